@@ -1,0 +1,1 @@
+"""Fit the joint distribution over benchmark and production logs."""

@@ -1,0 +1,187 @@
+"""What an answer is: draws with named coordinates, a unit, and the reasons where there is no answer.
+
+Every question of `divergence` returns one `Estimate`. One row is one number of the results table; `draws` holds its
+posterior (or bootstrap) draws until a figure or a table reduces them. A number that the log does not identify is never
+0 and never a prior in disguise: its draws are NaN, `identified` is False and `reason` says what is missing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+
+import numpy as np
+import polars as pl
+
+INTERVAL = 0.9  # equal-tailed, everywhere unless asked otherwise
+
+COORDINATES = (
+    "statistic regime model model_b context context_b factor level task item axis".split()
+)
+NUMBERS = ["mean", "median", "sd", "lower", "upper"]
+COUNTS = ["n_rows", "n_items", "n_sessions", "n_contexts"]
+SCHEMA: dict[str, type[pl.DataType]] = {
+    "question": pl.String,
+    **dict.fromkeys(COORDINATES, pl.String),
+    "outcome": pl.String,
+    **dict.fromkeys(NUMBERS, pl.Float64),
+    "interval": pl.Float64,
+    "unit": pl.String,
+    "identified": pl.Boolean,
+    "reason": pl.String,
+    "noise_floor": pl.Float64,
+    **dict.fromkeys(COUNTS, pl.Int64),
+    "method": pl.String,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """The answer to one question about one outcome: R numbers with D draws each."""
+
+    question: str
+    """Name of the question, as in the results table (`gap`, `kappa`, ...)."""
+    text: str
+    """The question in plain words."""
+    unit: str
+    """`probability`, `points` (differences on the 0..1 scale, stored as fractions), `s`, `usd`, `nats` or `ratio`."""
+    rows: pl.DataFrame
+    """R rows of coordinates (any of `COORDINATES`, and optionally `unit`), nulls where one does not apply."""
+    draws: np.ndarray
+    """Draws, shape (D, R); NaN in the columns of numbers that are not identified."""
+    outcome: str = "score"
+    """Name of the outcome."""
+    reason: tuple[str | None, ...] = ()
+    """R sentences: why the number is not identified, or None where it is. Empty = all identified."""
+    noise_floor: np.ndarray | None = None
+    """R values in the unit: what would be seen if nothing differed; NaN where no floor is known."""
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    """What it rests on: `n_rows`, `n_items`, `n_sessions`, `n_contexts`."""
+    method: str = ""
+    """How the draws were made, in a few words; names a failed diagnostic."""
+    bounds: np.ndarray | None = None
+    """R booleans: rows that are bounds of an unidentified number, whose values are shown all the same."""
+
+    def __post_init__(self) -> None:
+        """Fill the defaults that depend on the number of rows and check the shapes."""
+        draws = np.asarray(self.draws, dtype=float)
+        if draws.ndim != 2 or draws.shape[1] != self.rows.height:
+            raise ValueError(f"draws have shape {draws.shape}, rows say (D, {self.rows.height})")
+        object.__setattr__(self, "draws", draws)
+        if not self.reason:
+            object.__setattr__(self, "reason", (None,) * self.rows.height)
+        if len(self.reason) != self.rows.height:
+            raise ValueError(f"{len(self.reason)} reasons for {self.rows.height} rows")
+        if self.noise_floor is None:
+            object.__setattr__(self, "noise_floor", np.full(self.rows.height, np.nan))
+        if self.bounds is None:
+            object.__setattr__(self, "bounds", np.zeros(self.rows.height, bool))
+
+    @classmethod
+    def refused(cls, question: str, text: str, unit: str, reason: str, **fields) -> Estimate:
+        """An answer that the log does not allow: one row, no number, the reason."""
+        rows = fields.pop("rows", pl.DataFrame({"model": [None]}, schema={"model": pl.String}))
+        draws = np.full((1, rows.height), np.nan)
+        return cls(question, text, unit, rows, draws, reason=(reason,) * rows.height, **fields)
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the coordinates that tell the numbers apart."""
+        return tuple(c for c in COORDINATES if c in self.rows.columns and self.rows[c].null_count() < self.rows.height)
+
+    @property
+    def identified(self) -> bool:
+        """Is any of the numbers identified by the log?"""
+        return any(r is None for r in self.reason)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The distinct reasons of the numbers that are not identified."""
+        return tuple(dict.fromkeys(r for r in self.reason if r is not None))
+
+    def where(self, **coordinates: str | None) -> Estimate:
+        """The rows with these coordinates (None = the rows where that coordinate is null)."""
+        keep = np.ones(self.rows.height, bool)
+        for name, value in coordinates.items():
+            if name not in self.rows.columns:
+                keep &= value is None
+                continue
+            column = self.rows[name]
+            keep &= (column.is_null() if value is None else (column == value).fill_null(False)).to_numpy()
+        return self._take(np.flatnonzero(keep))
+
+    def interval(self, probability: float = INTERVAL) -> np.ndarray:
+        """Equal-tailed interval of every number, shape (R, 2), in the unit."""
+        tail = (1 - probability) / 2
+        return np.quantile(self.draws, [tail, 1 - tail], axis=0).T
+
+    def contrast(self, first: int, second: int) -> np.ndarray:
+        """Draws of number `first` minus number `second` (row indices), shape (D,)."""
+        return self.draws[:, first] - self.draws[:, second]
+
+    def to_frame(self, probability: float = INTERVAL) -> pl.DataFrame:
+        """The rows of the results table, columns and types as `SCHEMA`."""
+        shown = np.array([r is None for r in self.reason]) | self.bounds
+        columns: dict[str, object] = {"question": [self.question] * self.rows.height}
+        for name in COORDINATES:
+            columns[name] = self.rows[name] if name in self.rows.columns else [None] * self.rows.height
+        limits = self.interval(probability)
+        numbers = dict(
+            mean=self.draws.mean(0), median=np.median(self.draws, 0), sd=self.draws.std(0),
+            lower=limits[:, 0], upper=limits[:, 1],
+        )
+        for name, values in numbers.items():
+            columns[name] = [float(v) if s and np.isfinite(v) else None for v, s in zip(values, shown, strict=True)]
+        height = self.rows.height
+        unit = self.rows["unit"] if "unit" in self.rows.columns else [self.unit] * height
+        floor = [None if not np.isfinite(v) else float(v) for v in self.noise_floor]
+        columns |= {
+            "outcome": [self.outcome] * height, "interval": [probability] * height, "unit": unit,
+            "identified": [r is None for r in self.reason], "reason": list(self.reason), "noise_floor": floor,
+            **{name: self._count(name) for name in COUNTS}, "method": [self.method] * height,
+        }
+        return pl.DataFrame({name: columns[name] for name in SCHEMA}, schema=SCHEMA, strict=False)
+
+    def _count(self, name: str) -> list[int | None]:
+        """A count per row where the rows carry one, else the count of the whole estimate."""
+        if name in self.rows.columns:
+            return self.rows[name].to_list()
+        return [self.counts.get(name)] * self.rows.height
+
+    def _take(self, index: np.ndarray) -> Estimate:
+        return dataclasses.replace(
+            self, rows=self.rows[index], draws=self.draws[:, index], reason=tuple(self.reason[i] for i in index),
+            noise_floor=self.noise_floor[index], bounds=self.bounds[index],
+        )
+
+    def _lines(self) -> tuple[list[str], list[list[str]]]:
+        """Header and cells of the small table that a notebook shows."""
+        dims = list(self.dims)
+        body = []
+        frame = self.to_frame()
+        for row in frame.iter_rows(named=True):
+            cells = [str(row[d]) if row[d] is not None else "" for d in dims]
+            if row["mean"] is None:
+                body.append([*cells, "", row["reason"] or ""])
+            else:
+                body.append([*cells, f"{row['median']:.4g}", f"{row['lower']:.4g} .. {row['upper']:.4g}"])
+        return [*dims, self.unit, f"{INTERVAL:.0%} interval"], body
+
+    def __repr__(self) -> str:
+        header, body = self._lines()
+        widths = [max(len(r[k]) for r in [header, *body]) for k in range(len(header))]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in [header, *body]]
+        return "\n".join([f"{self.question} ({self.outcome}): {self.text}", *lines])
+
+    def _repr_html_(self) -> str:
+        header, body = self._lines()
+        head = "".join(f"<th>{html.escape(c)}</th>" for c in header)
+        lines = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in r) + "</tr>" for r in body)
+        caption = f"<b>{html.escape(self.question)}</b> ({html.escape(self.outcome)}): {html.escape(self.text)}"
+        return f"<p>{caption}</p><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+def table(estimates: list[Estimate], probability: float = INTERVAL) -> pl.DataFrame:
+    """All answers as one results table (`estimates.parquet`)."""
+    frames = [e.to_frame(probability) for e in estimates]
+    return pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
