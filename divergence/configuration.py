@@ -1,0 +1,300 @@
+"""What a user declares about a log: the outcome, the factors, the deployment law, how the file's columns are named.
+
+All of it is optional. It is read from `divergence.toml` beside the log (or from the file that is named), and the same
+things can be said by flags: `--map score=pass_rate_2 --set regime=evaluation --where source_file=quant`. An unknown key
+is an error that names the nearest known one; a value of the wrong kind is an error that shows it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from divergence.errors import InputError
+
+FILE_NAME = "divergence.toml"
+KINDS = ("binary", "proportion", "fraction", "positive")
+"""Kinds of outcome: 0 or 1, a rate with its number of trials, a bounded fraction, a positive quantity."""
+LAWS = ("logged", "own", "uniform")
+"""Named context laws: shares of the log common to all models, each model's own shares, equal shares."""
+SUM_TOLERANCE = 1e-6  # declared shares are typed by hand, with at most six decimals
+
+
+@dataclasses.dataclass(frozen=True)
+class ContextLaw:
+    """How much each serving context counts."""
+
+    name: str = "logged"
+    """`logged`, `own`, `uniform` or `declared`."""
+    shares: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Declared shares by level, probabilities that sum to 1; empty unless `declared`."""
+    factor: str = "context"
+    """The column whose levels the shares name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prices:
+    """Declared prices, for logs that do not meter cost."""
+
+    currency: str = "USD"
+    """Currency of the prices."""
+    date: str | None = None
+    """ISO date at which they held."""
+    per_million_tokens: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    """Price of a million tokens by model and kind of token (`input`, `output`, `cached`, `reasoning`)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Acceptance:
+    """The region that coherence is the probability of; None = that side is not bounded."""
+
+    quality_min: float | None = None
+    """Smallest deployed level, outcome scale."""
+    bench_gap_max: float | None = None
+    """Largest distance from the bench's claim, outcome scale."""
+    latency_p95_max_s: float | None = None
+    """Largest 95 % quantile of latency, seconds."""
+    cost_per_success_max_usd: float | None = None
+    """Largest cost per success, US dollars."""
+    excess_flips_max: float | None = None
+    """Largest excess flip rate, probability."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RegimeRule:
+    """Which rows are evaluation, by the level of another column; the other rows are deployment."""
+
+    column: str
+    """Column of the file."""
+    evaluation: tuple[str, ...]
+    """Its levels that are evaluation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration:
+    """Everything that can be declared about a log."""
+
+    outcome: str = "score"
+    """Name of the outcome."""
+    kind: str | None = None
+    """Kind of the outcome, one of `KINDS`; None = inferred from the values."""
+    factors: tuple[str, ...] | None = None
+    """Serving factors; None = every serving factor that varies."""
+    deployment_law: ContextLaw = ContextLaw()
+    """The law of deployment contexts."""
+    stability_eps: float = 0.05
+    """Half width of the stability band, outcome scale."""
+    quality_required: float | None = None
+    """Level that must be reached (the lambda of dependability), outcome scale."""
+    prices: Prices | None = None
+    """Declared prices."""
+    what_if: Mapping[str, ContextLaw] = dataclasses.field(default_factory=dict)
+    """Other context laws, by name, to answer the decision under."""
+    acceptance: Acceptance | None = None
+    """The acceptance region; None = no coherence number."""
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Canonical name -> name in the file."""
+    constants: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Canonical name -> the value that every row of a file without that column has."""
+    regime: RegimeRule | None = None
+    """Which rows are evaluation."""
+    where: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """Column of the file -> the levels whose rows are kept."""
+    path: str | None = None
+    """The file that it was read from."""
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> Configuration:
+        """Read a TOML file; without a path, the defaults. Raises InputError with a sentence."""
+        if path is None:
+            return cls()
+        try:
+            with open(path, "rb") as file:
+                table = tomllib.load(file)
+        except OSError as error:
+            raise InputError(f"The configuration {path} cannot be read: {error.strerror or error}.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"The configuration {path} is not valid TOML: {error}.") from error
+        return cls.from_table(table, str(path))
+
+    @classmethod
+    def beside(cls, paths: Iterable[str | Path]) -> Configuration:
+        """The `divergence.toml` that lies beside these files or in these folders, or the defaults if there is none."""
+        found = []
+        for path in map(Path, paths):
+            candidate = (path if path.is_dir() else path.parent) / FILE_NAME
+            if candidate.is_file() and candidate not in found:
+                found.append(candidate)
+        if len(found) > 1:
+            raise InputError(
+                f"Several configurations lie beside the log ({', '.join(map(str, found))}): name one with --config."
+            )
+        return cls.load(found[0] if found else None)
+
+    @classmethod
+    def from_table(cls, table: Mapping, path: str | None = None) -> Configuration:
+        """Check a parsed TOML table. Raises InputError naming the key, the value seen and the choices."""
+        where = path or "the configuration"
+        _known(table, [f.name for f in dataclasses.fields(cls) if f.name != "path"], where, "")
+        fields: dict = {"path": path}
+        for key, value in table.items():
+            try:
+                fields[key] = _PARSERS[key](key, value)
+            except InputError as error:
+                raise InputError(f"In {where}: {error}") from None
+        return cls(**fields)
+
+    def with_flags(
+        self, *, map: Iterable[str] = (), set: Iterable[str] = (), where: Iterable[str] = ()
+    ) -> Configuration:
+        """The same configuration with what the flags `--map`, `--set` and `--where` say on top (`NAME=VALUE`)."""
+        keep: dict[str, tuple[str, ...]] = {}
+        for name, value in _pairs("--where", where):
+            keep[name] = (*keep.get(name, ()), value)
+        return dataclasses.replace(
+            self,
+            columns={**self.columns, **dict(_pairs("--map", map))},
+            constants={**self.constants, **dict(_pairs("--set", set))},
+            where={**self.where, **keep},
+        )
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """` (did you mean x?)` for the choice nearest to a name, or nothing when none is near."""
+    close = difflib.get_close_matches(name, list(choices), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _pairs(flag: str, texts: Iterable[str]) -> list[tuple[str, str]]:
+    pairs = []
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip() or not value:
+            raise InputError(f"{flag} takes NAME=VALUE, seen {text!r}.")
+        pairs.append((name.strip(), value))
+    return pairs
+
+
+def _known(table: Mapping, names: list[str], where: str, section: str) -> None:
+    for key in table:
+        if key not in names:
+            close = difflib.get_close_matches(key, names, n=1)
+            hint = f"the nearest known key is {close[0]}" if close else "no known key is near"
+            inside = f"[{section}] of {where}" if section else where
+            raise InputError(f"Unknown key {key} in {inside}: {hint}; known are {', '.join(names)}.")
+
+
+def _text(key: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise InputError(f"{key} is a text, seen {value!r}.")
+    return value
+
+
+def _level(key: str, value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return str(value)
+    return _text(key, value)
+
+
+def _levels(key: str, value: object) -> tuple[str, ...]:
+    levels = value if isinstance(value, list) else [value]
+    if not levels:
+        raise InputError(f"{key} is a level or a list of levels, seen an empty list.")
+    return tuple(_level(key, level) for level in levels)
+
+
+def _number(key: str, value: object, lower: float = -math.inf, upper: float = math.inf) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise InputError(f"{key} is a number, seen {value!r}.")
+    if not lower <= value <= upper:
+        raise InputError(f"{key} lies between {lower:g} and {upper:g}, seen {value!r}.")
+    return float(value)
+
+
+def _table(key: str, value: object) -> dict:
+    if not isinstance(value, dict):
+        raise InputError(f"{key} is a table, seen {value!r}.")
+    return value
+
+
+def _choice(key: str, value: object, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise InputError(f"{key} is one of {', '.join(choices)}, seen {value!r}{nearest(str(value), choices)}.")
+    return str(value)
+
+
+def _factors(key: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise InputError(f"{key} is a list of column names, seen {value!r}.")
+    return tuple(dict.fromkeys(_text(key, name) for name in value))
+
+
+def _law(key: str, value: object) -> ContextLaw:
+    if isinstance(value, str):
+        return ContextLaw(_choice(key, value, LAWS))
+    shares, factor = _table(key, value), "context"
+    if len(shares) == 1 and isinstance(next(iter(shares.values())), dict):
+        factor, shares = next(iter(shares.items()))
+    shares = {level: _number(f"{key}.{level}", share, 0, 1) for level, share in shares.items()}
+    total = math.fsum(shares.values())
+    if abs(total - 1) > SUM_TOLERANCE:
+        raise InputError(f"the shares of {key} must sum to 1, they sum to {total:g}.")
+    return ContextLaw("declared", shares, factor)
+
+
+def _what_if(key: str, value: object) -> dict[str, ContextLaw]:
+    return {name: _law(f"{key}.{name}", law) for name, law in _table(key, value).items()}
+
+
+def _prices(key: str, value: object) -> Prices:
+    table, kinds = _table(key, value), ["input", "output", "cached", "reasoning"]
+    models = {name: prices for name, prices in table.items() if name not in ("currency", "date")}
+    for model, prices in models.items():
+        _known(_table(f"{key}.{model}", prices), kinds, "the configuration", f"{key}.{model}")
+    return Prices(
+        currency=_text(f"{key}.currency", table.get("currency", "USD")),
+        date=str(table["date"]) if "date" in table else None,
+        per_million_tokens={
+            model: {kind: _number(f"{key}.{model}.{kind}", price, 0) for kind, price in prices.items()}
+            for model, prices in models.items()
+        },
+    )
+
+
+def _acceptance(key: str, value: object) -> Acceptance:
+    names = [f.name for f in dataclasses.fields(Acceptance)]
+    _known(_table(key, value), names, "the configuration", key)
+    lower = dict.fromkeys(names, 0.0) | {"quality_min": -math.inf}
+    upper = dict.fromkeys(names, math.inf) | {"excess_flips_max": 1.0}
+    return Acceptance(**{n: _number(f"{key}.{n}", v, lower[n], upper[n]) for n, v in _table(key, value).items()})
+
+
+def _regime(key: str, value: object) -> RegimeRule:
+    table = _table(key, value)
+    _known(table, ["column", "evaluation"], "the configuration", key)
+    if len(table) < 2:
+        raise InputError(f"[{key}] needs both column and evaluation, seen {', '.join(table) or 'neither'}.")
+    return RegimeRule(_text(f"{key}.column", table["column"]), _levels(f"{key}.evaluation", table["evaluation"]))
+
+
+_PARSERS = {
+    "outcome": _text,
+    "kind": lambda key, value: _choice(key, value, KINDS),
+    "factors": _factors,
+    "deployment_law": _law,
+    "stability_eps": lambda key, value: _number(key, value, 0),
+    "quality_required": _number,
+    "prices": _prices,
+    "what_if": _what_if,
+    "acceptance": _acceptance,
+    "columns": lambda key, value: {n: _text(f"{key}.{n}", v) for n, v in _table(key, value).items()},
+    "constants": lambda key, value: {n: _level(f"{key}.{n}", v) for n, v in _table(key, value).items()},
+    "regime": _regime,
+    "where": lambda key, value: {n: _levels(f"{key}.{n}", v) for n, v in _table(key, value).items()},
+}

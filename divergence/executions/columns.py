@@ -1,0 +1,207 @@
+"""From the raw columns of one file to canonical columns of canonical types.
+
+A value that cannot be typed becomes null, and its text is kept beside it in a column named `FAILED + name`, so that
+what happens to it is decided once, by the rules and by the check of optional columns, and never silently.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from divergence.configuration import Configuration, nearest
+from divergence.errors import InputError
+from divergence.executions.files import ROW, Source
+from divergence.executions.schema import COLUMNS, Column
+
+FAILED = "__failed_"
+GIVEN_REGIME = "__given_regime"
+FILE_NUMBER = "__file_number"
+
+
+def renamed(source: Source, configuration: Configuration) -> dict[str, str]:
+    """Canonical (or factor) name -> raw column of this file, after `[columns]`."""
+    mapped = {name: raw for name, raw in configuration.columns.items() if raw in source.columns}
+    return {**{name: name for name in source.columns}, **mapped}
+
+
+def as_label(name: str, dtype: pl.DataType) -> pl.Expr:
+    """A scalar column as text; whole numbers stored as floats lose their `.0`, so that 8 and 8.0 are one level."""
+    column = pl.col(name)
+    if dtype.is_float():
+        whole = column.cast(pl.Int64, strict=False)
+        return pl.when(whole.cast(dtype) == column).then(whole.cast(pl.String)).otherwise(column.cast(pl.String))
+    return column if dtype == pl.String else column.cast(pl.String)
+
+
+def _shown(name: str, dtype: pl.DataType) -> pl.Expr:
+    """A short text of any value, for messages."""
+    if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+        return pl.when(pl.col(name).is_not_null()).then(pl.lit(f"a value of type {dtype}"))
+    return pl.col(name).cast(pl.String, strict=False)
+
+
+def _number(name: str, dtype: pl.DataType, column: Column) -> pl.Expr:
+    if dtype == pl.String:
+        text = pl.col(name).str.strip_chars()
+        number = text.cast(pl.Float64, strict=False)
+        if column.name == "score":  # what was right or wrong is often logged as a truth value
+            lower = text.str.to_lowercase()
+            number = pl.when(lower == "true").then(1.0).when(lower == "false").then(0.0).otherwise(number)
+        return number
+    if dtype == pl.Duration and column.unit == "s":
+        return pl.col(name).dt.total_microseconds() / 1e6
+    if dtype.is_numeric() or dtype == pl.Boolean:
+        return pl.col(name).cast(pl.Float64, strict=False)
+    return pl.lit(None, pl.Float64)
+
+
+def _whole_number(name: str, dtype: pl.DataType) -> pl.Expr:
+    if dtype.is_integer():
+        return pl.col(name).cast(pl.Int64, strict=False)
+    if dtype == pl.String:
+        text = pl.col(name).str.strip_chars()
+        return pl.coalesce(text.cast(pl.Int64, strict=False), _if_whole(text.cast(pl.Float64, strict=False)))
+    if dtype.is_numeric():
+        return _if_whole(pl.col(name).cast(pl.Float64, strict=False))
+    return pl.lit(None, pl.Int64)
+
+
+def _if_whole(number: pl.Expr) -> pl.Expr:
+    whole = number.cast(pl.Int64, strict=False)
+    return pl.when(whole.cast(pl.Float64) == number).then(whole)
+
+
+def _instant(name: str, dtype: pl.DataType) -> pl.Expr:
+    """A UTC instant; what carries no zone is not an instant."""
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
+        return pl.col(name).dt.convert_time_zone("UTC").dt.cast_time_unit("us")
+    if dtype == pl.String:
+        return pl.col(name).str.strip_chars().str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
+    return pl.lit(None, pl.Datetime("us", "UTC"))
+
+
+def _vector(name: str, dtype: pl.DataType) -> pl.Expr:
+    if isinstance(dtype, (pl.List, pl.Array)) and dtype.inner.is_numeric():
+        return pl.col(name).cast(pl.List(pl.Float32), strict=False)
+    return pl.lit(None, pl.List(pl.Float32))
+
+
+def typed(column: Column, raw: str, dtype: pl.DataType) -> list[pl.Expr]:
+    """The canonical column, and beside it the text of the values that could not be typed."""
+    if column.dtype == pl.String:
+        if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+            value = pl.lit(None, pl.String)
+        else:
+            value = as_label(raw, dtype)
+    elif column.dtype == pl.Float64:
+        value = _number(raw, dtype, column)
+    elif column.dtype == pl.Int64:
+        value = _whole_number(raw, dtype)
+    elif column.dtype == pl.Datetime:
+        value = _instant(raw, dtype)
+    else:
+        value = _vector(raw, dtype)
+    missing = pl.col(raw).is_null()
+    if dtype.is_float() and column.dtype == pl.Int64:
+        missing |= pl.col(raw).is_nan()  # how other libraries write a missing whole number
+    if dtype == pl.String and column.dtype != pl.String:
+        missing |= pl.col(raw).str.strip_chars() == ""
+    failed = pl.when(value.is_null() & ~missing).then(_shown(raw, dtype))
+    return [value.cast(column.dtype).alias(column.name), failed.cast(pl.String).alias(FAILED + column.name)]
+
+
+def canonical(source: Source, number: int, configuration: Configuration, extra: dict[str, Column]) -> pl.LazyFrame:
+    """One file as canonical columns: those that it has, the constants, its regime, its name and row numbers.
+
+    `extra` are columns beyond the schema that the configuration asks for (factors, an outcome of another name).
+    """
+    names = renamed(source, configuration)
+    frame = _kept(source, configuration)
+    schema = source.schema
+    expressions: list[pl.Expr] = []
+    for column in {**COLUMNS, **extra}.values():
+        if column.name in names:
+            expressions += typed(column, names[column.name], schema[names[column.name]])
+        elif column.name in configuration.constants:
+            frame = frame.with_columns(pl.lit(configuration.constants[column.name]).alias(f"__constant_{column.name}"))
+            expressions += typed(column, f"__constant_{column.name}", pl.String())
+    if configuration.regime and configuration.regime.column in source.columns and source.regime is None:
+        expressions = [e for e in expressions if e.meta.output_name() not in ("regime", FAILED + "regime")]
+        expressions.append(_regime_by_level(configuration, schema[configuration.regime.column]))
+    elif source.regime and "regime" not in names:
+        expressions.append(pl.lit(source.regime).alias("regime"))
+    return frame.select(
+        *expressions,
+        pl.lit(source.regime, pl.String).alias(GIVEN_REGIME),
+        pl.lit(number, pl.UInt32).alias(FILE_NUMBER),
+        pl.lit(source.file, pl.String).alias("file"),
+        pl.col(ROW).cast(pl.Int64).alias("row"),
+    )
+
+
+def _regime_by_level(configuration: Configuration, dtype: pl.DataType) -> pl.Expr:
+    rule = configuration.regime
+    assert rule is not None
+    level = as_label(rule.column, dtype)
+    return (
+        pl.when(level.is_in(list(rule.evaluation))).then(pl.lit("evaluation"))
+        .when(level.is_not_null()).then(pl.lit("deployment")).alias("regime")
+    )
+
+
+def _kept(source: Source, configuration: Configuration) -> pl.LazyFrame:
+    """The rows that `[where]` keeps."""
+    frame = source.frame
+    names = renamed(source, configuration)
+    for name, levels in configuration.where.items():
+        raw = name if name in source.columns else names.get(name)
+        if raw is None:
+            return frame.filter(pl.lit(False))
+        dtype = source.schema[raw]
+        keep = as_label(raw, dtype).is_in(list(levels))
+        if dtype.is_numeric():
+            numbers = [float(level) for level in levels if _is_number(level)]
+            keep |= pl.col(raw).cast(pl.Float64).is_in(numbers)
+        frame = frame.filter(keep)
+    return frame
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def check_names(sources: list[Source], configuration: Configuration, extra: dict[str, Column]) -> None:
+    """Every name in the configuration must exist: canonical ones in the schema, raw ones in at least one file."""
+    known = [*COLUMNS, *extra]
+    raw = list(dict.fromkeys(name for source in sources for name in source.columns))
+    for section, names in (("[columns]", configuration.columns), ("[constants]", configuration.constants)):
+        for name in names:
+            if name not in known:
+                raise InputError(
+                    f"{section} names {name}, which is neither a column of the schema nor a declared factor"
+                    f"{nearest(name, known)}: known are {', '.join(known)}."
+                )
+    asked = list(configuration.columns.values())
+    if configuration.regime:
+        asked.append(configuration.regime.column)
+    for name in asked:
+        if name not in raw:
+            raise InputError(f"No file of the log has a column {name}{nearest(name, raw)}: it has {', '.join(raw)}.")
+    for name in configuration.where:
+        if name not in raw and name not in configuration.columns:
+            raise InputError(
+                f"The log cannot be filtered by {name}, no file has it{nearest(name, raw)}: it has {', '.join(raw)}."
+            )
+    for name in configuration.constants:
+        if sources and all(name in renamed(source, configuration) for source in sources):
+            raise InputError(
+                f"The constant {name} = {configuration.constants[name]} would overwrite the column {name} that every "
+                "file of the log has: leave it out, or map that column to another name."
+            )
+    for factor in configuration.factors or ():
+        if factor not in raw and factor not in configuration.columns and factor not in configuration.constants:
+            raise InputError(f"No file of the log has the factor {factor}{nearest(factor, raw)}: it has {', '.join(raw)}.")

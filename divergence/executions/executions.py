@@ -1,0 +1,123 @@
+"""The border value of the first stage: a validated log, and beside it everything that was set aside."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import polars as pl
+
+from divergence.configuration import Configuration
+from divergence.executions.answers import Answer, answers
+from divergence.executions.columns import FILE_NUMBER
+from divergence.executions.files import Source
+from divergence.executions.rules import BROKEN, Rule, rejected_rows
+from divergence.executions.schema import COLUMNS
+
+ALWAYS = (
+    "regime model item score score_n task trial session turn time execution_id parent_id context wave answer gold "
+    "scorer probability".split()
+)
+"""Columns that `scan` always has, null where the log has nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """How many rows were read and what became of them."""
+
+    rows: int
+    """Rows read (after `[where]`)."""
+    valid: int
+    """Rows that keep every rule."""
+    rejected: dict[str, int]
+    """Rows set aside, by the first rule that each breaks."""
+    unjudged: int
+    """Valid rows whose outcome is null, or outside the range of its kind; they count in no answer about the outcome."""
+    regimes: dict[str, int]
+    """Valid rows by regime."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Executions:
+    """A validated execution log. The rows stay on disk until they are asked for."""
+
+    frame: pl.LazyFrame
+    """All rows, typed and checked, the rejected ones included; use `scan`."""
+    rules: tuple[Rule, ...]
+    """The rules that were asked, in their order."""
+    configuration: Configuration
+    """What was declared."""
+    factors: tuple[str, ...]
+    """The serving factors in use; `("context",)` where only the label is known; empty where there is one context."""
+    outcome: str
+    """Name of the outcome."""
+    kind: str
+    """`binary`, `proportion`, `fraction` or `positive`."""
+    kind_reason: str
+    """A sentence: how the kind is known."""
+    counts: Counts
+    """Rows read, valid, rejected by rule."""
+    sources: tuple[Source, ...]
+    """The files that hold the log: name, bytes, SHA-256 (computed when asked for)."""
+    skipped: tuple[tuple[str, str], ...] = ()
+    """Files that were left aside, with the reason."""
+    unused: tuple[tuple[str, str], ...] = ()
+    """Columns that could not be typed as a whole and are not used, with the reason."""
+    notes: tuple[str, ...] = ()
+    """Other things that a reader should know about how the log was read."""
+    outcomes: pl.LazyFrame | None = None
+    """The table of further outcomes, if the log has one."""
+    telemetry: pl.LazyFrame | None = None
+    """The table of windowed telemetry, if the log has one."""
+
+    def scan(self) -> pl.LazyFrame:
+        """The valid rows, lazily: canonical columns of canonical types, the factors, `outcome`, `file` and `row`.
+
+        `outcome` is the chosen outcome where it can be used and null elsewhere; `context` is never null.
+        """
+        names = self.frame.collect_schema().names()
+        columns = [name for name in names if not name.startswith("__") and name not in ("file", "row", "outcome")]
+        made = {s.file: (s.sha256 or s.file)[:16] for s in self.sources}
+        identity = pl.concat_str(
+            pl.col(FILE_NUMBER).replace_strict(
+                {n: made[s.file] for n, s in enumerate(self.sources)}, return_dtype=pl.String
+            ),
+            pl.lit(":"), pl.col("row").cast(pl.String),
+        )
+        return (
+            self.frame.filter(pl.col(BROKEN).is_null())
+            .with_columns(pl.coalesce("execution_id", identity).alias("execution_id"))
+            .select(*columns, "outcome", "file", "row")
+        )
+
+    @functools.cached_property
+    def valid(self) -> pl.DataFrame:
+        """The valid rows in memory."""
+        return self.scan().collect(engine="streaming")
+
+    @functools.cached_property
+    def rejected(self) -> pl.DataFrame:
+        """The rows set aside: file, row (from 1), rule, sentence, value."""
+        return rejected_rows(self.frame, self.rules)
+
+    def answers(self) -> tuple[Answer, ...]:
+        """Which questions this log can answer by its design, and why not the others."""
+        return self._answers
+
+    @functools.cached_property
+    def _answers(self) -> tuple[Answer, ...]:
+        return answers(self.scan(), self.factors)
+
+    def __repr__(self) -> str:
+        lines = [
+            f"Executions: {self.counts.valid} valid rows of {self.counts.rows} in {len(self.sources)} file(s), "
+            + ", ".join(f"{number} {regime}" for regime, number in self.counts.regimes.items()),
+            self.kind_reason,
+            f"factors: {', '.join(self.factors) or 'none, one context'}",
+        ]
+        lines += [f"rejected by {rule}: {number}" for rule, number in self.counts.rejected.items()]
+        lines += [f"not used: {column}, {reason}" for column, reason in self.unused]
+        return "\n".join(lines)
+
+
+__all__ = ["ALWAYS", "COLUMNS", "Counts", "Executions"]

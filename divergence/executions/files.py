@@ -1,0 +1,276 @@
+"""From what a user names (files, folders, globs, addresses, frames) to lazy frames with raw columns and row numbers.
+
+Nothing is read here beyond headers: every frame stays lazy, so that a log larger than memory streams. Text formats
+(CSV, NDJSON) are read as text, because a type guessed from the first lines would refuse a whole file for one bad value.
+
+Rows are numbered from 1, header lines and blank lines not counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import glob
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import narwhals as nw
+import polars as pl
+import pyarrow as pa
+
+from divergence.configuration import FILE_NAME
+from divergence.errors import InputError
+
+ROW = "__row"
+INFERRED_RECORDS = 1000  # records of an NDJSON file that are looked at to learn its column names
+EXTENSIONS = {
+    ".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow",
+    ".csv": "csv", ".tsv": "csv", ".jsonl": "ndjson", ".ndjson": "ndjson", ".json": "json",
+}
+FORMATS = "Parquet, Arrow, Feather, CSV, NDJSON (.jsonl) and JSON, the text ones also as .gz"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One file (or frame) of a log."""
+
+    file: str
+    """Its name, as every result gives it."""
+    frame: pl.LazyFrame
+    """Raw columns, and the row number as `ROW`."""
+    regime: str | None = None
+    """The regime that the user gave to the whole file, if any."""
+    path: Path | None = None
+    """Where it lies; None for frames and remote addresses."""
+    bytes: int | None = None
+    """Size in bytes; None for frames and remote addresses."""
+
+    @functools.cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the raw columns."""
+        return tuple(name for name in self.schema if name != ROW)
+
+    @functools.cached_property
+    def schema(self) -> pl.Schema:
+        """Names and types of the raw columns."""
+        return self.frame.collect_schema()
+
+    @functools.cached_property
+    def sha256(self) -> str | None:
+        """SHA-256 of the file, read when asked for; None for frames and remote addresses."""
+        if self.path is None:
+            return None
+        with open(self.path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_sources(source: object, regime: str | None = None) -> tuple[list[Source], list[tuple[str, str]]]:
+    """Everything that a user named, opened lazily, and the files of folders that are no tables, with the reason."""
+    sources: list[Source] = []
+    skipped: list[tuple[str, str]] = []
+    seen: set[Path] = set()
+    for entry in source if isinstance(source, (list, tuple)) else [source]:
+        if not isinstance(entry, (str, Path)):
+            sources.append(_frame_source(entry, len(sources) + 1, regime))
+        elif "://" in str(entry):
+            sources.append(_remote_source(str(entry), regime))
+        else:
+            for path, named in _expand(str(entry)):
+                if path.resolve() in seen:
+                    continue
+                seen.add(path.resolve())
+                opened = _open(path, named, regime)
+                if isinstance(opened, Source):
+                    sources.append(opened)
+                else:
+                    skipped.append((str(path), opened))
+    return sources, skipped
+
+
+def local_paths(sources: Iterable[object]) -> list[Path]:
+    """The files and folders among what the user named, for finding the configuration beside them."""
+    found: list[Path] = []
+    for source in sources:
+        for entry in source if isinstance(source, (list, tuple)) else [source]:
+            if isinstance(entry, (str, Path)) and "://" not in str(entry):
+                path = Path(entry)
+                found += [path] if path.exists() else map(Path, sorted(glob.glob(str(entry), recursive=True))[:1])
+    return found
+
+
+def _expand(entry: str) -> list[tuple[Path, bool]]:
+    """The files behind a path, a folder or a glob; True where the user named the file itself."""
+    path = Path(entry)
+    if path.is_dir():
+        return [(file, False) for file in _files_of(path)]
+    if path.exists():
+        return [(path, True)]
+    matches = sorted(glob.glob(entry, recursive=True)) if glob.has_magic(entry) else []
+    if not matches:
+        raise InputError(f"No file or folder is named {entry}: check the path, or the pattern if it is one.")
+    files: list[tuple[Path, bool]] = []
+    for match in map(Path, matches):
+        files += [(file, False) for file in _files_of(match)] if match.is_dir() else [(match, False)]
+    return files
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """The files of a folder and its folders, hidden ones and the configuration left out, in the order of their names."""
+    try:
+        paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != FILE_NAME)
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be read: {error.strerror}.") from error
+    return [p for p in paths if not any(part.startswith((".", "_")) for part in p.relative_to(folder).parts)]
+
+
+def _format(name: str) -> str | None:
+    suffixes = [s.lower() for s in Path(name).suffixes]
+    if suffixes and suffixes[-1] == ".gz":
+        suffixes = suffixes[:-1]
+    return EXTENSIONS.get(suffixes[-1]) if suffixes else None
+
+
+def _open(path: Path, named: bool, regime: str | None) -> Source | str:
+    """A file as a source, or the sentence why it is none. Raises InputError for a file that is broken."""
+    kind = _format(path.name)
+    if kind is None:
+        if named:
+            raise InputError(f"The file {path} has no known format: its name must end like one of {FORMATS}.")
+        return "no table: the ending of its name is not that of " + FORMATS
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            if named:
+                raise InputError(f"The file {path} is empty.")
+            return "empty file"
+        frame = _scan(path, kind)
+        source = Source(str(path), frame, regime, path, size)
+        if not source.columns:
+            raise InputError(f"The file {path} has no columns.")
+    except (OSError, EOFError, pl.exceptions.PolarsError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        if kind == "json" and not named:
+            return f"no table: {_one_line(error)}"
+        raise unreadable(str(path), error) from error
+    if len(source.columns) == 1 and kind == "csv" and any(mark in source.columns[0] for mark in ";\t|"):
+        mark = next(mark for mark in ";\t|" if mark in source.columns[0])
+        raise InputError(
+            f"The file {path} has one column named {source.columns[0]!r}: its fields seem to be separated by {mark!r}; "
+            "write it with commas (or tabs in a .tsv)."
+        )
+    return source
+
+
+def unreadable(file: str, error: Exception) -> InputError:
+    """The sentence for a file that cannot be read."""
+    return InputError(f"The file {file} cannot be read: {_one_line(error)}")
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror.lower()}."
+    text = " ".join(str(error).split("\n\n")[0].split())
+    return text.rstrip(".") + "."
+
+
+def _scan(path: Path, kind: str) -> pl.LazyFrame:
+    with open(path, "rb") as file:  # asks for the permission to read before any library does
+        head = file.read(8)
+    if kind == "parquet":
+        if not head.startswith((b"PAR1", b"PARE")):
+            raise ValueError("it is not a Parquet file, whatever its name says")
+        return pl.scan_parquet(path, row_index_name=ROW, row_index_offset=1, hive_partitioning=False, glob=False)
+    if kind == "arrow":
+        if head.startswith(b"ARROW1"):
+            return pl.scan_ipc(path, row_index_name=ROW, row_index_offset=1, hive_partitioning=False)
+        return pl.read_ipc_stream(path).lazy().with_row_index(ROW, offset=1)
+    if kind == "csv":
+        separator = "\t" if ".tsv" in path.name.lower() else ","
+        return pl.scan_csv(
+            path, infer_schema=False, separator=separator, row_index_name=ROW, row_index_offset=1, glob=False
+        )
+    if kind == "json":
+        return _scan_json(path, head)
+    return _scan_ndjson(path)
+
+
+def _scan_ndjson(source: Path | io.BytesIO) -> pl.LazyFrame:
+    """NDJSON with every scalar as text. Embeddings keep their lists; other nested values become JSON text."""
+    seen = pl.scan_ndjson(source, infer_schema_length=INFERRED_RECORDS).collect_schema()
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
+    schema = {name: pl.List(pl.Float64) if _is_vector(dtype) else pl.String for name, dtype in seen.items()}
+    return pl.scan_ndjson(source, schema=schema, row_index_name=ROW, row_index_offset=1)
+
+
+def _is_vector(dtype: pl.DataType) -> bool:
+    return isinstance(dtype, pl.List) and dtype.inner.is_numeric()
+
+
+def _scan_json(path: Path, head: bytes) -> pl.LazyFrame:
+    """A JSON array of records (read whole, the format allows no other way), or NDJSON under the name .json."""
+    opener = gzip.open if head.startswith(b"\x1f\x8b") else open
+    with opener(path, "rb") as file:
+        first = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if first != b"[":
+        return _scan_ndjson(path)
+    with opener(path, "rb") as file:
+        records = json.load(file)
+    if not records or not all(isinstance(record, dict) for record in records):
+        raise ValueError("it is not an array of records")
+    return _scan_ndjson(io.BytesIO("\n".join(json.dumps(record) for record in records).encode()))
+
+
+def _remote_source(address: str, regime: str | None) -> Source:
+    """An object store or web address, left to Polars."""
+    kind = _format(address)
+    scans = {"parquet": pl.scan_parquet, "arrow": pl.scan_ipc, "csv": pl.scan_csv, "ndjson": pl.scan_ndjson}
+    if kind not in scans:
+        raise InputError(f"The address {address} has no known format: its name must end like one of {FORMATS}.")
+    options = {"infer_schema": False} if kind == "csv" else {}
+    try:
+        source = Source(address, scans[kind](address, **options).with_row_index(ROW, offset=1), regime)
+        source.schema  # noqa: B018  asks the remote end now, so that a wrong address is named here
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise unreadable(address, error) from error
+    return source
+
+
+def _frame_source(frame: object, number: int, regime: str | None) -> Source:
+    """A data frame of any library that narwhals knows."""
+    try:
+        native = nw.from_native(frame)
+    except TypeError as error:
+        raise InputError(
+            f"A log is a path, a folder, a glob, an address or a data frame, seen {type(frame).__name__}."
+        ) from error
+    if isinstance(frame, pl.LazyFrame):
+        lazy = frame
+    elif isinstance(native, nw.LazyFrame):
+        lazy = native.collect("polars").to_native().lazy()
+    else:
+        lazy = _to_polars(native).lazy()
+    name = f"frame {number}"
+    if not len(lazy.collect_schema()):
+        raise InputError(f"The {name} has no columns.")
+    return Source(name, lazy.with_row_index(ROW, offset=1), regime)
+
+
+def _to_polars(frame: nw.DataFrame) -> pl.DataFrame:
+    """An eager frame as Polars; columns of mixed Python objects become text, so that the rows can be judged one by one."""
+    try:
+        return frame.to_polars()
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pl.exceptions.PolarsError, TypeError):
+        columns = {}
+        for name in frame.columns:
+            values = frame[name].to_list()
+            try:
+                columns[str(name)] = pl.Series(str(name), values)
+            except (pl.exceptions.PolarsError, TypeError):
+                columns[str(name)] = pl.Series(str(name), [None if v is None or v != v else str(v) for v in values])
+        return pl.DataFrame(columns)

@@ -1,0 +1,59 @@
+"""What kind of number the outcome is, and how that is known.
+
+| kind | values | likelihood it leads to |
+|---|---|---|
+| binary | 0 or 1, one trial a row | Bernoulli |
+| proportion | fractions of a known number of trials (`score_n`) | binomial |
+| fraction | 0 to 1, trials unknown | bounded, continuous |
+| positive | above 0: seconds, dollars, counts | Gaussian on the log scale |
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from divergence.configuration import Configuration
+from divergence.errors import InputError
+from divergence.executions.profile import OutcomeCount
+from divergence.executions.schema import COLUMNS
+
+
+def infer_kind(configuration: Configuration, counts: OutcomeCount) -> tuple[str, str]:
+    """Kind of the outcome and a sentence how it is known. Raises InputError where a declared kind contradicts the values."""
+    name, declared = configuration.outcome, configuration.kind
+    if declared is not None:
+        _contradiction(name, declared, counts)
+        return declared, f"{name} is {declared}: said in the configuration."
+    bounded = counts.zero_or_one + counts.between == counts.values
+    if name in COLUMNS and name not in ("score", "predicted") or not bounded:
+        return "positive", f"{name} is a positive quantity: {counts.positive} values lie above 0, {counts.above_one} above 1."
+    if counts.several_trials and not counts.without_trials:
+        return "proportion", f"{name} is a proportion: {counts.several_trials} values come with their number of trials."
+    if counts.between:
+        return "fraction", (
+            f"{name} is a fraction: {counts.without_trials} of {counts.values} values lie between 0 and 1 without a "
+            "number of trials (score_n)."
+        )
+    return "binary", f"{name} is binary: all {counts.values} values are 0 or 1."
+
+
+def _contradiction(name: str, declared: str, counts: OutcomeCount) -> None:
+    wrong = {
+        "binary": (counts.values - counts.zero_or_one, "are neither 0 nor 1"),
+        "proportion": (counts.without_trials, "are fractions without their number of trials (score_n)"),
+        "fraction": (counts.values - counts.zero_or_one - counts.between, "lie outside 0 to 1"),
+        "positive": (0, ""),
+    }
+    number, what = wrong[declared]
+    if number:
+        raise InputError(
+            f"The outcome {name} is said to be {declared}, but {number} of its {counts.values} values {what}: "
+            "say another kind, or leave kind out to have it inferred."
+        )
+
+
+def usable(name: str, kind: str) -> pl.Expr:
+    """The outcome where it can be used, null elsewhere (not judged, not finite, or outside the range of its kind)."""
+    value = pl.col(name)
+    inside = (value > 0) if kind == "positive" else value.is_between(0, 1)
+    return pl.when(value.is_finite() & inside).then(value)

@@ -1,0 +1,136 @@
+"""Everything that reading must know about the rows, in one streaming pass: broken rules, untypable values, factor
+levels, the values of the outcome. Counts only; nothing of the log is kept in memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import polars as pl
+
+from divergence.executions.columns import FAILED
+from divergence.executions.rules import BROKEN, NEEDED, Rule
+from divergence.executions.schema import REGIMES, Column
+
+
+@dataclasses.dataclass(frozen=True)
+class ColumnCount:
+    """What one column of the log holds."""
+
+    values: int
+    """Values present."""
+    failed: int
+    """Values that could not be typed."""
+    example: str | None
+    """One of them."""
+    outside: int
+    """Values outside the range of the schema, or infinite."""
+    not_numbers: int
+    """NaN values of an optional column, which are read as missing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OutcomeCount:
+    """What the outcome's values are, among the rows that keep every rule."""
+
+    values: int
+    """Values present."""
+    zero_or_one: int
+    """Exactly 0 or exactly 1."""
+    between: int
+    """Strictly between 0 and 1."""
+    without_trials: int
+    """Strictly between 0 and 1, with no `score_n` above 1."""
+    several_trials: int
+    """With a `score_n` above 1."""
+    positive: int
+    """Above 0 and finite."""
+    above_one: int
+    """Above 1 and finite."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """The counts of one pass over the log."""
+
+    rows: int
+    """All rows."""
+    broken: dict[str, int]
+    """Rows set aside, by the first rule that each breaks (rules that nobody breaks left out)."""
+    regimes: dict[str, int]
+    """Valid rows by regime."""
+    columns: dict[str, ColumnCount]
+    """By column, over all rows."""
+    levels: dict[str, tuple[int, int, int]]
+    """By factor, over valid rows: distinct levels in evaluation and in deployment (a missing one counts as a level),
+    and distinct levels that are present in either."""
+    outcome: OutcomeCount
+    """The outcome's values."""
+
+
+def profile(
+    frame: pl.LazyFrame, columns: dict[str, Column], factors: list[str], outcome: str, rules: tuple[Rule, ...]
+) -> Profile:
+    """One streaming pass over a frame that comes from `with_broken`."""
+    valid = pl.col(BROKEN).is_null()
+    ask: dict[str, pl.Expr] = {"rows": pl.len()}
+    for place, rule in enumerate(rules):
+        ask[f"broken {rule.name}"] = (pl.col(BROKEN) == place).sum()
+    for regime in REGIMES:
+        ask[f"regime {regime}"] = (valid & (pl.col("regime") == regime)).sum()
+    for column in columns.values():
+        ask |= _column(column)
+    for factor in factors:
+        for regime in REGIMES:
+            level = pl.col(factor).filter(valid & (pl.col("regime") == regime))
+            ask[f"levels {factor} {regime}"] = level.n_unique()
+        ask[f"levels {factor}"] = pl.col(factor).filter(valid).drop_nulls().n_unique()
+    ask |= {f"outcome {name}": expression for name, expression in _outcome(pl.col(outcome), valid).items()}
+    seen = frame.select(**ask).collect(engine="streaming").row(0, named=True)
+    return Profile(
+        rows=seen["rows"],
+        broken={rule.name: seen[f"broken {rule.name}"] for rule in rules if seen[f"broken {rule.name}"]},
+        regimes={regime: seen[f"regime {regime}"] for regime in REGIMES},
+        columns={
+            name: ColumnCount(**{f.name: seen[f"column {name} {f.name}"] for f in dataclasses.fields(ColumnCount)})
+            for name in columns
+        },
+        levels={
+            factor: (*(seen[f"levels {factor} {regime}"] for regime in REGIMES), seen[f"levels {factor}"])
+            for factor in factors
+        },
+        outcome=OutcomeCount(**{f.name: seen[f"outcome {f.name}"] for f in dataclasses.fields(OutcomeCount)}),
+    )
+
+
+def _column(column: Column) -> dict[str, pl.Expr]:
+    value, failed = pl.col(column.name), pl.col(FAILED + column.name)
+    none = pl.lit(0, pl.UInt32)
+    outside, not_numbers = none, none
+    if column.name not in NEEDED:
+        if column.dtype == pl.Float64:
+            outside, not_numbers = value.is_infinite().sum(), value.is_nan().sum()
+        if column.minimum is not None:
+            outside = outside + (value < column.minimum).sum()
+        if column.maximum is not None:  # NaN compares as the largest number, and is counted apart
+            outside = outside + ((value > column.maximum) & value.is_finite()).sum()
+    counts = {
+        "values": value.count(), "failed": failed.count(), "example": failed.first(ignore_nulls=True),
+        "outside": outside, "not_numbers": not_numbers,
+    }
+    return {f"column {column.name} {name}": expression for name, expression in counts.items()}
+
+
+def _outcome(value: pl.Expr, valid: pl.Expr) -> dict[str, pl.Expr]:
+    several = (pl.col("score_n") > 1).fill_null(False)
+    between = valid & (value > 0) & (value < 1)
+    finite = valid & value.is_finite()
+    return {
+        "values": (valid & value.is_not_null()).sum(),
+        "zero_or_one": (valid & ((value == 0) | (value == 1))).sum(),
+        "between": between.sum(),
+        "without_trials": (between & ~several).sum(),
+        "several_trials": (valid & value.is_not_null() & several).sum(),
+        "positive": (finite & (value > 0)).sum(),
+        "above_one": (finite & (value > 1)).sum(),
+    }

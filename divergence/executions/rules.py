@@ -1,0 +1,127 @@
+"""The rules that a row must keep, as data: name, the column it looks at, a sentence, a Polars expression.
+
+A row that breaks a rule is set aside with the first rule that it breaks, its file and its row number; it is never
+dropped silently and never repaired.
+
+Why the rules are expressions of our own and not a `dataframely.Schema.filter`: that call keeps the good rows lazy, but
+its failure counts exist only after all failing rows, with all their columns, have been collected. Here one streaming
+pass counts the broken rules together with everything else that is asked about the log, so a file larger than memory
+whose every row is wrong is refused with its counts. `dataframely_schema` gives users the same rules as a schema to
+validate and sample with; the tests hold the two to the same verdict.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from divergence.executions.columns import FAILED, GIVEN_REGIME
+from divergence.executions.schema import EXECUTIONS, REGIMES
+
+if TYPE_CHECKING:
+    import dataframely
+
+BROKEN = "__broken"
+DUPLICATE = "__duplicate"
+NEEDED = ("regime", "model", "item", "score", "score_n", "execution_id", "probability")
+"""Columns whose bad values reject the row; a bad value in any other column makes that column unusable."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One rule about one row."""
+
+    name: str
+    """Its name, as in `rejected.parquet`."""
+    column: str
+    """The column whose value breaks it."""
+    sentence: str
+    """What is wrong with a row that breaks it."""
+    holds: pl.Expr
+    """True (or null) where the row keeps it."""
+    table: bool = True
+    """Can it be judged from the canonical table alone (else it is about how the file was read)?"""
+
+
+def _readable(name: str, what: str) -> Rule:
+    sentence = f"{name} is not {what}"
+    return Rule(f"{name}_type", name, sentence, pl.col(FAILED + name).is_null(), table=False)
+
+
+_regime, _score, _chance = pl.col("regime"), pl.col("score"), pl.col("probability")
+
+ROW_RULES = (
+    Rule("regime_known", "regime", "regime is neither evaluation nor deployment",
+         _regime.is_in(list(REGIMES)).fill_null(False)),
+    Rule("regime_agrees", "regime", "the row's own regime is not the one that was given for its file",
+         (_regime == pl.col(GIVEN_REGIME)).fill_null(True), table=False),
+    _readable("model", "a text"),
+    Rule("model_given", "model", "model is missing", pl.col("model").is_not_null()),
+    _readable("item", "a text"),
+    Rule("item_given", "item", "an evaluation row needs an item",
+         (_regime != "evaluation") | pl.col("item").is_not_null()),
+    _readable("score_n", "a whole number"),
+    Rule("score_n_positive", "score_n", "score_n is below 1", pl.col("score_n") >= 1),
+    _readable("probability", "a number"),
+    Rule("probability_in_range", "probability", "probability is not above 0 and at most 1",
+         (_chance > 0) & (_chance <= 1)),
+    _readable("execution_id", "a text"),
+    Rule("execution_id_unique", "execution_id", "an earlier row has the same execution_id",
+         ~pl.col(DUPLICATE), table=False),
+)
+SCORE_RULES = (
+    _readable("score", "a number"),
+    Rule("score_finite", "score", "score is NaN or infinite", _score.is_finite()),
+    Rule("score_in_range", "score", "score lies outside 0 to 1", _score.is_between(0, 1)),
+)
+
+
+def row_rules(outcome: str) -> tuple[Rule, ...]:
+    """The rules in the order in which they are asked; those about `score` only where it is the outcome."""
+    return ROW_RULES + SCORE_RULES if outcome == "score" else ROW_RULES
+
+
+def with_broken(frame: pl.LazyFrame, rules: tuple[Rule, ...]) -> pl.LazyFrame:
+    """The frame with the column `BROKEN`: the place in `rules` of the first one that a row breaks, null for none."""
+    broken = pl.lit(None, pl.UInt8)
+    for place in reversed(range(len(rules))):
+        breaks = ~rules[place].holds.fill_null(True)
+        broken = pl.when(breaks).then(pl.lit(place, pl.UInt8)).otherwise(broken)
+    return frame.with_columns(broken.alias(BROKEN))
+
+
+def rejected_rows(frame: pl.LazyFrame, rules: tuple[Rule, ...]) -> pl.DataFrame:
+    """The rows set aside: file, row, rule, sentence, value (as text). `frame` comes from `with_broken`."""
+    names, sentences, value = {}, {}, pl.lit(None, pl.String)
+    for place, rule in enumerate(rules):
+        names[place], sentences[place] = rule.name, rule.sentence
+        shown = pl.coalesce(pl.col(FAILED + rule.column), pl.col(rule.column).cast(pl.String))
+        value = pl.when(pl.col(BROKEN) == place).then(shown).otherwise(value)
+    return (
+        frame.filter(pl.col(BROKEN).is_not_null())
+        .select(
+            "file", "row",
+            pl.col(BROKEN).replace_strict(names, return_dtype=pl.String).alias("rule"),
+            pl.col(BROKEN).replace_strict(sentences, return_dtype=pl.String).alias("sentence"),
+            value.alias("value"),
+        )
+        .collect(engine="streaming")
+    )
+
+
+def dataframely_schema() -> type[dataframely.Schema]:
+    """The canonical table and its row rules as a dataframely schema, to validate or to sample tables with."""
+    import dataframely as dy
+
+    kinds = {
+        pl.String(): dy.String, pl.Float64(): dy.Float64, pl.Int64(): dy.Int64,
+        pl.List(pl.Float32): lambda **options: dy.List(dy.Float32(nullable=True), **options),
+        pl.Datetime("us", "UTC"): lambda **options: dy.Datetime(time_unit="us", time_zone="UTC", **options),
+    }
+    body: dict[str, object] = {c.name: kinds[c.dtype](nullable=True) for c in EXECUTIONS}
+    for rule in ROW_RULES + SCORE_RULES:
+        if rule.table:
+            body[rule.name] = dy.rule()(lambda cls, holds=rule.holds: holds)  # noqa: ARG005
+    return type("ExecutionRows", (dy.Schema,), body)
