@@ -1,0 +1,14 @@
+"""Stage 2: a log's sufficient statistics.
+
+| file | what |
+|---|---|
+| `cells` | the value: coded tables with named levels |
+| `collapse` | Executions -> Cells, streaming |
+| `merge` | Cells + Cells -> Cells, exactly |
+"""
+
+from divergence.cells.cells import Cells, Table
+from divergence.cells.collapse import collapse
+from divergence.cells.merge import merge
+
+__all__ = ["Cells", "Table", "collapse", "merge"]

@@ -1,0 +1,70 @@
+"""Sufficient statistics of a log as arrays with named levels: the only bridge from Polars to JAX."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+KEYS = ("model", "regime", "context", "wave", "scorer", "task", "item", "session", "answer", "factor", "level")
+MISSING = -1  # code of a null: a pooled row without item, a row without session, an answer that was not parsed
+
+DeclaredLaw = tuple[str, tuple[tuple[str, float], ...]]
+"""A factor (or `context`) and the declared share of each of its levels."""
+
+TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    # table: (key columns, summed columns)
+    "counts": (("model", "regime", "context", "wave", "scorer", "task", "item"), ("n", "y", "yy", "rows", "unjudged")),
+    "sessions": (("model", "regime", "context", "wave", "scorer", "task", "item", "session"), ("n", "y", "yy")),
+    "answers": (("model", "regime", "context", "wave", "item", "answer"), ("n", "nn")),
+    "designs": (("regime", "context", "factor", "level"), ("n",)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """One table of integer-coded keys and their sums; rows sorted by key, each key once."""
+
+    keys: dict[str, np.ndarray]
+    """Codes into `Cells.levels`, each of shape (rows,), int64; -1 = null."""
+    sums: dict[str, np.ndarray]
+    """Sums over the log's rows with that key, each of shape (rows,), float64."""
+
+    def __len__(self) -> int:
+        return len(next(iter(self.sums.values())))
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.keys[name] if name in self.keys else self.sums[name]
+
+    def take(self, index: np.ndarray) -> Table:
+        """The rows at `index` (integers or booleans)."""
+        return Table({k: v[index] for k, v in self.keys.items()}, {k: v[index] for k, v in self.sums.items()})
+
+
+@dataclasses.dataclass(frozen=True)
+class Cells:
+    """What a fit needs to know about one outcome of a log."""
+
+    outcome: str
+    """Name of the outcome."""
+    kind: str
+    """`binary` (0/1 and counted rates), `fraction` (0..1, continuous) or `positive` (s, usd: log scale)."""
+    levels: dict[str, tuple[str, ...]]
+    """Level names of every key, sorted."""
+    counts: Table
+    """Per (model, regime, context, wave, scorer, task, item): n trials, sum y, sum y^2, log rows, unjudged rows."""
+    sessions: Table
+    """The same per session, rows with a session only: n, y, yy."""
+    answers: Table
+    """Per (model, regime, context, wave, item, answer): how often that answer was given; nn = pairs in one session."""
+    designs: Table
+    """Per (regime, context, factor, level): log rows. Says what a context label stands for."""
+    declared_law: DeclaredLaw | str = "logged"
+    """The deployment law: `logged`, `own`, `uniform`, or declared shares of a factor's (or of the context's) levels."""
+    notes: tuple[str, ...] = ()
+    """Sentences about the log that belong beside every result."""
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The serving factors of the log."""
+        return self.levels["factor"]

@@ -1,0 +1,119 @@
+"""From an execution log to its sufficient statistics, in one streaming pass.
+
+A collapse is a commutative monoid: `merge(collapse(a), collapse(b)) == collapse(a + b)` exactly (sums of integers, or
+float64 sums of the same values). Partitions, processes and machines follow from that.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from divergence.cells.cells import KEYS, MISSING, TABLES, Cells, DeclaredLaw, Table
+from divergence.executions import Executions
+
+
+def collapse(log: Executions) -> Cells:
+    """Sufficient statistics of the log's outcome. Streams: memory grows with the cells, not with the rows."""
+    frame = _rows(log)
+    columns = frame.collect_schema().names()
+    present = {k for k in KEYS if k in columns}
+    queries = [_group(frame, "counts", present)]
+    has_sessions, has_answers = _any(frame, "session", columns), _any(frame, "answer", columns)
+    if has_sessions:
+        queries.append(_group(frame.filter(pl.col("session").is_not_null() & (pl.col("n") > 0)), "sessions", present))
+    if has_answers:
+        queries.append(_answers(frame, present))
+    tables = dict(zip(
+        ["counts", *(["sessions"] if has_sessions else []), *(["answers"] if has_answers else [])],
+        pl.collect_all(queries, engine="streaming"), strict=True,
+    ))
+    tables["designs"] = _designs(frame, log.factors)
+    return _coded(log, tables)
+
+
+def _any(frame: pl.LazyFrame, column: str, columns: list[str]) -> bool:
+    if column not in columns:
+        return False
+    return bool(frame.select(pl.col(column).is_not_null().any()).collect(engine="streaming").item())
+
+
+def _rows(log: Executions) -> pl.LazyFrame:
+    """One row an execution with `n` trials, `y` their sum, `yy` the sum of their squares; all keys as text."""
+    frame = log.scan()
+    columns = frame.collect_schema().names()
+    value = pl.col("outcome").cast(pl.Float64)
+    judged = value.is_not_null()
+    trials = pl.col("score_n").fill_null(1) if "score_n" in columns and log.outcome == "score" else pl.lit(1)
+    trials = pl.when(judged).then(trials).otherwise(0).cast(pl.Float64)
+    total = pl.when(judged).then(value).otherwise(0.0) * trials
+    counted = trials > 1
+    if log.kind == "binary" or log.kind == "proportion":  # published rates are rounded: counts are whole
+        total = pl.when(counted).then(total.round()).otherwise(total)
+    squares = pl.when(counted).then(total).otherwise(total * pl.when(judged).then(value).otherwise(0.0))
+    keys = [
+        (pl.col(k).cast(pl.String) if k in columns else pl.lit(None, pl.String)).alias(k)
+        for k in ("regime", "model", "context", "wave", "scorer", "task", "item", "session", "answer")
+    ]
+    factors = [pl.col(f).cast(pl.String).fill_null("(not logged)").alias(f"factor:{f}") for f in log.factors]
+    frame = frame.select(
+        *keys, *factors, n=trials, y=total, yy=squares, rows=pl.lit(1.0), unjudged=(~judged).cast(pl.Float64),
+    )
+    # A rate over many items is not an answer to its item: it stands for distinct items of its stratum.
+    return frame.with_columns(item=pl.when(pl.col("n") > 1).then(None).otherwise(pl.col("item")))
+
+
+def _group(frame: pl.LazyFrame, table: str, present: set[str]) -> pl.LazyFrame:
+    keys, sums = TABLES[table]
+    return frame.group_by([k for k in keys if k in present]).agg(pl.col(s).sum() for s in sums)
+
+
+def _answers(frame: pl.LazyFrame, present: set[str]) -> pl.LazyFrame:
+    keys, _ = TABLES["answers"]
+    given = frame.filter(pl.col("answer").is_not_null() & pl.col("item").is_not_null())
+    by_session = given.group_by([k for k in (*keys, "session") if k in present]).agg(
+        n=pl.len().cast(pl.Float64))
+    # Pairs inside one session are not replicates: a row without session is a session of its own.
+    pairs = pl.when(pl.col("session").is_null()).then(pl.col("n")).otherwise(pl.col("n") ** 2)
+    return by_session.group_by([k for k in keys if k in present]).agg(n=pl.col("n").sum(), nn=pairs.sum())
+
+
+def _designs(frame: pl.LazyFrame, factors: tuple[str, ...]) -> pl.DataFrame:
+    counts = frame.group_by("regime", "context", *(f"factor:{f}" for f in factors)).agg(n=pl.len().cast(pl.Float64))
+    wide = counts.collect(engine="streaming")
+    parts = [
+        wide.group_by("regime", "context", pl.col(f"factor:{f}").alias("level")).agg(pl.col("n").sum())
+        .select("regime", "context", pl.lit(f).alias("factor"), "level", "n")
+        for f in factors
+    ]
+    return pl.concat(parts) if parts else pl.DataFrame(
+        schema={k: pl.String for k in TABLES["designs"][0]} | {"n": pl.Float64})
+
+
+def _coded(log: Executions, frames: dict[str, pl.DataFrame]) -> Cells:
+    levels = {
+        key: tuple(sorted({v for f in frames.values() if key in f.columns for v in f[key].unique() if v is not None}))
+        for key in KEYS
+    }
+    tables = {name: _table(name, frames.get(name), levels) for name in TABLES}
+    return Cells(log.outcome, "binary" if log.kind == "proportion" else log.kind, levels, **tables,
+                 declared_law=_law(log), notes=tuple(log.notes))
+
+
+def _law(log: Executions) -> DeclaredLaw | str:
+    law = log.configuration.deployment_law
+    return law.name if law.name != "declared" else (law.factor, tuple(sorted(law.shares.items())))
+
+
+def _table(name: str, frame: pl.DataFrame | None, levels: dict[str, tuple[str, ...]]) -> Table:
+    keys, sums = TABLES[name]
+    if frame is None:
+        return Table({k: np.zeros(0, np.int64) for k in keys}, {s: np.zeros(0) for s in sums})
+    codes = {}
+    for key in keys:
+        column = frame[key] if key in frame.columns else pl.Series(key, [None] * frame.height, pl.String)
+        lookup = pl.DataFrame({key: pl.Series(levels[key], dtype=pl.String), "code": np.arange(len(levels[key]))})
+        coded = column.to_frame().join(lookup, on=key, how="left", maintain_order="left")["code"]
+        codes[key] = coded.fill_null(MISSING).to_numpy().astype(np.int64)
+    order = np.lexsort([codes[k] for k in reversed(keys)])
+    return Table({k: codes[k][order] for k in keys}, {s: frame[s].to_numpy()[order].astype(float) for s in sums})

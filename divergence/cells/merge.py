@@ -1,0 +1,42 @@
+"""The sum of two collapses: what makes partitions, processes and machines give the same numbers as one pass."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from divergence.cells.cells import KEYS, MISSING, TABLES, Cells, Table
+from divergence.errors import InputError
+
+
+def merge(first: Cells, second: Cells) -> Cells:
+    """`collapse(a + b)` from `collapse(a)` and `collapse(b)`. Commutative; exact for counted outcomes.
+
+    Raises InputError when the two are not about the same outcome, or were read under different laws.
+    """
+    for field in ("outcome", "kind", "declared_law"):
+        a, b = getattr(first, field), getattr(second, field)
+        if a != b:
+            raise InputError(f"cells of {field} {a!r} and {b!r} cannot be merged; collapse both logs in the same way")
+    levels = {k: tuple(sorted({*first.levels[k], *second.levels[k]})) for k in KEYS}
+    tables = {name: _sum(name, first, second, levels) for name in TABLES}
+    notes = tuple(dict.fromkeys([*first.notes, *second.notes]))
+    return Cells(first.outcome, first.kind, levels, **tables, declared_law=first.declared_law, notes=notes)
+
+
+def _sum(name: str, first: Cells, second: Cells, levels: dict[str, tuple[str, ...]]) -> Table:
+    keys, sums = TABLES[name]
+    codes = {k: np.concatenate([_recode(c, getattr(c, name)[k], k, levels) for c in (first, second)]) for k in keys}
+    values = {s: np.concatenate([getattr(c, name)[s] for c in (first, second)]) for s in sums}
+    if not len(values[sums[0]]):
+        return Table(codes, values)
+    order = np.lexsort([codes[k] for k in reversed(keys)])
+    stacked = np.stack([codes[k][order] for k in keys])
+    starts = np.flatnonzero(np.r_[True, (np.diff(stacked, axis=1) != 0).any(0)])
+    return Table({k: codes[k][order][starts] for k in keys},
+                 {s: np.add.reduceat(values[s][order], starts) for s in sums})
+
+
+def _recode(cells: Cells, codes: np.ndarray, key: str, levels: dict[str, tuple[str, ...]]) -> np.ndarray:
+    place = {name: k for k, name in enumerate(levels[key])}
+    table = np.array([place[name] for name in cells.levels[key]] + [MISSING], dtype=np.int64)
+    return table[codes]  # code -1 takes the last entry

@@ -1,0 +1,31 @@
+"""What bench and traffic have in common: items and scorers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from divergence.cells.cells import Cells
+
+
+def share_items(cells: Cells) -> bool:
+    """Is any item judged in both regimes?"""
+    return len(np.intersect1d(_items(cells, "evaluation"), _items(cells, "deployment"))) > 0
+
+
+def scorers(cells: Cells) -> dict[str, set[str]]:
+    """Names of the scorers of each regime; rows without a scorer name none."""
+    names = cells.levels["scorer"]
+    return {
+        regime: {names[k] for k in np.unique(cells.counts["scorer"][in_regime(cells, regime)]) if k >= 0}
+        for regime in ("evaluation", "deployment")
+    }
+
+
+def in_regime(cells: Cells, regime: str) -> np.ndarray:
+    """Rows of `counts` of that regime, shape (rows,)."""
+    return np.array([name == regime for name in cells.levels["regime"]], bool)[cells.counts["regime"]]
+
+
+def _items(cells: Cells, regime: str) -> np.ndarray:
+    rows = in_regime(cells, regime) & (cells.counts["item"] >= 0) & (cells.counts["n"] > 0)
+    return np.unique(cells.counts["item"][rows])

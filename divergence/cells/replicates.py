@@ -1,0 +1,103 @@
+"""Replicates as dense arrays: what two runs of the same item say about each other.
+
+For one model, arrays over (context, wave, item): n trials, y their sum, and the sums over sessions of n_s^2 and y_s^2
+(a row without a session is a session of its own). Two trials are a pair of replicates when they are not of one session:
+
+    sum over pairs y_r y_r' = y^2 - sum_s y_s^2,      number of pairs = n^2 - sum_s n_s^2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from divergence.cells.cells import Cells, Table
+
+
+@dataclasses.dataclass(frozen=True)
+class Replicates:
+    """One model's replicates of one outcome or one answer label; arrays of shape (contexts, waves, items)."""
+
+    n: np.ndarray
+    """Trials."""
+    y: np.ndarray
+    """Their sum."""
+    pairs: np.ndarray
+    """Ordered pairs of replicates from different sessions."""
+    products: np.ndarray
+    """Sum of y y' over these pairs."""
+
+    def pooled(self) -> Replicates:
+        """All waves as one, shape (contexts, 1, items): pairs across waves count too."""
+        def total(a: np.ndarray) -> np.ndarray:
+            return a.sum(1, keepdims=True)
+        n, y = total(self.n), total(self.y)
+        within_n = total(self.n**2 - self.pairs)
+        within_y = total(self.y**2 - self.products)
+        return Replicates(n, y, n**2 - within_n, y**2 - within_y)
+
+
+def replicates(cells: Cells, model: int, contexts: np.ndarray) -> tuple[Replicates, np.ndarray]:
+    """Replicates of the outcome, and the (task, item) codes of the item axis, shape (2, items).
+
+    `contexts`: (regime code, context code) pairs, shape (contexts, 2).
+    """
+    keep = (cells.counts["model"] == model) & (cells.counts["item"] >= 0) & (cells.counts["n"] > 0)
+    counts = cells.counts.take(keep)
+    items, item = np.unique(np.stack([counts["task"], counts["item"]]), axis=1, return_inverse=True)
+    waves, wave = np.unique(counts["wave"], return_inverse=True)
+    shape = (len(contexts), len(waves), items.shape[1])
+
+    def spread(table: Table, values: np.ndarray, where: tuple) -> np.ndarray:
+        out = np.zeros(shape)
+        row = context_rows(table, contexts)
+        ok = row >= 0
+        np.add.at(out, (row[ok], where[0][ok], where[1][ok]), values[ok])
+        return out
+
+    place = (wave.ravel(), item.ravel())
+    n, y = spread(counts, counts["n"], place), spread(counts, counts["y"], place)
+    same_n, same_y = n.copy(), spread(counts, counts["yy"], place)
+    table = cells.sessions.take((cells.sessions["model"] == model) & (cells.sessions["item"] >= 0))
+    if len(table):
+        known = {tuple(k): j for j, k in enumerate(items.T)}
+        where = (np.searchsorted(waves, table["wave"]),
+                 np.array([known[k] for k in zip(table["task"], table["item"], strict=True)]))
+        same_n += spread(table, table["n"] ** 2 - table["n"], where)
+        same_y += spread(table, table["y"] ** 2 - table["yy"], where)
+    return Replicates(n, y, n**2 - same_n, y**2 - same_y), items
+
+
+def context_rows(table: Table, contexts: np.ndarray) -> np.ndarray:
+    """Index into `contexts` of each row of a table, -1 where it is none of them."""
+    place = {tuple(int(v) for v in k): j for j, k in enumerate(contexts)}
+    return np.array([place.get((int(r), int(c)), -1)
+                     for r, c in zip(table["regime"], table["context"], strict=True)], dtype=int)
+
+
+def answer_pairs(cells: Cells, model: int, contexts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Answer labels: share of agreeing pairs within contexts (contexts, items), n (contexts, items), label shares.
+
+    The last is (contexts, items, labels of the model), small where answers are labels. NaN where there is no pair.
+    """
+    table = cells.answers.take(cells.answers["model"] == model)
+    items, item = np.unique(table["item"], return_inverse=True)
+    row = context_rows(table, contexts)
+    # Labels are numbered within each item: item 7's third answer is label 2, whatever it says.
+    _, label = np.unique(np.stack([item.ravel(), table["answer"]]), axis=1, return_inverse=True)
+    label = label.ravel()
+    first = np.full(len(items), label.max() + 1 if len(label) else 0)
+    np.minimum.at(first, item.ravel(), label)
+    label = label - first[item.ravel()]
+    shape = (len(contexts), len(items), label.max() + 1 if len(label) else 0)
+    n, nn = np.zeros(shape), np.zeros(shape)
+    ok = row >= 0
+    np.add.at(n, (row[ok], item.ravel()[ok], label[ok]), table["n"][ok])
+    np.add.at(nn, (row[ok], item.ravel()[ok], label[ok]), table["nn"][ok])
+    trials = n.sum(2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        pairs = trials**2 - nn.sum(2)
+        agree = np.where(pairs > 0, (n**2 - nn).sum(2) / pairs, np.nan)
+        share = n / trials[:, :, None]
+    return agree, trials, share

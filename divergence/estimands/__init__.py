@@ -1,0 +1,32 @@
+"""Stage 4: which question has which answer. Every estimand is `f(posterior, ...) -> Estimate`.
+
+| you ask | call |
+|---|---|
+| how good is it on the bench, in deployment? | `bench_level`, `deployed_level` |
+| how far apart are the two? | `gap`; the bench's flattery: `evaluation_advantage` |
+| how far does one model's score move over serving contexts? | `kappa` |
+| how much of a ranking, or of a score, is the context's? | `coupling`, `coupling_absolute` |
+| will deployment keep the bench's order? | `reversal` |
+| what does this context do to this model? | `context_effect` |
+| what does this serving factor do? | `serving_effect` |
+| do answers move while the score stays? | `excess_flips` |
+| did the test itself change between campaigns? | `instrument` |
+"""
+
+from divergence.estimands.bench_level import bench_level
+from divergence.estimands.context_effect import context_effect
+from divergence.estimands.coupling import coupling
+from divergence.estimands.coupling_absolute import coupling_absolute
+from divergence.estimands.deployed_level import deployed_level
+from divergence.estimands.evaluation_advantage import evaluation_advantage
+from divergence.estimands.excess_flips import excess_flips
+from divergence.estimands.gap import gap
+from divergence.estimands.instrument import instrument
+from divergence.estimands.kappa import kappa
+from divergence.estimands.reversal import reversal
+from divergence.estimands.serving_effect import serving_effect
+
+__all__ = [
+    "bench_level", "context_effect", "coupling", "coupling_absolute", "deployed_level", "evaluation_advantage",
+    "excess_flips", "gap", "instrument", "kappa", "reversal", "serving_effect",
+]

@@ -1,0 +1,35 @@
+"""How good is each model on the bench?
+
+    B_m = E_{c ~ Q_E} mu_mc,    mu_mc = sum_i pi_i p_mic
+
+The expected outcome of new items of the bench's source, served as the bench serves them; evaluation contexts by their
+share of the evaluation rows. Identified by evaluation rows of the model. Unit: probability (or the outcome's own).
+Source: Miller 2024 (arXiv 2411.00640) for items as a sample; Brennan 2001 for universe scores.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from divergence.estimands.rows import answer, frame, level_unit, models_with_rows, refuse
+from divergence.estimate import Estimate
+from divergence.joint.posterior import Posterior
+from divergence.joint.predict import levels
+
+QUESTION, TEXT = "bench_level", "the level of each model on the bench, for new items"
+
+
+def bench_level(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
+    """Bench level of every model with evaluation rows: one row a model, `regime` = evaluation."""
+    return level(posterior, "evaluation", QUESTION, TEXT, outcome, None)
+
+
+def level(posterior: Posterior, regime: str, question: str, text: str, outcome: str | None, law: object) -> Estimate:
+    """Levels of one regime; also what `deployed_level` calls."""
+    fit = posterior[outcome]
+    mu = levels(fit, regime, law)
+    if mu is None:
+        return refuse(fit, question, text, level_unit(fit), f"the log has no {regime} rows")
+    seen = np.flatnonzero(models_with_rows(fit, regime == "deployment"))
+    rows = frame(regime=[regime] * len(seen), model=[mu.models[m] for m in seen])
+    return answer(fit, question, text, level_unit(fit), rows, mu.mean()[:, seen])

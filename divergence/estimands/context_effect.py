@@ -1,0 +1,68 @@
+"""What does each deployment context do to each model?
+
+    mu_mc - B_m        and, over models, its mean
+
+Rows with `statistic` = `contrast` compare two deployment contexts, `mu_mc - mu_mc'`, over models: they need no bench.
+Identified by evaluation rows and deployment rows of the model; cells without rows are filled by the joint model and
+said so. Unit: points, stored as fractions.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import polars as pl
+
+from divergence.estimands.rows import answer, frame, models_with_rows, unit_of
+from divergence.estimate import Estimate
+from divergence.joint.posterior import Posterior
+from divergence.joint.predict import levels
+
+QUESTION, TEXT = "context_effect", "level in a deployment context minus the bench level"
+CONTRASTS_MAX = 40  # contexts: beyond it the pairs are too many to read; ask `contrast` for the ones of interest
+
+
+def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
+    """Rows (model, context), rows (model null, context) over models, and contrasts of deployment contexts."""
+    fit = posterior[outcome]
+    bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment")
+    unit = unit_of(fit)
+    if deployed is None:
+        return answer(fit, QUESTION, TEXT, unit, frame(model=[None]), np.full((1, 1), np.nan),
+                      reason=("the log has no deployment rows",))
+    parts, rows, reasons = [], [], []
+    models, contexts = deployed.models, deployed.contexts
+    if bench is None:
+        rows.append(frame(model=[None], context=[None], context_b=[None], statistic=[None]))
+        parts.append(np.full((len(deployed.draws), 1), np.nan))
+        reasons.append("the log has no evaluation rows: there is no bench level to compare with")
+    else:
+        effect = deployed.draws - bench.mean()[:, :, None]
+        usable = models_with_rows(fit, True) & models_with_rows(fit, False)
+        for m in np.flatnonzero(usable):
+            rows.append(_rows([models[m]] * len(contexts), contexts))
+            parts.append(effect[:, m])
+        if usable.any():
+            rows.append(_rows([None] * len(contexts), contexts))
+            parts.append(effect[:, usable].mean(1))
+        reasons += [None] * sum(p.shape[1] for p in parts)
+        if not usable.any():
+            rows.append(_rows([None], (None,)))
+            parts.append(np.full((len(effect), 1), np.nan))
+            reasons.append("no model has rows in both regimes")
+    if 1 < len(contexts) <= CONTRASTS_MAX:
+        seen = models_with_rows(fit, True)
+        mean = deployed.draws[:, seen].mean(1)
+        pairs = list(itertools.combinations(range(len(contexts)), 2))
+        rows.append(frame(model=[None] * len(pairs), context=[contexts[i] for i, _ in pairs],
+                          context_b=[contexts[j] for _, j in pairs], statistic=["contrast"] * len(pairs)))
+        parts.append(np.stack([mean[:, i] - mean[:, j] for i, j in pairs], 1))
+        reasons += [None] * len(pairs)
+    text = TEXT if deployed.observed.all() else TEXT + " (combinations without rows are filled by the model)"
+    return answer(fit, QUESTION, text, unit, pl.concat(rows), np.concatenate(parts, 1), reason=tuple(reasons))
+
+
+def _rows(models: list, contexts: tuple) -> pl.DataFrame:
+    empty = [None] * len(contexts)
+    return frame(model=models, context=list(contexts), context_b=empty, statistic=empty)

@@ -1,0 +1,20 @@
+"""How much of the spread of scores depends on the context? (evaluation context coupling, absolute)
+
+    ECCa = (s2_c + s2_mc) / (s2_m + s2_c + s2_mc)  =  1 - Phi
+
+As `coupling`, but a shift that every model shares counts too: for reading levels, not rankings. Identified by two
+deployment contexts and two models. No unit. Source: Brennan 2001 (index of dependability).
+"""
+
+from __future__ import annotations
+
+from divergence.estimands.coupling import share
+from divergence.estimate import Estimate
+from divergence.joint.posterior import Posterior
+
+QUESTION, TEXT = "coupling_absolute", "share of the spread of scores that depends on the context"
+
+
+def coupling_absolute(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+    """One number for the log."""
+    return share(posterior, QUESTION, TEXT, True, law, outcome)

@@ -1,0 +1,24 @@
+"""How good is each model in deployment?
+
+    D_m = E_{c ~ Q_D} mu_mc
+
+Contexts by the deployment law: shares of the logged traffic, common to all models, unless another law was declared.
+A model that was not logged in some context has that cell filled by the joint model. Identified by deployment rows of
+the model. Unit: probability (or the outcome's own). Source: Brennan 2001 (universe score over a fixed set of conditions).
+"""
+
+from __future__ import annotations
+
+from divergence.estimands.bench_level import level
+from divergence.estimate import Estimate
+from divergence.joint.posterior import Posterior
+
+QUESTION, TEXT = "deployed_level", "the level of each model in deployment, for new items"
+
+
+def deployed_level(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+    """Deployed level of every model with deployment rows: one row a model, `regime` = deployment.
+
+    `law`: `logged`, `own`, `uniform` or {context: probability}; None = what the log's configuration says.
+    """
+    return level(posterior, "deployment", QUESTION, TEXT, outcome, law)

@@ -1,0 +1,20 @@
+"""How much does the bench flatter each model?
+
+    ECA_m = B_m - D_m
+
+The signed form of coupling: positive where the evaluation context is kinder than deployment. Identified as the gap is.
+Unit: points, stored as fractions.
+"""
+
+from __future__ import annotations
+
+from divergence.estimands.gap import difference
+from divergence.estimate import Estimate
+from divergence.joint.posterior import Posterior
+
+QUESTION, TEXT = "evaluation_advantage", "bench level minus deployed level of each model"
+
+
+def evaluation_advantage(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+    """One row a model; minus the gap, draw by draw."""
+    return difference(posterior, QUESTION, TEXT, -1.0, law, outcome)

@@ -1,0 +1,207 @@
+"""How many answers does a change of context flip, beyond what repeating the same request flips?
+
+    XF(c, c') = F(c, c') - (F(c, c) + F(c', c')) / 2  =  E_i (p_ic - p_ic')^2
+
+`F` is the disagreement rate of two replicates, `(F(c,c) + F(c',c')) / 2` the noise floor. Unbiased with two replicates
+per item and context; the same U-statistic holds for continuous outcomes and, label by label, for answers (`statistic` =
+`answers`). Waves: the difference between contexts is taken within a wave, so a shift of the instrument is no flip.
+One replicate: refused, with bounds `(M_c - M_c')^2 <= XF <= F(c, c')`. No shared items: refused. Items are a sample
+(Bayesian bootstrap within tasks). Unit: probability.
+Source: half the squared maximum mean discrepancy of Gao, Liang and Guestrin 2024 (arXiv 2410.20247) for two answers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+
+from divergence.cells.replicates import Replicates, answer_pairs, replicates
+from divergence.estimands.rows import answer, frame, refuse
+from divergence.estimate import Estimate
+from divergence.joint.posterior import Fit, Posterior
+
+QUESTION, TEXT = "excess_flips", "answers that a change of context flips, beyond the noise of repeating a request"
+PAIRS_MAX = 300  # pairs of contexts times models shown one by one; beyond it only those against the bench and means
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pairs:
+    """Per-item statistics of every pair of contexts of one model; NaN where a pair lacks the item or the replicates."""
+
+    excess: np.ndarray
+    floor: np.ndarray
+    disagreement: np.ndarray
+    difference: np.ndarray
+    items: np.ndarray
+
+
+def excess_flips(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
+    """Rows (model, context, context_b), and over models with `model` null."""
+    fit = posterior[outcome]
+    contexts = fit.design.contexts
+    pairs = _ordered_pairs(contexts)
+    if not pairs:
+        return refuse(fit, QUESTION, TEXT, "probability", "the log has one context; flips need two")
+    models = np.arange(fit.design.n_models)
+    shared = {m: _outcome_pairs(fit, int(m), pairs) for m in models}
+    any_shared = any(np.isfinite(s.disagreement).any() for s in shared.values())
+    if not any_shared:
+        return refuse(fit, QUESTION, TEXT, "probability", "no two contexts share items for the same model")
+    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 3]))
+    columns = _Columns(fit, pairs)
+    weights = _ItemWeights(fit, rng)
+    columns.add(shared, weights, None)
+    if len(fit.cells.answers):
+        columns.add({m: _label_pairs(fit, int(m), pairs) for m in models}, weights, "answers")
+    return columns.estimate()
+
+
+def _ordered_pairs(contexts: np.ndarray) -> list[tuple[int, int]]:
+    """All pairs, those with the bench first; the evaluation context is the first of its pair."""
+    pairs = list(itertools.combinations(range(len(contexts)), 2))
+    return sorted(pairs, key=lambda p: (contexts[p[0], 0] + contexts[p[1], 0] != 1, p))
+
+
+def _outcome_pairs(fit: Fit, model: int, pairs: list[tuple[int, int]]) -> _Pairs:
+    names = fit.cells.levels["regime"]
+    code = np.array([names.index("deployment" if d else "evaluation") for d in fit.design.contexts[:, 0]])
+    data, items = replicates(fit.cells, model, np.stack([code, fit.design.contexts[:, 1]], 1))
+    first, second = (np.array(side) for side in zip(*pairs, strict=True))
+    whole = data.pooled()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        excess = _within_waves(data, first, second)
+        mean = whole.y[:, 0] / whole.n[:, 0]
+        square = whole.products[:, 0] / whole.pairs[:, 0]
+        plain = square[first] + square[second] - 2 * mean[first] * mean[second]
+        excess = np.where(np.isfinite(excess), excess, plain)
+        noise = _noise(fit, whole)
+        floor = (noise[first] + noise[second]) / 2
+    return _Pairs(excess, floor, excess + floor if fit.cells.kind != "binary" else
+                  mean[first] * (1 - mean[second]) + mean[second] * (1 - mean[first]), mean[first] - mean[second], items)
+
+
+def _noise(fit: Fit, whole: Replicates) -> np.ndarray:
+    """F(c, c) of every item, shape (contexts, items): half the mean squared difference of replicates, times two."""
+    square = whole.products[:, 0] / whole.pairs[:, 0]
+    mean = whole.y[:, 0] / whole.n[:, 0]
+    return 2 * (mean - square) if fit.cells.kind == "binary" else 2 * (mean**2 - square)
+
+
+def _within_waves(data: Replicates, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Mean over pairs of waves (w, w') of the product of the contexts' differences in w and in w', shape (pairs, items).
+
+    Within one wave the U-statistic, across waves the product of two independent differences.
+    """
+    mean = data.y / data.n
+    square = data.products / data.pairs
+    waves = mean.shape[1]
+    terms = []
+    for w in range(waves):
+        terms.append(square[first, w] + square[second, w] - 2 * mean[first, w] * mean[second, w])
+        for v in range(w + 1, waves):
+            product = (mean[first, w] - mean[second, w]) * (mean[first, v] - mean[second, v])
+            terms += [product, product]  # (w, v) and (v, w)
+    stacked = np.stack(terms)
+    known = np.isfinite(stacked)
+    return np.where(known, stacked, 0).sum(0) / known.sum(0)
+
+
+def _label_pairs(fit: Fit, model: int, pairs: list[tuple[int, int]]) -> _Pairs:
+    names = fit.cells.levels["regime"]
+    code = np.array([names.index("deployment" if d else "evaluation") for d in fit.design.contexts[:, 0]])
+    agree, trials, share = answer_pairs(fit.cells, model, np.stack([code, fit.design.contexts[:, 1]], 1))
+    first, second = (np.array(side) for side in zip(*pairs, strict=True))
+    across = np.stack([(share[i] * share[j]).sum(1) for i, j in pairs]) if len(trials.T) else np.zeros((len(pairs), 0))
+    disagreement = 1 - across
+    floor = 1 - (agree[first] + agree[second]) / 2
+    table = fit.cells.answers["item"][fit.cells.answers["model"] == model]
+    items = np.stack([np.full(len(np.unique(table)), -1), np.unique(table)])
+    gap = np.full_like(disagreement, np.nan)
+    return _Pairs(disagreement - floor, floor, disagreement, gap, items)
+
+
+class _ItemWeights:
+    """Bayesian-bootstrap weights of items, drawn once an item, so that all rows of the answer share them."""
+
+    def __init__(self, fit: Fit, rng: np.random.Generator) -> None:
+        self.draws = len(fit.effects)
+        self.size = len(fit.cells.levels["item"])
+        self.raw = rng.standard_exponential((self.draws, self.size)) if self.draws * self.size <= 20_000_000 else None
+        self.rng = rng
+
+    def mean(self, values: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Draws of the mean of `values` (items,) over new items, tasks kept in their proportions; shape (S,)."""
+        keep = np.isfinite(values)
+        values, items = values[keep], items[:, keep]
+        if self.raw is None:  # many items: the bootstrap's normal limit
+            spread = np.sqrt(sum(v.var() * len(v) for v in (values[items[0] == t] for t in np.unique(items[0]))))
+            return values.mean() + spread / len(values) * self.rng.standard_normal(self.draws)
+        out = np.zeros(self.draws)
+        for task in np.unique(items[0]):
+            mine = items[0] == task
+            weight = self.raw[:, items[1, mine]]
+            out += mine.mean() * (weight @ values[mine]) / weight.sum(1)
+        if np.ptp(values) == 0 and len(values):  # no item differs: the bootstrap would be certain of the next one
+            out = out + self.rng.beta(0.5, len(values) + 0.5, self.draws) * (1 if values[0] == 0 else -np.sign(values[0]))
+        return out
+
+
+class _Columns:
+    """Collects draws, coordinates and reasons, row by row."""
+
+    def __init__(self, fit: Fit, pairs: list[tuple[int, int]]) -> None:
+        self.fit, self.pairs = fit, pairs
+        labels = fit.cells.levels["context"]
+        self.names = [labels[c] for c in fit.design.contexts[:, 1]]
+        self.deployed = fit.design.contexts[:, 0] == 1
+        self.rows: list[tuple] = []
+        self.draws, self.reasons, self.floors, self.bounds, self.items = [], [], [], [], []
+
+    def add(self, per_model: dict[int, _Pairs], weights: _ItemWeights, statistic: str | None) -> None:
+        """All pairs of all models, then the means over models."""
+        models = self.fit.cells.levels["model"]
+        few = len(self.pairs) * len(models) <= PAIRS_MAX
+        for k, (i, j) in enumerate(self.pairs):
+            drawn, floors = [], []
+            for m, stats in per_model.items():
+                if not np.isfinite(stats.disagreement[k]).any():
+                    continue
+                if not np.isfinite(stats.excess[k]).any():
+                    self._bounds(stats, k, models[m], statistic, weights)
+                    continue
+                draws = weights.mean(stats.excess[k], stats.items)
+                floor = float(np.nanmean(stats.floor[k]))
+                drawn.append(draws)
+                floors.append(floor)
+                if few or self.deployed[i] != self.deployed[j]:
+                    self._row(models[m], k, statistic, draws, None, floor, False,
+                              int(np.isfinite(stats.excess[k]).sum()))
+            if drawn:
+                self._row(None, k, statistic, np.mean(drawn, 0), None, float(np.mean(floors)), False, None)
+
+    def _bounds(self, stats: _Pairs, k: int, model: str, statistic: str | None, weights: _ItemWeights) -> None:
+        reason = "one replicate per item and context: the noise of repeating a request is not known, only bounds"
+        self._row(model, k, statistic, np.full(weights.draws, np.nan), reason, np.nan, False, None)
+        if statistic is None:
+            upper = weights.mean(stats.disagreement[k], stats.items)
+            lower = weights.mean(stats.difference[k], stats.items) ** 2
+            self._row(model, k, "lower_bound", lower, reason, np.nan, True, None)
+            self._row(model, k, "upper_bound", upper, reason, np.nan, True, None)
+
+    def _row(self, model, k, statistic, draws, reason, floor, bound, items) -> None:
+        i, j = self.pairs[k]
+        regime = "evaluation" if not (self.deployed[i] or self.deployed[j]) else "deployment"
+        self.rows.append((model, self.names[i], self.names[j], statistic, regime, items))
+        self.draws.append(draws)
+        self.reasons.append(reason)
+        self.floors.append(floor)
+        self.bounds.append(bound)
+
+    def estimate(self) -> Estimate:
+        """The answer."""
+        model, first, second, statistic, regime, items = (list(c) for c in zip(*self.rows, strict=True))
+        rows = frame(model=model, context=first, context_b=second, statistic=statistic, regime=regime, n_items=items)
+        return answer(self.fit, QUESTION, TEXT, "probability", rows, np.stack(self.draws, 1),
+                      reason=tuple(self.reasons), noise_floor=np.array(self.floors), bounds=np.array(self.bounds))

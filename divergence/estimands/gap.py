@@ -1,0 +1,49 @@
+"""How far does each model's score move from the bench to deployment?
+
+    Delta_m = D_m - B_m
+
+Identified for models with rows in both regimes that the same scorer judged. Where bench and traffic share no item each
+level stands on its own items, and the gap is marked as resting on the model. Unit: points, stored as fractions.
+Source: Cai, Namkoong and Yadlowsky 2023 (arXiv 2303.02011) for the gap and its parts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from divergence.cells.overlap import scorers, share_items
+from divergence.estimands.rows import answer, frame, models_with_rows, refuse, unit_of
+from divergence.estimate import Estimate
+from divergence.joint.posterior import Posterior
+from divergence.joint.predict import levels
+
+QUESTION, TEXT = "gap", "deployed level minus bench level of each model"
+
+
+def gap(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+    """One row a model; refused by name for a model that lacks a regime."""
+    return difference(posterior, QUESTION, TEXT, 1.0, law, outcome)
+
+
+def difference(posterior: Posterior, question: str, text: str, sign: float, law: object, outcome: str | None) -> Estimate:
+    """`sign * (D_m - B_m)`; also what `evaluation_advantage` calls."""
+    fit = posterior[outcome]
+    unit = unit_of(fit)
+    bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law)
+    if bench is None or deployed is None:
+        missing = "evaluation" if bench is None else "deployment"
+        return refuse(fit, question, text, unit, f"the log has no {missing} rows")
+    judges = scorers(fit.cells)
+    if judges["evaluation"] and judges["deployment"] and not judges["evaluation"] & judges["deployment"]:
+        return refuse(fit, question, text, unit, (
+            f"the regimes were judged by different scorers ({', '.join(sorted(judges['evaluation']))} against "
+            f"{', '.join(sorted(judges['deployment']))}) and no rows carry both"))
+    both = models_with_rows(fit, True) & models_with_rows(fit, False)
+    draws = sign * (deployed.mean() - bench.mean())
+    draws[:, ~both] = np.nan
+    reason = tuple(
+        None if ok else f"{name} has no {'evaluation' if models_with_rows(fit, True)[m] else 'deployment'} rows"
+        for m, (name, ok) in enumerate(zip(bench.models, both, strict=True)))
+    if not share_items(fit.cells):
+        text += " (bench and traffic share no item: model-based)"
+    return answer(fit, question, text, unit, frame(model=list(bench.models)), draws, reason=reason)

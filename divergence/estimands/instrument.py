@@ -1,0 +1,40 @@
+"""Did the measuring instrument move?
+
+    points of wave w minus the mean over waves, averaged over models, items, contexts and both regimes
+
+A wave in which every context moves together is a change of the test set or the grader, not of the models. Identified by
+two waves or more that share (model, context) combinations. Unit: points, stored as fractions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from divergence.estimands.rows import answer, frame, refuse, unit_of
+from divergence.estimate import Estimate
+from divergence.joint.arms import from_link
+from divergence.joint.posterior import Posterior
+from divergence.joint.predict import link_levels
+
+QUESTION, TEXT = "instrument", "shift of each measuring wave against the mean over waves"
+
+
+def instrument(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
+    """One row a wave: `factor` = wave, `level` = its name."""
+    fit = posterior[outcome]
+    unit = unit_of(fit)
+    names = fit.cells.levels["wave"]
+    if fit.wave.shape[1] == 0:
+        reason = ("the waves share no (model, context): a shift of the instrument cannot be told from a context's effect"
+                  if len(names) > 1 else f"the log has {len(names) or 'no'} measuring wave(s); a shift needs two")
+        return refuse(fit, QUESTION, TEXT, unit, reason)
+    link = link_levels(fit, np.arange(len(fit.design.contexts)))
+    regime = fit.design.contexts[:, 0]
+    shifted = []
+    for w in range(fit.wave.shape[1]):
+        points = from_link(link + fit.wave[:, w, None, None], fit.arms.link).mean(1)
+        shifted.append(np.mean([points[:, regime == r].mean(1) for r in np.unique(regime)], axis=0))
+    draws = np.stack(shifted, 1)
+    draws -= draws.mean(1, keepdims=True)
+    labels = [names[w] if w >= 0 else "(none)" for w in np.unique(fit.cells.counts["wave"][fit.cells.counts["n"] > 0])]
+    return answer(fit, QUESTION, TEXT, unit, frame(factor=["wave"] * len(labels), level=labels), draws)

@@ -1,0 +1,36 @@
+"""How far does a model's score move over the contexts it is deployed in?
+
+    kappa_m = sqrt(Var_{c ~ Q_D} mu_mc)
+
+A standard deviation in points that does not depend on which other models are in the log. The evaluation context is not
+one of the contexts. Identified by two deployment contexts or more; sampling noise is taken out by the joint model, so a
+log in which nothing moves has a kappa near 0, never exactly 0. Unit: points, stored as fractions.
+Source: Gelman 2005 (finite-population standard deviations); Brennan 2001.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from divergence.estimands.rows import answer, deployed_contexts, frame, models_with_rows, refuse, unit_of
+from divergence.estimate import Estimate
+from divergence.joint.posterior import Posterior
+from divergence.joint.predict import Levels
+
+QUESTION, TEXT = "kappa", "standard deviation of each model's level over the deployment contexts"
+
+
+def kappa(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+    """One row a model with deployment rows."""
+    fit, mu, reason = deployed_contexts(posterior, outcome, law, 2)
+    if mu is None:
+        return refuse(fit, QUESTION, TEXT, unit_of(fit), reason)
+    seen = np.flatnonzero(models_with_rows(fit, True))
+    return answer(fit, QUESTION, TEXT, unit_of(fit), frame(model=[mu.models[m] for m in seen]),
+                  np.sqrt(context_variance(mu))[:, seen])
+
+
+def context_variance(mu: Levels) -> np.ndarray:
+    """Variance of each model's level under its law over contexts, shape (S, models)."""
+    centred = mu.draws - mu.mean()[:, :, None]
+    return np.einsum("smc,mc->sm", centred**2, mu.law)

@@ -1,0 +1,58 @@
+"""Rows and refusals that several estimands share."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from divergence.estimate import COORDINATES, Estimate
+from divergence.joint.posterior import Fit, Posterior
+from divergence.joint.predict import Levels, levels
+
+UNITS = {"binary": "points", "fraction": "points", "positive": "s"}
+
+
+def unit_of(fit: Fit) -> str:
+    """Unit of a difference of levels."""
+    return "usd" if "cost" in fit.cells.outcome else UNITS[fit.cells.kind]
+
+
+def level_unit(fit: Fit) -> str:
+    """Unit of a level: a probability for scores, else the unit of differences."""
+    return "probability" if fit.cells.kind == "binary" else unit_of(fit)
+
+
+def frame(**columns) -> pl.DataFrame:
+    """Coordinate rows; every column is text and of one length."""
+    return pl.DataFrame(columns, schema={name: pl.String if name in COORDINATES else pl.Int64 for name in columns})
+
+
+def answer(fit: Fit, question: str, text: str, unit: str, rows: pl.DataFrame, draws: np.ndarray, **fields) -> Estimate:
+    """An estimate that carries the fit's outcome, counts and method."""
+    return Estimate(question, text, unit, rows, draws, outcome=fit.cells.outcome, counts=fit.counts,
+                    method=fit.described_method, **fields)
+
+
+def refuse(fit: Fit, question: str, text: str, unit: str, reason: str) -> Estimate:
+    """A refusal that carries the fit's outcome, counts and method."""
+    return Estimate.refused(question, text, unit, reason, outcome=fit.cells.outcome, counts=fit.counts,
+                            method=fit.described_method)
+
+
+def deployed_contexts(posterior: Posterior, outcome: str | None, law: object, least: int) -> tuple[Fit, Levels | None, str]:
+    """The fit, the deployment levels, and the reason why fewer than `least` contexts do not answer ('' = they do)."""
+    fit = posterior[outcome]
+    mu = levels(fit, "deployment", law)
+    if mu is None:
+        return fit, None, "the log has no deployment rows"
+    if len(mu.contexts) < least:
+        return fit, None, (f"the log has one deployment context ({mu.contexts[0]}); how a score moves over contexts "
+                           f"needs at least {least}")
+    return fit, mu, ""
+
+
+def models_with_rows(fit: Fit, deployed: bool) -> np.ndarray:
+    """Which models have judged rows in that regime, shape (models,)."""
+    seen = np.zeros(fit.design.n_models, bool)
+    seen[fit.arms.model[fit.arms.deployed == deployed]] = True
+    return seen

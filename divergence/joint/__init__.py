@@ -1,0 +1,25 @@
+"""Stage 3: the joint model.
+
+| file | what |
+|---|---|
+| `spec` | which terms, which priors: data |
+| `arms`, `weights`, `covariance` | arm levels with their clustered covariance |
+| `design` | which effect enters which arm |
+| `model` | the NumPyro model, in the order of its equations |
+| `problem` | the arrays it is conditioned on; effects given standard deviations, exactly |
+| `importance`, `nuts` | the methods; `methods` holds their gates |
+| `fit` | cells -> Posterior |
+| `posterior`, `store` | the value; how it is saved |
+| `predict` | levels of every model in every context: what every estimand calls |
+"""
+
+from divergence.joint.fit import fit
+from divergence.joint.importance import Importance
+from divergence.joint.methods import Diagnostic
+from divergence.joint.nuts import NUTS
+from divergence.joint.posterior import Fit, Posterior
+from divergence.joint.predict import Levels, levels
+from divergence.joint.spec import Spec
+from divergence.joint.store import load
+
+__all__ = ["NUTS", "Diagnostic", "Fit", "Importance", "Levels", "Posterior", "Spec", "fit", "levels", "load"]

@@ -1,0 +1,137 @@
+"""The hierarchy as matrices: which effect enters which arm, and which standard deviation rules which effect.
+
+Effects are one vector `b` (P,), arms are `eta = Z b`. Given the standard deviations everything is Gaussian, so an arm
+level is `N(0, Z diag(v) Z' + V)` with `v` the effects' prior variances: the model samples the standard deviations only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from divergence.cells import Cells
+from divergence.joint.arms import Arms
+from divergence.joint.spec import Spec
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """A block of exchangeable effects."""
+
+    name: str
+    """`alpha`, `shift`, `theta_E`, `theta_D`, `beta:f`, `gamma:f`, `u` or `delta`."""
+    columns: slice
+    """Where its effects lie in `b`."""
+    width: float
+    """Scale of the half-normal prior of its standard deviation; for `alpha` and `shift` the standard deviation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Design:
+    """The loading matrix for any set of (model, regime, context), and the terms that own its columns."""
+
+    terms: tuple[Term, ...]
+    """Blocks of `b` in order; `theta_E` and `theta_D` are correlated, all others independent."""
+    size: int
+    """Number of effects P."""
+    n_models: int
+    """Number of models."""
+    contexts: np.ndarray
+    """(regime, context) pairs of the log in order, shape (contexts, 2)."""
+    mixtures: dict[str, np.ndarray]
+    """Per factor the share of each of its levels in each context, shape (contexts, levels)."""
+    levels: dict[str, tuple[str, ...]]
+    """Level names per factor, in the column order of `mixtures`."""
+
+    def term(self, name: str) -> Term:
+        """The block of that name."""
+        return next(t for t in self.terms if t.name == name)
+
+    def has(self, name: str) -> bool:
+        """Is the term in the model?"""
+        return any(t.name == name for t in self.terms)
+
+    def loadings(self, model: np.ndarray, deployed: np.ndarray, context: np.ndarray,
+                 mixtures: dict[str, np.ndarray] | None = None) -> np.ndarray:
+        """Z for these arms, shape (arms, P); `context` indexes `contexts`. Other mixtures answer what-if questions."""
+        mixtures = mixtures or {f: m[context] for f, m in self.mixtures.items()}
+        arms = np.arange(len(model))
+        z = np.zeros((len(model), self.size))
+        for term in self.terms:
+            start = term.columns.start
+            kind, _, factor = term.name.partition(":")
+            if kind == "alpha":
+                z[:, start] = 1
+            elif kind == "shift":
+                z[:, start] = deployed
+            elif kind in ("theta_E", "theta_D"):
+                z[arms, start + model] = deployed == (kind == "theta_D")
+            elif kind == "beta":
+                z[:, term.columns] = mixtures[factor]
+            elif kind == "gamma":
+                width = mixtures[factor].shape[1]
+                for level in range(width):
+                    z[arms, start + model * width + level] = mixtures[factor][:, level]
+            elif kind == "u":
+                z[arms, start + self._label[context]] = 1
+            else:
+                z[arms, start + model * self._labels + self._label[context]] = 1
+        return z
+
+    @property
+    def _label(self) -> np.ndarray:
+        """A context that occurs in both regimes is one context: index of the label."""
+        return np.unique(self.contexts[:, 1], return_inverse=True)[1].ravel()
+
+    @property
+    def _labels(self) -> int:
+        return len(np.unique(self.contexts[:, 1]))
+
+
+def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
+    """The design of a log's arms. A factor with one level in use has no effect to estimate and is left out."""
+    contexts = np.unique(np.stack([arms.deployed.astype(int), arms.context], 1), axis=0)
+    labels = len(np.unique(contexts[:, 1]))
+    mixtures, levels = _mixtures(cells, contexts)
+    single = len(mixtures) == 1 and "context" in mixtures
+    models = len(cells.levels["model"])
+    blocks: list[tuple[str, int, float]] = [("alpha", 1, spec.intercept)]
+    if arms.deployed.any() and not arms.deployed.all():
+        blocks.append(("shift", 1, spec.intercept))
+    blocks += [("theta_E", models, spec.ability), ("theta_D", models, spec.ability)]
+    if labels > 1:
+        for factor, mixture in mixtures.items():
+            blocks.append((f"beta:{factor}", mixture.shape[1], spec.factor))
+            if not single and models > 1:
+                blocks.append((f"gamma:{factor}", models * mixture.shape[1], spec.interaction))
+        if not single:
+            blocks.append(("u", labels, spec.context))
+        if models > 1:
+            blocks.append(("delta", models * labels, spec.residual))
+    terms, start = [], 0
+    for name, count, width in blocks:
+        if width > 0:
+            terms.append(Term(name, slice(start, start + count), width))
+            start += count
+    return Design(tuple(terms), start, models, contexts, mixtures, levels)
+
+
+def _mixtures(cells: Cells, contexts: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
+    """Shares of factor levels per context; factors that do not vary over the contexts in use are dropped."""
+    regimes = np.array([name == "deployment" for name in cells.levels["regime"]], bool)
+    table = cells.designs
+    place = {tuple(k): j for j, k in enumerate(contexts)}
+    row = np.array([place.get((int(regimes[r]), int(c)), -1)
+                    for r, c in zip(table["regime"], table["context"], strict=True)], dtype=int)
+    mixtures, names = {}, {}
+    for code, factor in enumerate(cells.factors):
+        mine = (table["factor"] == code) & (row >= 0)
+        used = np.unique(table["level"][mine])
+        share = np.zeros((len(contexts), len(used)))
+        np.add.at(share, (row[mine], np.searchsorted(used, table["level"][mine])), table["n"][mine])
+        share /= share.sum(1, keepdims=True)
+        if len(used) > 1 and np.ptp(share, axis=0).max() > 0:
+            mixtures[factor] = share
+            names[factor] = tuple(cells.levels["level"][k] for k in used)
+    return mixtures, names

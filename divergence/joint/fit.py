@@ -1,0 +1,94 @@
+"""`fit`: from cells to a posterior."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import platform
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from divergence.cells import Cells
+from divergence.errors import InputError
+from divergence.joint.arms import measure_arms
+from divergence.joint.design import make_design
+from divergence.joint.importance import Importance
+from divergence.joint.methods import Sample
+from divergence.joint.nuts import NUTS
+from divergence.joint.posterior import Fit, Posterior, arm_loadings, standard_deviations
+from divergence.joint.problem import draw_effects, problem
+from divergence.joint.spec import Spec
+
+Method = Importance | NUTS
+FALLBACK_ARMS_MAX = 128  # above it NUTS takes longer than somebody waits; the failed gate is shown instead
+
+
+def fit(
+    cells: Cells | Sequence[Cells], *, spec: Spec | None = None, method: Method | None = None, seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> Posterior:
+    """The joint posterior of one log's outcomes (one `Cells` each).
+
+    `method` defaults to `Importance()`; when its gates fail, `NUTS()` takes over if the log is small enough. `progress`
+    is told each step in a few words. Raises InputError when nothing was judged or the seed is not a whole number.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise InputError(f"the seed must be a whole number, not {seed!r}")
+    spec = spec or Spec()
+    several = [cells] if isinstance(cells, Cells) else list(cells)
+    if not several:
+        raise InputError("there is nothing to fit: no cells were given")
+    _cache_compilations()
+    begin = time.process_time()
+    fits = tuple(_fit_one(c, spec, method, int(seed), progress or (lambda _: None)) for c in several)
+    provenance = {
+        "seed": int(seed), "cpu_seconds": round(time.process_time() - begin, 3),
+        "python": platform.python_version(), "platform": platform.machine(), "versions": _versions(),
+    }
+    return Posterior(fits, spec, provenance)
+
+
+def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progress: Callable[[str], None]) -> Fit:
+    if not (cells.counts["n"] > 0).any():
+        raise InputError(f"no row of the log has a judged {cells.outcome!r}; there is nothing to fit")
+    progress("measuring arm levels")
+    arms = measure_arms(cells)
+    design = make_design(cells, arms, spec)
+    loadings = arm_loadings(design, arms)
+    data = problem(design, arms, loadings)
+    progress("drawing from the posterior")
+    sample = (method or Importance())(data, seed)
+    if method is None and not all(d.passed for d in sample.diagnostics) and len(arms) <= FALLBACK_ARMS_MAX:
+        progress("a gate failed: drawing again with NUTS")
+        sample = _better(sample, NUTS()(data, seed))
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
+    sd = standard_deviations(design, sample.x)
+    effects = draw_effects(design, arms, loadings, sd, rng)
+    wave = np.zeros((len(sample.x), 0))
+    if len(arms.wave):
+        wave = rng.multivariate_normal(arms.wave, arms.wave_covariance, len(sample.x), method="eigh")
+    return Fit(cells, arms, design, sample.x, effects, wave, sample.diagnostics, sample.method, seed)
+
+
+def _better(first: Sample, second: Sample) -> Sample:
+    """The sample that failed fewer gates."""
+    failed = [sum(not d.passed for d in s.diagnostics) for s in (first, second)]
+    return second if failed[1] <= failed[0] else first
+
+
+def _cache_compilations() -> None:
+    """Keep compiled kernels in the user's cache folder, so that a second run compiles nothing. An own setting wins."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        home = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
+        jax.config.update("jax_compilation_cache_dir", str(home / "divergence" / f"jax-{jax.__version__}"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("eval-divergence", "jax", "numpyro", "numpy", "polars", "scipy")}

@@ -1,0 +1,41 @@
+"""What a sampling method gives back, and the diagnostics that gate it. Each threshold has its one home here."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+K_HAT_MAX = 0.7  # Vehtari, Simpson, Gelman, Yao, Gabry 2024: above it, importance estimates may not converge
+EFFECTIVE_DRAWS_MIN = 400  # Vehtari et al. 2021: enough for 5 % and 95 % quantiles that do not move a digit
+R_HAT_MAX = 1.01  # Vehtari et al. 2021
+NEWTON_STEP_MAX = 1e-4  # in prior standard deviations: the mode is a mode
+E_BFMI_MIN = 0.2  # Betancourt 2016
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnostic:
+    """One gate of a fit."""
+
+    name: str
+    """What was measured."""
+    value: float
+    """The value seen."""
+    threshold: float
+    """The limit."""
+    passed: bool
+    """Was the gate passed?"""
+    meaning: str
+    """What a failure would mean, in plain words."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Draws of the model's coordinates."""
+
+    x: np.ndarray
+    """Equally weighted draws, shape (S, dims)."""
+    diagnostics: tuple[Diagnostic, ...]
+    """The gates of the method that made them."""
+    method: str
+    """The method in a few words."""

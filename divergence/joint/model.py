@@ -1,0 +1,47 @@
+"""The joint model in NumPyro, in the order of its equations.
+
+The sampled coordinates are the standard deviations and one correlation, each on the scale where its prior is a standard
+normal law: `x ~ N(0, 1)`, `sd = width * HalfNormal quantile of Phi(x)`. A standard deviation near zero then lies at a
+modest negative x instead of at minus infinity, which is what makes both the mode search and NUTS easy.
+Everything else is Gaussian given these and integrated out exactly.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from jax.scipy.special import ndtr, ndtri
+
+
+def half_normal(x: jax.Array, width: jax.Array) -> jax.Array:
+    """The half-normal quantile with the standard normal probability of x; half_normal(0, 1) = 0.6744898."""
+    # (1 + Phi(x)) / 2 rounds to 1 far right; 1 - that is Phi(-x) / 2, exact there.
+    return -width * ndtri(0.5 * ndtr(-x))
+
+
+def correlation(x: jax.Array) -> jax.Array:
+    """Uniform(-1, 1) with the standard normal probability of x; correlation(0) = 0."""
+    return 2 * ndtr(x) - 1
+
+
+def joint_model(data: dict[str, jax.Array]) -> None:
+    """Arm levels given standard deviations. `data`:
+
+    `value` (A,), `covariance` (A, A); `products` (T, A, A) = Z_k Z_k' of the independent terms and `widths` (T,);
+    `fixed` (A, A) prior covariance of alpha and the common shift; `bench`, `deployed`, `cross` (A, A) products of
+    theta_E, theta_D and their symmetrised cross product, `ability` width of both.
+    """
+    x = numpyro.sample("x", dist.Normal(0.0, 1.0).expand([data["widths"].shape[0] + 3]).to_event(1))
+    sd = half_normal(x[3:], data["widths"])
+    sigma = half_normal(x[:2], data["ability"])
+    rho = correlation(x[2])
+    prior = data["fixed"] + jnp.tensordot(sd**2, data["products"], 1)
+    prior += sigma[0] ** 2 * data["bench"] + sigma[1] ** 2 * data["deployed"] + rho * sigma[0] * sigma[1] * data["cross"]
+    numpyro.sample("value", dist.MultivariateNormal(0.0, covariance_matrix=prior + data["covariance"]), obs=data["value"])
+
+
+def log_density(x: jax.Array, data: dict[str, jax.Array]) -> jax.Array:
+    """Log posterior density of the coordinates, up to a constant that does not depend on x."""
+    return numpyro.infer.util.log_density(joint_model, (data,), {}, {"x": x})[0]

@@ -1,0 +1,51 @@
+"""NumPyro's NUTS on the same density: the reference that importance sampling is tested against, and its fallback."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from divergence.joint.methods import E_BFMI_MIN, EFFECTIVE_DRAWS_MIN, R_HAT_MAX, Diagnostic, Sample
+
+
+@dataclasses.dataclass(frozen=True)
+class NUTS:
+    """The No-U-Turn sampler (Hoffman and Gelman 2014)."""
+
+    chains: int = 4
+    """Chains, drawn one after the other."""
+    warmup: int = 500
+    """Adaptation steps of a chain."""
+    draws: int = 500
+    """Draws kept of a chain."""
+
+    def __call__(self, data: dict[str, np.ndarray], seed: int) -> Sample:
+        """Draw from the posterior of the coordinates given `data` (see `model.joint_model`)."""
+        import jax
+        from arviz_stats.base import array_stats
+        from numpyro.infer import MCMC
+        from numpyro.infer import NUTS as Kernel
+
+        from divergence.joint.model import joint_model
+
+        with jax.enable_x64(True):
+            run = MCMC(Kernel(joint_model), num_warmup=self.warmup, num_samples=self.draws, num_chains=self.chains,
+                       chain_method="sequential", progress_bar=False)
+            run.run(jax.random.key(seed), {k: jax.numpy.asarray(v) for k, v in data.items()},
+                    extra_fields=("diverging", "energy"))
+            x = np.asarray(run.get_samples(group_by_chain=True)["x"])
+            extra = {k: np.asarray(v) for k, v in run.get_extra_fields(group_by_chain=True).items()}
+        r_hat = float(np.max(array_stats.rhat(x, chain_axis=0, draw_axis=1)))
+        effective = min(float(np.min(array_stats.ess(x, chain_axis=0, draw_axis=1, method=m))) for m in ("bulk", "tail"))
+        energy = extra["energy"]
+        bfmi = float((np.square(np.diff(energy, axis=1)).sum(1) / np.square(energy - energy.mean(1)[:, None]).sum(1)).min())
+        divergent = float(extra["diverging"].sum())
+        gates = (
+            Diagnostic("R-hat", r_hat, R_HAT_MAX, bool(r_hat < R_HAT_MAX), "the chains disagree"),
+            Diagnostic("effective draws", effective, EFFECTIVE_DRAWS_MIN, bool(effective >= EFFECTIVE_DRAWS_MIN),
+                       "too few independent draws for stable interval ends"),
+            Diagnostic("divergent transitions", divergent, 0.0, divergent == 0, "part of the posterior was not explored"),
+            Diagnostic("E-BFMI", bfmi, E_BFMI_MIN, bool(bfmi > E_BFMI_MIN), "the tails were explored too slowly"),
+        )
+        return Sample(x.reshape(-1, x.shape[-1]), gates, "arm-level, NUTS")

@@ -1,0 +1,126 @@
+"""What a fit knows: draws, the design that gives them meaning, the cells they came from, and their diagnostics."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from divergence.cells import Cells
+from divergence.errors import InputError
+from divergence.joint.arms import Arms
+from divergence.joint.design import Design
+from divergence.joint.methods import Diagnostic
+from divergence.joint.problem import free_terms
+from divergence.joint.spec import Spec
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """The posterior of one outcome."""
+
+    cells: Cells
+    """The sufficient statistics it was fitted to."""
+    arms: Arms
+    """The arm levels and their covariance."""
+    design: Design
+    """Which effect is where in `effects`."""
+    x: np.ndarray
+    """Draws of the model's coordinates, shape (S, dims)."""
+    effects: np.ndarray
+    """Draws of all effects on the link scale, shape (S, P)."""
+    wave: np.ndarray
+    """Draws of the wave shifts on the link scale, shape (S, W); W = 0 where there are none."""
+    diagnostics: tuple[Diagnostic, ...]
+    """The gates of the sampling method."""
+    method: str
+    """How the draws were made."""
+    seed: int
+    """The seed of the fit, which bootstrap answers reuse."""
+
+    @property
+    def scales(self) -> dict[str, np.ndarray]:
+        """Draws of each term's standard deviation (and `rho`), each of shape (S,)."""
+        return standard_deviations(self.design, self.x)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows, items, sessions and contexts of the log."""
+        counts = self.cells.counts
+        items = np.stack([counts["task"], counts["item"]])[:, counts["item"] >= 0]
+        return {
+            "n_rows": int(counts["rows"].sum()), "n_items": int(np.unique(items, axis=1).shape[1]),
+            "n_sessions": len(self.cells.levels["session"]), "n_contexts": len(np.unique(self.design.contexts[:, 1])),
+        }
+
+    @property
+    def described_method(self) -> str:
+        """The method, and the gates that failed."""
+        failed = [d.name for d in self.diagnostics if not d.passed]
+        return self.method + (f"; FAILED: {', '.join(failed)}" if failed else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Posterior:
+    """The joint posterior of a log: one `Fit` an outcome."""
+
+    fits: tuple[Fit, ...]
+    """One an outcome, the primary outcome first."""
+    spec: Spec
+    """Terms and priors."""
+    provenance: dict
+    """Seed, versions, time; the command line adds the hashes of the data."""
+
+    def __getitem__(self, outcome: str | None) -> Fit:
+        """The fit of an outcome; None = the primary one."""
+        if outcome is None:
+            return self.fits[0]
+        for one in self.fits:
+            if one.cells.outcome == outcome:
+                return one
+        known = ", ".join(f.cells.outcome for f in self.fits)
+        raise InputError(f"the posterior has no outcome {outcome!r}; it was fitted to {known}")
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """All gates of all outcomes."""
+        return tuple(d for f in self.fits for d in f.diagnostics)
+
+    @property
+    def passed(self) -> bool:
+        """Were all gates passed?"""
+        return all(d.passed for d in self.diagnostics)
+
+    def save(self, folder: str | pathlib.Path) -> None:
+        """Write the posterior as a folder of JSON and npz files; replaces an older one only when complete."""
+        from divergence.joint.store import save
+
+        save(self, pathlib.Path(folder))
+
+    def to_arviz(self, outcome: str | None = None):
+        """The draws as an arviz `DataTree` (group `posterior`), through arviz-base."""
+        from divergence.joint.store import to_arviz
+
+        return to_arviz(self[outcome])
+
+
+def arm_loadings(design: Design, arms: Arms) -> np.ndarray:
+    """Z of the observed arms, shape (A, P)."""
+    place = {tuple(k): j for j, k in enumerate(design.contexts)}
+    context = np.array([place[k] for k in zip(arms.deployed.astype(int), arms.context, strict=True)])
+    return design.loadings(arms.model, arms.deployed, context)
+
+
+def standard_deviations(design: Design, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Coordinates to standard deviations, exactly as in `model.joint_model`, in NumPy."""
+    from scipy.special import ndtr, ndtri
+
+    def half_normal(z, width):
+        return -width * ndtri(0.5 * ndtr(-z))
+
+    width = design.term("theta_E").width
+    out = {"theta_E": half_normal(x[:, 0], width), "theta_D": half_normal(x[:, 1], width), "rho": 2 * ndtr(x[:, 2]) - 1}
+    for k, term in enumerate(free_terms(design)):
+        out[term.name] = half_normal(x[:, 3 + k], term.width)
+    return out

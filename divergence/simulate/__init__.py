@@ -1,0 +1,13 @@
+"""Worlds with known truth: what every estimand is tested against.
+
+| file | what |
+|---|---|
+| `worlds` | the kinds of world, their sizes and their arm-level draws |
+| `draw` | an execution log from a world |
+| `truth` | the estimands' true values, by quadrature |
+"""
+
+from divergence.simulate.draw import simulate
+from divergence.simulate.worlds import KINDS, World, world
+
+__all__ = ["KINDS", "World", "simulate", "world"]
