@@ -1,10 +1,25 @@
-"""Which questions a log can answer by its design alone, and why not the others."""
+"""Which questions a log can answer by its design alone, and why not the others, in plain sentences.
+
+| question | what identifies it |
+|---|---|
+| bench_level, deployed_level | judged rows of that regime |
+| gap, evaluation_advantage, context_effect | a model with judged rows in both regimes |
+| kappa | a model in two deployment contexts |
+| coupling, coupling_absolute | two models that share two deployment contexts |
+| reversal | two models with judged rows in both regimes |
+| excess_flips | items that one model answered in two contexts, with two replicates in each (else bounds) |
+| serving_effect | a factor with two levels within one model and regime |
+| instrument | two waves that measured the same model in the same context |
+
+That a design identifies a number says nothing about how wide its interval will be.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
-import polars as pl
+from divergence.executions.design import Design
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,8 +31,179 @@ class Answer:
     identified: bool
     """Does the design identify it?"""
     reason: str
-    """A sentence with the counts seen."""
+    """A sentence with the counts seen: what it rests on, or what is missing."""
 
 
-def answers(frame: pl.LazyFrame, factors: tuple[str, ...]) -> tuple[Answer, ...]:
-    return ()
+def answers(design: Design) -> tuple[Answer, ...]:
+    """One answer per question, in the order of the results table."""
+    return tuple(Answer(question, *judge(design)) for question, judge in QUESTIONS.items())
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _level(regime: str) -> Callable[[Design], tuple[bool, str]]:
+    def judge(design: Design) -> tuple[bool, str]:
+        other = "deployment" if regime == "evaluation" else "evaluation"
+        if not design.rows[regime]:
+            return False, f"It needs judged {regime} rows; this log has 0 (and {design.rows[other]} of {other})."
+        return True, (
+            f"{_many(design.rows[regime], f'judged {regime} row')} of {_many(design.models[regime], 'model')} in "
+            f"{_many(design.contexts[regime], 'context')}."
+        )
+
+    return judge
+
+
+def _both(design: Design) -> str | None:
+    """What keeps the two regimes from being compared, or None."""
+    for regime, rows in design.rows.items():
+        if not rows:
+            other = "deployment" if regime == "evaluation" else "evaluation"
+            return f"It needs both regimes; this log has 0 judged {regime} rows and {design.rows[other]} of {other}."
+    if not design.models_in_both:
+        return (
+            f"It needs a model in both regimes; the {_many(design.models['evaluation'], 'evaluation model')} and the "
+            f"{_many(design.models['deployment'], 'deployment model')} have no name in common."
+        )
+    return None
+
+
+def _gap(design: Design) -> tuple[bool, str]:
+    missing = _both(design)
+    if missing:
+        return False, missing
+    reason = f"{_many(design.models_in_both, 'model')} with judged rows in both regimes; {_overlap(design)}."
+    evaluation, deployment = (set(design.scorers[regime]) for regime in ("evaluation", "deployment"))
+    if evaluation != deployment:
+        reason += (
+            f" The regimes have different scorers (evaluation: {', '.join(sorted(evaluation)) or 'not logged'}; "
+            f"deployment: {', '.join(sorted(deployment)) or 'not logged'}), so it may be a difference of judges."
+        )
+    return True, reason
+
+
+def _overlap(design: Design) -> str:
+    about = "about " if design.every > 1 else ""
+    if design.items_in_both:
+        return f"{about}{_many(design.items_in_both * design.every, 'item')} answered in both"
+    return "no item was answered in both, so each level stands on its own items"
+
+
+def _deployment_contexts(design: Design) -> str | None:
+    contexts = design.contexts["deployment"]
+    if contexts < 2:
+        return f"It needs two deployment contexts; this log has {contexts}."
+    return None
+
+
+def _kappa(design: Design) -> tuple[bool, str]:
+    missing = _deployment_contexts(design)
+    if missing:
+        return False, missing
+    if not design.models_in_several:
+        return False, (
+            f"It needs a model in two deployment contexts; each of the {_many(design.models['deployment'], 'model')} "
+            f"was seen in one of the {design.contexts['deployment']} only."
+        )
+    return True, (
+        f"{_many(design.models_in_several, 'model')} in two or more of the {design.contexts['deployment']} deployment "
+        f"contexts (one of them in {design.most_contexts})."
+    )
+
+
+def _coupling(design: Design) -> tuple[bool, str]:
+    missing = _deployment_contexts(design)
+    models, contexts = design.models["deployment"], design.contexts["deployment"]
+    if missing:
+        return False, missing
+    if models < 2:
+        return False, f"It needs two models in deployment; this log has {models}."
+    if not design.crossed:
+        return False, (
+            f"It needs two models that share two deployment contexts; none of the {models} models and {contexts} "
+            "contexts do, so models and contexts cannot be told apart."
+        )
+    return True, f"{models} models in {contexts} deployment contexts."
+
+
+def _reversal(design: Design) -> tuple[bool, str]:
+    missing = _both(design)
+    if missing:
+        return False, missing
+    if design.models_in_both < 2:
+        return False, f"It needs two models in both regimes; this log has {design.models_in_both}."
+    return True, f"{design.models_in_both} models with judged rows in both regimes."
+
+
+def _excess_flips(design: Design) -> tuple[bool, str]:
+    scale, about = design.every, "about " if design.every > 1 else ""
+    if not design.items_in_several:
+        return False, (
+            "It needs items that one model answered in two contexts; this log has none "
+            f"({_many(sum(design.items.values()) * scale, 'item')} with an identity)."
+        )
+    shared = f"{about}{_many(design.items_in_several * scale, 'item')} answered in two contexts or more"
+    if not design.items_replicated:
+        return False, (
+            f"It needs two replicates per item and context; the {shared} have one, so there is no noise floor and only "
+            "bounds can be given."
+        )
+    return True, f"{shared}, {about}{design.items_replicated * scale} of them with two replicates in two contexts."
+
+
+def _serving_effect(design: Design) -> tuple[bool, str]:
+    if not design.factors:
+        return False, "It needs a serving factor that varies; this log names none."
+    if max(factor.levels for factor in design.factors.values()) < 2:
+        return False, f"It needs a factor with two levels; this log has one of {', '.join(design.factors)}."
+    usable = {name: factor for name, factor in design.factors.items() if factor.within_model >= 2}
+    if not usable:
+        seen = ", ".join(f"{name} {factor.levels}" for name, factor in design.factors.items())
+        return False, (
+            "It needs a factor with two levels within one model and regime; here levels differ only between models or "
+            f"between regimes (levels seen: {seen})."
+        )
+    reason = "; ".join(f"{name} has {_many(factor.levels, 'level')}" for name, factor in usable.items()) + "."
+    told: set[frozenset[str]] = set()
+    for name, factor in usable.items():
+        for other in factor.same_as:
+            if frozenset((name, other)) not in told:
+                told.add(frozenset((name, other)))
+                reason += f" {name} and {other} change together: their effects cannot be told apart."
+        for other in factor.fixed_by:
+            reason += f" The level of {other} fixes that of {name}."
+    rest = [name for name in design.factors if name not in usable]
+    if design.blurred:
+        reason += f" {_many(design.blurred, 'context label')} cover several combinations of these factors."
+    if rest:
+        reason += f" Within one model and regime there is one level of {', '.join(rest)}."
+    return True, reason
+
+
+def _instrument(design: Design) -> tuple[bool, str]:
+    if design.waves < 2:
+        return False, f"It needs two waves; this log has {design.waves}."
+    if design.shared_waves < 2:
+        return False, (
+            f"It needs two waves that measured the same model in the same context; none of the {design.waves} waves do."
+        )
+    return True, f"{design.waves} waves; up to {design.shared_waves} measured the same model in the same context."
+
+
+QUESTIONS: dict[str, Callable[[Design], tuple[bool, str]]] = {
+    "bench_level": _level("evaluation"),
+    "deployed_level": _level("deployment"),
+    "gap": _gap,
+    "kappa": _kappa,
+    "coupling": _coupling,
+    "coupling_absolute": _coupling,
+    "evaluation_advantage": _gap,
+    "reversal": _reversal,
+    "excess_flips": _excess_flips,
+    "serving_effect": _serving_effect,
+    "context_effect": _gap,
+    "instrument": _instrument,
+}
+"""Question -> what decides whether the design identifies it."""

@@ -6,16 +6,16 @@ what happens to it is decided once, by the rules and by the check of optional co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
-from divergence.configuration import Configuration, nearest
-from divergence.errors import InputError
-from divergence.executions.files import ROW, Source
+from divergence.configuration import Configuration
+from divergence.executions.files import Source
+from divergence.executions.names import FAILED, FILE_NUMBER, GIVEN_REGIME, ROW
 from divergence.executions.schema import COLUMNS, Column
 
-FAILED = "__failed_"
-GIVEN_REGIME = "__given_regime"
-FILE_NUMBER = "__file_number"
+VERBATIM = ("answer", "gold")  # an empty answer is an answer
 
 
 def renamed(source: Source, configuration: Configuration) -> dict[str, str]:
@@ -31,6 +31,11 @@ def as_label(name: str, dtype: pl.DataType) -> pl.Expr:
         whole = column.cast(pl.Int64, strict=False)
         return pl.when(whole.cast(dtype) == column).then(whole.cast(pl.String)).otherwise(column.cast(pl.String))
     return column if dtype == pl.String else column.cast(pl.String)
+
+
+def _not_blank(text: pl.Expr) -> pl.Expr:
+    """A label, null where it is blank: text formats and data frames write a missing label as an empty text."""
+    return pl.when(text.str.contains(r"\S")).then(text)
 
 
 def _shown(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -88,11 +93,11 @@ def _vector(name: str, dtype: pl.DataType) -> pl.Expr:
 
 def typed(column: Column, raw: str, dtype: pl.DataType) -> list[pl.Expr]:
     """The canonical column, and beside it the text of the values that could not be typed."""
+    if column.dtype == pl.String and not (dtype.is_nested() or dtype in (pl.Binary, pl.Object)):
+        label = _not_blank(as_label(raw, dtype)) if column.name not in VERBATIM else as_label(raw, dtype)
+        return [label.alias(column.name), pl.lit(None, pl.String).alias(FAILED + column.name)]
     if column.dtype == pl.String:
-        if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
-            value = pl.lit(None, pl.String)
-        else:
-            value = as_label(raw, dtype)
+        value = pl.lit(None, pl.String)
     elif column.dtype == pl.Float64:
         value = _number(raw, dtype, column)
     elif column.dtype == pl.Int64:
@@ -110,13 +115,20 @@ def typed(column: Column, raw: str, dtype: pl.DataType) -> list[pl.Expr]:
     return [value.cast(column.dtype).alias(column.name), failed.cast(pl.String).alias(FAILED + column.name)]
 
 
-def canonical(source: Source, number: int, configuration: Configuration, extra: dict[str, Column]) -> pl.LazyFrame:
+def canonical(
+    source: Source,
+    number: int,
+    configuration: Configuration,
+    extra: dict[str, Column],
+    where: Mapping[str, tuple[str, ...]],
+) -> pl.LazyFrame:
     """One file as canonical columns: those that it has, the constants, its regime, its name and row numbers.
 
-    `extra` are columns beyond the schema that the configuration asks for (factors, an outcome of another name).
+    `extra` are columns beyond the schema that the configuration asks for (factors, an outcome of another name);
+    `where` are the conditions on the rows that concern this table.
     """
     names = renamed(source, configuration)
-    frame = _kept(source, configuration)
+    frame = kept(source, names, where)
     schema = source.schema
     expressions: list[pl.Expr] = []
     for column in {**COLUMNS, **extra}.values():
@@ -132,6 +144,7 @@ def canonical(source: Source, number: int, configuration: Configuration, extra: 
         expressions.append(pl.lit(source.regime).alias("regime"))
     return frame.select(
         *expressions,
+        pl.col(FAILED + "record") if FAILED + "record" in schema else pl.lit(None, pl.String).alias(FAILED + "record"),
         pl.lit(source.regime, pl.String).alias(GIVEN_REGIME),
         pl.lit(number, pl.UInt32).alias(FILE_NUMBER),
         pl.lit(source.file, pl.String).alias("file"),
@@ -149,11 +162,10 @@ def _regime_by_level(configuration: Configuration, dtype: pl.DataType) -> pl.Exp
     )
 
 
-def _kept(source: Source, configuration: Configuration) -> pl.LazyFrame:
-    """The rows that `[where]` keeps."""
+def kept(source: Source, names: dict[str, str], where: Mapping[str, tuple[str, ...]]) -> pl.LazyFrame:
+    """The rows that `[where]` keeps; a file without the column has none of them."""
     frame = source.frame
-    names = renamed(source, configuration)
-    for name, levels in configuration.where.items():
+    for name, levels in where.items():
         raw = name if name in source.columns else names.get(name)
         if raw is None:
             return frame.filter(pl.lit(False))
@@ -172,36 +184,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def check_names(sources: list[Source], configuration: Configuration, extra: dict[str, Column]) -> None:
-    """Every name in the configuration must exist: canonical ones in the schema, raw ones in at least one file."""
-    known = [*COLUMNS, *extra]
-    raw = list(dict.fromkeys(name for source in sources for name in source.columns))
-    for section, names in (("[columns]", configuration.columns), ("[constants]", configuration.constants)):
-        for name in names:
-            if name not in known:
-                raise InputError(
-                    f"{section} names {name}, which is neither a column of the schema nor a declared factor"
-                    f"{nearest(name, known)}: known are {', '.join(known)}."
-                )
-    asked = list(configuration.columns.values())
-    if configuration.regime:
-        asked.append(configuration.regime.column)
-    for name in asked:
-        if name not in raw:
-            raise InputError(f"No file of the log has a column {name}{nearest(name, raw)}: it has {', '.join(raw)}.")
-    for name in configuration.where:
-        if name not in raw and name not in configuration.columns:
-            raise InputError(
-                f"The log cannot be filtered by {name}, no file has it{nearest(name, raw)}: it has {', '.join(raw)}."
-            )
-    for name in configuration.constants:
-        if sources and all(name in renamed(source, configuration) for source in sources):
-            raise InputError(
-                f"The constant {name} = {configuration.constants[name]} would overwrite the column {name} that every "
-                "file of the log has: leave it out, or map that column to another name."
-            )
-    for factor in configuration.factors or ():
-        if factor not in raw and factor not in configuration.columns and factor not in configuration.constants:
-            raise InputError(f"No file of the log has the factor {factor}{nearest(factor, raw)}: it has {', '.join(raw)}.")

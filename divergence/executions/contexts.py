@@ -42,5 +42,7 @@ def with_context(frame: pl.LazyFrame, factors: tuple[str, ...]) -> pl.LazyFrame:
     named = [factor for factor in factors if factor != "context"]
     frame = frame.with_columns(pl.col(factor).fill_null(NOT_LOGGED) for factor in named)
     parts = [pl.concat_str(pl.lit(f"{factor}="), pl.col(factor)) for factor in named]
-    label = pl.concat_str(parts, separator="|") if parts else pl.lit(ONE_CONTEXT)
+    label = pl.lit(NOT_LOGGED if "context" in factors else ONE_CONTEXT)
+    if parts:
+        label = pl.concat_str(parts, separator="|")
     return frame.with_columns(pl.coalesce("context", label).alias("context"))

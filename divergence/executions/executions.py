@@ -9,14 +9,14 @@ import polars as pl
 
 from divergence.configuration import Configuration
 from divergence.executions.answers import Answer, answers
-from divergence.executions.columns import FILE_NUMBER
+from divergence.executions.design import Design, design
 from divergence.executions.files import Source
-from divergence.executions.rules import BROKEN, Rule, rejected_rows
-from divergence.executions.schema import COLUMNS
+from divergence.executions.names import BROKEN, FILE_NUMBER
+from divergence.executions.rules import Rule, rejected_rows
 
 ALWAYS = (
-    "regime model item score score_n task trial session turn time execution_id parent_id context wave answer gold "
-    "scorer probability".split()
+    "regime", "model", "item", "score", "score_n", "task", "trial", "session", "turn", "time", "execution_id",
+    "parent_id", "context", "wave", "answer", "gold", "scorer", "probability",
 )
 """Columns that `scan` always has, null where the log has nothing."""
 
@@ -69,6 +69,12 @@ class Executions:
     """The table of further outcomes, if the log has one."""
     telemetry: pl.LazyFrame | None = None
     """The table of windowed telemetry, if the log has one."""
+    ignored: tuple[str, ...] = ()
+    """Columns of the files that are neither canonical nor declared."""
+    rejected_elsewhere: pl.DataFrame | None = None
+    """Rows set aside from the second and the third table."""
+    all_named: bool = False
+    """Does every row bring its own execution id?"""
 
     def scan(self) -> pl.LazyFrame:
         """The valid rows, lazily: canonical columns of canonical types, the factors, `outcome`, `file` and `row`.
@@ -76,19 +82,14 @@ class Executions:
         `outcome` is the chosen outcome where it can be used and null elsewhere; `context` is never null.
         """
         names = self.frame.collect_schema().names()
-        columns = [name for name in names if not name.startswith("__") and name not in ("file", "row", "outcome")]
-        made = {s.file: (s.sha256 or s.file)[:16] for s in self.sources}
-        identity = pl.concat_str(
-            pl.col(FILE_NUMBER).replace_strict(
-                {n: made[s.file] for n, s in enumerate(self.sources)}, return_dtype=pl.String
-            ),
-            pl.lit(":"), pl.col("row").cast(pl.String),
-        )
-        return (
-            self.frame.filter(pl.col(BROKEN).is_null())
-            .with_columns(pl.coalesce("execution_id", identity).alias("execution_id"))
-            .select(*columns, "outcome", "file", "row")
-        )
+        columns = [name for name in names if not name.startswith("__")]
+        frame = self.frame.filter(pl.col(BROKEN).is_null())
+        if not self.all_named:
+            made = {number: (s.sha256 or s.file)[:16] for number, s in enumerate(self.sources)}
+            file = pl.col(FILE_NUMBER).replace_strict(made, return_dtype=pl.String)
+            identity = pl.concat_str(file, pl.col("row").cast(pl.String), separator=":")
+            frame = frame.with_columns(pl.coalesce("execution_id", identity).alias("execution_id"))
+        return frame.select(columns)
 
     @functools.cached_property
     def valid(self) -> pl.DataFrame:
@@ -98,15 +99,17 @@ class Executions:
     @functools.cached_property
     def rejected(self) -> pl.DataFrame:
         """The rows set aside: file, row (from 1), rule, sentence, value."""
-        return rejected_rows(self.frame, self.rules)
+        rows = rejected_rows(self.frame, self.rules)
+        return rows if self.rejected_elsewhere is None else pl.concat([rows, self.rejected_elsewhere])
 
     def answers(self) -> tuple[Answer, ...]:
         """Which questions this log can answer by its design, and why not the others."""
-        return self._answers
+        return answers(self.design)
 
     @functools.cached_property
-    def _answers(self) -> tuple[Answer, ...]:
-        return answers(self.scan(), self.factors)
+    def design(self) -> Design:
+        """Counts of models, contexts, items and replicates, and how they cross."""
+        return design(self.scan(), self.factors)
 
     def __repr__(self) -> str:
         lines = [
@@ -118,6 +121,3 @@ class Executions:
         lines += [f"rejected by {rule}: {number}" for rule, number in self.counts.rejected.items()]
         lines += [f"not used: {column}, {reason}" for column, reason in self.unused]
         return "\n".join(lines)
-
-
-__all__ = ["ALWAYS", "COLUMNS", "Counts", "Executions"]

@@ -11,12 +11,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import glob
-import gzip
 import hashlib
-import io
-import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import narwhals as nw
 import polars as pl
@@ -24,9 +22,9 @@ import pyarrow as pa
 
 from divergence.configuration import FILE_NAME
 from divergence.errors import InputError
+from divergence.executions.json_records import scan_json, scan_ndjson, scan_ndjson_by_line
+from divergence.executions.names import FAILED, ROW
 
-ROW = "__row"
-INFERRED_RECORDS = 1000  # records of an NDJSON file that are looked at to learn its column names
 EXTENSIONS = {
     ".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow",
     ".csv": "csv", ".tsv": "csv", ".jsonl": "ndjson", ".ndjson": "ndjson", ".json": "json",
@@ -48,16 +46,24 @@ class Source:
     """Where it lies; None for frames and remote addresses."""
     bytes: int | None = None
     """Size in bytes; None for frames and remote addresses."""
+    format: str = "frame"
+    """`parquet`, `arrow`, `csv`, `ndjson`, `json` or `frame`."""
 
     @functools.cached_property
     def columns(self) -> tuple[str, ...]:
         """Names of the raw columns."""
-        return tuple(name for name in self.schema if name != ROW)
+        return tuple(name for name in self.schema if name != ROW and not name.startswith(FAILED))
 
     @functools.cached_property
     def schema(self) -> pl.Schema:
         """Names and types of the raw columns."""
         return self.frame.collect_schema()
+
+    def by_line(self) -> Source | None:
+        """The same NDJSON file read line by line, so that a line that is no record does not cost the file."""
+        if self.format not in ("ndjson", "json") or self.path is None or FAILED + "record" in self.schema:
+            return None
+        return dataclasses.replace(self, frame=scan_ndjson_by_line(self.path))
 
     @functools.cached_property
     def sha256(self) -> str | None:
@@ -75,7 +81,7 @@ def open_sources(source: object, regime: str | None = None) -> tuple[list[Source
     seen: set[Path] = set()
     for entry in source if isinstance(source, (list, tuple)) else [source]:
         if not isinstance(entry, (str, Path)):
-            sources.append(_frame_source(entry, len(sources) + 1, regime))
+            sources.append(_frame_source(entry, f"{regime or ''} frame {len(sources) + 1}".strip(), regime))
         elif "://" in str(entry):
             sources.append(_remote_source(str(entry), regime))
         else:
@@ -119,7 +125,7 @@ def _expand(entry: str) -> list[tuple[Path, bool]]:
 
 
 def _files_of(folder: Path) -> list[Path]:
-    """The files of a folder and its folders, hidden ones and the configuration left out, in the order of their names."""
+    """The files of a folder and its folders in the order of their names, without hidden ones and the configuration."""
     try:
         paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != FILE_NAME)
     except OSError as error:
@@ -148,7 +154,7 @@ def _open(path: Path, named: bool, regime: str | None) -> Source | str:
                 raise InputError(f"The file {path} is empty.")
             return "empty file"
         frame = _scan(path, kind)
-        source = Source(str(path), frame, regime, path, size)
+        source = Source(str(path), frame, regime, path, size, kind)
         if not source.columns:
             raise InputError(f"The file {path} has no columns.")
     except (OSError, EOFError, pl.exceptions.PolarsError, ValueError) as error:
@@ -195,35 +201,8 @@ def _scan(path: Path, kind: str) -> pl.LazyFrame:
             path, infer_schema=False, separator=separator, row_index_name=ROW, row_index_offset=1, glob=False
         )
     if kind == "json":
-        return _scan_json(path, head)
-    return _scan_ndjson(path)
-
-
-def _scan_ndjson(source: Path | io.BytesIO) -> pl.LazyFrame:
-    """NDJSON with every scalar as text. Embeddings keep their lists; other nested values become JSON text."""
-    seen = pl.scan_ndjson(source, infer_schema_length=INFERRED_RECORDS).collect_schema()
-    if isinstance(source, io.BytesIO):
-        source.seek(0)
-    schema = {name: pl.List(pl.Float64) if _is_vector(dtype) else pl.String for name, dtype in seen.items()}
-    return pl.scan_ndjson(source, schema=schema, row_index_name=ROW, row_index_offset=1)
-
-
-def _is_vector(dtype: pl.DataType) -> bool:
-    return isinstance(dtype, pl.List) and dtype.inner.is_numeric()
-
-
-def _scan_json(path: Path, head: bytes) -> pl.LazyFrame:
-    """A JSON array of records (read whole, the format allows no other way), or NDJSON under the name .json."""
-    opener = gzip.open if head.startswith(b"\x1f\x8b") else open
-    with opener(path, "rb") as file:
-        first = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    if first != b"[":
-        return _scan_ndjson(path)
-    with opener(path, "rb") as file:
-        records = json.load(file)
-    if not records or not all(isinstance(record, dict) for record in records):
-        raise ValueError("it is not an array of records")
-    return _scan_ndjson(io.BytesIO("\n".join(json.dumps(record) for record in records).encode()))
+        return scan_json(path)
+    return scan_ndjson(path)
 
 
 def _remote_source(address: str, regime: str | None) -> Source:
@@ -234,14 +213,14 @@ def _remote_source(address: str, regime: str | None) -> Source:
         raise InputError(f"The address {address} has no known format: its name must end like one of {FORMATS}.")
     options = {"infer_schema": False} if kind == "csv" else {}
     try:
-        source = Source(address, scans[kind](address, **options).with_row_index(ROW, offset=1), regime)
+        source = Source(address, scans[kind](address, **options).with_row_index(ROW, offset=1), regime, format=kind)
         source.schema  # noqa: B018  asks the remote end now, so that a wrong address is named here
     except (OSError, pl.exceptions.PolarsError) as error:
         raise unreadable(address, error) from error
     return source
 
 
-def _frame_source(frame: object, number: int, regime: str | None) -> Source:
+def _frame_source(frame: Any, name: str, regime: str | None) -> Source:
     """A data frame of any library that narwhals knows."""
     try:
         native = nw.from_native(frame)
@@ -255,14 +234,13 @@ def _frame_source(frame: object, number: int, regime: str | None) -> Source:
         lazy = native.collect("polars").to_native().lazy()
     else:
         lazy = _to_polars(native).lazy()
-    name = f"frame {number}"
     if not len(lazy.collect_schema()):
         raise InputError(f"The {name} has no columns.")
     return Source(name, lazy.with_row_index(ROW, offset=1), regime)
 
 
 def _to_polars(frame: nw.DataFrame) -> pl.DataFrame:
-    """An eager frame as Polars; columns of mixed Python objects become text, so that the rows can be judged one by one."""
+    """An eager frame as Polars; columns of mixed Python objects become text, so that rows can be judged one by one."""
     try:
         return frame.to_polars()
     except (pa.ArrowInvalid, pa.ArrowTypeError, pl.exceptions.PolarsError, TypeError):

@@ -19,14 +19,14 @@ from divergence.executions.schema import COLUMNS
 
 
 def infer_kind(configuration: Configuration, counts: OutcomeCount) -> tuple[str, str]:
-    """Kind of the outcome and a sentence how it is known. Raises InputError where a declared kind contradicts the values."""
+    """Kind of the outcome, and a sentence how it is known. Raises InputError where values contradict a declared one."""
     name, declared = configuration.outcome, configuration.kind
     if declared is not None:
         _contradiction(name, declared, counts)
         return declared, f"{name} is {declared}: said in the configuration."
     bounded = counts.zero_or_one + counts.between == counts.values
-    if name in COLUMNS and name not in ("score", "predicted") or not bounded:
-        return "positive", f"{name} is a positive quantity: {counts.positive} values lie above 0, {counts.above_one} above 1."
+    if (name in COLUMNS and name not in ("score", "predicted")) or not bounded:
+        return "positive", f"{name} is a positive quantity: {counts.positive} of {counts.values} values lie above 0."
     if counts.several_trials and not counts.without_trials:
         return "proportion", f"{name} is a proportion: {counts.several_trials} values come with their number of trials."
     if counts.between:

@@ -1,5 +1,5 @@
-"""Everything that reading must know about the rows, in one streaming pass: broken rules, untypable values, factor
-levels, the values of the outcome. Counts only; nothing of the log is kept in memory.
+"""Everything that reading must know about the rows, in two streaming passes: broken rules, untypable values, the
+values of the outcome; and the combinations of factor levels. Counts only; no row is kept in memory.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ import dataclasses
 
 import polars as pl
 
-from divergence.executions.columns import FAILED
-from divergence.executions.rules import BROKEN, NEEDED, Rule
+from divergence.executions.names import BROKEN, FAILED
+from divergence.executions.rules import NEEDED, Rule
 from divergence.executions.schema import REGIMES, Column
 
 
@@ -51,7 +51,7 @@ class OutcomeCount:
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """The counts of one pass over the log."""
+    """The counts of a log."""
 
     rows: int
     """All rows."""
@@ -71,7 +71,7 @@ class Profile:
 def profile(
     frame: pl.LazyFrame, columns: dict[str, Column], factors: list[str], outcome: str, rules: tuple[Rule, ...]
 ) -> Profile:
-    """One streaming pass over a frame that comes from `with_broken`."""
+    """Two streaming passes over a frame that comes from `with_broken`."""
     valid = pl.col(BROKEN).is_null()
     ask: dict[str, pl.Expr] = {"rows": pl.len()}
     for place, rule in enumerate(rules):
@@ -80,11 +80,6 @@ def profile(
         ask[f"regime {regime}"] = (valid & (pl.col("regime") == regime)).sum()
     for column in columns.values():
         ask |= _column(column)
-    for factor in factors:
-        for regime in REGIMES:
-            level = pl.col(factor).filter(valid & (pl.col("regime") == regime))
-            ask[f"levels {factor} {regime}"] = level.n_unique()
-        ask[f"levels {factor}"] = pl.col(factor).filter(valid).drop_nulls().n_unique()
     ask |= {f"outcome {name}": expression for name, expression in _outcome(pl.col(outcome), valid).items()}
     seen = frame.select(**ask).collect(engine="streaming").row(0, named=True)
     return Profile(
@@ -95,12 +90,21 @@ def profile(
             name: ColumnCount(**{f.name: seen[f"column {name} {f.name}"] for f in dataclasses.fields(ColumnCount)})
             for name in columns
         },
-        levels={
-            factor: (*(seen[f"levels {factor} {regime}"] for regime in REGIMES), seen[f"levels {factor}"])
-            for factor in factors
-        },
+        levels=_levels(frame.filter(valid), factors),
         outcome=OutcomeCount(**{f.name: seen[f"outcome {f.name}"] for f in dataclasses.fields(OutcomeCount)}),
     )
+
+
+def _levels(valid: pl.LazyFrame, factors: list[str]) -> dict[str, tuple[int, int, int]]:
+    """Levels of every factor. One group-by over their combinations streams; distinct counts over filters would not."""
+    if not factors:
+        return {}
+    combinations = valid.group_by("regime", *factors).agg().collect(engine="streaming")
+    found = {}
+    for factor in factors:
+        in_regime = [combinations.filter(pl.col("regime") == regime)[factor].n_unique() for regime in REGIMES]
+        found[factor] = (*in_regime, combinations[factor].drop_nulls().n_unique())
+    return found
 
 
 def _column(column: Column) -> dict[str, pl.Expr]:

@@ -1,29 +1,72 @@
 """Read a log: find its files, name and type its columns, judge every row, and say what was set aside.
 
-Reading makes one streaming pass over the files (two where execution ids are given, to find duplicates). The rows
-themselves stay on disk until `Executions.scan` is collected.
+Reading makes a few streaming passes over the files: one for the rules and the values, one for the factors, and one for
+duplicates where execution ids are given. The rows themselves stay on disk until `Executions.scan` is collected.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 
-import numpy as np
 import polars as pl
 
-from divergence.configuration import Configuration, nearest
+from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions import contexts
-from divergence.executions.columns import FAILED, FILE_NUMBER, GIVEN_REGIME, canonical, check_names, renamed, typed
+from divergence.executions.columns import canonical
+from divergence.executions.duplicates import duplicate_rows, with_duplicates
 from divergence.executions.executions import ALWAYS, Counts, Executions
 from divergence.executions.files import Source, local_paths, open_sources, unreadable
+from divergence.executions.names import BROKEN, DUPLICATE, FAILED, FILE_NUMBER, GIVEN_REGIME
 from divergence.executions.outcome import infer_kind, usable
 from divergence.executions.profile import Profile, profile
-from divergence.executions.rules import BROKEN, DUPLICATE, NEEDED, Rule, row_rules, with_broken
-from divergence.executions.schema import COLUMNS, OUTCOMES, SERVING_FACTORS, TELEMETRY, Column
+from divergence.executions.recognise import (
+    Tables,
+    check_names,
+    check_regime,
+    extra_columns,
+    listed,
+    recognise,
+    unknown_columns,
+)
+from divergence.executions.rules import NEEDED, Rule, row_rules, with_broken
+from divergence.executions.schema import COLUMNS, SERVING_FACTORS, Column
+from divergence.executions.tables import Table, metric, metrics, read_table
 
 ACCEPT_REJECTED = 0.05  # share of rejected rows above which a log is more likely misread than dirty
-LOG_COLUMNS = ("score", "item", "regime", "answer", "latency_s", "context")
-"""A table with `model` and one of these is an execution log."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Log:
+    """The files of a log and what was declared, on their way through reading."""
+
+    tables: Tables
+    configuration: Configuration
+    extra: dict[str, Column]
+    rules: tuple[Rule, ...]
+    accept_rejected: float
+
+    @property
+    def sources(self) -> list[Source]:
+        return self.tables["executions"]
+
+    @functools.cached_property
+    def outcomes(self) -> Table | None:
+        return self._table("outcomes")
+
+    @functools.cached_property
+    def telemetry(self) -> Table | None:
+        return self._table("telemetry")
+
+    def _table(self, name: str) -> Table | None:
+        return read_table(name, self.tables[name], self.where(name), self.accept_rejected)
+
+    def where(self, table: str) -> dict[str, tuple[str, ...]]:
+        """The conditions on rows that concern one table: those whose column one of its files has."""
+        made = self.configuration.columns if table == "executions" else {}
+        names = {*made, *(name for source in self.tables[table] for name in source.columns)}
+        return {name: levels for name, levels in self.configuration.where.items() if name in names}
 
 
 def read(
@@ -56,204 +99,150 @@ def read(
         opened, left = open_sources(entry, regime)
         sources += opened
         skipped += left
-    tables = _recognised(sources, skipped, configuration)
-    log = tables["executions"]
-    extra = _extra_columns(configuration)
-    check_names(log, configuration, extra)
-    _check_regime(log, configuration)
-    return _judged(tables, skipped, configuration, extra, accept_rejected)
-
-
-def _recognised(
-    sources: list[Source], skipped: list[tuple[str, str]], configuration: Configuration
-) -> dict[str, list[Source]]:
-    """Tell the three tables apart by their columns; what is none of them is skipped, with the reason."""
-    tables: dict[str, list[Source]] = {"executions": [], "outcomes": [], "telemetry": []}
-    signs = {*LOG_COLUMNS, configuration.outcome}
-    for source in sources:
-        names = {*renamed(source, configuration), *configuration.constants}
-        if {"window_start", "metric", "value"} <= names:
-            tables["telemetry"].append(source)
-        elif {"execution_id", "metric"} <= names and names & {"value", "label"} and "model" not in names:
-            tables["outcomes"].append(source)
-        elif "model" in names and names & signs:
-            tables["executions"].append(source)
-        else:
-            missing = "model" if "model" not in names else " or ".join(sorted(signs))
-            reason = f"no execution log: it has no column {missing}{nearest('model', source.columns)}, "
-            skipped.append((source.file, reason + f"only {', '.join(source.columns[:12])}"))
+    tables, left = recognise(sources, configuration)
+    skipped += left
     if not tables["executions"]:
-        seen = "; ".join(f"{file}: {reason}" for file, reason in skipped[:5]) or "no file was named"
-        raise InputError(f"No execution log was found: {seen}. Name its columns with --map model=NAME.")
-    return tables
+        seen = "; ".join(f"{file}: {reason}" for file, reason in skipped[:5]) or "no file was found"
+        raise InputError(f"There is no execution log ({seen}). Name a file, or its columns with --map model=NAME.")
+    extra = extra_columns(configuration)
+    check_names(tables, configuration, extra)
+    check_regime(tables["executions"], configuration)
+    return _judged(_Log(tables, configuration, extra, row_rules(configuration.outcome), accept_rejected), skipped)
 
 
-def _extra_columns(configuration: Configuration) -> dict[str, Column]:
-    """Columns beyond the schema that are used because the configuration names them."""
-    extra = {
-        name: Column(name, pl.String(), "a declared factor")
-        for name in configuration.factors or ()
-        if name not in COLUMNS
-    }
-    for name in configuration.factors or ():
-        if name in COLUMNS and COLUMNS[name].dtype != pl.String or name in ("file", "row", "outcome"):
-            raise InputError(f"{name} cannot be a factor: it is a column of the schema that is no label.")
-    outcome = configuration.outcome
-    if outcome in COLUMNS and COLUMNS[outcome].dtype not in (pl.Float64, pl.Int64):
-        raise InputError(f"{outcome} cannot be the outcome: it is no number. Choose score, latency_s, cost_usd, ...")
-    if outcome not in COLUMNS:
-        extra[outcome] = Column(outcome, pl.Float64(), "the declared outcome")
-    return extra
+def _judged(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
+    """Type and judge all rows, reading a file of JSON lines by line where Polars refuses it."""
+    try:
+        return _executions(log, skipped)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        sources = [_sound(source) for source in log.sources]
+        if sources == log.sources:
+            raise unreadable(", ".join(source.file for source in sources), error) from error
+        return _executions(dataclasses.replace(log, tables={**log.tables, "executions": sources}), skipped)
 
 
-def _check_regime(log: list[Source], configuration: Configuration) -> None:
-    for source in log:
-        names = {*renamed(source, configuration), *configuration.constants}
-        by_level = configuration.regime is not None and configuration.regime.column in source.columns
-        if "regime" not in names and source.regime is None and not by_level:
-            raise InputError(
-                f"The log {source.file} has no column regime: say which world its rows come from with "
-                "--set regime=evaluation (or deployment), with --evaluation FILE --deployment FILE, or with [regime] "
-                "in divergence.toml."
-            )
+def _sound(source: Source) -> Source:
+    """The source, or the same file read by line if it cannot be read whole. Raises InputError if neither can be."""
+    try:
+        source.frame.select(pl.all().count()).collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        by_line = source.by_line()
+        if by_line is None:
+            raise unreadable(source.file, error) from error
+        return by_line
+    return source
 
 
-def _judged(
-    tables: dict[str, list[Source]],
-    skipped: list[tuple[str, str]],
-    configuration: Configuration,
-    extra: dict[str, Column],
-    accept_rejected: float,
-) -> Executions:
-    log = tables["executions"]
-    columns = {**COLUMNS, **extra}
-    rules = row_rules(configuration.outcome)
-    frame, present = _assembled(log, configuration, extra)
+def _executions(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
+    frame, present = _assembled(log)
+    columns = {**COLUMNS, **log.extra}
     columns = {name: column for name, column in columns.items() if name in present or name in ALWAYS}
-    factors = [name for name in configuration.factors or SERVING_FACTORS if name in columns]
-    checked = with_broken(frame, rules)
-    seen = _profiled(checked, columns, factors, configuration.outcome, rules, log)
-    broken, rows = dict(seen.broken), seen.rows
+    factors = [name for name in log.configuration.factors or SERVING_FACTORS if name in columns]
+
+    def look(checked: pl.LazyFrame) -> Profile:
+        return profile(checked, columns, factors, log.configuration.outcome, log.rules)
+
+    checked = with_broken(frame, log.rules)
+    seen = look(checked)
     if seen.columns["execution_id"].values:
-        duplicates = _duplicate_rows(checked)
+        duplicates = duplicate_rows(checked)
         if duplicates.height:
-            checked = with_broken(_marked(frame, duplicates), rules)
-            seen = _profiled(checked, columns, factors, configuration.outcome, rules, log)
-            broken = dict(seen.broken)
-    _check_counts(rows, broken, accept_rejected, configuration, checked, rules)
-    return _finished(checked, seen, columns, rules, configuration, tables, skipped)
+            checked = with_broken(with_duplicates(frame, duplicates), log.rules)
+            seen = look(checked)
+    _check_counts(seen, log, checked)
+    return _finished(checked, seen, columns, log, skipped)
 
 
-def _assembled(
-    log: list[Source], configuration: Configuration, extra: dict[str, Column]
-) -> tuple[pl.LazyFrame, set[str]]:
+def _assembled(log: _Log) -> tuple[pl.LazyFrame, set[str]]:
     """All files as one lazy frame of canonical columns, and the names of those that any file has."""
-    frames = [canonical(source, number, configuration, extra) for number, source in enumerate(log)]
+    where, outcome = log.where("executions"), log.configuration.outcome
+    frames = [canonical(s, number, log.configuration, log.extra, where) for number, s in enumerate(log.sources)]
     frame = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
     present = set(frame.collect_schema().names())
-    needed = {**{name: COLUMNS[name] for name in (*ALWAYS, *NEEDED)}, configuration.outcome: Column("", pl.Float64(), "")}
-    for name in (*ALWAYS, configuration.outcome):
-        column = COLUMNS.get(name) or needed[name]
+    if outcome not in present:
+        frame = _with_metric(frame, present, log)
+        present |= {outcome, "scorer"}
+    absent = []
+    for name in dict.fromkeys((*ALWAYS, outcome)):
         if name not in present:
-            frame = frame.with_columns(pl.lit(None, column.dtype).alias(name))
-        if FAILED + name not in present:
-            frame = frame.with_columns(pl.lit(None, pl.String).alias(FAILED + name))
-    frame = frame.with_columns(
-        pl.coalesce("regime", GIVEN_REGIME).alias("regime"), pl.lit(False).alias(DUPLICATE),
-    )
-    return frame, present
+            absent.append(pl.lit(None, COLUMNS[name].dtype).alias(name))
+        if name not in present or FAILED + name not in frame.collect_schema():
+            absent.append(pl.lit(None, pl.String).alias(FAILED + name))
+    frame = frame.with_columns(*absent, pl.lit(False).alias(DUPLICATE))
+    return frame.with_columns(pl.coalesce("regime", GIVEN_REGIME).alias("regime")), present
 
 
-def _profiled(
-    frame: pl.LazyFrame, columns: dict[str, Column], factors: list[str], outcome: str, rules: tuple[Rule, ...],
-    log: list[Source],
-) -> Profile:
-    try:
-        return profile(frame, columns, factors, outcome, rules)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        for source in log:  # find the file that it was
-            try:
-                source.frame.select(pl.all().count()).collect(engine="streaming")
-            except (pl.exceptions.PolarsError, OSError) as cause:
-                raise unreadable(source.file, cause) from cause
-        raise unreadable(", ".join(source.file for source in log), error) from error
-
-
-def _duplicate_rows(checked: pl.LazyFrame) -> pl.DataFrame:
-    """File number and row of every row whose given id an earlier valid row has, both in the order of reading.
-
-    Hashes are compared first, eight bytes a row, so that a log of many millions of ids fits in memory.
-    """
-    given = checked.filter(pl.col(BROKEN).is_null() & pl.col("execution_id").is_not_null())
-    hashes = given.select(pl.col("execution_id").hash()).collect(engine="streaming").to_series().to_numpy(writable=True)
-    hashes.sort()
-    repeated = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
-    place = [FILE_NUMBER, "row"]
-    if not len(repeated):
-        return pl.DataFrame(schema={FILE_NUMBER: pl.UInt32, "row": pl.Int64})
-    candidates = (
-        given.filter(pl.col("execution_id").hash().is_in(pl.Series(repeated).implode()))
-        .select(*place, "execution_id").collect(engine="streaming").sort(place)
-    )
-    return candidates.filter(~pl.col("execution_id").is_first_distinct()).select(place)
-
-
-def _marked(frame: pl.LazyFrame, duplicates: pl.DataFrame) -> pl.LazyFrame:
-    key = pl.col(FILE_NUMBER).cast(pl.UInt64) * 2**40 + pl.col("row").cast(pl.UInt64)
-    keys = duplicates.select(key.alias("key")).to_series()
-    return frame.with_columns(key.is_in(keys.implode()).alias(DUPLICATE))
-
-
-def _check_counts(
-    rows: int, broken: dict[str, int], accept: float, configuration: Configuration, checked: pl.LazyFrame,
-    rules: tuple[Rule, ...],
-) -> None:
-    rejected = sum(broken.values())
-    if rows == 0:
-        kept = ", ".join(f"{name} = {' or '.join(levels)}" for name, levels in configuration.where.items())
-        raise InputError("The log has no rows" + (f" where {kept}." if kept else "."))
-    if rejected > accept * rows or rejected == rows:
-        counts = ", ".join(f"{number} by {name}" for name, number in broken.items())
-        first = checked.filter(pl.col(BROKEN).is_not_null()).head(1)
-        example = first.select("file", "row", BROKEN).collect(engine="streaming").row(0, named=True)
-        advice = "no valid row is left." if rejected == rows else "accept them with --accept-rejected FRACTION."
+def _with_metric(frame: pl.LazyFrame, present: set[str], log: _Log) -> pl.LazyFrame:
+    """The outcome from the outcomes table, where no column of the log has its name."""
+    outcome = log.configuration.outcome
+    names = metrics(log.outcomes) if log.outcomes else []
+    chosen = outcome if outcome in names else names[0] if outcome == "score" and len(names) == 1 else None
+    if log.outcomes is None or chosen is None or "execution_id" not in present:
+        raw = dict.fromkeys(name for source in log.sources for name in source.columns)
+        also = f"; the outcomes table has {listed(names)}" if names else ""
         raise InputError(
-            f"{rejected} of {rows} rows are rejected ({rejected / rows:.1%}, accepted are {accept:.1%}): {counts}; for "
-            f"example row {example['row']} of {example['file']}: {rules[example[BROKEN]].sentence}. Correct them; {advice}"
+            f"No file of the log has the outcome {outcome}: name its column with --map {outcome}=NAME; columns are "
+            f"{listed(raw)}{also}."
+        )
+    values = metric(log.outcomes, chosen).rename({"value": outcome, "scorer": "__scorer"})
+    frame = frame.join(values, on="execution_id", how="left", maintain_order="left")
+    scorer = pl.coalesce("__scorer", "scorer") if "scorer" in present else pl.col("__scorer")
+    return frame.with_columns(scorer.alias("scorer")).drop("__scorer")
+
+
+def _check_counts(seen: Profile, log: _Log, checked: pl.LazyFrame) -> None:
+    rows, rejected = seen.rows, sum(seen.broken.values())
+    if rows == 0:
+        kept = ", ".join(f"{name} = {' or '.join(levels)}" for name, levels in log.configuration.where.items())
+        raise InputError("The log has no rows" + (f" where {kept}: check the levels." if kept else "."))
+    if rejected > log.accept_rejected * rows or rejected == rows:
+        counts = ", ".join(f"{number} by {name}" for name, number in seen.broken.items())
+        first = checked.filter(pl.col(BROKEN).is_not_null()).head(1).select("file", "row", BROKEN)
+        example = first.collect(engine="streaming").row(0, named=True)
+        advice = "no valid row is left" if rejected == rows else "or accept them with --accept-rejected FRACTION"
+        raise InputError(
+            f"{rejected} of {rows} rows are rejected ({rejected / rows:.1%}, accepted are {log.accept_rejected:.1%}): "
+            f"{counts}; for example row {example['row']} of {example['file']}: {log.rules[example[BROKEN]].sentence}. "
+            f"Correct them, {advice}."
+        )
+    rule = log.configuration.regime
+    if rule and not seen.regimes["evaluation"]:
+        raise InputError(
+            f"No row has one of the levels {listed(rule.evaluation)} of {rule.column} that [regime] calls evaluation: "
+            "check how they are written."
         )
 
 
 def _finished(
-    checked: pl.LazyFrame, seen: Profile, columns: dict[str, Column], rules: tuple[Rule, ...],
-    configuration: Configuration, tables: dict[str, list[Source]], skipped: list[tuple[str, str]],
+    checked: pl.LazyFrame, seen: Profile, columns: dict[str, Column], log: _Log, skipped: list[tuple[str, str]]
 ) -> Executions:
-    outcome = configuration.outcome
-    kind, reason = infer_kind(configuration, seen.outcome)
+    configuration, outcome = log.configuration, log.configuration.outcome
     unused = _unused(seen, columns, outcome)
+    kind, reason = infer_kind(configuration, seen.outcome)
     factors = contexts.varying(seen, configuration.factors)
     kept = [name for name in columns if name not in dict(unused)]
-    numbers = [n for n in kept if columns[n].dtype == pl.Float64 and n not in NEEDED]
-    frame = checked.with_columns(pl.col(numbers).fill_nan(None)) if numbers else checked
     missing = [name for name in ALWAYS if name not in kept]
-    frame = frame.with_columns(*(pl.lit(None, COLUMNS[name].dtype).alias(name) for name in missing))
-    frame = contexts.with_context(frame, factors).with_columns(usable(outcome, kind).alias("outcome"))
-    failed = [FAILED + rule.column for rule in rules]
-    frame = frame.select(
-        *dict.fromkeys([*kept, *missing, "outcome", "file", "row", BROKEN, FILE_NUMBER, *failed])
+    floats = [name for name in kept if columns[name].dtype == pl.Float64 and name not in NEEDED]
+    frame = checked.with_columns(
+        *(pl.col(name).fill_nan(None) for name in floats),
+        *(pl.lit(None, COLUMNS[name].dtype).alias(name) for name in missing),
     )
+    frame = contexts.with_context(frame, factors).with_columns(usable(outcome, kind).alias("outcome"))
+    failed = dict.fromkeys(FAILED + rule.column for rule in log.rules)
     valid = seen.rows - sum(seen.broken.values())
     used = seen.outcome.positive if kind == "positive" else seen.outcome.zero_or_one + seen.outcome.between
-    notes = [
-        f"{name}: {count.not_numbers} NaN values are read as missing."
-        for name, count in seen.columns.items() if count.not_numbers
-    ]
     if not used:
         raise InputError(f"The outcome {outcome} has no usable value in {valid} valid rows: name another one.")
+    others = [table for table in (log.outcomes, log.telemetry) if table is not None]
     return Executions(
-        frame=frame, rules=rules, configuration=configuration, factors=factors, outcome=outcome, kind=kind,
-        kind_reason=reason, counts=Counts(seen.rows, valid, dict(seen.broken), valid - used, dict(seen.regimes)),
-        sources=tuple(tables["executions"]), skipped=tuple(skipped), unused=tuple(unused), notes=tuple(notes),
-        outcomes=_table(tables["outcomes"], OUTCOMES), telemetry=_table(tables["telemetry"], TELEMETRY),
+        frame=frame.select(*kept, *missing, "outcome", "file", "row", BROKEN, FILE_NUMBER, *failed),
+        rules=log.rules, configuration=configuration, factors=factors, outcome=outcome, kind=kind, kind_reason=reason,
+        counts=Counts(seen.rows, valid, dict(seen.broken), valid - used, dict(seen.regimes)),
+        sources=tuple(log.sources), skipped=tuple(skipped), unused=tuple(unused), notes=_notes(seen, dict(unused)),
+        ignored=unknown_columns(log.sources, configuration, columns),
+        outcomes=log.outcomes.frame if log.outcomes else None, telemetry=log.telemetry.frame if log.telemetry else None,
+        rejected_elsewhere=pl.concat(table.rejected for table in others) if others else None,
+        all_named=seen.columns["execution_id"].values == seen.rows,
     )
 
 
@@ -263,7 +252,7 @@ def _unused(seen: Profile, columns: dict[str, Column], outcome: str) -> list[tup
     unused = []
     for name, count in seen.columns.items():
         column = columns[name]
-        if name in NEEDED and not (name == "score" and outcome != "score"):
+        if name in NEEDED and (name != "score" or outcome == "score"):
             continue
         total = count.values + count.failed
         if count.failed:
@@ -276,17 +265,9 @@ def _unused(seen: Profile, columns: dict[str, Column], outcome: str) -> list[tup
     return unused
 
 
-def _table(sources: list[Source], columns: tuple[Column, ...]) -> pl.LazyFrame | None:
-    """A second or third table as canonical columns."""
-    frames = []
-    for source in sources:
-        expressions = [
-            typed(column, column.name, source.schema[column.name])[0]
-            if column.name in source.columns else pl.lit(None, column.dtype).alias(column.name)
-            for column in columns
-        ]
-        frames.append(source.frame.select(*expressions))
-    return pl.concat(frames) if frames else None
-
-
-
+def _notes(seen: Profile, unused: dict[str, str]) -> tuple[str, ...]:
+    return tuple(
+        f"{name}: {count.not_numbers} NaN values are read as missing."
+        for name, count in seen.columns.items()
+        if count.not_numbers and name not in unused
+    )

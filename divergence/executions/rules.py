@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from divergence.executions.columns import FAILED, GIVEN_REGIME
-from divergence.executions.schema import EXECUTIONS, REGIMES
+from divergence.executions.names import BROKEN, DUPLICATE, FAILED, GIVEN_REGIME
+from divergence.executions.schema import COLUMNS, EXECUTIONS, REGIMES
 
 if TYPE_CHECKING:
     import dataframely
 
-BROKEN = "__broken"
-DUPLICATE = "__duplicate"
 NEEDED = ("regime", "model", "item", "score", "score_n", "execution_id", "probability")
 """Columns whose bad values reject the row; a bad value in any other column makes that column unusable."""
 
@@ -53,6 +51,8 @@ def _readable(name: str, what: str) -> Rule:
 _regime, _score, _chance = pl.col("regime"), pl.col("score"), pl.col("probability")
 
 ROW_RULES = (
+    Rule("record_readable", "record", "the line is not a JSON record",
+         pl.col(FAILED + "record").is_null(), table=False),
     Rule("regime_known", "regime", "regime is neither evaluation nor deployment",
          _regime.is_in(list(REGIMES)).fill_null(False)),
     Rule("regime_agrees", "regime", "the row's own regime is not the one that was given for its file",
@@ -97,7 +97,9 @@ def rejected_rows(frame: pl.LazyFrame, rules: tuple[Rule, ...]) -> pl.DataFrame:
     names, sentences, value = {}, {}, pl.lit(None, pl.String)
     for place, rule in enumerate(rules):
         names[place], sentences[place] = rule.name, rule.sentence
-        shown = pl.coalesce(pl.col(FAILED + rule.column), pl.col(rule.column).cast(pl.String))
+        shown = pl.col(FAILED + rule.column)
+        if rule.column in COLUMNS:
+            shown = pl.coalesce(shown, pl.col(rule.column).cast(pl.String))
         value = pl.when(pl.col(BROKEN) == place).then(shown).otherwise(value)
     return (
         frame.filter(pl.col(BROKEN).is_not_null())

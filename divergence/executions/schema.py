@@ -94,7 +94,7 @@ EXECUTIONS = (
     _text("session", "conversation or trajectory", otel="gen_ai.conversation.id"),
     Column("turn", pl.Int64(), "position in the session", unit="1"),
     Column("time", TIME, "start, with its zone", "for drift", "UTC", "startTimeUnixNano"),
-    _text("execution_id", "identity; made from the file's hash and the row number when absent", otel="gen_ai.response.id"),
+    _text("execution_id", "identity; when absent made of file hash and row number", otel="gen_ai.response.id"),
     _text("parent_id", "the execution that called this one", otel="parent_span_id"),
     *FACTOR_COLUMNS,
     _text("context", "label of the whole serving context", "if no serving factor varies"),
