@@ -1,0 +1,24 @@
+"""The last stage: answers in, one self-contained page out. No statistics beyond reducing draws for a picture.
+
+    from divergence.report import Check, LogSummary, PageContent, write_page
+
+| file | holds |
+|---|---|
+| `content.py` | `PageContent`: everything that the page shows, as data |
+| `page.py` | `write_page`, `render` |
+| `decision.py` | the first screen in words |
+| `sections.py`, `record.py`, `blocks.py` | the sections below it: answers; refusals, log, diagnostics; their parts |
+| `figures/` | one file a figure |
+| `tables.py` | answers, models, rejected rows, diagnostics as tables |
+| `multiplicity.py` | bands that hold for many rows at once |
+| `silent.py` | items move, the level does not |
+| `words.py`, `names.py`, `palette.py`, `reading.py` | numbers as words, short names, colours, rows with their draws |
+| `template/` | the page's markup, style and script |
+
+Loading this package loads neither altair, great-tables nor jinja2; writing a page does.
+"""
+
+from divergence.report.content import Check, LogSummary, PageContent
+from divergence.report.page import render, write_page
+
+__all__ = ["Check", "LogSummary", "PageContent", "render", "write_page"]

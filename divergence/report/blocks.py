@@ -1,0 +1,84 @@
+"""The parts a section of the page is built from; the template knows one shape for each `kind`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    import altair as alt
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A chart, the sentence under it, and its numbers as a table to open."""
+
+    id: str
+    """Name of the chart in the page."""
+    chart: alt.LayerChart
+    """The chart."""
+    sentence: str
+    """What it shows, made from the numbers."""
+    note: str = ""
+    """What stands beside it: how many claims chance alone would make."""
+    table: str = ""
+    """Its numbers, as HTML."""
+    caption: str = ""
+    """What the numbers of the table are."""
+    kind: ClassVar[str] = "figure"
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table, open or to be opened."""
+
+    html: str
+    """The table, as HTML."""
+    caption: str = ""
+    """What it lists."""
+    opened_by: str = ""
+    """Words to open it by; empty = it stands open."""
+    kind: ClassVar[str] = "table"
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """A paragraph; `tone` is `plain`, `quiet`, `notice` (boxed) or `refusal` (why there is no figure)."""
+
+    text: str
+    """The sentences."""
+    tone: str = "plain"
+    """How it stands out."""
+    label: str = ""
+    """A word or two in bold before it."""
+    kind: ClassVar[str] = "text"
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """Pairs of a term and what is said about it."""
+
+    items: tuple[tuple[str, str], ...]
+    """(term, sentence)."""
+    title: str = ""
+    """What they are."""
+    kind: ClassVar[str] = "listing"
+
+
+Block = Figure | Table | Text | Listing
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """One section of the page."""
+
+    id: str
+    """Anchor."""
+    title: str
+    """Heading."""
+    question: str
+    """What it answers, in plain words."""
+    blocks: tuple[Block, ...]
+    """Its parts, in order."""
+    rests_on_fit: bool = True
+    """Do its numbers depend on the diagnostics?"""

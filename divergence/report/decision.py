@@ -1,0 +1,151 @@
+"""The first screen: does the bench order carry over to deployment? In words, with probabilities from joint draws."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import polars as pl
+
+from divergence.estimate import Estimate
+from divergence.report.content import PageContent
+from divergence.report.names import spoken
+from divergence.report.reading import LOWER_IS_BETTER, chance_first, higher_is_better, identified, levels
+from divergence.report.words import brief_chance, chance, number, phrase, plural, verb
+
+SURE = 0.9  # a pair whose order holds with at least this probability is called sure: the level of the intervals
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Two neighbours of the bench order."""
+
+    above: str
+    """The model that is ahead on the bench (short name)."""
+    below: str
+    """The next one."""
+    keeps: float
+    """Probability that deployment keeps their order."""
+
+    @property
+    def words(self) -> str:
+        """The probability as text."""
+        return brief_chance(self.keeps)
+
+    @property
+    def verdict(self) -> str:
+        """How sure the order is, in words."""
+        if self.keeps >= SURE:
+            return "sure"
+        return "open" if self.keeps > 1 - SURE else "reversed"
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """What a reader decides by."""
+
+    headline: str
+    """The decision in one sentence."""
+    sentences: tuple[str, ...]
+    """What it rests on."""
+    pairs: tuple[Pair, ...] = ()
+    """Neighbouring pairs of the bench order, from the top."""
+    pairs_reason: str | None = None
+    """Why there are no pairs, where there are none."""
+    chances: tuple[tuple[str, float, float], ...] = ()
+    """Model, probability to be first on the bench, probability to be first in deployment; in bench order."""
+
+
+def decide(content: PageContent) -> Decision:
+    """The decision that the levels allow, or why they allow none."""
+    bench, deployed = content.answer("bench_level"), content.answer("deployed_level")
+    if bench is None or deployed is None:
+        missing = [q for q, answer in (("bench_level", bench), ("deployed_level", deployed)) if answer is None]
+        headline = "This log cannot say how the bench carries over to deployment."
+        return Decision(headline, tuple(dict.fromkeys(content.reason(q) for q in missing)))
+    known = levels(bench, deployed)
+    models = known.models
+    if not models:
+        return Decision("No model of this log is known in both worlds.", ("Bench and deployment share no model.",))
+    first, second = known.first.to_dicts(), known.second.to_dicts()
+    if len(models) == 1:
+        return _one_model(content, models[0], first[0], second[0])
+    names = spoken(models)
+    on_bench = chance_first(known.first_draws, higher_is_better(bench))
+    in_deployment = chance_first(known.second_draws, higher_is_better(deployed))
+    best = int(np.argmax(in_deployment))
+    leader, likeliest = names[models[0]], names[models[best]]
+    opening = (
+        f"On the bench {leader} reaches {phrase(first[0])} and is first with a probability of {chance(on_bench[0])}. "
+        f"In deployment {likeliest} reaches {phrase(second[best])}."
+    )
+    pairs, reason = _pairs(content, models)
+    sentences = (opening, _pair_sentence(pairs)) if pairs else (opening,)
+    chances = tuple(zip(models, map(float, on_bench), map(float, in_deployment), strict=True))
+    return Decision(
+        _headline(leader, likeliest, in_deployment[best], in_deployment[0]), sentences, pairs, reason, chances
+    )
+
+
+def _headline(leader: str, likeliest: str, first: float, leader_first: float) -> str:
+    """Who is first on the bench, and who most probably in deployment."""
+    if leader != likeliest:
+        return (
+            f"{leader} is first on the bench, but {likeliest} is the likeliest to be first in deployment "
+            f"({chance(first)} against {chance(leader_first)})."
+        )
+    if first >= SURE:
+        return f"{leader} is first on the bench and stays first in deployment (probability {chance(first)})."
+    if first >= 0.5:
+        return f"{leader} is first on the bench and probably first in deployment too ({chance(first)})."
+    return f"{leader} is first on the bench and the likeliest to be first in deployment, but only with {chance(first)}."
+
+
+def _one_model(content: PageContent, model: str, bench: dict, deployed: dict) -> Decision:
+    """What one model keeps of its bench level."""
+    text = f"{model} reaches {phrase(bench)} on the bench and {phrase(deployed)} in deployment."
+    gap, alone = content.answer("gap"), "There is one model, so there is no order to compare."
+    frame = identified(gap, "model")[0].filter(pl.col("model") == model) if gap is not None else pl.DataFrame()
+    if not frame.height:
+        return Decision(text, (), pairs_reason=alone)
+    row = frame.row(0, named=True)
+    words = ("falls", "rises") if row["unit"] in LOWER_IS_BETTER else ("loses level", "gains level")
+    told = words[0] if row["upper"] < 0 else words[1] if row["lower"] > 0 else "shows no clear change"
+    return Decision(
+        f"{model} {told} between bench and deployment: {phrase(row, signed=True)}.", (text,), pairs_reason=alone
+    )
+
+
+def _reversals(reversal: Estimate) -> dict[frozenset[str], float]:
+    """Probability that a pair changes its order, by the two models."""
+    frame = identified(reversal, "model", "model_b")[0].filter(pl.col("model_b").is_not_null())
+    return {frozenset((row["model"], row["model_b"])): row["mean"] for row in frame.iter_rows(named=True)}
+
+
+def _pairs(content: PageContent, models: list[str]) -> tuple[tuple[Pair, ...], str | None]:
+    """Neighbours of the bench order that the reversal estimate knows, and the reason where it knows none."""
+    reversal = content.answer("reversal")
+    if reversal is None:
+        return (), content.reason("reversal")
+    changed, names = _reversals(reversal), spoken(models)
+    pairs = tuple(
+        Pair(names[above], names[below], 1 - changed[frozenset((above, below))])
+        for above, below in itertools.pairwise(models)
+        if frozenset((above, below)) in changed
+    )
+    return pairs, None if pairs else "No neighbouring pair of the bench order is identified."
+
+
+def _pair_sentence(pairs: tuple[Pair, ...]) -> str:
+    """How many neighbours keep their order for sure, and which pair is the most doubtful."""
+    sure = sum(pair.verdict == "sure" for pair in pairs)
+    doubtful = min(pairs, key=lambda pair: pair.keeps)
+    who = f"{doubtful.above} above {doubtful.below}"
+    if len(pairs) == 1:
+        return f"The order of {who} holds in deployment with a probability of {chance(doubtful.keeps)}."
+    rest = f"with a probability of at least {SURE:.0%}; least certain is {who} ({chance(doubtful.keeps)})."
+    if sure == len(pairs):
+        return f"All {plural(sure, 'neighbouring pair')} keep their order {rest}"
+    keep = f"{number(sure)} {verb(sure, 'keeps its', 'keep their')} order" if sure else "none keeps its order"
+    return f"Of {plural(len(pairs), 'neighbouring pair')}, {keep} {rest}"

@@ -1,0 +1,17 @@
+"""Figures: one file each, with `chart(...)` (an `altair.Chart`) and `sentence(...)` (what it shows, from the numbers).
+
+| file | shows | from |
+|---|---|---|
+| `order.py` | bench order against deployed order | `bench_level`, `deployed_level` |
+| `score_kappa.py` | score against its spread over contexts | `bench_level`, `kappa` |
+| `gap.py` | gap of each model | `gap` |
+| `contexts.py` | effect of each context, over models | `context_effect` |
+| `contrasts.py` | contexts against each other, without a bench | `context_effect` |
+| `context_map.py` | effect of each context on each model | `context_effect` |
+| `factors.py` | effect of each level of a serving factor | `serving_effect` |
+| `flips.py` | items that change sides, against the A/A floor | `excess_flips` |
+| `waves.py` | drift of the instrument | `instrument` |
+
+`forest.py` is the frame that the forests share; `theme.py` the look of all. A new figure is one file and one row here.
+Importing this package does not load altair: the functions that draw do.
+"""

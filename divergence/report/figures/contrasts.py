@@ -1,0 +1,47 @@
+"""Contexts against each other, for a log without a bench: which of two contexts has the higher level?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from divergence.estimate import Estimate
+from divergence.report.figures import forest
+from divergence.report.names import short, spoken, wrap
+from divergence.report.reading import identified, reorder
+from divergence.report.words import number, phrase, plural
+
+if TYPE_CHECKING:
+    import altair as alt
+
+SIDE = 30  # characters of one of the two names
+
+
+def rows(context_effect: Estimate) -> forest.Forest:
+    """The contrasts of pairs of contexts (first minus second), the lowest first."""
+    frame, draws = identified(context_effect.where(statistic="contrast"), "statistic")
+    frame, draws = reorder(frame, draws, "median", descending=False)
+    names = short([*frame["context"], *frame["context_b"]], SIDE)
+    pairs = list(frame.select("context", "context_b").iter_rows())
+    shown = [f"{wrap(names[first])}\n− {wrap(names[second])}" for first, second in pairs]
+    return forest.build(frame, draws, shown, [f"{first} minus {second}" for first, second in pairs])
+
+
+def sentence(context_effect: Estimate) -> str:
+    """How many pairs can be told apart, alone and all at once, and which lies furthest apart."""
+    built = rows(context_effect)
+    extreme = forest.furthest(built)
+    names = spoken([*built.frame["context"], *built.frame["context_b"]])
+    alone, together = forest.excluding_zero(built)
+    pair = f"{names[extreme['context']]} minus {names[extreme['context_b']]} is {phrase(extreme, signed=True)}"
+    if built.frame.height == 1:
+        return f"{pair}."
+    return (
+        f"Of {plural(built.frame.height, 'pair')} of contexts, {number(alone) if alone else 'none'} can be told apart when "
+        f"each is taken alone and {number(together) if together else 'none'} when all must hold at once. Furthest apart: "
+        f"{pair}."
+    )
+
+
+def chart(context_effect: Estimate) -> alt.LayerChart:
+    """Forest of the pairs."""
+    return forest.draw(forest.trimmed(rows(context_effect)), sentence(context_effect), "pair of contexts")

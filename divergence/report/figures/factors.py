@@ -1,0 +1,63 @@
+"""Serving factors: what each level of a factor does to the level, over models, against the factor's reference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from divergence.estimate import Estimate
+from divergence.report.figures import forest
+from divergence.report.names import factor_name, short, wrap
+from divergence.report.reading import identified
+from divergence.report.words import phrase
+
+if TYPE_CHECKING:
+    import altair as alt
+
+
+def rows(serving_effect: Estimate) -> forest.Forest:
+    """Effects over models, factor by factor, the factor with the widest effects first."""
+    frame, draws = identified(serving_effect, "factor", "level", "axis")
+    frame = frame.with_row_index("was").filter(pl.col("level").is_not_null())
+    frame = frame.with_columns(reach=pl.col("median").abs().max().over("factor"))
+    frame = frame.sort(["reach", "factor", "median"], descending=[True, False, False])
+    names = []
+    for (factor,), part in frame.group_by("factor", maintain_order=True):
+        shown = short(part["level"])
+        names += [f"{_key(factor)}\t{wrap(shown[level])}" for level in part["level"]]
+    full = [
+        f"{factor_name(factor)} {level}{f' ({axis})' if axis else ''}"
+        for factor, level, axis in frame.select("factor", "level", "axis").iter_rows()
+    ]
+    return forest.build(frame.drop("was", "reach"), draws[:, frame["was"].to_numpy()], names, full)
+
+
+def _key(factor: str) -> str:
+    """The factor on one line without a tab, which separates it from its level."""
+    return " ".join(factor.split())
+
+
+def _headings(built: forest.Forest) -> dict[int, str]:
+    """The factor and its reference, before the first of its levels."""
+    headings = {}
+    factors = built.frame["factor"].to_list()
+    for k, (factor, axis) in enumerate(built.frame.select("factor", "axis").iter_rows()):
+        if k == 0 or factor != factors[k - 1]:
+            name = factor_name(_key(factor))
+            headings[k] = f"{wrap(name)}\n{wrap(axis)}" if axis else wrap(name)
+    return headings
+
+
+def sentence(serving_effect: Estimate) -> str:
+    """Which levels lower or raise the outcome, and which most."""
+    built = rows(serving_effect)
+    extreme = forest.furthest(built)
+    text = forest.summary(built, "factor level", "lower{s} the outcome", "raise{s} it")
+    return f"{text} The largest effect is that of {extreme['full']}: {phrase(extreme, signed=True)}."
+
+
+def chart(serving_effect: Estimate) -> alt.LayerChart:
+    """Forest of the levels under a heading for each factor."""
+    built = forest.trimmed(rows(serving_effect))
+    return forest.draw(built, sentence(serving_effect), "factor and level", _headings(built))

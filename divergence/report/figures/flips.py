@@ -1,0 +1,155 @@
+"""Items that change sides: how many answers differ between bench and context beyond what repeating would change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from divergence.estimate import INTERVAL, Estimate
+from divergence.report.figures import theme
+from divergence.report.names import short, spoken, wrap
+from divergence.report.palette import LIGHT
+from divergence.report.silent import FLIPS_MATERIAL
+from divergence.report.words import amount, axis_title, number, phrase, scale
+
+if TYPE_CHECKING:
+    import altair as alt
+
+KINDS = {None: "scores", "answers": "answers"}
+MOST = 24  # contexts that are drawn
+SPARE = 8  # px of a row beyond its name: room for two kinds
+FIELDS = dict(
+    context=pl.String,
+    kind=pl.String,
+    unit=pl.String,
+    median=pl.Float64,
+    lower=pl.Float64,
+    upper=pl.Float64,
+    floor=pl.Float64,
+)
+
+
+def rows(flips: Estimate) -> pl.DataFrame:
+    """One row a context and kind (scores, answers): flips over models, and the floor of repeating; the most first.
+
+    `flips` are rows of `excess_flips` against the bench. Pairs with several benches, and models where the estimate has
+    no row over models, are averaged draw by draw with equal weight.
+    """
+    frame = (
+        flips.to_frame()
+        .with_row_index("column")
+        .filter(
+            pl.col("identified")
+            & pl.col("median").is_not_null()
+            & pl.col("context_b").is_not_null()
+            & (pl.col("statistic").is_null() | (pl.col("statistic") == "answers"))
+        )
+    )
+    pooled = []
+    for (context, statistic), part in frame.group_by("context_b", "statistic", maintain_order=True):
+        over = part.filter(pl.col("model").is_null())
+        used = over if over.height else part
+        draws = flips.draws[:, used["column"].to_numpy()].mean(axis=1)
+        lower, upper = np.quantile(draws, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
+        pooled.append(
+            {
+                "context": context,
+                "kind": KINDS[statistic],
+                "unit": used["unit"][0],
+                "median": float(np.median(draws)),
+                "lower": float(lower),
+                "upper": float(upper),
+                "floor": used["noise_floor"].mean(),
+            }
+        )
+    table = pl.DataFrame(pooled, schema=FIELDS).with_columns(most=pl.col("median").max().over("context"))
+    return table.sort(["most", "context", "kind"], descending=[True, False, True])
+
+
+def sentence(flips: Estimate) -> str:
+    """In how many contexts more items change than repeating explains, where most, and how high the floor is."""
+    table = rows(flips)
+    parts = []
+    for kind in KINDS.values():
+        part = table.filter(pl.col("kind") == kind)
+        if part.height:
+            parts.append(_kind_sentence(part, kind))
+        floor = part["floor"].mean()
+        if floor is not None:
+            parts.append(
+                f"Repeating a request changes {amount(floor, part['unit'][0])} of the {kind} by itself; "
+                "that floor (grey ticks) is taken off."
+            )
+    return " ".join(parts)
+
+
+def _kind_sentence(part: pl.DataFrame, kind: str) -> str:
+    moved = part.filter(pl.col("lower") > FLIPS_MATERIAL).height
+    row = part.sort("median", descending=True).row(0, named=True)
+    most = f"{spoken(part['context'])[row['context']]}, {phrase(row)}"
+    limit = amount(FLIPS_MATERIAL, "probability")
+    if not moved:
+        return (
+            f"In no context do more {kind} change than repeating explains (lower limit above {limit}); most in {most}."
+        )
+    where = "the one context" if part.height == 1 else f"all {number(part.height)} contexts"
+    if moved < part.height:
+        where = f"{number(moved)} of {number(part.height)} contexts"
+    return f"In {where} more {kind} change than repeating explains (lower limit above {limit}); most in {most}."
+
+
+def beside(flips: Estimate) -> str:
+    """What is left out of a long figure."""
+    contexts = rows(flips)["context"].n_unique()
+    return f"Drawn are the {MOST} of {contexts} contexts that change most." if contexts > MOST else ""
+
+
+def _picture(flips: Estimate) -> pl.DataFrame:
+    """The rows that are drawn, in shown units, with the texts of the tooltip."""
+    table = rows(flips)
+    names, factor, unit = short(table["context"]), scale(flips.unit), flips.unit
+    table = table.filter(pl.col("context").is_in(table["context"].unique(maintain_order=True).head(MOST).to_list()))
+    floors = ["not known" if floor is None else amount(floor, unit) for floor in table["floor"]]
+    return table.with_columns(
+        name=pl.Series([wrap(names[context]) for context in table["context"]], dtype=pl.String),
+        words=pl.Series([phrase(row) for row in table.iter_rows(named=True)], dtype=pl.String),
+        floor_words=pl.Series(floors, dtype=pl.String),
+        **{n: pl.col(n) * factor for n in ("median", "lower", "upper", "floor")},
+    )
+
+
+def chart(flips: Estimate) -> alt.LayerChart:
+    """Excess flips of scores (circles) and answers (diamonds) by context, with the floor as a grey tick."""
+    import altair as alt
+
+    data = _picture(flips)
+    shown = [kind for kind in KINDS.values() if kind in set(data["kind"])]
+    title = f"items that change, {axis_title(flips.unit)}"
+    legend = alt.Legend(title=None)
+    look, shapes = [LIGHT["gain"], LIGHT["loss"]][: len(shown)], ["circle", "diamond"][: len(shown)]
+    colour = alt.Color("kind:N", scale=alt.Scale(domain=shown, range=look), legend=legend)
+    shape = alt.Shape("kind:N", scale=alt.Scale(domain=shown, range=shapes), legend=legend)
+    tooltip = [
+        alt.Tooltip("context:N"),
+        alt.Tooltip("kind:N", title="of"),
+        alt.Tooltip("words:N", title=f"beyond the floor ({INTERVAL:.0%} interval)"),
+        alt.Tooltip("floor_words:N", title="floor (repeating)"),
+    ]
+    offset = alt.YOffset("kind:N", sort=shown, scale=alt.Scale(domain=shown, paddingOuter=0.35))
+    y = alt.Y("name:N", sort=None, axis=theme.name_axis())
+    base = alt.Chart(data).encode(y=y, yOffset=offset, tooltip=tooltip)
+
+    def x(field: str) -> alt.X:
+        return alt.X(f"{field}:Q", title=title, axis=alt.Axis(tickCount=6), scale=alt.Scale(nice=False, padding=8))
+
+    layers = [
+        base.mark_tick(color=LIGHT["floor"], thickness=3, height=11).encode(x=x("floor")),
+        base.mark_rule(strokeWidth=3, strokeCap="round").encode(x=x("lower"), x2="upper:Q", color=colour),
+        base.mark_point(size=64, opacity=1, strokeWidth=1.8, fill=LIGHT["paper"]).encode(
+            x=x("median"), color=colour, shape=shape
+        ),
+    ]
+    height = (theme.row_height(data["name"]) + SPARE) * data["name"].n_unique()
+    return theme.finish(alt.layer(*layers), height, sentence(flips))

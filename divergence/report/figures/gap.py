@@ -1,0 +1,45 @@
+"""Gap: how far each model's level in deployment lies from its level on the bench."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from divergence.estimate import Estimate
+from divergence.report.figures import forest
+from divergence.report.names import short, spoken, wrap
+from divergence.report.reading import higher_is_better, identified, reorder
+from divergence.report.words import phrase
+
+if TYPE_CHECKING:
+    import altair as alt
+
+
+def rows(gap: Estimate) -> forest.Forest:
+    """The gap of every model, the lowest first."""
+    frame, draws = reorder(*identified(gap, "model"), "median", descending=False)
+    names = short(frame["model"])
+    return forest.build(frame, draws, [wrap(names[m]) for m in frame["model"]], frame["model"].to_list())
+
+
+def summary(gap: Estimate) -> str:
+    """How many models lose or gain."""
+    if not higher_is_better(gap):
+        return forest.summary(
+            rows(gap), "model", "fall{s} from bench to deployment", "rise{s} from bench to deployment"
+        )
+    return forest.summary(rows(gap), "model", "lose{s} level in deployment", "gain{s} level in deployment")
+
+
+def sentence(gap: Estimate) -> str:
+    """How many models lose or gain, and which most."""
+    built = rows(gap)
+    extreme = forest.furthest(built)
+    if built.frame.height == 1:
+        return f"From bench to deployment the level of {extreme['model']} changes by {phrase(extreme, signed=True)}."
+    name = spoken(built.frame["model"])[extreme["model"]]
+    return f"{summary(gap)} The largest change is that of {name}: {phrase(extreme, signed=True)}."
+
+
+def chart(gap: Estimate) -> alt.LayerChart:
+    """Forest of the gaps."""
+    return forest.draw(forest.trimmed(rows(gap)), sentence(gap), "model")

@@ -1,0 +1,141 @@
+"""Score against its spread: is the model that leads on the bench also the one whose level holds in every context?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from divergence.estimate import INTERVAL, Estimate
+from divergence.report.figures import theme
+from divergence.report.names import short, spoken
+from divergence.report.palette import LIGHT
+from divergence.report.reading import higher_is_better, levels, places
+from divergence.report.words import axis_title, phrase, scale
+
+if TYPE_CHECKING:
+    import altair as alt
+
+HEIGHT = 340  # px
+NAME = 24  # characters of the name beside its point
+LETTER, LINE = 7.4, 15  # px, width of a letter and height of a line in a wide system font
+PLOT = 620  # px, a plot below this width shows numbers in place of names; names are placed for it
+CORNERS = [(x, y * step) for step in (1, 2, 3) for y in (-1, 1) for x in (1, -1)]  # where a name may stand
+
+
+def _points(score: Estimate, kappa: Estimate) -> pl.DataFrame:
+    """One row a model with both numbers, in shown units, and the texts of the tooltip."""
+    known = levels(score, kappa)
+    columns: dict[str, object] = {"model": known.models, "number": [str(k + 1) for k in range(len(known.models))]}
+    for axis, frame, unit in (("score", known.first, score.unit), ("kappa", known.second, kappa.unit)):
+        columns |= {f"{axis}_{n}": frame[n] * scale(unit) for n in ("median", "lower", "upper")}
+        columns[f"{axis}_words"] = [phrase(row) for row in frame.iter_rows(named=True)]
+    return pl.DataFrame(columns)
+
+
+def _where(score: Estimate) -> str:
+    return "in deployment" if score.question == "deployed_level" else "on the bench"
+
+
+def sentence(score: Estimate, kappa: Estimate) -> str:
+    """Whose level moves most and least between deployment contexts, and where the leader stands."""
+    known = levels(score, kappa)
+    rows = known.second.sort("median", descending=True).to_dicts()
+    names, spread = spoken(known.models), "one standard deviation over contexts"
+    most, least = rows[0], rows[-1]
+    if len(rows) == 1:
+        return f"Between deployment contexts the level of {names[most['model']]} moves by {phrase(most)}, {spread}."
+    text = (
+        f"Between deployment contexts the level of {names[most['model']]} moves most, by {phrase(most)}, and that of "
+        f"{names[least['model']]} least, by {phrase(least)}: {spread}."
+    )
+    place = int(places(known.second["median"].to_numpy(), highest=False)[0])
+    leader = {1: "is also the steadiest", len(rows): "is the least steady"}.get(
+        place, f"is number {place} of {len(rows)} in steadiness"
+    )
+    settled = (
+        "" if most["lower"] > least["upper"] else " The intervals of the two overlap: who is steadier is not settled."
+    )
+    return f"{text} {names[known.models[0]]}, first {_where(score)}, {leader}.{settled}"
+
+
+def _covers(box: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
+
+
+def _placed(points: pl.DataFrame) -> pl.DataFrame:
+    """Where each name stands beside its point: at the first corner where it covers no point and no other name.
+
+    A name that fits nowhere is left to the tooltip.
+    """
+    shown = short(points["model"], NAME)
+    low, high = points["score_lower"].min(), points["score_upper"].max()
+    across = PLOT / ((high - low) or 1.0)
+    down = HEIGHT / (points["kappa_upper"].max() or 1.0)
+    medians = points.select("score_median", "kappa_median").iter_rows()
+    spots = [((x - low) * across, HEIGHT - y * down) for x, y in medians]
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in spots]
+    corners = []
+    for (x, y), model in zip(spots, points["model"], strict=True):
+        width = LETTER * len(shown[model])
+
+        def box(corner: tuple[int, int], x=x, y=y, width=width) -> tuple[float, ...]:
+            left = x + 7 if corner[0] > 0 else x - 7 - width
+            middle = y + corner[1] * LINE * 0.75
+            return left, middle - LINE / 2, left + width, middle + LINE / 2
+
+        free = [
+            c
+            for c in CORNERS
+            if not any(_covers(box(c), other) for other in taken) and box(c)[0] > 0 and box(c)[2] < PLOT
+        ]
+        corner = free[0] if free else CORNERS[0]
+        taken += [box(corner)] if free else []
+        corners.append(
+            {
+                "name": shown[model] if free else "",
+                "dx": 7.0 * corner[0],
+                "dy": corner[1] * LINE * 0.75,
+                "align": "left" if corner[0] > 0 else "right",
+            }
+        )
+    return pl.concat([points, pl.DataFrame(corners)], how="horizontal")
+
+
+def chart(score: Estimate, kappa: Estimate) -> alt.LayerChart:
+    """Points with both intervals: score to the right, spread over deployment contexts upwards.
+
+    `score` is `bench_level`, or `deployed_level` where the log has no bench.
+    """
+    import altair as alt
+
+    data = _placed(_points(score, kappa))
+    x_title = f"level {_where(score)}, {axis_title(score.unit)}"
+    y_title = f"spread over contexts, {axis_title(kappa.unit)}"
+    span = alt.Scale(zero=False, nice=False, padding=24, reverse=not higher_is_better(score))
+    x = alt.X("score_median:Q", title=x_title, scale=span, axis=alt.Axis(tickCount=6))
+    top = float(data["kappa_upper"].max() or 1.0) * 1.08
+    y = alt.Y("kappa_median:Q", title=y_title, scale=alt.Scale(domain=[0, top], nice=False), axis=alt.Axis(tickCount=5))
+    tooltip = [
+        alt.Tooltip("model:N"),
+        alt.Tooltip("number:N", title=f"place {_where(score)}"),
+        alt.Tooltip("score_words:N", title=f"level ({INTERVAL:.0%} interval)"),
+        alt.Tooltip("kappa_words:N", title="spread"),
+    ]
+    base = alt.Chart(data).encode(x=x, y=y, tooltip=tooltip)
+    bars = dict(strokeWidth=1.6, color=LIGHT["gain"], opacity=0.4)
+    narrow = f"width < {PLOT}"
+    layers = [
+        base.mark_rule(**bars).encode(x=alt.X("score_lower:Q", title=x_title), x2="score_upper:Q"),
+        base.mark_rule(**bars).encode(y=alt.Y("kappa_lower:Q", title=y_title), y2="kappa_upper:Q"),
+        base.mark_point(filled=True, size=64, opacity=1, color=LIGHT["gain"]),
+        base.mark_text(
+            baseline="middle",
+            color=LIGHT["ink"],
+            dx=alt.ExprRef(f"{narrow} ? 6 : datum.dx"),
+            dy=alt.ExprRef(f"{narrow} ? -9 : datum.dy"),
+            align=alt.ExprRef(f"{narrow} ? 'left' : datum.align"),
+            text=alt.ExprRef(f"{narrow} ? datum.number : datum.name"),
+        ),
+    ]
+    return theme.finish(alt.layer(*layers), HEIGHT, sentence(score, kappa))

@@ -1,0 +1,84 @@
+"""The look that all charts share: as wide as their container, transparent, quiet axes, the palette's colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from divergence.report.palette import LIGHT
+
+if TYPE_CHECKING:
+    import altair as alt
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+LABEL = 12  # px, text on axes and marks
+LINE_HEIGHT = 14  # px, lines of a name
+HEADING = "indexof(datum.value, '\\t') < 0"  # a name without a tab
+LABEL_LIMIT = 162  # px, room for the names at the left of a chart
+NARROW = 430  # px: a chart below this width is on a phone
+
+
+def finish(chart: alt.LayerChart, height: int, description: str) -> alt.LayerChart:
+    """The chart at its container's width with the shared look; `description` is what a screen reader says."""
+    axis = {
+        "labelColor": LIGHT["muted"],
+        "titleColor": LIGHT["muted"],
+        "gridColor": LIGHT["faint"],
+        "domain": False,
+        "ticks": False,
+        "labelFontSize": LABEL,
+        "titleFontSize": LABEL,
+        "titleFontWeight": "normal",
+        "labelPadding": 6,
+        "titlePadding": 8,
+    }
+    return (
+        chart.properties(
+            width="container",
+            height=height,
+            description=description,
+            padding={"left": 2, "right": 6, "top": 4, "bottom": 2},
+        )
+        .configure(background="transparent", font=FONT)
+        .configure_view(stroke=None)
+        .configure_axis(**axis)
+        .configure_legend(
+            labelColor=LIGHT["muted"],
+            titleColor=LIGHT["muted"],
+            labelFontSize=LABEL,
+            titleFontSize=LABEL,
+            titleFontWeight="normal",
+            orient="top",
+            direction="horizontal",
+            symbolSize=70,
+            labelLimit=260,
+            columns=2,
+        )
+        .configure_text(color=LIGHT["ink"], fontSize=LABEL)
+    )
+
+
+def name_axis(headings: bool = False) -> alt.Axis:
+    """The axis that carries names: what stands before a tab only tells rows apart, a newline begins a new line.
+
+    With `headings`, names without a tab are bold: they head the rows below them.
+    """
+    import altair as alt
+
+    last = "split(indexof(datum.value, '\\t') < 0 ? datum.value : split(datum.value, '\\t')[1], '\\n')"
+    return alt.Axis(
+        title=None,
+        labelExpr=last,
+        labelLimit=LABEL_LIMIT,
+        labelColor=LIGHT["ink"],
+        grid=False,
+        minExtent=60,
+        labelLineHeight=LINE_HEIGHT,
+        labelOffset=alt.ExprRef(f"{-LINE_HEIGHT / 2} * (length({last}) - 1)"),
+        labelFontWeight={"condition": {"test": HEADING, "value": "bold"}, "value": "normal"} if headings else "normal",
+    )
+
+
+def row_height(names: Iterable[str]) -> int:
+    """Height in px that the name with the most lines needs."""
+    return max(26, 10 + LINE_HEIGHT * max((name.count("\n") + 1 for name in names), default=1))

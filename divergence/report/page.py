@@ -1,0 +1,171 @@
+"""One self-contained page: `PageContent` to an HTML file that opens without a network, on a phone or a desktop.
+
+The vega bundle is inlined once; each chart is a block of JSON that the page's script draws in light or dark colours.
+The page forbids itself every request (`Content-Security-Policy: default-src 'none'`), and names become text
+everywhere: in the markup by jinja2's escaping, in JSON by writing `<` as an escape.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+from divergence.estimate import INTERVAL
+from divergence.report import record
+from divergence.report import sections as page_sections
+from divergence.report.blocks import Block, Figure, Section, Text
+from divergence.report.content import PageContent
+from divergence.report.decision import Decision, decide
+from divergence.report.figures import contrasts, gap, order, score_kappa
+from divergence.report.palette import DARK, LIGHT, TO_DARK
+from divergence.report.reading import levels
+from divergence.report.silent import find
+from divergence.report.words import plural, verb
+
+MOST_PAIRS = 12  # pairs of neighbours that are listed
+
+
+def write_page(content: PageContent, path: str | Path) -> Path:
+    """Write the page to `path` (whole or not at all) and return the path."""
+    path = Path(path)
+    text = render(content)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def render(content: PageContent) -> str:
+    """The page as text."""
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
+    decision = decide(content)
+    sections = page_sections.build(content)
+    first = _order(content)
+    specs, config = _specs([first] if first else [], sections)
+    return environment.from_string(_template("page.html.j2")).render(
+        content=content,
+        decision=decision,
+        lead=_lead(content, decision),
+        order=first,
+        sections=sections,
+        models=page_sections.models_table(content, decision),
+        names=record.full_names(content),
+        pairs=decision.pairs[:MOST_PAIRS],
+        further_pairs=len(decision.pairs[MOST_PAIRS:]),
+        counts=_counts(content),
+        state=_state(content),
+        failed_words=_failed(content),
+        interval=f"{INTERVAL:.0%}",
+        provenance=_flat(content.provenance),
+        specs=specs,
+        config=config,
+        to_dark=_json(TO_DARK),
+        light=LIGHT,
+        dark=DARK,
+        css=_template("page.css"),
+        script=_template("page.js"),
+        bundle=vega_bundle(),
+    )
+
+
+def _template(name: str) -> str:
+    return (resources.files("divergence.report") / "template" / name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def vega_bundle() -> str:
+    """Vega, Vega-Lite and the embedding script as one text, safe inside a script element."""
+    import vl_convert
+
+    return vl_convert.javascript_bundle().replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _json(value: object) -> str:
+    """JSON that cannot end its script element."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _specs(first: list[Figure], sections: list[Section]) -> tuple[dict[str, str], str]:
+    """The charts as JSON by name, without what they share, and the shared look."""
+    figures = first + [block for section in sections for block in section.blocks if isinstance(block, Figure)]
+    specs, config = {}, {}
+    for figure in figures:
+        spec = figure.chart.to_dict()
+        spec.pop("$schema")  # an address, which nothing here needs
+        config = spec.pop("config")
+        specs[figure.id] = _json(spec)
+    return specs, _json(config)
+
+
+def _order(content: PageContent) -> Figure | None:
+    """The figure of the first screen."""
+    bench, deployed = content.answer("bench_level"), content.answer("deployed_level")
+    if bench is None or deployed is None or not levels(bench, deployed).models:
+        return None
+    return Figure("order", order.chart(bench, deployed), order.sentence(bench, deployed))
+
+
+def _lead(content: PageContent, decision: Decision) -> list[Block]:
+    """What else belongs on the first screen: the gaps, silent drift; without a bench, what deployment alone shows."""
+    blocks: list[Block] = []
+    change, effects = content.answer("gap"), content.answer("context_effect")
+    if change is not None and len(decision.chances) > 1:
+        blocks.append(Text(gap.sentence(change)))
+    pairs = page_sections.against_bench(content)
+    drift = find(pairs, effects) if pairs is not None and effects is not None else None
+    if pairs is not None and drift is not None and drift.silent:
+        blocks.append(page_sections.silent_line(drift, pairs, "plain"))
+    if content.answer("bench_level") is None:
+        deployed, kappa = content.answer("deployed_level"), content.answer("kappa")
+        if deployed is not None and kappa is not None and levels(deployed, kappa).models:
+            blocks.append(Text(score_kappa.sentence(deployed, kappa)))
+        if effects is not None and contrasts.rows(effects).frame.height:
+            blocks.append(Text(contrasts.sentence(effects)))
+    return blocks
+
+
+def _counts(content: PageContent) -> str:
+    """The size of the log on one line."""
+    summary = content.summary
+    parts = [f"{sum(summary.rows.values()):,} rows"]
+    for count, noun in (
+        (summary.models, "model"),
+        (summary.contexts, "context"),
+        (summary.items, "item"),
+        (summary.sessions, "session"),
+        (summary.waves, "wave"),
+    ):
+        if count:
+            parts.append(f"{count:,} {noun}{'' if count == 1 else 's'}")
+    return " · ".join(parts)
+
+
+def _state(content: PageContent) -> str:
+    if not content.checks:
+        return "diagnostics: none reported"
+    return _failed(content) if content.failed else f"all {plural(len(content.checks), 'diagnostic')} passed"
+
+
+def _failed(content: PageContent) -> str:
+    failed = len(content.failed)
+    return f"{failed} of {len(content.checks)} {verb(len(content.checks), 'diagnostic', 'diagnostics')} failed"
+
+
+def _flat(given: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    """Provenance as pairs of text, inner mappings under their outer name."""
+    pairs: list[tuple[str, str]] = []
+    for key, value in given.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, Mapping):
+            pairs += _flat(value, f"{key}: ")
+        elif isinstance(value, list | tuple):
+            pairs.append((name, ", ".join(map(str, value))))
+        else:
+            pairs.append((name, str(value)))
+    return pairs

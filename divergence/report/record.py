@@ -1,0 +1,94 @@
+"""What stands beside the answers: refusals, the log and what was set aside, the diagnostics, the full names."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from divergence.report import tables
+from divergence.report.blocks import Block, Listing, Table, Text
+from divergence.report.content import PageContent
+from divergence.report.names import short, spoken
+from divergence.report.words import amount, capital, join, plural, question_name, sentence, verb
+
+MOST_OPEN = 6  # rows of a judged table that stand open
+MOST_NAMES = 200  # names listed in full
+
+
+def cannot_tell(content: PageContent) -> tuple[Block, ...]:
+    """Every refusal with its reason, those inside answered questions counted."""
+    items: dict[tuple[str, str], int] = {(question_name(q), sentence(reason)): 0 for q, reason in content.refusals}
+    further = [(outcome, e) for outcome, answers in content.other_outcomes.items() for e in answers.values()]
+    for outcome, estimate in [("", e) for e in content.estimates.values()] + further:
+        for reason in estimate.reasons:
+            name = question_name(estimate.question) + (f" ({outcome})" if outcome else "")
+            refused = estimate.reason.count(reason) if estimate.identified else 0
+            items[name, sentence(reason)] = items.get((name, sentence(reason)), 0) + refused
+    shown = tuple(
+        (capital(question), reason + (f" ({plural(count, 'number')} of this answer.)" if count else ""))
+        for (question, reason), count in items.items()
+    )
+    return (Listing(shown),) if shown else (Text("Every question that was asked is answered."),)
+
+
+def log_section(content: PageContent) -> tuple[Block, ...]:
+    """What was read, what was set aside, what was not used, what was not judged."""
+    blocks: list[Block] = []
+    summary, rejected = content.summary, content.rejected.height
+    counts = [f"{count:,} {regime} rows" for regime, count in summary.rows.items()]
+    read = f"{join(counts)} from {join(summary.files)}." if summary.files else f"{join(counts)}."
+    if rejected:
+        total = sum(summary.rows.values()) + rejected
+        blocks += [
+            Text(
+                f"{read} {rejected:,} of {total:,} rows ({amount(rejected / total, 'probability')}) "
+                f"{verb(rejected, 'breaks', 'break')} a rule and {verb(rejected, 'is', 'are')} set aside, none repaired."
+            ),
+            Table(tables.fragment(tables.rejected(content.rejected)), "Rejected rows, by file and rule."),
+        ]
+    else:
+        blocks.append(Text(f"{read} No row was rejected."))
+    for title, pairs in (("Files not read", content.skipped), ("Columns not used", content.unused_columns)):
+        if pairs:
+            blocks.append(Listing(tuple((name, sentence(reason)) for name, reason in pairs), title))
+    return (*blocks, *_judged(summary.judged))
+
+
+def _judged(judged: pl.DataFrame | None) -> tuple[Block, ...]:
+    """How many rows carry a score, and where the fewest do."""
+    if judged is None or not judged.height:
+        return ()
+    least = judged.sort(pl.col("judged") / pl.col("rows")).row(0, named=True)
+    if least["judged"] == least["rows"]:
+        return (Text("Every row is judged."),)
+    share = amount(judged["judged"].sum() / judged["rows"].sum(), "probability")
+    lowest = amount(least["judged"] / least["rows"], "probability")
+    where = spoken(judged["context"].drop_nulls()).get(least["context"], "rows without a context")
+    return (
+        Text(
+            f"{share} of the rows are judged, fewest in {where} ({lowest}); the others are taken to be missing at random."
+        ),
+        Table(
+            tables.fragment(tables.judged(judged)),
+            opened_by="Judged share by context" if judged.height > MOST_OPEN else "",
+        ),
+    )
+
+
+def diagnostics(content: PageContent) -> tuple[Block, ...]:
+    """The table of checks."""
+    if not content.checks:
+        return (Text("No diagnostic was reported for this fit, so its numbers are unchecked.", "refusal"),)
+    return (Table(tables.fragment(tables.checks(content.checks))),)
+
+
+def full_names(content: PageContent) -> Table | None:
+    """The table of names that charts abbreviate."""
+    pairs: dict[str, str] = {}
+    for estimate in content.estimates.values():
+        for column in {"model", "context", "context_b"} & set(estimate.rows.columns):
+            names = short(estimate.rows[column].drop_nulls())
+            pairs |= {label: name for label, name in names.items() if label != name}
+    if not pairs:
+        return None
+    listed = dict(sorted(pairs.items())[:MOST_NAMES])
+    return Table(tables.fragment(tables.names(listed)), opened_by="Names that charts shorten")

@@ -1,0 +1,228 @@
+"""The sections under the first screen, in order; each shows its figure, or the reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+
+import polars as pl
+
+from divergence.estimate import Estimate
+from divergence.report import record, tables
+from divergence.report.blocks import Block, Figure, Listing, Section, Table, Text
+from divergence.report.content import Answers, PageContent
+from divergence.report.decision import Decision
+from divergence.report.figures import context_map, contexts, contrasts, factors, flips, forest, gap, score_kappa, waves
+from divergence.report.names import spoken
+from divergence.report.reading import bench_pairs, levels
+from divergence.report.silent import LEVEL_MATERIAL, SilentDrift, find
+from divergence.report.words import amount, brief_chance, capital, number, phrase, plural, question_name
+
+ASSOCIATION = (
+    "Read these as associations unless the same items were replayed in every context, or contexts were randomised."
+)
+COUPLINGS = {
+    "coupling": "of the variance between models within one context is how single models react to single contexts: "
+    "the part of a ranking that does not carry over to another context",
+    "coupling_absolute": "of the variance of a single level, one model in one context, is due to the context",
+}
+
+
+def figure_of(name: str, module: ModuleType, *estimates: Estimate, note: str = "") -> Figure:
+    """A figure of one of the modules, with the numbers of its last estimate."""
+    numbers = estimates[-1]
+    return Figure(
+        name,
+        module.chart(*estimates),
+        module.sentence(*estimates),
+        note,
+        tables.fragment(tables.answers(numbers)),
+        tables.caption(numbers),
+    )
+
+
+def refused(content: PageContent, *questions: str) -> tuple[Block, ...]:
+    """Why a section has no figure."""
+    reasons = dict.fromkeys(content.reason(question) for question in questions)
+    return tuple(Text(reason, "refusal", "No figure:") for reason in reasons)
+
+
+def models_table(content: PageContent, decision: Decision) -> Table | None:
+    """All headline numbers of each model, in bench order."""
+    headings = {"bench_level": "bench", "deployed_level": "deployment", "gap": "gap", "kappa": "spread over contexts"}
+    columns, order = {}, [model for model, _, _ in decision.chances]
+    for question, heading in headings.items():
+        answer = content.answer(question)
+        if answer is not None:
+            cells = tables.by_model(answer, signed=question == "gap")
+            columns[heading + tables.unit_note(answer)] = cells
+            order += cells
+    if not order:
+        return None
+    for place, heading in ((1, "first on the bench"), (2, "first in deployment")):
+        if decision.chances:
+            columns[heading] = {chances[0]: brief_chance(chances[place]) for chances in decision.chances}
+    caption = "The models in bench order." if decision.chances else "The models."
+    return Table(tables.fragment(tables.models(columns, list(dict.fromkeys(order)))), caption)
+
+
+def steadiness(content: PageContent) -> tuple[Block, ...]:
+    """Score against kappa, and the couplings."""
+    score = content.answer("bench_level") or content.answer("deployed_level")
+    kappa = content.answer("kappa")
+    blocks: list[Block] = []
+    if score is not None and kappa is not None and levels(score, kappa).models:
+        blocks.append(figure_of("score-kappa", score_kappa, score, kappa))
+    else:
+        blocks += refused(content, *[q for q in ("bench_level", "kappa") if content.answer(q) is None] or ["kappa"])
+    items = []
+    for question, meaning in COUPLINGS.items():
+        answer = content.answer(question)
+        rows = answer.where(statistic=None, model=None).to_frame() if answer is not None else pl.DataFrame()
+        if rows.height and rows["median"][0] is not None:
+            share = phrase(rows.row(0, named=True) | {"unit": "probability"})  # stored as a ratio, told as a percentage
+            items.append((capital(question_name(question)), f"{share} {meaning}."))
+    return (*blocks, Listing(tuple(items))) if items else tuple(blocks)
+
+
+def gaps(content: PageContent) -> tuple[Block, ...]:
+    """The gap forest."""
+    answer = content.answer("gap")
+    if answer is None or not gap.rows(answer).frame.height:
+        return refused(content, "gap")
+    return (figure_of("gap", gap, answer, note=forest.beside(gap.rows(answer))),)
+
+
+def context_effects(content: PageContent) -> tuple[Block, ...]:
+    """The forest over contexts and the map of contexts and models; without a bench, contexts against each other."""
+    answer = content.answer("context_effect")
+    if answer is None:
+        return refused(content, "context_effect")
+    blocks: list[Block] = []
+    if contexts.rows(answer).frame.height:
+        blocks.append(figure_of("contexts", contexts, answer, note=forest.beside(contexts.rows(answer))))
+    cells = context_map.rows(answer)
+    if contexts.models(answer) > 1:
+        blocks.append(
+            Figure("context-map", context_map.chart(answer), context_map.sentence(answer), context_map.beside(cells))
+        )
+    if not blocks:
+        blocks += refused(content, "context_effect")
+        pairs = contrasts.rows(answer)
+        if pairs.frame.height:
+            blocks.append(figure_of("contrasts", contrasts, answer, note=forest.beside(pairs)))
+    return tuple(blocks)
+
+
+def factor_effects(content: PageContent) -> tuple[Block, ...]:
+    """The forest of serving factors."""
+    answer = content.answer("serving_effect")
+    if answer is None or not factors.rows(answer).frame.height:
+        return refused(content, "serving_effect")
+    return (figure_of("factors", factors, answer, note=forest.beside(factors.rows(answer))), Text(ASSOCIATION, "quiet"))
+
+
+def against_bench(content: PageContent) -> Estimate | None:
+    """The excess flips that compare with the bench, or None where there are none."""
+    answer = content.answer("excess_flips")
+    if answer is None:
+        return None
+    pairs = bench_pairs(answer, content.summary.bench_contexts)
+    return pairs if flips.rows(pairs).height else None
+
+
+def item_flips(content: PageContent) -> tuple[Block, ...]:
+    """Excess flips against the floor, and the line of silent drift."""
+    pairs, effects = against_bench(content), content.answer("context_effect")
+    if pairs is None:
+        return refused(content, "excess_flips")
+    blocks: list[Block] = [figure_of("flips", flips, pairs, note=flips.beside(pairs))]
+    drift = find(pairs, effects) if effects is not None else None
+    if drift is not None and drift.compared:
+        blocks.append(silent_line(drift, pairs, "notice" if drift.silent else "plain"))
+        if drift.silent or drift.open:
+            blocks.append(
+                Table(tables.fragment(tables.moved(drift, _context_names(pairs))), opened_by="Where items move")
+            )
+    return tuple(blocks)
+
+
+def _context_names(pairs: Estimate) -> dict[str, str]:
+    return spoken(pairs.rows["context_b"].drop_nulls())
+
+
+def silent_line(drift: SilentDrift, pairs: Estimate, tone: str) -> Text:
+    """The line of silent drift: in how many comparisons items move and the level does not, with the clearest."""
+    compared, names = plural(drift.compared, "comparison"), _context_names(pairs)
+    text = f"not shown in any of {compared} of a context with the bench."
+    if drift.silent:
+        clearest = drift.silent[0]
+        row, effect = clearest.flips, clearest.effect
+        kind = "answers" if row["statistic"] else "scores"
+        who = f"{clearest.model} in {names[clearest.context]}" if clearest.model else names[clearest.context]
+        text = (
+            f"in {number(len(drift.silent))} of {compared} of a context with the bench, items move while the level stays "
+            f"within {amount(LEVEL_MATERIAL, 'points', 1.0)}. Clearest is {who}: {phrase(row)} of the {kind} change beyond "
+            f"what repeating changes, the level by {phrase(effect, signed=True)}."
+        )
+    if drift.open:
+        text += f" In {number(len(drift.open))} more, items move and the level's interval is too wide to say whether it does."
+    return Text(text, tone, "Silent drift:")
+
+
+def instrument(content: PageContent) -> tuple[Block, ...]:
+    """The forest of waves."""
+    answer = content.answer("instrument")
+    if answer is None or not waves.rows(answer).frame.height:
+        return refused(content, "instrument")
+    return (figure_of("waves", waves, answer, note=forest.beside(waves.rows(answer))),)
+
+
+def other_outcome(place: int, estimates: Answers) -> tuple[Block, ...]:
+    """What gap, contexts and factors are for a further outcome."""
+    blocks: list[Block] = []
+    for question, module in {"gap": gap, "context_effect": contexts, "serving_effect": factors}.items():
+        answer = estimates.get(question)
+        if answer is not None and answer.identified and module.rows(answer).frame.height:
+            note = forest.beside(module.rows(answer))
+            blocks.append(figure_of(f"other-{place}-{question}", module, answer, note=note))
+    return tuple(blocks)
+
+
+Builder = Callable[[PageContent], tuple[Block, ...]]
+ANSWERS: tuple[tuple[str, str, str, Builder], ...] = (
+    (
+        "steadiness",
+        "Score and steadiness",
+        "Does the level of a model that scores well hold in every context?",
+        steadiness,
+    ),
+    ("gap", "Gap between bench and deployment", "How much of the bench level is left in deployment?", gaps),
+    ("contexts", "Serving contexts", "Which context moves the level, and for which model?", context_effects),
+    ("factors", "Serving factors", "What does each part of the serving stack do?", factor_effects),
+    ("flips", "Items that change sides", "Do single answers change, even where the level stays?", item_flips),
+    ("instrument", "Instrument", "Did the measuring itself drift from campaign to campaign?", instrument),
+)
+RECORD: tuple[tuple[str, str, str, Builder], ...] = (
+    ("refusals", "What this log cannot tell", "Which questions stay open, and what is missing?", record.cannot_tell),
+    ("log", "The log", "What was read, and what was set aside?", record.log_section),
+    ("diagnostics", "Diagnostics", "Can the fit be trusted?", record.diagnostics),
+)
+
+
+def build(content: PageContent) -> list[Section]:
+    """All sections below the first screen."""
+    sections = [
+        Section(name, title, question, builder(content))
+        for name, title, question, builder in ANSWERS
+        if name != "instrument" or content.answer("instrument") is not None
+    ]
+    for place, (outcome, estimates) in enumerate(content.other_outcomes.items()):
+        blocks = other_outcome(place, estimates)
+        if blocks:
+            title = f"Further outcome: {outcome}"
+            sections.append(Section(f"outcome-{place}", title, "What does serving do to it?", blocks))
+    return sections + [
+        Section(name, title, question, builder(content), rests_on_fit=False)
+        for name, title, question, builder in RECORD
+    ]

@@ -1,0 +1,222 @@
+"""Tables of the page: answers, models, rejected rows, diagnostics, as fragments of HTML made by great-tables.
+
+The tables' own style sheets and ids are taken out, so that the page's one sheet (light and dark) dresses them all.
+Interval kind and level are stated once, in the caption.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from divergence.estimate import INTERVAL, Estimate
+from divergence.report.content import Check
+from divergence.report.names import spoken
+from divergence.report.reading import identified
+from divergence.report.silent import SilentDrift
+from divergence.report.words import SUFFIXES, decimal, digits, phrase, scale, span
+
+if TYPE_CHECKING:
+    from great_tables import GT
+
+MOST_NUMBERS = 240  # rows of one answer that are listed
+MOST_MODELS = 100  # models that are listed
+MOST_MOVES = 60  # comparisons in which items move that are listed
+MOST_GROUPS = 40  # groups of rejected rows that are listed
+MOST_ROWS = 8  # row numbers named in a group
+HEADINGS = {
+    "context_b": "deployed context",
+    "model_b": "other model",
+    "axis": "axis",
+    "regime": "regime",
+    "statistic": "part",
+}
+
+
+def plain(frame: pl.DataFrame, labels: Mapping[str, str], right: Sequence[str] = ()) -> GT:
+    """A table of texts with these headings, the columns of numbers to the right."""
+    from great_tables import GT
+
+    shown = GT(frame.select(pl.all().cast(pl.String).fill_null(""))).cols_label(**labels)
+    left = [column for column in frame.columns if column not in right]
+    if left:
+        shown = shown.cols_align("left", left)
+    return shown.cols_align("right", list(right)) if right else shown
+
+
+def fragment(shown: GT) -> str:
+    """The table alone: without style sheet, wrapper and ids, in a container that scrolls sideways."""
+    html = re.sub(r"<style>.*?</style>", "", shown.as_raw_html(), flags=re.DOTALL)
+    table = html[html.index("<table") : html.index("</table>") + len("</table>")]
+    table = re.sub(r' (?:id|headers|data-quarto-[a-z-]+|style)="[^"]*"', "", table)
+    return f'<div class="scroll" tabindex="0">{table}</div>'
+
+
+def answers(estimate: Estimate) -> GT:
+    """One row a number: where it holds, median, interval, floor; for what is not identified, why."""
+    frame = estimate.to_frame().head(MOST_NUMBERS)
+    columns: dict[str, list[str]] = {}
+    labels: dict[str, str] = {}
+    for name in estimate.dims:
+        columns[name] = [value or ("headline" if name == "statistic" else "all") for value in frame[name]]
+        labels[name] = HEADINGS.get(name, name.replace("_", " "))
+    for unit in frame["unit"].unique(maintain_order=True):
+        width = frame.filter(pl.col("unit") == unit).select((pl.col("upper") - pl.col("lower")).median()).item()
+        places = digits((width or np.nan) * scale(unit))
+        for name in ("median", "lower", "upper", "noise_floor"):
+            written = [
+                "" if value is None else decimal(value * scale(unit), places) if own == unit else None
+                for value, own in zip(frame[name], frame["unit"], strict=True)
+            ]
+            kept = columns.get(name, [None] * frame.height)
+            columns[name] = [new if new is not None else old for new, old in zip(written, kept, strict=True)]
+    labels |= {"median": f"median{unit_note(estimate)}", "lower": "low", "upper": "high", "noise_floor": "floor"}
+    if not any(columns["noise_floor"]):
+        del columns["noise_floor"], labels["noise_floor"]
+    if estimate.reasons:
+        columns["reason"] = [reason or "" for reason in frame["reason"]]
+        labels["reason"] = "not identified because"
+    numbers = [name for name in ("median", "lower", "upper", "noise_floor") if name in columns]
+    return plain(pl.DataFrame(columns), labels, numbers)
+
+
+def unit_note(estimate: Estimate) -> str:
+    """The unit behind a heading: `, points`."""
+    units = estimate.rows["unit"].unique().to_list() if "unit" in estimate.rows.columns else [estimate.unit]
+    return (
+        f",{SUFFIXES.get(units[0], ' ' + units[0]) if units[0] != 'probability' else ' %'}" if len(units) == 1 else ""
+    )
+
+
+def caption(estimate: Estimate) -> str:
+    """What the numbers are: kind and level of the interval, what they rest on, how they were made."""
+    counts = [f"{value:,} {name[2:]}" for name, value in estimate.counts.items() if value is not None]
+    parts = [f"Median and {INTERVAL:.0%} equal-tailed interval"]
+    if counts:
+        parts.append("from " + ", ".join(counts))
+    text = " ".join(parts) + "."
+    if estimate.rows.height > MOST_NUMBERS:
+        text += f" The first {MOST_NUMBERS} of {estimate.rows.height:,} numbers; all of them are in estimates.parquet."
+    return f"{text} Method: {estimate.method}." if estimate.method else text
+
+
+def models(columns: Mapping[str, Mapping[str, str]], order: Sequence[str]) -> GT:
+    """One row a model in bench order; `columns` holds, by heading, the text of each model."""
+    order = list(order)[:MOST_MODELS]
+    shown = spoken(order)
+    data: dict[str, list[str]] = {"model": [f"{k}. {shown[model]}" for k, model in enumerate(order, 1)]}
+    labels = {"model": "model"}
+    for k, (heading, cells) in enumerate(columns.items()):
+        data[f"column_{k}"] = [cells.get(model, "not identified") for model in order]
+        labels[f"column_{k}"] = heading
+    return plain(pl.DataFrame(data), labels, list(data)[1:])
+
+
+def by_model(estimate: Estimate, signed: bool = False) -> dict[str, str]:
+    """The headline number of each model with its interval, without the unit."""
+    frame, _ = identified(estimate, "model")
+    cells = {}
+    for row in frame.filter(pl.col("model").is_not_null()).iter_rows(named=True):
+        factor = scale(row["unit"])
+        middle = decimal(row["median"] * factor, digits((row["upper"] - row["lower"]) * factor), signed)
+        cells[row["model"]] = f"{middle} ({span(row['lower'], row['upper'], row['unit'])})"
+    return cells
+
+
+def moved(drift: SilentDrift, names: Mapping[str, str]) -> GT:
+    """Every comparison in which items move while the level does not, or might not."""
+    rows = [(m, "stays") for m in drift.silent] + [(m, "cannot be told") for m in drift.open]
+    rows = rows[:MOST_MOVES]
+    frame = pl.DataFrame(
+        {
+            "context": [names[m.context] for m, _ in rows],
+            "model": [m.model or "all" for m, _ in rows],
+            "kind": ["answers" if m.flips["statistic"] else "scores" for m, _ in rows],
+            "flips": [phrase(m.flips) for m, _ in rows],
+            "effect": [phrase(m.effect, signed=True) for m, _ in rows],
+            "level": [level for _, level in rows],
+        }
+    )
+    labels = {
+        "context": "context",
+        "model": "model",
+        "kind": "what moves",
+        "flips": "beyond the floor",
+        "effect": "change of level",
+        "level": "level",
+    }
+    return plain(frame, labels, ["flips", "effect"])
+
+
+def checks(given: Sequence[Check]) -> GT:
+    """Diagnostics: what was seen, what passes, whether it passed, what a failure would mean."""
+    frame = pl.DataFrame(
+        {
+            "result": ["passed" if check.passed else "✗ FAILED" for check in given],
+            "name": [check.name for check in given],
+            "value": [check.value if isinstance(check.value, str) else f"{check.value:.4g}" for check in given],
+            "threshold": [check.threshold for check in given],
+            "meaning": [check.meaning for check in given],
+        }
+    )
+    labels = {
+        "result": "result",
+        "name": "diagnostic",
+        "value": "seen",
+        "threshold": "passes",
+        "meaning": "if it fails",
+    }
+    return plain(frame, labels, ["value"])
+
+
+def rejected(rows: pl.DataFrame) -> GT:
+    """Rejected rows by file and rule: how many, which, and the rule's sentence."""
+    absent = [name for name in ("file", "row", "rule", "sentence") if name not in rows.columns]
+    groups = (
+        rows.with_columns(pl.lit("").alias(name) for name in absent)
+        .group_by("file", "rule", maintain_order=True)
+        .agg(
+            count=pl.len(),
+            sentence=pl.col("sentence").first(),
+            first=pl.col("row").cast(pl.String).head(MOST_ROWS).str.join(", "),
+        )
+    )
+    groups = (
+        groups.sort("count", descending=True, maintain_order=True)
+        .head(MOST_GROUPS)
+        .with_columns(
+            first=pl.when(pl.col("count") > MOST_ROWS).then(pl.col("first") + ", …").otherwise(pl.col("first"))
+        )
+    )
+    labels = {
+        "rule": "rule",
+        "count": "rows",
+        "sentence": "what was wrong (first of them)",
+        "file": "file",
+        "first": "row numbers",
+    }
+    return plain(groups.select(*labels), labels, ["count"])
+
+
+def judged(shares: pl.DataFrame) -> GT:
+    """Judged share by regime and context."""
+    names = spoken(shares["context"].drop_nulls())
+    frame = shares.select(
+        "regime",
+        context=pl.col("context").replace(names),
+        rows=pl.col("rows").map_elements("{:,}".format, return_dtype=pl.String),
+        share=(100 * pl.col("judged") / pl.col("rows")).map_elements("{:.1f}".format, return_dtype=pl.String),
+    )
+    return plain(
+        frame, {"regime": "regime", "context": "context", "rows": "rows", "share": "judged, %"}, ["rows", "share"]
+    )
+
+
+def names(shortened: Mapping[str, str]) -> GT:
+    """The short names of charts, each with the full one."""
+    frame = pl.DataFrame({"short": list(shortened.values()), "full": list(shortened)})
+    return plain(frame, {"short": "in charts", "full": "in the log"})

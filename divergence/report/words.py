@@ -1,0 +1,142 @@
+"""Numbers as words: units, digits, intervals, counts and lists.
+
+A number is shown with as many digits as its interval supports: two significant digits of the interval's width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+MINUS = "\N{MINUS SIGN}"
+DEFAULT_WIDTH = 0.05  # of a number without an interval, in the unit: one digit for points
+SCALES = {"probability": 100.0, "points": 100.0}
+SUFFIXES = {"probability": "%", "points": " points", "s": " s", "usd": " USD", "nats": " nats", "ratio": ""}
+AXES = {"probability": "percent", "points": "percentage points", "s": "seconds", "usd": "USD"}
+SMALL = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+QUESTIONS = {
+    "bench_level": "level on the bench",
+    "deployed_level": "level in deployment",
+    "gap": "gap between deployment and bench",
+    "kappa": "spread over deployment contexts",
+    "coupling": "coupling of ranking and context",
+    "coupling_absolute": "coupling of level and context",
+    "evaluation_advantage": "advantage on the bench",
+    "reversal": "pairs that change order",
+    "rank_agreement": "agreement of the two orders",
+    "excess_flips": "items that change sides",
+    "serving_effect": "effects of serving factors",
+    "context_effect": "effects of contexts",
+    "instrument": "drift of the instrument",
+    "projection_instability": "how far apart equal systems land",
+    "gap_for_confidence": "the bench gap that can be trusted",
+    "stability": "stability over contexts",
+    "matrix": "context divergence matrix",
+    "pass_power": "success k times in a row",
+    "collapse_hazard": "where an agent breaks down",
+    "horizon": "task length that is still solved",
+    "cost_per_success": "cost of one success",
+    "cost_ledger": "what makes it cost more",
+    "coherence": "chance of meeting the requirements",
+    "best_combination": "the best combination",
+    "leverage": "leverage of deployment on the order",
+}
+
+
+def question_name(question: str) -> str:
+    """A question's name in plain words."""
+    return QUESTIONS.get(question, question.replace("_", " "))
+
+
+def scale(unit: str) -> float:
+    """Factor from the stored value to the shown one: fractions are shown as percentages."""
+    return SCALES.get(unit, 1.0)
+
+
+def axis_title(unit: str) -> str:
+    """Name of the unit on an axis."""
+    return AXES.get(unit, unit)
+
+
+def digits(width: float) -> int:
+    """Decimals that leave two significant digits of a width given in shown units; from 0 to 4."""
+    if not math.isfinite(width) or width <= 0:
+        return 1
+    return min(4, max(0, 1 - math.floor(math.log10(width))))
+
+
+def decimal(value: float, places: int, signed: bool = False) -> str:
+    """A number with a typographic minus and no negative zero."""
+    text = f"{abs(value):,.{places}f}"
+    if float(text.replace(",", "")) == 0:
+        return text
+    return (MINUS if value < 0 else "+" if signed else "") + text
+
+
+def amount(value: float, unit: str, width: float = DEFAULT_WIDTH, signed: bool = False) -> str:
+    """A value with its unit: `62.4%`, `−3.4 points`, `0.82 s`; `width` of its interval sets the digits."""
+    text = decimal(value * scale(unit), digits(width * scale(unit)), signed)
+    if unit == "points" and text.lstrip(f"+{MINUS}") == "1":
+        return f"{text} point"
+    return text + SUFFIXES.get(unit, f" {unit}")
+
+
+def span(lower: float, upper: float, unit: str) -> str:
+    """An interval without its unit: `−5.1 to −1.2`."""
+    places = digits((upper - lower) * scale(unit))
+    return f"{decimal(lower * scale(unit), places)} to {decimal(upper * scale(unit), places)}"
+
+
+def phrase(row: dict, signed: bool = False) -> str:
+    """The median and interval of one row of the results table: `−3.4 points (−5.1 to −1.2)`."""
+    lower, upper = row["lower"], row["upper"]
+    return f"{amount(row['median'], row['unit'], upper - lower, signed)} ({span(lower, upper, row['unit'])})"
+
+
+def chance(probability: float) -> str:
+    """A probability from draws: never 0% or 100%, which no number of draws can show."""
+    if probability < 0.01:
+        return "less than 1%"
+    if probability > 0.99:
+        return "more than 99%"
+    return f"{100 * probability:.0f}%"
+
+
+def brief_chance(probability: float) -> str:
+    """The same for a narrow column: `> 99%`."""
+    return chance(probability).replace("less than", "<").replace("more than", ">")
+
+
+def number(count: int) -> str:
+    """A count in words up to nine."""
+    return SMALL[count] if 0 <= count < len(SMALL) else f"{count:,}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count and its noun: `one model`, `12 contexts`."""
+    return f"{number(count)} {noun if count == 1 else noun + 's'}"
+
+
+def verb(count: int, singular: str, many: str) -> str:
+    """The form of the verb that fits the count."""
+    return singular if count == 1 else many
+
+
+def join(words: Sequence[str], most: int = 4) -> str:
+    """A list in words: `a, b and c`; beyond `most` the rest is counted."""
+    words = list(words)
+    if len(words) > most + 1:
+        words = [*words[:most], f"{len(words) - most} more"]
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def sentence(text: str) -> str:
+    """The text as a sentence: a capital first, a stop at the end."""
+    text = capital(text.strip())
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def capital(text: str) -> str:
+    """The text with a capital first letter."""
+    return text[:1].upper() + text[1:]
