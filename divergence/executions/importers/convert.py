@@ -1,0 +1,98 @@
+"""From a foreign value to a canonical one.
+
+Each function takes one value of a foreign record and gives the canonical value, or None where there is nothing to say.
+A value of the wrong kind raises ValueError with the end of a sentence ("is not a count: 'abc'"); the engine in
+`mapping` puts the column's name before it. Times come out in UTC, durations in seconds, money in US dollars.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import math
+import re
+from typing import Any
+
+LABEL_LIMIT = 200  # characters: a longer answer is prose, which is compared by its hash and not kept
+LARGEST_COUNT = 2**63 - 1  # what an Int64 column holds
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+def shown(value: Any) -> str:
+    """A value as it may stand in a sentence: short, printable, in quotes where it is text."""
+    text = repr(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def printable(name: Any) -> str:
+    """A foreign name made safe for a table: half surrogates become their escapes."""
+    return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def text(value: Any) -> str | None:
+    """A name: text, or a number written as text; empty text is None."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"is not text: {shown(value)}")
+    written = str(value)
+    if printable(written) != written:
+        raise ValueError(f"is not valid Unicode: {shown(value)}")
+    return written or None
+
+
+def label(value: Any) -> str | None:
+    """An answer: trimmed text up to 200 characters, the hash of longer text, None for empty text."""
+    written = text("true" if value is True else "false" if value is False else value)
+    trimmed = written.strip() if written else ""
+    if len(trimmed) <= LABEL_LIMIT:
+        return trimmed or None
+    return "sha256:" + hashlib.sha256(trimmed.encode()).hexdigest()[:16]
+
+
+def only_label(value: Any) -> str | None:
+    """A right answer that is one label: the label itself, the single member of a list, None for several."""
+    members = value if isinstance(value, list) else [value]
+    return label(members[0]) if len(members) == 1 else None
+
+
+def count(value: Any) -> int:
+    """A count: a whole number from 0 up."""
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not whole or not 0 <= value <= LARGEST_COUNT:
+        raise ValueError(f"is not a count: {shown(value)}")
+    return int(value)
+
+
+def amount(value: Any) -> float:
+    """Seconds or dollars: a finite number from 0 up."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"is not a finite number from 0 up: {shown(value)}")
+    return float(value)
+
+
+def moment(value: Any) -> datetime.datetime | None:
+    """An instant in UTC, from ISO 8601 text with its zone, or from seconds since 1970."""
+    try:
+        if isinstance(value, str):
+            if not value:
+                return None
+            instant = datetime.datetime.fromisoformat(value)
+            if instant.tzinfo is None:
+                raise ValueError("no zone")
+            return instant.astimezone(datetime.UTC)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.datetime.fromtimestamp(value, datetime.UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise ValueError(f"is not an instant with a time zone: {shown(value)}") from error
+    raise ValueError(f"is not an instant with a time zone: {shown(value)}")
+
+
+def compact(value: Any) -> str | None:
+    """A nested value as one line of JSON, hashed where it is long."""
+    return label(printable(json.dumps(value, sort_keys=True, separators=(",", ":"))))
+
+
+def finite_number(written: str) -> float | None:
+    """The number that a text writes in full, or None."""
+    number = float(written) if NUMBER.fullmatch(written.strip()) else math.nan
+    return number if math.isfinite(number) else None

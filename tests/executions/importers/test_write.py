@@ -1,0 +1,66 @@
+"""An import on disk: whole or not at all, with what it was made from, and readable as a log."""
+
+import hashlib
+import json
+
+import polars as pl
+import pytest
+
+import divergence.executions as executions
+from divergence.errors import InputError
+from divergence.executions.importers import import_log, write
+from divergence.executions.importers.imported import METADATA
+
+
+def test_a_written_import_reads_back_as_a_log_without_rejections(lm_eval_logs, tmp_path):
+    imported = import_log([lm_eval_logs])
+    written = write(imported, tmp_path / "bench.parquet")
+    assert [path.name for path in written] == ["bench.parquet", "bench.outcomes.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bench.outcomes.parquet", "bench.parquet"]
+    log = executions.read(list(written))
+    assert (log.counts.rows, log.counts.valid) == (40, 40)
+    assert log.outcomes.collect().height == 80
+    assert log.scan().collect()["score"].mean() == imported.executions["score"].mean()
+
+
+def test_an_inspect_import_reads_back_as_a_log_without_rejections(inspect_logs, tmp_path):
+    pytest.importorskip("zipfile_zstd")
+    imported = import_log([inspect_logs])
+    log = executions.read(list(write(imported, tmp_path / "bench.parquet")))
+    assert (log.counts.rows, log.counts.valid) == (imported.executions.height,) * 2
+    assert log.unused == ()
+
+
+def test_format_and_sources_stand_in_the_metadata(inspect_log, tmp_path):
+    source = inspect_log([{"id": "a", "epoch": 1, "uuid": "u", "scores": {"match": {"value": "C"}}}])
+    written = write(import_log([source]), tmp_path / "out" / "a.parquet")
+    assert [path.name for path in written] == ["a.parquet"]  # one scorer: the score column says it all
+    said = json.loads(pl.read_parquet_metadata(written[0])[METADATA])
+    assert said == {"format": "inspect", "sources": {str(source): hashlib.sha256(source.read_bytes()).hexdigest()}}
+
+
+def test_outcomes_of_an_earlier_import_do_not_stay_behind(inspect_log, tmp_path):
+    both = {"match": {"value": "C"}, "includes": {"value": "I"}}
+    target = tmp_path / "a.parquet"
+    assert len(write(import_log([inspect_log([{"id": "a", "epoch": 1, "uuid": "u", "scores": both}])]), target)) == 2
+    single = import_log([inspect_log([{"id": "a", "epoch": 1, "uuid": "v", "scores": {"match": {"value": "C"}}}])])
+    write(single, target)
+    assert not target.with_name("a.outcomes.parquet").exists()
+    pl.DataFrame({"x": [1]}).write_parquet(target.with_name("a.outcomes.parquet"))
+    write(single, target)
+    assert target.with_name("a.outcomes.parquet").exists()  # not ours: left alone
+
+
+def test_what_cannot_be_written_leaves_nothing(inspect_log, tmp_path):
+    imported = import_log([inspect_log([])])
+    assert imported.executions.height == 0
+    with pytest.raises(InputError, match=r"\.parquet"):
+        write(imported, tmp_path / "a.csv")
+    blocked = tmp_path / "folder.parquet"
+    blocked.mkdir()
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match="cannot be written"):
+        write(imported, blocked)
+    assert sorted(tmp_path.iterdir()) == before
+    written = write(imported, tmp_path / "empty.parquet")
+    assert pl.read_parquet(written[0]).height == 0
