@@ -171,7 +171,7 @@ def _run(path: Path, header: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
 def _report(path: Path, header: Mapping[str, Any], draft: Draft, rows: int, summaries: int) -> None:
     status, version = header.get("status") or "started", header.get("version")
     if not rows:
-        draft.note(f"{path.name} holds a header and no samples: no rows come from it. Run Inspect with --log-samples.")
+        draft.note(f"{path.name} holds a header and no samples, as under --no-log-samples: no rows come from it.")
     elif status != "success":
         expected = dig(header, "results.total_samples")
         of = f" of {expected}" if isinstance(expected, int) else ""
