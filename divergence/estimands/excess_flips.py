@@ -2,7 +2,8 @@
 
     XF(c, c') = F(c, c') - (F(c, c) + F(c', c')) / 2  =  E_i (p_ic - p_ic')^2
 
-`F` is the disagreement rate of two replicates, `(F(c,c) + F(c',c')) / 2` the noise floor. Unbiased with two replicates
+`F` is the disagreement rate of two replicates, `(F(c,c) + F(c',c')) / 2` the noise floor (`F(c,c)` itself: rows with
+`statistic` = `floor`, `context` = `context_b`). Unbiased with two replicates
 per item and context; the same U-statistic holds for continuous outcomes and, label by label, for answers (`statistic` =
 `answers`). Waves: the difference between contexts is taken within a wave, so a shift of the instrument is no flip.
 One replicate: refused, with bounds `(M_c - M_c')^2 <= XF <= F(c, c')`. No shared items: refused. Items are a sample
@@ -34,6 +35,7 @@ class _Pairs:
     floor: np.ndarray
     disagreement: np.ndarray
     difference: np.ndarray
+    noise: np.ndarray
     items: np.ndarray
 
 
@@ -53,6 +55,7 @@ def excess_flips(posterior: Posterior, *, outcome: str | None = None) -> Estimat
     columns = _Columns(fit, pairs)
     weights = _ItemWeights(fit, rng)
     columns.add(shared, weights, None)
+    columns.add_floors(shared, weights)
     if len(fit.cells.answers):
         columns.add({m: _label_pairs(fit, int(m), pairs) for m in models}, weights, "answers")
     return columns.estimate()
@@ -79,7 +82,7 @@ def _outcome_pairs(fit: Fit, model: int, pairs: list[tuple[int, int]]) -> _Pairs
         noise = _noise(fit, whole)
         floor = (noise[first] + noise[second]) / 2
     return _Pairs(excess, floor, excess + floor if fit.cells.kind != "binary" else
-                  mean[first] * (1 - mean[second]) + mean[second] * (1 - mean[first]), mean[first] - mean[second], items)
+                  mean[first] * (1 - mean[second]) + mean[second] * (1 - mean[first]), mean[first] - mean[second], noise, items)
 
 
 def _noise(fit: Fit, whole: Replicates) -> np.ndarray:
@@ -119,7 +122,7 @@ def _label_pairs(fit: Fit, model: int, pairs: list[tuple[int, int]]) -> _Pairs:
     table = fit.cells.answers["item"][fit.cells.answers["model"] == model]
     items = np.stack([np.full(len(np.unique(table)), -1), np.unique(table)])
     gap = np.full_like(disagreement, np.nan)
-    return _Pairs(disagreement - floor, floor, disagreement, gap, items)
+    return _Pairs(disagreement - floor, floor, disagreement, gap, 1 - agree, items)
 
 
 class _ItemWeights:
@@ -143,8 +146,6 @@ class _ItemWeights:
             mine = items[0] == task
             weight = self.raw[:, items[1, mine]]
             out += mine.mean() * (weight @ values[mine]) / weight.sum(1)
-        if np.ptp(values) == 0 and len(values):  # no item differs: the bootstrap would be certain of the next one
-            out = out + self.rng.beta(0.5, len(values) + 0.5, self.draws) * (1 if values[0] == 0 else -np.sign(values[0]))
         return out
 
 
@@ -172,6 +173,9 @@ class _Columns:
                     self._bounds(stats, k, models[m], statistic, weights)
                     continue
                 draws = weights.mean(stats.excess[k], stats.items)
+                known = stats.excess[k][np.isfinite(stats.excess[k])]
+                if not known.any():  # no item flipped: the bootstrap would be certain that none ever does
+                    draws = weights.rng.beta(0.5, len(known) + 0.5, weights.draws)
                 floor = float(np.nanmean(stats.floor[k]))
                 drawn.append(draws)
                 floors.append(floor)
@@ -180,6 +184,22 @@ class _Columns:
                               int(np.isfinite(stats.excess[k]).sum()))
             if drawn:
                 self._row(None, k, statistic, np.mean(drawn, 0), None, float(np.mean(floors)), False, None)
+
+    def add_floors(self, per_model: dict[int, _Pairs], weights: _ItemWeights) -> None:
+        """What repeating a request flips in each context, per model."""
+        for m, stats in per_model.items():
+            for c, name in enumerate(self.names):
+                known = np.isfinite(stats.noise[c])
+                if known.any():
+                    self._append(self.fit.cells.levels["model"][m], name, name, "floor", bool(self.deployed[c]),
+                                 weights.mean(stats.noise[c], stats.items), int(known.sum()))
+
+    def _append(self, model, first, second, statistic, deployed, draws, items) -> None:
+        self.rows.append((model, first, second, statistic, "deployment" if deployed else "evaluation", items))
+        self.draws.append(draws)
+        self.reasons.append(None)
+        self.floors.append(np.nan)
+        self.bounds.append(False)
 
     def _bounds(self, stats: _Pairs, k: int, model: str, statistic: str | None, weights: _ItemWeights) -> None:
         reason = "one replicate per item and context: the noise of repeating a request is not known, only bounds"

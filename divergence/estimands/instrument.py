@@ -12,7 +12,7 @@ import numpy as np
 
 from divergence.estimands.rows import answer, frame, refuse, unit_of
 from divergence.estimate import Estimate
-from divergence.joint.arms import from_link
+from divergence.joint.link import from_link
 from divergence.joint.posterior import Posterior
 from divergence.joint.predict import link_levels
 

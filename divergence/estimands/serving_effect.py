@@ -16,7 +16,7 @@ import polars as pl
 
 from divergence.estimands.rows import answer, frame, refuse, unit_of
 from divergence.estimate import Estimate
-from divergence.joint.arms import from_link
+from divergence.joint.link import from_link
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import link_levels
 

@@ -14,7 +14,8 @@ from divergence.cells import Cells
 from divergence.errors import InputError
 from divergence.joint.arms import measure_arms
 from divergence.joint.design import make_design
-from divergence.joint.importance import Importance
+from divergence.joint.importance import Importance, find_mode
+from divergence.joint.link import from_link, linearise, start
 from divergence.joint.methods import Sample
 from divergence.joint.nuts import NUTS
 from divergence.joint.posterior import Fit, Posterior, arm_loadings, standard_deviations
@@ -22,6 +23,8 @@ from divergence.joint.problem import draw_effects, problem
 from divergence.joint.spec import Spec
 
 Method = Importance | NUTS
+LINEARISATIONS = 2  # refinements of the working response; the third changes a level by less than .1 of its sd
+LOGIT_MAX = 7.0  # a fitted level outside .001 .. .999 is not told apart from these by any log of this size
 FALLBACK_ARMS_MAX = 128  # above it NUTS takes longer than somebody waits; the failed gate is shown instead
 
 
@@ -57,15 +60,24 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     arms = measure_arms(cells)
     design = make_design(cells, arms, spec)
     loadings = arm_loadings(design, arms)
-    data = problem(design, arms, loadings)
+    # Scores have a natural zero on the logit scale; times and costs have no natural unit, so their mean is taken.
+    centre = 0.0 if arms.link == "logit" else float(np.log(arms.level).mean())
     progress("drawing from the posterior")
+    mu = start(arms)
+    for _ in range(LINEARISATIONS):
+        response = linearise(arms, mu)
+        x = find_mode(problem(design, response, loadings, centre))
+        effects = draw_effects(design, response, loadings, standard_deviations(design, x[None]), None, centre)
+        mu = from_link(np.clip(loadings @ effects[0], -LOGIT_MAX, LOGIT_MAX) if arms.link == "logit"
+                       else loadings @ effects[0], arms.link)
+    response = linearise(arms, mu)
+    data = problem(design, response, loadings, centre)
     sample = (method or Importance())(data, seed)
     if method is None and not all(d.passed for d in sample.diagnostics) and len(arms) <= FALLBACK_ARMS_MAX:
         progress("a gate failed: drawing again with NUTS")
         sample = _better(sample, NUTS()(data, seed))
     rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
-    sd = standard_deviations(design, sample.x)
-    effects = draw_effects(design, arms, loadings, sd, rng)
+    effects = draw_effects(design, response, loadings, standard_deviations(design, sample.x), rng, centre)
     wave = np.zeros((len(sample.x), 0))
     if len(arms.wave):
         wave = rng.multivariate_normal(arms.wave, arms.wave_covariance, len(sample.x), method="eigh")

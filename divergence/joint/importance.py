@@ -16,21 +16,23 @@ import scipy.optimize
 from scipy.special import gammaln, logsumexp
 
 from divergence.joint.methods import EFFECTIVE_DRAWS_MIN, K_HAT_MAX, NEWTON_STEP_MAX, Diagnostic, Sample
+from divergence.joint.pareto import smoothed_weights
 
 FREEDOM = 10.0  # of the Student-t proposals: the target has the normal tails of its prior
+GOOD_ENOUGH = 0.75  # share of the k-hat gate at which adaptation stops: room for the estimate's own noise
 INFLATION = 2.0  # of the first proposal: standard deviations near zero make the posterior wider than its curvature
 
 
 @dataclasses.dataclass(frozen=True)
 class Importance:
-    """The default method. `draws` equally weighted draws from `rounds` rounds of `proposals` proposals each."""
+    """The default method: rounds of proposals until the weights are good, then equally weighted draws."""
 
     draws: int = 2000
     """Draws kept."""
     proposals: int = 1000
     """Proposals of one round."""
-    rounds: int = 4
-    """Rounds of adaptation."""
+    rounds: tuple[int, int] = (4, 12)
+    """Least and most rounds of adaptation."""
 
     def __call__(self, data: dict[str, np.ndarray], seed: int) -> Sample:
         """Draw from the posterior of the coordinates given `data` (see `model.joint_model`)."""
@@ -47,7 +49,7 @@ class Importance:
         mode, shape, newton = _mode(gradient, dims)
         points, densities, proposals = np.empty((0, dims)), np.empty(0), []
         centre, root = mode, np.linalg.cholesky(INFLATION * shape)
-        for _ in range(self.rounds):
+        for turn in range(self.rounds[1]):
             proposals.append((centre, root))
             normal = rng.standard_normal((self.proposals, dims))
             scale = np.sqrt(FREEDOM / rng.chisquare(FREEDOM, self.proposals))
@@ -55,7 +57,9 @@ class Importance:
             points = np.concatenate([points, fresh])
             densities = np.concatenate([densities, density(fresh)])
             log_weight = densities - _mixture(points, proposals)
-            weight, k_hat = _smoothed(log_weight)
+            weight, k_hat = smoothed_weights(log_weight)
+            if turn + 1 >= self.rounds[0] and k_hat < GOOD_ENOUGH * K_HAT_MAX and 1 / (weight**2).sum() > self.draws / 2:
+                break
             centre = weight @ points
             offset = points - centre
             spread = (weight[:, None] * offset).T @ offset
@@ -64,6 +68,16 @@ class Importance:
         picks = np.searchsorted(np.cumsum(weight), (np.arange(self.draws) + rng.random()) / self.draws)
         x = rng.permutation(points[np.minimum(picks, len(points) - 1)])
         return Sample(x, _gates(k_hat, effective, newton), "arm-level, importance sampling")
+
+
+def find_mode(data: dict[str, np.ndarray]) -> np.ndarray:
+    """The posterior mode of the coordinates, shape (dims,)."""
+    import jax
+
+    with jax.enable_x64(True):
+        _, gradient = _compiled()
+        moved = {k: jax.numpy.asarray(v) for k, v in data.items()}
+        return _climb(lambda x: tuple(np.asarray(v) for v in gradient(x, moved)), len(data["widths"]) + 3)
 
 
 def _gates(k_hat: float, effective: float, newton: float) -> tuple[Diagnostic, ...]:
@@ -88,11 +102,14 @@ def _compiled():
     return density, jax.jit(jax.value_and_grad(log_density))
 
 
+def _climb(gradient, dims: int) -> np.ndarray:
+    return scipy.optimize.minimize(
+        lambda x: tuple(-v for v in gradient(x)), np.zeros(dims), jac=True, method="BFGS", options={"gtol": 1e-7}).x
+
+
 def _mode(gradient, dims: int) -> tuple[np.ndarray, np.ndarray, float]:
     """Mode, inverse Hessian there (eigenvalues at most the prior's, 1, times 4), and the last Newton step's length."""
-    result = scipy.optimize.minimize(
-        lambda x: tuple(-v for v in gradient(x)), np.zeros(dims), jac=True, method="BFGS", options={"gtol": 1e-7})
-    mode = result.x
+    mode = _climb(gradient, dims)
     for _ in range(5):  # Newton polish: the Hessian by central differences of the exact gradient
         step = 1e-4
         hessian = np.stack([
@@ -118,11 +135,3 @@ def _mixture(points: np.ndarray, proposals: list[tuple[np.ndarray, np.ndarray]])
                      - (FREEDOM + dims) / 2 * np.log1p((z**2).sum(0) / FREEDOM))
     return logsumexp(parts, axis=0) - np.log(len(proposals))
 
-
-def _smoothed(log_weight: np.ndarray) -> tuple[np.ndarray, float]:
-    """Pareto-smoothed weights that sum to one, and their k-hat."""
-    from arviz_stats.base import array_stats
-
-    smoothed, k_hat = array_stats.psislw(-log_weight)  # takes log likelihoods, which are minus log weights
-    weight = np.exp(smoothed - smoothed.max())
-    return weight / weight.sum(), float(k_hat)

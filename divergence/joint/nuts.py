@@ -37,7 +37,9 @@ class NUTS:
             x = np.asarray(run.get_samples(group_by_chain=True)["x"])
             extra = {k: np.asarray(v) for k, v in run.get_extra_fields(group_by_chain=True).items()}
         r_hat = float(np.max(array_stats.rhat(x, chain_axis=0, draw_axis=1)))
-        effective = min(float(np.min(array_stats.ess(x, chain_axis=0, draw_axis=1, method=m))) for m in ("bulk", "tail"))
+        bulk = array_stats.ess(x, chain_axis=0, draw_axis=1, method="bulk")
+        tail = array_stats.ess(x, chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95))
+        effective = float(min(np.min(bulk), np.min(tail)))
         energy = extra["energy"]
         bfmi = float((np.square(np.diff(energy, axis=1)).sum(1) / np.square(energy - energy.mean(1)[:, None]).sum(1)).min())
         divergent = float(extra["diverging"].sum())

@@ -8,7 +8,7 @@ import numpy as np
 
 from divergence.cells.overlap import in_regime
 from divergence.errors import InputError
-from divergence.joint.arms import from_link
+from divergence.joint.link import from_link
 from divergence.joint.posterior import Fit
 
 

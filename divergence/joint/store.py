@@ -67,8 +67,9 @@ def load(folder: str | pathlib.Path) -> Posterior:
         words = json.loads((folder / WORDS).read_text())
     except ValueError as error:
         raise InputError(f"{folder / WORDS} is not readable JSON ({error}); fit again") from None
-    if words.get("format") != FORMAT:
-        raise InputError(f"{folder} has format {words.get('format')!r}, this version reads {FORMAT}; fit again")
+    found = words.get("format") if isinstance(words, dict) else None
+    if found != FORMAT:
+        raise InputError(f"{folder} has format {found!r}, this version reads {FORMAT}; fit again")
     if _hash(folder / ARRAYS) != words["arrays_sha256"]:
         raise InputError(f"{folder / ARRAYS} was changed after it was saved (its SHA-256 differs); fit again")
     spec = Spec(**words["spec"])

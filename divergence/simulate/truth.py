@@ -57,7 +57,7 @@ def truth(spec: World, effects: Effects) -> dict[str, np.ndarray]:
         "gap": deployed.mean(1) - level[:, 0],
         "context_effect": deployed - level[:, :1],
         "kappa": kappa,
-        "coupling": np.array(s2_mc / (s2_m + s2_mc)),
+        "coupling": np.array(s2_mc / (s2_m + s2_mc) if s2_m + s2_mc > 0 else np.nan),
         "instrument": _instrument(spec, effects),
     }
     if spec.kind != "no_overlap":

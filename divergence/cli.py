@@ -1,0 +1,304 @@
+"""The command `divergence`. Thin: it reads flags, calls the stages in order, and turns errors into sentences.
+
+Exit codes: 0 done; 1 done, but a diagnostic failed; 2 input or usage error, or interrupted, nothing half-written;
+3 no question, or not the one asked for, can be answered from this log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import pathlib
+import sys
+from collections.abc import Callable, Iterator
+
+import click
+
+from divergence.errors import InputError, NotIdentifiedError
+
+LISTS = ("--evaluation", "--deployment")  # take several values after one flag, as a shell's glob gives them
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="eval-divergence", prog_name="divergence")
+def cli() -> None:
+    """How far does a benchmark score carry to deployment? Fits both worlds' logs jointly, with uncertainty."""
+
+
+def common(command: Callable) -> Callable:
+    """Flags of every verb."""
+    for option in (
+        click.option("--quiet", is_flag=True, help="No progress on stderr."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
+        click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw."),
+    ):
+        command = option(command)
+    return command
+
+
+def reading(command: Callable) -> Callable:
+    """Flags of the verbs that read a log; the command gets the `Executions` as `read()`."""
+    @functools.wraps(command)
+    def with_log(logs, config, evaluation, deployment, accept_rejected, **flags):
+        columns = {name: flags.pop(name) for name in ("map", "set", "where")}
+
+        def read():
+            from divergence.configuration import Configuration
+            from divergence.executions import read as read_log
+
+            if not (logs or evaluation or deployment):
+                raise click.UsageError("name a log: a file, a glob, or a folder")
+            paths = [*logs, *evaluation, *deployment]
+            chosen = Configuration.load(config) if config else Configuration.beside(paths)
+            return read_log(list(logs) or None, configuration=chosen.with_flags(**columns),
+                            evaluation=list(evaluation) or None, deployment=list(deployment) or None,
+                            accept_rejected=accept_rejected)
+        return command(read=read, **flags)
+
+    for option in (
+        click.argument("logs", nargs=-1),
+        click.option("--config", type=click.Path(), help="divergence.toml; by default the one beside the log."),
+        click.option("--evaluation", multiple=True, help="Files whose rows are all evaluation."),
+        click.option("--deployment", multiple=True, help="Files whose rows are all deployment."),
+        click.option("--map", multiple=True, metavar="COLUMN=NAME", help="This column has that name in the file."),
+        click.option("--set", multiple=True, metavar="COLUMN=VALUE", help="A column that the file lacks."),
+        click.option("--where", multiple=True, metavar="COLUMN=LEVEL", help="Keep only these rows."),
+        click.option("--accept-rejected", type=float, default=0.05, show_default=True, metavar="FRACTION",
+                     help="Stop when more than this share of the rows breaks a rule."),
+    ):
+        with_log = option(with_log)
+    return with_log
+
+
+@contextlib.contextmanager
+def steps(total: int, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A progress bar on stderr that is told each step."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    with Progress(SpinnerColumn(), BarColumn(bar_width=20), TextColumn("{task.description}"), TimeElapsedColumn(),
+                  console=Console(stderr=True), disable=quiet, transient=True) as bar:
+        task = bar.add_task("starting", total=total)
+
+        def tell(what: str) -> None:
+            bar.update(task, description=what, advance=1)
+        yield tell
+
+
+@cli.command()
+@reading
+@common
+@click.option("-o", "--output", required=True, type=click.Path(path_type=pathlib.Path), help="Folder of the results.")
+@click.option("--question", help="Stop with exit code 3 unless this question is answered.")
+def report(read, output, question, quiet, as_json, seed, **_) -> int:
+    """Read, check, collapse, fit, estimate, draw: the main job."""
+    from divergence.results import QUESTIONS, write_report
+
+    _known_question(question, QUESTIONS)
+    with steps(6, quiet) as tell:
+        tell("reading the log")
+        log = read()
+        _answerable(log, question)
+        posterior = _fitted(log, seed, tell)
+        estimates = write_report(posterior, output, log=log, progress=tell)
+    if question and not estimates.filter((estimates["question"] == question) & estimates["identified"]).height:
+        raise NotIdentifiedError(f"{question} cannot be answered from this log: "
+                                 f"{estimates.filter(estimates['question'] == question)['reason'][0]}")
+    if as_json:
+        click.echo(estimates.write_json())
+    elif not quiet:
+        click.echo(f"{output / 'report.html'}", err=True)
+    return _gates(posterior)
+
+
+@cli.command()
+@reading
+@common
+@click.option("-o", "--output", required=True, type=click.Path(path_type=pathlib.Path), help="Folder of the model.")
+def fit(read, output, quiet, as_json, seed, **_) -> int:
+    """Fit the joint model only, and save it."""
+    with steps(4, quiet) as tell:
+        tell("reading the log")
+        posterior = _fitted(read(), seed, tell)
+        posterior.save(output)
+    if as_json:
+        click.echo(json.dumps({"method": posterior.fits[0].method, "passed": posterior.passed, "output": str(output)}))
+    return _gates(posterior)
+
+
+@cli.command()
+@reading
+@common
+@click.option("--question", help="Stop with exit code 3 unless this question can be answered.")
+def check(read, question, as_json, **_) -> int:
+    """Validate a log, and say which questions it can answer, which not, and why."""
+    from divergence.results import QUESTIONS
+
+    _known_question(question, QUESTIONS)
+    log = read()
+    answers = log.answers()
+    if as_json:
+        click.echo(json.dumps({
+            "rows": log.counts.rows, "rejected": sum(log.counts.rejected.values()),
+            "answers": [{"question": a.question, "identified": a.identified, "reason": a.reason} for a in answers]}))
+    else:
+        click.echo(repr(log))
+        _print_table(("question", "answer", "why"),
+                     [(a.question, "yes" if a.identified else "no", a.reason or "") for a in answers])
+    _answerable(log, question)
+    return 0
+
+
+@cli.command("import")
+@common
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=pathlib.Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=pathlib.Path), help="Parquet file to write.")
+@click.option("--format", "format_", help="Format of the log; detected when left out.")
+@click.option("--set", "constants", multiple=True, metavar="COLUMN=VALUE", help="A column that the log lacks.")
+def import_(paths, output, format_, constants, as_json, quiet, **_) -> int:
+    """Turn another tool's log into a canonical one, and list what could not be mapped."""
+    from divergence.executions.importers import import_log, write
+
+    imported = import_log(list(paths), format_, constants=_pairs(constants))
+    written = write(imported, output)
+    summary = {"format": imported.format, "rows": imported.executions.height, "rejected": imported.rejected.height,
+               "unmapped": list(imported.unmapped), "missing": list(imported.missing)}
+    if as_json:
+        click.echo(json.dumps(summary))
+    elif not quiet:
+        click.echo(f"{summary['rows']} rows from {imported.format} in {', '.join(map(str, written))}; "
+                   f"{summary['rejected']} rejected")
+        click.echo(f"not mapped: {', '.join(imported.unmapped) or 'nothing'}")
+        for row in imported.rejected.head(10).iter_rows(named=True):
+            click.echo(f"rejected: {row['file']} row {row['row']}: {row['sentence']}", err=True)
+    return 0
+
+
+@cli.command()
+@common
+@click.argument("plan", type=click.Path(path_type=pathlib.Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=pathlib.Path), help="Folder of the rows.")
+def probe(plan, output, quiet, as_json, seed, **_) -> int:
+    """Run items in declared contexts against live endpoints, and write executions. Run again to resume."""
+    from divergence.probe import run
+
+    summary = run(plan, output, quiet=quiet, seed=seed)
+    values = {"rows": summary.rows, "errors": summary.errors, "retries": summary.retries, "seconds": summary.seconds,
+              "path": str(summary.path)}
+    if as_json:
+        click.echo(json.dumps(values))
+    elif not quiet:
+        click.echo(f"{summary.rows} rows ({summary.errors} errors, {summary.retries} retries) in {summary.path}")
+    return 0
+
+
+@cli.command()
+@common
+@click.argument("world")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=pathlib.Path), help="Parquet file to write.")
+@click.option("--models", type=click.IntRange(1, 200), help="Number of models.")
+@click.option("--contexts", type=click.IntRange(1, 200), help="Number of deployment contexts.")
+@click.option("--items", type=click.IntRange(2, 1_000_000), help="Number of items.")
+@click.option("--trials", type=click.IntRange(1, 1000), help="Replicates.")
+def simulate(world, output, seed, as_json, quiet, models, contexts, items, trials, **_) -> int:
+    """Draw a log from a world with known truth: Parquet, and truth.json beside it."""
+    from divergence.simulate import KINDS, write
+    from divergence.simulate import world as make
+
+    if world not in KINDS:
+        raise InputError(f"the world {world!r} is not known; choose one of {', '.join(KINDS)}")
+    sizes = {"n_models": models, "n_contexts": contexts, "n_items": items, "n_trials": trials}
+    rows = write(make(world, **{k: v for k, v in sizes.items() if v is not None}), seed, output)
+    if as_json:
+        click.echo(json.dumps({"rows": rows, "world": world, "seed": seed, "path": str(output)}))
+    elif not quiet:
+        click.echo(f"{rows} rows in {output}, truth in {output.parent / 'truth.json'}")
+    return 0
+
+
+def _fitted(log, seed: int, tell):
+    from divergence.cells import collapse
+    from divergence.joint import fit
+
+    tell("collapsing rows to cells")
+    return fit(collapse(log), seed=seed, progress=tell)
+
+
+def _known_question(question: str | None, known: tuple[str, ...]) -> None:
+    if question is not None and question not in known:
+        raise InputError(f"the question {question!r} is not known; choose one of {', '.join(known)}")
+
+
+def _answerable(log, question: str | None) -> None:
+    answers = log.answers()
+    if question:
+        answers = tuple(a for a in answers if a.question == question)
+    if not any(a.identified for a in answers):
+        raise NotIdentifiedError(
+            f"{question or 'no question'} can{'not' if question else ''} be answered from this log: "
+            + "; ".join(dict.fromkeys(a.reason for a in answers)))
+
+
+def _gates(posterior) -> int:
+    failed = [d for d in posterior.diagnostics if not d.passed]
+    for gate in failed:
+        click.echo(f"FAILED {gate.name} = {gate.value:.3g} (limit {gate.threshold:g}): {gate.meaning}; "
+                   "the results are written and marked", err=True)
+    return 1 if failed else 0
+
+
+def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    for (name, equals, value), text in zip(pairs, texts, strict=True):
+        if not (name and equals and value):
+            raise InputError(f"--set takes COLUMN=VALUE, seen {text!r}")
+    return {name: value for name, _, value in pairs}
+
+
+def _print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(*header)
+    for row in rows:
+        shown.add_row(*row)
+    Console().print(shown)
+
+
+def spread_lists(arguments: list[str]) -> list[str]:
+    """`--evaluation a b` as `--evaluation a --evaluation b`: a shell expands a glob to several words."""
+    out, flag = [], None
+    for argument in arguments:
+        if argument.startswith("-"):
+            name = argument.split("=")[0]
+            flag = name if name in LISTS else None
+            if argument != flag:
+                out.append(argument)
+            continue
+        out += [flag, argument] if flag else [argument]
+    return out
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: runs a verb and exits with its code."""
+    given = spread_lists(list(sys.argv[1:] if arguments is None else arguments))
+    try:
+        sys.exit(cli.main(given, prog_name="divergence", standalone_mode=False) or 0)
+    except NotIdentifiedError as error:
+        code, sentence, cause = 3, str(error), error
+    except InputError as error:
+        code, sentence, cause = 2, str(error), error
+    except click.ClickException as error:
+        code, sentence, cause = 2, error.format_message(), error
+    except (KeyboardInterrupt, click.Abort) as error:
+        code, sentence, cause = 2, "interrupted; nothing was written", error
+    if "--debug" in given:
+        raise cause
+    click.echo(f"divergence: {sentence}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""How items and sessions carry into arm levels: influence matrices, and the excess that sessions add."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from divergence.cells import Cells, Table
+
+ROW = ("model", "regime", "context", "wave", "scorer", "task", "item")
+
+
+def item_influence(counts: Table, raw: np.ndarray, weight: np.ndarray) -> tuple[sp.csr_array, np.ndarray]:
+    """Influence of each (task, item) on each raw level, shape (items, raw arms), and the variance of pooled rows.
+
+    `raw` is the raw arm of each row of `counts`, `weight` its weight in that arm's level. Rows that stand for many items
+    (no item of their own) add their variance to the diagonal only.
+    """
+    size = raw.max() + 1
+    mean = counts["y"] / counts["n"]
+    _, task = np.unique(np.stack([raw, counts["task"]]), axis=1, return_inverse=True)
+    task = task.ravel()
+    centre = np.bincount(task, weight * mean) / np.bincount(task, weight)
+    pooled = counts["item"] < 0
+    units = np.bincount(task, np.where(pooled, counts["n"], 1.0))
+    bessel = (units / np.maximum(units - 1, 1))[task]
+    phi = weight * (mean - centre[task]) * np.sqrt(bessel)
+    _, item = np.unique(np.stack([counts["task"], counts["item"]])[:, ~pooled], axis=1, return_inverse=True)
+    item = item.ravel()
+    shape = (item.max() + 1 if len(item) else 0, size)
+    influence = sp.coo_array((phi[~pooled], (item, raw[~pooled])), shape=shape).tocsr()
+    spread = counts["yy"] - 2 * centre[task] * counts["y"] + counts["n"] * centre[task] ** 2
+    variance = np.where(pooled, (weight / counts["n"]) ** 2 * spread * bessel, 0.0)
+    return influence, np.bincount(raw, variance, size)
+
+
+def session_excess(cells: Cells, counts: Table, raw: np.ndarray, weight: np.ndarray, level: np.ndarray
+                   ) -> np.ndarray | None:
+    """Covariance of raw levels that sessions add to what single items gave, shape (raw arms, raw arms).
+
+    Between-session sums of residuals, minus the (session, item) parts that the item clusters already hold. None where
+    the log has no two sessions.
+    """
+    table = cells.sessions.take(cells.sessions["n"] > 0)
+    _, session = np.unique(table["session"], return_inverse=True)
+    count = session.max() + 1 if len(table) else 0
+    if count < 2:
+        return None
+    row = _matching(counts, table)
+    arm = raw[row]
+    scale = (weight / counts["n"])[row]
+    residual = scale * (table["y"] - table["n"] * level[arm])
+    size = len(level)
+    sums = sp.coo_array((residual, (session.ravel(), arm)), shape=(count, size)).tocsr()
+    _, part = np.unique(np.stack([session.ravel(), table["task"], table["item"]]), axis=1, return_inverse=True)
+    parts = sp.coo_array((residual, (part.ravel(), arm)), shape=(part.max() + 1, size)).tocsr()
+    between = (sums.T @ sums).toarray() * count / (count - 1)
+    within = (parts.T @ parts).toarray()
+    # Rows without item are items of their own: what is already counted is each row's square, not their sum's.
+    spread = scale**2 * (table["yy"] - 2 * level[arm] * table["y"] + table["n"] * level[arm] ** 2)
+    own = np.where(table["item"] < 0, spread - residual**2, 0.0)
+    excess = between - within - np.diag(np.bincount(arm, own, size))
+    np.fill_diagonal(excess, np.maximum(np.diag(excess), 0.0))
+    return excess
+
+
+def _matching(counts: Table, table: Table) -> np.ndarray:
+    """The row of `counts` that each row of `table` belongs to."""
+    both = np.concatenate([np.stack([t[k] for k in ROW]) for t in (counts, table)], axis=1)
+    _, code = np.unique(both, axis=1, return_inverse=True)
+    code = code.ravel()
+    place = np.empty(code.max() + 1, dtype=np.int64)
+    place[code[: len(counts)]] = np.arange(len(counts))
+    return place[code[len(counts):]]

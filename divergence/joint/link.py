@@ -1,0 +1,77 @@
+"""From levels to the link scale: the working response of quasi-likelihood.
+
+A level near 1 has a small variance because it is near 1, and taken at its word it would outvote its neighbours. So the
+variance is a function of the *fitted* level `mu` (quasi-likelihood: Wedderburn 1974; linearised as in Breslow and
+Clayton 1993):
+
+    value_a = link(mu_a) + (M_a - mu_a) link'(mu_a),      Var(M_a) = ratio_a q(mu_a),
+
+with `q(mu) = mu (1 - mu)` for scores and `mu^2` for times and costs. `ratio_a` is what the clusters showed, variance
+over `q`, drawn towards the log's mean ratio where few items failed. Correlations are those of the clusters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from divergence.joint.arms import Arms
+from divergence.numerics import expit, logit, nearest_psd
+
+PSEUDO = 0.5  # Jeffreys: half a success and half a failure, so that a first fit has a finite place to start from
+STEADY_FAILURES = 5.0  # items on the rarer side that weigh as much as the log's mean ratio
+
+
+@dataclasses.dataclass(frozen=True)
+class Response:
+    """What the hierarchical model is conditioned on."""
+
+    value: np.ndarray
+    """Working responses on the link scale, shape (A,)."""
+    covariance: np.ndarray
+    """Their covariance, shape (A, A)."""
+
+
+def to_link(mu: np.ndarray, link: str) -> np.ndarray:
+    """Outcome scale to link scale."""
+    return logit(mu) if link == "logit" else np.log(mu)
+
+
+def from_link(value: np.ndarray, link: str) -> np.ndarray:
+    """Link scale to outcome scale."""
+    return expit(value) if link == "logit" else np.exp(value)
+
+
+def variance_function(mu: np.ndarray, link: str) -> np.ndarray:
+    """`q(mu)`, up to the ratio."""
+    return mu * (1 - mu) if link == "logit" else mu**2
+
+
+def start(arms: Arms) -> np.ndarray:
+    """Where the first linearisation is made: levels with Jeffreys' half success and half failure; shape (A,)."""
+    if arms.link == "log":
+        return arms.level
+    return (arms.clusters * arms.level + PSEUDO) / (arms.clusters + 2 * PSEUDO)
+
+
+def linearise(arms: Arms, mu: np.ndarray) -> Response:
+    """The working response at fitted levels `mu` (A,)."""
+    slope = mu * (1 - mu) if arms.link == "logit" else mu  # d mu / d link
+    seen = np.diag(arms.covariance)
+    scale = np.sqrt(np.where(seen > 0, seen, 1.0))
+    correlation = np.where((seen > 0)[:, None] & (seen > 0), arms.covariance / np.outer(scale, scale), 0.0)
+    np.fill_diagonal(correlation, 1.0)
+    deviation = np.sqrt(_ratio(arms) * variance_function(mu, arms.link)) / slope
+    covariance = nearest_psd(correlation * np.outer(deviation, deviation))
+    return Response(to_link(mu, arms.link) + (arms.level - mu) / slope, covariance)
+
+
+def _ratio(arms: Arms) -> np.ndarray:
+    """Variance of each level over `q`, shape (A,)."""
+    q = variance_function(arms.level, arms.link)
+    per_item = np.where(q > 0, np.diag(arms.covariance) * arms.clusters / np.where(q > 0, q, 1.0), 0.0)
+    rare = arms.clusters * (np.minimum(arms.level, 1 - arms.level) if arms.link == "logit" else 1.0)
+    mean = (rare @ per_item) / rare.sum() if rare.sum() > 0 else 1.0  # no failure anywhere: a Bernoulli item's ratio
+    steady = (rare * per_item + STEADY_FAILURES * mean) / (rare + STEADY_FAILURES)
+    return steady / arms.clusters

@@ -1,0 +1,29 @@
+"""A shift that all contexts of a measuring wave share is the instrument's: it is estimated first and taken out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def remove_waves(arm: np.ndarray, wave: np.ndarray, rows: np.ndarray, slope: np.ndarray
+                 ) -> tuple[np.ndarray, np.ndarray]:
+    """Linear maps from raw (arm, wave) levels to arm levels, shape (A, raw), and to wave shifts, shape (W, raw).
+
+    Weighted least squares of `M_aw = M_a + slope_aw omega_w` with `omega` summing to zero on the link scale. The shifts
+    have shape (0, raw) when there is one wave, or when no arm connects the waves: an arm's level is then the plain mean
+    over its waves, whatever they did to it.
+    """
+    size, arms = len(arm), arm.max() + 1
+    mean = np.zeros((arms, size))
+    mean[arm, np.arange(size)] = rows / np.bincount(arm, rows)[arm]
+    names = np.unique(wave)
+    if len(names) < 2:
+        return mean, np.zeros((0, size))
+    basis = np.linalg.svd(np.ones((1, len(names))))[2][1:].T  # columns span the shifts that sum to zero
+    shift = slope[:, None] * basis[np.searchsorted(names, wave)]
+    centred = shift - mean[arm] @ shift  # arms swept out
+    gram = centred.T @ (rows[:, None] * centred)
+    if np.linalg.matrix_rank(gram, tol=1e-8 * rows.sum()) < len(names) - 1:
+        return mean, np.zeros((0, size))
+    solve = np.linalg.solve(gram, (rows[:, None] * centred).T)
+    return mean - (mean @ shift) @ solve, basis @ solve

@@ -1,0 +1,179 @@
+"""All answers of a posterior, and the five results of the main job.
+
+| file | what |
+|---|---|
+| `report.html` | one self-contained page |
+| `estimates.parquet` | every answer, one row a number |
+| `rejected.parquet` | rows of the log that broke a rule |
+| `posterior/` | the fit, to be loaded again |
+| `run.json` | seed, versions, configuration, hashes of the data, diagnostics |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from divergence import estimands
+from divergence.errors import InputError
+from divergence.estimate import INTERVAL, Estimate, table
+
+if TYPE_CHECKING:
+    from divergence.executions import Executions
+    from divergence.joint import Posterior
+
+QUESTIONS = (
+    "bench_level", "deployed_level", "gap", "evaluation_advantage", "kappa", "coupling", "coupling_absolute", "reversal",
+    "context_effect", "serving_effect", "excess_flips", "instrument",
+)
+FILES = ("report.html", "estimates.parquet", "rejected.parquet", "posterior", "run.json")
+REJECTED = {"file": pl.String, "row": pl.Int64, "rule": pl.String, "sentence": pl.String, "value": pl.String}
+
+
+def answer_all(posterior: Posterior, outcome: str | None = None) -> dict[str, Estimate]:
+    """The answer to every question about one outcome (None = the primary one), refusals included."""
+    return {question: getattr(estimands, question)(posterior, outcome=outcome) for question in QUESTIONS}
+
+
+def write_report(
+    posterior: Posterior, folder: str | pathlib.Path, *, log: Executions | None = None, title: str | None = None,
+    interval: float = INTERVAL, progress: Callable[[str], None] | None = None,
+) -> pl.DataFrame:
+    """Write the five results into `folder` and return the results table.
+
+    With the `log` the page also shows rejected rows, files and refusals by design. Everything is made beside the folder
+    and moved into it at the end: a failure or an interrupt leaves what was there. Raises InputError when the folder
+    cannot be written.
+    """
+    folder = pathlib.Path(folder)
+    tell = progress or (lambda _: None)
+    tell("answering questions")
+    answers = {fit.cells.outcome: answer_all(posterior, fit.cells.outcome) for fit in posterior.fits}
+    estimates = table([e for of_outcome in answers.values() for e in of_outcome.values()], interval)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise InputError(f"the report cannot be written to {folder}: {error.strerror}") from None
+    try:
+        estimates.write_parquet(fresh / "estimates.parquet")
+        rejected = log.rejected if log is not None else pl.DataFrame(schema=REJECTED)
+        rejected.write_parquet(fresh / "rejected.parquet")
+        posterior.save(fresh / "posterior")
+        run = run_record(posterior, log)
+        (fresh / "run.json").write_text(json.dumps(run, indent=1, default=str))
+        tell("drawing the page")
+        from divergence.report import write_page
+
+        write_page(page_content(posterior, answers, log, title, run), fresh / "report.html")
+        move_results(fresh, folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return estimates
+
+
+def move_results(fresh: pathlib.Path, folder: pathlib.Path) -> None:
+    """Move each result to its place; an older one of the same name is replaced."""
+    try:
+        folder.mkdir(exist_ok=True)
+        for part in sorted(fresh.iterdir()):
+            target = folder / part.name
+            if target.is_dir() and not target.is_symlink():
+                shutil.rmtree(target)
+            os.replace(part, target)
+    except OSError as error:
+        raise InputError(f"the results cannot be moved to {folder}: {error.strerror}") from None
+
+
+def run_record(posterior: Posterior, log: Executions | None) -> dict:
+    """What it takes to make the results again: data, configuration, seed, versions; and how the fit went."""
+    record: dict = {
+        "provenance": posterior.provenance, "system": platform.platform(), "spec": dataclasses.asdict(posterior.spec),
+        "fits": [{"outcome": f.cells.outcome, "kind": f.cells.kind, "method": f.method, **f.counts,
+                  "diagnostics": [dataclasses.asdict(d) for d in f.diagnostics],
+                  "notes": [*f.cells.notes, *f.arms.notes]} for f in posterior.fits],
+    }
+    if log is not None:
+        record["data"] = [{"file": s.file, "bytes": s.bytes, "sha256": s.sha256} for s in log.sources]
+        record["rows"] = dataclasses.asdict(log.counts)
+        record["factors"] = log.factors
+        record["configuration"] = _plain(dataclasses.asdict(log.configuration))
+    return record
+
+
+def _plain(value: object) -> object:
+    """Mappings and tuples as JSON knows them, nothing that is unset."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items() if v is not None and v != {} and v != ()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value
+
+
+def page_content(posterior: Posterior, answers: Mapping[str, Mapping[str, Estimate]], log: Executions | None,
+                 title: str | None, run: dict):
+    """The page's content from the fit, the answers and the log."""
+    from divergence.report import Check, PageContent
+
+    primary = posterior.fits[0]
+    checks = tuple(
+        Check(d.name if len(posterior.fits) == 1 else f"{d.name} ({f.cells.outcome})", d.value,
+              f"at {'most' if d.name not in LOWER_LIMITS else 'least'} {d.threshold:g}", d.passed, d.meaning)
+        for f in posterior.fits for d in f.diagnostics)
+    name = title or (pathlib.Path(log.sources[0].file).parent.name if log is not None and log.sources else "divergence")
+    return PageContent(
+        title=name or "divergence",
+        estimates=answers[primary.cells.outcome],
+        summary=_summary(posterior, log),
+        rejected=log.rejected if log is not None else pl.DataFrame(schema=REJECTED),
+        checks=checks,
+        refusals=tuple((a.question, a.reason) for a in log.answers() if not a.identified) if log is not None else (),
+        skipped=log.skipped if log is not None else (),
+        unused_columns=log.unused if log is not None else (),
+        notes=tuple(dict.fromkeys([*primary.cells.notes, *primary.arms.notes,
+                                   *([log.kind_reason] if log is not None else [])])),
+        provenance=_shown(run),
+        other_outcomes={k: v for k, v in answers.items() if k != primary.cells.outcome},
+    )
+
+
+LOWER_LIMITS = ("effective draws", "E-BFMI")  # diagnostics that pass when they are large
+
+
+def _shown(run: dict) -> dict:
+    """The part of the run record that the page's footer shows."""
+    provenance = run["provenance"]
+    shown = {"seed": provenance["seed"], "method": run["fits"][0]["method"], "versions": provenance["versions"]}
+    for source in run.get("data", [])[:20]:
+        shown[f"SHA-256 of {pathlib.Path(source['file']).name}"] = source["sha256"] or "not a file"
+    return shown
+
+
+def _summary(posterior: Posterior, log: Executions | None):
+    from divergence.report import LogSummary
+
+    fit = posterior.fits[0]
+    cells, counts = fit.cells, fit.cells.counts
+    frame = pl.DataFrame({
+        "regime": [cells.levels["regime"][k] for k in counts["regime"]],
+        "context": [cells.levels["context"][k] for k in counts["context"]],
+        "rows": counts["rows"], "judged": counts["rows"] - counts["unjudged"],
+    })
+    judged = frame.group_by("regime", "context", maintain_order=True).sum().cast({"rows": pl.Int64, "judged": pl.Int64})
+    sizes = fit.counts
+    return LogSummary(
+        rows={r: int(n) for r, n in frame.group_by("regime").agg(pl.col("rows").sum()).sort("regime").iter_rows()},
+        models=len(cells.levels["model"]), contexts=sizes["n_contexts"], items=sizes["n_items"],
+        sessions=sizes["n_sessions"] or None, waves=len(cells.levels["wave"]) or None,
+        judged=judged if counts["unjudged"].sum() else None,
+        files=tuple(pathlib.Path(s.file).name for s in log.sources) if log is not None else (),
+    )

@@ -1,0 +1,56 @@
+"""A simulated log as files: Parquet, and the truth in the rows of the results table."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+
+import numpy as np
+
+from divergence.errors import InputError
+from divergence.simulate.draw import simulate
+from divergence.simulate.worlds import World
+
+
+def write(spec: World, seed: int, path: pathlib.Path) -> int:
+    """Write the log to `path` and the truth to `truth.json` beside it; returns the number of rows."""
+    log, truth = simulate(spec, seed)
+    words = {"world": dataclasses.asdict(spec), "seed": seed, "estimates": truth_rows(spec, truth)}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.part")
+        log.write_parquet(fresh)
+        os.replace(fresh, path)
+        fresh = path.parent / ".truth.json.part"
+        fresh.write_text(json.dumps(words, indent=1))
+        os.replace(fresh, path.parent / "truth.json")
+    except OSError as error:
+        raise InputError(f"the simulated log cannot be written to {path}: {error.strerror}") from None
+    return log.height
+
+
+def truth_rows(spec: World, truth: dict[str, np.ndarray]) -> list[dict]:
+    """The truth, one row a number, with the coordinates that the results table uses."""
+    rows = []
+    for m in range(spec.n_models):
+        model = {"model": f"model-{m}"}
+        rows += [
+            {"question": "bench_level", **model, "value": float(truth["level"][m, 0])},
+            {"question": "deployed_level", **model, "value": float(truth["level"][m, 1:].mean())},
+            {"question": "gap", **model, "value": float(truth["gap"][m])},
+            {"question": "evaluation_advantage", **model, "value": -float(truth["gap"][m])},
+            {"question": "kappa", **model, "value": float(truth["kappa"][m])},
+        ]
+        for c in range(spec.n_contexts):
+            context = f"context-{c + 1}"
+            rows.append({"question": "context_effect", **model, "context": context,
+                         "value": float(truth["context_effect"][m, c])})
+            if "excess_flips" in truth:
+                rows.append({"question": "excess_flips", **model, "context": "bench", "context_b": context,
+                             "value": float(truth["excess_flips"][m, c])})
+    rows.append({"question": "coupling", "value": float(truth["coupling"])})
+    rows += [{"question": "instrument", "factor": "wave", "level": f"wave-{w}", "value": float(v)}
+             for w, v in enumerate(truth["instrument"]) if len(truth["instrument"]) > 1]
+    return rows

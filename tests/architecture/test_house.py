@@ -1,0 +1,96 @@
+"""The house: imports go one way, files and functions stay small, importing stays light, public names stay put."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+PACKAGE = ROOT / "divergence"
+FILES = sorted(p for p in PACKAGE.rglob("*.py"))
+SHARED = {"errors", "numerics", "estimate"}
+ALLOWED = {  # folder -> folders it may import; errors, numerics and estimate are open to all
+    "executions": {"configuration"}, "configuration": set(), "cells": {"executions"}, "joint": {"cells"},
+    "estimands": {"joint", "cells"}, "simulate": {"executions", "cells"}, "probe": {"executions"}, "report": set(),
+    "estimate": set(), "numerics": set(), "errors": set(),
+    "results": {"estimands", "joint", "executions", "report"},
+    "cli": {"configuration", "executions", "cells", "joint", "estimands", "results", "probe", "simulate"},
+}
+PUBLIC = {
+    "Cells", "Configuration", "Estimate", "Executions", "Importance", "InputError", "NUTS", "NotIdentifiedError",
+    "Posterior", "Spec", "answer_all", "bench_level", "collapse", "context_effect", "coupling", "coupling_absolute",
+    "deployed_level", "evaluation_advantage", "excess_flips", "fit", "gap", "instrument", "kappa", "load", "merge",
+    "read", "reversal", "serving_effect", "simulate", "table", "world", "write_report",
+}
+
+
+def _home(path: pathlib.Path) -> str:
+    part = path.relative_to(PACKAGE).parts[0]
+    return part.removesuffix(".py")
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{a.name}" if node.module == "divergence" else node.module for a in node.names]
+        elif isinstance(node, ast.Import):
+            names = [a.name for a in node.names]
+        found |= {n.split(".")[1] for n in names if n.startswith("divergence.")}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    home = _home(path)
+    if home == "__init__":
+        return
+    assert home in ALLOWED, f"{home} has no row in ALLOWED: where does it stand in the flow of data?"
+    extra = _imports(ast.parse(path.read_text())) - ALLOWED[home] - SHARED - {home}
+    assert not extra, f"{path.relative_to(ROOT)} imports {sorted(extra)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_budgets(path):
+    text = path.read_text()
+    assert text.count("\n") <= 400, "a file has at most 400 lines"
+    tree = ast.parse(text)
+    if text.strip():
+        assert ast.get_docstring(tree), "a file says what it is for"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = node.end_lineno - node.lineno + 1
+            assert length <= 90, f"{node.name} has {length} lines"
+            count = len(node.args.args) + len(node.args.kwonlyargs)
+            assert count <= 10, f"{node.name} has {count} parameters"
+
+
+def test_file_median():
+    lengths = sorted(p.read_text().count("\n") for p in FILES)
+    assert lengths[len(lengths) // 2] <= 160
+
+
+def test_import_is_light():
+    code = ("import sys, divergence; heavy = ('jax', 'numpyro', 'altair', 'sklearn', 'arviz_stats', 'arviz_base', "
+            "'polars', 'scipy'); print([m for m in heavy if m in sys.modules])")
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_reading_needs_no_jax():
+    code = "import sys, divergence.executions, divergence.cells; print('jax' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"
+
+
+def test_public_names_are_frozen():
+    import divergence
+
+    assert set(divergence.__all__) == PUBLIC
+    folders = {p.name for p in PACKAGE.iterdir() if p.is_dir()}
+    assert not (PUBLIC & folders) - {"simulate"}, "a public name that is a folder's hides it"
+    for name in PUBLIC:
+        assert getattr(divergence, name).__doc__, f"{name} has no docstring"
