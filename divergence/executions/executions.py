@@ -37,7 +37,7 @@ class Counts:
     """Valid rows by regime."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Executions:
     """A validated execution log. The rows stay on disk until they are asked for."""
 

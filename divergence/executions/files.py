@@ -32,7 +32,7 @@ EXTENSIONS = {
 FORMATS = "Parquet, Arrow, Feather, CSV, NDJSON (.jsonl) and JSON, the text ones also as .gz"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Source:
     """One file (or frame) of a log."""
 
