@@ -1,0 +1,172 @@
+"""Reads a plan and its items, and says in one sentence what is wrong with them.
+
+Every key is checked: an unknown one is an error that names the nearest known one, a missing one and a value of another
+kind are errors that name the place. What is returned needs no further check.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from divergence.errors import InputError
+from divergence.executions.schema import REGIMES, SERVING_FACTORS
+from divergence.probe import scoring
+from divergence.probe.plan import Context, Plan, ServerSettings
+
+RESERVED = ("messages", "model", "stream", "stream_options", "max_tokens", "stop")  # set by the probe, not the sampler
+FLASH = ("on", "off", "auto")
+
+
+def read_plan(path: str | Path) -> Plan:
+    """The plan in a TOML file, validated. Raises `InputError`."""
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"The plan {path} cannot be read: {error.strerror}; give the path of a TOML file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"The plan {path} is not valid TOML: {error}.") from None
+    plan = dataclasses.replace(_build(Plan, table, "the plan"), folder=path.parent)
+    _check(plan)
+    return plan
+
+
+def read_items(plan: Plan) -> list[dict]:
+    """The items of the plan, in file order, each with item, prompt, gold, scorer, task, examples, choices."""
+    path = plan.folder / plan.items
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"The items {path} cannot be read: {error.strerror}; `items` is a JSON lines file.") from None
+    rows: list[dict] = []
+    seen: set[str] = set()
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        rows.append(_item(line, f"{path.name} line {number}"))
+        name = rows[-1]["item"]
+        if name in seen:
+            raise InputError(f"The item {name!r} stands twice, again in {path.name} line {number}; names must differ.")
+        seen.add(name)
+    if not rows:
+        raise InputError(f"The items file {path} holds no item; each line is one JSON object.")
+    return rows
+
+
+def _item(line: str, where: str) -> dict:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where} is not JSON: {error.msg}.") from None
+    needed = ("item", "prompt", "gold", "scorer")
+    missing = [k for k in needed if not isinstance(row, dict) or not isinstance(row.get(k), str)]
+    if missing:
+        raise InputError(f"{where} lacks the text field {missing[0]!r}; an item needs {', '.join(needed)}.")
+    row = {"task": None, "examples": [], "choices": []} | row
+    pairs = isinstance(row["examples"], list) and all(isinstance(e, list) and len(e) == 2 for e in row["examples"])
+    if not pairs or not all(isinstance(text, str) for example in row["examples"] for text in example):
+        raise InputError(f"{where} has examples that are not pairs of question and answer.")
+    scoring.check(row, where)
+    return row
+
+
+def _nearest(key: str, known: typing.Iterable[str]) -> str:
+    known = list(known)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    return f"the nearest known one is {near[0]!r}" if near else f"the known ones are {', '.join(known)}"
+
+
+def _build(kind: type, table: Mapping, where: str):
+    """A dataclass from a TOML table, every key checked."""
+    if not isinstance(table, Mapping):
+        raise InputError(f"{where} is {table!r}; it must be a table.")
+    fields = {f.name: f for f in dataclasses.fields(kind) if f.name != "folder"}
+    for key in table:
+        if key not in fields:
+            raise InputError(f"Unknown key {key!r} in {where}; {_nearest(key, fields)}.")
+    hints = typing.get_type_hints(kind)
+    values = {key: _value(hints[key], value, f"{key!r} in {where}") for key, value in table.items()}
+    for name, field in fields.items():
+        if name not in values and field.default is field.default_factory is dataclasses.MISSING:
+            raise InputError(f"{where} lacks the key {name!r}.")
+    return kind(**values)
+
+
+def _value(hint, value, where: str):
+    """One TOML value as the type that the field declares."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return _build(hint, value, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise InputError(f"{where} is {value!r}; it must be a list.")
+        return tuple(_value(arguments[0], v, f"{where}, entry {n}") for n, v in enumerate(value, 1))
+    if origin is not None and origin is not types.UnionType:  # the only other generic is a mapping
+        if not isinstance(value, dict):
+            raise InputError(f"{where} is {value!r}; it must be a table.")
+        return {k: _value(arguments[1], v, f"{k!r} of {where}") for k, v in value.items()}
+    if hint is typing.Any:
+        return value
+    if hint is float and type(value) is int:
+        return float(value)
+    accepted = arguments if origin is types.UnionType else (hint,)
+    if type(value) not in accepted:
+        names = " or ".join(a.__name__ for a in accepted)
+        raise InputError(f"{where} is {value!r}; it must be of type {names}.")
+    return value
+
+
+def _check(plan: Plan) -> None:
+    """Rules that concern more than one value."""
+    for name in ("waves", "trials", "blocks_at_once"):
+        if getattr(plan, name) < 1:
+            raise InputError(f"{name!r} is {getattr(plan, name)}; it must be at least 1.")
+    if not plan.system or not plan.context:
+        raise InputError("The plan needs at least one [[system]] and one [[context]].")
+    for kind, names in (("model", [s.model for s in plan.system]), ("label", [c.label for c in plan.context])):
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice is not None:
+            raise InputError(f"The {kind} {twice!r} is listed twice; measure again with `waves` or `trials` instead.")
+    for name, endpoint in plan.endpoint.items():
+        parts = urlsplit(endpoint.base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
+            raise InputError(
+                f"base_url of endpoint {name!r} must be http(s)://host[:port]/path without user, password or query; "
+                "keys come from the environment variable that api_key_env names."
+            )
+    for system in plan.system:
+        if bool(system.endpoint) == bool(system.weights):
+            raise InputError(f"System {system.model!r} must give exactly one of 'endpoint' and 'weights'.")
+        if system.endpoint and system.endpoint not in plan.endpoint:
+            hint = _nearest(system.endpoint, plan.endpoint)
+            raise InputError(f"System {system.model!r} names the undeclared endpoint {system.endpoint!r}; {hint}.")
+    for context in plan.context:
+        _check_context(plan, context)
+
+
+def _check_context(plan: Plan, context: Context) -> None:
+    where = f"context {context.label!r}"
+    if context.regime not in REGIMES:
+        raise InputError(f"regime of {where} is {context.regime!r}; the choices are {', '.join(REGIMES)}.")
+    for factor in context.factors:
+        if factor not in SERVING_FACTORS:
+            raise InputError(f"Unknown serving factor {factor!r} in {where}; {_nearest(factor, SERVING_FACTORS)}.")
+    if set(context.factors) != set(plan.context[0].factors):
+        odd = sorted(set(context.factors) ^ set(plan.context[0].factors))
+        raise InputError(f"{where} and the first context differ in the factors they name: {', '.join(odd)}.")
+    for key in context.sampler:
+        if key in RESERVED:
+            raise InputError(f"{key!r} in the sampler of {where} is set by the probe itself; remove it.")
+    if "{prompt}" not in context.wrap or context.concurrency < 1 or context.keep_examples < -1:
+        raise InputError(f"{where} needs '{{prompt}}' in wrap, concurrency >= 1 and keep_examples >= -1.")
+    _build(ServerSettings, context.server, f"server of {where}")
+    if plan.settings(context).flash_attention not in FLASH:
+        raise InputError(f"flash_attention of {where} must be one of {', '.join(FLASH)}.")

@@ -1,0 +1,124 @@
+"""Where executions are kept while they come in: each is written once, and a killed run loses only what was in flight.
+
+The folder holds `journal.jsonl`, one line an execution, appended and handed to the operating system at once; its first
+line names the plan's hash. `(context, item, model, wave, trial)` identifies a row. When a run starts again, whole lines
+are read back, a last line cut short by a kill is removed, and only missing keys are asked for. `finish` writes
+`executions.parquet` under a temporary name and moves it into place, so that the file is either absent or whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import polars as pl
+
+from divergence.errors import InputError
+from divergence.executions.schema import EXECUTIONS
+
+Key = tuple[str, str, str, int, int]  # context, item, model, wave, trial
+
+
+
+def key_of(row: dict) -> Key:
+    """What makes a row unique within its plan."""
+    return row["context"], row["item"], row["model"], int(row["wave"]), int(row["trial"])
+
+
+def execution_id(plan_hash: str, key: Key) -> str:
+    """16 hexadecimal digits that name the execution, the same in every run of the plan."""
+    return hashlib.sha256(json.dumps([plan_hash, *key]).encode()).hexdigest()[:16]
+
+
+class Store:
+    """The journal of one plan in one folder; use as a context manager."""
+
+    def __init__(self, folder: Path, plan_hash: str) -> None:
+        self.folder = folder
+        self.plan_hash = plan_hash
+        self.path = folder / "journal.jsonl"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = self.path.open("ab")
+        self._lock()
+        try:
+            self.done: set[Key] = {key_of(row) for row in self._recover()}
+        except InputError:
+            self.file.close()
+            raise
+        if self.path.stat().st_size == 0:
+            self._write({"plan": plan_hash})
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_) -> None:
+        os.fsync(self.file.fileno())
+        self.file.close()
+
+    def add(self, row: dict) -> None:
+        """Append one row; a key that is there already is an error of the caller."""
+        key = key_of(row)
+        if key in self.done:
+            raise ValueError(f"the execution {key} is already in {self.path.name}")
+        self._write(row)
+        self.done.add(key)
+
+    def rows(self) -> list[dict]:
+        """All rows, in the order in which they came."""
+        with self.path.open("rb") as file:
+            return [json.loads(line) for line in file][1:]
+
+    def finish(self) -> Path:
+        """Write the rows (at least one) to `executions.parquet`, sorted by time, and return its path."""
+        rows = self.rows()
+        for row in rows:
+            row["execution_id"] = execution_id(self.plan_hash, key_of(row))
+        measured = set().union(*rows)  # canonical columns that a probe never fills are left out
+        schema = {c.name: c.dtype for c in EXECUTIONS if c.name in measured}
+        columns = {name: [row.get(name) for row in rows] for name in schema}
+        columns["time"] = [datetime.datetime.fromisoformat(row["time"]) for row in rows]
+        frame = pl.DataFrame(columns, schema=schema).sort("time", "execution_id")
+        target = self.folder / "executions.parquet"
+        unfinished = self.folder / f"executions.{os.getpid()}.part"
+        frame.write_parquet(unfinished, compression="zstd", compression_level=19, statistics=True)
+        unfinished.replace(target)
+        return target
+
+    def _lock(self) -> None:
+        """Keep a second run out of the folder; the lock ends with the process, however it ends."""
+        with contextlib.suppress(ImportError):  # there is no fcntl on Windows, where the folder goes unguarded
+            import fcntl
+
+            try:
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.file.close()
+                raise InputError(
+                    f"{self.folder} is being written by another run; wait for it or give another folder."
+                ) from None
+
+    def _write(self, row: dict) -> None:
+        self.file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        self.file.flush()
+
+    def _recover(self) -> list[dict]:
+        """The rows of an earlier run; cuts off a last line that was not written to its end."""
+        content = self.path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            with self.path.open("r+b") as file:
+                file.truncate(whole)
+        try:
+            head, *rows = [json.loads(line) for line in content[:whole].splitlines()] or [None]
+        except ValueError as error:
+            raise InputError(f"{self.path} is damaged ({error}); give another output folder.") from None
+        if head is not None and head.get("plan") != self.plan_hash:
+            raise InputError(
+                f"{self.path} holds executions of another plan ({head.get('plan')}, this one is {self.plan_hash}); "
+                "plan or items were changed: give another output folder."
+            )
+        return rows

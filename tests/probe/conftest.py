@@ -1,0 +1,169 @@
+"""A stub OpenAI-compatible server on loopback whose faults are asked for by the prompt, and plans that use it."""
+
+import asyncio
+import collections
+import json
+import threading
+
+import pytest
+
+
+class Stub:
+    """Answers `POST /v1/chat/completions`; the prompt's first word says how, the rest is the answer."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict] = []
+        self.seen: collections.Counter = collections.Counter()
+        self.at_once = self.most_at_once = 0
+        self.pause = 0.0
+        self.loop = asyncio.new_event_loop()
+        self.ready = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+        assert self.ready.wait(10)
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def close(self) -> None:
+        self.loop.call_soon_threadsafe(self.stop.set)
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_until_complete(self._serve())
+        self.loop.close()
+
+    async def _serve(self) -> None:
+        from aiohttp import web
+
+        self.stop = asyncio.Event()
+        application = web.Application()
+        application.router.add_post("/v1/chat/completions", self._handle)
+        runner = web.AppRunner(application, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = site._server.sockets[0].getsockname()[1]
+        self.ready.set()
+        await self.stop.wait()
+        await runner.cleanup()
+
+    async def _handle(self, request):
+        body = await request.json()
+        key = request.headers.get("Authorization", "")
+        self.requests.append(body | {"key": key})
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await asyncio.sleep(self.pause)
+            return await self._answer(request, body, key)
+        finally:
+            self.at_once -= 1
+
+    async def _answer(self, request, body: dict, key: str):
+        from aiohttp import web
+
+        prompt = body["messages"][-1]["content"]
+        kind, _, answer = prompt.partition(" ")
+        self.seen[prompt] += 1
+        if kind == "busy-once" and self.seen[prompt] == 1:
+            return web.Response(status=429, headers={"Retry-After": "0.01"}, text="slow down")
+        if kind in ("busy", "broken"):
+            return web.Response(status={"busy": 429, "broken": 500}[kind], text=f"no {key}")
+        if kind == "forbidden":
+            return web.json_response({"error": {"type": "invalid_key", "message": f"bad key {key}"}}, status=401)
+        if kind == "long":
+            return web.json_response({"error": {"type": "exceed_context_size_error"}}, status=400)
+        if kind == "html":
+            return web.Response(text="<p>hello</p>", content_type="text/html")
+        if kind == "moved":
+            return web.Response(status=302, headers={"Location": f"http://127.0.0.1:{self.port}/elsewhere"})
+        if kind == "reset" or (kind == "reset-once" and self.seen[prompt] == 1):
+            request.transport.abort()
+            return web.Response()
+        return await self._stream(request, kind, key if kind == "echo" else answer)
+
+    async def _stream(self, request, kind: str, answer: str):
+        from aiohttp import web
+
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+        await response.prepare(request)
+        events = [{"choices": [{"delta": {"role": "assistant", "content": None}}]}]
+        events += [{"choices": [{"delta": {"content": letter}, "finish_reason": None}]} for letter in answer]
+        usage = {"prompt_tokens": 7, "completion_tokens": len(answer), "prompt_tokens_details": {"cached_tokens": 3}}
+        events += [{"choices": [{"delta": {}, "finish_reason": "stop"}]}, {"choices": [], "usage": usage}]
+        if kind == "hang":
+            await asyncio.sleep(5)
+        if kind == "late":
+            await asyncio.sleep(0.2)
+        if kind == "fails":
+            events.insert(2, {"error": {"message": "out of memory"}})
+        if kind == "odd":
+            events.insert(1, {"choices": [{"delta": {"content": ["not", "text"]}}]})
+        if kind == "surrogate":
+            events.insert(1, {"choices": [{"delta": {"content": "\ud800"}}]})
+        wire = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + b"data: [DONE]\n\n"
+        if kind == "garbage":
+            wire = b'data: {"choices": [\n\n' + wire
+        if kind == "cut":
+            wire = wire[: len(wire) // 2]
+        if kind == "abort":
+            await response.write(wire[: len(wire) // 2])
+            await asyncio.sleep(0.02)
+            request.transport.abort()
+            return response
+        for start in range(0, len(wire), 37):  # odd lumps, so that events are split over reads
+            await response.write(wire[start : start + 37])
+        return response
+
+
+@pytest.fixture
+def stub():
+    """A running stub server."""
+    pytest.importorskip("aiohttp", reason="the probe's client needs aiohttp (extra `probe`)")
+    server = Stub()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def write_plan(tmp_path, stub):
+    """Writes a plan with one endpoint, the given prompts as items, and two contexts; returns the plan's path."""
+
+    def write(prompts: dict[str, str], head: str = "", endpoint: str = "", context: str = "") -> object:
+        listed = enumerate(prompts.items())
+        rows = [{"item": f"i{n:03d}", "prompt": p, "gold": g, "scorer": "exact"} for n, (p, g) in listed]
+        (tmp_path / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        path = tmp_path / "plan.toml"
+        path.write_text(f"""
+name = "stub"
+items = "items.jsonl"
+{head}
+[request]
+timeout_s = 1.0
+retries = 1
+backoff_s = 0.001
+[endpoint.stub]
+base_url = "{stub.base_url}"
+{endpoint}
+[[system]]
+model = "parrot"
+endpoint = "stub"
+[[context]]
+label = "bench"
+regime = "evaluation"
+factors = {{ sampler = "greedy" }}
+sampler = {{ temperature = 0.0 }}
+[[context]]
+label = "live"
+regime = "deployment"
+factors = {{ sampler = "default" }}
+concurrency = 4
+{context}
+""")
+        return path
+
+    return write

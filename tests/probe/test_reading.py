@@ -1,0 +1,119 @@
+"""Is a plan read as written, and does every mistake in it name its place?"""
+
+import json
+import re
+
+import pytest
+
+from divergence.errors import InputError
+from divergence.probe.reading import read_items, read_plan
+
+PLAN = """
+name = "p"
+items = "items.jsonl"
+[endpoint.one]
+base_url = "http://127.0.0.1:1/v1"
+api_key_env = "SOME_KEY"
+[[system]]
+model = "m"
+endpoint = "one"
+[[context]]
+label = "bench"
+regime = "evaluation"
+factors = { sampler = "greedy" }
+sampler = { temperature = 0 }
+[[context]]
+label = "live"
+regime = "deployment"
+factors = { sampler = "default" }
+"""
+ITEM = {"item": "a", "prompt": "p", "gold": "g", "scorer": "exact"}
+
+
+def read(tmp_path, text=PLAN, items=(ITEM,)):
+    (tmp_path / "plan.toml").write_text(text)
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in items))
+    plan = read_plan(tmp_path / "plan.toml")
+    return plan, read_items(plan)
+
+
+def test_a_plan_is_read_as_written(tmp_path):
+    plan, items = read(tmp_path)
+    assert [c.label for c in plan.context] == ["bench", "live"]
+    assert plan.context[0].sampler == {"temperature": 0} and plan.context[1].sampler == {}
+    assert plan.request.retries == 3 and plan.waves == 1
+    assert items == [ITEM | {"task": None, "examples": [], "choices": []}]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('name = "p"', 'name = "p"\nwave = 2', "Unknown key 'wave' in the plan; the nearest known one is 'waves'."),
+        ("base_url", "base_ulr", "the nearest known one is 'base_url'"),
+        ('label = "live"', 'labels = "live"', "the nearest known one is 'label'"),
+        ('label = "live"', 'label = "live"\nserver = { slot = 8 }', "the nearest known one is 'slots'"),
+        ('label = "live"', 'label = "live"\nserver = { slots = "8" }', "must be of type int"),
+        ('label = "live"', 'label = "live"\nserver = { flash_attention = "yes" }', "on, off, auto"),
+        ('label = "live"', 'label = "bench"', "listed twice"),
+        ('label = "live"', 'label = "live"\nconcurrency = 0', "concurrency >= 1"),
+        ('label = "live"', 'label = "live"\nwrap = "hello"', "'{prompt}' in wrap"),
+        ('regime = "deployment"', 'regime = "production"', "the choices are evaluation, deployment"),
+        ('sampler = "default" }', 'samplers = "default" }', "Unknown serving factor 'samplers'"),
+        ('sampler = "default" }', 'router = "x" }', "differ in the factors they name: router, sampler"),
+        ('sampler = "default" }', "sampler = 1 }", "must be of type str"),
+        ("{ temperature = 0 }", "{ messages = 0 }", "set by the probe itself"),
+        ("{ temperature = 0 }", "{ temperature = true }", "must be of type float or int or str"),
+        ('endpoint = "one"', 'endpoint = "on"', "the nearest known one is 'one'"),
+        ('endpoint = "one"', 'endpoint = "one"\nweights = "x"', "exactly one of"),
+        ('model = "m"', "", "lacks the key 'model'"),
+        ('name = "p"', 'name = "p"\nwaves = 0', "at least 1"),
+        ("http://127.0.0.1:1/v1", "http://me:secret@host/v1", "api_key_env"),
+        ("http://127.0.0.1:1/v1", "ftp://host", "must be http"),
+        ('name = "p"', 'name = "p', "not valid TOML"),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_it(tmp_path, old, new, said):
+    assert PLAN.count(old) >= 1
+    with pytest.raises(InputError, match=re.escape(said)) as raised:
+        read(tmp_path, PLAN.replace(old, new, 1))
+    assert "\n" not in str(raised.value) and "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([ITEM, ITEM], "stands twice"),
+        ([{"item": "a"}], "line 1 lacks the text field 'prompt'"),
+        ([ITEM | {"scorer": "vibes"}], "the choices are exact, contains, number, choice, regex"),
+        ([ITEM | {"scorer": "number"}], "cannot read as a number"),
+        ([ITEM | {"scorer": "choice", "choices": ["x"]}], "not one of its choices"),
+        ([ITEM | {"scorer": "regex", "pattern": "("}], "valid 'pattern'"),
+        ([ITEM | {"scorer": "regex"}], "valid 'pattern'"),
+        ([ITEM | {"examples": [["only a question"]]}], "pairs of question and answer"),
+        ([], "holds no item"),
+    ],
+)
+def test_a_bad_item_names_its_line(tmp_path, rows, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        read(tmp_path, PLAN, rows)
+
+
+def test_absent_files_are_named(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_plan(tmp_path / "none.toml")
+    (tmp_path / "plan.toml").write_text(PLAN)
+    with pytest.raises(InputError, match=r"items\.jsonl"):
+        read_items(read_plan(tmp_path / "plan.toml"))
+
+
+def test_the_hash_moves_with_what_a_row_means_and_with_nothing_else(tmp_path):
+    plan, items = read(tmp_path)
+    same = [
+        PLAN + "\n# a comment",
+        PLAN.replace('name = "p"', 'name = "p"\nblocks_at_once = 2'),
+        PLAN.replace('name = "p"', 'name = "p"\ntrials = 1'),  # the default, said
+    ]
+    other = [PLAN.replace("temperature = 0", "temperature = 1"), PLAN.replace('name = "p"', 'name = "p"\nwaves = 2')]
+    assert {read(tmp_path, text)[0].hash(items) for text in same} == {plan.hash(items)}
+    assert plan.hash(items) not in {read(tmp_path, text)[0].hash(items) for text in other}
+    assert plan.hash([items[0] | {"gold": "h"}]) != plan.hash(items)

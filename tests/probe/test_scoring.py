@@ -1,0 +1,67 @@
+"""Does each scorer accept the right answer in the form asked for, and nothing else?"""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from divergence.probe import scoring
+
+
+def item(scorer, gold, **more):
+    return {"scorer": scorer, "gold": gold} | more
+
+
+@pytest.mark.parametrize(
+    ("row", "text", "answer", "score"),
+    [
+        (item("exact", "Paris"), " Paris.", "paris", 1),
+        (item("exact", "Paris"), "PARIS", "paris", 1),
+        (item("exact", "Paris"), "Paris, France", "paris, france", 0),
+        (item("exact", "Paris"), "", "", 0),
+        (item("contains", "Paris"), "It is Paris.", "paris", 1),
+        (item("contains", "Paris"), "Parisian", "parisian", 0),
+        (item("contains", "c++"), "I like C++ a lot", "c++", 1),
+        (item("number", "12"), " 12.", "12", 1),
+        (item("number", "12"), "12.0", "12", 1),
+        (item("number", "1200"), "1,200", "1200", 1),
+        (item("number", "12"), "12 apples", "12 apples", 0),
+        (item("number", "12"), "-12", "-12", 0),
+        (item("number", "12"), "1,2", "1,2", 0),
+        (item("number", "12"), "nan", "nan", 0),
+        (item("number", "12"), "twelve", "twelve", 0),
+        (item("choice", "yes", choices=["yes", "no"]), "Yes!", "yes", 1),
+        (item("choice", "yes", choices=["yes", "no"]), "no", "no", 0),
+        (item("choice", "yes", choices=["yes", "no"]), "yes and no", "yes and no", 0),
+        (item("regex", "7", pattern=r"answer: (\d+)"), "answer: 7", "7", 1),
+        (item("regex", "7", pattern=r"answer: (\d+)"), "answer: 8", "8", 0),
+        (item("regex", "7", pattern=r"answer: (\d+)"), "the answer: 7", "the answer: 7", 0),
+        (item("regex", "", pattern=r"[ab]+"), "abba", "abba", 1),
+    ],
+)
+def test_table(row, text, answer, score):
+    assert scoring.score(text, row) == (answer, float(score))
+
+
+@given(st.text(max_size=40))
+def test_tidying_twice_changes_nothing(text):
+    assert scoring.tidy(scoring.tidy(text)) == scoring.tidy(text)
+
+
+@given(st.text(max_size=40), st.sampled_from(["exact", "contains", "number", "choice", "regex"]))
+def test_any_text_gets_a_score_of_0_or_1(text, scorer):
+    row = item(scorer, "5", choices=["5", "6"], pattern=r"(\w+)")
+    answer, score = scoring.score(text, row)
+    assert isinstance(answer, str) and score in (0.0, 1.0)
+    if score == 1.0:  # strict: whatever is right says 5 somewhere
+        assert "5" in scoring.tidy(text)
+
+
+@given(st.integers(-(10**6), 10**6))
+def test_every_integer_is_read_back(value):
+    assert scoring.number(str(value)) == value == scoring.number(f"{value:,}")
+
+
+@given(st.text(alphabet="abcdefg", min_size=1, max_size=5), st.text(alphabet="abcdefg", min_size=1, max_size=5))
+def test_contains_wants_whole_words(gold, other):
+    assert scoring.score(f"so {gold} then", item("contains", gold))[1] == 1.0
+    assert scoring.score(f"{other}{gold}{other}", item("contains", gold))[1] == 0.0

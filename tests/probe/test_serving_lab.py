@@ -1,0 +1,100 @@
+"""Is the committed data set what its plan, its items and its card say it is?"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from divergence.executions.schema import COLUMNS
+from divergence.probe import items, scoring
+from divergence.probe.reading import read_items, read_plan
+from divergence.probe.store import execution_id
+
+FOLDER = Path(__file__).parents[2] / "datasets" / "serving-lab"
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return read_plan(FOLDER / "plan.toml")
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return pl.read_parquet(FOLDER / "data.parquet")
+
+
+def test_items_are_made_by_the_generator():
+    lines = [json.loads(line) for line in (FOLDER / "items.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert lines == items.items()
+    assert len({row["item"] for row in lines}) == len(lines) == 150
+    assert len({row["prompt"] + row["gold"] + str(row["examples"]) for row in lines}) == 150
+    assert len({row["task"] for row in lines}) == 6 and {row["wording"] for row in lines} == {1, 2, 3}
+
+
+def test_gold_answers_score_as_right_and_examples_do_not_give_them_away():
+    for row in items.items():
+        assert scoring.score(f" {row['gold']}.", row)[1] == 1.0
+        assert row["prompt"] not in [question for question, _ in row["examples"]]
+
+
+def test_sums_and_lookups_are_right_by_construction():
+    for row in items.items():
+        if row["task"] == "sum":
+            a, b = [int(word) for word in row["prompt"].replace("?", " ").split() if word.isdigit()]
+            assert a + b == int(row["gold"])
+        if row["task"] == "lookup":
+            assert f"has a {row['gold']}" in row["prompt"]
+
+
+def test_checksums_are_right():
+    lines = (FOLDER / "SHA256").read_text().splitlines()
+    assert len(lines) == 4
+    for line in lines:
+        digest, name = line.split("  ")
+        assert hashlib.sha256((FOLDER / name).read_bytes()).hexdigest() == digest, name
+
+
+def test_schema_file_describes_the_columns(rows):
+    declared = {c["name"]: c for c in json.loads((FOLDER / "schema.json").read_text())["columns"]}
+    assert list(declared) == rows.columns
+    for name, dtype in rows.schema.items():
+        assert dtype == COLUMNS[name].dtype and declared[name]["type"] == str(dtype)
+
+
+def test_every_planned_execution_is_there_once(plan, rows):
+    listed = read_items(plan)
+    planned = {
+        (c.label, i["item"], s.model, wave, trial)
+        for c in plan.context for i in listed for s in plan.system
+        for wave in range(1, plan.waves + 1) for trial in range((wave - 1) * plan.trials + 1, wave * plan.trials + 1)
+    }  # fmt: skip
+    keys = [(c, i, m, int(w), t) for c, i, m, w, t in rows.select("context", "item", "model", "wave", "trial").rows()]
+    assert len(keys) == len(planned) == 12_600 and set(keys) == planned
+    identity = plan.hash(listed)
+    assert rows["execution_id"].to_list() == [execution_id(identity, key) for key in keys]
+
+
+def test_factors_and_scores_follow_from_plan_and_items(plan, rows):
+    for context in plan.context:
+        part = rows.filter(context=context.label)
+        assert set(part["regime"]) == {context.regime}
+        for factor, level in context.factors.items():
+            assert set(part[factor]) == {level}
+    known = {row["item"]: row for row in items.items()}
+    served = rows.filter(pl.col("error_type").is_null())
+    for name, answer, score in served.select("item", "answer", "score").unique().rows():
+        assert scoring.score(answer, known[name])[1] == score
+
+
+def test_known_controls_hold(rows):
+    """What the card promises: A/A exact where decoding is greedy on one slot; losses in the order given there."""
+    waves = rows.pivot("wave", index=["context", "model", "item"], values="answer", aggregate_function="first")
+    moved = dict(waves.group_by("context").agg((pl.col("1") != pl.col("2")).mean()).rows())
+    assert moved["bench"] == 0.0
+    assert moved["load"] < 0.02 < 0.3 < moved["sampled"]
+    level = dict(rows.group_by("context").agg(pl.col("score").mean()).rows())
+    assert abs(level["load"] - level["bench"]) < 0.01 and abs(level["flash"] - level["bench"]) < 0.02
+    assert level["chatml"] < level["cut"] < level["flash-kv4"] < level["bench"]
+    assert level["chatml"] < level["bench"] - 0.15

@@ -1,0 +1,100 @@
+"""Is every execution written once, and does a killed run lose nothing but what was in flight?"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import polars as pl
+import pytest
+
+from divergence.errors import InputError
+from divergence.probe import run
+from divergence.probe.store import Store, key_of
+
+PROMPTS = {f"ok {n}": f"{n}" for n in range(60)}
+KEYS = ["context", "item", "model", "wave", "trial"]
+
+
+def start(plan, out):
+    """The probe in a process of its own."""
+    code = "import sys; from divergence.probe import run; run(sys.argv[1], sys.argv[2], quiet=True)"
+    return subprocess.Popen([sys.executable, "-c", code, str(plan), str(out)], stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_lines(path, number, process):
+    """Until the journal has this many lines."""
+    deadline = time.monotonic() + 60
+    while not path.exists() or path.read_bytes().count(b"\n") < number:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_kill_9_loses_at_most_what_was_in_flight(write_plan, tmp_path, stub):
+    plan = write_plan(PROMPTS)
+    whole = pl.read_parquet(run(plan, tmp_path / "whole", quiet=True).path)
+    stub.requests.clear()
+    stub.pause = 0.01
+    out = tmp_path / "killed"
+    for lines in (15, 70):
+        process = start(plan, out)
+        wait_for_lines(out / "journal.jsonl", lines, process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not (out / "executions.parquet").exists()
+    with (out / "journal.jsonl").open("a") as file:
+        file.write('{"context": "li')  # as if the kill had come in the middle of a write
+    rows = pl.read_parquet(run(plan, out, quiet=True).path)
+    assert rows.select(KEYS).sort(KEYS).equals(whole.select(KEYS).sort(KEYS))
+    same = ["execution_id", "score", "answer", *KEYS]
+    assert rows.select(same).sort(KEYS).equals(whole.select(same).sort(KEYS))
+    # Two kills, each with at most four requests in flight, are all that was asked for twice.
+    assert rows.height <= len(stub.requests) <= rows.height + 2 * 4
+
+    asked = len(stub.requests)
+    again = run(plan, out, quiet=True)
+    assert again.rows == rows.height and len(stub.requests) == asked
+
+
+def test_ctrl_c_stops_in_order(write_plan, tmp_path, stub):
+    stub.pause = 0.01
+    plan, out = write_plan(PROMPTS), tmp_path / "out"
+    process = start(plan, out)
+    wait_for_lines(out / "journal.jsonl", 10, process)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=20)[1]
+    assert process.returncode != 0 and told.strip().endswith("KeyboardInterrupt")
+    assert sorted(os.listdir(out)) == ["journal.jsonl"]
+    assert [json.loads(line) for line in (out / "journal.jsonl").read_text().splitlines()]
+    assert run(plan, out, quiet=True).rows == 120
+
+
+def test_a_changed_plan_is_another_plan(write_plan, tmp_path):
+    run(write_plan({"ok a": "a"}), tmp_path / "out", quiet=True)
+    with pytest.raises(InputError, match="another plan"):
+        run(write_plan({"ok b": "b"}), tmp_path / "out", quiet=True)
+
+
+def test_one_writer_at_a_time(tmp_path):
+    with Store(tmp_path, "h"), pytest.raises(InputError, match="another run"):
+        Store(tmp_path, "h")
+    Store(tmp_path, "h").__exit__()
+
+
+def test_a_row_is_written_once(tmp_path):
+    row = {"context": "c", "item": "i", "model": "m", "wave": "1", "trial": 1}
+    with Store(tmp_path, "h") as store:
+        store.add(row)
+        with pytest.raises(ValueError, match="already"):
+            store.add(row)
+    with Store(tmp_path, "h") as store:
+        assert store.done == {key_of(row)} and store.rows() == [row]
+
+
+def test_a_damaged_journal_is_not_repaired_silently(tmp_path):
+    (tmp_path / "journal.jsonl").write_text('{"plan": "h"}\nnonsense\n')
+    with pytest.raises(InputError, match="damaged"):
+        Store(tmp_path, "h")
