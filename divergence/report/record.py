@@ -15,19 +15,20 @@ MOST_NAMES = 200  # names listed in full
 
 
 def cannot_tell(content: PageContent) -> tuple[Block, ...]:
-    """Every refusal with its reason, those inside answered questions counted."""
-    items: dict[tuple[str, str], int] = {(question_name(q), sentence(reason)): 0 for q, reason in content.refusals}
+    """Every refusal with its reason: of whole questions once, of single numbers with their count."""
+    shown = [(capital(question_name(question)), sentence(reason)) for question, reason in content.refusals]
+    refused = {question for question, _ in content.refusals}
     further = [(outcome, e) for outcome, answers in content.other_outcomes.items() for e in answers.values()]
     for outcome, estimate in [("", e) for e in content.estimates.values()] + further:
-        for reason in estimate.reasons:
-            name = question_name(estimate.question) + (f" ({outcome})" if outcome else "")
-            refused = estimate.reason.count(reason) if estimate.identified else 0
-            items[name, sentence(reason)] = items.get((name, sentence(reason)), 0) + refused
-    shown = tuple(
-        (capital(question), reason + (f" ({plural(count, 'number')} of this answer.)" if count else ""))
-        for (question, reason), count in items.items()
-    )
-    return (Listing(shown),) if shown else (Text("Every question that was asked is answered."),)
+        name = capital(question_name(estimate.question)) + (f" ({outcome})" if outcome else "")
+        if estimate.identified:
+            parts = [(reason, estimate.reason.count(reason)) for reason in estimate.reasons]
+            shown += [
+                (name, f"{sentence(reason)} ({capital(plural(n, 'number'))} of this answer.)") for reason, n in parts
+            ]
+        elif outcome or estimate.question not in refused:
+            shown += [(name, sentence(reason)) for reason in estimate.reasons]
+    return (Listing(tuple(dict.fromkeys(shown))),) if shown else (Text("Every question that was asked is answered."),)
 
 
 def log_section(content: PageContent) -> tuple[Block, ...]:
@@ -41,7 +42,7 @@ def log_section(content: PageContent) -> tuple[Block, ...]:
         blocks += [
             Text(
                 f"{read} {rejected:,} of {total:,} rows ({amount(rejected / total, 'probability')}) "
-                f"{verb(rejected, 'breaks', 'break')} a rule and {verb(rejected, 'is', 'are')} set aside, none repaired."
+                f"{verb(rejected, 'breaks a rule and is', 'break a rule and are')} set aside, none repaired."
             ),
             Table(tables.fragment(tables.rejected(content.rejected)), "Rejected rows, by file and rule."),
         ]
@@ -65,7 +66,7 @@ def _judged(judged: pl.DataFrame | None) -> tuple[Block, ...]:
     where = spoken(judged["context"].drop_nulls()).get(least["context"], "rows without a context")
     return (
         Text(
-            f"{share} of the rows are judged, fewest in {where} ({lowest}); the others are taken to be missing at random."
+            f"{share} of the rows are judged, fewest in {where} ({lowest}); the others are taken as missing at random."
         ),
         Table(
             tables.fragment(tables.judged(judged)),

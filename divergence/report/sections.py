@@ -59,9 +59,8 @@ def models_table(content: PageContent, decision: Decision) -> Table | None:
             order += cells
     if not order:
         return None
-    for place, heading in ((1, "first on the bench"), (2, "first in deployment")):
-        if decision.chances:
-            columns[heading] = {chances[0]: brief_chance(chances[place]) for chances in decision.chances}
+    if decision.chances:
+        columns["first in deployment"] = {model: brief_chance(chance) for model, _, chance in decision.chances}
     caption = "The models in bench order." if decision.chances else "The models."
     return Table(tables.fragment(tables.models(columns, list(dict.fromkeys(order)))), caption)
 
@@ -161,12 +160,12 @@ def silent_line(drift: SilentDrift, pairs: Estimate, tone: str) -> Text:
         kind = "answers" if row["statistic"] else "scores"
         who = f"{clearest.model} in {names[clearest.context]}" if clearest.model else names[clearest.context]
         text = (
-            f"in {number(len(drift.silent))} of {compared} of a context with the bench, items move while the level stays "
-            f"within {amount(LEVEL_MATERIAL, 'points', 1.0)}. Clearest is {who}: {phrase(row)} of the {kind} change beyond "
-            f"what repeating changes, the level by {phrase(effect, signed=True)}."
+            f"in {number(len(drift.silent))} of {compared} of a context with the bench, items move while the level "
+            f"stays within {amount(LEVEL_MATERIAL, 'points', 1.0)}. Clearest is {who}: {phrase(row)} of the {kind} "
+            f"change beyond what repeating changes, the level by {phrase(effect, signed=True)}."
         )
     if drift.open:
-        text += f" In {number(len(drift.open))} more, items move and the level's interval is too wide to say whether it does."
+        text += f" In {number(len(drift.open))} more, items move and the level's interval is too wide to tell."
     return Text(text, tone, "Silent drift:")
 
 

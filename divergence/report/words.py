@@ -126,6 +126,8 @@ def verb(count: int, singular: str, many: str) -> str:
 def join(words: Sequence[str], most: int = 4) -> str:
     """A list in words: `a, b and c`; beyond `most` the rest is counted."""
     words = list(words)
+    if not words:
+        return ""
     if len(words) > most + 1:
         words = [*words[:most], f"{len(words) - most} more"]
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]

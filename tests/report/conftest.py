@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from divergence.estimate import Estimate
-from divergence.report import Check, LogSummary, PageContent
+from divergence.report import Check, LogSummary, PageContent, render
 
 DRAWS = 400
 BENCH = "context=bench"
@@ -102,6 +102,8 @@ class World:
         )
 
     def reversal(self):
+        if len(self.models) < 2:
+            return Estimate.refused("reversal", "synthetic", "probability", "an order needs two models")
         pairs = [(i, j) for i in range(len(self.models)) for j in range(i + 1, len(self.models))]
         rows = pl.DataFrame(
             {"model": [self.models[i] for i, _ in pairs], "model_b": [self.models[j] for _, j in pairs]}
@@ -215,17 +217,38 @@ def make_content(world, **changes):
     return dataclasses.replace(content, **changes)
 
 
-@pytest.fixture
+STEPS = np.linspace(-1, 1, 401)  # symmetric draws: the 5% and 95% quantiles lie at -0.9 and 0.9
+
+
+def _hand_made(question, rows, centres, unit="points", spread=0.01, **fields):
+    """An estimate whose medians are `centres` and whose 90% limits lie 0.9 spread on either side."""
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(rows, pl.String))
+    draws = np.asarray(centres)[None, :] + np.asarray(spread) * STEPS[:, None]
+    return Estimate(question, f"synthetic {question}", unit, frame, draws, **fields)
+
+
+@pytest.fixture(scope="session")
 def world():
     return World()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def content(world):
     return make_content(world)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def build():
     """The makers themselves, for tests that need another world."""
     return World, make_content
+
+
+@pytest.fixture(scope="session")
+def hand_made():
+    return _hand_made
+
+
+@pytest.fixture(scope="session")
+def page(content):
+    """The page of the whole synthetic log, as text."""
+    return render(content)

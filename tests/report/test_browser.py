@@ -4,6 +4,7 @@ Chromium is driven over its debugging pipe (JSON messages ended by a zero byte),
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import select
@@ -11,7 +12,10 @@ import shutil
 import subprocess
 import time
 
+import polars as pl
 import pytest
+
+from divergence.report import Check, write_page
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -26,9 +30,9 @@ FLAGS = [
     "--disable-sync",
     "--hide-scrollbars",
     "--enable-logging=stderr",
-    "--host-resolver-rules=MAP,*,~NOTFOUND",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
 ]
-PATIENCE = 60  # s: a cold start on a busy machine
+PATIENCE = 120  # s: a cold start on a busy machine
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 
@@ -143,3 +147,69 @@ def browser(tmp_path_factory):
     chromium = Browser(tmp_path_factory.mktemp("chromium"))
     yield chromium
     chromium.close()
+
+
+@pytest.fixture(scope="module")
+def pages(content, page, tmp_path_factory):
+    """The page of the whole log, and one with a failed check and hostile names."""
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "whole.html").write_text(page, encoding="utf-8")
+    evil = "<script>document.title = 'broken'</script>"
+    first = content.estimates["gap"]
+    rows = first.rows.with_columns(model=pl.lit(evil) + pl.col("model"))
+    failed = Check("largest residual", 6.2, "at most 4.5", False, "The model does not describe an arm.")
+    hostile = dataclasses.replace(
+        content,
+        estimates={**content.estimates, "gap": dataclasses.replace(first, rows=rows)},
+        checks=(failed,),
+    )
+    write_page(hostile, folder / "hostile.html")
+    return folder
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
+def test_the_page_opens_offline_with_every_chart_drawn(browser, pages, width, scheme):
+    browser.open(pages / "whole.html", width, scheme)
+    assert browser.troubles() == []
+    assert browser.requests() == []
+    figures = browser.value("document.querySelectorAll('figure .chart').length")
+    assert figures == 9
+    marks = "c => c.querySelectorAll('svg .mark-group path, svg text').length > 8"
+    assert browser.value(f"[...document.querySelectorAll('figure .chart')].filter({marks}).length") == figures
+    assert browser.value("document.documentElement.scrollWidth") == width
+    wide = "s => s.getBoundingClientRect().right > innerWidth + 1"
+    assert browser.value(f"[...document.querySelectorAll('.chart svg')].filter({wide}).length") == 0
+
+
+def test_charts_follow_the_colour_scheme_while_open(browser, pages):
+    ink = "getComputedStyle(document.querySelector('#figure-gap .chart text')).fill"
+    browser.open(pages / "whole.html", 1280, "light")
+    light = browser.value(ink)
+    browser.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    end = time.monotonic() + PATIENCE
+    while browser.value(f"document.querySelector('#figure-gap .chart text') && {ink}") in (None, light):
+        assert time.monotonic() < end, "the charts keep their light colours"
+        time.sleep(0.1)
+    assert browser.troubles() == []
+
+
+def test_text_of_charts_stays_in_sight(browser, pages):
+    outside = """[...document.querySelectorAll('.chart')].flatMap(c => {
+        const box = c.getBoundingClientRect();
+        return [...c.querySelectorAll('svg text')].filter(t => t.textContent.trim()).filter(t => {
+            const r = t.getBoundingClientRect();
+            return r.left < box.left - 2 || r.right > box.right + 2;
+        }).map(t => c.dataset.spec + ': ' + t.textContent);
+    })"""
+    for width in (1280, 390):
+        browser.open(pages / "whole.html", width)
+        assert browser.value(outside) == []
+
+
+def test_names_stay_names_and_a_failed_check_is_in_sight(browser, pages):
+    browser.open(pages / "hostile.html", 390)
+    assert browser.troubles() == []
+    assert browser.value("document.title") == "Synthetic serving log"
+    assert browser.value("document.querySelector('[role=alert]').getBoundingClientRect().top") < 300
+    alarm = browser.value("getComputedStyle(document.querySelector('[role=alert]')).backgroundColor")
+    assert alarm == "rgb(179, 38, 30)"

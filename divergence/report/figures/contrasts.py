@@ -36,9 +36,9 @@ def sentence(context_effect: Estimate) -> str:
     if built.frame.height == 1:
         return f"{pair}."
     return (
-        f"Of {plural(built.frame.height, 'pair')} of contexts, {number(alone) if alone else 'none'} can be told apart when "
-        f"each is taken alone and {number(together) if together else 'none'} when all must hold at once. Furthest apart: "
-        f"{pair}."
+        f"Of {plural(built.frame.height, 'pair')} of contexts, {number(alone) if alone else 'none'} can be told apart "
+        f"when each is taken alone and {number(together) if together else 'none'} when all must hold at once. "
+        f"Furthest apart: {pair}."
     )
 
 

@@ -78,14 +78,11 @@ def multiplicity(forest: Forest, how: str = "The thin lines hold") -> str:
     if rows < 2:
         return ""
     _, survive = excluding_zero(forest)
-    left = (
-        "all of them exclude"
-        if survive == rows
-        else f"{number(survive) if survive else 'none'} of them " + verb(survive or 1, "excludes", "exclude")
-    )
+    left = f"{number(survive) if survive else 'none'} of them {verb(survive or 1, 'excludes', 'exclude')}"
+    left = "all of them exclude" if survive == rows else left
     return (
-        f"If nothing differed, about {decimal(expected_false(rows), 1)} of these {number(rows)} intervals would exclude "
-        f"0 by chance. {how} for all {number(rows)} at once with {INTERVAL:.0%}: {left} 0."
+        f"If nothing differed, about {decimal(expected_false(rows), 1)} of these {number(rows)} intervals would "
+        f"exclude 0 by chance. {how} for all {number(rows)} at once with {INTERVAL:.0%}: {left} 0."
     )
 
 

@@ -12,7 +12,7 @@ from divergence.report.figures import theme
 from divergence.report.names import short, spoken
 from divergence.report.palette import LIGHT
 from divergence.report.reading import higher_is_better, levels, places
-from divergence.report.words import amount, capital, join, phrase, plural, scale, verb
+from divergence.report.words import amount, join, phrase, plural, scale, verb
 
 if TYPE_CHECKING:
     import altair as alt
@@ -81,7 +81,7 @@ def sentence(bench: Estimate, deployed: Estimate) -> str:
     rest = f"; {plural(same, 'model')} {verb(same, 'keeps its', 'keep their')} place" if same else ""
     if frame.height > MOST:
         rest += f" (drawn are the first {MOST} of {frame.height} on the bench)"
-    return capital(f"{', '.join(parts)}{rest}: places by the medians; {BARS}.")
+    return f"By the medians {', '.join(parts)}{rest}; {BARS}."
 
 
 def _ends(frame: pl.DataFrame, unit_scale: float, height: int) -> pl.DataFrame:
@@ -133,6 +133,7 @@ def _sides(ends: pl.DataFrame) -> alt.X:
         labelFontWeight="bold",
         labelPadding=10,
         labelFlush=False,
+        labelAlign="center",
         labelColor=LIGHT["ink"],
         grid=False,
         labelExpr="datum.value == 'bench' ? 'Bench' : 'Deployment'",

@@ -1,0 +1,88 @@
+import dataclasses
+
+import numpy as np
+import polars as pl
+import pytest
+
+from divergence.estimate import Estimate
+from divergence.report.decision import decide
+
+
+@pytest.fixture
+def decide_for(content, hand_made):
+    """The decision of levels given as (bench, deployed) by model, with reversal probabilities by pair."""
+
+    def run(levels, reversals=None, spread=0.001, **more):
+        models = list(levels)
+        estimates = {
+            "bench_level": hand_made(
+                "bench_level", {"model": models}, [b for b, _ in levels.values()], "probability", spread
+            ),
+            "deployed_level": hand_made(
+                "deployed_level", {"model": models}, [d for _, d in levels.values()], "probability", spread
+            ),
+            **more,
+        }
+        if reversals:
+            rows = pl.DataFrame([{"model": a, "model_b": b} for a, b in reversals])
+            draws = np.stack([np.arange(100) < 100 * p for p in reversals.values()], axis=1).astype(float)
+            estimates["reversal"] = Estimate("reversal", "", "probability", rows, draws)
+        return decide(dataclasses.replace(content, estimates=estimates, refusals=()))
+
+    return run
+
+
+def test_the_leader_stays(decide_for):
+    decision = decide_for({"a": (0.7, 0.6), "b": (0.6, 0.5)}, {("b", "a"): 0.05})
+    assert decision.headline == "a is first on the bench and stays first in deployment (probability more than 99%)."
+    assert decision.sentences[1] == "The order of a above b holds in deployment with a probability of 95%."
+    assert [(pair.above, pair.below, pair.verdict) for pair in decision.pairs] == [("a", "b", "sure")]
+
+
+def test_another_leads_in_deployment(decide_for):
+    decision = decide_for({"a": (0.7, 0.5), "b": (0.6, 0.55), "c": (0.5, 0.4)}, {("a", "b"): 0.97, ("b", "c"): 0.4})
+    assert decision.headline.startswith("a is first on the bench, but b is the likeliest to be first in deployment")
+    assert "more than 99% against less than 1%" in decision.headline
+    assert [pair.verdict for pair in decision.pairs] == ["reversed", "open"]
+    assert decision.sentences[1] == (
+        "Of two neighbouring pairs, none keeps its order with a probability of at least 90%; "
+        "least certain is a above b (3%)."
+    )
+
+
+def test_probabilities_come_from_the_joint_draws(content):
+    # the second model is ahead in 3 of 10 draws, although both medians and all margins would be the same if unpaired
+    first = np.linspace(0.4, 0.6, 10)
+    second = first + np.where(np.arange(10) < 3, 0.01, -0.01)
+    rows = pl.DataFrame({"model": ["a", "b"]})
+    level = Estimate("deployed_level", "", "probability", rows, np.stack([first, second], axis=1))
+    bench = Estimate("bench_level", "", "probability", rows, np.tile([0.9, 0.1], (10, 1)))
+    decision = decide(dataclasses.replace(content, estimates={"bench_level": bench, "deployed_level": level}))
+    assert decision.headline == "a is first on the bench and probably first in deployment too (70%)."
+    assert decision.chances == (("a", 1.0, pytest.approx(0.7)), ("b", 0.0, pytest.approx(0.3)))
+    assert decision.pairs == ()
+    assert decision.pairs_reason == "This question was not asked of this log."
+
+
+@pytest.mark.parametrize(
+    ("gap", "told"), [(-0.05, "a loses level"), (0.05, "a gains level"), (0.0, "a shows no clear change")]
+)
+def test_one_model_has_no_order(decide_for, hand_made, gap, told):
+    decision = decide_for({"a": (0.7, 0.7 + gap)}, gap=hand_made("gap", {"model": ["a"]}, [gap]))
+    assert decision.headline.startswith(f"{told} between bench and deployment")
+    assert "no order to compare" in decision.pairs_reason
+
+
+def test_without_a_bench_the_reason_is_given(content, hand_made):
+    bench = Estimate.refused("bench_level", "", "probability", "the log has no evaluation rows")
+    deployed = hand_made("deployed_level", {"model": ["a"]}, [0.5], "probability")
+    decision = decide(dataclasses.replace(content, estimates={"bench_level": bench, "deployed_level": deployed}))
+    assert decision.headline == "This log cannot say how the bench carries over to deployment."
+    assert decision.sentences == ("The log has no evaluation rows.",)
+
+
+def test_models_of_two_worlds_that_never_meet(content, hand_made):
+    bench = hand_made("bench_level", {"model": ["a"]}, [0.5], "probability")
+    deployed = hand_made("deployed_level", {"model": ["b"]}, [0.5], "probability")
+    decision = decide(dataclasses.replace(content, estimates={"bench_level": bench, "deployed_level": deployed}))
+    assert "No model of this log is known in both worlds" in decision.headline

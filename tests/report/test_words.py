@@ -1,0 +1,59 @@
+import pytest
+
+from divergence.report import words
+
+
+@pytest.mark.parametrize(
+    ("width", "places"), [(12.0, 0), (9.9, 1), (1.0, 1), (0.12, 2), (0.0123, 3), (1e-9, 4), (0.0, 1), (float("nan"), 1)]
+)
+def test_digits_leave_two_of_the_width(width, places):
+    assert words.digits(width) == places
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "width", "text"),
+    [
+        (0.6244, "probability", 0.04, "62.4%"),
+        (-0.0341, "points", 0.039, "−3.4 points"),
+        (-0.00004, "points", 0.05, "0.0 points"),
+        (0.01, "points", 1.0, "1 point"),
+        (-0.01, "points", 1.0, "−1 point"),
+        (1234.5, "s", 20.0, "1,234 s"),
+        (0.0123, "usd", 0.004, "0.0123 USD"),
+        (0.41, "ratio", 0.2, "0.41"),
+    ],
+)
+def test_amounts_carry_unit_digits_and_a_real_minus(value, unit, width, text):
+    assert words.amount(value, unit, width) == text
+
+
+def test_a_phrase_states_the_unit_once():
+    row = {"median": -0.034, "lower": -0.051, "upper": -0.012, "unit": "points"}
+    assert words.phrase(row) == "−3.4 points (−5.1 to −1.2)"
+    assert (
+        words.phrase(row | {"median": 0.034, "lower": 0.012, "upper": 0.051}, signed=True) == "+3.4 points (1.2 to 5.1)"
+    )
+
+
+def test_draws_never_show_certainty():
+    assert [words.chance(p) for p in (0.0, 0.009, 0.5, 0.995, 1.0)] == [
+        "less than 1%",
+        "less than 1%",
+        "50%",
+        "more than 99%",
+        "more than 99%",
+    ]
+    assert words.brief_chance(1.0) == "> 99%"
+
+
+def test_lists_and_counts_agree_in_number():
+    assert words.join([]) == ""
+    assert words.join(["a"]) == "a"
+    assert words.join(["a", "b", "c"]) == "a, b and c"
+    assert words.join(list("abcdefg")) == "a, b, c, d and 3 more"
+    assert (words.plural(1, "model"), words.plural(2, "model"), words.plural(12, "model")) == (
+        "one model",
+        "two models",
+        "12 models",
+    )
+    assert words.sentence("the log has one context") == "The log has one context."
