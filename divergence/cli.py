@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import pathlib
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
@@ -281,9 +283,20 @@ def spread_lists(arguments: list[str]) -> list[str]:
     return out
 
 
+def _interrupted(*_) -> None:
+    """Ctrl-C: an exception raised in the middle of a compiled module's import would crash, so the process just ends."""
+    from divergence.staging import abandon
+
+    abandon()
+    os.write(2, b"divergence: interrupted; nothing was written\n")
+    os._exit(2)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: runs a verb and exits with its code."""
     given = spread_lists(list(sys.argv[1:] if arguments is None else arguments))
+    if arguments is None and "probe" not in given[:1]:  # the probe ends its servers and its journal by itself
+        signal.signal(signal.SIGINT, _interrupted)
     try:
         sys.exit(cli.main(given, prog_name="divergence", standalone_mode=False) or 0)
     except NotIdentifiedError as error:

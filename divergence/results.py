@@ -13,19 +13,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pathlib
 import platform
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from divergence import estimands
-from divergence.errors import InputError
 from divergence.estimate import INTERVAL, Estimate, table
+from divergence.staging import move_into, staging
 
 if TYPE_CHECKING:
     from divergence.executions import Executions
@@ -59,12 +56,7 @@ def write_report(
     tell("answering questions")
     answers = {fit.cells.outcome: answer_all(posterior, fit.cells.outcome) for fit in posterior.fits}
     estimates = table([e for of_outcome in answers.values() for e in of_outcome.values()], interval)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise InputError(f"the report cannot be written to {folder}: {error.strerror}") from None
-    try:
+    with staging(folder) as fresh:
         estimates.write_parquet(fresh / "estimates.parquet")
         rejected = log.rejected if log is not None else pl.DataFrame(schema=REJECTED)
         rejected.write_parquet(fresh / "rejected.parquet")
@@ -75,23 +67,8 @@ def write_report(
         from divergence.report import write_page
 
         write_page(page_content(posterior, answers, log, title, run), fresh / "report.html")
-        move_results(fresh, folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        move_into(fresh, folder)
     return estimates
-
-
-def move_results(fresh: pathlib.Path, folder: pathlib.Path) -> None:
-    """Move each result to its place; an older one of the same name is replaced."""
-    try:
-        folder.mkdir(exist_ok=True)
-        for part in sorted(fresh.iterdir()):
-            target = folder / part.name
-            if target.is_dir() and not target.is_symlink():
-                shutil.rmtree(target)
-            os.replace(part, target)
-    except OSError as error:
-        raise InputError(f"the results cannot be moved to {folder}: {error.strerror}") from None
 
 
 def run_record(posterior: Posterior, log: Executions | None) -> dict:

@@ -12,6 +12,14 @@ def share_items(cells: Cells) -> bool:
     return len(np.intersect1d(_items(cells, "evaluation"), _items(cells, "deployment"))) > 0
 
 
+def replays(cells: Cells) -> bool:
+    """Are all items of the traffic items of the bench?"""
+    counts = cells.counts.take(cells.counts["n"] > 0)
+    deployed = np.array([name == "deployment" for name in cells.levels["regime"]], bool)[counts["regime"]]
+    traffic = counts["item"][deployed]
+    return bool(len(traffic) and (traffic >= 0).all() and np.isin(traffic, counts["item"][~deployed]).all())
+
+
 def scorers(cells: Cells) -> dict[str, set[str]]:
     """Names of the scorers of each regime; rows without a scorer name none."""
     names = cells.levels["scorer"]

@@ -77,27 +77,27 @@ def context_rows(table: Table, contexts: np.ndarray) -> np.ndarray:
 
 
 def answer_pairs(cells: Cells, model: int, contexts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Answer labels: share of agreeing pairs within contexts (contexts, items), n (contexts, items), label shares.
+    """Answer labels of one model: agreement within contexts, label shares, and the (task, item) codes of the items.
 
-    The last is (contexts, items, labels of the model), small where answers are labels. NaN where there is no pair.
+    Agreement is the share of equal pairs of replicates, shape (contexts, items), NaN where there is no pair; shares have
+    shape (contexts, items, labels), NaN where an item was not answered. Labels are numbered within each item.
     """
     table = cells.answers.take(cells.answers["model"] == model)
-    items, item = np.unique(table["item"], return_inverse=True)
+    items, item = np.unique(np.stack([table["task"], table["item"]]), axis=1, return_inverse=True)
+    item = item.ravel()
+    _, code = np.unique(np.stack([item, table["answer"]]), axis=1, return_inverse=True)
+    code = code.ravel()
+    first = np.full(items.shape[1], len(table))
+    np.minimum.at(first, item, code)
+    label = code - first[item]
     row = context_rows(table, contexts)
-    # Labels are numbered within each item: item 7's third answer is label 2, whatever it says.
-    _, label = np.unique(np.stack([item.ravel(), table["answer"]]), axis=1, return_inverse=True)
-    label = label.ravel()
-    first = np.full(len(items), label.max() + 1 if len(label) else 0)
-    np.minimum.at(first, item.ravel(), label)
-    label = label - first[item.ravel()]
-    shape = (len(contexts), len(items), label.max() + 1 if len(label) else 0)
+    shape = (len(contexts), items.shape[1], label.max() + 1 if len(label) else 0)
     n, nn = np.zeros(shape), np.zeros(shape)
     ok = row >= 0
-    np.add.at(n, (row[ok], item.ravel()[ok], label[ok]), table["n"][ok])
-    np.add.at(nn, (row[ok], item.ravel()[ok], label[ok]), table["nn"][ok])
+    np.add.at(n, (row[ok], item[ok], label[ok]), table["n"][ok])
+    np.add.at(nn, (row[ok], item[ok], label[ok]), table["nn"][ok])
     trials = n.sum(2)
     with np.errstate(invalid="ignore", divide="ignore"):
-        pairs = trials**2 - nn.sum(2)
-        agree = np.where(pairs > 0, (n**2 - nn).sum(2) / pairs, np.nan)
+        agree = (n**2 - nn).sum(2) / (trials**2 - nn.sum(2))
         share = n / trials[:, :, None]
-    return agree, trials, share
+    return agree, share, items

@@ -114,15 +114,12 @@ def _within_waves(data: Replicates, first: np.ndarray, second: np.ndarray) -> np
 def _label_pairs(fit: Fit, model: int, pairs: list[tuple[int, int]]) -> _Pairs:
     names = fit.cells.levels["regime"]
     code = np.array([names.index("deployment" if d else "evaluation") for d in fit.design.contexts[:, 0]])
-    agree, trials, share = answer_pairs(fit.cells, model, np.stack([code, fit.design.contexts[:, 1]], 1))
+    agree, share, items = answer_pairs(fit.cells, model, np.stack([code, fit.design.contexts[:, 1]], 1))
     first, second = (np.array(side) for side in zip(*pairs, strict=True))
-    across = np.stack([(share[i] * share[j]).sum(1) for i, j in pairs]) if len(trials.T) else np.zeros((len(pairs), 0))
-    disagreement = 1 - across
+    disagreement = np.stack([1 - (share[i] * share[j]).sum(1) for i, j in pairs])
     floor = 1 - (agree[first] + agree[second]) / 2
-    table = fit.cells.answers["item"][fit.cells.answers["model"] == model]
-    items = np.stack([np.full(len(np.unique(table)), -1), np.unique(table)])
-    gap = np.full_like(disagreement, np.nan)
-    return _Pairs(disagreement - floor, floor, disagreement, gap, 1 - agree, items)
+    nothing = np.full_like(disagreement, np.nan)
+    return _Pairs(disagreement - floor, floor, disagreement, nothing, 1 - agree, items)
 
 
 class _ItemWeights:

@@ -11,6 +11,7 @@ import dataclasses
 import numpy as np
 
 from divergence.cells import Cells
+from divergence.cells.overlap import replays
 from divergence.joint.arms import Arms
 from divergence.joint.spec import Spec
 
@@ -24,7 +25,7 @@ class Term:
     columns: slice
     """Where its effects lie in `b`."""
     width: float
-    """Scale of the half-normal prior of its standard deviation; for `alpha` and `shift` the standard deviation."""
+    """Scale of the half-normal prior of its standard deviation; for `alpha` the standard deviation itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +99,7 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
     models = len(cells.levels["model"])
     blocks: list[tuple[str, int, float]] = [("alpha", 1, spec.intercept)]
     if arms.deployed.any() and not arms.deployed.all():
-        blocks.append(("shift", 1, spec.intercept))
+        blocks.append(("shift", 1, spec.replayed_shift if replays(cells) else spec.intercept))
     blocks += [("theta_E", models, spec.ability), ("theta_D", models, spec.ability)]
     if labels > 1:
         for factor, mixture in mixtures.items():

@@ -30,7 +30,7 @@ def joint_model(data: dict[str, jax.Array]) -> None:
     """Arm levels given standard deviations. `data`:
 
     `value` (A,), `covariance` (A, A); `products` (T, A, A) = Z_k Z_k' of the independent terms and `widths` (T,);
-    `fixed` (A, A) prior covariance of alpha and the common shift; `bench`, `deployed`, `cross` (A, A) products of
+    `fixed` (A, A) prior covariance of alpha; `bench`, `deployed`, `cross` (A, A) products of
     theta_E, theta_D and their symmetrised cross product, `ability` width of both.
     """
     x = numpyro.sample("x", dist.Normal(0.0, 1.0).expand([data["widths"].shape[0] + 3]).to_event(1))

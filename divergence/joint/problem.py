@@ -32,7 +32,7 @@ def problem(design: Design, response: Response, loadings: np.ndarray, centre: fl
     widths = np.ones(count)
     for k, term in enumerate(free):
         products[k], widths[k] = product(term.name), term.width
-    fixed = sum(design.term(name).width ** 2 * product(name) for name in ("alpha", "shift") if design.has(name))
+    fixed = design.term("alpha").width ** 2 * product("alpha")
     covariance = np.eye(size)
     covariance[:arms, :arms] = response.covariance
     cross = product("theta_E", "theta_D")
@@ -45,7 +45,7 @@ def problem(design: Design, response: Response, loadings: np.ndarray, centre: fl
 
 def free_terms(design: Design) -> list:
     """Terms whose standard deviation is sampled, in the order of the coordinates after theta's three."""
-    return [t for t in design.terms if t.name not in ("alpha", "shift", "theta_E", "theta_D")]
+    return [t for t in design.terms if t.name not in ("alpha", "theta_E", "theta_D")]
 
 
 def draw_effects(design: Design, response: Response, loadings: np.ndarray, sd: dict[str, np.ndarray],

@@ -17,14 +17,16 @@ class Spec:
     """Prior width of `sigma_E`, `sigma_D`: how far models differ."""
     factor: float = 0.5
     """Prior width of `tau_f`: what the levels of a serving factor do to every model."""
-    interaction: float = 0.25
+    interaction: float = 0.2
     """Prior width of `psi_f`: what they do to one model."""
-    context: float = 0.25
+    context: float = 0.2
     """Prior width of `sigma_u`: what the factors do not explain about a context."""
-    residual: float = 0.5
+    residual: float = 0.3
     """Prior width of `s`: what they do not explain about one model in one context."""
     intercept: float = 2.5
-    """Prior standard deviation of `alpha_E`, and of the common shift of deployment."""
+    """Prior standard deviation of `alpha_E`; prior width of the common shift of deployment on items of its own."""
+    replayed_shift: float = 0.25
+    """Prior width of that shift where deployment replays bench items: then it is only what no context explains."""
 
     def equations(self, link: str, factors: tuple[str, ...]) -> str:
         """The model in the order in which it is computed."""

@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
-import shutil
-import tempfile
 
 import numpy as np
 
@@ -20,6 +17,7 @@ from divergence.joint.design import make_design
 from divergence.joint.methods import Diagnostic
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.spec import Spec
+from divergence.staging import move_into, staging
 
 FORMAT = 1
 ARRAYS, WORDS = "draws.npz", "posterior.json"
@@ -27,9 +25,7 @@ ARRAYS, WORDS = "draws.npz", "posterior.json"
 
 def save(posterior: Posterior, folder: pathlib.Path) -> None:
     """Write the folder beside its place, then move it there: a reader never sees half of one."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with staging(folder) as fresh:
         arrays, fits = {}, []
         for k, fit in enumerate(posterior.fits):
             arrays |= {f"{k}/{name}": getattr(fit, name) for name in ("x", "effects", "wave")}
@@ -46,15 +42,7 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
         words = {"format": FORMAT, "spec": dataclasses.asdict(posterior.spec), "fits": fits,
                  "provenance": posterior.provenance, "arrays_sha256": _hash(fresh / ARRAYS)}
         (fresh / WORDS).write_text(json.dumps(words, indent=1))
-        os.chmod(fresh, 0o755)
-        old = folder.with_name(f".{folder.name}-old")
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            folder.rename(old)
-        fresh.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        move_into(fresh, folder)
 
 
 def load(folder: str | pathlib.Path) -> Posterior:
@@ -103,4 +91,4 @@ def to_arviz(fit: Fit):
     posterior = {f"sd_{name}".replace(":", "_"): draws[None] for name, draws in fit.scales.items()}
     for term in fit.design.terms:
         posterior[term.name.replace(":", "_")] = fit.effects[None, :, term.columns]
-    return from_dict({"posterior": posterior}, attrs={"method": fit.described_method})
+    return from_dict({"posterior": posterior}, attrs={"/": {"method": fit.described_method}})

@@ -9,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 
 from divergence.cells import Cells, Table
+from divergence.cells.overlap import replays
 
 
 def item_weights(cells: Cells, counts: Table, raw: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Weights of the rows of `counts`, shape (rows,), summing to one within each raw arm, and sentences on them."""
     deployed = np.array([name == "deployment" for name in cells.levels["regime"]], bool)[counts["regime"]]
-    replayed = is_replayed(counts, deployed)
+    replayed = replays(cells)
     by_logged = (deployed & (not replayed)) | (counts["item"] < 0)
     mass = np.where(by_logged, counts["n"], 1.0)
     notes = []
@@ -36,13 +37,6 @@ def item_weights(cells: Cells, counts: Table, raw: np.ndarray) -> tuple[np.ndarr
     if len(np.unique(np.bincount(tasks))) > 1:
         notes.append("Some model-context combinations lack rows of some tasks: their level is over the tasks they have.")
     return weight, tuple(notes)
-
-
-def is_replayed(counts: Table, deployed: np.ndarray) -> bool:
-    """Are all items of the traffic items of the bench?"""
-    bench = set(zip(counts["task"][~deployed], counts["item"][~deployed], strict=True)) - {None}
-    traffic = set(zip(counts["task"][deployed], counts["item"][deployed], strict=True))
-    return bool(traffic) and traffic <= bench and all(item >= 0 for _, item in traffic)
 
 
 def _task_mass(counts: Table, mass: np.ndarray, mine: np.ndarray) -> np.ndarray:

@@ -10,11 +10,11 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGE = ROOT / "divergence"
 FILES = sorted(p for p in PACKAGE.rglob("*.py"))
-SHARED = {"errors", "numerics", "estimate"}
-ALLOWED = {  # folder -> folders it may import; errors, numerics and estimate are open to all
+SHARED = {"errors", "numerics", "estimate", "staging"}
+ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and staging are open to all
     "executions": {"configuration"}, "configuration": set(), "cells": {"executions"}, "joint": {"cells"},
     "estimands": {"joint", "cells"}, "simulate": {"executions", "cells"}, "probe": {"executions"}, "report": set(),
-    "estimate": set(), "numerics": set(), "errors": set(),
+    "estimate": set(), "numerics": set(), "errors": set(), "staging": set(),
     "results": {"estimands", "joint", "executions", "report"},
     "cli": {"configuration", "executions", "cells", "joint", "estimands", "results", "probe", "simulate"},
 }
