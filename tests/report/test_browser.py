@@ -10,6 +10,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 
 import polars as pl
@@ -32,6 +33,11 @@ FLAGS = [
     "--enable-logging=stderr",
     "--host-resolver-rules=MAP * ~NOTFOUND",
 ]
+# Chromium reads commands from descriptor 3 and answers on 4: the pipes are moved there before it starts.
+ON_3_AND_4 = (
+    "import fcntl, os, sys; pipes = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]; "
+    "[os.dup2(pipe, place) for place, pipe in zip((3, 4), pipes)]; os.execv(sys.argv[3], sys.argv[3:])"
+)
 PATIENCE = 120  # s: a cold start on a busy machine
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
@@ -43,20 +49,11 @@ class Browser:
     def __init__(self, folder):
         down, self.write = os.pipe()
         self.read, up = os.pipe()
-        command = f'exec "$0" "$@" 3<&{down} 4>&{up}'
+        command = [CHROMIUM, *FLAGS, "--remote-debugging-pipe", f"--user-data-dir={folder}/profile", "about:blank"]
         self.process = subprocess.Popen(
-            [
-                "sh",
-                "-c",
-                command,
-                CHROMIUM,
-                *FLAGS,
-                "--remote-debugging-pipe",
-                f"--user-data-dir={folder}/profile",
-                "about:blank",
-            ],
+            [sys.executable, "-c", ON_3_AND_4, str(down), str(up), *command],
             pass_fds=(down, up),
-            stderr=(folder / "stderr").open("wb"),
+            stderr=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
         os.close(down)
