@@ -12,7 +12,7 @@ import dataclasses
 import numpy as np
 import polars as pl
 
-ITEM_ARMS = 4_000_000  # (arm, item) pairs held at most, about 100 MB; above that every k-th item is looked at
+ITEM_ARMS = 2_000_000  # (arm, item) pairs held at most, about 50 MB; above that every k-th item is looked at
 ARM = ["regime", "model", "context"]
 
 
@@ -70,10 +70,15 @@ class Design:
     """What judged, by regime."""
 
 
-def design(frame: pl.LazyFrame, factors: tuple[str, ...]) -> Design:
-    """Count the design of the valid rows (`Executions.scan()`), in a few streaming passes."""
+def design(frame: pl.LazyFrame, factors: tuple[str, ...], trials: bool = True) -> Design:
+    """Count the design of the valid rows (`Executions.scan()`), in two streaming passes.
+
+    `trials`: does `score_n` count trials of the outcome (it does of a score, not of a latency)?
+    """
     judged = frame.filter(pl.col("outcome").is_not_null())
-    single = pl.col("item").is_not_null() & (pl.col("score_n").fill_null(1) <= 1)
+    single = pl.col("item").is_not_null()
+    if trials:
+        single &= pl.col("score_n").fill_null(1) <= 1
     named = [factor for factor in factors if factor != "context"]
     arms = (
         judged.group_by(*ARM, *named, "wave", "scorer")

@@ -109,7 +109,7 @@ class Executions:
     @functools.cached_property
     def design(self) -> Design:
         """Counts of models, contexts, items and replicates, and how they cross."""
-        return design(self.scan(), self.factors)
+        return design(self.scan(), self.factors, trials=self.outcome == "score")
 
     def __repr__(self) -> str:
         lines = [

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import glob
 import hashlib
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,15 @@ import pyarrow as pa
 
 from divergence.configuration import FILE_NAME
 from divergence.errors import InputError
-from divergence.executions.json_records import scan_json, scan_ndjson, scan_ndjson_by_line
+from divergence.executions.json_records import scan_json, scan_ndjson
 from divergence.executions.names import FAILED, ROW
 
 EXTENSIONS = {
     ".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow",
     ".csv": "csv", ".tsv": "csv", ".jsonl": "ndjson", ".ndjson": "ndjson", ".json": "json",
 }
+DAMAGED = (OSError, EOFError, zlib.error, RecursionError, ValueError, pl.exceptions.PolarsError)
+"""What readers raise for files that are damaged or not what their name says."""
 FORMATS = "Parquet, Arrow, Feather, CSV, NDJSON (.jsonl) and JSON, the text ones also as .gz"
 
 
@@ -46,8 +49,6 @@ class Source:
     """Where it lies; None for frames and remote addresses."""
     bytes: int | None = None
     """Size in bytes; None for frames and remote addresses."""
-    format: str = "frame"
-    """`parquet`, `arrow`, `csv`, `ndjson`, `json` or `frame`."""
 
     @functools.cached_property
     def columns(self) -> tuple[str, ...]:
@@ -58,12 +59,6 @@ class Source:
     def schema(self) -> pl.Schema:
         """Names and types of the raw columns."""
         return self.frame.collect_schema()
-
-    def by_line(self) -> Source | None:
-        """The same NDJSON file read line by line, so that a line that is no record does not cost the file."""
-        if self.format not in ("ndjson", "json") or self.path is None or FAILED + "record" in self.schema:
-            return None
-        return dataclasses.replace(self, frame=scan_ndjson_by_line(self.path))
 
     @functools.cached_property
     def sha256(self) -> str | None:
@@ -154,10 +149,10 @@ def _open(path: Path, named: bool, regime: str | None) -> Source | str:
                 raise InputError(f"The file {path} is empty.")
             return "empty file"
         frame = _scan(path, kind)
-        source = Source(str(path), frame, regime, path, size, kind)
+        source = Source(str(path), frame, regime, path, size)
         if not source.columns:
             raise InputError(f"The file {path} has no columns.")
-    except (OSError, EOFError, pl.exceptions.PolarsError, ValueError) as error:
+    except DAMAGED as error:
         if isinstance(error, InputError):
             raise
         if kind == "json" and not named:
@@ -213,7 +208,7 @@ def _remote_source(address: str, regime: str | None) -> Source:
         raise InputError(f"The address {address} has no known format: its name must end like one of {FORMATS}.")
     options = {"infer_schema": False} if kind == "csv" else {}
     try:
-        source = Source(address, scans[kind](address, **options).with_row_index(ROW, offset=1), regime, format=kind)
+        source = Source(address, scans[kind](address, **options).with_row_index(ROW, offset=1), regime)
         source.schema  # noqa: B018  asks the remote end now, so that a wrong address is named here
     except (OSError, pl.exceptions.PolarsError) as error:
         raise unreadable(address, error) from error
@@ -224,16 +219,18 @@ def _frame_source(frame: Any, name: str, regime: str | None) -> Source:
     """A data frame of any library that narwhals knows."""
     try:
         native = nw.from_native(frame)
+        if isinstance(frame, pl.LazyFrame):
+            lazy = frame
+        elif isinstance(native, nw.LazyFrame):
+            lazy = native.collect("polars").to_native().lazy()
+        else:
+            lazy = _to_polars(native).lazy()
+    except nw.exceptions.NarwhalsError as error:
+        raise InputError(f"The {name} cannot be read: {_one_line(error)}") from error
     except TypeError as error:
         raise InputError(
             f"A log is a path, a folder, a glob, an address or a data frame, seen {type(frame).__name__}."
         ) from error
-    if isinstance(frame, pl.LazyFrame):
-        lazy = frame
-    elif isinstance(native, nw.LazyFrame):
-        lazy = native.collect("polars").to_native().lazy()
-    else:
-        lazy = _to_polars(native).lazy()
     if not len(lazy.collect_schema()):
         raise InputError(f"The {name} has no columns.")
     return Source(name, lazy.with_row_index(ROW, offset=1), regime)

@@ -9,37 +9,38 @@ rejected one by one instead of with their file.
 from __future__ import annotations
 
 import gzip
-import itertools
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 
 from divergence.executions.names import FAILED, ROW
 
-INFERRED_RECORDS = 1000  # records that are looked at to learn the column names
 SHOWN = 80  # characters of a bad line that are kept
 FAILED_RECORD = FAILED + "record"
 VECTOR = pl.List(pl.Float64)
 
 
 def scan_ndjson(path: Path) -> pl.LazyFrame:
-    """Every scalar as text; lists of numbers stay lists, other nested values become JSON text."""
+    """Every scalar as text; lists of numbers stay lists, other nested values become JSON text.
+
+    All records are looked at to learn the column names, because rare ones (an error, a retry) may come late.
+    """
     try:
-        seen = pl.scan_ndjson(path, infer_schema_length=INFERRED_RECORDS).collect_schema()
+        seen = pl.scan_ndjson(path, infer_schema_length=None).collect_schema()
     except pl.exceptions.PolarsError:
-        return scan_ndjson_by_line(path)
+        return _scan_by_line(path)
     schema = {name: VECTOR if _is_vector(dtype) else pl.String for name, dtype in seen.items()}
     return pl.scan_ndjson(path, schema=schema, row_index_name=ROW, row_index_offset=1)
 
 
-def scan_ndjson_by_line(path: Path) -> pl.LazyFrame:
-    """The same, record by record in Python. Raises ValueError if none of the first lines is a record."""
+def _scan_by_line(path: Path) -> pl.LazyFrame:
+    """The same, record by record in Python. Raises ValueError if no line is a record."""
     with _opened(path) as file:
-        records = [_record(line.decode("utf-8", "replace")) for line in itertools.islice(file, INFERRED_RECORDS)]
-    schema = _schema([record for record in records if record is not None])
+        schema = _schema(_record(line.decode("utf-8", "replace")) or {} for line in file)
     if not schema:
-        raise ValueError(f"none of its first {len(records)} lines is a JSON record")
+        raise ValueError("none of its lines is a JSON record")
     lines = pl.scan_lines(path, name="line").filter(pl.col("line").str.contains(r"\S")).with_row_index(ROW, offset=1)
     full = {ROW: pl.UInt32, **schema, FAILED_RECORD: pl.String}
 
@@ -80,12 +81,13 @@ def _record(line: str) -> dict | None:
     return record if isinstance(record, dict) else None
 
 
-def _schema(records: list[dict]) -> dict[str, pl.DataType]:
+def _schema(records: Iterable[dict]) -> dict[str, pl.DataType]:
     """The names in the order in which they appear; a name is a vector if its first value is a list of numbers."""
     schema: dict[str, pl.DataType] = {}
-    for name, value in itertools.chain.from_iterable(record.items() for record in records):
-        if value is not None and name not in schema:
-            schema[name] = VECTOR if _numbers(value) else pl.String()
+    for record in records:
+        for name, value in record.items():
+            if value is not None and name not in schema:
+                schema[name] = VECTOR if _numbers(value) else pl.String()
     return schema
 
 

@@ -27,12 +27,13 @@ def infer_kind(configuration: Configuration, counts: OutcomeCount) -> tuple[str,
     bounded = counts.zero_or_one + counts.between == counts.values
     if (name in COLUMNS and name not in ("score", "predicted")) or not bounded:
         return "positive", f"{name} is a positive quantity: {counts.positive} of {counts.values} values lie above 0."
-    if counts.several_trials and not counts.without_trials:
+    if name == "score" and counts.several_trials and not counts.without_trials:
         return "proportion", f"{name} is a proportion: {counts.several_trials} values come with their number of trials."
     if counts.between:
+        between = counts.without_trials if name == "score" else counts.between
         return "fraction", (
-            f"{name} is a fraction: {counts.without_trials} of {counts.values} values lie between 0 and 1 without a "
-            "number of trials (score_n)."
+            f"{name} is a fraction: {between} of {counts.values} values lie between 0 and 1 without a number of trials "
+            "(score_n)."
         )
     return "binary", f"{name} is binary: all {counts.values} values are 0 or 1."
 
@@ -45,6 +46,8 @@ def _contradiction(name: str, declared: str, counts: OutcomeCount) -> None:
         "positive": (0, ""),
     }
     number, what = wrong[declared]
+    if declared == "proportion" and name != "score":
+        raise InputError(f"Only score can be a proportion (score_n counts its trials), seen {name}: map it to score.")
     if number:
         raise InputError(
             f"The outcome {name} is said to be {declared}, but {number} of its {counts.values} values {what}: "

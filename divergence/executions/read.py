@@ -111,26 +111,16 @@ def read(
 
 
 def _judged(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
-    """Type and judge all rows, reading a file of JSON lines by line where Polars refuses it."""
+    """Type and judge all rows; a file whose data turn out to be damaged is named."""
     try:
         return _executions(log, skipped)
     except (pl.exceptions.PolarsError, OSError) as error:
-        sources = [_sound(source) for source in log.sources]
-        if sources == log.sources:
-            raise unreadable(", ".join(source.file for source in sources), error) from error
-        return _executions(dataclasses.replace(log, tables={**log.tables, "executions": sources}), skipped)
-
-
-def _sound(source: Source) -> Source:
-    """The source, or the same file read by line if it cannot be read whole. Raises InputError if neither can be."""
-    try:
-        source.frame.select(pl.all().count()).collect(engine="streaming")
-    except (pl.exceptions.PolarsError, OSError) as error:
-        by_line = source.by_line()
-        if by_line is None:
-            raise unreadable(source.file, error) from error
-        return by_line
-    return source
+        for source in log.sources:
+            try:
+                source.frame.select(pl.all().count()).collect(engine="streaming")
+            except (pl.exceptions.PolarsError, OSError) as cause:
+                raise unreadable(source.file, cause) from cause
+        raise unreadable(", ".join(source.file for source in log.sources), error) from error
 
 
 def _executions(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
@@ -199,11 +189,11 @@ def _check_counts(seen: Profile, log: _Log, checked: pl.LazyFrame) -> None:
         counts = ", ".join(f"{number} by {name}" for name, number in seen.broken.items())
         first = checked.filter(pl.col(BROKEN).is_not_null()).head(1).select("file", "row", BROKEN)
         example = first.collect(engine="streaming").row(0, named=True)
-        advice = "no valid row is left" if rejected == rows else "or accept them with --accept-rejected FRACTION"
+        advice = ": no valid row is left" if rejected == rows else ", or accept them with --accept-rejected FRACTION"
         raise InputError(
             f"{rejected} of {rows} rows are rejected ({rejected / rows:.1%}, accepted are {log.accept_rejected:.1%}): "
             f"{counts}; for example row {example['row']} of {example['file']}: {log.rules[example[BROKEN]].sentence}. "
-            f"Correct them, {advice}."
+            f"Correct them{advice}."
         )
     rule = log.configuration.regime
     if rule and not seen.regimes["evaluation"]:

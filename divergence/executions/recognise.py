@@ -51,7 +51,7 @@ def extra_columns(configuration: Configuration) -> dict[str, Column]:
     """Columns beyond the schema that are used because the configuration names them as factors or as the outcome."""
     extra: dict[str, Column] = {}
     for name in configuration.factors or ():
-        if name in RESERVED or (name in COLUMNS and COLUMNS[name].dtype != pl.String):
+        if name in RESERVED or name.startswith("__") or (name in COLUMNS and COLUMNS[name].dtype != pl.String):
             raise InputError(f"{name} cannot be a factor: it is no label of the serving stack. Name another column.")
         if name not in COLUMNS:
             extra[name] = Column(name, pl.String(), "a declared factor")

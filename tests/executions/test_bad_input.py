@@ -1,7 +1,10 @@
 """Every file that cannot be used says which file it is and why, in one sentence; what can be used is used."""
 
+import gzip
+import json
 import os
 
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -73,6 +76,7 @@ def test_something_that_is_no_log_at_all():
     assert refused(3) == "A log is a path, a folder, a glob, an address or a data frame, seen int."
     assert refused(None).startswith("There is no execution log (no file was found)")
     assert refused(pl.DataFrame()) == "The frame 1 has no columns."
+    assert refused(pd.DataFrame([[1, 2]], columns=["a", "a"])).startswith("The frame 1 cannot be read: ")
     assert refused("ftp://host/log.xlsx").startswith("The address ftp://host/log.xlsx has no known format")
 
 
@@ -183,7 +187,15 @@ def test_a_bad_line_far_down_is_found_too(tmp_path, rows):
 def test_text_under_the_name_of_json_lines(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_text("regime,model\nevaluation,m\n")
-    assert refused(path) == f"The file {path} cannot be read: none of its first 2 lines is a JSON record."
+    assert refused(path) == f"The file {path} cannot be read: none of its lines is a JSON record."
+
+
+@pytest.mark.parametrize("name", ["log.json.gz", "log.jsonl.gz"])
+def test_a_damaged_gzip_file_of_records(tmp_path, rows, name):
+    path = tmp_path / name
+    content = gzip.compress(json.dumps(rows().to_dicts()).encode())
+    path.write_bytes(content[:40] + bytes(20) + content[60:])
+    assert refused(path).startswith(f"The file {path} cannot be read: ")
 
 
 @pytest.mark.parametrize(("regime", "other"), [("evaluation", "deployed_level"), ("deployment", "bench_level")])

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from divergence.configuration import Configuration
+from divergence.errors import InputError
 from divergence.executions import read
 
 
@@ -97,6 +98,15 @@ def test_another_outcome_leaves_rows_out_and_rejects_none(rows, name):
 def test_a_score_beyond_1_does_not_matter_where_another_outcome_is_asked_for(rows):
     log = read(rows(score=[300.0] * 24, latency_s=0.5), configuration=Configuration(outcome="latency_s"))
     assert log.counts.valid == 24
+
+
+def test_trials_are_counted_for_scores_only(rows):
+    frame = rows(score_n=[9] * 24, share=[0.5] * 24, latency_s=2.0)
+    assert read(frame, configuration=Configuration(outcome="share")).kind == "fraction"
+    with pytest.raises(InputError, match="Only score can be a proportion"):
+        read(frame, configuration=Configuration(outcome="share", kind="proportion"))
+    seconds = read(frame, configuration=Configuration(outcome="latency_s"))
+    assert seconds.design.items_in_both == 2, "a latency is one of one item, however many trials its score counts"
 
 
 def test_another_outcome_of_zeros_and_ones_is_binary(rows):

@@ -207,6 +207,22 @@ def test_embeddings_survive_json_lines(tmp_path, rows):
         assert valid["embedding"].to_list() == [[0.5, 1.5]] * 24
 
 
+def test_a_column_that_comes_late_in_json_lines_is_not_missed(tmp_path, rows):
+    line = rows().tail(1).write_ndjson()
+    path = tmp_path / "log.jsonl"
+    path.write_text(line * 2000 + line.replace("}", ', "error_type": "timeout"}'))
+    assert read(path).valid["error_type"].drop_nulls().to_list() == ["timeout"]
+
+
+def test_an_address_is_left_to_polars(tmp_path, rows):
+    rows().write_parquet(tmp_path / "log.parquet")
+    log = read(f"file://{tmp_path}/log.parquet")
+    assert_frame_equal(core(log), core(read(rows())))
+    assert log.sources[0].sha256 is None
+    with pytest.raises(InputError, match=r"The file file://.*none\.parquet cannot be read"):
+        read(f"file://{tmp_path}/none.parquet")
+
+
 def test_optional_columns_that_cannot_be_typed_as_a_whole_are_named(rows):
     frame = rows(
         time="2026-05-01", latency_s=["fast"] + ["0.1"] * 23, output_tokens=[-1] + [5] * 23, turn=[1.5] + [1.0] * 23,
