@@ -141,7 +141,7 @@ def _open(path: Path, named: bool, regime: str | None) -> Source | str:
     if kind is None:
         if named:
             raise InputError(f"The file {path} has no known format: its name must end like one of {FORMATS}.")
-        return "no table: the ending of its name is not that of " + FORMATS
+        return f"no table: its name ends in {path.suffix or 'nothing'}"
     try:
         size = path.stat().st_size
         if size == 0:

@@ -59,7 +59,10 @@ def scan_json(path: Path) -> pl.LazyFrame:
     with _opened(path) as file:
         first = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if first != b"[":
-        return scan_ndjson(path)
+        try:
+            return scan_ndjson(path)
+        except ValueError as error:
+            raise ValueError("it is neither an array of records nor one record a line") from error
     with _opened(path) as file:
         records = json.loads(file.read().decode("utf-8-sig"))
     if not records or not all(isinstance(record, dict) for record in records):

@@ -103,7 +103,10 @@ def read(
     skipped += left
     if not tables["executions"]:
         seen = "; ".join(f"{file}: {reason}" for file, reason in skipped[:5]) or "no file was found"
-        raise InputError(f"There is no execution log ({seen}). Name a file, or its columns with --map model=NAME.")
+        raise InputError(
+            f"There is no execution log ({seen}). Name a file, or its columns with --map model=NAME; a log of another "
+            "tool becomes one with divergence import."
+        )
     extra = extra_columns(configuration)
     check_names(tables, configuration, extra)
     check_regime(tables["executions"], configuration)
