@@ -12,8 +12,9 @@ from divergence.estimate import Estimate
 from divergence.report.content import PageContent
 from divergence.report.names import spoken
 from divergence.report.reading import LOWER_IS_BETTER, chance_first, higher_is_better, identified, levels
-from divergence.report.words import brief_chance, chance, number, phrase, plural, verb
+from divergence.report.words import brief_chance, capital, chance, every, join, number, phrase, plural, verb
 
+HALF = 0.5  # a model with less than this probability of being first does not lead
 SURE = 0.9  # a pair whose order holds with at least this probability is called sure: the level of the intervals
 
 
@@ -80,26 +81,38 @@ def decide(content: PageContent) -> Decision:
         f"On the bench {leader} reaches {phrase(first[0])} and is first with a probability of {chance(on_bench[0])}. "
         f"In deployment {likeliest} reaches {phrase(second[best])}."
     )
+    headline = _headline([names[model] for model in models], on_bench, in_deployment)
     pairs, reason = _pairs(content, models)
     sentences = (opening, _pair_sentence(pairs)) if pairs else (opening,)
     chances = tuple(zip(models, map(float, on_bench), map(float, in_deployment), strict=True))
-    return Decision(
-        _headline(leader, likeliest, in_deployment[best], in_deployment[0]), sentences, pairs, reason, chances
-    )
+    return Decision(headline, sentences, pairs, reason, chances)
 
 
-def _headline(leader: str, likeliest: str, first: float, leader_first: float) -> str:
-    """Who is first on the bench, and who most probably in deployment."""
-    if leader != likeliest:
+def contenders(chances: np.ndarray) -> list[int]:
+    """The fewest models that together are first with a probability of at least `SURE`, the likeliest first."""
+    order = np.argsort(-chances, kind="stable")
+    needed = int(np.searchsorted(np.cumsum(chances[order]), SURE - 1e-9)) + 1
+    return order[:needed].tolist()
+
+
+def _headline(names: list[str], on_bench: np.ndarray, in_deployment: np.ndarray) -> str:
+    """Who is first on the bench, and who most probably in deployment; names in bench order."""
+    best = int(np.argmax(in_deployment))
+    first, told = in_deployment[best], chance(in_deployment[best])
+    if on_bench[0] < HALF:
+        tied = join([names[k] for k in contenders(on_bench)], 3)
+        where = f"{names[best]} is first" if first >= SURE else f"{names[best]} is the likeliest to be first"
+        return f"The bench does not settle who is first ({tied}); in deployment {where} ({told})."
+    if best:
         return (
-            f"{leader} is first on the bench, but {likeliest} is the likeliest to be first in deployment "
-            f"({chance(first)} against {chance(leader_first)})."
+            f"{names[0]} is first on the bench, but {names[best]} is the likeliest to be first in deployment "
+            f"({told} against {chance(in_deployment[0])})."
         )
     if first >= SURE:
-        return f"{leader} is first on the bench and stays first in deployment (probability {chance(first)})."
-    if first >= 0.5:
-        return f"{leader} is first on the bench and probably first in deployment too ({chance(first)})."
-    return f"{leader} is first on the bench and the likeliest to be first in deployment, but only with {chance(first)}."
+        return f"{names[0]} is first on the bench and stays first in deployment (probability {told})."
+    if first >= HALF:
+        return f"{names[0]} is first on the bench and probably first in deployment too ({told})."
+    return f"{names[0]} is first on the bench and the likeliest to be first in deployment, but only with {told}."
 
 
 def _one_model(content: PageContent, model: str, bench: dict, deployed: dict) -> Decision:
@@ -146,6 +159,6 @@ def _pair_sentence(pairs: tuple[Pair, ...]) -> str:
         return f"The order of {who} holds in deployment with a probability of {chance(doubtful.keeps)}."
     rest = f"with a probability of at least {SURE:.0%}; least certain is {who} ({chance(doubtful.keeps)})."
     if sure == len(pairs):
-        return f"All {plural(sure, 'neighbouring pair')} keep their order {rest}"
+        return f"{capital(every(sure, 'neighbouring pair'))} keep their order {rest}"
     keep = f"{number(sure)} {verb(sure, 'keeps its', 'keep their')} order" if sure else "none keeps its order"
     return f"Of {plural(len(pairs), 'neighbouring pair')}, {keep} {rest}"

@@ -24,7 +24,7 @@ from divergence.report.figures import contrasts, gap, order, score_kappa
 from divergence.report.palette import DARK, LIGHT, TO_DARK
 from divergence.report.reading import levels
 from divergence.report.silent import find
-from divergence.report.words import plural, verb
+from divergence.report.words import plural, seen, sentence, verb
 
 MOST_PAIRS = 12  # pairs of neighbours that are listed
 
@@ -44,6 +44,7 @@ def render(content: PageContent) -> str:
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters |= {"seen": seen, "sentence": sentence}
     decision = decide(content)
     sections = page_sections.build(content)
     first = _order(content)

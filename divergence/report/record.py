@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from divergence.report import tables
@@ -11,6 +13,7 @@ from divergence.report.names import short, spoken
 from divergence.report.words import amount, capital, join, plural, question_name, sentence, verb
 
 MOST_OPEN = 6  # rows of a judged table that stand open
+MOST_TOGETHER = 6  # names told together
 MOST_NAMES = 200  # names listed in full
 
 
@@ -50,8 +53,16 @@ def log_section(content: PageContent) -> tuple[Block, ...]:
         blocks.append(Text(f"{read} No row was rejected."))
     for title, pairs in (("Files not read", content.skipped), ("Columns not used", content.unused_columns)):
         if pairs:
-            blocks.append(Listing(tuple((name, sentence(reason)) for name, reason in pairs), title))
+            blocks.append(Listing(_by_reason(pairs), title))
     return (*blocks, *_judged(summary.judged))
+
+
+def _by_reason(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Names that share a reason, together."""
+    named: dict[str, list[str]] = {}
+    for name, reason in pairs:
+        named.setdefault(sentence(reason), []).append(name)
+    return tuple((join(names, MOST_TOGETHER), reason) for reason, names in named.items())
 
 
 def _judged(judged: pl.DataFrame | None) -> tuple[Block, ...]:

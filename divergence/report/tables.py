@@ -18,7 +18,7 @@ from divergence.report.content import Check
 from divergence.report.names import spoken
 from divergence.report.reading import identified
 from divergence.report.silent import SilentDrift
-from divergence.report.words import SUFFIXES, decimal, digits, phrase, scale, span
+from divergence.report.words import SUFFIXES, decimal, digits, phrase, scale, seen, sentence, span
 
 if TYPE_CHECKING:
     from great_tables import GT
@@ -158,9 +158,9 @@ def checks(given: Sequence[Check]) -> GT:
         {
             "result": ["passed" if check.passed else "✗ FAILED" for check in given],
             "name": [check.name for check in given],
-            "value": [check.value if isinstance(check.value, str) else f"{check.value:.4g}" for check in given],
+            "value": [seen(check.value) for check in given],
             "threshold": [check.threshold for check in given],
-            "meaning": [check.meaning for check in given],
+            "meaning": [sentence(check.meaning) for check in given],
         }
     )
     labels = {

@@ -118,6 +118,20 @@ def plural(count: int, noun: str) -> str:
     return f"{number(count)} {noun if count == 1 else noun + 's'}"
 
 
+def every(count: int, noun: str) -> str:
+    """All of them: `the one model`, `both models`, `all 12 models`."""
+    if count < 3:
+        return f"the one {noun}" if count == 1 else f"both {noun}s"
+    return f"all {plural(count, noun)}"
+
+
+def seen(value: float | str) -> str:
+    """The value of a diagnostic: three digits, or a whole number where it is large."""
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def verb(count: int, singular: str, many: str) -> str:
     """The form of the verb that fits the count."""
     return singular if count == 1 else many
@@ -134,8 +148,10 @@ def join(words: Sequence[str], most: int = 4) -> str:
 
 
 def sentence(text: str) -> str:
-    """The text as a sentence: a capital first, a stop at the end."""
-    text = capital(text.strip())
+    """The text as a sentence: a stop at the end, a capital first unless it begins with a name such as `kv_cache`."""
+    text = text.strip()
+    first = text.split(" ", 1)[0]
+    text = capital(text) if first.isalpha() else text
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from divergence.estimate import Estimate
-from divergence.report.decision import decide
+from divergence.report.decision import contenders, decide
 
 
 @pytest.fixture
@@ -62,6 +62,27 @@ def test_probabilities_come_from_the_joint_draws(content):
     assert decision.chances == (("a", 1.0, pytest.approx(0.7)), ("b", 0.0, pytest.approx(0.3)))
     assert decision.pairs == ()
     assert decision.pairs_reason == "This question was not asked of this log."
+
+
+def test_a_bench_that_separates_nobody_has_no_leader(content):
+    generator = np.random.default_rng(11)
+    rows = pl.DataFrame({"model": ["a", "b", "c", "d"]})
+    bench = generator.normal([0.602, 0.601, 0.6, 0.3], 0.02, (4000, 4))
+    deployed = generator.normal([0.3, 0.5, 0.3, 0.3], 0.02, (4000, 4))
+    estimates = {
+        "bench_level": Estimate("bench_level", "", "probability", rows, bench),
+        "deployed_level": Estimate("deployed_level", "", "probability", rows, deployed),
+    }
+    decision = decide(dataclasses.replace(content, estimates=estimates))
+    assert decision.headline == (
+        "The bench does not settle who is first (a, b and c); in deployment b is first (more than 99%)."
+    )
+
+
+def test_contenders_are_the_fewest_that_hold_the_first_place():
+    assert contenders(np.array([0.2, 0.5, 0.25, 0.05])) == [1, 2, 0]
+    assert contenders(np.array([0.05, 0.9, 0.05])) == [1]
+    assert contenders(np.array([0.45, 0.45, 0.1])) == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -56,4 +56,13 @@ def test_lists_and_counts_agree_in_number():
         "two models",
         "12 models",
     )
+    assert [words.every(n, "row") for n in (1, 2, 3)] == ["the one row", "both rows", "all three rows"]
+
+
+def test_reasons_become_sentences_and_names_stay_names():
     assert words.sentence("the log has one context") == "The log has one context."
+    assert words.sentence("kv_cache_dtype never varies.") == "kv_cache_dtype never varies."
+
+
+def test_diagnostics_are_shown_with_three_digits_or_whole():
+    assert [words.seen(v) for v in (0.47331, 1951.4, 2.058e-07, "none")] == ["0.473", "1,951", "2.06e-07", "none"]

@@ -25,7 +25,11 @@ def rows(serving_effect: Estimate) -> forest.Forest:
     names = []
     for (factor,), part in frame.group_by("factor", maintain_order=True):
         shown = short(part["level"])
-        names += [f"{_key(factor)}\t{wrap(shown[level])}" for level in part["level"]]
+        for level, axis in part.select("level", "axis").iter_rows():
+            name = wrap(shown[level])
+            if part.height == 1:  # one level needs no heading
+                name = _under(f"{factor_name(_key(factor))} {shown[level]}", axis)
+            names.append(f"{_key(factor)}\t{name}")
     full = [
         f"{factor_name(factor)} {level}{f' ({axis})' if axis else ''}"
         for factor, level, axis in frame.select("factor", "level", "axis").iter_rows()
@@ -38,14 +42,18 @@ def _key(factor: str) -> str:
     return " ".join(factor.split())
 
 
+def _under(name: str, axis: str | None) -> str:
+    """The name with the reference on a line of its own."""
+    return f"{wrap(name)}\n{wrap(axis)}" if axis else wrap(name)
+
+
 def _headings(built: forest.Forest) -> dict[int, str]:
-    """The factor and its reference, before the first of its levels."""
+    """The factor and its reference, before the first of its levels, where it has several."""
     headings = {}
     factors = built.frame["factor"].to_list()
     for k, (factor, axis) in enumerate(built.frame.select("factor", "axis").iter_rows()):
-        if k == 0 or factor != factors[k - 1]:
-            name = factor_name(_key(factor))
-            headings[k] = f"{wrap(name)}\n{wrap(axis)}" if axis else wrap(name)
+        if factors.index(factor) == k and factors.count(factor) > 1:
+            headings[k] = _under(factor_name(_key(factor)), axis)
     return headings
 
 

@@ -18,7 +18,19 @@ from divergence.report.figures import theme
 from divergence.report.multiplicity import expected_false, simultaneous
 from divergence.report.palette import LIGHT
 from divergence.report.silent import LEVEL_MATERIAL
-from divergence.report.words import amount, axis_title, capital, decimal, number, phrase, plural, scale, span, verb
+from divergence.report.words import (
+    amount,
+    axis_title,
+    capital,
+    decimal,
+    every,
+    number,
+    phrase,
+    plural,
+    scale,
+    span,
+    verb,
+)
 
 if TYPE_CHECKING:
     import altair as alt
@@ -79,10 +91,10 @@ def multiplicity(forest: Forest, how: str = "The thin lines hold") -> str:
         return ""
     _, survive = excluding_zero(forest)
     left = f"{number(survive) if survive else 'none'} of them {verb(survive or 1, 'excludes', 'exclude')}"
-    left = "all of them exclude" if survive == rows else left
+    left = ("both" if rows == 2 else "all of them") + " exclude" if survive == rows else left
     return (
         f"If nothing differed, about {decimal(expected_false(rows), 1)} of these {number(rows)} intervals would "
-        f"exclude 0 by chance. {how} for all {number(rows)} at once with {INTERVAL:.0%}: {left} 0."
+        f"exclude 0 by chance. {how} for {every(rows, 'row')} at once with {INTERVAL:.0%}: {left} 0."
     )
 
 
@@ -99,15 +111,14 @@ def beside(forest: Forest) -> str:
 def summary(forest: Forest, noun: str, down: str, up: str) -> str:
     """How many rows lie below, above and around 0, in words: `Two contexts lower the level; for one ...`."""
     total = forest.frame.height
-    every = f"all {plural(total, noun)}" if total > 1 else f"the one {noun}"
     counts = {sign: forest.frame.filter(pl.col("sign") == sign).height for sign in SIGNS}
     parts = [
-        f"{every if count == total else plural(count, noun)} {words.format(s='s' if count == 1 else '')}"
+        f"{every(count, noun) if count == total else plural(count, noun)} {words.format(s='s' if count == 1 else '')}"
         for count, words in ((counts[SIGNS[0]], down), (counts[SIGNS[2]], up))
         if count
     ]
     if not parts:
-        return f"For {every} the interval contains 0."
+        return f"For {every(total, noun)} the interval contains 0."
     rest = counts[SIGNS[1]]
     return capital(" and ".join(parts)) + (f"; for {plural(rest, noun)} the interval contains 0." if rest else ".")
 

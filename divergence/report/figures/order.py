@@ -12,7 +12,7 @@ from divergence.report.figures import theme
 from divergence.report.names import short, spoken
 from divergence.report.palette import LIGHT
 from divergence.report.reading import higher_is_better, levels, places
-from divergence.report.words import amount, join, phrase, plural, scale, verb
+from divergence.report.words import amount, every, join, phrase, plural, scale, verb
 
 if TYPE_CHECKING:
     import altair as alt
@@ -76,7 +76,7 @@ def sentence(bench: Estimate, deployed: Estimate) -> str:
         if who:
             parts.append(f"{join(who, 3)} {verb(len(who), word + 's', word)}")
     if not parts:
-        return f"By the medians all {plural(frame.height, 'model')} keep their place from bench to deployment; {BARS}."
+        return f"By the medians {every(frame.height, 'model')} keep their place from bench to deployment; {BARS}."
     same = frame.filter(pl.col("move") == MOVES[1]).height
     rest = f"; {plural(same, 'model')} {verb(same, 'keeps its', 'keep their')} place" if same else ""
     if frame.height > MOST:

@@ -54,7 +54,7 @@ def test_gap_counts_losses_gains_and_undecided(hand_made):
 
 
 def test_gap_of_all_and_of_one(hand_made):
-    assert gap.sentence(hand_made("gap", {"model": ["a", "b"]}, [-0.08, -0.03])).startswith("All two models lose level")
+    assert gap.sentence(hand_made("gap", {"model": ["a", "b"]}, [-0.08, -0.03])).startswith("Both models lose level")
     assert gap.sentence(hand_made("gap", {"model": ["a"]}, [-0.08])) == (
         "From bench to deployment the level of a changes by −8.0 points (−8.9 to −7.1)."
     )
@@ -113,6 +113,7 @@ def test_factors_stand_under_a_heading_with_their_reference(hand_made):
     estimate = hand_made("serving_effect", rows, [-0.1, 0.0, 0.01])
     spec = json.dumps(factors.chart(estimate).to_dict())
     assert r"kv\nagainst f16" in spec
+    assert r"load\tload 8\nagainst 1" in spec  # a factor with one level needs no heading
     assert factors.sentence(estimate) == (
         "One factor level lowers the outcome and one factor level raises it; "
         "for one factor level the interval contains 0. "
