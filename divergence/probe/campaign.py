@@ -69,9 +69,7 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
     plan = read_plan(plan_path)
     items = read_items(plan)
     heads = {name: client.headers(endpoint) for name, endpoint in plan.endpoint.items()}
-    paths = {s.model: weights.find(s.weights) for s in plan.system if s.weights}
-    if paths:
-        stack.check_installed()
+    paths = _weights(plan, quiet)
     started = time.perf_counter()
     with Store(Path(out), plan.hash(items)) as store:
         total = len(items) * len(plan.system) * len(plan.context) * plan.waves * plan.trials
@@ -83,6 +81,19 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
     errors = sum(row["error_type"] is not None for row in rows)
     retries = sum(row["retries"] for row in rows)
     return ProbeSummary(len(rows), errors, retries, time.perf_counter() - started, path)
+
+
+def _weights(plan: Plan, quiet: bool) -> dict[str, Path]:
+    """Weights files of the local systems by model; making one takes up to a minute, once."""
+    local = [system for system in plan.system if system.weights]
+    if local:
+        stack.check_installed()
+    found = {}
+    for system in local:
+        if not quiet:
+            print(f"weights of {system.model}", file=sys.stderr)
+        found[system.model] = weights.find(system.weights)
+    return found
 
 
 @contextlib.contextmanager

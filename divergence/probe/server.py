@@ -1,9 +1,9 @@
 """The child process of the local stack: one llama.cpp server, alive while its standard input is open.
 
-`python -m divergence.probe.server` reads one line of JSON (the fields of `plan.ServerSettings` and the weights' path)
-from standard input, starts the server on a free loopback port, writes one line of JSON (`{"port": ..., "version": ...}`
-or `{"error": ...}`) to standard output and waits until standard input closes. When the parent dies, by whatever
-signal, the pipe closes and the server goes with it.
+Run as a script, which imports nothing of this package, so that it starts at once and stays small. It reads one line of
+JSON (the fields of `plan.ServerSettings` and the weights' path) from standard input, starts the server on a free
+loopback port, writes one line of JSON (`{"port": ..., "version": ...}` or `{"error": ...}`) to standard output and
+waits until standard input closes. When the parent dies, by whatever signal, the pipe closes and the server goes too.
 """
 
 from __future__ import annotations

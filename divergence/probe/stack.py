@@ -14,7 +14,6 @@ import contextlib
 import dataclasses
 import importlib.util
 import json
-import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -52,13 +51,11 @@ def check_installed() -> None:
 async def serve(weights: Path, settings: ServerSettings) -> AsyncIterator[Server]:
     """A server of these weights with these settings, stopped on leaving. Raises `InputError` when it does not start."""
     check_installed()
-    root = str(Path(__file__).resolve().parents[2])
-    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     pipe = asyncio.subprocess.PIPE
     with tempfile.TemporaryFile() as messages:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "divergence.probe.server",
-            stdin=pipe, stdout=pipe, stderr=messages, env=os.environ | {"PYTHONPATH": paths},
+            sys.executable, "-P", str(Path(__file__).with_name("server.py")),
+            stdin=pipe, stdout=pipe, stderr=messages,
             start_new_session=True,  # Ctrl-C reaches this process, which then stops the server in order
         )  # fmt: skip
         try:

