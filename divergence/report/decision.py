@@ -75,11 +75,10 @@ def decide(content: PageContent) -> Decision:
     names = spoken(models)
     on_bench = chance_first(known.first_draws, higher_is_better(bench))
     in_deployment = chance_first(known.second_draws, higher_is_better(deployed))
-    best = int(np.argmax(in_deployment))
-    leader, likeliest = names[models[0]], names[models[best]]
+    likeliest = int(np.argmax(in_deployment))
     opening = (
-        f"On the bench {leader} reaches {phrase(first[0])} and is first with a probability of {chance(on_bench[0])}. "
-        f"In deployment {likeliest} reaches {phrase(second[best])}."
+        f"{_bench_lead([names[model] for model in models], on_bench)} and reaches {phrase(first[0])}. "
+        f"In deployment {names[models[likeliest]]} reaches {phrase(second[likeliest])}."
     )
     headline = _headline([names[model] for model in models], on_bench, in_deployment)
     pairs, reason = _pairs(content, models)
@@ -95,14 +94,21 @@ def contenders(chances: np.ndarray) -> list[int]:
     return order[:needed].tolist()
 
 
+def _bench_lead(names: list[str], on_bench: np.ndarray) -> str:
+    """Who leads on the bench, or between whom the lead lies."""
+    if on_bench[0] >= HALF:
+        return f"On the bench {names[0]} is first with a probability of {chance(on_bench[0])}"
+    tied = join([names[k] for k in contenders(on_bench)], 4)
+    return f"On the bench the first place lies between {tied}; {names[0]} has the highest median"
+
+
 def _headline(names: list[str], on_bench: np.ndarray, in_deployment: np.ndarray) -> str:
     """Who is first on the bench, and who most probably in deployment; names in bench order."""
     best = int(np.argmax(in_deployment))
     first, told = in_deployment[best], chance(in_deployment[best])
     if on_bench[0] < HALF:
-        tied = join([names[k] for k in contenders(on_bench)], 3)
-        where = f"{names[best]} is first" if first >= SURE else f"{names[best]} is the likeliest to be first"
-        return f"The bench does not settle who is first ({tied}); in deployment {where} ({told})."
+        where = f"{names[best]} is first" if first >= SURE else f"{names[best]} is the likeliest"
+        return f"The bench does not settle who is first; in deployment {where} ({told})."
     if best:
         return (
             f"{names[0]} is first on the bench, but {names[best]} is the likeliest to be first in deployment "

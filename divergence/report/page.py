@@ -84,7 +84,7 @@ def vega_bundle() -> str:
     """Vega, Vega-Lite and the embedding script as one text, safe inside a script element."""
     import vl_convert
 
-    return vl_convert.javascript_bundle().replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    return vl_convert.javascript_bundle(None).replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _json(value: object) -> str:

@@ -67,12 +67,13 @@ def _by_reason(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
 
 def _judged(judged: pl.DataFrame | None) -> tuple[Block, ...]:
     """How many rows carry a score, and where the fewest do."""
-    if judged is None or not judged.height:
+    if judged is None or not judged["rows"].sum():
         return ()
+    judged = judged.filter(pl.col("rows") > 0)
     least = judged.sort(pl.col("judged") / pl.col("rows")).row(0, named=True)
     if least["judged"] == least["rows"]:
         return (Text("Every row is judged."),)
-    share = amount(judged["judged"].sum() / judged["rows"].sum(), "probability")
+    share = amount(float(judged["judged"].sum()) / float(judged["rows"].sum()), "probability")
     lowest = amount(least["judged"] / least["rows"], "probability")
     where = spoken(judged["context"].drop_nulls()).get(least["context"], "rows without a context")
     return (

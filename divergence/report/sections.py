@@ -41,10 +41,10 @@ def figure_of(name: str, module: ModuleType, *estimates: Estimate, note: str = "
     )
 
 
-def refused(content: PageContent, *questions: str) -> tuple[Block, ...]:
+def refused(content: PageContent, *questions: str, label: str = "No figure:") -> tuple[Block, ...]:
     """Why a section has no figure."""
     reasons = dict.fromkeys(content.reason(question) for question in questions)
-    return tuple(Text(reason, "refusal", "No figure:") for reason in reasons)
+    return tuple(Text(reason, "refusal", label) for reason in reasons)
 
 
 def models_table(content: PageContent, decision: Decision) -> Table | None:
@@ -70,7 +70,10 @@ def steadiness(content: PageContent) -> tuple[Block, ...]:
     score = content.answer("bench_level") or content.answer("deployed_level")
     kappa = content.answer("kappa")
     blocks: list[Block] = []
-    if score is not None and kappa is not None and levels(score, kappa).models:
+    models = len(levels(score, kappa).models) if score is not None and kappa is not None else 0
+    if score is not None and kappa is not None and models == 1:
+        blocks.append(Text(score_kappa.sentence(score, kappa)))
+    elif score is not None and kappa is not None and models:
         blocks.append(figure_of("score-kappa", score_kappa, score, kappa))
     else:
         blocks += refused(content, *[q for q in ("bench_level", "kappa") if content.answer(q) is None] or ["kappa"])
@@ -106,8 +109,10 @@ def context_effects(content: PageContent) -> tuple[Block, ...]:
             Figure("context-map", context_map.chart(answer), context_map.sentence(answer), context_map.beside(cells))
         )
     if not blocks:
-        blocks += refused(content, "context_effect")
         pairs = contrasts.rows(answer)
+        blocks += refused(
+            content, "context_effect", label="Not against the bench:" if pairs.frame.height else "No figure:"
+        )
         if pairs.frame.height:
             blocks.append(figure_of("contrasts", contrasts, answer, note=forest.beside(pairs)))
     return tuple(blocks)

@@ -28,6 +28,7 @@ MOST_MODELS = 100  # models that are listed
 MOST_MOVES = 60  # comparisons in which items move that are listed
 MOST_GROUPS = 40  # groups of rejected rows that are listed
 MOST_ROWS = 8  # row numbers named in a group
+NAMED = ("model", "model_b", "context", "context_b")  # columns whose entries may be shortened
 HEADINGS = {
     "context_b": "deployed context",
     "model_b": "other model",
@@ -41,7 +42,7 @@ def plain(frame: pl.DataFrame, labels: Mapping[str, str], right: Sequence[str] =
     """A table of texts with these headings, the columns of numbers to the right."""
     from great_tables import GT
 
-    shown = GT(frame.select(pl.all().cast(pl.String).fill_null(""))).cols_label(**labels)
+    shown = GT(frame.select(pl.all().cast(pl.String).fill_null(""))).cols_label(dict(labels))
     left = [column for column in frame.columns if column not in right]
     if left:
         shown = shown.cols_align("left", left)
@@ -61,19 +62,18 @@ def answers(estimate: Estimate) -> GT:
     frame = estimate.to_frame().head(MOST_NUMBERS)
     columns: dict[str, list[str]] = {}
     labels: dict[str, str] = {}
+    names = _names(frame)
     for name in estimate.dims:
-        columns[name] = [value or ("headline" if name == "statistic" else "all") for value in frame[name]]
+        written = [names.get(value, value) if name in NAMED else value for value in frame[name]]
+        columns[name] = [value or ("headline" if name == "statistic" else "all") for value in written]
         labels[name] = HEADINGS.get(name, name.replace("_", " "))
-    for unit in frame["unit"].unique(maintain_order=True):
-        width = frame.filter(pl.col("unit") == unit).select((pl.col("upper") - pl.col("lower")).median()).item()
-        places = digits((width or np.nan) * scale(unit))
-        for name in ("median", "lower", "upper", "noise_floor"):
-            written = [
-                "" if value is None else decimal(value * scale(unit), places) if own == unit else None
-                for value, own in zip(frame[name], frame["unit"], strict=True)
-            ]
-            kept = columns.get(name, [None] * frame.height)
-            columns[name] = [new if new is not None else old for new, old in zip(written, kept, strict=True)]
+    width = (pl.col("upper") - pl.col("lower")).median().over("unit")
+    places = [digits((w or np.nan) * scale(unit)) for w, unit in frame.select(width, "unit").iter_rows()]
+    for name in ("median", "lower", "upper", "noise_floor"):
+        columns[name] = [
+            "" if value is None else decimal(value * scale(unit), place)
+            for value, unit, place in zip(frame[name], frame["unit"], places, strict=True)
+        ]
     labels |= {"median": f"median{unit_note(estimate)}", "lower": "low", "upper": "high", "noise_floor": "floor"}
     if not any(columns["noise_floor"]):
         del columns["noise_floor"], labels["noise_floor"]
@@ -82,6 +82,13 @@ def answers(estimate: Estimate) -> GT:
         labels["reason"] = "not identified because"
     numbers = [name for name in ("median", "lower", "upper", "noise_floor") if name in columns]
     return plain(pl.DataFrame(columns), labels, numbers)
+
+
+def _names(frame: pl.DataFrame) -> dict[str, str]:
+    """Names of models and contexts as they are spoken; full ones are in the page's table of names."""
+    models = [name for column in NAMED[:2] for name in frame[column].drop_nulls()]
+    contexts = [name for column in NAMED[2:] for name in frame[column].drop_nulls()]
+    return spoken(models) | spoken(contexts)
 
 
 def unit_note(estimate: Estimate) -> str:

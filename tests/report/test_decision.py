@@ -74,9 +74,8 @@ def test_a_bench_that_separates_nobody_has_no_leader(content):
         "deployed_level": Estimate("deployed_level", "", "probability", rows, deployed),
     }
     decision = decide(dataclasses.replace(content, estimates=estimates))
-    assert decision.headline == (
-        "The bench does not settle who is first (a, b and c); in deployment b is first (more than 99%)."
-    )
+    assert decision.headline == ("The bench does not settle who is first; in deployment b is first (more than 99%).")
+    assert decision.sentences[0].startswith("On the bench the first place lies between a, b and c; a has the highest")
 
 
 def test_contenders_are_the_fewest_that_hold_the_first_place():

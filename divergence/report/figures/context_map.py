@@ -73,7 +73,7 @@ def sentence(context_effect: Estimate) -> str:
 def _cells(frame: pl.DataFrame, unit: str, models: dict[str, str]) -> pl.DataFrame:
     """One row a cell in shown units, with the texts of the tooltip."""
     factor = scale(unit)
-    places = 0 if (frame["median"].abs().max() or 0) * factor >= 10 else 1
+    places = 0 if frame["median"].abs().to_numpy().max() * factor >= 10 else 1
     return pl.DataFrame(
         [
             {
@@ -123,7 +123,7 @@ def chart(context_effect: Estimate) -> alt.LayerChart:
     frame = _drawn(built.frame)
     models = short(frame["model"].unique().sort(), MODEL)
     data = _cells(frame, built.unit, models)
-    reach = float(data["change"].abs().max() or 1.0)
+    reach = float(data["change"].abs().to_numpy().max()) or 1.0
     y = alt.Y("context:N", sort=None, axis=theme.name_axis(), scale=alt.Scale(paddingInner=0.06, paddingOuter=0.02))
     tooltip = [
         alt.Tooltip("whole:N", title="model"),

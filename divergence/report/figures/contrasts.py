@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import polars as pl
+
 from divergence.estimate import Estimate
 from divergence.report.figures import forest
 from divergence.report.names import short, spoken, wrap
@@ -17,8 +20,17 @@ SIDE = 30  # characters of one of the two names
 
 
 def rows(context_effect: Estimate) -> forest.Forest:
-    """The contrasts of pairs of contexts (first minus second), the lowest first."""
+    """The contrasts of pairs of contexts, the one with the lower level minus the other, furthest apart first."""
     frame, draws = identified(context_effect.where(statistic="contrast"), "statistic")
+    turn = pl.col("median") > 0
+    draws = np.where((frame["median"] > 0).to_numpy(), -draws, draws)
+    frame = frame.with_columns(
+        context=pl.when(turn).then("context_b").otherwise("context"),
+        context_b=pl.when(turn).then("context").otherwise("context_b"),
+        median=-pl.col("median").abs(),
+        lower=pl.when(turn).then(-pl.col("upper")).otherwise("lower"),
+        upper=pl.when(turn).then(-pl.col("lower")).otherwise("upper"),
+    )
     frame, draws = reorder(frame, draws, "median", descending=False)
     names = short([*frame["context"], *frame["context_b"]], SIDE)
     pairs = list(frame.select("context", "context_b").iter_rows())

@@ -76,11 +76,11 @@ def sentence(flips: Estimate) -> str:
         part = table.filter(pl.col("kind") == kind)
         if part.height:
             parts.append(_kind_sentence(part, kind))
-        floor = part["floor"].mean()
-        if floor is not None:
+        floors = part["floor"].drop_nulls()
+        if len(floors):
+            floor = amount(float(floors.to_numpy().mean()), part["unit"][0])
             parts.append(
-                f"Repeating a request changes {amount(floor, part['unit'][0])} of the {kind} by itself; "
-                "that floor (grey ticks) is taken off."
+                f"Repeating a request changes {floor} of the {kind} by itself; that floor is taken off (grey ticks)."
             )
     return " ".join(parts)
 

@@ -145,8 +145,8 @@ def _picture(forest: Forest, headings: dict[int, str]) -> pl.DataFrame:
 
 def _extent(forest: Forest) -> list[float]:
     """The shown range, in shown units: every line and 0, with a little room."""
-    low = min(forest.frame["outer_lower"].min(), 0.0) * scale(forest.unit)
-    high = max(forest.frame["outer_upper"].max(), 0.0) * scale(forest.unit)
+    low = min(forest.frame["outer_lower"].to_numpy().min(), 0.0) * scale(forest.unit)
+    high = max(forest.frame["outer_upper"].to_numpy().max(), 0.0) * scale(forest.unit)
     room = 0.04 * (high - low) or 1.0
     return [low - room, high + room]
 

@@ -86,8 +86,8 @@ def sentence(bench: Estimate, deployed: Estimate) -> str:
 
 def _ends(frame: pl.DataFrame, unit_scale: float, height: int) -> pl.DataFrame:
     """Two rows a model, one for each end of its line, with names placed so that they do not overlap."""
-    low = min(frame[f"{side}_lower"].min() for side in SIDES) * unit_scale
-    high = max(frame[f"{side}_upper"].max() for side in SIDES) * unit_scale
+    low = min(frame[f"{side}_lower"].to_numpy().min() for side in SIDES) * unit_scale
+    high = max(frame[f"{side}_upper"].to_numpy().max() for side in SIDES) * unit_scale
     sway = (np.arange(frame.height) - (frame.height - 1) / 2) * min(4.0, 24 / frame.height)
     wide, narrow = short(frame["model"], WIDE_NAME), short(frame["model"], NARROW_NAME)
     arrows = {MOVES[0]: " ▲", MOVES[1]: "", MOVES[2]: " ▼"}

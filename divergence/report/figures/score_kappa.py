@@ -123,11 +123,11 @@ def chart(score: Estimate, kappa: Estimate) -> alt.LayerChart:
         alt.Tooltip("kappa_words:N", title="spread"),
     ]
     base = alt.Chart(data).encode(x=x, y=y, tooltip=tooltip)
-    bars = dict(strokeWidth=1.6, color=LIGHT["gain"], opacity=0.4)
+    bars = base.mark_rule(strokeWidth=1.6, color=LIGHT["gain"], opacity=0.4)
     narrow = f"width < {PLOT}"
     layers = [
-        base.mark_rule(**bars).encode(x=alt.X("score_lower:Q", title=x_title), x2="score_upper:Q"),
-        base.mark_rule(**bars).encode(y=alt.Y("kappa_lower:Q", title=y_title), y2="kappa_upper:Q"),
+        bars.encode(x=alt.X("score_lower:Q", title=x_title), x2="score_upper:Q"),
+        bars.encode(y=alt.Y("kappa_lower:Q", title=y_title), y2="kappa_upper:Q"),
         base.mark_point(filled=True, size=64, opacity=1, color=LIGHT["gain"]),
         base.mark_text(
             baseline="middle",

@@ -18,7 +18,7 @@ LABEL_LIMIT = 162  # px, room for the names at the left of a chart
 NARROW = 430  # px: a chart below this width is on a phone
 
 
-def finish(chart: alt.LayerChart, height: int, description: str) -> alt.LayerChart:
+def finish(chart: alt.LayerChart | alt.FacetChart, height: int, description: str) -> alt.LayerChart:
     """The chart at its container's width with the shared look; `description` is what a screen reader says."""
     axis = {
         "labelColor": LIGHT["muted"],

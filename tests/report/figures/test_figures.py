@@ -103,7 +103,7 @@ def test_contrasts_say_how_many_pairs_can_be_told_apart(hand_made):
     assert contrasts.sentence(estimate) == (
         "Of three pairs of contexts, two can be told apart when each is taken alone "
         "and two when all must hold at once. "
-        "Furthest apart: b minus c is −20.0 points (−20.9 to −19.1)."
+        "Furthest apart: b minus a is −20.0 points (−20.9 to −19.1)."
     )
     assert contrasts.chart(estimate).to_dict()["description"].startswith("Of three pairs")
 
@@ -144,7 +144,7 @@ def test_flips_are_pooled_over_models_draw_by_draw(hand_made):
     assert flips.sentence(estimate) == (
         "In the one context more scores change than repeating explains (lower limit above 0.5%); most in one, "
         "15.0% (14.1 to 15.9). Repeating a request changes 3.0% of the scores by itself; "
-        "that floor (grey ticks) is taken off."
+        "that floor is taken off (grey ticks)."
     )
 
 
