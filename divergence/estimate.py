@@ -15,9 +15,9 @@ import polars as pl
 
 INTERVAL = 0.9  # equal-tailed, everywhere unless asked otherwise
 
-COORDINATES = (
-    "statistic regime model model_b context context_b factor level task item axis".split()
-)
+COORDINATES = [
+    "statistic", "regime", "model", "model_b", "context", "context_b", "factor", "level", "task", "item", "axis",
+]
 NUMBERS = ["mean", "median", "sd", "lower", "upper"]
 COUNTS = ["n_rows", "n_items", "n_sessions", "n_contexts"]
 SCHEMA: dict[str, type[pl.DataType]] = {

@@ -81,8 +81,9 @@ def _outcome_pairs(fit: Fit, model: int, pairs: list[tuple[int, int]]) -> _Pairs
         excess = np.where(np.isfinite(excess), excess, plain)
         noise = _noise(fit, whole)
         floor = (noise[first] + noise[second]) / 2
-    return _Pairs(excess, floor, excess + floor if fit.cells.kind != "binary" else
-                  mean[first] * (1 - mean[second]) + mean[second] * (1 - mean[first]), mean[first] - mean[second], noise, items)
+    across = mean[first] * (1 - mean[second]) + mean[second] * (1 - mean[first])
+    disagreement = across if fit.cells.kind == "binary" else excess + floor
+    return _Pairs(excess, floor, disagreement, mean[first] - mean[second], noise, items)
 
 
 def _noise(fit: Fit, whole: Replicates) -> np.ndarray:

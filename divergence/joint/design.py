@@ -16,6 +16,9 @@ from divergence.joint.arms import Arms
 from divergence.joint.spec import Spec
 
 
+LOCAL_SCALES_MAX = 24  # contexts with a scale of their own: more coordinates than importance sampling likes
+
+
 @dataclasses.dataclass(frozen=True)
 class Term:
     """A block of exchangeable effects."""
@@ -44,6 +47,8 @@ class Design:
     """Per factor the share of each of its levels in each context, shape (contexts, levels)."""
     levels: dict[str, tuple[str, ...]]
     """Level names per factor, in the column order of `mixtures`."""
+    outlier: float = 0.0
+    """Sd of the log of each level's own scale in `beta:context`; 0 = the term has one scale."""
 
     def term(self, name: str) -> Term:
         """The block of that name."""
@@ -115,7 +120,8 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
         if width > 0:
             terms.append(Term(name, slice(start, start + count), width))
             start += count
-    return Design(tuple(terms), start, models, contexts, mixtures, levels)
+    few = single and 3 <= labels <= LOCAL_SCALES_MAX
+    return Design(tuple(terms), start, models, contexts, mixtures, levels, spec.outlier if few else 0.0)
 
 
 def _mixtures(cells: Cells, contexts: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:

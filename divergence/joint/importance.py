@@ -1,9 +1,10 @@
 """Adaptive importance sampling from the posterior mode: seconds where textbook NUTS takes minutes.
 
-The mode of the coordinates, a Student-t proposal with the inverse Hessian as its shape, then rounds in which the
-proposal takes the weighted mean and covariance of all draws so far. All rounds count, each weighted by the mixture of
-the proposals (adaptive multiple importance sampling, Cornuet, Marin, Mira and Robert 2012); weights are Pareto-smoothed
-and their k-hat is the gate (Vehtari et al. 2024).
+The mode of the coordinates, a proposal with the inverse Hessian as its shape, then rounds in which the proposal takes
+centre, correlations and both half-widths of each axis from all draws so far: a standard deviation that may be zero has a
+long left tail and a short right one (split proposals: Geweke 1989). All rounds count, each weighted by the mixture of the
+proposals (adaptive multiple importance sampling, Cornuet, Marin, Mira and Robert 2012); weights are Pareto-smoothed and
+their k-hat is the gate (Vehtari et al. 2024).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import dataclasses
 import functools
 
 import numpy as np
+import scipy.linalg
 import scipy.optimize
 from scipy.special import gammaln, logsumexp
 
@@ -20,6 +22,7 @@ from divergence.joint.pareto import smoothed_weights
 
 FREEDOM = 10.0  # of the Student-t proposals: the target has the normal tails of its prior
 GOOD_ENOUGH = 0.75  # share of the k-hat gate at which adaptation stops: room for the estimate's own noise
+NORMAL_95 = 1.6448536  # 95 % quantile of a standard normal law
 INFLATION = 2.0  # of the first proposal: standard deviations near zero make the posterior wider than its curvature
 
 
@@ -43,31 +46,31 @@ class Importance:
             moved = {k: jax.numpy.asarray(v) for k, v in data.items()}
             return self._sample(lambda x: np.asarray(density(x, moved)),
                                 lambda x: tuple(np.asarray(v) for v in gradient(x, moved)),
-                                len(data["widths"]) + 3, np.random.default_rng(np.random.SeedSequence([seed, 1])))
+                                dimensions(data), np.random.default_rng(np.random.SeedSequence([seed, 1])))
 
     def _sample(self, density, gradient, dims: int, rng: np.random.Generator) -> Sample:
         mode, shape, newton = _mode(gradient, dims)
-        points, densities, proposals = np.empty((0, dims)), np.empty(0), []
-        centre, root = mode, np.linalg.cholesky(INFLATION * shape)
+        points, densities = np.empty((0, dims)), np.empty(0)
+        proposals = [Proposal(mode, np.linalg.cholesky(INFLATION * shape), np.ones(dims), np.ones(dims))]
         for turn in range(self.rounds[1]):
-            proposals.append((centre, root))
-            normal = rng.standard_normal((self.proposals, dims))
-            scale = np.sqrt(FREEDOM / rng.chisquare(FREEDOM, self.proposals))
-            fresh = centre + scale[:, None] * normal @ root.T
+            fresh = proposals[-1].draw(self.proposals, rng)
             points = np.concatenate([points, fresh])
             densities = np.concatenate([densities, density(fresh)])
-            log_weight = densities - _mixture(points, proposals)
-            weight, k_hat = smoothed_weights(log_weight)
-            if turn + 1 >= self.rounds[0] and k_hat < GOOD_ENOUGH * K_HAT_MAX and 1 / (weight**2).sum() > self.draws / 2:
+            mixture = logsumexp([p.log_density(points) for p in proposals], axis=0) - np.log(len(proposals))
+            weight, k_hat = smoothed_weights(densities - mixture)
+            good = k_hat < GOOD_ENOUGH * K_HAT_MAX and 1 / (weight**2).sum() > self.draws / 2
+            if turn + 1 >= self.rounds[0] and good:
                 break
-            centre = weight @ points
-            offset = points - centre
-            spread = (weight[:, None] * offset).T @ offset
-            root = np.linalg.cholesky(1.1 * spread + 1e-6 * np.eye(dims))
+            proposals.append(_adapted(points, weight))
         effective = 1 / (weight**2).sum()
         picks = np.searchsorted(np.cumsum(weight), (np.arange(self.draws) + rng.random()) / self.draws)
         x = rng.permutation(points[np.minimum(picks, len(points) - 1)])
         return Sample(x, _gates(k_hat, effective, newton), "arm-level, importance sampling")
+
+
+def dimensions(data: dict[str, np.ndarray]) -> int:
+    """Number of coordinates of the model."""
+    return 3 + len(data["widths"]) + len(data["local"])
 
 
 def find_mode(data: dict[str, np.ndarray]) -> np.ndarray:
@@ -77,7 +80,7 @@ def find_mode(data: dict[str, np.ndarray]) -> np.ndarray:
     with jax.enable_x64(True):
         _, gradient = _compiled()
         moved = {k: jax.numpy.asarray(v) for k, v in data.items()}
-        return _climb(lambda x: tuple(np.asarray(v) for v in gradient(x, moved)), len(data["widths"]) + 3)
+        return _climb(lambda x: tuple(np.asarray(v) for v in gradient(x, moved)), dimensions(data))
 
 
 def _gates(k_hat: float, effective: float, newton: float) -> tuple[Diagnostic, ...]:
@@ -124,14 +127,41 @@ def _mode(gradient, dims: int) -> tuple[np.ndarray, np.ndarray, float]:
     return mode, (vectors / values) @ vectors.T, length
 
 
-def _mixture(points: np.ndarray, proposals: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Log density of the equal mixture of the Student-t proposals."""
-    dims = points.shape[1]
-    constant = gammaln((FREEDOM + dims) / 2) - gammaln(FREEDOM / 2) - dims / 2 * np.log(FREEDOM * np.pi)
-    parts = []
-    for centre, root in proposals:
-        z = np.linalg.solve(root, (points - centre).T)
-        parts.append(constant - np.log(np.diag(root)).sum()
-                     - (FREEDOM + dims) / 2 * np.log1p((z**2).sum(0) / FREEDOM))
-    return logsumexp(parts, axis=0) - np.log(len(proposals))
+@dataclasses.dataclass(frozen=True)
+class Proposal:
+    """Independent Student-t axes with a half-width to either side, then correlated: x = centre + root z."""
 
+    centre: np.ndarray
+    """Where both halves meet, shape (dims,)."""
+    root: np.ndarray
+    """Lower triangle that correlates the axes, shape (dims, dims)."""
+    low: np.ndarray
+    """Half-width to the left, in units of `root`, shape (dims,)."""
+    high: np.ndarray
+    """Half-width to the right."""
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Points, shape (count, dims)."""
+        z = rng.standard_t(FREEDOM, (count, len(self.centre)))
+        return self.centre + np.where(z < 0, self.low * z, self.high * z) @ self.root.T
+
+    def log_density(self, points: np.ndarray) -> np.ndarray:
+        """Log density at points (n, dims), shape (n,)."""
+        z = scipy.linalg.solve_triangular(self.root, (points - self.centre).T, lower=True).T
+        width = np.where(z < 0, self.low, self.high)
+        constant = gammaln((FREEDOM + 1) / 2) - gammaln(FREEDOM / 2) - 0.5 * np.log(FREEDOM * np.pi)
+        axes = constant - np.log(width) - (FREEDOM + 1) / 2 * np.log1p((z / width) ** 2 / FREEDOM)
+        return axes.sum(1) - np.log(np.diag(self.root)).sum()
+
+
+def _adapted(points: np.ndarray, weight: np.ndarray) -> Proposal:
+    """The proposal that weighted points ask for: medians, covariance, and half-widths from the 5 and 95 % quantiles."""
+    offset = points - weight @ points
+    root = np.linalg.cholesky((weight[:, None] * offset).T @ offset + 1e-6 * np.eye(points.shape[1]))
+    z = scipy.linalg.solve_triangular(root, points.T, lower=True).T
+    order = np.argsort(z, axis=0)
+    ranked = np.take_along_axis(z, order, 0)
+    mass = np.cumsum(weight[order], axis=0)
+    lower, middle, upper = (ranked[(mass < q).sum(0), np.arange(z.shape[1])] for q in (0.05, 0.5, 0.95))
+    widths = [np.maximum(side / NORMAL_95, 0.2) for side in (middle - lower, upper - middle)]
+    return Proposal(root @ middle, root, *widths)

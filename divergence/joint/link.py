@@ -72,6 +72,6 @@ def _ratio(arms: Arms) -> np.ndarray:
     q = variance_function(arms.level, arms.link)
     per_item = np.where(q > 0, np.diag(arms.covariance) * arms.clusters / np.where(q > 0, q, 1.0), 0.0)
     rare = arms.clusters * (np.minimum(arms.level, 1 - arms.level) if arms.link == "logit" else 1.0)
-    mean = (rare @ per_item) / rare.sum() if rare.sum() > 0 else 1.0  # no failure anywhere: a Bernoulli item's ratio
+    mean = (rare @ per_item) / rare.sum() if (rare @ per_item) > 0 else 1.0  # items never differed: a Bernoulli item's
     steady = (rare * per_item + STEADY_FAILURES * mean) / (rare + STEADY_FAILURES)
     return steady / arms.clusters

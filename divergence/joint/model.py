@@ -30,16 +30,20 @@ def joint_model(data: dict[str, jax.Array]) -> None:
     """Arm levels given standard deviations. `data`:
 
     `value` (A,), `covariance` (A, A); `products` (T, A, A) = Z_k Z_k' of the independent terms and `widths` (T,);
-    `fixed` (A, A) prior covariance of alpha; `bench`, `deployed`, `cross` (A, A) products of
-    theta_E, theta_D and their symmetrised cross product, `ability` width of both.
+    `local` (L, A, A), products of single levels whose scale is that of term 0 times its own, `outlier` the sd of its
+    logarithm; `fixed` (A, A) prior covariance of alpha; `bench`, `deployed`, `cross` (A, A) products of theta_E,
+    theta_D and their symmetrised cross product, `ability` width of both.
     """
-    x = numpyro.sample("x", dist.Normal(0.0, 1.0).expand([data["widths"].shape[0] + 3]).to_event(1))
-    sd = half_normal(x[3:], data["widths"])
-    sigma = half_normal(x[:2], data["ability"])
-    rho = correlation(x[2])
-    prior = data["fixed"] + jnp.tensordot(sd**2, data["products"], 1)
-    prior += sigma[0] ** 2 * data["bench"] + sigma[1] ** 2 * data["deployed"] + rho * sigma[0] * sigma[1] * data["cross"]
-    numpyro.sample("value", dist.MultivariateNormal(0.0, covariance_matrix=prior + data["covariance"]), obs=data["value"])
+    terms, levels = data["widths"].shape[0], data["local"].shape[0]
+    x = numpyro.sample("x", dist.Normal(0.0, 1.0).expand([3 + terms + levels]).to_event(1))
+    sigma, rho = half_normal(x[:2], data["ability"]), correlation(x[2])
+    sd = half_normal(x[3 : 3 + terms], data["widths"])
+    own = sd[0] * jnp.exp(data["outlier"] * x[3 + terms :])
+    prior = data["fixed"] + jnp.tensordot(sd**2, data["products"], 1) + jnp.tensordot(own**2, data["local"], 1)
+    prior += sigma[0] ** 2 * data["bench"] + sigma[1] ** 2 * data["deployed"]
+    prior += rho * sigma[0] * sigma[1] * data["cross"]
+    law = dist.MultivariateNormal(0.0, covariance_matrix=prior + data["covariance"])
+    numpyro.sample("value", law, obs=data["value"])
 
 
 def log_density(x: jax.Array, data: dict[str, jax.Array]) -> jax.Array:

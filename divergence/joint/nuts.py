@@ -41,7 +41,8 @@ class NUTS:
         tail = array_stats.ess(x, chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95))
         effective = float(min(np.min(bulk), np.min(tail)))
         energy = extra["energy"]
-        bfmi = float((np.square(np.diff(energy, axis=1)).sum(1) / np.square(energy - energy.mean(1)[:, None]).sum(1)).min())
+        spread = np.square(energy - energy.mean(1)[:, None]).sum(1)
+        bfmi = float((np.square(np.diff(energy, axis=1)).sum(1) / spread).min())
         divergent = float(extra["diverging"].sum())
         gates = (
             Diagnostic("R-hat", r_hat, R_HAT_MAX, bool(r_hat < R_HAT_MAX), "the chains disagree"),

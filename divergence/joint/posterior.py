@@ -12,7 +12,7 @@ from divergence.errors import InputError
 from divergence.joint.arms import Arms
 from divergence.joint.design import Design
 from divergence.joint.methods import Diagnostic
-from divergence.joint.problem import free_terms
+from divergence.joint.problem import free_terms, local_term, padded_terms
 from divergence.joint.spec import Spec
 
 
@@ -41,7 +41,7 @@ class Fit:
 
     @property
     def scales(self) -> dict[str, np.ndarray]:
-        """Draws of each term's standard deviation (and `rho`), each of shape (S,)."""
+        """Draws of each term's standard deviation (and `rho`), (S,); of levels with own scales (S, levels)."""
         return standard_deviations(self.design, self.x)
 
     @property
@@ -121,6 +121,10 @@ def standard_deviations(design: Design, x: np.ndarray) -> dict[str, np.ndarray]:
 
     width = design.term("theta_E").width
     out = {"theta_E": half_normal(x[:, 0], width), "theta_D": half_normal(x[:, 1], width), "rho": 2 * ndtr(x[:, 2]) - 1}
-    for k, term in enumerate(free_terms(design)):
+    free = free_terms(design)
+    for k, term in enumerate(free):
         out[term.name] = half_normal(x[:, 3 + k], term.width)
+    if local_term(design) is not None:
+        own = x[:, 3 + padded_terms(len(free)):]
+        out[free[0].name] = out[free[0].name][:, None] * np.exp(design.outlier * own)
     return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from divergence.joint.design import Design
+from divergence.joint.design import Design, Term
 from divergence.joint.link import Response
 
 ARM_BUCKETS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -27,33 +27,52 @@ def problem(design: Design, response: Response, loadings: np.ndarray, centre: fl
         return out
 
     free = free_terms(design)
-    count = -(-max(len(free), 1) // TERM_BUCKET) * TERM_BUCKET
+    count = padded_terms(len(free))
     products = np.zeros((count, size, size))
     widths = np.ones(count)
+    levels = []
     for k, term in enumerate(free):
         products[k], widths[k] = product(term.name), term.width
+        if term is local_term(design):  # its levels have scales of their own: one product a level instead of one
+            products[k] = 0.0
+            levels = [np.outer(column, column) for column in loadings[:, term.columns].T]
+    local = np.zeros((len(levels), size, size))
+    if levels:
+        local[:, :arms, :arms] = levels
     fixed = design.term("alpha").width ** 2 * product("alpha")
     covariance = np.eye(size)
     covariance[:arms, :arms] = response.covariance
     cross = product("theta_E", "theta_D")
     return {
         "value": np.r_[response.value - centre, np.zeros(size - arms)], "covariance": covariance, "products": products,
-        "widths": widths, "fixed": fixed, "bench": product("theta_E"), "deployed": product("theta_D"),
+        "widths": widths, "local": local,
+        "outlier": np.array(design.outlier), "fixed": fixed, "bench": product("theta_E"), "deployed": product("theta_D"),
         "cross": cross + cross.T, "ability": np.array(design.term("theta_E").width),
     }
 
 
-def free_terms(design: Design) -> list:
+def padded_terms(count: int) -> int:
+    """Number of terms after padding."""
+    return -(-max(count, 1) // TERM_BUCKET) * TERM_BUCKET
+
+
+def free_terms(design: Design) -> list[Term]:
     """Terms whose standard deviation is sampled, in the order of the coordinates after theta's three."""
-    return [t for t in design.terms if t.name not in ("alpha", "theta_E", "theta_D")]
+    free = [t for t in design.terms if t.name not in ("alpha", "theta_E", "theta_D")]
+    return sorted(free, key=lambda t: t is not local_term(design))
+
+
+def local_term(design: Design) -> Term | None:
+    """The term whose levels have scales of their own; it is the first of the free terms."""
+    return design.term("beta:context") if design.outlier > 0 else None
 
 
 def draw_effects(design: Design, response: Response, loadings: np.ndarray, sd: dict[str, np.ndarray],
                  noise: np.random.Generator | None, centre: float = 0.0) -> np.ndarray:
     """Effects given standard deviations, one draw each, shape (S, P): exact (Matheron's rule).
 
-    `sd` maps term names to draws (S,), and `rho` to those of the correlation of theta_E and theta_D. Without `noise`
-    their conditional means instead.
+    `sd` maps term names to draws (S,) or, for levels with scales of their own, (S, levels); and `rho` to those of the
+    correlation of theta_E and theta_D. Without `noise` their conditional means instead.
     """
     draws, size = len(sd["rho"]), len(response.value)
     middle = np.zeros(design.size)
@@ -61,7 +80,7 @@ def draw_effects(design: Design, response: Response, loadings: np.ndarray, sd: d
     bench, deployed = design.term("theta_E").columns, design.term("theta_D").columns
     scale = np.empty((draws, design.size))
     for term in design.terms:
-        scale[:, term.columns] = sd[term.name][:, None] if term.name in sd else term.width
+        scale[:, term.columns] = sd[term.name].reshape(draws, -1) if term.name in sd else term.width
     rho = sd["rho"][:, None]
     prior, gap = np.zeros((draws, design.size)), response.value - middle @ loadings.T
     if noise is not None:
@@ -70,9 +89,12 @@ def draw_effects(design: Design, response: Response, loadings: np.ndarray, sd: d
         prior = scale * unit
         root = np.linalg.cholesky(response.covariance)
         gap = gap - prior @ loadings.T - noise.standard_normal((draws, size)) @ root.T
-    products = np.stack([(loadings[:, t.columns] @ loadings[:, t.columns].T).ravel() for t in design.terms])
+    blocks = [t.columns for t in design.terms if t is not local_term(design)]
+    if local_term(design) is not None:
+        blocks += [slice(k, k + 1) for k in range(*local_term(design).columns.indices(design.size))]
+    products = np.stack([(loadings[:, b] @ loadings[:, b].T).ravel() for b in blocks])
     cross = loadings[:, bench] @ loadings[:, deployed].T
-    variances = np.stack([scale[:, t.columns.start] ** 2 for t in design.terms], 1)
+    variances = np.stack([scale[:, b.start] ** 2 for b in blocks], 1)
     covariances = rho[:, 0] * scale[:, bench.start] * scale[:, deployed.start]
     solved = np.empty((draws, size))
     for begin in range(0, draws, 250):  # bounds memory at 250 A x A systems

@@ -23,6 +23,9 @@ class Spec:
     """Prior width of `sigma_u`: what the factors do not explain about a context."""
     residual: float = 0.3
     """Prior width of `s`: what they do not explain about one model in one context."""
+    outlier: float = 1.0
+    """Sd of the log of each context's own scale, where the context label is all that is known: lets one context stand
+    apart without loosening the others. 0 = all contexts alike."""
     intercept: float = 2.5
     """Prior standard deviation of `alpha_E`; prior width of the common shift of deployment on items of its own."""
     replayed_shift: float = 0.25
@@ -30,7 +33,8 @@ class Spec:
 
     def equations(self, link: str, factors: tuple[str, ...]) -> str:
         """The model in the order in which it is computed."""
-        effects = "".join(f" + beta_{f}[{f}(c)]" * (self.factor > 0) + f" + gamma_{f}[m, {f}(c)]" * (self.interaction > 0)
+        gamma = self.interaction > 0
+        effects = "".join(f" + beta_{f}[{f}(c)]" * (self.factor > 0) + f" + gamma_{f}[m, {f}(c)]" * gamma
                           for f in factors)
         lines = [
             f"{link}(level[m,r,c]) ~ MVN(eta, V)      V: clustered covariance of the arm levels (items, sessions)",
@@ -45,4 +49,6 @@ class Spec:
         ):
             if width > 0:
                 lines.append(f"{symbol + ',  ' if symbol else ''}{prior} ~ HalfNormal({width:g})")
+        if self.outlier > 0 and factors == ("context",):
+            lines.append(f"tau_context is tau times exp({self.outlier:g} z[c]),  z ~ N(0, 1): contexts may stand apart")
         return "\n".join(lines)

@@ -67,7 +67,7 @@ def test_one_replicate_is_refused_with_bounds():
     head = frame.filter(pl.col("statistic").is_null())
     assert head["mean"].null_count() == head.height
     lower, upper = (frame.filter(statistic=s)["mean"][0] for s in ("lower_bound", "upper_bound"))
-    two, truth = simulate(world("baseline", n_models=1, n_contexts=1, n_trials=1), 5)
+    _, truth = simulate(world("baseline", n_models=1, n_contexts=1, n_trials=1), 5)
     assert lower <= truth["excess_flips"][0, 0] <= upper
 
 

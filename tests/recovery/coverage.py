@@ -32,8 +32,7 @@ def check_world(kind: str, seed: int, **sizes) -> dict[str, list[tuple[bool, boo
                                       (value <= upper or small), lower > material))
 
     def rows(estimate, **where):
-        part = estimate.where(statistic=None, **where) if "statistic" in estimate.rows.columns else estimate.where(**where)
-        return part
+        return estimate.where(statistic=None, **where)
 
     count("bench_level", dv.bench_level(posterior).interval(), truth["level"][:, 0])
     count("deployed_level", dv.deployed_level(posterior).interval(), truth["level"][:, 1:].mean(1))
