@@ -1,0 +1,1 @@
+"""Beside the spine: where did behaviour go? Embeddings to Estimates."""
