@@ -1,0 +1,74 @@
+"""Do the notebooks run, from wherever they are opened, and are they committed without outputs?"""
+
+import pathlib
+import resource
+
+import nbclient
+import nbformat
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CPU_SECONDS_MAX = 90  # of one notebook; CPU time, because wall time depends on who else uses the machine
+CELL_SECONDS_MAX = 600  # only ends a kernel that hangs
+
+
+def load(path: pathlib.Path) -> nbformat.NotebookNode:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def execute(notebook: nbformat.NotebookNode, folder: pathlib.Path) -> float:
+    """Run all cells in a fresh kernel started in `folder`; CPU seconds of that kernel. A failing cell raises."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    nbclient.NotebookClient(
+        notebook, timeout=CELL_SECONDS_MAX, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    ).execute()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Temporary files and the kernel's records stay inside the test's folder."""
+    for variable in ("TMPDIR", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR"):
+        (tmp_path / variable).mkdir()
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+
+
+def test_there_are_notebooks() -> None:
+    assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_runs(path: pathlib.Path) -> None:
+    notebook = load(path)
+    seconds = execute(notebook, path.parent)
+    outputs = [output for cell in code(notebook) for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert [output for output in outputs if "image/svg+xml" in output.get("data", {})], "no figure was drawn"
+    assert not [output for output in outputs if output.get("name") == "stderr"], "a reader would see a warning"
+    assert 1 < seconds <= CPU_SECONDS_MAX
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_finds_its_data_from_the_root(path: pathlib.Path) -> None:
+    notebook = load(path)
+    notebook.cells = code(notebook)[:2]  # imports, and the reading of the log
+    execute(notebook, ROOT)
+    assert "valid rows" in notebook.cells[1].outputs[0].data["text/plain"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_outputs_are_stripped(path: pathlib.Path) -> None:
+    notebook = load(path)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert "widgets" not in notebook.metadata
+    for cell in code(notebook):
+        assert cell.outputs == []
+        assert cell.execution_count is None
