@@ -9,11 +9,28 @@ session of each row, or None where rows are independent.
 | did answers to the same items move, beyond what reruns move? | paired, reruns, one embedder | `displacement` |
 | are two representations of the same items alike, whatever their axes? | paired, any embedders | `cka` |
 | was it a shift of all, a turn, or another shape? | paired, one embedder | `shape_distance` |
+| do two sets of rows differ at all, and how much? | any, one embedder | `mmd`; shard by shard `mmd_of_sums` |
+| how much of deployment lies outside the directions of evaluation? | any, one embedder | `subspace_loss` |
+| how far apart are means and covariances? | any, one embedder | `bures` |
+| in how many directions does behaviour vary? | one sample | `participation_ratio` |
+| at what angle do the main directions stand? | any | `principal_angles`: refused, with the reason; `subspace_loss` |
+
+Every answer is an `Estimate` with draws of a session jackknife; a corrected number may lie below 0 and is given so.
 """
 
+from divergence.geometry.bures import bures
 from divergence.geometry.cka import cka
 from divergence.geometry.displacement import displacement
+from divergence.geometry.kernels import FeatureSums, Kernel, feature_sums, kernel_for
+from divergence.geometry.mmd import mmd, mmd_of_sums
 from divergence.geometry.moments import Moments, moments, moments_of_chunks, paired_moments
+from divergence.geometry.participation_ratio import participation_ratio
+from divergence.geometry.principal_angles import principal_angles
 from divergence.geometry.shape_distance import shape_distance
+from divergence.geometry.subspace_loss import subspace_loss
 
-__all__ = ["Moments", "cka", "displacement", "moments", "moments_of_chunks", "paired_moments", "shape_distance"]
+__all__ = [
+    "FeatureSums", "Kernel", "Moments", "bures", "cka", "displacement", "feature_sums", "kernel_for", "mmd",
+    "mmd_of_sums", "moments", "moments_of_chunks", "paired_moments", "participation_ratio", "principal_angles",
+    "shape_distance", "subspace_loss",
+]

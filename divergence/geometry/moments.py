@@ -78,9 +78,10 @@ class Moments:
         return dataclasses.replace(self, sums=self.sums.side(name), shift_x=shift, shift_y=np.zeros(0))
 
     def about(self, shift: np.ndarray) -> Moments:
-        """The same state with x and y taken about one common shift: what `x - y` needs."""
-        sums = self.sums.shifted(shift - self.shift_x, shift - self.shift_y)
-        return dataclasses.replace(self, sums=sums, shift_x=shift, shift_y=shift)
+        """The same state with x (and y, if there is one) taken about one common shift: what `x - y` needs."""
+        shift_y = shift if self.dimensions[1] else self.shift_y
+        sums = self.sums.shifted(shift - self.shift_x, shift_y - self.shift_y)
+        return dataclasses.replace(self, sums=sums, shift_x=shift, shift_y=shift_y)
 
 
 class _Builder:

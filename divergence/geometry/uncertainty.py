@@ -68,11 +68,26 @@ def jackknife(state: Moments, statistic: Callable[[Sums], np.ndarray]) -> Jackkn
     return from_parts(statistic(pooled), without, state.sums.n)
 
 
-def jackknife_of_two(first: Moments, second: Moments, statistic: Callable[[Sums, Sums], np.ndarray]) -> Jackknife:
+@dataclasses.dataclass(frozen=True)
+class TwoSample:
+    """A statistic of two samples: what is made of each side once (its eigenvectors, say), and what of both."""
+
+    first: Callable[[Sums], object]
+    """Made of the sums of the first sample."""
+    second: Callable[[Sums], object]
+    """Made of the sums of the second sample."""
+    both: Callable[[object, object], np.ndarray]
+    """The R statistics of both."""
+
+    def __call__(self, first: Sums, second: Sums) -> np.ndarray:
+        return self.both(self.first(first), self.second(second))
+
+
+def jackknife_of_two(first: Moments, second: Moments, statistic: TwoSample) -> Jackknife:
     """Jackknife of a statistic of two independent samples."""
-    one, two = first.sums.pooled(), second.sums.pooled()
-    left = jackknife(first, lambda sums: statistic(sums, two))
-    right = jackknife(second, lambda sums: statistic(one, sums))
+    one, two = statistic.first(first.sums.pooled()), statistic.second(second.sums.pooled())
+    left = jackknife(first, lambda sums: statistic.both(statistic.first(sums), two))
+    right = jackknife(second, lambda sums: statistic.both(one, statistic.second(sums)))
     return Jackknife(left.value, left.corrected + right.corrected - left.value, left.covariance + right.covariance,
                      min(left.blocks, right.blocks))
 
@@ -85,7 +100,7 @@ def too_few_sessions(*states: Moments) -> str | None:
     return "one session: an interval needs at least 2 independent sessions (or cluster=None, if rows are independent)"
 
 
-def split_half(state: Moments, statistic: Callable[[Sums, Sums], np.ndarray], splits: int = 20) -> np.ndarray:
+def split_half(state: Moments, statistic: TwoSample, splits: int = 20) -> np.ndarray:
     """What a two-sample statistic shows where nothing differs: its mean over random halves of one sample's blocks.
 
     The halves have half the rows, so the floor is on the safe (high) side. NaN below 4 blocks. Fixed seed.
