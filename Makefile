@@ -11,7 +11,7 @@ report: .venv/ready
 
 test: .venv/ready
 	$(BIN)/ruff check divergence tests benchmarks
-	$(BIN)/python -m pytest -m "not prove"
+	$(BIN)/python -m pytest
 
 bench-spine: .venv/ready
 	$(BIN)/python benchmarks/spine.py

@@ -24,6 +24,7 @@ from divergence.estimate import Estimate
 from divergence.joint.posterior import Fit, Posterior
 
 QUESTION, TEXT = "excess_flips", "answers that a change of context flips, beyond the noise of repeating a request"
+REPLICATED_MIN = 10  # items with replicates (or all shared items, where there are fewer): three say nothing of thousands
 PAIRS_MAX = 300  # pairs of contexts times models shown one by one; beyond it only those against the bench and means
 
 
@@ -107,6 +108,8 @@ def _within_waves(data: Replicates, first: np.ndarray, second: np.ndarray) -> np
         for v in range(w + 1, waves):
             product = (mean[first, w] - mean[second, w]) * (mean[first, v] - mean[second, v])
             terms += [product, product]  # (w, v) and (v, w)
+    if not terms:  # no row has an item of its own
+        return np.full((len(first), mean.shape[2]), np.nan)
     stacked = np.stack(terms)
     known = np.isfinite(stacked)
     return np.where(known, stacked, 0).sum(0) / known.sum(0)
@@ -167,11 +170,12 @@ class _Columns:
             for m, stats in per_model.items():
                 if not np.isfinite(stats.disagreement[k]).any():
                     continue
-                if not np.isfinite(stats.excess[k]).any():
-                    self._bounds(stats, k, models[m], statistic, weights)
+                known = stats.excess[k][np.isfinite(stats.excess[k])]
+                shared_items = int(np.isfinite(stats.disagreement[k]).sum())
+                if len(known) < min(REPLICATED_MIN, shared_items) or not len(known):
+                    self._bounds(stats, k, models[m], statistic, weights, len(known), shared_items)
                     continue
                 draws = weights.mean(stats.excess[k], stats.items)
-                known = stats.excess[k][np.isfinite(stats.excess[k])]
                 if not known.any():  # no item flipped: the bootstrap would be certain that none ever does
                     draws = weights.rng.beta(0.5, len(known) + 0.5, weights.draws)
                 floor = float(np.nanmean(stats.floor[k]))
@@ -199,8 +203,10 @@ class _Columns:
         self.floors.append(np.nan)
         self.bounds.append(False)
 
-    def _bounds(self, stats: _Pairs, k: int, model: str, statistic: str | None, weights: _ItemWeights) -> None:
-        reason = "one replicate per item and context: the noise of repeating a request is not known, only bounds"
+    def _bounds(self, stats: _Pairs, k: int, model: str, statistic: str | None, weights: _ItemWeights, known: int,
+                shared: int) -> None:
+        reason = (f"{known} of {shared} shared items have two replicates in both contexts: the noise of repeating a request "
+                  "is not known, only bounds")
         self._row(model, k, statistic, np.full(weights.draws, np.nan), reason, np.nan, False, None)
         if statistic is None:
             upper = weights.mean(stats.disagreement[k], stats.items)

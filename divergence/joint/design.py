@@ -15,7 +15,6 @@ from divergence.cells.overlap import replays
 from divergence.joint.arms import Arms
 from divergence.joint.spec import Spec
 
-
 LOCAL_SCALES_MAX = 24  # contexts with a scale of their own: more coordinates than importance sampling likes
 
 
@@ -47,6 +46,10 @@ class Design:
     """Per factor the share of each of its levels in each context, shape (contexts, levels)."""
     levels: dict[str, tuple[str, ...]]
     """Level names per factor, in the column order of `mixtures`."""
+    reference: dict[str, int]
+    """Per factor the level that has no effect of its own (that of the bench); -1 where all levels are alike."""
+    plain: int
+    """Index of the context label that has no residual of its own (a single bench context); -1 where there is none."""
     outlier: float = 0.0
     """Sd of the log of each level's own scale in `beta:context`; 0 = the term has one scale."""
 
@@ -74,16 +77,21 @@ class Design:
             elif kind in ("theta_E", "theta_D"):
                 z[arms, start + model] = deployed == (kind == "theta_D")
             elif kind == "beta":
-                z[:, term.columns] = mixtures[factor]
+                z[:, term.columns] = self._effects(factor, mixtures)
             elif kind == "gamma":
-                width = mixtures[factor].shape[1]
-                for level in range(width):
-                    z[arms, start + model * width + level] = mixtures[factor][:, level]
-            elif kind == "u":
-                z[arms, start + self._label[context]] = 1
+                effects = self._effects(factor, mixtures)
+                for level in range(effects.shape[1]):
+                    z[arms, start + model * effects.shape[1] + level] = effects[:, level]
             else:
-                z[arms, start + model * self._labels + self._label[context]] = 1
+                label = self._label[context]
+                own = (label if kind == "u" else model * self._labels + label)
+                z[arms, start + own] = label != self.plain
         return z
+
+    def _effects(self, factor: str, mixtures: dict[str, np.ndarray]) -> np.ndarray:
+        """Shares of the levels that have an effect, shape (arms, levels)."""
+        reference = self.reference[factor]
+        return mixtures[factor] if reference < 0 else np.delete(mixtures[factor], reference, axis=1)
 
     @property
     def _label(self) -> np.ndarray:
@@ -101,16 +109,25 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
     labels = len(np.unique(contexts[:, 1]))
     mixtures, levels = _mixtures(cells, contexts)
     single = len(mixtures) == 1 and "context" in mixtures
+    bench = contexts[:, 0] == 0
+    reference = {
+        # Without a bench all levels are alike; a context label among deployments alone has no natural reference.
+        f: int((m[bench] if bench.any() else m).mean(0).argmax()) if bench.any() or not single else -1
+        for f, m in mixtures.items()
+    }
+    plain = int(np.searchsorted(np.unique(contexts[:, 1]), contexts[bench, 1][0])) if bench.sum() == 1 else -1
     models = len(cells.levels["model"])
     blocks: list[tuple[str, int, float]] = [("alpha", 1, spec.intercept)]
     if arms.deployed.any() and not arms.deployed.all():
-        blocks.append(("shift", 1, spec.replayed_shift if replays(cells) else spec.intercept))
+        explained = replays(cells) and not single
+        blocks.append(("shift", 1, spec.replayed_shift if explained else spec.intercept))
     blocks += [("theta_E", models, spec.ability), ("theta_D", models, spec.ability)]
     if labels > 1:
         for factor, mixture in mixtures.items():
-            blocks.append((f"beta:{factor}", mixture.shape[1], spec.factor))
+            count = mixture.shape[1] - (reference[factor] >= 0)
+            blocks.append((f"beta:{factor}", count, spec.factor))
             if not single and models > 1:
-                blocks.append((f"gamma:{factor}", models * mixture.shape[1], spec.interaction))
+                blocks.append((f"gamma:{factor}", models * count, spec.interaction))
         if not single:
             blocks.append(("u", labels, spec.context))
         if models > 1:
@@ -121,7 +138,7 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
             terms.append(Term(name, slice(start, start + count), width))
             start += count
     few = single and 3 <= labels <= LOCAL_SCALES_MAX
-    return Design(tuple(terms), start, models, contexts, mixtures, levels, spec.outlier if few else 0.0)
+    return Design(tuple(terms), start, models, contexts, mixtures, levels, reference, plain, spec.outlier if few else 0.0)
 
 
 def _mixtures(cells: Cells, contexts: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:

@@ -17,9 +17,11 @@ import dataclasses
 import numpy as np
 
 from divergence.joint.arms import Arms
+from divergence.joint.covariance import uncoupled
 from divergence.numerics import expit, logit, nearest_psd
 
 PSEUDO = 0.5  # Jeffreys: half a success and half a failure, so that a first fit has a finite place to start from
+ALIKE = 1.5  # ratio of standard errors up to which arms are alike enough to share one noise of their means
 STEADY_FAILURES = 5.0  # items on the rarer side that weigh as much as the log's mean ratio
 
 
@@ -63,7 +65,10 @@ def linearise(arms: Arms, mu: np.ndarray) -> Response:
     correlation = np.where((seen > 0)[:, None] & (seen > 0), arms.covariance / np.outer(scale, scale), 0.0)
     np.fill_diagonal(correlation, 1.0)
     deviation = np.sqrt(_ratio(arms) * variance_function(mu, arms.link)) / slope
-    covariance = nearest_psd(correlation * np.outer(deviation, deviation))
+    covariance = correlation * np.outer(deviation, deviation)
+    if deviation.max() <= ALIKE * deviation.min():
+        covariance = uncoupled(covariance, arms.model, arms.context * 2 + arms.deployed)
+    covariance = nearest_psd(covariance)
     return Response(to_link(mu, arms.link) + (arms.level - mu) / slope, covariance)
 
 

@@ -28,8 +28,9 @@ class Spec:
     apart without loosening the others. 0 = all contexts alike."""
     intercept: float = 2.5
     """Prior standard deviation of `alpha_E`; prior width of the common shift of deployment on items of its own."""
-    replayed_shift: float = 0.25
-    """Prior width of that shift where deployment replays bench items: then it is only what no context explains."""
+    replayed_shift: float = 0.1
+    """Prior width of that shift where deployment replays bench items in contexts whose factors are logged: then it is only
+    what none of them explains."""
 
     def equations(self, link: str, factors: tuple[str, ...]) -> str:
         """The model in the order in which it is computed."""

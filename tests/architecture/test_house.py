@@ -13,6 +13,7 @@ FILES = sorted(p for p in PACKAGE.rglob("*.py"))
 SHARED = {"errors", "numerics", "estimate", "staging"}
 ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and staging are open to all
     "executions": {"configuration"}, "configuration": set(), "cells": {"executions"}, "joint": {"cells"},
+    "geometry": set(),
     "estimands": {"joint", "cells"}, "simulate": {"executions", "cells"}, "probe": {"executions"}, "report": set(),
     "estimate": set(), "numerics": set(), "errors": set(), "staging": set(),
     "results": {"estimands", "joint", "executions", "report"},
