@@ -26,7 +26,6 @@ _HOME = {
         "excess_flips", "gap", "instrument", "kappa", "reversal", "serving_effect",
     ),
     "divergence.results": ("answer_all", "write_report"),
-    "divergence.simulate": ("simulate", "world"),
 }
 _FROM = {name: module for module, names in _HOME.items() for name in names}
 

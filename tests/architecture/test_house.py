@@ -23,7 +23,7 @@ PUBLIC = {
     "Cells", "Configuration", "Estimate", "Executions", "Importance", "InputError", "NUTS", "NotIdentifiedError",
     "Posterior", "Spec", "answer_all", "bench_level", "collapse", "context_effect", "coupling", "coupling_absolute",
     "deployed_level", "evaluation_advantage", "excess_flips", "fit", "gap", "instrument", "kappa", "load", "merge",
-    "read", "reversal", "serving_effect", "simulate", "table", "world", "write_report",
+    "read", "reversal", "serving_effect", "table", "write_report",
 }
 
 
@@ -92,6 +92,6 @@ def test_public_names_are_frozen():
 
     assert set(divergence.__all__) == PUBLIC
     folders = {p.name for p in PACKAGE.iterdir() if p.is_dir()}
-    assert not (PUBLIC & folders) - {"simulate"}, "a public name that is a folder's hides it"
+    assert not PUBLIC & folders, "a public name that is a folder's hides it"
     for name in PUBLIC:
         assert getattr(divergence, name).__doc__, f"{name} has no docstring"
