@@ -1,8 +1,9 @@
 """Beside the spine: where did behaviour go? Embeddings to Estimates.
 
 Make a state of the rows once, with `paired_moments` (row i of both sides is the same item), `moments` (one sample) or
-`moments_of_chunks` (a stream); shards merge with `state.merge(other)`. `cluster=` is written wherever rows enter: the
-session of each row, or None where rows are independent.
+`moments_of_chunks` (a stream); shards merge with `state.merge(other)`. For `mmd` of many rows make one kernel with
+`kernel_for` and `feature_sums` of each shard. `cluster=` is written wherever rows enter: the session of each row, or
+None where rows are independent.
 
 | you ask | rows | call |
 |---|---|---|

@@ -43,7 +43,7 @@ def test_equals_the_kernel_formula_for_any_sizes(seed, n, p, q):
             assert estimate.to_frame()["mean"][0] == pytest.approx(expected, abs=1e-7)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 10**6), scale=st.floats(1e-2, 1e2), shift=st.floats(-10, 10))
 def test_rotation_scale_shift_and_order_change_nothing(seed, scale, shift):
     generator = np.random.default_rng(seed)

@@ -47,7 +47,7 @@ def test_bures_far_from_zero_and_at_zero(xy):
     assert number(bures(moments(x, cluster=None), moments(x, cluster=None)), "plain") == pytest.approx(0, abs=1e-9)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 10**6), scale=st.floats(0.1, 10))
 def test_rotation_shift_scale_and_order(seed, scale):
     generator = np.random.default_rng(seed)

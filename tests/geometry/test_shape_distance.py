@@ -46,7 +46,7 @@ def test_parts_are_those_of_an_explicit_rotation_and_add_up(xy, values):
     assert angle == pytest.approx(values["shape_angle"], abs=1e-10) and kept == pytest.approx(1)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**6), scale=st.floats(0.1, 10))
 def test_angle_does_not_see_rotation_scale_shift_or_order(seed, scale):
     generator = np.random.default_rng(seed)
@@ -60,7 +60,7 @@ def test_angle_does_not_see_rotation_scale_shift_or_order(seed, scale):
     assert rows(x, y * np.array([4.0, 1, 1]))["plain"] != pytest.approx(expected, abs=1e-3)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_angle_is_a_metric(seed):
     x, y, z = np.random.default_rng(seed).standard_normal((3, 40, 3))
