@@ -44,7 +44,8 @@ class Estimate:
     text: str
     """The question in plain words."""
     unit: str
-    """`probability`, `points` (differences on the 0..1 scale, stored as fractions), `s`, `usd`, `nats` or `ratio`."""
+    """`probability`, `points` (differences on the 0..1 scale, stored as fractions), `s`, `usd`, `nats`, `ratio`; in
+    geometry also `rad`, `squared distance`, `dimensions`."""
     rows: pl.DataFrame
     """R rows of coordinates (any of `COORDINATES`, and optionally `unit`), nulls where one does not apply."""
     draws: np.ndarray

@@ -16,7 +16,7 @@ TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # table: (key columns, summed columns)
     "counts": (("model", "regime", "context", "wave", "scorer", "task", "item"), ("n", "y", "yy", "rows", "unjudged")),
     "sessions": (("model", "regime", "context", "wave", "scorer", "task", "item", "session"), ("n", "y", "yy")),
-    "answers": (("model", "regime", "context", "wave", "task", "item", "answer"), ("n", "nn")),
+    "answers": (("model", "regime", "context", "wave", "task", "item", "session", "answer"), ("n",)),
     "designs": (("regime", "context", "factor", "level"), ("n",)),
 }
 
@@ -56,7 +56,7 @@ class Cells:
     sessions: Table
     """The same per session, rows with a session only: n, y, yy."""
     answers: Table
-    """Per (model, regime, context, wave, task, item, answer): how often that answer was given; nn = pairs in one session."""
+    """Per (model, regime, context, wave, task, item, session, answer): how often that answer was given."""
     designs: Table
     """Per (regime, context, factor, level): log rows. Says what a context label stands for."""
     declared_law: DeclaredLaw | str = "logged"

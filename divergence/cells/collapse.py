@@ -69,13 +69,8 @@ def _group(frame: pl.LazyFrame, table: str, present: set[str]) -> pl.LazyFrame:
 
 
 def _answers(frame: pl.LazyFrame, present: set[str]) -> pl.LazyFrame:
-    keys, _ = TABLES["answers"]
-    given = frame.filter(pl.col("answer").is_not_null() & pl.col("item").is_not_null())
-    by_session = given.group_by([k for k in (*keys, "session") if k in present]).agg(
-        n=pl.len().cast(pl.Float64))
-    # Pairs inside one session are not replicates: a row without session is a session of its own.
-    pairs = pl.when(pl.col("session").is_null()).then(pl.col("n")).otherwise(pl.col("n") ** 2)
-    return by_session.group_by([k for k in keys if k in present]).agg(n=pl.col("n").sum(), nn=pairs.sum())
+    given = frame.filter(pl.col("answer").is_not_null() & pl.col("item").is_not_null()).with_columns(n=pl.lit(1.0))
+    return _group(given, "answers", present)
 
 
 def _designs(frame: pl.LazyFrame, factors: tuple[str, ...]) -> pl.DataFrame:

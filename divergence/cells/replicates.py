@@ -23,6 +23,8 @@ class Replicates:
     """Trials."""
     y: np.ndarray
     """Their sum."""
+    yy: np.ndarray
+    """The sum of their squares."""
     pairs: np.ndarray
     """Ordered pairs of replicates from different sessions."""
     products: np.ndarray
@@ -35,7 +37,7 @@ class Replicates:
         n, y = total(self.n), total(self.y)
         within_n = total(self.n**2 - self.pairs)
         within_y = total(self.y**2 - self.products)
-        return Replicates(n, y, n**2 - within_n, y**2 - within_y)
+        return Replicates(n, y, total(self.yy), n**2 - within_n, y**2 - within_y)
 
 
 def replicates(cells: Cells, model: int, contexts: np.ndarray) -> tuple[Replicates, np.ndarray]:
@@ -58,7 +60,8 @@ def replicates(cells: Cells, model: int, contexts: np.ndarray) -> tuple[Replicat
 
     place = (wave.ravel(), item.ravel())
     n, y = spread(counts, counts["n"], place), spread(counts, counts["y"], place)
-    same_n, same_y = n.copy(), spread(counts, counts["yy"], place)
+    yy = spread(counts, counts["yy"], place)
+    same_n, same_y = n.copy(), yy.copy()
     table = cells.sessions.take((cells.sessions["model"] == model) & (cells.sessions["item"] >= 0))
     if len(table):
         known = {tuple(k): j for j, k in enumerate(items.T)}
@@ -66,7 +69,7 @@ def replicates(cells: Cells, model: int, contexts: np.ndarray) -> tuple[Replicat
                  np.array([known[k] for k in zip(table["task"], table["item"], strict=True)]))
         same_n += spread(table, table["n"] ** 2 - table["n"], where)
         same_y += spread(table, table["y"] ** 2 - table["yy"], where)
-    return Replicates(n, y, n**2 - same_n, y**2 - same_y), items
+    return Replicates(n, y, yy, n**2 - same_n, y**2 - same_y), items
 
 
 def context_rows(table: Table, contexts: np.ndarray) -> np.ndarray:
@@ -95,7 +98,9 @@ def answer_pairs(cells: Cells, model: int, contexts: np.ndarray) -> tuple[np.nda
     n, nn = np.zeros(shape), np.zeros(shape)
     ok = row >= 0
     np.add.at(n, (row[ok], item[ok], label[ok]), table["n"][ok])
-    np.add.at(nn, (row[ok], item[ok], label[ok]), table["nn"][ok])
+    # Pairs inside one session are not replicates; a row without a session is a session of its own.
+    inside = np.where(table["session"] >= 0, table["n"] ** 2, table["n"])
+    np.add.at(nn, (row[ok], item[ok], label[ok]), inside[ok])
     trials = n.sum(2)
     with np.errstate(invalid="ignore", divide="ignore"):
         agree = (n**2 - nn).sum(2) / (trials**2 - nn.sum(2))

@@ -80,18 +80,11 @@ def _outcome_pairs(fit: Fit, model: int, pairs: list[tuple[int, int]]) -> _Pairs
         square = whole.products[:, 0] / whole.pairs[:, 0]
         plain = square[first] + square[second] - 2 * mean[first] * mean[second]
         excess = np.where(np.isfinite(excess), excess, plain)
-        noise = _noise(fit, whole)
+        second_moment = whole.yy[:, 0] / whole.n[:, 0]
+        noise = 2 * (second_moment - square)  # F(c, c): E (y - y')^2 of two replicates
         floor = (noise[first] + noise[second]) / 2
-    across = mean[first] * (1 - mean[second]) + mean[second] * (1 - mean[first])
-    disagreement = across if fit.cells.kind == "binary" else excess + floor
+        disagreement = second_moment[first] + second_moment[second] - 2 * mean[first] * mean[second]
     return _Pairs(excess, floor, disagreement, mean[first] - mean[second], noise, items)
-
-
-def _noise(fit: Fit, whole: Replicates) -> np.ndarray:
-    """F(c, c) of every item, shape (contexts, items): half the mean squared difference of replicates, times two."""
-    square = whole.products[:, 0] / whole.pairs[:, 0]
-    mean = whole.y[:, 0] / whole.n[:, 0]
-    return 2 * (mean - square) if fit.cells.kind == "binary" else 2 * (mean**2 - square)
 
 
 def _within_waves(data: Replicates, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ def test_counts_against_a_loop():
     assert seen == {k: tuple(v) for k, v in expected.items()}
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.integers(0, 2**31 - 1), st.floats(0.05, 0.95))
 def test_merge_is_the_whole(seed, share):
     log = _log(answer=pl.when(pl.col("score") > 0).then(pl.lit("a")).otherwise(pl.lit("b")))

@@ -84,7 +84,7 @@ def test_a_dedicated_job_repeats_itself_and_a_shared_endpoint_does_not(public_da
     posterior = _posterior(log, constants={"regime": "deployment"}, kind="fraction")
     floor = dv.excess_flips(posterior).where(statistic="floor").to_frame()
     seen = dict(zip(floor["context"], floor["mean"], strict=True))
-    assert seen["one-job-llama3-8b"] == 0
+    assert seen["one-job-llama3-8b"] == pytest.approx(0, abs=1e-12)
     scores = log.filter(pl.col("context") == "shared-job-llama3-8b")["score"].to_numpy()
     assert seen["shared-job-llama3-8b"] == pytest.approx(2 * scores.var(ddof=1), rel=1e-9)  # half of E (y - y')^2, twice
     assert seen["shared-job-llama3-8b"] > 0
