@@ -5,6 +5,8 @@
 | `cells` | the value: coded tables with named levels |
 | `collapse` | Executions -> Cells, streaming |
 | `merge` | Cells + Cells -> Cells, exactly |
+| `tasks` | an item's task where only one regime logs it |
+| `overlap`, `replicates` | what the regimes share; what repeating a request shows |
 """
 
 from divergence.cells.cells import Cells, Table

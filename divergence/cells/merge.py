@@ -26,7 +26,12 @@ def merge(first: Cells, second: Cells) -> Cells:
 def _sum(name: str, first: Cells, second: Cells, levels: dict[str, tuple[str, ...]]) -> Table:
     keys, sums = TABLES[name]
     codes = {k: np.concatenate([_recode(c, getattr(c, name)[k], k, levels) for c in (first, second)]) for k in keys}
-    values = {s: np.concatenate([getattr(c, name)[s] for c in (first, second)]) for s in sums}
+    return summed(name, codes, {s: np.concatenate([getattr(c, name)[s] for c in (first, second)]) for s in sums})
+
+
+def summed(name: str, codes: dict[str, np.ndarray], values: dict[str, np.ndarray]) -> Table:
+    """A table with its rows sorted by key, rows of one key added up."""
+    keys, sums = TABLES[name]
     if not len(values[sums[0]]):
         return Table(codes, values)
     order = np.lexsort([codes[k] for k in reversed(keys)])

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from divergence.cells import Cells
+from divergence.cells.tasks import resolve_tasks
 from divergence.errors import InputError
 from divergence.joint.arms import measure_arms
 from divergence.joint.design import make_design
@@ -57,6 +58,7 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     if not (cells.counts["n"] > 0).any():
         raise InputError(f"no row of the log has a judged {cells.outcome!r}; there is nothing to fit")
     progress("measuring arm levels")
+    cells = resolve_tasks(cells)
     arms = measure_arms(cells)
     design = make_design(cells, arms, spec)
     loadings = arm_loadings(design, arms)

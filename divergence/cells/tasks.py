@@ -1,0 +1,32 @@
+"""An item whose task is logged in one regime only has that task in the other one too."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from divergence.cells.cells import MISSING, TABLES, Cells, Table
+from divergence.cells.merge import summed
+
+
+def resolve_tasks(cells: Cells) -> Cells:
+    """Give rows without a task the one task that their item has elsewhere in the log; others stay as they are.
+
+    Benchmarks name their suite, traffic often does not: without this the same item would count as two.
+    """
+    counts = cells.counts
+    known = (counts["task"] != MISSING) & (counts["item"] != MISSING)
+    pairs = np.unique(np.stack([counts["item"][known], counts["task"][known]]), axis=1)
+    items, first, times = np.unique(pairs[0], return_index=True, return_counts=True)
+    lookup = np.full(len(cells.levels["item"]) + 1, MISSING)
+    lookup[items[times == 1]] = pairs[1][first[times == 1]]
+    if not ((counts["task"] == MISSING) & (lookup[counts["item"]] != MISSING)).any():
+        return cells
+    tables = {name: _resolved(name, getattr(cells, name), lookup) for name in TABLES if "task" in TABLES[name][0]}
+    return dataclasses.replace(cells, **tables)
+
+
+def _resolved(name: str, table: Table, lookup: np.ndarray) -> Table:
+    task = np.where(table["task"] == MISSING, lookup[table["item"]], table["task"])  # item -1 takes the last, missing
+    return summed(name, table.keys | {"task": task}, table.sums)
