@@ -43,6 +43,9 @@ class _Pairs:
 def excess_flips(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
     """Rows (model, context, context_b), and over models with `model` null."""
     fit = posterior[outcome]
+    if fit.cells.kind == "positive":
+        return refuse(fit, QUESTION, TEXT, "probability",
+                      f"flips are counted for scores and answers; {fit.cells.outcome} is a time or a cost")
     contexts = fit.design.contexts
     pairs = _ordered_pairs(contexts)
     if not pairs:
