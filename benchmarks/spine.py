@@ -114,11 +114,11 @@ def methods(cache: pathlib.Path) -> list[str]:
     error = found["nuts"]["effective_draws"] ** -0.5
     return [
         *lines, "",
-        "Effective draws: `1 / sum w^2` of the importance weights, one number for all coordinates; for NUTS the least over",
-        "the coordinates, of bulk and tail, which is the stricter count. NUTS ran 2 chains of 100 + 100 transitions.", "",
+        "Effective draws: `1 / sum w^2` of the importance weights, one number for all coordinates; for NUTS the least",
+        "over the coordinates, of bulk and tail, the stricter count. NUTS ran 2 chains of 100 + 100 transitions.", "",
         f"Means of the model's {len(apart)} standard deviations and correlations: the methods differ by at most",
-        f"{apart[worst]:.2f} posterior standard deviations (`{worst}`); the Monte Carlo error of one such difference is about",
-        f"{error:.2f}.",
+        f"{apart[worst]:.2f} posterior standard deviations (`{worst}`); the Monte Carlo error of one such difference",
+        f"is about {error:.2f}.",
     ]
 
 
