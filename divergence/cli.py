@@ -34,7 +34,7 @@ def common(command: Callable) -> Callable:
         click.option("--quiet", is_flag=True, help="No progress on stderr."),
         click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
         click.option("--debug", is_flag=True, help="Show the traceback of an error."),
-        click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw."),
+        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every draw."),
     ):
         command = option(command)
     return command
@@ -106,7 +106,7 @@ def report(read, output, question, quiet, as_json, seed, **_) -> int:
         posterior = _fitted(log, seed, tell)
         estimates = write_report(posterior, output, log=log, progress=tell)
     if question and not estimates.filter((estimates["question"] == question) & estimates["identified"]).height:
-        raise NotIdentifiedError(f"{question} cannot be answered from this log: "
+        raise NotIdentifiedError(f"{question} cannot be answered from this log (the other answers are in {output}): "
                                  f"{estimates.filter(estimates['question'] == question)['reason'][0]}")
     if as_json:
         click.echo(estimates.write_json())

@@ -6,7 +6,9 @@ import dataclasses
 
 import numpy as np
 
-KEYS = ("model", "regime", "context", "wave", "scorer", "task", "item", "session", "answer", "factor", "level")
+KEYS = (
+    "model", "regime", "context", "wave", "scorer", "chance", "task", "item", "session", "answer", "factor", "level",
+)
 MISSING = -1  # code of a null: a pooled row without item, a row without session, an answer that was not parsed
 
 DeclaredLaw = tuple[str, tuple[tuple[str, float], ...]]
@@ -14,8 +16,10 @@ DeclaredLaw = tuple[str, tuple[tuple[str, float], ...]]
 
 TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # table: (key columns, summed columns)
-    "counts": (("model", "regime", "context", "wave", "scorer", "task", "item"), ("n", "y", "yy", "rows", "unjudged")),
-    "sessions": (("model", "regime", "context", "wave", "scorer", "task", "item", "session"), ("n", "y", "yy")),
+    "counts": (("model", "regime", "context", "wave", "scorer", "chance", "task", "item"),
+               ("n", "y", "yy", "rows", "unjudged")),
+    "sessions": (("model", "regime", "context", "wave", "scorer", "chance", "task", "item", "session"),
+                 ("n", "y", "yy")),
     "answers": (("model", "regime", "context", "wave", "task", "item", "session", "answer"), ("n",)),
     "designs": (("regime", "context", "factor", "level"), ("n",)),
 }
@@ -63,6 +67,12 @@ class Cells:
     """The deployment law: `logged`, `own`, `uniform`, or declared shares of a factor's (or of the context's) levels."""
     notes: tuple[str, ...] = ()
     """Sentences about the log that belong beside every result."""
+
+    @property
+    def design_weights(self) -> np.ndarray:
+        """One over the chance with which the rows of `counts` were logged, 1 where none is given, shape (rows,)."""
+        chance = np.array([float(level) for level in self.levels["chance"]] + [1.0])
+        return 1 / chance[self.counts["chance"]]
 
     @property
     def factors(self) -> tuple[str, ...]:

@@ -55,9 +55,10 @@ def _rows(log: Executions) -> pl.LazyFrame:
         (pl.col(k).cast(pl.String) if k in columns else pl.lit(None, pl.String)).alias(k)
         for k in ("regime", "model", "context", "wave", "scorer", "task", "item", "session", "answer")
     ]
+    chance = pl.col("probability").cast(pl.String) if "probability" in columns else pl.lit(None, pl.String)
     factors = [pl.col(f).cast(pl.String).fill_null("(not logged)").alias(f"factor:{f}") for f in log.factors]
     frame = frame.select(
-        *keys, *factors, n=trials, y=total, yy=squares, rows=pl.lit(1.0), unjudged=(~judged).cast(pl.Float64),
+        *keys, *factors, chance=chance, n=trials, y=total, yy=squares, rows=pl.lit(1.0), unjudged=(~judged).cast(pl.Float64),
     )
     # A rate over many items is not an answer to its item: it stands for distinct items of its stratum.
     return frame.with_columns(item=pl.when(pl.col("n") > 1).then(None).otherwise(pl.col("item")))

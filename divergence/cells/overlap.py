@@ -29,6 +29,15 @@ def scorers(cells: Cells) -> dict[str, set[str]]:
     }
 
 
+def scorer_conflict(cells: Cells) -> str | None:
+    """Why the regimes cannot be compared, where no scorer judged rows of both; None where one did or none is named."""
+    judges = scorers(cells)
+    if not all(judges.values()) or judges["evaluation"] & judges["deployment"]:
+        return None
+    names = [", ".join(sorted(judges[regime])) for regime in ("evaluation", "deployment")]
+    return f"the regimes were judged by different scorers ({names[0]} against {names[1]}) and no rows carry both"
+
+
 def in_regime(cells: Cells, regime: str) -> np.ndarray:
     """Rows of `counts` of that regime, shape (rows,)."""
     return np.array([name == regime for name in cells.levels["regime"]], bool)[cells.counts["regime"]]

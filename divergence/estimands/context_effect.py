@@ -14,6 +14,7 @@ import itertools
 import numpy as np
 import polars as pl
 
+from divergence.cells.overlap import scorer_conflict
 from divergence.estimands.rows import answer, frame, models_with_rows, unit_of
 from divergence.estimate import Estimate
 from divergence.joint.posterior import Posterior
@@ -33,10 +34,12 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
                       reason=("the log has no deployment rows",))
     parts, rows, reasons = [], [], []
     models, contexts = deployed.models, deployed.contexts
-    if bench is None:
+    conflict = "the log has no evaluation rows: there is no bench level to compare with" if bench is None else (
+        scorer_conflict(fit.cells))
+    if bench is None or conflict:
         rows.append(frame(model=[None], context=[None], context_b=[None], statistic=[None]))
         parts.append(np.full((len(deployed.draws), 1), np.nan))
-        reasons.append("the log has no evaluation rows: there is no bench level to compare with")
+        reasons.append(conflict)
     else:
         effect = deployed.draws - bench.mean()[:, :, None]
         usable = models_with_rows(fit, True) & models_with_rows(fit, False)

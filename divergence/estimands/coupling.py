@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from divergence.estimands.rows import answer, deployed_contexts, frame, refuse
+from divergence.estimands.rows import answer, deployed_contexts, frame, models_with_rows, refuse
 from divergence.estimate import Estimate
 from divergence.joint.posterior import Posterior
 from divergence.joint.predict import Levels
@@ -29,8 +29,13 @@ def coupling(posterior: Posterior, *, law: object = None, outcome: str | None = 
 def share(posterior: Posterior, question: str, text: str, absolute: bool, law: object, outcome: str | None) -> Estimate:
     """The relative or the absolute coupling; also what `coupling_absolute` calls."""
     fit, mu, reason = deployed_contexts(posterior, outcome, law, 2)
-    if mu is not None and len(mu.models) < 2:
-        reason = f"the log has one model ({mu.models[0]}); what separates models needs at least two"
+    if mu is not None:
+        mu = mu.of_models(models_with_rows(fit, True))
+        shared = mu.observed.astype(int) @ mu.observed.T.astype(int)
+        if len(mu.models) < 2:
+            reason = f"the log has one deployed model ({mu.models[0]}); what separates models needs at least two"
+        elif shared[~np.eye(len(shared), dtype=bool)].max() < 2:
+            reason = "no two models were deployed in the same two contexts: what is the context's cannot be told"
     if reason:
         return refuse(fit, question, text, "ratio", reason)
     model, context, interaction = components(mu)

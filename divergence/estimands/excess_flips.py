@@ -3,7 +3,8 @@
     XF(c, c') = F(c, c') - (F(c, c) + F(c', c')) / 2  =  E_i (p_ic - p_ic')^2
 
 `F` is the disagreement rate of two replicates, `(F(c,c) + F(c',c')) / 2` the noise floor (`F(c,c)` itself: rows with
-`statistic` = `floor`, `context` = `context_b`). Unbiased with two replicates
+`statistic` = `floor`, `context` = `context_b`). The estimate is unbiased, so it may fall below 0 where nothing flips.
+Unbiased with two replicates
 per item and context; the same U-statistic holds for continuous outcomes and, label by label, for answers (`statistic` =
 `answers`). Waves: the difference between contexts is taken within a wave, so a shift of the instrument is no flip.
 One replicate: refused, with bounds `(M_c - M_c')^2 <= XF <= F(c, c')`. No shared items: refused. Items are a sample
@@ -168,7 +169,7 @@ class _Columns:
                     continue
                 known = stats.excess[k][np.isfinite(stats.excess[k])]
                 shared_items = int(np.isfinite(stats.disagreement[k]).sum())
-                if len(known) < min(REPLICATED_MIN, shared_items) or not len(known):
+                if len(known) < max(2, min(REPLICATED_MIN, shared_items)):
                     self._bounds(stats, k, models[m], statistic, weights, len(known), shared_items)
                     continue
                 draws = weights.mean(stats.excess[k], stats.items)
@@ -212,7 +213,8 @@ class _Columns:
 
     def _row(self, model, k, statistic, draws, reason, floor, bound, items) -> None:
         i, j = self.pairs[k]
-        regime = "evaluation" if not (self.deployed[i] or self.deployed[j]) else "deployment"
+        alike = self.deployed[i] == self.deployed[j]
+        regime = None if not alike else "deployment" if self.deployed[i] else "evaluation"
         self.rows.append((model, self.names[i], self.names[j], statistic, regime, items))
         self.draws.append(draws)
         self.reasons.append(reason)

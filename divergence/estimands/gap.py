@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from divergence.cells.overlap import scorers, share_items
+from divergence.cells.overlap import scorer_conflict, share_items
 from divergence.estimands.rows import answer, frame, models_with_rows, refuse, unit_of
 from divergence.estimate import Estimate
 from divergence.joint.posterior import Posterior
@@ -33,11 +33,9 @@ def difference(posterior: Posterior, question: str, text: str, sign: float, law:
     if bench is None or deployed is None:
         missing = "evaluation" if bench is None else "deployment"
         return refuse(fit, question, text, unit, f"the log has no {missing} rows")
-    judges = scorers(fit.cells)
-    if judges["evaluation"] and judges["deployment"] and not judges["evaluation"] & judges["deployment"]:
-        return refuse(fit, question, text, unit, (
-            f"the regimes were judged by different scorers ({', '.join(sorted(judges['evaluation']))} against "
-            f"{', '.join(sorted(judges['deployment']))}) and no rows carry both"))
+    conflict = scorer_conflict(fit.cells)
+    if conflict:
+        return refuse(fit, question, text, unit, conflict)
     both = models_with_rows(fit, True) & models_with_rows(fit, False)
     draws = sign * (deployed.mean() - bench.mean())
     draws[:, ~both] = np.nan

@@ -9,12 +9,13 @@ from divergence.estimate import COORDINATES, Estimate
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import Levels, levels
 
-UNITS = {"binary": "points", "fraction": "points", "positive": "s"}
-
 
 def unit_of(fit: Fit) -> str:
-    """Unit of a difference of levels."""
-    return "usd" if "cost" in fit.cells.outcome else UNITS[fit.cells.kind]
+    """Unit of a difference of levels: points for scores; else what the outcome's name says."""
+    if fit.cells.kind != "positive":
+        return "points"
+    name = fit.cells.outcome
+    return "usd" if name.endswith("_usd") else "s" if name.endswith("_s") else name
 
 
 def level_unit(fit: Fit) -> str:
@@ -45,6 +46,9 @@ def deployed_contexts(posterior: Posterior, outcome: str | None, law: object, le
     mu = levels(fit, "deployment", law)
     if mu is None:
         return fit, None, "the log has no deployment rows"
+    served = int((mu.law.max(0) > 0).sum())
+    if served < min(least, len(mu.contexts)):
+        return fit, None, (f"the deployment law gives weight to one context; how a score moves over contexts needs {least}")
     if len(mu.contexts) < least:
         return fit, None, (f"the log has one deployment context ({mu.contexts[0]}); how a score moves over contexts "
                            f"needs at least {least}")

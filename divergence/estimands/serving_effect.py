@@ -38,6 +38,11 @@ def serving_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
             draws.append(np.full((len(fit.effects), 1), np.nan))
             reasons.append(f"{factor} changes only together with {' and '.join(others)}: their effects cannot be told apart")
             continue
+        if not _varies_within_a_regime(fit, factor):
+            rows.append(_rows(factor, [None], None, None))
+            draws.append(np.full((len(fit.effects), 1), np.nan))
+            reasons.append(f"{factor} differs only between the regimes: its effect cannot be told from deployment's")
+            continue
         effect, reference, shown = _effects(fit, factor)  # (S, models, levels)
         names = [fit.design.levels[factor][k] for k in shown]
         pooled[factor] = effect.mean(1)
@@ -77,7 +82,14 @@ def aliases(fit: Fit, factor: str) -> list[str]:
 def _spanned(mine: np.ndarray, others: list[np.ndarray]) -> bool:
     base = np.concatenate([np.ones((len(mine), 1)), *others], 1)
     rank = np.linalg.matrix_rank(base)
-    return rank < len(mine) and np.linalg.matrix_rank(np.concatenate([base, mine], 1)) == rank
+    return np.linalg.matrix_rank(np.concatenate([base, mine], 1)) == rank
+
+
+def _varies_within_a_regime(fit: Fit, factor: str) -> bool:
+    """Does the factor vary over the contexts of one regime? A bare context label is compared with the bench itself."""
+    regime = fit.design.contexts[:, 0]
+    shares = fit.design.mixtures[factor]
+    return factor == "context" or any(np.ptp(shares[regime == r], axis=0).max() > 0 for r in np.unique(regime))
 
 
 def _effects(fit: Fit, factor: str) -> tuple[np.ndarray, str, list[int]]:
@@ -92,6 +104,9 @@ def _effects(fit: Fit, factor: str) -> tuple[np.ndarray, str, list[int]]:
         mixtures = {f: m[where].copy() for f, m in design.mixtures.items()}
         mixtures[factor] = np.zeros_like(mixtures[factor])
         mixtures[factor][:, level] = 1.0
+        if factor == "context":  # the label is all that is known: what it does is what that context did
+            at.append(from_link(link_levels(fit, _with_level(fit, level)), fit.arms.link).mean(2))
+            continue
         at.append(from_link(link_levels(fit, where, mixtures), fit.arms.link).mean(2))
     stacked = np.stack(at, 2)
     levels = list(range(shares.shape[1]))
@@ -100,6 +115,12 @@ def _effects(fit: Fit, factor: str) -> tuple[np.ndarray, str, list[int]]:
     base = int((shares[evaluated] if len(evaluated) else shares).mean(0).argmax())
     shown = [k for k in levels if k != base]
     return (stacked - stacked[:, :, [base]])[:, :, shown], design.levels[factor][base], shown
+
+
+def _with_level(fit: Fit, level: int) -> np.ndarray:
+    """The context of that label, in deployment where it was deployed; shape (1,)."""
+    having = np.flatnonzero(fit.design.mixtures["context"][:, level] > 0)
+    return having[np.argsort(-fit.design.contexts[having, 0])][:1]
 
 
 def _rows(factor: str, levels: list, model: str | None, reference: str | None) -> pl.DataFrame:

@@ -28,7 +28,9 @@ def recognise(sources: list[Source], configuration: Configuration) -> tuple[Tabl
     signs = {*SIGNS, configuration.outcome}
     for source in sources:
         names = {*renamed(source, configuration), *configuration.constants}
-        if {"window_start", "metric", "value"} <= names:
+        if {"question", "identified", "noise_floor"} <= names:
+            left.append((source.file, "results of an earlier report, no execution log"))
+        elif {"window_start", "metric", "value"} <= names:
             tables["telemetry"].append(source)
         elif {"execution_id", "metric"} <= names and names & {"value", "label"} and "model" not in names:
             tables["outcomes"].append(source)

@@ -57,20 +57,22 @@ class Arms:
 
 def measure_arms(cells: Cells) -> Arms:
     """The arms of a log with judged rows, in order of (model, regime, context)."""
-    counts = cells.counts.take(cells.counts["n"] > 0)
+    judged = cells.counts["n"] > 0
+    counts = cells.counts.take(judged)
     keys, arm = np.unique(
         np.stack([counts["model"], counts["regime"], counts["context"]]), axis=1, return_inverse=True)
     raw_keys, raw = np.unique(np.stack([arm.ravel(), counts["wave"]]), axis=1, return_inverse=True)
     raw = raw.ravel()
     regime = np.array([name == "deployment" for name in cells.levels["regime"]])[keys[1]]
-    weight, notes = item_weights(cells, counts, raw)
+    weight, notes = item_weights(cells, counts, raw, cells.design_weights[judged])
     level = np.bincount(raw, weight * counts["y"] / counts["n"])
     influence, pooled = item_influence(counts, raw, weight)
     excess = session_excess(cells, counts, raw, weight, level)
     link = "log" if cells.kind == "positive" else "logit"
     inner = level if link == "log" else np.clip(level, 0.02, 0.98)
-    slope = inner if link == "log" else inner * (1 - inner)
     rows = np.bincount(raw, counts["n"])
+    of_arm = np.bincount(raw_keys[0], rows * inner) / np.bincount(raw_keys[0], rows)  # one slope an arm, for exact ranks
+    slope = (of_arm if link == "log" else of_arm * (1 - of_arm))[raw_keys[0]]
     combine, shifts = remove_waves(raw_keys[0], raw_keys[1], rows, slope)
     covariance = shrunk_covariance((sp.csr_array(combine) @ influence.T).T.tocsr(), np.stack([keys[0], regime, keys[2]]))
     covariance += combine @ np.diag(pooled) @ combine.T
@@ -80,6 +82,8 @@ def measure_arms(cells: Cells) -> Arms:
     if len(shifts):
         part = sp.csr_array(shifts) @ influence.T
         shift_covariance = (part @ part.T).toarray() + shifts @ np.diag(pooled) @ shifts.T
+        if excess is not None:
+            shift_covariance = nearest_psd(shift_covariance + shifts @ excess @ shifts.T)
     return Arms(
         keys[0], regime, keys[2], combine @ level, nearest_psd(covariance),
         _clusters(counts, raw, raw_keys[0], weight), link, shifts @ level, shift_covariance, notes)

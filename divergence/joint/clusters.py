@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 from divergence.cells import Cells, Table
 
-ROW = ("model", "regime", "context", "wave", "scorer", "task", "item")
+ROW = ("model", "regime", "context", "wave", "scorer", "chance", "task", "item")
 
 
 def item_influence(counts: Table, raw: np.ndarray, weight: np.ndarray) -> tuple[sp.csr_array, np.ndarray]:
@@ -22,7 +22,8 @@ def item_influence(counts: Table, raw: np.ndarray, weight: np.ndarray) -> tuple[
     task = task.ravel()
     centre = np.bincount(task, weight * mean) / np.bincount(task, weight)
     pooled = counts["item"] < 0
-    units = np.bincount(task, np.where(pooled, counts["n"], 1.0))
+    distinct = np.unique(np.stack([task, counts["item"]])[:, ~pooled], axis=1)[0]  # an item of two scorers is one
+    units = np.bincount(task, np.where(pooled, counts["n"], 0.0)) + np.bincount(distinct, minlength=task.max() + 1)
     bessel = (units / np.maximum(units - 1, 1))[task]
     phi = weight * (mean - centre[task]) * np.sqrt(bessel)
     _, item = np.unique(np.stack([counts["task"], counts["item"]])[:, ~pooled], axis=1, return_inverse=True)

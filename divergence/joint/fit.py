@@ -20,12 +20,14 @@ from divergence.joint.link import from_link, linearise, start
 from divergence.joint.methods import Sample
 from divergence.joint.nuts import NUTS
 from divergence.joint.posterior import Fit, Posterior, arm_loadings, standard_deviations
+from divergence.joint.predict import levels
 from divergence.joint.problem import draw_effects, problem
 from divergence.joint.spec import Spec
 
 Method = Importance | NUTS
 LINEARISATIONS = 2  # refinements of the working response; the third changes a level by less than .1 of its sd
 LOGIT_MAX = 7.0  # a fitted level outside .001 .. .999 is not told apart from these by any log of this size
+ARMS_MAX = 512  # a dense covariance of the arms per draw: more takes more than 2 GB
 FALLBACK_ARMS_MAX = 128  # above it NUTS takes longer than somebody waits; the failed gate is shown instead
 
 
@@ -38,8 +40,8 @@ def fit(
     `method` defaults to `Importance()`; when its gates fail, `NUTS()` takes over if the log is small enough. `progress`
     is told each step in a few words. Raises InputError when nothing was judged or the seed is not a whole number.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise InputError(f"the seed must be a whole number, not {seed!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"the seed must be a whole number from 0 on, not {seed!r}")
     spec = spec or Spec()
     several = [cells] if isinstance(cells, Cells) else list(cells)
     if not several:
@@ -60,6 +62,9 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     progress("measuring arm levels")
     cells = resolve_tasks(cells)
     arms = measure_arms(cells)
+    if len(arms) > ARMS_MAX:
+        raise InputError(f"the log has {len(arms)} combinations of model, regime and context; at most {ARMS_MAX} are fitted "
+                         "at once: keep fewer with --where, or name fewer factors instead of a context label")
     design = make_design(cells, arms, spec)
     loadings = arm_loadings(design, arms)
     # Scores have a natural zero on the logit scale; times and costs have no natural unit, so their mean is taken.
@@ -83,7 +88,9 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     wave = np.zeros((len(sample.x), 0))
     if len(arms.wave):
         wave = rng.multivariate_normal(arms.wave, arms.wave_covariance, len(sample.x), method="eigh")
-    return Fit(cells, arms, design, sample.x, effects, wave, sample.diagnostics, sample.method, seed)
+    fitted = Fit(cells, arms, design, sample.x, effects, wave, sample.diagnostics, sample.method, seed)
+    levels(fitted, "deployment")  # a declared law that this log cannot serve is an error now, not when it is asked
+    return fitted
 
 
 def _better(first: Sample, second: Sample) -> Sample:

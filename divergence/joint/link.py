@@ -77,6 +77,8 @@ def _ratio(arms: Arms) -> np.ndarray:
     q = variance_function(arms.level, arms.link)
     per_item = np.where(q > 0, np.diag(arms.covariance) * arms.clusters / np.where(q > 0, q, 1.0), 0.0)
     rare = arms.clusters * (np.minimum(arms.level, 1 - arms.level) if arms.link == "logit" else 1.0)
-    mean = (rare @ per_item) / rare.sum() if (rare @ per_item) > 0 else 1.0  # items never differed: a Bernoulli item's
+    # Items that never differed: a Bernoulli item's ratio for scores, a thousandth of the level for times and costs.
+    nothing = 1.0 if arms.link == "logit" else 1e-6
+    mean = (rare @ per_item) / rare.sum() if rare @ per_item > 1e-12 * rare.sum() else nothing
     steady = (rare * per_item + STEADY_FAILURES * mean) / (rare + STEADY_FAILURES)
     return steady / arms.clusters

@@ -27,6 +27,11 @@ class Levels:
     observed: np.ndarray
     """Cells with judged rows; the others are filled by the model. Shape (models, contexts)."""
 
+    def of_models(self, keep: np.ndarray) -> Levels:
+        """The same for some models, `keep` a mask (models,)."""
+        names = tuple(name for name, kept in zip(self.models, keep, strict=True) if kept)
+        return Levels(self.draws[:, keep], names, self.contexts, self.law[keep], self.observed[keep])
+
     def mean(self) -> np.ndarray:
         """Level of each model under the law, shape (S, models)."""
         return np.einsum("smc,mc->sm", self.draws, self.law)

@@ -12,12 +12,17 @@ from divergence.cells import Cells, Table
 from divergence.cells.overlap import replays
 
 
-def item_weights(cells: Cells, counts: Table, raw: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+def item_weights(cells: Cells, counts: Table, raw: np.ndarray, design_weights: np.ndarray
+                 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Weights of the rows of `counts`, shape (rows,), summing to one within each raw arm, and sentences on them."""
     deployed = np.array([name == "deployment" for name in cells.levels["regime"]], bool)[counts["regime"]]
     replayed = replays(cells)
-    by_logged = (deployed & (not replayed)) | (counts["item"] < 0)
-    mass = np.where(by_logged, counts["n"], 1.0)
+    # What a row stands for: its trials over the chance with which it was logged (Hajek's weights).
+    mass = counts["n"] * design_weights
+    bench_law = ~((deployed & (not replayed)) | (counts["item"] < 0))
+    _, unit = np.unique(np.stack([raw, counts["task"], counts["item"]]), axis=1, return_inverse=True)
+    unit = unit.ravel()
+    mass = np.where(bench_law, mass / np.bincount(unit, mass)[unit], mass)  # an item counts once, by whomever judged
     notes = []
     if deployed.any() and (~deployed).any():
         notes.append(
@@ -27,7 +32,7 @@ def item_weights(cells: Cells, counts: Table, raw: np.ndarray) -> tuple[np.ndarr
     for regime in (False, True):
         mine = (deployed == regime) if not replayed else np.ones(len(raw), bool)
         if mine.any():
-            share = np.where(mine, _task_mass(counts, mass, mine)[counts["task"]], share)
+            share = np.where(mine, _task_mass(counts, mass, bench_law, mine)[counts["task"]], share)
     _, cell = np.unique(np.stack([raw, counts["task"]]), axis=1, return_inverse=True)
     cell = cell.ravel()
     within = mass / np.bincount(cell, mass)[cell]
@@ -39,15 +44,11 @@ def item_weights(cells: Cells, counts: Table, raw: np.ndarray) -> tuple[np.ndarr
     return weight, tuple(notes)
 
 
-def _task_mass(counts: Table, mass: np.ndarray, mine: np.ndarray) -> np.ndarray:
-    """Mass of each task (last entry: rows without a task) in these rows, each item once."""
-    size = counts["task"].max() + 2
-    keys = np.stack([counts["task"], counts["item"]])[:, mine]
-    pairs, inverse = np.unique(keys, axis=1, return_inverse=True)
-    inverse = inverse.ravel()
-    total = np.bincount(inverse, mass[mine])
-    arms = np.maximum(np.bincount(inverse), 1)
-    per_item = np.where((pairs[1] >= 0) & (total == arms), 1.0, total)  # equal-weight items count once
-    out = np.zeros(size)
-    np.add.at(out, pairs[0], per_item)
-    return out
+def _task_mass(counts: Table, mass: np.ndarray, bench_law: np.ndarray, mine: np.ndarray) -> np.ndarray:
+    """Mass of each task (last entry: rows without a task) in these rows; items under the bench's law count once."""
+    total = np.zeros(counts["task"].max() + 2)
+    logged = mine & ~bench_law
+    np.add.at(total, counts["task"][logged], mass[logged])
+    items = np.unique(np.stack([counts["task"], counts["item"]])[:, mine & bench_law], axis=1)
+    np.add.at(total, items[0], 1.0)
+    return total
