@@ -295,9 +295,21 @@ def _interrupted(*_) -> None:
     os._exit(2)
 
 
+def _unexpected(kind: type[BaseException], error: BaseException, _) -> None:
+    """What no rule foresaw is one sentence too; `--debug` shows where it came from."""
+    from divergence.staging import abandon
+
+    abandon()
+    words = " ".join(str(error).split())[:300]
+    os.write(2, f"divergence: unexpected {kind.__name__}: {words}; run again with --debug and report it\n".encode())
+    os._exit(2)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: runs a verb and exits with its code."""
     given = spread_lists(list(sys.argv[1:] if arguments is None else arguments))
+    if arguments is None and "--debug" not in given:
+        sys.excepthook = _unexpected
     if arguments is None and "probe" not in given[:1]:  # the probe ends its servers and its journal by itself
         signal.signal(signal.SIGINT, _interrupted)
     try:

@@ -160,12 +160,14 @@ class Estimate:
         dims = list(self.dims)
         body = []
         frame = self.to_frame()
-        for row in frame.iter_rows(named=True):
+        indicator = ((self.draws == 0) | (self.draws == 1)).all(0)  # 0/1 draws: their mean is the probability
+        for row, yes_or_no in zip(frame.iter_rows(named=True), indicator, strict=True):
             cells = [str(row[d]) if row[d] is not None else "" for d in dims]
             if row["mean"] is None:
                 body.append([*cells, "", row["reason"] or ""])
             else:
-                body.append([*cells, f"{row['median']:.4g}", f"{row['lower']:.4g} .. {row['upper']:.4g}"])
+                middle = row["mean" if yes_or_no else "median"]
+                body.append([*cells, f"{middle:.4g}", f"{row['lower']:.4g} .. {row['upper']:.4g}"])
         return [*dims, self.unit, f"{INTERVAL:.0%} interval"], body
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ from divergence.joint.problem import free_terms, local_term, padded_terms
 from divergence.joint.spec import Spec
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Fit:
     """The posterior of one outcome."""
 
@@ -54,6 +54,11 @@ class Fit:
             "n_sessions": len(self.cells.levels["session"]), "n_contexts": len(np.unique(self.design.contexts[:, 1])),
         }
 
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{number} {name[2:]}" for name, number in self.counts.items())
+        gates = "; ".join(f"{d.name} {d.value:.3g} ({'passed' if d.passed else 'FAILED'})" for d in self.diagnostics)
+        return f"{self.cells.outcome}: {len(self.x)} draws, {self.method}, from {len(self.arms)} arms ({sizes}); {gates}"
+
     @property
     def described_method(self) -> str:
         """The method, and the gates that failed."""
@@ -61,7 +66,7 @@ class Fit:
         return self.method + (f"; FAILED: {', '.join(failed)}" if failed else "")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Posterior:
     """The joint posterior of a log: one `Fit` an outcome."""
 
@@ -91,6 +96,9 @@ class Posterior:
     def passed(self) -> bool:
         """Were all gates passed?"""
         return all(d.passed for d in self.diagnostics)
+
+    def __repr__(self) -> str:
+        return "\n".join(["Posterior of " + ", ".join(f.cells.outcome for f in self.fits), *map(repr, self.fits)])
 
     def save(self, folder: str | pathlib.Path) -> None:
         """Write the posterior as a folder of JSON and npz files; replaces an older one only when complete."""
