@@ -18,16 +18,14 @@ def collapse(log: Executions) -> Cells:
     frame = _rows(log)
     columns = frame.collect_schema().names()
     present = {k for k in KEYS if k in columns}
-    queries = [_group(frame, "counts", present)]
-    has_sessions, has_answers = _any(frame, "session", columns), _any(frame, "answer", columns)
-    if has_sessions:
-        queries.append(_group(frame.filter(pl.col("session").is_not_null() & (pl.col("n") > 0)), "sessions", present))
-    if has_answers:
-        queries.append(_answers(frame, present))
-    tables = dict(zip(
-        ["counts", *(["sessions"] if has_sessions else []), *(["answers"] if has_answers else [])],
-        pl.collect_all(queries, engine="streaming"), strict=True,
-    ))
+    queries = {"counts": _group(frame, "counts", present)}
+    if _any(frame, "session", columns):
+        sessions = frame.filter(pl.col("session").is_not_null() & (pl.col("n") > 0))
+        queries["sessions"] = _group(sessions, "sessions", present)
+    if _any(frame, "answer", columns):
+        queries["answers"] = _answers(frame, present)
+    # One after the other: together they would hold all their groups in memory at once.
+    tables = {name: query.collect(engine="streaming") for name, query in queries.items()}
     tables["designs"] = _designs(frame, log.factors)
     return _coded(log, tables)
 
@@ -57,6 +55,7 @@ def _rows(log: Executions) -> pl.LazyFrame:
     ]
     chance = pl.col("probability").cast(pl.String) if "probability" in columns else pl.lit(None, pl.String)
     factors = [pl.col(f).cast(pl.String).fill_null("(not logged)").alias(f"factor:{f}") for f in log.factors]
+    keys = [key.cast(pl.Categorical) for key in keys]  # four bytes a row where text takes sixteen and its own length
     frame = frame.select(
         *keys, *factors, chance=chance, n=trials, y=total, yy=squares, rows=pl.lit(1.0), unjudged=(~judged).cast(pl.Float64),
     )
@@ -88,7 +87,8 @@ def _designs(frame: pl.LazyFrame, factors: tuple[str, ...]) -> pl.DataFrame:
 
 def _coded(log: Executions, frames: dict[str, pl.DataFrame]) -> Cells:
     levels = {
-        key: tuple(sorted({v for f in frames.values() if key in f.columns for v in f[key].unique() if v is not None}))
+        key: tuple(sorted({v for f in frames.values() if key in f.columns
+                           for v in f[key].unique().cast(pl.String) if v is not None}))
         for key in KEYS
     }
     tables = {name: _table(name, frames.get(name), levels) for name in TABLES}
@@ -108,8 +108,16 @@ def _table(name: str, frame: pl.DataFrame | None, levels: dict[str, tuple[str, .
     codes = {}
     for key in keys:
         column = frame[key] if key in frame.columns else pl.Series(key, [None] * frame.height, pl.String)
-        lookup = pl.DataFrame({key: pl.Series(levels[key], dtype=pl.String), "code": np.arange(len(levels[key]))})
-        coded = column.to_frame().join(lookup, on=key, how="left", maintain_order="left")["code"]
-        codes[key] = coded.fill_null(MISSING).to_numpy().astype(np.int64)
+        codes[key] = _codes(column, levels[key])
     order = np.lexsort([codes[k] for k in reversed(keys)])
     return Table({k: codes[k][order] for k in keys}, {s: frame[s].to_numpy()[order].astype(float) for s in sums})
+
+
+def _codes(column: pl.Series, levels: tuple[str, ...]) -> np.ndarray:
+    """Index into the sorted level names of each value, -1 for null."""
+    distinct = column.unique().drop_nulls()
+    place = dict(zip(levels, range(len(levels)), strict=True))
+    lookup = pl.DataFrame({"value": distinct, "code": [place[name] for name in distinct.cast(pl.String)]},
+                          schema_overrides={"code": pl.Int64})
+    coded = column.alias("value").to_frame().join(lookup, on="value", how="left", maintain_order="left")["code"]
+    return coded.fill_null(MISSING).to_numpy().astype(np.int64)
