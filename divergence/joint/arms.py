@@ -84,8 +84,11 @@ def measure_arms(cells: Cells) -> Arms:
         shift_covariance = (part @ part.T).toarray() + shifts @ np.diag(pooled) @ shifts.T
         if excess is not None:
             shift_covariance = nearest_psd(shift_covariance + shifts @ excess @ shifts.T)
+    levels = combine @ level
+    if link == "logit":
+        levels = np.clip(levels, 0.0, 1.0)  # rounding, or a wave shift at the end of the scale
     return Arms(
-        keys[0], regime, keys[2], combine @ level, nearest_psd(covariance),
+        keys[0], regime, keys[2], levels, nearest_psd(covariance),
         _clusters(counts, raw, raw_keys[0], weight), link, shifts @ level, shift_covariance, notes)
 
 
