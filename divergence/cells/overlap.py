@@ -15,7 +15,7 @@ def share_items(cells: Cells) -> bool:
 def replays(cells: Cells) -> bool:
     """Are all items of the traffic items of the bench?"""
     counts = cells.counts.take(cells.counts["n"] > 0)
-    deployed = np.array([name == "deployment" for name in cells.levels["regime"]], bool)[counts["regime"]]
+    deployed = deployed_regimes(cells)[counts["regime"]]
     traffic = counts["item"][deployed]
     return bool(len(traffic) and (traffic >= 0).all() and np.isin(traffic, counts["item"][~deployed]).all())
 
@@ -36,6 +36,11 @@ def scorer_conflict(cells: Cells) -> str | None:
         return None
     names = [", ".join(sorted(judges[regime])) for regime in ("evaluation", "deployment")]
     return f"the regimes were judged by different scorers ({names[0]} against {names[1]}) and no rows carry both"
+
+
+def deployed_regimes(cells: Cells) -> np.ndarray:
+    """Which regime codes are deployment, shape (regimes,)."""
+    return np.array([name == "deployment" for name in cells.levels["regime"]], bool)
 
 
 def in_regime(cells: Cells, regime: str) -> np.ndarray:

@@ -72,10 +72,15 @@ def _ordered_pairs(contexts: np.ndarray) -> list[tuple[int, int]]:
     return sorted(pairs, key=lambda p: (contexts[p[0], 0] + contexts[p[1], 0] != 1, p))
 
 
-def _outcome_pairs(fit: Fit, model: int, pairs: list[tuple[int, int]]) -> _Pairs:
+def _coded(fit: Fit) -> np.ndarray:
+    """(regime, context) codes of the cells for the design's contexts, shape (contexts, 2)."""
     names = fit.cells.levels["regime"]
-    code = np.array([names.index("deployment" if d else "evaluation") for d in fit.design.contexts[:, 0]])
-    data, items = replicates(fit.cells, model, np.stack([code, fit.design.contexts[:, 1]], 1))
+    code = [names.index("deployment" if deployed else "evaluation") for deployed in fit.design.contexts[:, 0]]
+    return np.stack([np.array(code), fit.design.contexts[:, 1]], 1)
+
+
+def _outcome_pairs(fit: Fit, model: int, pairs: list[tuple[int, int]]) -> _Pairs:
+    data, items = replicates(fit.cells, model, _coded(fit))
     first, second = (np.array(side) for side in zip(*pairs, strict=True))
     whole = data.pooled()
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -113,9 +118,7 @@ def _within_waves(data: Replicates, first: np.ndarray, second: np.ndarray) -> np
 
 
 def _label_pairs(fit: Fit, model: int, pairs: list[tuple[int, int]]) -> _Pairs:
-    names = fit.cells.levels["regime"]
-    code = np.array([names.index("deployment" if d else "evaluation") for d in fit.design.contexts[:, 0]])
-    agree, share, items = answer_pairs(fit.cells, model, np.stack([code, fit.design.contexts[:, 1]], 1))
+    agree, share, items = answer_pairs(fit.cells, model, _coded(fit))
     first, second = (np.array(side) for side in zip(*pairs, strict=True))
     disagreement = np.stack([1 - (share[i] * share[j]).sum(1) for i, j in pairs])
     floor = 1 - (agree[first] + agree[second]) / 2

@@ -19,6 +19,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from divergence.cells import Cells, Table
+from divergence.cells.overlap import deployed_regimes
 from divergence.joint.clusters import item_influence, session_excess
 from divergence.joint.covariance import shrunk_covariance
 from divergence.joint.waves import remove_waves
@@ -63,7 +64,7 @@ def measure_arms(cells: Cells) -> Arms:
         np.stack([counts["model"], counts["regime"], counts["context"]]), axis=1, return_inverse=True)
     raw_keys, raw = np.unique(np.stack([arm.ravel(), counts["wave"]]), axis=1, return_inverse=True)
     raw = raw.ravel()
-    regime = np.array([name == "deployment" for name in cells.levels["regime"]])[keys[1]]
+    regime = deployed_regimes(cells)[keys[1]]
     weight, notes = item_weights(cells, counts, raw, cells.design_weights[judged])
     level = np.bincount(raw, weight * counts["y"] / counts["n"])
     influence, pooled = item_influence(counts, raw, weight)

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 
 from divergence.cells import Cells
-from divergence.cells.overlap import replays
+from divergence.cells.overlap import deployed_regimes, replays
 from divergence.joint.arms import Arms
 from divergence.joint.spec import Spec
 
@@ -143,7 +143,7 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
 
 def _mixtures(cells: Cells, contexts: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
     """Shares of factor levels per context; factors that do not vary over the contexts in use are dropped."""
-    regimes = np.array([name == "deployment" for name in cells.levels["regime"]], bool)
+    regimes = deployed_regimes(cells)
     table = cells.designs
     place = {tuple(k): j for j, k in enumerate(contexts)}
     row = np.array([place.get((int(regimes[r]), int(c)), -1)

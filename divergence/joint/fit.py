@@ -25,7 +25,7 @@ from divergence.joint.problem import draw_effects, problem
 from divergence.joint.spec import Spec
 
 Method = Importance | NUTS
-LINEARISATIONS = 2  # refinements of the working response; the third changes a level by less than .1 of its sd
+LINEARISATIONS = 2  # refinements of the working response; a third moved bench levels by at most .07 of their sd
 LOGIT_MAX = 7.0  # a fitted level outside .001 .. .999 is not told apart from these by any log of this size
 ARMS_MAX = 512  # a dense covariance of the arms per draw: more takes more than 2 GB
 FALLBACK_ARMS_MAX = 128  # above it NUTS takes longer than somebody waits; the failed gate is shown instead

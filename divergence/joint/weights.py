@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 
 from divergence.cells import Cells, Table
-from divergence.cells.overlap import replays
+from divergence.cells.overlap import deployed_regimes, replays
 
 
 def item_weights(cells: Cells, counts: Table, raw: np.ndarray, design_weights: np.ndarray
                  ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Weights of the rows of `counts`, shape (rows,), summing to one within each raw arm, and sentences on them."""
-    deployed = np.array([name == "deployment" for name in cells.levels["regime"]], bool)[counts["regime"]]
+    deployed = deployed_regimes(cells)[counts["regime"]]
     replayed = replays(cells)
     # What a row stands for: its trials over the chance with which it was logged (Hajek's weights).
     mass = counts["n"] * design_weights
