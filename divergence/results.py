@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from divergence import estimands
+from divergence.configuration import Configuration
 from divergence.estimate import INTERVAL, Estimate, table
 from divergence.staging import move_into, staging
 
@@ -29,16 +30,42 @@ if TYPE_CHECKING:
     from divergence.joint import Posterior
 
 QUESTIONS = (
-    "bench_level", "deployed_level", "gap", "evaluation_advantage", "kappa", "coupling", "coupling_absolute", "reversal",
-    "context_effect", "serving_effect", "excess_flips", "instrument",
+    "bench_level",
+    "deployed_level",
+    "gap",
+    "evaluation_advantage",
+    "kappa",
+    "coupling",
+    "coupling_absolute",
+    "reversal",
+    "context_effect",
+    "serving_effect",
+    "excess_flips",
+    "instrument",
 )
 FILES = ("report.html", "estimates.parquet", "rejected.parquet", "posterior", "run.json")
 REJECTED = {"file": pl.String, "row": pl.Int64, "rule": pl.String, "sentence": pl.String, "value": pl.String}
 
 
-def answer_all(posterior: Posterior, outcome: str | None = None) -> dict[str, Estimate]:
-    """The answer to every question about one outcome (None = the primary one), refusals included."""
-    return {question: getattr(estimands, question)(posterior, outcome=outcome) for question in QUESTIONS}
+def answer_all(posterior: Posterior, outcome: str | None = None, configuration: Configuration | None = None
+               ) -> dict[str, Estimate]:
+    """The answer to every question about one outcome (None = the primary one), refusals included.
+
+    What was declared in the `configuration` reaches the questions that need it; without one they take their defaults.
+    """
+    declared = configuration or Configuration()
+    return {
+        question: getattr(estimands, question)(posterior, outcome=outcome, **DECLARED.get(question, _nothing)(declared))
+        for question in QUESTIONS
+    }
+
+
+def _nothing(_: Configuration) -> dict:
+    return {}
+
+
+DECLARED: dict[str, Callable[[Configuration], dict]] = {}
+"""Question -> what of the configuration it is given, as keyword arguments; questions that need nothing have no row."""
 
 
 def write_report(
@@ -54,7 +81,8 @@ def write_report(
     folder = pathlib.Path(folder)
     tell = progress or (lambda _: None)
     tell("answering questions")
-    answers = {fit.cells.outcome: answer_all(posterior, fit.cells.outcome) for fit in posterior.fits}
+    declared = log.configuration if log is not None else None
+    answers = {fit.cells.outcome: answer_all(posterior, fit.cells.outcome, declared) for fit in posterior.fits}
     estimates = table([e for of_outcome in answers.values() for e in of_outcome.values()], interval)
     with staging(folder) as fresh:
         estimates.write_parquet(fresh / "estimates.parquet")

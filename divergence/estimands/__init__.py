@@ -27,6 +27,16 @@ from divergence.estimands.reversal import reversal
 from divergence.estimands.serving_effect import serving_effect
 
 __all__ = [
-    "bench_level", "context_effect", "coupling", "coupling_absolute", "deployed_level", "evaluation_advantage",
-    "excess_flips", "gap", "instrument", "kappa", "reversal", "serving_effect",
+    "bench_level",
+    "context_effect",
+    "coupling",
+    "coupling_absolute",
+    "deployed_level",
+    "evaluation_advantage",
+    "excess_flips",
+    "gap",
+    "instrument",
+    "kappa",
+    "reversal",
+    "serving_effect",
 ]
