@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from divergence.errors import InputError
+from divergence.probe.router import REPLICA_HEADER
 
 if TYPE_CHECKING:
     import aiohttp
@@ -57,6 +58,8 @@ class Reply:
     """What the server asked for in Retry-After, in seconds."""
     passing: bool = False
     """May another attempt succeed?"""
+    replica: str = ""
+    """The replica that a router says answered; empty = none was named."""
 
 
 def headers(endpoint: Endpoint) -> dict[str, str]:
@@ -127,6 +130,7 @@ async def _attempt(session, url: str, head: Mapping[str, str], body: dict, timeo
         async with asyncio.timeout(timeout_s):
             # A redirect would carry the key to another address.
             async with session.post(url, json=body, headers=head, allow_redirects=False) as response:
+                stream.replica = response.headers.get(REPLICA_HEADER, "")
                 if response.status != 200:
                     return await _refused(response, start)
                 if "text/event-stream" not in response.headers.get("Content-Type", ""):
@@ -156,7 +160,8 @@ async def _refused(response, start: float) -> Reply:
     except ValueError:
         after = None
     seconds = time.perf_counter() - start
-    return Reply(error_type=name, latency_s=seconds, retry_after_s=after, passing=response.status in PASSING)
+    return Reply(error_type=name, latency_s=seconds, retry_after_s=after, passing=response.status in PASSING,
+                 replica=response.headers.get(REPLICA_HEADER, ""))
 
 
 def _count(value: object) -> int | None:
@@ -174,6 +179,7 @@ class _Stream:
         self.finish: str | None = None
         self.usage: dict = {}
         self.timings: dict = {}
+        self.replica = ""
 
     async def read(self, content) -> str | None:
         """Read to `[DONE]`; returns the error's name or None."""
@@ -229,4 +235,5 @@ class _Stream:
             output_tokens=_count(self.usage.get("completion_tokens")),
             cached_tokens=_count(cached),
             passing=passing,
+            replica=self.replica,
         )

@@ -29,6 +29,12 @@ import typing
 from collections.abc import Mapping
 from pathlib import Path
 
+from divergence.probe.arrivals import Arrivals
+from divergence.probe.budget import Budget, Price
+from divergence.probe.factorial import Factorial
+from divergence.probe.router import Router
+from divergence.probe.telemetry import Scrape
+
 
 @dataclasses.dataclass(frozen=True)
 class Endpoint:
@@ -44,8 +50,10 @@ class Endpoint:
 
 @dataclasses.dataclass(frozen=True)
 class ServerSettings:
-    """How one local llama.cpp server is started. `[stack]` gives the defaults, `[context.server]` what differs."""
+    """How one local server is started. `[stack]` gives the defaults, `[context.server]` what differs."""
 
+    engine: str = "llama.cpp"
+    """`llama.cpp`, or `ik_llama.cpp`: an independent fork (one slot, f16 cache)."""
     slots: int = 1
     """Requests decoded together (continuous batching)."""
     slot_tokens: int = 512
@@ -60,6 +68,8 @@ class ServerSettings:
     """Is the longest common prefix with the slot's previous prompt reused?"""
     template: str = ""
     """Jinja chat template; empty = the one inside the weights file."""
+    prefill_batch: int = 0
+    """Prompt tokens decoded at once; 0 = the engine's own choice."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +100,10 @@ class Context:
     """Sampling fields of the request; empty = the server's defaults."""
     concurrency: int = 1
     """Clients that each wait for their answer before they send the next question (closed loop)."""
+    arrivals: Arrivals = dataclasses.field(default_factory=Arrivals)
+    """When requests are sent; open loops ignore `concurrency`."""
+    router: Router | None = None
+    """A router before several replicas (local systems only)."""
     system_prompt: str = ""
     """System message; empty = none."""
     keep_examples: int = -1
@@ -136,6 +150,18 @@ class Plan:
     """Defaults of the local servers."""
     request: Request = Request()
     """Fields common to all requests."""
+    factorial: Factorial | None = None
+    """Contexts that are made by crossing factors; they follow the listed ones."""
+    budget: Budget = dataclasses.field(default_factory=Budget)
+    """What one run may use."""
+    price: Mapping[str, Price] = dataclasses.field(default_factory=dict)
+    """Declared prices by model; with them rows carry `cost_usd`."""
+    telemetry: tuple[Scrape, ...] = ()
+    """Prometheus endpoints to be watched."""
+    telemetry_period_s: float = 0.0
+    """Window in which the local servers are watched; 0 = they are not."""
+    scorers: str = ""
+    """Python file beside the plan with scoring functions, named `python:FUNCTION` by items; empty = none."""
     waves: int = 1
     """How often the whole design is measured."""
     trials: int = 1
@@ -148,9 +174,10 @@ class Plan:
     def hash(self, items: list[dict]) -> str:
         """First 16 hexadecimal digits of the SHA-256 of plan and items."""
         content = _said(self)
-        # How many blocks run at once and where the items' file lies do not change what a row means.
-        for name in ("items", "blocks_at_once"):
+        # What a run may cost, how it is watched and where its items lie do not change what a row means.
+        for name in ("items", "blocks_at_once", "budget", "telemetry", "telemetry_period_s"):
             content.pop(name, None)
+        content.pop("factorial", None)  # its contexts are listed
         text = json.dumps([content, items], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

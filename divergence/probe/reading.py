@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 
 from divergence.errors import InputError
 from divergence.executions.schema import REGIMES, SERVING_FACTORS
-from divergence.probe import scoring
+from divergence.probe import arrivals, budget, factorial, router, scoring, telemetry
 from divergence.probe.plan import Context, Plan, ServerSettings
 
+LEVEL_SETS = ("sampler", "concurrency", "arrivals", "router", "system_prompt", "keep_examples", "wrap", "server")
 RESERVED = ("messages", "model", "stream", "stream_options", "max_tokens", "stop")  # set by the probe, not the sampler
 FLASH = ("on", "off", "auto")
 
@@ -35,11 +36,12 @@ def read_plan(path: str | Path) -> Plan:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"The plan {path} is not valid TOML: {error}.") from None
     plan = dataclasses.replace(_build(Plan, table, "the plan"), folder=path.parent)
+    plan = dataclasses.replace(plan, context=(*plan.context, *crossed(plan)))
     _check(plan)
     return plan
 
 
-def read_items(plan: Plan) -> list[dict]:
+def read_items(plan: Plan, scorers: Mapping[str, scoring.Function] = types.MappingProxyType({})) -> list[dict]:
     """The items of the plan, in file order, each with item, prompt, gold, scorer, task, examples, choices."""
     path = plan.folder / plan.items
     try:
@@ -51,7 +53,7 @@ def read_items(plan: Plan) -> list[dict]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        rows.append(_item(line, f"{path.name} line {number}"))
+        rows.append(_item(line, f"{path.name} line {number}", scorers))
         name = rows[-1]["item"]
         if name in seen:
             raise InputError(f"The item {name!r} stands twice, again in {path.name} line {number}; names must differ.")
@@ -61,7 +63,7 @@ def read_items(plan: Plan) -> list[dict]:
     return rows
 
 
-def _item(line: str, where: str) -> dict:
+def _item(line: str, where: str, scorers: Mapping[str, scoring.Function]) -> dict:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
@@ -74,7 +76,7 @@ def _item(line: str, where: str) -> dict:
     pairs = isinstance(row["examples"], list) and all(isinstance(e, list) and len(e) == 2 for e in row["examples"])
     if not pairs or not all(isinstance(text, str) for example in row["examples"] for text in example):
         raise InputError(f"{where} has examples that are not pairs of question and answer.")
-    scoring.check(row, where)
+    scoring.check(row, where, scorers)
     return row
 
 
@@ -105,6 +107,8 @@ def _value(hint, value, where: str):
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _build(hint, value, where)
+    if origin is types.UnionType and (made := [a for a in arguments if dataclasses.is_dataclass(a)]):
+        return _build(made[0], value, where)
     if origin is tuple:
         if not isinstance(value, list):
             raise InputError(f"{where} is {value!r}; it must be a list.")
@@ -122,6 +126,43 @@ def _value(hint, value, where: str):
         names = " or ".join(a.__name__ for a in accepted)
         raise InputError(f"{where} is {value!r}; it must be of type {names}.")
     return value
+
+
+def crossed(plan: Plan) -> list[Context]:
+    """The contexts of the plan's factorial, each labelled `factor=level|factor=level`. Raises `InputError`."""
+    design = plan.factorial
+    if design is None:
+        return []
+    base = next((c for c in plan.context if c.label == design.base), None)
+    if base is None:
+        raise InputError(f"The factorial's base {design.base!r} is not a listed context; "
+                         f"{_nearest(design.base, [c.label for c in plan.context])}.")
+    if design.design not in ("full", "fraction"):
+        raise InputError(f"The design of the factorial is {design.design!r}; the choices are full, fraction.")
+    levels = {f: tuple(by_level) for f, by_level in design.factor.items()}
+    named = [pair for pair in base.factors.items() if pair[0] in levels]
+    for name, level in [*named, *(pair for rule in design.forbid for pair in rule.items())]:
+        if level not in levels.get(name, ()):
+            raise InputError(f"The factorial does not have {name} = {level!r}; its factors and levels are "
+                             + "; ".join(f"{f}: {', '.join(names)}" for f, names in levels.items()) + ".")
+    odd = [f for pair in design.pairs for f in pair if f not in levels] + [f for f in levels if f not in base.factors]
+    if odd or any(len(set(pair)) != 2 for pair in design.pairs):
+        raise InputError(f"Factors of the factorial ({', '.join(levels)}) must be named by its base, and each of its pairs "
+                         f"must name two of them; seen {', '.join(odd) or design.pairs}.")
+    hints = typing.get_type_hints(Context)
+    out = []
+    for cell in factorial.cells(design, base.factors):
+        fields: dict = {"server": dict(base.server)}
+        for factor, level in cell.items():
+            for key, value in design.factor[factor][level].items():
+                where = f"{key!r} of the level {factor} = {level}"
+                if key not in LEVEL_SETS:
+                    raise InputError(f"Unknown {where}; {_nearest(key, LEVEL_SETS)}.")
+                made = _value(hints[key], value, where)
+                fields[key] = {**fields["server"], **made} if key == "server" else made
+        label = "|".join(f"{f}={cell[f]}" for f in SERVING_FACTORS if f in cell)
+        out.append(dataclasses.replace(base, label=label, regime="deployment", factors=base.factors | cell, **fields))
+    return out
 
 
 def _check(plan: Plan) -> None:
@@ -148,6 +189,8 @@ def _check(plan: Plan) -> None:
         if system.endpoint and system.endpoint not in plan.endpoint:
             hint = _nearest(system.endpoint, plan.endpoint)
             raise InputError(f"System {system.model!r} names the undeclared endpoint {system.endpoint!r}; {hint}.")
+    budget.check(plan.budget, plan.price, [system.model for system in plan.system])
+    telemetry.check(plan.telemetry)
     for context in plan.context:
         _check_context(plan, context)
 
@@ -167,6 +210,11 @@ def _check_context(plan: Plan, context: Context) -> None:
             raise InputError(f"{key!r} in the sampler of {where} is set by the probe itself; remove it.")
     if "{prompt}" not in context.wrap or context.concurrency < 1 or context.keep_examples < -1:
         raise InputError(f"{where} needs '{{prompt}}' in wrap, concurrency >= 1 and keep_examples >= -1.")
+    arrivals.check(context.arrivals, where)
+    if context.router is not None:
+        router.check(context.router, where)
+        if any(system.endpoint for system in plan.system):
+            raise InputError(f"{where} has a router, which stands before local servers; a system names an endpoint.")
     _build(ServerSettings, context.server, f"server of {where}")
     if plan.settings(context).flash_attention not in FLASH:
         raise InputError(f"flash_attention of {where} must be one of {', '.join(FLASH)}.")

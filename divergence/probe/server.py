@@ -36,6 +36,8 @@ def parameters(settings: dict):
     flash = FLASH[settings["flash_attention"]]
     params.flash_attn_type = getattr(xllamacpp.llama_flash_attn_type, f"LLAMA_FLASH_ATTN_TYPE_{flash}")
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings["threads"]
+    if settings["prefill_batch"]:
+        params.n_batch = params.n_ubatch = settings["prefill_batch"]
     params.endpoint_metrics = True
     params.verbosity = 0
     if settings["template"]:
@@ -56,7 +58,7 @@ def main() -> int:
         print(json.dumps({"error": f"{type(error).__name__}: {error}"}), file=announce, flush=True)
         return 1
     port = int(str(server.listening_address).rsplit(":", 1)[-1].rstrip("/"))
-    version = importlib.metadata.version("xllamacpp")
+    version = f"xllamacpp {importlib.metadata.version('xllamacpp')}"
     print(json.dumps({"port": port, "version": version}), file=announce, flush=True)
     sys.stdin.read()
     os._exit(0)  # the engine's own shutdown waits for open connections; there is nothing to save

@@ -36,25 +36,34 @@ class Server:
     base_url: str
     """OpenAI-compatible address up to `/v1`."""
     version: str
-    """Version of the xllamacpp package."""
+    """Package of the engine and its version."""
     pid: int
     """Process id."""
 
 
-def check_installed() -> None:
-    """Raise `InputError` where the engine is missing."""
-    if importlib.util.find_spec("xllamacpp") is None:
-        raise InputError("The local stack needs the package 'xllamacpp': pip install 'eval-divergence[lab]'.")
+ENGINES = {  # name in the plan and in the log: the script of its server, the package that it needs
+    "llama.cpp": ("server.py", "xllamacpp"),
+    "ik_llama.cpp": ("second_engine.py", "ik_llama_cpp"),
+}
+
+
+def check_installed(engine: str = "llama.cpp") -> None:
+    """Raise `InputError` where the engine is unknown or missing."""
+    if engine not in ENGINES:
+        raise InputError(f"The engine {engine!r} is unknown; the choices are {', '.join(ENGINES)}.")
+    package = ENGINES[engine][1]
+    if importlib.util.find_spec(package) is None:
+        raise InputError(f"The local stack needs the package {package!r}: pip install 'eval-divergence[lab]'.")
 
 
 @contextlib.asynccontextmanager
 async def serve(weights: Path, settings: ServerSettings) -> AsyncIterator[Server]:
     """A server of these weights with these settings, stopped on leaving. Raises `InputError` when it does not start."""
-    check_installed()
+    check_installed(settings.engine)
     pipe = asyncio.subprocess.PIPE
     with tempfile.TemporaryFile() as messages:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", str(Path(__file__).with_name("server.py")),
+            sys.executable, "-P", str(Path(__file__).with_name(ENGINES[settings.engine][0])),
             stdin=pipe, stdout=pipe, stderr=messages,
             start_new_session=True,  # Ctrl-C reaches this process, which then stops the server in order
         )  # fmt: skip

@@ -82,8 +82,18 @@ class Store:
         columns = {name: [row.get(name) for row in rows] for name in schema}
         columns["time"] = [datetime.datetime.fromisoformat(row["time"]) for row in rows]
         frame = pl.DataFrame(columns, schema=schema).sort("time", "execution_id")
-        target = self.folder / "executions.parquet"
-        unfinished = self.folder / f"executions.{os.getpid()}.part"
+        judged = [row for row in rows if row.get("lenient") is not None]
+        if judged:
+            self._put("outcomes", pl.DataFrame({
+                "execution_id": [row["execution_id"] for row in judged], "metric": ["lenient"] * len(judged),
+                "value": [row["lenient"] for row in judged], "scorer": [f"{row['scorer']} (lenient)" for row in judged],
+            }).sort("execution_id"))
+        return self._put("executions", frame)
+
+    def _put(self, name: str, frame: pl.DataFrame) -> Path:
+        """Write a table under a temporary name and move it into place."""
+        target = self.folder / f"{name}.parquet"
+        unfinished = self.folder / f"{name}.{os.getpid()}.part"
         frame.write_parquet(unfinished, compression="zstd", compression_level=19, statistics=True)
         unfinished.replace(target)
         return target

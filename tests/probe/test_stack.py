@@ -61,7 +61,7 @@ def alive(pid: int) -> bool:
 def test_a_server_lives_as_long_as_its_block(engine):
     async def visit(error):
         async with stack.serve(engine / "w.gguf", ServerSettings()) as server:
-            assert alive(server.pid) and server.base_url == "http://127.0.0.1:12345/v1" and server.version == "9.9"
+            assert alive(server.pid) and server.base_url == "http://127.0.0.1:12345/v1" and server.version == "xllamacpp 9.9"
             pids.append(server.pid)
             if error:
                 raise KeyError("something else went wrong")

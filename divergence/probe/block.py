@@ -1,0 +1,211 @@
+"""One block: one system in one context in one wave, with the servers that it needs, asked as its arrivals say."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import dataclasses
+import datetime
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+
+from divergence.probe import arrivals, client, scoring, stack, weights
+from divergence.probe import router as routing
+from divergence.probe.budget import Spending
+from divergence.probe.plan import Context, Plan, System
+from divergence.probe.store import Key, Store
+from divergence.probe.telemetry import Scrape
+
+# What a reply and a row call by the same name.
+MEASURED = (
+    "input_tokens", "output_tokens", "cached_tokens", "retries", "latency_s", "ttft_s", "error_type", "finish_reason",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """One system in one context in one wave."""
+
+    wave: int
+    """Number of the campaign, from 1."""
+    system: System
+    """Who is asked."""
+    context: Context
+    """How it is served."""
+
+    @property
+    def name(self) -> str:
+        """For progress and seeds."""
+        return f"wave {self.wave} {self.system.model} {self.context.label}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Where the requests of a block go."""
+
+    url: str
+    """Address of the chat route."""
+    head: Mapping[str, str] = dataclasses.field(repr=False)  # holds keys: never printed
+    """Request headers."""
+    extra: Mapping[str, str]
+    """Columns that every row of the block has."""
+    replicas: Mapping[str, Mapping[str, str]]
+    """Replica -> the factor levels of the rows that it answered."""
+    watched: tuple[Scrape, ...]
+    """Metrics pages of the servers that the block started."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What all blocks of one run share."""
+
+    plan: Plan
+    """The plan."""
+    heads: Mapping[str, Mapping[str, str]] = dataclasses.field(repr=False)
+    """Request headers by endpoint; they hold keys."""
+    store: Store
+    """Where rows go."""
+    spending: Spending
+    """What the budget counts."""
+    scorers: Mapping[str, scoring.Function]
+    """Python scorers by name."""
+    advance: Callable[[str], None]
+    """Told the name of the block at every row."""
+    seed: int
+    """Seed of orders, arrivals and routing."""
+    watch: Callable[[tuple[Scrape, ...]], contextlib.AbstractAsyncContextManager]
+    """Watches metrics pages while its context is open."""
+
+
+async def run_block(run: Run, block: Block, todo: list[tuple[dict, Key]]) -> None:
+    """Ask everything in `todo`; stops early, in good order, when the budget is used up."""
+    law = block.context.arrivals
+    at_once = block.context.concurrency if law.kind == "closed" else law.in_flight_max
+    async with contextlib.AsyncExitStack() as exits:
+        session = await exits.enter_async_context(client.open_session(at_once))
+        target = await exits.enter_async_context(_serve(run, block))
+        await exits.enter_async_context(run.watch(target.watched))
+
+        async def ask(item: dict, key: Key, jitter: random.Random, queue_s: float | None) -> None:
+            body = request_body(run.plan, block, item)
+            begun = datetime.datetime.now(datetime.UTC)
+            reply = await client.ask(session, target.url, target.head, body, run.plan.request, jitter)
+            run.spending.add(block.system.model, reply)
+            row = execution(block, item, key, reply, run.scorers) | target.extra | target.replicas.get(reply.replica, {})
+            row |= {"time": begun.isoformat()} | ({} if queue_s is None else {"queue_s": queue_s})
+            cost = run.spending.cost(block.system.model, reply)
+            run.store.add(row | ({} if cost is None else {"cost_usd": cost}))
+            run.advance(block.name)
+
+        if law.kind == "closed":
+            await _closed(run, block, todo, ask)
+        else:
+            await _open(run, block, todo, ask)
+
+
+Ask = Callable[[dict, Key, random.Random, float | None], Awaitable[None]]
+
+
+async def _closed(run: Run, block: Block, todo: list[tuple[dict, Key]], ask: Ask) -> None:
+    """Every client sends its next request when it has its answer."""
+    waiting = collections.deque(todo)
+
+    async def one_client(number: int) -> None:
+        jitter = random.Random(f"{run.seed}/{block}/{number}")
+        while waiting and run.spending.used_up() is None:
+            item, key = waiting.popleft()
+            await ask(item, key, jitter, None)
+
+    async with asyncio.TaskGroup() as clients:
+        for number in range(block.context.concurrency):
+            clients.create_task(one_client(number))
+
+
+async def _open(run: Run, block: Block, todo: list[tuple[dict, Key]], ask: Ask) -> None:
+    """Requests go out at times drawn before, whatever has come back."""
+    law = block.context.arrivals
+    gaps = arrivals.read_gaps(run.plan.folder / law.trace) if law.trace else None
+    draw = random.Random(f"{run.seed}/{block.name}/arrivals")
+    room = asyncio.Semaphore(law.in_flight_max)
+    begun = time.perf_counter()
+
+    async def one(item: dict, key: Key, due: float) -> None:
+        try:
+            late = max(0.0, time.perf_counter() - begun - due)
+            await ask(item, key, random.Random(f"{run.seed}/{key}"), late)
+        finally:
+            room.release()
+
+    async with asyncio.TaskGroup() as requests:
+        for (item, key), due in zip(todo, arrivals.schedule(law, len(todo), draw, gaps), strict=True):
+            await asyncio.sleep(max(0.0, begun + due - time.perf_counter()))
+            await room.acquire()
+            if run.spending.used_up() is not None:
+                break
+            requests.create_task(one(item, key, due))
+
+
+@contextlib.asynccontextmanager
+async def _serve(run: Run, block: Block) -> AsyncIterator[Target]:
+    """The block's endpoint: somebody's, or local servers that live as long as the block, with a router before them."""
+    if not block.system.weights:
+        base = run.plan.endpoint[block.system.endpoint].base_url.rstrip("/")
+        yield Target(f"{base}/chat/completions", run.heads[block.system.endpoint], {}, {}, ())
+        return
+    settings, router = run.plan.settings(block.context), block.context.router
+    replicas = router.replica if router is not None else (routing.Replica("server"),)
+    async with contextlib.AsyncExitStack() as exits:
+        servers = []
+        for replica in replicas:
+            own = dataclasses.replace(settings, **replica.server)
+            servers.append(await exits.enter_async_context(stack.serve(weights_of(block.system, replica), own)))
+        bases = [server.base_url for server in servers]
+        base = bases[0]
+        if router is not None:
+            base = await exits.enter_async_context(routing.route(router, bases, f"{run.seed}/{block.name}"))
+        period = run.plan.telemetry_period_s
+        pages = {f"{block.context.label}/{r.name}": b for r, b in zip(replicas, bases, strict=True)}
+        pages |= {f"{block.context.label}/router": base} if router is not None else {}
+        watched = tuple(Scrape(f"{b.removesuffix('/v1')}/metrics", name, block.system.model, period)
+                        for name, b in pages.items()) if period else ()
+        versions = dict.fromkeys(server.version for server in servers)
+        extra = {"engine": settings.engine, "engine_version": ", ".join(versions)}
+        yield Target(f"{base}/chat/completions", {}, extra, {r.name: r.factors for r in replicas}, watched)
+
+
+def weights_of(system: System, replica: routing.Replica) -> Path:
+    """The weights file of a replica; made when absent."""
+    name = replica.weights.replace("{family}", system.weights.rsplit("-", 1)[0]) or system.weights
+    return weights.find(name)
+
+
+def request_body(plan: Plan, block: Block, item: dict) -> dict:
+    """The JSON body of one request: messages after the context's truncation and wrapping, and the sampler."""
+    context = block.context
+    keep = len(item["examples"]) if context.keep_examples < 0 else context.keep_examples
+    messages = [{"role": "system", "content": context.system_prompt}] if context.system_prompt else []
+    for question, answer in item["examples"][len(item["examples"]) - min(keep, len(item["examples"])) :]:
+        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    messages.append({"role": "user", "content": context.wrap.replace("{prompt}", item["prompt"])})
+    body = {"model": block.system.request_model or block.system.model, "messages": messages}
+    body |= {"max_tokens": plan.request.max_tokens, **context.sampler}
+    return body | ({"stop": list(plan.request.stop)} if plan.request.stop else {})
+
+
+def execution(block: Block, item: dict, key: Key, reply: client.Reply, scorers: Mapping[str, scoring.Function]) -> dict:
+    """The row of one execution, without its time and id."""
+    answer = score = lenient = None
+    if not reply.error_type:
+        answer, score = scoring.score(reply.text, item, scorers)
+        lenient = scoring.lenient(reply.text, item, score)
+    row = {"regime": block.context.regime, "model": block.system.model, "item": item["item"], "score": score}
+    row |= {"answer": answer, "gold": scoring.tidy(item["gold"]), "scorer": item["scorer"], "task": item["task"]}
+    row |= {"trial": key[4], "wave": str(key[3]), "lenient": lenient}
+    row |= {"context": block.context.label, **block.context.factors}
+    row |= {name: getattr(reply, name) for name in MEASURED}
+    decoded = (reply.output_tokens or 0) - 1
+    spread = None if reply.latency_s is None or reply.ttft_s is None else reply.latency_s - reply.ttft_s
+    return row | {"tpot_s": spread / decoded if spread is not None and decoded > 0 and not reply.error_type else None}
