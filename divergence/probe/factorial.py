@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class Factorial:
 
     base: str
     """Label of the context that gives everything that the levels do not say."""
-    factor: Mapping[str, Mapping[str, Mapping]]
+    factor: Mapping[str, Mapping[str, Mapping[str, Any]]]
     """Factor -> level -> the fields of a context that this level sets (`{}` = as the base has it)."""
     design: str = "full"
     """`full`, or `fraction` with `runs` cells."""

@@ -18,6 +18,7 @@ import dataclasses
 import hashlib
 import random
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 from divergence.errors import InputError
 
@@ -35,7 +36,7 @@ class Replica:
     """Weight in the policies that draw."""
     weights: str = ""
     """Weights that it serves; `{family}` is the system's family; empty = the system's own."""
-    server: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    server: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Server settings that differ from the context's."""
     factors: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Factor levels of the rows that it answers, where they differ from the context's."""

@@ -1,6 +1,7 @@
 """Where executions are kept while they come in: each is written once, and a killed run loses only what was in flight.
 
-The folder holds `journal.jsonl`, one line an execution, appended and handed to the operating system at once; its first
+The folder holds `executions.journal` (JSON lines; its name keeps readers of the folder from taking it for a second log),
+one line an execution, appended and handed to the operating system at once; its first
 line names the plan's hash. `(context, item, model, wave, trial)` identifies a row. When a run starts again, whole lines
 are read back, a last line cut short by a kill is removed, and only missing keys are asked for. `finish` writes
 `executions.parquet` under a temporary name and moves it into place, so that the file is either absent or whole.
@@ -40,7 +41,7 @@ class Store:
     def __init__(self, folder: Path, plan_hash: str) -> None:
         self.folder = folder
         self.plan_hash = plan_hash
-        self.path = folder / "journal.jsonl"
+        self.path = folder / "executions.journal"
         folder.mkdir(parents=True, exist_ok=True)
         self.file = self.path.open("ab")
         self._lock()

@@ -42,6 +42,7 @@ class Stub:
         self.stop = asyncio.Event()
         application = web.Application()
         application.router.add_post("/v1/chat/completions", self._handle)
+        application.router.add_get("/metrics", self._metrics)
         runner = web.AppRunner(application, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -62,6 +63,13 @@ class Stub:
             return await self._answer(request, body, key)
         finally:
             self.at_once -= 1
+
+    async def _metrics(self, _request):
+        from aiohttp import web
+
+        return web.Response(text="# TYPE llamacpp:prompt_tokens_total counter\n"
+                            f"llamacpp:prompt_tokens_total {7 * len(self.requests)}\n"
+                            f"llamacpp:requests_processing {self.at_once}\n")
 
     async def _answer(self, request, body: dict, key: str):
         from aiohttp import web

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from divergence.errors import InputError
 from divergence.probe import scoring
 
 
@@ -65,3 +66,45 @@ def test_every_integer_is_read_back(value):
 def test_contains_wants_whole_words(gold, other):
     assert scoring.score(f"so {gold} then", item("contains", gold))[1] == 1.0
     assert scoring.score(f"{other}{gold}{other}", item("contains", gold))[1] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("row", "text", "value"),
+    [
+        (item("exact", "Paris"), "It is Paris, in France", 1),
+        (item("exact", "Paris"), "Parisian", 0),
+        (item("number", "12"), "3 + 9 = 12 apples", 1),
+        (item("number", "12"), "12, no, 13", 0),
+        (item("number", "1200"), "about 1,200", 1),
+        (item("number", "12"), "v12", 0),
+        (item("choice", "yes", choices=["yes", "no"]), "Yes, of course", 1),
+        (item("choice", "yes", choices=["yes", "no"]), "yes or no", 0),
+        (item("regex", "7", pattern=r"answer: (\d+)"), "well, answer: 7!", 1),
+        (item("contains", "Paris"), "Parisian", 0),
+    ],
+)
+def test_a_lenient_score_finds_the_answer_in_the_text(row, text, value):
+    assert scoring.lenient(text, row, scoring.score(text, row)[1]) == value
+
+
+@given(st.text(), st.sampled_from(["exact", "contains", "number", "choice"]))
+def test_lenient_is_never_below_strict(text, scorer):
+    row = item(scorer, "12", choices=["12", "13"])
+    strict = scoring.score(text, row)[1]
+    assert scoring.lenient(text, row, strict) >= strict
+
+
+def test_a_users_scorer_is_a_function_of_text_and_item(tmp_path):
+    bodies = {"length": "text, min(len(text) / 10, 1)", "broken": "text[99], 1", "wild": "text, 7"}
+    (tmp_path / "own.py").write_text("".join(f"def {n}(text, item):\n    return {b}\n" for n, b in bodies.items()))
+    known = scoring.functions(tmp_path / "own.py")
+    row = item("python:length", "") | {"item": "q"}
+    scoring.check(row, "items.jsonl line 1", known)
+    assert scoring.score("hello", row, known) == ("hello", 0.5)
+    for name, words in (("broken", "IndexError"), ("wild", "from 0 to 1")):
+        with pytest.raises(InputError, match=words):
+            scoring.score("x", row | {"scorer": f"python:{name}"}, known)
+    with pytest.raises(InputError, match="has length, broken, wild"):
+        scoring.check(row | {"scorer": "python:other"}, "line 1", known)
+    with pytest.raises(InputError, match="cannot be loaded"):
+        scoring.functions(tmp_path / "absent.py")

@@ -41,11 +41,11 @@ def test_kill_9_loses_at_most_what_was_in_flight(write_plan, tmp_path, stub):
     out = tmp_path / "killed"
     for lines in (15, 70):
         process = start(plan, out)
-        wait_for_lines(out / "journal.jsonl", lines, process)
+        wait_for_lines(out / "executions.journal", lines, process)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not (out / "executions.parquet").exists()
-    with (out / "journal.jsonl").open("a") as file:
+    with (out / "executions.journal").open("a") as file:
         file.write('{"context": "li')  # as if the kill had come in the middle of a write
     rows = pl.read_parquet(run(plan, out, quiet=True).path)
     assert rows.select(KEYS).sort(KEYS).equals(whole.select(KEYS).sort(KEYS))
@@ -63,12 +63,12 @@ def test_ctrl_c_stops_in_order(write_plan, tmp_path, stub):
     stub.pause = 0.01
     plan, out = write_plan(PROMPTS), tmp_path / "out"
     process = start(plan, out)
-    wait_for_lines(out / "journal.jsonl", 10, process)
+    wait_for_lines(out / "executions.journal", 10, process)
     process.send_signal(signal.SIGINT)
     told = process.communicate(timeout=20)[1]
     assert process.returncode != 0 and told.strip().endswith("KeyboardInterrupt")
-    assert sorted(os.listdir(out)) == ["journal.jsonl"]
-    assert [json.loads(line) for line in (out / "journal.jsonl").read_text().splitlines()]
+    assert sorted(os.listdir(out)) == ["executions.journal"]
+    assert [json.loads(line) for line in (out / "executions.journal").read_text().splitlines()]
     assert run(plan, out, quiet=True).rows == 120
 
 
@@ -95,6 +95,6 @@ def test_a_row_is_written_once(tmp_path):
 
 
 def test_a_damaged_journal_is_not_repaired_silently(tmp_path):
-    (tmp_path / "journal.jsonl").write_text('{"plan": "h"}\nnonsense\n')
+    (tmp_path / "executions.journal").write_text('{"plan": "h"}\nnonsense\n')
     with pytest.raises(InputError, match="damaged"):
         Store(tmp_path, "h")

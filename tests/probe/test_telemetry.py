@@ -1,0 +1,55 @@
+"""Is a metrics page read as it is meant: gauges, increases of counters, buckets, in names that engines share?"""
+
+import pathlib
+
+import polars as pl
+import pytest
+
+from divergence.executions import read
+from divergence.probe import run, telemetry
+
+GENUINE = pathlib.Path(__file__).parents[3] / "shared/formats/prometheus/sglang_docs_excerpt.prom"
+PAGE = """# TYPE llamacpp:prompt_tokens_total counter
+llamacpp:prompt_tokens_total {total}
+# TYPE llamacpp:requests_processing gauge
+llamacpp:requests_processing 3
+# TYPE vllm:time_to_first_token_seconds histogram
+vllm:time_to_first_token_seconds_bucket{{le="0.5",model_name="a"}} {low}
+vllm:time_to_first_token_seconds_bucket{{le="+Inf",model_name="a"}} {total}
+vllm:time_to_first_token_seconds_sum{{model_name="a"}} 9
+vllm:time_to_first_token_seconds_count{{model_name="a"}} {total}
+"""
+
+
+def test_counters_become_increases_and_restarts_are_seen():
+    first, second, restarted = (telemetry.parse(PAGE.format(total=t, low=low)) for t, low in ((100, 60), (130, 75), (8, 2)))
+    assert telemetry.window(None, first) == {"requests_running": 3}
+    values = telemetry.window(first, second)
+    assert values["input_tokens"] == 30 and values["requests_running"] == 3
+    assert values["ttft_s le 0.5"] == 15 and values["ttft_s le +Inf"] == 30 and values["ttft_s count"] == 30
+    assert telemetry.window(second, restarted)["input_tokens"] == 8
+
+
+def test_a_page_that_is_none_is_a_value_error():
+    with pytest.raises(ValueError):
+        telemetry.parse("<html>{not metrics")
+
+
+@pytest.mark.skipif(not GENUINE.is_file(), reason="the shared sample of a metrics page is absent")
+def test_a_genuine_page():
+    reading = telemetry.parse(GENUINE.read_text())
+    assert reading.gauges["requests_running"] == 162 and reading.gauges["kv_cache_usage"] == 0.28
+    assert reading.counters["input_tokens"] == 8128902 and reading.counters["latency_s le 60.0"] == 1513
+
+
+def test_a_run_leaves_windows_that_the_toolkit_reads(write_plan, tmp_path, stub):
+    stub.pause = 0.03
+    watched = f'[[telemetry]]\nurl = "{stub.base_url[:-3]}/metrics"\ninstance = "a"\nmodel = "parrot"\nperiod_s = 0.1\n'
+    gone = '[[telemetry]]\nurl = "http://127.0.0.1:9/metrics"\ninstance = "gone"\nperiod_s = 0.1\n'
+    summary = run(write_plan({f"ok {n}": "x" for n in range(20)}, head=watched + gone), tmp_path / "out", quiet=True)
+    table = pl.read_parquet(tmp_path / "out" / "telemetry.parquet")
+    assert summary.windows == table.height > 3 and set(table["instance"]) == {"a"}
+    assert set(table["metric"]) == {"input_tokens", "requests_running"}
+    log = read(tmp_path / "out")
+    assert log.counts.valid == 40 and log.telemetry.collect().height == table.height
+    assert log.outcomes.collect()["metric"].unique().to_list() == ["lenient"]
