@@ -3,12 +3,16 @@
 | file | holds |
 |---|---|
 | `plan`, `reading` | the plan as data; reading and validating it and its items |
+| `item_files`, `replay` | the items: JSON lines, Parquet, or a log of another tool to ask again |
 | `items` | the questions of the serving lab, made by construction |
+| `factorial` | crossed contexts, fractions of them, and what they confound |
+| `workloads`, `agent` | single questions, conversations, episodes with tools |
+| `arrivals`, `budget`, `telemetry` | when requests go out, what a run may cost, what servers say meanwhile |
 | `client` | one streamed chat completion with retries |
-| `scoring` | strict scorers |
+| `scoring` | strict and lenient scorers |
 | `store` | the crash-safe journal, and the final table |
-| `campaign` | blocks, waves, the loop; `run(plan_path, out)` is the entry |
-| `stack`, `server`, `weights` | real local llama.cpp servers and their weights |
+| `campaign`, `block` | blocks in random order, waves; `run(plan_path, out)` is the entry |
+| `stack`, `server`, `second_engine`, `router`, `weights` | real local servers of two engines, a router before them, weights |
 
 `divergence.probe.run(plan_path, out, quiet=False, seed=0)` returns a `ProbeSummary`. aiohttp is needed for any run; the
 local stack needs the `lab` extra as well. Nothing of either is imported before it is used.

@@ -16,13 +16,10 @@ from divergence.probe import arrivals, client, scoring, stack, weights
 from divergence.probe import router as routing
 from divergence.probe.budget import Spending
 from divergence.probe.plan import Context, Plan, System
+from divergence.probe.router import SESSION_HEADER
 from divergence.probe.store import Key, Store
 from divergence.probe.telemetry import Scrape
-
-# What a reply and a row call by the same name.
-MEASURED = (
-    "input_tokens", "output_tokens", "cached_tokens", "retries", "latency_s", "ttft_s", "error_type", "finish_reason",
-)  # fmt: skip
+from divergence.probe.workloads import Asked, execute
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,14 +87,23 @@ async def run_block(run: Run, block: Block, todo: list[tuple[dict, Key]]) -> Non
         await exits.enter_async_context(run.watch(target.watched))
 
         async def ask(item: dict, key: Key, jitter: random.Random, queue_s: float | None) -> None:
-            body = request_body(run.plan, block, item)
-            begun = datetime.datetime.now(datetime.UTC)
-            reply = await client.ask(session, target.url, target.head, body, run.plan.request, jitter)
-            run.spending.add(block.system.model, reply)
-            row = execution(block, item, key, reply, run.scorers) | target.extra | target.replicas.get(reply.replica, {})
-            row |= {"time": begun.isoformat()} | ({} if queue_s is None else {"queue_s": queue_s})
-            cost = run.spending.cost(block.system.model, reply)
-            run.store.add(row | ({} if cost is None else {"cost_usd": cost}))
+            async def send(messages: list[dict[str, str]], named: str | None) -> client.Reply:
+                head = target.head if named is None else {**target.head, SESSION_HEADER: named}
+                body = request_body(run.plan, block, messages)
+                reply = await client.ask(session, target.url, head, body, run.plan.request, jitter)
+                run.spending.add(block.system.model, reply)
+                return reply
+
+            begun = {"time": datetime.datetime.now(datetime.UTC).isoformat()}
+            waited = {} if queue_s is None else {"queue_s": queue_s}
+            asked = Asked(block.system, block.context, item, key, run.scorers)
+            rows = []
+            for row, replies in await execute(asked, send):
+                row = begun | row | waited | target.extra | target.replicas.get(replies[-1].replica, {})
+                costs = [run.spending.cost(block.system.model, reply) for reply in replies]
+                known = {"cost_usd": sum(costs)} if None not in costs else {}  # pyright: ignore[reportArgumentType]
+                rows.append(row | known)
+            run.store.add(rows)
             run.advance(block.name)
 
         if law.kind == "closed":
@@ -182,30 +188,8 @@ def weights_of(system: System, replica: routing.Replica) -> Path:
     return weights.find(name)
 
 
-def request_body(plan: Plan, block: Block, item: dict) -> dict:
-    """The JSON body of one request: messages after the context's truncation and wrapping, and the sampler."""
-    context = block.context
-    keep = len(item["examples"]) if context.keep_examples < 0 else context.keep_examples
-    messages = [{"role": "system", "content": context.system_prompt}] if context.system_prompt else []
-    for question, answer in item["examples"][len(item["examples"]) - min(keep, len(item["examples"])) :]:
-        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    messages.append({"role": "user", "content": context.wrap.replace("{prompt}", item["prompt"])})
+def request_body(plan: Plan, block: Block, messages: list[dict[str, str]]) -> dict:
+    """The JSON body of one request."""
     body = {"model": block.system.request_model or block.system.model, "messages": messages}
-    body |= {"max_tokens": plan.request.max_tokens, **context.sampler}
+    body |= {"max_tokens": plan.request.max_tokens, **block.context.sampler}
     return body | ({"stop": list(plan.request.stop)} if plan.request.stop else {})
-
-
-def execution(block: Block, item: dict, key: Key, reply: client.Reply, scorers: Mapping[str, scoring.Function]) -> dict:
-    """The row of one execution, without its time and id."""
-    answer = score = lenient = None
-    if not reply.error_type:
-        answer, score = scoring.score(reply.text, item, scorers)
-        lenient = scoring.lenient(reply.text, item, score)
-    row = {"regime": block.context.regime, "model": block.system.model, "item": item["item"], "score": score}
-    row |= {"answer": answer, "gold": scoring.tidy(item["gold"]), "scorer": item["scorer"], "task": item["task"]}
-    row |= {"trial": key[4], "wave": str(key[3]), "lenient": lenient}
-    row |= {"context": block.context.label, **block.context.factors}
-    row |= {name: getattr(reply, name) for name in MEASURED}
-    decoded = (reply.output_tokens or 0) - 1
-    spread = None if reply.latency_s is None or reply.ttft_s is None else reply.latency_s - reply.ttft_s
-    return row | {"tpot_s": spread / decoded if spread is not None and decoded > 0 and not reply.error_type else None}

@@ -18,17 +18,20 @@ import json
 import random
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from divergence.errors import InputError
 from divergence.probe import client, factorial, scoring, stack, telemetry
 from divergence.probe.block import Block, Run, run_block, weights_of
 from divergence.probe.budget import Spending
+from divergence.probe.item_files import read_items
 from divergence.probe.plan import Plan
-from divergence.probe.reading import read_items, read_plan
+from divergence.probe.reading import read_plan
 from divergence.probe.router import Replica
 from divergence.probe.store import Key, Store
 from divergence.probe.telemetry import Scrape
+from divergence.probe.workloads import turn_name
 
 TELEMETRY = "telemetry.journal"  # appended window by window; `telemetry.parquet` is made from it
 
@@ -62,7 +65,7 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
         raise InputError("The probe needs the package 'aiohttp': pip install 'eval-divergence[probe]'.")
     plan = read_plan(plan_path)
     scorers = scoring.functions(plan.folder / plan.scorers if plan.scorers else None)
-    items = read_items(plan, scorers)
+    items = {name: read_items(plan, name, scorers) for name in ("", *dict.fromkeys(c.workload for c in plan.context))}
     heads = {name: client.headers(endpoint) for name, endpoint in plan.endpoint.items()}
     if not quiet:
         for sentence in confounded(plan):
@@ -71,17 +74,19 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
     spending = Spending(plan.budget, plan.price)
     started = time.perf_counter()
     folder = Path(out)
-    with Store(folder, plan.hash(items)) as store:
-        total = len(items) * len(plan.system) * len(plan.context) * plan.waves * plan.trials
+    with Store(folder, plan.hash(*items.values())) as store:
+        asked = sum(len(items[context.workload]) for context in plan.context)
+        total = asked * len(plan.system) * plan.waves * plan.trials
         with _progress(total, len(store.done), quiet) as advance:
             watch = functools.partial(_watching, folder / TELEMETRY)
             shared = Run(plan, heads, store, spending, scorers, advance, seed, watch)
-            asyncio.run(Campaign(shared, items).all_blocks())
+            campaign = Campaign(shared, items)
+            asyncio.run(campaign.all_blocks())
         if not store.done:
             raise InputError(f"Nothing was measured: {spending.used_up()}.")
         path = store.finish()
         rows = store.rows()
-        stopped = spending.used_up() if len(store.done) < total else None
+        stopped = spending.used_up() if any(map(campaign.missing, campaign.blocks())) else None
     windows = telemetry.finish(folder / TELEMETRY, folder / "telemetry.parquet")
     errors = sum(row["error_type"] is not None for row in rows)
     retries = sum(row["retries"] for row in rows)
@@ -140,14 +145,19 @@ def _progress(total: int, done: int, quiet: bool):
         yield lambda label: bar.update(task, advance=1, description=label)
 
 
+def first_key(item: Mapping, key: Key) -> Key:
+    """The key whose row says that the item is done: a conversation's first turn is written last."""
+    return (key[0], turn_name(key[1], 1), *key[2:]) if item.get("turns") else key
+
+
 @dataclasses.dataclass(frozen=True)
 class Campaign:
     """The blocks of one run, in their random order."""
 
     run: Run
     """What they share."""
-    items: list[dict]
-    """The items of the plan."""
+    items: Mapping[str, list[dict]]
+    """The items of the plan (""), and those of contexts with a workload of their own, by its name."""
 
     def blocks(self) -> list[Block]:
         """All blocks, wave by wave, in random order within a wave."""
@@ -160,18 +170,32 @@ class Campaign:
 
     def missing(self, block: Block) -> list[tuple[dict, Key]]:
         """Items and keys of the block that are not in the store, in the order of asking."""
-        groups: dict[str, list[dict]] = {}
-        for item in self.items:
-            groups.setdefault(json.dumps(item["examples"]), []).append(item)
-        draw = random.Random(f"{self.run.seed}/{block.wave}/{block.system.model}/{block.context.label}")
         wanted = []
         for repeat in range(self.run.plan.trials):
             trial = (block.wave - 1) * self.run.plan.trials + repeat + 1
-            for group in draw.sample(list(groups.values()), len(groups)):
-                for item in draw.sample(group, len(group)):
-                    key = (block.context.label, item["item"], block.system.model, block.wave, trial)
-                    wanted.append((item, key))
-        return [(item, key) for item, key in wanted if key not in self.run.store.done]
+            wanted += self._traffic(block, trial) if block.context.workload else self._shuffled(block, trial, repeat)
+        return [(item, key) for item, key in wanted if first_key(item, key) not in self.run.store.done]
+
+    def _shuffled(self, block: Block, trial: int, repeat: int) -> list[tuple[dict, Key]]:
+        """The items in random order; those that share their worked examples follow one another."""
+        groups: dict[str, list[dict]] = {}
+        for item in self.items[""]:
+            groups.setdefault(json.dumps(item["examples"]), []).append(item)
+        draw = random.Random(f"{self.run.seed}/{block.wave}/{block.system.model}/{block.context.label}/{repeat}")
+        ordered = [i for group in draw.sample(list(groups.values()), len(groups)) for i in draw.sample(group, len(group))]
+        return [(item, (block.context.label, item["item"], block.system.model, block.wave, trial)) for item in ordered]
+
+    def _traffic(self, block: Block, trial: int) -> list[tuple[dict, Key]]:
+        """The context's own items in their own order; the n-th time that an item comes is its n-th trial."""
+        items = self.items[block.context.workload]
+        most = max(collections.Counter(item["item"] for item in items).values())
+        seen: collections.Counter[str] = collections.Counter()
+        out = []
+        for item in items:
+            seen[item["item"]] += 1
+            number = (trial - 1) * most + seen[item["item"]]
+            out.append((item, (block.context.label, item["item"], block.system.model, block.wave, number)))
+        return out
 
     async def all_blocks(self) -> None:
         """Work through the blocks, `blocks_at_once` at a time; the first error that is not a row stops all."""

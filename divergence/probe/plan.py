@@ -5,7 +5,8 @@ serving factor (what the log will say) beside what the runner must do for it (wh
 covers its content and the items' content, so that a changed plan or item list never mixes with rows measured before.
 
     name = "my-stack"
-    items = "items.jsonl"                    # one item a line: item, prompt, gold, scorer, and optionally more
+    items = "items.jsonl"                    # one item a line: item, prompt, gold, scorer, and optionally more; or a
+                                             # Parquet file of them, or an Inspect or lm-eval log to be replayed
     waves = 2                                # the whole design is measured this often, in a new random order
     [endpoint.mine]
     base_url = "http://127.0.0.1:8080/v1"    # any OpenAI-compatible server
@@ -108,6 +109,8 @@ class Context:
     """System message; empty = none."""
     keep_examples: int = -1
     """Worked examples that survive the gateway's truncation, counted from the last; -1 = all."""
+    workload: str = ""
+    """Another items file for this context, asked in its own order (traffic): its items may repeat; empty = the plan's."""
     wrap: str = "{prompt}"
     """Form of the last message; `{prompt}` is the item's prompt."""
     server: Mapping[str, typing.Any] = dataclasses.field(default_factory=dict)
@@ -171,14 +174,14 @@ class Plan:
     folder: Path = dataclasses.field(default=Path("."), compare=False)
     """Where the plan's file lies; not part of its hash."""
 
-    def hash(self, items: list[dict]) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of plan and items."""
+    def hash(self, items: list[dict], *traffic: list[dict]) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of plan, items and the workloads of contexts that have their own."""
         content = _said(self)
         # What a run may cost, how it is watched and where its items lie do not change what a row means.
         for name in ("items", "blocks_at_once", "budget", "telemetry", "telemetry_period_s"):
             content.pop(name, None)
         content.pop("factorial", None)  # its contexts are listed
-        text = json.dumps([content, items], sort_keys=True)
+        text = json.dumps([content, items, *traffic], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def settings(self, context: Context) -> ServerSettings:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import tomllib
 import types
 import typing
@@ -18,7 +17,7 @@ from urllib.parse import urlsplit
 
 from divergence.errors import InputError
 from divergence.executions.schema import REGIMES, SERVING_FACTORS
-from divergence.probe import arrivals, budget, factorial, router, scoring, telemetry
+from divergence.probe import arrivals, budget, factorial, router, telemetry
 from divergence.probe.plan import Context, Plan, ServerSettings
 
 LEVEL_SETS = ("sampler", "concurrency", "arrivals", "router", "system_prompt", "keep_examples", "wrap", "server")
@@ -39,45 +38,6 @@ def read_plan(path: str | Path) -> Plan:
     plan = dataclasses.replace(plan, context=(*plan.context, *crossed(plan)))
     _check(plan)
     return plan
-
-
-def read_items(plan: Plan, scorers: Mapping[str, scoring.Function] = types.MappingProxyType({})) -> list[dict]:
-    """The items of the plan, in file order, each with item, prompt, gold, scorer, task, examples, choices."""
-    path = plan.folder / plan.items
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"The items {path} cannot be read: {error.strerror}; `items` is a JSON lines file.") from None
-    rows: list[dict] = []
-    seen: set[str] = set()
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        rows.append(_item(line, f"{path.name} line {number}", scorers))
-        name = rows[-1]["item"]
-        if name in seen:
-            raise InputError(f"The item {name!r} stands twice, again in {path.name} line {number}; names must differ.")
-        seen.add(name)
-    if not rows:
-        raise InputError(f"The items file {path} holds no item; each line is one JSON object.")
-    return rows
-
-
-def _item(line: str, where: str, scorers: Mapping[str, scoring.Function]) -> dict:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where} is not JSON: {error.msg}.") from None
-    needed = ("item", "prompt", "gold", "scorer")
-    missing = [k for k in needed if not isinstance(row, dict) or not isinstance(row.get(k), str)]
-    if missing:
-        raise InputError(f"{where} lacks the text field {missing[0]!r}; an item needs {', '.join(needed)}.")
-    row = {"task": None, "examples": [], "choices": []} | row
-    pairs = isinstance(row["examples"], list) and all(isinstance(e, list) and len(e) == 2 for e in row["examples"])
-    if not pairs or not all(isinstance(text, str) for example in row["examples"] for text in example):
-        raise InputError(f"{where} has examples that are not pairs of question and answer.")
-    scoring.check(row, where, scorers)
-    return row
 
 
 def _nearest(key: str, known: typing.Iterable[str]) -> str:

@@ -60,13 +60,19 @@ class Store:
         os.fsync(self.file.fileno())
         self.file.close()
 
-    def add(self, row: dict) -> None:
-        """Append one row; a key that is there already is an error of the caller."""
-        key = key_of(row)
-        if key in self.done:
-            raise ValueError(f"the execution {key} is already in {self.path.name}")
-        self._write(row)
-        self.done.add(key)
+    def add(self, rows: list[dict]) -> None:
+        """Append the rows of one item in one write; the item counts as done when its last row is there.
+
+        A conversation comes with its first turn last, whose key is the one that a resumed run looks for: if a kill cut
+        the write, the conversation is asked again, and the turns that were kept are not written twice. A single row whose
+        key is there already is an error of the caller.
+        """
+        fresh = [row for row in rows if key_of(row) not in self.done]
+        if not fresh:
+            raise ValueError(f"the execution {key_of(rows[0])} is already in {self.path.name}")
+        self.file.write(b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in fresh))
+        self.file.flush()
+        self.done |= {key_of(row) for row in fresh}
 
     def rows(self) -> list[dict]:
         """All rows, in the order in which they came."""

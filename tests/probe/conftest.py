@@ -14,6 +14,7 @@ class Stub:
     def __init__(self) -> None:
         self.requests: list[dict] = []
         self.seen: collections.Counter = collections.Counter()
+        self.script: dict[str, list[str]] = {}
         self.at_once = self.most_at_once = 0
         self.pause = 0.0
         self.loop = asyncio.new_event_loop()
@@ -75,6 +76,9 @@ class Stub:
         from aiohttp import web
 
         prompt = body["messages"][-1]["content"]
+        first = body["messages"][0]["content"]
+        if first.startswith("script "):  # an agent's episode: the next command of its script
+            return await self._stream(request, "ok", self.script[first.removeprefix("script ")].pop(0))
         kind, _, answer = prompt.partition(" ")
         self.seen[prompt] += 1
         if kind == "busy-once" and self.seen[prompt] == 1:

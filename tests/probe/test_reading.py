@@ -6,7 +6,8 @@ import re
 import pytest
 
 from divergence.errors import InputError
-from divergence.probe.reading import read_items, read_plan
+from divergence.probe.item_files import read_items
+from divergence.probe.reading import read_plan
 
 PLAN = """
 name = "p"

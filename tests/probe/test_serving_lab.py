@@ -9,7 +9,8 @@ import pytest
 
 from divergence.executions.schema import COLUMNS
 from divergence.probe import items, scoring
-from divergence.probe.reading import read_items, read_plan
+from divergence.probe.item_files import read_items
+from divergence.probe.reading import read_plan
 from divergence.probe.store import execution_id
 
 FOLDER = Path(__file__).parents[2] / "datasets" / "serving-lab"

@@ -87,9 +87,9 @@ def test_one_writer_at_a_time(tmp_path):
 def test_a_row_is_written_once(tmp_path):
     row = {"context": "c", "item": "i", "model": "m", "wave": "1", "trial": 1}
     with Store(tmp_path, "h") as store:
-        store.add(row)
+        store.add([row])
         with pytest.raises(ValueError, match="already"):
-            store.add(row)
+            store.add([row])
     with Store(tmp_path, "h") as store:
         assert store.done == {key_of(row)} and store.rows() == [row]
 
