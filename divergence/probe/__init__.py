@@ -12,7 +12,7 @@
 | `scoring` | strict and lenient scorers |
 | `store` | the crash-safe journal, and the final table |
 | `campaign`, `block` | blocks in random order, waves; `run(plan_path, out)` is the entry |
-| `stack`, `server`, `second_engine`, `router`, `weights` | real local servers of two engines, a router before them, weights |
+| `stack`, `server`, `second_engine`, `router`, `weights` | real local servers of two engines, a router, weights |
 
 `divergence.probe.run(plan_path, out, quiet=False, seed=0)` returns a `ProbeSummary`. aiohttp is needed for any run; the
 local stack needs the `lab` extra as well. Nothing of either is imported before it is used.
