@@ -4,6 +4,10 @@
 |---|---|
 | `cells` | the value: coded tables with named levels |
 | `collapse` | Executions -> Cells, streaming |
+| `trials` | how many trials a row stands for |
+| `measures` | what executions took: sums and histograms of times, costs and counts |
+| `blocks` | random groups of whole clusters, for joint bootstraps of them |
+| `histograms` | logarithmic bins and the quantiles they give |
 | `merge` | Cells + Cells -> Cells, exactly |
 | `tasks` | an item's task where only one regime logs it |
 | `overlap`, `replicates` | what the regimes share; what repeating a request shows |

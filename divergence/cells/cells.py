@@ -8,6 +8,7 @@ import numpy as np
 
 KEYS = (
     "model", "regime", "context", "wave", "scorer", "chance", "task", "item", "session", "answer", "factor", "level",
+    "block", "measure", "bin",
 )
 MISSING = -1  # code of a null: a pooled row without item, a row without session, an answer that was not parsed
 
@@ -22,6 +23,8 @@ TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
                  ("n", "y", "yy")),
     "answers": (("model", "regime", "context", "wave", "task", "item", "session", "answer"), ("n",)),
     "designs": (("regime", "context", "factor", "level"), ("n",)),
+    "measures": (("model", "regime", "context", "task", "block", "measure"), ("n", "y", "yy", "lost")),
+    "histograms": (("model", "regime", "context", "block", "measure", "bin"), ("n",)),
 }
 
 
@@ -63,6 +66,11 @@ class Cells:
     """Per (model, regime, context, wave, task, item, session, answer): how often that answer was given."""
     designs: Table
     """Per (regime, context, factor, level): log rows. Says what a context label stands for."""
+    measures: Table
+    """Per (model, regime, context, task, block, measure): rows with that time, cost or count, its sum, sum of squares, and
+    the part of the sum that went into failures. `blocks` reads it; the measure `score` is the primary outcome."""
+    histograms: Table
+    """Per (model, regime, context, block, measure, bin): rows. `histograms` reads it."""
     declared_law: DeclaredLaw | str = "logged"
     """The deployment law: `logged`, `own`, `uniform`, or declared shares of a factor's (or of the context's) levels."""
     notes: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""From an execution log to its sufficient statistics, in one streaming pass.
+"""From an execution log to its sufficient statistics, in streaming passes.
 
 A collapse is a commutative monoid: `merge(collapse(a), collapse(b)) == collapse(a + b)` exactly (sums of integers, or
 float64 sums of the same values). Partitions, processes and machines follow from that.
@@ -10,12 +10,19 @@ import numpy as np
 import polars as pl
 
 from divergence.cells.cells import KEYS, MISSING, TABLES, Cells, DeclaredLaw, Table
-from divergence.executions import Executions
+from divergence.cells.measures import measure_histograms, measure_sums, measured
+from divergence.cells.trials import trial_sums
+from divergence.executions import Executions, with_outcome
 
 
-def collapse(log: Executions) -> Cells:
-    """Sufficient statistics of the log's outcome. Streams: memory grows with the cells, not with the rows."""
-    frame = _rows(log)
+def collapse(log: Executions, *, outcome: str | None = None) -> Cells:
+    """Sufficient statistics of one outcome of the log (None = its primary one).
+
+    Streams: memory grows with the cells, not with the rows. `measures` and `histograms` tell what the primary outcome
+    took, whichever is chosen. Raises InputError where the log has no such outcome.
+    """
+    chosen = log if outcome is None else with_outcome(log, outcome)
+    frame = _rows(chosen)
     columns = frame.collect_schema().names()
     present = {k for k in KEYS if k in columns}
     queries = {"counts": _group(frame, "counts", present)}
@@ -27,7 +34,15 @@ def collapse(log: Executions) -> Cells:
     # One after the other: together they would hold all their groups in memory at once.
     tables = {name: query.collect(engine="streaming") for name, query in queries.items()}
     tables["designs"] = _designs(frame, log.factors)
-    return _coded(log, tables)
+    tables |= _taken(log)
+    return _coded(chosen, tables)
+
+
+def _taken(log: Executions) -> dict[str, pl.DataFrame]:
+    """The tables `measures` and `histograms`."""
+    frame = measured(log)
+    tables = {"measures": measure_sums(frame, log.kind != "positive"), "histograms": measure_histograms(frame)}
+    return {name: table for name, table in tables.items() if table.height}
 
 
 def _any(frame: pl.LazyFrame, column: str, columns: list[str]) -> bool:
@@ -40,15 +55,7 @@ def _rows(log: Executions) -> pl.LazyFrame:
     """One row an execution with `n` trials, `y` their sum, `yy` the sum of their squares; all keys as text."""
     frame = log.scan()
     columns = frame.collect_schema().names()
-    value = pl.col("outcome").cast(pl.Float64)
-    judged = value.is_not_null()
-    trials = pl.col("score_n").fill_null(1) if "score_n" in columns and log.outcome == "score" else pl.lit(1)
-    trials = pl.when(judged).then(trials).otherwise(0).cast(pl.Float64)
-    total = pl.when(judged).then(value).otherwise(0.0) * trials
-    counted = trials > 1
-    if log.kind == "binary" or log.kind == "proportion":  # published rates are rounded: counts are whole
-        total = pl.when(counted).then(total.round()).otherwise(total)
-    squares = pl.when(counted).then(total).otherwise(total * pl.when(judged).then(value).otherwise(0.0))
+    judged = pl.col("outcome").is_not_null()
     keys = [
         (pl.col(k).cast(pl.String) if k in columns else pl.lit(None, pl.String)).alias(k)
         for k in ("regime", "model", "context", "wave", "scorer", "task", "item", "session", "answer")
@@ -57,7 +64,7 @@ def _rows(log: Executions) -> pl.LazyFrame:
     factors = [pl.col(f).cast(pl.String).fill_null("(not logged)").alias(f"factor:{f}") for f in log.factors]
     keys = [key.cast(pl.Categorical) for key in keys]  # four bytes a row where text takes sixteen and its own length
     frame = frame.select(
-        *keys, *factors, chance=chance, n=trials, y=total, yy=squares, rows=pl.lit(1.0), unjudged=(~judged).cast(pl.Float64),
+        *keys, *factors, *trial_sums(log), chance=chance, rows=pl.lit(1.0), unjudged=(~judged).cast(pl.Float64),
     )
     # A rate over many items is not an answer to its item: it stands for distinct items of its stratum.
     return frame.with_columns(item=pl.when(pl.col("n") > 1).then(None).otherwise(pl.col("item")))

@@ -23,7 +23,8 @@ def resolve_tasks(cells: Cells) -> Cells:
     lookup[items[times == 1]] = pairs[1][first[times == 1]]
     if not ((counts["task"] == MISSING) & (lookup[counts["item"]] != MISSING)).any():
         return cells
-    tables = {name: _resolved(name, getattr(cells, name), lookup) for name in TABLES if "task" in TABLES[name][0]}
+    both = [name for name, (keys, _) in TABLES.items() if {"task", "item"} <= {*keys}]
+    tables = {name: _resolved(name, getattr(cells, name), lookup) for name in both}
     return dataclasses.replace(cells, **tables)
 
 

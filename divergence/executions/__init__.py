@@ -17,6 +17,7 @@ A log is read in this order, one file a step:
 | `tables` | the same for the tables of further outcomes and of telemetry |
 | `profile` | what all rows hold, counted in streaming passes |
 | `outcome`, `contexts` | kind of the outcome; which serving factors vary; what contexts are called |
+| `with_outcome` | the same log read for another outcome |
 | `design`, `answers` | how models, contexts, items and replicates cross, and what that identifies |
 
 Nothing is repaired silently: a bad value in a needed column rejects its row, one in an optional column makes that
@@ -27,8 +28,9 @@ from divergence.executions.answers import Answer
 from divergence.executions.executions import Counts, Executions
 from divergence.executions.read import read
 from divergence.executions.schema import EXECUTIONS, OUTCOMES, REGIMES, SERVING_FACTORS, TELEMETRY, Column, markdown
+from divergence.executions.with_outcome import with_outcome
 
 __all__ = [
     "EXECUTIONS", "OUTCOMES", "REGIMES", "SERVING_FACTORS", "TELEMETRY", "Answer", "Column", "Counts", "Executions",
-    "markdown", "read",
+    "markdown", "read", "with_outcome",
 ]

@@ -125,6 +125,12 @@ def _column(column: Column) -> dict[str, pl.Expr]:
     return {f"column {column.name} {name}": expression for name, expression in counts.items()}
 
 
+def outcome_count(frame: pl.LazyFrame, outcome: str) -> OutcomeCount:
+    """What the values of one more outcome are, in one streaming pass over a frame that comes from `with_broken`."""
+    asked = _outcome(pl.col(outcome), pl.col(BROKEN).is_null())
+    return OutcomeCount(**frame.select(**asked).collect(engine="streaming").row(0, named=True))
+
+
 def _outcome(value: pl.Expr, valid: pl.Expr) -> dict[str, pl.Expr]:
     several = (pl.col("score_n") > 1).fill_null(False)
     between = valid & (value > 0) & (value < 1)

@@ -168,7 +168,7 @@ def _assembled(log: _Log) -> tuple[pl.LazyFrame, set[str]]:
 def _with_metric(frame: pl.LazyFrame, present: set[str], log: _Log) -> pl.LazyFrame:
     """The outcome from the outcomes table, where no column of the log has its name."""
     outcome = log.configuration.outcome
-    names = metrics(log.outcomes) if log.outcomes else []
+    names = metrics(log.outcomes.frame) if log.outcomes else []
     chosen = outcome if outcome in names else names[0] if outcome == "score" and len(names) == 1 else None
     if log.outcomes is None or chosen is None or "execution_id" not in present:
         raw = dict.fromkeys(name for source in log.sources for name in source.columns)
@@ -177,7 +177,7 @@ def _with_metric(frame: pl.LazyFrame, present: set[str], log: _Log) -> pl.LazyFr
             f"No file of the log has the outcome {outcome}: name its column with --map {outcome}=NAME; columns are "
             f"{listed(raw)}{also}."
         )
-    values = metric(log.outcomes, chosen).rename({"value": outcome, "scorer": "__scorer"})
+    values = metric(log.outcomes.frame, chosen).rename({"value": outcome, "scorer": "__scorer"})
     frame = frame.join(values, on="execution_id", how="left", maintain_order="left")
     scorer = pl.coalesce("__scorer", "scorer") if "scorer" in present else pl.col("__scorer")
     return frame.with_columns(scorer.alias("scorer")).drop("__scorer")

@@ -75,9 +75,9 @@ def read_table(name: str, sources: list[Source], where: Mapping[str, tuple[str, 
     return Table(valid, rejected_rows(checked, rules))
 
 
-def metric(outcomes: Table, name: str) -> pl.LazyFrame:
+def metric(outcomes: pl.LazyFrame, name: str) -> pl.LazyFrame:
     """One metric by execution: execution_id, value, scorer. Raises InputError if an execution has it twice."""
-    chosen = outcomes.frame.filter(pl.col("metric") == name).select("execution_id", "value", "scorer")
+    chosen = outcomes.filter(pl.col("metric") == name).select("execution_id", "value", "scorer")
     twice = chosen.group_by("execution_id").len().filter(pl.col("len") > 1).head(1).collect(engine="streaming")
     if twice.height:
         identity = twice["execution_id"][0]
@@ -89,9 +89,9 @@ def metric(outcomes: Table, name: str) -> pl.LazyFrame:
     return chosen
 
 
-def metrics(outcomes: Table) -> list[str]:
+def metrics(outcomes: pl.LazyFrame) -> list[str]:
     """Names of the metrics of an outcomes table."""
-    return outcomes.frame.select("metric").unique().collect(engine="streaming")["metric"].sort().to_list()
+    return outcomes.select("metric").unique().collect(engine="streaming")["metric"].sort().to_list()
 
 
 def _canonical(source: Source, columns: tuple[Column, ...], where: Mapping[str, tuple[str, ...]]) -> pl.LazyFrame:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import divergence as dv
+from divergence.cells.cells import TABLES
 
 
 def test_round_trip(waves_posterior, tmp_path):
@@ -14,6 +15,11 @@ def test_round_trip(waves_posterior, tmp_path):
     for question in (dv.gap, dv.kappa, dv.excess_flips, dv.instrument):
         np.testing.assert_array_equal(question(back).draws, question(waves_posterior).draws)
     assert back.diagnostics == waves_posterior.diagnostics
+    for one, other in zip(back.fits, waves_posterior.fits, strict=True):
+        assert one.cells.levels == other.cells.levels
+        for name, columns in TABLES.items():
+            for column in (*columns[0], *columns[1]):
+                np.testing.assert_array_equal(getattr(one.cells, name)[column], getattr(other.cells, name)[column])
 
 
 def test_saving_again_replaces(waves_posterior, tmp_path):

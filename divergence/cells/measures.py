@@ -1,0 +1,66 @@
+"""What executions took (time, money, tokens, tries) by random group of clusters: sums, and histograms for quantiles.
+
+For a measure x of a row with outcome y in 0..1: n = rows that have it, sum x, sum x^2, and sum (1 - y) x over judged
+rows, which is what failures took. A measure that is missing, not finite or negative does not count as one; 0 counts.
+The measure `score` is the primary outcome itself: n = judged trials, y = their sum, lost = failures.
+Units: those of the columns. Blocks: `blocks`; bins: `histograms`.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from divergence.cells.blocks import block_expression
+from divergence.cells.histograms import bin_expression
+from divergence.cells.trials import trial_sums
+from divergence.executions import Executions
+
+MEASURES = (
+    "latency_s", "ttft_s", "tpot_s", "queue_s", "cost_usd", "input_tokens", "output_tokens", "cached_tokens",
+    "reasoning_tokens", "retries", "tool_calls", "attempts", "calls", "turn",
+)
+QUANTILES = ("latency_s", "ttft_s", "tpot_s", "queue_s", "cost_usd", "output_tokens")
+"""Measures that are asked for quantiles."""
+PRIMARY = "score"
+"""The measure that is the primary outcome."""
+
+
+def measured(log: Executions) -> pl.LazyFrame:
+    """One row an execution: model, regime, context, task, block, the outcome's sums, and each measure that the log has."""
+    frame = log.scan()
+    columns = frame.collect_schema().names()
+    values = [pl.when((pl.col(m) >= 0) & pl.col(m).cast(pl.Float64).is_finite()).then(pl.col(m).cast(pl.Float64)).alias(m)
+              for m in MEASURES if m in columns]
+    keys = [pl.col(key).cast(pl.Categorical) for key in ("model", "regime", "context", "task")]
+    score = pl.col("outcome").cast(pl.Float64)
+    return frame.select(*keys, block_expression(columns).alias("block"), *values, *trial_sums(log), score=score)
+
+
+def measure_sums(frame: pl.LazyFrame, scored: bool) -> pl.DataFrame:
+    """The table `measures` of what `measured` gives; `scored`: does the outcome lie between 0 and 1?"""
+    names = [m for m in MEASURES if m in frame.collect_schema().names()]
+    keys = ("model", "regime", "context", "task", "block")
+    failed = 1 - pl.col("score") if scored else pl.lit(float("nan"))
+    ask = {}
+    for m in names:
+        x = pl.col(m)
+        ask |= {f"n {m}": x.count().cast(pl.Float64), f"y {m}": x.sum(), f"yy {m}": (x * x).sum(),
+                f"lost {m}": (failed * x).sum()}
+    ask |= {"n score": pl.col("n").sum(), "y score": pl.col("y").sum(), "yy score": pl.col("yy").sum(),
+            "lost score": (pl.col("n") - pl.col("y") if scored else pl.lit(float("nan"))).sum()}
+    wide = frame.group_by(keys).agg(**ask).collect(engine="streaming")
+    long = [wide.select(*keys, pl.lit(m).alias("measure"), *(pl.col(f"{s} {m}").alias(s) for s in ("n", "y", "yy", "lost")))
+            .filter(pl.col("n") > 0) for m in (*names, PRIMARY)]
+    return pl.concat(long)
+
+
+def measure_histograms(frame: pl.LazyFrame) -> pl.DataFrame:
+    """The table `histograms` of what `measured` gives."""
+    keys = ("model", "regime", "context", "block")
+    names = [m for m in QUANTILES if m in frame.collect_schema().names()]
+    counted = [
+        frame.filter(pl.col(m).is_not_null()).group_by(*keys, bin_expression(pl.col(m)).alias("bin"))
+        .agg(n=pl.len().cast(pl.Float64)).collect(engine="streaming").select(*keys, pl.lit(m).alias("measure"), "bin", "n")
+        for m in names
+    ]
+    return pl.concat(counted) if counted else pl.DataFrame()

@@ -1,0 +1,51 @@
+"""The same log read for another outcome: a column of it, or a metric of its table of outcomes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import polars as pl
+
+from divergence.errors import InputError
+from divergence.executions.executions import Executions
+from divergence.executions.outcome import infer_kind, usable
+from divergence.executions.profile import outcome_count
+from divergence.executions.recognise import listed
+from divergence.executions.schema import COLUMNS
+from divergence.executions.tables import metric, metrics
+
+
+def with_outcome(log: Executions, name: str) -> Executions:
+    """The log with `name` as its outcome, its kind inferred in one pass; rows that broke a rule stay set aside.
+
+    Raises InputError where the log has no such column or metric, or no value of it that can be used.
+    """
+    if name == log.outcome:
+        return log
+    frame = _with_values(log, name)
+    counts = outcome_count(frame, name)
+    configuration = dataclasses.replace(log.configuration, outcome=name, kind=None)
+    kind, reason = infer_kind(configuration, counts)
+    used = counts.positive if kind == "positive" else counts.zero_or_one + counts.between
+    if not used:
+        raise InputError(f"The outcome {name} has no usable value in {log.counts.valid} valid rows: name another one.")
+    return dataclasses.replace(
+        log, frame=frame.with_columns(usable(name, kind).alias("outcome")), configuration=configuration, outcome=name,
+        kind=kind, kind_reason=reason, counts=dataclasses.replace(log.counts, unjudged=log.counts.valid - used),
+    )
+
+
+def _with_values(log: Executions, name: str) -> pl.LazyFrame:
+    """All rows with a column of that name which holds numbers."""
+    schema = log.frame.collect_schema()
+    if name in schema and schema[name].is_numeric() and not name.startswith("__"):
+        return log.frame.with_columns(pl.col(name).cast(pl.Float64))
+    known = metrics(log.outcomes) if log.outcomes is not None else []
+    reason = dict(log.unused).get(name)
+    if name not in known or reason or name in COLUMNS:
+        numbers = [c for c, kind in schema.items() if kind.is_numeric() and c not in ("outcome", "row") and c[:2] != "__"]
+        raise InputError(f"The log has no outcome {name}" + (f": {reason}" if reason else "")
+                         + f"; choose one of {listed([*numbers, *known])}.")
+    values = metric(log.outcomes, name).rename({"value": name, "scorer": "__scorer"})
+    frame = log.frame.join(values, on="execution_id", how="left", maintain_order="left")
+    return frame.with_columns(pl.coalesce("__scorer", "scorer").alias("scorer")).drop("__scorer")
