@@ -14,6 +14,7 @@ SHARED = {"errors", "numerics", "estimate", "staging"}
 ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and staging are open to all
     "executions": {"configuration"}, "configuration": set(), "cells": {"executions"}, "joint": {"cells"},
     "geometry": set(),
+    "risk": {"estimands", "joint", "cells", "executions", "configuration"},
     "estimands": {"joint", "cells"}, "simulate": {"executions", "cells"}, "probe": {"executions"}, "report": set(),
     "estimate": set(), "numerics": set(), "errors": set(), "staging": set(),
     "results": {"configuration", "estimands", "joint", "executions", "report"},
