@@ -62,6 +62,8 @@ class Estimate:
     """How the draws were made, in a few words; names a failed diagnostic."""
     bounds: np.ndarray | None = None
     """R booleans: rows that are bounds of an unidentified number, whose values are shown all the same."""
+    quantiles_only: np.ndarray | None = None
+    """R booleans: rows whose mean need not exist (ratios; infinite draws), so that only median and interval are given."""
 
     def __post_init__(self) -> None:
         """Fill the defaults that depend on the number of rows and check the shapes."""
@@ -75,8 +77,9 @@ class Estimate:
             raise ValueError(f"{len(self.reason)} reasons for {self.rows.height} rows")
         if self.noise_floor is None:
             object.__setattr__(self, "noise_floor", np.full(self.rows.height, np.nan))
-        if self.bounds is None:
-            object.__setattr__(self, "bounds", np.zeros(self.rows.height, bool))
+        for name in ("bounds", "quantiles_only"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.zeros(self.rows.height, bool))
 
     @classmethod
     def refused(cls, question: str, text: str, unit: str, reason: str, **fields) -> Estimate:
@@ -114,7 +117,13 @@ class Estimate:
     def interval(self, probability: float = INTERVAL) -> np.ndarray:
         """Equal-tailed interval of every number, shape (R, 2), in the unit."""
         tail = (1 - probability) / 2
-        return np.quantile(self.draws, [tail, 1 - tail], axis=0).T
+        return self._quantiles([tail, 1 - tail]).T
+
+    def _quantiles(self, at: list[float]) -> np.ndarray:
+        """Quantiles of every number, shape (len(at), R); interpolation with an infinite draw gives an infinite one."""
+        huge = np.finfo(float).max / 4
+        found = np.quantile(np.clip(self.draws, -huge, huge), at, axis=0)
+        return np.where(np.abs(found) > huge * 1e-6, np.copysign(np.inf, found), found)
 
     def contrast(self, first: int, second: int) -> np.ndarray:
         """Draws of number `first` minus number `second` (row indices), shape (D,)."""
@@ -126,11 +135,13 @@ class Estimate:
         columns: dict[str, object] = {"question": [self.question] * self.rows.height}
         for name in COORDINATES:
             columns[name] = self.rows[name] if name in self.rows.columns else [None] * self.rows.height
-        limits = self.interval(probability)
-        numbers = dict(
-            mean=self.draws.mean(0), median=np.median(self.draws, 0), sd=self.draws.std(0),
-            lower=limits[:, 0], upper=limits[:, 1],
-        )
+        tail = (1 - probability) / 2
+        lower, median, upper = self._quantiles([tail, 0.5, 1 - tail])
+        with np.errstate(invalid="ignore"):  # the sd of infinite draws
+            numbers = dict(
+                mean=np.where(self.quantiles_only, np.nan, self.draws.mean(0)), median=median,
+                sd=np.where(self.quantiles_only, np.nan, self.draws.std(0)), lower=lower, upper=upper,
+            )
         for name, values in numbers.items():
             columns[name] = [float(v) if s and np.isfinite(v) else None for v, s in zip(values, shown, strict=True)]
         height = self.rows.height
@@ -152,7 +163,7 @@ class Estimate:
     def _take(self, index: np.ndarray) -> Estimate:
         return dataclasses.replace(
             self, rows=self.rows[index], draws=self.draws[:, index], reason=tuple(self.reason[i] for i in index),
-            noise_floor=self.noise_floor[index], bounds=self.bounds[index],
+            noise_floor=self.noise_floor[index], bounds=self.bounds[index], quantiles_only=self.quantiles_only[index],
         )
 
     def _lines(self) -> tuple[list[str], list[list[str]]]:
@@ -163,11 +174,12 @@ class Estimate:
         indicator = ((self.draws == 0) | (self.draws == 1)).all(0)  # 0/1 draws: their mean is the probability
         for row, yes_or_no in zip(frame.iter_rows(named=True), indicator, strict=True):
             cells = [str(row[d]) if row[d] is not None else "" for d in dims]
-            if row["mean"] is None:
+            if row["median"] is None:
                 body.append([*cells, "", row["reason"] or ""])
             else:
                 middle = row["mean" if yes_or_no else "median"]
-                body.append([*cells, f"{middle:.4g}", f"{row['lower']:.4g} .. {row['upper']:.4g}"])
+                limits = [f"{row[limit]:.4g}" if row[limit] is not None else "no limit" for limit in ("lower", "upper")]
+                body.append([*cells, f"{middle:.4g}", " .. ".join(limits)])
         return [*dims, self.unit, f"{INTERVAL:.0%} interval"], body
 
     def __repr__(self) -> str:

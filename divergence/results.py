@@ -37,7 +37,12 @@ QUESTIONS = (
     "kappa",
     "coupling",
     "coupling_absolute",
+    "stability",
+    "projection_instability",
+    "gap_for_confidence",
     "reversal",
+    "rank_agreement",
+    "leverage",
     "context_effect",
     "serving_effect",
     "excess_flips",
@@ -54,17 +59,25 @@ def answer_all(posterior: Posterior, outcome: str | None = None, configuration: 
     What was declared in the `configuration` reaches the questions that need it; without one they take their defaults.
     """
     declared = configuration or Configuration()
+    primary = posterior[outcome] is posterior.fits[0]
     return {
-        question: getattr(estimands, question)(posterior, outcome=outcome, **DECLARED.get(question, _nothing)(declared))
+        question: getattr(estimands, question)(
+            posterior, outcome=outcome,
+            **(DECLARED.get(question, _nothing)(declared) if primary or question not in OF_THE_OUTCOME else {}))
         for question in QUESTIONS
     }
+
+
+OF_THE_OUTCOME = {"stability"}  # what is declared for these is in the unit of the primary outcome: it holds for no other
 
 
 def _nothing(_: Configuration) -> dict:
     return {}
 
 
-DECLARED: dict[str, Callable[[Configuration], dict]] = {}
+DECLARED: dict[str, Callable[[Configuration], dict]] = {
+    "stability": lambda declared: {"eps": declared.stability_eps, "quality_required": declared.quality_required},
+}
 """Question -> what of the configuration it is given, as keyword arguments; questions that need nothing have no row."""
 
 

@@ -5,8 +5,11 @@
 | how good is it on the bench, in deployment? | `bench_level`, `deployed_level` |
 | how far apart are the two? | `gap`; the bench's flattery: `evaluation_advantage` |
 | how far does one model's score move over serving contexts? | `kappa` |
-| how much of a ranking, or of a score, is the context's? | `coupling`, `coupling_absolute` |
-| will deployment keep the bench's order? | `reversal` |
+| how much of a ranking, or of a score, is the context's? | `coupling`, `coupling_absolute`; unfitted: `coupling_anova` |
+| can a model's level be counted on in every context? | `stability` |
+| will deployment keep the bench's order? | `reversal` per pair and over the bench gap; of the ranking: `rank_agreement` |
+| how far apart do equals on the bench land? | `projection_instability`; its share of a gap: `leverage` |
+| how large must a bench gap be to be trusted? | `gap_for_confidence` |
 | what does this context do to this model? | `context_effect` |
 | what does this serving factor do? | `serving_effect` |
 | do answers move while the score stays? | `excess_flips` |
@@ -17,26 +20,38 @@ from divergence.estimands.bench_level import bench_level
 from divergence.estimands.context_effect import context_effect
 from divergence.estimands.coupling import coupling
 from divergence.estimands.coupling_absolute import coupling_absolute
+from divergence.estimands.coupling_anova import coupling_anova
 from divergence.estimands.deployed_level import deployed_level
 from divergence.estimands.evaluation_advantage import evaluation_advantage
 from divergence.estimands.excess_flips import excess_flips
 from divergence.estimands.gap import gap
+from divergence.estimands.gap_for_confidence import gap_for_confidence
 from divergence.estimands.instrument import instrument
 from divergence.estimands.kappa import kappa
+from divergence.estimands.leverage import leverage
+from divergence.estimands.projection_instability import projection_instability
+from divergence.estimands.rank_agreement import rank_agreement
 from divergence.estimands.reversal import reversal
 from divergence.estimands.serving_effect import serving_effect
+from divergence.estimands.stability import stability
 
 __all__ = [
     "bench_level",
     "context_effect",
     "coupling",
     "coupling_absolute",
+    "coupling_anova",
     "deployed_level",
     "evaluation_advantage",
     "excess_flips",
     "gap",
+    "gap_for_confidence",
     "instrument",
     "kappa",
+    "leverage",
+    "projection_instability",
+    "rank_agreement",
     "reversal",
     "serving_effect",
+    "stability",
 ]

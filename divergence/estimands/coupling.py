@@ -6,6 +6,8 @@
 components of the levels themselves, models uniform over the log's list, contexts by the deployment law, item and
 replicate noise removed. 0: contexts never change the ranking; 1: the ranking is the context's. With models that are all
 alike `s2_m` is 0 and the ratio is 1 by construction. Identified by two deployment contexts and two models. No unit.
+Rows with `statistic` = `anova...` are the second version, from unbiased variance components of raw levels: see
+`coupling_anova`, which answers from the cells alone.
 Source: generalizability theory (Cronbach et al. 1972, Brennan 2001); finite-population form after Gelman 2005.
 """
 
@@ -13,41 +15,62 @@ from __future__ import annotations
 
 import numpy as np
 
+from divergence.estimands.coupling_anova import INCOMPLETE, STATISTICS, draw_shares, grids_of
+from divergence.estimands.generalizability import dependability, relative
 from divergence.estimands.rows import answer, deployed_contexts, frame, models_with_rows, refuse
 from divergence.estimate import Estimate
-from divergence.joint.posterior import Posterior
+from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import Levels
 
 QUESTION, TEXT = "coupling", "share of the variance between models that depends on the context (0: none)"
 
 
 def coupling(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
-    """One number for the log."""
-    return share(posterior, QUESTION, TEXT, False, law, outcome)
+    """One number for the log (`statistic` null), and the ANOVA versions."""
+    fit, mu, reason = crossed_levels(posterior, outcome, law)
+    if mu is None:
+        return refuse(fit, QUESTION, TEXT, "ratio", reason)
+    ratio = 1 - relative(components(mu), {"c": 1})
+    grids = grids_of(fit.arms)
+    second = np.full((len(ratio), len(STATISTICS)), np.nan)
+    if grids is not None:
+        drawn = draw_shares(grids, fit.seed)
+        second = drawn[np.arange(len(ratio)) % len(drawn)]
+    reasons = (None, *[INCOMPLETE if grids is None else None] * len(STATISTICS))
+    return answer(fit, QUESTION, TEXT, "ratio", frame(model=[None] * 5, statistic=[None, *STATISTICS]),
+                  np.concatenate([ratio[:, None], second], 1), reason=reasons)
 
 
-def share(posterior: Posterior, question: str, text: str, absolute: bool, law: object, outcome: str | None) -> Estimate:
-    """The relative or the absolute coupling; also what `coupling_absolute` calls."""
-    fit, mu, reason = deployed_contexts(posterior, outcome, law, 2)
-    if mu is not None:
-        mu = mu.of_models(models_with_rows(fit, True))
-        shared = mu.observed.astype(int) @ mu.observed.T.astype(int)
-        if len(mu.models) < 2:
-            reason = f"the log has one deployed model ({mu.models[0]}); what separates models needs at least two"
-        elif shared[~np.eye(len(shared), dtype=bool)].max() < 2:
-            reason = "no two models were deployed in the same two contexts: what is the context's cannot be told"
-    if reason:
+def absolute(posterior: Posterior, question: str, text: str, law: object, outcome: str | None) -> Estimate:
+    """The absolute coupling; what `coupling_absolute` calls."""
+    fit, mu, reason = crossed_levels(posterior, outcome, law)
+    if mu is None:
         return refuse(fit, question, text, "ratio", reason)
-    model, context, interaction = components(mu)
-    part = interaction + context if absolute else interaction
-    return answer(fit, question, text, "ratio", frame(model=[None]), (part / (model + part))[:, None])
+    return answer(fit, question, text, "ratio", frame(model=[None]), (1 - dependability(components(mu), {"c": 1}))[:, None])
 
 
-def components(mu: Levels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Variances between models, between contexts, and of their interaction, each (S,); they add up to that of `mu`."""
+def crossed_levels(posterior: Posterior, outcome: str | None, law: object) -> tuple[Fit, Levels | None, str]:
+    """Levels of the deployed models where two of them share two contexts; else the reason."""
+    fit, mu, reason = deployed_contexts(posterior, outcome, law, 2)
+    if mu is None:
+        return fit, None, reason
+    mu = mu.of_models(models_with_rows(fit, True))
+    shared = mu.observed.astype(int) @ mu.observed.T.astype(int)
+    if len(mu.models) < 2:
+        return fit, None, f"the log has one deployed model ({mu.models[0]}); what separates models needs at least two"
+    if shared[~np.eye(len(shared), dtype=bool)].max() < 2:
+        return fit, None, "no two models were deployed in the same two contexts: what is the context's cannot be told"
+    return fit, mu, ""
+
+
+def components(mu: Levels) -> dict[str, np.ndarray]:
+    """Variances between models (`m`), between contexts (`c`), and of their interaction (`mc`), each (S,).
+
+    They add up to the variance of `mu` under the law.
+    """
     weight = mu.law.mean(0)
     model = mu.draws @ weight
     context = mu.draws.mean(1)
     grand = model.mean(1)
     left = mu.draws - model[:, :, None] - context[:, None, :] + grand[:, None, None]
-    return (model.var(1), ((context - grand[:, None]) ** 2) @ weight, (left**2).mean(1) @ weight)
+    return {"m": model.var(1), "c": ((context - grand[:, None]) ** 2) @ weight, "mc": (left**2).mean(1) @ weight}

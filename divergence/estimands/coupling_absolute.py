@@ -8,7 +8,7 @@ deployment contexts and two models. No unit. Source: Brennan 2001 (index of depe
 
 from __future__ import annotations
 
-from divergence.estimands.coupling import share
+from divergence.estimands.coupling import absolute
 from divergence.estimate import Estimate
 from divergence.joint.posterior import Posterior
 
@@ -17,4 +17,4 @@ QUESTION, TEXT = "coupling_absolute", "share of the spread of scores that depend
 
 def coupling_absolute(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
     """One number for the log."""
-    return share(posterior, QUESTION, TEXT, True, law, outcome)
+    return absolute(posterior, QUESTION, TEXT, law, outcome)

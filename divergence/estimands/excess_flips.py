@@ -20,7 +20,7 @@ import itertools
 import numpy as np
 
 from divergence.cells.replicates import Replicates, answer_pairs, replicates
-from divergence.estimands.rows import answer, frame, refuse
+from divergence.estimands.rows import answer, context_codes, frame, refuse
 from divergence.estimate import Estimate
 from divergence.joint.posterior import Fit, Posterior
 
@@ -72,15 +72,8 @@ def _ordered_pairs(contexts: np.ndarray) -> list[tuple[int, int]]:
     return sorted(pairs, key=lambda p: (contexts[p[0], 0] + contexts[p[1], 0] != 1, p))
 
 
-def _coded(fit: Fit) -> np.ndarray:
-    """(regime, context) codes of the cells for the design's contexts, shape (contexts, 2)."""
-    names = fit.cells.levels["regime"]
-    code = [names.index("deployment" if deployed else "evaluation") for deployed in fit.design.contexts[:, 0]]
-    return np.stack([np.array(code), fit.design.contexts[:, 1]], 1)
-
-
 def _outcome_pairs(fit: Fit, model: int, pairs: list[tuple[int, int]]) -> _Pairs:
-    data, items = replicates(fit.cells, model, _coded(fit))
+    data, items = replicates(fit.cells, model, context_codes(fit))
     first, second = (np.array(side) for side in zip(*pairs, strict=True))
     whole = data.pooled()
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -118,7 +111,7 @@ def _within_waves(data: Replicates, first: np.ndarray, second: np.ndarray) -> np
 
 
 def _label_pairs(fit: Fit, model: int, pairs: list[tuple[int, int]]) -> _Pairs:
-    agree, share, items = answer_pairs(fit.cells, model, _coded(fit))
+    agree, share, items = answer_pairs(fit.cells, model, context_codes(fit))
     first, second = (np.array(side) for side in zip(*pairs, strict=True))
     disagreement = np.stack([1 - (share[i] * share[j]).sum(1) for i, j in pairs])
     floor = 1 - (agree[first] + agree[second]) / 2

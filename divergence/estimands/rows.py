@@ -55,6 +55,13 @@ def deployed_contexts(posterior: Posterior, outcome: str | None, law: object, le
     return fit, mu, ""
 
 
+def context_codes(fit: Fit) -> np.ndarray:
+    """(regime, context) codes of the cells for the design's contexts, shape (contexts, 2)."""
+    names = fit.cells.levels["regime"]
+    code = [names.index("deployment" if deployed else "evaluation") for deployed in fit.design.contexts[:, 0]]
+    return np.stack([np.array(code), fit.design.contexts[:, 1]], 1)
+
+
 def models_with_rows(fit: Fit, deployed: bool) -> np.ndarray:
     """Which models have judged rows in that regime, shape (models,)."""
     seen = np.zeros(fit.design.n_models, bool)

@@ -6,7 +6,9 @@
 | gap, evaluation_advantage, context_effect | a model with judged rows in both regimes |
 | kappa | a model in two deployment contexts |
 | coupling, coupling_absolute | two models that share two deployment contexts |
-| reversal | two models with judged rows in both regimes |
+| stability | a model in two deployment contexts |
+| projection_instability, gap_for_confidence, leverage | four models with judged rows in both regimes |
+| reversal, rank_agreement | two models with judged rows in both regimes |
 | excess_flips | items that one model answered in two contexts, with two replicates in each (else bounds) |
 | serving_effect | a factor with two levels within one model and regime |
 | instrument | two waves that measured the same model in the same context |
@@ -128,13 +130,18 @@ def _coupling(design: Design) -> tuple[bool, str]:
     return True, f"{models} models in {contexts} deployment contexts."
 
 
-def _reversal(design: Design) -> tuple[bool, str]:
-    missing = _both(design)
-    if missing:
-        return False, missing
-    if design.models_in_both < 2:
-        return False, f"It needs two models in both regimes; this log has {design.models_in_both}."
-    return True, f"{design.models_in_both} models with judged rows in both regimes."
+def _models_in_both(least: int) -> Callable[[Design], tuple[bool, str]]:
+    words = {2: "two", 4: "four"}[least]
+
+    def judge(design: Design) -> tuple[bool, str]:
+        missing = _both(design)
+        if missing:
+            return False, missing
+        if design.models_in_both < least:
+            return False, f"It needs {words} models in both regimes; this log has {design.models_in_both}."
+        return True, f"{design.models_in_both} models with judged rows in both regimes."
+
+    return judge
 
 
 def _excess_flips(design: Design) -> tuple[bool, str]:
@@ -200,7 +207,12 @@ QUESTIONS: dict[str, Callable[[Design], tuple[bool, str]]] = {
     "coupling": _coupling,
     "coupling_absolute": _coupling,
     "evaluation_advantage": _gap,
-    "reversal": _reversal,
+    "stability": _kappa,
+    "projection_instability": _models_in_both(4),
+    "gap_for_confidence": _models_in_both(4),
+    "reversal": _models_in_both(2),
+    "rank_agreement": _models_in_both(2),
+    "leverage": _models_in_both(4),
     "excess_flips": _excess_flips,
     "serving_effect": _serving_effect,
     "context_effect": _gap,

@@ -36,6 +36,7 @@ def take(estimate: Estimate, keep: np.ndarray) -> Estimate:
         reason=tuple(estimate.reason[k] for k in index),
         noise_floor=estimate.noise_floor[index],
         bounds=estimate.bounds[index],
+        quantiles_only=estimate.quantiles_only[index],
     )
 
 

@@ -7,10 +7,26 @@ from divergence.executions import design as counting
 from divergence.executions import read
 
 QUESTIONS = [
-    "bench_level", "deployed_level", "gap", "kappa", "coupling", "coupling_absolute", "evaluation_advantage",
-    "reversal", "excess_flips", "serving_effect", "context_effect", "instrument",
+    "bench_level",
+    "deployed_level",
+    "gap",
+    "kappa",
+    "coupling",
+    "coupling_absolute",
+    "evaluation_advantage",
+    "stability",
+    "projection_instability",
+    "gap_for_confidence",
+    "reversal",
+    "rank_agreement",
+    "leverage",
+    "excess_flips",
+    "serving_effect",
+    "context_effect",
+    "instrument",
 ]
-BOTH = {"gap", "evaluation_advantage", "context_effect", "reversal"}
+BOTH = {"gap", "evaluation_advantage", "context_effect", "reversal", "rank_agreement"}
+FOUR = {"projection_instability", "gap_for_confidence", "leverage"}  # the log of these tests has two models
 
 
 def refused(frame: pl.DataFrame) -> set[str]:
@@ -28,7 +44,8 @@ def test_every_question_has_one_answer_with_a_sentence(rows):
 
 
 def test_a_crossed_log_with_replicates_answers_everything_but_the_instrument(rows):
-    assert refused(rows()) == {"instrument"}
+    assert refused(rows()) == {"instrument", *FOUR}
+    assert reason(rows(), "leverage") == "It needs four models in both regimes; this log has 2."
     assert reason(rows(), "instrument") == "It needs two waves; this log has 0."
     assert reason(rows(), "bench_level") == "8 judged evaluation rows of 2 models in 1 context."
     assert reason(rows(), "gap") == "2 models with judged rows in both regimes; 2 items answered in both."
@@ -40,22 +57,22 @@ def test_a_crossed_log_with_replicates_answers_everything_but_the_instrument(row
     ("keep", "expected"),
     [
         (pl.col("regime") == "evaluation",
-         {"deployed_level", "kappa", "coupling", "coupling_absolute", "excess_flips", "serving_effect", *BOTH}),
+         {"deployed_level", "kappa", "stability", "coupling", "coupling_absolute", "excess_flips", "serving_effect", *BOTH}),
         (pl.col("regime") == "deployment", {"bench_level", *BOTH}),
-        (pl.col("engine") != "sglang", {"kappa", "coupling", "coupling_absolute", "serving_effect"}),
-        (pl.col("model") == "small", {"coupling", "coupling_absolute", "reversal"}),
+        (pl.col("engine") != "sglang", {"kappa", "stability", "coupling", "coupling_absolute", "serving_effect"}),
+        (pl.col("model") == "small", {"coupling", "coupling_absolute", "reversal", "rank_agreement"}),
         (pl.col("trial") == 0, {"excess_flips"}),
         ((pl.col("regime") == "evaluation") == (pl.col("model") == "small"),
          {*BOTH, "coupling", "coupling_absolute"}),
         ((pl.col("regime") == "evaluation") | ((pl.col("engine") == "vllm") == (pl.col("model") == "small")),
-         {"kappa", "coupling", "coupling_absolute", "serving_effect"}),
+         {"kappa", "stability", "coupling", "coupling_absolute", "serving_effect"}),
         ((pl.col("regime") == "evaluation") == (pl.col("item") == "a"), set()),
     ],
     ids=["bench only", "deployment only", "one deployment context", "one model", "one replicate",
          "no model in both regimes", "models nested in contexts", "no item in both regimes"],
 )
 def test_what_a_design_lacks_is_refused_and_nothing_else(rows, keep, expected):
-    assert refused(rows().filter(keep)) == {"instrument", *expected}
+    assert refused(rows().filter(keep)) == {"instrument", *FOUR, *expected}
 
 
 def test_unjudged_rows_identify_nothing(rows):
@@ -116,4 +133,4 @@ def test_large_logs_are_counted_on_every_kth_item(rows, monkeypatch):
     expected = 300 / thinned.every
     # An item is kept with chance 1 / every: four standard deviations of the binomial count.
     assert abs(thinned.items_replicated - expected) < 4 * (expected * (1 - 1 / thinned.every)) ** 0.5
-    assert refused(frame) == {"instrument"}
+    assert refused(frame) == {"instrument", *FOUR}

@@ -1,0 +1,83 @@
+"""How large must a bench gap be before it can be trusted?
+
+    g_05 = z tau_p / beta,    z = 1.645:    the bench gap at which deployment reverses the order with probability 5 %
+
+That is a gap between true bench levels. An *observed* gap G also holds the bench's own noise, of variance v_G, and a
+leader is a leader partly by luck (winner's curse), so it is shrunk first:
+
+    lambda = gamma^2 / (gamma^2 + v_G),    gamma^2 = 2 s2_m = mean over pairs of (B_m - B_m')^2      `statistic` = `lambda`
+    g_05 observed = z sqrt(tau_p^2 + beta^2 gamma^2 (1 - lambda)) / (beta lambda)           `statistic` = `g_05_observed`
+
+`lambda` has one row a pair and one with the mean `v_G` of all pairs. Identified by four models in both regimes, and
+only where the bench orders deployment at all: refused where P(beta <= 0) > .05. A draw with beta <= 0 is a draw in which no
+gap suffices (infinite), so the mean need not exist: median and interval are given. Unit: points, `lambda` ratio.
+Source: shrinkage of a normal mean under a normal law (Efron and Morris 1973) for lambda.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import polars as pl
+
+from divergence.estimands.projection_instability import Projection, project
+from divergence.estimands.rows import answer, frame, refuse, unit_of
+from divergence.estimate import Estimate
+from divergence.joint.link import from_link, linearise
+from divergence.joint.posterior import Fit, Posterior, arm_loadings
+
+QUESTION, TEXT = "gap_for_confidence", "the bench gap at which deployment reverses an order with a probability of 5 %"
+REVERSED = 0.05  # the risk that a reader takes
+Z = 1.6448536269514722  # standard normal quantile of 1 - REVERSED
+DOUBT_MAX = 0.05  # probability of beta <= 0 above which the bench does not order deployment
+
+
+def gap_for_confidence(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+    """g_05 (`statistic` null), `g_05_observed`, `lambda` over all pairs, and `lambda` of each pair."""
+    fit, line, reason = project(posterior, outcome, law)
+    unit = unit_of(fit)
+    if line is None:
+        return refuse(fit, QUESTION, TEXT, unit, reason)
+    doubt = float((line.beta <= 0).mean())
+    if doubt > DOUBT_MAX:
+        return refuse(fit, QUESTION, TEXT, unit,
+                      f"the bench does not order deployment: the slope of deployed on bench gaps is at or below 0 with "
+                      f"probability {doubt:.2f} (more than {DOUBT_MAX}); no bench gap can be trusted")
+    first, second = np.array(list(itertools.combinations(range(len(line.models)), 2))).T
+    noise = pair_noise(fit, line, first, second)
+    spread = line.gap[:, None] ** 2
+    shrink = spread / (spread + np.r_[noise.mean(), noise])
+    names = ([None] * 3 + [line.models[i] for i in first], [None] * 3 + [line.models[j] for j in second])
+    rows = frame(model=names[0], model_b=names[1],
+                 statistic=[None, "g_05_observed", *["lambda"] * shrink.shape[1]]).with_columns(
+        unit=pl.Series([unit, unit, *["ratio"] * shrink.shape[1]]))
+    draws = np.concatenate([needed(line)[:, None], needed(line, shrink[:, 0])[:, None], shrink], 1)
+    return answer(fit, QUESTION, TEXT, unit, rows, draws, quantiles_only=np.arange(draws.shape[1]) < 2)
+
+
+def needed(line: Projection, shrink: np.ndarray | None = None) -> np.ndarray:
+    """The gap that leaves a risk of `REVERSED`, shape (S,): a true one, or with `lambda` draws an observed one."""
+    shrink = np.ones_like(line.beta) if shrink is None else shrink
+    left = np.sqrt(line.tau**2 + (line.beta * line.gap) ** 2 * (1 - shrink))
+    with np.errstate(divide="ignore"):
+        return np.where(line.beta > 0, Z * left / np.maximum(line.beta * shrink, 0.0), np.inf)
+
+
+def pair_noise(fit: Fit, line: Projection, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Sampling variance of the observed bench gap of each pair, shape (pairs,): shared items are in it.
+
+    At the fitted levels, not at the observed ones, where a perfect score would have no noise at all.
+    """
+    arms = fit.arms
+    mu = from_link((fit.effects @ arm_loadings(fit.design, arms).T).mean(0), arms.link)
+    slope = mu * (1 - mu) if arms.link == "logit" else mu
+    bench = np.flatnonzero(~arms.deployed)
+    covariance = (linearise(arms, mu).covariance * np.outer(slope, slope))[np.ix_(bench, bench)]
+    place = {name: k for k, name in enumerate(line.models)}
+    mine = np.array([place.get(fit.cells.levels["model"][m], -1) for m in arms.model[bench]])
+    mix = (mine[None, :] == np.arange(len(line.models))[:, None]).astype(float)
+    mix /= mix.sum(1, keepdims=True)  # a model's bench level is the mean of its bench contexts
+    levels = mix @ covariance @ mix.T
+    return np.diag(levels)[first] + np.diag(levels)[second] - 2 * levels[first, second]
+

@@ -1,0 +1,88 @@
+"""How far apart do systems that are equal on the bench land in deployment?
+
+    delta^D | delta^E ~ N(beta delta^E, tau_p^2),    PI0 = E |delta^D| at delta^E = 0 = tau_p sqrt(2 / pi)
+
+over all pairs of the models of the log, by least squares through 0 on the outcome scale: `delta^E = B_m - B_m'` on the
+bench, `delta^D = D_m - D_m'` in deployment, `tau_p` the root mean square of what is left. The regression is made anew in
+every posterior draw of the levels: binomial and item noise is in the draws, so it neither inflates `tau_p` nor flattens
+`beta`, as a regression of raw scores would. A finite-population quantity: of the models of this log.
+Identified by four models with rows in both regimes; three pairs of three models nearly fit themselves. Unit: points, for
+`beta` none. Source: regression through the origin over pairs; PI0 is the mean of a half-normal law.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+
+from divergence.cells.overlap import scorer_conflict
+from divergence.estimands.rows import answer, frame, models_with_rows, refuse, unit_of
+from divergence.estimate import Estimate
+from divergence.joint.posterior import Fit, Posterior
+from divergence.joint.predict import levels
+
+QUESTION, TEXT = "projection_instability", "how far apart systems that are equal on the bench land in deployment"
+MODELS_MIN = 4  # with three models two of the three pairs decide the line
+
+
+@dataclasses.dataclass(frozen=True)
+class Projection:
+    """Draws of bench and deployed levels, and of the line between their pairwise gaps."""
+
+    models: tuple[str, ...]
+    """Models with rows in both regimes."""
+    bench: np.ndarray
+    """Bench levels, shape (S, models)."""
+    deployed: np.ndarray
+    """Deployed levels, shape (S, models)."""
+    gap: np.ndarray
+    """Root mean square of the bench gap over pairs, shape (S,)."""
+    beta: np.ndarray
+    """Slope through 0, shape (S,); 0 in a draw where all models are equal on the bench."""
+    tau: np.ndarray
+    """Root mean square residual of the deployed gap over pairs, shape (S,)."""
+
+
+def projection_instability(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+    """Three numbers for the log: PI0 (`statistic` null), `tau_p` and `beta`; PI0 again under its own name."""
+    fit, line, reason = project(posterior, outcome, law)
+    unit = unit_of(fit)
+    if line is None:
+        return refuse(fit, QUESTION, TEXT, unit, reason)
+    apart = line.tau * np.sqrt(2 / np.pi)
+    rows = frame(statistic=[None, "tau_p", "beta", "PI0"]).with_columns(unit=pl.Series([unit, unit, "ratio", unit]))
+    return answer(fit, QUESTION, TEXT, unit, rows, np.stack([apart, line.tau, line.beta, apart], 1))
+
+
+def project(posterior: Posterior, outcome: str | None, law: object, least: int = MODELS_MIN
+            ) -> tuple[Fit, Projection | None, str]:
+    """The fit, the line, and the reason why there is none ('' = there is); what every question of the amplifier asks."""
+    fit = posterior[outcome]
+    bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law)
+    if bench is None or deployed is None:
+        return fit, None, f"the log has no {'evaluation' if bench is None else 'deployment'} rows"
+    conflict = scorer_conflict(fit.cells)
+    if conflict:
+        return fit, None, conflict
+    both = models_with_rows(fit, True) & models_with_rows(fit, False)
+    if both.sum() < least:
+        return fit, None, (f"{both.sum()} model(s) have rows in both regimes; a line through the gaps of their pairs needs "
+                           f"at least {least}")
+    names = tuple(name for name, yes in zip(bench.models, both, strict=True) if yes)
+    b, d = bench.mean()[:, both], deployed.mean()[:, both]
+    return fit, Projection(names, b, d, *regress(b, d)), ""
+
+
+def regress(bench: np.ndarray, deployed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Root mean square bench gap, beta and tau_p over all pairs, each (S,), of levels (S, models).
+
+    A sum over pairs of products of gaps is `models` times the sum of products of centred levels.
+    """
+    x, y = bench - bench.mean(1, keepdims=True), deployed - deployed.mean(1, keepdims=True)
+    scale = 2 / (bench.shape[1] - 1)
+    xx, xy = (x**2).sum(1), (x * y).sum(1)
+    beta = np.where(xx > 0, xy / np.where(xx > 0, xx, 1.0), 0.0)
+    left = ((y - beta[:, None] * x) ** 2).sum(1)
+    return np.sqrt(scale * xx), beta, np.sqrt(scale * left)

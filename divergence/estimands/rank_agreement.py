@@ -1,0 +1,81 @@
+"""How well does the bench's ranking hold as a ranking in deployment?
+
+    Kendall tau = mean over pairs of sign(B_m - B_m') sign(D_m - D_m')
+
+and, per draw of the levels (its mean over draws is the number to read):
+
+| `statistic` | what | rows |
+|---|---|---|
+| null | Kendall tau of the two orders, -1 .. 1 | one |
+| `p_best` | is the model first? a shared first place is shared; the mean is the probability | per model and `regime` |
+| `rank` | its place, 1 = first, ties take the mean place | per model and `regime` |
+| `tied` | 1 for the fewest models that hold the first place with 90 %, else 0 | per model and `regime` |
+| `top1_regret` | deployed level lost by taking the model that is first on the bench | one |
+
+A place is 1 + the number of models above, ties 1/2: P(i > j) + P(j > i) = 1, and places add up to n (n + 1) / 2. The
+smallest level is first for times, costs and counts. Identified by two models in both regimes. Unit: ratio; regret in points.
+Source: Kendall 1938; Mogstad et al. 2024 (sets of tied ranks).
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import polars as pl
+
+from divergence.estimands.projection_instability import project
+from divergence.estimands.rows import answer, frame, refuse, unit_of
+from divergence.estimate import INTERVAL, Estimate
+from divergence.joint.posterior import Posterior
+
+QUESTION, TEXT = "rank_agreement", "agreement of the bench order with the deployed order (Kendall tau)"
+
+
+def rank_agreement(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+    """Kendall tau, top-1 regret, and per model and regime the probability to be first, the place, the tied set."""
+    fit, line, reason = project(posterior, outcome, law, least=2)
+    if line is None:
+        return refuse(fit, QUESTION, TEXT, "ratio", reason)
+    sign = -1.0 if fit.cells.kind == "positive" else 1.0
+    sides = {"evaluation": sign * line.bench, "deployment": sign * line.deployed}
+    first = {regime: first_place(level) for regime, level in sides.items()}
+    deployed = sides["deployment"]
+    regret = deployed.max(1) - (first["evaluation"] * deployed).sum(1)
+    rows = [frame(regime=[None] * 2, model=[None] * 2, statistic=[None, "top1_regret"])
+            .with_columns(unit=pl.Series(["ratio", unit_of(fit)]))]
+    draws = [kendall(line.bench, line.deployed), regret]
+    for (regime, level), (name, values) in itertools.product(sides.items(), (
+            ("p_best", lambda r, _: first[r]), ("rank", lambda _, v: place(v)), ("tied", lambda r, _: tied(first[r])))):
+        rows.append(frame(regime=[regime] * len(line.models), model=list(line.models), statistic=[name] * len(line.models))
+                    .with_columns(unit=pl.lit("probability" if name == "p_best" else "ratio")))
+        draws += list(values(regime, level).T)
+    return answer(fit, QUESTION, TEXT, "ratio", pl.concat(rows), np.stack(draws, 1))
+
+
+def kendall(bench: np.ndarray, deployed: np.ndarray) -> np.ndarray:
+    """Kendall tau of every draw, shape (S,), of levels (S, models); a tied pair counts 0."""
+    first, second = np.array(list(itertools.combinations(range(bench.shape[1]), 2))).T
+    return (np.sign(bench[:, first] - bench[:, second]) * np.sign(deployed[:, first] - deployed[:, second])).mean(1)
+
+
+def first_place(level: np.ndarray) -> np.ndarray:
+    """Share of the first place, shape (S, models): 1 for the largest level, shared where several are."""
+    best = level == level.max(1, keepdims=True)
+    return best / best.sum(1, keepdims=True)
+
+
+def place(level: np.ndarray) -> np.ndarray:
+    """Place of each model in every draw, 1 = largest; ties take the mean of their places. Shape (S, models)."""
+    return np.stack([0.5 + (level > level[:, [m]]).sum(1) + (level == level[:, [m]]).sum(1) / 2
+                     for m in range(level.shape[1])], 1)
+
+
+def tied(first: np.ndarray) -> np.ndarray:
+    """1 for the fewest models that together are first with probability `INTERVAL`, else 0; the same in every draw."""
+    chance = first.mean(0)
+    order = np.argsort(-chance, kind="stable")
+    needed = int(np.searchsorted(np.cumsum(chance[order]), INTERVAL - 1e-9)) + 1
+    out = np.zeros(first.shape[1])
+    out[order[:needed]] = 1.0
+    return np.repeat(out[None], len(first), 0)
