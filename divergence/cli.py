@@ -224,11 +224,9 @@ def simulate(world, output, seed, as_json, quiet, models, contexts, items, trial
 
 
 def _fitted(log, seed: int, tell):
-    from divergence.cells import collapse
-    from divergence.joint import fit
+    from divergence.joint.outcomes import fit_outcomes
 
-    tell("collapsing rows to cells")
-    return fit(collapse(log), seed=seed, progress=tell)
+    return fit_outcomes(log, seed=seed, progress=tell)
 
 
 def _known_question(question: str | None, known: tuple[str, ...]) -> None:

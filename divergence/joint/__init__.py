@@ -9,6 +9,7 @@
 | `problem` | the arrays it is conditioned on; effects given standard deviations, exactly |
 | `importance`, `nuts` | the methods; `methods` holds their gates |
 | `fit` | cells -> Posterior |
+| `outcomes` | a log -> Posterior of its outcome and of what serving it took |
 | `posterior`, `store` | the value; how it is saved |
 | `predict` | levels of every model in every context: what every estimand calls |
 """

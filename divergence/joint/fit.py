@@ -28,6 +28,7 @@ Method = Importance | NUTS
 LINEARISATIONS = 2  # refinements of the working response; a third moved bench levels by at most .07 of their sd
 LOGIT_MAX = 7.0  # a fitted level outside .001 .. .999 is not told apart from these by any log of this size
 ARMS_MAX = 512  # a dense covariance of the arms per draw: more takes more than 2 GB
+CONSTANT = 1e-9  # relative standard errors below it are rounding
 FALLBACK_ARMS_MAX = 128  # above it NUTS takes longer than somebody waits; the failed gate is shown instead
 
 
@@ -65,6 +66,8 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     if len(arms) > ARMS_MAX:
         raise InputError(f"the log has {len(arms)} combinations of model, regime and context; at most {ARMS_MAX} are fitted "
                          "at once: keep fewer with --where, or name fewer factors instead of a context label")
+    if arms.link == "log" and (np.diag(arms.covariance) <= CONSTANT**2 * arms.level**2).all():
+        raise InputError(f"all values of {cells.outcome} are the same in every model and context; there is nothing to fit")
     design = make_design(cells, arms, spec)
     loadings = arm_loadings(design, arms)
     # Scores have a natural zero on the logit scale; times and costs have no natural unit, so their mean is taken.

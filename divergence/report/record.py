@@ -24,6 +24,8 @@ def cannot_tell(content: PageContent) -> tuple[Block, ...]:
     further = [(outcome, e) for outcome, answers in content.other_outcomes.items() for e in answers.values()]
     for outcome, estimate in [("", e) for e in content.estimates.values()] + further:
         name = capital(question_name(estimate.question)) + (f" ({outcome})" if outcome else "")
+        if outcome and (estimate.question in refused or content.answer(estimate.question) is None):
+            continue  # the outcome that the decision is about says it already
         if estimate.identified:
             parts = [(reason, estimate.reason.count(reason)) for reason in estimate.reasons]
             shown += [

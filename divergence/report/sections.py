@@ -183,13 +183,20 @@ def instrument(content: PageContent) -> tuple[Block, ...]:
 
 
 def other_outcome(place: int, estimates: Answers) -> tuple[Block, ...]:
-    """What gap, contexts and factors are for a further outcome."""
-    blocks: list[Block] = []
-    for question, module in {"gap": gap, "context_effect": contexts, "serving_effect": factors}.items():
+    """What contexts do to a further outcome as a figure; its gap and its factors in a sentence each, numbers to open."""
+    shown = {}
+    for question, module in {"context_effect": contexts, "gap": gap, "serving_effect": factors}.items():
         answer = estimates.get(question)
         if answer is not None and answer.identified and module.rows(answer).frame.height:
+            shown[question] = module, answer
+    blocks: list[Block] = []
+    for question, (module, answer) in shown.items():
+        if not blocks:
             note = forest.beside(module.rows(answer))
             blocks.append(figure_of(f"other-{place}-{question}", module, answer, note=note))
+        else:
+            numbers = Table(tables.fragment(tables.answers(answer)), opened_by="The numbers")
+            blocks += [Text(module.sentence(answer), label=f"{capital(question_name(question))}:"), numbers]
     return tuple(blocks)
 
 

@@ -1,0 +1,61 @@
+"""The outcome of a log, and beside it what its executions took: time, tokens, money.
+
+The primary outcome comes first. A further outcome is there for the reader who wants more: where it cannot be fitted, or
+a gate of its fit fails, it is left out with a sentence, and the primary one stands as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from divergence.cells import Cells, collapse
+from divergence.errors import InputError
+from divergence.joint.fit import fit
+from divergence.joint.importance import Importance
+from divergence.joint.posterior import Fit, Posterior
+
+SHAPE = ("latency_s", "output_tokens", "cost_usd")
+"""What serving changes beside the score, fitted where the log has it."""
+
+
+def fit_outcomes(log, *, seed: int = 0, progress: Callable[[str], None] | None = None) -> Posterior:
+    """The joint posterior of a log (`Executions`): its outcome, and the ones of `SHAPE` that it has.
+
+    `progress` is told each step in a few words. Raises InputError where the primary outcome cannot be fitted.
+    """
+    tell = progress or (lambda _: None)
+    tell("collapsing rows to cells")
+    cells = collapse(log)
+    posterior = fit(cells, seed=seed, progress=tell)
+    fits, notes, seconds = [*posterior.fits], [], posterior.provenance["cpu_seconds"]
+    for outcome in SHAPE:
+        if outcome == cells.outcome or not _measured(cells, outcome):
+            continue
+        tell(f"fitting {outcome}")
+        try:
+            further = fit(collapse(log, outcome=outcome), spec=posterior.spec, method=Importance(), seed=seed)
+        except InputError as error:
+            notes.append(f"{outcome} is not fitted: {error}")
+            continue
+        seconds += further.provenance["cpu_seconds"]
+        failed = [d for d in further.diagnostics if not d.passed]
+        if failed:
+            notes.append(f"{outcome} is left out, because a diagnostic of its fit failed ({failed[0].name} "
+                         f"{failed[0].value:.3g}, limit {failed[0].threshold:g})")
+        else:
+            fits += further.fits
+    fits[0] = _with_notes(fits[0], tuple(notes))
+    return dataclasses.replace(posterior, fits=tuple(fits), provenance=posterior.provenance | {"cpu_seconds": round(seconds, 3)})
+
+
+def _measured(cells: Cells, measure: str) -> bool:
+    """Does any row have more than nothing of it?"""
+    if measure not in cells.levels["measure"]:
+        return False
+    rows = cells.measures["measure"] == cells.levels["measure"].index(measure)
+    return bool(cells.measures["y"][rows].sum() > 0)
+
+
+def _with_notes(fitted: Fit, notes: tuple[str, ...]) -> Fit:
+    return dataclasses.replace(fitted, cells=dataclasses.replace(fitted.cells, notes=(*fitted.cells.notes, *notes)))
