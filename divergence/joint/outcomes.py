@@ -46,7 +46,8 @@ def fit_outcomes(log, *, seed: int = 0, progress: Callable[[str], None] | None =
         else:
             fits += further.fits
     fits[0] = _with_notes(fits[0], tuple(notes))
-    return dataclasses.replace(posterior, fits=tuple(fits), provenance=posterior.provenance | {"cpu_seconds": round(seconds, 3)})
+    provenance = posterior.provenance | {"cpu_seconds": round(seconds, 3)}
+    return dataclasses.replace(posterior, fits=tuple(fits), provenance=provenance)
 
 
 def _measured(cells: Cells, measure: str) -> bool:
