@@ -49,29 +49,33 @@ class Factorial:
 Cell = dict[str, str]
 
 
-def cells(factorial: Factorial, base: Mapping[str, str]) -> list[Cell]:
-    """The chosen combinations of levels, in order; the base's own combination is left out (it is listed already).
+def cells(factorial: Factorial, listed: Sequence[Mapping[str, str]]) -> list[Cell]:
+    """The chosen combinations of levels, in order, without those of the `listed` contexts (the base is one of them).
 
-    Raises `InputError` where a fraction is too small for its effects.
+    A fraction is chosen beside the listed contexts whose levels all belong to the factorial: it adds what they do not
+    say. Raises `InputError` where a fraction is too small for its effects.
     """
     names = list(factorial.factor)
     every = [dict(zip(names, levels, strict=True)) for levels in itertools.product(*factorial.factor.values())]
     allowed = [c for c in every if not any(all(c.get(f) == lv for f, lv in rule.items()) for rule in factorial.forbid)]
-    allowed = [c for c in allowed if any(base.get(f) != lv for f, lv in c.items())]
+    given = [{f: row.get(f, "") for f in names} for row in listed]
+    given = [row for row in given if row in every]
+    allowed = [c for c in allowed if c not in given]
     if factorial.design == "full":
         return allowed
     if len(allowed) > CELLS_MAX:
         raise InputError(f"The factorial has {len(allowed)} cells; a fraction is chosen from at most {CELLS_MAX}.")
-    matrix = np.column_stack(
-        [np.ones(len(allowed)), *_blocks(allowed, factorial.factor, factorial.pairs).values()]
-    )
-    least = int(np.linalg.matrix_rank(matrix))
-    if not least <= factorial.runs <= len(allowed):
+    rows = [*given, *allowed]
+    whole = np.column_stack([np.ones(len(rows)), *_blocks(rows, factorial.factor, factorial.pairs).values()])
+    known, matrix = whole[: len(given)], whole[len(given) :]
+    least = int(np.linalg.matrix_rank(whole)) - (int(np.linalg.matrix_rank(known)) if given else 0)
+    if not max(least, 1) <= factorial.runs <= len(allowed):
         raise InputError(
-            f"A fraction of {factorial.runs} runs cannot be drawn: its effects need at least {least}, and the factorial "
-            f"has {len(allowed)} cells."
+            f"A fraction of {factorial.runs} runs cannot be drawn: its effects need at least {least} beside the listed "
+            f"contexts, and the factorial has {len(allowed)} other cells."
         )
-    return [allowed[k] for k in _exchange(matrix, factorial.runs, np.random.default_rng(factorial.seed))]
+    chosen = _exchange(matrix, factorial.runs, known, np.random.default_rng(factorial.seed))
+    return [allowed[k] for k in chosen]
 
 
 def _blocks(rows: Sequence[Cell], factors: Mapping[str, Sequence[str] | Mapping], pairs: Sequence[Sequence[str]]
@@ -88,9 +92,9 @@ def _blocks(rows: Sequence[Cell], factors: Mapping[str, Sequence[str] | Mapping]
     return out
 
 
-def _exchange(matrix: np.ndarray, runs: int, rng: np.random.Generator) -> list[int]:
-    """Rows with the largest determinant of X'X, by exchanging one at a time until nothing improves."""
-    ridge = 1e-6 * np.eye(matrix.shape[1])  # starts may be singular
+def _exchange(matrix: np.ndarray, runs: int, known: np.ndarray, rng: np.random.Generator) -> list[int]:
+    """Rows with the largest determinant of X'X, known rows included, by exchanging one at a time until none improves."""
+    ridge = 1e-6 * np.eye(matrix.shape[1]) + known.T @ known  # starts may be singular
     best, chosen = -np.inf, []
     for _ in range(STARTS):
         inside = list(rng.choice(len(matrix), runs, replace=False))

@@ -1,6 +1,7 @@
 """The items of the serving lab: six families of short questions whose right answers hold by construction.
 
-`python -m divergence.probe.items > items.jsonl` writes them; the same call gives the same bytes. One item is
+`python -m divergence.probe.items 25 > items.jsonl` writes 25 of each; the same call gives the same bytes, and a longer list
+begins with the shorter one. One item is
 `{"item", "task", "wording", "prompt", "gold", "scorer", "choices"}`. Every family has three wordings; an item is one
 question in one wording, after four or more worked examples (the models are tiny and need them). Drawn from a seeded
 generator over closed lists written for this purpose; nothing is taken from a published benchmark.
@@ -8,13 +9,14 @@ generator over closed lists written for this purpose; nothing is taken from a pu
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import sys
 from collections.abc import Iterator
 
 SEED = 20261123
-PER_FAMILY = 25
+PER_FAMILY = 34
 
 CAPITALS = (
     "Spain Madrid, Germany Berlin, Japan Tokyo, Egypt Cairo, Russia Moscow, Greece Athens, Norway Oslo, Poland Warsaw, "
@@ -172,10 +174,12 @@ def _item(task: str, number: int, wording: int, turns: tuple, gold: str, scorer:
     return row | ({"choices": list(choices)} if choices else {})
 
 
-def items() -> list[dict]:
-    """All items, in order; each family draws from its own generator, so one family's list does not move another's."""
-    return [row for family in FAMILIES for row in family(random.Random(f"{SEED}/{family.__name__}"))]
+def items(count: int = PER_FAMILY) -> list[dict]:
+    """`count` items of each family, in order; each family draws from its own generator, so no list moves another."""
+    made = [family(random.Random(f"{SEED}/{family.__name__}")) for family in FAMILIES]
+    return [row for rows in made for row in itertools.islice(rows, count)]
 
 
 if __name__ == "__main__":
-    sys.stdout.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in items())
+    listed = items(int(sys.argv[1]) if len(sys.argv) > 1 else PER_FAMILY)
+    sys.stdout.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in listed)

@@ -111,7 +111,7 @@ def crossed(plan: Plan) -> list[Context]:
                          f"must name two of them; seen {', '.join(odd) or design.pairs}.")
     hints = typing.get_type_hints(Context)
     out = []
-    for cell in factorial.cells(design, base.factors):
+    for cell in factorial.cells(design, [context.factors for context in plan.context]):
         fields: dict = {"server": dict(base.server)}
         for factor, level in cell.items():
             for key, value in design.factor[factor][level].items():

@@ -7,10 +7,12 @@ server-sent events, `/metrics`. `prefill_batch` sets how many prompt tokens are 
 
 from __future__ import annotations
 
+import ctypes
 import http.server
 import importlib.metadata
 import json
 import os
+import random
 import sys
 import threading
 
@@ -20,7 +22,7 @@ class Engine:
 
     def __init__(self, settings: dict) -> None:
         import jinja2
-        from ik_llama_cpp import IkLlama  # pyright: ignore[reportMissingImports]
+        from ik_llama_cpp import IkLlama, _ctypes_api  # pyright: ignore[reportMissingImports]
 
         if not settings["template"]:
             raise ValueError("the second engine needs a chat template in the plan's [stack]")
@@ -28,18 +30,26 @@ class Engine:
             raise ValueError("the second engine serves one slot with an f16 cache")
         self.model = IkLlama(settings["path"], n_ctx=settings["slot_tokens"], n_threads=settings["threads"],
                              flash_attn=settings["flash_attention"] == "on", verbose=False)
-        if settings["prefill_batch"]:
-            self.model._context._n_ubatch = settings["prefill_batch"]  # the package offers no other way
-        self.template = jinja2.Environment(trim_blocks=False).from_string(settings["template"])
-        self.limit = settings["slot_tokens"]
+        self.api, self.library = _ctypes_api, _ctypes_api._lib
+        for name, arguments, result in (
+            ("llama_add_bos_token", [ctypes.c_void_p], ctypes.c_bool),
+            ("llama_kv_cache_seq_rm", [ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int], ctypes.c_bool),
+        ):  # the package does not declare these two
+            getattr(self.library, name).argtypes, getattr(self.library, name).restype = arguments, result
+        self.bos = bool(self.library.llama_add_bos_token(self.model._model.model))
+        self.batch = settings["prefill_batch"] or self.model._context._n_ubatch
+        self.template = jinja2.Environment().from_string(settings["template"])
+        self.limit, self.reuse = settings["slot_tokens"], settings["prefix_cache"]
+        self.cached: list[int] = []
         self.lock = threading.Lock()
         self.totals = {"prompt_tokens_total": 0, "tokens_predicted_total": 0}
         self.waiting = 0
+        self.draw = random.Random()
 
-    def complete(self, body: dict) -> tuple[str, str, int, int]:
-        """Text, finish reason, prompt tokens, answer tokens. Raises OverflowError when the prompt is too long."""
+    def complete(self, body: dict) -> tuple[str, str, int, int, int]:
+        """Text, finish reason, prompt tokens, cached ones, answer tokens. Raises OverflowError for too long a prompt."""
         prompt = self.template.render(messages=body["messages"], add_generation_prompt=True)
-        tokens = self.model.tokenize(prompt, add_bos=False, special=True)
+        tokens = self.model.tokenize(prompt, add_bos=self.bos, special=True)
         room = self.limit - len(tokens)
         if room < 1:
             raise OverflowError(len(tokens))
@@ -47,15 +57,70 @@ class Engine:
         self.waiting += 1
         with self.lock:
             self.waiting -= 1
-            made = self.model.generate(
-                tokens, max_tokens=asked, temperature=float(body.get("temperature", 0.8)),
-                top_k=int(body.get("top_k", 40)), top_p=float(body.get("top_p", 0.95)))
-            self.totals["prompt_tokens_total"] += len(tokens)
-            self.totals["tokens_predicted_total"] += len(made)
-        text = self.model.detokenize(made)
-        cuts = [place for stop in body.get("stop") or [] if (place := text.find(stop)) >= 0]
-        finish = "stop" if cuts or len(made) < asked else "length"
-        return text[: min(cuts)] if cuts else text, finish, len(tokens), len(made)
+            kept = self._prefill(tokens)
+            warmth = float(body.get("temperature", 0.8))
+            text, finish, written = self._decode(len(tokens), asked, warmth, body.get("stop") or [])
+            self.totals["prompt_tokens_total"] += len(tokens) - kept
+            self.totals["tokens_predicted_total"] += written
+        return text, finish, len(tokens), kept, written
+
+    def _prefill(self, tokens: list[int]) -> int:
+        """Decode the prompt but for the prefix that the cache holds; returns that prefix's length."""
+        from ik_llama_cpp._internals import make_batch_range  # pyright: ignore[reportMissingImports]
+
+        kept = 0
+        while self.reuse and kept < min(len(self.cached), len(tokens) - 1) and self.cached[kept] == tokens[kept]:
+            kept += 1
+        if kept == 0 or not self.library.llama_kv_cache_seq_rm(self.model.ctx, 0, kept, -1):
+            self.model._context.kv_cache_clear()
+            kept = 0
+        for start in range(kept, len(tokens), self.batch):
+            part = tokens[start : start + self.batch]
+            batch = make_batch_range(part, pos_start=start, logits_last=start + len(part) == len(tokens))
+            failed = self.model._context.decode(batch)
+            self.api.llama_batch_free(batch)
+            if failed:
+                self.cached = []
+                raise RuntimeError(f"llama_decode returned {failed}")
+        self.cached = list(tokens)
+        return kept
+
+    def _decode(self, position: int, asked: int, temperature: float, stop: list[str]) -> tuple[str, str, int]:
+        """Token by token until the model ends, a stop string, or the limit."""
+        from ik_llama_cpp._internals import make_batch_single  # pyright: ignore[reportMissingImports]
+
+        made: list[int] = []
+        text = ""
+        while len(made) < asked:
+            token = self._pick(temperature)
+            if self.api.llama_token_is_eog(self.model._model.model, token):
+                return text, "stop", len(made)
+            made.append(token)
+            text = self.model.detokenize(made)
+            cuts = [place for word in stop if (place := text.find(word)) >= 0]
+            if cuts:
+                return text[: min(cuts)], "stop", len(made)
+            batch = make_batch_single(token, position)
+            failed = self.model._context.decode(batch)
+            self.api.llama_batch_free(batch)
+            if failed:
+                break
+            self.cached.append(token)
+            position += 1
+        return text, "length", len(made)
+
+    def _pick(self, temperature: float) -> int:
+        """The likeliest token, or one drawn with top-k 40, top-p 0.95 as llama.cpp does by default."""
+        import numpy as np
+
+        logits = np.ctypeslib.as_array(self.model._context.get_logits(-1), (self.model._model.n_vocab,))
+        if temperature <= 0:
+            return int(logits.argmax())
+        best = np.argsort(logits)[::-1][:40]
+        share = np.exp((logits[best] - logits[best[0]]) / temperature)
+        share /= share.sum()
+        keep = int(np.searchsorted(np.cumsum(share), 0.95)) + 1
+        return int(self.draw.choices(best[:keep].tolist(), share[:keep].tolist())[0])
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -82,14 +147,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """One chat completion."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         try:
-            text, finish, read, written = self.engine.complete(body)
+            text, finish, read, kept, written = self.engine.complete(body)
         except OverflowError:
             error = {"error": {"type": "exceed_context_size_error", "code": 400}}
             return self._send(400, "application/json", json.dumps(error).encode())
+        usage = {"prompt_tokens": read, "completion_tokens": written, "prompt_tokens_details": {"cached_tokens": kept}}
         events = [
             {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]},
             {"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]},
-            {"choices": [], "usage": {"prompt_tokens": read, "completion_tokens": written}},
+            {"choices": [], "usage": usage},
         ]
         lines = [f"data: {json.dumps(event)}\n\n" for event in events]
         return self._send(200, "text/event-stream", ("".join(lines) + "data: [DONE]\n\n").encode())

@@ -13,14 +13,14 @@ BASE = {"attention": "low", "sampler": "low", "scaffold": "low"}
 
 
 def test_a_full_factorial_has_every_cell_but_the_base_and_no_alias():
-    chosen = cells(Factorial("bench", TWO), BASE)
+    chosen = cells(Factorial("bench", TWO), [BASE])
     assert len(chosen) == 7 and BASE not in chosen
     assert aliases([BASE, *chosen], [("attention", "sampler")]) == []
 
 
 def test_forbidden_combinations_are_left_out():
     rule = {"attention": "low", "sampler": "high"}
-    chosen = cells(Factorial("bench", TWO, forbid=(rule,)), BASE)
+    chosen = cells(Factorial("bench", TWO, forbid=(rule,)), [BASE])
     assert len(chosen) == 5 and not any(rule.items() <= c.items() for c in chosen)
 
 
@@ -46,7 +46,7 @@ def test_one_factor_at_a_time_cannot_estimate_a_pair():
 
 
 def test_the_exchange_finds_the_best_subset():
-    """Against all 462 subsets of six of a 3 x 2 x 2 factorial's eleven cells."""
+    """Against all 462 subsets of six of a 3 x 2 x 2 factorial's eleven cells, beside the base."""
     factors = {"attention": {"a": {}, "b": {}, "c": {}}, "sampler": {"a": {}, "b": {}}, "scaffold": {"a": {}, "b": {}}}
     base = dict.fromkeys(factors, "a")
     fraction = Factorial("bench", factors, "fraction", 6)
@@ -59,12 +59,12 @@ def test_the_exchange_finds_the_best_subset():
         x = np.column_stack(columns)
         return np.linalg.det(x.T @ x)
 
-    every = cells(Factorial("bench", factors), base)
-    best = max(determinant(list(s)) for s in itertools.combinations(every, 6))
-    assert determinant(cells(fraction, base)) == pytest.approx(best)
-    assert cells(fraction, base) == cells(fraction, base)
+    every = cells(Factorial("bench", factors), [base])
+    best = max(determinant([base, *s]) for s in itertools.combinations(every, 6))
+    assert determinant([base, *cells(fraction, [base])]) == pytest.approx(best)
+    assert cells(fraction, [base]) == cells(fraction, [base])
 
 
 def test_a_fraction_that_is_too_small_says_what_it_needs():
-    with pytest.raises(InputError, match="2 runs cannot be drawn: its effects need at least 4"):
-        cells(Factorial("bench", TWO, "fraction", 2), BASE)
+    with pytest.raises(InputError, match="2 runs cannot be drawn: its effects need at least 3 beside"):
+        cells(Factorial("bench", TWO, "fraction", 2), [BASE])

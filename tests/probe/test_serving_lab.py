@@ -28,20 +28,20 @@ def rows():
 
 def test_items_are_made_by_the_generator():
     lines = [json.loads(line) for line in (FOLDER / "items.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert lines == items.items()
+    assert lines == items.items(25)
     assert len({row["item"] for row in lines}) == len(lines) == 150
     assert len({row["prompt"] + row["gold"] + str(row["examples"]) for row in lines}) == 150
     assert len({row["task"] for row in lines}) == 6 and {row["wording"] for row in lines} == {1, 2, 3}
 
 
 def test_gold_answers_score_as_right_and_examples_do_not_give_them_away():
-    for row in items.items():
+    for row in items.items(25):
         assert scoring.score(f" {row['gold']}.", row)[1] == 1.0
         assert row["prompt"] not in [question for question, _ in row["examples"]]
 
 
 def test_sums_and_lookups_are_right_by_construction():
-    for row in items.items():
+    for row in items.items(25):
         if row["task"] == "sum":
             a, b = [int(word) for word in row["prompt"].replace("?", " ").split() if word.isdigit()]
             assert a + b == int(row["gold"])
@@ -83,7 +83,7 @@ def test_factors_and_scores_follow_from_plan_and_items(plan, rows):
         assert set(part["regime"]) == {context.regime}
         for factor, level in context.factors.items():
             assert set(part[factor]) == {level}
-    known = {row["item"]: row for row in items.items()}
+    known = {row["item"]: row for row in items.items(25)}
     served = rows.filter(pl.col("error_type").is_null())
     for name, answer, score in served.select("item", "answer", "score").unique().rows():
         assert scoring.score(answer, known[name])[1] == score
