@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out
 
-.PHONY: report test prove bench-spine lab setup clean
+.PHONY: bench-probe report test prove bench-spine lab setup clean
 
 report: .venv/ready
 	$(BIN)/divergence report datasets/serving-lab -o $(OUT)
@@ -36,3 +36,6 @@ setup: .venv/ready
 
 clean:
 	rm -rf .venv build out
+
+bench-probe: .venv/ready
+	$(BIN)/python benchmarks/probe.py
