@@ -68,7 +68,7 @@ def capitals(draw: random.Random) -> Iterator[dict]:
     solved = [({"x": x}, y) for x, y in _pairs("France Paris, Italy Rome, China Beijing, England London")]
     pool = _pairs(CAPITALS)
     draw.shuffle(pool)
-    for number, (country, city) in enumerate(pool[:PER_FAMILY]):
+    for number, (country, city) in enumerate(pool):
         wording = number % len(forms)
         yield _item("capital", number, wording, _turns(forms[wording], solved, {"x": country}), city, "exact")
 
@@ -79,7 +79,7 @@ def opposites(draw: random.Random) -> Iterator[dict]:
     solved = [({"x": x}, y) for x, y in _pairs("hot cold, tall short, tight loose, smooth rough, top bottom, yes no")]
     pool = _pairs(OPPOSITES)
     draw.shuffle(pool)
-    for number, (word, opposite) in enumerate(pool[:PER_FAMILY]):
+    for number, (word, opposite) in enumerate(pool):
         wording = number % len(forms)
         yield _item("opposite", number, wording, _turns(forms[wording], solved, {"x": word}), opposite, "exact")
 
@@ -95,7 +95,7 @@ def kinds(draw: random.Random) -> Iterator[dict]:
     solved = [({"x": x}, y) for x, y in _pairs(worked)]
     pool = [(word, kind) for kind, words in KINDS.items() for word in words.split()]
     draw.shuffle(pool)
-    for number, (word, kind) in enumerate(pool[:PER_FAMILY]):
+    for number, (word, kind) in enumerate(pool):
         wording = number % len(forms)
         prompt = _turns(forms[wording], solved, {"x": word})
         yield _item("kind", number, wording, prompt, kind, "choice", sorted(KINDS))
@@ -120,7 +120,7 @@ def sentiments(draw: random.Random) -> Iterator[dict]:
     )
     pool = [(s, a, w < len(PRAISE)) for s in SUBJECTS for w, a in enumerate([*PRAISE, *BLAME])]
     draw.shuffle(pool)
-    for number, (subject, word, praise) in enumerate(pool[:PER_FAMILY]):
+    for number, (subject, word, praise) in enumerate(pool):
         wording = number % len(forms)
         template = templates[draw.randrange(len(templates))]
         negated = draw.random() < 0.25
@@ -146,7 +146,7 @@ def lookups(draw: random.Random) -> Iterator[dict]:
         asked = draw.randrange(len(people))
         return {"facts": facts, "x": people[asked], "t": thing}, colours[asked]
 
-    for number in range(PER_FAMILY):
+    for number in itertools.count():
         wording = number % len(forms)
         solved = [case(draw.sample(PEOPLE, 2)) for _ in range(3)]
         fields, gold = case(draw.sample(PEOPLE, 2))
@@ -159,7 +159,7 @@ def sums(draw: random.Random) -> Iterator[dict]:
     solved = [({"a": 1, "b": 2}, "3"), ({"a": 4, "b": 1}, "5"), ({"a": 5, "b": 5}, "10"), ({"a": 2, "b": 2}, "4")]
     pool = [(a, b) for a in range(1, 10) for b in range(1, 10) if (a, b) not in {(1, 2), (4, 1), (5, 5), (2, 2)}]
     draw.shuffle(pool)
-    for number, (a, b) in enumerate(pool[:PER_FAMILY]):
+    for number, (a, b) in enumerate(pool):
         wording = number % len(forms)
         yield _item("sum", number, wording, _turns(forms[wording], solved, {"a": a, "b": b}), str(a + b), "number")
 

@@ -28,6 +28,8 @@ class Stub:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def close(self) -> None:
+        if not self.thread.is_alive():
+            return
         self.loop.call_soon_threadsafe(self.stop.set)
         self.thread.join(10)
         assert not self.thread.is_alive()

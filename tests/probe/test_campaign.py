@@ -1,5 +1,7 @@
 """Does every request become one row, whatever the server does, and does no key ever leave the request?"""
 
+import threading
+
 import polars as pl
 import pytest
 
@@ -126,3 +128,26 @@ def test_a_plan_is_frozen(write_plan):
     plan = read_plan(write_plan({"ok a": "a"}))
     with pytest.raises(AttributeError):
         plan.waves = 3
+
+
+def test_a_server_that_dies_in_the_middle_leaves_rows_and_the_run_ends(write_plan, tmp_path, stub):
+    """After the stub is gone every request is a row with an error; nothing hangs, nothing is lost."""
+    stub.pause = 0.02
+    plan = write_plan({f"ok {n}": "x" for n in range(60)})
+    threading.Timer(0.5, stub.close).start()
+    summary = run(plan, tmp_path / "out", quiet=True)
+    rows = pl.read_parquet(summary.path)
+    assert rows.height == 120 and rows.select("context", "item").n_unique() == 120
+    failed = rows.filter(pl.col("error_type").is_not_null())
+    assert 0 < failed.height < 120 and set(failed["error_type"]) <= {"connection", "truncated_stream"}
+    assert (failed["retries"] == 1).all() and failed["score"].null_count() == failed.height
+
+
+def test_two_hundred_streams_lose_and_double_nothing(write_plan, tmp_path, stub):
+    plan = write_plan({f"ok {n}": f"{n}" for n in range(600)})
+    text = plan.read_text().replace("concurrency = 4", "concurrency = 200")
+    plan.write_text(text.replace("timeout_s = 1.0", "timeout_s = 30.0"))
+    rows = pl.read_parquet(run(plan, tmp_path / "out", quiet=True).path).filter(context="live")
+    assert stub.most_at_once > 50 and rows.height == 600 == rows["item"].n_unique()
+    assert rows["error_type"].is_null().all() and (rows["score"] == 1).all()
+    assert rows["answer"].to_list() == [str(int(i[1:])) for i in rows["item"]]
