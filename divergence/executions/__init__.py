@@ -15,6 +15,7 @@ A log is read in this order, one file a step:
 | `columns` | raw columns -> canonical columns and types; what cannot be typed is kept as text beside them |
 | `rules`, `duplicates` | which rows are set aside, and by which rule |
 | `tables` | the same for the tables of further outcomes and of telemetry |
+| `embeddings` | vectors by distinct text, joined to the executions that gave it |
 | `profile` | what all rows hold, counted in streaming passes |
 | `outcome`, `contexts` | kind of the outcome; which serving factors vary; what contexts are called |
 | `with_outcome` | the same log read for another outcome |

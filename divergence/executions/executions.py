@@ -8,8 +8,10 @@ import functools
 import polars as pl
 
 from divergence.configuration import Configuration
+from divergence.errors import InputError
 from divergence.executions.answers import Answer, answers
 from divergence.executions.design import Design, design
+from divergence.executions.embeddings import joined
 from divergence.executions.files import Source
 from divergence.executions.names import BROKEN, FILE_NUMBER
 from divergence.executions.rules import Rule, rejected_rows
@@ -69,6 +71,8 @@ class Executions:
     """The table of further outcomes, if the log has one."""
     telemetry: pl.LazyFrame | None = None
     """The table of windowed telemetry, if the log has one."""
+    embeddings: pl.LazyFrame | None = None
+    """Embeddings of answers and prompts by text, if files beside the log hold them."""
     ignored: tuple[str, ...] = ()
     """Columns of the files that are neither canonical nor declared."""
     rejected_elsewhere: pl.DataFrame | None = None
@@ -101,6 +105,16 @@ class Executions:
         """The rows set aside: file, row (from 1), rule, sentence, value."""
         rows = rejected_rows(self.frame, self.rules)
         return rows if self.rejected_elsewhere is None else pl.concat([rows, self.rejected_elsewhere])
+
+    def embedded(self) -> pl.DataFrame:
+        """The valid rows with `embedding` (of the answer) and `prompt_embedding`, from the log's own columns or from
+        the files of embeddings beside it. Raises InputError where neither has any, or where embedders are mixed."""
+        if self.embeddings is not None:
+            return joined(self.valid, self.embeddings.collect())
+        if "embedding" not in self.valid.columns:
+            raise InputError("The log has no embeddings: add a column embedding, or a file with text_hash and embedding "
+                             "beside it.")
+        return self.valid
 
     def answers(self) -> tuple[Answer, ...]:
         """Which questions this log can answer by its design, and why not the others."""

@@ -59,6 +59,11 @@ class _Log:
     def telemetry(self) -> Table | None:
         return self._table("telemetry")
 
+    @property
+    def embeddings(self) -> pl.LazyFrame | None:
+        frames = [source.frame.select(source.columns) for source in self.tables["embeddings"]]
+        return pl.concat(frames, how="diagonal_relaxed") if frames else None
+
     def _table(self, name: str) -> Table | None:
         return read_table(name, self.tables[name], self.where(name), self.accept_rejected)
 
@@ -234,6 +239,7 @@ def _finished(
         sources=tuple(log.sources), skipped=tuple(skipped), unused=tuple(unused), notes=_notes(seen, dict(unused)),
         ignored=unknown_columns(log.sources, configuration, columns),
         outcomes=log.outcomes.frame if log.outcomes else None, telemetry=log.telemetry.frame if log.telemetry else None,
+        embeddings=log.embeddings,
         rejected_elsewhere=pl.concat(table.rejected for table in others) if others else None,
         all_named=seen.columns["execution_id"].values == seen.rows,
     )

@@ -9,6 +9,7 @@ import polars as pl
 from divergence.configuration import Configuration, nearest
 from divergence.errors import InputError
 from divergence.executions.columns import renamed
+from divergence.executions.embeddings import NEEDED
 from divergence.executions.files import Source
 from divergence.executions.schema import COLUMNS, Column
 
@@ -22,8 +23,8 @@ Tables = dict[str, list[Source]]
 
 
 def recognise(sources: list[Source], configuration: Configuration) -> tuple[Tables, list[tuple[str, str]]]:
-    """The files by table, told apart by their columns, and those that are none of the three, with the reason."""
-    tables: Tables = {"executions": [], "outcomes": [], "telemetry": []}
+    """The files by table, told apart by their columns, and those that are none of these, with the reason."""
+    tables: Tables = {"executions": [], "outcomes": [], "telemetry": [], "embeddings": []}
     left: list[tuple[str, str]] = []
     signs = {*SIGNS, configuration.outcome}
     for source in sources:
@@ -34,6 +35,8 @@ def recognise(sources: list[Source], configuration: Configuration) -> tuple[Tabl
             tables["telemetry"].append(source)
         elif {"execution_id", "metric"} <= names and names & {"value", "label"} and "model" not in names:
             tables["outcomes"].append(source)
+        elif names >= NEEDED:
+            tables["embeddings"].append(source)
         elif "model" in names and names & signs:
             tables["executions"].append(source)
         else:

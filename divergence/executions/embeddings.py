@@ -1,0 +1,48 @@
+"""Embeddings beside a log: one row a distinct text, joined to the executions that gave it.
+
+A file `embeddings` has `text_hash` (of the answer as the log holds it), `embedding` (numbers; times `scale` where there is
+one), and `embedder`, `embedder_sha256`; rows with an `item` are that item's prompt. Vectors of different embedders do not
+compare, so a log that mixes them is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import polars as pl
+
+from divergence.errors import InputError
+
+NEEDED = {"text_hash", "embedding"}
+
+
+def text_hash(text: str) -> str:
+    """16 hexadecimal digits of the SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def joined(rows: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """The rows with `embedding` (of the answer) and `prompt_embedding` (of the item), null where the table has none.
+
+    Raises InputError where the table mixes embedders or lengths of vectors.
+    """
+    names = table["embedder"].unique().drop_nulls().sort().to_list() if "embedder" in table.columns else []
+    if len(names) > 1:
+        raise InputError(f"The embeddings come from several embedders ({', '.join(names)}): their vectors do not compare. "
+                         "Keep the files of one.")
+    lengths = table["embedding"].list.len().unique().drop_nulls().sort().to_list()
+    if len(lengths) > 1:
+        raise InputError(f"The embeddings have vectors of {lengths[0]} and of {lengths[-1]} numbers; all must be alike.")
+    scale = pl.col("scale").cast(pl.Float32) if "scale" in table.columns else pl.lit(1.0, pl.Float32)
+    vector = (pl.col("embedding").cast(pl.List(pl.Float32)) * scale).alias("embedding")
+    prompts = pl.col("item").is_not_null() if "item" in table.columns else pl.lit(False)
+    of_answer = table.filter(~prompts).select("text_hash", vector).unique("text_hash", keep="first")
+    answers = rows["answer"].unique().drop_nulls().to_list() if "answer" in rows.columns else []
+    key = pl.DataFrame({"answer": answers, "text_hash": [text_hash(a) for a in answers]},
+                       schema={"answer": pl.String, "text_hash": pl.String})
+    rows = rows.drop("embedding", "prompt_embedding", strict=False)
+    rows = rows.join(key.join(of_answer, on="text_hash").drop("text_hash"), on="answer", how="left", maintain_order="left")
+    of_item = table.filter(prompts).select("item", vector.alias("prompt_embedding")) if "item" in table.columns else None
+    if of_item is None or not of_item.height:
+        return rows.with_columns(prompt_embedding=pl.lit(None, pl.List(pl.Float32)))
+    return rows.join(of_item.unique("item", keep="first"), on="item", how="left", maintain_order="left")
