@@ -67,3 +67,34 @@ def models_with_rows(fit: Fit, deployed: bool) -> np.ndarray:
     seen = np.zeros(fit.design.n_models, bool)
     seen[fit.arms.model[fit.arms.deployed == deployed]] = True
     return seen
+
+
+class Rows:
+    """An answer that is collected number by number."""
+
+    def __init__(self, fit: Fit, question: str, unit: str, coordinates: tuple[str, ...]) -> None:
+        self.fit, self.question, self.unit, self.coordinates = fit, question, unit, coordinates
+        self._rows: list[dict] = []
+        self._draws: list[np.ndarray] = []
+        self._reasons: list[str | None] = []
+        self._bounds: list[bool] = []
+
+    def add(self, draws: np.ndarray, *, unit: str | None = None, bound: str | None = None, **coordinates: str | None
+            ) -> None:
+        """One number with its draws (S,); `bound`: why the number that it bounds is not identified."""
+        self._rows.append(coordinates | {"unit": unit or self.unit})
+        self._draws.append(draws)
+        self._reasons.append(bound)
+        self._bounds.append(bound is not None)
+
+    def refuse(self, reason: str, *, unit: str | None = None, **coordinates: str | None) -> None:
+        """One number that is not identified."""
+        self.add(np.full(len(self.fit.effects), np.nan), unit=unit, bound=reason, **coordinates)
+        self._bounds[-1] = False
+
+    def estimate(self, text: str, method: str) -> Estimate:
+        """The answer."""
+        table = frame(**{name: [row.get(name) for row in self._rows] for name in self.coordinates}).with_columns(
+            unit=pl.Series([row["unit"] for row in self._rows]))
+        return Estimate(self.question, text, self.unit, table, np.stack(self._draws, 1), outcome=self.fit.cells.outcome,
+                        reason=tuple(self._reasons), counts=self.fit.counts, method=method, bounds=np.array(self._bounds))

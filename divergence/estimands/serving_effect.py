@@ -4,67 +4,77 @@
 
 All other terms of the joint model stay as they are. The reference is the level of the evaluation context, else the most
 frequent level; a log without evaluation whose only factor is the context itself compares with the mean over contexts.
-Rows with a `model` hold that model's own effect. `statistic` = `variance_share`: the factor's share of the variance of
-all factor effects. A factor that changes only together with others is refused, and they are named. "Association" unless
-contexts were randomised or replayed. Unit: points, stored as fractions.
+
+| `statistic` | what |
+|---|---|
+| null | the effect of a level, over models and per model; of factors that go together, of their combination (`f + g`) |
+| `interaction` | a model's own effect minus that over models |
+| `matched`, `pair` | contrasts of contexts alike but for one factor, or two (`f x g`): `matched_contexts` |
+| `variance_share` | share of the variance between contexts, mean over orders of the factors: `variance_shares` |
+| `variance_share_lowest`, `variance_share_highest` | the range over orders: all that is known of factors that go together |
+| `variance_share_left` | what no factor accounts for |
+| `positivity` | share of the log's (model, item) pairs that were served at the level |
+
+A factor that changes only together with others is refused, they are named, and its share is given as a range. `method`
+ends in `causal reading` or `association` (`positivity`). Unit: points, stored as fractions; shares ratio.
 """
 
 from __future__ import annotations
 
-import numpy as np
-import polars as pl
+import itertools
+from collections.abc import Sequence
 
-from divergence.estimands.rows import answer, frame, refuse, unit_of
+import numpy as np
+
+from divergence.cells.overlap import replays
+from divergence.errors import InputError
+from divergence.estimands.matched_contexts import contrast, crossed, matched
+from divergence.estimands.positivity import assignment, positivity
+from divergence.estimands.rows import Rows, models_with_rows, refuse, unit_of
+from divergence.estimands.variance_shares import alone, shares
 from divergence.estimate import Estimate
 from divergence.joint.link import from_link
 from divergence.joint.posterior import Fit, Posterior
-from divergence.joint.predict import link_levels
+from divergence.joint.predict import levels, link_levels
 
-QUESTION, TEXT = "serving_effect", "what a level of a serving factor does to the score, against the reference level"
+QUESTION, TEXT = "serving_effect", "what a level of a serving factor does to the outcome, against the reference level"
+PAIRS_MAX = 200  # contrasts of pairs shown when none is asked for
 
 
-def serving_effect(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
-    """Rows (factor, level) over models, (factor, level, model), and one `variance_share` a factor."""
+def serving_effect(posterior: Posterior, *, pairs: Sequence[tuple[str, str]] | None = None, outcome: str | None = None
+                   ) -> Estimate:
+    """Rows as in the table above. `pairs`: the pairs of factors to contrast; None = all that the design crosses.
+
+    Raises InputError when a pair names a factor that does not vary in the log.
+    """
     fit = posterior[outcome]
     unit = unit_of(fit)
+    factors = fit.design.mixtures
+    for name in itertools.chain.from_iterable(pairs or ()):
+        if name not in factors:
+            raise InputError(f"the pair names {name!r}, which does not vary in this log; choose from {', '.join(factors)}")
     if not any(t.name.startswith("beta:") for t in fit.design.terms):
         return refuse(fit, QUESTION, TEXT, unit, "no serving factor has two levels in this log")
-    rows, draws, reasons = [], [], []
-    pooled = {}
-    for factor in fit.design.mixtures:
-        others = aliases(fit, factor)
-        if others:
-            rows.append(_rows(factor, [None], None, None))
-            draws.append(np.full((len(fit.effects), 1), np.nan))
-            reasons.append(f"{factor} changes only together with {' and '.join(others)}: their effects cannot be told apart")
-            continue
-        if not _varies_within_a_regime(fit, factor):
-            rows.append(_rows(factor, [None], None, None))
-            draws.append(np.full((len(fit.effects), 1), np.nan))
-            reasons.append(f"{factor} differs only between the regimes: its effect cannot be told from deployment's")
-            continue
-        effect, reference, shown = _effects(fit, factor)  # (S, models, levels)
-        names = [fit.design.levels[factor][k] for k in shown]
-        pooled[factor] = effect.mean(1)
-        rows.append(_rows(factor, names, None, reference))
-        draws.append(effect.mean(1))
-        if fit.design.n_models > 1:
-            for m, model in enumerate(fit.cells.levels["model"]):
-                rows.append(_rows(factor, names, model, reference))
-                draws.append(effect[:, m])
-        reasons += [None] * (sum(d.shape[1] for d in draws) - len(reasons))
-    if len(pooled) > 1:
-        spread = np.stack([(e**2).sum(1) / (e.shape[1] + 1) - (e.sum(1) / (e.shape[1] + 1)) ** 2
-                           for e in pooled.values()], 1)
-        names = list(pooled)
-        rows.append(frame(factor=names, level=[None] * len(names), model=[None] * len(names),
-                          statistic=["variance_share"] * len(names), axis=[None] * len(names))
-                    .with_columns(unit=pl.lit("ratio")))
-        draws.append(spread / spread.sum(1, keepdims=True))
-        reasons += [None] * len(names)
-    return answer(fit, QUESTION, TEXT, unit, pl.concat([r if "unit" in r.columns else r.with_columns(unit=pl.lit(unit))
-                                                        for r in rows]),
-                  np.concatenate(draws, 1), reason=tuple(reasons))
+    rows = Rows(fit, QUESTION, unit, ("factor", "level", "model", "statistic", "axis"))
+    unknown = {factor: _unknown(fit, factor) for factor in factors}
+    moved = []
+    for factor, why in unknown.items():
+        if why:
+            rows.refuse(why, factor=factor)
+    for group in [(factor,) for factor, why in unknown.items() if not why] + _together(fit):
+        effect, reference, shown = _effects(fit, group)
+        names = [_combination(fit, group, k) for k in shown]
+        _add_effects(rows, " + ".join(group), names, _combination(fit, group, reference), effect)
+        moved.append((" + ".join(group), fit.design.mixtures[group[0]][:, shown], effect.mean(1)))
+    if "context" not in factors:
+        _add_matched(rows, fit, unknown)
+        _add_pairs(rows, fit, pairs)
+    _add_shares(rows, fit, unknown, moved)
+    for factor in factors:
+        for level, share in zip(fit.design.levels[factor], positivity(fit, factor), strict=True):
+            constant = np.full(len(fit.effects), share)
+            rows.add(constant, factor=factor, level=level, statistic="positivity", unit="probability")
+    return rows.estimate(TEXT + _confounded(fit), f"{fit.described_method}; {assignment(fit)}")
 
 
 def aliases(fit: Fit, factor: str) -> list[str]:
@@ -79,6 +89,27 @@ def aliases(fit: Fit, factor: str) -> list[str]:
     return list(others) if _spanned(mine, list(others.values())) else []
 
 
+def _unknown(fit: Fit, factor: str) -> str | None:
+    """Why a factor's own effect is not identified, or None."""
+    others = aliases(fit, factor)
+    if others:
+        return f"{factor} changes only together with {' and '.join(others)}: their effects cannot be told apart"
+    if not _varies_within_a_regime(fit, factor):
+        return f"{factor} differs only between the regimes: its effect cannot be told from deployment's"
+    return None
+
+
+def _together(fit: Fit) -> list[tuple[str, ...]]:
+    """Groups of factors that change exactly together and within a regime: their combination has an effect."""
+    groups: list[tuple[str, ...]] = []
+    for factor, mine in fit.design.mixtures.items():
+        same = tuple(f for f, other in fit.design.mixtures.items()
+                     if f == factor or (_spanned(mine, [other]) and _spanned(other, [mine])))
+        if len(same) > 1 and same not in groups and _varies_within_a_regime(fit, factor):
+            groups.append(same)
+    return groups
+
+
 def _spanned(mine: np.ndarray, others: list[np.ndarray]) -> bool:
     base = np.concatenate([np.ones((len(mine), 1)), *others], 1)
     rank = np.linalg.matrix_rank(base)
@@ -88,33 +119,44 @@ def _spanned(mine: np.ndarray, others: list[np.ndarray]) -> bool:
 def _varies_within_a_regime(fit: Fit, factor: str) -> bool:
     """Does the factor vary over the contexts of one regime? A bare context label is compared with the bench itself."""
     regime = fit.design.contexts[:, 0]
-    shares = fit.design.mixtures[factor]
-    return factor == "context" or any(np.ptp(shares[regime == r], axis=0).max() > 0 for r in np.unique(regime))
+    mixture = fit.design.mixtures[factor]
+    return factor == "context" or any(np.ptp(mixture[regime == r], axis=0).max() > 0 for r in np.unique(regime))
 
 
-def _effects(fit: Fit, factor: str) -> tuple[np.ndarray, str, list[int]]:
-    """Effects (S, models, levels shown), the name of the reference, and which levels are shown."""
-    design = fit.design
+def _effects(fit: Fit, group: tuple[str, ...]) -> tuple[np.ndarray, int, list[int]]:
+    """Effects (S, models, levels shown), the reference (-1: the mean over levels), and which levels are shown.
+
+    A group of factors is moved together; the levels are then those of its first factor.
+    """
+    design, factor = fit.design, group[0]
     deployed = np.flatnonzero(design.contexts[:, 0] == 1)
     evaluated = np.flatnonzero(design.contexts[:, 0] == 0)
     where = deployed if len(deployed) else evaluated
-    shares = design.mixtures[factor]
+    mixture = design.mixtures[factor]
     at = []
-    for level in range(shares.shape[1]):
-        mixtures = {f: m[where].copy() for f, m in design.mixtures.items()}
-        mixtures[factor] = np.zeros_like(mixtures[factor])
-        mixtures[factor][:, level] = 1.0
+    for level in range(mixture.shape[1]):
         if factor == "context":  # the label is all that is known: what it does is what that context did
             at.append(from_link(link_levels(fit, _with_level(fit, level)), fit.arms.link).mean(2))
             continue
-        at.append(from_link(link_levels(fit, where, mixtures), fit.arms.link).mean(2))
+        moved = {f: m[where].copy() for f, m in design.mixtures.items()}
+        having = int(mixture[:, level].argmax())
+        for name in group:
+            moved[name] = np.repeat(design.mixtures[name][[having]], len(where), 0)
+        moved[factor] = np.eye(mixture.shape[1])[[level] * len(where)]
+        at.append(from_link(link_levels(fit, where, moved), fit.arms.link).mean(2))
     stacked = np.stack(at, 2)
-    levels = list(range(shares.shape[1]))
+    indices = list(range(mixture.shape[1]))
     if factor == "context" and not len(evaluated):
-        return stacked - stacked.mean(2, keepdims=True), "the mean over contexts", levels
-    base = int((shares[evaluated] if len(evaluated) else shares).mean(0).argmax())
-    shown = [k for k in levels if k != base]
-    return (stacked - stacked[:, :, [base]])[:, :, shown], design.levels[factor][base], shown
+        return stacked - stacked.mean(2, keepdims=True), -1, indices
+    base = _reference(fit, factor)
+    shown = [k for k in indices if k != base]
+    return (stacked - stacked[:, :, [base]])[:, :, shown], base, shown
+
+
+def _reference(fit: Fit, factor: str) -> int:
+    """The level of the bench, else the most frequent one."""
+    mixture, evaluated = fit.design.mixtures[factor], fit.design.contexts[:, 0] == 0
+    return int((mixture[evaluated] if evaluated.any() else mixture).mean(0).argmax())
 
 
 def _with_level(fit: Fit, level: int) -> np.ndarray:
@@ -123,7 +165,105 @@ def _with_level(fit: Fit, level: int) -> np.ndarray:
     return having[np.argsort(-fit.design.contexts[having, 0])][:1]
 
 
-def _rows(factor: str, levels: list, model: str | None, reference: str | None) -> pl.DataFrame:
-    count = len(levels)
-    against = [f"against {reference}" if reference else None] * count
-    return frame(factor=[factor] * count, level=levels, model=[model] * count, statistic=[None] * count, axis=against)
+def _combination(fit: Fit, group: tuple[str, ...], level: int) -> str:
+    """Name of a level, of factors that change together the levels of all of them; -1 is the mean."""
+    if level < 0:
+        return "the mean over contexts"
+    if len(group) == 1:
+        return fit.design.levels[group[0]][level]
+    having = int(fit.design.mixtures[group[0]][:, level].argmax())
+    return " + ".join(fit.design.levels[f][int(fit.design.mixtures[f][having].argmax())] for f in group)
+
+
+def _add_effects(rows: Rows, factor: str, names: list[str], reference: str, effect: np.ndarray) -> None:
+    """Effects over models and, where there are several, per model and what is their own; `effect` (S, models, levels)."""
+    models, against = rows.fit.cells.levels["model"], f"against {reference}"
+    mean = effect.mean(1)
+    for k, level in enumerate(names):
+        rows.add(mean[:, k], factor=factor, level=level, axis=against)
+    if len(models) == 1:
+        return
+    for (m, model), (statistic, values) in itertools.product(
+            enumerate(models), ((None, effect), ("interaction", effect - mean[:, None]))):
+        for k, level in enumerate(names):
+            rows.add(values[:, m, k], factor=factor, level=level, model=model, statistic=statistic, axis=against)
+
+
+def _comparable(fit: Fit) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Levels over models of the contexts that may be compared (S, contexts), and their mixtures."""
+    deployed, bench = levels(fit, "deployment"), levels(fit, "evaluation")
+    regime = fit.design.contexts[:, 0]
+    if deployed is None or (bench is not None and replays(fit.cells)):
+        keep = np.arange(len(regime))
+    else:
+        keep = np.flatnonzero(regime == 1)
+    table = from_link(link_levels(fit, keep), fit.arms.link)
+    seen = models_with_rows(fit, deployed is not None)
+    return table[:, seen].mean(1), {f: m[keep] for f, m in fit.design.mixtures.items()}
+
+
+def _add_matched(rows: Rows, fit: Fit, unknown: dict[str, str | None]) -> None:
+    """Contrasts of contexts that differ in one factor only."""
+    table, mixtures = _comparable(fit)
+    for factor in mixtures:
+        if unknown[factor]:
+            continue
+        base = _reference(fit, factor)
+        for level, name in enumerate(fit.design.levels[factor]):
+            groups = matched(mixtures, factor, level, base) if level != base else []
+            if groups:
+                rows.add(contrast(table, groups), factor=factor, level=name, statistic="matched",
+                         axis=f"against {fit.design.levels[factor][base]}")
+
+
+def _add_pairs(rows: Rows, fit: Fit, asked: Sequence[tuple[str, str]] | None) -> None:
+    """Contrasts of four contexts that cross two factors; an asked pair that the design does not cross is refused."""
+    table, mixtures = _comparable(fit)
+    found = []
+    for first, second in asked if asked is not None else itertools.combinations(mixtures, 2):
+        base = _reference(fit, first), _reference(fit, second)
+        before = len(found)
+        for a, b in itertools.product(*(range(mixtures[f].shape[1]) for f in (first, second))):
+            groups = crossed(mixtures, (first, second), (a, b), base) if a != base[0] and b != base[1] else []
+            if groups:
+                names = [fit.design.levels[f][k] for f, k in ((first, a), (second, b), (first, base[0]), (second, base[1]))]
+                found.append((groups, f"{first} x {second}", f"{names[0]} x {names[1]}", f"against {names[2]} x {names[3]}"))
+        if asked is not None and len(found) == before:
+            rows.refuse(f"no four comparable contexts cross {first} and {second} and agree in every other factor",
+                        factor=f"{first} x {second}", statistic="pair")
+    for groups, factor, level, axis in found[: None if asked is not None else PAIRS_MAX]:
+        rows.add(contrast(table, groups), factor=factor, level=level, statistic="pair", axis=axis)
+
+
+def _add_shares(rows: Rows, fit: Fit, unknown: dict[str, str | None], moved: list[tuple[str, np.ndarray, np.ndarray]]
+                ) -> None:
+    """Variance shares and their range over orders; `moved` has the name, mixture and effects of what has an effect."""
+    mu = levels(fit, "deployment") or levels(fit, "evaluation")
+    regime = fit.design.contexts[:, 0]
+    here, law = regime == regime.max(), mu.law.mean(0)
+    if sum(np.ptp(m[here], axis=0).max() > 0 for m in fit.design.mixtures.values()) < 2:
+        return  # one factor alone has all of it
+    level = mu.draws[:, models_with_rows(fit, bool(regime.max()))].mean(1)
+    parts = [effect @ mixture[here].T for _, mixture, effect in moved]
+    rest = level - sum(parts) if parts else level
+    shared = shares(np.stack([*parts, rest], 1), level, law)
+    for k, name in enumerate([name for name, _, _ in moved]):
+        for statistic, values in zip(("", "_lowest", "_highest"), shared, strict=True):
+            rows.add(values[:, k], factor=name, statistic=f"variance_share{statistic}", unit="ratio")
+    for factor, why in unknown.items():
+        if why and np.ptp(fit.design.mixtures[factor][here], axis=0).max() > 0:
+            most = alone(level, law, fit.design.mixtures[factor][here])
+            rows.refuse(why, factor=factor, statistic="variance_share", unit="ratio")
+            rows.add(np.zeros_like(most), factor=factor, statistic="variance_share_lowest", unit="ratio", bound=why)
+            rows.add(most, factor=factor, statistic="variance_share_highest", unit="ratio", bound=why)
+    rows.add(shared[0][:, -1], statistic="variance_share_left", unit="ratio")
+
+
+def _confounded(fit: Fit) -> str:
+    """Says where a factor's effect cannot be told from what else is special to its contexts."""
+    contexts = fit.design.contexts
+    mixed = np.concatenate([np.ones((len(contexts), 1)), *fit.design.mixtures.values()], 1)
+    if "context" in fit.design.mixtures or np.linalg.matrix_rank(mixed) < len(contexts):
+        return ""
+    return (": as many effects as contexts, so an effect shares what it shows with what else is special to its contexts "
+            "and stays wide; matched contrasts compare whole contexts and are narrower")

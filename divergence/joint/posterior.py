@@ -128,7 +128,8 @@ def standard_deviations(design: Design, x: np.ndarray) -> dict[str, np.ndarray]:
         return -width * ndtri(0.5 * ndtr(-z))
 
     width = design.term("theta_E").width
-    out = {"theta_E": half_normal(x[:, 0], width), "theta_D": half_normal(x[:, 1], width), "rho": 2 * ndtr(x[:, 2]) - 1}
+    out = {"theta_E": half_normal(x[:, 0], width), "theta_D": half_normal(x[:, 1], width),
+           "rho": np.cos(np.pi * ndtr(-x[:, 2]) ** 2)}
     free = free_terms(design)
     for k, term in enumerate(free):
         out[term.name] = half_normal(x[:, 3 + k], term.width)

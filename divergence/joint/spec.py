@@ -41,7 +41,7 @@ class Spec:
             f"{link}(level[m,r,c]) ~ MVN(eta, V)      V: clustered covariance of the arm levels (items, sessions)",
             f"eta[m,r,c] = alpha[r] + theta[m,r]{effects}{' + u[c]' * (self.context > 0)}"
             f"{' + delta[m,c]' * (self.residual > 0)}",
-            "(theta[m,E], theta[m,D]) ~ MVN(0, diag(sigma) R(rho) diag(sigma)),  rho ~ Uniform(-1, 1)",
+            "(theta[m,E], theta[m,D]) ~ MVN(0, diag(sigma) R(rho) diag(sigma)),  rho = cos(pi U^2), U ~ Uniform(0, 1)",
         ]
         for symbol, prior, width in (
             ("beta_f ~ N(0, tau_f)", "tau_f", self.factor), ("gamma_f ~ N(0, psi_f)", "psi_f", self.interaction),

@@ -18,16 +18,20 @@ def test_aliased_factors():
     log = _log().drop("kv_cache_dtype", "concurrency", "quantization").with_columns(
         engine=pl.col("context"), sampler=pl.concat_str(pl.lit("s"), pl.col("context")))
     effect = dv.serving_effect(_posterior(log))
-    assert not effect.identified
+    for factor in ("engine", "sampler"):
+        assert not effect.where(factor=factor, statistic=None).identified
+        assert not effect.where(factor=factor, statistic="variance_share").identified
     assert "only together with" in effect.reasons[0]
+    together = effect.where(factor="engine + sampler", model=None, statistic=None)
+    assert together.identified and set(together.rows["level"]) == {"context-1 + scontext-1", "context-2 + scontext-2"}
 
 
 def test_a_factor_that_is_the_regime():
     log = _log().drop("kv_cache_dtype", "concurrency", "quantization", "context").with_columns(
         engine=pl.col("regime"), sampler=pl.concat_str(pl.lit("s"), (pl.col("trial") % 2).cast(pl.String)))
     effect = dv.serving_effect(_posterior(log))
-    assert not effect.where(factor="engine").identified
-    assert effect.where(factor="sampler").identified
+    assert not effect.where(factor="engine", statistic=None).identified
+    assert effect.where(factor="sampler", statistic=None).identified
 
 
 def test_models_that_share_no_two_contexts():
@@ -57,7 +61,7 @@ def test_a_models_own_effect_of_a_context():
     """With the label alone known, a model's serving effect is its context effect, draw by draw."""
     log = _log().select("regime", "model", "item", "context", "trial", "score")
     posterior = _posterior(log)
-    own = dv.serving_effect(posterior).where(model="model-1", level="context-2").draws
+    own = dv.serving_effect(posterior).where(model="model-1", level="context-2", statistic=None).draws
     effect = dv.context_effect(posterior).where(model="model-1", context="context-2", statistic=None).draws
     assert abs(own - effect).max() < 1e-9
 

@@ -1,0 +1,52 @@
+"""Can an effect of a serving factor be read as a cause, and how much of the log saw each of its levels?
+
+Contexts differ in more than their factors when somebody chose which request goes where. An effect is causal only where the
+assignment is known: the same items were replayed in every context, or every row was logged with a known chance (column
+`probability`). Otherwise it is an association. Positivity of a level: the share of the log's (model, item) pairs that were
+served at that level (of (model, task) pairs where items have no identity): 1 where everything was tried everywhere, and
+what lies below 1 rests on the model.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from divergence.cells.cells import MISSING
+from divergence.cells.overlap import in_regime
+from divergence.joint.posterior import Fit
+
+REPLAYED_MIN = 0.95  # share of (model, item, context) with rows; a few requests that failed do not undo a replay
+
+
+def served(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
+    """Which unit was served in which deployment context, shape (units, contexts), and the contexts' design indices.
+
+    Without deployment rows: in the evaluation contexts.
+    """
+    deployed = bool((fit.design.contexts[:, 0] == 1).any())
+    mine = np.flatnonzero(fit.design.contexts[:, 0] == deployed)
+    regime = in_regime(fit.cells, "deployment" if deployed else "evaluation")
+    counts = fit.cells.counts.take(regime & (fit.cells.counts["n"] > 0))
+    unit = np.unique(np.stack([counts[k] for k in ("model", "task", "item")]), axis=1, return_inverse=True)[1].ravel()
+    seen = np.zeros((unit.max() + 1, len(mine)), bool)
+    seen[unit, np.searchsorted(fit.design.contexts[mine, 1], counts["context"])] = True
+    return seen, mine
+
+
+def assignment(fit: Fit) -> str:
+    """How contexts came to their items, in words that begin with `causal` or `association`."""
+    counts = fit.cells.counts.take(in_regime(fit.cells, "deployment") & (fit.cells.counts["n"] > 0))
+    if len(counts) and (counts["chance"] != MISSING).all():
+        return "causal reading: rows were routed with logged chances"
+    seen, _ = served(fit)
+    named = not len(counts) or bool((counts["item"] != MISSING).all())
+    if named and seen.shape[1] > 1 and seen.mean() >= REPLAYED_MIN:
+        return "causal reading: the same items were replayed in every context"
+    return "association: contexts were neither randomised nor given the same items"
+
+
+def positivity(fit: Fit, factor: str) -> np.ndarray:
+    """Share of units served at each level of a factor, shape (levels,)."""
+    seen, mine = served(fit)
+    has = fit.design.mixtures[factor][mine] > 0
+    return (seen.astype(float) @ has > 0).mean(0)
