@@ -2,5 +2,12 @@
 
 | file | what |
 |---|---|
+| `score` | a log to results: partitions, resume, manifest |
+| `sources`, `places` | which partitions a log has, how one is read; local or in an object store |
+| `admit`, `dictionaries` | raw batches to the requests that keep every rule of the log |
+| `partitions` | one partition, start to end: the function that all executors run |
+| `workers`, `cluster` | processes of this machine; a Ray cluster |
+| `outputs`, `manifest` | results that appear whole or not at all, and the record of a run |
+| `observed` | what was predicted against what happened, as sums that add up over partitions |
 | `gather` | from dictionary codes to the row of a small summary table, then one take an output column |
 """

@@ -1,0 +1,117 @@
+"""How does a partition's result appear? Whole or not at all, with the record of how it was made inside it.
+
+Rows are gathered into row groups of a fixed size and written beside their place under a hidden name; the file is moved
+to its name when complete and on disk. The record (what was read, which model, all counts) stands in the file's own
+metadata, so a result and its record cannot disagree: `record` reads it back, and a run that goes on after a crash asks
+nothing else. The bytes depend on the rows only, not on the batches, the workers or the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import tempfile
+import uuid
+
+import pyarrow as pa
+import pyarrow.fs
+import pyarrow.parquet as pq
+
+from divergence.errors import InputError
+from divergence.risk.places import Place, publish
+
+ROWS = 2**18  # rows of a row group: about 30 MB before it is encoded
+FORMAT = 1
+KEY = b"divergence"
+SCHEMA = pa.schema([
+    ("execution_id", pa.string()), ("risk", pa.float64()), ("excess", pa.float64()), ("lower", pa.float64()),
+    ("upper", pa.float64()), ("novelty", pa.float64()), ("known", pa.bool_()),
+    ("reason", pa.dictionary(pa.int32(), pa.string())),
+])
+"""What a score has for each request."""
+
+
+class Output:
+    """The result of one partition, while it is written."""
+
+    def __init__(self, target: Place) -> None:
+        """Raises OSError where nothing can be written."""
+        self.target = target
+        if target.local:
+            folder = pathlib.Path(target.path).parent
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            folder = pathlib.Path(tempfile.gettempdir())
+        self.part = folder / f".{pathlib.Path(target.path).name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
+        self.file = open(self.part, "wb")  # noqa: SIM115  closed in `close`
+        floats = [f.name for f in SCHEMA if f.name != "execution_id"]
+        self.writer = pq.ParquetWriter(self.file, SCHEMA, compression="zstd", compression_level=1, use_dictionary=floats,
+                                       write_statistics=floats)
+        self.held: list[pa.RecordBatch] = []
+        self.count = self.rows = 0
+
+    def write(self, scores: pa.RecordBatch, expected: int) -> None:
+        """Add the scores of `expected` requests. Raises InputError for scores that are none."""
+        names = [f.name for f in SCHEMA]
+        if scores.num_rows != expected or not set(names) <= set(scores.schema.names):
+            raise InputError(f"the model gave {scores.num_rows} rows of {', '.join(scores.schema.names)} for {expected} "
+                             f"requests; a score has one row a request and the columns {', '.join(names)}")
+        reason = scores.column("reason")
+        columns = [scores.column(n) if n != "reason" or pa.types.is_dictionary(reason.type) else reason.dictionary_encode()
+                   for n in names]
+        self.held.append(pa.record_batch([c.cast(f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA))
+        self.count += expected
+        self.rows += expected
+        if self.count >= ROWS:
+            self._write_groups()
+
+    def _write_groups(self, last: bool = False) -> None:
+        table = pa.Table.from_batches(self.held, SCHEMA)
+        whole = self.count if last else self.count // ROWS * ROWS
+        for start in range(0, whole, ROWS):
+            group = table.slice(start, min(ROWS, whole - start))
+            self.writer.write_table(group.unify_dictionaries().combine_chunks(), row_group_size=ROWS)
+        self.held = table.slice(whole).to_batches()
+        self.count -= whole
+
+    def finish(self, made: dict) -> None:
+        """Write the record and let the result appear at its place."""
+        self._write_groups(last=True)
+        self.writer.add_key_value_metadata({KEY: json.dumps(made, sort_keys=True)})
+        self.writer.close()
+        self.file.close()
+        publish(self.part, self.target)
+
+    def close(self) -> None:
+        """Leave nothing half-written behind."""
+        if self.writer.is_open:
+            with contextlib.suppress(OSError, ValueError):  # what stopped the writing stops its footer too
+                self.writer.close()
+        with contextlib.suppress(OSError):
+            self.file.close()
+        self.part.unlink(missing_ok=True)
+
+
+def record(target: Place) -> dict | None:
+    """The record inside a finished result; None where there is none, or another file has its name."""
+    try:
+        with target.files.open_input_file(target.path) as file:
+            metadata = pq.read_metadata(file).metadata or {}
+        made = json.loads(metadata[KEY])
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        return None
+    return made if isinstance(made, dict) else None
+
+
+def clear(folder: Place) -> None:
+    """Remove what an interrupted run left half-written."""
+    if not folder.local:
+        selector = pa.fs.FileSelector(folder.path, allow_not_found=True, recursive=True)
+        for about in folder.files.get_file_info(selector):
+            if about.base_name.startswith(".") and about.base_name.endswith(".part"):
+                folder.files.delete_file(about.path)
+        return
+    for path in pathlib.Path(folder.path).rglob(".*.part"):
+        path.unlink(missing_ok=True)

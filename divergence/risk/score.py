@@ -1,0 +1,155 @@
+"""How likely is each logged request to fall short? Scores a log of any size, partition by partition, and goes on after
+any interruption: a result that is finished and still right is skipped, everything else is done again.
+
+    score_log("models/serving-lab", ["logs/2026-11-24"], "out")         # one Parquet a partition, and manifest.json
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+import pyarrow.fs
+
+from divergence.configuration import Configuration, nearest
+from divergence.errors import InputError
+from divergence.executions.files import local_paths
+from divergence.executions.schema import COLUMNS
+from divergence.risk import manifest
+from divergence.risk.observed import Observed
+from divergence.risk.outputs import clear, record
+from divergence.risk.partitions import Job, Outcome, in_this_process
+from divergence.risk.places import Place, place, sentence
+from divergence.risk.sources import partitions
+
+ACCEPT_REJECTED = 0.05  # as in reading a whole log: more were misread rather than dirty
+LOCK = ".lock"
+
+
+class Progress:
+    """Is told what happens, and tells nobody."""
+
+    def start(self, count: int, size: int) -> None:
+        """So many partitions of so many bytes."""
+
+    def tell(self, rows: int, size: int) -> None:
+        """So many rows and bytes more were read."""
+
+    def done(self, outcome: Outcome) -> None:
+        """A partition is finished, or has failed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """What a run did."""
+
+    manifest: dict
+    """What `manifest.json` holds."""
+    observed: Observed
+    """Sums of risk against outcome, where the log has outcomes."""
+
+    @property
+    def failed(self) -> list[dict]:
+        """Partition and reason of each failure."""
+        return self.manifest["failed"]
+
+
+def score_log(model: str | os.PathLike, logs: list, output: str | os.PathLike, *, load: Callable, workers: int | None = None,
+              ray: str | None = None, configuration: Configuration | None = None,
+              accept_rejected: float = ACCEPT_REJECTED, progress: Progress | None = None) -> Scored:
+    """Score every request of a log: one Parquet a partition and `manifest.json` in `output`.
+
+    `workers` processes (default: one a core; 0 = in this process), or the Ray cluster at the address `ray`. `load`
+    reads the model's folder. Raises InputError for what stops the whole run; a partition that fails does not.
+    """
+    if not 0 <= accept_rejected <= 1:
+        raise InputError(f"accept_rejected is a fraction between 0 and 1, seen {accept_rejected}")
+    configuration = configuration or Configuration.beside(local_paths(logs))
+    loaded, model_hash = load(os.fspath(model)), manifest.folder_hash(model)
+    _check_names(configuration, tuple(loaded.factors))
+    found, skipped = partitions(logs)
+    target, progress = place(output), progress or Progress()
+    jobs = [Job(one, os.fspath(output), os.path.abspath(model), model_hash, load, configuration, accept_rejected)
+            for one in found]
+    _check_output(target, logs, jobs)
+    with _held(target):
+        progress.start(len(jobs), sum(one.bytes for one in found))
+        outcomes = []
+        for outcome in _executor(jobs, workers, ray, progress):
+            outcomes.append(outcome)
+            progress.done(outcome)
+        outcomes.sort(key=lambda o: o.job.partition.name)
+        aside = [o for o in outcomes if o.record is None and o.no_log]
+        outcomes = [o for o in outcomes if not (o.record is None and o.no_log)]
+        skipped = [*skipped, *((str(place(o.job.partition.address)), o.reason) for o in aside)]
+        if not outcomes:
+            raise InputError("there is no execution log: " + "; ".join(f"{file}: {reason}" for file, reason in skipped[:5]))
+        made = manifest.manifest(os.fspath(model), model_hash, outcomes, skipped, _left_over(target, outcomes))
+        manifest.write(made, target)
+    return Scored(made, manifest.observed(outcomes))
+
+
+def _executor(jobs: list[Job], workers: int | None, ray: str | None, progress: Progress) -> Iterator[Outcome]:
+    if ray is not None:
+        from divergence.risk.cluster import on_ray
+
+        return on_ray(jobs, ray, progress.tell)
+    count = len(os.sched_getaffinity(0)) if workers is None else workers
+    if count == 0:
+        return in_this_process(jobs, progress.tell)
+    from divergence.risk.workers import in_workers
+
+    return in_workers(jobs, count, progress.tell)
+
+
+def _check_names(configuration: Configuration, factors: tuple[str, ...]) -> None:
+    known = [*COLUMNS, *factors]
+    for section, names in (("[columns]", configuration.columns), ("[constants]", configuration.constants)):
+        for name in names:
+            if name not in known:
+                raise InputError(f"{section} names {name}, which is neither a column of the schema nor a factor of the model"
+                                 f"{nearest(name, known)}: name one of those")
+
+
+def _check_output(target: Place, logs: list, jobs: list[Job]) -> None:
+    for log in map(place, logs):
+        inside = f"{target.path.rstrip('/')}/".startswith(f"{log.path.rstrip('/')}/")
+        if log.local == target.local and inside:
+            raise InputError(f"the output {target} lies inside the log {log}, where its files would be read as a log next "
+                             "time: name another folder")
+    for job in jobs:
+        if job.target.path == place(job.partition.address).path and target.local == place(job.partition.address).local:
+            raise InputError(f"the result of {place(job.partition.address)} would overwrite it: name another output folder")
+
+
+@contextlib.contextmanager
+def _held(target: Place) -> Iterator[None]:
+    """The output folder, made and held by this run only, without what an interrupted one left half-written."""
+    try:
+        with contextlib.ExitStack() as stack:
+            if target.local:
+                pathlib.Path(target.path).mkdir(parents=True, exist_ok=True)
+                lock = stack.enter_context(open(pathlib.Path(target.path) / LOCK, "w"))
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise InputError(f"another run is writing to {target}: wait for it, or name another folder") from None
+            clear(target)
+            stack.callback(clear, target)
+            yield
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {sentence(error, target.address)}") from None
+
+
+def _left_over(target: Place, outcomes: list[Outcome]) -> list[str]:
+    """Results of earlier runs in the folder that belong to no partition of this one, or to one that failed now."""
+    right = {o.job.target.path for o in outcomes if o.record is not None}
+    selector = pa.fs.FileSelector(target.path, recursive=True)
+    names = sorted(a.path for a in target.files.get_file_info(selector) if a.path.endswith(".parquet"))
+    base = len(target.path.rstrip("/")) + 1
+    return [n[base:] for n in names if n not in right and record(Place(target.files, n, n)) is not None]

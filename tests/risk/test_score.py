@@ -1,0 +1,102 @@
+"""Scoring a log of partitions: right rows and numbers, and the same bytes however it was run."""
+
+import hashlib
+import json
+import pathlib
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import small_scorer
+from small_scorer import ENGINES, ITEMS, MODELS
+
+from divergence.risk.score import score_log
+
+
+def tree(folder):
+    """Every file of a folder and the hash of its bytes, the lock left out."""
+    folder = pathlib.Path(folder)
+    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in sorted(folder.rglob("*")) if p.is_file() and p.name != ".lock"}
+
+
+def obvious(path):
+    """A loop over the rows of a partition."""
+    out = []
+    for row in pl.read_parquet(path).iter_rows(named=True):
+        if row["regime"] == "deployment":
+            context = f"engine={row['engine']}"
+            levels = (row["model"] if row["model"] in MODELS else None, context if row["engine"] in ENGINES else None,
+                      row["item"] if row["item"] in ITEMS else None)
+            risk = small_scorer.risk_of(0, *levels)
+            out.append((row["execution_id"], risk, None not in levels[:2]))
+    return out
+
+
+def test_every_request_gets_its_own_number(model, logs, tmp_path):
+    scored = score_log(model, [logs], tmp_path / "out", load=small_scorer.load, workers=0)
+    assert not scored.failed
+    for k in range(6):
+        name = f"part-{k}.parquet" if k < 5 else f"late/part-{k}.parquet"
+        out = pl.read_parquet(tmp_path / "out" / name)
+        assert list(out.select("execution_id", "risk", "known").iter_rows()) == obvious(logs / name)
+    made = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert made["rows"] == sum(2000 + 100 * k for k in range(6)) == made["scored"] + made["evaluation"]
+    assert made["partitions"][0]["input"] == "sha256:" + hashlib.sha256(
+        (logs / "late/part-5.parquet").read_bytes()).hexdigest()
+
+
+def test_processes_give_the_same_bytes(model, logs, tmp_path):
+    for workers in (0, 2):
+        score_log(model, [logs], tmp_path / f"out{workers}", load=small_scorer.load, workers=workers)
+    assert tree(tmp_path / "out0") == tree(tmp_path / "out2")
+    assert len(tree(tmp_path / "out0")) == 7
+
+
+def test_the_cut_into_batches_changes_no_byte(model, logs, tmp_path, monkeypatch):
+    score_log(model, [logs], tmp_path / "whole", load=small_scorer.load, workers=0)
+    monkeypatch.setattr("divergence.risk.sources.BATCH", 333)
+    score_log(model, [logs], tmp_path / "cut", load=small_scorer.load, workers=0)
+    whole, cut = (pq.read_table(tmp_path / n / "part-0.parquet") for n in ("whole", "cut"))
+    assert whole.equals(cut)
+
+
+def test_what_happened_is_counted_beside_what_was_predicted(model, logs, tmp_path):
+    scored = score_log(model, [logs], tmp_path / "out", load=small_scorer.load, workers=0)
+    rows = pl.concat(pl.read_parquet(p) for p in sorted(logs.rglob("*.parquet")))
+    judged = rows.filter((pl.col("regime") == "deployment") & pl.col("score").is_not_null())
+    by_context = judged.group_by("engine").agg(n=pl.len(), failures=(1 - pl.col("score")).sum())
+    for engine, n, failures in by_context.iter_rows():
+        sums = scored.observed[f"engine={engine}"]
+        assert (sum(sums["n"]), sum(sums["failures"])) == (n, failures)
+    risk = pl.concat(pl.read_parquet(p) for p in sorted((tmp_path / "out").rglob("*.parquet")))
+    joined = judged.join(risk, on="execution_id")
+    assert abs(sum(sum(s["risk"]) for s in scored.observed.values()) - joined["risk"].sum()) < 1e-9
+    squares = ((joined["risk"] - (1 - joined["score"])) ** 2).sum()
+    assert abs(sum(sum(s["squares"]) for s in scored.observed.values()) - squares) < 1e-9
+
+
+def test_the_score_never_sees_the_outcome(model, logs, tmp_path):
+    seen = set()
+
+    def load(folder):
+        scorer = small_scorer.load(folder)
+        score = scorer.score
+        scorer.score = lambda batch: (seen.update(batch.schema.names), score(batch))[1]
+        return scorer
+    score_log(model, [logs / "part-0.parquet"], tmp_path / "out", load=load, workers=0)
+    assert seen == {"execution_id", "model", "item", "task", "context", "engine"}
+
+
+def test_other_formats_give_the_same_numbers(model, logs, tmp_path):
+    frame = pl.read_parquet(logs / "part-0.parquet")
+    other = tmp_path / "other"
+    other.mkdir()
+    frame.write_csv(other / "a.csv")
+    frame.write_ndjson(other / "a.jsonl")
+    frame.write_ipc(other / "a.arrow")
+    pq.write_table(pa.table(frame.to_arrow()), other / "a.parquet")
+    score_log(model, [other], tmp_path / "out", load=small_scorer.load, workers=0)
+    first = pl.read_parquet(tmp_path / "out" / "a.parquet")
+    for name in ("a.csv", "a.jsonl", "a.arrow"):
+        assert pl.read_parquet(tmp_path / "out" / f"{name}.parquet").equals(first), name
