@@ -5,6 +5,7 @@
 | `cells` | the value: coded tables with named levels |
 | `collapse` | Executions -> Cells, streaming |
 | `trials` | how many trials a row stands for |
+| `thinning` | the tables by session and by answer, kept small |
 | `measures` | what executions took: sums and histograms of times, costs and counts |
 | `blocks` | random groups of whole clusters, for joint bootstraps of them |
 | `histograms` | logarithmic bins and the quantiles they give |

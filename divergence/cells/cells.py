@@ -18,7 +18,7 @@ DeclaredLaw = tuple[str, tuple[tuple[str, float], ...]]
 TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # table: (key columns, summed columns)
     "counts": (("model", "regime", "context", "wave", "scorer", "chance", "task", "item"),
-               ("n", "y", "yy", "rows", "unjudged")),
+               ("n", "y", "yy", "rows", "unjudged", "grouped", "answered")),
     "sessions": (("model", "regime", "context", "wave", "scorer", "chance", "task", "item", "session"),
                  ("n", "y", "yy")),
     "answers": (("model", "regime", "context", "wave", "task", "item", "session", "answer"), ("n",)),
@@ -26,6 +26,18 @@ TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "measures": (("model", "regime", "context", "task", "block", "measure"), ("n", "y", "yy", "lost")),
     "histograms": (("model", "regime", "context", "block", "measure", "bin"), ("n",)),
 }
+
+ROWS_MAX = 2**18  # rows that `sessions` and `answers` keep: about 30 MB each, and a fit that takes seconds
+ROWS_OF = {"sessions": "grouped", "answers": "answered"}
+"""The sum in `counts` that says how many rows each of the two tables is about."""
+
+
+def thinned_by(rows: float) -> int:
+    """The smallest power of two that divides this many rows down to `ROWS_MAX`."""
+    every = 1
+    while rows > every * ROWS_MAX:
+        every *= 2
+    return every
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +71,13 @@ class Cells:
     levels: dict[str, tuple[str, ...]]
     """Level names of every key, sorted."""
     counts: Table
-    """Per (model, regime, context, wave, scorer, task, item): n trials, sum y, sum y^2, log rows, unjudged rows."""
+    """Per (model, regime, context, wave, scorer, task, item): n trials, sum y, sum y^2, log rows, unjudged rows, judged
+    rows with a session, rows with an item and an answer."""
     sessions: Table
-    """The same per session, rows with a session only: n, y, yy."""
+    """The same per session, rows with a session only: n, y, yy. Of every k-th session where there are many, see
+    `thinning`."""
     answers: Table
-    """Per (model, regime, context, wave, task, item, session, answer): how often that answer was given."""
+    """Per (model, regime, context, wave, task, item, session, answer): how often that answer was given. Thinned alike."""
     designs: Table
     """Per (regime, context, factor, level): log rows. Says what a context label stands for."""
     measures: Table
@@ -81,6 +95,15 @@ class Cells:
         """One over the chance with which the rows of `counts` were logged, 1 where none is given, shape (rows,)."""
         chance = np.array([float(level) for level in self.levels["chance"]] + [1.0])
         return 1 / chance[self.counts["chance"]]
+
+    def every(self, table: str) -> int:
+        """One in how many clusters `sessions` or `answers` keeps; 1 = all of them."""
+        return thinned_by(self.counts[ROWS_OF[table]].sum())
+
+    @property
+    def n_sessions(self) -> int:
+        """Sessions with judged rows; an estimate where `sessions` is thinned."""
+        return len(np.unique(self.sessions["session"])) * self.every("sessions")
 
     @property
     def factors(self) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from divergence.cells.cells import KEYS, MISSING, TABLES, Cells, DeclaredLaw, Table
+from divergence.cells.cells import KEYS, MISSING, ROWS_OF, TABLES, Cells, DeclaredLaw, Table, thinned_by
 from divergence.cells.measures import measure_histograms, measure_sums, measured
+from divergence.cells.thinning import cluster_hash, keeps
 from divergence.cells.trials import trial_sums
 from divergence.executions import Executions, with_outcome
 
@@ -18,21 +19,19 @@ from divergence.executions import Executions, with_outcome
 def collapse(log: Executions, *, outcome: str | None = None) -> Cells:
     """Sufficient statistics of one outcome of the log (None = its primary one).
 
-    Streams: memory grows with the cells, not with the rows. `measures` and `histograms` tell what the primary outcome
+    Streams: memory grows with the cells (arms times items), not with the rows. `measures` and `histograms` tell what the primary outcome
     took, whichever is chosen. Raises InputError where the log has no such outcome.
     """
     chosen = log if outcome is None else with_outcome(log, outcome)
     frame = _rows(chosen)
-    columns = frame.collect_schema().names()
-    present = {k for k in KEYS if k in columns}
-    queries = {"counts": _group(frame, "counts", present)}
-    if _any(frame, "session", columns):
-        sessions = frame.filter(pl.col("session").is_not_null() & (pl.col("n") > 0))
-        queries["sessions"] = _group(sessions, "sessions", present)
-    if _any(frame, "answer", columns):
-        queries["answers"] = _answers(frame, present)
-    # One after the other: together they would hold all their groups in memory at once.
-    tables = {name: query.collect(engine="streaming") for name, query in queries.items()}
+    tables = {"counts": _group(frame, "counts").collect(engine="streaming")}
+    rows = {name: tables["counts"][column].sum() for name, column in ROWS_OF.items()}
+    if rows["sessions"]:
+        kept = frame.filter(pl.col("session").is_not_null() & (pl.col("n") > 0))
+        tables["sessions"] = _thinned(kept, "sessions", rows, "session")
+    if rows["answers"]:
+        kept = frame.filter(pl.col("answer").is_not_null() & pl.col("item").is_not_null()).with_columns(n=pl.lit(1.0))
+        tables["answers"] = _thinned(kept, "answers", rows, "session", "item")
     tables["designs"] = _designs(frame, log.factors)
     tables |= _taken(log)
     return _coded(chosen, tables)
@@ -45,17 +44,12 @@ def _taken(log: Executions) -> dict[str, pl.DataFrame]:
     return {name: table for name, table in tables.items() if table.height}
 
 
-def _any(frame: pl.LazyFrame, column: str, columns: list[str]) -> bool:
-    if column not in columns:
-        return False
-    return bool(frame.select(pl.col(column).is_not_null().any()).collect(engine="streaming").item())
-
-
 def _rows(log: Executions) -> pl.LazyFrame:
     """One row an execution with `n` trials, `y` their sum, `yy` the sum of their squares; all keys as text."""
     frame = log.scan()
     columns = frame.collect_schema().names()
     judged = pl.col("outcome").is_not_null()
+    grouped = judged & pl.col("session").is_not_null()
     keys = [
         (pl.col(k).cast(pl.String) if k in columns else pl.lit(None, pl.String)).alias(k)
         for k in ("regime", "model", "context", "wave", "scorer", "task", "item", "session", "answer")
@@ -65,19 +59,23 @@ def _rows(log: Executions) -> pl.LazyFrame:
     keys = [key.cast(pl.Categorical) for key in keys]  # four bytes a row where text takes sixteen and its own length
     frame = frame.select(
         *keys, *factors, *trial_sums(log), chance=chance, rows=pl.lit(1.0), unjudged=(~judged).cast(pl.Float64),
+        grouped=grouped.cast(pl.Float64),
     )
     # A rate over many items is not an answer to its item: it stands for distinct items of its stratum.
-    return frame.with_columns(item=pl.when(pl.col("n") > 1).then(None).otherwise(pl.col("item")))
+    frame = frame.with_columns(item=pl.when(pl.col("n") > 1).then(None).otherwise(pl.col("item")))
+    return frame.with_columns(answered=(pl.col("answer").is_not_null() & pl.col("item").is_not_null()).cast(pl.Float64))
 
 
-def _group(frame: pl.LazyFrame, table: str, present: set[str]) -> pl.LazyFrame:
+def _group(frame: pl.LazyFrame, table: str) -> pl.LazyFrame:
     keys, sums = TABLES[table]
-    return frame.group_by([k for k in keys if k in present]).agg(pl.col(s).sum() for s in sums)
+    return frame.group_by(keys).agg(pl.col(s).sum() for s in sums)
 
 
-def _answers(frame: pl.LazyFrame, present: set[str]) -> pl.LazyFrame:
-    given = frame.filter(pl.col("answer").is_not_null() & pl.col("item").is_not_null()).with_columns(n=pl.lit(1.0))
-    return _group(given, "answers", present)
+def _thinned(frame: pl.LazyFrame, table: str, rows: dict[str, float], *clusters: str) -> pl.DataFrame:
+    """One of the tables that would grow with the rows, of the clusters that it keeps."""
+    every = thinned_by(rows[table])
+    kept = frame if every == 1 else frame.filter(keeps(cluster_hash(*clusters), every))
+    return _group(kept, table).collect(engine="streaming")
 
 
 def _designs(frame: pl.LazyFrame, factors: tuple[str, ...]) -> pl.DataFrame:

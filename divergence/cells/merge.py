@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from divergence.cells.cells import KEYS, MISSING, TABLES, Cells, Table
+from divergence.cells.cells import KEYS, MISSING, ROWS_OF, TABLES, Cells, Table, thinned_by
+from divergence.cells.thinning import thinned
 from divergence.errors import InputError
 
 
@@ -19,8 +20,27 @@ def merge(first: Cells, second: Cells) -> Cells:
             raise InputError(f"cells of {field} {a!r} and {b!r} cannot be merged; collapse both logs in the same way")
     levels = {k: tuple(sorted({*first.levels[k], *second.levels[k]})) for k in KEYS}
     tables = {name: _sum(name, first, second, levels) for name in TABLES}
+    for name, rows in ROWS_OF.items():
+        tables[name] = thinned(name, tables[name], levels, thinned_by(tables["counts"][rows].sum()))
+    levels, tables = _without_unused(levels, tables)
     notes = tuple(dict.fromkeys([*first.notes, *second.notes]))
     return Cells(first.outcome, first.kind, levels, **tables, declared_law=first.declared_law, notes=notes)
+
+
+def _without_unused(levels: dict[str, tuple[str, ...]], tables: dict[str, Table]) -> tuple[dict, dict[str, Table]]:
+    """Names and tables without the sessions and answers that thinning left out."""
+    for key in ("session", "answer"):
+        holding = [name for name in ROWS_OF if key in TABLES[name][0]]
+        used = np.unique(np.concatenate([tables[name][key] for name in holding]))
+        used = used[used != MISSING]
+        if len(used) == len(levels[key]):
+            continue
+        code = np.full(len(levels[key]) + 1, MISSING)
+        code[used] = np.arange(len(used))
+        levels = levels | {key: tuple(levels[key][k] for k in used)}
+        tables = tables | {name: Table(tables[name].keys | {key: code[tables[name][key]]}, tables[name].sums)
+                           for name in holding}
+    return levels, tables
 
 
 def _sum(name: str, first: Cells, second: Cells, levels: dict[str, tuple[str, ...]]) -> Table:

@@ -4,6 +4,8 @@ For one model, arrays over (context, wave, item): n trials, y their sum, and the
 (a row without a session is a session of its own). Two trials are a pair of replicates when they are not of one session:
 
     sum over pairs y_r y_r' = y^2 - sum_s y_s^2,      number of pairs = n^2 - sum_s n_s^2.
+
+Where `sessions` is thinned, n and y of a cell with sessions are those of the sessions that are kept.
 """
 
 from __future__ import annotations
@@ -59,14 +61,17 @@ def replicates(cells: Cells, model: int, contexts: np.ndarray) -> tuple[Replicat
         return out
 
     place = (wave.ravel(), item.ravel())
-    n, y = spread(counts, counts["n"], place), spread(counts, counts["y"], place)
-    yy = spread(counts, counts["yy"], place)
-    same_n, same_y = n.copy(), yy.copy()
+    whole = np.ones(len(counts)) if cells.every("sessions") == 1 else (counts["grouped"] == 0).astype(float)
+    n, y, yy = (spread(counts, counts[name] * whole, place) for name in ("n", "y", "yy"))
     table = cells.sessions.take((cells.sessions["model"] == model) & (cells.sessions["item"] >= 0))
     if len(table):
         known = {tuple(k): j for j, k in enumerate(items.T)}
         where = (np.searchsorted(waves, table["wave"]),
                  np.array([known[k] for k in zip(table["task"], table["item"], strict=True)]))
+    if len(table) and cells.every("sessions") > 1:
+        n, y, yy = (a + spread(table, table[name], where) for a, name in ((n, "n"), (y, "y"), (yy, "yy")))
+    same_n, same_y = n.copy(), yy.copy()
+    if len(table):
         same_n += spread(table, table["n"] ** 2 - table["n"], where)
         same_y += spread(table, table["y"] ** 2 - table["yy"], where)
     return Replicates(n, y, yy, n**2 - same_n, y**2 - same_y), items

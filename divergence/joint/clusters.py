@@ -60,7 +60,8 @@ def session_excess(cells: Cells, counts: Table, raw: np.ndarray, weight: np.ndar
     # Rows without item are items of their own: what is already counted is each row's square, not their sum's.
     spread = scale**2 * (table["yy"] - 2 * level[arm] * table["y"] + table["n"] * level[arm] ** 2)
     own = np.where(table["item"] < 0, spread - residual**2, 0.0)
-    excess = between - within - np.diag(np.bincount(arm, own, size))
+    # A thinned table holds one in `every` sessions: sums over all of them are that many times as large.
+    excess = cells.every("sessions") * (between - within - np.diag(np.bincount(arm, own, size)))
     np.fill_diagonal(excess, np.maximum(np.diag(excess), 0.0))
     return excess
 

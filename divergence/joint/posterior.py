@@ -51,7 +51,7 @@ class Fit:
         items = np.stack([counts["task"], counts["item"]])[:, counts["item"] >= 0]
         return {
             "n_rows": int(counts["rows"].sum()), "n_items": int(np.unique(items, axis=1).shape[1]),
-            "n_sessions": len(self.cells.levels["session"]), "n_contexts": len(np.unique(self.design.contexts[:, 1])),
+            "n_sessions": self.cells.n_sessions, "n_contexts": len(np.unique(self.design.contexts[:, 1])),
         }
 
     def __repr__(self) -> str:

@@ -19,7 +19,7 @@ from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.spec import Spec
 from divergence.staging import move_into, staging
 
-FORMAT = 2
+FORMAT = 3
 ARRAYS, WORDS = "draws.npz", "posterior.json"
 
 
