@@ -19,8 +19,8 @@ from divergence.executions import Executions, with_outcome
 def collapse(log: Executions, *, outcome: str | None = None) -> Cells:
     """Sufficient statistics of one outcome of the log (None = its primary one).
 
-    Streams: memory grows with the cells (arms times items), not with the rows. `measures` and `histograms` tell what the primary outcome
-    took, whichever is chosen. Raises InputError where the log has no such outcome.
+    Streams: memory grows with the cells (arms times items), not with the rows. `measures` and `histograms` tell what the
+    primary outcome took, whichever is chosen. Raises InputError where the log has no such outcome.
     """
     chosen = log if outcome is None else with_outcome(log, outcome)
     frame = _rows(chosen)

@@ -21,7 +21,7 @@ def merge(first: Cells, second: Cells) -> Cells:
     levels = {k: tuple(sorted({*first.levels[k], *second.levels[k]})) for k in KEYS}
     tables = {name: _sum(name, first, second, levels) for name in TABLES}
     for name, rows in ROWS_OF.items():
-        tables[name] = thinned(name, tables[name], levels, thinned_by(tables["counts"][rows].sum()))
+        tables[name] = thinned(tables[name], levels, thinned_by(tables["counts"][rows].sum()))
     levels, tables = _without_unused(levels, tables)
     notes = tuple(dict.fromkeys([*first.notes, *second.notes]))
     return Cells(first.outcome, first.kind, levels, **tables, declared_law=first.declared_law, notes=notes)

@@ -30,7 +30,7 @@ def keeps(hashed: pl.Expr, every: int) -> pl.Expr:
     return hashed % every == 0
 
 
-def thinned(name: str, table: Table, levels: dict[str, tuple[str, ...]], every: int) -> Table:
+def thinned(table: Table, levels: dict[str, tuple[str, ...]], every: int) -> Table:
     """The rows of `sessions` or `answers` that a log of more rows would have kept."""
     if every == 1 or not len(table):
         return table

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 import divergence as dv
 from divergence.cells.cells import TABLES, thinned_by
 from divergence.cells.replicates import replicates
-from divergence.joint.arms import measure_arms
 from divergence.joint.clusters import session_excess
 from divergence.simulate import simulate, world
 
@@ -62,10 +61,10 @@ def test_what_is_kept_is_exact():
         kept = _collapsed(log)
         assert 1 < len(kept.levels["session"]) < len(whole.levels["session"])
 
-    def rows(cells, table):
-        keys, sums = TABLES[table]
-        return {tuple(cells.levels[k][t[k]] if t[k] >= 0 else None for k in keys): [t[s] for s in sums]
-                for t in ({c: getattr(cells, table)[c][j] for c in (*keys, *sums)} for j in range(len(getattr(cells, table))))}
+    def rows(cells, name):
+        table, (keys, sums) = getattr(cells, name), TABLES[name]
+        named = [[cells.levels[k][code] if code >= 0 else None for code in table[k]] for k in keys]
+        return dict(zip(zip(*named, strict=True), zip(*(table[s] for s in sums), strict=True), strict=True))
 
     for table in ("sessions", "answers"):
         exact, found = rows(whole, table), rows(kept, table)
