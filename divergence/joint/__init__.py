@@ -12,6 +12,7 @@
 | `outcomes` | a log -> Posterior of its outcome and of what serving it took |
 | `posterior`, `store` | the value; how it is saved |
 | `predict` | levels of every model in every context: what every estimand calls |
+| `populations` | the same for the observed items, and for contexts that the log never saw |
 """
 
 from divergence.joint.fit import fit

@@ -91,7 +91,7 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     wave = np.zeros((len(sample.x), 0))
     if len(arms.wave):
         wave = rng.multivariate_normal(arms.wave, arms.wave_covariance, len(sample.x), method="eigh")
-    fitted = Fit(cells, arms, design, sample.x, effects, wave, sample.diagnostics, sample.method, seed)
+    fitted = Fit(cells, arms, design, sample.x, response, effects, wave, sample.diagnostics, sample.method, seed)
     levels(fitted, "deployment")  # a declared law that this log cannot serve is an error now, not when it is asked
     return fitted
 

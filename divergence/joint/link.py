@@ -33,6 +33,8 @@ class Response:
     """Working responses on the link scale, shape (A,)."""
     covariance: np.ndarray
     """Their covariance, shape (A, A)."""
+    mu: np.ndarray
+    """The fitted levels at which they were linearised, outcome scale, shape (A,)."""
 
 
 def to_link(mu: np.ndarray, link: str) -> np.ndarray:
@@ -69,7 +71,7 @@ def linearise(arms: Arms, mu: np.ndarray) -> Response:
     if deviation.max() <= ALIKE * deviation.min():
         covariance = uncoupled(covariance, arms.model, arms.context * 2 + arms.deployed)
     covariance = nearest_psd(covariance)
-    return Response(to_link(mu, arms.link) + (arms.level - mu) / slope, covariance)
+    return Response(to_link(mu, arms.link) + (arms.level - mu) / slope, covariance, mu)
 
 
 def _ratio(arms: Arms) -> np.ndarray:

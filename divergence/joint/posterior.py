@@ -11,6 +11,7 @@ from divergence.cells import Cells
 from divergence.errors import InputError
 from divergence.joint.arms import Arms
 from divergence.joint.design import Design
+from divergence.joint.link import Response
 from divergence.joint.methods import Diagnostic
 from divergence.joint.problem import free_terms, local_term, padded_terms
 from divergence.joint.spec import Spec
@@ -28,6 +29,8 @@ class Fit:
     """Which effect is where in `effects`."""
     x: np.ndarray
     """Draws of the model's coordinates, shape (S, dims)."""
+    response: Response
+    """What the hierarchy was conditioned on: working responses of the arms and their covariance."""
     effects: np.ndarray
     """Draws of all effects on the link scale, shape (S, P)."""
     wave: np.ndarray
@@ -122,10 +125,7 @@ def arm_loadings(design: Design, arms: Arms) -> np.ndarray:
 
 def standard_deviations(design: Design, x: np.ndarray) -> dict[str, np.ndarray]:
     """Coordinates to standard deviations, exactly as in `model.joint_model`, in NumPy."""
-    from scipy.special import ndtr, ndtri
-
-    def half_normal(z, width):
-        return -width * ndtri(0.5 * ndtr(-z))
+    from scipy.special import ndtr
 
     width = design.term("theta_E").width
     out = {"theta_E": half_normal(x[:, 0], width), "theta_D": half_normal(x[:, 1], width),
@@ -137,3 +137,10 @@ def standard_deviations(design: Design, x: np.ndarray) -> dict[str, np.ndarray]:
         own = x[:, 3 + padded_terms(len(free)):]
         out[free[0].name] = out[free[0].name][:, None] * np.exp(design.outlier * own)
     return out
+
+
+def half_normal(x: np.ndarray, width: float) -> np.ndarray:
+    """A coordinate to a standard deviation: the half-normal quantile with the standard normal probability of x."""
+    from scipy.special import ndtr, ndtri
+
+    return -width * ndtri(0.5 * ndtr(-x))

@@ -9,6 +9,7 @@ import numpy as np
 from divergence.cells.overlap import in_regime
 from divergence.errors import InputError
 from divergence.joint.link import from_link
+from divergence.joint.populations import new_context_levels, observed_item_levels
 from divergence.joint.posterior import Fit
 
 
@@ -37,8 +38,19 @@ class Levels:
         return np.einsum("smc,mc->sm", self.draws, self.law)
 
 
-def levels(fit: Fit, regime: str, law: object = None) -> Levels | None:
-    """Levels in a regime's contexts; None when the log has no row of that regime. `law` overrides the log's own."""
+def levels(fit: Fit, regime: str, law: object = None, *, items: str = "new", contexts: str = "logged",
+           count: int = 1) -> Levels | None:
+    """Levels in a regime's contexts; None when the log has no row of that regime. `law` overrides the log's own.
+
+    | `items` | `contexts` | population |
+    |---|---|---|
+    | `new` | `logged` | items are a sample, contexts are those of the log (the default) |
+    | `observed` | `logged` | the items of the log themselves |
+    | `new` | `new` | `count` deployment contexts that the log never saw, drawn anew in each draw, of equal weight |
+
+    Raises InputError for any other population.
+    """
+    _check_population(regime, items, contexts, count)
     design = fit.design
     mine = np.flatnonzero(design.contexts[:, 0] == (regime == "deployment"))
     if not len(mine):
@@ -48,9 +60,29 @@ def levels(fit: Fit, regime: str, law: object = None) -> Levels | None:
     observed = np.zeros((design.n_models, len(mine)), bool)
     here = fit.arms.deployed == (regime == "deployment")
     observed[fit.arms.model[here], np.searchsorted(design.contexts[mine, 1], fit.arms.context[here])] = True
+    values = from_link(link, fit.arms.link)
+    if items == "observed":
+        at = np.searchsorted(design.contexts[mine, 1], fit.arms.context[here])
+        values[:, fit.arms.model[here], at] = observed_item_levels(fit)[:, here]
     chosen = law if law is not None else (fit.cells.declared_law if regime == "deployment" else "logged")
-    return Levels(from_link(link, fit.arms.link), fit.cells.levels["model"], names,
-                  _law(fit, regime, names, chosen), observed)
+    weights = _law(fit, regime, names, chosen)
+    if contexts == "new":
+        shape = (design.n_models, count)
+        return Levels(new_context_levels(fit, weights.mean(0), count), fit.cells.levels["model"],
+                      tuple(f"(new {k + 1})" for k in range(count)), np.full(shape, 1 / count), np.zeros(shape, bool))
+    return Levels(values, fit.cells.levels["model"], names, weights, observed)
+
+
+def _check_population(regime: str, items: str, contexts: str, count: int) -> None:
+    for name, seen, choices in (("items", items, ("new", "observed")), ("contexts", contexts, ("logged", "new"))):
+        if seen not in choices:
+            raise InputError(f"the population {name}={seen!r} is not known; choose {' or '.join(map(repr, choices))}")
+    if contexts == "new" and items == "observed":
+        raise InputError('items="observed" in contexts="new" is no population of this log: its items were not tried there')
+    if contexts == "new" and regime != "deployment":
+        raise InputError(f'contexts="new" are deployment contexts, seen regime {regime!r}')
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise InputError(f"count is how many new contexts a draw has, a whole number from 1 on, seen {count!r}")
 
 
 def link_levels(fit: Fit, contexts: np.ndarray, mixtures: dict[str, np.ndarray] | None = None) -> np.ndarray:

@@ -14,12 +14,14 @@ from divergence.cells.cells import TABLES
 from divergence.errors import InputError
 from divergence.joint.arms import measure_arms
 from divergence.joint.design import make_design
+from divergence.joint.link import Response
 from divergence.joint.methods import Diagnostic
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.spec import Spec
 from divergence.staging import move_into, staging
 
-FORMAT = 3
+FORMAT = 4
+RESPONSE = ("value", "covariance", "mu")
 ARRAYS, WORDS = "draws.npz", "posterior.json"
 
 
@@ -29,6 +31,7 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
         arrays, fits = {}, []
         for k, fit in enumerate(posterior.fits):
             arrays |= {f"{k}/{name}": getattr(fit, name) for name in ("x", "effects", "wave")}
+            arrays |= {f"{k}/response/{name}": getattr(fit.response, name) for name in RESPONSE}
             for table in TABLES:
                 value = getattr(fit.cells, table)
                 arrays |= {f"{k}/{table}/{name}": value[name] for name in (*TABLES[table][0], *TABLES[table][1])}
@@ -76,7 +79,8 @@ def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
                   declared_law=law if isinstance(law, str) else (law[0], tuple((level, share) for level, share in law[1])),
                   notes=tuple(saved["notes"]))
     arms = measure_arms(cells)
-    return Fit(cells, arms, make_design(cells, arms, spec), arrays[f"{k}/x"], arrays[f"{k}/effects"],
+    return Fit(cells, arms, make_design(cells, arms, spec), arrays[f"{k}/x"],
+               Response(*(arrays[f"{k}/response/{name}"] for name in RESPONSE)), arrays[f"{k}/effects"],
                arrays[f"{k}/wave"], tuple(Diagnostic(**d) for d in saved["diagnostics"]), saved["method"], saved["seed"])
 
 

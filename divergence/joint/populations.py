@@ -1,0 +1,110 @@
+"""Levels for the other two populations: the items of the log themselves, and deployment contexts that it never saw.
+
+*Observed items.* What a level says about new items contains the luck of which items were drawn. Given these very items
+only replicates are noise: `value = level on the observed items + e`, `e ~ N(0, diag(w_a V_aa))`, with `w_a` the share of
+an arm's variance that lies inside items (between replicates of one item), steadied as `link` steadies variances. `e` given
+the fitted level is Gaussian and drawn exactly. One trial an item does not tell the two apart: then `w_a = 1`, the most
+that noise can be. A context without rows has no observed items; its level is the one for new items.
+
+*New contexts.* Of each serving factor a new context has the reference level as often as traffic had it; otherwise a level
+never seen, whose effects come from their priors given the standard deviations; so do its residuals. What is common to
+all contexts (intercept, shift, abilities) is as fitted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from divergence.cells import Cells
+from divergence.cells.overlap import deployed_regimes
+from divergence.joint.arms import Arms
+from divergence.joint.design import Design
+from divergence.joint.link import STEADY_FAILURES, from_link
+from divergence.joint.posterior import Fit, arm_loadings, half_normal
+from divergence.joint.problem import local_term
+from divergence.numerics import nearest_psd
+
+
+def observed_item_levels(fit: Fit) -> np.ndarray:
+    """Draws of each arm's level over its own items, outcome scale, shape (S, A)."""
+    value, covariance = fit.response.value, fit.response.covariance
+    inside = replicate_share(fit.cells, fit.arms) * np.diag(covariance)
+    # Two estimates need not agree: where more noise is promised than the covariance has room for, it makes room.
+    covariance = nearest_psd(covariance - np.diag(inside)) + np.diag(inside)
+    left = value - fit.effects @ arm_loadings(fit.design, fit.arms).T
+    pull = inside[:, None] * np.linalg.inv(covariance)  # E(e | left) = pull left
+    spread = np.diag(inside) - pull * inside
+    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 7]))
+    noise = rng.multivariate_normal(np.zeros(len(value)), (spread + spread.T) / 2, len(left), method="eigh")
+    error = left @ pull.T + noise
+    if fit.arms.link == "log":
+        return fit.arms.level * np.exp(-error)
+    # On the outcome scale, where the response is linear: a level that replicates leave no doubt about comes back exactly.
+    mu = fit.response.mu
+    return np.clip(fit.arms.level - mu * (1 - mu) * error, 0.0, 1.0)
+
+
+def replicate_share(cells: Cells, arms: Arms) -> np.ndarray:
+    """Share of each arm's variance that lies between replicates of one item, shape (A,)."""
+    counts = cells.counts.take(cells.counts["n"] > 0)
+    code = {tuple(k): j for j, k in enumerate(zip(arms.model, arms.deployed, arms.context, strict=True))}
+    deployed = deployed_regimes(cells)[counts["regime"]]
+    arm = np.array([code[k] for k in zip(counts["model"], deployed, counts["context"], strict=True)])
+    keys, unit = np.unique(np.stack([arm, counts["task"], counts["item"]]), axis=1, return_inverse=True)
+    n, y, yy = (np.bincount(unit.ravel(), counts[name]) for name in ("n", "y", "yy"))
+    twice = (n > 1) & (keys[2] >= 0)
+    of = np.where(n > 1, np.maximum(yy - y**2 / n, 0.0) / np.maximum(n - 1, 1) / n, 0.0)  # variance of an item's mean
+    size, mean = len(arms), y / n
+    tried = np.bincount(keys[0], twice, size)
+    inside = np.bincount(keys[0], np.where(twice, of, 0.0), size)
+    centre = np.bincount(keys[0], np.where(twice, mean, 0.0), size) / np.maximum(tried, 1)
+    between = np.bincount(keys[0], np.where(twice, (mean - centre[keys[0]]) ** 2, 0.0), size)
+    between *= tried / np.maximum(tried - 1, 1)
+    share = np.where(between > 0, np.minimum(inside / np.where(between > 0, between, 1.0), 1.0), 0.0)
+    rare = arms.clusters * (np.minimum(arms.level, 1 - arms.level) if arms.link == "logit" else 1.0)
+    known = (tried > 1) & (between > 0)
+    if not known.any():
+        return np.ones(size)
+    usual = (rare * share)[known].sum() / max(rare[known].sum(), 1e-300)
+    once = 1 - tried / np.bincount(keys[0], minlength=size)  # items tried once: all of their variance may be noise
+    steady = (rare * share + STEADY_FAILURES * usual) / (rare + STEADY_FAILURES)
+    return np.where(tried > 1, once + (1 - once) * steady, 1.0)
+
+
+def new_context_levels(fit: Fit, law: np.ndarray, count: int) -> np.ndarray:
+    """Draws of levels in `count` new deployment contexts a draw, outcome scale, shape (S, models, count).
+
+    `law` are the weights of the logged deployment contexts, shape (contexts,).
+    """
+    design, scales, draws = fit.design, fit.scales, len(fit.effects)
+    if local_term(design) is not None:  # a new label has a scale of its own, too
+        scales[local_term(design).name] = half_normal(fit.x[:, 3], local_term(design).width)
+    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 8]))
+    link = np.zeros((draws, design.n_models, count))
+    moved = {f: rng.random((draws, count)) >= _reference_share(design, f, law) for f in design.mixtures}
+    for term in design.terms:
+        kind, _, factor = term.name.partition(":")
+        if kind in ("alpha", "shift"):
+            link += fit.effects[:, term.columns, None]
+        elif kind == "theta_D":
+            link += fit.effects[:, term.columns][:, :, None]
+        elif kind == "beta":
+            wide = np.exp(design.outlier * rng.standard_normal((draws, count)))  # 1 where labels have no own scales
+            effect = scales[term.name][:, None] * wide * rng.standard_normal((draws, count))
+            link += (moved[factor] * effect)[:, None]
+        elif kind == "gamma":
+            own = rng.standard_normal((draws, design.n_models, count))
+            link += moved[factor][:, None] * scales[term.name][:, None, None] * own
+        elif kind == "u":
+            link += (scales["u"][:, None] * rng.standard_normal((draws, count)))[:, None]
+        elif kind == "delta":
+            link += scales["delta"][:, None, None] * rng.standard_normal((draws, design.n_models, count))
+    return from_link(link, fit.arms.link)
+
+
+def _reference_share(design: Design, factor: str, law: np.ndarray) -> float:
+    """How much of the law has the factor's reference level; a context label that is new has no reference."""
+    reference = design.reference[factor]
+    if factor == "context" or reference < 0:
+        return 0.0
+    return float(law @ design.mixtures[factor][design.contexts[:, 0] == 1, reference])
