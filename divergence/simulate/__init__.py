@@ -5,11 +5,13 @@
 | `worlds` | the kinds of world, their sizes and their arm-level draws |
 | `draw` | an execution log from a world |
 | `truth` | the estimands' true values, by quadrature |
+| `agents` | a world of agents: episodes that break down, caps, costs; with its own truths |
 | `write` | both as files |
 """
 
+from divergence.simulate.agents import AgentWorld, simulate_agents
 from divergence.simulate.draw import simulate
 from divergence.simulate.worlds import KINDS, World, world
 from divergence.simulate.write import write
 
-__all__ = ["KINDS", "World", "simulate", "world", "write"]
+__all__ = ["KINDS", "AgentWorld", "World", "simulate", "simulate_agents", "world", "write"]

@@ -10,14 +10,20 @@ import pathlib
 import numpy as np
 
 from divergence.errors import InputError
+from divergence.simulate import agents
 from divergence.simulate.draw import simulate
 from divergence.simulate.worlds import World
 
 
-def write(spec: World, seed: int, path: pathlib.Path) -> int:
+def write(spec: World | agents.AgentWorld, seed: int, path: pathlib.Path) -> int:
     """Write the log to `path` and the truth to `truth.json` beside it; returns the number of rows."""
-    log, truth = simulate(spec, seed)
-    words = {"world": dataclasses.asdict(spec), "seed": seed, "estimates": truth_rows(spec, truth)}
+    if isinstance(spec, agents.AgentWorld):
+        log, truth = agents.simulate_agents(spec, seed)
+        rows = agents.truth_rows(spec, truth)
+    else:
+        log, truth = simulate(spec, seed)
+        rows = truth_rows(spec, truth)
+    words = {"world": dataclasses.asdict(spec), "seed": seed, "estimates": rows}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.part")
