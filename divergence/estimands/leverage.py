@@ -34,9 +34,9 @@ def leverage(posterior: Posterior, *, law: object = None, outcome: str | None = 
     gaps = bench_gaps(line.bench)
     at = np.concatenate([line.gap[:, None], line.bench[:, first] - line.bench[:, second],
                          np.repeat(gaps[None], len(line.tau), 0)], 1)
-    rows = frame(model=[None, *(line.models[i] for i in first)], model_b=[None, *(line.models[j] for j in second)],
-                 statistic=[None] * (1 + len(first)), level=[None] * (1 + len(first)))
-    return answer(fit, QUESTION, TEXT, "ratio", pl.concat([rows, curve_rows(gaps)]), share(line.beta, line.tau, at))
+    rows = frame(model=[None, *(line.models[i] for i in first)], model_b=[None, *(line.models[j] for j in second)])
+    table = pl.concat([rows, curve_rows(gaps)], how="diagonal")
+    return answer(fit, QUESTION, TEXT, "ratio", table, share(line.beta, line.tau, at))
 
 
 def share(beta: np.ndarray, tau: np.ndarray, gaps: np.ndarray) -> np.ndarray:

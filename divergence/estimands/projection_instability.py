@@ -37,6 +37,10 @@ class Projection:
     """Bench levels, shape (S, models)."""
     deployed: np.ndarray
     """Deployed levels, shape (S, models)."""
+    within: np.ndarray
+    """Levels in every deployment context, shape (S, models, contexts)."""
+    law: np.ndarray
+    """Weights of these contexts, shape (contexts,)."""
     gap: np.ndarray
     """Root mean square of the bench gap over pairs, shape (S,)."""
     beta: np.ndarray
@@ -72,7 +76,8 @@ def project(posterior: Posterior, outcome: str | None, law: object, least: int =
                            f"at least {least}")
     names = tuple(name for name, yes in zip(bench.models, both, strict=True) if yes)
     b, d = bench.mean()[:, both], deployed.mean()[:, both]
-    return fit, Projection(names, b, d, *regress(b, d)), ""
+    law = deployed.law[both].mean(0)
+    return fit, Projection(names, b, d, deployed.draws[:, both], law, *regress(b, d)), ""
 
 
 def regress(bench: np.ndarray, deployed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

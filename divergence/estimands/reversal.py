@@ -2,11 +2,15 @@
 
     P( sign(B_m - B_m') != sign(D_m - D_m') )                    per pair of models of the log
     R(g) = P( deployed order differs | bench gap g ) = Phi(-beta g / tau_p)        `statistic` = `curve`, `level` = g
+    N(g) = sum_c Q_c Phi(-beta_c g / tau_c)                          `new_context` per pair, `curve_new_context` over g
 
 The first is a posterior probability of each pair: the draws are 0 or 1 (a tie 1/2), their mean is the probability; their
-interval only says whether the order is certain. The curve is a draw of the line of `projection_instability` turned into
-a risk; R(0) = 1/2 is arithmetic, not a finding. Identified by two models with rows in both regimes, the curve by four.
-Unit: probability. `level` of the curve is in the unit of the outcome (a gap of 5 points is 0.05).
+interval only says whether the order is certain. R is a draw of the line of `projection_instability` turned into a risk;
+R(0) = 1/2 is arithmetic, not a finding. D averages over contexts; N is the risk in a single context that is not in the log
+and is to the bench as one of those that are, drawn by the deployment law: each has a line of its own. Lines and the normal
+law hold among models of like strength; from very weak to very strong ones the curves are too pessimistic. Identified by two
+models with rows in both regimes, the curves by four, N by two contexts. Unit: probability; `level` of a curve is in the
+unit of the outcome (a gap of 5 points is 0.05).
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtr
 
-from divergence.estimands.projection_instability import project
+from divergence.estimands.projection_instability import project, regress
 from divergence.estimands.rows import answer, frame, models_with_rows, refuse
 from divergence.estimate import Estimate
 from divergence.joint.posterior import Posterior
@@ -29,7 +33,7 @@ REACH = 1.25  # a curve ends this much beyond the largest bench gap of the log
 
 
 def reversal(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
-    """One row a pair (`model`, `model_b`), in the order of the model names; then the curve over the bench gap."""
+    """One row a pair (`model`, `model_b`), in the order of the names; then the curves, and the pairs in a new context."""
     fit = posterior[outcome]
     bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law)
     if bench is None or deployed is None:
@@ -39,17 +43,28 @@ def reversal(posterior: Posterior, *, law: object = None, outcome: str | None = 
     if len(both) < 2:
         return refuse(fit, QUESTION, TEXT, "probability",
                       f"{len(both)} model(s) have rows in both regimes; an order needs at least two")
-    pairs = np.array(list(itertools.combinations(both, 2)))
+    first, second = np.array(list(itertools.combinations(both, 2))).T
     b, d = bench.mean(), deployed.mean()
-    flipped = reversed_order(b[:, pairs[:, 0]] - b[:, pairs[:, 1]], d[:, pairs[:, 0]] - d[:, pairs[:, 1]])
-    rows = frame(model=[bench.models[i] for i, _ in pairs], model_b=[bench.models[j] for _, j in pairs],
-                 statistic=[None] * len(pairs), level=[None] * len(pairs))
+    pairs = pl.DataFrame({"model": [bench.models[i] for i in first], "model_b": [bench.models[j] for j in second]})
+    rows, draws = [pairs], [reversed_order(b[:, first] - b[:, second], d[:, first] - d[:, second])]
     _, line, reason = project(posterior, outcome, law)
-    gaps = bench_gaps(line.bench) if line is not None else np.array([np.nan])
-    curve = risk(line.beta, line.tau, gaps) if line is not None else np.full((len(b), 1), np.nan)
-    reasons = (None,) * len(pairs) + (reason or None,) * len(gaps)
-    return answer(fit, QUESTION, TEXT, "probability", pl.concat([rows, curve_rows(gaps)]),
-                  np.concatenate([flipped, curve], 1), reason=reasons)
+    reasons: list[str | None] = [None] * len(first)
+    if line is None:
+        rows.append(pl.DataFrame({"statistic": ["curve"]}))
+        draws.append(np.full((len(b), 1), np.nan))
+        reasons.append(reason)
+    else:
+        gaps = bench_gaps(line.bench)
+        rows.append(curve_rows(gaps))
+        draws.append(risk(line.beta, line.tau, gaps))
+        if len(line.law) > 1:
+            rows += [curve_rows(gaps, "curve_new_context"), pairs.with_columns(statistic=pl.lit("new_context"))]
+            lines = [regress(line.bench, line.within[:, :, c])[1:] for c in range(len(line.law))]
+            for at in (gaps, np.abs(b[:, first] - b[:, second])):
+                draws.append(sum(w * risk(*own, at) for w, own in zip(line.law, lines, strict=True)))
+    table = pl.concat(rows, how="diagonal")
+    reasons += [None] * (table.height - len(reasons))
+    return answer(fit, QUESTION, TEXT, "probability", table, np.concatenate(draws, 1), reason=tuple(reasons))
 
 
 def reversed_order(bench: np.ndarray, deployed: np.ndarray) -> np.ndarray:
@@ -58,7 +73,7 @@ def reversed_order(bench: np.ndarray, deployed: np.ndarray) -> np.ndarray:
 
 
 def risk(beta: np.ndarray, tau: np.ndarray, gaps: np.ndarray) -> np.ndarray:
-    """R(g) of every draw, shape (S, gaps); 1/2 at a gap of 0, whatever tau is."""
+    """R(g) of every draw at gaps (K,) or (S, K), shape (S, K); 1/2 at a gap of 0, whatever tau is."""
     pull = beta[:, None] * gaps
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(pull == 0, 0.5, ndtr(-pull / tau[:, None]))
@@ -70,8 +85,6 @@ def bench_gaps(bench: np.ndarray) -> np.ndarray:
     return np.array([float(f"{widest * (k / STEPS) ** 2:.3g}") for k in range(STEPS + 1)])  # dense where orders are open
 
 
-def curve_rows(gaps: np.ndarray) -> pl.DataFrame:
+def curve_rows(gaps: np.ndarray, statistic: str = "curve") -> pl.DataFrame:
     """Rows of a curve over the bench gap."""
-    empty = [None] * len(gaps)
-    level = [f"{gap:.6g}" if np.isfinite(gap) else None for gap in gaps]
-    return frame(model=empty, model_b=empty, statistic=["curve"] * len(gaps), level=level)
+    return frame(statistic=[statistic] * len(gaps), level=[f"{gap:.6g}" for gap in gaps])

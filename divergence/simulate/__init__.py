@@ -6,6 +6,7 @@
 | `draw` | an execution log from a world |
 | `truth` | the estimands' true values, by quadrature |
 | `agents` | a world of agents: episodes that break down, caps, costs; with its own truths |
+| `projections` | the true amplifier, stability and repeated success, by loops |
 | `write` | both as files |
 """
 

@@ -45,3 +45,32 @@ def stability_truth(level: np.ndarray, eps: float, tail: float = 0.1) -> dict[st
             total, left = total + part * v, left - part
         worst.append(total / tail)
     return {"stability": inside, "quantile": np.array(low), "cvar": np.array(worst)}
+
+
+def repeat_truth(p: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Success twice in a row per model, both times in one context and in two drawn anew.
+
+    `p`: `truth.probabilities`, shape (models, 1 + contexts, shared nodes, moving nodes); what moves an item with the context
+    is drawn anew in every context.
+    """
+    deployed = p[:, 1:]
+    count = deployed.shape[1]
+    square = np.einsum("mcij,i,j->mc", deployed**2, weights, weights)
+    mean = np.einsum("mcij,j->mci", deployed, weights)
+    across = np.zeros(len(p))
+    for c in range(count):
+        for d in range(count):
+            both = square[:, c] if c == d else np.einsum("mi,mi,i->m", mean[:, c], mean[:, d], weights)
+            across += both / count**2
+    return {"within": square.mean(1), "across": across}
+
+
+def dependability_truth(level: np.ndarray, required: float) -> float:
+    """Phi(lambda) of the deployment contexts, from variance components written out."""
+    deployed = level[:, 1:]
+    grand = deployed.mean()
+    model = [row.mean() - grand for row in deployed]
+    context = [column.mean() - grand for column in deployed.T]
+    left = [deployed[m, c] - grand - model[m] - context[c] for m in range(len(model)) for c in range(len(context))]
+    signal = np.mean(np.square(model)) + (grand - required) ** 2
+    return float(signal / (signal + np.mean(np.square(context)) + np.mean(np.square(left))))

@@ -96,6 +96,20 @@ def test_the_curve_starts_at_a_half_and_meets_five_percent_at_g05(waves_posterio
     assert np.isinf(trusted[~rising]).all()
 
 
+def test_the_risk_in_a_new_context_mixes_the_lines_of_the_logged_ones(waves_posterior):
+    answer = dv.reversal(waves_posterior)
+    _, line, _ = project(waves_posterior, None, None)
+    pairs = answer.where(statistic="new_context")
+    for s in range(3):
+        expected = np.zeros(6)
+        for c, weight in enumerate(line.law):
+            _, beta, tau = (value[0] for value in regress(line.bench[[s]], line.within[[s], :, c]))
+            gaps = [abs(line.bench[s, i] - line.bench[s, j]) for i, j in itertools.combinations(range(4), 2)]
+            expected += weight * norm.cdf(-beta * np.array(gaps) / tau)
+        np.testing.assert_allclose(pairs.draws[s], expected, rtol=1e-9)
+    assert (answer.where(statistic="curve_new_context").draws[:, 0] == 0.5).all()
+
+
 def test_a_tie_is_half_a_reversal_and_pairs_are_symmetric():
     gaps = np.array([0.1, -0.1, 0.0, 0.1])
     np.testing.assert_array_equal(reversed_order(gaps, np.array([0.2, 0.2, 0.2, 0.0])), [0, 1, 0.5, 0.5])
@@ -105,7 +119,8 @@ def test_a_tie_is_half_a_reversal_and_pairs_are_symmetric():
 def test_the_observed_gap_that_can_be_trusted_by_simulation():
     """Of pairs whose *observed* gap is g_05_observed, one in twenty is reversed in deployment."""
     gamma, noise, beta, tau = 0.1, 0.05, 0.8, 0.02
-    line = Projection(("a",), BENCH, DEPLOYED, *(np.array([v]) for v in (gamma, beta, tau)))
+    known = (np.array([value]) for value in (gamma, beta, tau))
+    line = Projection(("a",), BENCH, DEPLOYED, DEPLOYED[:, :, None], np.ones(1), *known)
     shrink = gamma**2 / (gamma**2 + noise**2)
     trusted = needed(line, np.array([shrink]))[0]
     true = RNG.normal(0, gamma, 4_000_000)
