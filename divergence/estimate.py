@@ -131,7 +131,7 @@ class Estimate:
 
     def to_frame(self, probability: float = INTERVAL) -> pl.DataFrame:
         """The rows of the results table, columns and types as `SCHEMA`."""
-        shown = np.array([r is None for r in self.reason]) | self.bounds
+        shown = np.array([r is None for r in self.reason], bool) | self.bounds
         columns: dict[str, object] = {"question": [self.question] * self.rows.height}
         for name in COORDINATES:
             columns[name] = self.rows[name] if name in self.rows.columns else [None] * self.rows.height

@@ -28,7 +28,7 @@ from divergence.joint.posterior import Posterior
 from divergence.joint.predict import levels
 
 QUESTION, TEXT = "reversal", "probability that deployment reverses the bench order of a pair"
-STEPS = 24  # points of a curve after the one at 0
+STEPS = 40  # points of a curve after the one at 0
 REACH = 1.25  # a curve ends this much beyond the largest bench gap of the log
 
 

@@ -67,7 +67,8 @@ def stability(posterior: Posterior, *, eps: float | None = None, quality_require
         rows.append(more[0])
         draws.append(more[1])
         reasons += more[2]
-    return answer(fit, QUESTION, TEXT, "probability", pl.concat(rows), np.concatenate(draws, 1), reason=tuple(reasons))
+    text = TEXT.replace("eps", f"{eps:g}") if unknown is None else TEXT
+    return answer(fit, QUESTION, text, "probability", pl.concat(rows), np.concatenate(draws, 1), reason=tuple(reasons))
 
 
 def inside(mu: Levels, eps: float) -> np.ndarray:

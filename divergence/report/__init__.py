@@ -8,6 +8,7 @@
 | `page.py` | `write_page`, `render` |
 | `decision.py` | the first screen in words |
 | `sections.py`, `record.py`, `blocks.py` | the sections below it: answers; refusals, log, diagnostics; their parts |
+| `order_sections.py` | what the bench's order is worth, how levels hold, what factor effects may be read as |
 | `figures/` | one file a figure |
 | `tables.py` | answers, models, rejected rows, diagnostics as tables |
 | `multiplicity.py` | bands that hold for many rows at once |

@@ -8,7 +8,7 @@ from types import ModuleType
 import polars as pl
 
 from divergence.estimate import Estimate
-from divergence.report import record, tables
+from divergence.report import order_sections, record, tables
 from divergence.report.blocks import Block, Figure, Listing, Section, Table, Text
 from divergence.report.content import Answers, PageContent
 from divergence.report.decision import Decision
@@ -18,9 +18,6 @@ from divergence.report.reading import bench_pairs, levels
 from divergence.report.silent import LEVEL_MATERIAL, SilentDrift, find
 from divergence.report.words import amount, brief_chance, capital, number, phrase, plural, question_name
 
-ASSOCIATION = (
-    "Read these as associations unless the same items were replayed in every context, or contexts were randomised."
-)
 COUPLINGS = {
     "coupling": "of the variance between models within one context is how single models react to single contexts: "
     "the part of a ranking that does not carry over to another context",
@@ -84,6 +81,7 @@ def steadiness(content: PageContent) -> tuple[Block, ...]:
         if rows.height and rows["median"][0] is not None:
             share = phrase(rows.row(0, named=True) | {"unit": "probability"})  # stored as a ratio, told as a percentage
             items.append((capital(question_name(question)), f"{share} {meaning}."))
+    blocks += order_sections.steady_table(content)
     return (*blocks, Listing(tuple(items))) if items else tuple(blocks)
 
 
@@ -123,7 +121,8 @@ def factor_effects(content: PageContent) -> tuple[Block, ...]:
     answer = content.answer("serving_effect")
     if answer is None or not factors.rows(answer).frame.height:
         return refused(content, "serving_effect")
-    return (figure_of("factors", factors, answer, note=forest.beside(factors.rows(answer))), Text(ASSOCIATION, "quiet"))
+    figure = figure_of("factors", factors, answer, note=forest.beside(factors.rows(answer)))
+    return (figure, *order_sections.factor_details(answer))
 
 
 def against_bench(content: PageContent) -> Estimate | None:
@@ -208,6 +207,8 @@ ANSWERS: tuple[tuple[str, str, str, Builder], ...] = (
         "Does the level of a model that scores well hold in every context?",
         steadiness,
     ),
+    ("order", "What a bench gap is worth", "How far apart must two models be before deployment keeps their order?",
+     order_sections.bench_gaps),
     ("gap", "Gap between bench and deployment", "How much of the bench level is left in deployment?", gaps),
     ("contexts", "Serving contexts", "Which context moves the level, and for which model?", context_effects),
     ("factors", "Serving factors", "What does each part of the serving stack do?", factor_effects),

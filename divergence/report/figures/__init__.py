@@ -3,6 +3,7 @@
 | file | shows | from |
 |---|---|---|
 | `order.py` | bench order against deployed order | `bench_level`, `deployed_level` |
+| `amplifier.py` | chance of a reversal over the bench gap | `bench_level`, `reversal`, `gap_for_confidence` |
 | `score_kappa.py` | score against its spread over contexts | `bench_level`, `kappa` |
 | `gap.py` | gap of each model | `gap` |
 | `contexts.py` | effect of each context, over models | `context_effect` |
