@@ -47,6 +47,11 @@ QUESTIONS = (
     "serving_effect",
     "excess_flips",
     "instrument",
+    "pass_power",
+    "collapse_hazard",
+    "horizon",
+    "cost_per_success",
+    "cost_ledger",
 )
 FILES = ("report.html", "estimates.parquet", "rejected.parquet", "posterior", "run.json")
 REJECTED = {"file": pl.String, "row": pl.Int64, "rule": pl.String, "sentence": pl.String, "value": pl.String}
@@ -75,7 +80,13 @@ def _nothing(_: Configuration) -> dict:
     return {}
 
 
+def _prices(declared: Configuration) -> dict:
+    return {"prices": declared.prices.per_million_tokens, "currency": declared.prices.currency} if declared.prices else {}
+
+
 DECLARED: dict[str, Callable[[Configuration], dict]] = {
+    "cost_per_success": _prices,
+    "cost_ledger": _prices,
     "stability": lambda declared: {"eps": declared.stability_eps, "quality_required": declared.quality_required},
 }
 """Question -> what of the configuration it is given, as keyword arguments; questions that need nothing have no row."""

@@ -8,7 +8,7 @@ import numpy as np
 
 KEYS = (
     "model", "regime", "context", "wave", "scorer", "chance", "task", "item", "session", "answer", "factor", "level",
-    "block", "measure", "bin",
+    "block", "measure", "bin", "length", "task_length", "gold",
 )
 MISSING = -1  # code of a null: a pooled row without item, a row without session, an answer that was not parsed
 
@@ -25,6 +25,9 @@ TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "designs": (("regime", "context", "factor", "level"), ("n",)),
     "measures": (("model", "regime", "context", "task", "block", "measure"), ("n", "y", "yy", "lost")),
     "histograms": (("model", "regime", "context", "block", "measure", "bin"), ("n",)),
+    "episodes": (("model", "regime", "context", "task", "item", "block", "length"), ("n", "failed", "solved")),
+    "lengths": (("model", "regime", "context", "task", "item", "task_length"), ("n", "y")),
+    "golds": (("model", "regime", "context", "task", "item", "block", "gold"), ("n", "y")),
 }
 
 ROWS_MAX = 2**18  # rows that `sessions` and `answers` keep: about 30 MB each, and a fit that takes seconds
@@ -85,6 +88,13 @@ class Cells:
     the part of the sum that went into failures. `blocks` reads it; the measure `score` is the primary outcome."""
     histograms: Table
     """Per (model, regime, context, block, measure, bin): rows. `histograms` reads it."""
+    episodes: Table
+    """Per (model, regime, context, task, item, block, length in calls or turns): episodes, those that failed there, those
+    that were solved; the others were censored. See `episodes`."""
+    lengths: Table
+    """Per (model, regime, context, task, item, declared task length): n trials and sum y."""
+    golds: Table
+    """Per (model, regime, context, task, item, block, right answer), tasks with two right answers only: n trials, sum y."""
     declared_law: DeclaredLaw | str = "logged"
     """The deployment law: `logged`, `own`, `uniform`, or declared shares of a factor's (or of the context's) levels."""
     notes: tuple[str, ...] = ()

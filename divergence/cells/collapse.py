@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from divergence.cells.cells import KEYS, MISSING, ROWS_OF, TABLES, Cells, DeclaredLaw, Table, thinned_by
+from divergence.cells.episodes import episode_tables
 from divergence.cells.measures import measure_histograms, measure_sums, measured
 from divergence.cells.thinning import cluster_hash, keeps
 from divergence.cells.trials import trial_sums
@@ -33,7 +34,7 @@ def collapse(log: Executions, *, outcome: str | None = None) -> Cells:
         kept = frame.filter(pl.col("answer").is_not_null() & pl.col("item").is_not_null()).with_columns(n=pl.lit(1.0))
         tables["answers"] = _thinned(kept, "answers", rows, "session", "item")
     tables["designs"] = _designs(frame, log.factors)
-    tables |= _taken(log)
+    tables |= _taken(log) | episode_tables(log)
     return _coded(chosen, tables)
 
 

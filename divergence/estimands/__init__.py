@@ -13,11 +13,18 @@
 | what does this context do to this model? | `context_effect` |
 | what does this serving factor do? | `serving_effect` |
 | do answers move while the score stays? | `excess_flips` |
+| how likely is it to solve a task k times in a row? the single turn passed, the loop failed? | `pass_power` |
+| at which step do agents break down? | `collapse_hazard` |
+| how long a task does it still solve? | `horizon` |
+| what does one success cost, and what makes it cost more? | `cost_per_success`, `cost_ledger` |
 | did the test itself change between campaigns? | `instrument` |
 """
 
 from divergence.estimands.bench_level import bench_level
+from divergence.estimands.collapse_hazard import collapse_hazard
 from divergence.estimands.context_effect import context_effect
+from divergence.estimands.cost_ledger import cost_ledger
+from divergence.estimands.cost_per_success import cost_per_success
 from divergence.estimands.coupling import coupling
 from divergence.estimands.coupling_absolute import coupling_absolute
 from divergence.estimands.coupling_anova import coupling_anova
@@ -26,9 +33,11 @@ from divergence.estimands.evaluation_advantage import evaluation_advantage
 from divergence.estimands.excess_flips import excess_flips
 from divergence.estimands.gap import gap
 from divergence.estimands.gap_for_confidence import gap_for_confidence
+from divergence.estimands.horizon import horizon
 from divergence.estimands.instrument import instrument
 from divergence.estimands.kappa import kappa
 from divergence.estimands.leverage import leverage
+from divergence.estimands.pass_power import pass_power
 from divergence.estimands.projection_instability import projection_instability
 from divergence.estimands.rank_agreement import rank_agreement
 from divergence.estimands.reversal import reversal
@@ -37,7 +46,10 @@ from divergence.estimands.stability import stability
 
 __all__ = [
     "bench_level",
+    "collapse_hazard",
     "context_effect",
+    "cost_ledger",
+    "cost_per_success",
     "coupling",
     "coupling_absolute",
     "coupling_anova",
@@ -46,9 +58,11 @@ __all__ = [
     "excess_flips",
     "gap",
     "gap_for_confidence",
+    "horizon",
     "instrument",
     "kappa",
     "leverage",
+    "pass_power",
     "projection_instability",
     "rank_agreement",
     "reversal",

@@ -2,7 +2,8 @@
 
     mu_mc - B_m        and, over models, its mean
 
-Rows with `statistic` = `contrast` compare two deployment contexts, `mu_mc - mu_mc'`, over models: they need no bench.
+Rows with `statistic` = `contrast` compare two deployment contexts, `mu_mc - mu_mc'`, over models: they need no bench. Those
+with `bias`, `competence` and `one_way` say whether answers or ability moved, for tasks with two right answers (`answer_bias`).
 Identified by evaluation rows and deployment rows of the model; cells without rows are filled by the joint model and
 said so. Unit: points, stored as fractions.
 """
@@ -15,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from divergence.cells.overlap import scorer_conflict
+from divergence.estimands.answer_bias import Moved, answer_bias
 from divergence.estimands.rows import answer, frame, models_with_rows, unit_of
 from divergence.estimate import Estimate
 from divergence.joint.posterior import Posterior
@@ -62,8 +64,35 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
                           context_b=[contexts[j] for _, j in pairs], statistic=["contrast"] * len(pairs)))
         parts.append(np.stack([mean[:, i] - mean[:, j] for i, j in pairs], 1))
         reasons += [None] * len(pairs)
+    if bench is not None and not conflict:
+        for moved in answer_bias(fit):
+            names, draws, why = _moved(moved)
+            size = len(names)
+            place = {"model": [moved.model] * size, "context": [moved.context] * size, "context_b": [None] * size,
+                     "task": [moved.task] * size, "level": [moved.first] * size}
+            rows.append(frame(**place, statistic=names).with_columns(unit=pl.lit("ratio")))
+            parts.append(np.stack(draws, 1))
+            reasons += why
     text = TEXT if deployed.observed.all() else TEXT + " (combinations without rows are filled by the model)"
-    return answer(fit, QUESTION, text, unit, pl.concat(rows), np.concatenate(parts, 1), reason=tuple(reasons))
+    return answer(fit, QUESTION, text, unit, _together(rows, unit), np.concatenate(parts, 1), reason=tuple(reasons))
+
+
+def _moved(moved: Moved) -> tuple[list[str], list[np.ndarray], list[str | None]]:
+    """Statistics, draws and reasons of one task with two right answers."""
+    names, draws, why = ["bias", "competence"], [moved.bias, moved.competence], [None, None]
+    if moved.only_bias:
+        draws[1] = np.full_like(moved.competence, np.nan)
+        why[1] = (f"{max(moved.flips)} of the {sum(moved.flips)} answers that changed changed the same way: the habit of saying "
+                  f"{moved.first} moved, and with it alone the change is explained; whether ability moved cannot be told")
+    if moved.one_way is not None:
+        names, draws, why = [*names, "one_way"], [*draws, moved.one_way], [*why, None]
+    return names, draws, why
+
+
+def _together(rows: list[pl.DataFrame], unit: str) -> pl.DataFrame:
+    """One table; the unit stands in the rows only where rows have units of their own."""
+    table = pl.concat(rows, how="diagonal")
+    return table.with_columns(pl.col("unit").fill_null(unit)) if "unit" in table.columns else table
 
 
 def _rows(models: list, contexts: tuple) -> pl.DataFrame:

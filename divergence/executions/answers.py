@@ -11,6 +11,11 @@
 | reversal, rank_agreement | two models with judged rows in both regimes |
 | excess_flips | items that one model answered in two contexts, with two replicates in each (else bounds) |
 | serving_effect | a factor with two levels within one model and regime |
+| pass_power | items with an identity; the powers above one by items with two trials |
+| collapse_hazard | episodes: rows with several calls, or sessions with turns |
+| horizon | tasks that declare their length |
+| cost_per_success | a cost, or tokens with declared prices (calls and tokens of a success are given without) |
+| cost_ledger | the same in both regimes |
 | instrument | two waves that measured the same model in the same context |
 
 That a design identifies a number says nothing about how wide its interval will be.
@@ -199,6 +204,56 @@ def _instrument(design: Design) -> tuple[bool, str]:
     return True, f"{design.waves} waves; up to {design.shared_waves} measured the same model in the same context."
 
 
+def _pass_power(design: Design) -> tuple[bool, str]:
+    about = "about " if design.every > 1 else ""
+    known = sum(design.items.values()) * design.every
+    if not known:
+        return False, "It needs items with an identity; no row of this log names one."
+    if not design.repeated:
+        return True, f"{about}{_many(known, 'item')} with one trial each: only the first power can be counted."
+    return True, f"{about}{_many(design.repeated * design.every, 'item')} with two trials of one model in one context."
+
+
+def _collapse_hazard(design: Design) -> tuple[bool, str]:
+    rows = sum(counts["episode"] for counts in design.logged.values())
+    if not rows:
+        return False, ("It needs episodes: rows with calls above 1 (map the column that counts them, for example --map "
+                       "calls=n_messages), or sessions with turns.")
+    return True, f"{_many(rows, 'row')} of episodes."
+
+
+def _horizon(design: Design) -> tuple[bool, str]:
+    rows = sum(counts["task_length"] for counts in design.logged.values())
+    if not rows:
+        return False, "It needs the declared length of the tasks; no row of this log has task_length."
+    return True, f"{_many(rows, 'row')} of tasks with a declared length."
+
+
+def _spend(design: Design, regime: str) -> int:
+    """Judged rows of a regime whose spend is known."""
+    counts = design.logged[regime]
+    return counts["cost_usd"] or (counts["tokens"] if design.priced else 0)
+
+
+def _cost_per_success(design: Design) -> tuple[bool, str]:
+    rows = {regime: _spend(design, regime) for regime in design.logged}
+    if not any(rows.values()):
+        tokens = sum(counts["tokens"] for counts in design.logged.values())
+        episodes = sum(counts["episode"] for counts in design.logged.values())
+        instead = " and ".join(["tokens"] * bool(tokens) + ["calls"] * bool(episodes))
+        if instead:
+            return True, f"No row has a cost and no prices are declared: only {instead} of a success can be given."
+        return False, "It needs a cost: no row has cost_usd, nor tokens that declared [prices] could be applied to."
+    return True, "; ".join(f"{_many(n, 'row')} of {regime} with a known cost" for regime, n in rows.items() if n) + "."
+
+
+def _cost_ledger(design: Design) -> tuple[bool, str]:
+    for regime in design.logged:
+        if not _spend(design, regime):
+            return False, f"It needs a known cost in both regimes; this log has 0 {regime} rows with one."
+    return True, "; ".join(f"{_many(_spend(design, r), 'row')} of {r} with a known cost" for r in design.logged) + "."
+
+
 QUESTIONS: dict[str, Callable[[Design], tuple[bool, str]]] = {
     "bench_level": _level("evaluation"),
     "deployed_level": _level("deployment"),
@@ -217,5 +272,10 @@ QUESTIONS: dict[str, Callable[[Design], tuple[bool, str]]] = {
     "serving_effect": _serving_effect,
     "context_effect": _gap,
     "instrument": _instrument,
+    "pass_power": _pass_power,
+    "collapse_hazard": _collapse_hazard,
+    "horizon": _horizon,
+    "cost_per_success": _cost_per_success,
+    "cost_ledger": _cost_ledger,
 }
 """Question -> what decides whether the design identifies it."""

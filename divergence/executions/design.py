@@ -68,12 +68,20 @@ class Design:
     """Context labels that stand for several combinations of the factors."""
     scorers: dict[str, tuple[str, ...]]
     """What judged, by regime."""
+    repeated: int
+    """Items with two trials of one model in one context."""
+    logged: dict[str, dict[str, int]]
+    """Judged rows by regime that have a cost (`cost_usd`), tokens (`tokens`: input and output), an episode of several calls
+    or turns (`episode`), a declared task length (`task_length`)."""
+    priced: bool = False
+    """Are prices of tokens declared?"""
 
 
-def design(frame: pl.LazyFrame, factors: tuple[str, ...], trials: bool = True) -> Design:
-    """Count the design of the valid rows (`Executions.scan()`), in two streaming passes.
+def design(frame: pl.LazyFrame, factors: tuple[str, ...], trials: bool = True, priced: bool = False) -> Design:
+    """Count the design of the valid rows (`Executions.scan()`), in three streaming passes.
 
-    `trials`: does `score_n` count trials of the outcome (it does of a score, not of a latency)?
+    `trials`: does `score_n` count trials of the outcome (it does of a score, not of a latency)? `priced`: are prices of
+    tokens declared?
     """
     judged = frame.filter(pl.col("outcome").is_not_null())
     single = pl.col("item").is_not_null()
@@ -106,8 +114,25 @@ def design(frame: pl.LazyFrame, factors: tuple[str, ...], trials: bool = True) -
         shared_waves=_most(waves.group_by(ARM).agg(pl.col("wave").n_unique())["wave"]),
         factors=_factors(arms, factors),
         blurred=_total(arms.select("context", *named).unique()["context"].value_counts()["count"] > 1),
+        logged=_logged(judged),
+        priced=priced,
         scorers={r: tuple(rows["scorer"].drop_nulls().unique().sort()) for r, rows in by_regime.items()},
     )
+
+
+def _logged(judged: pl.LazyFrame) -> dict[str, dict[str, int]]:
+    """Judged rows by regime that have what questions about work in several steps and about cost need."""
+    columns = judged.collect_schema().names()
+
+    def has(*names: str) -> pl.Expr:
+        return pl.all_horizontal(pl.col(n).is_not_null() if n in columns else pl.lit(False) for n in names)
+
+    episode = has("turn", "session") | ((pl.col("calls") > 1).fill_null(False) if "calls" in columns else pl.lit(False))
+    asked = {"cost_usd": has("cost_usd"), "tokens": has("input_tokens", "output_tokens"), "episode": episode,
+             "task_length": has("task_length")}
+    counted = judged.group_by("regime").agg(**{k: v.sum() for k, v in asked.items()}).collect(engine="streaming")
+    rows = {row.pop("regime"): row for row in counted.to_dicts()}
+    return {regime: rows.get(regime, dict.fromkeys(asked, 0)) for regime in ("evaluation", "deployment")}
 
 
 def _total(counts: pl.Series) -> int:
@@ -143,6 +168,7 @@ def _items(single: pl.LazyFrame, every: int) -> dict:
         "items_in_both": items(shared.filter("both")),
         "items_in_several": items(shared.filter(pl.col("arms") >= 2)),
         "items_replicated": items(shared.filter(pl.col("replicated") >= 2)),
+        "repeated": items(counted.filter(pl.col("replicates") >= 2)),
     }
 
 

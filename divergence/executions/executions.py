@@ -123,7 +123,8 @@ class Executions:
     @functools.cached_property
     def design(self) -> Design:
         """Counts of models, contexts, items and replicates, and how they cross."""
-        return design(self.scan(), self.factors, trials=self.outcome == "score")
+        return design(self.scan(), self.factors, trials=self.outcome == "score",
+                      priced=self.configuration.prices is not None)
 
     def __repr__(self) -> str:
         lines = [

@@ -24,8 +24,14 @@ QUESTIONS = [
     "serving_effect",
     "context_effect",
     "instrument",
+    "pass_power",
+    "collapse_hazard",
+    "horizon",
+    "cost_per_success",
+    "cost_ledger",
 ]
 BOTH = {"gap", "evaluation_advantage", "context_effect", "reversal", "rank_agreement"}
+STEPS = {"collapse_hazard", "horizon", "cost_per_success", "cost_ledger"}  # the log of these tests logs single executions
 FOUR = {"projection_instability", "gap_for_confidence", "leverage"}  # the log of these tests has two models
 
 
@@ -44,7 +50,7 @@ def test_every_question_has_one_answer_with_a_sentence(rows):
 
 
 def test_a_crossed_log_with_replicates_answers_everything_but_the_instrument(rows):
-    assert refused(rows()) == {"instrument", *FOUR}
+    assert refused(rows()) == {"instrument", *STEPS, *FOUR}
     assert reason(rows(), "leverage") == "It needs four models in both regimes; this log has 2."
     assert reason(rows(), "instrument") == "It needs two waves; this log has 0."
     assert reason(rows(), "bench_level") == "8 judged evaluation rows of 2 models in 1 context."
@@ -72,7 +78,7 @@ def test_a_crossed_log_with_replicates_answers_everything_but_the_instrument(row
          "no model in both regimes", "models nested in contexts", "no item in both regimes"],
 )
 def test_what_a_design_lacks_is_refused_and_nothing_else(rows, keep, expected):
-    assert refused(rows().filter(keep)) == {"instrument", *FOUR, *expected}
+    assert refused(rows().filter(keep)) == {"instrument", *STEPS, *FOUR, *expected}
 
 
 def test_unjudged_rows_identify_nothing(rows):
@@ -133,4 +139,4 @@ def test_large_logs_are_counted_on_every_kth_item(rows, monkeypatch):
     expected = 300 / thinned.every
     # An item is kept with chance 1 / every: four standard deviations of the binomial count.
     assert abs(thinned.items_replicated - expected) < 4 * (expected * (1 - 1 / thinned.every)) ** 0.5
-    assert refused(frame) == {"instrument", *FOUR}
+    assert refused(frame) == {"instrument", *STEPS, *FOUR}

@@ -1,0 +1,107 @@
+"""What makes a success cost more in deployment than on the bench: price, tokens, calls, attempts, caching, or failure?
+
+    K = price x tokens per call x calls per attempt x attempts per task x cache mix x 1 / success
+
+and the change of K splits exactly (logarithmic mean Divisia index, Ang 2005): part of factor f
+
+    L(K_D, K_B) ln(f_D / f_B),     L(a, b) = (a - b) / (ln a - ln b),     the parts sum to K_D - K_B.
+
+`factor` names the part, the headline (`factor` null) is K_D - K_B; one row each per model and deployment context. Factors
+that the log does not hold are 1 in both regimes (a row is one attempt of one call unless `attempts` and `calls` say
+more). Cache mix is what was paid over what the tokens would have cost uncached: without declared prices it is in the
+price. Identified by spend and a success in both regimes. Unit: the currency. Joint draws by the block bootstrap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from divergence.cells.blocks import block_sums
+from divergence.estimands.cost_per_success import MISSING, NOT_A_SCORE
+from divergence.estimands.rows import answer, frame, refuse
+from divergence.estimands.spend import Prices, mean_spend, rates, spend, weights
+from divergence.estimate import Estimate
+from divergence.joint.posterior import Fit, Posterior
+
+QUESTION, TEXT = "cost_ledger", "what the change of the cost of a success is made of"
+PARTS = ("price", "tokens", "calls", "attempts", "cache mix", "failure")
+
+
+def cost_ledger(posterior: Posterior, *, prices: Prices | None = None, currency: str = "USD", outcome: str | None = None
+                ) -> Estimate:
+    """One row per model, deployment context and part, the whole first."""
+    fit = posterior[outcome]
+    unit = currency.lower()
+    if fit.cells.kind == "positive" or fit is not posterior.fits[0]:
+        return refuse(fit, QUESTION, TEXT, unit, NOT_A_SCORE)
+    weight = weights(fit)
+    bench, live = (_factors(fit, regime, prices, weight) for regime in ("evaluation", "deployment"))
+    if not bench or not live:
+        missing = "bench" if not bench else "deployment"
+        return refuse(fit, QUESTION, TEXT, unit, f"no model has spend and a success in {missing}: {MISSING}"
+                      if not (bench or live) else f"no model has spend and a success in {missing}")
+    contexts: dict[int, list[int]] = {}
+    for m, c in bench:
+        contexts.setdefault(m, []).append(c)
+    rows, draws = [], []
+    for m, c in live:
+        if m not in contexts:
+            continue
+        before = _pooled([bench[m, b] for b in contexts[m]])
+        parts = lmdi(before, live[m, c])
+        names = fit.cells.levels["model"][m], fit.cells.levels["context"][c]
+        rows += [(*names, part) for part in (None, *PARTS)]
+        draws += [sum(parts.values()), *(parts[part] for part in PARTS)]
+    if not rows:
+        return refuse(fit, QUESTION, TEXT, unit, "no model has spend and a success in both regimes")
+    model, context, part = (list(column) for column in zip(*rows, strict=True))
+    return answer(fit, QUESTION, TEXT, unit, frame(model=model, context=context, factor=part), np.stack(draws, 1))
+
+
+def lmdi(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Parts of prod(after) - prod(before), one a factor; they sum to it. Factors must be above 0."""
+    first, second = (np.prod([np.asarray(v, float) for v in factors.values()], axis=0) for factors in (before, after))
+    ratio = np.log(second) - np.log(first)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(np.abs(ratio) > 1e-12, (second - first) / ratio, first)  # the limit where nothing changed
+    return {name: mean * (np.log(after[name]) - np.log(before[name])) for name in before}
+
+
+Factors = dict[str, np.ndarray]
+
+
+def _factors(fit: Fit, regime: str, prices: Prices | None, weight: np.ndarray) -> dict[tuple[int, int], Factors]:
+    """Draws of every factor of the models and contexts with spend and a success."""
+    sums = spend(fit, regime, prices)
+    cost, success = mean_spend(sums, weight)
+    counted = {name: block_sums(fit.cells, name, regime) for name in
+               ("calls", "attempts", "input_tokens", "output_tokens", "cached_tokens")}
+    out = {}
+    for m, c in np.argwhere((sums.success.sum(0) > 0) & (sums.metered.sum(0) > 0) & sums.known[:, None]):
+        def mean(name: str, m: int = m, c: int = c) -> np.ndarray | None:
+            part = counted[name]
+            return (weight @ part.y[:, m, c]) / (weight @ part.n[:, m, c]) if part.y[:, m, c].sum() else None
+
+        paid = cost[:, m, c]
+        if not (paid > 0).all():
+            continue
+        attempts, calls = mean("attempts"), mean("calls")
+        used = [t for t in (mean("input_tokens"), mean("output_tokens")) if t is not None]
+        one = np.ones(len(weight))
+        attempts = one if attempts is None else attempts
+        calls = one if calls is None else calls
+        tokens = sum(used) if used else one
+        full, model = paid, fit.cells.levels["model"][m]
+        cached = mean("cached_tokens")
+        if prices and model in prices and cached is not None:
+            full = paid - rates(prices[model])["cached"] * cached  # `cached` takes the discount back
+        out[m, c] = {"price": full / tokens, "tokens": tokens / calls, "calls": calls / attempts, "attempts": attempts,
+                     "cache mix": paid / full, "failure": 1 / success[:, m, c]}
+    return out
+
+
+def _pooled(several: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The geometric mean of the bench's contexts: exact for one, and products stay products."""
+    return {part: np.exp(np.mean([np.log(one[part]) for one in several], axis=0)) for part in several[0]}

@@ -1,0 +1,170 @@
+"""What does one success cost, with everything that was spent on failures?
+
+    K_mc = E[spend of an execution, failed ones included] / P(success)
+
+| `statistic` | what | unit | rows |
+|---|---|---|---|
+| null | K | currency | per model, context (evaluation too); per model under the deployment law, `context` null |
+| `bench_ratio` | K in deployment over K on the bench | ratio | per model |
+| `failed_share` | share of the spend that went into failures | probability | per model, context |
+| `calls`, `tokens` | model calls, tokens for one success | calls, tokens | the same |
+| `calls_failed_share` | share of the calls that were made on failures | probability | the same |
+| `replay_factor` | prompt sent over prompt sent once, (calls + 1) / 2 if each call repeats all before | ratio | the same |
+| `expected_attempts` | E[min(tries until a success, cap)], tasks differ, at most `cap` tries | attempts | the same |
+
+Over contexts it is the ratio of means, not the mean of ratios. Joint draws by the Bayesian bootstrap over blocks of
+sessions or items: cost and success of one cluster move together. Identified by metered rows (`cost_usd`) or tokens with
+declared prices, and by a success in the combination; with none, the cost of a success has no upper limit that the log
+knows. Unit: USD, or the declared currency. Source: Kapoor et al. 2024 (arXiv 2407.01502) for cost-controlled evaluation.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from divergence.cells.blocks import block_sums
+from divergence.errors import InputError
+from divergence.estimands.beta_binomial import beta_parameters, draw_beta_binomial
+from divergence.estimands.rows import answer, frame, refuse
+from divergence.estimands.spend import Prices, Spend, mean_spend, spend, weights
+from divergence.estimate import Estimate
+from divergence.joint.posterior import Fit, Posterior
+from divergence.joint.predict import levels
+
+QUESTION, TEXT = "cost_per_success", "what one success costs, failures included"
+CAP = 5  # tries that a gateway's retry policy allows at most, unless told otherwise
+NOT_A_SCORE = "the cost of a success is asked of the primary outcome, where it is a score"
+MISSING = ("no row has a cost: log cost_usd, or declare [prices] per million tokens (with currency and date) for a log that "
+           "counts input_tokens and output_tokens")
+
+
+def cost_per_success(posterior: Posterior, *, prices: Prices | None = None, currency: str = "USD", cap: int = CAP,
+                     law: object = None, outcome: str | None = None) -> Estimate:
+    """Rows as in the table above. Raises InputError for prices or a cap that cannot be meant."""
+    if isinstance(cap, bool) or not isinstance(cap, int) or cap < 1:
+        raise InputError(f"cap is the largest number of tries, a whole number from 1 on, seen {cap!r}")
+    fit = posterior[outcome]
+    unit = currency.lower()
+    if fit.cells.kind == "positive" or fit is not posterior.fits[0]:
+        return refuse(fit, QUESTION, TEXT, unit, NOT_A_SCORE)
+    collected = _Rows(fit, unit)
+    sums = {regime: spend(fit, regime, prices) for regime in ("evaluation", "deployment")}
+    weight = weights(fit)
+    for regime, of_regime in sums.items():
+        _per_context(collected, fit, regime, of_regime, weight)
+    _over_contexts(collected, fit, sums, weight, law)
+    for regime in sums:
+        _calls_and_tokens(collected, fit, regime, weight)
+        _attempts(collected, fit, regime, cap)
+    if not collected.rows:
+        return refuse(fit, QUESTION, TEXT, unit, MISSING)
+    return collected.estimate()
+
+
+class _Rows:
+    """Collects coordinates, draws and reasons."""
+
+    def __init__(self, fit: Fit, unit: str) -> None:
+        self.fit, self.unit = fit, unit
+        self.rows: list[tuple] = []
+        self.draws: list[np.ndarray] = []
+        self.reasons: list[str | None] = []
+
+    def add(self, place: tuple, statistic: str | None, unit: str, draws: np.ndarray, reason: str | None = None) -> None:
+        self.rows.append((*place, statistic, unit))
+        self.draws.append(np.full(len(draws), np.nan) if reason else draws)
+        self.reasons.append(reason)
+
+    def estimate(self) -> Estimate:
+        model, context, regime, statistic, unit = (list(c) for c in zip(*self.rows, strict=True))
+        table = frame(model=model, context=context, regime=regime, statistic=statistic)
+        return answer(self.fit, QUESTION, TEXT, self.unit, table.with_columns(unit=pl.Series(unit, dtype=pl.String)),
+                      np.stack(self.draws, 1), reason=tuple(self.reasons))
+
+
+def _per_context(out: _Rows, fit: Fit, regime: str, sums: Spend, weight: np.ndarray) -> None:
+    cost, success = mean_spend(sums, weight)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = cost / success
+        lost = np.tensordot(weight, sums.lost, 1) / np.tensordot(weight, sums.cost, 1)
+    for m, c in np.argwhere(sums.judged.sum(0) > 0):
+        place = (fit.cells.levels["model"][m], fit.cells.levels["context"][c], regime)
+        if not sums.known[m]:
+            if sums.known.any():
+                out.add(place, None, out.unit, weight[:, 0], f"{place[0]}: {MISSING}")
+            continue
+        if not sums.metered[:, m, c].sum():
+            out.add(place, None, out.unit, weight[:, 0], "no row of this combination has a cost")
+            continue
+        none = sums.success[:, m, c].sum() == 0
+        trials, spent = int(sums.judged[:, m, c].sum()), sums.cost[:, m, c].sum()
+        why = (f"none of {trials} trials succeeded: a success costs more than the {spent:.4g} {out.unit} that were spent; "
+               "how much more the log cannot tell") if none else None
+        out.add(place, None, out.unit, ratio[:, m, c], why)
+        if sums.cost[:, m, c].sum() > 0 and np.isfinite(sums.lost[:, m, c].sum()):
+            out.add(place, "failed_share", "probability", lost[:, m, c])
+
+
+def _over_contexts(out: _Rows, fit: Fit, sums: dict[str, Spend], weight: np.ndarray, law: object) -> None:
+    """K under the deployment law, and its ratio to the bench's."""
+    mu = levels(fit, "deployment", law)
+    if mu is None or not sums["deployment"].known.any():
+        return
+    cost, success = mean_spend(sums["deployment"], weight)
+    places = [fit.cells.levels["context"].index(name) for name in mu.contexts]
+    bench = sums["evaluation"]
+    spent, solved = (np.tensordot(weight, part.sum(2), 1) for part in (bench.cost, bench.success))
+    rows, judged = (np.tensordot(weight, part.sum(2), 1) for part in (bench.metered, bench.judged))
+    for m, model in enumerate(fit.cells.levels["model"]):
+        used = mu.law[m] > 0
+        seen = sums["deployment"].metered.sum(0)[m, places] > 0
+        if not (used & seen).any():
+            continue
+        why = None if (seen | ~used).all() else "some contexts of the deployment law have no row of this model with a cost"
+        share, columns = mu.law[m][used], [p for p, u in zip(places, used, strict=True) if u]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            k = (cost[:, m, columns] @ share) / (success[:, m, columns] @ share)
+            ratio = k / ((spent[:, m] / rows[:, m]) / (solved[:, m] / judged[:, m]))
+        if why is None and not np.isfinite(k).all():
+            why = "no trial succeeded in the contexts of the deployment law"
+        out.add((model, None, "deployment"), None, out.unit, k, why)
+        if bench.metered[:, m].sum() and bench.success[:, m].sum():
+            free = not np.isfinite(ratio).all()
+            out.add((model, None, None), "bench_ratio", "ratio", ratio, why or ("the bench was free" if free else None))
+
+
+def _calls_and_tokens(out: _Rows, fit: Fit, regime: str, weight: np.ndarray) -> None:
+    score, calls = block_sums(fit.cells, "score", regime), block_sums(fit.cells, "calls", regime)
+    tokens = [block_sums(fit.cells, f"{kind}_tokens", regime) for kind in ("input", "output")]
+    good = np.tensordot(weight, score.y, 1) / np.maximum(np.tensordot(weight, score.n, 1), 1e-300)
+    for m, c in np.argwhere((score.n.sum(0) > 0) & (score.y.sum(0) > 0)):
+        place = (fit.cells.levels["model"][m], fit.cells.levels["context"][c], regime)
+        made = weight @ calls.y[:, m, c]
+        if calls.n[:, m, c].sum():
+            out.add(place, "calls", "calls", made / (weight @ calls.n[:, m, c]) / good[:, m, c])
+            if np.isfinite(calls.lost[:, m, c].sum()) and calls.y[:, m, c].sum():
+                out.add(place, "calls_failed_share", "probability", (weight @ calls.lost[:, m, c]) / made)
+            out.add(place, "replay_factor", "ratio", (made / (weight @ calls.n[:, m, c]) + 1) / 2)
+        if tokens[0].n[:, m, c].sum() and tokens[1].n[:, m, c].sum():
+            used = sum((weight @ t.y[:, m, c]) / (weight @ t.n[:, m, c]) for t in tokens)
+            out.add(place, "tokens", "tokens", used / good[:, m, c])
+
+
+def _attempts(out: _Rows, fit: Fit, regime: str, cap: int) -> None:
+    """E[min(tries, cap)] = sum over j < cap of E (1 - p)^j, tasks beta-binomial."""
+    cells = fit.cells
+    if cells.kind != "binary" or regime not in cells.levels["regime"]:
+        return
+    r = cells.levels["regime"].index(regime)
+    counts = cells.counts.take((cells.counts["regime"] == r) & (cells.counts["item"] >= 0) & (cells.counts["n"] > 0))
+    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 10, r]))
+    for m, c in np.unique(np.stack([counts["model"], counts["context"]]), axis=1).T:
+        mine = counts.take((counts["model"] == m) & (counts["context"] == c))
+        _, item = np.unique(np.stack([mine["task"], mine["item"]]), axis=1, return_inverse=True)
+        n, y = np.bincount(item.ravel(), mine["n"]), np.bincount(item.ravel(), mine["y"])
+        if (n >= 2).sum() < 2:
+            continue
+        a, b = beta_parameters(*draw_beta_binomial(n, y, len(fit.effects), rng))
+        tries = sum(np.prod([(b + i) / (a + b + i) for i in range(j)], axis=0) * np.ones_like(a) for j in range(cap))
+        out.add((cells.levels["model"][m], cells.levels["context"][c], regime), "expected_attempts", "attempts", tries)

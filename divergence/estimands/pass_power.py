@@ -1,0 +1,145 @@
+"""How likely is a model to solve a task k times in a row, and does it pass the single turn and fail the loop?
+
+| `statistic` | what | rows |
+|---|---|---|
+| null | pass^k at the largest k that the trials allow | per model, context, regime |
+| `pass^k` | mean over tasks of C(c_i, k) / C(n_i, k), c_i successes of n_i trials: the unbiased count | the same, per k |
+| `pass^k_model` | E p^k under tasks that differ (beta-binomial): for any k, an extrapolation beyond the trials | the same |
+| `task_correlation` | intra-class correlation of the trials of a task: 0 all alike, 1 always or never | the same |
+| `single_turn_gap` | success of single executions minus success of episodes of several steps | per model and regime |
+
+(E p)^k, which takes tasks for alike, is wrong by a factor of six at k = 4 on tau-bench. Tasks are a sample: intervals are
+those of new tasks (Bayesian bootstrap; the grid posterior for the model). Identified by items with k trials; the gap by
+executions of both kinds. Trials that are copies (greedy decoding) are what they are: always or never. Unit: probability;
+the gap in points. Source: Yao et al. 2024 (arXiv 2406.12045) for pass^k.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from scipy.special import gammaln
+
+from divergence.cells import Cells
+from divergence.cells.episodes import agent_episodes
+from divergence.errors import InputError
+from divergence.estimands.beta_binomial import draw_beta_binomial, power_mean
+from divergence.estimands.rows import answer, frame, refuse
+from divergence.estimate import Estimate
+from divergence.joint.posterior import Fit, Posterior
+
+QUESTION, TEXT = "pass_power", "the chance that a model solves a task k times in a row"
+POWERS = (1, 2, 3, 4)
+TASKS_MIN = 2
+
+
+def pass_power(posterior: Posterior, *, powers: tuple[int, ...] = POWERS, outcome: str | None = None) -> Estimate:
+    """Rows as in the table above. Raises InputError for a power that is no whole number from 1 on."""
+    for k in powers:
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise InputError(f"k is how often in a row a success is wanted, a whole number from 1 on, seen {k!r}")
+    fit = posterior[outcome]
+    if fit.cells.kind != "binary":
+        return refuse(fit, QUESTION, TEXT, "probability",
+                      f"success k times in a row is counted for scores of 0 or 1, not for {fit.cells.outcome}")
+    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 7]))
+    rows, draws, reasons = [], [], []
+    for place, n, y in _combinations(fit.cells):
+        for statistic, value, reason in _numbers(n, y, powers, len(fit.effects), rng):
+            rows.append((*place, statistic, "probability", len(n)))
+            draws.append(value)
+            reasons.append(reason)
+    if not rows:
+        return refuse(fit, QUESTION, TEXT, "probability",
+                      f"fewer than {TASKS_MIN} items were answered by one model in one context: rates of single trials need "
+                      "an item")
+    for model, regime, value, reason in _single_turn(fit, rng):
+        rows.append((model, None, regime, "single_turn_gap", "points", None))
+        draws.append(value)
+        reasons.append(reason)
+    model, context, regime, statistic, unit, items = (list(c) for c in zip(*rows, strict=True))
+    table = frame(model=model, context=context, regime=regime, statistic=statistic, n_items=items)
+    return answer(fit, QUESTION, TEXT, "probability", table.with_columns(unit=pl.Series(unit)), np.stack(draws, 1),
+                  reason=tuple(reasons))
+
+
+def _combinations(cells: Cells):
+    """(model, context, regime) names with trials and successes of each item, for combinations with enough items."""
+    counts = cells.counts.take((cells.counts["item"] >= 0) & (cells.counts["n"] > 0))
+    keys = np.stack([counts[k] for k in ("regime", "model", "context")])
+    for combination in np.unique(keys, axis=1).T:
+        mine = counts.take((keys == combination[:, None]).all(0))
+        _, item = np.unique(np.stack([mine["task"], mine["item"]]), axis=1, return_inverse=True)
+        n, y = np.bincount(item.ravel(), mine["n"]), np.bincount(item.ravel(), mine["y"])
+        if len(n) >= TASKS_MIN:
+            r, m, c = combination
+            yield (cells.levels["model"][m], cells.levels["context"][c], cells.levels["regime"][r]), n, y
+
+
+def _numbers(n: np.ndarray, y: np.ndarray, powers: tuple[int, ...], size: int, rng: np.random.Generator):
+    """(statistic, draws, reason) of one combination, the headline first."""
+    nothing = np.full(size, np.nan)
+    weight = rng.standard_exponential((size, len(n)))
+    counted = {}
+    for k in powers:
+        known = n >= k
+        if known.sum() >= TASKS_MIN:
+            counted[k] = _bootstrapped(unbiased(n[known], y[known], k), weight[:, known])
+    mean, correlation = draw_beta_binomial(n, y, size, rng)
+    several = (n >= 2).sum() >= TASKS_MIN
+    alone = "no item has two trials: how tasks differ, and so every power above 1, is not known"
+    if counted:
+        yield None, counted[max(counted)], None
+    for k in powers:
+        yield (f"pass^{k}", counted.get(k, nothing),
+               None if k in counted else f"{int((n >= k).sum())} items have {k} trials; the count needs {TASKS_MIN}")
+    for k in powers:
+        known = several or k == 1
+        yield f"pass^{k}_model", power_mean(mean, correlation, k) if known else nothing, None if known else alone
+    yield "task_correlation", correlation if several else nothing, None if several else alone
+
+
+def unbiased(n: np.ndarray, y: np.ndarray, k: int) -> np.ndarray:
+    """C(y, k) / C(n, k) of each task; n = 4, y = 3, k = 2 is 1/2."""
+    def log_choose(x: np.ndarray) -> np.ndarray:
+        return gammaln(x + 1) - gammaln(np.maximum(x - k, 0) + 1)
+    return np.where(y >= k, np.exp(log_choose(y) - log_choose(n)), 0.0)
+
+
+def _bootstrapped(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Bayesian-bootstrap draws of a mean over tasks; their own mean is the count itself, not its Monte Carlo estimate."""
+    if values.min() == values.max():  # nothing differed: the bootstrap would be certain, Jeffreys' half a task is not
+        good = values[0] * len(values)
+        return np.random.default_rng(len(values)).beta(good + 0.5, len(values) - good + 0.5, len(weight))
+    draws = weight @ values / weight.sum(1)
+    return draws + values.mean() - draws.mean()
+
+
+def _single_turn(fit: Fit, rng: np.random.Generator):
+    """(model, regime, draws, reason): success of single executions minus that of episodes."""
+    cells = fit.cells
+    episodes, measures = agent_episodes(cells), cells.measures
+    if not len(episodes) or "score" not in cells.levels["measure"]:
+        return
+    score = measures.take(measures["measure"] == cells.levels["measure"].index("score"))
+    weight = rng.standard_exponential((len(fit.effects), len(cells.levels["block"])))
+    task = np.unique(episodes["task"])
+    for r, regime in enumerate(cells.levels["regime"]):
+        for m, model in enumerate(cells.levels["model"]):
+            loop = episodes.take((episodes["model"] == m) & (episodes["regime"] == r))
+            single = score.take((score["model"] == m) & (score["regime"] == r) & ~np.isin(score["task"], task))
+            if not len(loop):
+                continue
+            if not len(single):
+                yield (model, regime, np.full(len(weight), np.nan),
+                       "the log has no single executions of this model in tasks of their own beside its episodes")
+                continue
+            known = loop["failed"] + loop["solved"]
+            rates = [_weighted(t["block"], top, bottom, weight)
+                     for t, top, bottom in ((single, single["y"], single["n"]), (loop, loop["solved"], known))]
+            yield model, regime, rates[0] - rates[1], None
+
+
+def _weighted(block: np.ndarray, top: np.ndarray, bottom: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    size = weight.shape[1]
+    return (weight @ np.bincount(block, top, size)) / np.maximum(weight @ np.bincount(block, bottom, size), 1e-300)

@@ -1,0 +1,124 @@
+"""Hazards of breaking down: a slow count over steps, a constant truth, censoring, refusals."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+import divergence as dv
+from divergence.cells.episodes import agent_episodes
+from divergence.estimands.collapse_hazard import half_life, step_bands
+
+
+def _episodes(length, score, finish=None, **more):
+    size = len(length)
+    frame = {"regime": "evaluation", "model": "m", "context": "c", "item": [f"i{k}" for k in range(size)], "calls": length,
+             "score": score, "finish_reason": finish or ["done"] * size} | more
+    return pl.DataFrame({k: [v] * size if isinstance(v, str) else v for k, v in frame.items()})
+
+
+def _answer(log):
+    return dv.collapse_hazard(dv.fit(dv.collapse(dv.read(log)), seed=0))
+
+
+def _simulate(rng, size, hazard, cap, solve=0.05):
+    """Every step fails with `hazard` or solves with `solve`; a cap censors."""
+    length, score, finish = [], [], []
+    for _ in range(size):
+        for step in range(1, cap + 1):
+            u = rng.random()
+            if u < hazard + solve or step == cap:
+                ended = u < hazard + solve
+                length.append(step)
+                score.append(float(ended and u >= hazard))
+                finish.append("done" if ended else "calls")
+                break
+    return length, score, finish
+
+
+def test_bands_double_and_end_at_the_longest():
+    assert step_bands(11).tolist() == [[1, 1], [2, 2], [3, 4], [5, 8], [9, 11]]
+    assert step_bands(1).tolist() == [[1, 1]]
+
+
+def test_failures_over_steps_at_risk_against_loops():
+    length, score = [2, 3, 3, 5, 8, 8], [0.0, 1.0, 0.0, 0.0, 1.0, 0.0]
+    finish = ["done", "done", "done", "calls", "done", "done"]
+    log = pl.concat([_episodes(length, score, finish).with_columns(item=pl.col("item") + f"-{k}") for k in range(40)])
+    answer = _answer(log)
+    failed = risk = 0
+    for steps, good, how in zip(length, score, finish, strict=True):
+        risk += steps
+        failed += good < 0.5 and how != "calls"
+    assert answer.where(statistic=None).draws.mean() == pytest.approx(failed / risk, rel=0.02)
+    third = answer.where(statistic="hazard", level="3-4").draws.mean()
+    assert third == pytest.approx(1 / (5 + 3), rel=0.05)  # five reach step 3, three reach step 4, one fails
+
+
+def test_a_constant_hazard_is_found_in_spite_of_caps():
+    """Hazard .15, solved .05 a step, capped at 6: 600 episodes; a count of failed episodes would say .6 or so."""
+    rng = np.random.default_rng(11)
+    answer = _answer(_episodes(*_simulate(rng, 600, 0.15, 6)))
+    low, high = answer.where(statistic=None).interval(0.99)[0]
+    assert low < 0.15 < high and high - low < 0.05
+    slope = answer.where(statistic="slope").interval(0.99)[0]
+    assert slope[0] < 0 < slope[1]
+    half = answer.where(statistic="half_life").interval(0.99)[0]
+    assert half[0] < np.log(0.5) / np.log(0.85) < half[1]
+
+
+def test_coverage_of_the_mean_hazard():
+    """100 logs of 80 episodes: coverage of 90 % intervals within four standard errors."""
+    rng = np.random.default_rng(12)
+    hits = 0
+    for _ in range(100):
+        cells = dv.collapse(dv.read(_episodes(*_simulate(rng, 80, 0.12, 8))))
+        low, high = _mean_hazard(cells, rng)
+        hits += low <= 0.12 <= high
+    assert abs(hits / 100 - 0.9) < 4 * np.sqrt(0.09 / 100), hits
+
+
+def _mean_hazard(cells, rng):
+    from divergence.estimands.collapse_hazard import _combinations, _numbers
+
+    weight = rng.standard_exponential((400, len(cells.levels["block"])))
+    (_, mine), = _combinations(cells, agent_episodes(cells))
+    draws = next(value for statistic, _, _, value, _ in _numbers(cells, mine, weight, rng) if statistic is None)
+    return np.quantile(draws, [0.05, 0.95])
+
+
+def test_frail_tasks_are_told_from_alike_ones():
+    rng = np.random.default_rng(13)
+    alike = _simulate(rng, 300, 0.1, 10)
+    parts = [_simulate(rng, 150, h, 10) for h in (0.01, 0.35)]
+    frail = [a + b for a, b in zip(*parts, strict=True)]
+    found = []
+    for episodes in (alike, frail):
+        items = [f"i{k // 5}" for k in range(300)]
+        found.append(np.median(_answer(_episodes(*episodes, item=items)).where(statistic="frailty").draws))
+    assert found[1] > 2 * found[0]
+
+
+def test_turns_of_a_session_fail_after_the_last_success():
+    turns = pl.DataFrame({"regime": "deployment", "model": "m", "context": "c", "item": [f"t{k}" for k in range(4)] * 6,
+                          "session": np.repeat([f"s{k}" for k in range(6)], 4), "turn": [1, 2, 3, 4] * 6,
+                          "score": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0] * 3})
+    episodes = dv.collapse(dv.read(turns)).episodes
+    # Half of the sessions broke down at turn 2; the others recovered and were solved at turn 4.
+    assert episodes["n"].sum() == 6 and episodes["failed"].sum() == 3 and episodes["solved"].sum() == 3
+
+
+@pytest.mark.parametrize(("log", "words"), [
+    (_episodes([1] * 8, [0.0, 1.0] * 4), "no episode was logged"),
+    (_episodes([3] * 8, [0.0] * 8, ["calls"] * 8), "no failure to time"),
+    (_episodes([3] * 8, [1.0] * 8), "no failure to time"),
+    (_episodes([3, 4], [0.0, 1.0]), "2 episodes; a hazard needs 5"),
+], ids=["single executions", "censored everywhere", "all solved", "too few"])
+def test_what_shows_no_breakdown_is_refused(log, words):
+    answer = _answer(log)
+    assert not answer.identified and words in answer.reasons[0]
+
+
+def test_a_half_life_beyond_what_was_seen_is_refused():
+    hazard, survival = np.full((50, 2), 0.05), np.cumprod(np.full((50, 2), 0.95), 1)
+    value, why = half_life(hazard, survival, step_bands(2))
+    assert np.isnan(value).all() and "lies beyond what was seen" in why

@@ -1,0 +1,176 @@
+"""Cost of a success and its ledger: the golden split, loops, identities, coverage, and every refusal."""
+
+import itertools
+
+import numpy as np
+import polars as pl
+import pytest
+
+import divergence as dv
+from divergence.configuration import Configuration
+from divergence.estimands.cost_ledger import PARTS, lmdi
+from divergence.estimands.spend import rates
+
+GOLDEN = [{"attempts": 1.0, "calls": 6.0, "tokens": 3000.0, "mix": 1.0, "price": 2.5e-6},
+          {"attempts": 1.35, "calls": 11.0, "tokens": 8200.0, "mix": 0.8, "price": 2.5e-6}]
+
+
+def _log(rng, size=200, success=0.6, cost=0.02, regime="deployment", context="c", model="m", **more):
+    score = (rng.random(size) < success).astype(float)
+    frame = {"regime": [regime] * size, "model": [model] * size, "context": [context] * size,
+             "item": [f"i{k // 2}" for k in range(size)], "trial": [k % 2 for k in range(size)], "score": score,
+             "cost_usd": cost * rng.lognormal(0, 0.5, size)}
+    return pl.DataFrame(frame | {k: [v] * size if isinstance(v, int | float | str) else v for k, v in more.items()})
+
+
+def _posterior(*logs):
+    return dv.fit(dv.collapse(dv.read(pl.concat(logs, how="diagonal"))), seed=0)
+
+
+def test_the_golden_ledger():
+    parts = lmdi(*GOLDEN)
+    assert [np.prod(list(g.values())) for g in GOLDEN] == pytest.approx([0.0450, 0.24354], abs=5e-6)
+    assert [float(parts[k]) for k in ("attempts", "calls", "tokens", "mix", "price")] == pytest.approx(
+        [0.03528, 0.07127, 0.11822, -0.02624, 0.0], abs=5e-6)
+
+
+def test_parts_of_any_ledger_sum_to_the_whole_and_turn_round_with_it():
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        before, after = ({k: np.exp(rng.normal(0, 3)) for k in "abcdef"} for _ in range(2))
+        parts, back = lmdi(before, after), lmdi(after, before)
+        whole = np.prod(list(after.values())) - np.prod(list(before.values()))
+        scale = max(np.prod(list(after.values())), np.prod(list(before.values())))
+        assert abs(sum(parts.values()) - whole) <= 1e-12 * scale
+        assert all(abs(parts[k] + back[k]) <= 1e-12 * scale for k in parts)
+    same = lmdi(GOLDEN[0], GOLDEN[0])
+    assert all(v == 0 for v in same.values())
+
+
+def test_cost_of_a_success_against_loops():
+    rng = np.random.default_rng(2)
+    log = _log(rng)
+    answer = dv.cost_per_success(_posterior(log)).where(context="c", statistic=None)
+    rows = log.to_dicts()
+    loop = (sum(r["cost_usd"] for r in rows) / len(rows)) / (sum(r["score"] for r in rows) / len(rows))
+    assert np.median(answer.draws) == pytest.approx(loop, rel=0.02)
+    share = dv.cost_per_success(_posterior(log)).where(context="c", statistic="failed_share")
+    lost = sum(r["cost_usd"] for r in rows if not r["score"]) / sum(r["cost_usd"] for r in rows)
+    assert np.median(share.draws) == pytest.approx(lost, rel=0.03)
+
+
+def test_over_contexts_it_is_the_ratio_of_means():
+    rng = np.random.default_rng(3)
+    cheap, dear = _log(rng, 300, 0.9, 0.01, context="a"), _log(rng, 100, 0.2, 0.05, context="b")
+    answer = dv.cost_per_success(_posterior(cheap, dear)).where(context=None, statistic=None, regime="deployment")
+    both = pl.concat([cheap, dear])
+    assert np.median(answer.draws) == pytest.approx(both["cost_usd"].mean() / both["score"].mean(), rel=0.05)
+
+
+def test_declared_prices_are_tokens_times_prices():
+    rng = np.random.default_rng(4)
+    log = _log(rng).drop("cost_usd").with_columns(input_tokens=pl.lit(1000), output_tokens=pl.lit(100),
+                                                  cached_tokens=pl.lit(400), reasoning_tokens=pl.lit(0))
+    price = {"m": {"input": 2.0, "output": 10.0, "cached": 0.5}}
+    answer = dv.cost_per_success(_posterior(log), prices=price, currency="EUR")
+    each = (600 * 2.0 + 400 * 0.5 + 100 * 10.0) / 1e6
+    row = answer.where(context="c", statistic=None)
+    assert np.median(row.draws) == pytest.approx(each / log["score"].mean(), rel=0.02)
+    assert answer.to_frame().filter(pl.col("statistic").is_null())["unit"].unique().to_list() == ["eur"]
+    assert sum(rates(price["m"]).values()) == pytest.approx((0.5 + 10.0) / 1e6)  # reasoning at the output's price adds 0
+
+
+def test_free_is_not_missing_and_missing_is_not_free():
+    rng = np.random.default_rng(5)
+    free = dv.cost_per_success(_posterior(_log(rng).with_columns(cost_usd=pl.lit(0.0))))
+    assert free.where(context="c", statistic=None).draws.max() == 0.0
+    half = _log(rng, 400)
+    known = half.with_columns(cost_usd=pl.when(pl.int_range(pl.len()) % 2 == 0).then("cost_usd"))
+    answer = dv.cost_per_success(_posterior(known)).where(context="c", statistic=None)
+    assert np.median(answer.draws) == pytest.approx(known["cost_usd"].mean() / known["score"].mean(), rel=0.03)
+    nothing = dv.cost_per_success(_posterior(_log(rng, 1).drop("cost_usd")))
+    assert not nothing.identified and "log cost_usd, or declare [prices]" in nothing.reasons[0]
+
+
+def test_no_success_has_no_cost():
+    answer = dv.cost_per_success(_posterior(_log(np.random.default_rng(6), success=0.0)))
+    row = answer.where(context="c", statistic=None)
+    assert not row.identified and "none of 200 trials succeeded" in row.reason[0]
+
+
+def test_expected_attempts_against_simulation():
+    """Tasks Beta(.8, 1.2): E[min(tries, 5)] by Monte Carlo within the interval."""
+    rng = np.random.default_rng(7)
+    p = np.repeat(rng.beta(0.8, 1.2, 300), 2)
+    answer = dv.cost_per_success(_posterior(_log(rng, 600, success=p))).where(statistic="expected_attempts")
+    q = rng.beta(0.8, 1.2, 200_000)
+    truth = np.minimum(rng.geometric(np.maximum(q, 1e-12)), 5).mean()
+    low, high = answer.interval(0.99)[0]
+    assert low < truth < high and high - low < 0.8
+
+
+def test_coverage():
+    """120 logs: E cost .02 exp(.125), success .6; coverage of 90 % intervals within four standard errors."""
+    from divergence.cells.blocks import block_sums
+
+    rng = np.random.default_rng(8)
+    truth, hits = 0.02 * np.exp(0.125) / 0.6, 0
+    for _ in range(120):
+        cells = dv.collapse(dv.read(_log(rng, 150)))
+        weight = rng.standard_exponential((400, 128))
+        cost, score = block_sums(cells, "cost_usd", "deployment"), block_sums(cells, "score", "deployment")
+        draws = (weight @ cost.y[:, 0, 0]) / (weight @ cost.n[:, 0, 0]) * (weight @ score.n[:, 0, 0]) / (
+            weight @ score.y[:, 0, 0])
+        low, high = np.quantile(draws, [0.05, 0.95])
+        hits += low <= truth <= high
+    assert abs(hits / 120 - 0.9) < 4 * np.sqrt(0.09 / 120), hits / 120
+
+
+def test_the_ledger_of_a_log_sums_to_the_difference_of_costs():
+    rng = np.random.default_rng(9)
+    tokens = {"input_tokens": 800, "output_tokens": 50, "calls": 2}
+    bench = _log(rng, success=0.8, regime="evaluation", context="bench", **tokens)
+    live = _log(rng, success=0.5, cost=0.05, **(tokens | {"input_tokens": 2000, "calls": 4}))
+    posterior = _posterior(bench, live)
+    ledger, cost = dv.cost_ledger(posterior), dv.cost_per_success(posterior)
+    whole = ledger.where(factor=None).draws[:, 0]
+    parts = sum(ledger.where(factor=part).draws[:, 0] for part in PARTS)
+    assert np.abs(whole - parts).max() < 1e-12
+    k = [cost.where(context=c, statistic=None).draws[:, 0] for c in ("c", "bench")]
+    assert np.abs(whole - (k[0] - k[1])).max() < 1e-12
+    assert ledger.where(factor="failure").interval()[0][0] > 0 and ledger.where(factor="calls").interval()[0][0] > 0
+    assert "no model has spend and a success in bench" in dv.cost_ledger(_posterior(live)).reasons[0]
+
+
+@pytest.mark.parametrize(("prices", "words"), [
+    ({"m": {"input": -1.0, "output": 1.0}}, "a price is a number from 0 on"), ({"m": {"input": 1.0}}, "lack output"),
+    ({"n": {"input": 1.0, "output": 1.0}}, "does not have; it has m"),
+    ({"m": {"input": float("nan"), "output": 1.0}}, "a price is a number"),
+])
+def test_prices_that_cannot_be_meant(prices, words):
+    posterior = _posterior(_log(np.random.default_rng(10), 20))
+    for question in (dv.cost_per_success, dv.cost_ledger):
+        with pytest.raises(dv.InputError, match=words):
+            question(posterior, prices=prices)
+
+
+def test_a_negative_price_in_the_configuration_is_a_sentence():
+    with pytest.raises(dv.InputError, match="prices"):
+        Configuration.from_table({"prices": {"m": {"input": -1.0}}})
+
+
+@pytest.mark.parametrize("cap", [0, 1.5, True])
+def test_a_cap_that_is_none(cap):
+    with pytest.raises(dv.InputError, match="largest number of tries"):
+        dv.cost_per_success(_posterior(_log(np.random.default_rng(11), 20)), cap=cap)
+
+
+def test_models_and_contexts_are_kept_apart():
+    rng = np.random.default_rng(12)
+    logs = [_log(rng, 100, 0.5, 0.01 * (1 + m) * (1 + c), model=f"m{m}", context=f"c{c}")
+            for m, c in itertools.product(range(2), range(2))]
+    answer = dv.cost_per_success(_posterior(*logs))
+    for m, c in itertools.product(range(2), range(2)):
+        row = logs[2 * m + c]
+        mine = answer.where(model=f"m{m}", context=f"c{c}", statistic=None)
+        assert np.median(mine.draws) == pytest.approx(row["cost_usd"].mean() / row["score"].mean(), rel=0.04)

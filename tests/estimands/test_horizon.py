@@ -1,0 +1,74 @@
+"""The task length that is still solved: a known law, coverage, an independent fit, and what is refused."""
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.optimize import minimize
+
+import divergence as dv
+from divergence.estimands.horizon import half_life_ratio, logistic
+
+
+def _log(rng, size=400, middle=4.0, slope=-1.2, lengths=(1, 2, 4, 8, 16, 32), **more):
+    length = rng.choice(lengths, size).astype(float)
+    p = 1 / (1 + np.exp(-slope * np.log2(length / middle)))
+    frame = {"regime": ["evaluation"] * size, "model": ["m"] * size, "context": ["c"] * size,
+             "item": [f"i{k}" for k in range(size)], "task_length": length, "score": (rng.random(size) < p).astype(float)}
+    return pl.DataFrame(frame | more)
+
+
+def _answer(log):
+    return dv.horizon(dv.fit(dv.collapse(dv.read(log)), seed=0))
+
+
+def test_ratios_of_a_constant_hazard():
+    assert [round(half_life_ratio(q), 4) for q in (0.8, 0.9, 0.99)] == [0.3219, 0.152, 0.0145]
+
+
+def test_a_known_horizon_is_found():
+    answer = _answer(_log(np.random.default_rng(1), 1500))
+    for statistic, truth in ((None, 4.0), ("T80", 4.0 * 2 ** (np.log(4) / -1.2)), ("slope", -1.2)):
+        low, high = answer.where(statistic=statistic).interval(0.99)[0]
+        assert low < truth < high
+
+
+def test_the_fit_agrees_with_a_general_optimiser():
+    rng = np.random.default_rng(2)
+    x, n, y = np.arange(6.0), rng.integers(5, 20, 6).astype(float), np.zeros(6)
+    y = np.minimum(rng.poisson(5, 6), n).astype(float)
+    weight = rng.standard_exponential((3, 6))
+    a, b = logistic(x, n, y, weight)
+    centre = (n @ x) / n.sum()
+    for s in range(3):
+        def loss(c, w=weight[s]):
+            eta = c[0] + c[1] * (x - centre)
+            return (w * (n * np.logaddexp(0, eta) - y * eta)).sum() + c @ c / 50
+        best = minimize(loss, np.zeros(2), method="BFGS", options={"gtol": 1e-10}).x
+        assert (a[s], b[s]) == pytest.approx((best[0] - best[1] * centre, best[1]), abs=1e-5)
+
+
+def test_coverage():
+    """150 logs of 150 tasks: coverage of T50 within four standard errors."""
+    from divergence.estimands.horizon import _combinations, _fit
+
+    rng = np.random.default_rng(3)
+    hits = total = 0
+    for _ in range(150):
+        cells = dv.collapse(dv.read(_log(rng, 150)))
+        (_, mine), = _combinations(cells)
+        length = np.array([float(v) for v in cells.levels["task_length"]])[mine["task_length"]]
+        found, why = _fit(mine, length, 400, rng)
+        if why is None:
+            low, high = np.quantile(found[0], [0.05, 0.95])
+            hits, total = hits + (low <= 4.0 <= high), total + 1
+    assert total > 140 and abs(hits / total - 0.9) < 4 * np.sqrt(0.09 / total), hits / total
+
+
+@pytest.mark.parametrize(("log", "words"), [
+    (_log(np.random.default_rng(4)).drop("task_length"), "no task declares its length"),
+    (_log(np.random.default_rng(4), lengths=(2, 4)), "tasks declare 2 lengths"),
+    (_log(np.random.default_rng(4), slope=1.0), "does not surely fall"),
+    (_log(np.random.default_rng(4), 3000, middle=300.0, slope=-0.8), "above the lengths that were tried"),
+], ids=["no lengths", "two lengths", "rises", "extrapolation"])
+def test_what_is_no_horizon_is_refused(log, words):
+    assert words in _answer(log).reason[0]
