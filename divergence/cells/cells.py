@@ -94,7 +94,7 @@ class Cells:
     lengths: Table
     """Per (model, regime, context, task, item, declared task length): n trials and sum y."""
     golds: Table
-    """Per (model, regime, context, task, item, block, right answer), tasks with two right answers only: n trials, sum y."""
+    """Per (model, regime, context, task, item, block, right answer): n trials, sum y."""
     declared_law: DeclaredLaw | str = "logged"
     """The deployment law: `logged`, `own`, `uniform`, or declared shares of a factor's (or of the context's) levels."""
     notes: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Work in several steps as counts: episodes by their length and how they ended, task lengths, and two-class answers.
+"""Work in several steps as counts: episodes by their length and how they ended, task lengths, and right answers.
 
 An episode is a row that says how many model calls it made (`calls`), or a session whose rows have a `turn`. It ended
 
@@ -45,7 +45,10 @@ def episode_tables(log: Executions) -> dict[str, pl.DataFrame]:
         found["lengths"] = judged.select(*keys, length, *trial_sums(log)).group_by(*KEYS, "task_length").agg(
             pl.col("n").sum(), pl.col("y").sum()).collect(engine="streaming")
     if log.kind == "binary" and "gold" in columns:
-        found["golds"] = _golds(frame, keys, log)
+        gold = pl.col("gold").cast(pl.String)
+        known = frame.filter(gold.is_not_null()).select(*keys, "block", gold, *trial_sums(log))
+        found["golds"] = known.group_by(*KEYS, "block", "gold").agg(pl.col("n").sum(), pl.col("y").sum()).collect(
+            engine="streaming")
     return {name: table for name, table in found.items() if table is not None and table.height}
 
 
@@ -88,14 +91,3 @@ def _episodes(frame: pl.LazyFrame, columns: list[str], keys: list[pl.Expr]) -> p
         n=pl.len().cast(pl.Float64), failed=failed.sum().cast(pl.Float64),
         solved=pl.col("solved").sum().cast(pl.Float64))
     return counted.with_columns(pl.col("length").cast(pl.String)).collect(engine="streaming")
-
-
-def _golds(frame: pl.LazyFrame, keys: list[pl.Expr], log: Executions) -> pl.DataFrame | None:
-    """Only tasks with two right answers have a bias between them; other tasks are left out, and logs of free answers."""
-    classes = frame.filter(pl.col("gold").is_not_null()).group_by("task").agg(
-        pl.col("gold").n_unique().alias("classes")).filter(pl.col("classes") == 2).select("task").collect(engine="streaming")
-    if not classes.height:
-        return None
-    mine = frame.filter(pl.col("gold").is_not_null()).join(classes.lazy(), on="task", how="semi", nulls_equal=True)
-    return mine.select(*keys, "block", pl.col("gold").cast(pl.String), *trial_sums(log)).group_by(
-        *KEYS, "block", "gold").agg(pl.col("n").sum(), pl.col("y").sum()).collect(engine="streaming")

@@ -11,9 +11,10 @@ with d' unchanged is a change of habit, not of ability. Where both contexts answ
     one way = share of the changed answers that changed in the commoner direction (1 = one way only, 1/2 = both alike).
 
 A moved criterion sends answers one way only, lost ability sends them both ways. Where (almost) all went one way, a change of
-d' is not identified: one curve through both points explains them, and d' of rates near 0 or 1 rests on the normal law. Rates take half a trial more in every cell (log-linear rule, Hautus
-1995), so that 0 and 1 have finite quantiles. Intervals: Bayesian bootstrap over blocks. Unit: standard deviations of
-the evidence (`ratio` in the table). Source: Green and Swets 1966; Macmillan and Creelman 2005.
+d' is not identified: one curve through both points explains them, and d' of rates near 0 or 1 rests on the normal law.
+Rates take half a trial more in every cell (log-linear rule, Hautus 1995), so that 0 and 1 have finite quantiles. Intervals:
+Bayesian bootstrap over blocks; Beta for the shares of flips. Unit: standard deviations of the evidence (`ratio` in the
+table). Source: Green and Swets 1966; Macmillan and Creelman 2005.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def answer_bias(fit: Fit) -> list[Moved]:
                 names = (cells.levels["model"][m], cells.levels["context"][c],
                          cells.levels["task"][t] if t >= 0 else "", cells.levels["gold"][classes[0]])
                 toward, away = _flips(mine.take(~live), mine.take(live & (mine["context"] == c)), classes)
-                flips = int(round(toward)), int(round(away))
+                flips = round(toward), round(away)
                 # Jeffreys' half a flip on either side: all of five the same way is no certainty.
                 share = rng.beta(max(flips) + 0.5, min(flips) + 0.5, len(weight)) if sum(flips) >= FLIPS_MIN else None
                 out.append(Moved(*names, now - was, after - before, share, flips))

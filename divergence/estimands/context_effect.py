@@ -3,7 +3,7 @@
     mu_mc - B_m        and, over models, its mean
 
 Rows with `statistic` = `contrast` compare two deployment contexts, `mu_mc - mu_mc'`, over models: they need no bench. Those
-with `bias`, `competence` and `one_way` say whether answers or ability moved, for tasks with two right answers (`answer_bias`).
+with `bias`, `competence`, `one_way` say whether answers or ability moved, for tasks with two right answers (`answer_bias`).
 Identified by evaluation rows and deployment rows of the model; cells without rows are filled by the joint model and
 said so. Unit: points, stored as fractions.
 """
@@ -82,8 +82,8 @@ def _moved(moved: Moved) -> tuple[list[str], list[np.ndarray], list[str | None]]
     names, draws, why = ["bias", "competence"], [moved.bias, moved.competence], [None, None]
     if moved.only_bias:
         draws[1] = np.full_like(moved.competence, np.nan)
-        why[1] = (f"{max(moved.flips)} of the {sum(moved.flips)} answers that changed changed the same way: the habit of saying "
-                  f"{moved.first} moved, and with it alone the change is explained; whether ability moved cannot be told")
+        why[1] = (f"{max(moved.flips)} of the {sum(moved.flips)} answers that changed went the same way: the habit of "
+                  f"saying {moved.first} moved, which alone explains the change; whether ability moved cannot be told")
     if moved.one_way is not None:
         names, draws, why = [*names, "one_way"], [*draws, moved.one_way], [*why, None]
     return names, draws, why

@@ -37,7 +37,7 @@ def cost_ledger(posterior: Posterior, *, prices: Prices | None = None, currency:
     if fit.cells.kind == "positive" or fit is not posterior.fits[0]:
         return refuse(fit, QUESTION, TEXT, unit, NOT_A_SCORE)
     weight = weights(fit)
-    bench, live = (_factors(fit, regime, prices, weight) for regime in ("evaluation", "deployment"))
+    bench, live = (_factors(fit, regime, prices, weight, currency) for regime in ("evaluation", "deployment"))
     if not bench or not live:
         missing = "bench" if not bench else "deployment"
         return refuse(fit, QUESTION, TEXT, unit, f"no model has spend and a success in {missing}: {MISSING}"
@@ -72,9 +72,10 @@ def lmdi(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> d
 Factors = dict[str, np.ndarray]
 
 
-def _factors(fit: Fit, regime: str, prices: Prices | None, weight: np.ndarray) -> dict[tuple[int, int], Factors]:
+def _factors(fit: Fit, regime: str, prices: Prices | None, weight: np.ndarray, currency: str
+             ) -> dict[tuple[int, int], Factors]:
     """Draws of every factor of the models and contexts with spend and a success."""
-    sums = spend(fit, regime, prices)
+    sums = spend(fit, regime, prices, currency)
     cost, success = mean_spend(sums, weight)
     counted = {name: block_sums(fit.cells, name, regime) for name in
                ("calls", "attempts", "input_tokens", "output_tokens", "cached_tokens")}

@@ -49,7 +49,7 @@ def cost_per_success(posterior: Posterior, *, prices: Prices | None = None, curr
     if fit.cells.kind == "positive" or fit is not posterior.fits[0]:
         return refuse(fit, QUESTION, TEXT, unit, NOT_A_SCORE)
     collected = _Rows(fit, unit)
-    sums = {regime: spend(fit, regime, prices) for regime in ("evaluation", "deployment")}
+    sums = {regime: spend(fit, regime, prices, currency) for regime in ("evaluation", "deployment")}
     weight = weights(fit)
     for regime, of_regime in sums.items():
         _per_context(collected, fit, regime, of_regime, weight)
@@ -114,8 +114,9 @@ def _over_contexts(out: _Rows, fit: Fit, sums: dict[str, Spend], weight: np.ndar
     cost, success = mean_spend(sums["deployment"], weight)
     places = [fit.cells.levels["context"].index(name) for name in mu.contexts]
     bench = sums["evaluation"]
-    spent, solved = (np.tensordot(weight, part.sum(2), 1) for part in (bench.cost, bench.success))
-    rows, judged = (np.tensordot(weight, part.sum(2), 1) for part in (bench.metered, bench.judged))
+    metered = bench.metered.sum(0) > 0  # success where the spend is known, or the ratio would compare different rows
+    spent, solved = (np.tensordot(weight, (part * metered).sum(2), 1) for part in (bench.cost, bench.success))
+    rows, judged = (np.tensordot(weight, (part * metered).sum(2), 1) for part in (bench.metered, bench.judged))
     for m, model in enumerate(fit.cells.levels["model"]):
         used = mu.law[m] > 0
         seen = sums["deployment"].metered.sum(0)[m, places] > 0
@@ -129,7 +130,7 @@ def _over_contexts(out: _Rows, fit: Fit, sums: dict[str, Spend], weight: np.ndar
         if why is None and not np.isfinite(k).all():
             why = "no trial succeeded in the contexts of the deployment law"
         out.add((model, None, "deployment"), None, out.unit, k, why)
-        if bench.metered[:, m].sum() and bench.success[:, m].sum():
+        if (bench.success * metered)[:, m].sum():
             free = not np.isfinite(ratio).all()
             out.add((model, None, None), "bench_ratio", "ratio", ratio, why or ("the bench was free" if free else None))
 

@@ -6,7 +6,7 @@
 | `pass^k` | mean over tasks of C(c_i, k) / C(n_i, k), c_i successes of n_i trials: the unbiased count | the same, per k |
 | `pass^k_model` | E p^k under tasks that differ (beta-binomial): for any k, an extrapolation beyond the trials | the same |
 | `task_correlation` | intra-class correlation of the trials of a task: 0 all alike, 1 always or never | the same |
-| `single_turn_gap` | success of single executions minus success of episodes of several steps | per model and regime |
+| `single_turn_gap` | success of single executions minus that of episodes, capped ones no success | per model and regime |
 
 (E p)^k, which takes tasks for alike, is wrong by a factor of six at k = 4 on tau-bench. Tasks are a sample: intervals are
 those of new tasks (Bayesian bootstrap; the grid posterior for the model). Identified by items with k trials; the gap by
@@ -134,9 +134,8 @@ def _single_turn(fit: Fit, rng: np.random.Generator):
                 yield (model, regime, np.full(len(weight), np.nan),
                        "the log has no single executions of this model in tasks of their own beside its episodes")
                 continue
-            known = loop["failed"] + loop["solved"]
             rates = [_weighted(t["block"], top, bottom, weight)
-                     for t, top, bottom in ((single, single["y"], single["n"]), (loop, loop["solved"], known))]
+                     for t, top, bottom in ((single, single["y"], single["n"]), (loop, loop["solved"], loop["n"]))]
             yield model, regime, rates[0] - rates[1], None
 
 

@@ -43,9 +43,12 @@ class Spend:
     """Models whose spend is known at all, shape (models,)."""
 
 
-def spend(fit: Fit, regime: str, prices: Prices | None = None) -> Spend:
-    """Spend and success of one regime. Raises InputError for a negative price or one of an unknown model."""
+def spend(fit: Fit, regime: str, prices: Prices | None = None, currency: str = "USD") -> Spend:
+    """Spend and success of one regime. Raises InputError for prices that cannot be meant, and for a mix of currencies."""
     check_prices(fit, prices)
+    if prices and currency.upper() != "USD" and "cost_usd" in fit.cells.levels["measure"]:
+        raise InputError(f"the log meters cost_usd and [prices] are in {currency}: one question has one currency; declare "
+                         "the prices in USD, or leave cost_usd out")
     score = block_sums(fit.cells, "score", regime)
     metered = block_sums(fit.cells, "cost_usd", regime)
     cost, rows, lost = (part.astype(float) for part in (metered.y, metered.n, metered.lost))

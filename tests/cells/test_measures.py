@@ -76,7 +76,8 @@ def test_merge_is_the_whole(seed, share, sessions):
     part = [dv.collapse(dv.read(log.filter(f), configuration=SETTING)) for f in (first, ~first)]
     whole = dv.collapse(dv.read(log, configuration=SETTING))
     for merged in (dv.merge(*part), dv.merge(*part[::-1])):
-        assert merged.levels == whole.levels
+        # Lengths of episodes are those of whole sessions, which this split by rows tears apart.
+        assert all(merged.levels[key] == names for key, names in whole.levels.items() if key != "length")
         for name in ("measures", "histograms"):
             for column in (*TABLES[name][0], *TABLES[name][1]):
                 np.testing.assert_array_equal(getattr(merged, name)[column], getattr(whole, name)[column], err_msg=column)

@@ -122,3 +122,19 @@ def test_a_half_life_beyond_what_was_seen_is_refused():
     hazard, survival = np.full((50, 2), 0.05), np.cumprod(np.full((50, 2), 0.95), 1)
     value, why = half_life(hazard, survival, step_bands(2))
     assert np.isnan(value).all() and "lies beyond what was seen" in why
+
+
+def test_partitions_of_whole_sessions_merge_to_the_whole():
+    rng = np.random.default_rng(14)
+    rows = {"regime": "deployment", "model": "m", "context": "c", "item": [f"t{k}" for k in range(4)] * 20,
+            "session": np.repeat([f"s{k}" for k in range(20)], 4), "turn": [1, 2, 3, 4] * 20,
+            "score": (rng.random(80) < 0.5).astype(float), "gold": ["a", "b", "c", "d"] * 20, "task_length": [1.0, 2.0] * 40}
+    log = pl.DataFrame(rows)
+    first = log["session"].is_in([f"s{k}" for k in range(7)])
+    parts = [dv.collapse(dv.read(log.filter(keep))) for keep in (first, ~first)]
+    whole = dv.collapse(dv.read(log))
+    for merged in (dv.merge(*parts), dv.merge(*parts[::-1])):
+        for name in ("episodes", "lengths", "golds"):
+            a, b = getattr(merged, name), getattr(whole, name)
+            for column in (*a.keys, *a.sums):
+                assert (a[column] == b[column]).all(), (name, column)

@@ -154,6 +154,13 @@ def test_prices_that_cannot_be_meant(prices, words):
             question(posterior, prices=prices)
 
 
+def test_two_currencies_are_a_sentence():
+    posterior, price = _posterior(_log(np.random.default_rng(13), 20)), {"m": {"input": 1.0, "output": 1.0}}
+    for question in (dv.cost_per_success, dv.cost_ledger):
+        with pytest.raises(dv.InputError, match="one question has one currency"):
+            question(posterior, prices=price, currency="EUR")
+
+
 def test_a_negative_price_in_the_configuration_is_a_sentence():
     with pytest.raises(dv.InputError, match="prices"):
         Configuration.from_table({"prices": {"m": {"input": -1.0}}})
