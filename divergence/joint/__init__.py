@@ -6,8 +6,10 @@
 | `arms`, `weights`, `covariance` | arm levels with their clustered covariance |
 | `design` | which effect enters which arm |
 | `model` | the NumPyro model, in the order of its equations |
+| `coordinates`, `hierarchy` | the same density on the host, in LAPACK |
 | `problem` | the arrays it is conditioned on; effects given standard deviations, exactly |
 | `importance`, `nuts` | the methods; `methods` holds their gates |
+| `user_density` | the default method for a log density of one's own |
 | `fit` | cells -> Posterior |
 | `outcomes` | a log -> Posterior of its outcome and of what serving it took |
 | `posterior`, `store` | the value; how it is saved |
@@ -23,5 +25,18 @@ from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import Levels, levels
 from divergence.joint.spec import Spec
 from divergence.joint.store import load
+from divergence.joint.user_density import sample_density
 
-__all__ = ["NUTS", "Diagnostic", "Fit", "Importance", "Levels", "Posterior", "Spec", "fit", "levels", "load"]
+__all__ = [
+    "NUTS",
+    "Diagnostic",
+    "Fit",
+    "Importance",
+    "Levels",
+    "Posterior",
+    "Spec",
+    "fit",
+    "levels",
+    "load",
+    "sample_density",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import platform
@@ -9,13 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from divergence.cells import Cells
 from divergence.cells.tasks import resolve_tasks
 from divergence.errors import InputError
 from divergence.joint.arms import measure_arms
 from divergence.joint.design import make_design
-from divergence.joint.importance import Importance, find_mode
+from divergence.joint.hierarchy import Hierarchy
+from divergence.joint.importance import Importance, climb
 from divergence.joint.link import from_link, linearise, start
 from divergence.joint.methods import Sample
 from divergence.joint.nuts import NUTS
@@ -49,7 +52,8 @@ def fit(
         raise InputError("there is nothing to fit: no cells were given")
     _cache_compilations()
     begin = time.process_time()
-    fits = tuple(_fit_one(c, spec, method, int(seed), progress or (lambda _: None)) for c in several)
+    with threadpool_limits(limits=1, user_api="blas"):  # threads that wait for small matrices took four times their work
+        fits = tuple(_fit_one(c, spec, method, int(seed), progress or (lambda _: None)) for c in several)
     provenance = {
         "seed": int(seed), "cpu_seconds": round(time.process_time() - begin, 3),
         "python": platform.python_version(), "platform": platform.machine(), "versions": _versions(),
@@ -73,10 +77,11 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     # Scores have a natural zero on the logit scale; times and costs have no natural unit, so their mean is taken.
     centre = 0.0 if arms.link == "logit" else float(np.log(arms.level).mean())
     progress("drawing from the posterior")
-    mu = start(arms)
+    mu, x = start(arms), None
     for _ in range(LINEARISATIONS):
         response = linearise(arms, mu)
-        x = find_mode(problem(design, response, loadings, centre))
+        target = Hierarchy.of(problem(design, response, loadings, centre))
+        x = climb(target, np.zeros(target.dims) if x is None else x)
         effects = draw_effects(design, response, loadings, standard_deviations(design, x[None]), None, centre)
         mu = from_link(np.clip(loadings @ effects[0], -LOGIT_MAX, LOGIT_MAX) if arms.link == "logit"
                        else loadings @ effects[0], arms.link)
@@ -112,6 +117,7 @@ def _cache_compilations() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
     from importlib.metadata import version
 

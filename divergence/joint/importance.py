@@ -10,13 +10,14 @@ their k-hat is the gate (Vehtari et al. 2024).
 from __future__ import annotations
 
 import dataclasses
-import functools
+from typing import Protocol
 
 import numpy as np
 import scipy.linalg
 import scipy.optimize
 from scipy.special import gammaln, logsumexp
 
+from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.methods import EFFECTIVE_DRAWS_MIN, K_HAT_MAX, NEWTON_STEP_MAX, Diagnostic, Sample
 from divergence.joint.pareto import smoothed_weights
 
@@ -24,6 +25,21 @@ FREEDOM = 10.0  # of the Student-t proposals: the target has the normal tails of
 GOOD_ENOUGH = 0.75  # share of the k-hat gate at which adaptation stops: room for the estimate's own noise
 NORMAL_95 = 1.6448536  # 95 % quantile of a standard normal law
 INFLATION = 2.0  # of the first proposal: standard deviations near zero make the posterior wider than its curvature
+PRIOR_CURVATURE = 0.25  # of a coordinate with a standard normal prior at least, near the mode
+NEWTON_STEPS = 8  # after BFGS one or two are taken
+
+
+class Target(Protocol):
+    """A log density to draw from, up to a constant."""
+
+    def density(self, x: np.ndarray) -> np.ndarray:
+        """At points (n, dims), shape (n,)."""
+
+    def gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """At one point (dims,): value and gradient."""
+
+    def curvature(self, x: np.ndarray) -> np.ndarray:
+        """Minus the Hessian at one point, shape (dims, dims)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,30 +50,33 @@ class Importance:
     """Draws kept."""
     proposals: int = 1000
     """Proposals of one round."""
-    rounds: tuple[int, int] = (4, 12)
+    rounds: tuple[int, int] = (3, 12)
     """Least and most rounds of adaptation."""
 
     def __call__(self, data: dict[str, np.ndarray], seed: int) -> Sample:
         """Draw from the posterior of the coordinates given `data` (see `model.joint_model`)."""
-        import jax
+        target = Hierarchy.of(data)
+        x, gates = self.sample(target, np.zeros(target.dims), seed, PRIOR_CURVATURE)
+        return Sample(x, gates, "arm-level, importance sampling")
 
-        with jax.enable_x64(True):
-            density, gradient = _compiled()
-            moved = {k: jax.numpy.asarray(v) for k, v in data.items()}
-            return self._sample(lambda x: np.asarray(density(x, moved)),
-                                lambda x: tuple(np.asarray(v) for v in gradient(x, moved)),
-                                dimensions(data), np.random.default_rng(np.random.SeedSequence([seed, 1])))
+    def sample(self, target: Target, start: np.ndarray, seed: int, least: float
+               ) -> tuple[np.ndarray, tuple[Diagnostic, ...]]:
+        """Draws (S, dims) of any density with one mode, searched from `start`, and the gates.
 
-    def _sample(self, density, gradient, dims: int, rng: np.random.Generator) -> Sample:
-        mode, shape, newton = _mode(gradient, dims)
-        points, densities = np.empty((0, dims)), np.empty(0)
+        `least` is the smallest curvature that an axis of the first proposal is believed to have.
+        """
+        rng, dims = np.random.default_rng(np.random.SeedSequence([seed, 1])), len(start)
+        mode, shape, newton = find_peak(target, start, least)
+        points, densities, mixture = np.empty((0, dims)), np.empty(0), np.empty((0, 0))
         proposals = [Proposal(mode, np.linalg.cholesky(INFLATION * shape), np.ones(dims), np.ones(dims))]
         for turn in range(self.rounds[1]):
             fresh = proposals[-1].draw(self.proposals, rng)
+            densities = np.concatenate([densities, target.density(fresh)])
+            # every proposal at every point: the last proposal at the old ones, all of them at the fresh ones
+            older = np.concatenate([mixture, proposals[-1].log_density(points)[None]]) if turn else mixture.reshape(1, 0)
+            mixture = np.concatenate([older, [p.log_density(fresh) for p in proposals]], axis=1)
             points = np.concatenate([points, fresh])
-            densities = np.concatenate([densities, density(fresh)])
-            mixture = logsumexp([p.log_density(points) for p in proposals], axis=0) - np.log(len(proposals))
-            weight, k_hat = smoothed_weights(densities - mixture)
+            weight, k_hat = smoothed_weights(densities - logsumexp(mixture, axis=0) + np.log(len(proposals)))
             good = k_hat < GOOD_ENOUGH * K_HAT_MAX and 1 / (weight**2).sum() > self.draws / 2
             if turn + 1 >= self.rounds[0] and good:
                 break
@@ -65,22 +84,7 @@ class Importance:
         effective = 1 / (weight**2).sum()
         picks = np.searchsorted(np.cumsum(weight), (np.arange(self.draws) + rng.random()) / self.draws)
         x = rng.permutation(points[np.minimum(picks, len(points) - 1)])
-        return Sample(x, _gates(k_hat, effective, newton), "arm-level, importance sampling")
-
-
-def dimensions(data: dict[str, np.ndarray]) -> int:
-    """Number of coordinates of the model."""
-    return 3 + len(data["widths"]) + len(data["local"])
-
-
-def find_mode(data: dict[str, np.ndarray]) -> np.ndarray:
-    """The posterior mode of the coordinates, shape (dims,)."""
-    import jax
-
-    with jax.enable_x64(True):
-        _, gradient = _compiled()
-        moved = {k: jax.numpy.asarray(v) for k, v in data.items()}
-        return _climb(lambda x: tuple(np.asarray(v) for v in gradient(x, moved)), dimensions(data))
+        return x, _gates(k_hat, effective, newton)
 
 
 def _gates(k_hat: float, effective: float, newton: float) -> tuple[Diagnostic, ...]:
@@ -94,37 +98,28 @@ def _gates(k_hat: float, effective: float, newton: float) -> tuple[Diagnostic, .
     )
 
 
-@functools.cache
-def _compiled():
-    """Density of many points and gradient at one, compiled once per shape for the whole process."""
-    import jax
+def climb(target: Target, start: np.ndarray) -> np.ndarray:
+    """The mode by BFGS, shape (dims,)."""
+    def downhill(x: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = target.gradient(x)
+        return -value, -slope
 
-    from divergence.joint.model import log_density
-
-    density = jax.jit(lambda x, data: jax.lax.map(lambda one: log_density(one, data), x, batch_size=100))
-    return density, jax.jit(jax.value_and_grad(log_density))
+    return scipy.optimize.minimize(downhill, start, jac=True, method="BFGS", options={"gtol": 1e-5}).x
 
 
-def _climb(gradient, dims: int) -> np.ndarray:
-    return scipy.optimize.minimize(
-        lambda x: tuple(-v for v in gradient(x)), np.zeros(dims), jac=True, method="BFGS", options={"gtol": 1e-7}).x
-
-
-def _mode(gradient, dims: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Mode, inverse Hessian there (eigenvalues at most the prior's, 1, times 4), and the last Newton step's length."""
-    mode = _climb(gradient, dims)
-    for _ in range(5):  # Newton polish: the Hessian by central differences of the exact gradient
-        step = 1e-4
-        hessian = np.stack([
-            (gradient(mode + step * e)[1] - gradient(mode - step * e)[1]) / (2 * step) for e in np.eye(dims)])
-        values, vectors = np.linalg.eigh(-(hessian + hessian.T) / 2)
-        values = np.maximum(values, 0.25)
-        move = vectors @ ((vectors.T @ gradient(mode)[1]) / values)
-        length = float(np.abs(move).max())
+def find_peak(target: Target, start: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """Mode, inverse of the curvature there (its eigenvalues at least `least`), and the last Newton step in posterior sds."""
+    mode = climb(target, start)
+    for _ in range(NEWTON_STEPS):
+        values, vectors = np.linalg.eigh(target.curvature(mode))
+        values = np.maximum(values, least)
+        shape = (vectors / values) @ vectors.T
+        move = shape @ target.gradient(mode)[1]
+        length = float(np.abs(move / np.sqrt(np.diag(shape))).max())
         if length < NEWTON_STEP_MAX:
             break
         mode = mode + move * min(1.0, 0.5 / length)
-    return mode, (vectors / values) @ vectors.T, length
+    return mode, shape, length
 
 
 @dataclasses.dataclass(frozen=True)

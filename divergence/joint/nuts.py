@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from divergence.joint.methods import E_BFMI_MIN, EFFECTIVE_DRAWS_MIN, R_HAT_MAX, Diagnostic, Sample
+from divergence.joint.problem import padded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +30,13 @@ class NUTS:
 
         from divergence.joint.model import joint_model
 
+        data, keep = padded(data)
         with jax.enable_x64(True):
             run = MCMC(Kernel(joint_model), num_warmup=self.warmup, num_samples=self.draws, num_chains=self.chains,
                        chain_method="sequential", progress_bar=False)
             run.run(jax.random.key(seed), {k: jax.numpy.asarray(v) for k, v in data.items()},
                     extra_fields=("diverging", "energy"))
-            x = np.asarray(run.get_samples(group_by_chain=True)["x"])
+            x = np.asarray(run.get_samples(group_by_chain=True)["x"])[..., keep]
             extra = {k: np.asarray(v) for k, v in run.get_extra_fields(group_by_chain=True).items()}
         r_hat = float(np.max(array_stats.rhat(x, chain_axis=0, draw_axis=1)))
         bulk = array_stats.ess(x, chain_axis=0, draw_axis=1, method="bulk")

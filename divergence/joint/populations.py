@@ -18,9 +18,10 @@ import numpy as np
 from divergence.cells import Cells
 from divergence.cells.overlap import deployed_regimes
 from divergence.joint.arms import Arms
+from divergence.joint.coordinates import half_normal
 from divergence.joint.design import Design
 from divergence.joint.link import STEADY_FAILURES, from_link
-from divergence.joint.posterior import Fit, arm_loadings, half_normal
+from divergence.joint.posterior import Fit, arm_loadings
 from divergence.joint.problem import local_term
 from divergence.numerics import nearest_psd
 

@@ -10,10 +10,11 @@ import numpy as np
 from divergence.cells import Cells
 from divergence.errors import InputError
 from divergence.joint.arms import Arms
+from divergence.joint.coordinates import correlation, half_normal
 from divergence.joint.design import Design
 from divergence.joint.link import Response
 from divergence.joint.methods import Diagnostic
-from divergence.joint.problem import free_terms, local_term, padded_terms
+from divergence.joint.problem import free_terms, local_term
 from divergence.joint.spec import Spec
 
 
@@ -124,23 +125,15 @@ def arm_loadings(design: Design, arms: Arms) -> np.ndarray:
 
 
 def standard_deviations(design: Design, x: np.ndarray) -> dict[str, np.ndarray]:
-    """Coordinates to standard deviations, exactly as in `model.joint_model`, in NumPy."""
-    from scipy.special import ndtr
-
+    """Coordinates to standard deviations, exactly as in `model.joint_model`."""
     width = design.term("theta_E").width
     out = {"theta_E": half_normal(x[:, 0], width), "theta_D": half_normal(x[:, 1], width),
-           "rho": np.cos(np.pi * ndtr(-x[:, 2]) ** 2)}
+           "rho": correlation(x[:, 2])}
     free = free_terms(design)
     for k, term in enumerate(free):
         out[term.name] = half_normal(x[:, 3 + k], term.width)
     if local_term(design) is not None:
-        own = x[:, 3 + padded_terms(len(free)):]
+        own = x[:, 3 + len(free):]
         out[free[0].name] = out[free[0].name][:, None] * np.exp(design.outlier * own)
     return out
 
-
-def half_normal(x: np.ndarray, width: float) -> np.ndarray:
-    """A coordinate to a standard deviation: the half-normal quantile with the standard normal probability of x."""
-    from scipy.special import ndtr, ndtri
-
-    return -width * ndtri(0.5 * ndtr(-x))

@@ -1,4 +1,4 @@
-"""The arrays that the joint model is conditioned on, padded so that alike logs share one compilation."""
+"""The arrays that the joint model is conditioned on, and effects given standard deviations."""
 
 from __future__ import annotations
 
@@ -12,48 +12,52 @@ TERM_BUCKET = 4
 
 
 def problem(design: Design, response: Response, loadings: np.ndarray, centre: float = 0.0) -> dict[str, np.ndarray]:
-    """The `data` of `model.joint_model`; `centre` is the prior mean of alpha.
-
-    Padded arms are independent of all others, padded terms do nothing.
-    """
+    """The `data` of `model.joint_model`; `centre` is the prior mean of alpha."""
     arms = len(response.value)
-    size = next((b for b in ARM_BUCKETS if b >= arms), arms)
 
     def product(name: str, other: str | None = None) -> np.ndarray:
         first = loadings[:, design.term(name).columns]
-        second = loadings[:, design.term(other).columns] if other else first
-        out = np.zeros((size, size))
-        out[:arms, :arms] = first @ second.T
-        return out
+        return first @ (loadings[:, design.term(other).columns] if other else first).T
 
     free = free_terms(design)
-    count = padded_terms(len(free))
-    products = np.zeros((count, size, size))
-    widths = np.ones(count)
+    products = np.zeros((len(free), arms, arms))
+    widths = np.ones(len(free))
     levels = []
     for k, term in enumerate(free):
         products[k], widths[k] = product(term.name), term.width
         if term is local_term(design):  # its levels have scales of their own: one product a level instead of one
             products[k] = 0.0
             levels = [np.outer(column, column) for column in loadings[:, term.columns].T]
-    local = np.zeros((len(levels), size, size))
-    if levels:
-        local[:, :arms, :arms] = levels
+    local = np.array(levels).reshape(-1, arms, arms)
     fixed = design.term("alpha").width ** 2 * product("alpha")
-    covariance = np.eye(size)
-    covariance[:arms, :arms] = response.covariance
     cross = product("theta_E", "theta_D")
     return {
-        "value": np.r_[response.value - centre, np.zeros(size - arms)], "covariance": covariance, "products": products,
-        "widths": widths, "local": local,
-        "outlier": np.array(design.outlier), "fixed": fixed, "bench": product("theta_E"), "deployed": product("theta_D"),
+        "value": response.value - centre, "covariance": response.covariance, "products": products, "widths": widths,
+        "local": local, "outlier": np.array(design.outlier),
+        "fixed": fixed, "bench": product("theta_E"), "deployed": product("theta_D"),
         "cross": cross + cross.T, "ability": np.array(design.term("theta_E").width),
     }
 
 
-def padded_terms(count: int) -> int:
-    """Number of terms after padding."""
-    return -(-max(count, 1) // TERM_BUCKET) * TERM_BUCKET
+def padded(data: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The same problem in a shape that alike logs share, for what is compiled; and which coordinates to keep.
+
+    Padded arms are independent of all others, padded terms do nothing.
+    """
+    arms, terms = len(data["value"]), len(data["widths"])
+    more = next((b for b in ARM_BUCKETS if b >= arms), arms) - arms
+    count = -(-max(terms, 1) // TERM_BUCKET) * TERM_BUCKET
+    square = ((0, more), (0, more))
+    out = dict(data)
+    for name in ("fixed", "bench", "deployed", "cross", "covariance"):
+        out[name] = np.pad(data[name], square)
+    out["covariance"][range(arms, arms + more), range(arms, arms + more)] = 1.0
+    out["value"] = np.pad(data["value"], (0, more))
+    out["products"] = np.pad(data["products"], ((0, count - terms), *square))
+    out["widths"] = np.pad(data["widths"], (0, count - terms), constant_values=1.0)
+    out["local"] = np.pad(data["local"], ((0, 0), *square))
+    keep = np.r_[0 : 3 + terms, 3 + count : 3 + count + len(data["local"])]
+    return out, keep
 
 
 def free_terms(design: Design) -> list[Term]:

@@ -8,11 +8,11 @@ import pytest
 
 import divergence as dv
 from divergence.joint.arms import measure_arms
-from divergence.joint.importance import dimensions
+from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.link import linearise, start
 from divergence.joint.methods import K_HAT_MAX
 from divergence.joint.posterior import arm_loadings, standard_deviations
-from divergence.joint.problem import draw_effects, problem
+from divergence.joint.problem import draw_effects, padded, problem
 from divergence.simulate import simulate, world
 
 
@@ -51,32 +51,44 @@ def test_effects_given_scales_are_the_conjugate_normal():
     np.testing.assert_allclose(exact[0] @ z.T, z @ mean, atol=1e-9)
 
 
-def test_density_is_that_of_the_equations():
-    """The NumPyro density against the prior and the likelihood written out with SciPy."""
+@pytest.mark.parametrize("factors", [True, False])
+def test_density_is_that_of_the_equations(factors):
+    """The NumPyro density and its twin on the host against the prior and the likelihood written out with SciPy."""
     import jax
     from scipy.stats import multivariate_normal, norm
 
     from divergence.joint.model import log_density
 
-    fit = _fit(_log()).fits[0]
+    log = _log() if factors else _log().drop("quantization", "kv_cache_dtype", "concurrency")
+    fit = _fit(log).fits[0]
     design, arms = fit.design, fit.arms
     z, response = arm_loadings(design, arms), linearise(arms, start(arms))
-    data = problem(design, response, z)
-    x = np.random.default_rng(0).normal(size=dimensions(data))
+    host = Hierarchy.of(problem(design, response, z))
+    data, keep = padded(problem(design, response, z))
+    whole = np.random.default_rng(0).normal(size=3 + len(data["widths"]) + len(data["local"]))
+    x = whole[keep]
     sd = standard_deviations(design, x[None])
     effects = np.zeros((design.size, design.size))
     for term in design.terms:
         value = sd[term.name][0] if term.name in sd else term.width
-        effects[term.columns, term.columns] = np.eye(term.columns.stop - term.columns.start) * value**2
+        effects[term.columns, term.columns] = np.eye(term.columns.stop - term.columns.start) * value**2  # one, or one each
     bench, deployed = design.term("theta_E").columns, design.term("theta_D").columns
     effects[bench, deployed] = effects[deployed, bench] = np.eye(bench.stop - bench.start) * (
         sd["rho"] * sd["theta_E"] * sd["theta_D"])[0]
     likelihood = multivariate_normal(np.zeros(len(arms)), z @ effects @ z.T + response.covariance).logpdf(response.value)
     padding = len(data["value"]) - len(arms)  # padded arms: standard normal at 0
-    expected = norm.logpdf(x).sum() + likelihood + padding * norm.logpdf(0.0)
+    expected = norm.logpdf(whole).sum() + likelihood + padding * norm.logpdf(0.0)
     with jax.enable_x64(True):
-        assert float(log_density(jax.numpy.asarray(x), {k: jax.numpy.asarray(v) for k, v in data.items()})) == (
+        assert float(log_density(jax.numpy.asarray(whole), {k: jax.numpy.asarray(v) for k, v in data.items()})) == (
             pytest.approx(expected, rel=1e-10))
+    constant = 0.5 * (len(arms) + len(x)) * np.log(2 * np.pi)
+    alone = norm.logpdf(x).sum() + likelihood
+    assert host.density(np.stack([x, x]))[1] == pytest.approx(alone + constant, rel=1e-9)
+    value, slope = host.gradient(x)
+    assert value == pytest.approx(alone + constant, rel=1e-10)
+    step = 1e-5 * np.eye(len(x))
+    differences = (host.density(x + step) - host.density(x - step)) / 2e-5
+    np.testing.assert_allclose(slope, differences, atol=1e-5 * max(1, np.abs(slope).max()))
 
 
 def test_importance_sampling_agrees_with_nuts():
