@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out
 
-.PHONY: bench-probe report test prove bench-spine lab setup clean
+.PHONY: bench-probe report test prove bench-spine lab setup clean test-cluster bench-risk
 
 report: .venv/ready
 	$(BIN)/divergence report datasets/serving-lab -o $(OUT)
@@ -39,3 +39,10 @@ clean:
 
 bench-probe: .venv/ready
 	$(BIN)/python benchmarks/probe.py
+
+test-cluster: .venv/ready
+	$(BIN)/python -c "import ray" 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check 'ray>=2.50'
+	$(BIN)/python -m pytest -m cluster tests/risk -s
+
+bench-risk: .venv/ready
+	$(BIN)/python benchmarks/risk_throughput.py

@@ -48,6 +48,11 @@ class Wanted:
     columns: tuple[str, ...] = ()
     """Further canonical columns that its score reads."""
 
+    @classmethod
+    def of(cls, model) -> Wanted:
+        """What this model needs."""
+        return cls(model.outcome, model.kind, tuple(model.factors), tuple(model.columns))
+
 
 @dataclasses.dataclass(frozen=True)
 class Requests:

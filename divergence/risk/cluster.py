@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
+import socket
 import tempfile
 from collections.abc import Iterator
 
@@ -34,6 +35,7 @@ def on_ray(jobs: list[Job], address: str, tell: Tell = silent) -> Iterator[Outco
     mine = not ray.is_initialized()
     try:
         if mine:
+            _knock(address)
             ray.init(address=address, logging_level="ERROR", log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         raise InputError(f"no Ray cluster answers at {address}: {sentence(error, address)}") from None
@@ -44,10 +46,17 @@ def on_ray(jobs: list[Job], address: str, tell: Tell = silent) -> Iterator[Outco
             ray.shutdown()
 
 
+def _knock(address: str) -> None:
+    """Raises OSError where nothing listens: Ray itself would go on trying for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
 def _run(ray, jobs: list[Job], tell: Tell) -> Iterator[Outcome]:
     model = ray.put(_bytes(jobs[0].model))
     task = ray.remote(num_cpus=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(_task)
-    most = max(1, int(ray.cluster_resources().get("CPU", 1))) * IN_FLIGHT
+    most = max(1, int(ray.cluster_resources().get("CPU", 1) * IN_FLIGHT))
     waiting, running = list(reversed(jobs)), {}
     while waiting or running:
         while waiting and len(running) < most:

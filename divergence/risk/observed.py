@@ -3,6 +3,10 @@
 For each context and each of 20 equal bins of risk: judged trials n, the sum of their risks, failures, and the sum of
 squared errors. Everything that calibration reports about a run (reliability, its error, the Brier score, by context)
 follows from these sums. A failure is one minus the score, trial by trial. Unit: probability.
+
+The calibration error `ECE = sum_b n_b / n |mean risk_b - share of failures_b|` of a perfect score is not zero at finite
+n (about .004 at 1e5 rows), so it stands beside what a perfect score would have: each bin's failures drawn with its mean
+risk, independent trials. Where outcomes go together within sessions a perfect score would have more than that.
 """
 
 from __future__ import annotations
@@ -12,6 +16,9 @@ import pyarrow as pa
 
 BINS = 20
 SUMS = ("n", "risk", "failures", "squares")
+
+DRAWS = 999
+"""Perfect scores drawn: the 95 % point is the 950th, and its own error is small beside the error it judges."""
 
 Observed = dict[str, dict[str, list[float]]]
 """Context -> name of a sum -> its value in each bin of risk."""
@@ -51,3 +58,31 @@ def merge(parts: list[Observed]) -> Observed:
             for name in SUMS:
                 mine[name] = (np.array(mine[name]) + sums[name]).tolist()
     return dict(sorted(out.items()))
+
+
+def calibration(observed: Observed, seed: int = 0) -> dict | None:
+    """What the sums say, as data: None where nothing was judged."""
+    if not observed:
+        return None
+    total = {name: np.sum([sums[name] for sums in observed.values()], axis=0) for name in SUMS}
+    n = total["n"].sum()
+    contexts = {context: {"judged": sum(s["n"]), "risk": sum(s["risk"]) / sum(s["n"]),
+                          "failed": sum(s["failures"]) / sum(s["n"])} for context, s in observed.items()}
+    worst = max(contexts, key=lambda c: _surprise(**contexts[c]))
+    random = np.random.default_rng(seed)
+    count, mean = np.round(total["n"]).astype(int), total["risk"] / np.maximum(total["n"], 1)
+    perfect = np.abs(random.binomial(count, np.clip(mean, 0, 1), (DRAWS, BINS)) - count * mean).sum(axis=1) / n
+    error = float(np.abs(total["risk"] - total["failures"]).sum() / n)
+    limit = float(np.quantile(perfect, 0.95))
+    return {
+        "judged": float(n), "risk": float(total["risk"].sum() / n), "failed": float(total["failures"].sum() / n),
+        "brier": float(total["squares"].sum() / n), "ece": error, "ece_perfect_95": limit, "calibrated": error <= limit,
+        "reliability": [{"judged": float(total["n"][b]), "risk": float(mean[b]),
+                         "failed": float(total["failures"][b] / total["n"][b])} for b in np.flatnonzero(total["n"])],
+        "worst_context": {"context": worst, **contexts[worst]}, "contexts": contexts,
+    }
+
+
+def _surprise(judged: float, risk: float, failed: float) -> float:
+    """How many standard errors the failures of a context lie from its risk."""
+    return abs(failed - risk) / np.sqrt(max(risk * (1 - risk), 1e-4) / judged)

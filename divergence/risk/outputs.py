@@ -3,7 +3,7 @@
 Rows are gathered into row groups of a fixed size and written beside their place under a hidden name; the file is moved
 to its name when complete and on disk. The record (what was read, which model, all counts) stands in the file's own
 metadata, so a result and its record cannot disagree: `record` reads it back, and a run that goes on after a crash asks
-nothing else. The bytes depend on the rows only, not on the batches, the workers or the time.
+nothing else. Batches are always cut alike, so the bytes depend on the partition and the model only, not on workers or time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 import uuid
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.fs
 import pyarrow.parquet as pq
 
@@ -23,6 +24,7 @@ from divergence.errors import InputError
 from divergence.risk.places import Place, publish
 
 ROWS = 2**18  # rows of a row group: about 30 MB before it is encoded
+FEW = 2**14  # distinct numbers: a dictionary of twice as many no longer fits the processor's cache beside the others
 FORMAT = 1
 KEY = b"divergence"
 SCHEMA = pa.schema([
@@ -31,6 +33,12 @@ SCHEMA = pa.schema([
     ("reason", pa.dictionary(pa.int32(), pa.string())),
 ])
 """What a score has for each request."""
+
+
+def plain(scores: pa.RecordBatch) -> pa.RecordBatch:
+    """Scores in the order and types of `SCHEMA`, texts as texts: for engines that take no dictionaries."""
+    schema = SCHEMA.set(SCHEMA.get_field_index("reason"), pa.field("reason", pa.string()))
+    return pa.record_batch([scores.column(f.name).cast(f.type) for f in schema], schema=schema)
 
 
 class Output:
@@ -46,9 +54,7 @@ class Output:
             folder = pathlib.Path(tempfile.gettempdir())
         self.part = folder / f".{pathlib.Path(target.path).name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
         self.file = open(self.part, "wb")  # noqa: SIM115  closed in `close`
-        floats = [f.name for f in SCHEMA if f.name != "execution_id"]
-        self.writer = pq.ParquetWriter(self.file, SCHEMA, compression="zstd", compression_level=1, use_dictionary=floats,
-                                       write_statistics=floats)
+        self.writer: pq.ParquetWriter | None = None
         self.held: list[pa.RecordBatch] = []
         self.count = self.rows = 0
 
@@ -72,13 +78,16 @@ class Output:
         whole = self.count if last else self.count // ROWS * ROWS
         for start in range(0, whole, ROWS):
             group = table.slice(start, min(ROWS, whole - start))
-            self.writer.write_table(group.unify_dictionaries().combine_chunks(), row_group_size=ROWS)
+            group = group.unify_dictionaries()
+            self.writer = self.writer or _writer(self.file, group)
+            self.writer.write_table(group, row_group_size=ROWS)
         self.held = table.slice(whole).to_batches()
         self.count -= whole
 
     def finish(self, made: dict) -> None:
         """Write the record and let the result appear at its place."""
         self._write_groups(last=True)
+        self.writer = self.writer or _writer(self.file, SCHEMA.empty_table())
         self.writer.add_key_value_metadata({KEY: json.dumps(made, sort_keys=True)})
         self.writer.close()
         self.file.close()
@@ -86,12 +95,22 @@ class Output:
 
     def close(self) -> None:
         """Leave nothing half-written behind."""
-        if self.writer.is_open:
+        if self.writer is not None and self.writer.is_open:
             with contextlib.suppress(OSError, ValueError):  # what stopped the writing stops its footer too
                 self.writer.close()
         with contextlib.suppress(OSError):
             self.file.close()
         self.part.unlink(missing_ok=True)
+
+
+def _writer(file, first: pa.Table) -> pq.ParquetWriter:
+    """Numbers that come from few summaries are small as dictionaries; many distinct ones are faster, and no larger, as
+    they are. The first row group decides."""
+    numbers = [f.name for f in SCHEMA if pa.types.is_floating(f.type)]
+    few = pc.count_distinct(first["risk"]).as_py() <= FEW
+    return pq.ParquetWriter(
+        file, SCHEMA, compression={f.name: "none" if f.name in numbers else "zstd" for f in SCHEMA},
+        use_dictionary=["known", "reason", *(numbers if few else [])], write_statistics=False)
 
 
 def record(target: Place) -> dict | None:

@@ -113,7 +113,7 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
     if made is not None and made.get("key") == key:
         tell(made["rows"], job.partition.bytes)
         return made
-    wanted = Wanted(model.outcome, model.kind, tuple(model.factors), tuple(model.columns))
+    wanted = Wanted.of(model)
     reader = Reader(job.partition)
     try:
         other_table(reader.names, job.configuration)

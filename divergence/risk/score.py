@@ -21,7 +21,7 @@ from divergence.errors import InputError
 from divergence.executions.files import local_paths
 from divergence.executions.schema import COLUMNS
 from divergence.risk import manifest
-from divergence.risk.observed import Observed
+from divergence.risk.observed import Observed, calibration
 from divergence.risk.outputs import clear, record
 from divergence.risk.partitions import Job, Outcome, in_this_process
 from divergence.risk.places import Place, place, sentence
@@ -50,8 +50,11 @@ class Scored:
 
     manifest: dict
     """What `manifest.json` holds."""
-    observed: Observed
-    """Sums of risk against outcome, where the log has outcomes."""
+
+    @property
+    def observed(self) -> Observed:
+        """Sums of risk against outcome, by context; empty where the log has no outcomes."""
+        return self.manifest["observed"]
 
     @property
     def failed(self) -> list[dict]:
@@ -89,9 +92,11 @@ def score_log(model: str | os.PathLike, logs: list, output: str | os.PathLike, *
         skipped = [*skipped, *((str(place(o.job.partition.address)), o.reason) for o in aside)]
         if not outcomes:
             raise InputError("there is no execution log: " + "; ".join(f"{file}: {reason}" for file, reason in skipped[:5]))
+        sums = manifest.observed(outcomes)
         made = manifest.manifest(os.fspath(model), model_hash, outcomes, skipped, _left_over(target, outcomes))
+        made |= {"calibration": calibration(sums), "observed": sums}
         manifest.write(made, target)
-    return Scored(made, manifest.observed(outcomes))
+    return Scored(made)
 
 
 def _executor(jobs: list[Job], workers: int | None, ray: str | None, progress: Progress) -> Iterator[Outcome]:

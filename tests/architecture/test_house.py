@@ -18,7 +18,10 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
     "estimands": {"joint", "cells"}, "simulate": {"executions", "cells"}, "probe": {"executions"}, "report": set(),
     "estimate": set(), "numerics": set(), "errors": set(), "staging": set(),
     "results": {"configuration", "estimands", "joint", "executions", "report"},
-    "cli": {"configuration", "executions", "cells", "joint", "estimands", "results", "probe", "simulate"},
+    "cli_score": {"risk"},
+    "cli": {
+        "configuration", "executions", "cells", "joint", "estimands", "results", "probe", "simulate", "risk", "cli_score",
+    },
 }
 PUBLIC = {
     "Cells",

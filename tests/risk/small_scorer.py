@@ -2,7 +2,7 @@
 
 Its risks are the hash of (seed, model, context, item), so a wrong lookup cannot go unnoticed. A folder can be told to
 misbehave on a model's name: `raise` (an error that nobody foresaw), `die` (the process ends), `slow` (a hash over
-`work` bytes a row).
+`work` bytes a row). `witness` is a folder in which each node of a cluster leaves its name.
 """
 
 import hashlib
@@ -39,11 +39,12 @@ def risk_of(seed, model, context, item):
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def save(folder, models, engines, items, seed=0, misbehave=None, work=40000):
+def save(folder, models, engines, items, seed=0, misbehave=None, work=40000, witness=None):
     """Write a model's folder; `misbehave` says how, and the name of the model that provokes it."""
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     words = {"models": models, "contexts": [f"engine={e}" for e in engines], "items": items, "seed": seed,
-             "misbehave": misbehave or {}, "work": work}
+             "misbehave": misbehave or {}, "work": work,
+             "witness": witness and str(witness)}
     (pathlib.Path(folder) / "model.json").write_text(json.dumps(words))
     return folder
 
@@ -64,7 +65,7 @@ class SmallScorer:
     def __init__(self, words):
         levels = {"model": tuple(words["models"]), "context": tuple(words["contexts"]), "item": tuple(words["items"])}
         shape = tuple(len(v) + 1 for v in levels.values())
-        self.misbehave, self.work = words["misbehave"], words["work"]
+        self.misbehave, self.work, self.witness = words["misbehave"], words["work"], words["witness"]
         self.grid = Grid(levels, np.arange(np.prod(shape), dtype=np.int32).reshape(shape))
         named = [(*v, None) for v in levels.values()]
         risk = np.array([risk_of(words["seed"], m, c, i) for m in named[0] for c in named[1] for i in named[2]])
@@ -76,6 +77,10 @@ class SmallScorer:
 
     def score(self, batch):
         """One row a request."""
+        if self.witness:
+            import ray
+
+            (pathlib.Path(self.witness) / ray.get_runtime_context().get_node_id()).touch()
         models = batch.column("model").cast(pa.string()).unique().to_pylist()
         how = [h for h, name in self.misbehave.items() if name in models]
         if "raise" in how:

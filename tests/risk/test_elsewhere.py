@@ -1,0 +1,61 @@
+"""The recipes of docs/score_elsewhere.md, run as they stand, against `divergence score`."""
+
+import os
+import pathlib
+import re
+import sys
+import types
+
+import polars as pl
+import pyarrow as pa
+import pytest
+import small_scorer
+
+from divergence.risk.score import score_log
+
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "score_elsewhere.md"
+
+
+@pytest.fixture
+def recipes(model):
+    """The code of the page, with the small scorer in the place of the risk model."""
+    code = "\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL))
+    code = code.replace("from divergence.risk.model import RiskModel", "import small_scorer")
+    code = code.replace("RiskModel.load(MODEL)", f"small_scorer.load({str(model)!r})")
+    module = types.ModuleType("recipes")
+    exec(compile(code, str(PAGE), "exec"), module.__dict__)
+    return module
+
+
+@pytest.fixture
+def expected(model, logs, tmp_path):
+    """What `divergence score` gives for one partition."""
+    score_log(model, [logs / "part-0.parquet"], tmp_path / "out", load=small_scorer.load, workers=0)
+    return pl.read_parquet(tmp_path / "out" / "part-0.parquet").with_columns(pl.col("reason").cast(pl.String))
+
+
+def test_the_function_itself(recipes, logs, expected):
+    batches = pl.read_parquet(logs / "part-0.parquet").to_arrow(compat_level=pl.CompatLevel.oldest()).to_batches(300)
+    scores = pa.Table.from_batches(recipes.score_batches(batches))
+    assert pl.from_arrow(scores).equals(expected)
+
+
+def test_daft(recipes, logs, expected):
+    daft = pytest.importorskip("daft", reason="the package daft is not installed")
+    scores = recipes.score_with_daft(daft.read_parquet(str(logs / "part-0.parquet")))
+    assert pl.from_arrow(scores.to_arrow()).select(expected.columns).equals(expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_spark(recipes, logs, expected, monkeypatch):
+    sql = pytest.importorskip("pyspark.sql", reason="the package pyspark is not installed")
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (PAGE.parents[1], pathlib.Path(__file__).parent))))
+    builder = sql.SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
+    spark = builder.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1").getOrCreate()
+    try:
+        frame = spark.read.parquet(str(logs / "part-0.parquet"))
+        scores = recipes.score_with_spark(frame).toPandas()
+    finally:
+        spark.stop()
+    assert pl.from_pandas(scores).sort("execution_id").equals(expected.sort("execution_id"))
