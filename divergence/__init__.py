@@ -23,6 +23,8 @@ _HOME = {
     "divergence.joint": ("NUTS", "Importance", "Posterior", "Spec", "fit", "load"),
     "divergence.estimands": (
         "bench_level",
+        "best_combination",
+        "coherence",
         "collapse_hazard",
         "context_effect",
         "cost_ledger",

@@ -52,6 +52,8 @@ QUESTIONS = (
     "horizon",
     "cost_per_success",
     "cost_ledger",
+    "coherence",
+    "best_combination",
 )
 FILES = ("report.html", "estimates.parquet", "rejected.parquet", "posterior", "run.json")
 REJECTED = {"file": pl.String, "row": pl.Int64, "rule": pl.String, "sentence": pl.String, "value": pl.String}
@@ -73,7 +75,7 @@ def answer_all(posterior: Posterior, outcome: str | None = None, configuration: 
     }
 
 
-OF_THE_OUTCOME = {"stability"}  # what is declared for these is in the unit of the primary outcome: it holds for no other
+OF_THE_OUTCOME = {"stability", "coherence", "best_combination"}  # what is declared for these is in the unit of the primary outcome: it holds for no other
 
 
 def _nothing(_: Configuration) -> dict:
@@ -84,10 +86,23 @@ def _prices(declared: Configuration) -> dict:
     return {"prices": declared.prices.per_million_tokens, "currency": declared.prices.currency} if declared.prices else {}
 
 
+def _requirements(declared: Configuration) -> dict:
+    """The acceptance region, what-if laws and prices as plain values."""
+    bounds = declared.acceptance
+    return {
+        "acceptance": {k: v for k, v in dataclasses.asdict(bounds).items() if v is not None} if bounds else None,
+        "what_if": {name: law.name if law.name != "declared" else (law.factor, tuple(law.shares.items()))
+                    for name, law in declared.what_if.items()},
+        **_prices(declared),
+    }
+
+
 DECLARED: dict[str, Callable[[Configuration], dict]] = {
     "cost_per_success": _prices,
     "cost_ledger": _prices,
     "stability": lambda declared: {"eps": declared.stability_eps, "quality_required": declared.quality_required},
+    "coherence": _requirements,
+    "best_combination": _requirements,
 }
 """Question -> what of the configuration it is given, as keyword arguments; questions that need nothing have no row."""
 

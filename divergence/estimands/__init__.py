@@ -13,6 +13,8 @@
 | what does this context do to this model? | `context_effect` |
 | what does this serving factor do? | `serving_effect` |
 | do answers move while the score stays? | `excess_flips` |
+| does this model in this context meet what is required? | `coherence` |
+| which combination is best, and under other traffic? | `best_combination` |
 | how likely is it to solve a task k times in a row? the single turn passed, the loop failed? | `pass_power` |
 | at which step do agents break down? | `collapse_hazard` |
 | how long a task does it still solve? | `horizon` |
@@ -21,6 +23,8 @@
 """
 
 from divergence.estimands.bench_level import bench_level
+from divergence.estimands.best_combination import best_combination
+from divergence.estimands.coherence import coherence
 from divergence.estimands.collapse_hazard import collapse_hazard
 from divergence.estimands.context_effect import context_effect
 from divergence.estimands.cost_ledger import cost_ledger
@@ -46,6 +50,8 @@ from divergence.estimands.stability import stability
 
 __all__ = [
     "bench_level",
+    "best_combination",
+    "coherence",
     "collapse_hazard",
     "context_effect",
     "cost_ledger",

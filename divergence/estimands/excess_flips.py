@@ -66,6 +66,39 @@ def excess_flips(posterior: Posterior, *, outcome: str | None = None) -> Estimat
     return columns.estimate()
 
 
+def against_bench(fit: Fit) -> tuple[np.ndarray, np.ndarray, list[list[str | None]]] | str:
+    """Draws of the excess flips of each deployment context against the bench, and of the items' mean change between them.
+
+    Each of shape (S, models, deployment contexts), with the same weights of items as `excess_flips`; of several evaluation
+    contexts the one with the most flips counts. With them a reason per model and context, or None; or one reason for all.
+    """
+    contexts = fit.design.contexts
+    bench, deployed = np.flatnonzero(contexts[:, 0] == 0), np.flatnonzero(contexts[:, 0] == 1)
+    if fit.cells.kind == "positive" or not len(bench):
+        return "the log has no evaluation rows to count flips against" if not len(bench) else "flips are counted for scores"
+    weights = _ItemWeights(fit, np.random.default_rng(np.random.SeedSequence([fit.seed, 3])))
+    pairs = [(int(b), int(c)) for c in deployed for b in bench]
+    shape = (weights.draws, fit.design.n_models, len(deployed))
+    flips, change = np.full((2, *shape), np.nan)
+    reasons: list[list[str | None]] = [[None] * len(deployed) for _ in range(fit.design.n_models)]
+    for m, k in itertools.product(range(fit.design.n_models), range(len(deployed))):
+        if not k:
+            stats = _outcome_pairs(fit, m, pairs)
+        best = -np.inf
+        why = "the bench and this context share no item" if np.isnan(stats.disagreement).all() else (
+            "fewer than two shared items have two replicates in both: the noise of repeating a request is not known")
+        for j in range(k * len(bench), (k + 1) * len(bench)):
+            known = stats.excess[j][np.isfinite(stats.excess[j])]
+            if len(known) < max(2, min(REPLICATED_MIN, int(np.isfinite(stats.disagreement[j]).sum()))):
+                continue
+            drawn = weights.of_excess(stats.excess[j], stats.items)
+            if drawn.mean() > best:
+                best, why = drawn.mean(), None
+                flips[:, m, k], change[:, m, k] = drawn, -weights.mean(stats.difference[j], stats.items)
+        reasons[m][k] = why
+    return flips, change, reasons
+
+
 def _ordered_pairs(contexts: np.ndarray) -> list[tuple[int, int]]:
     """All pairs, those with the bench first; the evaluation context is the first of its pair."""
     pairs = list(itertools.combinations(range(len(contexts)), 2))
@@ -142,6 +175,14 @@ class _ItemWeights:
             out += mine.mean() * (weight @ values[mine]) / weight.sum(1)
         return out
 
+    def of_excess(self, excess: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Draws of the mean excess flips, shape (S,)."""
+        known = excess[np.isfinite(excess)]
+        if known.any():
+            return self.mean(excess, items)
+        # No item flipped: the bootstrap would be certain that none ever does.
+        return self.rng.beta(0.5, len(known) + 0.5, self.draws)
+
 
 class _Columns:
     """Collects draws, coordinates and reasons, row by row."""
@@ -168,9 +209,7 @@ class _Columns:
                 if len(known) < max(2, min(REPLICATED_MIN, shared_items)):
                     self._bounds(stats, k, models[m], statistic, weights, len(known), shared_items)
                     continue
-                draws = weights.mean(stats.excess[k], stats.items)
-                if not known.any():  # no item flipped: the bootstrap would be certain that none ever does
-                    draws = weights.rng.beta(0.5, len(known) + 0.5, weights.draws)
+                draws = weights.of_excess(stats.excess[k], stats.items)
                 floor = float(np.nanmean(stats.floor[k]))
                 drawn.append(draws)
                 floors.append(floor)

@@ -16,6 +16,8 @@
 | horizon | tasks that declare their length |
 | cost_per_success | a cost, or tokens with declared prices (calls and tokens of a success are given without) |
 | cost_ledger | the same in both regimes |
+| coherence | judged deployment rows, declared requirements, and the data that each of them is about |
+| best_combination | two models or contexts with judged deployment rows |
 | instrument | two waves that measured the same model in the same context |
 
 That a design identifies a number says nothing about how wide its interval will be.
@@ -41,9 +43,12 @@ class Answer:
     """A sentence with the counts seen: what it rests on, or what is missing."""
 
 
-def answers(design: Design) -> tuple[Answer, ...]:
-    """One answer per question, in the order of the results table."""
-    return tuple(Answer(question, *judge(design)) for question, judge in QUESTIONS.items())
+def answers(design: Design, requirements: bool = True) -> tuple[Answer, ...]:
+    """One answer per question, in the order of the results table; `requirements`: is an acceptance region declared?"""
+    found = {question: judge(design) for question, judge in QUESTIONS.items()}
+    if not requirements and found["coherence"][0]:
+        found["coherence"] = False, "It needs declared requirements: name them in [acceptance] of the configuration."
+    return tuple(Answer(question, *judged) for question, judged in found.items())
 
 
 def _many(number: int, noun: str) -> str:
@@ -252,6 +257,13 @@ def _cost_ledger(design: Design) -> tuple[bool, str]:
         if not _spend(design, regime):
             return False, f"It needs a known cost in both regimes; this log has 0 {regime} rows with one."
     return True, "; ".join(f"{_many(_spend(design, r), 'row')} of {r} with a known cost" for r in design.logged) + "."
+def _combinations(design: Design) -> tuple[bool, str]:
+    models, contexts = design.models["deployment"], design.contexts["deployment"]
+    if not design.rows["deployment"]:
+        return False, f"It needs judged deployment rows; this log has 0 (and {design.rows['evaluation']} of evaluation)."
+    if models * contexts < 2:
+        return False, "It needs two combinations of model and context to choose from; this log has one."
+    return True, f"{_many(models, 'model')} in {_many(contexts, 'deployment context')}."
 
 
 QUESTIONS: dict[str, Callable[[Design], tuple[bool, str]]] = {
@@ -277,5 +289,7 @@ QUESTIONS: dict[str, Callable[[Design], tuple[bool, str]]] = {
     "horizon": _horizon,
     "cost_per_success": _cost_per_success,
     "cost_ledger": _cost_ledger,
+    "coherence": _level("deployment"),
+    "best_combination": _combinations,
 }
 """Question -> what decides whether the design identifies it."""

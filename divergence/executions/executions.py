@@ -118,7 +118,7 @@ class Executions:
 
     def answers(self) -> tuple[Answer, ...]:
         """Which questions this log can answer by its design, and why not the others."""
-        return answers(self.design)
+        return answers(self.design, self.configuration.acceptance is not None)
 
     @functools.cached_property
     def design(self) -> Design:

@@ -36,6 +36,8 @@ PUBLIC = {
     "Spec",
     "answer_all",
     "bench_level",
+    "best_combination",
+    "coherence",
     "collapse",
     "collapse_hazard",
     "context_effect",

@@ -3,6 +3,7 @@
 import polars as pl
 import pytest
 
+from divergence.configuration import Configuration
 from divergence.executions import design as counting
 from divergence.executions import read
 
@@ -29,6 +30,8 @@ QUESTIONS = [
     "horizon",
     "cost_per_success",
     "cost_ledger",
+    "coherence",
+    "best_combination",
 ]
 BOTH = {"gap", "evaluation_advantage", "context_effect", "reversal", "rank_agreement"}
 STEPS = {"collapse_hazard", "horizon", "cost_per_success", "cost_ledger"}  # the log of these tests logs single executions
@@ -50,7 +53,7 @@ def test_every_question_has_one_answer_with_a_sentence(rows):
 
 
 def test_a_crossed_log_with_replicates_answers_everything_but_the_instrument(rows):
-    assert refused(rows()) == {"instrument", *STEPS, *FOUR}
+    assert refused(rows()) == {"instrument", "coherence", *STEPS, *FOUR}
     assert reason(rows(), "leverage") == "It needs four models in both regimes; this log has 2."
     assert reason(rows(), "instrument") == "It needs two waves; this log has 0."
     assert reason(rows(), "bench_level") == "8 judged evaluation rows of 2 models in 1 context."
@@ -63,7 +66,8 @@ def test_a_crossed_log_with_replicates_answers_everything_but_the_instrument(row
     ("keep", "expected"),
     [
         (pl.col("regime") == "evaluation",
-         {"deployed_level", "kappa", "stability", "coupling", "coupling_absolute", "excess_flips", "serving_effect", *BOTH}),
+         {"deployed_level", "kappa", "stability", "coupling", "coupling_absolute", "excess_flips", "serving_effect",
+          "best_combination", *BOTH}),
         (pl.col("regime") == "deployment", {"bench_level", *BOTH}),
         (pl.col("engine") != "sglang", {"kappa", "stability", "coupling", "coupling_absolute", "serving_effect"}),
         (pl.col("model") == "small", {"coupling", "coupling_absolute", "reversal", "rank_agreement"}),
@@ -78,7 +82,17 @@ def test_a_crossed_log_with_replicates_answers_everything_but_the_instrument(row
          "no model in both regimes", "models nested in contexts", "no item in both regimes"],
 )
 def test_what_a_design_lacks_is_refused_and_nothing_else(rows, keep, expected):
-    assert refused(rows().filter(keep)) == {"instrument", *STEPS, *FOUR, *expected}
+    assert refused(rows().filter(keep)) == {"instrument", "coherence", *STEPS, *FOUR, *expected}
+
+
+def test_requirements_are_declared_or_there_is_no_coherence(rows):
+    declared = Configuration.from_table({"acceptance": {"quality_min": 0.5}})
+    found = {a.question: a for a in read(rows(), configuration=declared).answers()}
+    assert found["coherence"].identified
+    assert "[acceptance]" in reason(rows(), "coherence")
+    single = rows().filter((pl.col("model") == "small") & (pl.col("engine") != "sglang"))
+    assert reason(single, "best_combination") == (
+        "It needs two combinations of model and context to choose from; this log has one.")
 
 
 def test_unjudged_rows_identify_nothing(rows):

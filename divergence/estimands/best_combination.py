@@ -1,0 +1,115 @@
+"""Which combination of model and context is best, how sure is that, and would other traffic change it?
+
+In each draw of the joint posterior a combination that meets the declared requirements stands before one that does not, and
+of those that meet them (of all, where none are declared) the one with the highest level is best.
+
+| `statistic` | what | rows |
+|---|---|---|
+| null | the likeliest best one: 1 in the draws in which it is best | one for each list |
+| `p_best` | is it best? a shared first place is shared; the mean is the probability | per combination |
+| `rank` | its place, 1 = first | per combination |
+| `regret` | level lost against the best one of the draw, by choosing it; 0 where it has the higher level | per combination |
+| `tied` | 1 for the fewest combinations that hold the first place with 90 % | per combination |
+| `p_none` | no combination meets the requirements; `axis` says whether of `combinations` or `models` | one for each list |
+
+There are three kinds of list: model and context (`context` given); models under the log's deployment law (`context` null);
+models under each declared what-if (`factor` = `what_if`, `level` = its name): "if half of the traffic moved to engine B".
+A combination whose requirements the log cannot judge is refused by name and left out of the lists. p_best over a list and
+p_none add up to 1. Identified by two combinations. Unit: probability; rank a ratio; regret in the outcome's differences.
+Source: Chick and Inoue 2001 (expected opportunity cost of a selection).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from divergence.estimands.coherence import checked, coordinates, meets, not_asked, sides_of
+from divergence.estimands.combinations import Combinations, combinations
+from divergence.estimands.rank_agreement import first_place, tied
+from divergence.estimands.rows import Rows, refuse, unit_of
+from divergence.estimands.spend import Prices
+from divergence.estimate import Estimate
+from divergence.joint.posterior import Posterior
+
+QUESTION, TEXT = "best_combination", "the best combination of model and context, and how sure that is"
+COORDINATES = ("model", "context", "factor", "level", "statistic", "regime", "axis")
+
+
+def best_combination(posterior: Posterior, *, acceptance: Mapping[str, float] | None = None, prices: Prices | None = None,
+                     currency: str = "USD", what_if: Mapping[str, object] | None = None, outcome: str | None = None
+                     ) -> Estimate:
+    """Rows as in the table above. Raises InputError for a bound that is none, or a law over levels never seen."""
+    bounds = checked(acceptance)
+    fit = posterior[outcome]
+    reason = not_asked(posterior, fit)
+    found = None if reason else combinations(fit, ("quality", *sides_of(bounds)), prices=prices, currency=currency,
+                                             what_if=what_if)
+    if found is None:
+        return refuse(fit, QUESTION, TEXT, "probability", reason or "the log has no deployment rows")
+    met = meets(found, bounds)
+    met = np.all(list(met.values()), 0) if met else np.ones_like(found.draws["quality"], bool)
+    out = Rows(fit, QUESTION, "probability", COORDINATES)
+    listed = 0
+    for members in lists(found):
+        known = [k for k in members if found.reason(k) is None]
+        for k in set(members) - set(known):
+            out.refuse(found.reason(k), **_place(found, k))
+        if len(known) > 1:
+            listed += 1
+            _rank(out, found, known, met[:, known], unit_of(fit))
+    if not listed:
+        why = next((found.reason(k) for members in lists(found) for k in members if found.reason(k)), None)
+        return refuse(fit, QUESTION, TEXT, "probability", why or "a choice needs two combinations; this log has one")
+    text = TEXT + (f" (the {found.left_out} combinations of lowest level are left out)" if found.left_out else "")
+    return out.estimate(text, fit.described_method)
+
+
+def lists(found: Combinations) -> list[list[int]]:
+    """Targets that compete with each other: single contexts; models under the deployment law; under each what-if."""
+    groups: dict[tuple, list[int]] = {}
+    for k, target in enumerate(found.targets):
+        groups.setdefault((target.context is None, target.what_if), []).append(k)
+    return list(groups.values())
+
+
+def _place(found: Combinations, k: int) -> dict[str, str | None]:
+    values = coordinates(found, found.targets[k])
+    return dict(zip(COORDINATES[:4], values, strict=True)) | {"regime": "deployment"}
+
+
+def _rank(out: Rows, found: Combinations, known: list[int], met: np.ndarray, unit: str) -> None:
+    """All rows of one list; `met` (S, members)."""
+    quality = found.draws["quality"][:, known]
+    some = met.any(1)
+    best = first_among(quality, met)
+    held = tied(best[some]) if some.any() else np.zeros((1, len(known)))
+    first = np.where(met, quality, -np.inf).max(1)
+    regret = np.where(some[:, None], np.maximum(np.where(some, first, 0.0)[:, None] - quality, 0.0), 0.0)
+    place = places(quality, met)
+    likeliest = int(best.mean(0).argmax())
+    axis = "models" if found.targets[known[0]].context is None else "combinations"
+    if some.any():
+        out.add(best[:, likeliest], statistic=None, **_place(found, known[likeliest]))
+    else:
+        out.refuse(f"none of the {len(known)} {axis} meets all requirements in any draw: there is no best one",
+                   axis=axis, **(_place(found, known[0]) | {"model": None, "context": None}))
+    out.add(1.0 - some, statistic="p_none", axis=axis, **(_place(found, known[0]) | {"model": None, "context": None}))
+    for j, k in enumerate(known):
+        where = _place(found, k)
+        out.add(best[:, j], statistic="p_best", **where)
+        out.add(place[:, j], unit="ratio", statistic="rank", **where)
+        out.add(regret[:, j], unit=unit, statistic="regret", **where)
+        out.add(np.full(len(quality), held[0, j]), unit="ratio", statistic="tied", **where)
+
+
+def first_among(quality: np.ndarray, met: np.ndarray) -> np.ndarray:
+    """Share of the first place among those that meet the requirements, (S, members); no one's where none does."""
+    return first_place(np.where(met, quality, -np.inf)) * met.any(1, keepdims=True)
+
+
+def places(quality: np.ndarray, met: np.ndarray) -> np.ndarray:
+    """Place in every draw, 1 = first: those that meet the requirements first, then by level; ties in order of position."""
+    order = np.lexsort((-quality, ~met), axis=1)
+    return np.argsort(order, axis=1) + 1.0

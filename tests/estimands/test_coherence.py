@@ -1,0 +1,161 @@
+"""Coherence against loops and known laws; what is missing is refused by name; a region nothing meets is said."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+import divergence as dv
+from divergence.cells.blocks import block_sums, block_weights
+from divergence.estimands.coherence import BOUNDS
+from divergence.estimands.combinations import BLOCKS_MIN, combinations, couple
+from divergence.joint import levels
+from divergence.simulate import simulate, world
+
+REGION = {"quality_min": 0.5, "bench_gap_max": 0.1, "latency_p95_max_s": 3.0, "cost_per_success_max_usd": 0.03,
+          "excess_flips_max": 0.1}
+
+
+def _log(kind="baseline", seed=5, **sizes):
+    log, _ = simulate(world(kind, **({"n_models": 3, "n_contexts": 3, "n_items": 60} | sizes)), seed)
+    rng = np.random.default_rng(seed)
+    latency = np.exp(0.4 * (1 - log["score"].to_numpy()) + 0.5 * rng.standard_normal(log.height))
+    return log.with_columns(latency_s=pl.Series(latency), cost_usd=pl.Series(0.01 * latency))
+
+
+def _fit(log, **options):
+    return dv.fit(dv.collapse(dv.read(log, **options)), seed=0)
+
+
+@pytest.fixture(scope="module")
+def posterior():
+    return _fit(_log())
+
+
+def _row(estimate, model, context, statistic=None):
+    return estimate.where(model=model, context=context, statistic=statistic)
+
+
+def test_coupling_keeps_the_draws_and_hands_on_the_dependence():
+    """Two normal laws with correlation r: after coupling, values and the other draws have r, and residuals stay joint."""
+    rng, n = np.random.default_rng(1), 20_000
+    for r in (-0.9, 0.0, 0.6):
+        own, other, shared = rng.standard_normal((3, n))
+        values = r * own + np.sqrt(1 - r**2) * shared
+        found = couple(values, own, other)
+        assert np.array_equal(np.sort(found), np.sort(values))
+        # The correlation of 20,000 pairs has a standard error below .0071.
+        assert np.corrcoef(found, other)[0, 1] == pytest.approx(r, abs=0.03)
+        assert np.corrcoef(found, shared)[0, 1] == pytest.approx(np.sqrt(1 - r**2), abs=0.03)
+    assert couple(values, np.ones(n), other) is values
+    assert np.array_equal(couple(values, own, own), values)  # the same draws: nothing to change
+
+
+def test_draws_against_loops(posterior):
+    """Level, gap and mean spend of one combination by plain sums; the region is the product of indicators."""
+    fit = posterior.fits[0]
+    found = combinations(fit, ("quality", "gap", "latency", "cost", "flips"))
+    mu, bench = levels(fit, "deployment"), levels(fit, "evaluation").mean()
+    weight = block_weights(len(fit.effects), fit.seed)
+    sums = block_sums(fit.cells, "cost_usd", "deployment")
+    for k, target in enumerate(found.targets):
+        quality = sum(target.weights[c] * mu.draws[:, target.model, c] for c in range(3))
+        assert found.draws["quality"][:, k] == pytest.approx(quality)
+        assert found.draws["gap"][:, k] == pytest.approx(np.abs(quality - bench[:, target.model]))
+        spend = np.zeros(len(weight))
+        for c, name in enumerate(mu.contexts):
+            place = fit.cells.levels["context"].index(name)
+            spend += target.weights[c] * (weight @ sums.y[:, target.model, place]) / (weight @ sums.n[:, target.model, place])
+        assert np.sort(found.draws["cost"][:, k] * quality) == pytest.approx(np.sort(spend))
+    answer = dv.coherence(posterior, acceptance=REGION)
+    for model, context in (("model-0", "context-1"), ("model-2", "context-3"), ("model-1", None)):
+        product = np.ones(len(fit.effects))
+        for bound in REGION:
+            product *= _row(answer, model, context, bound).draws[:, 0]
+        assert np.array_equal(product, _row(answer, model, context).draws[:, 0])
+
+
+def test_one_bound_is_the_share_of_the_levels(posterior):
+    answer = dv.coherence(posterior, acceptance={"quality_min": 0.55})
+    mu = levels(posterior.fits[0], "deployment")
+    for m, c in np.ndindex(3, 3):
+        found = _row(answer, mu.models[m], mu.contexts[c]).draws.mean()
+        assert found == (mu.draws[:, m, c] >= 0.55).mean()
+    weaker = dv.coherence(posterior, acceptance={"quality_min": 0.5})
+    assert (weaker.where(statistic=None).draws >= answer.where(statistic=None).draws).all()
+
+
+def test_failures_that_cost_more_make_the_region_more_than_its_sides(posterior):
+    """Level and cost per success hang together: the joint probability lies above the product of the two."""
+    values = dv.coherence(posterior, acceptance=REGION)
+    quality, cost = (_row(values, "model-0", "context-1", s).draws[:, 0] for s in ("quality", "cost_per_success"))
+    at = dict(quality_min=float(np.median(quality)), cost_per_success_max_usd=float(np.median(cost)))
+    both = _row(dv.coherence(posterior, acceptance=at), "model-0", "context-1").draws.mean()
+    assert both > 0.33  # independent: .25
+
+
+def test_without_thresholds_there_is_no_number(posterior):
+    for nothing in (None, {}, {"quality_min": None}):
+        answer = dv.coherence(posterior, acceptance=nothing)
+        assert not answer.identified and "[acceptance]" in answer.reasons[0]
+        assert answer.to_frame()["mean"].null_count() == 1
+
+
+@pytest.mark.parametrize(("bound", "column", "words"), [
+    ("latency_p95_max_s", "latency_s", "latency_s"), ("cost_per_success_max_usd", "cost_usd", "a cost")])
+def test_a_bound_whose_data_the_log_lacks_refuses_the_combination(posterior, bound, column, words):
+    fitted = _fit(_log().drop(column))
+    answer = dv.coherence(fitted, acceptance={"quality_min": 0.5, bound: 1.0})
+    assert not answer.where(statistic=None).identified
+    assert all(words in reason for reason in answer.where(statistic=None).reasons)
+    assert answer.where(statistic="quality_min").identified  # that side is known all the same
+
+
+def test_some_combinations_lack_the_data():
+    log = _log(n_models=2).with_columns(latency_s=pl.when(pl.col("context") != "context-2").then("latency_s"))
+    few = pl.col("item").str.extract(r"(\d+)").cast(int) < BLOCKS_MIN - 2
+    log = log.with_columns(cost_usd=pl.when((pl.col("context") != "context-3") | few).then("cost_usd"))
+    answer = dv.coherence(_fit(log), acceptance=REGION)
+    assert _row(answer, "model-0", "context-1").identified
+    assert _row(answer, "model-0", "context-2").reasons == ("no row of this combination has latency_s",)
+    assert f"its uncertainty needs {BLOCKS_MIN}" in _row(answer, "model-0", "context-3").reasons[0]
+    best = dv.best_combination(_fit(log), acceptance=REGION)
+    assert best.where(model="model-0", context="context-2").reasons == ("no row of this combination has latency_s",)
+
+
+def test_one_replicate_refuses_flips_and_no_bench_refuses_the_gap():
+    single = dv.coherence(_fit(_log(n_trials=1)), acceptance={"excess_flips_max": 0.1})
+    assert not single.identified and "two replicates" in single.reasons[0]
+    alone = _fit(_log().filter(pl.col("regime") == "deployment"))
+    answer = dv.coherence(alone, acceptance={"bench_gap_max": 0.1})
+    assert not answer.identified and "no evaluation rows" in answer.reasons[0]
+    assert dv.coherence(alone, acceptance={"quality_min": 0.5}).identified
+
+
+def test_flips_are_those_of_excess_flips(posterior):
+    mine = dv.coherence(posterior, acceptance={"excess_flips_max": 0.1}).where(statistic="excess_flips")
+    theirs = dv.excess_flips(posterior)
+    for context in ("context-1", "context-3"):
+        a = mine.where(model="model-1", context=context).draws[:, 0]
+        b = theirs.where(model="model-1", context="bench", context_b=context, statistic=None).draws[:, 0]
+        assert np.array_equal(np.sort(a), np.sort(b))
+
+
+def test_misspelt_and_meaningless_bounds(posterior):
+    with pytest.raises(dv.InputError, match=r"'quality_mim' is no requirement \(did you mean quality_min\?\)"):
+        dv.coherence(posterior, acceptance={"quality_mim": 0.5})
+    with pytest.raises(dv.InputError, match="quality_min is a number, seen 'high'"):
+        dv.best_combination(posterior, acceptance={"quality_min": "high"})
+    with pytest.raises(dv.InputError, match="known are " + ", ".join(BOUNDS)):
+        dv.coherence(posterior, acceptance={"x": 1})
+
+
+def test_prices_in_another_currency_do_not_meet_a_bound_in_dollars():
+    log = _log(n_models=2).drop("cost_usd").with_columns(input_tokens=pl.lit(100), output_tokens=pl.lit(10))
+    price = {m: {"input": 1.0, "output": 2.0} for m in ("model-0", "model-1")}
+    fitted = _fit(log)
+    answer = dv.coherence(fitted, acceptance={"cost_per_success_max_usd": 1.0}, prices=price, currency="EUR")
+    assert not answer.identified and "EUR" in answer.reasons[0]
+    found = dv.coherence(fitted, acceptance={"cost_per_success_max_usd": 1.0}, prices=price)
+    cost, level = (_row(found, "model-0", "context-1", s).draws[:, 0] for s in ("cost_per_success", "cost_per_success"))
+    mu = levels(fitted.fits[0], "deployment").draws[:, 0, 0]
+    assert cost * mu == pytest.approx(np.full(len(mu), 120e-6))
