@@ -153,4 +153,4 @@ def test_large_logs_are_counted_on_every_kth_item(rows, monkeypatch):
     expected = 300 / thinned.every
     # An item is kept with chance 1 / every: four standard deviations of the binomial count.
     assert abs(thinned.items_replicated - expected) < 4 * (expected * (1 - 1 / thinned.every)) ** 0.5
-    assert refused(frame) == {"instrument", *STEPS, *FOUR}
+    assert refused(frame) == {"instrument", "coherence", *STEPS, *FOUR}
