@@ -21,7 +21,7 @@ def test_one_model_under_fourteen_servings(public):
     assert log.valid["context"].n_unique() == 14
     assert "2024-11" in dict(log.unused)["time"], "dates are no instants"
     assert {"cost", "label"} <= set(log.ignored)
-    assert identified(log) == {"deployed_level", "kappa", "serving_effect"}
+    assert identified(log) == {"deployed_level", "kappa", "serving_effect", "stability", "best_combination"}
     reasons = {answer.question: answer.reason for answer in log.answers()}
     assert reasons["coupling"] == "It needs two models in deployment; this log has 1."
     assert reasons["gap"] == "It needs both regimes; this log has 0 judged evaluation rows and 14 of deployment."
