@@ -75,7 +75,8 @@ def answer_all(posterior: Posterior, outcome: str | None = None, configuration: 
     }
 
 
-OF_THE_OUTCOME = {"stability", "coherence", "best_combination"}  # what is declared for these is in the unit of the primary outcome: it holds for no other
+OF_THE_OUTCOME = {"stability", "coherence", "best_combination"}
+"""Questions whose declared values are in the unit of the primary outcome: they hold for no other."""
 
 
 def _nothing(_: Configuration) -> dict:

@@ -2,15 +2,15 @@
 
     P( quality >= q,  abs(mu_mc - B_m) <= e,  p95 latency <= L,  spend / success <= K,  excess flips <= x )
 
-over one joint posterior of all five (`combinations`): what makes a combination fail more also makes its successes dearer,
-so the probability of the region is not the product of its sides. A bound that is not declared does not bind; a bound whose
+over one joint posterior of all five (`combinations`): what makes a combination fail more makes its successes dearer, so
+the probability of the region is not the product of its sides. A bound that is not declared does not bind; a bound whose
 data the log lacks refuses the combination by name, it never counts as met.
 
 | `statistic` | what | rows |
 |---|---|---|
-| null | 1 in the draws that meet all bounds: the mean is the probability | per model and context; per model, `context` null |
+| null | 1 in draws that meet all bounds: the mean is the probability | per model and context; per model, `context` null |
 | `quality_min`, `bench_gap_max`, ... | the same for that bound alone | the same |
-| `quality`, `bench_gap`, `latency_p95`, `cost_per_success`, `excess_flips` | what the bound is about, joint draws | the same |
+| `quality`, `bench_gap`, `latency_p95`, `cost_per_success`, `excess_flips` | what the bound is about | the same |
 
 Rows without a context are a model under the deployment law; with `factor` = `what_if` under the declared law `level`.
 Cost per success here is spend over the fit's level, so that it is joint with it; `cost_per_success` is the ratio of the
@@ -60,19 +60,19 @@ def coherence(posterior: Posterior, *, acceptance: Mapping[str, float] | None = 
     nothing = np.full(len(fit.effects), np.nan)
     rows, draws, reasons = [], [], []
 
-    def add(k: int, target: Target, statistic: str | None, unit: str, values: np.ndarray, why: str | None) -> None:
+    def add(target: Target, statistic: str | None, unit: str, values: np.ndarray, why: str | None) -> None:
         rows.append((*coordinates(found, target), statistic, unit))
         draws.append(nothing if why else values)
         reasons.append(why)
 
     for k, target in enumerate(found.targets):
         why = found.reason(k)
-        add(k, target, None, "probability", np.all([met[b][:, k] for b in bounds], 0), why)
+        add(target, None, "probability", np.all([met[b][:, k] for b in bounds], 0), why)
         for bound in bounds:
             side, _, name = BOUNDS[bound]
             own = found.reasons[side][k]
-            add(k, target, bound, "probability", met[bound][:, k], own)
-            add(k, target, name, units[side], found.draws[side][:, k], own)
+            add(target, bound, "probability", met[bound][:, k], own)
+            add(target, name, units[side], found.draws[side][:, k], own)
     return Estimate(**_collected(fit, rows), draws=np.stack(draws, 1).astype(float), reason=tuple(reasons),
                     quantiles_only=np.array([row[-2] == "cost_per_success" for row in rows]))
 

@@ -100,7 +100,7 @@ def combinations(fit: Fit, sides: tuple[str, ...] = ("quality",), *, prices: Pri
         with np.errstate(divide="ignore", invalid="ignore"):
             draws["cost"] = np.where(quality > 0, draws["cost"] / quality, np.inf)
     if "flips" in sides:
-        draws["flips"], reasons["flips"] = _flips(fit, mu, targets, quality)
+        draws["flips"], reasons["flips"] = _flips(fit, targets, quality)
     for side, why in reasons.items():
         draws[side] = np.where([w is None for w in why], draws[side], np.nan)
     return Combinations(targets, mu.models, draws, reasons, left_out)
@@ -129,7 +129,8 @@ def _scores(x: np.ndarray) -> np.ndarray:
 def _targets(fit: Fit, mu: Levels, what_if: Mapping[str, object]) -> tuple[tuple[Target, ...], int]:
     """Logged combinations, then models under the deployment law, then under every what-if."""
     logged = np.argwhere(mu.observed)
-    best_first = np.argsort(-mu.draws.mean(0)[tuple(logged.T)] * (-1 if fit.cells.kind == "positive" else 1), kind="stable")
+    sign = -1 if fit.cells.kind == "positive" else 1
+    best_first = np.argsort(-sign * mu.draws.mean(0)[tuple(logged.T)], kind="stable")
     kept = logged[np.sort(best_first[:TARGETS_MAX])]
     eye = np.eye(len(mu.contexts))
     found = [Target(int(m), mu.contexts[c], None, eye[c]) for m, c in kept]
@@ -163,7 +164,8 @@ def _own_rates(fit: Fit, columns: list[int], targets: tuple[Target, ...], weight
 def _gap(fit: Fit, targets: tuple[Target, ...], quality: np.ndarray) -> tuple[np.ndarray, tuple[str | None, ...]]:
     bench, conflict = levels(fit, "evaluation"), scorer_conflict(fit.cells)
     if bench is None or conflict:
-        return np.full_like(quality, np.nan), (conflict or "the log has no evaluation rows: there is no bench level",) * len(targets)
+        why = conflict or "the log has no evaluation rows: there is no bench level"
+        return np.full_like(quality, np.nan), (why,) * len(targets)
     measured = models_with_rows(fit, False)
     why = tuple(None if measured[t.model] else f"{bench.models[t.model]} has no evaluation rows" for t in targets)
     return np.abs(quality - bench.mean()[:, [t.model for t in targets]]), why
@@ -218,7 +220,7 @@ def _spend(fit: Fit, columns: list[int], targets: tuple[Target, ...], weight: np
     return draws, tuple(why)
 
 
-def _flips(fit: Fit, mu: Levels, targets: tuple[Target, ...], quality: np.ndarray):
+def _flips(fit: Fit, targets: tuple[Target, ...], quality: np.ndarray):
     """Excess flips against the bench, coupled through the change against the bench."""
     found = against_bench(fit)
     draws, why = np.full_like(quality, np.nan), []

@@ -58,29 +58,30 @@ def test_without_requirements_the_highest_level_is_best(posterior):
     assert (best["model"], best["context"]) == (mu.models[chance.argmax() // 3], mu.contexts[chance.argmax() % 3])
     held = answer.to_frame().filter((answer.rows["statistic"] == "tied") & answer.rows["context"].is_not_null())
     inside = held.filter(held["mean"] == 1)
-    assert 1 <= inside.height <= 9
-    assert sum(_mean(answer, statistic="p_best", model=r["model"], context=r["context"]) for r in
-               inside.iter_rows(named=True)) >= 0.9
+    each = [_mean(answer, statistic="p_best", model=r["model"], context=r["context"]) for r in inside.iter_rows(named=True)]
+    assert sum(each) >= 0.9 > sum(each) - min(each)
 
 
 def test_what_if(posterior):
     """A law that puts all on one context gives the models what they have there."""
-    answer = dv.best_combination(posterior, what_if={"all in two": ("context", (("context-2", 1.0),)), "even": "uniform"})
+    laws = {"all in two": ("context", (("context-2", 1.0),)), "even": "uniform"}
+    answer = dv.best_combination(posterior, what_if=laws)
     mu = levels(posterior.fits[0], "deployment")
     chance = np.bincount(mu.draws[:, :, 1].argmax(1), minlength=3) / len(mu.draws)
     for m, model in enumerate(mu.models):
-        assert _mean(answer, statistic="p_best", factor="what_if", level="all in two", model=model) == pytest.approx(chance[m])
+        found = _mean(answer, statistic="p_best", factor="what_if", level="all in two", model=model)
+        assert found == pytest.approx(chance[m])
         same = [_mean(answer, statistic="p_best", factor=f, level=n, context=None, model=model)
                 for f, n in ((None, None), ("what_if", "even"))]
         assert same[0] == pytest.approx(same[1])  # the log's contexts have equal shares
 
 
 def test_laws_that_cannot_be_meant(posterior):
-    with pytest.raises(dv.InputError, match=r"In \[what_if\] cloud: the law names context = 'cloud-9', which the log never saw"):
+    with pytest.raises(dv.InputError, match=r"In \[what_if\] cloud: the law names context = 'cloud-9', which the log never"):
         dv.best_combination(posterior, what_if={"cloud": ("context", (("cloud-9", 1.0),))})
     with pytest.raises(dv.InputError, match="does not vary"):
         dv.coherence(posterior, acceptance={"quality_min": 0.5}, what_if={"router": ("router", (("a", 1.0),))})
-    with pytest.raises(dv.InputError, match="must sum to 1, they sum to 0.9"):
+    with pytest.raises(dv.InputError, match=r"must sum to 1, they sum to 0\.9"):
         dv.Configuration.from_table({"what_if": {"half": {"context-1": 0.4, "context-2": 0.5}}})
 
 

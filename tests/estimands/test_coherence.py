@@ -64,7 +64,8 @@ def test_draws_against_loops(posterior):
         spend = np.zeros(len(weight))
         for c, name in enumerate(mu.contexts):
             place = fit.cells.levels["context"].index(name)
-            spend += target.weights[c] * (weight @ sums.y[:, target.model, place]) / (weight @ sums.n[:, target.model, place])
+            rows, spent = sums.n[:, target.model, place], sums.y[:, target.model, place]
+            spend += target.weights[c] * (weight @ spent) / (weight @ rows)
         assert np.sort(found.draws["cost"][:, k] * quality) == pytest.approx(np.sort(spend))
     answer = dv.coherence(posterior, acceptance=REGION)
     for model, context in (("model-0", "context-1"), ("model-2", "context-3"), ("model-1", None)):
@@ -102,7 +103,7 @@ def test_without_thresholds_there_is_no_number(posterior):
 
 @pytest.mark.parametrize(("bound", "column", "words"), [
     ("latency_p95_max_s", "latency_s", "latency_s"), ("cost_per_success_max_usd", "cost_usd", "a cost")])
-def test_a_bound_whose_data_the_log_lacks_refuses_the_combination(posterior, bound, column, words):
+def test_a_bound_whose_data_the_log_lacks_refuses_the_combination(bound, column, words):
     fitted = _fit(_log().drop(column))
     answer = dv.coherence(fitted, acceptance={"quality_min": 0.5, bound: 1.0})
     assert not answer.where(statistic=None).identified
@@ -156,6 +157,6 @@ def test_prices_in_another_currency_do_not_meet_a_bound_in_dollars():
     answer = dv.coherence(fitted, acceptance={"cost_per_success_max_usd": 1.0}, prices=price, currency="EUR")
     assert not answer.identified and "EUR" in answer.reasons[0]
     found = dv.coherence(fitted, acceptance={"cost_per_success_max_usd": 1.0}, prices=price)
-    cost, level = (_row(found, "model-0", "context-1", s).draws[:, 0] for s in ("cost_per_success", "cost_per_success"))
+    cost = _row(found, "model-0", "context-1", "cost_per_success").draws[:, 0]
     mu = levels(fitted.fits[0], "deployment").draws[:, 0, 0]
     assert cost * mu == pytest.approx(np.full(len(mu), 120e-6))

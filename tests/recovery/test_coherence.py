@@ -1,4 +1,6 @@
-"""Is coherence calibrated? Of the combinations that are given 70-90 %, do 70-90 % meet the region? Worlds with known truth."""
+"""Is coherence calibrated? Of the combinations that are given 70-90 %, do 70-90 % meet the region?"""
+
+import itertools
 
 import numpy as np
 import polars as pl
@@ -65,7 +67,7 @@ def test_small_worlds():
 
 @pytest.mark.prove
 def test_calibrated():
-    """200 worlds: among the combinations given 70-90 %, 70-90 % meet the region; the same for each bound alone is printed."""
+    """200 worlds: among the combinations given 70-90 %, 70-90 % meet the region; each bound alone is printed."""
     found = [[given_and_met(kind, 9000 + k) for k in range(count)] for kind, count in (("baseline", 140), ("sessions", 60))]
     worlds = [rows for of_kind in found for rows in of_kind]
     print("worlds", len(worlds))
@@ -84,5 +86,5 @@ def test_calibrated():
 def _table(name: str, given: np.ndarray, met: np.ndarray) -> None:
     edges = [0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0001]
     cells = [f"{lo:.1f}-{min(hi, 1):.1f}: {met[k].mean():.3f} (given {given[k].mean():.3f}, n {k.sum()})"
-             for lo, hi in zip(edges, edges[1:], strict=False) if (k := (given >= lo) & (given < hi)).any()]
+             for lo, hi in itertools.pairwise(edges) if (k := (given >= lo) & (given < hi)).any()]
     print(name, "; ".join(cells), flush=True)
