@@ -257,6 +257,8 @@ def _cost_ledger(design: Design) -> tuple[bool, str]:
         if not _spend(design, regime):
             return False, f"It needs a known cost in both regimes; this log has 0 {regime} rows with one."
     return True, "; ".join(f"{_many(_spend(design, r), 'row')} of {r} with a known cost" for r in design.logged) + "."
+
+
 def _combinations(design: Design) -> tuple[bool, str]:
     models, contexts = design.models["deployment"], design.contexts["deployment"]
     if not design.rows["deployment"]:
