@@ -11,8 +11,8 @@
 """
 
 from divergence.simulate.agents import AgentWorld, simulate_agents
-from divergence.simulate.draw import simulate
+from divergence.simulate.draw import simulate, simulate_both
 from divergence.simulate.worlds import KINDS, World, world
 from divergence.simulate.write import write
 
-__all__ = ["KINDS", "AgentWorld", "World", "simulate", "simulate_agents", "world", "write"]
+__all__ = ["KINDS", "AgentWorld", "World", "simulate", "simulate_agents", "simulate_both", "world", "write"]

@@ -6,19 +6,27 @@ import numpy as np
 import polars as pl
 from scipy.special import expit, ndtr
 
-from divergence.simulate.truth import truth
+from divergence.simulate.truth import observed_truth, truth
 from divergence.simulate.worlds import Effects, World, draw_effects
 
 
 def simulate(spec: World, seed: int) -> tuple[pl.DataFrame, dict[str, np.ndarray]]:
     """A log in the canonical columns, and the truth of `truth.truth`. Same spec and seed, same log."""
+    log, new, _ = simulate_both(spec, seed)
+    return log, new
+
+
+def simulate_both(spec: World, seed: int) -> tuple[pl.DataFrame, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """A log, the truth for new items (`truth.truth`) and that for the items of the log (`truth.observed_truth`)."""
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     effects = draw_effects(spec, rng)
-    return draw_log(spec, effects, rng), truth(spec, effects)
+    eta = draw_items(spec, effects, rng)
+    log, answers = draw_log(spec, effects, eta, rng)
+    return log, truth(spec, effects), observed_truth(spec, effects, eta, answers)
 
 
-def draw_log(spec: World, effects: Effects, rng: np.random.Generator) -> pl.DataFrame:
-    """One row a (model, context, item, trial)."""
+def draw_items(spec: World, effects: Effects, rng: np.random.Generator) -> np.ndarray:
+    """Linear predictor of every item before waves and sessions, shape (models, contexts, items)."""
     n_context = effects.eta.shape[1]
     items = rng.standard_normal((2, spec.n_items)) * spec.difficulty
     if spec.kind != "no_overlap":
@@ -32,7 +40,12 @@ def draw_log(spec: World, effects: Effects, rng: np.random.Generator) -> pl.Data
     scale = effects.item_context[:, None]
     moves = scale * share * rng.standard_normal((n_context, spec.n_items)) + scale * np.sqrt(1 - share**2) * (
         rng.standard_normal((spec.n_models, n_context, spec.n_items)))
-    eta = effects.eta[..., None] + effects.shared[:, None] * (zeta - difficulty) + moves
+    return effects.eta[..., None] + effects.shared[:, None] * (zeta - difficulty) + moves
+
+
+def draw_log(spec: World, effects: Effects, eta: np.ndarray, rng: np.random.Generator) -> tuple[pl.DataFrame, np.ndarray]:
+    """One row a (model, context, item, trial), and the first trial's answers, shape (models, contexts, items)."""
+    n_context = effects.eta.shape[1]
     index = np.stack(np.meshgrid(
         np.arange(spec.n_models), np.arange(n_context), np.arange(spec.n_items), np.arange(spec.n_trials),
         indexing="ij"), -1).reshape(-1, 4)
@@ -57,7 +70,7 @@ def draw_log(spec: World, effects: Effects, rng: np.random.Generator) -> pl.Data
         columns["session"] = pl.Series(session.tolist(), dtype=pl.String)
     if len(effects.waves) > 1:
         columns["wave"] = _names("wave", wave)
-    return pl.DataFrame(columns)
+    return pl.DataFrame(columns), y.reshape(*eta.shape, spec.n_trials)[..., 0].astype(float)
 
 
 def _names(prefix: str, codes: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The true values of a simulated world's estimands, for new items, by quadrature.
+"""The true values of a simulated world's estimands, for new items by quadrature and for the items of one log by summing.
 
 Item terms that a context shares with every other (`b + zeta`) are the outer integral, what moves an item with the
 context (`e + xi`) the inner one; sessions and waves are integrated inside `p`.
@@ -26,6 +26,12 @@ def probabilities(spec: World, effects: Effects) -> np.ndarray:
     shared = np.hypot(spec.difficulty, spec.model_item) * effects.shared[:, None] * nodes
     eta = (effects.eta[:, :, None, None] + shared[:, :, None]
            + effects.item_context[None, :, None, None] * nodes)
+    return _marginal(spec, effects, eta)
+
+
+def _marginal(spec: World, effects: Effects, eta: np.ndarray) -> np.ndarray:
+    """Chance of success over new sessions and the log's waves; `eta` has shape (models, contexts, ...)."""
+    nodes, weights = normal_nodes()
     p = np.zeros_like(eta)
     for shift in effects.waves:
         if spec.session:
@@ -46,23 +52,36 @@ def truth(spec: World, effects: Effects) -> dict[str, np.ndarray]:
     """
     _, weights = normal_nodes()
     p = probabilities(spec, effects)
-    level = np.einsum("mcij,i,j->mc", p, weights, weights)
+    values = {**of_levels(np.einsum("mcij,i,j->mc", p, weights, weights)), "instrument": _instrument(spec, effects)}
+    if spec.kind != "no_overlap":
+        values["excess_flips"] = _excess_flips(spec, p, weights)
+    return values
+
+
+def observed_truth(spec: World, effects: Effects, eta: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
+    """The same, of the items of one log: levels, gap, context effects, kappa and coupling.
+
+    `eta` (models, contexts, items) holds the items' own terms; `answers` (models, contexts, items) counts in a world of
+    copies, where an answer that repeats itself is its own probability.
+    """
+    p = answers if spec.kind == "copies" else _marginal(spec, effects, eta)
+    return of_levels(p.mean(2))
+
+
+def of_levels(level: np.ndarray) -> dict[str, np.ndarray]:
+    """What levels (models, contexts) with column 0 the bench say by themselves."""
     deployed = level[:, 1:]
     kappa = deployed.std(1)
     model = deployed.mean(1)
     interaction = deployed - model[:, None] - deployed.mean(0) + deployed.mean()
     s2_mc, s2_m = (interaction**2).mean(), ((model - model.mean()) ** 2).mean()
-    values = {
+    return {
         "level": level,
         "gap": deployed.mean(1) - level[:, 0],
         "context_effect": deployed - level[:, :1],
         "kappa": kappa,
         "coupling": np.array(s2_mc / (s2_m + s2_mc) if s2_m + s2_mc > 0 else np.nan),
-        "instrument": _instrument(spec, effects),
     }
-    if spec.kind != "no_overlap":
-        values["excess_flips"] = _excess_flips(spec, p, weights)
-    return values
 
 
 def _excess_flips(spec: World, p: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
     eta = alpha_r + theta_{m,r} - b_i + zeta_{mi} + sum_f beta_{f,l_f(c)} + delta_{mc} + e_{ic} + xi_{mic} + omega_w + nu_s
     y ~ Bernoulli(sigmoid(eta))
 
-One model of the world, eight kinds: each switches on what makes real logs hard. Truths are for *new items* of the same
+One model of the world, nine kinds: each switches on what makes real logs hard. Truths are for *new items* of the same
 source, by quadrature over the item terms (`truth.py`), so no Monte Carlo error of their own.
 """
 
@@ -22,6 +22,7 @@ KINDS = {
     "copies": "greedy serving: trials repeat exactly, and answers are nearly the same across contexts",
     "silent": "single items move with the context while every level stays put",
     "no_overlap": "traffic and bench share no item",
+    "moving": "single items move with the context far more than levels do, which no additive model can express",
 }
 
 FACTORS = {  # level sets of the serving factors that define the simulated contexts
@@ -85,6 +86,7 @@ def world(kind: str, **sizes) -> World:
         "sessions": dict(session=float(np.sqrt(0.3 / 0.7 * np.pi**2 / 3))),
         "waves": dict(wave=0.25),
         "copies": dict(copula=0.9),
+        "moving": dict(item_context=0.5, cell=0.7),
         "silent": dict(shift=0.0, projection=0.0, factor=0.0, context=0.0, item_context=0.5, cell=0.7),
     }.get(kind, {})
     return World(kind, **(changes | sizes))
