@@ -6,7 +6,7 @@ import pytest
 
 from divergence.errors import InputError
 from divergence.numerics import expit, logit, nearest_psd
-from divergence.simulate import KINDS, simulate, world
+from divergence.simulate import KINDS, simulate, simulate_both, world
 from divergence.simulate.write import write
 
 
@@ -66,3 +66,17 @@ def test_numerics():
     assert np.linalg.eigvalsh(nearest_psd(np.array([[1.0, 2.0], [2.0, 1.0]])))[0] >= 0
     kept = np.array([[2.0, 1.0], [1.0, 2.0]])
     assert (nearest_psd(kept) == kept).all()
+
+
+@pytest.mark.parametrize("kind", ["moving", "sessions", "waves", "copies"])
+def test_own_items_are_many_trials_of_the_same_items(kind):
+    """Levels of 60 items against the mean of 400 trials of each; with many items they are the levels of new ones."""
+    trials = 400 if kind != "copies" else 2  # which repeat themselves
+    spec = world(kind, n_models=2, n_contexts=2, n_items=60, n_trials=trials)
+    log, _, own = simulate_both(spec, 4)
+    seen = log.group_by("model", "context").agg(pl.col("score").mean()).sort("model", "context")["score"].to_numpy()
+    # Bernoulli sd at most .5; sessions of 12 rows have means of sd at most .5
+    error = 0.0 if kind == "copies" else 0.5 / np.sqrt(60 * trials / (12 if kind == "sessions" else 1))
+    np.testing.assert_allclose(seen, own["level"].ravel(), atol=4.5 * error + 1e-12)
+    _, new, many = simulate_both(world(kind, n_models=1, n_contexts=1, n_items=20_000, n_trials=1), 4)
+    np.testing.assert_allclose(many["level"], new["level"], atol=4.5 * 0.5 / np.sqrt(20_000))
