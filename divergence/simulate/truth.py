@@ -22,7 +22,7 @@ def normal_nodes(count: int = NODES) -> tuple[np.ndarray, np.ndarray]:
 
 def probabilities(spec: World, effects: Effects) -> np.ndarray:
     """`p` of an item, shape (models, contexts, shared nodes, moving nodes), marginal over sessions and waves."""
-    nodes, weights = normal_nodes()
+    nodes, _ = normal_nodes()
     shared = np.hypot(spec.difficulty, spec.model_item) * effects.shared[:, None] * nodes
     eta = (effects.eta[:, :, None, None] + shared[:, :, None]
            + effects.item_context[None, :, None, None] * nodes)

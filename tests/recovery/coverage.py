@@ -68,7 +68,7 @@ def check_world(kind: str, seed: int, **sizes) -> dict[str, list[tuple[bool, boo
     for question, draws in observed_items(posterior).items():
         limits = np.quantile(draws, [0.05, 0.95], axis=0).reshape(2, -1).T
         # Where replicates leave no doubt about an item the interval is a point, and rounding decides nothing.
-        count(f"{question}, own items", limits + [-1e-9, 1e-9], own[question].ravel())
+        count(f"{question}, own items", limits + np.array([-1e-9, 1e-9]), own[question].ravel())
     if kind == "waves":
         count("instrument", dv.instrument(posterior).interval(), truth["instrument"])
     out["gates"] = [(posterior.passed, False)]
@@ -112,7 +112,8 @@ def write_table(rows: list[tuple[str, dict]], claims: dict[str, float], path: pa
     """The table that is committed: coverage with its Monte Carlo error (between worlds)."""
     lines = [
         "# Coverage of 90 % intervals in simulated worlds", "",
-        "Made by `make prove`: 8 models, 7 deployment contexts, 120 items, 2 trials; truths for new items by quadrature, for the log's own items (`own items`) by summing over them. "
+        "Made by `make prove`: 8 models, 7 deployment contexts, 120 items, 2 trials; truths for new items by quadrature, "
+        "for the log's own items (`own items`) by summing over them. "
         "Mean share of intervals that hold the truth, and the standard error of that mean over worlds. A positive "
         "quantity whose truth is below its materiality (`kappa` .01, `coupling` .02, `excess_flips` .005) is covered when "
         "its lower limit is below the materiality. `gates` is the share of fits that passed; `CPU s` what a world cost, "

@@ -57,7 +57,8 @@ def quantities(fit: Fit) -> dict[str, np.ndarray]:
     """Draws of all that is reported, each (S,)."""
     out = {}
     for name, draws in fit.scales.items():
-        out |= {f"sd {name}" + (f"[{k}]" if draws.ndim > 1 else ""): d for k, d in enumerate(draws.reshape(len(draws), -1).T)}
+        columns = draws.reshape(len(draws), -1).T
+        out |= {f"sd {name}" + (f"[{k}]" if draws.ndim > 1 else ""): column for k, column in enumerate(columns)}
     bench, mu = levels(fit, "evaluation"), levels(fit, "deployment")
     for name, values in {
         "bench level": bench.mean(), "deployed level": mu.mean(), "gap": mu.mean() - bench.mean(),
@@ -157,7 +158,8 @@ def main() -> None:
     given = parser.parse_args()
     for kind in ("factors", "labels"):
         rank, spent = ranks(template(kind, n_models=5, n_contexts=6), given.fits, seed=1)
-        print(kind, given.fits, "fits,", {k: round(v, 3) for k, v in spent.items()}, f"{1 / spent['CPU s a fit']:.2f} fits a CPU s")
+        rate = 1 / spent["CPU s a fit"]
+        print(f"{kind}: {given.fits} fits, {rate:.2f} a CPU s, {spent['gates']:.3f} passed the gates")
         for name, (count, share, p) in summary(rank).items():
             print(f"| {name} | {count} | {share:.3f} | {p:.3f} |", flush=True)
 
