@@ -7,8 +7,9 @@ is solved with chance s; at the cap it is cut off (judged not solved, `finish_re
     E calls = (1 - q^cap) / (1 - q),    P(solved) = (1 - h) s E calls,    P(failed) = h E calls
 
 Every call sends the whole conversation again, so the input tokens of call t are `prompt + growth (t - 1)`. Beside the
-episodes: single executions of another task (`quiz`), and tasks that declare their length, in families whose success falls
-with log2 of it. Truths are for new tasks, by quadrature over the hazard. Units: calls, tokens, USD.
+episodes: single executions of another task (`quiz`), and where it is asked for (`n_families`) tasks that declare their
+length, in families whose success falls with log2 of it. Truths are for new tasks, by quadrature over the hazard. Units:
+calls, tokens, USD.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class AgentWorld:
     n_contexts: int = 2
     """Deployment contexts; the bench is one more."""
     n_items: int = 60
-    """Tasks of the loop, of the quiz, and of those with a declared length."""
+    """Tasks of the loop, and as many of the quiz."""
     n_trials: int = 4
     """Episodes of a task per model and context."""
     hazard: float = 0.05
@@ -61,8 +62,9 @@ class AgentWorld:
     """Change of the log odds of success per doubling of the length."""
     family: float = 0.3
     """Sd of the families of tasks with a declared length, log odds."""
-    n_families: int = 12
-    """Such families."""
+    n_families: int = 0
+    """Such families; 0 = no task declares its length. With them single executions are of several kinds, and the truth of
+    `single_turn_gap` is left out."""
 
 
 def mean_hazards(spec: AgentWorld) -> np.ndarray:
@@ -90,7 +92,7 @@ def hazards(spec: AgentWorld, rank: np.ndarray, mean: float) -> np.ndarray:
 def simulate_agents(spec: AgentWorld, seed: int) -> tuple[pl.DataFrame, dict[str, np.ndarray]]:
     """A log in the canonical columns, and its truths. Same spec and seed, same log."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 5]))
-    parts = [_quiz(spec, rng), _timed(spec, rng), *_episodes(spec, rng)]
+    parts = [_quiz(spec, rng), *([_timed(spec, rng)] if spec.n_families else []), *_episodes(spec, rng)]
     return pl.concat(parts, how="diagonal"), agent_truth(spec)
 
 
@@ -99,7 +101,7 @@ def agent_truth(spec: AgentWorld) -> dict[str, np.ndarray]:
 
     `pass` (powers 1 to 4, models, contexts), `calls`, `hazard` (failures over calls), `first_hazard` (of the first
     call), `frailty`, `cost` and `cost_per_success` (USD), `failed_share`, `attempts` (at most 5 tries), `single_turn_gap`
-    (models,) on the bench, against the episodes that no cap ended; `T50` (models,).
+    (models,) on the bench; `T50` (models,).
     """
     rank = (np.arange(NODES) + 0.5) / NODES
     mean = mean_hazards(spec)
@@ -124,8 +126,7 @@ def agent_truth(spec: AgentWorld) -> dict[str, np.ndarray]:
         out["failed_share"][m, c] = 1 - won / cost.mean()
         out["attempts"][m, c] = sum(((1 - solved) ** j).mean() for j in range(5))
         if c == 0:
-            ended = solved.mean() + (h[:, 0] * calls).mean()
-            gap[m] = single_rates(spec)[m] - solved.mean() / ended
+            gap[m] = single_rates(spec)[m] - solved.mean()
     return out | {"single_turn_gap": gap, "T50": _middles(spec)}
 
 
@@ -200,7 +201,8 @@ def truth_rows(spec: AgentWorld, truth: dict[str, np.ndarray]) -> list[dict]:
                         ("cost_per_success", "expected_attempts", truth["attempts"][m, c])]
             rows += [{"question": q, "statistic": s, **place, "value": float(v)} for q, s, v in numbers]
         name = {"model": f"model-{m}", "regime": "evaluation"}
-        rows += [{"question": "pass_power", "statistic": "single_turn_gap", **name,
-                  "value": float(truth["single_turn_gap"][m])},
-                 {"question": "horizon", "statistic": None, "context": "timed", **name, "value": float(truth["T50"][m])}]
+        rows.append({"question": "horizon", "statistic": None, "context": "timed", **name, "value": float(truth["T50"][m])}
+                    if spec.n_families else
+                    {"question": "pass_power", "statistic": "single_turn_gap", **name,
+                     "value": float(truth["single_turn_gap"][m])})
     return rows

@@ -74,7 +74,7 @@ def test_a_task_keeps_its_rank_and_the_mean_is_the_mean():
 
 
 def test_the_same_seed_gives_the_same_log_and_reading_finds_nothing_wrong():
-    spec = AgentWorld(n_items=8)
+    spec = AgentWorld(n_items=8, n_families=12)
     first, _ = simulate_agents(spec, 3)
     assert first.equals(simulate_agents(spec, 3)[0]) and not first.equals(simulate_agents(spec, 4)[0])
     log = dv.read(first)
