@@ -78,3 +78,8 @@ def test_tables_stack():
     assert table([_estimate(), _estimate()]).height == 4
     assert table([]).columns == list(SCHEMA)
     assert set(COORDINATES) <= set(SCHEMA)
+
+
+def test_rows_that_do_not_exist_are_an_empty_table():
+    answer = Estimate("gap", "text", "points", pl.DataFrame({"model": ["a"]}), np.zeros((3, 1)))
+    assert answer.where(model="b").to_frame().height == 0
