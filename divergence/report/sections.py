@@ -8,7 +8,7 @@ from types import ModuleType
 import polars as pl
 
 from divergence.estimate import Estimate
-from divergence.report import order_sections, record, tables
+from divergence.report import agents, order_sections, record, tables
 from divergence.report.blocks import Block, Figure, Listing, Section, Table, Text
 from divergence.report.content import Answers, PageContent
 from divergence.report.decision import Decision
@@ -113,7 +113,7 @@ def context_effects(content: PageContent) -> tuple[Block, ...]:
         )
         if pairs.frame.height:
             blocks.append(figure_of("contrasts", contrasts, answer, note=forest.beside(pairs)))
-    return tuple(blocks)
+    return (*blocks, *agents.answer_bias(answer))
 
 
 def factor_effects(content: PageContent) -> tuple[Block, ...]:
@@ -199,6 +199,9 @@ def other_outcome(place: int, estimates: Answers) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
+ASKED = {"instrument": ("instrument",), "agents": agents.AGENTS, "cost": agents.COST}
+"""Sections that are there only where one of these questions has an answer; else the page says why under what is open."""
+
 Builder = Callable[[PageContent], tuple[Block, ...]]
 ANSWERS: tuple[tuple[str, str, str, Builder], ...] = (
     (
@@ -213,6 +216,8 @@ ANSWERS: tuple[tuple[str, str, str, Builder], ...] = (
     ("contexts", "Serving contexts", "Which context moves the level, and for which model?", context_effects),
     ("factors", "Serving factors", "What does each part of the serving stack do?", factor_effects),
     ("flips", "Items that change sides", "Do single answers change, even where the level stays?", item_flips),
+    ("agents", "Agents", "Does success repeat, and where do episodes break down?", agents.agents),
+    ("cost", "Cost of a success", "What does one success take, with everything spent on failures?", agents.cost),
     ("instrument", "Instrument", "Did the measuring itself drift from campaign to campaign?", instrument),
 )
 RECORD: tuple[tuple[str, str, str, Builder], ...] = (
@@ -227,7 +232,7 @@ def build(content: PageContent) -> list[Section]:
     sections = [
         Section(name, title, question, builder(content))
         for name, title, question, builder in ANSWERS
-        if name != "instrument" or content.answer("instrument") is not None
+        if name not in ASKED or agents.answered(content, *ASKED[name])
     ]
     for place, (outcome, estimates) in enumerate(content.other_outcomes.items()):
         blocks = other_outcome(place, estimates)

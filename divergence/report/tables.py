@@ -18,7 +18,7 @@ from divergence.report.content import Check
 from divergence.report.names import spoken
 from divergence.report.reading import identified
 from divergence.report.silent import SilentDrift
-from divergence.report.words import SUFFIXES, decimal, digits, phrase, scale, seen, sentence, span
+from divergence.report.words import MONEY, SUFFIXES, decimal, digits, phrase, scale, seen, sentence, span
 
 if TYPE_CHECKING:
     from great_tables import GT
@@ -68,7 +68,8 @@ def answers(estimate: Estimate) -> GT:
         columns[name] = [value or ("headline" if name == "statistic" else "all") for value in written]
         labels[name] = HEADINGS.get(name, name.replace("_", " "))
     width = (pl.col("upper") - pl.col("lower")).median().over("unit")
-    places = [digits((w or np.nan) * scale(unit)) for w, unit in frame.select(width, "unit").iter_rows()]
+    places = [digits((w or np.nan) * scale(unit), MONEY if unit == "usd" else 4)
+              for w, unit in frame.select(width, "unit").iter_rows()]
     for name in ("median", "lower", "upper", "noise_floor"):
         columns[name] = [
             "" if value is None else decimal(value * scale(unit), place)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 
 MINUS = "\N{MINUS SIGN}"
+MONEY = 8  # decimals of an amount of money at most: a call may cost a millionth
 DEFAULT_WIDTH = 0.05  # of a number without an interval, in the unit: one digit for points
 SCALES = {"probability": 100.0, "points": 100.0}
 SUFFIXES = {"probability": "%", "points": " points", "s": " s", "usd": " USD", "nats": " nats", "ratio": ""}
@@ -59,11 +60,11 @@ def axis_title(unit: str) -> str:
     return AXES.get(unit, unit)
 
 
-def digits(width: float) -> int:
-    """Decimals that leave two significant digits of a width given in shown units; from 0 to 4."""
+def digits(width: float, most: int = 4) -> int:
+    """Decimals that leave two significant digits of a width given in shown units; from 0 to `most`."""
     if not math.isfinite(width) or width <= 0:
         return 1
-    return min(4, max(0, 1 - math.floor(math.log10(width))))
+    return min(most, max(0, 1 - math.floor(math.log10(width))))
 
 
 def decimal(value: float, places: int, signed: bool = False) -> str:
@@ -76,7 +77,7 @@ def decimal(value: float, places: int, signed: bool = False) -> str:
 
 def amount(value: float, unit: str, width: float = DEFAULT_WIDTH, signed: bool = False) -> str:
     """A value with its unit: `62.4%`, `−3.4 points`, `0.82 s`; `width` of its interval sets the digits."""
-    text = decimal(value * scale(unit), digits(width * scale(unit)), signed)
+    text = decimal(value * scale(unit), digits(width * scale(unit), MONEY if unit == "usd" else 4), signed)
     if unit == "points" and text.lstrip(f"+{MINUS}") == "1":
         return f"{text} point"
     return text + SUFFIXES.get(unit, f" {unit}")
@@ -84,7 +85,7 @@ def amount(value: float, unit: str, width: float = DEFAULT_WIDTH, signed: bool =
 
 def span(lower: float, upper: float, unit: str) -> str:
     """An interval without its unit: `−5.1 to −1.2`."""
-    places = digits((upper - lower) * scale(unit))
+    places = digits((upper - lower) * scale(unit), MONEY if unit == "usd" else 4)
     return f"{decimal(lower * scale(unit), places)} to {decimal(upper * scale(unit), places)}"
 
 

@@ -12,7 +12,11 @@
 | `factors.py` | effect of each level of a serving factor | `serving_effect` |
 | `flips.py` | items that change sides, against the A/A floor | `excess_flips` |
 | `waves.py` | drift of the instrument | `instrument` |
+| `repeats.py` | success k times in a row | `pass_power` |
+| `survival.py` | episodes that have not failed by each step | `collapse_hazard` |
+| `costs.py` | what one success takes | `cost_per_success` |
+| `ledger.py` | what makes a success dearer than on the bench | `cost_ledger` |
 
-`forest.py` is the frame that the forests share; `theme.py` the look of all. A new figure is one file and one row here.
-Importing this package does not load altair: the functions that draw do.
+`forest.py` is the frame that the forests share, `curves.py` that of lines; `theme.py` the look of all. A new figure is
+one file and one row here. Importing this package does not load altair: the functions that draw do.
 """

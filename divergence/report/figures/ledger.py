@@ -1,0 +1,81 @@
+"""What makes a success cost more in deployment than on the bench, as a waterfall whose steps sum to the whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from divergence.estimate import INTERVAL, Estimate
+from divergence.report.figures import curves, theme
+from divergence.report.palette import LIGHT
+from divergence.report.words import axis_title, phrase, plural
+
+if TYPE_CHECKING:
+    import altair as alt
+
+PARTS = {"price": "price of a token", "tokens": "tokens a call", "calls": "calls an attempt", "attempts": "attempts a task",
+         "cache mix": "cached share", "failure": "failed attempts"}
+WHOLE = "all together"
+READING = (
+    "Deployment minus bench. Each bar begins where the one above ends; orange makes a success dearer, blue cheaper. "
+    "The bars are means and sum exactly, the numbers below are medians."
+)
+
+
+def rows(cost_ledger: Estimate) -> pl.DataFrame:
+    """The whole (`factor` null) and the parts of the model and context whose cost of a success changed most."""
+    frame = cost_ledger.to_frame().filter(pl.col("identified") & pl.col("mean").is_not_null())
+    whole = frame.filter(pl.col("factor").is_null())
+    if not whole.height:
+        return whole
+    most = whole.row(int(whole["mean"].abs().arg_max() or 0), named=True)
+    return frame.filter((pl.col("model") == most["model"]) & (pl.col("context") == most["context"]))
+
+
+def sentence(cost_ledger: Estimate) -> str:
+    """How much more a success costs where that changed most, and the two largest parts."""
+    frame = rows(cost_ledger)
+    whole = frame.filter(pl.col("factor").is_null()).row(0, named=True)
+    parts = frame.filter(pl.col("factor").is_not_null())
+    names = curves.spoken_places(cost_ledger.to_frame())
+    total = cost_ledger.to_frame().filter(pl.col("factor").is_null()).height
+    where = curves.place(whole, names)
+    text = f"one success of {where} costs {phrase(whole, signed=True)} against the bench"
+    largest = parts.sort(pl.col("mean").abs(), descending=True).head(2).to_dicts()
+    told = " and ".join(f"{PARTS.get(row['factor'], row['factor'])} ({phrase(row, signed=True)})" for row in largest)
+    lead = text[0].upper() + text[1:] if total == 1 else f"Of {plural(total, 'combination')} this changed most: {text}"
+    return f"{lead}. Its largest parts: {told}."
+
+
+def chart(cost_ledger: Estimate) -> alt.LayerChart:
+    """The parts as steps, each from where the one before ended; their means sum to the whole's."""
+    import altair as alt
+
+    frame = rows(cost_ledger)
+    parts = frame.filter(pl.col("factor").is_not_null() & (pl.col("mean") != 0)).to_dicts()
+    steps, at = [], 0.0
+    for row in parts:
+        steps.append(_step(PARTS.get(row["factor"], row["factor"]), at, at + row["mean"], row))
+        at += row["mean"]
+    steps.append(_step(WHOLE, 0.0, at, frame.filter(pl.col("factor").is_null()).row(0, named=True)))
+    data = pl.DataFrame(steps)
+    title = f"{axis_title(frame['unit'][0])} a success"
+    low, high = (f(f(data["start"]), f(data["end"]), 0.0) for f in (min, max))
+    room = 0.05 * (high - low) or 1.0
+    span = alt.Scale(domain=[low - room, high + room], nice=False)
+    look = alt.Scale(domain=["more", "less", "sum"], range=[LIGHT["loss"], LIGHT["gain"], LIGHT["neutral"]])
+    tooltip = [alt.Tooltip("name:N", title="part"), alt.Tooltip("value:N", title=f"median ({INTERVAL:.0%} interval)")]
+    y = alt.Y("name:N", scale=alt.Scale(domain=data["name"].to_list()), axis=theme.name_axis())
+    base = alt.Chart(data).encode(y=y, tooltip=tooltip)
+    bars = base.mark_bar(height=14).encode(
+        x=alt.X("start:Q", title=title, scale=span, axis=alt.Axis(tickCount=5)), x2="end:Q",
+        color=alt.Color("way:N", scale=look, legend=None))
+    zero = alt.Chart(pl.DataFrame({"zero": [0.0]})).mark_rule(color=LIGHT["neutral"], strokeDash=[2, 3]).encode(
+        x=alt.X("zero:Q", title=title, scale=span))
+    return theme.finish(alt.layer(zero, bars), data.height * 30, sentence(cost_ledger))
+
+
+def _step(name: str, start: float, end: float, row: dict) -> dict:
+    way = "sum" if name == WHOLE else "more" if end >= start else "less"
+    return {"name": name, "start": start, "end": end, "way": way, "value": phrase(row, signed=True)}
