@@ -16,11 +16,9 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import polars as pl
 
 from divergence.cells.cells import Cells, Table
-
-BLOCKS = 128
+from divergence.executions.clusters import BLOCKS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,14 +33,6 @@ class BlockSums:
     """Sum of its squares."""
     lost: np.ndarray
     """Sum of (1 - outcome) times the measure over judged rows; NaN where the outcome is not a score."""
-
-
-def block_expression(columns: list[str]) -> pl.Expr:
-    """The block of each row, 0 to 127."""
-    # Hashes are of the text alone: partitions, processes and machines agree on them (the tests pin some).
-    cluster = [pl.when(pl.col(name).is_not_null()).then(pl.col(name).cast(pl.String).hash(seed=0))
-               for name in ("session", "item") if name in columns]
-    return (pl.coalesce(*cluster, pl.col("row").hash(seed=0)) % BLOCKS).cast(pl.Int16)
 
 
 def block_numbers(cells: Cells) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""From an execution log to its sufficient statistics, in streaming passes.
+"""From an execution log to its sufficient statistics: of its distinct rows where it is tallied, else in streaming passes.
 
 A collapse is a commutative monoid: `merge(collapse(a), collapse(b)) == collapse(a + b)` exactly (sums of integers, or
 float64 sums of the same values). Partitions, processes and machines follow from that.
@@ -12,9 +12,10 @@ import polars as pl
 from divergence.cells.cells import KEYS, MISSING, ROWS_OF, TABLES, Cells, DeclaredLaw, Table, thinned_by
 from divergence.cells.episodes import episode_tables
 from divergence.cells.measures import measure_histograms, measure_sums, measured
-from divergence.cells.thinning import cluster_hash, keeps
 from divergence.cells.trials import trial_sums
 from divergence.executions import Executions, with_outcome
+from divergence.executions.clusters import is_kept
+from divergence.executions.names import TIMES
 
 
 def collapse(log: Executions, *, outcome: str | None = None) -> Cells:
@@ -24,15 +25,17 @@ def collapse(log: Executions, *, outcome: str | None = None) -> Cells:
     primary outcome took, whichever is chosen. Raises InputError where the log has no such outcome.
     """
     chosen = log if outcome is None else with_outcome(log, outcome)
-    frame = _rows(chosen)
+    frame = _rows(chosen, chosen.distinct())
     tables = {"counts": _group(frame, "counts").collect(engine="streaming")}
     rows = {name: tables["counts"][column].sum() for name, column in ROWS_OF.items()}
     if rows["sessions"]:
-        kept = frame.filter(pl.col("session").is_not_null() & (pl.col("n") > 0))
-        tables["sessions"] = _thinned(kept, "sessions", rows, "session")
+        kept = _kept_rows(chosen, thinned_by(rows["sessions"]), ("session",))
+        kept = kept.filter(pl.col("session").is_not_null() & (pl.col("n") > 0))
+        tables["sessions"] = _group(kept, "sessions").collect(engine="streaming")
     if rows["answers"]:
-        kept = frame.filter(pl.col("answer").is_not_null() & pl.col("item").is_not_null()).with_columns(n=pl.lit(1.0))
-        tables["answers"] = _thinned(kept, "answers", rows, "session", "item")
+        kept = _kept_rows(chosen, thinned_by(rows["answers"]), ("session", "item"))
+        kept = kept.filter(pl.col("answer").is_not_null() & pl.col("item").is_not_null()).with_columns(n=pl.lit(1.0))
+        tables["answers"] = _group(kept, "answers").collect(engine="streaming")
     tables["designs"] = _designs(frame, log.factors)
     tables |= _taken(log) | episode_tables(log)
     return _coded(chosen, tables)
@@ -45,26 +48,42 @@ def _taken(log: Executions) -> dict[str, pl.DataFrame]:
     return {name: table for name, table in tables.items() if table.height}
 
 
-def _rows(log: Executions) -> pl.LazyFrame:
-    """One row an execution with `n` trials, `y` their sum, `yy` the sum of their squares; all keys as text."""
-    frame = log.scan()
+def _kept_rows(log: Executions, every: int, clusters: tuple[str, ...]) -> pl.LazyFrame:
+    """The rows, all of them or those of one in `every` clusters; a cluster is the first of these columns that is given."""
+    if every == 1:
+        return _rows(log, log.scan())
+    if log.sample is None:
+        return _rows(log, log.scan().filter(is_kept(map(pl.col, clusters), every)))
+    return _rows(log, log.sample(clusters, every))
+
+
+def _rows(log: Executions, frame: pl.LazyFrame) -> pl.LazyFrame:
+    """One row an execution with `n` trials, `y` their sum, `yy` the sum of their squares; all keys as labels.
+
+    A combination of labels that stands for many executions has the sums of them all.
+    """
     columns = frame.collect_schema().names()
     judged = pl.col("outcome").is_not_null()
-    grouped = judged & pl.col("session").is_not_null()
-    keys = [
-        (pl.col(k).cast(pl.String) if k in columns else pl.lit(None, pl.String)).alias(k)
+    given = {
+        k: pl.col(k).cast(pl.String) if k in columns else pl.lit(None, pl.String)
         for k in ("regime", "model", "context", "wave", "scorer", "task", "item", "session", "answer")
-    ]
+    }
+    n, total, squares = trial_sums(log)
+    # A rate over many items is not an answer to its item: it stands for distinct items of its stratum.
+    given["item"] = pl.when(n <= 1).then(given["item"])
     chance = pl.col("probability").cast(pl.String) if "probability" in columns else pl.lit(None, pl.String)
     factors = [pl.col(f).cast(pl.String).fill_null("(not logged)").alias(f"factor:{f}") for f in log.factors]
-    keys = [key.cast(pl.Categorical) for key in keys]  # four bytes a row where text takes sixteen and its own length
-    frame = frame.select(
-        *keys, *factors, *trial_sums(log), chance=chance, rows=pl.lit(1.0), unjudged=(~judged).cast(pl.Float64),
-        grouped=grouped.cast(pl.Float64),
+    sums = {
+        "n": n, "y": total, "yy": squares, "rows": pl.lit(1.0), "unjudged": ~judged,
+        "grouped": judged & given["session"].is_not_null(),
+        "answered": given["answer"].is_not_null() & given["item"].is_not_null(),
+    }
+    times = pl.col(TIMES) if TIMES in columns else pl.lit(1.0)
+    return frame.select(
+        # Four bytes a row where text takes sixteen and its own length.
+        *(key.cast(pl.Categorical).alias(name) for name, key in given.items()), *factors, chance=chance,
+        **{name: each.cast(pl.Float64) * times for name, each in sums.items()},
     )
-    # A rate over many items is not an answer to its item: it stands for distinct items of its stratum.
-    frame = frame.with_columns(item=pl.when(pl.col("n") > 1).then(None).otherwise(pl.col("item")))
-    return frame.with_columns(answered=(pl.col("answer").is_not_null() & pl.col("item").is_not_null()).cast(pl.Float64))
 
 
 def _group(frame: pl.LazyFrame, table: str) -> pl.LazyFrame:
@@ -72,15 +91,8 @@ def _group(frame: pl.LazyFrame, table: str) -> pl.LazyFrame:
     return frame.group_by(keys).agg(pl.col(s).sum() for s in sums)
 
 
-def _thinned(frame: pl.LazyFrame, table: str, rows: dict[str, float], *clusters: str) -> pl.DataFrame:
-    """One of the tables that would grow with the rows, of the clusters that it keeps."""
-    every = thinned_by(rows[table])
-    kept = frame if every == 1 else frame.filter(keeps(cluster_hash(*clusters), every))
-    return _group(kept, table).collect(engine="streaming")
-
-
 def _designs(frame: pl.LazyFrame, factors: tuple[str, ...]) -> pl.DataFrame:
-    counts = frame.group_by("regime", "context", *(f"factor:{f}" for f in factors)).agg(n=pl.len().cast(pl.Float64))
+    counts = frame.group_by("regime", "context", *(f"factor:{f}" for f in factors)).agg(n=pl.col("rows").sum())
     wide = counts.collect(engine="streaming")
     parts = [
         wide.group_by("regime", "context", pl.col(f"factor:{f}").alias("level")).agg(pl.col("n").sum())

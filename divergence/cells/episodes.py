@@ -20,10 +20,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from divergence.cells.blocks import block_expression
 from divergence.cells.cells import Cells, Table
 from divergence.cells.trials import trial_sums
 from divergence.executions import Executions
+from divergence.executions.clusters import block
 
 CAPS = ("calls", "budget", "time", "timeout", "length", "limit", "max_turns", "max_calls", "max_tokens", "cut", "censored")
 """Finish reasons that are caps and not failures."""
@@ -35,9 +35,11 @@ def episode_tables(log: Executions) -> dict[str, pl.DataFrame]:
     if log.kind not in ("binary", "fraction"):
         return {}
     frame = log.scan()
-    columns = frame.collect_schema().names()
+    columns = log.present
+    if not columns & {"calls", "turn", "task_length", "gold"}:
+        return {}
     keys = [pl.col(k).cast(pl.String) for k in KEYS]
-    frame = frame.with_columns(block=block_expression(columns))
+    frame = frame.with_columns(block=block(frame.collect_schema().names()))
     found = {"episodes": _episodes(frame, columns, keys)}
     if "task_length" in columns:
         length = pl.col("task_length").cast(pl.String)
@@ -60,7 +62,7 @@ def agent_episodes(cells: Cells) -> Table:
     return cells.episodes.take(longest[cells.episodes["task"]] > 1)
 
 
-def _episodes(frame: pl.LazyFrame, columns: list[str], keys: list[pl.Expr]) -> pl.DataFrame | None:
+def _episodes(frame: pl.LazyFrame, columns: frozenset[str], keys: list[pl.Expr]) -> pl.DataFrame | None:
     parts = []
     finish = pl.col("finish_reason") if "finish_reason" in columns else pl.lit(None, pl.String)
     capped = finish.is_in(CAPS).fill_null(False)

@@ -8,12 +8,14 @@ Units: those of the columns. Blocks: `blocks`; bins: `histograms`.
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
-from divergence.cells.blocks import block_expression
 from divergence.cells.histograms import bin_expression
 from divergence.cells.trials import trial_sums
 from divergence.executions import Executions
+from divergence.executions.clusters import block
+from divergence.executions.names import GROUP, TIMES
 
 MEASURES = (
     "latency_s", "ttft_s", "tpot_s", "queue_s", "cost_usd", "input_tokens", "output_tokens", "cached_tokens",
@@ -26,14 +28,29 @@ PRIMARY = "score"
 
 
 def measured(log: Executions) -> pl.LazyFrame:
-    """One row an execution: model, regime, context, task, block, the outcome's sums, and each measure that the log has."""
+    """One row an execution: model, regime, context, task, block, the outcome's sums, and each measure that the log has.
+
+    Where rows are tallied and no measure is logged, one row a group and block, its sums multiplied by its rows.
+    """
+    names = [m for m in MEASURES if m in log.present]
+    if log.tally is not None and not names:
+        return _in_blocks(log)
     frame = log.scan()
-    columns = frame.collect_schema().names()
     values = [pl.when((pl.col(m) >= 0) & pl.col(m).cast(pl.Float64).is_finite()).then(pl.col(m).cast(pl.Float64)).alias(m)
-              for m in MEASURES if m in columns]
+              for m in names]
     keys = [pl.col(key).cast(pl.Categorical) for key in ("model", "regime", "context", "task")]
     score = pl.col("outcome").cast(pl.Float64)
-    return frame.select(*keys, block_expression(columns).alias("block"), *values, *trial_sums(log), score=score)
+    return frame.select(*keys, block(frame.collect_schema().names()).alias("block"), *values, *trial_sums(log), score=score)
+
+
+def _in_blocks(log: Executions) -> pl.LazyFrame:
+    group, number = log.tally.blocks.nonzero()
+    rows = pl.DataFrame({GROUP: group, "block": number.astype(np.int16), TIMES: log.tally.blocks[group, number]})
+    groups = log.tally.frame.unique(GROUP)
+    score = pl.col("outcome").cast(pl.Float64)
+    sums = [(sum_ * pl.col(TIMES)).alias(name) for name, sum_ in zip(("n", "y", "yy"), trial_sums(log), strict=True)]
+    keys = ("model", "regime", "context", "task")
+    return rows.join(groups.drop(TIMES), on=GROUP).lazy().select(*keys, "block", *sums, score=score)
 
 
 def measure_sums(frame: pl.LazyFrame, scored: bool) -> pl.DataFrame:

@@ -17,17 +17,7 @@ import numpy as np
 import polars as pl
 
 from divergence.cells.cells import MISSING, Table
-
-
-def cluster_hash(*columns: str) -> pl.Expr:
-    """The number that decides whether a row's cluster is kept: of the first of these columns that is not null."""
-    # Another seed than that of the blocks, or a thinned table would hold some blocks only.
-    return pl.coalesce(*(pl.when(pl.col(c).is_not_null()).then(pl.col(c).cast(pl.String).hash(seed=1)) for c in columns))
-
-
-def keeps(hashed: pl.Expr, every: int) -> pl.Expr:
-    """Is the cluster kept where one in `every` is?"""
-    return hashed % every == 0
+from divergence.executions.clusters import is_kept
 
 
 def thinned(table: Table, levels: dict[str, tuple[str, ...]], every: int) -> Table:
@@ -42,4 +32,4 @@ def thinned(table: Table, levels: dict[str, tuple[str, ...]], every: int) -> Tab
 def _kept(names: tuple[str, ...], every: int) -> np.ndarray:
     """Which level names are kept, and False for a missing one, which code -1 takes."""
     column = pl.DataFrame({"name": names}, schema={"name": pl.String})
-    return np.append(column.select(keeps(cluster_hash("name"), every)).to_series().to_numpy(), False)
+    return np.append(column.select(is_kept([pl.col("name")], every)).to_series().to_numpy(), False)

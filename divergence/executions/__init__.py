@@ -16,6 +16,8 @@ A log is read in this order, one file a step:
 | `rules`, `duplicates` | which rows are set aside, and by which rule |
 | `tables` | the same for the tables of further outcomes and of telemetry |
 | `embeddings` | vectors by distinct text, joined to the executions that gave it |
+| `tally`, `counted`, `labels` | large Parquet files counted by their distinct rows first: the same numbers, sooner |
+| `clusters` | blocks and samples of whole sessions (or items), by a hash |
 | `profile` | what all rows hold, counted in streaming passes |
 | `outcome`, `contexts` | kind of the outcome; which serving factors vary; what contexts are called |
 | `with_outcome` | the same log read for another outcome |

@@ -6,13 +6,15 @@ what happens to it is decided once, by the rules and by the check of optional co
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import polars as pl
 
 from divergence.configuration import Configuration
+from divergence.executions.clusters import is_kept
 from divergence.executions.files import Source
-from divergence.executions.names import FAILED, FILE_NUMBER, GIVEN_REGIME, ROW
+from divergence.executions.names import FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, ROW, TIMES
 from divergence.executions.schema import COLUMNS, Column
 
 VERBATIM = ("answer", "gold")  # an empty answer is an answer
@@ -149,7 +151,17 @@ def canonical(
         pl.lit(number, pl.UInt32).alias(FILE_NUMBER),
         pl.lit(source.file, pl.String).alias("file"),
         pl.col(ROW).cast(pl.Int64).alias("row"),
+        *(pl.col(name) for name in (TIMES, GROUP) if name in schema),
     )
+
+
+def sampled(source: Source, configuration: Configuration, clusters: tuple[str, ...], every: int) -> Source:
+    """The file with the rows of one in `every` clusters, which are chosen before anything else is read of a row."""
+    names, made = renamed(source, configuration), configuration.constants
+    texts = [typed(COLUMNS[name], names[name], source.schema[names[name]])[0] if name in names else pl.lit(made[name])
+             for name in clusters if name in names or name in made]
+    keep = is_kept(texts, every) if texts else pl.lit(False)
+    return dataclasses.replace(source, frame=source.frame.filter(keep))
 
 
 def _regime_by_level(configuration: Configuration, dtype: pl.DataType) -> pl.Expr:

@@ -12,7 +12,10 @@ import dataclasses
 import numpy as np
 import polars as pl
 
+from divergence.executions.names import TIMES
+
 ITEM_ARMS = 2_000_000  # (arm, item) pairs held at most, about 50 MB; above that every k-th item is looked at
+SPENT = frozenset({"cost_usd", "input_tokens", "output_tokens", "turn", "calls", "task_length"})
 ARM = ["regime", "model", "context"]
 
 
@@ -77,24 +80,26 @@ class Design:
     """Are prices of tokens declared?"""
 
 
-def design(frame: pl.LazyFrame, factors: tuple[str, ...], trials: bool = True, priced: bool = False) -> Design:
-    """Count the design of the valid rows (`Executions.scan()`), in three streaming passes.
+def design(frame: pl.LazyFrame, factors: tuple[str, ...], trials: bool = True, priced: bool = False,
+           spent: pl.LazyFrame | None = None) -> Design:
+    """Count the design of the valid rows (`Executions.distinct()`), in three streaming passes.
 
     `trials`: does `score_n` count trials of the outcome (it does of a score, not of a latency)? `priced`: are prices of
-    tokens declared?
+    tokens declared? `spent`: the valid rows themselves, where one of the columns in `SPENT` holds anything.
     """
     judged = frame.filter(pl.col("outcome").is_not_null())
     single = pl.col("item").is_not_null()
     if trials:
         single &= pl.col("score_n").fill_null(1) <= 1
     named = [factor for factor in factors if factor != "context"]
+    rows = pl.col(TIMES).sum() if TIMES in frame.collect_schema() else pl.len()
     arms = (
-        judged.group_by(*ARM, *named, "wave", "scorer")
-        .agg(pl.len().alias("rows"), pl.when(single).then(pl.col("item").hash()).approx_n_unique().alias("pairs"))
+        judged.group_by(*dict.fromkeys((*ARM, *named, "wave", "scorer")))
+        .agg(rows.alias("rows"), pl.when(single).then(pl.col("item").hash()).approx_n_unique().alias("pairs"))
         .collect(engine="streaming")
     )
     every = max(1, -(-_total(arms["pairs"]) // ITEM_ARMS))
-    items = _items(judged.filter(single), every)
+    items = _items(judged.filter(single), every, rows)
     deployed = arms.filter(pl.col("regime") == "deployment")
     per_model = deployed.group_by("model").agg(pl.col("context").n_unique())["context"]
     regimes = ("evaluation", "deployment")
@@ -114,15 +119,19 @@ def design(frame: pl.LazyFrame, factors: tuple[str, ...], trials: bool = True, p
         shared_waves=_most(waves.group_by(ARM).agg(pl.col("wave").n_unique())["wave"]),
         factors=_factors(arms, factors),
         blurred=_total(arms.select("context", *named).unique()["context"].value_counts()["count"] > 1),
-        logged=_logged(judged),
+        logged=_logged(spent),
         priced=priced,
         scorers={r: tuple(rows["scorer"].drop_nulls().unique().sort()) for r, rows in by_regime.items()},
     )
 
 
-def _logged(judged: pl.LazyFrame) -> dict[str, dict[str, int]]:
+def _logged(spent: pl.LazyFrame | None) -> dict[str, dict[str, int]]:
     """Judged rows by regime that have what questions about work in several steps and about cost need."""
-    columns = judged.collect_schema().names()
+    if spent is None:
+        return {regime: dict.fromkeys(("cost_usd", "tokens", "episode", "task_length"), 0)
+                for regime in ("evaluation", "deployment")}
+    columns = spent.collect_schema().names()
+    judged = spent.filter(pl.col("outcome").is_not_null())
 
     def has(*names: str) -> pl.Expr:
         return pl.all_horizontal(pl.col(n).is_not_null() if n in columns else pl.lit(False) for n in names)
@@ -143,7 +152,7 @@ def _most(counts: pl.Series) -> int:
     return int(counts.to_numpy().max(initial=0))
 
 
-def _items(single: pl.LazyFrame, every: int) -> dict:
+def _items(single: pl.LazyFrame, every: int, rows: pl.Expr) -> dict:
     """Counts of items by how they are shared, from one row per model, item, regime and context."""
     item = pl.col("item").hash()
     counted = (
@@ -151,7 +160,7 @@ def _items(single: pl.LazyFrame, every: int) -> dict:
         .group_by(
             pl.col("regime") == "evaluation", pl.col("model").hash(), pl.col("context").hash(), item.alias("item")
         )
-        .agg(pl.len().alias("replicates"))
+        .agg(rows.alias("replicates"))
         .collect(engine="streaming")
     )
     shared = counted.group_by("model", "item").agg(

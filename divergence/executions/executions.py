@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
+import numpy as np
 import polars as pl
 
 from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions.answers import Answer, answers
-from divergence.executions.design import Design, design
+from divergence.executions.design import SPENT, Design, design
 from divergence.executions.embeddings import joined
 from divergence.executions.files import Source
 from divergence.executions.names import BROKEN, FILE_NUMBER
@@ -37,6 +39,16 @@ class Counts:
     """Valid rows whose outcome is null, or outside the range of its kind; they count in no answer about the outcome."""
     regimes: dict[str, int]
     """Valid rows by regime."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tallied:
+    """The distinct valid rows of a large log."""
+
+    frame: pl.DataFrame
+    """Canonical labels and `outcome`, with `TIMES` (how many rows) and `GROUP`. A session or an answer is an example."""
+    blocks: np.ndarray
+    """Rows by group and block of clusters, shape (groups, 128)."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,6 +91,16 @@ class Executions:
     """Rows set aside from the second and the third table."""
     all_named: bool = False
     """Does every row bring its own execution id?"""
+    present: frozenset[str] = frozenset()
+    """Usable canonical columns that hold a value in some row."""
+    tally: Tallied | None = None
+    """The distinct rows, where the log is large and they are few."""
+    sample: Callable[[tuple[str, ...], int], pl.LazyFrame] | None = None
+    """The valid rows of one in so many clusters; a cluster is the first of these columns that is given."""
+
+    def distinct(self) -> pl.LazyFrame:
+        """The valid rows for counting: combinations of labels with their `TIMES` where the log is tallied, else `scan`."""
+        return self.scan() if self.tally is None else self.tally.frame.lazy()
 
     def scan(self) -> pl.LazyFrame:
         """The valid rows, lazily: canonical columns of canonical types, the factors, `outcome`, `file` and `row`.
@@ -123,8 +145,8 @@ class Executions:
     @functools.cached_property
     def design(self) -> Design:
         """Counts of models, contexts, items and replicates, and how they cross."""
-        return design(self.scan(), self.factors, trials=self.outcome == "score",
-                      priced=self.configuration.prices is not None)
+        return design(self.distinct(), self.factors, trials=self.outcome == "score",
+                      priced=self.configuration.prices is not None, spent=self.scan() if self.present & SPENT else None)
 
     def __repr__(self) -> str:
         lines = [

@@ -8,9 +8,11 @@ import dataclasses
 
 import polars as pl
 
-from divergence.executions.names import BROKEN, FAILED
+from divergence.executions.names import BROKEN, FAILED, TIMES
 from divergence.executions.rules import NEEDED, Rule
 from divergence.executions.schema import REGIMES, Column
+
+EVERY, NEVER = pl.lit(True), pl.lit(False)  # conditions that need not be asked of each row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,19 +71,26 @@ class Profile:
 
 
 def profile(
-    frame: pl.LazyFrame, columns: dict[str, Column], factors: list[str], outcome: str, rules: tuple[Rule, ...]
+    frame: pl.LazyFrame, columns: dict[str, Column], factors: list[str], outcome: str, rules: tuple[Rule, ...],
+    apart: dict[str, Column] | None = None, rows: pl.LazyFrame | None = None,
 ) -> Profile:
-    """Two streaming passes over a frame that comes from `with_broken`."""
+    """Two streaming passes over a frame that comes from `with_broken`: rows, or combinations with their `TIMES`.
+
+    Columns that combinations do not tell apart are in `apart`, and looked at in the `rows` themselves.
+    """
     valid = pl.col(BROKEN).is_null()
-    ask: dict[str, pl.Expr] = {"rows": pl.len()}
+    ask: dict[str, pl.Expr] = {"rows": EVERY}
     for place, rule in enumerate(rules):
-        ask[f"broken {rule.name}"] = (pl.col(BROKEN) == place).sum()
+        ask[f"broken {rule.name}"] = pl.col(BROKEN) == place
     for regime in REGIMES:
-        ask[f"regime {regime}"] = (valid & (pl.col("regime") == regime)).sum()
+        ask[f"regime {regime}"] = valid & (pl.col("regime") == regime)
+    ask |= {f"outcome {name}": condition for name, condition in _outcome(pl.col(outcome), valid).items()}
     for column in columns.values():
         ask |= _column(column)
-    ask |= {f"outcome {name}": expression for name, expression in _outcome(pl.col(outcome), valid).items()}
-    seen = frame.select(**ask).collect(engine="streaming").row(0, named=True)
+    seen = _counts(frame, ask, columns)
+    if apart:
+        seen |= _counts(rows, {name: e for column in apart.values() for name, e in _column(column).items()}, apart)
+        columns = columns | apart
     return Profile(
         rows=seen["rows"],
         broken={rule.name: seen[f"broken {rule.name}"] for rule in rules if seen[f"broken {rule.name}"]},
@@ -93,6 +102,17 @@ def profile(
         levels=_levels(frame.filter(valid), factors),
         outcome=OutcomeCount(**{f.name: seen[f"outcome {f.name}"] for f in dataclasses.fields(OutcomeCount)}),
     )
+
+
+def _counts(frame: pl.LazyFrame, conditions: dict[str, pl.Expr], columns: dict[str, Column]) -> dict:
+    """How many rows meet each condition, and an example of the values of each column that could not be typed."""
+    if TIMES in frame.collect_schema():
+        counted = {name: pl.col(TIMES).filter(condition).sum() for name, condition in conditions.items()}
+    else:
+        simple = {id(EVERY): pl.len(), id(NEVER): pl.lit(0, pl.UInt32)}
+        counted = {name: simple[id(c)] if id(c) in simple else c.sum() for name, c in conditions.items()}
+    examples = {f"column {name} example": pl.col(FAILED + name).first(ignore_nulls=True) for name in columns}
+    return frame.select(**counted, **examples).collect(engine="streaming").row(0, named=True)
 
 
 def _levels(valid: pl.LazyFrame, factors: list[str]) -> dict[str, tuple[int, int, int]]:
@@ -108,27 +128,25 @@ def _levels(valid: pl.LazyFrame, factors: list[str]) -> dict[str, tuple[int, int
 
 
 def _column(column: Column) -> dict[str, pl.Expr]:
+    """Conditions on one column's values."""
     value, failed = pl.col(column.name), pl.col(FAILED + column.name)
-    none = pl.lit(0, pl.UInt32)
-    outside, not_numbers = none, none
+    outside, not_numbers = NEVER, NEVER
     if column.name not in NEEDED:
         if column.dtype == pl.Float64:
-            outside, not_numbers = value.is_infinite().sum(), value.is_nan().sum()
+            outside, not_numbers = value.is_infinite(), value.is_nan()
         if column.minimum is not None:
-            outside = outside + (value < column.minimum).sum()
+            below = value < column.minimum
+            outside = below if outside is NEVER else outside | below
         if column.maximum is not None:  # NaN compares as the largest number, and is counted apart
-            outside = outside + ((value > column.maximum) & value.is_finite()).sum()
-    counts = {
-        "values": value.count(), "failed": failed.count(), "example": failed.first(ignore_nulls=True),
-        "outside": outside, "not_numbers": not_numbers,
-    }
-    return {f"column {column.name} {name}": expression for name, expression in counts.items()}
+            above = (value > column.maximum) & value.is_finite()
+            outside = above if outside is NEVER else outside | above
+    counts = {"values": value.is_not_null(), "failed": failed.is_not_null(), "outside": outside, "not_numbers": not_numbers}
+    return {f"column {column.name} {name}": condition for name, condition in counts.items()}
 
 
 def outcome_count(frame: pl.LazyFrame, outcome: str) -> OutcomeCount:
     """What the values of one more outcome are, in one streaming pass over a frame that comes from `with_broken`."""
-    asked = _outcome(pl.col(outcome), pl.col(BROKEN).is_null())
-    return OutcomeCount(**frame.select(**asked).collect(engine="streaming").row(0, named=True))
+    return OutcomeCount(**_counts(frame, _outcome(pl.col(outcome), pl.col(BROKEN).is_null()), {}))
 
 
 def _outcome(value: pl.Expr, valid: pl.Expr) -> dict[str, pl.Expr]:
@@ -136,11 +154,11 @@ def _outcome(value: pl.Expr, valid: pl.Expr) -> dict[str, pl.Expr]:
     between = valid & (value > 0) & (value < 1)
     finite = valid & value.is_finite()
     return {
-        "values": (valid & value.is_not_null()).sum(),
-        "zero_or_one": (valid & ((value == 0) | (value == 1))).sum(),
-        "between": between.sum(),
-        "without_trials": (between & ~several).sum(),
-        "several_trials": (valid & value.is_not_null() & several).sum(),
-        "positive": (finite & (value > 0)).sum(),
-        "above_one": (finite & (value > 1)).sum(),
+        "values": valid & value.is_not_null(),
+        "zero_or_one": valid & ((value == 0) | (value == 1)),
+        "between": between,
+        "without_trials": between & ~several,
+        "several_trials": valid & value.is_not_null() & several,
+        "positive": finite & (value > 0),
+        "above_one": finite & (value > 1),
     }

@@ -1,24 +1,28 @@
 """Read a log: find its files, name and type its columns, judge every row, and say what was set aside.
 
 Reading makes a few streaming passes over the files: one for the rules and the values, one for the factors, and one for
-duplicates where execution ids are given. The rows themselves stay on disk until `Executions.scan` is collected.
+duplicates where execution ids are given. Large Parquet files are first counted by their distinct rows, in one pass, and
+the rules and values are then those of the distinct rows. The rows themselves stay on disk until `Executions.scan` is
+collected.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable, Iterable
 
 import polars as pl
 
 from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions import contexts
-from divergence.executions.columns import canonical
+from divergence.executions.columns import canonical, sampled
+from divergence.executions.counted import Counted, distinct_rows
 from divergence.executions.duplicates import duplicate_rows, with_duplicates
-from divergence.executions.executions import ALWAYS, Counts, Executions
+from divergence.executions.executions import ALWAYS, Counts, Executions, Tallied
 from divergence.executions.files import Source, local_paths, open_sources, unreadable
-from divergence.executions.names import BROKEN, DUPLICATE, FAILED, FILE_NUMBER, GIVEN_REGIME
+from divergence.executions.names import BROKEN, DUPLICATE, FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, TIMES
 from divergence.executions.outcome import infer_kind, usable
 from divergence.executions.profile import Profile, profile
 from divergence.executions.recognise import (
@@ -132,29 +136,36 @@ def _judged(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
 
 
 def _executions(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
-    frame, present = _assembled(log)
+    frame, present = _assembled(log, log.sources)
     columns = {**COLUMNS, **log.extra}
     columns = {name: column for name, column in columns.items() if name in present or name in ALWAYS}
     factors = [name for name in log.configuration.factors or SERVING_FACTORS if name in columns]
+    counted = distinct_rows(log.sources, log.configuration, log.where("executions"))
+    apart = {name: columns[name] for name in present & columns.keys() - counted.columns} if counted else {}
 
     def look(checked: pl.LazyFrame) -> Profile:
-        return profile(checked, columns, factors, log.configuration.outcome, log.rules)
+        asked = {name: column for name, column in columns.items() if name not in apart}
+        combinations = with_broken(_assembled(log, counted.sources)[0], log.rules) if counted else checked
+        return profile(combinations, asked, factors, log.configuration.outcome, log.rules, apart, checked)
 
-    checked = with_broken(frame, log.rules)
-    seen = look(checked)
+    def marked(frame: pl.LazyFrame) -> pl.LazyFrame:
+        return with_broken(with_duplicates(frame, duplicates) if duplicates.height else frame, log.rules)
+
+    duplicates = pl.DataFrame()
+    seen = look(marked(frame))
     if seen.columns["execution_id"].values:
-        duplicates = duplicate_rows(checked)
+        duplicates = duplicate_rows(marked(frame))
         if duplicates.height:
-            checked = with_broken(with_duplicates(frame, duplicates), log.rules)
-            seen = look(checked)
-    _check_counts(seen, log, checked)
-    return _finished(checked, seen, columns, log, skipped)
+            counted, apart = None, {}
+            seen = look(marked(frame))
+    _check_counts(seen, log, marked(frame))
+    return _finished(frame, marked, counted, seen, columns, log, skipped)
 
 
-def _assembled(log: _Log) -> tuple[pl.LazyFrame, set[str]]:
+def _assembled(log: _Log, sources: Iterable[Source]) -> tuple[pl.LazyFrame, set[str]]:
     """All files as one lazy frame of canonical columns, and the names of those that any file has."""
     where, outcome = log.where("executions"), log.configuration.outcome
-    frames = [canonical(s, number, log.configuration, log.extra, where) for number, s in enumerate(log.sources)]
+    frames = [canonical(s, number, log.configuration, log.extra, where) for number, s in enumerate(sources)]
     frame = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
     present = set(frame.collect_schema().names())
     if outcome not in present:
@@ -212,7 +223,8 @@ def _check_counts(seen: Profile, log: _Log, checked: pl.LazyFrame) -> None:
 
 
 def _finished(
-    checked: pl.LazyFrame, seen: Profile, columns: dict[str, Column], log: _Log, skipped: list[tuple[str, str]]
+    frame: pl.LazyFrame, marked: Callable[[pl.LazyFrame], pl.LazyFrame], counted: Counted | None, seen: Profile,
+    columns: dict[str, Column], log: _Log, skipped: list[tuple[str, str]],
 ) -> Executions:
     configuration, outcome = log.configuration, log.configuration.outcome
     unused = _unused(seen, columns, outcome)
@@ -221,19 +233,28 @@ def _finished(
     kept = [name for name in columns if name not in dict(unused)]
     missing = [name for name in ALWAYS if name not in kept]
     floats = [name for name in kept if columns[name].dtype == pl.Float64 and name not in NEEDED]
-    frame = checked.with_columns(
-        *(pl.col(name).fill_nan(None) for name in floats),
-        *(pl.lit(None, COLUMNS[name].dtype).alias(name) for name in missing),
-    )
-    frame = contexts.with_context(frame, factors).with_columns(usable(outcome, kind).alias("outcome"))
-    failed = dict.fromkeys(FAILED + rule.column for rule in log.rules)
+
+    def finish(frame: pl.LazyFrame) -> pl.LazyFrame:
+        names = frame.collect_schema()
+        frame = frame.with_columns(
+            *(pl.col(name).fill_nan(None) for name in floats if name in names),
+            *(pl.lit(None, COLUMNS[name].dtype).alias(name) for name in missing),
+        )
+        return contexts.with_context(frame, factors).with_columns(usable(outcome, kind).alias("outcome"))
+
+    def sample(clusters: tuple[str, ...], every: int) -> pl.LazyFrame:
+        some = [sampled(source, configuration, clusters, every) for source in log.sources]
+        return finish(marked(_assembled(log, some)[0])).filter(pl.col(BROKEN).is_null()).select(whole)
+
     valid = seen.rows - sum(seen.broken.values())
     used = seen.outcome.positive if kind == "positive" else seen.outcome.zero_or_one + seen.outcome.between
     if not used:
         raise InputError(f"The outcome {outcome} has no usable value in {valid} valid rows: name another one.")
     others = [table for table in (log.outcomes, log.telemetry) if table is not None]
+    whole = [*kept, *missing, "outcome", "file", "row", BROKEN, FILE_NUMBER,
+             *dict.fromkeys(FAILED + rule.column for rule in log.rules)]
     return Executions(
-        frame=frame.select(*kept, *missing, "outcome", "file", "row", BROKEN, FILE_NUMBER, *failed),
+        frame=finish(marked(frame)).select(whole),
         rules=log.rules, configuration=configuration, factors=factors, outcome=outcome, kind=kind, kind_reason=reason,
         counts=Counts(seen.rows, valid, dict(seen.broken), valid - used, dict(seen.regimes)),
         sources=tuple(log.sources), skipped=tuple(skipped), unused=tuple(unused), notes=_notes(seen, dict(unused)),
@@ -242,7 +263,17 @@ def _finished(
         embeddings=log.embeddings,
         rejected_elsewhere=pl.concat(table.rejected for table in others) if others else None,
         all_named=seen.columns["execution_id"].values == seen.rows,
+        present=frozenset(name for name in kept if seen.columns[name].values),
+        tally=_tallied(finish(marked(_assembled(log, counted.sources)[0])), counted) if counted else None,
+        sample=sample,
     )
+
+
+def _tallied(finished: pl.LazyFrame, counted: Counted) -> Tallied:
+    """The valid combinations, with what a collapse needs of them."""
+    told_apart = [name for name in finished.collect_schema().names() if name in counted.columns]
+    valid = finished.filter(pl.col(BROKEN).is_null()).select(*told_apart, "outcome", TIMES, GROUP)
+    return Tallied(valid.collect(), counted.blocks)
 
 
 def _unused(seen: Profile, columns: dict[str, Column], outcome: str) -> list[tuple[str, str]]:

@@ -22,24 +22,26 @@ def with_outcome(log: Executions, name: str) -> Executions:
     """
     if name == log.outcome:
         return log
-    frame = _with_values(log, name)
+    frame = _with_values(log, log.frame, name)
     counts = outcome_count(frame, name)
     configuration = dataclasses.replace(log.configuration, outcome=name, kind=None)
     kind, reason = infer_kind(configuration, counts)
+    value = usable(name, kind).alias("outcome")
     used = counts.positive if kind == "positive" else counts.zero_or_one + counts.between
     if not used:
         raise InputError(f"The outcome {name} has no usable value in {log.counts.valid} valid rows: name another one.")
     return dataclasses.replace(
-        log, frame=frame.with_columns(usable(name, kind).alias("outcome")), configuration=configuration, outcome=name,
-        kind=kind, kind_reason=reason, counts=dataclasses.replace(log.counts, unjudged=log.counts.valid - used),
+        log, frame=frame.with_columns(value), tally=None, configuration=configuration, outcome=name,
+        sample=log.sample and (lambda *asked: _with_values(log, log.sample(*asked), name).with_columns(value)), kind=kind,
+        kind_reason=reason, counts=dataclasses.replace(log.counts, unjudged=log.counts.valid - used),
     )
 
 
-def _with_values(log: Executions, name: str) -> pl.LazyFrame:
-    """All rows with a column of that name which holds numbers."""
-    schema = log.frame.collect_schema()
+def _with_values(log: Executions, rows: pl.LazyFrame, name: str) -> pl.LazyFrame:
+    """Rows of the log with a column of that name which holds numbers."""
+    schema = rows.collect_schema()
     if name in schema and schema[name].is_numeric() and not name.startswith("__"):
-        return log.frame.with_columns(pl.col(name).cast(pl.Float64))
+        return rows.with_columns(pl.col(name).cast(pl.Float64))
     known = metrics(log.outcomes) if log.outcomes is not None else []
     reason = dict(log.unused).get(name)
     if name not in known or reason or name in COLUMNS:
@@ -47,5 +49,5 @@ def _with_values(log: Executions, name: str) -> pl.LazyFrame:
         raise InputError(f"The log has no outcome {name}" + (f": {reason}" if reason else "")
                          + f"; choose one of {listed([*numbers, *known])}.")
     values = metric(log.outcomes, name).rename({"value": name, "scorer": "__scorer"})
-    frame = log.frame.join(values, on="execution_id", how="left", maintain_order="left")
+    frame = rows.join(values, on="execution_id", how="left", maintain_order="left")
     return frame.with_columns(pl.coalesce("__scorer", "scorer").alias("scorer")).drop("__scorer")

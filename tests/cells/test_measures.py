@@ -12,6 +12,7 @@ import divergence as dv
 from divergence.cells import blocks, histograms
 from divergence.cells.cells import TABLES
 from divergence.cells.measures import QUANTILES
+from divergence.executions import clusters
 from divergence.simulate import simulate, world
 
 ALL = np.arange(histograms.ZERO + 1, 1000)
@@ -42,7 +43,7 @@ def test_against_a_loop():
     log = _log()
     cells = dv.collapse(dv.read(log, configuration=SETTING))
     sums, bins = collections.defaultdict(lambda: np.zeros(4)), collections.Counter()
-    valid = dv.read(log, configuration=SETTING).valid.with_columns(block=blocks.block_expression(["session", "item"]))
+    valid = dv.read(log, configuration=SETTING).valid.with_columns(block=clusters.block(["session", "item"]))
     for row in valid.iter_rows(named=True):
         arm = (row["model"], row["regime"], row["context"])
         for measure in ("latency_s", "cost_usd", "output_tokens", "turn"):
@@ -97,10 +98,10 @@ def test_a_log_without_measures_has_the_score_only():
 def test_a_cluster_has_one_block_everywhere():
     """Pinned: a Polars whose hash differs would put partitions of one log into different blocks."""
     frame = pl.DataFrame({"session": ["s1", "s2", None, None], "item": ["i", "i", "i", None], "row": [1, 2, 3, 4]})
-    seen = frame.select(blocks.block_expression(["session", "item"])).to_series().to_list()
+    seen = frame.select(clusters.block(["session", "item"])).to_series().to_list()
     assert seen == PINNED
     many = pl.DataFrame({"session": [str(k) for k in range(12800)], "row": 0})
-    sizes = many.select(blocks.block_expression(["session"])).to_series().value_counts()["count"].to_numpy()
+    sizes = many.select(clusters.block(["session"])).to_series().value_counts()["count"].to_numpy()
     assert len(sizes) == blocks.BLOCKS
     assert ((sizes - 100) ** 2 / 100).sum() < 200  # chi-square of 127: exceeded with probability 4e-5
 
