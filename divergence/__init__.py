@@ -41,6 +41,7 @@ _HOME = {
         "instrument",
         "kappa",
         "leverage",
+        "matrix",
         "pass_power",
         "projection_instability",
         "rank_agreement",

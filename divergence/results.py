@@ -47,6 +47,7 @@ QUESTIONS = (
     "serving_effect",
     "excess_flips",
     "instrument",
+    "matrix",
     "pass_power",
     "collapse_hazard",
     "horizon",

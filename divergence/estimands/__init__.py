@@ -19,6 +19,7 @@
 | at which step do agents break down? | `collapse_hazard` |
 | how long a task does it still solve? | `horizon` |
 | what does one success cost, and what makes it cost more? | `cost_per_success`, `cost_ledger` |
+| in which respects is deployment another world than evaluation? | `matrix` |
 | did the test itself change between campaigns? | `instrument` |
 """
 
@@ -41,6 +42,7 @@ from divergence.estimands.horizon import horizon
 from divergence.estimands.instrument import instrument
 from divergence.estimands.kappa import kappa
 from divergence.estimands.leverage import leverage
+from divergence.estimands.matrix import matrix
 from divergence.estimands.pass_power import pass_power
 from divergence.estimands.projection_instability import projection_instability
 from divergence.estimands.rank_agreement import rank_agreement
@@ -68,6 +70,7 @@ __all__ = [
     "instrument",
     "kappa",
     "leverage",
+    "matrix",
     "pass_power",
     "projection_instability",
     "rank_agreement",

@@ -2,6 +2,7 @@
 
     Delta_m = D_m - B_m
 
+Rows with `statistic` = `A`, `B`, `C`, `B_context`, `B_residual` are its parts (`gap_split`); A + B + C is the gap.
 Identified for models with rows in both regimes that the same scorer judged. Where bench and traffic share no item each
 level stands on its own items, and the gap is marked as resting on the model. Unit: points, stored as fractions.
 Source: Cai, Namkoong and Yadlowsky 2023 (arXiv 2303.02011) for the gap and its parts.
@@ -10,8 +11,10 @@ Source: Cai, Namkoong and Yadlowsky 2023 (arXiv 2303.02011) for the gap and its 
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 
 from divergence.cells.overlap import scorer_conflict, share_items
+from divergence.estimands.gap_split import PARTS, split
 from divergence.estimands.rows import answer, frame, models_with_rows, refuse, unit_of
 from divergence.estimate import Estimate
 from divergence.joint.posterior import Posterior
@@ -21,8 +24,22 @@ QUESTION, TEXT = "gap", "deployed level minus bench level of each model"
 
 
 def gap(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
-    """One row a model; refused by name for a model that lacks a regime."""
-    return difference(posterior, QUESTION, TEXT, 1.0, law, outcome)
+    """One row a model, and one for each of its parts; refused by name for a model that lacks a regime."""
+    whole = difference(posterior, QUESTION, TEXT, 1.0, law, outcome)
+    if not whole.identified:
+        return whole
+    fit = posterior[outcome]
+    bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law)
+    rows, draws, reasons = [], [], []
+    for m, name in enumerate(bench.models):
+        if whole.reason[m] is not None:
+            continue
+        found, why = split(fit, bench, deployed, whole.draws[:, m], m)
+        rows.append(frame(model=[name] * len(PARTS), statistic=list(PARTS)))
+        draws.append(found.T)
+        reasons += [why] * len(PARTS)
+    return answer(fit, QUESTION, whole.text, whole.unit, pl.concat([whole.rows, *rows], how="diagonal"),
+                  np.concatenate([whole.draws, *draws], 1), reason=(*whole.reason, *reasons))
 
 
 def difference(posterior: Posterior, question: str, text: str, sign: float, law: object, outcome: str | None) -> Estimate:

@@ -11,6 +11,7 @@
 | reversal, rank_agreement | two models with judged rows in both regimes |
 | excess_flips | items that one model answered in two contexts, with two replicates in each (else bounds) |
 | serving_effect | a factor with two levels within one model and regime |
+| matrix | judged rows in both regimes; each axis says what else it needs |
 | pass_power | items with an identity; the powers above one by items with two trials |
 | collapse_hazard | episodes: rows with several calls, or sessions with turns |
 | horizon | tasks that declare their length |
@@ -209,6 +210,14 @@ def _instrument(design: Design) -> tuple[bool, str]:
     return True, f"{design.waves} waves; up to {design.shared_waves} measured the same model in the same context."
 
 
+def _matrix(design: Design) -> tuple[bool, str]:
+    for regime, rows in design.rows.items():
+        if not rows:
+            other = "deployment" if regime == "evaluation" else "evaluation"
+            return False, f"It needs both regimes; this log has 0 judged {regime} rows and {design.rows[other]} of {other}."
+    return True, " and ".join(f"{_many(n, 'judged row')} of {regime}" for regime, n in design.rows.items()) + "."
+
+
 def _pass_power(design: Design) -> tuple[bool, str]:
     about = "about " if design.every > 1 else ""
     known = sum(design.items.values()) * design.every
@@ -286,6 +295,7 @@ QUESTIONS: dict[str, Callable[[Design], tuple[bool, str]]] = {
     "serving_effect": _serving_effect,
     "context_effect": _gap,
     "instrument": _instrument,
+    "matrix": _matrix,
     "pass_power": _pass_power,
     "collapse_hazard": _collapse_hazard,
     "horizon": _horizon,

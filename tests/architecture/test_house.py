@@ -57,6 +57,7 @@ PUBLIC = {
     "kappa",
     "leverage",
     "load",
+    "matrix",
     "merge",
     "pass_power",
     "projection_instability",

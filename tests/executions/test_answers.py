@@ -25,6 +25,7 @@ QUESTIONS = [
     "serving_effect",
     "context_effect",
     "instrument",
+    "matrix",
     "pass_power",
     "collapse_hazard",
     "horizon",

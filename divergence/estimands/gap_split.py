@@ -1,0 +1,119 @@
+"""What a gap is made of: items that only the bench has, items that only the traffic has, other behaviour on the same items.
+
+With item laws pi_E, pi_D, mean outcomes f_E, f_D of an item in each regime, and the shared law
+s_i proportional to pi_E pi_D / (pi_E + pi_D),
+
+    A = E_s f_E - E_E f_E      bench items that traffic does not have
+    B = E_s f_D - E_s f_E      the same items, other behaviour
+    C = E_D f_D - E_s f_D      traffic that the bench does not have          A + B + C = Delta, exactly
+
+and `B_context` is what the model's context terms (factors, contexts) do to the bench's behaviour, `B_residual` the rest of
+B: a part that the additive model reads, not the items (model-based). Identified by items answered in both regimes whose
+shared law has an effective size 1 / sum s_i^2 of `SHARED_MIN`; where traffic replays the bench A = C = 0 by design.
+Items are a sample (Bayesian bootstrap), and B takes what A and C leave of the posterior's gap, draws of which are matched to
+the bootstrap's by rank, so that parts and whole move together. Unit: points. Source: Cai, Namkoong and Yadlowsky 2023
+(arXiv 2303.02011).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from divergence.cells.overlap import deployed_regimes
+from divergence.joint.link import from_link
+from divergence.joint.posterior import Fit
+from divergence.joint.predict import Levels
+from divergence.joint.weights import item_weights
+
+PARTS = ("A", "B", "C", "B_context", "B_residual")
+SHARED_MIN = 10.0  # effective shared items: below it one item carries a tenth of the answer
+CHUNK = 2_000_000  # weights drawn at once, 16 MB
+
+
+@dataclasses.dataclass(frozen=True)
+class ItemLaws:
+    """One model's items, each array of shape (items,)."""
+
+    bench: np.ndarray
+    """`pi_E`, summing to one."""
+    traffic: np.ndarray
+    """`pi_D`."""
+    on_bench: np.ndarray
+    """`f_E`, 0 where the bench does not have the item."""
+    in_traffic: np.ndarray
+    """`f_D`."""
+
+    @property
+    def shared(self) -> np.ndarray:
+        """`s`, summing to one where any item is shared."""
+        total = self.bench + self.traffic
+        mass = np.where(total > 0, self.bench * self.traffic / np.where(total > 0, total, 1.0), 0.0)
+        return mass / max(mass.sum(), 1e-300)
+
+    @property
+    def effective(self) -> float:
+        """Effective number of shared items."""
+        shared = self.shared
+        return float(1 / (shared**2).sum()) if shared.any() else 0.0
+
+
+def item_laws(fit: Fit, bench: Levels, deployed: Levels, model: int) -> ItemLaws:
+    """Item laws and mean outcomes of a model, contexts weighed by their laws; a row without an item is its own item."""
+    cells = fit.cells
+    judged = (cells.counts["n"] > 0) & (cells.counts["model"] == model)
+    rows = cells.counts.take(judged)
+    live = deployed_regimes(cells)[rows["regime"]]
+    _, arm = np.unique(np.stack([rows["regime"], rows["context"]]), axis=1, return_inverse=True)
+    weight, _ = item_weights(cells, rows, arm.ravel(), cells.design_weights[judged])
+    names = cells.levels["context"]
+    law = np.array([dict(zip(deployed.contexts if d else bench.contexts, (deployed if d else bench).law[model], strict=True))
+                    .get(names[c], 0.0) for d, c in zip(live, rows["context"], strict=True)])
+    weight = weight * law
+    own = np.where(rows["item"] < 0, -2 - np.arange(len(rows)), rows["item"])
+    _, item = np.unique(np.stack([rows["task"], own]), axis=1, return_inverse=True)
+    item = item.ravel()
+    size = item.max() + 1 if len(item) else 0
+    mean = rows["y"] / rows["n"]
+    laws, means = [], []
+    for side in (~live, live):
+        mass = np.bincount(item, weight * side, size)
+        means.append(np.bincount(item, weight * side * mean, size) / np.where(mass > 0, mass, 1.0))
+        laws.append(mass / max(mass.sum(), 1e-300))
+    return ItemLaws(*laws, *means)
+
+
+def parts(laws: ItemLaws, weight: np.ndarray) -> np.ndarray:
+    """A, B, C for every row of item weights (draws, items), shape (3, draws); weights of one give the plain split."""
+    bench, traffic, shared = (law * weight for law in (laws.bench, laws.traffic, laws.shared))
+    bench, traffic, shared = (mass / np.maximum(mass.sum(1, keepdims=True), 1e-300) for mass in (bench, traffic, shared))
+    on_shared = shared @ laws.on_bench, shared @ laws.in_traffic
+    return np.stack([on_shared[0] - bench @ laws.on_bench, on_shared[1] - on_shared[0],
+                     traffic @ laws.in_traffic - on_shared[1]])
+
+
+def split(fit: Fit, bench: Levels, deployed: Levels, delta: np.ndarray, model: int) -> tuple[np.ndarray, str | None]:
+    """Draws of `PARTS` for one model, shape (5, S), given the posterior's gap (S,); and why there are none."""
+    laws = item_laws(fit, bench, deployed, model)
+    if laws.effective < SHARED_MIN:
+        return np.full((len(PARTS), len(delta)), np.nan), (
+            f"bench and traffic of {bench.models[model]} share {laws.effective:.1f} effective items; the split needs "
+            f"{SHARED_MIN:g}")
+    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 12]))  # one stream: models share the items' weights
+    size = len(laws.bench)
+    step = max(1, CHUNK // size)
+    drawn = np.concatenate([parts(laws, rng.standard_exponential((min(step, len(delta) - k), size)))
+                            for k in range(0, len(delta), step)], axis=1)
+    a, _, c = drawn[:, np.argsort(drawn.sum(0))][:, np.argsort(np.argsort(delta))]
+    b = delta - a - c
+    context = _context_part(fit, bench, deployed, model)
+    return np.stack([a, b, c, context, b - context]), None
+
+
+def _context_part(fit: Fit, bench: Levels, deployed: Levels, model: int) -> np.ndarray:
+    """What the deployment contexts' own terms would do to the bench's behaviour of the model, (S,)."""
+    mine = np.flatnonzero(fit.design.contexts[:, 0] == 1)
+    z = fit.design.loadings(np.full(len(mine), model), np.zeros(len(mine), bool), mine)
+    moved = from_link(fit.effects @ z.T, fit.arms.link)
+    return moved @ deployed.law[model] - bench.mean()[:, model]

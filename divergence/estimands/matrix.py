@@ -1,0 +1,184 @@
+"""In which respects does deployment differ from evaluation as a world? Five axes, each with its own null, never averaged.
+
+| `axis` | `statistic` | value in a regime | unit |
+|---|---|---|---|
+| nature | `outside` | share of the rows whose item the other regime never has: bounded against open | probability |
+| focus | `rank_correlation` | Spearman correlation over models of quality and cheapness: competence, efficiency | ratio |
+| state | `context_tokens`, `turn` | mean prompt tokens, mean turn: single turn against many | tokens, turns |
+| infrastructure | `contexts` | effective number of serving contexts, exp of the entropy of their shares | contexts |
+| infrastructure | `unseen` | share of the rows in contexts that the other regime never had | probability |
+| output | `between_waves` | sd of the level between measuring waves: a point against a process | points |
+
+Rows: the value with `regime` = evaluation, deployment, the contrast deployment - evaluation with `regime` null, whose
+`noise_floor` is the 95 % quantile of its size when regimes (for `output`: waves) are relabelled at random within items or
+blocks, and whose p-value stands in a row of `statistic` = `NAME p`. Intervals: Bayesian bootstrap over items or blocks.
+Identified by rows in both regimes and what the axis needs; axes that the log does not have are refused by name. Source:
+permutation tests as in Good 2005; cheapness is minus the first of cost, output tokens, latency that the log has.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+
+from divergence.cells.blocks import BLOCKS, block_sums, block_weights
+from divergence.estimands.rows import answer, frame, refuse
+from divergence.estimands.worlds_apart import between_waves, outside, relabelled
+from divergence.estimate import Estimate
+from divergence.joint.posterior import Fit, Posterior
+
+QUESTION, TEXT = "matrix", "in which respects deployment differs from evaluation as a world"
+PERMUTATIONS = 400  # p-values down to .0025: enough to tell the axes apart, in a second
+MODELS_MIN = 4
+EFFICIENCY = ("cost_usd", "output_tokens", "latency_s")
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """One line of the matrix."""
+
+    axis: str
+    """Name of the axis."""
+    statistic: str
+    """What is measured."""
+    unit: str
+    """Its unit."""
+    values: np.ndarray | None = None
+    """Draws of evaluation and deployment values, shape (2, S)."""
+    seen: float = np.nan
+    """The contrast as seen, without weights."""
+    null: np.ndarray | None = None
+    """The contrast under relabelling, shape (PERMUTATIONS,)."""
+    reason: str | None = None
+    """Why there is none."""
+
+
+def matrix(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
+    """Rows as in the table above."""
+    fit = posterior[outcome]
+    regimes = set(fit.cells.levels["regime"])
+    if regimes != {"evaluation", "deployment"}:
+        missing = ({"evaluation", "deployment"} - regimes).pop()
+        return refuse(fit, QUESTION, TEXT, "ratio", f"the log has no {missing} rows")
+    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 13]))
+    rows, draws, reasons, floors = [], [], [], []
+    for line in (_nature(fit, rng), _focus(fit, rng), *_state(fit, rng), *_infrastructure(fit, rng), _output(fit, rng)):
+        nothing = np.full(len(fit.effects), np.nan)
+        first, second = (nothing, nothing) if line.values is None else line.values
+        p = np.nan if line.null is None else (1 + (np.abs(line.null) >= abs(line.seen) - 1e-12).sum()) / (1 + len(line.null))
+        floor = np.nan if line.null is None else float(np.quantile(np.abs(line.null), 0.95))
+        for regime, name, value, unit, noise in (
+            ("evaluation", line.statistic, first, line.unit, np.nan),
+            ("deployment", line.statistic, second, line.unit, np.nan),
+            (None, line.statistic, second - first, line.unit, floor),
+            (None, f"{line.statistic} p", np.full(len(fit.effects), p), "probability", np.nan),
+        ):
+            rows.append((line.axis, name, regime, unit))
+            draws.append(value)
+            reasons.append(line.reason)
+            floors.append(noise)
+    axis, statistic, regime, unit = (list(c) for c in zip(*rows, strict=True))
+    table = frame(axis=axis, statistic=statistic, regime=regime).with_columns(unit=pl.Series(unit))
+    return answer(fit, QUESTION, TEXT, "ratio", table, np.stack(draws, 1), reason=tuple(reasons),
+                  noise_floor=np.array(floors))
+
+
+def _nature(fit: Fit, rng: np.random.Generator) -> Axis:
+    mass = _item_rows(fit)
+    if mass is None:
+        return Axis("nature", "outside", "probability", reason="rows of a regime name no item: which it has is not known")
+    weight = rng.standard_exponential((len(fit.effects), mass.shape[1]))
+    null = relabelled(mass, PERMUTATIONS, rng)
+    plain = outside(mass)
+    return Axis("nature", "outside", "probability", outside(mass[:, None] * weight, mass > 0), plain[1] - plain[0],
+                np.array([np.subtract(*outside(one)[::-1]) for one in null]))
+
+
+def _item_rows(fit: Fit) -> np.ndarray | None:
+    """Rows of every (task, item) in evaluation and deployment, shape (2, items)."""
+    counts = fit.cells.counts.take(fit.cells.counts["item"] >= 0)
+    _, item = np.unique(np.stack([counts["task"], counts["item"]]), axis=1, return_inverse=True)
+    item = item.ravel()
+    live = np.array([name == "deployment" for name in fit.cells.levels["regime"]])[counts["regime"]]
+    mass = np.stack([np.bincount(item, counts["rows"] * side, item.max() + 1 if len(item) else 0) for side in (~live, live)])
+    return mass if len(item) and mass.sum(1).all() else None
+
+
+def _blocks(fit: Fit, measure: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and sums of a measure in evaluation and deployment, each of shape (2, blocks, models, contexts)."""
+    both = [block_sums(fit.cells, measure, regime) for regime in ("evaluation", "deployment")]
+    return np.stack([b.n for b in both]).astype(float), np.stack([b.y for b in both]).astype(float)
+
+
+Value = Callable[[list[np.ndarray]], np.ndarray]
+"""Sums, each of shape (draws, ...), to values (draws,)."""
+
+
+def _from_blocks(fit: Fit, rng: np.random.Generator, axis: str, statistic: str, unit: str, parts: list[np.ndarray],
+                 value: Value) -> Axis:
+    """A line whose value is a function of sums over blocks; each part has shape (2, blocks, ...)."""
+    weight = block_weights(len(fit.effects), fit.seed)
+    drawn = np.stack([value([np.tensordot(weight, part[r], 1) for part in parts]) for r in (0, 1)])
+    plain = [float(value([part[r].sum(0)[None] for part in parts])[0]) for r in (0, 1)]
+    swap = (rng.random((PERMUTATIONS, BLOCKS)) < 0.5).astype(float)
+    null = [value([np.tensordot(swap, part[1 - r], 1) + np.tensordot(1 - swap, part[r], 1) for part in parts])
+            for r in (0, 1)]
+    return Axis(axis, statistic, unit, drawn, plain[1] - plain[0], null[1] - null[0])
+
+
+def _focus(fit: Fit, rng: np.random.Generator) -> Axis:
+    name = next((m for m in EFFICIENCY if m in fit.cells.levels["measure"]), None)
+    if name is None:
+        return Axis("focus", "rank_correlation", "ratio", reason="the log has no cost, tokens or latency to rank by")
+    (n, y), (spent_n, spent) = _blocks(fit, "score"), _blocks(fit, name)
+    parts = [part.sum(3) for part in (n, y, spent_n, spent)]
+    known = np.all([part.sum(1).all(0) for part in (parts[0], parts[2])], axis=0)
+    if known.sum() < MODELS_MIN:
+        return Axis("focus", "rank_correlation", "ratio", reason=(
+            f"{int(known.sum())} models have quality and {name} in both regimes; a ranking needs {MODELS_MIN}"))
+
+    def correlation(sums: list[np.ndarray]) -> np.ndarray:
+        good, cheap = sums[1] / np.maximum(sums[0], 1e-300), -sums[3] / np.maximum(sums[2], 1e-300)
+        ranks = [np.argsort(np.argsort(v, axis=1), axis=1).astype(float) for v in (good, cheap)]
+        ranks = [r - r.mean(1, keepdims=True) for r in ranks]
+        return (ranks[0] * ranks[1]).sum(1) / np.sqrt((ranks[0] ** 2).sum(1) * (ranks[1] ** 2).sum(1))
+
+    return _from_blocks(fit, rng, "focus", "rank_correlation", "ratio", [part[:, :, known] for part in parts], correlation)
+
+
+def _state(fit: Fit, rng: np.random.Generator) -> list[Axis]:
+    lines = []
+    for measure, name, unit in (("input_tokens", "context_tokens", "tokens"), ("turn", "turn", "turns")):
+        n, y = (part.sum((2, 3)) for part in _blocks(fit, measure))
+        if not n.sum(1).all():
+            lines.append(Axis("state", name, unit, reason=f"{measure} is not logged in both regimes"))
+            continue
+        lines.append(_from_blocks(fit, rng, "state", name, unit, [n, y], lambda s: s[1] / np.maximum(s[0], 1e-300)))
+    return lines
+
+
+def _infrastructure(fit: Fit, rng: np.random.Generator) -> list[Axis]:
+    n, _ = _blocks(fit, "score")
+    rows = n.sum(2)
+    other = np.stack([rows[1].sum(0) == 0, rows[0].sum(0) == 0])  # contexts that the other regime never had
+
+    def effective(sums: list[np.ndarray]) -> np.ndarray:
+        share = sums[0] / np.maximum(sums[0].sum(1, keepdims=True), 1e-300)
+        return np.exp(-np.where(share > 0, share * np.log(np.where(share > 0, share, 1.0)), 0.0).sum(1))
+
+    unseen = np.stack([rows.sum(2), (rows * other[:, None, :]).sum(2)])
+    return [
+        _from_blocks(fit, rng, "infrastructure", "contexts", "contexts", [rows], effective),
+        _from_blocks(fit, rng, "infrastructure", "unseen", "probability", list(unseen),
+                     lambda s: s[1] / np.maximum(s[0], 1e-300)),
+    ]
+
+
+def _output(fit: Fit, rng: np.random.Generator) -> Axis:
+    found = between_waves(fit.cells, len(fit.effects), PERMUTATIONS, rng)
+    if isinstance(found, str):
+        return Axis("output", "between_waves", "points", reason=found)
+    return Axis("output", "between_waves", "points", *found)

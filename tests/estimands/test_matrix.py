@@ -1,0 +1,85 @@
+"""The context divergence matrix: values against plain reading, a null that holds its level, and what is refused."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+import divergence as dv
+from divergence.estimands.worlds_apart import outside, relabelled
+
+
+def _log(rng, overlap=1.0, tokens=(100, 100), contexts=3, models=5, items=60, waves=2):
+    """Bench and traffic; a share of the traffic's items are the bench's; tokens and costs by regime."""
+    rows = []
+    live = [f"c{k}" for k in range(contexts)]
+    for regime, labels, size in (("evaluation", ["bench"], tokens[0]), ("deployment", live, tokens[1])):
+        for m in range(models):
+            for label in labels:
+                for i in range(items):
+                    name = f"i{i}" if regime == "evaluation" or i < overlap * items else f"new{i}"
+                    for w in range(waves):
+                        rows.append((regime, f"m{m}", label, name, str(w), float(rng.random() < 0.4 + 0.1 * m),
+                                     int(rng.poisson(size)), 0.01 * (m + 1)))
+    return pl.DataFrame(rows, orient="row", schema=["regime", "model", "context", "item", "wave", "score", "input_tokens",
+                                                    "cost_usd"])
+
+
+def _answer(log):
+    return dv.matrix(dv.fit(dv.collapse(dv.read(log)), seed=0))
+
+
+def _value(answer, statistic, regime=None):
+    return float(np.median(answer.where(statistic=statistic, regime=regime).draws))
+
+
+def test_values_are_those_of_plain_reading():
+    log = _log(np.random.default_rng(1), overlap=0.5, tokens=(100, 300))
+    answer = _answer(log)
+    assert _value(answer, "outside", "evaluation") == pytest.approx(0.5, abs=0.03)
+    assert _value(answer, "outside", "deployment") == pytest.approx(0.5, abs=0.03)
+    mean = {r: log.filter(regime=r)["input_tokens"].mean() for r in ("evaluation", "deployment")}
+    for regime, value in mean.items():
+        assert _value(answer, "context_tokens", regime) == pytest.approx(value, rel=0.01)
+    assert _value(answer, "contexts", "evaluation") == pytest.approx(1.0)
+    assert _value(answer, "contexts", "deployment") == pytest.approx(3.0, abs=0.01)
+    assert _value(answer, "unseen", "deployment") == 1.0
+    # Quality rises and cheapness falls with the model's number: a ranking turned round.
+    assert _value(answer, "rank_correlation", "evaluation") < -0.5
+    for name in ("outside", "context_tokens", "contexts"):
+        low, high = answer.where(statistic=name, regime=None).interval()[0]
+        contrast = _value(answer, name, "deployment") - _value(answer, name, "evaluation")
+        assert low - 0.05 <= contrast <= high + 0.05
+    assert _value(answer, "context_tokens p") < 0.01 and _value(answer, "contexts p") < 0.01
+
+
+def test_relabelling_keeps_its_level():
+    """Regimes that draw from one item law: p below .1 in about a tenth of 200 logs (four standard errors)."""
+    rng = np.random.default_rng(2)
+    hits = 0
+    for _ in range(200):
+        law = rng.dirichlet(np.ones(80))
+        mass = np.stack([rng.multinomial(150, law), rng.multinomial(150, law)]).astype(float)
+        seen = np.subtract(*outside(mass)[::-1])
+        null = np.array([np.subtract(*outside(one)[::-1]) for one in relabelled(mass, 200, rng)])
+        hits += (1 + (np.abs(null) >= abs(seen) - 1e-12).sum()) / 201 < 0.1
+    assert hits / 200 < 0.1 + 4 * np.sqrt(0.09 / 200)
+
+
+def test_the_same_world_twice_is_not_told_apart():
+    answer = _answer(_log(np.random.default_rng(3), contexts=1).with_columns(
+        context=pl.lit("same"), trial=pl.int_range(pl.len())))
+    for name in ("outside", "contexts", "unseen"):
+        assert _value(answer, f"{name} p") == 1.0
+    assert _value(answer, "context_tokens p") > 0.01
+    floor = answer.where(statistic="context_tokens", regime=None).noise_floor[0]
+    assert abs(_value(answer, "context_tokens")) < 2 * floor
+
+
+def test_what_an_axis_lacks_is_said():
+    log = _log(np.random.default_rng(4), models=2, waves=1).drop("cost_usd", "input_tokens")
+    answer = _answer(log)
+    reasons = {a: answer.where(axis=a).reasons for a in ("focus", "state", "output")}
+    assert "to rank by" in reasons["focus"][0] and "not logged in both" in reasons["state"][0]
+    assert "waves" in reasons["output"][0]
+    one = dv.matrix(dv.fit(dv.collapse(dv.read(log.filter(regime="evaluation"))), seed=0))
+    assert one.reasons == ("the log has no deployment rows",)
