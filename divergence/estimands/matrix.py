@@ -2,11 +2,11 @@
 
 | `axis` | `statistic` | value in a regime | unit |
 |---|---|---|---|
-| nature | `outside` | share of the rows whose item the other regime never has: bounded against open | probability |
+| nature | `outside` | share of the rows whose item the bench does not have: bounded against open | probability |
 | focus | `rank_correlation` | Spearman correlation over models of quality and cheapness: competence, efficiency | ratio |
 | state | `context_tokens`, `turn` | mean prompt tokens, mean turn: single turn against many | tokens, turns |
 | infrastructure | `contexts` | effective number of serving contexts, exp of the entropy of their shares | contexts |
-| infrastructure | `unseen` | share of the rows in contexts that the other regime never had | probability |
+| infrastructure | `unseen` | share of the rows in contexts that were never evaluated | probability |
 | output | `between_waves` | sd of the level between measuring waves: a point against a process | points |
 
 Rows: the value with `regime` = evaluation, deployment, the contrast deployment - evaluation with `regime` null, whose
@@ -92,9 +92,9 @@ def _nature(fit: Fit, rng: np.random.Generator) -> Axis:
         return Axis("nature", "outside", "probability", reason="rows of a regime name no item: which it has is not known")
     weight = rng.standard_exponential((len(fit.effects), mass.shape[1]))
     null = relabelled(mass, PERMUTATIONS, rng)
-    plain = outside(mass)
-    return Axis("nature", "outside", "probability", outside(mass[:, None] * weight, mass > 0), plain[1] - plain[0],
-                np.array([np.subtract(*outside(one)[::-1]) for one in null]))
+    drawn = outside(mass[:, None] * weight, mass > 0)
+    return Axis("nature", "outside", "probability", np.stack([0 * drawn, drawn]), float(outside(mass)),
+                np.array([outside(one) for one in null]))
 
 
 def _item_rows(fit: Fit) -> np.ndarray | None:
@@ -163,17 +163,18 @@ def _state(fit: Fit, rng: np.random.Generator) -> list[Axis]:
 def _infrastructure(fit: Fit, rng: np.random.Generator) -> list[Axis]:
     n, _ = _blocks(fit, "score")
     rows = n.sum(2)
-    other = np.stack([rows[1].sum(0) == 0, rows[0].sum(0) == 0])  # contexts that the other regime never had
 
     def effective(sums: list[np.ndarray]) -> np.ndarray:
         share = sums[0] / np.maximum(sums[0].sum(1, keepdims=True), 1e-300)
         return np.exp(-np.where(share > 0, share * np.log(np.where(share > 0, share, 1.0)), 0.0).sum(1))
 
-    unseen = np.stack([rows.sum(2), (rows * other[:, None, :]).sum(2)])
+    mass = np.tensordot(block_weights(len(fit.effects), fit.seed), rows, ([1], [1])).swapaxes(0, 1)
+    drawn = outside(mass, rows.sum(1) > 0)
+    swap = (rng.random((PERMUTATIONS, BLOCKS)) < 0.5).astype(float)
+    null = outside(np.stack([swap @ rows[1] + (1 - swap) @ rows[0], swap @ rows[0] + (1 - swap) @ rows[1]]))
     return [
         _from_blocks(fit, rng, "infrastructure", "contexts", "contexts", [rows], effective),
-        _from_blocks(fit, rng, "infrastructure", "unseen", "probability", list(unseen),
-                     lambda s: s[1] / np.maximum(s[0], 1e-300)),
+        Axis("infrastructure", "unseen", "probability", np.stack([0 * drawn, drawn]), float(outside(rows.sum(1))), null),
     ]
 
 

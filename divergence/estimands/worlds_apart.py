@@ -14,10 +14,12 @@ ITEMS_MIN = 10
 
 
 def outside(mass: np.ndarray, present: np.ndarray | None = None) -> np.ndarray:
-    """Share of each regime's mass on items that the other one lacks; `mass` (2, ..., items), `present` (2, items)."""
-    seen = mass > 0 if present is None else present.reshape(2, *([1] * (mass.ndim - 2)), -1)
-    total = np.maximum(mass.sum(-1), 1e-300)
-    return np.stack([(mass[r] * ~seen[1 - r]).sum(-1) / total[r] for r in (0, 1)])
+    """Share of deployment's mass on what evaluation does not have; `mass` (2, ..., kinds), evaluation first.
+
+    `present` (2, kinds) says what a regime has, where the mass was weighted.
+    """
+    known = (mass > 0 if present is None else present)[0]
+    return (mass[1] * ~known).sum(-1) / np.maximum(mass[1].sum(-1), 1e-300)
 
 
 def relabelled(mass: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,18 @@ from divergence.report import agents, order_sections, record, tables
 from divergence.report.blocks import Block, Figure, Listing, Section, Table, Text
 from divergence.report.content import Answers, PageContent
 from divergence.report.decision import Decision
-from divergence.report.figures import context_map, contexts, contrasts, factors, flips, forest, gap, score_kappa, waves
+from divergence.report.figures import (
+    context_map,
+    contexts,
+    contrasts,
+    factors,
+    flips,
+    forest,
+    gap,
+    matrix,
+    score_kappa,
+    waves,
+)
 from divergence.report.names import spoken
 from divergence.report.reading import bench_pairs, levels
 from divergence.report.silent import LEVEL_MATERIAL, SilentDrift, find
@@ -91,6 +102,14 @@ def gaps(content: PageContent) -> tuple[Block, ...]:
     if answer is None or not gap.rows(answer).frame.height:
         return refused(content, "gap")
     return (figure_of("gap", gap, answer, note=forest.beside(gap.rows(answer))),)
+
+
+def worlds(content: PageContent) -> tuple[Block, ...]:
+    """The context divergence matrix."""
+    answer = content.answer("matrix")
+    if answer is None or not matrix.rows(answer).height:
+        return refused(content, "matrix")
+    return (figure_of("matrix", matrix, answer),)
 
 
 def context_effects(content: PageContent) -> tuple[Block, ...]:
@@ -213,6 +232,7 @@ ANSWERS: tuple[tuple[str, str, str, Builder], ...] = (
     ("order", "What a bench gap is worth", "How far apart must two models be before deployment keeps their order?",
      order_sections.bench_gaps),
     ("gap", "Gap between bench and deployment", "How much of the bench level is left in deployment?", gaps),
+    ("matrix", "Evaluation and deployment as worlds", "In which respects is deployment another world?", worlds),
     ("contexts", "Serving contexts", "Which context moves the level, and for which model?", context_effects),
     ("factors", "Serving factors", "What does each part of the serving stack do?", factor_effects),
     ("flips", "Items that change sides", "Do single answers change, even where the level stays?", item_flips),
