@@ -68,8 +68,8 @@ def test_a_crossed_log_with_replicates_answers_everything_but_the_instrument(row
     [
         (pl.col("regime") == "evaluation",
          {"deployed_level", "kappa", "stability", "coupling", "coupling_absolute", "excess_flips", "serving_effect",
-          "best_combination", *BOTH}),
-        (pl.col("regime") == "deployment", {"bench_level", *BOTH}),
+          "matrix", "best_combination", *BOTH}),
+        (pl.col("regime") == "deployment", {"bench_level", "matrix", *BOTH}),
         (pl.col("engine") != "sglang", {"kappa", "stability", "coupling", "coupling_absolute", "serving_effect"}),
         (pl.col("model") == "small", {"coupling", "coupling_absolute", "reversal", "rank_agreement"}),
         (pl.col("trial") == 0, {"excess_flips"}),
