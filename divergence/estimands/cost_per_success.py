@@ -51,14 +51,14 @@ def cost_per_success(posterior: Posterior, *, prices: Prices | None = None, curr
     collected = _Rows(fit, unit)
     sums = {regime: spend(fit, regime, prices, currency) for regime in ("evaluation", "deployment")}
     weight = weights(fit)
+    if not any(part.known.any() for part in sums.values()):  # calls and tokens follow: money is refused
+        collected.add((None, None, None), None, unit, weight[:, 0], MISSING)
     for regime, of_regime in sums.items():
         _per_context(collected, fit, regime, of_regime, weight)
     _over_contexts(collected, fit, sums, weight, law)
     for regime in sums:
         _calls_and_tokens(collected, fit, regime, weight)
         _attempts(collected, fit, regime, cap)
-    if not collected.rows:
-        return refuse(fit, QUESTION, TEXT, unit, MISSING)
     return collected.estimate()
 
 

@@ -59,10 +59,14 @@ def cost(content: PageContent) -> tuple[Block, ...]:
     blocks: list[Block] = []
     if spent is None:
         blocks.append(_refused(content, "cost_per_success"))
-    elif costs.rows(spent)[1].height:
-        blocks.append(_figure("cost-per-success", costs, spent, costs.beside(spent)))
     else:
-        blocks.append(Table(tables.fragment(tables.answers(spent)), opened_by="The numbers"))
+        if costs.rows(spent)[1].height:
+            blocks.append(_figure("cost-per-success", costs, spent, costs.beside(spent)))
+        else:
+            blocks.append(Table(tables.fragment(tables.answers(spent)), opened_by="The numbers"))
+        money = spent.where(statistic=None)
+        if not money.identified and money.reasons:
+            blocks.append(Text(f"{capital(money.reasons[0])}.", "refusal", "In money:"))
     if parts is None:
         blocks.append(_refused(content, "cost_ledger"))
     else:

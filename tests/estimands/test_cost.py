@@ -92,6 +92,14 @@ def test_free_is_not_missing_and_missing_is_not_free():
     assert not nothing.identified and "log cost_usd, or declare [prices]" in nothing.reasons[0]
 
 
+def test_calls_and_tokens_do_not_hide_that_money_is_not_known():
+    log = _log(np.random.default_rng(5), 60, input_tokens=100, output_tokens=10, calls=3).drop("cost_usd")
+    answer = dv.cost_per_success(_posterior(log))
+    assert answer.where(statistic="tokens").identified and answer.where(statistic="calls").identified
+    money = answer.where(statistic=None)
+    assert not money.identified and "log cost_usd, or declare [prices]" in money.reasons[0]
+
+
 def test_no_success_has_no_cost():
     answer = dv.cost_per_success(_posterior(_log(np.random.default_rng(6), success=0.0)))
     row = answer.where(context="c", statistic=None)
