@@ -49,6 +49,8 @@ _HOME = {
         "serving_effect",
         "stability",
     ),
+    "divergence.risk.construct": ("risk_model",),
+    "divergence.risk.model": ("RiskModel",),
     "divergence.results": ("answer_all", "write_report"),
 }
 _FROM = {name: module for module, names in _HOME.items() for name in names}

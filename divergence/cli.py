@@ -120,13 +120,19 @@ def report(read, output, question, quiet, as_json, seed, **_) -> int:
 @common
 @click.option("-o", "--output", required=True, type=click.Path(path_type=pathlib.Path), help="Folder of the model.")
 def fit(read, output, quiet, as_json, seed, **_) -> int:
-    """Fit the joint model only, and save it."""
-    with steps(4, quiet) as tell:
+    """Fit the joint model only, and save it, with the risk of every request where the log has deployment rows."""
+    with steps(5, quiet) as tell:
         tell("reading the log")
-        posterior = _fitted(read(), seed, tell)
+        log = read()
+        posterior = _fitted(log, seed, tell)
         posterior.save(output)
+        tell("checking the calibration of risks")
+        risk = _risk(posterior, log, seed, output)
     if as_json:
-        click.echo(json.dumps({"method": posterior.fits[0].method, "passed": posterior.passed, "output": str(output)}))
+        click.echo(json.dumps({"method": posterior.fits[0].method, "passed": posterior.passed, "output": str(output),
+                               "risk": risk}))
+    elif not quiet:
+        click.echo(f"risk: {risk}", err=True)
     return _gates(posterior)
 
 
@@ -228,6 +234,21 @@ def _fitted(log, seed: int, tell):
     from divergence.joint.outcomes import fit_outcomes
 
     return fit_outcomes(log, seed=seed, progress=tell)
+
+
+def _risk(posterior, log, seed: int, folder: pathlib.Path) -> str:
+    """Save the risk model beside the posterior; a sentence on its calibration, or why there is none."""
+    from divergence.risk.construct import risk_model
+    from divergence.risk.model import ARRAYS, WORDS
+
+    for name in (ARRAYS, WORDS):  # of an earlier fit
+        (folder / name).unlink(missing_ok=True)
+    try:
+        model = risk_model(posterior, log, seed=seed)
+    except NotIdentifiedError as error:
+        return f"no risk model: {error}"
+    model.save(folder)
+    return model.check["sentence"]
 
 
 def _known_question(question: str | None, known: tuple[str, ...]) -> None:

@@ -2,6 +2,11 @@
 
 | file | what |
 |---|---|
+| `construct` | `risk_model`: posterior and log to a risk model; what is split off for calibration and for the check |
+| `model` | `RiskModel`: one row a (model, context, stratum), saved as JSON and npz; a score is a lookup |
+| `summaries`, `strata` | that table from the posterior, the never seen included; what a task adds to a level |
+| `calibrate` | maps of risks, and which one the held-out sessions prefer |
+| `reliability`, `conformal`, `stale` | how far risks are right beside what a perfect score shows; sets; do they still hold |
 | `score` | a log to results: partitions, resume, manifest |
 | `sources`, `places` | which partitions a log has, how one is read; local or in an object store |
 | `admit`, `dictionaries` | raw batches to the requests that keep every rule of the log |

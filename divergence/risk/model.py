@@ -1,0 +1,152 @@
+"""What is the risk of a request? A table with one row a (model, context, stratum), made once from the posterior, and a
+lookup.
+
+    risk    P(failure), the posterior mean, calibrated where calibration rows said that this helps
+    lower, upper    the 90 % equal-tailed interval of that probability: what the posterior does not know about it
+    excess  risk minus what the bench promised for this model and stratum; null without a bench. Points as a fraction
+    novelty q_D / (q_D + q_E) of the stratum's shares of traffic and bench: 1/2 = as common in both, 1 = never on the
+            bench, or a model or context that no log has; null where no strata are logged
+    known   was this model seen in this context in deployment, and this stratum anywhere?
+    reason  what is new, or the largest contributions: `+chat_template=chatml; -task=capital` (+ raises the risk)
+
+Saved as `risk.json` and `risk.npz` with a hash over both; nothing is ever unpickled. A score is a gather: it depends on
+no other row, so cutting a log differently changes no bit. Reading a model and scoring needs NumPy and Arrow only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import os
+import pathlib
+
+import numpy as np
+import pyarrow as pa
+
+from divergence.errors import InputError
+from divergence.risk.calibrate import Calibrator
+from divergence.risk.gather import Grid, take
+
+FORMAT = 1
+WORDS, ARRAYS = "risk.json", "risk.npz"
+NUMBERS = ("risk", "excess", "lower", "upper", "novelty")
+KEYS = ("model", "context", "task")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RiskModel:
+    """Risk of every (model, context, stratum), and how far it was checked."""
+
+    outcome: str
+    """Name of the outcome whose failure is the risk."""
+    kind: str
+    """`binary` (also counted rates) or `fraction` (then risk is the expected shortfall from 1)."""
+    factors: tuple[str, ...]
+    """Serving factors in the order in which context labels name them."""
+    levels: dict[str, tuple[str, ...]]
+    """Known levels of `model`, `context` and, where strata are logged, `task`."""
+    table: dict[str, np.ndarray]
+    """`risk`, `excess`, `lower`, `upper`, `novelty` (float64, NaN = not identified), `known` (bool), `reason` (int32 codes),
+    one row a combination; each axis has one place more than levels, for what was never seen."""
+    reasons: tuple[str, ...]
+    """The texts of the reason codes."""
+    calibrator: Calibrator
+    """What was done to the posterior's risks, as plain numbers."""
+    check: dict
+    """What calibration was measured on rows that took part in nothing else, or why not; see `reliability`."""
+    conformal: dict
+    """Thresholds of prediction sets by context; see `conformal`."""
+    traffic: dict
+    """Shares of contexts and strata, and what one row is worth (design effect), when the model was made; see `stale`."""
+    provenance: dict
+    """Seed, versions, sentences about the log."""
+    interval: float = 0.9
+    """Probability of the interval, equal-tailed."""
+
+    columns = ()
+    """Further columns that a score reads: none."""
+
+    @functools.cached_property
+    def _grid(self) -> Grid:
+        shape = tuple(len(v) + 1 for v in self.levels.values())
+        return Grid(self.levels, np.arange(np.prod(shape), dtype=np.int32).reshape(shape))
+
+    @functools.cached_property
+    def _columns(self) -> dict[str, np.ndarray | pa.Array]:
+        numbers = {n: self.table[n] if not np.isnan(self.table[n]).any() else pa.array(self.table[n], from_pandas=True)
+                   for n in NUMBERS}
+        codes = pa.DictionaryArray.from_arrays(pa.array(self.table["reason"], pa.int32()),
+                                               pa.array(self.reasons, pa.string()))
+        return {**numbers, "known": self.table["known"], "reason": codes}
+
+    def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Risk of every row of a batch with the columns `model`, `context` and, where strata are known, `task`.
+
+        A column that the batch lacks counts as never seen. The result has `execution_id` where the batch has it.
+        """
+        missing = [key for key in self.levels if key not in batch.schema.names]
+        if missing:
+            none = pa.nulls(batch.num_rows, pa.string())
+            batch = pa.record_batch([*batch.columns, *[none] * len(missing)], names=[*batch.schema.names, *missing])
+        columns = take(self._columns, self._grid.rows(batch))
+        identity = {"execution_id": batch.column("execution_id")} if "execution_id" in batch.schema.names else {}
+        return pa.record_batch({**identity, **columns})
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Write `risk.json` and `risk.npz` into the folder; a reader never sees a half-written one."""
+        folder = pathlib.Path(folder)
+        held = io.BytesIO()
+        np.savez_compressed(held, **self.table)
+        arrays = held.getvalue()
+        words = {"format": FORMAT, **{f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "table"}}
+        words["calibrator"] = self.calibrator.to_json()
+        words["arrays_sha256"] = hashlib.sha256(arrays).hexdigest()
+        words["words_sha256"] = _hash(words)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, content in ((ARRAYS, arrays), (WORDS, (json.dumps(words, indent=1) + "\n").encode())):
+                part = folder / f".{name}.part"
+                part.write_bytes(content)
+                os.replace(part, folder / name)
+        except OSError as error:
+            raise InputError(f"the risk model cannot be written to {folder}: {error.strerror}") from None
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> RiskModel:
+        """Read a saved risk model. Raises InputError where it is missing, changed, or of another format."""
+        folder = pathlib.Path(folder)
+        for name in (WORDS, ARRAYS):
+            if not (folder / name).is_file():
+                raise InputError(f"{folder} holds no risk model: {name} is missing; make one with divergence fit LOG -o "
+                                 f"{folder}, from a log with judged deployment rows")
+        again = "make it again with divergence fit"
+        try:
+            words = json.loads((folder / WORDS).read_text())
+        except ValueError as error:
+            raise InputError(f"{folder / WORDS} is not readable JSON ({error}); {again}") from None
+        found = words.get("format") if isinstance(words, dict) else None
+        if found != FORMAT:
+            raise InputError(f"{folder / WORDS} has format {found!r}, this version reads {FORMAT}; {again}")
+        arrays = (folder / ARRAYS).read_bytes()
+        expected = words.pop("words_sha256", None)
+        if _hash(words) != expected:
+            raise InputError(f"{folder / WORDS} was changed after it was saved (its SHA-256 differs); {again}")
+        if hashlib.sha256(arrays).hexdigest() != words.pop("arrays_sha256"):
+            raise InputError(f"{folder / ARRAYS} was changed after it was saved (its SHA-256 differs); {again}")
+        del words["format"]
+        with np.load(io.BytesIO(arrays), allow_pickle=False) as saved:
+            table = {name: saved[name] for name in saved.files}
+        words["calibrator"] = Calibrator.from_json(words["calibrator"])
+        words["levels"] = {name: tuple(v) for name, v in words["levels"].items()}
+        return cls(**words | {"table": table, "factors": tuple(words["factors"]), "reasons": tuple(words["reasons"])})
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(v)} {name}s" for name, v in self.levels.items())
+        return f"RiskModel of {self.outcome}: {sizes}; {self.check.get('sentence', 'not checked')}"
+
+
+def _hash(words: dict) -> str:
+    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()

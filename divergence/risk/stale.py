@@ -1,0 +1,81 @@
+"""Does a risk model still hold for the traffic that it scores? Asked of every scored log, with labels or without.
+
+With labels: in each context, and in each of its bins of risk, the failures minus the sum of risks are compared with what
+sampling (times the design effect that calibration measured) and the posterior's own uncertainty allow,
+
+    e = (1 + tau^2/s^2)^(-1/2) exp(z^2/2 * tau^2/(tau^2 + s^2)),    z = difference / s,  tau = .1,
+
+a mixture likelihood ratio whose expectation is at most 1 if risks are right. The mean over groups is an e-value whatever
+their dependence, so `stale` at >= 20 is false with probability <= .05, and e-values of several nights may be multiplied
+(approximate: s is a large-sample standard error). Without labels: `stale` when more than a fifth of the requests come
+from contexts that deployment never had when the model was made. A change of outcomes within the same contexts is not
+identified without labels. Unit: probability.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+TAU = 0.1  # effects worth finding are a few points to some tens of points
+E_MAX = 20.0  # 1 / .05
+ROWS_MIN = 30  # judged trials of a group below which a normal law is a poor guess
+UNSEEN_MAX = 0.2
+INDIFFERENT = 0.01  # a difference of one point is not worth a flag
+
+
+def stale(observed: dict, traffic: dict, unseen: float | None = None) -> dict:
+    """Verdict on a scored log.
+
+    `observed` are the sums of `risk.observed` (context -> bins of n, risk, failures), `traffic` what the risk model says of
+    itself, `unseen` the share of all scored requests in contexts never deployed (from judged rows where it is not given).
+    """
+    groups = []
+    judged = {name: np.array(sums["n"], float) for name, sums in observed.items()}
+    for name, sums in observed.items():
+        n, risk, failures = (np.array(sums[k], float) for k in ("n", "risk", "failures"))
+        of = traffic["contexts"].get(name, traffic["unseen"])
+        parts = [(n.sum(), risk.sum(), failures.sum(), _binomial(n, risk).sum(), of["sd"], "all its requests")]
+        parts += [(n[b], risk[b], failures[b], _binomial(n, risk)[b], of["cell_sd"],
+                   f"requests of risk about {risk[b] / n[b]:.2f}")
+                  for b in np.flatnonzero(n >= ROWS_MIN)]
+        for rows, expected, seen, binomial, sd, what in parts:
+            if rows < ROWS_MIN:
+                continue
+            variance = traffic["design_effect"] * binomial / rows**2 + sd**2 + INDIFFERENT**2
+            groups.append((_e_value((seen - expected) / rows, variance), name, what, seen / rows, expected / rows))
+    total = sum(n.sum() for n in judged.values())
+    if unseen is None and total:
+        unseen = float(sum(n.sum() for name, n in judged.items() if name not in traffic["contexts"]) / total)
+    evidence = float(np.mean([g[0] for g in groups])) if groups else None
+    by_labels = evidence is not None and evidence >= E_MAX
+    by_mix = unseen is not None and unseen > UNSEEN_MAX
+    return {"stale": by_labels or by_mix, "e_value": evidence, "unseen_share": unseen, "judged": float(total),
+            "reason": _sentence(by_labels, by_mix, evidence, unseen, max(groups) if groups else None)}
+
+
+def _sentence(by_labels: bool, by_mix: bool, evidence: float | None, unseen: float | None, worst: tuple | None) -> str:
+    words = []
+    if by_labels:
+        _, name, what, seen, expected = worst
+        words.append(f"stale: in the context {name} {what} fail {seen:.1%} of the time, expected were {expected:.1%} "
+                     f"(evidence {evidence:.3g} to 1 against calibration); fit again with these rows")
+    if by_mix:
+        words.append(f"stale: {unseen:.0%} of the requests come from contexts that deployment never had when the model was "
+                     "made; fit again with rows from them")
+    if not words and evidence is not None:
+        words.append(f"no sign that calibration has moved (evidence {evidence:.3g} to 1, {E_MAX:g} would be one)")
+    elif not words:
+        words.append("no labels: whether outcomes have changed within known contexts is not identified")
+    return "; ".join(words)
+
+
+def _binomial(n: np.ndarray, risk: np.ndarray) -> np.ndarray:
+    """Sum of p (1 - p) in each bin, at most, by its mean risk."""
+    mean = risk / np.where(n > 0, n, 1.0)
+    return n * mean * (1 - mean)
+
+
+def _e_value(difference: float, variance: float) -> float:
+    """The mixture likelihood ratio; _e_value(.1, .01) = 2**-.5 e**.25 = .9079."""
+    exponent = difference**2 / variance / 2 * TAU**2 / (TAU**2 + variance)
+    return float(np.exp(min(exponent, 500.0)) / np.sqrt(1 + TAU**2 / variance))

@@ -1,0 +1,172 @@
+"""How much harder or easier is a stratum (a task) for one model in one context than its level says?
+
+The joint model knows arm levels (model x context x regime); traffic is made of strata. For the arms a and tasks t
+
+    z_at = logit(level of a in t) - logit(level of a) = d_at + noise,      noise_t ~ N(0, V_t)
+    d_at = task + (task, model) + (task, context) + rest,      each N(0, its own variance),
+
+with V_t the clustered covariance of the levels over the items of task t (shared items, copies and items that move with
+the context are in it by construction; shrunk as in `joint.covariance`). The four variances maximise the marginal
+likelihood times half-normal priors; given them d is Gaussian in closed form, for arms and tasks that were never seen
+too: there its variance is that of what was never seen. Identified by two or more tasks. Unit: logits.
+Source: best linear unbiased prediction (Henderson 1975), empirical Bayes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import scipy.linalg
+import scipy.optimize
+import scipy.sparse as sp
+
+from divergence.cells.overlap import replays
+from divergence.joint.covariance import shrunk_covariance
+from divergence.joint.link import PSEUDO, start
+from divergence.joint.posterior import Fit
+from divergence.numerics import logit
+
+WIDTHS = np.array([1.0, 0.7, 0.5, 0.5])
+"""Half-normal prior widths of the four standard deviations, in logits: a task may move a level of 50 % by 23 points."""
+TASKS_FITTED = 24  # the variances need no more; every task gets its own deviations
+RATIO_MIN = 0.05  # items' variance over a Bernoulli item's: below it a level would be believed for no reason
+
+
+@dataclasses.dataclass(frozen=True)
+class Strata:
+    """Deviations of tasks given what was seen."""
+
+    tasks: tuple[str, ...]
+    """Names of the tasks; empty where the log has fewer than two."""
+    deviations: np.ndarray
+    """Standard deviations of task, (task, model), (task, context) and rest, in logits, shape (4,)."""
+    seen: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]
+    """For each task: its arms (A_t,), the Cholesky root of their covariance and the whitened z."""
+    model: np.ndarray
+    """Model of each arm, (A,)."""
+    place: np.ndarray
+    """Context of each arm, an index into `design.contexts`, (A,)."""
+
+    def predict(self, model: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Means and variances of d for these targets (-1 = never seen), in every task and, last, in a task never seen.
+
+        Shapes (targets, tasks + 1), in logits.
+        """
+        variance = self.deviations**2
+        mean = np.zeros((len(model), len(self.tasks) + 1))
+        spread = np.full(mean.shape, variance.sum())
+        same_model = (model[:, None] == self.model) * 1.0
+        same_place = (place[:, None] == self.place) * 1.0
+        cross = variance[0] + variance[1] * same_model + variance[2] * same_place + variance[3] * same_model * same_place
+        for t, (arms, root, white) in enumerate(self.seen):
+            part = scipy.linalg.solve_triangular(root, cross[:, arms].T, lower=True)
+            mean[:, t] = part.T @ white
+            spread[:, t] -= (part**2).sum(0)
+        return mean, np.maximum(spread, 0.0)
+
+
+def no_strata() -> Strata:
+    """The strata of a log without tasks: there is nothing to predict, and nothing to be unsure of."""
+    return Strata((), np.zeros(4), (), np.zeros(0, int), np.zeros(0, int))
+
+
+def measure_strata(fit: Fit) -> Strata:
+    """The deviations of the tasks of a fit's log."""
+    names = fit.cells.levels["task"]
+    counts = fit.cells.counts.take(fit.cells.counts["n"] > 0)
+    tasks = np.unique(counts["task"][counts["task"] >= 0])
+    if len(tasks) < 2:
+        return no_strata()
+    arms = fit.arms
+    place_of = {tuple(k): j for j, k in enumerate(fit.design.contexts)}
+    place = np.array([place_of[k] for k in zip(arms.deployed.astype(int), arms.context, strict=True)])
+    level, weight, influence = _levels(fit, counts, tasks)
+    middle = logit(start(arms))
+    ratio = _ratio(level, weight, influence)
+    z, noise = [], []
+    for t in range(len(tasks)):
+        there = np.flatnonzero(weight[t] > 0)
+        p = (weight[t][there] * level[t][there] + PSEUDO) / (weight[t][there] + 2 * PSEUDO)
+        labels = np.stack([arms.model[there], arms.deployed[there], arms.context[there]])
+        sample = shrunk_covariance(influence[t][:, there].tocsr(), labels)
+        scale = np.sqrt(np.diag(sample))
+        tied = (scale[:, None] > 1e-12) & (scale > 1e-12)
+        correlation = np.where(tied, sample / np.where(tied, np.outer(scale, scale), 1.0), 0.0)
+        np.fill_diagonal(correlation, 1.0)
+        sd = np.sqrt(ratio / (weight[t][there] * p * (1 - p)))
+        z.append((there, logit(p) - middle[there]))
+        noise.append(correlation * np.outer(sd, sd))
+    kinds = _kinds(arms.model, place)
+    largest = np.argsort([-len(there) for there, _ in z], kind="stable")[:TASKS_FITTED]
+    deviations = _maximise([(z[t], noise[t]) for t in largest], kinds)
+    seen = []
+    for (there, value), v in zip(z, noise, strict=True):
+        root = _root(np.tensordot(deviations**2, kinds[:, there][:, :, there], 1) + v)
+        seen.append((there, root, scipy.linalg.solve_triangular(root, value, lower=True)))
+    return Strata(tuple(names[t] for t in tasks), deviations, tuple(seen), arms.model, place)
+
+
+def _kinds(model: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Which arms share each part of d, shape (4, A, A)."""
+    same_model, same_place = (np.equal.outer(k, k).astype(float) for k in (model, place))
+    return np.stack([np.ones_like(same_model), same_model, same_place, same_model * same_place])
+
+
+def _levels(fit: Fit, counts, tasks: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[sp.csc_array]]:
+    """Level and effective items of every (task, arm), shape (tasks, A), and the influence of items, per task (I_t, A)."""
+    arms = fit.arms
+    regime = np.array([name == "deployment" for name in fit.cells.levels["regime"]], bool)[counts["regime"]]
+    arm_of = {k: a for a, k in enumerate(zip(arms.model, arms.deployed, arms.context, strict=True))}
+    arm = np.array([arm_of[k] for k in zip(counts["model"], regime, counts["context"], strict=True)])
+    alike = ~regime | replays(fit.cells)  # bench items weigh the same, traffic weighs as it was logged
+    level, weight = np.zeros((len(tasks), len(arms))), np.zeros((len(tasks), len(arms)))
+    influences = []
+    for t, task in enumerate(tasks):
+        mine = counts["task"] == task
+        # A row without item stands for as many items as it has trials; all of them are one row of influence.
+        keys, where = np.unique(np.stack([arm[mine], counts["item"][mine]]), axis=1, return_inverse=True)
+        where = where.ravel()
+        n, y = (np.bincount(where, counts[name][mine]) for name in ("n", "y"))
+        pooled = keys[1] < 0
+        flat = np.bincount(where, alike[mine]) > 0
+        mass = np.where(flat & ~pooled, 1.0, n)
+        share = mass / np.bincount(keys[0], mass, len(arms))[keys[0]]
+        level[t] = np.bincount(keys[0], share * y / n, len(arms))
+        effective = np.bincount(keys[0], share**2 / np.where(pooled, n, 1.0), len(arms))
+        weight[t] = np.where(effective > 0, 1 / np.where(effective > 0, effective, 1.0), 0.0)
+        bessel = np.sqrt(weight[t] / np.maximum(weight[t] - 1, 1.0))[keys[0]]
+        phi = share * (y / n - level[t][keys[0]]) * bessel
+        items, row = np.unique(keys[1], return_inverse=True)
+        influences.append(sp.csc_array(sp.coo_array((np.where(pooled, 0.0, phi), (row.ravel(), keys[0])),
+                                                    shape=(len(items), len(arms)))))
+    return level, weight, influences
+
+
+def _ratio(level: np.ndarray, weight: np.ndarray, influence: list[sp.csc_array]) -> float:
+    """Variance between items over that of Bernoulli items, over all levels that have items."""
+    squares = np.stack([np.asarray(one.multiply(one).sum(axis=0)).ravel() for one in influence])
+    there = squares > 0
+    if not there.any():
+        return 1.0
+    seen = (weight * squares)[there].sum() / (level * (1 - level))[there].sum()
+    return float(np.clip(seen, RATIO_MIN, 1.0))
+
+
+def _maximise(parts: list, kinds: np.ndarray) -> np.ndarray:
+    """The four standard deviations with the largest penalised marginal likelihood."""
+    def loss(x: np.ndarray) -> float:
+        deviations = np.exp(x)
+        total = 0.5 * ((deviations / WIDTHS) ** 2).sum() - x.sum()  # half-normal prior, density of the logarithm
+        for (there, value), noise in parts:
+            root = _root(np.tensordot(deviations**2, kinds[:, there][:, :, there], 1) + noise)
+            white = scipy.linalg.solve_triangular(root, value, lower=True)
+            total += np.log(np.diag(root)).sum() + 0.5 * white @ white
+        return total
+
+    found = scipy.optimize.minimize(loss, np.log(WIDTHS / 2), method="L-BFGS-B", bounds=[(-6.0, 2.0)] * len(WIDTHS))
+    return np.exp(found.x)
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    return np.linalg.cholesky(covariance + 1e-10 * np.trace(covariance) / len(covariance) * np.eye(len(covariance)))

@@ -1,0 +1,212 @@
+"""A risk model: its table against the obvious computation, cuts, what was never seen, saving, and what loading refuses."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+import worlds
+
+import divergence as dv
+from divergence.errors import InputError, NotIdentifiedError
+from divergence.joint.predict import levels
+from divergence.risk.construct import risk_model
+from divergence.risk.model import ARRAYS, NUMBERS, WORDS, RiskModel
+from divergence.risk.stale import stale
+from divergence.risk.summaries import summarise
+
+LOG = ("regime", "model", "context", "task", "item", "score")
+
+
+@pytest.fixture(scope="module")
+def world():
+    """A log, its true risks, and its posterior."""
+    log, truth = worlds.make(5, models=3, contexts=3, tasks=4, items=50)
+    read = dv.read(log)
+    return read, truth, dv.fit(dv.collapse(read), seed=0)
+
+
+@pytest.fixture(scope="module")
+def model(world):
+    """Its risk model, calibrated and checked."""
+    return risk_model(world[2], world[0], seed=0)
+
+
+def _batch(rows):
+    return pl.DataFrame(rows, schema=["execution_id", "model", "context", "task"], orient="row").to_arrow().combine_chunks(
+        ).to_batches()[0]
+
+
+def test_a_score_is_the_row_of_its_combination_however_the_log_is_cut(model):
+    random = np.random.default_rng(1)
+    names = {"model": ["m0", "m1", "m2", "new", None], "context": ["c0", "c1", "c2", "new"],
+             "task": ["t0", "t1", "t2", "t3", "new", None]}
+    rows = [(f"e{k}", *(v[random.integers(len(v))] for v in names.values())) for k in range(500)]
+    whole = model.score(_batch(rows))
+    assert whole.schema.names == ["execution_id", *NUMBERS, "known", "reason"]
+    shape = [len(v) + 1 for v in model.levels.values()]
+    for k, (name, *labels) in enumerate(rows):  # the slow and obvious way
+        place = [v.index(label) if label in v else len(v) for v, label in zip(model.levels.values(), labels, strict=True)]
+        place = np.ravel_multi_index(place, shape)
+        assert whole["execution_id"][k].as_py() == name
+        for column in NUMBERS:
+            seen = whole[column][k].as_py()
+            assert np.isnan(model.table[column][place]) if seen is None else seen == model.table[column][place]
+        assert whole["reason"][k].as_py() == model.reasons[model.table["reason"][place]]
+    parts = [model.score(_batch(rows[a:a + 7])) for a in range(0, 500, 7)]
+    assert pa.Table.from_batches(parts).to_pylist() == pa.Table.from_batches([whole]).to_pylist()
+
+
+def test_without_strata_the_risk_is_one_minus_the_level(waves_posterior):
+    """The posterior's own levels: mean by quadrature within the Monte Carlo error of the draws, limits exactly."""
+    got = summarise(waves_posterior)
+    deployed = levels(waves_posterior.fits[0], "deployment")
+    for c, name in enumerate(deployed.contexts):
+        place = got.levels["context"].index(name)
+        p = 1 - deployed.draws[:, :, c]
+        error = p.std(0) / np.sqrt(len(p))
+        np.testing.assert_allclose(got.risk[:-1, place, 0], p.mean(0), atol=(4 * error).max() + 1e-3)
+        np.testing.assert_allclose(got.lower[:-1, place, 0], np.quantile(p, 0.05, axis=0), rtol=1e-3)
+        np.testing.assert_allclose(got.upper[:-1, place, 0], np.quantile(p, 0.95, axis=0), rtol=1e-3)
+
+
+def test_risks_of_strata_hold_the_truth(world):
+    """27 true risks, 90 % intervals: fewer than 20 inside has probability .003 if they were independent; they share
+    items, so the floor is lower. The seed is fixed."""
+    _, truth, posterior = world
+    got = summarise(posterior)
+    deployed = np.s_[:3, 1:3, :4]
+    inside = (truth[:, 1:] >= got.lower[deployed]) & (truth[:, 1:] <= got.upper[deployed])
+    assert inside.mean() >= 0.75
+    assert np.abs(got.risk[deployed] - truth[:, 1:]).mean() < np.abs(got.risk[deployed].mean() - truth[:, 1:]).mean() / 2
+
+
+def test_what_was_never_seen_is_wider_and_not_known(model):
+    def one(*labels):
+        return model.score(_batch([("e", *labels)])).to_pylist()[0]
+
+    def width(row):
+        return row["upper"] - row["lower"]
+
+    known = one("m0", "c1", "t0")
+    assert known["known"] and known["excess"] is not None and "new" not in known["reason"]
+    for labels, what in ((("x", "c1", "t0"), "new model"), (("m0", "x", "t0"), "new context"),
+                         (("m0", "c1", "x"), "new stratum")):
+        new = one(*labels)
+        assert not new["known"] and what in new["reason"] and width(new) > width(known)
+        assert new["lower"] > 0.02 or new["upper"] < 0.98 or width(new) > 0.5  # never a confident number
+    everything = one("x", "x", "x")
+    assert everything["novelty"] == 1 and width(everything) > 0.4
+    assert one("x", "c1", "t0")["excess"] is None  # nothing was promised for a model that has no bench
+    assert not one("m0", "c0", "t0")["known"]  # the bench's context in deployment was never seen
+
+
+def test_interval_order_and_range(model):
+    assert (model.table["lower"] <= model.table["risk"]).all() and (model.table["risk"] <= model.table["upper"]).all()
+    assert (model.table["lower"] >= 0).all() and (model.table["upper"] <= 1).all()
+
+
+def test_saved_and_loaded_alike(model, tmp_path):
+    model.save(tmp_path)
+    again = RiskModel.load(tmp_path)
+    for name, column in model.table.items():
+        np.testing.assert_array_equal(column, again.table[name])
+    rows = [("a", "m1", "c2", "t3"), ("b", "x", None, None)]
+    assert model.score(_batch(rows)).equals(again.score(_batch(rows)))
+    assert again.calibrator == model.calibrator and again.check == json.loads(json.dumps(model.check))
+    assert repr(again) == repr(model)
+
+
+@pytest.mark.parametrize("name", [WORDS, ARRAYS])
+def test_a_changed_byte_is_refused(model, tmp_path, name):
+    model.save(tmp_path)
+    content = bytearray((tmp_path / name).read_bytes())
+    place = content.index(b'"seed": 0') + 8 if name == WORDS else len(content) // 2
+    content[place] ^= 1
+    (tmp_path / name).write_bytes(bytes(content))
+    with pytest.raises(InputError, match="was changed after it was saved"):
+        RiskModel.load(tmp_path)
+
+
+def test_newer_format_missing_file_and_no_json_are_refused(model, tmp_path):
+    with pytest.raises(InputError, match=r"risk.json is missing.*divergence fit"):
+        RiskModel.load(tmp_path)
+    model.save(tmp_path)
+    words = json.loads((tmp_path / WORDS).read_text())
+    (tmp_path / WORDS).write_text(json.dumps(words | {"format": 99}))
+    with pytest.raises(InputError, match="has format 99, this version reads 1"):
+        RiskModel.load(tmp_path)
+    (tmp_path / WORDS).write_text("{")
+    with pytest.raises(InputError, match="is not readable JSON"):
+        RiskModel.load(tmp_path)
+
+
+def test_a_pickle_is_never_loaded(model, tmp_path):
+    """An array of objects inside the npz, with a right hash over it: NumPy refuses."""
+    import hashlib
+
+    from divergence.risk.model import _hash
+
+    model.save(tmp_path)
+    np.savez(tmp_path / ARRAYS, risk=np.array([{"a": 1}], dtype=object))
+    words = json.loads((tmp_path / WORDS).read_text())
+    del words["words_sha256"]
+    words["arrays_sha256"] = hashlib.sha256((tmp_path / ARRAYS).read_bytes()).hexdigest()
+    (tmp_path / WORDS).write_text(json.dumps(words | {"words_sha256": _hash(words)}))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        RiskModel.load(tmp_path)
+
+
+def test_scoring_needs_neither_scipy_nor_sklearn_nor_jax(model, tmp_path):
+    model.save(tmp_path)
+    code = (f"import sys, pyarrow as pa; from divergence.risk.model import RiskModel; "
+            f"m = RiskModel.load({str(tmp_path)!r}); m.score(pa.record_batch({{'model': pa.array(['m0'])}})); "
+            "heavy = ('sklearn', 'arviz_base', 'arviz_stats', 'altair', 'numpyro', 'jax', 'scipy', 'polars'); "
+            "print([h for h in heavy if h in sys.modules])")
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_no_deployment_and_no_failures_are_refused(world):
+    log, _, _ = world
+    bench = dv.read(log.valid.filter(pl.col("regime") == "evaluation").select(LOG))
+    with pytest.raises(NotIdentifiedError, match="no judged deployment rows"):
+        risk_model(dv.fit(dv.collapse(bench), seed=0))
+
+
+def test_a_small_log_says_that_calibration_was_not_checked(world):
+    log, _, posterior = world
+    few = dv.read(log.valid.filter(pl.col("item").str.ends_with("1")).select(LOG))
+    found = risk_model(posterior, few)
+    assert found.calibrator.name == "none" and "calibration was not checked" in found.check["sentence"]
+    assert "no log was given" in risk_model(posterior).check["sentence"]
+
+
+def _observed(model, truth, n, shift=0.0, context="c1"):
+    """Sums of a night of traffic in which failures happen with the true risk, moved by `shift`."""
+    bins = 20
+    sums = {k: np.zeros(bins) for k in ("n", "risk", "failures", "squares")}
+    random = np.random.default_rng(3)
+    for m in range(3):
+        for t in range(4):
+            risk = model.score(_batch([("e", f"m{m}", context, f"t{t}")]))["risk"][0].as_py()
+            place = min(int(risk * bins), bins - 1)
+            sums["n"][place] += n
+            sums["risk"][place] += n * risk
+            sums["failures"][place] += random.binomial(n, np.clip(truth[m, 1, t] + shift, 0, 1))
+    return {context: {k: v.tolist() for k, v in sums.items()}}
+
+
+def test_stale_when_outcomes_moved_or_contexts_are_new(world, model):
+    _, truth, _ = world
+    right = stale(_observed(model, truth, 2000), model.traffic)
+    assert not right["stale"] and right["e_value"] < 20 and right["unseen_share"] == 0
+    moved = stale(_observed(model, truth, 2000, 0.25), model.traffic)
+    assert moved["stale"] and "in the context c1" in moved["reason"]
+    elsewhere = stale(_observed(model, truth, 2000, context="c9"), model.traffic)
+    assert elsewhere["stale"] and elsewhere["unseen_share"] == 1 and "never had" in elsewhere["reason"]
+    silent = stale({}, model.traffic)
+    assert not silent["stale"] and silent["e_value"] is None and "not identified" in silent["reason"]
