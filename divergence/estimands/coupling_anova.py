@@ -101,15 +101,21 @@ def grid(model: np.ndarray, context: np.ndarray, level: np.ndarray, covariance: 
 
 
 def draw_shares(grids: list[Grid], seed: int) -> np.ndarray:
-    """Draws of the four shares, shape (BOOTSTRAPS, 4): noise is added once more, so it is taken out once more."""
+    """Draws of the four shares, shape (BOOTSTRAPS, 4): noise is added once more, so it is taken out once more.
+
+    A share is not linear in the mean squares; their means are moved to where the table's own shares are.
+    """
     rng = np.random.default_rng(np.random.SeedSequence([seed, 5]))
     columns = []
     for table in grids:
         noise = noise_squares(table)
         spread = rng.standard_normal((BOOTSTRAPS, table.level.size))
         spread = spread * np.sqrt(table.covariance) if table.covariance.ndim == 1 else spread @ _root(table.covariance).T
-        between, interaction = mean_squares(table.level + spread.reshape(-1, *table.level.shape))
-        columns += [share(between - k * noise[0], interaction - k * noise[1], table.level.shape[1]) for k in (2, 1)]
+        squares = [mean_squares(level) for level in (table.level, table.level + spread.reshape(-1, *table.level.shape))]
+        for removed in (1, 0):
+            own, drawn = (share(between - k * noise[0], mixed - k * noise[1], table.level.shape[1])
+                          for (between, mixed), k in zip(squares, (removed, removed + 1), strict=True))
+            columns.append(np.clip(drawn + own - drawn.mean(), 0.0, 1.0))
     return np.stack(columns, 1)
 
 
