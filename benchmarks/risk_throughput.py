@@ -49,6 +49,7 @@ class Scorer:
     """A risk model of 20 models, 24 contexts and 50 strata, its summaries random numbers."""
 
     outcome, kind, factors, columns = "score", "binary", ("engine", "sampler"), ()
+    traffic, check = {}, {}
 
     def __init__(self) -> None:
         shape = tuple(len(known) + 1 for known in LEVELS.values())

@@ -19,6 +19,7 @@ import click
 
 from divergence.errors import InputError, NotIdentifiedError
 
+KEPT = (["probe"], ["score"])  # verbs that keep what was done when interrupted
 LISTS = ("--evaluation", "--deployment")  # take several values after one flag, as a shell's glob gives them
 
 
@@ -207,6 +208,32 @@ def probe(plan, output, quiet, as_json, seed, **_) -> int:
 
 @cli.command()
 @common
+@click.argument("model", type=click.Path())
+@click.argument("logs", nargs=-1, required=True)
+@click.option("-o", "--output", required=True, help="Folder or object-store address of the results.")
+@click.option("--workers", type=click.IntRange(min=0), help="Processes; by default one a core, 0 = in this process.")
+@click.option("--ray", metavar="ADDRESS", help="Score on this Ray cluster instead.")
+@click.option("--config", type=click.Path(), help="divergence.toml; by default the one beside the log.")
+@click.option("--map", multiple=True, metavar="COLUMN=NAME", help="This column has that name in the file.")
+@click.option("--set", multiple=True, metavar="COLUMN=VALUE", help="A column that the file lacks.")
+@click.option("--where", multiple=True, metavar="COLUMN=LEVEL", help="Keep only these rows.")
+@click.option("--accept-rejected", type=float, default=0.05, show_default=True, metavar="FRACTION",
+              help="A partition fails when more than this share of its rows breaks a rule.")
+def score(model, logs, output, workers, ray, config, accept_rejected, quiet, as_json, **flags) -> int:
+    """Calibrated risk for every logged request, one Parquet a partition. Run again to resume."""
+    from divergence.cli_score import run
+    from divergence.configuration import Configuration
+    from divergence.executions.files import local_paths
+    from divergence.risk.model import RiskModel
+
+    chosen = Configuration.load(config) if config else Configuration.beside(local_paths(logs))
+    columns = {name: flags[name] for name in ("map", "set", "where")}
+    return run(model, logs, output, quiet=quiet, as_json=as_json, load=RiskModel.load, workers=workers, ray=ray,
+               configuration=chosen.with_flags(**columns), accept_rejected=accept_rejected)
+
+
+@cli.command()
+@common
 @click.argument("world")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=pathlib.Path), help="Parquet file to write.")
 @click.option("--models", type=click.IntRange(1, 200), help="Number of models.")
@@ -215,14 +242,13 @@ def probe(plan, output, quiet, as_json, seed, **_) -> int:
 @click.option("--trials", type=click.IntRange(1, 1000), help="Replicates.")
 def simulate(world, output, seed, as_json, quiet, models, contexts, items, trials, **_) -> int:
     """Draw a log from a world with known truth: Parquet, and truth.json beside it."""
-    from divergence.simulate import KINDS, AgentWorld, write
+    from divergence.simulate import KINDS, write
     from divergence.simulate import world as make
 
-    if world not in (*KINDS, AgentWorld.kind):
-        raise InputError(f"the world {world!r} is not known; choose one of {', '.join((*KINDS, AgentWorld.kind))}")
-    asked = {"n_models": models, "n_contexts": contexts, "n_items": items, "n_trials": trials}
-    sizes = {k: v for k, v in asked.items() if v is not None}
-    rows = write(AgentWorld(**sizes) if world == AgentWorld.kind else make(world, **sizes), seed, output)
+    if world not in KINDS:
+        raise InputError(f"the world {world!r} is not known; choose one of {', '.join(KINDS)}")
+    sizes = {"n_models": models, "n_contexts": contexts, "n_items": items, "n_trials": trials}
+    rows = write(make(world, **{k: v for k, v in sizes.items() if v is not None}), seed, output)
     if as_json:
         click.echo(json.dumps({"rows": rows, "world": world, "seed": seed, "path": str(output)}))
     elif not quiet:
@@ -330,7 +356,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = spread_lists(list(sys.argv[1:] if arguments is None else arguments))
     if arguments is None and "--debug" not in given:
         sys.excepthook = _unexpected
-    if arguments is None and "probe" not in given[:1]:  # the probe ends its servers and its journal by itself
+    if arguments is None and given[:1] not in KEPT:  # the probe ends its servers and its journal by itself
         signal.signal(signal.SIGINT, _interrupted)
     try:
         sys.exit(cli.main(given, prog_name="divergence", standalone_mode=False) or 0)
@@ -341,7 +367,7 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         code, sentence, cause = 2, error.format_message(), error
     except (KeyboardInterrupt, click.Abort) as error:
-        kept = "what was done is kept, run again to go on" if given[:1] == ["probe"] else "nothing was written"
+        kept = "what was done is kept, run again to go on" if given[:1] in KEPT else "nothing was written"
         code, sentence, cause = 2, f"interrupted; {kept}", error
     if "--debug" in given:
         raise cause

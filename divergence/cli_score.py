@@ -50,7 +50,7 @@ class Bar(Progress):
 
 
 def run(model: str, logs: tuple[str, ...], output: str, *, quiet: bool, as_json: bool, **options) -> int:
-    """Score, show, and say with the exit code whether every partition was scored."""
+    """Score, show, and say with the exit code whether every partition was scored and the model still holds."""
     bar = Bar(quiet)
     try:
         scored = score_log(model, list(logs), output, progress=bar, **options)
@@ -59,15 +59,17 @@ def run(model: str, logs: tuple[str, ...], output: str, *, quiet: bool, as_json:
     made = scored.manifest
     done = len(made["partitions"]) - len(scored.failed)
     if as_json:
-        click.echo(json.dumps({"rows": made["rows"], "partitions": len(made["partitions"]), "failed": len(scored.failed),
-                               "calibration": made["calibration"], "scored": made["scored"], "failures": scored.failed}))
+        click.echo(json.dumps({
+            "rows": made["rows"], "partitions": len(made["partitions"]), "failed": len(scored.failed),
+            "calibration": made["calibration"], "stale": made.get("stale"), "scored": made["scored"],
+            "failures": scored.failed}))
     elif not quiet:
         click.echo("\n".join(summary(scored, output, bar.rate)))
     for failure in scored.failed:
         click.echo(f"FAILED {failure['partition']}: {failure['reason']}", err=True)
     if not done:
         raise InputError(f"none of {len(scored.failed)} partitions could be scored; the first: {scored.failed[0]['reason']}")
-    return 1 if scored.failed else 0
+    return 1 if scored.failed or made.get("stale", {}).get("stale") else 0
 
 
 def summary(scored: Scored, output: str, rate: float) -> list[str]:
@@ -87,7 +89,10 @@ def summary(scored: Scored, output: str, rate: float) -> list[str]:
     lines += [f"not read: {skip['file']} ({skip['reason']})" for skip in made["skipped"]]
     if made["left_over"]:
         lines.append(f"results that belong to nothing scored now: {', '.join(made['left_over'])}")
-    return lines + calibration_lines(made["calibration"])
+    if made["model"]["check"]:
+        lines.append(f"when the model was made: {made['model']['check']}")
+    lines += calibration_lines(made["calibration"])
+    return lines + ([made["stale"]["reason"]] if "stale" in made else [])
 
 
 def calibration_lines(found: dict | None) -> list[str]:

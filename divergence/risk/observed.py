@@ -6,7 +6,7 @@ follows from these sums. A failure is one minus the score, trial by trial. Unit:
 
 The calibration error `ECE = sum_b n_b / n |mean risk_b - share of failures_b|` of a perfect score is not zero at finite
 n (about .004 at 1e5 rows), so it stands beside what a perfect score would have: each bin's failures drawn with its mean
-risk, independent trials. Where outcomes go together within sessions a perfect score would have more than that.
+risk, the differences widened by the square root of the design effect of sessions.
 """
 
 from __future__ import annotations
@@ -27,8 +27,17 @@ Observed = dict[str, dict[str, list[float]]]
 class Observations:
     """The sums of one partition, while its batches pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, contexts: frozenset[str]) -> None:
+        """`contexts` are those that deployment had when the model was made."""
+        self.contexts = contexts
         self.sums: Observed = {}
+        self.elsewhere = 0
+        """Requests in other contexts, judged or not."""
+
+    def place(self, context: pa.DictionaryArray) -> None:
+        """Count the requests of a batch that come from contexts that are new."""
+        new = np.array([name not in self.contexts for name in context.dictionary.to_pylist()] + [False])
+        self.elsewhere += int(new.take(context.indices.to_numpy(zero_copy_only=False)).sum())
 
     def add(self, context: pa.DictionaryArray, risk: np.ndarray, outcome: np.ndarray, trials: np.ndarray) -> None:
         """Count the judged rows of a batch."""
@@ -60,8 +69,11 @@ def merge(parts: list[Observed]) -> Observed:
     return dict(sorted(out.items()))
 
 
-def calibration(observed: Observed, seed: int = 0) -> dict | None:
-    """What the sums say, as data: None where nothing was judged."""
+def calibration(observed: Observed, design_effect: float = 1.0, seed: int = 0) -> dict | None:
+    """What the sums say, as data: None where nothing was judged.
+
+    `design_effect` is how many times the variance of a mean exceeds that of independent trials.
+    """
     if not observed:
         return None
     total = {name: np.sum([sums[name] for sums in observed.values()], axis=0) for name in SUMS}
@@ -72,6 +84,7 @@ def calibration(observed: Observed, seed: int = 0) -> dict | None:
     random = np.random.default_rng(seed)
     count, mean = np.round(total["n"]).astype(int), total["risk"] / np.maximum(total["n"], 1)
     perfect = np.abs(random.binomial(count, np.clip(mean, 0, 1), (DRAWS, BINS)) - count * mean).sum(axis=1) / n
+    perfect *= np.sqrt(design_effect)
     error = float(np.abs(total["risk"] - total["failures"]).sum() / n)
     limit = float(np.quantile(perfect, 0.95))
     return {

@@ -124,7 +124,8 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
             _refuse(admission, job.accept_rejected)
             if _state(job.partition) != before:
                 raise InputError("it changed while it was read; run again")
-            made = {"key": key, **_counts(admission, output), "observed": observations.sums}
+            made = {"key": key, **_counts(admission, output), "elsewhere": observations.elsewhere,
+                    "observed": observations.sums}
             output.finish(made)
         finally:
             output.close()
@@ -135,15 +136,17 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
 
 
 def _stream(reader: Reader, admission: Admission, model, output: Output, tell: Tell) -> Observations:
-    observations = Observations()
+    observations = Observations(frozenset(model.traffic.get("contexts", ())))
     for batch in reader.batches(admission.columns, admission.labels):
         requests = admission.requests(batch)
         if requests.batch.num_rows:
             scores = model.score(requests.batch)
             output.write(scores, requests.batch.num_rows)
+            context = requests.batch.column("context")
+            observations.place(context)
             if model.kind != "positive":
                 risk = scores.column("risk").to_numpy(zero_copy_only=False)
-                observations.add(requests.batch.column("context"), np.asarray(risk), requests.outcome, requests.trials)
+                observations.add(context, np.asarray(risk), requests.outcome, requests.trials)
         tell(batch.num_rows, 0)
     return observations
 

@@ -26,6 +26,7 @@ from divergence.risk.outputs import clear, record
 from divergence.risk.partitions import Job, Outcome, in_this_process
 from divergence.risk.places import Place, place, sentence
 from divergence.risk.sources import partitions
+from divergence.risk.stale import stale
 
 ACCEPT_REJECTED = 0.05  # as in reading a whole log: more were misread rather than dirty
 LOCK = ".lock"
@@ -94,7 +95,11 @@ def score_log(model: str | os.PathLike, logs: list, output: str | os.PathLike, *
             raise InputError("there is no execution log: " + "; ".join(f"{file}: {reason}" for file, reason in skipped[:5]))
         sums = manifest.observed(outcomes)
         made = manifest.manifest(os.fspath(model), model_hash, outcomes, skipped, _left_over(target, outcomes))
-        made |= {"calibration": calibration(sums), "observed": sums}
+        made |= {"calibration": calibration(sums, loaded.traffic.get("design_effect", 1.0)), "observed": sums}
+        if loaded.traffic:
+            elsewhere = sum(o.record["elsewhere"] for o in outcomes if o.record is not None)
+            made["stale"] = stale(sums, loaded.traffic, elsewhere / made["scored"] if made["scored"] else None)
+        made["model"]["check"] = loaded.check.get("sentence")
         manifest.write(made, target)
     return Scored(made)
 
@@ -104,7 +109,8 @@ def _executor(jobs: list[Job], workers: int | None, ray: str | None, progress: P
         from divergence.risk.cluster import on_ray
 
         return on_ray(jobs, ray, progress.tell)
-    count = len(os.sched_getaffinity(0)) if workers is None else workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = cores if workers is None else workers
     if count == 0:
         return in_this_process(jobs, progress.tell)
     from divergence.risk.workers import in_workers

@@ -61,6 +61,7 @@ class SmallScorer:
     """What `RiskModel` is to the code around it."""
 
     outcome, kind, factors, columns = "score", "binary", ("engine",), ()
+    traffic, check = {}, {}
 
     def __init__(self, words):
         levels = {"model": tuple(words["models"]), "context": tuple(words["contexts"]), "item": tuple(words["items"])}
