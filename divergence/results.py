@@ -144,7 +144,8 @@ def run_record(posterior: Posterior, log: Executions | None) -> dict:
     """What it takes to make the results again: data, configuration, seed, versions; and how the fit went."""
     record: dict = {
         "provenance": posterior.provenance, "system": platform.platform(), "spec": dataclasses.asdict(posterior.spec),
-        "fits": [{"outcome": f.cells.outcome, "kind": f.cells.kind, "method": f.method, **f.counts,
+        "fits": [{"outcome": f.cells.outcome, "kind": f.cells.kind, "method": f.method, "why": f.why,
+                  "cpu_seconds": f.cpu_seconds, **f.counts,
                   "diagnostics": [dataclasses.asdict(d) for d in f.diagnostics],
                   "notes": [*f.cells.notes, *f.arms.notes]} for f in posterior.fits],
     }

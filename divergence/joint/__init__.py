@@ -8,7 +8,8 @@
 | `model` | the NumPyro model, in the order of its equations |
 | `coordinates`, `hierarchy` | the same density on the host, in LAPACK |
 | `problem` | the arrays it is conditioned on; effects given standard deviations, exactly |
-| `importance`, `nuts` | the methods; `methods` holds their gates |
+| `importance`, `item_level`, `nuts` | the methods; `choice` the rule that takes one, `methods` their gates |
+| `item_levels`, `item_response` | arm levels from an item-response model, and its dense kernel |
 | `user_density` | the default method for a log density of one's own |
 | `fit` | cells -> Posterior |
 | `outcomes` | a log -> Posterior of its outcome and of what serving it took |
@@ -19,6 +20,7 @@
 
 from divergence.joint.fit import fit
 from divergence.joint.importance import Importance
+from divergence.joint.item_level import ItemLevel
 from divergence.joint.methods import Diagnostic
 from divergence.joint.nuts import NUTS
 from divergence.joint.posterior import Fit, Posterior
@@ -32,6 +34,7 @@ __all__ = [
     "Diagnostic",
     "Fit",
     "Importance",
+    "ItemLevel",
     "Levels",
     "Posterior",
     "Spec",

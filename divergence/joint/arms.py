@@ -14,6 +14,7 @@ Miller 2011). Waves are removed first: a shift that all contexts of a wave share
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import scipy.sparse as sp
@@ -56,8 +57,11 @@ class Arms:
         return len(self.level)
 
 
-def measure_arms(cells: Cells) -> Arms:
-    """The arms of a log with judged rows, in order of (model, regime, context)."""
+def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
+    """The arms of a log with judged rows, in order of (model, regime, context).
+
+    `by_item` (`item_levels.item_levels`) replaces means of items and their influence by those of an item-response model.
+    """
     judged = cells.counts["n"] > 0
     counts = cells.counts.take(judged)
     keys, arm = np.unique(
@@ -66,8 +70,14 @@ def measure_arms(cells: Cells) -> Arms:
     raw = raw.ravel()
     regime = deployed_regimes(cells)[keys[1]]
     weight, notes = item_weights(cells, counts, raw, cells.design_weights[judged])
-    level = np.bincount(raw, weight * counts["y"] / counts["n"])
-    influence, pooled = item_influence(counts, raw, weight)
+    if by_item is None:
+        level = np.bincount(raw, weight * counts["y"] / counts["n"])
+        influence, pooled = item_influence(counts, raw, weight)
+    else:
+        found = by_item(counts, raw, weight, regime[raw_keys[0]])
+        level, influence, pooled = found.level, sp.csr_array(_square_root(found.covariance)), np.zeros(len(found.level))
+        notes += (f"Items have difficulties of standard deviation {found.sigma:.2f} on the logit scale; replicates of one "
+                  f"item have a correlation of {found.copies:.2f} beyond it.",)
     excess = session_excess(cells, counts, raw, weight, level)
     link = "log" if cells.kind == "positive" else "logit"
     inner = level if link == "log" else np.clip(level, 0.02, 0.98)
@@ -75,7 +85,9 @@ def measure_arms(cells: Cells) -> Arms:
     of_arm = np.bincount(raw_keys[0], rows * inner) / np.bincount(raw_keys[0], rows)  # one slope an arm, for exact ranks
     slope = (of_arm if link == "log" else of_arm * (1 - of_arm))[raw_keys[0]]
     combine, shifts = remove_waves(raw_keys[0], raw_keys[1], rows, slope)
-    covariance = shrunk_covariance((sp.csr_array(combine) @ influence.T).T.tocsr(), np.stack([keys[0], regime, keys[2]]))
+    carried = (sp.csr_array(combine) @ influence.T).T.tocsr()
+    covariance = (carried.T @ carried).toarray() if by_item else shrunk_covariance(
+        carried, np.stack([keys[0], regime, keys[2]]))
     covariance += combine @ np.diag(pooled) @ combine.T
     if excess is not None:
         covariance = nearest_psd(covariance + combine @ excess @ combine.T)
@@ -91,6 +103,12 @@ def measure_arms(cells: Cells) -> Arms:
     return Arms(
         keys[0], regime, keys[2], levels, nearest_psd(covariance),
         _clusters(counts, raw, raw_keys[0], weight), link, shifts @ level, shift_covariance, notes)
+
+
+def _square_root(covariance: np.ndarray) -> np.ndarray:
+    """A matrix whose cross product is the covariance, shape (R, R)."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
 
 
 def _clusters(counts: Table, raw: np.ndarray, arm_of_raw: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -15,10 +15,11 @@ from threadpoolctl import threadpool_limits
 from divergence.cells import Cells
 from divergence.cells.tasks import resolve_tasks
 from divergence.errors import InputError
-from divergence.joint.arms import measure_arms
+from divergence.joint.choice import choose_method
 from divergence.joint.design import make_design
 from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.importance import Importance, climb
+from divergence.joint.item_level import ItemLevel
 from divergence.joint.link import from_link, linearise, start
 from divergence.joint.methods import Sample
 from divergence.joint.nuts import NUTS
@@ -27,7 +28,7 @@ from divergence.joint.predict import levels
 from divergence.joint.problem import draw_effects, problem
 from divergence.joint.spec import Spec
 
-Method = Importance | NUTS
+Method = Importance | ItemLevel | NUTS
 LINEARISATIONS = 2  # refinements of the working response; a third moved bench levels by at most .07 of their sd
 LOGIT_MAX = 7.0  # a fitted level outside .001 .. .999 is not told apart from these by any log of this size
 ARMS_MAX = 512  # a dense covariance of the arms per draw: more takes more than 2 GB
@@ -41,8 +42,8 @@ def fit(
 ) -> Posterior:
     """The joint posterior of one log's outcomes (one `Cells` each).
 
-    `method` defaults to `Importance()`; when its gates fail, `NUTS()` takes over if the log is small enough. `progress`
-    is told each step in a few words. Raises InputError when nothing was judged or the seed is not a whole number.
+    `method` defaults to the one of `choice.choose_method`; when its gates fail, NUTS takes over if the log is small enough.
+    `progress` is told each step in a few words. Raises InputError when nothing was judged or the seed is not a whole number.
     """
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise InputError(f"the seed must be a whole number from 0 on, not {seed!r}")
@@ -55,7 +56,8 @@ def fit(
     with threadpool_limits(limits=1, user_api="blas"):  # threads that wait for small matrices took four times their work
         fits = tuple(_fit_one(c, spec, method, int(seed), progress or (lambda _: None)) for c in several)
     provenance = {
-        "seed": int(seed), "cpu_seconds": round(time.process_time() - begin, 3),
+        "seed": int(seed), "methods": {f.cells.outcome: f"{f.method}: {f.why}; {f.cpu_seconds:g} CPU-s" for f in fits},
+        "cpu_seconds": round(time.process_time() - begin, 3),
         "python": platform.python_version(), "platform": platform.machine(), "versions": _versions(),
     }
     return Posterior(fits, spec, provenance)
@@ -65,8 +67,10 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     if not (cells.counts["n"] > 0).any():
         raise InputError(f"no row of the log has a judged {cells.outcome!r}; there is nothing to fit")
     progress("measuring arm levels")
+    begin = time.process_time()
     cells = resolve_tasks(cells)
-    arms = measure_arms(cells)
+    chosen, why = (method, "asked for") if method is not None else choose_method(cells)
+    arms = chosen.measure(cells)
     if len(arms) > ARMS_MAX:
         raise InputError(f"the log has {len(arms)} combinations of model, regime and context; at most {ARMS_MAX} are fitted "
                          "at once: keep fewer with --where, or name fewer factors instead of a context label")
@@ -87,16 +91,17 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
                        else loadings @ effects[0], arms.link)
     response = linearise(arms, mu)
     data = problem(design, response, loadings, centre)
-    sample = (method or Importance())(data, seed)
+    sample = chosen(data, seed)
     if method is None and not all(d.passed for d in sample.diagnostics) and len(arms) <= FALLBACK_ARMS_MAX:
         progress("a gate failed: drawing again with NUTS")
-        sample = _better(sample, NUTS()(data, seed))
+        sample, why = _better(sample, NUTS()(data, seed)), f"{why}; a gate failed and NUTS drew again"
     rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
     effects = draw_effects(design, response, loadings, standard_deviations(design, sample.x), rng, centre)
     wave = np.zeros((len(sample.x), 0))
     if len(arms.wave):
         wave = rng.multivariate_normal(arms.wave, arms.wave_covariance, len(sample.x), method="eigh")
-    fitted = Fit(cells, arms, design, sample.x, response, effects, wave, sample.diagnostics, sample.method, seed)
+    fitted = Fit(cells, arms, design, sample.x, response, effects, wave, sample.diagnostics, sample.method, seed, why,
+                 round(time.process_time() - begin, 3))
     levels(fitted, "deployment")  # a declared law that this log cannot serve is an error now, not when it is asked
     return fitted
 

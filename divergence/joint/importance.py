@@ -17,6 +17,8 @@ import scipy.linalg
 import scipy.optimize
 from scipy.special import gammaln, logsumexp
 
+from divergence.cells import Cells
+from divergence.joint.arms import Arms, measure_arms
 from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.methods import EFFECTIVE_DRAWS_MIN, K_HAT_MAX, NEWTON_STEP_MAX, Diagnostic, Sample
 from divergence.joint.pareto import smoothed_weights
@@ -52,6 +54,10 @@ class Importance:
     """Proposals of one round."""
     rounds: tuple[int, int] = (3, 12)
     """Least and most rounds of adaptation."""
+
+    def measure(self, cells: Cells) -> Arms:
+        """The arms of the log: clustered means."""
+        return measure_arms(cells)
 
     def __call__(self, data: dict[str, np.ndarray], seed: int) -> Sample:
         """Draw from the posterior of the coordinates given `data` (see `model.joint_model`)."""

@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from divergence.cells import Cells
+from divergence.joint.arms import Arms, measure_arms
 from divergence.joint.methods import E_BFMI_MIN, EFFECTIVE_DRAWS_MIN, R_HAT_MAX, Diagnostic, Sample
 from divergence.joint.problem import padded
 
@@ -20,6 +22,10 @@ class NUTS:
     """Adaptation steps of a chain."""
     draws: int = 500
     """Draws kept of a chain."""
+
+    def measure(self, cells: Cells) -> Arms:
+        """The arms of the log: clustered means."""
+        return measure_arms(cells)
 
     def __call__(self, data: dict[str, np.ndarray], seed: int) -> Sample:
         """Draw from the posterior of the coordinates given `data` (see `model.joint_model`)."""

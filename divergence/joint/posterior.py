@@ -42,6 +42,10 @@ class Fit:
     """How the draws were made."""
     seed: int
     """The seed of the fit, which bootstrap answers reuse."""
+    why: str
+    """Why this method, in one sentence."""
+    cpu_seconds: float
+    """Processor time of the fit, in seconds."""
 
     @property
     def scales(self) -> dict[str, np.ndarray]:
@@ -61,7 +65,8 @@ class Fit:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{number} {name[2:]}" for name, number in self.counts.items())
         gates = "; ".join(f"{d.name} {d.value:.3g} ({'passed' if d.passed else 'FAILED'})" for d in self.diagnostics)
-        return f"{self.cells.outcome}: {len(self.x)} draws, {self.method}, from {len(self.arms)} arms ({sizes}); {gates}"
+        how = f"{self.method} ({self.why}; {self.cpu_seconds:g} CPU-s)"
+        return f"{self.cells.outcome}: {len(self.x)} draws, {how}, from {len(self.arms)} arms ({sizes}); {gates}"
 
     @property
     def described_method(self) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from divergence.cells import Cells, Table
 from divergence.cells.cells import TABLES
 from divergence.errors import InputError
-from divergence.joint.arms import measure_arms
+from divergence.joint.arms import Arms
 from divergence.joint.design import make_design
 from divergence.joint.link import Response
 from divergence.joint.methods import Diagnostic
@@ -20,8 +20,9 @@ from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.spec import Spec
 from divergence.staging import move_into, staging
 
-FORMAT = 4
+FORMAT = 5
 RESPONSE = ("value", "covariance", "mu")
+ARMS = ("model", "deployed", "context", "level", "covariance", "clusters", "wave", "wave_covariance")
 ARRAYS, WORDS = "draws.npz", "posterior.json"
 
 
@@ -32,13 +33,15 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
         for k, fit in enumerate(posterior.fits):
             arrays |= {f"{k}/{name}": getattr(fit, name) for name in ("x", "effects", "wave")}
             arrays |= {f"{k}/response/{name}": getattr(fit.response, name) for name in RESPONSE}
+            arrays |= {f"{k}/arms/{name}": getattr(fit.arms, name) for name in ARMS}
             for table in TABLES:
                 value = getattr(fit.cells, table)
                 arrays |= {f"{k}/{table}/{name}": value[name] for name in (*TABLES[table][0], *TABLES[table][1])}
             fits.append({
                 "outcome": fit.cells.outcome, "kind": fit.cells.kind, "levels": fit.cells.levels,
                 "declared_law": fit.cells.declared_law, "notes": fit.cells.notes, "method": fit.method,
-                "seed": fit.seed, "diagnostics": [dataclasses.asdict(d) for d in fit.diagnostics],
+                "seed": fit.seed, "why": fit.why, "cpu_seconds": fit.cpu_seconds, "link": fit.arms.link,
+                "arm_notes": fit.arms.notes, "diagnostics": [dataclasses.asdict(d) for d in fit.diagnostics],
                 "equations": posterior.spec.equations(fit.arms.link, tuple(fit.design.mixtures)).split("\n"),
             })
         np.savez_compressed(fresh / ARRAYS, **arrays)
@@ -78,10 +81,12 @@ def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
     cells = Cells(saved["outcome"], saved["kind"], {n: tuple(v) for n, v in saved["levels"].items()}, **tables,
                   declared_law=law if isinstance(law, str) else (law[0], tuple((level, share) for level, share in law[1])),
                   notes=tuple(saved["notes"]))
-    arms = measure_arms(cells)
+    arms = Arms(**{name: arrays[f"{k}/arms/{name}"] for name in ARMS}, link=saved["link"],
+                notes=tuple(saved["arm_notes"]))
     return Fit(cells, arms, make_design(cells, arms, spec), arrays[f"{k}/x"],
                Response(*(arrays[f"{k}/response/{name}"] for name in RESPONSE)), arrays[f"{k}/effects"],
-               arrays[f"{k}/wave"], tuple(Diagnostic(**d) for d in saved["diagnostics"]), saved["method"], saved["seed"])
+               arrays[f"{k}/wave"], tuple(Diagnostic(**d) for d in saved["diagnostics"]), saved["method"], saved["seed"],
+               saved["why"], saved["cpu_seconds"])
 
 
 def _hash(path: pathlib.Path) -> str:

@@ -1,0 +1,65 @@
+"""Which method a log gets when none is asked for, by a rule that is written here and said in every result.
+
+| the log | method |
+|---|---|
+| has rows without item, outcomes other than 0 and 1, or more items x arms than the dense kernel holds | arm-level |
+| has arms of fewer than `ITEMS_MIN` items (median over arms) | item-level |
+| has arms of one task and regime that share less than `SHARED_MIN` of their items | item-level |
+| any other | arm-level |
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from divergence.cells import Cells
+from divergence.joint.importance import Importance
+from divergence.joint.item_level import ItemLevel
+from divergence.joint.item_levels import CELLS_MAX
+
+ITEMS_MIN = 50  # below it a covariance of item means is too noisy
+SHARED_MIN = 0.5  # below it most of an arm's neighbours were judged on other items
+
+
+def choose_method(cells: Cells) -> tuple[Importance | ItemLevel, str]:
+    """The method, and why in one sentence."""
+    counts = cells.counts.take(cells.counts["n"] > 0)
+    reason = why_not_items(cells)
+    if reason:
+        return Importance(), f"arm-level, because {reason}"
+    keys, arm = np.unique(np.stack([counts["model"], counts["regime"], counts["context"]]), axis=1, return_inverse=True)
+    _, item = np.unique(np.stack([counts["task"], counts["item"]]), axis=1, return_inverse=True)
+    tried = np.zeros((keys.shape[1], item.max() + 1), bool)
+    tried[arm.ravel(), item.ravel()] = True
+    items = float(np.median(tried.sum(1)))
+    if items < ITEMS_MIN:
+        return ItemLevel(), f"item-level, because an arm has {items:g} items (median), fewer than {ITEMS_MIN}"
+    shared = _shared(tried, keys[1])
+    if shared < SHARED_MIN:
+        return ItemLevel(), (f"item-level, because arms of one regime share {100 * shared:.0f} % of their items, less than "
+                             f"{100 * SHARED_MIN:.0f} %")
+    return Importance(), (f"arm-level, because an arm has {items:g} items (median), {100 * shared:.0f} % of them shared "
+                          "with other arms of its regime")
+
+
+def why_not_items(cells: Cells) -> str:
+    """Why the item-level method cannot take this log; '' if it can."""
+    counts = cells.counts.take(cells.counts["n"] > 0)
+    if (counts["item"] < 0).any():
+        return "some rows have no item of their own"
+    if cells.kind != "binary" or not np.array_equal(counts["y"], np.round(counts["y"])):
+        return f"{cells.outcome} is not a count of successes"
+    arms = len(np.unique(np.stack([counts[k] for k in ("model", "regime", "context", "wave", "task")]), axis=1).T)
+    items = len(np.unique(np.stack([counts["task"], counts["item"]]), axis=1).T)
+    return f"{items} items x {arms} arms are more than {CELLS_MAX} cells" if arms * items > CELLS_MAX else ""
+
+
+def _shared(tried: np.ndarray, regime: np.ndarray) -> float:
+    """Mean share of an arm's items that another arm of its regime tried, too; 1 where there is no other."""
+    shares = []
+    for r in np.unique(regime):
+        mine = tried[regime == r].astype(float)
+        if len(mine) > 1:
+            common = (mine @ mine.T) / mine.sum(1)[:, None]
+            shares.append((common.sum(1) - 1) / (len(mine) - 1))
+    return float(np.concatenate(shares).mean()) if shares else 1.0

@@ -1,0 +1,30 @@
+"""The item-level method: arm levels from an item-response model, then the same hierarchy as the arm-level one."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from divergence.cells import Cells
+from divergence.joint.arms import Arms, measure_arms
+from divergence.joint.importance import Importance
+from divergence.joint.item_levels import item_levels
+from divergence.joint.methods import Sample
+
+
+@dataclasses.dataclass(frozen=True)
+class ItemLevel:
+    """For arms with few items, scores near 0 or 1, or hardly any item in common; see `item_levels`."""
+
+    sampler: Importance = dataclasses.field(default_factory=Importance)
+    """Draws the standard deviations of the hierarchy."""
+
+    def measure(self, cells: Cells) -> Arms:
+        """The arms of the log, their items linked by common difficulties."""
+        return measure_arms(cells, item_levels)
+
+    def __call__(self, data: dict[str, np.ndarray], seed: int) -> Sample:
+        """Draw from the posterior of the coordinates given `data` (see `model.joint_model`)."""
+        sample = self.sampler(data, seed)
+        return dataclasses.replace(sample, method="item-level, importance sampling")

@@ -1,0 +1,138 @@
+"""Arm levels from an item-response model: for arms with few items, scores near 0 or 1, or hardly any item in common.
+
+    y_ai ~ Binomial(n_ai, expit(mu_a - b_i)),  b_i ~ N(0, sigma_b)        one `mu` per arm and task
+    level_a = sum_i law_i E[ expit(mu_a - b_i) | data ]                   over ALL items of its regime, tried in it or not
+
+An arm is thus judged on the same items as its neighbours, whichever it was tried on. Where every arm tried every item
+equally often the score equations make `level_a` the plain mean. Its covariance is a compromise, `w` of the first:
+- what the items show: each item's influence, `law_i (p_ai - level_a) + (d level_a / d theta) J^-1 score_i`, squared and
+  summed. It holds whatever the model leaves out (copies, items that move with the context), but takes many items;
+- what the model says, by the delta method for new items of the normal law. It needs few items, and to be right.
+`w = I / (I + MODEL_ITEMS)` for I items. Replicates that are copies count as one: trials are divided by the design effect
+of what replicates of one item have in common beyond the model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from divergence.cells import Table
+from divergence.errors import InputError
+from divergence.joint.item_response import ItemSums, sum_items
+
+MODEL_ITEMS = 40.0  # items that the model's own covariance is worth: few items lean on it, many on themselves
+RIDGE = 0.01  # prior precision of each mu around the log's mean, so that an arm without failures has a finite place
+SCALE_RIDGE = 1.0  # prior precision of log sigma around 0: one arm with one trial an item says nothing of sigma
+ROUNDS_MAX = 50
+CLOSE = 1e-9
+CELLS_MAX = 2_000_000  # items x arms of the dense kernel: about 1 GB of nodes
+
+
+@dataclasses.dataclass(frozen=True)
+class RawLevels:
+    """Levels of raw arms and their covariance."""
+
+    level: np.ndarray
+    """Shape (R,)."""
+    covariance: np.ndarray
+    """For new items, shape (R, R)."""
+    sigma: float
+    """Standard deviation of item difficulties, logit scale."""
+    copies: float
+    """Correlation of replicates beyond the model, 0..1: 1 = copies."""
+
+
+def item_levels(counts: Table, raw: np.ndarray, weight: np.ndarray, regime: np.ndarray) -> RawLevels:
+    """Levels of the raw arms; `raw`, `weight` as in `clusters.item_influence`, `regime` (R,) of each raw arm."""
+    if (counts["item"] < 0).any():
+        raise InputError("the item-level method needs the item of every row; some rows of this log stand for many items or "
+                         "name none: use Importance(), which takes both")
+    if ((counts["y"] < 0) | (counts["y"] > counts["n"])).any() or not np.array_equal(counts["y"], np.round(counts["y"])):
+        raise InputError("the item-level method counts successes; this outcome is not 0 or 1: use Importance()")
+    (arm, arm_task), column = np.unique(np.stack([raw, counts["task"]]), axis=1, return_inverse=True)
+    (item_task, _), row = np.unique(np.stack([counts["task"], counts["item"]]), axis=1, return_inverse=True)
+    row, column = row.ravel(), column.ravel()
+    shape = (len(item_task), len(arm))
+    if shape[0] * shape[1] > CELLS_MAX:
+        raise InputError(f"the item-level method holds items x arms at once: {shape[0]} x {shape[1]} are more than "
+                         f"{CELLS_MAX}; use Importance()")
+    n, y = np.zeros(shape), np.zeros(shape)
+    np.add.at(n, (row, column), counts["n"])
+    np.add.at(y, (row, column), counts["y"])
+    law = _law(weight, row, regime[raw], regime[arm], item_task[:, None] == arm_task)
+    once = np.maximum(n, 1.0)
+    mu, log_sigma, sums = _solve(n / once, y / once, law)
+    copies = _copies(n, y, sums)
+    thinned = 1 + np.maximum(n - 1, 0.0) * copies
+    if (n > 1).any():
+        mu, log_sigma, sums = _solve(n / thinned, y / thinned, law, (mu, log_sigma))
+    level = (law * sums.probability).sum(0)
+    precision = sums.information + _ridge(len(arm))
+    centred = law * (sums.probability - level)
+    influence = centred + sums.score @ np.linalg.solve(precision, sums.slope.T)
+    seen = len(item_task) / max(len(item_task) - 1, 1) * influence.T @ influence
+    delta = _normal_slope(mu, log_sigma)
+    told = delta @ np.linalg.solve(precision, delta.T)
+    trust = len(item_task) / (len(item_task) + MODEL_ITEMS)
+    mix = np.zeros((raw.max() + 1, len(arm)))
+    mix[arm, np.arange(len(arm))] = np.bincount(column, weight, len(arm))  # the task's share of the raw arm's level
+    return RawLevels(mix @ level, mix @ (trust * seen + (1 - trust) * told) @ mix.T, float(np.exp(log_sigma)), copies)
+
+
+def _law(weight: np.ndarray, row: np.ndarray, regime_of_row: np.ndarray, regime: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """Weight of each item in each arm's level, shape (I, A), summing to one over the items of its task and regime."""
+    mass = np.stack([np.bincount(row, weight * (regime_of_row == r), same.shape[0]) for r in (0, 1)], 1)
+    law = np.where(same, mass[:, regime.astype(int)], 0.0)
+    return law / law.sum(0)
+
+
+def _ridge(arms: int) -> np.ndarray:
+    return np.diag(np.r_[np.full(arms, RIDGE), SCALE_RIDGE])
+
+
+def _solve(n: np.ndarray, y: np.ndarray, law: np.ndarray, start: tuple | None = None) -> tuple[np.ndarray, float, ItemSums]:
+    """Penalised maximum of the likelihood by Newton steps: mu (A,), log sigma, and the sums there."""
+    arms = n.shape[1]
+    share = np.clip(y.sum() / n.sum(), 0.01, 0.99)
+    centre = np.r_[np.full(arms, np.log(share / (1 - share))), 0.0]
+    theta = centre.copy() if start is None else np.r_[start]
+    ridge, trust, last = _ridge(arms), 1e-3, -np.inf
+    sums = sum_items(theta[:-1], theta[-1], n, y, law)
+    for _ in range(ROUNDS_MAX):
+        values, vectors = np.linalg.eigh(sums.information + ridge)
+        values = np.maximum(np.abs(values), trust)
+        slope = sums.score.sum(0) - ridge @ (theta - centre)
+        move = vectors @ ((vectors.T @ slope) / values)
+        last = sums.log_likelihood - 0.5 * (theta - centre) @ ridge @ (theta - centre)
+        size = min(1.0, 1.5 / max(np.abs(move).max(), 1e-300))
+        while True:
+            fresh = theta + size * move
+            tried = sum_items(fresh[:-1], fresh[-1], n, y, law)
+            value = tried.log_likelihood - 0.5 * (fresh - centre) @ ridge @ (fresh - centre)
+            if value >= last - 1e-9 * abs(last) or size < 1e-6:
+                break
+            size /= 2
+        theta, sums = fresh, tried
+        if np.abs(size * move).max() < CLOSE:
+            break
+    return theta[:-1], float(theta[-1]), sums
+
+
+def _copies(n: np.ndarray, y: np.ndarray, sums: ItemSums) -> float:
+    """How much less replicates of one item differ than the model says, 0 (as it says) to 1 (never)."""
+    twice = n > 1
+    if not twice.any():
+        return 0.0
+    inside = (y * (n - y) / np.maximum(n * (n - 1), 1))[twice].sum()
+    return float(np.clip(1 - inside / sums.noise[twice].sum(), 0.0, 1.0))
+
+
+def _normal_slope(mu: np.ndarray, log_sigma: float) -> np.ndarray:
+    """Derivative of E expit(mu_a - sigma z) by (mu, log sigma), shape (A, A + 1)."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(41)
+    lever = -np.exp(log_sigma) * nodes
+    p = 1 / (1 + np.exp(-(mu[:, None] + lever)))
+    slope = p * (1 - p) * weights / weights.sum()
+    return np.concatenate([np.diag(slope.sum(1)), (slope @ lever)[:, None]], 1)

@@ -1,0 +1,148 @@
+"""The item-response kernel against dense quadrature, differences, other devices; levels against what must come out."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.special import expit
+from scipy.stats import norm
+
+import divergence as dv
+from divergence.joint import Importance, ItemLevel
+from divergence.joint.arms import measure_arms
+from divergence.joint.item_levels import item_levels
+from divergence.joint.item_response import _kernel, sum_items
+from divergence.simulate import simulate, world
+
+
+def _problem(items=13, arms=5, seed=0):
+    rng = np.random.default_rng(seed)
+    n = rng.integers(0, 4, (items, arms)).astype(float)
+    n[0] = 0  # an item that was never tried
+    y = rng.binomial(n.astype(int), expit(rng.normal(0.5, 1.5, (items, 1)))).astype(float)
+    law = rng.dirichlet(np.ones(items), arms).T
+    return rng.normal(0.5, 1, arms), 0.2, n, y, law
+
+
+def _by_quadrature(mu, log_sigma, n, y):
+    """Log likelihood of each item on 4001 equally spaced difficulties."""
+    z = np.linspace(-12, 12, 4001)
+    eta = mu - np.exp(log_sigma) * z[:, None]
+    out = []
+    for trials, successes in zip(n, y, strict=True):
+        value = (successes * eta - trials * np.logaddexp(0, eta)).sum(1) + norm.logpdf(z)
+        out.append(np.log(np.trapezoid(np.exp(value), z)))
+    return np.array(out)
+
+
+def test_likelihood_is_that_of_dense_quadrature():
+    mu, log_sigma, n, y, law = _problem()
+    sums = sum_items(mu, log_sigma, n, y, law)
+    expected = _by_quadrature(mu, log_sigma, n, y).sum()
+    assert sums.log_likelihood == pytest.approx(expected, abs=1e-8 * len(n))  # as NODES promises
+
+
+def test_score_and_information_are_its_derivatives():
+    mu, log_sigma, n, y, law = _problem(seed=1)
+    theta, step = np.r_[mu, log_sigma], 1e-4
+    sums = sum_items(mu, log_sigma, n, y, law)
+
+    def at(t):
+        return sum_items(t[:-1], t[-1], n, y, law)
+
+    for k, e in enumerate(np.eye(len(theta)) * step):
+        up, down = at(theta + e), at(theta - e)
+        assert sums.score.sum(0)[k] == pytest.approx((up.log_likelihood - down.log_likelihood) / (2 * step), abs=1e-5)
+        np.testing.assert_allclose(-sums.information[k], (up.score - down.score).sum(0) / (2 * step), atol=1e-5)
+        moved = (law * (up.probability - down.probability)).sum(0) / (2 * step)
+        np.testing.assert_allclose(sums.slope[:, k], moved, atol=1e-6)
+    np.testing.assert_allclose(sums.score[0], 0, atol=1e-12)
+
+
+def test_sharded_over_eight_devices_is_the_same():
+    code = ("import numpy as np, jax; from divergence.joint.item_response import sum_items;"
+            "rng = np.random.default_rng(3); n = rng.integers(0, 3, (150, 6)).astype(float); y = np.floor(n / 2);"
+            "law = np.full((150, 6), 1 / 150); mu = np.linspace(-1, 1, 6);"
+            "assert len(jax.devices()) == 8;"
+            "one, all8 = (sum_items(mu, 0.1, n, y, law, d) for d in (jax.devices()[:1], jax.devices()));"
+            "worst = max(np.abs(np.asarray(getattr(one, f)) - getattr(all8, f)).max() for f in one.__dataclass_fields__);"
+            "print(worst)")
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                         env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"})
+    assert float(out.stdout) < 1e-10
+
+
+def test_a_second_log_of_similar_size_compiles_nothing():
+    sum_items(*_problem(50, 7))
+    compiled = _kernel()._cache_size()
+    sum_items(*_problem(61, 8, seed=2))
+    assert _kernel()._cache_size() == compiled
+    sum_items(*_problem(330, 8, seed=2))  # another bucket: the count does count
+    assert _kernel()._cache_size() == compiled + 1
+
+
+def test_complete_logs_have_plain_means_and_like_errors():
+    log, _ = simulate(world("baseline", n_models=3, n_contexts=3, n_items=300), 1)
+    cells = dv.collapse(dv.read(log))
+    plain, linked = measure_arms(cells), measure_arms(cells, item_levels)
+    np.testing.assert_allclose(linked.level, plain.level, atol=1e-3)
+    ratio = np.sqrt(np.diag(linked.covariance) / np.diag(plain.covariance))
+    np.testing.assert_allclose(ratio, 1.0, atol=0.1)
+
+
+def test_arms_that_share_hardly_any_item_are_linked_by_all():
+    """Each arm saw its own fifth of the items: the item-level levels are nearer to the truth, and cover it."""
+    errors = {"arm": [], "item": []}
+    covered = []
+    for seed in range(4):
+        log, truth = simulate(world("baseline", n_models=5, n_contexts=4, n_items=150, n_trials=1, difficulty=2.0), seed)
+        cells = dv.collapse(dv.read(log.filter(pl.struct("model", "context", "item").hash(seed) % 5 == 0)))
+        for name, method in (("arm", Importance()), ("item", ItemLevel())):
+            posterior = dv.fit(cells, method=method, seed=seed)
+            estimate = dv.context_effect(posterior).where(statistic=None)
+            rows = estimate.rows.with_row_index().filter(pl.col("model").is_not_null())
+            value = np.array([truth["context_effect"][int(m[-1])][int(c[-1]) - 1]
+                              for m, c in zip(rows["model"], rows["context"], strict=True)])
+            draws = estimate.draws[:, rows["index"].to_numpy()]
+            errors[name].append(np.mean((draws.mean(0) - value) ** 2))
+            if name == "item":
+                lower, upper = np.quantile(draws, [0.05, 0.95], axis=0)
+                covered.append(np.mean((lower <= value) & (value <= upper)))
+    assert np.mean(errors["item"]) < np.mean(errors["arm"])
+    assert np.mean(covered) > 0.75  # 80 intervals at .9 in 20 groups of 4 that share a bench: an sd of at most .07
+
+
+def test_all_successes_in_one_arm_and_in_all():
+    log, _ = simulate(world("baseline", n_models=3, n_contexts=2, n_items=30), 2)
+    perfect = log.with_columns(score=pl.when(pl.col("model") == "model-0").then(1.0).otherwise(pl.col("score")))
+    for rows in (perfect, log.with_columns(score=pl.lit(1.0))):
+        frame = dv.bench_level(dv.fit(dv.collapse(dv.read(rows)), method=ItemLevel(), seed=0)).to_frame()
+        first = frame.filter(model="model-0")
+        assert 0.8 < first["lower"][0] < 0.999
+        assert first["upper"][0] <= 1
+
+
+def test_what_it_cannot_take_is_a_sentence():
+    log, _ = simulate(world("baseline", n_models=2, n_contexts=2, n_items=20), 3)
+    with pytest.raises(dv.InputError, match="successes"):
+        dv.fit(dv.collapse(dv.read(log.with_columns(score=pl.col("score") * 0.5))), method=ItemLevel())
+    pooled = log.with_columns(item=pl.when(pl.col("regime") == "evaluation").then("item"))
+    with pytest.raises(dv.InputError, match="item of every row"):
+        dv.fit(dv.collapse(dv.read(pooled)), method=ItemLevel())
+
+
+@pytest.mark.parametrize(("sizes", "keep", "method"), [
+    ({"n_items": 60}, 1, "arm-level"), ({"n_items": 30}, 1, "item-level"),
+    ({"n_items": 400, "n_trials": 1}, 5, "item-level")])
+def test_the_rule_is_said(sizes, keep, method):
+    log, _ = simulate(world("baseline", n_models=3, n_contexts=3, **sizes), 4)
+    cells = dv.collapse(dv.read(log.filter(pl.struct("model", "context", "item").hash(4) % keep == 0)))
+    posterior = dv.fit(cells, seed=0)
+    assert posterior.fits[0].method.startswith(method)
+    assert posterior.fits[0].why.startswith(f"{method}, because")
+    assert method in posterior.provenance["methods"]["score"]
+    assert posterior.fits[0].cpu_seconds > 0
