@@ -3,9 +3,13 @@
 | the log | method |
 |---|---|
 | has rows without item, outcomes other than 0 and 1, or more items x arms than the dense kernel holds | arm-level |
-| has arms of fewer than `ITEMS_MIN` items (median over arms) | item-level |
-| has arms of one task and regime that share less than `SHARED_MIN` of their items | item-level |
+| has arms of one regime that share less than `SHARED_MIN` of their items | item-level |
 | any other | arm-level |
+
+Why: 12 worlds of 6 models and 6 contexts, 90 % intervals. Where each arm tried its own quarter of 120 items, the arm-level
+method held .85 of bench and .86 of deployed levels, the item-level one .90 and .93 with intervals 6 % narrower. Where every
+arm tried the same 25 items they are equals (bench .89 and .89, deployed .85 and .82, gaps .96 both, widths within 2 %):
+then the one that assumes less is taken.
 """
 
 from __future__ import annotations
@@ -17,7 +21,6 @@ from divergence.joint.importance import Importance
 from divergence.joint.item_level import ItemLevel
 from divergence.joint.item_levels import CELLS_MAX
 
-ITEMS_MIN = 50  # below it a covariance of item means is too noisy
 SHARED_MIN = 0.5  # below it most of an arm's neighbours were judged on other items
 
 
@@ -31,15 +34,12 @@ def choose_method(cells: Cells) -> tuple[Importance | ItemLevel, str]:
     _, item = np.unique(np.stack([counts["task"], counts["item"]]), axis=1, return_inverse=True)
     tried = np.zeros((keys.shape[1], item.max() + 1), bool)
     tried[arm.ravel(), item.ravel()] = True
-    items = float(np.median(tried.sum(1)))
-    if items < ITEMS_MIN:
-        return ItemLevel(), f"item-level, because an arm has {items:g} items (median), fewer than {ITEMS_MIN}"
     shared = _shared(tried, keys[1])
     if shared < SHARED_MIN:
         return ItemLevel(), (f"item-level, because arms of one regime share {100 * shared:.0f} % of their items, less than "
                              f"{100 * SHARED_MIN:.0f} %")
-    return Importance(), (f"arm-level, because an arm has {items:g} items (median), {100 * shared:.0f} % of them shared "
-                          "with other arms of its regime")
+    return Importance(), (f"arm-level, because arms of one regime share {100 * shared:.0f} % of their items, "
+                          f"at least {100 * SHARED_MIN:.0f} %")
 
 
 def why_not_items(cells: Cells) -> str:

@@ -15,7 +15,7 @@ from divergence.joint.methods import Sample
 
 @dataclasses.dataclass(frozen=True)
 class ItemLevel:
-    """For arms with few items, scores near 0 or 1, or hardly any item in common; see `item_levels`."""
+    """For arms with hardly any item in common; see `item_levels`."""
 
     sampler: Importance = dataclasses.field(default_factory=Importance)
     """Draws the standard deviations of the hierarchy."""

@@ -1,4 +1,4 @@
-"""Arm levels from an item-response model: for arms with few items, scores near 0 or 1, or hardly any item in common.
+"""Arm levels from an item-response model: for arms that have hardly any item in common.
 
     y_ai ~ Binomial(n_ai, expit(mu_a - b_i)),  b_i ~ N(0, sigma_b)        one `mu` per arm and task
     level_a = sum_i law_i E[ expit(mu_a - b_i) | data ]                   over ALL items of its regime, tried in it or not

@@ -136,7 +136,7 @@ def test_what_it_cannot_take_is_a_sentence():
 
 
 @pytest.mark.parametrize(("sizes", "keep", "method"), [
-    ({"n_items": 60}, 1, "arm-level"), ({"n_items": 30}, 1, "item-level"),
+    ({"n_items": 60}, 1, "arm-level"), ({"n_items": 25}, 1, "arm-level"),
     ({"n_items": 400, "n_trials": 1}, 5, "item-level")])
 def test_the_rule_is_said(sizes, keep, method):
     log, _ = simulate(world("baseline", n_models=3, n_contexts=3, **sizes), 4)

@@ -1,0 +1,92 @@
+"""Exact small cases: a beta-binomial cell, a conjugate analysis of variance, a two-by-two design on a dense grid."""
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.special import expit
+from scipy.stats import beta, norm
+
+import divergence as dv
+from divergence.joint import sample_density
+from divergence.joint.coordinates import correlation, half_normal
+from divergence.joint.hierarchy import Hierarchy
+from divergence.joint.importance import Importance
+
+
+def test_one_cell_is_nearly_beta_binomial():
+    """One arm of 400 items: the interval of its level against Jeffreys' beta posterior."""
+    y = np.r_[np.ones(100), np.zeros(300)]
+    log = pl.DataFrame({"regime": "evaluation", "model": "m", "context": "c", "item": [str(k) for k in range(400)],
+                        "score": y})
+    lower, upper = dv.bench_level(dv.fit(dv.collapse(dv.read(log)), seed=1)).interval()[0]
+    exact = beta(100.5, 300.5).ppf([0.05, 0.95])
+    # half a standard deviation of a 5 % quantile from 1000 effective draws is .04 sd; Bessel and the prior add .01 sd
+    np.testing.assert_allclose([lower, upper], exact, atol=0.15 * beta(100.5, 300.5).std())
+
+
+def _balanced(models=6, contexts=4, seed=0):
+    """A crossed design with equal errors, as the arrays of the hierarchy: models, contexts, what is left."""
+    rng = np.random.default_rng(seed)
+    m, c = np.divmod(np.arange(models * contexts), contexts)
+    same_model, same_context = (m[:, None] == m).astype(float), (c[:, None] == c).astype(float)
+    size = len(m)
+    return {
+        "value": rng.normal(size=models)[m] + 0.3 * rng.normal(size=contexts)[c] + 0.2 * rng.normal(size=size),
+        "covariance": 0.05 * np.eye(size), "products": np.stack([same_context, np.eye(size)]),
+        "widths": np.array([0.5, 0.3]), "local": np.zeros((0, size, size)), "outlier": np.array(0.0),
+        "fixed": np.full((size, size), 2.5**2), "bench": same_model, "deployed": np.zeros((size, size)),
+        "cross": np.zeros((size, size)), "ability": np.array(1.5)}, (models, contexts)
+
+
+def test_density_is_that_of_the_analysis_of_variance():
+    """In a balanced design the sums of squares are independent: the density factors over four strata, to 1e-8."""
+    data, (models, contexts) = _balanced()
+    x = np.random.default_rng(1).normal(size=(20, 5))
+    sd = half_normal(x[:, [0, 3, 4]], np.array([1.5, 0.5, 0.3]))
+    y = data["value"].reshape(models, contexts)
+    model, context, grand = y.mean(1), y.mean(0), y.mean()
+    left = y - model[:, None] - context + grand
+    squares = (models * contexts * grand**2, contexts * ((model - grand) ** 2).sum(),
+               models * ((context - grand) ** 2).sum(), (left**2).sum())
+    noise = 0.05 + sd[:, 2] ** 2
+    strata = (noise + contexts * sd[:, 0] ** 2 + models * sd[:, 1] ** 2 + models * contexts * 2.5**2,
+              noise + contexts * sd[:, 0] ** 2, noise + models * sd[:, 1] ** 2, noise)
+    freedom = (1, models - 1, contexts - 1, (models - 1) * (contexts - 1))
+    expected = -0.5 * (x**2).sum(1)
+    for ss, v, df in zip(squares, strata, freedom, strict=True):
+        expected -= 0.5 * (df * np.log(v) + ss / v)
+    np.testing.assert_allclose(Hierarchy.of(data).density(x), expected, atol=1e-8)
+
+
+def test_a_two_by_two_design_on_a_dense_grid():
+    """Posterior means and sds of three standard deviations, by importance sampling and by a grid over them."""
+    data, _ = _balanced(2, 2, seed=3)
+    target = Hierarchy.of(data)
+    axis = np.linspace(-4.5, 4.5, 37)
+    grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    points = np.zeros((len(grid), 5))
+    points[:, [0, 3, 4]] = grid
+    mass = np.exp(target.density(points) - target.density(points).max())
+    mass /= mass.sum()
+    sample = Importance()(data, 0)
+    assert all(d.passed for d in sample.diagnostics)
+    for k, width in ((0, 1.5), (3, 0.5), (4, 0.3)):
+        exact, drawn = half_normal(points[:, k], width), half_normal(sample.x[:, k], width)
+        mean = mass @ exact
+        sd = np.sqrt(mass @ (exact - mean) ** 2)
+        assert drawn.mean() == pytest.approx(mean, abs=4 * sd / np.sqrt(1000))
+        assert drawn.std() == pytest.approx(sd, rel=0.12)  # an sd from 1000 effective draws: 2.2 %, more with its tail
+    for k in (1, 2):  # nothing is known of the deployed: their coordinates keep the prior
+        assert sample.x[:, k].mean() == pytest.approx(0, abs=4 / np.sqrt(1000))
+        assert sample.x[:, k].std() == pytest.approx(1, abs=0.1)
+    assert np.abs(correlation(sample.x[:, 2])).max() <= 1
+
+
+def test_a_beta_binomial_cell_through_the_core():
+    """logit(p) with a Jeffreys prior after 3 of 10: the quantiles of Beta(3.5, 7.5)."""
+    import jax
+
+    sample = sample_density(lambda x: 3.5 * jax.nn.log_sigmoid(x[0]) + 7.5 * jax.nn.log_sigmoid(-x[0]), 1, seed=4)
+    for q in (0.05, 0.5, 0.95):
+        below = (expit(sample.x[:, 0]) < beta(3.5, 7.5).ppf(q)).mean()
+        assert below == pytest.approx(q, abs=norm.ppf(0.9999) * np.sqrt(q * (1 - q) / 1000))
