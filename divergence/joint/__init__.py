@@ -13,6 +13,9 @@
 | `user_density` | the default method for a log density of one's own |
 | `fit` | cells -> Posterior |
 | `outcomes` | a log -> Posterior of its outcome and of what serving it took |
+| `predictive_check` | does the model produce levels like those seen, per regime and context |
+| `prior_sensitivity` | which standard deviations are the prior's doing |
+| `new_context_check` | how well a context that was not seen is predicted |
 | `posterior`, `store` | the value; how it is saved |
 | `predict` | levels of every model in every context: what every estimand calls |
 | `populations` | the same for the observed items, and for contexts that the log never saw |
@@ -22,9 +25,12 @@ from divergence.joint.fit import fit
 from divergence.joint.importance import Importance
 from divergence.joint.item_level import ItemLevel
 from divergence.joint.methods import Diagnostic
+from divergence.joint.new_context_check import new_context_check
 from divergence.joint.nuts import NUTS
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import Levels, levels
+from divergence.joint.predictive_check import predictive_check
+from divergence.joint.prior_sensitivity import prior_sensitivity
 from divergence.joint.spec import Spec
 from divergence.joint.store import load
 from divergence.joint.user_density import sample_density
@@ -41,5 +47,8 @@ __all__ = [
     "fit",
     "levels",
     "load",
+    "new_context_check",
+    "predictive_check",
+    "prior_sensitivity",
     "sample_density",
 ]

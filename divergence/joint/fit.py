@@ -23,7 +23,7 @@ from divergence.joint.item_level import ItemLevel
 from divergence.joint.link import from_link, linearise, start
 from divergence.joint.methods import Sample
 from divergence.joint.nuts import NUTS
-from divergence.joint.posterior import Fit, Posterior, arm_loadings, standard_deviations
+from divergence.joint.posterior import Fit, Posterior, arm_loadings, prior_centre, standard_deviations
 from divergence.joint.predict import levels
 from divergence.joint.problem import draw_effects, problem
 from divergence.joint.spec import Spec
@@ -78,8 +78,7 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
         raise InputError(f"all values of {cells.outcome} are the same in every model and context; there is nothing to fit")
     design = make_design(cells, arms, spec)
     loadings = arm_loadings(design, arms)
-    # Scores have a natural zero on the logit scale; times and costs have no natural unit, so their mean is taken.
-    centre = 0.0 if arms.link == "logit" else float(np.log(arms.level).mean())
+    centre = prior_centre(arms)
     progress("drawing from the posterior")
     mu, x = start(arms), None
     for _ in range(LINEARISATIONS):

@@ -59,6 +59,10 @@ class Hierarchy:
         own = sd[:, :1] ** 2 * np.exp(2 * self.outlier * x[:, 3 + terms :])
         return np.concatenate([sigma**2, cross[:, None], sd**2, own], axis=1)
 
+    def covariances(self, x: np.ndarray) -> np.ndarray:
+        """`S` at points x (n, dims), shape (n, A, A)."""
+        return (self.variances(x) @ self.products).reshape(len(x), *self.noise.shape) + self.noise
+
     def density(self, x: np.ndarray) -> np.ndarray:
         """Log density at points x (n, dims), up to a constant, shape (n,)."""
         size = len(self.value)

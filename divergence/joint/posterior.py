@@ -12,9 +12,10 @@ from divergence.errors import InputError
 from divergence.joint.arms import Arms
 from divergence.joint.coordinates import correlation, half_normal
 from divergence.joint.design import Design
+from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.link import Response
 from divergence.joint.methods import Diagnostic
-from divergence.joint.problem import free_terms, local_term
+from divergence.joint.problem import free_terms, local_term, problem
 from divergence.joint.spec import Spec
 
 
@@ -127,6 +128,18 @@ def arm_loadings(design: Design, arms: Arms) -> np.ndarray:
     place = {tuple(k): j for j, k in enumerate(design.contexts)}
     context = np.array([place[k] for k in zip(arms.deployed.astype(int), arms.context, strict=True)])
     return design.loadings(arms.model, arms.deployed, context)
+
+
+def prior_centre(arms: Arms) -> float:
+    """Prior mean of alpha: scores have a natural zero on the logit scale; times and costs have no natural unit, so theirs
+    is their mean."""
+    return 0.0 if arms.link == "logit" else float(np.log(arms.level).mean())
+
+
+def hierarchy_of(fit: Fit) -> Hierarchy:
+    """The density that the fit's coordinates were drawn from."""
+    data = problem(fit.design, fit.response, arm_loadings(fit.design, fit.arms), prior_centre(fit.arms))
+    return Hierarchy.of(data)
 
 
 def standard_deviations(design: Design, x: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,0 +1,59 @@
+"""Does the fitted model produce levels like those seen? Posterior predictive checks per regime and context.
+
+    replicated = eta + e,  e ~ N(0, V)        on the link scale, for the very arms of the log
+
+| row | observed | compared with |
+|---|---|---|
+| a context of a regime | mean over models of the working responses | its replications |
+| a context's `spread` | their variance over models | its replications |
+| all | (value - eta)' V^-1 (value - eta) | the same of replications (chi-square: Gelman, Meng and Stern 1996) |
+
+`p` is the share of replications at or above the observed one; near 0 or 1 the model does not produce what was seen. Such
+p-values are drawn towards 1/2, as the data were used twice: an extreme one is strong evidence. Unit: link scale.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from divergence.joint.posterior import Posterior, arm_loadings
+
+P_EXTREME = 0.005  # on either side: one in a hundred checks of a right model, at most
+
+
+def predictive_check(posterior: Posterior, *, outcome: str | None = None) -> pl.DataFrame:
+    """One row a check: regime, context, statistic, observed, mean, lower, upper (90 %), p, extreme."""
+    fit = posterior[outcome]
+    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 9]))
+    eta = fit.effects @ arm_loadings(fit.design, fit.arms).T
+    root = np.linalg.cholesky(fit.response.covariance)
+    noise = rng.standard_normal(eta.shape) @ root.T
+    again, value = eta + noise, fit.response.value
+    left = np.linalg.solve(root, (value - eta).T)
+    rows = [_row("all", None, "chi_square", np.square(left).sum(0), np.square(np.linalg.solve(root, noise.T)).sum(0))]
+    for deployed, context in fit.design.contexts:
+        mine = (fit.arms.deployed == bool(deployed)) & (fit.arms.context == context)
+        regime, name = "deployment" if deployed else "evaluation", fit.cells.levels["context"][context]
+        rows.append(_row(regime, name, "mean", value[mine].mean(), again[:, mine].mean(1)))
+        if mine.sum() > 1:
+            rows.append(_row(regime, name, "spread", value[mine].var(), again[:, mine].var(1)))
+    return pl.DataFrame(rows)
+
+
+def _row(regime: str, context: str | None, statistic: str, observed: np.ndarray | float, again: np.ndarray) -> dict:
+    p = float((again > observed).mean() + 0.5 * (again == observed).mean())
+    lower, upper = np.quantile(again, [0.05, 0.95])
+    return {"regime": regime, "context": context, "statistic": statistic, "observed": float(np.mean(observed)),
+            "mean": float(again.mean()), "lower": float(lower), "upper": float(upper), "p": p,
+            "extreme": min(p, 1 - p) < P_EXTREME}
+
+
+def surprises(fit_check: pl.DataFrame) -> tuple[str, ...]:
+    """A sentence for each extreme check."""
+    return tuple(
+        f"the model does not produce the {row['statistic']} seen in {row['context'] or 'all arms'} ({row['regime']}): "
+        f"{row['observed']:.3g} against {row['lower']:.3g} to {row['upper']:.3g} (p = {row['p']:.3f})"
+        for row in fit_check.filter("extreme").iter_rows(named=True))
+
+
