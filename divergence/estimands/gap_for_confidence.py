@@ -33,9 +33,10 @@ Z = 1.6448536269514722  # standard normal quantile of 1 - REVERSED
 DOUBT_MAX = 0.05  # probability of beta <= 0 above which the bench does not order deployment
 
 
-def gap_for_confidence(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+def gap_for_confidence(posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
+                       ) -> Estimate:
     """g_05 (`statistic` null), `g_05_observed`, `lambda` over all pairs, and `lambda` of each pair."""
-    fit, line, reason = project(posterior, outcome, law)
+    fit, line, reason = project(posterior, outcome, law, contexts=contexts)
     unit = unit_of(fit)
     if line is None:
         return refuse(fit, QUESTION, TEXT, unit, reason)

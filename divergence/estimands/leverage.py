@@ -25,9 +25,10 @@ from divergence.joint.posterior import Posterior
 QUESTION, TEXT = "leverage", "share of the deployed gap of a pair that the bench gap does not decide"
 
 
-def leverage(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+def leverage(posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
+             ) -> Estimate:
     """The headline, one row a pair (`model`, `model_b`), and the curve over the bench gap."""
-    fit, line, reason = project(posterior, outcome, law)
+    fit, line, reason = project(posterior, outcome, law, contexts=contexts)
     if line is None:
         return refuse(fit, QUESTION, TEXT, "ratio", reason)
     first, second = np.array(list(itertools.combinations(range(len(line.models)), 2))).T

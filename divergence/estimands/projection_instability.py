@@ -5,7 +5,9 @@
 over all pairs of the models of the log, by least squares through 0 on the outcome scale: `delta^E = B_m - B_m'` on the
 bench, `delta^D = D_m - D_m'` in deployment, `tau_p` the root mean square of what is left. The regression is made anew in
 every posterior draw of the levels: binomial and item noise is in the draws, so it neither inflates `tau_p` nor flattens
-`beta`, as a regression of raw scores would. A finite-population quantity: of the models of this log.
+`beta`, as a regression of raw scores would. A finite-population quantity: of the models of this log. With
+`contexts="new"`, here and in the other questions of the amplifier, D is the level in one context that the log never saw, not
+the mean over those that it saw: wider.
 Identified by four models with rows in both regimes; three pairs of three models nearly fit themselves. Unit: points, for
 `beta` none. Source: regression through the origin over pairs; PI0 is the mean of a half-normal law.
 """
@@ -49,9 +51,10 @@ class Projection:
     """Root mean square residual of the deployed gap over pairs, shape (S,)."""
 
 
-def projection_instability(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+def projection_instability(posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
+                           ) -> Estimate:
     """Three numbers for the log: PI0 (`statistic` null), `tau_p` and `beta`; PI0 again under its own name."""
-    fit, line, reason = project(posterior, outcome, law)
+    fit, line, reason = project(posterior, outcome, law, contexts=contexts)
     unit = unit_of(fit)
     if line is None:
         return refuse(fit, QUESTION, TEXT, unit, reason)
@@ -60,11 +63,11 @@ def projection_instability(posterior: Posterior, *, law: object = None, outcome:
     return answer(fit, QUESTION, TEXT, unit, rows, np.stack([apart, line.tau, line.beta, apart], 1))
 
 
-def project(posterior: Posterior, outcome: str | None, law: object, least: int = MODELS_MIN
+def project(posterior: Posterior, outcome: str | None, law: object, least: int = MODELS_MIN, contexts: str = "logged"
             ) -> tuple[Fit, Projection | None, str]:
     """The fit, the line, and the reason why there is none ('' = there is); what every question of the amplifier asks."""
     fit = posterior[outcome]
-    bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law)
+    bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law, contexts=contexts)
     if bench is None or deployed is None:
         return fit, None, f"the log has no {'evaluation' if bench is None else 'deployment'} rows"
     conflict = scorer_conflict(fit.cells)

@@ -32,9 +32,10 @@ from divergence.joint.posterior import Posterior
 QUESTION, TEXT = "rank_agreement", "agreement of the bench order with the deployed order (Kendall tau)"
 
 
-def rank_agreement(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+def rank_agreement(posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
+                   ) -> Estimate:
     """Kendall tau, top-1 regret, and per model and regime the probability to be first, the place, the tied set."""
-    fit, line, reason = project(posterior, outcome, law, least=2)
+    fit, line, reason = project(posterior, outcome, law, 2, contexts)
     if line is None:
         return refuse(fit, QUESTION, TEXT, "ratio", reason)
     sign = -1.0 if fit.cells.kind == "positive" else 1.0

@@ -32,10 +32,11 @@ STEPS = 40  # points of a curve after the one at 0
 REACH = 1.25  # a curve ends this much beyond the largest bench gap of the log
 
 
-def reversal(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+def reversal(posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
+             ) -> Estimate:
     """One row a pair (`model`, `model_b`), in the order of the names; then the curves, and the pairs in a new context."""
     fit = posterior[outcome]
-    bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law)
+    bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law, contexts=contexts)
     if bench is None or deployed is None:
         missing = "evaluation" if bench is None else "deployment"
         return refuse(fit, QUESTION, TEXT, "probability", f"the log has no {missing} rows")
@@ -47,7 +48,7 @@ def reversal(posterior: Posterior, *, law: object = None, outcome: str | None = 
     b, d = bench.mean(), deployed.mean()
     pairs = pl.DataFrame({"model": [bench.models[i] for i in first], "model_b": [bench.models[j] for j in second]})
     rows, draws = [pairs], [reversed_order(b[:, first] - b[:, second], d[:, first] - d[:, second])]
-    _, line, reason = project(posterior, outcome, law)
+    _, line, reason = project(posterior, outcome, law, contexts=contexts)
     reasons: list[str | None] = [None] * len(first)
     if line is None:
         rows.append(pl.DataFrame({"statistic": ["curve"]}))

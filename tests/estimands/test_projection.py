@@ -110,6 +110,19 @@ def test_the_risk_in_a_new_context_mixes_the_lines_of_the_logged_ones(waves_post
     assert (answer.where(statistic="curve_new_context").draws[:, 0] == 0.5).all()
 
 
+def test_one_new_context_is_less_sure_than_the_mean_over_the_logged_ones(waves_posterior):
+    tau = [dv.projection_instability(waves_posterior, contexts=c).where(statistic="tau_p").draws for c in ("logged", "new")]
+    assert np.median(tau[1]) > np.median(tau[0])
+    wide = dv.rank_agreement(waves_posterior, contexts="new").draws[:, 0].mean()
+    assert wide < dv.rank_agreement(waves_posterior).draws[:, 0].mean()
+    answer = dv.reversal(waves_posterior, contexts="new")
+    assert answer.where(statistic=None).rows.height == 6 and not answer.where(statistic="new_context").rows.height
+    assert dv.gap_for_confidence(waves_posterior, contexts="new").rows.height
+    assert dv.leverage(waves_posterior, contexts="new").identified
+    with pytest.raises(dv.InputError, match="contexts='all' is not known"):
+        dv.reversal(waves_posterior, contexts="all")
+
+
 def test_a_tie_is_half_a_reversal_and_pairs_are_symmetric():
     gaps = np.array([0.1, -0.1, 0.0, 0.1])
     np.testing.assert_array_equal(reversed_order(gaps, np.array([0.2, 0.2, 0.2, 0.0])), [0, 1, 0.5, 0.5])
