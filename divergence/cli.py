@@ -242,13 +242,14 @@ def score(model, logs, output, workers, ray, config, accept_rejected, quiet, as_
 @click.option("--trials", type=click.IntRange(1, 1000), help="Replicates.")
 def simulate(world, output, seed, as_json, quiet, models, contexts, items, trials, **_) -> int:
     """Draw a log from a world with known truth: Parquet, and truth.json beside it."""
-    from divergence.simulate import KINDS, write
+    from divergence.simulate import KINDS, AgentWorld, write
     from divergence.simulate import world as make
 
-    if world not in KINDS:
-        raise InputError(f"the world {world!r} is not known; choose one of {', '.join(KINDS)}")
-    sizes = {"n_models": models, "n_contexts": contexts, "n_items": items, "n_trials": trials}
-    rows = write(make(world, **{k: v for k, v in sizes.items() if v is not None}), seed, output)
+    if world not in (*KINDS, AgentWorld.kind):
+        raise InputError(f"the world {world!r} is not known; choose one of {', '.join((*KINDS, AgentWorld.kind))}")
+    asked = {"n_models": models, "n_contexts": contexts, "n_items": items, "n_trials": trials}
+    sizes = {k: v for k, v in asked.items() if v is not None}
+    rows = write(AgentWorld(**sizes) if world == AgentWorld.kind else make(world, **sizes), seed, output)
     if as_json:
         click.echo(json.dumps({"rows": rows, "world": world, "seed": seed, "path": str(output)}))
     elif not quiet:
