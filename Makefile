@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out
 
-.PHONY: bench-probe report test prove bench-spine lab lab-full lab-packages setup clean test-cluster bench-risk
+.PHONY: bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup clean test-cluster bench-risk
 
 report: .venv/ready
 	$(BIN)/divergence report datasets/serving-lab -o $(OUT)
@@ -61,3 +61,6 @@ test-cluster: .venv/ready
 
 bench-risk: .venv/ready
 	$(BIN)/python benchmarks/risk_throughput.py
+
+bench-scaling: .venv/ready
+	$(BIN)/python benchmarks/scaling.py

@@ -47,7 +47,7 @@ def reading(command: Callable) -> Callable:
     def with_log(logs, config, evaluation, deployment, accept_rejected, **flags):
         columns = {name: flags.pop(name) for name in ("map", "set", "where")}
 
-        def read():
+        def read(progress=None):
             from divergence.configuration import Configuration
             from divergence.executions import read as read_log
 
@@ -57,7 +57,7 @@ def reading(command: Callable) -> Callable:
             chosen = Configuration.load(config) if config else Configuration.beside(paths)
             return read_log(list(logs) or None, configuration=chosen.with_flags(**columns),
                             evaluation=list(evaluation) or None, deployment=list(deployment) or None,
-                            accept_rejected=accept_rejected)
+                            accept_rejected=accept_rejected, progress=progress)
         return command(read=read, **flags)
 
     for option in (
@@ -85,8 +85,8 @@ def steps(total: int, quiet: bool) -> Iterator[Callable[[str], None]]:
                   console=Console(stderr=True), disable=quiet, transient=True) as bar:
         task = bar.add_task("starting", total=total)
 
-        def tell(what: str) -> None:
-            bar.update(task, description=what, advance=1)
+        def tell(what: str, steps: int = 1) -> None:
+            bar.update(task, description=what, advance=steps)
         yield tell
 
 
@@ -102,7 +102,7 @@ def report(read, output, question, quiet, as_json, seed, **_) -> int:
     _known_question(question, QUESTIONS)
     with steps(6, quiet) as tell:
         tell("reading the log")
-        log = read()
+        log = read(functools.partial(tell, steps=0))
         _answerable(log, question)
         posterior = _fitted(log, seed, tell)
         estimates = write_report(posterior, output, log=log, progress=tell)
@@ -124,7 +124,7 @@ def fit(read, output, quiet, as_json, seed, **_) -> int:
     """Fit the joint model only, and save it, with the risk of every request where the log has deployment rows."""
     with steps(5, quiet) as tell:
         tell("reading the log")
-        log = read()
+        log = read(functools.partial(tell, steps=0))
         posterior = _fitted(log, seed, tell)
         posterior.save(output)
         tell("checking the calibration of risks")

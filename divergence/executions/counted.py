@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import polars as pl
@@ -33,17 +34,36 @@ class Counted:
     """Rows by group and block of clusters, shape (groups, 128)."""
 
 
-def distinct_rows(sources: list[Source], configuration: Configuration, where: Mapping[str, tuple[str, ...]]
-                  ) -> Counted | None:
-    """The distinct rows of large Parquet files; None for everything else, and for damaged files, which reading names."""
+def distinct_rows(sources: list[Source], configuration: Configuration, where: Mapping[str, tuple[str, ...]],
+                  progress: Callable[[str], None] | None = None) -> Counted | None:
+    """The distinct rows of large Parquet files; None for everything else, and for damaged files, which reading names.
+
+    `progress` is told now and then how many rows were counted, and how fast.
+    """
     try:
-        return _distinct_rows(sources, configuration, where) if _large(sources) else None
+        rows = _rows(sources)
+        return _distinct_rows(sources, configuration, where, _Clock(rows, progress)) if rows >= ROWS_MIN else None
     except (pa.ArrowException, OSError):
         return None
 
 
-def _distinct_rows(sources: list[Source], configuration: Configuration, where: Mapping[str, tuple[str, ...]]
-                   ) -> Counted | None:
+class _Clock:
+    """Tells every second or so how far counting is."""
+
+    def __init__(self, rows: int, progress: Callable[[str], None] | None) -> None:
+        self.rows, self.progress, self.done = rows, progress, 0
+        self.begin = self.told = time.monotonic()
+
+    def __call__(self, rows: int) -> None:
+        self.done += rows
+        now = time.monotonic()
+        if self.progress is not None and now - self.told >= 1:
+            self.told = now
+            self.progress(f"counting rows: {self.done:,} of {self.rows:,}, {self.done / (now - self.begin):,.0f} a second")
+
+
+def _distinct_rows(sources: list[Source], configuration: Configuration, where: Mapping[str, tuple[str, ...]],
+                   clock: _Clock) -> Counted | None:
     factors = configuration.factors or SERVING_FACTORS
     labels = dict.fromkeys((*LABELS, configuration.outcome, *factors))
     kinds: dict[tuple, tuple[list[Source], Wanted]] = {}
@@ -55,7 +75,7 @@ def _distinct_rows(sources: list[Source], configuration: Configuration, where: M
         kinds.setdefault(key, ([], wanted))[0].append(source)
     found = []
     for same, wanted in kinds.values():
-        one = tally(same, wanted, sum(len(done.blocks) for done in found))
+        one = tally(same, wanted, sum(len(done.blocks) for done in found), clock)
         if one is None:
             return None
         found.append(one)
@@ -63,10 +83,11 @@ def _distinct_rows(sources: list[Source], configuration: Configuration, where: M
     return Counted(tuple(one.source for one in found), frozenset((*labels, *CLUSTERS)), blocks)
 
 
-def _large(sources: list[Source]) -> bool:
+def _rows(sources: list[Source]) -> int:
+    """Rows of Parquet files; 0 where something else is among them."""
     if any(source.path is None or source.path.suffix.lower() not in (".parquet", ".pq") for source in sources):
-        return False
-    return sum(pq.read_metadata(source.path).num_rows for source in sources) >= ROWS_MIN
+        return 0
+    return sum(pq.read_metadata(source.path).num_rows for source in sources)
 
 
 def _wanted(source: Source, configuration: Configuration, where: Mapping[str, tuple[str, ...]], labels: list[str]

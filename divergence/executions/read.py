@@ -50,6 +50,7 @@ class _Log:
     extra: dict[str, Column]
     rules: tuple[Rule, ...]
     accept_rejected: float
+    progress: Callable[[str], None] | None = None
 
     @property
     def sources(self) -> list[Source]:
@@ -85,12 +86,14 @@ def read(
     evaluation: object = None,
     deployment: object = None,
     accept_rejected: float = ACCEPT_REJECTED,
+    progress: Callable[[str], None] | None = None,
 ) -> Executions:
     """Read an execution log from paths, folders, globs, addresses or data frames (one, or a list of them).
 
     `evaluation` and `deployment` name files whose rows all belong to that regime. Without a configuration, the
     `divergence.toml` beside the log is used if there is one. Raises InputError, with a sentence, for a file that cannot
-    be read, a name that does not exist, or more than `accept_rejected` (a fraction) of the rows rejected.
+    be read, a name that does not exist, or more than `accept_rejected` (a fraction) of the rows rejected. `progress` is
+    told how far the reading of a large log is.
 
     >>> import polars as pl
     >>> rows = {"regime": ["evaluation", "deployment"], "model": "m", "item": "i", "score": [1, 0], "context": "c"}
@@ -119,7 +122,7 @@ def read(
     extra = extra_columns(configuration)
     check_names(tables, configuration, extra)
     check_regime(tables["executions"], configuration)
-    return _judged(_Log(tables, configuration, extra, row_rules(configuration.outcome), accept_rejected), skipped)
+    return _judged(_Log(tables, configuration, extra, row_rules(configuration.outcome), accept_rejected, progress), skipped)
 
 
 def _judged(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
@@ -140,7 +143,7 @@ def _executions(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
     columns = {**COLUMNS, **log.extra}
     columns = {name: column for name, column in columns.items() if name in present or name in ALWAYS}
     factors = [name for name in log.configuration.factors or SERVING_FACTORS if name in columns]
-    counted = distinct_rows(log.sources, log.configuration, log.where("executions"))
+    counted = distinct_rows(log.sources, log.configuration, log.where("executions"), log.progress)
     apart = {name: columns[name] for name in present & columns.keys() - counted.columns} if counted else {}
 
     def look(checked: pl.LazyFrame) -> Profile:

@@ -13,6 +13,7 @@ counted here, gives None and is read row by row.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import polars as pl
@@ -60,8 +61,12 @@ class Wanted:
         return [*self.labels, *(name for name in (self.session, self.answer, self.item) if name is not None)]
 
 
-def tally(sources: list[Source], wanted: Wanted, first_group: int = 0) -> Tally | None:
-    """Count Parquet files of one schema; None where they cannot be counted. Groups are numbered from `first_group`."""
+def tally(sources: list[Source], wanted: Wanted, first_group: int = 0, counted: Callable[[int], None] | None = None
+          ) -> Tally | None:
+    """Count Parquet files of one schema; None where they cannot be counted. Groups are numbered from `first_group`.
+
+    `counted` is told the number of rows of each batch.
+    """
     roles = {wanted.session: "session", wanted.answer: "answer", wanted.item: "item"}
     names = wanted.names
     metadata = [pq.read_metadata(source.path) for source in sources]
@@ -76,6 +81,8 @@ def tally(sources: list[Source], wanted: Wanted, first_group: int = 0) -> Tally 
             with pq.ParquetFile(source.path, read_dictionary=[label.name for label in labels if label.plain]) as file:
                 for batch in file.iter_batches(BATCH, columns=names):
                     counts.add(batch)
+                    if counted is not None:
+                        counted(batch.num_rows)
         counts.count()
     except Uncountable:
         return None

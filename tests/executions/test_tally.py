@@ -151,3 +151,24 @@ def test_a_damaged_file_is_a_sentence(tmp_path):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(dv.InputError, match="cannot be read"):
         patch.setattr(counted, "ROWS_MIN", 1)
         dv.read(path)
+
+
+def test_progress_is_rows_and_their_rate(write, monkeypatch):
+    told = []
+    monkeypatch.setattr(counted, "ROWS_MIN", 1)
+    monkeypatch.setattr(counted.time, "monotonic", iter(range(10**6)).__next__)  # a clock on which every batch is late
+    frame = rows(400, 10).filter(pl.col("item").is_not_null())
+    dv.read(write(frame, frame), progress=told.append)
+    assert told[0].startswith("counting rows: ")
+    assert told[-1].startswith(f"counting rows: {2 * frame.height} of {2 * frame.height}, ")
+    assert told[-1].endswith(" a second")
+
+
+def test_partitions_of_other_types(write):
+    """Numbers in one partition and texts in the other are the same labels."""
+    frame = rows(300, 11).filter(pl.col("item").is_not_null()).with_columns(item=pl.col("item").str.slice(1))
+    number = frame.with_columns(pl.col("item").cast(pl.Int64), pl.col("wave").cast(pl.Float64), score=pl.col("score") > 0)
+    result = both_ways(write(frame, number, frame.head(0)))
+    assert result[0].tally is not None
+    assert_same(*result)
+    assert result[2].levels["item"] == ("1", "2", "3", "4")
