@@ -15,6 +15,7 @@ import dataclasses
 import numpy as np
 
 from divergence.cells.cells import Cells, Table
+from divergence.numerics import together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +66,8 @@ def replicates(cells: Cells, model: int, contexts: np.ndarray) -> tuple[Replicat
     n, y, yy = (spread(counts, counts[name] * whole, place) for name in ("n", "y", "yy"))
     table = cells.sessions.take((cells.sessions["model"] == model) & (cells.sessions["item"] >= 0))
     if len(table):
-        known = {tuple(k): j for j, k in enumerate(items.T)}
-        where = (np.searchsorted(waves, table["wave"]),
-                 np.array([known[k] for k in zip(table["task"], table["item"], strict=True)]))
+        both = together(*(np.concatenate([items[k], table[name]]) for k, name in enumerate(("task", "item"))))
+        where = (np.searchsorted(waves, table["wave"]), both[items.shape[1]:])  # `items` are sorted: 0, 1, ..
     if len(table) and cells.every("sessions") > 1:
         n, y, yy = (a + spread(table, table[name], where) for a, name in ((n, "n"), (y, "y"), (yy, "yy")))
     same_n, same_y = n.copy(), yy.copy()
@@ -79,9 +79,10 @@ def replicates(cells: Cells, model: int, contexts: np.ndarray) -> tuple[Replicat
 
 def context_rows(table: Table, contexts: np.ndarray) -> np.ndarray:
     """Index into `contexts` of each row of a table, -1 where it is none of them."""
-    place = {tuple(int(v) for v in k): j for j, k in enumerate(contexts)}
-    return np.array([place.get((int(r), int(c)), -1)
-                     for r, c in zip(table["regime"], table["context"], strict=True)], dtype=int)
+    place = np.full((max(table["regime"].max(initial=0), contexts[:, 0].max(initial=0)) + 1,
+                     max(table["context"].max(initial=0), contexts[:, 1].max(initial=0)) + 1), -1)
+    place[contexts[:, 0], contexts[:, 1]] = np.arange(len(contexts))
+    return place[table["regime"], table["context"]]
 
 
 def answer_pairs(cells: Cells, model: int, contexts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from divergence.cells import Cells, Table
+from divergence.numerics import together
 
 ROW = ("model", "regime", "context", "wave", "scorer", "chance", "task", "item")
 
@@ -53,8 +54,8 @@ def session_excess(cells: Cells, counts: Table, raw: np.ndarray, weight: np.ndar
     residual = scale * (table["y"] - table["n"] * level[arm])
     size = len(level)
     sums = sp.coo_array((residual, (session.ravel(), arm)), shape=(count, size)).tocsr()
-    _, part = np.unique(np.stack([session.ravel(), table["task"], table["item"]]), axis=1, return_inverse=True)
-    parts = sp.coo_array((residual, (part.ravel(), arm)), shape=(part.max() + 1, size)).tocsr()
+    part = together(session, table["task"], table["item"])
+    parts = sp.coo_array((residual, (part, arm)), shape=(part.max() + 1, size)).tocsr()
     between = (sums.T @ sums).toarray() * count / (count - 1)
     within = (parts.T @ parts).toarray()
     # Rows without item are items of their own: what is already counted is each row's square, not their sum's.
@@ -68,9 +69,7 @@ def session_excess(cells: Cells, counts: Table, raw: np.ndarray, weight: np.ndar
 
 def _matching(counts: Table, table: Table) -> np.ndarray:
     """The row of `counts` that each row of `table` belongs to."""
-    both = np.concatenate([np.stack([t[k] for k in ROW]) for t in (counts, table)], axis=1)
-    _, code = np.unique(both, axis=1, return_inverse=True)
-    code = code.ravel()
+    code = together(*(np.concatenate([counts[k], table[k]]) for k in ROW))
     place = np.empty(code.max() + 1, dtype=np.int64)
     place[code[: len(counts)]] = np.arange(len(counts))
     return place[code[len(counts):]]

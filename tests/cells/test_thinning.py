@@ -12,6 +12,7 @@ import divergence as dv
 from divergence.cells.cells import TABLES, thinned_by
 from divergence.cells.replicates import replicates
 from divergence.joint.clusters import session_excess
+from divergence.numerics import together
 from divergence.simulate import simulate, world
 
 SETTING = dv.Configuration(factors=("quantization", "kv_cache_dtype", "concurrency"), kind="binary")
@@ -120,3 +121,11 @@ def test_replicates_are_pairs_of_kept_rows_from_different_sessions():
             assert found.n[j, 0, k] == len(score)
             assert found.pairs[j, 0, k] == len(pairs)
             assert found.products[j, 0, k] == sum(score[a] * score[b] for a, b in pairs)
+
+
+def test_one_number_for_each_combination():
+    rng = np.random.default_rng(0)
+    codes = [rng.integers(-1, high, 500) for high in (3, 1, 40)]
+    _, expected = np.unique(np.stack(codes), axis=1, return_inverse=True)
+    np.testing.assert_array_equal(together(*codes), expected.ravel())
+    assert together(np.zeros(0, int)).shape == (0,)
