@@ -15,7 +15,7 @@
 """
 
 from divergence.cells.cells import Cells, Table
-from divergence.cells.collapse import collapse
+from divergence.cells.collapse import collapse, collapse_beside
 from divergence.cells.merge import merge
 
-__all__ = ["Cells", "Table", "collapse", "merge"]
+__all__ = ["Cells", "Table", "collapse", "collapse_beside", "merge"]

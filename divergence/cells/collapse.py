@@ -6,12 +6,15 @@ float64 sums of the same values). Partitions, processes and machines follow from
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 
 from divergence.cells.cells import KEYS, MISSING, ROWS_OF, TABLES, Cells, DeclaredLaw, Table, thinned_by
 from divergence.cells.episodes import episode_tables
 from divergence.cells.measures import measure_histograms, measure_sums, measured
+from divergence.cells.merge import recoded
 from divergence.cells.trials import trial_sums
 from divergence.executions import Executions, with_outcome
 from divergence.executions.clusters import is_kept
@@ -25,6 +28,29 @@ def collapse(log: Executions, *, outcome: str | None = None) -> Cells:
     primary outcome took, whichever is chosen. Raises InputError where the log has no such outcome.
     """
     chosen = log if outcome is None else with_outcome(log, outcome)
+    tables = _by_outcome(chosen)
+    tables["designs"] = _designs(_rows(chosen, chosen.distinct()), log.factors)
+    tables |= _taken(log) | episode_tables(log)
+    return _coded(chosen, tables)
+
+
+def collapse_beside(log: Executions, cells: Cells, outcome: str) -> Cells:
+    """`collapse(log, outcome=outcome)` for a log whose cells of the primary outcome are there: what no outcome changes is
+    taken from them."""
+    chosen = with_outcome(log, outcome)
+    own = _coded(chosen, _by_outcome(chosen))
+    shared = [name for name in TABLES if name not in BY_OUTCOME]
+    names = {key for table in shared for key in TABLES[table][0]}
+    levels = {key: tuple(sorted({*own.levels[key], *(cells.levels[key] if key in names else ())})) for key in KEYS}
+    tables = {name: recoded(cells if name in shared else own, name, levels) for name in TABLES}
+    return dataclasses.replace(own, levels=levels, **tables)
+
+
+BY_OUTCOME = ("counts", "sessions", "answers")
+"""Tables that the outcome changes."""
+
+
+def _by_outcome(chosen: Executions) -> dict[str, pl.DataFrame]:
     frame = _rows(chosen, chosen.distinct())
     tables = {"counts": _group(frame, "counts").collect(engine="streaming")}
     rows = {name: tables["counts"][column].sum() for name, column in ROWS_OF.items()}
@@ -36,9 +62,7 @@ def collapse(log: Executions, *, outcome: str | None = None) -> Cells:
         kept = _kept_rows(chosen, thinned_by(rows["answers"]), ("session", "item"))
         kept = kept.filter(pl.col("answer").is_not_null() & pl.col("item").is_not_null()).with_columns(n=pl.lit(1.0))
         tables["answers"] = _group(kept, "answers").collect(engine="streaming")
-    tables["designs"] = _designs(frame, log.factors)
-    tables |= _taken(log) | episode_tables(log)
-    return _coded(chosen, tables)
+    return tables
 
 
 def _taken(log: Executions) -> dict[str, pl.DataFrame]:

@@ -45,7 +45,8 @@ def _without_unused(levels: dict[str, tuple[str, ...]], tables: dict[str, Table]
 
 def _sum(name: str, first: Cells, second: Cells, levels: dict[str, tuple[str, ...]]) -> Table:
     keys, sums = TABLES[name]
-    codes = {k: np.concatenate([_recode(c, getattr(c, name)[k], k, levels) for c in (first, second)]) for k in keys}
+    both = [recoded(cells, name, levels) for cells in (first, second)]
+    codes = {k: np.concatenate([table[k] for table in both]) for k in keys}
     return summed(name, codes, {s: np.concatenate([getattr(c, name)[s] for c in (first, second)]) for s in sums})
 
 
@@ -59,6 +60,12 @@ def summed(name: str, codes: dict[str, np.ndarray], values: dict[str, np.ndarray
     starts = np.flatnonzero(np.r_[True, (np.diff(stacked, axis=1) != 0).any(0)])
     return Table({k: codes[k][order][starts] for k in keys},
                  {s: np.add.reduceat(values[s][order], starts) for s in sums})
+
+
+def recoded(cells: Cells, name: str, levels: dict[str, tuple[str, ...]]) -> Table:
+    """A table of cells with its codes into other levels, which have all of its own names."""
+    table = getattr(cells, name)
+    return Table({key: _recode(cells, table[key], key, levels) for key in table.keys}, table.sums)
 
 
 def _recode(cells: Cells, codes: np.ndarray, key: str, levels: dict[str, tuple[str, ...]]) -> np.ndarray:

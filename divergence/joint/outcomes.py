@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from divergence.cells import Cells, collapse
+from divergence.cells import Cells, collapse, collapse_beside
 from divergence.errors import InputError
 from divergence.joint.fit import fit
 from divergence.joint.importance import Importance
@@ -34,7 +34,7 @@ def fit_outcomes(log, *, seed: int = 0, progress: Callable[[str], None] | None =
             continue
         tell(f"fitting {outcome}")
         try:
-            further = fit(collapse(log, outcome=outcome), spec=posterior.spec, method=Importance(), seed=seed)
+            further = fit(collapse_beside(log, cells, outcome), spec=posterior.spec, method=Importance(), seed=seed)
         except InputError as error:
             notes.append(f"{outcome} is not fitted: {error}")
             continue

@@ -4,6 +4,8 @@ import polars as pl
 import pytest
 
 import divergence as dv
+from divergence.cells import collapse_beside
+from divergence.cells.cells import TABLES
 from divergence.executions import with_outcome
 from divergence.simulate import simulate, world
 
@@ -46,6 +48,20 @@ def test_the_primary_outcome_is_the_log_itself():
 def test_what_cannot_be_an_outcome_is_a_sentence(name, words):
     with pytest.raises(dv.InputError, match=words):
         with_outcome(dv.read(_log()), name)
+
+
+def test_cells_beside_those_of_the_primary_outcome():
+    """The shorter way to the cells of a further outcome gives the same."""
+    rows = _log().with_columns(session=pl.concat_str(pl.lit("s"), pl.col("item")), answer=pl.col("item").str.slice(-1),
+                               scorer=pl.when(pl.col("score") > 0).then(pl.lit("a")).otherwise(pl.lit("b")))
+    log = dv.read(rows)
+    whole, short = dv.collapse(log, outcome="latency_s"), collapse_beside(log, dv.collapse(log), "latency_s")
+    assert (short.outcome, short.kind, short.levels) == (whole.outcome, whole.kind, whole.levels)
+    for name, (keys, sums) in TABLES.items():
+        for column in keys:
+            assert getattr(short, name)[column].tolist() == getattr(whole, name)[column].tolist(), (name, column)
+        for column in sums:
+            assert getattr(short, name)[column].tolist() == pytest.approx(getattr(whole, name)[column].tolist())
 
 
 def test_cells_of_another_outcome():
