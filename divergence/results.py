@@ -88,6 +88,18 @@ def _prices(declared: Configuration) -> dict:
     return {"prices": declared.prices.per_million_tokens, "currency": declared.prices.currency} if declared.prices else {}
 
 
+def _dated(declared: Configuration) -> dict:
+    """The prices and when they held."""
+    return _prices(declared) | ({"date": declared.prices.date} if declared.prices else {})
+
+
+def _cost(declared: Configuration) -> dict:
+    """Prices, and the budget of one success in US dollars where the log's unit is that."""
+    prices, bounds = declared.prices, declared.acceptance
+    dollars = prices is None or prices.currency.upper() == "USD"
+    return _dated(declared) | {"budget": bounds.cost_per_success_max_usd if bounds and dollars else None}
+
+
 def _requirements(declared: Configuration) -> dict:
     """The acceptance region, what-if laws and prices as plain values."""
     bounds = declared.acceptance
@@ -100,8 +112,8 @@ def _requirements(declared: Configuration) -> dict:
 
 
 DECLARED: dict[str, Callable[[Configuration], dict]] = {
-    "cost_per_success": _prices,
-    "cost_ledger": _prices,
+    "cost_per_success": _cost,
+    "cost_ledger": _dated,
     "stability": lambda declared: {"eps": declared.stability_eps, "quality_required": declared.quality_required},
     "coherence": _requirements,
     "best_combination": _requirements,

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from divergence.cells.blocks import block_sums
-from divergence.estimands.cost_per_success import MISSING, NOT_A_SCORE
+from divergence.estimands.cost_per_success import MISSING, NOT_A_SCORE, read_with
 from divergence.estimands.rows import answer, frame, refuse
 from divergence.estimands.spend import Prices, mean_spend, rates, spend, weights
 from divergence.estimate import Estimate
@@ -29,9 +29,9 @@ QUESTION, TEXT = "cost_ledger", "what the change of the cost of a success is mad
 PARTS = ("price", "tokens", "calls", "attempts", "cache mix", "failure")
 
 
-def cost_ledger(posterior: Posterior, *, prices: Prices | None = None, currency: str = "USD", outcome: str | None = None
-                ) -> Estimate:
-    """One row per model, deployment context and part, the whole first."""
+def cost_ledger(posterior: Posterior, *, prices: Prices | None = None, currency: str = "USD", date: str | None = None,
+                outcome: str | None = None) -> Estimate:
+    """One row per model, deployment context and part, the whole first; `date`: when the prices held."""
     fit = posterior[outcome]
     unit = currency.lower()
     if fit.cells.kind == "positive" or fit is not posterior.fits[0]:
@@ -57,7 +57,8 @@ def cost_ledger(posterior: Posterior, *, prices: Prices | None = None, currency:
     if not rows:
         return refuse(fit, QUESTION, TEXT, unit, "no model has spend and a success in both regimes")
     model, context, part = (list(column) for column in zip(*rows, strict=True))
-    return answer(fit, QUESTION, TEXT, unit, frame(model=model, context=context, factor=part), np.stack(draws, 1))
+    text = TEXT + read_with(fit, prices, date)
+    return answer(fit, QUESTION, text, unit, frame(model=model, context=context, factor=part), np.stack(draws, 1))
 
 
 def lmdi(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

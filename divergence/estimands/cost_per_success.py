@@ -9,13 +9,15 @@
 | `failed_share` | share of the spend that went into failures | probability | per model, context |
 | `calls`, `tokens` | model calls, tokens for one success | calls, tokens | the same |
 | `calls_failed_share` | share of the calls that were made on failures | probability | the same |
-| `replay_factor` | prompt sent over prompt sent once, (calls + 1) / 2 if each call repeats all before | ratio | the same |
+| `replay_factor` | prompt sent over sent once, if each call repeats all before: E c (c + 1) / 2 E c | ratio | the same |
+| `over_budget` | P(K > budget), where a budget is declared; also where nothing succeeded | probability | the same |
 | `expected_attempts` | E[min(tries until a success, cap)], tasks differ, at most `cap` tries | attempts | the same |
 
 Over contexts it is the ratio of means, not the mean of ratios. Joint draws by the Bayesian bootstrap over blocks of
 sessions or items: cost and success of one cluster move together. Identified by metered rows (`cost_usd`) or tokens with
 declared prices, and by a success in the combination; with none, the cost of a success has no upper limit that the log
-knows. Unit: USD, or the declared currency. Source: Kapoor et al. 2024 (arXiv 2407.01502) for cost-controlled evaluation.
+knows, and only a lower one is said. A ratio's mean need not exist, so those rows have none. Unit: USD, or the declared
+currency. Source: Kapoor et al. 2024 (arXiv 2407.01502) for cost-controlled evaluation.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import numpy as np
 import polars as pl
 
 from divergence.cells.blocks import block_sums
+from divergence.cells.overlap import share_items
 from divergence.errors import InputError
 from divergence.estimands.beta_binomial import beta_parameters, draw_beta_binomial
 from divergence.estimands.rows import answer, frame, refuse
@@ -39,11 +42,17 @@ MISSING = ("no row has a cost: log cost_usd, or declare [prices] per million tok
            "counts input_tokens and output_tokens")
 
 
-def cost_per_success(posterior: Posterior, *, prices: Prices | None = None, currency: str = "USD", cap: int = CAP,
-                     law: object = None, outcome: str | None = None) -> Estimate:
-    """Rows as in the table above. Raises InputError for prices or a cap that cannot be meant."""
+RATIOS = (None, "bench_ratio", "calls", "tokens")  # statistics whose mean need not exist
+
+
+def cost_per_success(posterior: Posterior, *, prices: Prices | None = None, currency: str = "USD", date: str | None = None,
+                     cap: int = CAP, budget: float | None = None, law: object = None, outcome: str | None = None
+                     ) -> Estimate:
+    """Rows as in the table above; `date`: when the prices held. Raises InputError for what cannot be meant."""
     if isinstance(cap, bool) or not isinstance(cap, int) or cap < 1:
         raise InputError(f"cap is the largest number of tries, a whole number from 1 on, seen {cap!r}")
+    if budget is not None and not (isinstance(budget, int | float) and budget > 0):
+        raise InputError(f"budget is what one success may cost, a number above 0, seen {budget!r}")
     fit = posterior[outcome]
     unit = currency.lower()
     if fit.cells.kind == "positive" or fit is not posterior.fits[0]:
@@ -54,12 +63,23 @@ def cost_per_success(posterior: Posterior, *, prices: Prices | None = None, curr
     if not any(part.known.any() for part in sums.values()):  # calls and tokens follow: money is refused
         collected.add((None, None, None), None, unit, weight[:, 0], MISSING)
     for regime, of_regime in sums.items():
-        _per_context(collected, fit, regime, of_regime, weight)
+        _per_context(collected, fit, regime, of_regime, weight, budget)
     _over_contexts(collected, fit, sums, weight, law)
     for regime in sums:
         _calls_and_tokens(collected, fit, regime, weight)
         _attempts(collected, fit, regime, cap)
-    return collected.estimate()
+    return collected.estimate(TEXT + read_with(fit, prices, date))
+
+
+def read_with(fit: Fit, prices: Prices | None, date: str | None) -> str:
+    """What has to be said beside every number: whose prices these are, and whether the tasks are the same."""
+    metered = sum(block_sums(fit.cells, "cost_usd", regime).n.sum((0, 2)) for regime in ("evaluation", "deployment"))
+    used = any(name in prices and not rows for name, rows in zip(fit.cells.levels["model"], metered, strict=True)
+               ) if prices else False
+    said = [f"declared prices {f'of {date}' if date else 'without a date'}"] if used else []
+    if {"evaluation", "deployment"} <= set(fit.cells.levels["regime"]) and not share_items(fit.cells):
+        said.append("bench and traffic share no item: what is asked differs too")
+    return f" ({'; '.join(said)})" if said else ""
 
 
 class _Rows:
@@ -76,15 +96,17 @@ class _Rows:
         self.draws.append(np.full(len(draws), np.nan) if reason else draws)
         self.reasons.append(reason)
 
-    def estimate(self) -> Estimate:
+    def estimate(self, text: str) -> Estimate:
         model, context, regime, statistic, unit = (list(c) for c in zip(*self.rows, strict=True))
         table = frame(model=model, context=context, regime=regime, statistic=statistic)
-        return answer(self.fit, QUESTION, TEXT, self.unit, table.with_columns(unit=pl.Series(unit, dtype=pl.String)),
-                      np.stack(self.draws, 1), reason=tuple(self.reasons))
+        return answer(self.fit, QUESTION, text, self.unit, table.with_columns(unit=pl.Series(unit, dtype=pl.String)),
+                      np.stack(self.draws, 1), reason=tuple(self.reasons),
+                      quantiles_only=np.array([name in RATIOS for name in statistic]))
 
 
-def _per_context(out: _Rows, fit: Fit, regime: str, sums: Spend, weight: np.ndarray) -> None:
+def _per_context(out: _Rows, fit: Fit, regime: str, sums: Spend, weight: np.ndarray, budget: float | None) -> None:
     cost, success = mean_spend(sums, weight)
+    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 12]))
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = cost / success
         lost = np.tensordot(weight, sums.lost, 1) / np.tensordot(weight, sums.cost, 1)
@@ -97,11 +119,16 @@ def _per_context(out: _Rows, fit: Fit, regime: str, sums: Spend, weight: np.ndar
         if not sums.metered[:, m, c].sum():
             out.add(place, None, out.unit, weight[:, 0], "no row of this combination has a cost")
             continue
-        none = sums.success[:, m, c].sum() == 0
-        trials, spent = int(sums.judged[:, m, c].sum()), sums.cost[:, m, c].sum()
-        why = (f"none of {trials} trials succeeded: a success costs more than the {spent:.4g} {out.unit} that were spent; "
-               "how much more the log cannot tell") if none else None
-        out.add(place, None, out.unit, ratio[:, m, c], why)
+        why, draws = None, ratio[:, m, c]
+        if sums.success[:, m, c].sum() == 0:
+            clusters = np.count_nonzero(sums.judged[:, m, c])  # the evidence: rows of one cluster fail together
+            draws = cost[:, m, c] / rng.beta(0.5, clusters + 0.5, len(weight))
+            trials = int(sums.judged[:, m, c].sum())
+            why = (f"none of {trials} trials succeeded: its cost has no upper limit that the log knows; with 95 % "
+                   f"it is above {np.quantile(draws, 0.05):.3g} {out.unit}")
+        out.add(place, None, out.unit, draws, why)
+        if budget is not None:
+            out.add(place, "over_budget", "probability", (draws > budget).astype(float))
         if sums.cost[:, m, c].sum() > 0 and np.isfinite(sums.lost[:, m, c].sum()):
             out.add(place, "failed_share", "probability", lost[:, m, c])
 
@@ -109,6 +136,10 @@ def _per_context(out: _Rows, fit: Fit, regime: str, sums: Spend, weight: np.ndar
 def _over_contexts(out: _Rows, fit: Fit, sums: dict[str, Spend], weight: np.ndarray, law: object) -> None:
     """K under the deployment law, and its ratio to the bench's."""
     mu = levels(fit, "deployment", law)
+    missing = [regime for regime, part in sums.items() if not part.known.any()]
+    if missing and len(missing) < len(sums):
+        why = f"the log has no {missing[0]} rows with a known cost"
+        out.add((None, None, None), "bench_ratio", "ratio", weight[:, 0], why)
     if mu is None or not sums["deployment"].known.any():
         return
     cost, success = mean_spend(sums["deployment"], weight)
@@ -130,9 +161,10 @@ def _over_contexts(out: _Rows, fit: Fit, sums: dict[str, Spend], weight: np.ndar
         if why is None and not np.isfinite(k).all():
             why = "no trial succeeded in the contexts of the deployment law"
         out.add((model, None, "deployment"), None, out.unit, k, why)
-        if (bench.success * metered)[:, m].sum():
-            free = not np.isfinite(ratio).all()
-            out.add((model, None, None), "bench_ratio", "ratio", ratio, why or ("the bench was free" if free else None))
+        if not missing:
+            known = (bench.success * metered)[:, m].sum() > 0
+            free = "the bench was free" if known else "the model has no success with a known cost on the bench"
+            out.add((model, None, None), "bench_ratio", "ratio", ratio, why or (None if np.isfinite(ratio).all() else free))
 
 
 def _calls_and_tokens(out: _Rows, fit: Fit, regime: str, weight: np.ndarray) -> None:
@@ -146,7 +178,8 @@ def _calls_and_tokens(out: _Rows, fit: Fit, regime: str, weight: np.ndarray) -> 
             out.add(place, "calls", "calls", made / (weight @ calls.n[:, m, c]) / good[:, m, c])
             if np.isfinite(calls.lost[:, m, c].sum()) and calls.y[:, m, c].sum():
                 out.add(place, "calls_failed_share", "probability", (weight @ calls.lost[:, m, c]) / made)
-            out.add(place, "replay_factor", "ratio", (made / (weight @ calls.n[:, m, c]) + 1) / 2)
+            if calls.y[:, m, c].sum():
+                out.add(place, "replay_factor", "ratio", ((weight @ calls.yy[:, m, c]) / made + 1) / 2)
         if tokens[0].n[:, m, c].sum() and tokens[1].n[:, m, c].sum():
             used = sum((weight @ t.y[:, m, c]) / (weight @ t.n[:, m, c]) for t in tokens)
             out.add(place, "tokens", "tokens", used / good[:, m, c])
@@ -164,8 +197,11 @@ def _attempts(out: _Rows, fit: Fit, regime: str, cap: int) -> None:
         mine = counts.take((counts["model"] == m) & (counts["context"] == c))
         _, item = np.unique(np.stack([mine["task"], mine["item"]]), axis=1, return_inverse=True)
         n, y = np.bincount(item.ravel(), mine["n"]), np.bincount(item.ravel(), mine["y"])
+        place = cells.levels["model"][m], cells.levels["context"][c], regime
         if (n >= 2).sum() < 2:
+            out.add(place, "expected_attempts", "attempts", np.zeros(len(fit.effects)),
+                    f"{int((n >= 2).sum())} items have two trials: what a retry of a failed task brings is not known")
             continue
         a, b = beta_parameters(*draw_beta_binomial(n, y, len(fit.effects), rng))
         tries = sum(np.prod([(b + i) / (a + b + i) for i in range(j)], axis=0) * np.ones_like(a) for j in range(cap))
-        out.add((cells.levels["model"][m], cells.levels["context"][c], regime), "expected_attempts", "attempts", tries)
+        out.add(place, "expected_attempts", "attempts", tries)

@@ -106,6 +106,57 @@ def test_no_success_has_no_cost():
     assert not row.identified and "none of 200 trials succeeded" in row.reason[0]
 
 
+def test_no_success_still_says_how_surely_a_budget_is_passed():
+    """100 tasks failed twice at about .023 USD: above .1 USD means p < .23, nearly sure; above 200 USD p < .0001."""
+    posterior = _posterior(_log(np.random.default_rng(6), success=0.0))
+    near, far = (dv.cost_per_success(posterior, budget=b).where(statistic="over_budget").draws.mean() for b in (0.1, 200.0))
+    assert near > 0.99 and far < 0.3
+    row = dv.cost_per_success(posterior).where(context="c", statistic=None)
+    limit = float(row.reason[0].split("above ")[1].split()[0])
+    over = dv.cost_per_success(posterior, budget=limit).where(statistic="over_budget")
+    assert over.draws.mean() == pytest.approx(0.95, abs=0.03)
+
+
+def test_a_budget_against_the_draws_of_the_cost():
+    posterior = _posterior(_log(np.random.default_rng(6), 60))
+    cost = dv.cost_per_success(posterior).where(context="c", statistic=None).draws[:, 0]
+    budget = float(np.quantile(cost, 0.3))
+    over = dv.cost_per_success(posterior, budget=budget).where(context="c", statistic="over_budget").draws
+    assert over.mean() == pytest.approx((cost > budget).mean())
+    for wrong in (0, -1.0, float("nan"), "much"):
+        with pytest.raises(dv.InputError, match="budget is what one success may cost"):
+            dv.cost_per_success(posterior, budget=wrong)
+
+
+def test_the_prompt_that_is_sent_again():
+    """Calls 1 and 5: sent 1 + 15, once 1 + 5 in units of one call's part: 16 / 6, not the (3 + 1) / 2 of the mean."""
+    log = pl.concat([_log(np.random.default_rng(7), 400, calls=n).with_columns(item=pl.col("item") + f"-{n}")
+                     for n in (1, 5)])
+    factor = dv.cost_per_success(_posterior(log)).where(statistic="replay_factor").draws
+    assert factor.mean() == pytest.approx(16 / 6, rel=0.03)
+
+
+def test_what_stands_beside_the_numbers():
+    rng = np.random.default_rng(8)
+    bench = _log(rng, 60, regime="evaluation", context="bench")
+    live = _log(rng, 60).with_columns(item=pl.col("item") + "-live")
+    apart = _posterior(bench, live)
+    assert "share no item" in dv.cost_per_success(apart).text and "share no item" in dv.cost_ledger(apart).text
+    same = _posterior(bench, _log(rng, 60))
+    assert "share no item" not in dv.cost_per_success(same).text
+    prices = {"m": {"input": 1.0, "output": 2.0}}
+    assert "declared" not in dv.cost_per_success(same, prices=prices).text, "all spend is metered"
+    tokens = dict(input_tokens=100, output_tokens=10)
+    counted = _posterior(*(_log(rng, 60, regime=r, context=r, **tokens).drop("cost_usd")
+                           for r in ("evaluation", "deployment")))
+    assert "declared prices of 2026-03-01" in dv.cost_per_success(counted, prices=prices, date="2026-03-01").text
+    assert "declared prices without a date" in dv.cost_ledger(counted, prices=prices).text
+    once = dv.cost_per_success(_posterior(_log(rng, 60).filter(trial=0))).where(statistic="expected_attempts")
+    assert not once.identified and "0 items have two trials" in once.reasons[0]
+    frame = dv.cost_per_success(same).where(statistic=None).to_frame()
+    assert frame["mean"].null_count() == frame.height and frame["median"].null_count() == 0
+
+
 def test_expected_attempts_against_simulation():
     """Tasks Beta(.8, 1.2): E[min(tries, 5)] by Monte Carlo within the interval."""
     rng = np.random.default_rng(7)
