@@ -42,7 +42,7 @@ def agents(content: PageContent) -> tuple[Block, ...]:
         if estimate is None:
             blocks.append(_refused(content, question))
         elif module.rows(estimate).height:
-            blocks.append(_figure(name, module, estimate))
+            blocks.append(_figure(name, module, estimate, curves.beside(module.rows(estimate))))
         else:
             blocks.append(Table(tables.fragment(tables.answers(estimate)), opened_by=capital(question_name(question))))
     lines = (*_single_turns(content.answer("pass_power")), *_horizons(content.answer("horizon")))

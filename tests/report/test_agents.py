@@ -91,6 +91,7 @@ def test_lines_beyond_four_are_left_out(hand_made):
     kept = curves.chosen(repeats.rows(estimate))
     assert kept["model"].unique(maintain_order=True).to_list() == ["m1", "m4", "m3", "m5"]
     assert repeats.chart(estimate).to_dict()["description"].startswith("Of six lines")
+    assert curves.beside(repeats.rows(estimate)) == "Drawn are the first 4 of 6 lines." and curves.beside(kept) == ""
 
 
 def test_the_dearest_success_and_what_failures_took(spent):

@@ -39,6 +39,12 @@ def chosen(frame: pl.DataFrame) -> pl.DataFrame:
     return first.join(frame, on=keys, how="inner", nulls_equal=True, maintain_order="left")
 
 
+def beside(frame: pl.DataFrame) -> str:
+    """How many of the lines are drawn, where it is not all."""
+    lines = frame.select("model", "context", "regime").n_unique()
+    return f"Drawn are the first {MOST} of {lines:,} lines." if lines > MOST else ""
+
+
 def draw(frame: pl.DataFrame, x: alt.X, y_title: str, description: str) -> alt.LayerChart:
     """Lines over the column `x` of result rows that are probabilities, with their intervals."""
     import altair as alt
