@@ -15,6 +15,7 @@ import dataclasses
 import json
 import pathlib
 import platform
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -199,12 +200,47 @@ def page_content(posterior: Posterior, answers: Mapping[str, Mapping[str, Estima
         skipped=log.skipped if log is not None else (),
         unused_columns=log.unused if log is not None else (),
         notes=tuple(dict.fromkeys([*primary.cells.notes, *primary.arms.notes,
-                                   *([log.kind_reason] if log is not None else [])])),
+                                   *([log.kind_reason] if log is not None else []), *_price_note(log)])),
         provenance=_shown(run),
+        acceptance=_requirements(log.configuration)["acceptance"] or {} if log is not None else {},
+        cautions=_cautions(primary),
         other_outcomes={k: v for k, v in answers.items() if k != primary.cells.outcome},
     )
 
 
+def _price_note(log: Executions | None) -> list[str]:
+    prices = log.configuration.prices if log is not None else None
+    if prices is None:
+        return []
+    of = f"of {prices.date}" if prices.date else "without a date"
+    return [f"Where the log does not meter cost it is tokens at declared prices {of}, in {prices.currency}."]
+
+
+def _cautions(fit) -> tuple[str, ...]:
+    """Scorers that differ between the regimes, and the context with the fewest judged rows, where they are few."""
+    cells, counts = fit.cells, fit.cells.counts
+    judged_by: dict[str, set[str]] = {}
+    rows, unjudged = Counter(), Counter()
+    for regime, context, scorer, all_rows, without in zip(
+            *(counts[name] for name in ("regime", "context", "scorer", "rows", "unjudged")), strict=True):
+        if scorer >= 0 and all_rows > without:
+            judged_by.setdefault(cells.levels["regime"][regime], set()).add(cells.levels["scorer"][scorer])
+        place = cells.levels["regime"][regime], cells.levels["context"][context]
+        rows[place] += all_rows
+        unjudged[place] += without
+    told = []
+    one, two = (judged_by.get(regime, set()) for regime in ("evaluation", "deployment"))
+    if one and two and one != two:
+        told.append(f"The regimes do not have the same scorers (evaluation: {', '.join(sorted(one))}; deployment: "
+                    f"{', '.join(sorted(two))}): a part of every difference between them may be the judges'.")
+    share, (regime, context) = min((1 - unjudged[place] / rows[place], place) for place in rows)
+    if share < JUDGED_MIN:
+        told.append(f"Only {share:.0%} of the {regime} rows in {context} are judged; the others are taken as missing at "
+                    "random, which no number of rows can show.")
+    return tuple(told)
+
+
+JUDGED_MIN = 0.9  # judged share of a context below which the first screen says so: a tenth can move a level by ten points
 LOWER_LIMITS = ("effective draws", "E-BFMI")  # diagnostics that pass when they are large
 
 

@@ -10,7 +10,7 @@ data the log lacks refuses the combination by name, it never counts as met.
 |---|---|---|
 | null | 1 in draws that meet all bounds: the mean is the probability | per model and context; per model, `context` null |
 | `quality_min`, `bench_gap_max`, ... | the same for that bound alone | the same |
-| `quality`, `bench_gap`, `latency_p95`, `cost_per_success`, `excess_flips` | what the bound is about | the same |
+| `quality` (always), `bench_gap`, `latency_p95`, `cost_per_success`, `excess_flips` | the values | the same |
 
 Rows without a context are a model under the deployment law; with `factor` = `what_if` under the declared law `level`.
 Cost per success here is spend over the fit's level, so that it is joint with it; `cost_per_success` is the ratio of the
@@ -68,6 +68,8 @@ def coherence(posterior: Posterior, *, acceptance: Mapping[str, float] | None = 
     for k, target in enumerate(found.targets):
         why = found.reason(k)
         add(target, None, "probability", np.all([met[b][:, k] for b in bounds], 0), why)
+        if "quality_min" not in bounds:
+            add(target, "quality", units["quality"], found.draws["quality"][:, k], found.reasons["quality"][k])
         for bound in bounds:
             side, _, name = BOUNDS[bound]
             own = found.reasons[side][k]

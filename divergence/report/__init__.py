@@ -6,7 +6,8 @@
 |---|---|
 | `content.py` | `PageContent`: everything that the page shows, as data |
 | `page.py` | `write_page`, `render` |
-| `decision.py` | the first screen in words |
+| `choice.py`, `choice_sections.py` | combinations against the requirements: the first screen where they are declared |
+| `decision.py` | bench order and deployed order in words: the first screen where they are not |
 | `sections.py`, `record.py`, `blocks.py` | the sections below it: answers; refusals, log, diagnostics; their parts |
 | `order_sections.py` | what the bench's order is worth, how levels hold, what factor effects may be read as |
 | `figures/` | one file a figure |

@@ -81,6 +81,10 @@ class PageContent:
     """Sentences about assumptions that hold for all of the page."""
     provenance: Mapping[str, object] = dataclasses.field(default_factory=dict)
     """Versions, seed, data hashes, configuration: text, numbers, or one more level of mapping."""
+    acceptance: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """The declared requirements: bound -> number, in the unit of the results table; empty = none are declared."""
+    cautions: tuple[str, ...] = ()
+    """Sentences about the log that the first screen must carry (differing scorers, unjudged rows)."""
     other_outcomes: Mapping[str, Answers] = dataclasses.field(default_factory=dict)
     """Answers about further outcomes (latency, cost), by outcome and question."""
 

@@ -15,9 +15,10 @@ from importlib import resources
 from pathlib import Path
 
 from divergence.estimate import INTERVAL
-from divergence.report import record
+from divergence.report import choice_sections, record
 from divergence.report import sections as page_sections
 from divergence.report.blocks import Block, Figure, Section, Text
+from divergence.report.choice import UNDECLARED, Choice, choose
 from divergence.report.content import PageContent
 from divergence.report.decision import Decision, decide
 from divergence.report.figures import contrasts, gap, order, score_kappa
@@ -45,13 +46,16 @@ def render(content: PageContent) -> str:
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"seen": seen, "sentence": sentence}
-    decision = decide(content)
+    decision, choice = decide(content), choose(content)
     sections = page_sections.build(content)
     first = _order(content)
     specs, config = _specs([first] if first else [], sections)
     return environment.from_string(_template("page.html.j2")).render(
         content=content,
         decision=decision,
+        choice=choice,
+        choice_table=choice_sections.first_table(choice, content) if choice else None,
+        undeclared=UNDECLARED if not content.acceptance else _unjudgeable(content, choice),
         lead=_lead(content, decision),
         order=first,
         sections=sections,
@@ -73,6 +77,14 @@ def render(content: PageContent) -> str:
         script=_template("page.js"),
         bundle=vega_bundle(),
     )
+
+
+def _unjudgeable(content: PageContent, choice: Choice | None) -> str:
+    """Why declared requirements give no decision, or nothing."""
+    if choice is not None:
+        return ""
+    asked = [q for q in ("coherence", "best_combination") if content.answer(q) is None]
+    return "Requirements are declared, but cannot be judged. " + " ".join(content.reason(q) for q in asked[:1])
 
 
 def _template(name: str) -> str:

@@ -8,7 +8,7 @@ from types import ModuleType
 import polars as pl
 
 from divergence.estimate import Estimate
-from divergence.report import agents, order_sections, record, tables
+from divergence.report import agents, choice_sections, order_sections, record, tables
 from divergence.report.blocks import Block, Figure, Listing, Section, Table, Text
 from divergence.report.content import Answers, PageContent
 from divergence.report.decision import Decision
@@ -223,6 +223,8 @@ ASKED = {"instrument": ("instrument",), "agents": agents.AGENTS, "cost": agents.
 
 Builder = Callable[[PageContent], tuple[Block, ...]]
 ANSWERS: tuple[tuple[str, str, str, Builder], ...] = (
+    ("combinations", "Combinations against the requirements", "Which meets everything, and which of those is best?",
+     choice_sections.section),
     (
         "steadiness",
         "Score and steadiness",
@@ -252,7 +254,7 @@ def build(content: PageContent) -> list[Section]:
     sections = [
         Section(name, title, question, builder(content))
         for name, title, question, builder in ANSWERS
-        if name not in ASKED or agents.answered(content, *ASKED[name])
+        if (name not in ASKED or agents.answered(content, *ASKED[name])) and (name != "combinations" or content.acceptance)
     ]
     for place, (outcome, estimates) in enumerate(content.other_outcomes.items()):
         blocks = other_outcome(place, estimates)

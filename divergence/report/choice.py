@@ -1,0 +1,258 @@
+"""Which combination meets what was declared: the first screen in words and one table, from `coherence` and
+`best_combination`. How sure, what would change it, and what to measure next.
+
+What more data would buy is arithmetic on the widths that are there: an interval shrinks as 1 / sqrt(items), so a side that
+lies d from its limit with standard deviation s is settled at 95 % one-sided with (1.645 s / d)^2 times the items.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from divergence.estimate import Estimate
+from divergence.report.content import PageContent
+from divergence.report.names import spoken
+from divergence.report.words import (
+    SUFFIXES,
+    amount,
+    brief_chance,
+    capital,
+    chance,
+    decimal,
+    every,
+    join,
+    phrase,
+    plural,
+    scale,
+    span,
+    verb,
+)
+
+SURE, HALF = 0.9, 0.5
+SETTLED = 1.645  # standard deviations between a value and its limit that make it 95 % sure
+SENSIBLE = 100  # times the items, beyond which more of them is no advice
+MOST = 8  # combinations of the first table
+VALUES = {  # bound -> statistic of its value, heading, is it a lower limit, unit of the limit
+    "quality_min": ("quality", "level", True, "probability"),
+    "bench_gap_max": ("bench_gap", "distance from the bench", False, "points"),
+    "latency_p95_max_s": ("latency_p95", "p95 latency", False, "s"),
+    "cost_per_success_max_usd": ("cost_per_success", "cost per success", False, "usd"),
+    "excess_flips_max": ("excess_flips", "excess flips", False, "probability"),
+}
+UNDECLARED = (
+    "No requirements are declared, so no combination of model and context is called good enough: write thresholds under "
+    f"[acceptance] in divergence.toml ({', '.join(VALUES)}) and this page opens with the decision."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One combination of model and context."""
+
+    model: str
+    """Name of the model."""
+    context: str
+    """Label of the context."""
+    best: float
+    """Probability that it is the best one."""
+    meets: float
+    """Probability that it meets all requirements."""
+    sides: dict[str, float]
+    """Bound -> probability that it is met."""
+    values: dict[str, dict]
+    """Statistic -> the row of the results table."""
+    draws: dict[str, np.ndarray]
+    """Statistic -> draws, shape (S,)."""
+    tied: bool
+    """Is it one of the fewest that hold the first place with 90 %?"""
+    regret: float
+    """Expected level lost by choosing it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What a reader decides by, where requirements are declared."""
+
+    headline: str
+    """The decision in one sentence."""
+    points: tuple[tuple[str, str], ...]
+    """(label, sentence): how sure, what would change it, what to measure next."""
+    options: tuple[Option, ...]
+    """The combinations, the likeliest best first."""
+    names: dict[str, str]
+    """Short names of models and contexts."""
+
+    @property
+    def bars(self) -> list[tuple[str, str, float, str]]:
+        """Model, context, probability of meeting all requirements, and it in words; for the list of the first screen."""
+        return [(self.names[o.model], self.names[o.context], o.meets, brief_chance(o.meets)) for o in self.options[:5]]
+
+
+def choose(content: PageContent) -> Choice | None:
+    """The choice that the declared requirements allow; None where there are none, or no combination can be judged."""
+    coherent, best = content.answer("coherence"), content.answer("best_combination")
+    if not content.acceptance or coherent is None or best is None:
+        return None
+    options = _options(coherent, best)
+    if not options:
+        return None
+    names = spoken(o.model for o in options) | spoken(o.context for o in options)
+    bounds = content.acceptance
+    points = (("How sure:", _how_sure(options, names, content)), ("What would change it:", _change(options, bounds, best)),
+              ("What to measure next:", _next(options, bounds, names, coherent)))
+    return Choice(_headline(options, names, bounds), tuple((a, b) for a, b in points if b), tuple(options), names)
+
+
+def _options(coherent: Estimate, best: Estimate) -> list[Option]:
+    """Every combination that can be judged, the likeliest best first, then the likeliest to meet the requirements."""
+    known: dict[tuple[str, str], dict] = {}
+    for estimate in (coherent, best):
+        for k, row in enumerate(estimate.to_frame().iter_rows(named=True)):
+            if row["context"] is not None and row["model"] is not None and row["identified"]:
+                place = known.setdefault((row["model"], row["context"]), {})
+                if row["question"] == "coherence" or row["statistic"] is not None:
+                    place[row["statistic"]] = row, estimate.draws[:, k]
+    options = []
+    for (model, context), found in known.items():
+        if None not in found or "p_best" not in found:
+            continue
+        values = {name: found[name] for name, *_ in VALUES.values() if name in found}
+        options.append(Option(
+            model, context, found["p_best"][1].mean(), found[None][1].mean(),
+            {bound: found[bound][1].mean() for bound in VALUES if bound in found},
+            {name: row for name, (row, _) in values.items()}, {name: draws for name, (_, draws) in values.items()},
+            bool(found["tied"][1][0]), found["regret"][1].mean()))
+    # Of those that hold the first place together the level tells none apart, so the surest to meet everything leads.
+    return sorted(options, key=lambda o: (not o.tied, -o.meets if o.tied else 0.0, -o.best, -o.meets,
+                                          -o.values["quality"]["median"]))
+
+
+def limit(bound: str, value: float) -> str:
+    """A requirement in words: `a level of at least 60%`."""
+    _, heading, lower, unit = VALUES[bound]
+    return f"{heading} of at {'least' if lower else 'most'} {exact(value, unit)}"
+
+
+def exact(value: float, unit: str) -> str:
+    """A declared number as it was declared, in shown units: `1 s`, `60%`, `0.00002 USD`."""
+    shown = value * scale(unit)
+    places = next(p for p in range(10) if p == 9 or abs(round(shown, p) - shown) < 1e-9 * max(abs(shown), 1e-9))
+    return decimal(shown, places) + SUFFIXES.get(unit, f" {unit}")
+
+
+def _who(option: Option, names: Mapping[str, str]) -> str:
+    return f"{names[option.model]} in {names[option.context]}"
+
+
+def _headline(options: list[Option], names: Mapping[str, str], bounds: Mapping[str, float]) -> str:
+    first = options[0]
+    all_of = every(len(bounds), "requirement").replace("the one", "the")
+    if first.meets < 1 - SURE:
+        return (f"No combination is likely to meet {all_of}: the likeliest is {_who(first, names)}, with a probability of "
+                f"{chance(first.meets)}.")
+    opening = "Choose" if first.meets >= SURE else "The likeliest choice is"
+    tied = sum(o.tied for o in options)
+    also = f", and is the best that does ({chance(first.best)})." if tied < 2 else (
+        f"; by level it cannot be told from {plural(tied - 1, 'other')}.")
+    return f"{opening} {_who(first, names)}: it meets {all_of} with a probability of {chance(first.meets)}{also}"
+
+
+def _how_sure(options: list[Option], names: Mapping[str, str], content: PageContent) -> str:
+    first = options[0]
+    tied = sorted((o for o in options if o.tied), key=lambda o: -o.best)
+    sentences = []
+    if first.best > 0:
+        if len(tied) > 1:
+            who = join([f"{_who(o, names)} ({chance(o.best)})" for o in tied], 4)
+            sentences.append(f"The highest level that meets everything lies between {who}; {_who(first, names)} is the one "
+                             "of them that is surest to meet it.")
+        lost = amount(first.regret, "points", max(first.regret, 0.005))
+        sentences.append(f"Choosing it loses {lost} of level on average against whichever is best.")
+    enough = sum(o.meets >= SURE for o in options)
+    sentences.append(f"{capital(plural(enough, 'combination'))} of {len(options)} "
+                     f"{verb(enough, 'meets', 'meet')} everything with at least {SURE:.0%}.")
+    reasons = [r for r in content.estimates["coherence"].where(statistic=None, factor=None).reason if r]
+    if reasons:
+        sentences.append(f"{capital(plural(len(reasons), 'combination'))} cannot be judged, for example because "
+                         f"{reasons[0]}.")
+    return " ".join(sentences)
+
+
+def _margin(option: Option, bound: str, value: float) -> float:
+    """How many standard deviations the value lies inside its limit; negative outside."""
+    name, _, lower, _ = VALUES[bound]
+    draws = option.draws[name]
+    low, middle, high = np.quantile(draws, [0.16, 0.5, 0.84])
+    return float((middle - value if lower else value - middle) / max((high - low) / 2, 1e-12))
+
+
+def _change(options: list[Option], bounds: Mapping[str, float], best: Estimate) -> str:
+    """The nearest threshold of the first option, and the what-if laws under which another model or none is best."""
+    first = options[0]
+    bound = min(bounds, key=lambda b: _margin(first, b, bounds[b]))
+    name, _, _, unit = VALUES[bound]
+    row, met = first.values[name], first.sides[bound] >= HALF
+    value = phrase(row) if row["upper"] is not None else "without an upper limit"
+    turn = amount(row["median"], unit, (row["upper"] or row["median"]) - row["lower"])
+    does = f"set beyond {turn} it would more likely be missed" if met else f"it would more likely be met from {turn} on"
+    return f"The nearest requirement is “{limit(bound, bounds[bound])}”: the value is {value}; {does}. {_laws(best)}".strip()
+
+
+def laws(best: Estimate) -> list[tuple[str | None, str | None, float]]:
+    """Per law over contexts (None = as logged): the likeliest best model and its probability, or None and p_none."""
+    table = best.to_frame().filter(pl.col("context").is_null())
+    told: list[tuple[str | None, str | None, float]] = []
+    for law in table["level"].unique(maintain_order=True):
+        part = table.filter(pl.col("level").eq_missing(law) & pl.col("identified"))
+        p = part.filter(pl.col("statistic") == "p_best").sort("mean", descending=True)
+        none = part.filter((pl.col("statistic") == "p_none") & (pl.col("axis") == "models"))["mean"].to_list()
+        if p.height and none:
+            told.append((law, None, none[0]) if none[0] > HALF else (law, p["model"][0], p["mean"][0]))
+    return told
+
+
+def _laws(best: Estimate) -> str:
+    """What one model for all of the traffic would do, as logged and under each what-if."""
+    told = laws(best)
+    names = spoken(model for _, model, _ in told if model)
+    called = {law: "the log's own mix of contexts" if law is None else f"“{law}”" for law, _, _ in told}
+    nothing = [called[law] for law, model, _ in told if model is None]
+    sentences = [f"One model for all traffic is not likely to meet everything over {join(nothing)}."] if nothing else []
+    sentences += [f"Over {called[law]} the likeliest best model is {names[model]} ({chance(p)})."
+                  for law, model, p in told if model]
+    return " ".join(sentences)
+
+
+def _next(options: list[Option], bounds: Mapping[str, float], names: Mapping[str, str], coherent: Estimate) -> str:
+    """The quantity whose interval decides, and how many times the items would settle it."""
+    items = coherent.counts.get("n_items") or 0
+    first = options[0]
+    if 1 - SURE < first.meets < SURE:
+        bound = min(bounds, key=lambda b: abs(_margin(first, b, bounds[b])))
+        factor = (SETTLED / max(abs(_margin(first, bound, bounds[bound])), 1e-9)) ** 2
+        what = f"the {VALUES[bound][1]} of {_who(first, names)}, which lies near its limit"
+        return _more(what, factor, items)
+    rivals = [o for o in options[1:] if o.tied]
+    if rivals and first.best > 0:
+        difference = first.draws["quality"] - rivals[0].draws["quality"]
+        factor = (SETTLED * difference.std() / max(abs(difference.mean()), 1e-9)) ** 2
+        low, high = np.quantile(difference, [0.05, 0.95])
+        what = (f"the level of {_who(first, names)} against {_who(rivals[0], names)} (difference "
+                f"{span(float(low), float(high), 'points')} points)")
+        return _more(what, factor, items)
+    return "The decision is settled at these thresholds; more items would not change it."
+
+
+def _more(what: str, factor: float, items: int) -> str:
+    text = f"What decides is {what}. "
+    if factor > SENSIBLE:
+        return text + (f"It would take more than {SENSIBLE} times the items to settle it: let something else decide.")
+    if factor <= 1:
+        return text + "Its interval already lies on one side."
+    more = int(np.ceil(items * (factor - 1) / 10) * 10)
+    return text + (f"About {more:,} more items ({factor:.1f} times the log's {items:,}) would settle it, if it lies where "
+                   "it seems to and widths fall with the square root of the items.")
