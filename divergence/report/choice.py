@@ -102,8 +102,8 @@ def choose(content: PageContent) -> Choice | None:
         return None
     names = spoken(o.model for o in options) | spoken(o.context for o in options)
     bounds = content.acceptance
-    points = (("How sure:", _how_sure(options, names, content)), ("What would change it:", _change(options, bounds, best)),
-              ("What to measure next:", _next(options, bounds, names, coherent)))
+    points = (("How sure", _how_sure(options, names, content)), ("What would change it", _change(options, bounds, best)),
+              ("What to measure next", _next(options, bounds, names, coherent)))
     return Choice(_headline(options, names, bounds), tuple((a, b) for a, b in points if b), tuple(options), names)
 
 
@@ -167,9 +167,9 @@ def _how_sure(options: list[Option], names: Mapping[str, str], content: PageCont
     sentences = []
     if first.best > 0:
         if len(tied) > 1:
-            who = join([f"{_who(o, names)} ({chance(o.best)})" for o in tied], 4)
-            sentences.append(f"The highest level that meets everything lies between {who}; {_who(first, names)} is the one "
-                             "of them that is surest to meet it.")
+            who = " or ".join(f"{_who(o, names)} ({chance(o.best)})" for o in tied[:3]) + (
+                f" or {plural(len(tied) - 3, 'other')}" if len(tied) > 3 else "")
+            sentences.append(f"The best that meets everything is {who}: of these, {_who(first, names)} is the surest to.")
         lost = amount(first.regret, "points", max(first.regret, 0.005))
         sentences.append(f"Choosing it loses {lost} of level on average against whichever is best.")
     enough = sum(o.meets >= SURE for o in options)

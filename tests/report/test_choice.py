@@ -82,14 +82,14 @@ def test_one_clear_choice(content_of):
     assert choice.headline == ("Choose a in x: it meets both requirements with a probability of more than 99%, and is the "
                                "best that does (more than 99%).")
     told = dict(choice.points)
-    assert "Two combinations of 2 meet everything with at least 90%." in told["How sure:"]
-    assert told["What would change it:"].startswith(
+    assert "Two combinations of 2 meet everything with at least 90%." in told["How sure"]
+    assert told["What would change it"].startswith(
         "The nearest requirement is “level of at least 60%”: the value is 80.0% (76.4 to 83.6); set beyond 80.0% it would "
-        "more likely be missed.") or "p95 latency of at most 1 s" in told["What would change it:"]
-    assert told["What would change it:"].endswith(
+        "more likely be missed.") or "p95 latency of at most 1 s" in told["What would change it"]
+    assert told["What would change it"].endswith(
         "not likely to meet everything over “all on one”. Over the log's own mix of contexts the likeliest best model is a "
         "(more than 99%).")
-    assert told["What to measure next:"] == "The decision is settled at these thresholds; more items would not change it."
+    assert told["What to measure next"] == "The decision is settled at these thresholds; more items would not change it."
 
 
 def test_a_combination_that_is_too_slow_is_not_chosen(content_of):
@@ -102,7 +102,7 @@ def test_ties_are_told_and_the_surest_of_them_leads(content_of):
     choice = choose(content_of({("a", "x"): (0.71, 0.99), ("b", "x"): (0.705, 0.5), ("c", "x"): (0.5, 0.5)}))
     assert choice.options[0].model == "b" and choice.options[0].meets == 1.0
     assert "it cannot be told from one other" in choice.headline
-    assert "What decides is the level of b in x against a in x" in dict(choice.points)["What to measure next:"]
+    assert "What decides is the level of b in x against a in x" in dict(choice.points)["What to measure next"]
 
 
 def test_what_to_measure_next_is_the_arithmetic_of_widths(content_of):
@@ -110,7 +110,7 @@ def test_what_to_measure_next_is_the_arithmetic_of_widths(content_of):
     draws = choice.options[0].draws["quality"]
     low, middle, high = np.quantile(draws, [0.16, 0.5, 0.84])
     factor = (1.645 * (high - low) / 2 / (middle - 0.6)) ** 2
-    told = dict(choice.points)["What to measure next:"]
+    told = dict(choice.points)["What to measure next"]
     assert f"({factor:.1f} times the log's 100)" in told
     assert int(re.search(r"About ([\d,]+) more items", told)[1].replace(",", "")) == np.ceil(100 * (factor - 1) / 10) * 10
 
@@ -128,7 +128,7 @@ def test_combinations_that_cannot_be_judged_are_said(content_of):
     known = {("a", "x"): (0.8, 0.5), ("b", "x"): (0.65, 0.5)}
     content = content_of(known, reason="no row of this combination has latency_s")
     assert "One combination cannot be judged, for example because no row of this combination has latency_s." in dict(
-        choose(content).points)["How sure:"]
+        choose(content).points)["How sure"]
 
 
 def test_the_page_opens_with_the_decision_and_keeps_the_order_below(content_of):
