@@ -95,17 +95,20 @@ def steps(total: int, quiet: bool) -> Iterator[Callable[[str], None]]:
 @common
 @click.option("-o", "--output", required=True, type=click.Path(path_type=pathlib.Path), help="Folder of the results.")
 @click.option("--question", help="Stop with exit code 3 unless this question is answered.")
-def report(read, output, question, quiet, as_json, seed, **_) -> int:
+@click.option("--format", "formats", multiple=True, metavar="html|md|tex|json",
+              help="Also write report.md, report.tex, report.json; several, or a list with commas. The page is always made.")
+def report(read, output, question, formats, quiet, as_json, seed, **_) -> int:
     """Read, check, collapse, fit, estimate, draw: the main job."""
     from divergence.results import QUESTIONS, write_report
 
     _known_question(question, QUESTIONS)
+    formats = _known_formats(formats)
     with steps(6, quiet) as tell:
         tell("reading the log")
         log = read(functools.partial(tell, steps=0))
         _answerable(log, question)
         posterior = _fitted(log, seed, tell)
-        estimates = write_report(posterior, output, log=log, progress=tell)
+        estimates = write_report(posterior, output, log=log, progress=tell, formats=formats)
     if question and not estimates.filter((estimates["question"] == question) & estimates["identified"]).height:
         raise NotIdentifiedError(f"{question} cannot be answered from this log (the other answers are in {output}): "
                                  f"{estimates.filter(estimates['question'] == question)['reason'][0]}")
@@ -281,6 +284,16 @@ def _risk(posterior, log, seed: int, folder: pathlib.Path) -> str:
 def _known_question(question: str | None, known: tuple[str, ...]) -> None:
     if question is not None and question not in known:
         raise InputError(f"the question {question!r} is not known; choose one of {', '.join(known)}")
+
+
+def _known_formats(given: tuple[str, ...]) -> tuple[str, ...]:
+    from divergence.results import FORMATS
+
+    names = tuple(dict.fromkeys(name.strip() for text in given for name in text.split(",")))
+    for name in names:
+        if name not in FORMATS:
+            raise InputError(f"--format {name!r} is not known; choose from {', '.join(FORMATS)}")
+    return names
 
 
 def _answerable(log, question: str | None) -> None:

@@ -7,6 +7,7 @@
 | `rejected.parquet` | rows of the log that broke a rule |
 | `posterior/` | the fit, to be loaded again |
 | `run.json` | seed, versions, configuration, hashes of the data, diagnostics |
+| `report.md`, `report.tex`, `report.json` | the same words and tables for a text, a paper, a machine, if asked for |
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ QUESTIONS = (
     "coherence",
     "best_combination",
 )
+FORMATS = ("html", "md", "tex", "json")
+"""How a report can be written; the page (`html`) always is."""
 FILES = ("report.html", "estimates.parquet", "rejected.parquet", "posterior", "run.json")
 REJECTED = {"file": pl.String, "row": pl.Int64, "rule": pl.String, "sentence": pl.String, "value": pl.String}
 
@@ -124,10 +127,11 @@ DECLARED: dict[str, Callable[[Configuration], dict]] = {
 
 def write_report(
     posterior: Posterior, folder: str | pathlib.Path, *, log: Executions | None = None, title: str | None = None,
-    interval: float = INTERVAL, progress: Callable[[str], None] | None = None,
+    interval: float = INTERVAL, progress: Callable[[str], None] | None = None, formats: tuple[str, ...] = ("html",),
 ) -> pl.DataFrame:
     """Write the five results into `folder` and return the results table.
 
+    `formats`: what else than the page is written, any of `md`, `tex`, `json` (`report.md` and so on).
     With the `log` the page also shows rejected rows, files and refusals by design. Everything is made beside the folder
     and moved into it at the end: a failure or an interrupt leaves what was there. Raises InputError when the folder
     cannot be written.
@@ -146,10 +150,14 @@ def write_report(
         run = run_record(posterior, log)
         (fresh / "run.json").write_text(json.dumps(run, indent=1, default=str))
         tell("drawing the page")
-        from divergence.report import write_page
+        from divergence.report import write_formats, write_page
 
-        write_page(page_content(posterior, answers, log, title, run), fresh / "report.html")
+        content = page_content(posterior, answers, log, title, run)
+        write_page(content, fresh / "report.html")
+        write_formats(content, fresh, estimates, run, formats)
         move_into(fresh, folder)
+        for other in set(FORMATS) - {"html", *formats}:  # of an earlier run: it would contradict this one
+            (folder / f"report.{other}").unlink(missing_ok=True)
     return estimates
 
 

@@ -78,6 +78,12 @@ def test_question_not_identified_is_three(log, capsys):
     assert "gap" in err
 
 
+def test_an_unknown_format_is_a_sentence(log, tmp_path, capsys):
+    code, _, err = run("report", log, "-o", tmp_path / "o", "--format", "md,pdf", capsys=capsys)
+    assert code == 2 and "--format 'pdf' is not known; choose from html, md, tex, json" in err
+    assert not (tmp_path / "o").exists()
+
+
 def test_fit_then_load(log, tmp_path, capsys):
     import divergence as dv
 

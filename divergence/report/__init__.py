@@ -11,6 +11,7 @@
 | `sections.py`, `record.py`, `blocks.py` | the sections below it: answers; refusals, log, diagnostics; their parts |
 | `order_sections.py` | what the bench's order is worth, how levels hold, what factor effects may be read as |
 | `figures/` | one file a figure |
+| `formats.py` | the same words and tables as Markdown, LaTeX, JSON |
 | `tables.py` | answers, models, rejected rows, diagnostics as tables |
 | `multiplicity.py` | bands that hold for many rows at once |
 | `silent.py` | items move, the level does not |
@@ -21,6 +22,7 @@ Loading this package loads neither altair, great-tables nor jinja2; writing a pa
 """
 
 from divergence.report.content import Check, LogSummary, PageContent
+from divergence.report.formats import write_formats
 from divergence.report.page import render, write_page
 
-__all__ = ["Check", "LogSummary", "PageContent", "render", "write_page"]
+__all__ = ["Check", "LogSummary", "PageContent", "render", "write_formats", "write_page"]

@@ -169,7 +169,7 @@ def _how_sure(options: list[Option], names: Mapping[str, str], content: PageCont
         if len(tied) > 1:
             who = " or ".join(f"{_who(o, names)} ({chance(o.best)})" for o in tied[:3]) + (
                 f" or {plural(len(tied) - 3, 'other')}" if len(tied) > 3 else "")
-            sentences.append(f"The best that meets everything is {who}: of these, {_who(first, names)} is the surest to.")
+            sentences.append(f"The best that meets everything is {who}; of these {_who(first, names)} is the surest.")
         lost = amount(first.regret, "points", max(first.regret, 0.005))
         sentences.append(f"Choosing it loses {lost} of level on average against whichever is best.")
     enough = sum(o.meets >= SURE for o in options)

@@ -33,7 +33,13 @@ def _cells(option: Option, bounds: tuple[str, ...]) -> dict[str, str]:
 
 
 def table_of(options: tuple[Option, ...], names: dict[str, str], acceptance: dict[str, float]) -> str:
-    """One row a combination: each value with its mark, the chance to meet everything and to be the best that does."""
+    """One row a combination, as HTML."""
+    return tables.fragment(tables.plain(*written(options, names, acceptance)))
+
+
+def written(options: tuple[Option, ...], names: dict[str, str], acceptance: dict[str, float]
+            ) -> tuple[pl.DataFrame, dict[str, str], list[str]]:
+    """Texts, headings and number columns: each value with its mark, the chance to meet everything and to be the best."""
     bounds = tuple(bound for bound in VALUES if bound in acceptance)
     rows = [{"model": names[o.model], "context": names[o.context], **_cells(o, bounds), "meets": brief_chance(o.meets),
              "best": brief_chance(o.best)} for o in options]
@@ -41,7 +47,7 @@ def table_of(options: tuple[Option, ...], names: dict[str, str], acceptance: dic
     for bound in bounds:
         _, heading, lower, unit = VALUES[bound]
         labels[bound] = f"{heading} {'≥' if lower else '≤'} {exact(acceptance[bound], unit)}"
-    return tables.fragment(tables.plain(pl.DataFrame(rows), {c: labels[c] for c in rows[0]}, [*bounds, "meets", "best"]))
+    return pl.DataFrame(rows), {c: labels[c] for c in rows[0]}, [*bounds, "meets", "best"]
 
 
 def first_table(choice: Choice, content: PageContent) -> Table:

@@ -59,6 +59,11 @@ def fragment(shown: GT) -> str:
 
 def answers(estimate: Estimate) -> GT:
     """One row a number: where it holds, median, interval, floor; for what is not identified, why."""
+    return plain(*written(estimate))
+
+
+def written(estimate: Estimate) -> tuple[pl.DataFrame, dict[str, str], list[str]]:
+    """The texts of `answers`, the headings, and which columns are numbers."""
     frame = estimate.to_frame().head(MOST_NUMBERS)
     columns: dict[str, list[str]] = {}
     labels: dict[str, str] = {}
@@ -82,7 +87,7 @@ def answers(estimate: Estimate) -> GT:
         columns["reason"] = [reason or "" for reason in frame["reason"]]
         labels["reason"] = "not identified because"
     numbers = [name for name in ("median", "lower", "upper", "noise_floor") if name in columns]
-    return plain(pl.DataFrame(columns), labels, numbers)
+    return pl.DataFrame(columns), labels, numbers
 
 
 def _names(frame: pl.DataFrame) -> dict[str, str]:

@@ -1,0 +1,152 @@
+"""The page's words and tables for a paper (LaTeX), for a text (Markdown) and for a machine (JSON): one list, three writers.
+
+`sheets` is the one place that says which tables there are; every format writes the same ones. LaTeX goes through
+great-tables (booktabs rules, names escaped), and compiles by itself with pdflatex.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import polars as pl
+
+from divergence.report import tables
+from divergence.report.choice import UNDECLARED, choose
+from divergence.report.choice_sections import MARKS
+from divergence.report.choice_sections import written as combinations
+from divergence.report.content import PageContent
+from divergence.report.decision import decide
+from divergence.report.words import capital, question_name, seen, sentence
+
+SYMBOLS = {  # what LaTeX's own fonts write in mathematics
+    "2212": "-", "2713": "\\checkmark", "2717": "\\times", "2264": "\\leq", "2265": "\\geq", "2026": "\\ldots",
+    "00D7": "\\times", "03BA": "\\kappa", "00B1": "\\pm", "00B7": "\\cdot",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sheet:
+    """One table."""
+
+    title: str
+    """What it answers."""
+    caption: str
+    """What its numbers are."""
+    texts: pl.DataFrame
+    """Cells as text."""
+    labels: Mapping[str, str]
+    """Column -> heading."""
+    right: tuple[str, ...] = ()
+    """Columns of numbers."""
+
+
+def lead(content: PageContent) -> tuple[str, list[str]]:
+    """The decision in one sentence, and what stands under it."""
+    choice, decision = choose(content), decide(content)
+    if choice is None:
+        undeclared = [] if content.acceptance else [UNDECLARED]
+        return decision.headline, [*content.cautions, *decision.sentences, *undeclared]
+    points = [f"{label}: {told}" for label, told in choice.points]
+    return choice.headline, [*content.cautions, *points, decision.headline, *decision.sentences]
+
+
+def sheets(content: PageContent) -> list[Sheet]:
+    """Every table: the combinations, each answer, what is refused, the diagnostics."""
+    found = []
+    choice = choose(content)
+    if choice is not None:
+        texts, labels, right = combinations(choice.options, choice.names, dict(content.acceptance))
+        found.append(Sheet("Combinations against the requirements", f"Medians; {MARKS}.", texts, labels, tuple(right)))
+    for outcome, answers in {"": content.estimates, **content.other_outcomes}.items():
+        for estimate in answers.values():
+            if estimate.identified:
+                texts, labels, right = tables.written(estimate)
+                title = capital(question_name(estimate.question)) + (f" ({outcome})" if outcome else "")
+                found.append(Sheet(title, tables.caption(estimate), texts, labels, tuple(right)))
+    refused = {capital(question_name(q)): sentence(reason) for q, reason in content.refusals}
+    refused |= {capital(question_name(e.question)): sentence(e.reasons[0])
+                for e in content.estimates.values() if not e.identified and e.reasons}
+    if refused:
+        frame = pl.DataFrame({"question": list(refused), "reason": list(refused.values())})
+        found.append(Sheet("What this log cannot tell", "", frame, {"question": "question", "reason": "reason"}))
+    if content.checks:
+        frame = pl.DataFrame({"name": [c.name for c in content.checks], "value": [seen(c.value) for c in content.checks],
+                              "threshold": [c.threshold for c in content.checks],
+                              "result": ["passed" if c.passed else "FAILED" for c in content.checks]})
+        labels = {"name": "diagnostic", "value": "seen", "threshold": "passes", "result": "result"}
+        found.append(Sheet("Diagnostics", "", frame, labels, ("value",)))
+    return found
+
+
+def markdown(content: PageContent) -> str:
+    """Headings, sentences and pipe tables."""
+    headline, sentences = lead(content)
+    parts = [f"# {_plain(headline)}", *map(_plain, sentences), *_failed(content)]
+    for sheet in sheets(content):
+        head = [_cell(sheet.labels[c]) for c in sheet.texts.columns]
+        rule = ["---:" if c in sheet.right else "---" for c in sheet.texts.columns]
+        body = [[_cell(v) for v in row] for row in sheet.texts.iter_rows()]
+        parts += [f"## {sheet.title}", *([_plain(sheet.caption)] if sheet.caption else []),
+                  "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *body))]
+    return "\n\n".join([*parts, *(f"- {_plain(sentence(note))}" for note in content.notes)]) + "\n"
+
+
+def latex(content: PageContent) -> str:
+    """A document of its own; each table is a longtable with booktabs rules, to be cut out for a paper."""
+    headline, sentences = lead(content)
+    symbols = "\n".join(f"\\DeclareUnicodeCharacter{{{code}}}{{\\ensuremath{{{told}}}}}" for code, told in SYMBOLS.items())
+    parts = ["\\documentclass{article}", "\\usepackage[utf8]{inputenc}", "\\usepackage[T1]{fontenc}",
+             "\\usepackage{amsmath,amssymb,booktabs,longtable,array,textcomp}",
+             "\\usepackage[landscape,margin=15mm]{geometry}", symbols, "\\begin{document}",
+             f"\\section*{{{escaped(content.title)}}}", f"\\textbf{{{escaped(headline)}}}",
+             *map(escaped, [*sentences, *_failed(content)])]
+    for sheet in sheets(content):
+        shown = tables.plain(sheet.texts, sheet.labels, list(sheet.right)).tab_options(table_font_size="8px")
+        table = "".join(c if known(c) else "?" for c in shown.as_latex(use_longtable=True))
+        parts += [f"\\subsection*{{{escaped(sheet.title)}}}", escaped(sheet.caption), table]
+    return "\n\n".join([*parts, "\\end{document}"]) + "\n"
+
+
+def machine(content: PageContent, rows: pl.DataFrame, run: Mapping[str, object]) -> str:
+    """The decision, the results table as rows, and the run record."""
+    headline, sentences = lead(content)
+    told = {"decision": headline, "sentences": sentences, "rows": rows.to_dicts(), "run": run}
+    return json.dumps(told, indent=1, default=str, allow_nan=False) + "\n"
+
+
+def write_formats(content: PageContent, folder: Path, rows: pl.DataFrame, run: Mapping[str, object],
+                  formats: tuple[str, ...]) -> None:
+    """`report.md`, `report.tex` and `report.json`, those of them that are asked for."""
+    writers: dict[str, Callable[[], str]] = {
+        "md": lambda: markdown(content), "tex": lambda: latex(content), "json": lambda: machine(content, rows, run)}
+    for name, writer in writers.items():
+        if name in formats:
+            (folder / f"report.{name}").write_text(writer(), encoding="utf-8")
+
+
+def _failed(content: PageContent) -> list[str]:
+    return [f"Not reliable: the diagnostic {c.name} failed. {sentence(c.meaning)}" for c in content.failed]
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown does not read as markup."""
+    return "".join(f"\\{c}" if c in "\\`*_<>[]#|" else c for c in " ".join(text.split()))
+
+
+def _cell(text: str | None) -> str:
+    return _plain(text or "") or " "
+
+
+def known(letter: str) -> bool:
+    """Can LaTeX's fonts write this letter, or do we say how?"""
+    return ord(letter) < 0x180 or f"{ord(letter):04X}" in SYMBOLS or letter in "“”‘’–—"
+
+
+def escaped(text: str) -> str:
+    """Text that LaTeX reads as text; letters that its fonts lack become question marks."""
+    marks = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}",
+             ">": "\\textgreater{}", "|": "\\textbar{}"}
+    return "".join(marks.get(c, f"\\{c}" if c in "&%$#_{}" else c if known(c) else "?") for c in text)

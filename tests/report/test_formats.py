@@ -1,0 +1,78 @@
+"""The same words and tables as Markdown, LaTeX and JSON: complete, well formed, names as they are."""
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+
+import polars as pl
+import pytest
+
+import divergence as dv
+from divergence.estimate import table
+from divergence.report import write_formats
+from divergence.report.formats import escaped, known, latex, markdown, sheets
+from divergence.report.words import capital, question_name
+
+NASTY = "a_b & 50% {x} \\cite #1 $y$ ~^ <i>|</i>"
+
+
+def test_every_answer_has_its_table(content):
+    titles = [sheet.title for sheet in sheets(content)]
+    assert len(titles) == len(set(titles))
+    for estimate in content.estimates.values():
+        assert capital(question_name(estimate.question)) in titles
+    assert "Effects of serving factors (latency_s)" in titles
+    assert titles[-2:] == ["What this log cannot tell", "Diagnostics"]
+
+
+def test_markdown_tables_are_whole(content):
+    text = markdown(content)
+    assert text.startswith("# ")
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        lines = block.splitlines()
+        columns = [len(re.findall(r"(?<!\\)\|", line)) for line in lines]
+        assert len(set(columns)) == 1 and set(lines[1]) <= set("| -:")
+    assert text.count("\n## ") == len(sheets(content))
+
+
+def test_latex_is_balanced_and_escaped(content):
+    text = latex(dataclasses.replace(content, title=NASTY))
+    for mark in ("begin{longtable}", "end{longtable}", "toprule", "bottomrule"):
+        assert text.count(f"\\{mark}") == len(sheets(content))
+    assert all(known(letter) for letter in text)
+    assert escaped(NASTY) in text and NASTY not in text
+    body = text[text.index("\\begin{document}"):]
+    assert not re.search(r"(?<!\\)[_#]", body)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX on this machine")
+def test_latex_compiles(content, tmp_path):
+    (tmp_path / "report.tex").write_text(latex(dataclasses.replace(content, title=NASTY)))
+    done = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "report.tex"], cwd=tmp_path,
+                          capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "report.pdf").stat().st_size > 10_000
+
+
+def test_failed_diagnostics_are_in_every_format(content):
+    broken = dataclasses.replace(content, checks=(dataclasses.replace(content.checks[0], passed=False),))
+    assert "Not reliable: the diagnostic" in markdown(broken) and "Not reliable: the diagnostic" in latex(broken)
+
+
+def test_the_machine_reads_the_rows_and_the_run(content, tmp_path):
+    rows = table(list(content.estimates.values()))
+    write_formats(content, tmp_path, rows, {"seed": 3}, ("html", "json"))
+    read = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
+    assert pl.DataFrame(read["rows"], schema=rows.schema).equals(rows)
+    assert read["run"] == {"seed": 3} and read["decision"].endswith(".")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.json"]
+
+
+def test_a_format_of_an_earlier_run_does_not_stay(waves_posterior, tmp_path):
+    dv.write_report(waves_posterior, tmp_path / "out", formats=("md", "tex"))
+    assert {"report.html", "report.md", "report.tex"} <= {p.name for p in (tmp_path / "out").iterdir()}
+    dv.write_report(waves_posterior, tmp_path / "out", formats=("tex",))
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert "report.tex" in names and "report.md" not in names
