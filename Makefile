@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out
 
-.PHONY: bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup clean test-cluster bench-risk
+.PHONY: bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup clean test-cluster bench-risk reference-risk
 
 report: .venv/ready
 	$(BIN)/divergence report datasets/serving-lab -o $(OUT)
@@ -64,3 +64,7 @@ bench-risk: .venv/ready
 
 bench-scaling: .venv/ready
 	$(BIN)/python benchmarks/scaling.py
+
+reference-risk: .venv/ready
+	$(BIN)/divergence fit datasets/serving-lab -o build/reference-risk
+	mkdir -p models/serving-lab && cp build/reference-risk/risk.json build/reference-risk/risk.npz models/serving-lab/

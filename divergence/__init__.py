@@ -49,6 +49,7 @@ _HOME = {
         "serving_effect",
         "stability",
     ),
+    "divergence.risk.classifier": ("RiskClassifier",),
     "divergence.risk.construct": ("risk_model",),
     "divergence.risk.model": ("RiskModel",),
     "divergence.results": ("answer_all", "write_report"),

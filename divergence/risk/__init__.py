@@ -7,6 +7,7 @@
 | `summaries`, `strata` | that table from the posterior, the never seen included; what a task adds to a level |
 | `calibrate` | maps of risks, and which one the held-out sessions prefer |
 | `reliability`, `conformal`, `stale` | how far risks are right beside what a perfect score shows; sets; do they still hold |
+| `classifier` | `RiskClassifier`: calibrated risks of any tabular row, for scikit-learn |
 | `labelfree` | failure rates without labels, their bounds, and what a few labels make of them; which to label next |
 | `score` | a log to results: partitions, resume, manifest |
 | `sources`, `places` | which partitions a log has, how one is read; local or in an object store |

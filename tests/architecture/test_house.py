@@ -33,6 +33,7 @@ PUBLIC = {
     "NUTS",
     "NotIdentifiedError",
     "Posterior",
+    "RiskClassifier",
     "RiskModel",
     "Spec",
     "answer_all",

@@ -1,0 +1,92 @@
+"""Calibrated risk of any tabular row, as a scikit-learn classifier: for features that no context label holds.
+
+`RiskClassifier` fits a base classifier on part of the rows, chooses and fits the calibrator of `calibrate` on the rest
+(whole groups where `groups` is given to `fit`: sessions, items), and answers with calibrated probabilities;
+`predict_interval` gives the two Venn-Abers probabilities, between which a calibrated one lies. Unit: probability of the
+second class.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from divergence.risk.calibrate import Calibrator, choose_calibrator, fit_calibrator
+
+CALIBRATION_MIN = 50  # rows below which nothing is split off: the base classifier then answers as it is
+
+
+class RiskClassifier(ClassifierMixin, BaseEstimator):
+    """A binary classifier whose probabilities are calibrated on rows (or whole groups) held out from its fit.
+
+    Parameters: `estimator`, the base classifier (default: logistic regression on standardised features); `calibration`,
+    the share of rows or groups held out; `random_state`, the seed of that split.
+    """
+
+    def __init__(self, estimator=None, calibration=0.3, random_state=None):
+        self.estimator = estimator
+        self.calibration = calibration
+        self.random_state = random_state
+
+    def fit(self, X, y, groups=None):
+        """Fit base classifier and calibrator; rows of one of the `groups` are never on both sides."""
+        X, y = validate_data(self, X, y)
+        check_classification_targets(y)
+        self.classes_, code = np.unique(y, return_inverse=True)
+        if len(self.classes_) > 2:
+            raise ValueError(f"Only binary classification is supported. The type of the target is multiclass, with "
+                             f"{len(self.classes_)} classes: a risk has two outcomes.")
+        if len(self.classes_) < 2:
+            raise ValueError(f"Classifier can't train when only one class is present: {self.classes_[0]!r}.")
+        held = self._held(len(code), code, groups)
+        base = self.estimator if self.estimator is not None else make_pipeline(StandardScaler(), LogisticRegression())
+        self.estimator_ = clone(base).fit(X[~held], code[~held])
+        self.calibrator_, self.venn_abers_ = Calibrator("none", {}), Calibrator("none", {})
+        if held.any():
+            risk = self._raw(X[held])
+            unit = np.asarray(groups)[held] if groups is not None else np.arange(held.sum())
+            self.calibrator_, _ = choose_calibrator(risk, code[held].astype(float), unit)
+            self.venn_abers_ = fit_calibrator("venn_abers", risk, code[held].astype(float))
+        return self
+
+    def predict_proba(self, X):
+        """Calibrated probabilities of both classes, shape (rows, 2)."""
+        check_is_fitted(self)
+        risk = self.calibrator_(self._raw(validate_data(self, X, reset=False)))
+        return np.stack([1 - risk, risk], 1)
+
+    def predict(self, X):
+        """The likelier class."""
+        likelier = (self.predict_proba(X)[:, 1] > 0.5).astype(int)
+        return self.classes_[likelier]
+
+    def predict_interval(self, X):
+        """Lower and upper Venn-Abers probability of `classes_[1]`, shape (rows, 2)."""
+        check_is_fitted(self)
+        return np.stack(self.venn_abers_.bounds(self._raw(validate_data(self, X, reset=False))), 1)
+
+    def __sklearn_tags__(self):
+        """Two classes only."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+    def _raw(self, X) -> np.ndarray:
+        return self.estimator_.predict_proba(X)[:, 1]
+
+    def _held(self, rows: int, code: np.ndarray, groups) -> np.ndarray:
+        """Rows to calibrate with; none where they, or the rest, would be too few or of one class."""
+        random = check_random_state(self.random_state)
+        unit = np.arange(rows) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
+        if len(unit) != rows:
+            raise ValueError(f"groups has {len(unit)} entries for {rows} rows")
+        chosen = random.permutation(unit.max() + 1) < self.calibration * (unit.max() + 1)
+        held = chosen[unit]
+        enough = held.sum() >= CALIBRATION_MIN and min(len(np.unique(code[held])), len(np.unique(code[~held]))) == 2
+        return held if enough else np.zeros(rows, bool)
