@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import divergence as dv
 from divergence.cells.cells import TABLES
+from divergence.configuration import ContextLaw
 from divergence.simulate import simulate, world
 
 
@@ -67,3 +68,11 @@ def test_a_published_rate_counts_its_trials():
     assert counts["n"].tolist() == [100, 133]
     assert counts["y"].tolist() == [25, 67]  # .501 x 133 = 66.6: published rates are rounded, counts are whole
     assert (counts["item"] == -1).all()
+
+
+def test_different_laws_do_not_merge():
+    """What was declared about deployment is part of the cells: two answers to two questions do not add up."""
+    parts = [dv.collapse(dv.read(_log(), configuration=dv.Configuration(deployment_law=ContextLaw(name))))
+             for name in ("uniform", "own")]
+    with pytest.raises(dv.InputError, match="declared_law 'uniform' and 'own' cannot be merged"):
+        dv.merge(*parts)
