@@ -17,7 +17,7 @@ bench-spine: .venv/ready
 	$(BIN)/python benchmarks/spine.py
 
 prove: .venv/ready
-	$(BIN)/python -m pytest -m prove tests/recovery tests/geometry -s
+	$(BIN)/python -m pytest -m prove tests/recovery tests/geometry tests/risk -s
 
 lab-packages: .venv/ready
 	$(BIN)/python -m pip install -q -e '.[lab]'

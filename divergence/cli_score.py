@@ -103,7 +103,7 @@ def calibration_lines(found: dict | None) -> list[str]:
     inside = "what a perfect score has at this number of rows" if found["calibrated"] else "MORE than a perfect score has"
     return [
         f"calibration on {found['judged']:,.0f} judged requests: predicted to fail {found['risk']:.1%}, "
-        f"failed {found['failed']:.1%}, Brier score {found['brier']:.4f}",
+        f"failed {found['failed']:.1%}, Brier score {found['brier']:.4f} (rows that the model was made from flatter it)",
         f"calibration error {found['ece']:.4f}, {inside} (95 % of perfect scores have at most "
         f"{found['ece_perfect_95']:.4f})",
         f"worst context {worst['context']}: predicted {worst['risk']:.1%}, failed {worst['failed']:.1%} "
