@@ -24,21 +24,31 @@ from divergence.joint.predict import Levels
 
 QUESTION, TEXT = "coupling", "share of the variance between models that depends on the context (0: none)"
 
+ALIKE = 0.01  # sd of the models' levels below which there is no ranking to couple: one point
+
 
 def coupling(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
     """One number for the log (`statistic` null), and the ANOVA versions."""
     fit, mu, reason = crossed_levels(posterior, outcome, law)
     if mu is None:
         return refuse(fit, QUESTION, TEXT, "ratio", reason)
-    ratio = 1 - relative(components(mu), {"c": 1})
+    variances = components(mu)
+    ratio = 1 - relative(variances, {"c": 1})
     grids = grids_of(fit.arms)
     second = np.full((len(ratio), len(STATISTICS)), np.nan)
     if grids is not None:
         drawn = draw_shares(grids, fit.seed)
         second = drawn[np.arange(len(ratio)) % len(drawn)]
     reasons = (None, *[INCOMPLETE if grids is None else None] * len(STATISTICS))
-    return answer(fit, QUESTION, TEXT, "ratio", frame(model=[None] * 5, statistic=[None, *STATISTICS]),
+    text = TEXT + (f": the models are alike (less than {ALIKE:.0%} apart), so it is near 1 by construction"
+                   if np.median(variances["m"]) < (ALIKE * _scale(fit, mu)) ** 2 else "")
+    return answer(fit, QUESTION, text, "ratio", frame(model=[None] * 5, statistic=[None, *STATISTICS]),
                   np.concatenate([ratio[:, None], second], 1), reason=reasons)
+
+
+def _scale(fit: Fit, mu: Levels) -> float:
+    """The size of a level that a percentage is of: 1 for scores, the mean for times, costs and counts."""
+    return float(mu.draws.mean()) if fit.cells.kind == "positive" else 1.0
 
 
 def absolute(posterior: Posterior, question: str, text: str, law: object, outcome: str | None) -> Estimate:

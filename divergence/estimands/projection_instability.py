@@ -75,8 +75,8 @@ def project(posterior: Posterior, outcome: str | None, law: object, least: int =
         return fit, None, conflict
     both = models_with_rows(fit, True) & models_with_rows(fit, False)
     if both.sum() < least:
-        return fit, None, (f"{both.sum()} model(s) have rows in both regimes; a line through the gaps of their pairs needs "
-                           f"at least {least}")
+        what = "a line through the gaps of their pairs" if least > 2 else "an order"
+        return fit, None, f"{both.sum()} model(s) have rows in both regimes; {what} needs at least {least}"
     names = tuple(name for name, yes in zip(bench.models, both, strict=True) if yes)
     b, d = bench.mean()[:, both], deployed.mean()[:, both]
     law = deployed.law[both].mean(0)

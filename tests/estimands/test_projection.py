@@ -179,6 +179,17 @@ def test_three_models_are_too_few_and_two_are_enough_for_an_order():
     assert dv.rank_agreement(posterior).identified
 
 
+def test_models_that_are_copies_of_each_other():
+    """Five names for one model: nothing is ordered, equals are first in turn, and the coupling says why it is near 1."""
+    log, _ = simulate(world("baseline", n_models=1, n_contexts=3, n_items=120), 1)
+    posterior = _posterior(pl.concat([log.with_columns(model=pl.lit(f"copy-{k}")) for k in range(5)]))
+    assert "no bench gap can be trusted" in dv.gap_for_confidence(posterior).reasons[0]
+    chances = dv.rank_agreement(posterior).where(statistic="p_best", regime="deployment").to_frame()["mean"]
+    assert chances.sum() == pytest.approx(1) and chances.max() < 0.4
+    assert "near 1 by construction" in dv.coupling(posterior).text
+    assert dv.projection_instability(posterior).identified
+
+
 def test_infinite_draws_have_quantiles_and_no_mean():
     draws = np.r_[np.linspace(1, 2, 97), [np.inf] * 3][:, None].repeat(2, 1)
     estimate = Estimate("gap_for_confidence", "", "points", pl.DataFrame({"model": ["a", "b"]}), draws,
