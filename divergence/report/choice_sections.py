@@ -5,9 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from divergence.report import tables
-from divergence.report.blocks import Block, Table, Text
+from divergence.report.blocks import Block, Figure, Table, Text
 from divergence.report.choice import MOST, SURE, VALUES, Choice, Option, choose, exact, laws, limit
 from divergence.report.content import PageContent
+from divergence.report.figures import coherence_map
 from divergence.report.names import spoken
 from divergence.report.words import MONEY, amount, brief_chance, decimal, digits, scale
 
@@ -80,6 +81,8 @@ def section(content: PageContent) -> tuple[Block, ...]:
     impossible = unmet(choice, acceptance)
     if impossible:
         blocks.append(Text(impossible, "notice"))
+    answer = content.estimates["coherence"]
+    blocks.append(Figure("coherence-map", coherence_map.chart(answer), coherence_map.sentence(answer)))
     blocks.append(Table(table_of(choice.options[:MOST_LISTED], choice.names, acceptance), f"{MARKS}.",
                         opened_by=f"All {len(choice.options)} combinations" if len(choice.options) <= MOST_LISTED else
                         f"The first {MOST_LISTED} of {len(choice.options)} combinations"))

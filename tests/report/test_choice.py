@@ -11,6 +11,7 @@ from divergence.estimate import Estimate
 from divergence.report import render
 from divergence.report.choice import VALUES, choose, exact
 from divergence.report.choice_sections import section, unmet
+from divergence.report.figures import coherence_map
 
 DRAWS = 1000
 STEPS = (np.arange(DRAWS) + 0.5) / DRAWS
@@ -148,3 +149,15 @@ def test_without_requirements_one_sentence_says_how_to_declare_them(page, conten
 def test_declared_numbers_are_shown_as_declared():
     assert [exact(*pair) for pair in ((1.0, "s"), (0.6, "probability"), (2e-5, "usd"), (0.025, "points"))] == [
         "1 s", "60%", "0.00002 USD", "2.5 points"]
+
+
+def test_the_map_says_where_everything_is_met(content_of):
+    answer = content_of({("a", "x"): (0.8, 0.5), ("a", "y"): (0.8, 2.0), ("b", "x"): (0.7, 0.5)}).estimates["coherence"]
+    data = coherence_map.rows(answer)
+    assert data["context"].to_list() == ["x", "x", "y"] and data["chance"].to_list() == [1.0, 1.0, 0.0]
+    assert coherence_map.sentence(answer) == (
+        "Two combinations of 3 meet everything with at least 90%, all of them in one context; the surest is a in x "
+        "(more than 99%).")
+    drawn = coherence_map.chart(answer).to_dict()
+    values = next(iter(drawn["datasets"].values()))
+    assert sorted(v["text"] for v in values) == ["< 1%", "> 99%", "> 99%"]

@@ -10,6 +10,7 @@
 | `contexts.py` | effect of each context, over models | `context_effect` |
 | `contrasts.py` | contexts against each other, without a bench | `context_effect` |
 | `context_map.py` | effect of each context on each model | `context_effect` |
+| `coherence_map.py` | chance of each model to meet all requirements in each context | `coherence` |
 | `factors.py` | effect of each level of a serving factor | `serving_effect` |
 | `flips.py` | items that change sides, against the A/A floor | `excess_flips` |
 | `waves.py` | drift of the instrument | `instrument` |

@@ -92,7 +92,7 @@ def _cells(frame: pl.DataFrame, unit: str, models: dict[str, str]) -> pl.DataFra
     )
 
 
-def _across(models: dict[str, str]) -> alt.X:
+def across(models: dict[str, str]) -> alt.X:
     """The models: their names on several lines, on a phone slanted and shorter."""
     import altair as alt
 
@@ -133,7 +133,7 @@ def chart(context_effect: Estimate) -> alt.LayerChart:
     ]
     look = [LIGHT["loss_cell"], LIGHT["middle"], LIGHT["gain_cell"]]
     colours = alt.Scale(domain=[-reach, 0, reach], range=look, interpolate="rgb")
-    base = alt.Chart(data).encode(x=_across(models), y=y, tooltip=tooltip)
+    base = alt.Chart(data).encode(x=across(models), y=y, tooltip=tooltip)
     weight = alt.ExprRef("datum.stands ? 'bold' : 'normal'")
     written = alt.condition("datum.stands", alt.value(LIGHT["ink"]), alt.value(LIGHT["muted"]))
     text = base.mark_text(fontSize=alt.ExprRef("width < 260 ? 10 : 12"), fontWeight=weight)

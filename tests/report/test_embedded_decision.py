@@ -1,0 +1,55 @@
+"""The embedded data with its declared requirements: every question is answered or refused, the page opens with a choice."""
+
+import pathlib
+import re
+import time
+
+import polars as pl
+import pytest
+
+import divergence as dv
+from divergence.results import QUESTIONS, write_report
+
+FOLDER = pathlib.Path(__file__).parents[2] / "datasets" / "serving-lab"
+SECONDS_MAX = 60  # CPU time of all answers and the page on a busy machine; alone it takes about a quarter
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """The folder of results and their table."""
+    log = dv.read(FOLDER, configuration=dv.Configuration.load(FOLDER / "decision.toml"))
+    posterior = dv.fit(dv.collapse(log), seed=0)
+    folder = tmp_path_factory.mktemp("embedded") / "out"
+    before = time.process_time()
+    table = write_report(posterior, folder, log=log, formats=("md", "tex", "json"))
+    assert time.process_time() - before <= SECONDS_MAX
+    return folder, table
+
+
+def test_every_question_has_a_row_or_a_refusal_with_its_reason(results):
+    _, table = results
+    assert set(table["question"]) == set(QUESTIONS)
+    refused = table.filter(~pl.col("identified"))
+    assert refused["reason"].null_count() == 0 and (refused["reason"].str.len_chars() > 10).all()
+    assert table.filter(pl.col("identified") & pl.col("median").is_null() & pl.col("upper").is_null()).height == 0
+
+
+def test_the_page_opens_with_the_decision(results):
+    page = (results[0] / "report.html").read_text()
+    assert re.search(r"<h1>Choose [\w-]+ in flash: it meets all five requirements", page)
+    for label in ("How sure", "What would change it", "What to measure next", "Chance to meet everything"):
+        assert label in page
+    assert "“half of the traffic under load”" in page and "declared prices of 2026-11-24, in USD" in page
+    outside = page[: page.index("<script")] + page[page.rindex("</script>"):]
+    assert not re.search(r"(?:src|href)=\"(?!#)", outside), "the page asks for nothing"
+
+
+def test_what_is_known_of_the_data_is_in_the_decision(results):
+    """Under load the p95 is seconds, the chat template flips answers, and the weakest weights are below the level."""
+    table = results[1].filter((pl.col("question") == "coherence") & pl.col("context").is_not_null())
+    meets = {(m, c): p for m, c, p in table.filter(pl.col("statistic").is_null()).select(
+        "model", "context", "mean").iter_rows()}
+    assert len(meets) == 36
+    assert max(p for (_, c), p in meets.items() if c in ("load", "chatml", "cut")) < 0.05
+    assert max(p for (m, _), p in meets.items() if m == "gemma3-270m-q4_0") < 0.05
+    assert max(meets, key=meets.get)[1] == "flash"
