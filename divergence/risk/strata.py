@@ -6,10 +6,11 @@ The joint model knows arm levels (model x context x regime); traffic is made of 
     d_at = task + (task, model) + (task, context) + rest,      each N(0, its own variance),
 
 with V_t the clustered covariance of the levels over the items of task t (shared items, copies and items that move with
-the context are in it by construction; shrunk as in `joint.covariance`). The four variances maximise the marginal
-likelihood times half-normal priors; given them d is Gaussian in closed form, for arms and tasks that were never seen
-too: there its variance is that of what was never seen. Identified by two or more tasks. Unit: logits.
-Source: best linear unbiased prediction (Henderson 1975), empirical Bayes.
+the context are in it by construction; shrunk as in `joint.covariance`). Given the four standard deviations d is Gaussian in
+closed form, for arms and tasks that were never seen too. They are integrated over by eight points of equal weight around
+the mode of their logarithms (marginal likelihood times half-normal priors): with five tasks, what the next one may be is not
+known, and taken at their mode intervals for a new task held 74 % in simulated worlds. Identified by two or more tasks.
+Unit: logits. Sources: best linear unbiased prediction (Henderson 1975), third-degree cubature (Stroud 1971).
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from divergence.numerics import logit
 WIDTHS = np.array([1.0, 0.7, 0.5, 0.5])
 """Half-normal prior widths of the four standard deviations, in logits: a task may move a level of 50 % by 23 points."""
 TASKS_FITTED = 24  # the variances need no more; every task gets its own deviations
+STEP = 0.2  # of the finite differences, in logarithms of standard deviations: a fifth of what matters
+FLAT = 1.0  # curvature of the logarithm of a standard deviation that the data say nothing about: known within a factor 2.7
 RATIO_MIN = 0.05  # items' variance over a Bernoulli item's: below it a level would be believed for no reason
 
 
@@ -40,9 +43,9 @@ class Strata:
     tasks: tuple[str, ...]
     """Names of the tasks; empty where the log has fewer than two."""
     deviations: np.ndarray
-    """Standard deviations of task, (task, model), (task, context) and rest, in logits, shape (4,)."""
-    seen: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]
-    """For each task: its arms (A_t,), the Cholesky root of their covariance and the whitened z."""
+    """Points of the standard deviations of task, (task, model), (task, context) and rest, in logits, shape (points, 4)."""
+    seen: tuple[tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...], ...]
+    """For each point and task: its arms (A_t,), the Cholesky root of their covariance and the whitened z."""
     model: np.ndarray
     """Model of each arm, (A,)."""
     place: np.ndarray
@@ -53,22 +56,24 @@ class Strata:
 
         Shapes (targets, tasks + 1), in logits.
         """
-        variance = self.deviations**2
-        mean = np.zeros((len(model), len(self.tasks) + 1))
-        spread = np.full(mean.shape, variance.sum())
         same_model = (model[:, None] == self.model) * 1.0
         same_place = (place[:, None] == self.place) * 1.0
-        cross = variance[0] + variance[1] * same_model + variance[2] * same_place + variance[3] * same_model * same_place
-        for t, (arms, root, white) in enumerate(self.seen):
-            part = scipy.linalg.solve_triangular(root, cross[:, arms].T, lower=True)
-            mean[:, t] = part.T @ white
-            spread[:, t] -= (part**2).sum(0)
-        return mean, np.maximum(spread, 0.0)
+        shared = np.stack([np.ones_like(same_model), same_model, same_place, same_model * same_place])
+        shape = (len(self.deviations), len(model), len(self.tasks) + 1)
+        mean, spread = np.zeros(shape), np.zeros(shape)
+        for k, (variance, tasks) in enumerate(zip(self.deviations**2, self.seen, strict=True)):
+            cross = np.tensordot(variance, shared, 1)
+            spread[k] = variance.sum()
+            for t, (arms, root, white) in enumerate(tasks):
+                part = scipy.linalg.solve_triangular(root, cross[:, arms].T, lower=True)
+                mean[k, :, t] = part.T @ white
+                spread[k, :, t] -= (part**2).sum(0)
+        return mean.mean(0), np.maximum(spread, 0.0).mean(0) + mean.var(0)
 
 
 def no_strata() -> Strata:
     """The strata of a log without tasks: there is nothing to predict, and nothing to be unsure of."""
-    return Strata((), np.zeros(4), (), np.zeros(0, int), np.zeros(0, int))
+    return Strata((), np.zeros((1, 4)), ((),), np.zeros(0, int), np.zeros(0, int))
 
 
 def measure_strata(fit: Fit) -> Strata:
@@ -99,11 +104,14 @@ def measure_strata(fit: Fit) -> Strata:
         noise.append(correlation * np.outer(sd, sd))
     kinds = _kinds(arms.model, place)
     largest = np.argsort([-len(there) for there, _ in z], kind="stable")[:TASKS_FITTED]
-    deviations = _maximise([(z[t], noise[t]) for t in largest], kinds)
+    deviations = _points([(z[t], noise[t]) for t in largest], kinds)
     seen = []
-    for (there, value), v in zip(z, noise, strict=True):
-        root = _root(np.tensordot(deviations**2, kinds[:, there][:, :, there], 1) + v)
-        seen.append((there, root, scipy.linalg.solve_triangular(root, value, lower=True)))
+    for point in deviations:
+        of_point = []
+        for (there, value), v in zip(z, noise, strict=True):
+            root = _root(np.tensordot(point**2, kinds[:, there][:, :, there], 1) + v)
+            of_point.append((there, root, scipy.linalg.solve_triangular(root, value, lower=True)))
+        seen.append(tuple(of_point))
     return Strata(tuple(names[t] for t in tasks), deviations, tuple(seen), arms.model, place)
 
 
@@ -153,8 +161,8 @@ def _ratio(level: np.ndarray, weight: np.ndarray, influence: list[sp.csc_array])
     return float(np.clip(seen, RATIO_MIN, 1.0))
 
 
-def _maximise(parts: list, kinds: np.ndarray) -> np.ndarray:
-    """The four standard deviations with the largest penalised marginal likelihood."""
+def _points(parts: list, kinds: np.ndarray) -> np.ndarray:
+    """Eight points of the four standard deviations that have the mean and the covariance of their logarithms, (8, 4)."""
     def loss(x: np.ndarray) -> float:
         deviations = np.exp(x)
         total = 0.5 * ((deviations / WIDTHS) ** 2).sum() - x.sum()  # half-normal prior, density of the logarithm
@@ -164,8 +172,14 @@ def _maximise(parts: list, kinds: np.ndarray) -> np.ndarray:
             total += np.log(np.diag(root)).sum() + 0.5 * white @ white
         return total
 
-    found = scipy.optimize.minimize(loss, np.log(WIDTHS / 2), method="L-BFGS-B", bounds=[(-6.0, 2.0)] * len(WIDTHS))
-    return np.exp(found.x)
+    size = len(WIDTHS)
+    mode = scipy.optimize.minimize(loss, np.log(WIDTHS / 2), method="L-BFGS-B", bounds=[(-6.0, 2.0)] * size).x
+    step = STEP * np.eye(size)
+    curvature = np.array([[loss(mode + a + b) - loss(mode + a - b) - loss(mode - a + b) + loss(mode - a - b)
+                           for b in step] for a in step]) / (4 * STEP**2)
+    values, vectors = np.linalg.eigh(curvature)
+    root = vectors / np.sqrt(np.maximum(values, FLAT)) * np.sqrt(size)
+    return np.exp(np.clip(np.concatenate([mode + root.T, mode - root.T]), -6.0, 2.0))
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
