@@ -4,7 +4,7 @@
 |---|---|
 | `spec` | which terms, which priors: data |
 | `arms`, `weights`, `covariance` | arm levels with their clustered covariance |
-| `design` | which effect enters which arm |
+| `design`, `aliases` | which effect enters which arm; which factors cannot be told apart |
 | `model` | the NumPyro model, in the order of its equations |
 | `coordinates`, `hierarchy` | the same density on the host, in LAPACK |
 | `problem` | the arrays it is conditioned on; effects given standard deviations, exactly |

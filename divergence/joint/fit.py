@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import pathlib
@@ -15,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from divergence.cells import Cells
 from divergence.cells.tasks import resolve_tasks
 from divergence.errors import InputError
+from divergence.joint.aliases import alias_notes
 from divergence.joint.choice import choose_method
 from divergence.joint.design import make_design
 from divergence.joint.hierarchy import Hierarchy
@@ -48,9 +50,14 @@ def fit(
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise InputError(f"the seed must be a whole number from 0 on, not {seed!r}")
     spec = spec or Spec()
-    several = [cells] if isinstance(cells, Cells) else list(cells)
+    several = list(cells) if isinstance(cells, list | tuple) else [cells]
     if not several:
         raise InputError("there is nothing to fit: no cells were given")
+    strange = [type(c).__name__ for c in several if not isinstance(c, Cells)]
+    if strange:
+        raise InputError(f"fit takes Cells, one or a list of them, not {strange[0]}; make them with collapse(read(...))")
+    if method is not None and not isinstance(method, Method):
+        raise InputError(f"the method {method!r} is not known; choose Importance(), ItemLevel() or NUTS()")
     _cache_compilations()
     begin = time.process_time()
     with threadpool_limits(limits=1, user_api="blas"):  # threads that wait for small matrices took four times their work
@@ -69,14 +76,17 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     progress("measuring arm levels")
     begin = time.process_time()
     cells = resolve_tasks(cells)
+    judged = cells.counts["n"] > 0
+    count = len(np.unique(np.stack([cells.counts[k][judged] for k in ("model", "regime", "context")], 1), axis=0))
+    if count > ARMS_MAX:  # before anything of that size squared is made
+        raise InputError(f"the log has {count} combinations of model, regime and context; at most {ARMS_MAX} are fitted "
+                         "at once: keep fewer with --where, or name fewer factors instead of a context label")
     chosen, why = (method, "asked for") if method is not None else choose_method(cells)
     arms = chosen.measure(cells)
-    if len(arms) > ARMS_MAX:
-        raise InputError(f"the log has {len(arms)} combinations of model, regime and context; at most {ARMS_MAX} are fitted "
-                         "at once: keep fewer with --where, or name fewer factors instead of a context label")
     if arms.link == "log" and (np.diag(arms.covariance) <= CONSTANT**2 * arms.level**2).all():
         raise InputError(f"all values of {cells.outcome} are the same in every model and context; there is nothing to fit")
     design = make_design(cells, arms, spec)
+    cells = dataclasses.replace(cells, notes=(*cells.notes, *alias_notes(design)))
     loadings = arm_loadings(design, arms)
     centre = prior_centre(arms)
     progress("drawing from the posterior")
@@ -99,7 +109,8 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     wave = np.zeros((len(sample.x), 0))
     if len(arms.wave):
         wave = rng.multivariate_normal(arms.wave, arms.wave_covariance, len(sample.x), method="eigh")
-    fitted = Fit(cells, arms, design, sample.x, response, effects, wave, sample.diagnostics, sample.method, seed, why,
+    fitted = Fit(cells, arms, design, sample.x, response, effects, wave, sample.diagnostics,
+                 f"{chosen.measurement}, {sample.method}", seed, why,
                  round(time.process_time() - begin, 3))
     levels(fitted, "deployment")  # a declared law that this log cannot serve is an error now, not when it is asked
     return fitted

@@ -55,6 +55,8 @@ class Importance:
     rounds: tuple[int, int] = (3, 12)
     """Least and most rounds of adaptation."""
 
+    measurement = "arm-level"
+
     def measure(self, cells: Cells) -> Arms:
         """The arms of the log: clustered means."""
         return measure_arms(cells)
@@ -63,7 +65,7 @@ class Importance:
         """Draw from the posterior of the coordinates given `data` (see `model.joint_model`)."""
         target = Hierarchy.of(data)
         x, gates = self.sample(target, np.zeros(target.dims), seed, PRIOR_CURVATURE)
-        return Sample(x, gates, "arm-level, importance sampling")
+        return Sample(x, gates, "importance sampling")
 
     def sample(self, target: Target, start: np.ndarray, seed: int, least: float
                ) -> tuple[np.ndarray, tuple[Diagnostic, ...]]:

@@ -11,14 +11,17 @@ from divergence.joint.arms import Arms, measure_arms
 from divergence.joint.importance import Importance
 from divergence.joint.item_levels import item_levels
 from divergence.joint.methods import Sample
+from divergence.joint.nuts import NUTS
 
 
 @dataclasses.dataclass(frozen=True)
 class ItemLevel:
     """For arms with hardly any item in common; see `item_levels`."""
 
-    sampler: Importance = dataclasses.field(default_factory=Importance)
+    sampler: Importance | NUTS = dataclasses.field(default_factory=Importance)
     """Draws the standard deviations of the hierarchy."""
+
+    measurement = "item-level"
 
     def measure(self, cells: Cells) -> Arms:
         """The arms of the log, their items linked by common difficulties."""
@@ -26,5 +29,4 @@ class ItemLevel:
 
     def __call__(self, data: dict[str, np.ndarray], seed: int) -> Sample:
         """Draw from the posterior of the coordinates given `data` (see `model.joint_model`)."""
-        sample = self.sampler(data, seed)
-        return dataclasses.replace(sample, method="item-level, importance sampling")
+        return self.sampler(data, seed)

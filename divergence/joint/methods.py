@@ -38,4 +38,4 @@ class Sample:
     diagnostics: tuple[Diagnostic, ...]
     """The gates of the method that made them."""
     method: str
-    """The method in a few words."""
+    """How they were drawn, in a few words."""

@@ -23,6 +23,8 @@ class NUTS:
     draws: int = 500
     """Draws kept of a chain."""
 
+    measurement = "arm-level"
+
     def measure(self, cells: Cells) -> Arms:
         """The arms of the log: clustered means."""
         return measure_arms(cells)
@@ -59,4 +61,4 @@ class NUTS:
             Diagnostic("divergent transitions", divergent, 0.0, divergent == 0, "part of the posterior was not explored"),
             Diagnostic("E-BFMI", bfmi, E_BFMI_MIN, bool(bfmi > E_BFMI_MIN), "the tails were explored too slowly"),
         )
-        return Sample(x.reshape(-1, x.shape[-1]), gates, "arm-level, NUTS")
+        return Sample(x.reshape(-1, x.shape[-1]), gates, "NUTS")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+
+from divergence.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +34,14 @@ class Spec:
     replayed_shift: float = 0.1
     """Prior width of that shift where deployment replays bench items in contexts whose factors are logged: then it is only
     what none of them explains."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            width = getattr(self, field.name)
+            usable = isinstance(width, int | float) and not isinstance(width, bool) and math.isfinite(width) and width >= 0
+            if not usable or (width == 0 and field.name in ("ability", "intercept")):
+                least = "above 0" if field.name in ("ability", "intercept") else "from 0 (leaves the term out) on"
+                raise InputError(f"the prior width {field.name} is a number {least}, seen {width!r}")
 
     def equations(self, link: str, factors: tuple[str, ...]) -> str:
         """The model in the order in which it is computed."""

@@ -20,7 +20,7 @@ from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.spec import Spec
 from divergence.staging import move_into, staging
 
-FORMAT = 5
+FORMAT = 6
 RESPONSE = ("value", "covariance", "mu")
 ARMS = ("model", "deployed", "context", "level", "covariance", "clusters", "wave", "wave_covariance")
 ARRAYS, WORDS = "draws.npz", "posterior.json"
@@ -47,7 +47,8 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
         np.savez_compressed(fresh / ARRAYS, **arrays)
         words = {"format": FORMAT, "spec": dataclasses.asdict(posterior.spec), "fits": fits,
                  "provenance": posterior.provenance, "arrays_sha256": _hash(fresh / ARRAYS)}
-        (fresh / WORDS).write_text(json.dumps(words, indent=1))
+        words = json.loads(json.dumps(words))
+        (fresh / WORDS).write_text(json.dumps(words | {"words_sha256": _hash_of(words)}, indent=1))
         move_into(fresh, folder)
 
 
@@ -64,6 +65,9 @@ def load(folder: str | pathlib.Path) -> Posterior:
     found = words.get("format") if isinstance(words, dict) else None
     if found != FORMAT:
         raise InputError(f"{folder} has format {found!r}, this version reads {FORMAT}; fit again")
+    told = words.pop("words_sha256", None)
+    if _hash_of(words) != told:
+        raise InputError(f"{folder / WORDS} was changed after it was saved (its SHA-256 differs); fit again")
     if _hash(folder / ARRAYS) != words["arrays_sha256"]:
         raise InputError(f"{folder / ARRAYS} was changed after it was saved (its SHA-256 differs); fit again")
     spec = Spec(**words["spec"])
@@ -87,6 +91,10 @@ def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
                Response(*(arrays[f"{k}/response/{name}"] for name in RESPONSE)), arrays[f"{k}/effects"],
                arrays[f"{k}/wave"], tuple(Diagnostic(**d) for d in saved["diagnostics"]), saved["method"], saved["seed"],
                saved["why"], saved["cpu_seconds"])
+
+
+def _hash_of(words: dict) -> str:
+    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
 
 
 def _hash(path: pathlib.Path) -> str:

@@ -38,6 +38,14 @@ def test_a_changed_byte_is_seen(waves_posterior, tmp_path):
         dv.load(tmp_path / "m")
 
 
+def test_a_changed_word_is_seen(waves_posterior, tmp_path):
+    waves_posterior.save(tmp_path / "m")
+    path = tmp_path / "m" / "posterior.json"
+    path.write_text(path.read_text().replace("model-1", "model-9", 1))
+    with pytest.raises(dv.InputError, match="changed"):
+        dv.load(tmp_path / "m")
+
+
 def test_another_format_is_refused(waves_posterior, tmp_path):
     waves_posterior.save(tmp_path / "m")
     path = tmp_path / "m" / "posterior.json"
