@@ -97,7 +97,8 @@ def steps(total: int, quiet: bool) -> Iterator[Callable[[str], None]]:
 @click.option("--question", help="Stop with exit code 3 unless this question is answered.")
 @click.option("--format", "formats", multiple=True, metavar="html|md|tex|json",
               help="Also write report.md, report.tex, report.json; several, or a list with commas. The page is always made.")
-def report(read, output, question, formats, quiet, as_json, seed, **_) -> int:
+@click.option("--risk", is_flag=True, help="Also make the risk model of the log's requests, and show its calibration.")
+def report(read, output, question, formats, risk, quiet, as_json, seed, **_) -> int:
     """Read, check, collapse, fit, estimate, draw: the main job."""
     from divergence.results import QUESTIONS, write_report
 
@@ -108,7 +109,8 @@ def report(read, output, question, formats, quiet, as_json, seed, **_) -> int:
         log = read(functools.partial(tell, steps=0))
         _answerable(log, question)
         posterior = _fitted(log, seed, tell)
-        estimates = write_report(posterior, output, log=log, progress=tell, formats=formats)
+        check = _risk(posterior, log, seed, output) if risk else None
+        estimates = write_report(posterior, output, log=log, progress=tell, formats=formats, calibration=check)
     if question and not estimates.filter((estimates["question"] == question) & estimates["identified"]).height:
         raise NotIdentifiedError(f"{question} cannot be answered from this log (the other answers are in {output}): "
                                  f"{estimates.filter(estimates['question'] == question)['reason'][0]}")
@@ -131,7 +133,7 @@ def fit(read, output, quiet, as_json, seed, **_) -> int:
         posterior = _fitted(log, seed, tell)
         posterior.save(output)
         tell("checking the calibration of risks")
-        risk = _risk(posterior, log, seed, output)
+        risk = _risk(posterior, log, seed, output)["sentence"]
     if as_json:
         click.echo(json.dumps({"method": posterior.fits[0].method, "passed": posterior.passed, "output": str(output),
                                "risk": risk}))
@@ -266,8 +268,8 @@ def _fitted(log, seed: int, tell):
     return fit_outcomes(log, seed=seed, progress=tell)
 
 
-def _risk(posterior, log, seed: int, folder: pathlib.Path) -> str:
-    """Save the risk model beside the posterior; a sentence on its calibration, or why there is none."""
+def _risk(posterior, log, seed: int, folder: pathlib.Path) -> dict:
+    """Save the risk model in the folder; what its calibration was measured to be, or why there is none."""
     from divergence.risk.construct import risk_model
     from divergence.risk.model import ARRAYS, WORDS
 
@@ -276,9 +278,9 @@ def _risk(posterior, log, seed: int, folder: pathlib.Path) -> str:
     try:
         model = risk_model(posterior, log, seed=seed)
     except NotIdentifiedError as error:
-        return f"no risk model: {error}"
+        return {"sentence": f"no risk model: {error}"}
     model.save(folder)
-    return model.check["sentence"]
+    return model.check
 
 
 def _known_question(question: str | None, known: tuple[str, ...]) -> None:

@@ -128,13 +128,14 @@ DECLARED: dict[str, Callable[[Configuration], dict]] = {
 def write_report(
     posterior: Posterior, folder: str | pathlib.Path, *, log: Executions | None = None, title: str | None = None,
     interval: float = INTERVAL, progress: Callable[[str], None] | None = None, formats: tuple[str, ...] = ("html",),
+    calibration: Mapping | None = None,
 ) -> pl.DataFrame:
     """Write the five results into `folder` and return the results table.
 
     `formats`: what else than the page is written, any of `md`, `tex`, `json` (`report.md` and so on).
-    With the `log` the page also shows rejected rows, files and refusals by design. Everything is made beside the folder
-    and moved into it at the end: a failure or an interrupt leaves what was there. Raises InputError when the folder
-    cannot be written.
+    With the `log` the page also shows rejected rows, files and refusals by design; with `calibration` (`RiskModel.check`)
+    how reliable the risks of single requests are. Everything is made beside the folder and moved into it at the end: a
+    failure or an interrupt leaves what was there. Raises InputError when the folder cannot be written.
     """
     folder = pathlib.Path(folder)
     tell = progress or (lambda _: None)
@@ -152,7 +153,7 @@ def write_report(
         tell("drawing the page")
         from divergence.report import write_formats, write_page
 
-        content = page_content(posterior, answers, log, title, run)
+        content = dataclasses.replace(page_content(posterior, answers, log, title, run), calibration=calibration)
         write_page(content, fresh / "report.html")
         write_formats(content, fresh, estimates, run, formats)
         move_into(fresh, folder)

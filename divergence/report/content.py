@@ -85,6 +85,8 @@ class PageContent:
     """The declared requirements: bound -> number, in the unit of the results table; empty = none are declared."""
     cautions: tuple[str, ...] = ()
     """Sentences about the log that the first screen must carry (differing scorers, unjudged rows)."""
+    calibration: Mapping | None = None
+    """What calibration a risk model was measured to have (`RiskModel.check`); None where none was made."""
     other_outcomes: Mapping[str, Answers] = dataclasses.field(default_factory=dict)
     """Answers about further outcomes (latency, cost), by outcome and question."""
 

@@ -8,7 +8,7 @@ from types import ModuleType
 import polars as pl
 
 from divergence.estimate import Estimate
-from divergence.report import agents, choice_sections, order_sections, record, tables
+from divergence.report import agents, calibration, choice_sections, order_sections, record, tables
 from divergence.report.blocks import Block, Figure, Listing, Section, Table, Text
 from divergence.report.content import Answers, PageContent
 from divergence.report.decision import Decision
@@ -261,6 +261,9 @@ def build(content: PageContent) -> list[Section]:
         if blocks:
             title = f"Further outcome: {outcome}"
             sections.append(Section(f"outcome-{place}", title, "What does serving do to it?", blocks))
+    if content.calibration is not None:
+        sections.append(Section("risk", "Risk of a request", "Do requests fail as often as predicted?",
+                                calibration.blocks(content.calibration)))
     return sections + [
         Section(name, title, question, builder(content), rests_on_fit=False)
         for name, title, question, builder in RECORD
