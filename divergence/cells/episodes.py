@@ -75,10 +75,11 @@ def _episodes(frame: pl.LazyFrame, columns: frozenset[str], keys: list[pl.Expr])
             solved=good.fill_null(False), failed=bad.fill_null(False)))
     if "turn" in columns:
         turn, judged = pl.col("turn").cast(pl.Int64), pl.col("outcome").is_not_null()
+        step = turn + (turn.min() == 0).cast(pl.Int64)  # a session that counts from 0 has one step more than its last turn
         last = pl.col("outcome").filter(judged).sort_by(pl.col("turn").filter(judged)).last()
         ends = frame.filter(in_turns).with_columns(capped=capped).group_by(*KEYS[:3], "session").agg(
             task=pl.col("task").cast(pl.String).first(), item=pl.lit(None, pl.String).first(), block=pl.col("block").first(),
-            last_turn=turn.max(), last_good=turn.filter(good).max(), last=last,
+            last_turn=step.max(), last_good=step.filter(good).max(), last=last,
             capped=pl.col("capped").filter(turn == turn.max()).any())
         failed = (pl.col("last") < 0.5).fill_null(False)
         parts.append(ends.select(

@@ -7,9 +7,10 @@ and the change of K splits exactly (logarithmic mean Divisia index, Ang 2005): p
     L(K_D, K_B) ln(f_D / f_B),     L(a, b) = (a - b) / (ln a - ln b),     the parts sum to K_D - K_B.
 
 `factor` names the part, the headline (`factor` null) is K_D - K_B; one row each per model and deployment context. Factors
-that the log does not hold are 1 in both regimes (a row is one attempt of one call unless `attempts` and `calls` say
-more). Cache mix is what was paid over what the tokens would have cost uncached: without declared prices it is in the
-price. Identified by spend and a success in both regimes. Unit: the currency. Joint draws by the block bootstrap.
+that the log does not hold in both regimes are 1 in both (a row is one attempt of one call unless `attempts` and `calls`
+say more), or what one regime logs and the other does not would pass for a change. Cache mix is what was paid over what the
+tokens would have cost uncached: without declared prices it is in the price. Identified by spend and a success in both
+regimes. Unit: the currency. Joint draws by the block bootstrap.
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ def cost_ledger(posterior: Posterior, *, prices: Prices | None = None, currency:
     for m, c in live:
         if m not in contexts:
             continue
-        before = _pooled([bench[m, b] for b in contexts[m]])
-        parts = lmdi(before, live[m, c])
+        known = set.intersection(*(set(f) for f in (live[m, c], *(bench[m, b] for b in contexts[m]))))
+        before = _pooled([_chain(bench[m, b], known) for b in contexts[m]])
+        parts = lmdi(before, _chain(live[m, c], known))
         names = fit.cells.levels["model"][m], fit.cells.levels["context"][c]
         rows += [(*names, part) for part in (None, *PARTS)]
         draws += [sum(parts.values()), *(parts[part] for part in PARTS)]
@@ -75,33 +77,34 @@ Factors = dict[str, np.ndarray]
 
 def _factors(fit: Fit, regime: str, prices: Prices | None, weight: np.ndarray, currency: str
              ) -> dict[tuple[int, int], Factors]:
-    """Draws of every factor of the models and contexts with spend and a success."""
+    """Draws of what the log holds of the models and contexts with spend and a success; what it lacks is not there."""
     sums = spend(fit, regime, prices, currency)
     cost, success = mean_spend(sums, weight)
     counted = {name: block_sums(fit.cells, name, regime) for name in
                ("calls", "attempts", "input_tokens", "output_tokens", "cached_tokens")}
     out = {}
     for m, c in np.argwhere((sums.success.sum(0) > 0) & (sums.metered.sum(0) > 0) & sums.known[:, None]):
-        def mean(name: str, m: int = m, c: int = c) -> np.ndarray | None:
-            part = counted[name]
-            return (weight @ part.y[:, m, c]) / (weight @ part.n[:, m, c]) if part.y[:, m, c].sum() else None
-
-        paid = cost[:, m, c]
+        paid, model = cost[:, m, c], fit.cells.levels["model"][m]
         if not (paid > 0).all():
             continue
-        attempts, calls = mean("attempts"), mean("calls")
-        used = [t for t in (mean("input_tokens"), mean("output_tokens")) if t is not None]
-        one = np.ones(len(weight))
-        attempts = one if attempts is None else attempts
-        calls = one if calls is None else calls
-        tokens = sum(used) if used else one
-        full, model = paid, fit.cells.levels["model"][m]
-        cached = mean("cached_tokens")
-        if prices and model in prices and cached is not None:
-            full = paid - rates(prices[model])["cached"] * cached  # `cached` takes the discount back
-        out[m, c] = {"price": full / tokens, "tokens": tokens / calls, "calls": calls / attempts, "attempts": attempts,
-                     "cache mix": paid / full, "failure": 1 / success[:, m, c]}
+        out[m, c] = {"paid": paid, "success": success[:, m, c]}
+        for name, part in counted.items():
+            rows = part.n[:, m, c].sum()
+            if part.y[:, m, c].sum() or (rows and name == "cached_tokens"):
+                out[m, c][name] = (weight @ part.y[:, m, c]) / (weight @ part.n[:, m, c])
+        if prices and model in prices and "cached_tokens" in out[m, c]:  # `cached` takes the discount back
+            out[m, c]["full"] = paid - rates(prices[model])["cached"] * out[m, c]["cached_tokens"]
     return out
+
+
+def _chain(held: Factors, known: set[str]) -> Factors:
+    """The factors of K from what the log holds, those of `known` only: the others are 1."""
+    one = np.ones_like(held["paid"])
+    used = [held[name] for name in ("input_tokens", "output_tokens") if name in known]
+    attempts, calls = (held[name] if name in known else one for name in ("attempts", "calls"))
+    tokens, full = sum(used) if used else one, held["full"] if "full" in known else held["paid"]
+    return {"price": full / tokens, "tokens": tokens / calls, "calls": calls / attempts, "attempts": attempts,
+            "cache mix": held["paid"] / full, "failure": 1 / held["success"]}
 
 
 def _pooled(several: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

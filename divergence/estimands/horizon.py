@@ -79,6 +79,9 @@ def _fit(mine: Table, length: np.ndarray, draws: int, rng: np.random.Generator) 
     families = np.unique(mine["task"])
     cluster = mine["task"] if len(families) >= FAMILIES_MIN else mine["item"]
     _, code = np.unique(cluster, return_inverse=True)
+    named = len(np.unique(cluster[cluster >= 0]))
+    if named < FAMILIES_MIN:  # rows without a name are one cluster: reweighing it alone would look certain
+        return nothing, f"{named} tasks have a name (`item`); how sure a horizon is needs {FAMILIES_MIN}"
     weight = rng.standard_exponential((draws, code.max() + 1))[:, code]
     a, b = logistic(np.log2(length), mine["n"], mine["y"], weight)
     falls = float((b < 0).mean())

@@ -6,7 +6,7 @@
 | focus | `rank_correlation` | Spearman correlation over models of quality and cheapness: competence, efficiency | ratio |
 | state | `context_tokens`, `turn` | mean prompt tokens, mean turn: single turn against many | tokens, turns |
 | infrastructure | `contexts` | effective number of serving contexts, exp of the entropy of their shares | contexts |
-| infrastructure | `unseen` | share of the rows in contexts that were never evaluated | probability |
+| infrastructure | `unseen` | share of the judged rows in contexts never evaluated | probability |
 | output | `between_waves` | sd of the level between measuring waves: a point against a process | points |
 
 Rows: the value with `regime` = evaluation, deployment, the contrast deployment - evaluation with `regime` null, whose
@@ -23,6 +23,7 @@ from collections.abc import Callable
 
 import numpy as np
 import polars as pl
+from scipy.stats import rankdata
 
 from divergence.cells.blocks import BLOCKS, block_sums, block_weights
 from divergence.estimands.rows import answer, frame, refuse
@@ -140,11 +141,18 @@ def _focus(fit: Fit, rng: np.random.Generator) -> Axis:
         return Axis("focus", "rank_correlation", "ratio", reason=(
             f"{int(known.sum())} models have quality and {name} in both regimes; a ranking needs {MODELS_MIN}"))
 
+    for what, total, rows in (("quality", parts[1], parts[0]), (name, parts[3], parts[2])):
+        mean = total.sum(1)[:, known] / rows.sum(1)[:, known]
+        if (np.ptp(mean, axis=1) <= 1e-12 * mean.max(1)).any():
+            return Axis("focus", "rank_correlation", "ratio", reason=(
+                f"{what} is the same for all models in a regime: there is no order to compare"))
+
     def correlation(sums: list[np.ndarray]) -> np.ndarray:
         good, cheap = sums[1] / np.maximum(sums[0], 1e-300), -sums[3] / np.maximum(sums[2], 1e-300)
-        ranks = [np.argsort(np.argsort(v, axis=1), axis=1).astype(float) for v in (good, cheap)]
+        ranks = [rankdata(v, axis=1) for v in (good, cheap)]  # equals share their place: free is not cheaper than free
         ranks = [r - r.mean(1, keepdims=True) for r in ranks]
-        return (ranks[0] * ranks[1]).sum(1) / np.sqrt((ranks[0] ** 2).sum(1) * (ranks[1] ** 2).sum(1))
+        spread = np.sqrt((ranks[0] ** 2).sum(1) * (ranks[1] ** 2).sum(1))
+        return (ranks[0] * ranks[1]).sum(1) / np.where(spread > 0, spread, np.inf)  # all equal: no order to agree with
 
     return _from_blocks(fit, rng, "focus", "rank_correlation", "ratio", [part[:, :, known] for part in parts], correlation)
 
@@ -163,6 +171,9 @@ def _state(fit: Fit, rng: np.random.Generator) -> list[Axis]:
 def _infrastructure(fit: Fit, rng: np.random.Generator) -> list[Axis]:
     n, _ = _blocks(fit, "score")
     rows = n.sum(2)
+    if not rows.sum((1, 2)).all():
+        return [Axis("infrastructure", name, unit, reason="a regime has no judged rows: its contexts are not counted")
+                for name, unit in (("contexts", "contexts"), ("unseen", "probability"))]
 
     def effective(sums: list[np.ndarray]) -> np.ndarray:
         share = sums[0] / np.maximum(sums[0].sum(1, keepdims=True), 1e-300)

@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtr
 
+from divergence.cells.overlap import scorer_conflict
 from divergence.estimands.projection_instability import project, regress
 from divergence.estimands.rows import answer, frame, models_with_rows, refuse
 from divergence.estimate import Estimate
@@ -40,6 +41,9 @@ def reversal(posterior: Posterior, *, law: object = None, contexts: str = "logge
     if bench is None or deployed is None:
         missing = "evaluation" if bench is None else "deployment"
         return refuse(fit, QUESTION, TEXT, "probability", f"the log has no {missing} rows")
+    conflict = scorer_conflict(fit.cells)
+    if conflict:  # another judge may set another order: that is no reversal by deployment
+        return refuse(fit, QUESTION, TEXT, "probability", conflict)
     both = np.flatnonzero(models_with_rows(fit, True) & models_with_rows(fit, False))
     if len(both) < 2:
         return refuse(fit, QUESTION, TEXT, "probability",

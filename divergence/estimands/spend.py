@@ -7,7 +7,8 @@ Spend is the log's own `cost_usd`, or tokens at declared prices where the log do
 per million tokens; a kind without a price of its own takes that of `input` (cached) or `output` (reasoning). Cached tokens
 are counted among the input tokens, tokens of hidden reasoning among the output tokens. Both are
 sums over rows, so they come from `Cells.measures`. Rows whose spend is not known are left out of the mean spend and
-counted: missing is not 0, and 0 is not missing.
+counted: missing is not 0, and 0 is not missing. A count of input or output tokens that only some rows have is scaled up to
+all of them; where no row of a combination has it, its spend is not known.
 """
 
 from __future__ import annotations
@@ -57,10 +58,17 @@ def spend(fit: Fit, regime: str, prices: Prices | None = None, currency: str = "
     for m, model in enumerate(fit.cells.levels["model"]):
         if known[m] or not prices or model not in prices:
             continue
+        counted = np.maximum(tokens["input"].n, tokens["output"].n)[:, m]
         for kind, rate in rates(prices[model]).items():
-            cost[:, m] += rate * tokens[kind].y[:, m]
-            lost[:, m] += rate * tokens[kind].lost[:, m]
-        rows[:, m] = np.maximum(tokens["input"].n, tokens["output"].n)[:, m]
+            whole = np.ones(counted.shape[1])
+            if kind in ("input", "output") and rate:  # rows without the count spend like those with it, not nothing
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    whole = counted.sum(0) / tokens[kind].n[:, m].sum(0)
+                counted = np.where(np.isfinite(whole), counted, 0.0)
+                whole = np.where(np.isfinite(whole), whole, 0.0)
+            cost[:, m] += rate * tokens[kind].y[:, m] * whole
+            lost[:, m] += rate * tokens[kind].lost[:, m] * whole
+        rows[:, m] = counted
         known[m] = rows[:, m].sum() > 0
     return Spend(cost, rows, lost, score.y, score.n, known)
 

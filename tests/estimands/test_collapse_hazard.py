@@ -105,6 +105,11 @@ def test_turns_of_a_session_fail_after_the_last_success():
     episodes = dv.collapse(dv.read(turns)).episodes
     # Half of the sessions broke down at turn 2; the others recovered and were solved at turn 4.
     assert episodes["n"].sum() == 6 and episodes["failed"].sum() == 3 and episodes["solved"].sum() == 3
+    # The same work counted from turn 0 is the same work.
+    cells = [dv.collapse(dv.read(log)) for log in (turns, turns.with_columns(pl.col("turn") - 1))]
+    ends = [sorted(zip((c.levels["length"][k] for k in c.episodes["length"]), c.episodes["failed"], strict=True))
+            for c in cells]
+    assert ends[0] == ends[1] and {length for length, _ in ends[0]} == {"2", "4"}
 
 
 @pytest.mark.parametrize(("log", "words"), [

@@ -240,3 +240,35 @@ def test_models_and_contexts_are_kept_apart():
         row = logs[2 * m + c]
         mine = answer.where(model=f"m{m}", context=f"c{c}", statistic=None)
         assert np.median(mine.draws) == pytest.approx(row["cost_usd"].mean() / row["score"].mean(), rel=0.04)
+
+
+@pytest.mark.parametrize("lacking", ["input_tokens", "calls", "attempts"])
+def test_what_only_one_regime_logs_is_no_change(lacking):
+    """Tokens logged on the bench alone made their own fall and a rise of the price, of equal size, out of nothing."""
+    rng = np.random.default_rng(19)
+    held = {"input_tokens": 800, "calls": 2, "attempts": 3}
+    bench = _log(rng, success=0.8, regime="evaluation", context="bench", **held)
+    live = _log(rng, success=0.5, cost=0.05, **{k: v for k, v in held.items() if k != lacking})
+    ledger = dv.cost_ledger(_posterior(bench, live))
+    for part in PARTS:
+        draws = ledger.where(factor=part).draws
+        if part in ("price", "failure"):
+            assert np.median(draws) > 0
+        else:
+            assert np.abs(draws).max() < 1e-12
+    whole = sum(ledger.where(factor=part).draws[:, 0] for part in PARTS)
+    assert np.abs(whole - ledger.where(factor=None).draws[:, 0]).max() < 1e-12
+
+
+def test_token_counts_that_rows_lack_are_not_nothing():
+    rng = np.random.default_rng(20)
+    log = _log(rng).drop("cost_usd").with_columns(input_tokens=pl.lit(1000), output_tokens=pl.lit(100))
+    price = {"m": {"input": 2.0, "output": 10.0}}
+    row = pl.int_range(pl.len())
+    some = log.with_columns(input_tokens=pl.when(row % 4 > 1).then("input_tokens"))
+    whole, half = (np.median(dv.cost_per_success(_posterior(part), prices=price).where(context="c", statistic=None).draws)
+                   for part in (log, some))
+    assert half == pytest.approx(whole, rel=0.02)
+    for lacking in ("input_tokens", "output_tokens"):
+        answer = dv.cost_per_success(_posterior(log.drop(lacking)), prices=price).where(statistic=None)
+        assert not np.isfinite(answer.draws).any() and "no row has a cost" in answer.reasons[0]

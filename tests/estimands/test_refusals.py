@@ -46,7 +46,7 @@ def test_models_that_share_no_two_contexts():
 def test_different_scorers():
     log = _log().with_columns(scorer=pl.col("regime"))
     posterior = _posterior(log)
-    for question in (dv.gap, dv.evaluation_advantage):
+    for question in (dv.reversal, dv.gap, dv.evaluation_advantage):
         assert "different scorers" in question(posterior).reasons[0]
     assert not dv.context_effect(posterior).where(statistic=None).identified
 
