@@ -6,7 +6,7 @@ OUT ?= out
 .PHONY: bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup clean test-cluster bench-risk reference-risk
 
 report: .venv/ready
-	$(BIN)/divergence report datasets/serving-lab -o $(OUT)
+	$(BIN)/divergence report datasets/serving-lab --config datasets/serving-lab/decision.toml -o $(OUT)
 	@echo "The report is in $(OUT)/report.html"
 
 test: .venv/ready
