@@ -79,7 +79,7 @@ def test_agent_episodes(public):
     log = read(public("tau_bench_episodes"), configuration=Configuration().with_flags(set=["regime=evaluation"]))
     assert (log.counts.valid, log.kind) == (200, "binary")
     assert log.valid["outcome"].mean() == pytest.approx(0.42)  # pass^1 as published
-    assert identified(log) == {"bench_level"}
+    assert identified(log) == {"bench_level", "pass_power"}
 
 
 def test_image_models_on_eight_test_sets(public):
