@@ -64,7 +64,8 @@ def serving_effect(posterior: Posterior, *, pairs: Sequence[tuple[str, str]] | N
     for group in [(factor,) for factor, why in unknown.items() if not why] + _together(fit):
         effect, reference, shown = _effects(fit, group)
         names = [_combination(fit, group, k) for k in shown]
-        _add_effects(rows, " + ".join(group), names, _combination(fit, group, reference), effect)
+        _add_effects(rows, " + ".join(group), names, _combination(fit, group, reference), effect,
+                     _tried(fit, group[0])[:, shown])
         moved.append((" + ".join(group), fit.design.mixtures[group[0]][:, shown], effect.mean(1)))
     if "context" not in factors:
         _add_matched(rows, fit, unknown)
@@ -175,8 +176,20 @@ def _combination(fit: Fit, group: tuple[str, ...], level: int) -> str:
     return " + ".join(fit.design.levels[f][int(fit.design.mixtures[f][having].argmax())] for f in group)
 
 
-def _add_effects(rows: Rows, factor: str, names: list[str], reference: str, effect: np.ndarray) -> None:
-    """Effects over models and, where there are several, per model and what is their own; `effect` (S, models, levels)."""
+def _tried(fit: Fit, factor: str) -> np.ndarray:
+    """Which model was judged at which level and at another one too, shape (models, levels): else its effect is a prior."""
+    seen = np.zeros((fit.design.n_models, len(fit.design.contexts)), bool)
+    for place, (deployed, context) in enumerate(fit.design.contexts):
+        seen[fit.arms.model[(fit.arms.deployed == deployed) & (fit.arms.context == context)], place] = True
+    at = seen.astype(float) @ fit.design.mixtures[factor] > 0
+    return at & (at.sum(1, keepdims=True) > 1)
+
+
+def _add_effects(rows: Rows, factor: str, names: list[str], reference: str, effect: np.ndarray, tried: np.ndarray) -> None:
+    """Effects over models and, where there are several, per model and what is their own.
+
+    `effect` (S, models, levels); `tried` (models, levels): is a model's own effect known?
+    """
     models, against = rows.fit.cells.levels["model"], f"against {reference}"
     mean = effect.mean(1)
     for k, level in enumerate(names):
@@ -186,7 +199,11 @@ def _add_effects(rows: Rows, factor: str, names: list[str], reference: str, effe
     for (m, model), (statistic, values) in itertools.product(
             enumerate(models), ((None, effect), ("interaction", effect - mean[:, None]))):
         for k, level in enumerate(names):
-            rows.add(values[:, m, k], factor=factor, level=level, model=model, statistic=statistic, axis=against)
+            place = {"factor": factor, "level": level, "model": model, "statistic": statistic, "axis": against}
+            if tried[m, k]:
+                rows.add(values[:, m, k], **place)
+            else:
+                rows.refuse(f"{model} has no judged rows at {factor} = {level} and at another level", **place)
 
 
 def _comparable(fit: Fit) -> tuple[np.ndarray, dict[str, np.ndarray]]:

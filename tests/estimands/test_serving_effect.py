@@ -169,3 +169,13 @@ def test_shape_as_well_as_accuracy(log):
     assert effect.rows["unit"][0] == "s"
     lower, upper = effect.interval(0.99)[0]
     assert 0.5 < lower <= 1 + 0.2 * slow["score"].mean() <= upper
+
+
+def test_a_model_that_was_not_served_has_no_effect_of_its_own(log):
+    """Its own effect would be the joint model's prior around the others'."""
+    bench_only = log.filter(~((pl.col("model") == "model-1") & (pl.col("regime") == "deployment")))
+    answer = dv.serving_effect(_posterior(bench_only))
+    for statistic in (None, "interaction"):
+        own = answer.where(factor="quantization", model="model-1", statistic=statistic)
+        assert len(own.reasons) and not np.isfinite(own.draws).any() and all("no judged rows" in r for r in own.reason)
+        assert np.isfinite(answer.where(factor="quantization", model="model-0", statistic=statistic).draws).all()
