@@ -15,7 +15,7 @@ import dataclasses
 import numpy as np
 import scipy.linalg
 
-from divergence.joint.coordinates import correlation, correlation_slope, half_normal, half_normal_slope
+from divergence.joint.coordinates import X_MAX, correlation, correlation_slope, half_normal, half_normal_slope
 
 STEP = 1e-4  # of the differences, in prior standard deviations: error 1e-8 of the third derivative
 BATCH_BYTES = 2**25  # of the systems that are factored at once
@@ -56,7 +56,7 @@ class Hierarchy:
         sigma = half_normal(x[:, :2], self.ability)
         sd = half_normal(x[:, 3 : 3 + terms], self.widths)
         cross = correlation(x[:, 2]) * sigma[:, 0] * sigma[:, 1]
-        own = sd[:, :1] ** 2 * np.exp(2 * self.outlier * x[:, 3 + terms :])
+        own = sd[:, :1] ** 2 * np.exp(2 * self.outlier * np.minimum(x[:, 3 + terms :], X_MAX))
         return np.concatenate([sigma**2, cross[:, None], sd**2, own], axis=1)
 
     def covariances(self, x: np.ndarray) -> np.ndarray:
@@ -97,10 +97,11 @@ class Hierarchy:
         out[:2] += slope * (2 * sigma * by_variance[:2] + rho * sigma[::-1] * by_variance[2])
         out[2] += correlation_slope(x[2]) * sigma[0] * sigma[1] * by_variance[2]
         sd = half_normal(x[3 : 3 + terms], self.widths)
-        log_slope = 2 * half_normal_slope(x[3 : 3 + terms], self.widths) / sd  # of log s
+        per_sd = 2 * half_normal_slope(x[3 : 3 + terms], self.widths)  # of s, once times sd: sd itself may round to 0
         own = s[3 + terms :] * by_variance[3 + terms :]
-        out[3 : 3 + terms] += log_slope * s[3 : 3 + terms] * by_variance[3 : 3 + terms]
-        out[3 : 4] += log_slope[:1] * own.sum()
+        out[3 : 3 + terms] += per_sd * sd * by_variance[3 : 3 + terms]
+        wide = np.exp(2 * self.outlier * np.minimum(x[3 + terms :], X_MAX))
+        out[3 : 4] += per_sd[:1] * sd[:1] * (wide @ by_variance[3 + terms :])
         out[3 + terms :] += 2 * self.outlier * own
         return float(density), out
 
