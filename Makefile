@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out
 
-.PHONY: bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup clean test-cluster bench-risk reference-risk
+.PHONY: bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup clean test-cluster bench-risk reference-risk bench-engine reference
 
 report: .venv/ready
 	$(BIN)/divergence report datasets/serving-lab --config datasets/serving-lab/decision.toml -o $(OUT)
@@ -68,3 +68,10 @@ bench-scaling: .venv/ready
 reference-risk: .venv/ready
 	$(BIN)/divergence fit datasets/serving-lab -o build/reference-risk
 	mkdir -p models/serving-lab && cp build/reference-risk/risk.json build/reference-risk/risk.npz models/serving-lab/
+
+bench-engine: .venv/ready
+	$(BIN)/python benchmarks/engine.py
+
+reference: .venv/ready
+	for seed in 0 1 2 3 4 5 6 7; do $(BIN)/python benchmarks/reference.py chain $$seed || exit 1; done
+	$(BIN)/python benchmarks/reference.py write
