@@ -6,7 +6,7 @@ import pytest
 from scipy.optimize import minimize
 
 import divergence as dv
-from divergence.estimands.horizon import half_life_ratio, logistic
+from divergence.estimands.horizon import few_clusters, half_life_ratio, logistic
 
 
 def _log(rng, size=400, middle=4.0, slope=-1.2, lengths=(1, 2, 4, 8, 16, 32), **more):
@@ -74,3 +74,8 @@ def test_coverage():
 ], ids=["no lengths", "no items", "two lengths", "rises", "extrapolation"])
 def test_what_is_no_horizon_is_refused(log, words):
     assert words in _answer(log).reason[0]
+
+
+def test_few_clusters_widen_and_many_do_not():
+    assert few_clusters(12) == pytest.approx(1.140, abs=5e-4) and few_clusters(5) > 1.4
+    assert few_clusters(2000) == pytest.approx(1.0, abs=1e-3)
