@@ -28,7 +28,8 @@ SEED = 5
 
 def world_log():
     """The log, and the truth for its own items."""
-    log, _, own = simulate_both(world("baseline", n_models=MODELS, n_contexts=CONTEXTS, n_items=ITEMS, n_trials=TRIALS), SEED)
+    sizes = {"n_models": MODELS, "n_contexts": CONTEXTS, "n_items": ITEMS, "n_trials": TRIALS}
+    log, _, own = simulate_both(world("baseline", **sizes), SEED)
     return log, own
 
 
@@ -58,7 +59,8 @@ def ours(log, name: str) -> dict:
     from divergence.joint import ItemLevel, levels
 
     cells = dv.collapse(dv.read(log))
-    method = {"arm": dv.Importance(), "item": ItemLevel(), "arm-nuts": dv.NUTS(chains=CHAINS, warmup=TUNE, draws=DRAWS)}[name]
+    short = dv.NUTS(chains=CHAINS, warmup=TUNE, draws=DRAWS)
+    method = {"arm": dv.Importance(), "item": ItemLevel(), "arm-nuts": short}[name]
     spent = []
     for seed in (0, 1):
         begin = time.process_time()
@@ -168,7 +170,7 @@ def main(name: str) -> dict:
         found = pymc_nuts(successes(log), name == "nutpie")
     draws, truth = found.pop("draws"), numbers(own["level"])
     lower, upper = np.quantile(draws, [0.05, 0.95], axis=0)
-    package = {"arm": "eval-divergence", "item": "eval-divergence", "arm-nuts": "numpyro", "numpyro-zerosum": "numpyro"}.get(name, name)
+    package = "eval-divergence" if name in ("arm", "item") else "numpyro" if name == "arm-nuts" else name.partition("-")[0]
     return found | {"mean": draws.mean(0).tolist(), "sd": draws.std(0).tolist(), "version": f"{package} {version(package)}",
                     "covered": float(((lower <= truth) & (truth <= upper)).mean())}
 
