@@ -1,4 +1,3 @@
-# ruff: noqa: E501  (rows of tables and sentences of the page stand on one line)
 """Effective draws a CPU second, of this project's defaults and of its peers, on one log. Writes `benchmarks/engine.md`.
 
 Every method runs in a process of its own (`engine_one.py`), on one thread. Peers that are not installed are named, and the

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  (rows of tables and sentences of the page stand on one line)
 """One method on the benchmark's log, in a process of its own; prints a JSON object. See `engine.py`.
 
     python benchmarks/engine_one.py arm|item|arm-nuts|numpyro|numpyro-zerosum|pymc|nutpie
