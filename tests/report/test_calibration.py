@@ -47,4 +47,5 @@ def test_not_checked_is_a_reason_and_no_figure():
 def test_the_page_has_the_section_only_with_a_risk_model(check, content):
     assert "Risk of a request" not in render(content)
     page = render(dataclasses.replace(content, calibration=check))
-    assert "Risk of a request" in page and "&#34;reliability&#34;" not in page.split("Risk of a request")[0][-200:]
+    assert "Risk of a request" in page and "reliability" in page.split("Risk of a request")[-1]
+    assert "reliability" not in render(content)

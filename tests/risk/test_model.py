@@ -74,8 +74,8 @@ def test_without_strata_the_risk_is_one_minus_the_level(waves_posterior):
 
 
 def test_risks_of_strata_hold_the_truth(world):
-    """27 true risks, 90 % intervals: fewer than 20 inside has probability .003 if they were independent; they share
-    items, so the floor is lower. The seed is fixed."""
+    """24 true risks, 90 % intervals: fewer than 18 inside has probability .007 if they were independent; they share items,
+    which makes it likelier. The seed is fixed."""
     _, truth, posterior = world
     got = summarise(posterior)
     deployed = np.s_[:3, 1:3, :4]
