@@ -24,9 +24,10 @@ from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.methods import EFFECTIVE_DRAWS_MIN, K_HAT_MAX, NEWTON_STEP_MAX, Diagnostic, Sample
 from divergence.joint.pareto import smoothed_weights
 
-# Degrees of freedom of the Student-t proposals, by round. Heavy tails find what the mode's curvature hides, and stay in the
-# mixture; each costs 8 % of the draws an axis, so the rest have lighter ones. With 10 throughout, 5 and 95 % quantiles of the
-# embedded log's coordinates came out .09 sd too near; with these and with 3 throughout .05, here in half the rounds.
+# Degrees of freedom of the Student-t proposals, by round. Heavy tails find what the mode's curvature hides, and stay in
+# the mixture; each costs 8 % of the draws an axis, so the rest have lighter ones. With 10 throughout, 5 and 95 %
+# quantiles of the embedded log's coordinates came out .09 sd too near; with these as with 3 throughout .05, in half the
+# rounds.
 FREEDOM = (3.0, 3.0, 8.0)
 DRAWS_AN_AXIS = 5.0  # effective draws that an adaptation rests on, at least: a covariance needs more draws than axes
 GOOD_ENOUGH = 0.75  # share of the k-hat gate at which adaptation stops: room for the estimate's own noise
@@ -188,6 +189,7 @@ def _adapted(points: np.ndarray, weight: np.ndarray, freedom: float) -> Proposal
     order = np.argsort(z, axis=0)
     ranked = np.take_along_axis(z, order, 0)
     mass = np.cumsum(weight[order], axis=0)
-    lower, middle, upper = (ranked[np.minimum((mass < q).sum(0), len(z) - 1), np.arange(z.shape[1])] for q in (0.05, 0.5, 0.95))
+    last, axes = len(z) - 1, np.arange(z.shape[1])
+    lower, middle, upper = (ranked[np.minimum((mass < q).sum(0), last), axes] for q in (0.05, 0.5, 0.95))
     widths = [np.maximum(side / NORMAL_95, 0.2) for side in (middle - lower, upper - middle)]
     return Proposal(root @ middle, root, *widths, freedom)
