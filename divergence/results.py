@@ -30,6 +30,7 @@ from divergence.staging import move_into, staging
 if TYPE_CHECKING:
     from divergence.executions import Executions
     from divergence.joint import Posterior
+    from divergence.joint.checks import ModelCheck
 
 QUESTIONS = (
     "bench_level",
@@ -139,6 +140,10 @@ def write_report(
     """
     folder = pathlib.Path(folder)
     tell = progress or (lambda _: None)
+    tell("checking the model")
+    from divergence.joint.checks import model_checks
+
+    checked = {fit.cells.outcome: model_checks(posterior, outcome=fit.cells.outcome) for fit in posterior.fits}
     tell("answering questions")
     declared = log.configuration if log is not None else None
     answers = {fit.cells.outcome: answer_all(posterior, fit.cells.outcome, declared) for fit in posterior.fits}
@@ -148,12 +153,13 @@ def write_report(
         rejected = log.rejected if log is not None else pl.DataFrame(schema=REJECTED)
         rejected.write_parquet(fresh / "rejected.parquet")
         posterior.save(fresh / "posterior")
-        run = run_record(posterior, log)
+        run = run_record(posterior, log, checked)
         (fresh / "run.json").write_text(json.dumps(run, indent=1, default=str))
         tell("drawing the page")
         from divergence.report import write_formats, write_page
 
-        content = dataclasses.replace(page_content(posterior, answers, log, title, run), calibration=calibration)
+        content = dataclasses.replace(page_content(posterior, answers, log, title, run), calibration=calibration,
+                                      reviews=_reviews(checked))
         write_page(content, fresh / "report.html")
         write_formats(content, fresh, estimates, run, formats)
         move_into(fresh, folder)
@@ -162,13 +168,16 @@ def write_report(
     return estimates
 
 
-def run_record(posterior: Posterior, log: Executions | None) -> dict:
-    """What it takes to make the results again: data, configuration, seed, versions; and how the fit went."""
+def run_record(posterior: Posterior, log: Executions | None,
+               checked: Mapping[str, tuple[ModelCheck, ...]] | None = None) -> dict:
+    """What it takes to make the results again: data, configuration, seed, versions; how the fit went, how it was checked."""
     record: dict = {
         "provenance": posterior.provenance, "system": platform.platform(), "spec": dataclasses.asdict(posterior.spec),
         "fits": [{"outcome": f.cells.outcome, "kind": f.cells.kind, "method": f.method, "why": f.why,
                   "cpu_seconds": f.cpu_seconds, **f.counts,
                   "diagnostics": [dataclasses.asdict(d) for d in f.diagnostics],
+                  "checks": {c.kind: {**c.numbers, **({"reason": c.reason} if c.reason else {}), "rows": c.rows.to_dicts()}
+                             for c in (checked or {}).get(f.cells.outcome, ())},
                   "notes": [*f.cells.notes, *f.arms.notes]} for f in posterior.fits],
     }
     if log is not None:
@@ -177,6 +186,14 @@ def run_record(posterior: Posterior, log: Executions | None) -> dict:
         record["factors"] = log.factors
         record["configuration"] = _plain(dataclasses.asdict(log.configuration))
     return record
+
+
+def _reviews(checked: Mapping[str, tuple[ModelCheck, ...]]) -> tuple:
+    """The checks as the page takes them; the first outcome is the one that the decision is about."""
+    from divergence.report import Review
+
+    return tuple(Review(c.kind, c.rows, c.numbers, c.reason, outcome if place else "")
+                 for place, (outcome, checks) in enumerate(checked.items()) for c in checks)
 
 
 def _plain(value: object) -> object:

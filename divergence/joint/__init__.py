@@ -16,6 +16,7 @@
 | `predictive_check` | does the model produce levels like those seen, per regime and context |
 | `prior_sensitivity` | which standard deviations are the prior's doing |
 | `new_context_check` | how well a context that was not seen is predicted |
+| `checks` | the three of them, as the report shows them |
 | `posterior`, `store` | the value; how it is saved |
 | `predict` | levels of every model in every context: what every estimand calls |
 | `populations` | the same for the observed items, and for contexts that the log never saw |

@@ -19,6 +19,7 @@ import polars as pl
 
 from divergence.joint.posterior import Posterior, arm_loadings
 
+JITTER = 1e-9  # of a variance: arms that are copies of each other have a covariance without an inverse
 P_EXTREME = 0.005  # on either side: one in a hundred checks of a right model, at most
 
 
@@ -27,7 +28,7 @@ def predictive_check(posterior: Posterior, *, outcome: str | None = None) -> pl.
     fit = posterior[outcome]
     rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 9]))
     eta = fit.effects @ arm_loadings(fit.design, fit.arms).T
-    root = np.linalg.cholesky(fit.response.covariance)
+    root = np.linalg.cholesky(fit.response.covariance + JITTER * np.diag(np.diag(fit.response.covariance)))
     noise = rng.standard_normal(eta.shape) @ root.T
     again, value = eta + noise, fit.response.value
     left = np.linalg.solve(root, (value - eta).T)

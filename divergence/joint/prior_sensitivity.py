@@ -6,7 +6,10 @@
 with `d` the cumulative Jensen-Shannon distance of the scale's own posterior, from the fit's draws by importance weights.
 The same with the likelihood raised to the power says how much the data have to say. D of the prior above `SENSITIVE` is a
 warning: *weak data* where the likelihood's is below it (with two contexts the scale over contexts is the prior, and so
-are predictive intervals for new contexts), *conflict* where both are above. Unit: none.
+are predictive intervals for new contexts), *both* where both are above: the data speak, and the declared width still moves
+the answer. The prior that is scaled is the declared one, of the standard deviation itself: a power of a half-normal law is
+again one, of another width, which is the question that a user asks. The correlation has no width, and a density without
+bound at 1: its coordinate's normal law is scaled. Unit: none.
 """
 
 from __future__ import annotations
@@ -14,30 +17,35 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from divergence.joint.coordinates import half_normal
 from divergence.joint.pareto import smoothed_weights
 from divergence.joint.posterior import Posterior, hierarchy_of
+from divergence.joint.problem import free_terms
 
 SENSITIVE = 0.05  # Kallioinen, Paananen, Buerkner and Vehtari 2023: a normal mean moved by .3 sd when the prior doubles
 ALPHA = 1.25
 
 
 def prior_sensitivity(posterior: Posterior, *, outcome: str | None = None) -> pl.DataFrame:
-    """One row a scale: scale, levels, prior, likelihood (both D), verdict (null, `weak data` or `conflict`)."""
+    """One row a scale: scale, levels, prior, likelihood (both D), verdict (null, `weak data` or `both`)."""
     fit = posterior[outcome]
     target, x = hierarchy_of(fit), fit.x
     log_likelihood = target.density(x) + 0.5 * np.square(x).sum(1)
     rows = []
     for name, k in _coordinates(fit):
-        prior = _distance(x[:, k], -0.5 * x[:, k] ** 2)
+        prior = _distance(x[:, k], _declared(name, x[:, k]))
         data = _distance(x[:, k], log_likelihood)
-        verdict = None if prior <= SENSITIVE else "weak data" if data <= SENSITIVE else "conflict"
+        verdict = None if prior <= SENSITIVE else "weak data" if data <= SENSITIVE else "both"
         rows.append({"scale": name, "levels": _levels(fit, name), "prior": prior, "likelihood": data, "verdict": verdict})
     return pl.DataFrame(rows, schema_overrides={"verdict": pl.String})
 
 
-def _coordinates(fit) -> list[tuple[str, int]]:
-    from divergence.joint.problem import free_terms
+def _declared(name: str, x: np.ndarray) -> np.ndarray:
+    """Log density of the declared prior at the scale itself, up to a constant, at coordinates x (S,)."""
+    return -0.5 * (x if name == "rho" else half_normal(x, 1.0)) ** 2
 
+
+def _coordinates(fit) -> list[tuple[str, int]]:
     names = ["theta_E", "theta_D", "rho", *(t.name for t in free_terms(fit.design))]
     return [(name, k) for k, name in enumerate(names)]
 

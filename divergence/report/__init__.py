@@ -9,6 +9,7 @@
 | `choice.py`, `choice_sections.py` | combinations against the requirements: the first screen where they are declared |
 | `decision.py` | bench order and deployed order in words: the first screen where they are not |
 | `sections.py`, `record.py`, `blocks.py` | the sections below it: answers; refusals, log, diagnostics; their parts |
+| `trust.py` | checks of the model in words and tables |
 | `order_sections.py` | what the bench's order is worth, how levels hold, what factor effects may be read as |
 | `figures/` | one file a figure |
 | `formats.py` | the same words and tables as Markdown, LaTeX, JSON |
@@ -21,8 +22,8 @@
 Loading this package loads neither altair, great-tables nor jinja2; writing a page does.
 """
 
-from divergence.report.content import Check, LogSummary, PageContent
+from divergence.report.content import Check, LogSummary, PageContent, Review
 from divergence.report.formats import write_formats
 from divergence.report.page import render, write_page
 
-__all__ = ["Check", "LogSummary", "PageContent", "render", "write_formats", "write_page"]
+__all__ = ["Check", "LogSummary", "PageContent", "Review", "render", "write_formats", "write_page"]

@@ -34,6 +34,22 @@ class Check:
 
 
 @dataclasses.dataclass(frozen=True)
+class Review:
+    """A check of the model beside the gates: what was found, to be told and tabulated."""
+
+    kind: str
+    """`predictive`, `prior` or `new context`."""
+    rows: pl.DataFrame
+    """What was found; empty where the log does not allow the check."""
+    numbers: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """`limit`, and numbers about all rows."""
+    reason: str = ""
+    """Why the log does not allow it."""
+    outcome: str = ""
+    """Of which further outcome; empty = of the one that the decision is about."""
+
+
+@dataclasses.dataclass(frozen=True)
 class LogSummary:
     """What the log holds, after rejection."""
 
@@ -71,6 +87,8 @@ class PageContent:
     """Rejected rows, one a row: `file`, `row`, `rule`, `sentence`; further columns are not shown."""
     checks: tuple[Check, ...] = ()
     """Diagnostics, in the order in which they are shown."""
+    reviews: tuple[Review, ...] = ()
+    """Checks of the model, in the order in which they are told."""
     refusals: tuple[tuple[str, str], ...] = ()
     """(question, reason) for what the log cannot answer at all; those of unidentified estimates are added."""
     skipped: tuple[tuple[str, str], ...] = ()

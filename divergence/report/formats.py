@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from divergence.report import tables
+from divergence.report import tables, trust
 from divergence.report.choice import UNDECLARED, choose
 from divergence.report.choice_sections import MARKS
 from divergence.report.choice_sections import written as combinations
@@ -78,6 +78,11 @@ def sheets(content: PageContent) -> list[Sheet]:
                               "result": ["passed" if c.passed else "FAILED" for c in content.checks]})
         labels = {"name": "diagnostic", "value": "seen", "threshold": "passes", "result": "result"}
         found.append(Sheet("Diagnostics", "", frame, labels, ("value",)))
+    for review in content.reviews:
+        text, _ = trust.verdict(review)
+        if review.rows.height:
+            texts, labels, right = trust.written(review)
+            found.append(Sheet(trust.title(review), f"{text} {trust.CAPTIONS[review.kind]}", texts, labels, tuple(right)))
     return found
 
 

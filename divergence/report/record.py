@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from divergence.report import tables
+from divergence.report import tables, trust
 from divergence.report.blocks import Block, Listing, Table, Text
 from divergence.report.content import PageContent
 from divergence.report.names import short, spoken
@@ -90,10 +90,10 @@ def _judged(judged: pl.DataFrame | None) -> tuple[Block, ...]:
 
 
 def diagnostics(content: PageContent) -> tuple[Block, ...]:
-    """The table of checks."""
+    """The table of gates, then what else was looked at."""
     if not content.checks:
         return (Text("No diagnostic was reported for this fit, so its numbers are unchecked.", "refusal"),)
-    return (Table(tables.fragment(tables.checks(content.checks))),)
+    return (Table(tables.fragment(tables.checks(content.checks))), *trust.blocks(content.reviews))
 
 
 def full_names(content: PageContent) -> Table | None:

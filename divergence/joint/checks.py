@@ -1,0 +1,53 @@
+"""All that is looked at beside the gates before a fit is believed: what the report and the run record show.
+
+| kind | question | function |
+|---|---|---|
+| `predictive` | does the model produce levels like those seen? | `predictive_check` |
+| `prior` | which standard deviations are the prior's doing? | `prior_sensitivity` |
+| `new context` | how well is a context predicted that was not seen? | `new_context_check` |
+
+None of them is a gate: each has its limit in its own module, and a number beyond it is told, with what it means.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import polars as pl
+from threadpoolctl import threadpool_limits
+
+from divergence.errors import NotIdentifiedError
+from divergence.joint.methods import K_HAT_MAX
+from divergence.joint.new_context_check import gain_in_all, new_context_check
+from divergence.joint.posterior import Posterior
+from divergence.joint.predictive_check import P_EXTREME, predictive_check
+from divergence.joint.prior_sensitivity import SENSITIVE, prior_sensitivity
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCheck:
+    """One check of one fit."""
+
+    kind: str
+    """`predictive`, `prior` or `new context`."""
+    rows: pl.DataFrame
+    """What was found, as the function returns it; empty where the log does not allow the check."""
+    numbers: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Limits, and numbers about all rows."""
+    reason: str = ""
+    """Why the log does not allow it."""
+
+
+def model_checks(posterior: Posterior, *, outcome: str | None = None) -> tuple[ModelCheck, ...]:
+    """The three checks of one outcome's fit."""
+    with threadpool_limits(limits=1, user_api="blas"):  # threads that wait for small matrices take longer than one
+        found = [ModelCheck("predictive", predictive_check(posterior, outcome=outcome), {"limit": P_EXTREME}),
+                 ModelCheck("prior", prior_sensitivity(posterior, outcome=outcome), {"limit": SENSITIVE})]
+        try:
+            contexts = new_context_check(posterior, outcome=outcome)
+        except NotIdentifiedError as error:
+            return (*found, ModelCheck("new context", pl.DataFrame(), reason=str(error)))
+    gain = gain_in_all(contexts)
+    numbers = {"limit": K_HAT_MAX} | ({"gain": gain[0], "gain_error": gain[1]} if gain else {})
+    return (*found, ModelCheck("new context", contexts, numbers))
