@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out
 
-.PHONY: bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup clean test-cluster bench-risk reference-risk bench-engine reference
+.PHONY: bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
 
 report: .venv/ready
 	$(BIN)/divergence report datasets/serving-lab --config datasets/serving-lab/decision.toml -o $(OUT)
@@ -68,6 +68,9 @@ bench-scaling: .venv/ready
 reference-risk: .venv/ready
 	$(BIN)/divergence fit datasets/serving-lab -o build/reference-risk
 	mkdir -p models/serving-lab && cp build/reference-risk/risk.json build/reference-risk/risk.npz models/serving-lab/
+
+bench-choice: .venv/ready
+	$(BIN)/python benchmarks/choice.py
 
 bench-engine: .venv/ready
 	$(BIN)/python benchmarks/engine.py

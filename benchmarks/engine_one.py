@@ -1,6 +1,6 @@
 """One method on the benchmark's log, in a process of its own; prints a JSON object. See `engine.py`.
 
-    python benchmarks/engine_one.py arm|item|arm-nuts|numpyro|numpyro-zerosum|pymc|nutpie
+    python benchmarks/engine_one.py arm|item|arm-nuts|numpyro|numpyro-zerosum|pymc|nutpie|stan
 
 Every method is given the same counts (models x contexts x items: successes of trials) and asked for the same numbers: the
 levels of all arms and their contrasts with the bench, over the log's own items. Peers fit the textbook model
@@ -119,7 +119,7 @@ def numpyro_nuts(y: np.ndarray, zero_sum: bool) -> dict:
 
 
 def pymc_nuts(y: np.ndarray, nutpie: bool) -> dict:
-    """PyMC's own sampler (C backend), or nutpie on the same model (numba)."""
+    """PyMC's own sampler, or nutpie, on the same model; numba compiles both (PyMC's C backend took over 500 s)."""
     import pymc as pm
 
     with pm.Model() as model:
@@ -140,7 +140,8 @@ def pymc_nuts(y: np.ndarray, nutpie: bool) -> dict:
         trace = nutpie.sample(compiled, draws=DRAWS, tune=TUNE, chains=CHAINS, cores=1, seed=1, progress_bar=False)
         compiling, spent = middle - begin, time.process_time() - middle
     else:
-        options = {"chains": CHAINS, "cores": 1, "progressbar": False, "compute_convergence_checks": False}
+        options = {"chains": CHAINS, "cores": 1, "progressbar": False, "compute_convergence_checks": False,
+                   "compile_kwargs": {"mode": "NUMBA"}}
         with model:
             pm.sample(draws=1, tune=1, random_seed=0, **options)  # compiles, and keeps the C code
             middle = time.process_time()
@@ -149,6 +150,51 @@ def pymc_nuts(y: np.ndarray, nutpie: bool) -> dict:
             trace = pm.sample(draws=DRAWS, tune=TUNE, random_seed=1, **options)
         compiling, spent = third - begin, time.process_time() - third - (third - middle)
     return _peer(np.asarray(trace.posterior["level"]), compiling, spent)
+
+
+STAN = """
+data { int M; int C; int I; int trials; array[M * C, I] int y; vector[5] width; }
+parameters {
+  real alpha; vector[M] z_theta; vector[C] z_beta; matrix[M, C] z_delta; vector[I] z_b; vector<lower=0>[4] sd;
+}
+transformed parameters {
+  matrix[M, C] arm = alpha + sd[1] * rep_matrix(z_theta, C) + sd[2] * rep_matrix(z_beta', M) + sd[3] * z_delta;
+  vector[I] b = sd[4] * z_b;
+}
+model {
+  alpha ~ normal(0, width[1]);
+  sd ~ normal(0, width[2:5]);
+  z_theta ~ std_normal(); z_beta ~ std_normal(); to_vector(z_delta) ~ std_normal(); z_b ~ std_normal();
+  for (m in 1:M) for (c in 1:C) y[(m - 1) * C + c] ~ binomial_logit(trials, arm[m, c] - b);
+}
+generated quantities {
+  matrix[M, C] level;
+  for (m in 1:M) for (c in 1:C) level[m, c] = mean(inv_logit(arm[m, c] - b));
+}
+"""
+
+
+def stan_nuts(y: np.ndarray) -> dict:
+    """Stan's NUTS through PyStan, whose wheel carries the compiler's front end and the headers; g++ does the rest."""
+    import os
+
+    import httpstan.services_stub
+    import stan
+
+    data = {"M": MODELS, "C": CONTEXTS + 1, "I": ITEMS, "trials": TRIALS, "y": y.reshape(-1, ITEMS).tolist(),
+            "width": [INTERCEPT, ABILITY, FACTOR, RESIDUAL, DIFFICULTY]}
+
+    def used() -> float:
+        return sum(os.times()[:4])
+
+    begin = used()
+    built = stan.build(STAN, data=data, random_seed=1)
+    middle = used()
+    fitted = built.sample(num_chains=CHAINS, num_samples=DRAWS, num_warmup=TUNE)
+    httpstan.services_stub.executor.shutdown(wait=True)  # only then are its processes counted
+    level = fitted["level"].reshape(MODELS, CONTEXTS + 1, -1)  # PyStan: the last axis holds draws, chains within draws
+    level = np.moveaxis(level, -1, 0).reshape(DRAWS, CHAINS, MODELS, CONTEXTS + 1).swapaxes(0, 1)
+    return _peer(level, middle - begin, used() - middle)
 
 
 def _peer(level: np.ndarray, compiling: float, spent: float) -> dict:
@@ -165,11 +211,14 @@ def main(name: str) -> dict:
         found = ours(log, name)
     elif name.startswith("numpyro"):
         found = numpyro_nuts(successes(log), name.endswith("zerosum"))
+    elif name == "stan":
+        found = stan_nuts(successes(log))
     else:
         found = pymc_nuts(successes(log), name == "nutpie")
     draws, truth = found.pop("draws"), numbers(own["level"])
     lower, upper = np.quantile(draws, [0.05, 0.95], axis=0)
     package = "eval-divergence" if name in ("arm", "item") else "numpyro" if name == "arm-nuts" else name.partition("-")[0]
+    package = {"stan": "pystan"}.get(package, package)
     return found | {"mean": draws.mean(0).tolist(), "sd": draws.std(0).tolist(), "version": f"{package} {version(package)}",
                     "covered": float(((lower <= truth) & (truth <= upper)).mean())}
 

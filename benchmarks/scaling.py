@@ -1,4 +1,4 @@
-"""From disk to a posterior at 1e4 to 1e8 rows: CPU seconds and peak memory beside a bare scan. Writes `scaling.md`.
+"""From disk to a posterior at 1e4 to 1e8 rows: CPU seconds and peak memory beside a bare scan. Writes `scaling.{md,svg}`.
 
 A log is simulated in partitions of a million rows into a temporary folder, which goes when the measurement is done. Ten
 partitions differ; larger logs have each of them several times over (hard links), and their sessions are as much longer.
@@ -6,6 +6,7 @@ Every case is a fresh process. The same run measures two peers on the same files
 and counting what is missing in them (the floor), and Polars grouping by the same keys with count and sum.
 
     python benchmarks/scaling.py [--largest 100000000] [--folder /tmp]
+    python benchmarks/scaling.py --figure      # only the figure, from the table that is there
 """
 
 import argparse
@@ -140,8 +141,24 @@ def page(lines: list[str]) -> str:
         f"{platform.python_version()}",
         "- " + ", ".join(f"{package} {version(package)}" for package in PACKAGES), f"- load average: {load}", "",
         "| rows | case | CPU s | of which | scans | wall s | peak MiB | target |", "|---|---|---|---|---|---|---|---|",
-        *lines, "",
+        *lines, "", "![CPU seconds by rows](scaling.svg)", "",
     ])
+
+
+def figure(text: str, path: pathlib.Path) -> None:
+    """CPU seconds over rows, both logarithmic, from the table of a page."""
+    import altair
+    import polars
+
+    cells = [[cell.strip() for cell in each.strip("| ").split(" | ")] for each in text.splitlines()
+             if each.startswith("| ") and each[2].isdigit()]
+    frame = polars.DataFrame({"rows": [int(c[0].replace(",", "")) for c in cells], "case": [c[1] for c in cells],
+                              "seconds": [float(c[2]) for c in cells]})
+    chart = altair.Chart(frame).mark_line(point=True).encode(
+        x=altair.X("rows:Q", scale=altair.Scale(type="log"), axis=altair.Axis(format="~s")),
+        y=altair.Y("seconds:Q", scale=altair.Scale(type="log"), title="CPU seconds"),
+        color=altair.Color("case:N", sort=list(CASES), title=None))
+    chart.properties(width=380, height=260).save(path)
 
 
 def main() -> None:
@@ -150,6 +167,7 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=10**8, help="rows of the largest log")
     parser.add_argument("--folder", help="where the temporary folder is made (1e8 rows take 1 GB)")
     parser.add_argument("-o", "--output", type=pathlib.Path, default=ROOT / "benchmarks" / "scaling.md")
+    parser.add_argument("--figure", action="store_true", help="only draw the table that is there")
     parser.add_argument("--case", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--simulate", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -159,12 +177,16 @@ def main() -> None:
     if given.simulate:
         simulate(pathlib.Path(given.simulate[1]), int(given.simulate[0]))
         return
+    if given.figure:
+        figure(given.output.read_text(), given.output.with_suffix(".svg"))
+        return
     lines, rows = [], 10_000
     while rows <= given.largest:
         with tempfile.TemporaryDirectory(dir=given.folder) as name:
             lines += measured(rows, pathlib.Path(name))
         rows *= 10
     given.output.write_text(page(lines))
+    figure(given.output.read_text(), given.output.with_suffix(".svg"))
     print(given.output.read_text())
 
 

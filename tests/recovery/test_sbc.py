@@ -13,6 +13,10 @@ _spec = importlib.util.spec_from_file_location("calibration_sbc", pathlib.Path(_
 sbc = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(sbc)
 
+_rows = importlib.util.spec_from_file_location("calibration_sbc_rows", pathlib.Path(__file__).with_name("sbc_rows.py"))
+through_rows = importlib.util.module_from_spec(_rows)
+_rows.loader.exec_module(through_rows)
+
 ALARM = 0.01  # chance of any false alarm among all quantities of one run
 
 
@@ -58,6 +62,34 @@ def test_prior_effects_have_the_priors_moments(small):
     seen = np.mean(drawn[:, bench] * drawn[:, deployed])
     assert seen == pytest.approx(-0.6 * 0.49, abs=4.5 * 0.49 * np.sqrt(1 + 0.36) / np.sqrt(4000 * 3))
     np.testing.assert_allclose(drawn[:, small.design.term("delta").columns].std(0), 0.7, atol=4.5 * 0.7 / np.sqrt(8000))
+
+
+def test_a_level_is_the_mean_success_over_items():
+    rng = np.random.default_rng(0)
+    level = np.array([0.02, 0.4, 0.97])
+    b = through_rows.DIFFICULTY * rng.standard_normal(200_000)
+    seen = [np.mean(1 / (1 + np.exp(b - mu))) for mu in through_rows.difficulty_shift(level)]
+    np.testing.assert_allclose(seen, level, atol=4.5 * 0.5 / np.sqrt(200_000))
+
+
+def test_small_calibration_through_rows():
+    rank, seen = through_rows.run("item", 0.5, 6)
+    assert all(r["passed"] for r in seen)
+    levels = np.concatenate([rank[name] for name in rank if name.startswith("level[")])
+    # the levels of a log share their items and so count as one: six logs that all miss by more than this are one in 1e4
+    assert 0.1 * sbc.DRAWS < levels.mean() < 0.9 * sbc.DRAWS
+
+
+@pytest.mark.prove
+def test_full_calibration_through_rows():
+    """200 fits of the item-level method on logs in which each arm tried half of the items."""
+    records = pathlib.Path(__file__).parents[2] / "build" / "sbc-item.jsonl"
+    records.parent.mkdir(exist_ok=True)
+    rank, seen = through_rows.run("item", 0.5, 200, records)
+    table = sbc.summary(rank)
+    print(table)
+    assert min(p for _, _, p in table.values()) > ALARM, table
+    assert np.mean([r["passed"] for r in seen]) > 0.95
 
 
 @pytest.mark.prove
