@@ -19,6 +19,7 @@ import importlib.util
 import json
 import pathlib
 import time
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -40,8 +41,7 @@ DIFFICULTY = 1.2  # sd of b
 METHODS = {"arm": dv.Importance, "item": ItemLevel}
 
 
-@dataclasses.dataclass(frozen=True)
-class Template:
+class Template(NamedTuple):
     """The rows that every simulated log has, and the fit that gives their arms a meaning."""
 
     log: pl.DataFrame
