@@ -129,7 +129,8 @@ def write_table(rows: list[tuple[str, dict]], claims: dict[str, float], path: pa
         lines += ["", "Share of claims in null worlds (an interval without 0, or a lower limit above the materiality): "
                   + ", ".join(f"`{q}` {v:.3f}" for q, v in claims.items()) + "."]
     path.parent.mkdir(exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
+    kept = (path.read_text() if path.exists() else "").partition("\n## ")  # what is said under the table stays
+    path.write_text("\n".join([*lines, *["".join(kept[1:])] * bool(kept[1])]).rstrip("\n") + "\n")
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ def test_full_coverage():
             if question not in covered:
                 continue
             mean, error = np.mean(covered[question]), np.std(covered[question]) / np.sqrt(len(covered[question]))
-            assert mean > 0.75, (kind, question)
+            assert mean > 0.75, (kind, question)  # kappa in silent worlds: see "the floor of kappa" in coverage.md
             if kind in REQUIRED:
                 assert 0.86 - 2 * error <= mean <= 0.94 + 2 * error, (kind, question, mean, error)
     assert max(claims.values()) <= 0.10, claims
