@@ -11,6 +11,8 @@ None where rows are independent.
 | are two representations of the same items alike, whatever their axes? | paired, any embedders | `cka` |
 | was it a shift of all, a turn, or another shape? | paired, one embedder | `shape_distance` |
 | do two sets of rows differ at all, and how much? | any, one embedder | `mmd`; shard by shard `mmd_of_sums` |
+| is it other behaviour, or are other things asked? | any, prompts and answers | `prompt_mix_split` |
+| how far must mass move from one set to the other? | any, one embedder, extra `ot` | `sinkhorn` |
 | how much of deployment lies outside the directions of evaluation? | any, one embedder | `subspace_loss` |
 | how far apart are means and covariances? | any, one embedder | `bures` |
 | in how many directions does behaviour vary? | one sample | `participation_ratio` |
@@ -27,11 +29,13 @@ from divergence.geometry.mmd import mmd, mmd_of_sums
 from divergence.geometry.moments import Moments, moments, moments_of_chunks, paired_moments
 from divergence.geometry.participation_ratio import participation_ratio
 from divergence.geometry.principal_angles import principal_angles
+from divergence.geometry.prompt_mix_split import prompt_mix_split
 from divergence.geometry.shape_distance import shape_distance
+from divergence.geometry.sinkhorn import sinkhorn
 from divergence.geometry.subspace_loss import subspace_loss
 
 __all__ = [
     "FeatureSums", "Kernel", "Moments", "bures", "cka", "displacement", "feature_sums", "kernel_for", "mmd",
     "mmd_of_sums", "moments", "moments_of_chunks", "paired_moments", "participation_ratio", "principal_angles",
-    "shape_distance", "subspace_loss",
+    "prompt_mix_split", "shape_distance", "sinkhorn", "subspace_loss",
 ]

@@ -1,6 +1,6 @@
 """Reference values of other libraries on one recipe of arrays: facts, each with what made it.
 
-Arrays: `arrays()` below, 60 rows of 5 numbers a side, float64. MMD compares 40 rows of X with 50 rows of Y.
+Arrays: `arrays()` below, 60 rows of 5 numbers a side, float64. MMD and Sinkhorn compare 40 rows of X with 50 rows of Y.
 """
 
 import numpy as np
@@ -14,6 +14,7 @@ VALUES = {  # name: (value, made with)
     "mmd_unbiased": (0.06263202432052914, "scikit-learn rbf_kernel(gamma=0.1), explicit U-statistic"),
     "mmd_biased": (0.10433897450826438, "scikit-learn rbf_kernel(gamma=0.1), explicit V-statistic"),
     "bures_distance": (6.286242121365793, "POT 0.9.7 ot.gaussian.bures_wasserstein_distance, covariances over n"),
+    "sinkhorn_epsilon_1": (46.89560547074949, "ott-jax 0.6.0 sinkhorn_divergence (entropic dual), squared Euclidean cost"),
     "participation_ratio": (1.6664324791707203, "numpy: (tr S)^2 / tr S^2 of X"),
 }
 
