@@ -1,7 +1,9 @@
 """Beside the spine: where did behaviour go? Embeddings to Estimates.
 
-Make a state of the rows once, with `paired_moments` (row i of both sides is the same item), `moments` (one sample) or
-`moments_of_chunks` (a stream); shards merge with `state.merge(other)`. For `mmd` of many rows make one kernel with
+Rows come from `embeddings` (a column, a table), `embed` (texts through any function) or `read_embeddings` (hidden states,
+.npy and .safetensors); they carry the name and hash of their embedder, and rows of two embedders are refused. Bare arrays
+go too. Make a state of the rows once, with `paired_moments` (row i of both sides is the same item), `moments` (one sample)
+or `moments_of_chunks` (a stream); shards merge with `state.merge(other)`. For `mmd` of many rows make one kernel with
 `kernel_for` and `feature_sums` of each shard. `cluster=` is written wherever rows enter: the session of each row, or
 None where rows are independent.
 
@@ -19,11 +21,23 @@ None where rows are independent.
 | at what angle do the main directions stand? | any | `principal_angles`: refused, with the reason; `subspace_loss` |
 
 Every answer is an `Estimate` with draws of a session jackknife; a corrected number may lie below 0 and is given so.
+
+Sessions, never rows, are the unit of every test and interval: rows of one session resemble each other. How often a
+permutation test of `mmd` at level .05 rejects where nothing differs (20 sessions of 6 rows a side, 600 simulations):
+
+| correlation within sessions | rows permuted, as other libraries do | sessions permuted |
+|---|---|---|
+| 0 | .040 | .040 |
+| .05 | .107 | .030 |
+| .1 | .233 | .032 |
+| .3 | .683 | .040 |
 """
 
 from divergence.geometry.bures import bures
 from divergence.geometry.cka import cka
 from divergence.geometry.displacement import displacement
+from divergence.geometry.embedder import Embedder, Embeddings
+from divergence.geometry.embeddings import embed, embeddings, read_embeddings
 from divergence.geometry.kernels import FeatureSums, Kernel, feature_sums, kernel_for
 from divergence.geometry.mmd import mmd, mmd_of_sums
 from divergence.geometry.moments import Moments, moments, moments_of_chunks, paired_moments
@@ -35,7 +49,8 @@ from divergence.geometry.sinkhorn import sinkhorn
 from divergence.geometry.subspace_loss import subspace_loss
 
 __all__ = [
-    "FeatureSums", "Kernel", "Moments", "bures", "cka", "displacement", "feature_sums", "kernel_for", "mmd",
-    "mmd_of_sums", "moments", "moments_of_chunks", "paired_moments", "participation_ratio", "principal_angles",
-    "prompt_mix_split", "shape_distance", "sinkhorn", "subspace_loss",
+    "Embedder", "Embeddings", "FeatureSums", "Kernel", "Moments", "bures", "cka", "displacement", "embed", "embeddings",
+    "feature_sums", "kernel_for", "mmd", "mmd_of_sums", "moments", "moments_of_chunks", "paired_moments",
+    "participation_ratio", "principal_angles", "prompt_mix_split", "read_embeddings", "shape_distance", "sinkhorn",
+    "subspace_loss",
 ]

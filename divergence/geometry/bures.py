@@ -17,6 +17,7 @@ import numpy as np
 
 from divergence.estimate import Estimate
 from divergence.geometry.answer import Row, answer, counts_of, refuse
+from divergence.geometry.embedder import noted, one_embedder
 from divergence.geometry.moments import Moments
 from divergence.geometry.sums import Sums
 from divergence.geometry.two_samples import covariance, on_one_shift, reason_against, spectrum
@@ -37,7 +38,8 @@ def bures(evaluation: Moments, deployment: Moments) -> Estimate:
         return refuse(QUESTION, TEXT, ROWS, reason, counts=counts, rejected=rejected)
     statistic = TwoSample(mean_and_root, mean_and_root, parts)
     return answer(QUESTION, TEXT, ROWS, jackknife_of_two(evaluation, deployment, statistic), counts=counts,
-                  rejected=rejected, noise_floor=split_half(evaluation, statistic))
+                  rejected=rejected, noise_floor=split_half(evaluation, statistic),
+                  note=noted(one_embedder(evaluation, deployment)))
 
 
 def mean_and_root(sums: Sums) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from divergence.estimate import Estimate
 from divergence.geometry.answer import Row, answer, counts_of, refuse
+from divergence.geometry.embedder import noted
 from divergence.geometry.moments import Moments
 from divergence.geometry.sums import Sums
 from divergence.geometry.uncertainty import jackknife, too_few_sessions
@@ -39,7 +40,7 @@ def cka(pairs: Moments, *, floor: Moments | None = None) -> Estimate:
         return refuse(QUESTION, TEXT, ROWS, reason, counts=counts_of(pairs), rejected=pairs.rejected)
     noise_floor = None if floor is None or reason_against(floor, 4) else both(floor.sums.pooled())
     return answer(QUESTION, TEXT, ROWS, jackknife(pairs, both), counts=counts_of(pairs), rejected=pairs.rejected,
-                  noise_floor=noise_floor)
+                  noise_floor=noise_floor, note=noted(*dict.fromkeys((pairs.embedder, pairs.embedder_y))))
 
 
 def both(sums: Sums) -> np.ndarray:

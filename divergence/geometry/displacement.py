@@ -27,6 +27,7 @@ from divergence.errors import InputError
 from divergence.estimate import Estimate
 from divergence.geometry.admit import labels, scaled, table, usable
 from divergence.geometry.answer import Row, answer, refuse
+from divergence.geometry.embedder import noted, one_embedder
 from divergence.geometry.uncertainty import Jackknife, from_parts
 
 QUESTION, TEXT = "displacement", "squared movement of the same items, beyond reruns, in noise floors"
@@ -60,7 +61,7 @@ def displacement(x: object, y: object, *, items: tuple[object, object], cluster:
     `items` = (item of each row of x, of y). `cluster` = (of x, of y): a label that holds whole items, or None: items are
     independent. Raises InputError for other dimensions, no common item, or an item in two clusters.
     """
-    x, y = table(x, "x"), table(y, "y")
+    made, x, y = one_embedder(x, y), table(x, "x"), table(y, "y")
     if x.shape[1] != y.shape[1]:
         raise InputError(f"x has {x.shape[1]} dimensions and y {y.shape[1]}: displacement needs one embedder on both sides")
     first, second = (
@@ -82,7 +83,7 @@ def displacement(x: object, y: object, *, items: tuple[object, object], cluster:
         return refuse(QUESTION, TEXT, ROWS, reason, counts=counts, rejected=rejected)
     jack = over_clusters(weights, sums, x_runs.cluster)
     return answer(QUESTION, TEXT, ROWS, jack, counts=counts, rejected=rejected, noise_floor=floors(jack),
-                  note=f"{alone} items on one side only, not used" if alone else "")
+                  note=noted(alone and f"{alone} items on one side only, not used", made))
 
 
 def floors(jack: Jackknife) -> np.ndarray:

@@ -19,6 +19,7 @@ import numpy as np
 
 from divergence.errors import InputError
 from divergence.geometry.admit import labels, scaled, table, usable
+from divergence.geometry.embedder import Embedder, embedder_of, one_embedder
 
 GROUPS = 256  # a side: 2000 permutations of 2 x 256 groups take a second, more groups sharpen nothing
 # Bandwidths over the median distance, in half octaves. Wider kernels than the median see little more than the mean, which
@@ -65,6 +66,8 @@ class FeatureSums:
     """Sorted keys of all sessions; empty where rows are independent."""
     rejected: int
     """Rows set aside."""
+    embedder: Embedder | None = None
+    """Who made the rows; None if nobody said."""
 
     def merge(self, other: FeatureSums) -> FeatureSums:
         """The sums of both sets of rows. Raises InputError where the kernels differ."""
@@ -78,7 +81,8 @@ class FeatureSums:
         n, total = np.zeros(len(found)), np.zeros((len(found), *self.total.shape[1:]))
         np.add.at(n, where, np.concatenate([self.n, other.n]))
         np.add.at(total, where, np.concatenate([self.total, other.total]))
-        return FeatureSums(self.kernel, found, n, total, sessions, self.rejected + other.rejected)
+        return FeatureSums(self.kernel, found, n, total, sessions, self.rejected + other.rejected,
+                           one_embedder(self, other))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +97,8 @@ class Sample:
     """Sorted keys of all sessions; empty where rows are independent."""
     rejected: int
     """Rows set aside."""
+    embedder: Embedder | None = None
+    """Who made the rows; None if nobody said."""
 
 
 def fold(keys: np.ndarray, sessions: np.ndarray) -> np.ndarray:
@@ -102,7 +108,7 @@ def fold(keys: np.ndarray, sessions: np.ndarray) -> np.ndarray:
 
 def sample(values: object, cluster: object, name: str, unit_length: bool = False) -> Sample:
     """Admit the rows of one side. Raises InputError where none is usable."""
-    array = table(values, name)
+    made, array = embedder_of(values), table(values, name)
     keep = usable(array, unit_length)
     if not keep.any():
         raise InputError(f"{name} has no usable rows ({len(array)} set aside): give finite embeddings")
@@ -113,7 +119,7 @@ def sample(values: object, cluster: object, name: str, unit_length: bool = False
         sessions = np.unique(keys)
         keys = fold(keys, sessions)
     order = np.argsort(keys, kind="stable")
-    return Sample(scaled(array[keep], unit_length)[order], keys[order], sessions, int((~keep).sum()))
+    return Sample(scaled(array[keep], unit_length)[order], keys[order], sessions, int((~keep).sum()), made)
 
 
 def kernel_for(x: object, y: object, *, bandwidths: tuple[float, ...] | None = None, features: int = 1024,
@@ -167,7 +173,8 @@ def sums_of(part: Sample, kernel: Kernel) -> FeatureSums:
             scaled_phases = phases * np.float32(1 / bandwidth)
             total[slots, w, :half] += np.add.reduceat(np.cos(scaled_phases), starts, axis=0)
             total[slots, w, half:] += np.add.reduceat(np.sin(scaled_phases), starts, axis=0)
-    return FeatureSums(kernel, found, counts.astype(float), total / np.sqrt(half), part.sessions, part.rejected)
+    return FeatureSums(kernel, found, counts.astype(float), total / np.sqrt(half), part.sessions, part.rejected,
+                       part.embedder)
 
 
 def feature_gram(first: FeatureSums, second: FeatureSums) -> np.ndarray:

@@ -30,6 +30,7 @@ import numpy as np
 from divergence.errors import InputError
 from divergence.estimate import Estimate
 from divergence.geometry.answer import OUTCOME, Row, frame, method, refuse
+from divergence.geometry.embedder import noted, one_embedder
 from divergence.geometry.kernels import (
     FeatureSums,
     Sample,
@@ -104,7 +105,7 @@ def mmd_of_sums(evaluation: FeatureSums, deployment: FeatureSums, *, permutation
 def _answer(groups: Groups, sides: tuple[Sample | FeatureSums, ...], how: str, permutations: int, seed: int) -> Estimate:
     if permutations < 1:
         raise InputError(f"permutations is {permutations}: a p-value needs at least 1, and 199 to get below .01")
-    sessions = [side.sessions.size for side in sides]
+    made, sessions = one_embedder(*sides), [side.sessions.size for side in sides]
     rejected = sum(side.rejected for side in sides)
     counts = {"n_rows": int(groups.n.sum()), "n_sessions": sum(sessions) or int(groups.n.sum())}
     sizes = groups.first, len(groups.n) - groups.first
@@ -117,7 +118,7 @@ def _answer(groups: Groups, sides: tuple[Sample | FeatureSums, ...], how: str, p
     draws = np.concatenate([draws, np.full((len(draws), 1), p_value)], 1)
     arrangements = math.comb(sum(sizes), sizes[0])
     few = f"only {arrangements} arrangements of sessions" if arrangements < 200 else ""
-    note = "; ".join(part for part in (how, f"{permutations} permutations of sessions", few) if part)
+    note = noted(how, f"{permutations} permutations of sessions", few, made)
     reason = (None, None, None)
     if min(sizes) == 2:  # leaving one out leaves one, which has no partner to be compared with
         reason = ("2 sessions on a side: the interval needs 3 (the p-value stands)",) * 2 + (None,)

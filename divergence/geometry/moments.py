@@ -23,6 +23,7 @@ import numpy as np
 
 from divergence.errors import InputError
 from divergence.geometry.admit import labels, scaled, table, usable
+from divergence.geometry.embedder import Embedder, embedder_of, one_embedder
 from divergence.geometry.sums import Sums, of_segments
 
 BLOCKS = 32  # a jackknife of 32 groups estimates its standard error to 13 %; memory grows with it
@@ -49,6 +50,10 @@ class Moments:
     """False where `cluster=None` was said: rows are independent, and blocks are row numbers modulo `blocks`."""
     rejected: int
     """Rows that were set aside (NaN, infinity, length 0)."""
+    embedder: Embedder | None = None
+    """Who made x; None if nobody said."""
+    embedder_y: Embedder | None = None
+    """Who made y."""
 
     @property
     def n(self) -> int:
@@ -65,17 +70,19 @@ class Moments:
         for what in ("dimensions", "blocks", "clustered"):
             if getattr(self, what) != getattr(other, what):
                 raise InputError(f"states to merge differ in {what}: {getattr(self, what)} and {getattr(other, what)}")
+        names = (one_embedder(self, other), one_embedder(*(s.embedder_y for s in (self, other) if s.embedder_y)))
         builder = _Builder(self.blocks, self.clustered)
         builder.add_state(self)
         builder.add_state(other)
-        return builder.state()
+        return dataclasses.replace(builder.state(), embedder=names[0], embedder_y=names[1])
 
     def side(self, name: str) -> Moments:
         """The one-sample state of `x` or of `y`."""
         if name not in ("x", "y"):
             raise InputError(f"a state has the sides x and y, not {name}")
-        shift = self.shift_x if name == "x" else self.shift_y
-        return dataclasses.replace(self, sums=self.sums.side(name), shift_x=shift, shift_y=np.zeros(0))
+        shift, made = (self.shift_x, self.embedder) if name == "x" else (self.shift_y, self.embedder_y)
+        return dataclasses.replace(self, sums=self.sums.side(name), shift_x=shift, shift_y=np.zeros(0), embedder=made,
+                                   embedder_y=None)
 
     def about(self, shift: np.ndarray) -> Moments:
         """The same state with x (and y, if there is one) taken about one common shift: what `x - y` needs."""
@@ -161,8 +168,9 @@ class _Builder:
 def moments(x: object, *, cluster: object, unit_length: bool = False, blocks: int = BLOCKS,
             chunk_rows: int = CHUNK_ROWS) -> Moments:
     """The state of one sample: x (n, p), cluster n session labels or None (rows are independent)."""
-    x = table(x, "x")
-    return _of_tables(x, np.zeros((len(x), 0), x.dtype), cluster, unit_length, blocks, chunk_rows)
+    made, x = embedder_of(x), table(x, "x")
+    state = _of_tables(x, np.zeros((len(x), 0), x.dtype), cluster, unit_length, blocks, chunk_rows)
+    return dataclasses.replace(state, embedder=made)
 
 
 def paired_moments(x: object, y: object, *, cluster: object, items: tuple[object, object] | None = None,
@@ -172,12 +180,13 @@ def paired_moments(x: object, y: object, *, cluster: object, items: tuple[object
     `cluster` are n session labels, or None in so many words. `items` = (items of x, items of y) has the pairing
     checked. `unit_length` scales rows to length 1 (cosine). Raises InputError for tables that are no pairs.
     """
-    x, y = table(x, "x"), table(y, "y")
+    made, x, y = (embedder_of(x), embedder_of(y)), table(x, "x"), table(y, "y")
     if len(x) != len(y):
         raise InputError(f"x has {len(x)} rows and y {len(y)}: paired rows need the same items in the same order")
     if items is not None:
         _check_items(items, len(x))
-    return _of_tables(x, y, cluster, unit_length, blocks, chunk_rows)
+    state = _of_tables(x, y, cluster, unit_length, blocks, chunk_rows)
+    return dataclasses.replace(state, embedder=made[0], embedder_y=made[1])
 
 
 def _of_tables(x: np.ndarray, y: np.ndarray, cluster: object, unit_length: bool, blocks: int,
@@ -197,18 +206,23 @@ def moments_of_chunks(chunks: Iterable[tuple[object, object, object]], *, cluste
 
     Chunks of any length; y None makes it one sample; cluster is None in every chunk exactly when `clustered` is False.
     """
+    made: list[Embedder | None] = [None, None]
+
     def parts():
         for x, y, cluster in chunks:
             if (cluster is not None) != clustered:
                 seen = "without" if clustered else "with"
                 raise InputError(f"a chunk comes {seen} cluster, and clustered={clustered}: say the same of all chunks")
+            made[:] = (one_embedder(*(e for e in (known, embedder_of(values)) if e))
+                       for known, values in zip(made, (x, y), strict=True))
             x = table(x, "x")
             y = np.zeros((len(x), 0), x.dtype) if y is None else table(y, "y")
             if len(x) != len(y):
                 raise InputError(f"a chunk has {len(x)} rows of x and {len(y)} of y: paired rows need the same items")
             yield x, y, labels(cluster, len(x)) if clustered else None
 
-    return _build(parts(), clustered, unit_length, blocks)
+    state = _build(parts(), clustered, unit_length, blocks)
+    return dataclasses.replace(state, embedder=made[0], embedder_y=made[1])
 
 
 def _build(parts: Iterable[tuple], clustered: bool, unit_length: bool, blocks: int) -> Moments:

@@ -15,6 +15,7 @@ from divergence.errors import InputError
 from divergence.estimate import Estimate
 from divergence.geometry.answer import Row, answer, counts_of, refuse
 from divergence.geometry.cka import hsic
+from divergence.geometry.embedder import noted
 from divergence.geometry.moments import Moments
 from divergence.geometry.sums import Sums
 from divergence.geometry.two_samples import reason_against
@@ -31,7 +32,8 @@ def participation_ratio(state: Moments) -> Estimate:
     reason = reason_against(state)
     if reason is not None:
         return refuse(QUESTION, TEXT, ROWS, reason, counts=counts_of(state), rejected=state.rejected)
-    return answer(QUESTION, TEXT, ROWS, jackknife(state, ratios), counts=counts_of(state), rejected=state.rejected)
+    return answer(QUESTION, TEXT, ROWS, jackknife(state, ratios), counts=counts_of(state), rejected=state.rejected,
+                  note=noted(state.embedder))
 
 
 def ratios(sums: Sums) -> np.ndarray:

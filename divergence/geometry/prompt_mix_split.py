@@ -29,6 +29,7 @@ from divergence.errors import InputError
 from divergence.estimate import Estimate
 from divergence.geometry.admit import labels, scaled, table, usable
 from divergence.geometry.answer import Row, answer, refuse
+from divergence.geometry.embedder import noted, one_embedder
 from divergence.geometry.kernels import kernel_for
 from divergence.geometry.mmd import EXACT_ROWS, FEATURES
 from divergence.geometry.uncertainty import Jackknife, from_parts
@@ -76,6 +77,7 @@ def prompt_mix_split(prompts: tuple[object, object], answers: tuple[object, obje
     `cluster` = (sessions of evaluation, of deployment), or None: rows are independent. `features`: random features, 0 =
     every pair of rows, None = every pair up to 4000 rows. Raises InputError for tables that do not fit each other.
     """
+    made = dict.fromkeys((one_embedder(*answers), one_embedder(*prompts)))
     clusters = (None, None) if cluster is None else cluster
     first, second = (side(p, a, c, name, unit_length) for p, a, c, name in
                      zip(prompts, answers, clusters, ("evaluation", "deployment"), strict=True))
@@ -95,10 +97,9 @@ def prompt_mix_split(prompts: tuple[object, object], answers: tuple[object, obje
     reason = reason_against(rows, sessions, first, jack)
     if reason is not None:
         return refuse(QUESTION, TEXT, ROWS, reason, counts=counts, rejected=rejected)
-    note = (f"effective sample size {rows:.0f} of {len(first.block)} evaluation rows; regimes told apart by prompt with "
-            f"AUC {auc:.2f}")
-    floor = np.array([0.0, 0.0, 0.0, 0.0, 0.0])
-    return answer(QUESTION, TEXT, ROWS, jack, counts=counts, rejected=rejected, noise_floor=floor, note=note)
+    note = noted(f"effective sample size {rows:.0f} of {len(first.block)} evaluation rows",
+                 f"regimes told apart by prompt with AUC {auc:.2f}", *made)
+    return answer(QUESTION, TEXT, ROWS, jack, counts=counts, rejected=rejected, noise_floor=np.zeros(len(ROWS)), note=note)
 
 
 def side(prompts: object, answers: object, cluster: object, name: str, unit_length: bool) -> Side:
@@ -127,7 +128,8 @@ def few(first: Side, second: Side) -> str | None:
     if rows < EFFECTIVE_ROWS:
         return f"{rows} rows on a side: weights of prompts need {EFFECTIVE_ROWS}"
     if min(first.blocks, second.blocks) < EFFECTIVE_SESSIONS:
-        return f"{sessions} sessions on a side: weights fitted on other sessions, and their interval, need {EFFECTIVE_SESSIONS}"
+        return (f"{sessions} sessions on a side: weights fitted on other sessions, and their interval, need "
+                f"{EFFECTIVE_SESSIONS}")
     return None
 
 
@@ -227,11 +229,11 @@ def reason_against(rows: float, sessions: float, first: Side, jack: Jackknife) -
     """Why the weights identify no split, or None."""
     if rows < EFFECTIVE_ROWS or sessions < EFFECTIVE_SESSIONS:
         return (f"weighted to deployment's prompts, the {len(first.block)} evaluation rows are worth {rows:.0f} rows in "
-                f"{sessions:.1f} sessions (needed: {EFFECTIVE_ROWS} and {EFFECTIVE_SESSIONS}): evaluation hardly has prompts "
-                "like those of deployment, so behaviour given the prompt is not identified")
+                f"{sessions:.1f} sessions (needed: {EFFECTIVE_ROWS} and {EFFECTIVE_SESSIONS}): evaluation hardly has "
+                "prompts like those of deployment, so behaviour given the prompt is not identified")
     before, left = jack.value[3], jack.corrected[4]
     if left - CERTAINLY * np.sqrt(jack.covariance[4, 4]) > LEFT * max(before, 0):
-        return (f"after weighting, prompts still differ by {left:.3g} of {before:.3g} (squared MMD): evaluation lacks prompts "
-                "that deployment has, or the mixes differ in a way that the weights cannot say; behaviour given the prompt "
-                "is not identified")
+        return (f"after weighting, prompts still differ by {left:.3g} of {before:.3g} (squared MMD): evaluation lacks "
+                "prompts that deployment has, or the mixes differ in a way that the weights cannot say; behaviour given the "
+                "prompt is not identified")
     return None

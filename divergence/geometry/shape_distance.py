@@ -23,6 +23,7 @@ from divergence.errors import InputError
 from divergence.estimate import Estimate
 from divergence.geometry.answer import Row, answer, counts_of, refuse
 from divergence.geometry.cka import reason_against
+from divergence.geometry.embedder import noted, one_embedder
 from divergence.geometry.moments import Moments
 from divergence.geometry.sums import Sums
 from divergence.geometry.uncertainty import jackknife
@@ -46,6 +47,7 @@ def shape_distance(pairs: Moments, *, components: int | None = None, floor: Mome
         raise InputError(f"x has {p} dimensions and y {q}: shapes are compared in one space, use cka for two embedders")
     if components is not None and not 1 <= components <= p:
         raise InputError(f"components is {components}: choose 1 to {p}, the dimensions of the embedding")
+    made = one_embedder(*(e for e in (pairs.embedder, pairs.embedder_y) if e))
     reason = reason_against(pairs, 5)
     rank = components or min(p, pairs.n // ITEMS_PER_COMPONENT)
     if reason is None and rank == 0:
@@ -63,7 +65,7 @@ def shape_distance(pairs: Moments, *, components: int | None = None, floor: Mome
         noise_floor = statistic(floor.about(state.shift_x).sums.pooled())
         noise_floor[-1] = np.nan
     return answer(QUESTION, TEXT, ROWS, jackknife(state, statistic), counts=counts_of(pairs), rejected=pairs.rejected,
-                  noise_floor=noise_floor, note=f"{rank} of {p} common principal components")
+                  noise_floor=noise_floor, note=noted(f"{rank} of {p} common principal components", made))
 
 
 def common_components(sums: Sums, rank: int) -> np.ndarray:

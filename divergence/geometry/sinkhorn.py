@@ -25,6 +25,7 @@ import numpy as np
 from divergence.errors import InputError
 from divergence.estimate import Estimate
 from divergence.geometry.answer import Row, answer, refuse
+from divergence.geometry.embedder import noted, one_embedder
 from divergence.geometry.kernels import Sample, sample, squared_distances
 from divergence.geometry.uncertainty import Jackknife, from_parts
 
@@ -64,6 +65,7 @@ def sinkhorn(x: object, y: object, *, cluster: tuple[object, object] | None, eps
                          "`mmd` compares the same rows without it.")
     clusters = (None, None) if cluster is None else cluster
     first, second = (sample(v, c, name, unit_length) for v, c, name in zip((x, y), clusters, "xy", strict=True))
+    made = one_embedder(first, second)
     if first.rows.shape[1] != second.rows.shape[1]:
         raise InputError(f"x has {first.rows.shape[1]} dimensions and y {second.rows.shape[1]}: "
                          "rows are compared in one space, embed both with one embedder")
@@ -86,8 +88,8 @@ def sinkhorn(x: object, y: object, *, cluster: tuple[object, object] | None, eps
     if not converged:
         reason = f"the solver did not converge in {STEPS} steps at epsilon {epsilon:.3g}: choose a larger one"
         return refuse(QUESTION, TEXT, ROWS, reason, counts=counts, rejected=rejected)
-    note = f"epsilon {epsilon:.4g}; "
-    note += "every row" if held is None else f"{centres} centres hold {held:.1%} of the variance"
+    points = "every row" if held is None else f"{centres} centres hold {held:.1%} of the variance"
+    note = noted(f"epsilon {epsilon:.4g}", points, made)
     return answer(QUESTION, TEXT, ROWS, first_order(value, slopes, (left, right)), counts=counts, rejected=rejected,
                   noise_floor=np.array([floor(left, epsilon, seed)]), note=note)
 

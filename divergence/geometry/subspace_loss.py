@@ -18,6 +18,7 @@ import numpy as np
 from divergence.errors import InputError
 from divergence.estimate import Estimate
 from divergence.geometry.answer import Row, answer, counts_of, refuse
+from divergence.geometry.embedder import noted, one_embedder
 from divergence.geometry.moments import Moments
 from divergence.geometry.two_samples import covariance, on_one_shift, reason_against, spectrum
 from divergence.geometry.uncertainty import TwoSample, jackknife_of_two, split_half
@@ -48,7 +49,8 @@ def subspace_loss(evaluation: Moments, deployment: Moments, *, components: int |
         return refuse(QUESTION, TEXT, ROWS, reason, counts=counts, rejected=rejected)
     statistic = loss_of(rank)
     return answer(QUESTION, TEXT, ROWS, jackknife_of_two(evaluation, deployment, statistic), counts=counts,
-                  rejected=rejected, noise_floor=split_half(evaluation, statistic), note=f"{rank} of {d} axes")
+                  rejected=rejected, noise_floor=split_half(evaluation, statistic),
+                  note=noted(f"{rank} of {d} axes", one_embedder(evaluation, deployment)))
 
 
 def axes_that_hold(matrix: np.ndarray, share: float = VARIANCE_HELD) -> int:

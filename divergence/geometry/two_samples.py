@@ -6,6 +6,7 @@ import numpy as np
 
 from divergence.errors import InputError
 from divergence.geometry.cka import FLAT
+from divergence.geometry.embedder import one_embedder
 from divergence.geometry.moments import Moments
 from divergence.geometry.sums import Sums
 from divergence.geometry.uncertainty import too_few_sessions
@@ -16,6 +17,7 @@ def on_one_shift(evaluation: Moments, deployment: Moments) -> tuple[Moments, Mom
     for state in (evaluation, deployment):
         if state.dimensions[1]:
             raise InputError("a paired state holds two samples: take state.side('x') or state.side('y')")
+    one_embedder(evaluation, deployment)
     if evaluation.dimensions != deployment.dimensions:
         raise InputError(f"evaluation has {evaluation.dimensions[0]} dimensions and deployment "
                          f"{deployment.dimensions[0]}: embed both with one embedder")

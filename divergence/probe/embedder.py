@@ -76,6 +76,20 @@ def embed(texts: list[str]) -> np.ndarray:
     return out
 
 
+class MiniLM:
+    """The same as a function that carries its name and hash: `geometry.embed(texts, MiniLM())`."""
+
+    name = NAME
+
+    @property
+    def sha256(self) -> str:
+        """Of the weights."""
+        return _model()[2]
+
+    def __call__(self, texts: list[str]) -> np.ndarray:
+        return embed(texts)
+
+
 def quantised(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """int8 values and a scale a row, so that `scale * value` is the vector."""
     scale = np.maximum(np.abs(vectors).max(1), 1e-12) / 127

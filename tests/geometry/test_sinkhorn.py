@@ -36,7 +36,8 @@ def test_a_shift_costs_its_squared_length_and_order_turns_and_zero_nothing():
     assert number(sinkhorn(x, x, cluster=None, epsilon=0.5)) == pytest.approx(0, abs=1e-6)
     y = 1.5 * generator.standard_normal((35, 3))
     base = number(sinkhorn(x, y, cluster=None, epsilon=0.5))
-    assert number(sinkhorn(2 * x @ turn + 7, 2 * y @ turn + 7, cluster=None, epsilon=2.0)) == pytest.approx(4 * base, abs=1e-5)
+    moved = number(sinkhorn(2 * x @ turn + 7, 2 * y @ turn + 7, cluster=None, epsilon=2.0))
+    assert moved == pytest.approx(4 * base, abs=1e-5)
     assert number(sinkhorn(x[::-1], y, cluster=None, epsilon=0.5)) == pytest.approx(base, abs=1e-6)
     assert number(sinkhorn(y, x, cluster=None, epsilon=0.5)) == pytest.approx(base, abs=1e-6)
 
@@ -89,6 +90,6 @@ def test_refusals(xy):
 
 
 def test_without_the_extra_a_sentence(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(InputError, match="needs the missing package ott-jax"):
         sinkhorn(np.ones((4, 2)), np.ones((4, 2)), cluster=None)
