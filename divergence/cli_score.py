@@ -100,12 +100,24 @@ def calibration_lines(found: dict | None) -> list[str]:
     if found is None:
         return ["calibration: no request of this log is judged, so nothing can be said about it"]
     worst = found["worst_context"]
-    inside = "what a perfect score has at this number of rows" if found["calibrated"] else "MORE than a perfect score has"
-    return [
+    lines = [
         f"calibration on {found['judged']:,.0f} judged requests: predicted to fail {found['risk']:.1%}, "
         f"failed {found['failed']:.1%}, Brier score {found['brier']:.4f} (rows that the model was made from flatter it)",
-        f"calibration error {found['ece']:.4f}, {inside} (95 % of perfect scores have at most "
-        f"{found['ece_perfect_95']:.4f})",
+        f"calibration error {found['ece']:.4f}: {nulls(found)}",
+    ]
+    return [
+        *lines,
         f"worst context {worst['context']}: predicted {worst['risk']:.1%}, failed {worst['failed']:.1%} "
         f"of {worst['judged']:,.0f}",
     ]
+
+
+def nulls(found: dict) -> str:
+    """A calibration error beside both of its nulls."""
+    words = (f"{'within' if found['inside_null'] else 'ABOVE'} the {found['ece_null_95']:.4f} that 95 % of perfect scores "
+             "have at most at this number of rows")
+    if "ece_posterior_95" not in found:
+        return words
+    inside = "within" if found["inside_posterior"] else "ABOVE"
+    return (f"{words}; {inside} the {found['ece_posterior_95']:.4f} that 95 % of scores have at most that are as unsure of "
+            "their risks as this one says")

@@ -14,6 +14,7 @@ from importlib.metadata import version
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from divergence.cells import collapse
 from divergence.errors import InputError, NotIdentifiedError
@@ -25,6 +26,7 @@ from divergence.numerics import logit
 from divergence.risk.calibrate import Calibrator, choose_calibrator
 from divergence.risk.conformal import GROUP_MIN, coverage, thresholds
 from divergence.risk.model import RiskModel
+from divergence.risk.plausible import plausible_risks
 from divergence.risk.reliability import CLUSTERS_MIN, reliability
 from divergence.risk.summaries import Summaries, summarise
 
@@ -106,7 +108,9 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
     sets = thresholds(calibrator(risk), failure, context) if np.isin(failure, (0, 1)).all() else {}
     raw, failure, trials, cluster, context = _scored(trained, check)
     risk = calibrator(raw)
-    found = reliability(risk, failure, weight=trials, cluster=cluster, seed=seed)
+    draws = plausible_risks(fitted, seed=seed)
+    plausible = calibrator(draws.reshape(len(draws), -1)), trained.rows(_batch(check))
+    found = reliability(risk, failure, weight=trials, cluster=cluster, plausible=plausible, seed=seed)
     found["log_scores"] = scores
     found["ece_before"] = reliability(raw, failure, weight=trials, cluster=cluster, seed=seed)["ece"]
     if sets:
@@ -121,9 +125,12 @@ def _unchecked(why: str) -> tuple[Calibrator, dict, dict, float]:
 
 
 def _scored(model: RiskModel, rows: pl.DataFrame) -> tuple[np.ndarray, ...]:
-    batch = rows.select("model", "context", "task").to_arrow().combine_chunks().to_batches()[0]
-    risk = model.score(batch).column("risk").to_numpy(zero_copy_only=False)
+    risk = model.score(_batch(rows)).column("risk").to_numpy(zero_copy_only=False)
     return (risk, *(rows[name].to_numpy() for name in ("failure", "trials", "cluster", "context")))
+
+
+def _batch(rows: pl.DataFrame) -> pa.RecordBatch:
+    return rows.select("model", "context", "task").to_arrow().combine_chunks().to_batches()[0]
 
 
 def _by_context(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, cluster: np.ndarray, context: np.ndarray) -> dict:
@@ -142,7 +149,9 @@ def _sentence(found: dict, calibrator: Calibrator) -> str:
     how = "left as the posterior has it" if calibrator.name == "none" else f"by {calibrator.name}"
     inside = "within" if found["inside_null"] else "ABOVE"
     words = (f"calibration {how}: error {found['ece']:.3f} on {found['rows']} held-out rows ({found['clusters']} sessions "
-             f"or items), {inside} the {found['ece_null_95']:.3f} that a perfect score stays below in 95 % of such checks")
+             f"or items), {inside} the {found['ece_null_95']:.3f} that a perfect score stays below in 95 % of such checks, "
+             f"{'within' if found['inside_posterior'] else 'ABOVE'} the {found['ece_posterior_95']:.3f} of a score that is "
+             "as unsure of its risks as this one says")
     sets = found.get("sets")
     if sets and sets["worst"] is not None:
         words += (f"; {sets['nominal']:.0%} sets hold {sets['coverage']:.1%}, in the worst context of at least {GROUP_MIN} "

@@ -82,16 +82,20 @@ class RiskModel:
                                                pa.array(self.reasons, pa.string()))
         return {**numbers, "known": self.table["known"], "reason": codes}
 
+    def rows(self, batch: pa.RecordBatch) -> np.ndarray:
+        """The row of the table that answers each request of a batch."""
+        missing = [key for key in self.levels if key not in batch.schema.names]
+        if missing:
+            none = pa.nulls(batch.num_rows, pa.string())
+            batch = pa.record_batch([*batch.columns, *[none] * len(missing)], names=[*batch.schema.names, *missing])
+        return self._grid.rows(batch)
+
     def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Risk of every row of a batch with the columns `model`, `context` and, where strata are known, `task`.
 
         A column that the batch lacks counts as never seen. The result has `execution_id` where the batch has it.
         """
-        missing = [key for key in self.levels if key not in batch.schema.names]
-        if missing:
-            none = pa.nulls(batch.num_rows, pa.string())
-            batch = pa.record_batch([*batch.columns, *[none] * len(missing)], names=[*batch.schema.names, *missing])
-        columns = take(self._columns, self._grid.rows(batch))
+        columns = take(self._columns, self.rows(batch))
         identity = {"execution_id": batch.column("execution_id")} if "execution_id" in batch.schema.names else {}
         return pa.record_batch({**identity, **columns})
 

@@ -1,12 +1,9 @@
-"""Did what was predicted happen? Counts of risk against outcome, which add up over partitions in their order.
+"""Did what was predicted happen? Trials and failures of each risk in each context, counts that add up over partitions.
 
-For each context and each of 20 equal bins of risk: judged trials n, the sum of their risks, failures, and the sum of
-squared errors. Everything that calibration reports about a run (reliability, its error, the Brier score, by context)
-follows from these sums. A failure is one minus the score, trial by trial. Unit: probability.
-
-The calibration error `ECE = sum_b n_b / n |mean risk_b - share of failures_b|` of a perfect score is not zero at finite
-n (about .004 at 1e5 rows), so it stands beside what a perfect score would have: each bin's failures drawn with its mean
-risk, the differences widened by the square root of the design effect of sessions.
+A risk is read from a table, so few values occur and each has its own count: calibration from these counts is that of all
+rows at once (`reliability.tallied`; every row on its own), whatever the partitions, and the manifest holds them. A context
+with more than `DISTINCT_MAX` different risks (another model than ours) has them rounded to 1/512, which moves a mean
+risk by less than .001. A failure is one minus the score, trial by trial. Unit: probability.
 """
 
 from __future__ import annotations
@@ -14,25 +11,28 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-BINS = 20
-SUMS = ("n", "risk", "failures", "squares")
+from divergence.risk.reliability import Tally, tallied
 
-DRAWS = 999
-"""Perfect scores drawn: the 95 % point is the 950th, and its own error is small beside the error it judges."""
+DISTINCT_MAX = 512  # risks of a context that are counted one by one: 10 kB of the manifest
+DENSE = 2**20  # combinations of context and risk up to which a batch is counted without sorting
+HELD_MAX = 2**18  # counts that are held before they are added up: 8 MB
+COUNTS = ("risk", "n", "failures")
 
 Observed = dict[str, dict[str, list[float]]]
-"""Context -> name of a sum -> its value in each bin of risk."""
+"""Context -> its distinct risks, ascending, and trials and failures of each."""
 
 
 class Observations:
-    """The sums of one partition, while its batches pass."""
+    """The counts of one partition, while its batches pass."""
 
     def __init__(self, contexts: frozenset[str]) -> None:
         """`contexts` are those that deployment had when the model was made."""
         self.contexts = contexts
-        self.sums: Observed = {}
         self.elsewhere = 0
         """Requests in other contexts, judged or not."""
+        self._names: dict[str, int] = {}
+        self._held: list[np.ndarray] = []
+        self._rounded: set[int] = set()
 
     def place(self, context: pa.DictionaryArray) -> None:
         """Count the requests of a batch that come from contexts that are new."""
@@ -44,56 +44,89 @@ class Observations:
         judged = np.flatnonzero(~np.isnan(outcome) & ~np.isnan(risk))
         if not len(judged):
             return
-        names = context.dictionary.to_pylist()
+        names = np.array([self._names.setdefault(n, len(self._names)) for n in context.dictionary.to_pylist()])
         code = context.indices.to_numpy(zero_copy_only=False)[judged].astype(np.intp)
-        risk, n = risk[judged], trials[judged].astype(float)
-        failures = n * (1 - outcome[judged])
-        place = code * BINS + np.minimum((risk * BINS).astype(np.intp), BINS - 1)
-        squares = failures * (1 - risk) ** 2 + (n - failures) * risk**2
-        size = len(names) * BINS
-        values = [np.bincount(place, v, size).reshape(-1, BINS) for v in (n, n * risk, failures, squares)]
-        for k in np.flatnonzero(values[0].sum(axis=1)):
-            mine = self.sums.setdefault(names[k], {name: [0.0] * BINS for name in SUMS})
-            for name, value in zip(SUMS, values, strict=True):
-                mine[name] = (np.array(mine[name]) + value[k]).tolist()
+        coded = pa.array(risk[judged]).dictionary_encode()
+        distinct = coded.dictionary.to_numpy()
+        place = code * len(distinct) + coded.indices.to_numpy()
+        cells = np.arange(len(names) * len(distinct))
+        if len(cells) > DENSE:
+            cells, place = np.unique(place, return_inverse=True)
+        n = trials[judged].astype(float)
+        n, failures = (np.bincount(place, v, len(cells)) for v in (n, n * (1 - outcome[judged])))
+        there = np.flatnonzero(n)
+        cells = cells[there]
+        self._held.append(np.stack([names[cells // len(distinct)], distinct[cells % len(distinct)], n[there],
+                                    failures[there]]))
+        if sum(part.shape[1] for part in self._held) > HELD_MAX:
+            self._add_up()
+
+    def _add_up(self) -> dict[int, Tally]:
+        """One count of each risk in each context; a context that had too many risks once is rounded from then on."""
+        all_of = np.concatenate(self._held, axis=1) if self._held else np.zeros((4, 0))
+        out = {}
+        for code in np.unique(all_of[0]).astype(int).tolist():
+            _, risk, n, failures = all_of[:, all_of[0] == code]
+            found = Tally.of(rounded(risk) if code in self._rounded else risk, n, failures)
+            if len(found.risk) > DISTINCT_MAX + 1:  # so many as there are rounded ones
+                self._rounded.add(code)
+                found = Tally.of(rounded(risk), n, failures)
+            out[code] = found
+        self._held = [np.stack([np.full(len(t.risk), float(code)), t.risk, t.n, t.failures]) for code, t in out.items()]
+        return out
+
+    @property
+    def sums(self) -> Observed:
+        """The counts so far."""
+        found = self._add_up()
+        return {name: _lists(found[code]) for name, code in self._names.items() if code in found}
+
+
+def rounded(risk: np.ndarray) -> np.ndarray:
+    """The nearest of `DISTINCT_MAX` + 1 even risks."""
+    return np.round(risk * DISTINCT_MAX) / DISTINCT_MAX
 
 
 def merge(parts: list[Observed]) -> Observed:
-    """The sums of several partitions, added in the order given."""
+    """The counts of several partitions together."""
     out: Observed = {}
-    for part in parts:
-        for context, sums in part.items():
-            mine = out.setdefault(context, {name: [0.0] * BINS for name in SUMS})
-            for name in SUMS:
-                mine[name] = (np.array(mine[name]) + sums[name]).tolist()
-    return dict(sorted(out.items()))
+    for context in sorted({name for part in parts for name in part}):
+        columns = [np.concatenate([np.array(part[context][k], float) for part in parts if context in part]) for k in COUNTS]
+        found = Tally.of(*columns)
+        if len(found.risk) > DISTINCT_MAX + 1:
+            found = Tally.of(rounded(columns[0]), *columns[1:])
+        out[context] = _lists(found)
+    return out
+
+
+def tally(counts: dict[str, list[float]]) -> Tally:
+    """The counts of one context as arrays."""
+    return Tally(*(np.array(counts[name], float) for name in COUNTS))
 
 
 def calibration(observed: Observed, design_effect: float = 1.0, seed: int = 0) -> dict | None:
-    """What the sums say, as data: None where nothing was judged.
+    """What the counts say, with the names of `reliability`: None where nothing was judged.
 
     `design_effect` is how many times the variance of a mean exceeds that of independent trials.
     """
     if not observed:
         return None
-    total = {name: np.sum([sums[name] for sums in observed.values()], axis=0) for name in SUMS}
-    n = total["n"].sum()
-    contexts = {context: {"judged": sum(s["n"]), "risk": sum(s["risk"]) / sum(s["n"]),
-                          "failed": sum(s["failures"]) / sum(s["n"])} for context, s in observed.items()}
+    parts = {context: tally(counts) for context, counts in observed.items()}
+    whole = Tally.of(*(np.concatenate([getattr(t, name) for t in parts.values()]) for name in COUNTS))
+    contexts = {context: _rates(found) for context, found in parts.items()}
     worst = max(contexts, key=lambda c: _surprise(**contexts[c]))
-    random = np.random.default_rng(seed)
-    count, mean = np.round(total["n"]).astype(int), total["risk"] / np.maximum(total["n"], 1)
-    perfect = np.abs(random.binomial(count, np.clip(mean, 0, 1), (DRAWS, BINS)) - count * mean).sum(axis=1) / n
-    perfect *= np.sqrt(design_effect)
-    error = float(np.abs(total["risk"] - total["failures"]).sum() / n)
-    limit = float(np.quantile(perfect, 0.95))
-    return {
-        "judged": float(n), "risk": float(total["risk"].sum() / n), "failed": float(total["failures"].sum() / n),
-        "brier": float(total["squares"].sum() / n), "ece": error, "ece_perfect_95": limit, "calibrated": error <= limit,
-        "reliability": [{"judged": float(total["n"][b]), "risk": float(mean[b]),
-                         "failed": float(total["failures"][b] / total["n"][b])} for b in np.flatnonzero(total["n"])],
-        "worst_context": {"context": worst, **contexts[worst]}, "contexts": contexts,
-    }
+    return {**_rates(whole), **tallied(whole, design_effect=design_effect, seed=seed),
+            "worst_context": {"context": worst, **contexts[worst]}, "contexts": contexts}
+
+
+def _lists(found: Tally) -> dict[str, list[float]]:
+    whole = {name: getattr(found, name).tolist() for name in COUNTS}
+    return {name: [int(v) if name != "risk" and v == int(v) else v for v in values] for name, values in whole.items()}
+
+
+def _rates(found: Tally) -> dict[str, float]:
+    n = found.n.sum()
+    return {"judged": float(n), "risk": float(found.n @ found.risk / n), "failed": float(found.failures.sum() / n)}
 
 
 def _surprise(judged: float, risk: float, failed: float) -> float:

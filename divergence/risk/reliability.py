@@ -1,16 +1,25 @@
-"""Do requests of risk p fail with frequency p? Every number stands beside what a perfect score would show at this size.
+"""Do requests of risk p fail with frequency p? Every number stands beside what a right score would show at this size.
 
-    ECE = sum_b n_b/n |mean failure_b - mean risk_b|  over 15 bins of equal size; its null by flipping the signs of whole
-          clusters' residuals (wild cluster: copies of an item and rows of one session count as one), or by drawing
-          outcomes from the risks where every row is its own cluster
+    ECE = sum_b n_b/n |mean failure_b - mean risk_b|  over 15 bins of equal size, with two nulls:
+    of a perfect score    the risks are the truth; only outcomes vary. By flipping the signs of whole clusters' residuals
+          (wild cluster: copies of an item and rows of one session count as one), or by drawing outcomes from the risks
+          where every row is its own cluster
+    of an honest posterior    the risks are means of a posterior that is right about its own uncertainty: a draw of all
+          risks at once is the truth, outcomes vary around it. Asked only where such draws are given
     Brier = reliability - resolution + uncertainty (+ within: what bins hide; 0 where bins are single risks)   exactly
-    band  the 95 % consistency band of a bin's failure rate (Broecker and Smith 2007), from the same null
+    band  the 95 % consistency band of a bin's failure rate (Broecker and Smith 2007), from the null of a perfect score
 
-`failure` is one minus the score, `weight` the trials behind it. Unit: probability. Source: Murphy 1973; Stephenson,
-Coelho and Jolliffe 2008 for the terms within bins.
+A score that was estimated from finitely many rows is no perfect score, and enough fresh rows show it: the first null asks
+whether the error is zero, the second whether it is larger than the score's own intervals say. Where the posterior is right
+the second holds its level on average over worlds, at any number of fresh rows. `failure` is one minus the score, `weight`
+the trials behind it. Everything but the clusters' residuals follows from one `Tally`, whose counts add up over parts of a
+log. Unit: probability. Source: Murphy 1973; Stephenson, Coelho and Jolliffe 2008 for the terms within bins; Box 1980 for
+the null of a posterior.
 """
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 
@@ -20,28 +29,84 @@ DISTINCT_MAX = 2000  # different risks up to which outcomes are drawn one risk a
 CLUSTERS_MIN = 20  # below it the null of whole clusters is too coarse to be called one
 
 
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """Trials and failures of each risk: all that a calibration of independent trials needs."""
+
+    risk: np.ndarray
+    """The distinct risks, ascending."""
+    n: np.ndarray
+    """Trials of each."""
+    failures: np.ndarray
+    """Failures of each."""
+
+    @classmethod
+    def of(cls, risk: np.ndarray, n: np.ndarray, failures: np.ndarray) -> Tally:
+        """Add up what has the same risk."""
+        x, where = np.unique(np.asarray(risk, float), return_inverse=True)
+        return cls(x, *(np.bincount(where.ravel(), v, len(x)) for v in (n, failures)))
+
+
 def reliability(risk: np.ndarray, failure: np.ndarray, *, weight: np.ndarray | None = None,
-                cluster: np.ndarray | None = None, seed: int = 0, bins: int = BINS) -> dict:
-    """Calibration of judged rows as plain numbers: `ece`, its null, Brier and its parts, log score, and the diagram."""
+                cluster: np.ndarray | None = None, plausible: tuple[np.ndarray, np.ndarray] | None = None, seed: int = 0,
+                bins: int = BINS) -> dict:
+    """Calibration of judged rows as plain numbers: `ece`, its nulls, Brier and its parts, and the diagram.
+
+    `plausible`: joint draws of the risks of some kinds of requests, shape (draws, kinds), and each row's kind.
+    """
     risk, failure = np.asarray(risk, float), np.asarray(failure, float)
     weight = np.ones(len(risk)) if weight is None else np.asarray(weight, float)
     unit = np.arange(len(risk)) if cluster is None else np.unique(cluster, return_inverse=True)[1].ravel()
-    place = equal_bins(risk, weight, bins)
+    found = Tally.of(risk, weight, weight * failure)
+    place, rng = equal_bins(found.risk, found.n, bins), np.random.default_rng(seed)
+    where = place[np.searchsorted(found.risk, risk)]
+    alone = unit.max() + 1 == len(risk)
+    null = _drawn(found, place, rng) if alone else _flipped(weight * (failure - risk), unit, where, rng)
+    out = {"rows": len(risk), "clusters": int(unit.max() + 1), **_summary(found, place, null),
+           "design_effect": design_effect(risk, failure, weight, unit)}
+    if plausible is not None:
+        out |= _honest(null, _off(*plausible, risk, weight, where), out["ece"], found.n.sum(), rng)
+    return out
+
+
+def tallied(found: Tally, *, design_effect: float = 1.0, seed: int = 0, bins: int = BINS) -> dict:
+    """The same from a tally, every trial on its own; `design_effect` widens the null where trials come in clusters."""
+    place = equal_bins(found.risk, found.n, bins)
+    return _summary(found, place, np.sqrt(design_effect) * _drawn(found, place, np.random.default_rng(seed)))
+
+
+def _summary(found: Tally, place: np.ndarray, null: np.ndarray) -> dict:
+    """ECE beside its null (draws of the bins' summed residuals), the Brier score, and the bins with their bands."""
     count = place.max() + 1
-    n = np.bincount(place, weight, count)
-    mean, rate = (np.bincount(place, weight * v, count) / n for v in (risk, failure))
-    null = _null(risk, failure, weight, unit, place, count, np.random.default_rng(seed)) / n
-    ece = np.abs(null) @ n / n.sum()
+    n = np.bincount(place, found.n, count)
+    mean, rate = (np.bincount(place, v, count) / n for v in (found.n * found.risk, found.failures))
+    ece = np.abs(null).sum(1) / n.sum()
     seen = float(np.abs(rate - mean) @ n / n.sum())
-    low, high = np.quantile(null, [0.025, 0.975], axis=0)
+    low, high = np.quantile(null / n, [0.025, 0.975], axis=0)
     return {
-        "rows": len(risk), "clusters": int(unit.max() + 1), "ece": seen, "ece_null_mean": float(ece.mean()),
-        "ece_null_95": float(np.quantile(ece, 0.95)), "inside_null": bool(seen <= np.quantile(ece, 0.95)),
-        "design_effect": design_effect(risk, failure, weight, unit), **murphy(risk, failure, weight, place),
+        "ece": seen, "ece_null_mean": float(ece.mean()), "ece_null_95": float(np.quantile(ece, 0.95)),
+        "inside_null": bool(seen <= np.quantile(ece, 0.95)),
+        **murphy(found.risk, found.failures / found.n, found.n, place),
         "bins": [{"n": float(k), "risk": float(r), "failures": float(f), "band_lower": float(np.clip(r + a, 0, 1)),
                   "band_upper": float(np.clip(r + b, 0, 1))}
                  for k, r, f, a, b in zip(n, mean, rate, low, high, strict=True)],
     }
+
+
+def _honest(null: np.ndarray, off: np.ndarray, seen: float, n: float, rng: np.random.Generator) -> dict:
+    """ECE of a posterior whose draws are as likely as it says: the draws' distance from the risks, then outcomes."""
+    total = np.abs(null + off[rng.integers(len(off), size=len(null))]).sum(1) / n
+    limit = float(np.quantile(total, 0.95))
+    return {"ece_posterior_mean": float(total.mean()), "ece_posterior_95": limit, "inside_posterior": bool(seen <= limit)}
+
+
+def _off(draws: np.ndarray, kind: np.ndarray, risk: np.ndarray, weight: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Summed distance of drawn risks from the risks in each bin, shape (draws, bins)."""
+    kinds, row = np.unique(kind, return_inverse=True)
+    count = where.max() + 1
+    trials = np.zeros((len(kinds), count))  # rows of one kind have one risk and so one bin
+    np.add.at(trials, (row.ravel(), where), weight)
+    return draws[:, kinds] @ trials - np.bincount(where, weight * risk, count)
 
 
 def murphy(risk: np.ndarray, failure: np.ndarray, weight: np.ndarray, place: np.ndarray) -> dict[str, float]:
@@ -76,19 +141,19 @@ def design_effect(risk: np.ndarray, failure: np.ndarray, weight: np.ndarray, uni
     return float(max(between / independent, 1.0)) if independent > 0 else 1.0
 
 
-def _null(risk: np.ndarray, failure: np.ndarray, weight: np.ndarray, unit: np.ndarray, place: np.ndarray, count: int,
-          rng: np.random.Generator) -> np.ndarray:
-    """Draws of the bins' summed residuals if the risks were right, shape (draws, bins)."""
-    units = unit.max() + 1
-    if units == len(risk):
-        x, where = np.unique(np.stack([place, risk]), axis=1, return_inverse=True)
-        trials, squares = (np.bincount(where.ravel(), w) for w in (weight, weight**2))
-        if len(trials) <= DISTINCT_MAX and (weight == np.round(weight)).all():
-            drawn = rng.binomial(trials.astype(int), x[1], (DRAWS, len(trials))) - trials * x[1]
-        else:  # so many different risks that the sum of a bin is normal
-            spread = np.sqrt(np.bincount(x[0].astype(int), squares * x[1] * (1 - x[1]), count))
-            return spread * rng.standard_normal((DRAWS, count))
-        return drawn @ (x[0][:, None] == np.arange(count))
-    residual = np.zeros((units, count))
-    np.add.at(residual, (unit, place), weight * (failure - risk))
-    return rng.choice([-1.0, 1.0], (DRAWS, units)) @ residual
+def _drawn(found: Tally, place: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The bins' summed residuals if the risks were right and trials independent, shape (draws, bins)."""
+    count = place.max() + 1
+    x, n = np.clip(found.risk, 0, 1), found.n
+    if len(x) <= DISTINCT_MAX and (n == np.round(n)).all():
+        drawn = rng.binomial(n.astype(np.int64), x, (DRAWS, len(x))) - n * x
+        return drawn @ (place[:, None] == np.arange(count))
+    # So many different risks that the sum of a bin is normal.
+    return np.sqrt(np.bincount(place, n * x * (1 - x), count)) * rng.standard_normal((DRAWS, count))
+
+
+def _flipped(residual: np.ndarray, unit: np.ndarray, where: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same if clusters are independent: the sign of each one's residuals is as likely the other."""
+    sums = np.zeros((unit.max() + 1, where.max() + 1))
+    np.add.at(sums, (unit, where), residual)
+    return rng.choice([-1.0, 1.0], (DRAWS, len(sums))) @ sums

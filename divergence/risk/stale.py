@@ -20,19 +20,21 @@ TAU = 0.1  # effects worth finding are a few points to some tens of points
 E_MAX = 20.0  # 1 / .05
 ROWS_MIN = 30  # judged trials of a group below which a normal law is a poor guess
 UNSEEN_MAX = 0.2
+BINS = 20  # of risk, in each context
 INDIFFERENT = 0.01  # a difference of one point is not worth a flag
 
 
 def stale(observed: dict, traffic: dict, unseen: float | None = None) -> dict:
     """Verdict on a scored log.
 
-    `observed` are the sums of `risk.observed` (context -> bins of n, risk, failures), `traffic` what the risk model says of
-    itself, `unseen` the share of all scored requests in contexts never deployed (from judged rows where it is not given).
+    `observed` are the counts of `risk.observed` (context -> risks, their trials and failures), `traffic` what the risk model
+    says of itself, `unseen` the share of all scored requests in contexts never deployed (from judged rows where it
+    is not given).
     """
     groups = []
     judged = {name: np.array(sums["n"], float) for name, sums in observed.items()}
     for name, sums in observed.items():
-        n, risk, failures = (np.array(sums[k], float) for k in ("n", "risk", "failures"))
+        n, risk, failures = _binned(sums)
         of = traffic["contexts"].get(name, traffic["unseen"])
         parts = [(n.sum(), risk.sum(), failures.sum(), _binomial(n, risk).sum(), of["sd"], "all its requests")]
         parts += [(n[b], risk[b], failures[b], _binomial(n, risk)[b], of["cell_sd"],
@@ -67,6 +69,13 @@ def _sentence(by_labels: bool, by_mix: bool, evidence: float | None, unseen: flo
     elif not words:
         words.append("no labels: whether outcomes have changed within known contexts is not identified")
     return "; ".join(words)
+
+
+def _binned(sums: dict) -> np.ndarray:
+    """Trials, sum of risks and failures in equal bins of risk, shape (3, bins)."""
+    risk, n, failures = (np.array(sums[k], float) for k in ("risk", "n", "failures"))
+    place = np.minimum((risk * BINS).astype(int), BINS - 1)
+    return np.stack([np.bincount(place, v, BINS) for v in (n, n * risk, failures)])
 
 
 def _binomial(n: np.ndarray, risk: np.ndarray) -> np.ndarray:

@@ -70,6 +70,25 @@ class Strata:
                 spread[k, :, t] -= (part**2).sum(0)
         return mean.mean(0), np.maximum(spread, 0.0).mean(0) + mean.var(0)
 
+    def draw(self, model: np.ndarray, place: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+        """Joint draws of d for these targets, shape (draws, targets, tasks + 1); their law is that of `predict`."""
+        kinds = _kinds(model, place)
+        same_model, same_place = (np.equal.outer(*k) * 1.0 for k in ((model, self.model), (place, self.place)))
+        shared = np.stack([np.ones_like(same_model), same_model, same_place, same_model * same_place])
+        out = np.empty((draws, len(model), len(self.tasks) + 1))
+        point = np.arange(draws) % len(self.deviations)
+        for k, (variance, tasks) in enumerate(zip(self.deviations**2, self.seen, strict=True)):
+            mine = np.flatnonzero(point == k)
+            prior, cross = np.tensordot(variance, kinds, 1), np.tensordot(variance, shared, 1)
+            for t, seen in enumerate((*tasks, None)):
+                part = np.zeros((1, len(model))) if seen is None else scipy.linalg.solve_triangular(
+                    seen[1], cross[:, seen[0]].T, lower=True)
+                mean = np.zeros(len(model)) if seen is None else part.T @ seen[2]
+                values, vectors = np.linalg.eigh(prior - part.T @ part)
+                root = vectors * np.sqrt(np.maximum(values, 0.0))
+                out[mine, :, t] = mean + rng.standard_normal((len(mine), len(model))) @ root.T
+        return out
+
 
 def no_strata() -> Strata:
     """The strata of a log without tasks: there is nothing to predict, and nothing to be unsure of."""

@@ -73,7 +73,7 @@ def summarise(posterior: Posterior, outcome: str | None = None) -> Summaries:
     if size > ROWS_MAX:
         raise NotIdentifiedError(f"{size} combinations of models, contexts and tasks are more than {ROWS_MAX}: "
                                  "name fewer factors, or leave out the task column")
-    eta = _eta(fit, posterior.spec.factor, labels)
+    eta = link_draws(fit, posterior.spec.factor, labels)
     d, v = _deviations(fit, strata, labels)
     seen = len(strata.tasks) > 0
     if not seen:
@@ -97,7 +97,7 @@ def summarise(posterior: Posterior, outcome: str | None = None) -> Summaries:
         _promised(fit, strata, risk.shape), _novelty(fit, names, risk.shape), known, expit(-eta).std(0), reason, reasons)
 
 
-def _eta(fit: Fit, width: float, labels: np.ndarray) -> np.ndarray:
+def link_draws(fit: Fit, width: float, labels: np.ndarray) -> np.ndarray:
     """Draws of the deployed level on the link scale, (S, models + 1, contexts + 1); the last ones are never seen."""
     design, scales = fit.design, fit.scales
     draws, models = len(fit.effects), design.n_models
@@ -139,15 +139,19 @@ def _eta(fit: Fit, width: float, labels: np.ndarray) -> np.ndarray:
     return out
 
 
-def _deviations(fit: Fit, strata: Strata, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of the strata's deviations in deployment, (models + 1, contexts + 1, tasks + 1)."""
-    contexts = fit.design.contexts
-    of_label = {label: j for j, (regime, label) in enumerate(contexts) if regime == 1}
+def targets(fit: Fit, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Model and deployed context of every (model, context) of the table, flat; -1 = never seen."""
+    of_label = {label: j for j, (regime, label) in enumerate(fit.design.contexts) if regime == 1}
     places = np.array([of_label.get(label, -1) for label in labels] + [-1])
     models = np.append(np.arange(fit.design.n_models), -1)
     model, place = (g.ravel() for g in np.meshgrid(models, places, indexing="ij"))
-    mean, variance = strata.predict(model, place)
-    shape = (len(models), len(places), len(strata.tasks) + 1)
+    return model, place
+
+
+def _deviations(fit: Fit, strata: Strata, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of the strata's deviations in deployment, (models + 1, contexts + 1, tasks + 1)."""
+    mean, variance = strata.predict(*targets(fit, labels))
+    shape = (fit.design.n_models + 1, len(labels) + 1, len(strata.tasks) + 1)
     return mean.reshape(shape), variance.reshape(shape)
 
 

@@ -25,6 +25,8 @@ def test_the_sentence_has_the_numbers_and_the_worst_context(check):
                  check["sets"]["worst"]):
         assert part in words
     assert "ABOVE" in reliability.sentence(check | {"inside_null": False})
+    own = check | {"ece_posterior_95": 0.0321, "inside_posterior": False}
+    assert "says stays below 3.2 points, which this one does NOT" in reliability.sentence(own)
 
 
 def test_the_chart_has_band_diagonal_and_all_bins(check):

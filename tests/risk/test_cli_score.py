@@ -10,7 +10,7 @@ from small_scorer import ENGINES, ITEMS, MODELS
 
 from divergence.cli_score import run
 from divergence.errors import InputError
-from divergence.risk.observed import BINS, SUMS, calibration, merge
+from divergence.risk.observed import calibration, merge
 
 OPTIONS = {"load": small_scorer.load, "workers": 0}
 
@@ -44,13 +44,13 @@ def test_a_log_without_outcomes_says_nothing_about_calibration(model, logs, tmp_
 
 
 def sums(risk, failed):
-    """The sums of one context by a loop over rows."""
-    out = {name: [0.0] * BINS for name in SUMS}
-    for r, y in zip(risk, failed, strict=True):
-        b = min(int(r * BINS), BINS - 1)
-        for name, value in zip(SUMS, (1, r, y, (r - y) ** 2), strict=True):
-            out[name][b] += value
-    return out
+    """The counts of one context by a loop over rows."""
+    found = {}
+    for r, y in zip(risk.tolist(), failed, strict=True):
+        n, failures = found.get(r, (0, 0))
+        found[r] = n + 1, failures + int(y)
+    risks = sorted(found)
+    return {"risk": risks, "n": [found[r][0] for r in risks], "failures": [found[r][1] for r in risks]}
 
 
 def test_calibration_of_a_perfect_score_is_inside_its_null_and_of_a_wrong_one_is_not():
@@ -60,8 +60,8 @@ def test_calibration_of_a_perfect_score_is_inside_its_null_and_of_a_wrong_one_is
         random = np.random.default_rng(seed)
         risk = random.beta(2, 5, 4000)
         failed = random.random(4000) < risk
-        outside += not calibration({"c": sums(risk, failed)})["calibrated"]
-        wrong += not calibration({"c": sums(np.sqrt(risk), failed)})["calibrated"]
+        outside += not calibration({"c": sums(risk, failed)})["inside_null"]
+        wrong += not calibration({"c": sums(np.sqrt(risk), failed)})["inside_null"]
     assert outside <= 7 and wrong == 40
 
 
@@ -74,8 +74,7 @@ def test_calibration_finds_the_worst_context_and_adds_up():
     whole = calibration(merge(parts))
     assert whole["worst_context"]["context"] == "c0.2" and whole["judged"] == 1500
     assert whole["contexts"]["c0"]["judged"] == 1000
-    reliability = whole["reliability"]
-    assert abs(sum(b["judged"] * b["risk"] for b in reliability) / 1500 - whole["risk"]) < 1e-12
+    assert abs(sum(b["n"] * b["risk"] for b in whole["bins"]) / 1500 - whole["risk"]) < 1e-12
     assert calibration({}) is None
 
 

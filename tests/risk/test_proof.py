@@ -1,6 +1,6 @@
 """Calibration in worlds whose risks are known: intervals, errors against their null, sets; nothing seen, anything new.
 
-`make prove` runs 24 worlds; the ordinary run of the tests holds one world (`test_model`).
+`make prove` runs 96 worlds; the ordinary run of the tests holds one world (`test_model`).
 """
 
 import numpy as np
@@ -10,10 +10,11 @@ import worlds
 
 import divergence as dv
 from divergence.risk.conformal import coverage, thresholds
+from divergence.risk.plausible import plausible_risks
 from divergence.risk.reliability import reliability
 from divergence.risk.summaries import summarise
 
-WORLDS = 24
+WORLDS = 96
 HELD = {"model": "m3", "context": "c3", "task": "t4"}
 
 
@@ -21,7 +22,8 @@ def measured(seed):
     """Shares of true risks inside 90 % intervals, and what fresh traffic shows, in one world."""
     log, truth = worlds.make(seed)
     models, contexts, tasks = truth.shape
-    seen = summarise(dv.fit(dv.collapse(dv.read(log)), method=dv.Importance(), seed=0))
+    posterior = dv.fit(dv.collapse(dv.read(log)), method=dv.Importance(), seed=0)
+    seen = summarise(posterior)
     inside = (truth >= seen.lower[:models, :contexts, :tasks]) & (truth <= seen.upper[:models, :contexts, :tasks])
     out = {"intervals": inside[:, 1:].mean()}
     random = np.random.default_rng(1000 + seed)
@@ -33,9 +35,12 @@ def measured(seed):
     calibration, fresh = np.arange(rows) < 3000, np.arange(rows) >= 3000
     sets = thresholds(risk[calibration], failure[calibration], name[calibration])
     covered = coverage(risk[fresh], failure[fresh], name[fresh], sets)
-    few = np.arange(rows) < 600  # as many rows as the posterior's own uncertainty leaves unbiased to the eye
-    out |= {"ece_inside": reliability(risk[few], failure[few], seed=seed)["inside_null"],
-            "ece_true_inside": reliability(perfect, failure, seed=seed)["inside_null"],
+    table = plausible_risks(posterior, seed=seed)
+    kind = np.ravel_multi_index((m, c, t), seen.risk.shape)
+    for name, part in (("few", np.arange(rows) < 600), ("all", np.arange(rows) >= 0)):
+        got = reliability(risk[part], failure[part], plausible=(table.reshape(len(table), -1), kind[part]), seed=seed)
+        out |= {f"ece_{name}_as_perfect": got["inside_null"], f"ece_{name}_as_posterior": got["inside_posterior"]}
+    out |= {"ece_true_inside": reliability(perfect, failure, seed=seed)["inside_null"],
             "sets": covered["coverage"], "worst_sets": covered["worst_coverage"]}
     part = log.filter(pl.all_horizontal(pl.col(k) != v for k, v in HELD.items()))
     new = summarise(dv.fit(dv.collapse(dv.read(part)), method=dv.Importance(), seed=0))
@@ -53,12 +58,19 @@ def _held(truth, shape):
 
 @pytest.mark.prove
 def test_risks_are_calibrated_in_known_worlds():
-    """Intervals .86 to .94, sets at nominal - .02, worst context .85; errors inside their null nineteen times in twenty."""
+    """Intervals .86 to .94, sets at nominal - .02, worst context .85; errors inside their nulls nineteen times in twenty.
+
+    The truth itself is inside the null of a perfect score. A fitted score is not (its levels rest on 40 items a task: .85 of
+    worlds at 600 rows, .15 at 6000); it is inside that of a posterior as unsure as it is. 86 of 96 worlds or fewer where
+    each has probability .95 happens twice in 100 times.
+    """
     results = [measured(seed) for seed in range(WORLDS)]
     mean = {name: float(np.mean([r[name] for r in results])) for name in results[0]}
     print(mean)
     assert 0.86 <= mean["intervals"] <= 0.94
-    assert mean["ece_true_inside"] >= 0.8 and mean["ece_inside"] >= 0.8
+    for name in ("ece_true_inside", "ece_few_as_posterior", "ece_all_as_posterior"):
+        assert mean[name] >= 0.9, name
+    assert mean["ece_all_as_perfect"] < 0.5  # a null that a fitted score passes at 6000 rows would see nothing
     assert mean["sets"] >= 0.88 and min(r["worst_sets"] for r in results) >= 0.85
     for name in ("new_model", "new_context", "new_stratum"):
         assert mean[name] >= 0.84, name

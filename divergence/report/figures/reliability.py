@@ -22,6 +22,9 @@ def sentence(check: Mapping) -> str:
     words = (f"On {check['rows']:,} rows that took part in nothing else ({check['clusters']:,} sessions or items), "
              f"predicted and observed failures differ by {100 * check['ece']:.1f} points on average, {inside} the "
              f"{100 * check['ece_null_95']:.1f} points that a perfect score stays below in 95 % of checks of this size.")
+    if "ece_posterior_95" in check:
+        words += (f" A score that is as unsure of its risks as this one says stays below "
+                  f"{100 * check['ece_posterior_95']:.1f} points, which this one {'does' if check['inside_posterior'] else 'does NOT'}.")
     sets = check.get("sets")
     if sets and sets.get("worst") is not None:
         words += (f" Sets that should hold {sets['nominal']:.0%} of the outcomes held {sets['coverage']:.0%}; the worst "
