@@ -40,6 +40,18 @@ def test_a_concept_shift_breaks_expected_failures_and_not_the_bounds(gamma):
     assert failures_within(risk, 1.0).lower == pytest.approx(risk.mean(), abs=1e-12)
 
 
+@pytest.mark.parametrize(("n", "half_widths"), [(1000, 5.2), (10_000, 16.4)])
+def test_the_bias_of_a_concept_shift_in_half_widths_is_the_figure_that_is_documented(n, half_widths):
+    """Mean of 20 logs: outcomes have a standard deviation of half a half-width, so four standard errors are .5."""
+    off = []
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        risk = random.beta(2, 4, n)
+        got = expected_failures(risk)
+        off.append(((random.random(n) < shifted(risk, 2.0)).mean() - got.value) / (got.upper - got.value))
+    assert np.mean(off) == pytest.approx(half_widths, abs=0.5)
+
+
 def test_bounds_break_when_the_shift_exceeds_gamma():
     risk, failure, _ = _traffic(2, gamma=3.0)
     assert failure.mean() > failures_within(risk, 2.0).upper

@@ -24,7 +24,8 @@ def sentence(check: Mapping) -> str:
              f"{100 * check['ece_null_95']:.1f} points that a perfect score stays below in 95 % of checks of this size.")
     if "ece_posterior_95" in check:
         words += (f" A score that is as unsure of its risks as this one says stays below "
-                  f"{100 * check['ece_posterior_95']:.1f} points, which this one {'does' if check['inside_posterior'] else 'does NOT'}.")
+                  f"{100 * check['ece_posterior_95']:.1f} points, "
+                  f"which this one {'does' if check['inside_posterior'] else 'does NOT'}.")
     sets = check.get("sets")
     if sets and sets.get("worst") is not None:
         words += (f" Sets that should hold {sets['nominal']:.0%} of the outcomes held {sets['coverage']:.0%}; the worst "
