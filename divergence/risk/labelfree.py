@@ -11,7 +11,7 @@ odds ratio, and what a few audited labels make of both.
 | `audit_next` | which requests to label next | |
 
 A failure rate in deployment is NOT identified without labels: `expected_failures` carries sampling error only. Its limits
-shrink with requests and its bias does not: with risks of the law beta(2, 4) a concept shift of odds ratio 2 moved the rate by
+shrink with requests, its bias does not: with risks of the law beta(2, 4) a concept shift of odds ratio 2 moved the rate by
 5 half-widths at 1,000 requests and by 16 at 10,000 (`tests/risk/test_labelfree.py`). So it never stands alone.
 Unit: probability. Sources: Angelopoulos, Duchi and Zrnic 2023 (PPI++); Waudby-Smith et al. 2024 (asymptotic confidence
 sequences); odds-ratio sensitivity after Rosenbaum 2002.
