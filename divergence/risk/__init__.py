@@ -6,7 +6,8 @@
 | `model` | `RiskModel`: one row a (model, context, stratum), saved as JSON and npz; a score is a lookup |
 | `summaries`, `strata` | that table from the posterior, the never seen included; what a task adds to a level |
 | `calibrate` | maps of risks, and which one the held-out sessions prefer |
-| `reliability`, `conformal`, `stale` | how far risks are right beside what a perfect score shows; sets; do they still hold |
+| `reliability`, `conformal`, `stale` | how far risks are right beside what a right score shows; sets; do they still hold |
+| `plausible` | joint draws of all risks, for the null of a posterior that is right about its own uncertainty |
 | `classifier` | `RiskClassifier`: calibrated risks of any tabular row, for scikit-learn |
 | `labelfree` | failure rates without labels, their bounds, and what a few labels make of them; which to label next |
 | `score` | a log to results: partitions, resume, manifest |

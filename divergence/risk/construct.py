@@ -31,6 +31,7 @@ from divergence.risk.reliability import CLUSTERS_MIN, reliability
 from divergence.risk.summaries import Summaries, summarise
 
 PARTS, CALIBRATION, CHECK = 10, (6, 7), (8, 9)
+DRAWS_KEPT, DRAWS_MIN, NUMBERS_KEPT = 200, 50, 2_000_000  # of tables of risks, in the model's folder: 8 MB at most
 ROWS_MIN = 200  # judged rows of a part below which nothing can be said about calibration
 NONE = Calibrator("none", {})
 
@@ -59,8 +60,11 @@ def risk_model(posterior: Posterior, log: Executions | None = None, *, seed: int
     calibrator, check, sets, worth = calibrated
     provenance = {"seed": seed, "version": version("eval-divergence"), "method": posterior.fits[0].described_method,
                   "notes": list(cells.notes)}
-    return _model(whole, calibrator, factors=tuple(factors), outcome=cells.outcome, kind=cells.kind, check=check,
-                  conformal=sets, traffic=_traffic(whole, posterior, worth), provenance=provenance)
+    draws = min(DRAWS_KEPT, NUMBERS_KEPT // whole.risk.size)
+    kept = None if draws < DRAWS_MIN else calibrator(
+        plausible_risks(posterior, draws=draws, seed=seed).reshape(draws, -1)).astype(np.float32)
+    return _model(whole, calibrator, plausible=kept, factors=tuple(factors), outcome=cells.outcome, kind=cells.kind,
+                  check=check, conformal=sets, traffic=_traffic(whole, posterior, worth), provenance=provenance)
 
 
 def judged_rows(log: Executions) -> Judged:
@@ -172,7 +176,9 @@ def _traffic(whole: Summaries, posterior: Posterior, worth: float) -> dict:
         seen = whole.known[:-1, c].any(-1)
         contexts[name] = {"sd": float(whole.level_sd[:-1, c][seen].mean()), "cell_sd": float(cell[:-1, c][seen].mean())}
     return {"design_effect": worth, "contexts": contexts,
-            "unseen": {"sd": float(whole.level_sd[:-1, -1].mean()), "cell_sd": float(cell[:-1, -1].mean())}}
+            # A new model or a new context, whichever is known less.
+            "unseen": {"sd": float(max(whole.level_sd[:-1, -1].mean(), whole.level_sd[-1, :-1].mean())),
+                       "cell_sd": float(max(cell[:-1, -1].mean(), cell[-1, :-1].mean()))}}
 
 
 def _model(whole: Summaries, calibrator: Calibrator, **fields) -> RiskModel:

@@ -55,9 +55,9 @@ def manifest(model: str, model_hash: str, outcomes: list[Outcome], skipped: list
     }
 
 
-def observed(outcomes: list[Outcome]) -> Observed:
-    """The sums of risk against outcome over all partitions."""
-    return merge([o.record["observed"] for o in outcomes if o.record is not None])
+def observed(outcomes: list[Outcome], name: str = "observed") -> Observed:
+    """The counts of risk against outcome over all partitions; `observed_new`: of what the model did not know."""
+    return merge([o.record[name] for o in outcomes if o.record is not None])
 
 
 def _partition(outcome: Outcome) -> dict:

@@ -33,6 +33,7 @@ from divergence.risk.gather import Grid, take
 FORMAT = 1
 WORDS, ARRAYS = "risk.json", "risk.npz"
 NUMBERS = ("risk", "excess", "lower", "upper", "novelty")
+PLAUSIBLE = "plausible"
 KEYS = ("model", "context", "task")
 
 
@@ -65,6 +66,9 @@ class RiskModel:
     """Seed, versions, sentences about the log."""
     interval: float = 0.9
     """Probability of the interval, equal-tailed."""
+    plausible: np.ndarray | None = None
+    """Joint draws of `risk` from the posterior, calibrated, float32, shape (draws, rows): what its calibration error may be
+    where the posterior is right (`reliability`). None where the table is too large to keep them."""
 
     columns = ()
     """Further columns that a score reads: none."""
@@ -99,13 +103,32 @@ class RiskModel:
         identity = {"execution_id": batch.column("execution_id")} if "execution_id" in batch.schema.names else {}
         return pa.record_batch({**identity, **columns})
 
+    def draws(self, context: str, risk: np.ndarray) -> np.ndarray | None:
+        """Plausible values of each of these risks of a context's requests, shape (draws, risks); None where none are kept.
+
+        Rows of the context that have the same risk cannot be told apart and are taken together; a risk that none has
+        exactly (rounded in counting) is its nearest.
+        """
+        if self.plausible is None:
+            return None
+        names = self.levels["context"]
+        axis = list(self.levels).index("context")
+        place = names.index(context) if context in names else len(names)
+        rows = self._grid.place.take(place, axis=axis).ravel()
+        rows = rows[np.argsort(self.table["risk"][rows], kind="stable")]
+        known, first, n = np.unique(self.table["risk"][rows], return_index=True, return_counts=True)
+        drawn = np.add.reduceat(self.plausible[:, rows], first, axis=1, dtype=float) / n
+        return drawn[:, np.abs(known - np.asarray(risk)[:, None]).argmin(1)]
+
     def save(self, folder: str | os.PathLike) -> None:
         """Write `risk.json` and `risk.npz` into the folder; a reader never sees a half-written one."""
         folder = pathlib.Path(folder)
         held = io.BytesIO()
-        np.savez_compressed(held, **self.table)
+        draws = {} if self.plausible is None else {PLAUSIBLE: self.plausible}
+        np.savez_compressed(held, **self.table, **draws)
         arrays = held.getvalue()
-        words = {"format": FORMAT, **{f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "table"}}
+        words = {"format": FORMAT, **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)
+                                     if f.name not in ("table", PLAUSIBLE)}}
         words["calibrator"] = self.calibrator.to_json()
         words["arrays_sha256"] = hashlib.sha256(arrays).hexdigest()
         words["words_sha256"] = _hash(words)
@@ -145,6 +168,7 @@ class RiskModel:
             table = {name: saved[name] for name in saved.files}
         words["calibrator"] = Calibrator.from_json(words["calibrator"])
         words["levels"] = {name: tuple(v) for name, v in words["levels"].items()}
+        words[PLAUSIBLE] = table.pop(PLAUSIBLE, None)
         return cls(**words | {"table": table, "factors": tuple(words["factors"]), "reasons": tuple(words["reasons"])})
 
     def __repr__(self) -> str:

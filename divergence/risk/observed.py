@@ -8,6 +8,8 @@ risk by less than .001. A failure is one minus the score, trial by trial. Unit: 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 
@@ -18,29 +20,43 @@ DENSE = 2**20  # combinations of context and risk up to which a batch is counted
 HELD_MAX = 2**18  # counts that are held before they are added up: 8 MB
 COUNTS = ("risk", "n", "failures")
 
+Draws = Callable[[str, np.ndarray], np.ndarray | None]
+"""Context and risks -> plausible values of each, shape (draws, risks)."""
 Observed = dict[str, dict[str, list[float]]]
 """Context -> its distinct risks, ascending, and trials and failures of each."""
 
 
 class Observations:
-    """The counts of one partition, while its batches pass."""
+    """The counts of one partition, while its batches pass: what the model knew apart from what it did not."""
 
-    def __init__(self, contexts: frozenset[str]) -> None:
-        """`contexts` are those that deployment had when the model was made."""
-        self.contexts = contexts
+    def __init__(self) -> None:
+        self.known, self.new = Counts(), Counts()
         self.elsewhere = 0
-        """Requests in other contexts, judged or not."""
+        """Requests of a model, context or stratum that deployment never had when the risk model was made, judged or not."""
+
+    def add(self, context: pa.DictionaryArray, risk: np.ndarray, known: np.ndarray, outcome: np.ndarray, trials: np.ndarray
+            ) -> None:
+        """Count a batch."""
+        new = int(len(known) - known.sum())
+        self.elsewhere += new
+        if not new:
+            self.known.add(context, risk, outcome, trials)
+            return
+        for counts, mine in ((self.known, known), (self.new, ~known)):
+            rows = np.flatnonzero(mine)
+            counts.add(context.take(pa.array(rows)), risk[rows], outcome[rows], trials[rows])
+
+
+class Counts:
+    """Trials and failures of each risk in each context."""
+
+    def __init__(self) -> None:
         self._names: dict[str, int] = {}
         self._held: list[np.ndarray] = []
         self._rounded: set[int] = set()
 
-    def place(self, context: pa.DictionaryArray) -> None:
-        """Count the requests of a batch that come from contexts that are new."""
-        new = np.array([name not in self.contexts for name in context.dictionary.to_pylist()] + [False])
-        self.elsewhere += int(new.take(context.indices.to_numpy(zero_copy_only=False)).sum())
-
     def add(self, context: pa.DictionaryArray, risk: np.ndarray, outcome: np.ndarray, trials: np.ndarray) -> None:
-        """Count the judged rows of a batch."""
+        """Count the judged rows of some requests."""
         judged = np.flatnonzero(~np.isnan(outcome) & ~np.isnan(risk))
         if not len(judged):
             return
@@ -104,10 +120,11 @@ def tally(counts: dict[str, list[float]]) -> Tally:
     return Tally(*(np.array(counts[name], float) for name in COUNTS))
 
 
-def calibration(observed: Observed, design_effect: float = 1.0, seed: int = 0) -> dict | None:
+def calibration(observed: Observed, design_effect: float = 1.0, draws: Draws | None = None, seed: int = 0) -> dict | None:
     """What the counts say, with the names of `reliability`: None where nothing was judged.
 
-    `design_effect` is how many times the variance of a mean exceeds that of independent trials.
+    `design_effect` is how many times the variance of a mean exceeds that of independent trials; `draws` gives plausible
+    risks of a context's requests (`RiskModel.draws`), None where the model keeps none.
     """
     if not observed:
         return None
@@ -115,7 +132,10 @@ def calibration(observed: Observed, design_effect: float = 1.0, seed: int = 0) -
     whole = Tally.of(*(np.concatenate([getattr(t, name) for t in parts.values()]) for name in COUNTS))
     contexts = {context: _rates(found) for context, found in parts.items()}
     worst = max(contexts, key=lambda c: _surprise(**contexts[c]))
-    return {**_rates(whole), **tallied(whole, design_effect=design_effect, seed=seed),
+    kinds = [draws(context, found.risk) for context, found in parts.items()] if draws is not None else [None]
+    risk, n = (np.concatenate([getattr(t, name) for t in parts.values()]) for name in ("risk", "n"))
+    plausible = None if kinds[0] is None else (np.concatenate(kinds, axis=1), risk, n)
+    return {**_rates(whole), **tallied(whole, design_effect=design_effect, plausible=plausible, seed=seed),
             "worst_context": {"context": worst, **contexts[worst]}, "contexts": contexts}
 
 

@@ -125,7 +125,7 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
             if _state(job.partition) != before:
                 raise InputError("it changed while it was read; run again")
             made = {"key": key, **_counts(admission, output), "elsewhere": observations.elsewhere,
-                    "observed": observations.sums}
+                    "observed": observations.known.sums, "observed_new": observations.new.sums}
             output.finish(made)
         finally:
             output.close()
@@ -136,17 +136,15 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
 
 
 def _stream(reader: Reader, admission: Admission, model, output: Output, tell: Tell) -> Observations:
-    observations = Observations(frozenset(model.traffic.get("contexts", ())))
+    observations = Observations()
     for batch in reader.batches(admission.columns, admission.labels):
         requests = admission.requests(batch)
         if requests.batch.num_rows:
             scores = model.score(requests.batch)
             output.write(scores, requests.batch.num_rows)
-            context = requests.batch.column("context")
-            observations.place(context)
-            if model.kind != "positive":
-                risk = scores.column("risk").to_numpy(zero_copy_only=False)
-                observations.add(context, np.asarray(risk), requests.outcome, requests.trials)
+            risk, known = (np.asarray(scores.column(n).to_numpy(zero_copy_only=False)) for n in ("risk", "known"))
+            outcome = requests.outcome if model.kind != "positive" else np.full(len(risk), np.nan)
+            observations.add(requests.batch.column("context"), risk, known, outcome, requests.trials)
         tell(batch.num_rows, 0)
     return observations
 

@@ -69,10 +69,20 @@ def reliability(risk: np.ndarray, failure: np.ndarray, *, weight: np.ndarray | N
     return out
 
 
-def tallied(found: Tally, *, design_effect: float = 1.0, seed: int = 0, bins: int = BINS) -> dict:
-    """The same from a tally, every trial on its own; `design_effect` widens the null where trials come in clusters."""
-    place = equal_bins(found.risk, found.n, bins)
-    return _summary(found, place, np.sqrt(design_effect) * _drawn(found, place, np.random.default_rng(seed)))
+def tallied(found: Tally, *, design_effect: float = 1.0, plausible: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+            seed: int = 0, bins: int = BINS) -> dict:
+    """The same from a tally, every trial on its own; `design_effect` widens the null where trials come in clusters.
+
+    `plausible`: draws of the risks of some kinds of requests, shape (draws, kinds), the risk of each and its trials.
+    """
+    place, rng = equal_bins(found.risk, found.n, bins), np.random.default_rng(seed)
+    null = np.sqrt(design_effect) * _drawn(found, place, rng)
+    out = _summary(found, place, null)
+    if plausible is not None:
+        draws, risk, n = plausible
+        off = _off(draws, np.arange(len(risk)), risk, n, place[np.searchsorted(found.risk, risk)])
+        out |= _honest(null, off, out["ece"], found.n.sum(), rng)
+    return out
 
 
 def _summary(found: Tally, place: np.ndarray, null: np.ndarray) -> dict:

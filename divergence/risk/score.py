@@ -21,7 +21,7 @@ from divergence.errors import InputError
 from divergence.executions.files import local_paths
 from divergence.executions.schema import COLUMNS
 from divergence.risk import manifest
-from divergence.risk.observed import Observed, calibration
+from divergence.risk.observed import Observed, calibration, merge
 from divergence.risk.outputs import clear, record
 from divergence.risk.partitions import Job, Outcome, in_this_process
 from divergence.risk.places import Place, place, sentence
@@ -93,12 +93,14 @@ def score_log(model: str | os.PathLike, logs: list, output: str | os.PathLike, *
         skipped = [*skipped, *((str(place(o.job.partition.address)), o.reason) for o in aside)]
         if not outcomes:
             raise InputError("there is no execution log: " + "; ".join(f"{file}: {reason}" for file, reason in skipped[:5]))
-        sums = manifest.observed(outcomes)
+        known, new = (manifest.observed(outcomes, name) for name in ("observed", "observed_new"))
+        sums = merge([known, new])
         made = manifest.manifest(os.fspath(model), model_hash, outcomes, skipped, _left_over(target, outcomes))
-        made |= {"calibration": calibration(sums, loaded.traffic.get("design_effect", 1.0)), "observed": sums}
+        found = calibration(sums, loaded.traffic.get("design_effect", 1.0), getattr(loaded, "draws", None))
+        made |= {"calibration": found, "observed": sums}
         if loaded.traffic:
             elsewhere = sum(o.record["elsewhere"] for o in outcomes if o.record is not None)
-            made["stale"] = stale(sums, loaded.traffic, elsewhere / made["scored"] if made["scored"] else None)
+            made["stale"] = stale(known, loaded.traffic, elsewhere / made["scored"] if made["scored"] else None, new)
         made["model"]["check"] = loaded.check.get("sentence")
         manifest.write(made, target)
     return Scored(made)

@@ -7,8 +7,9 @@ sampling (times the design effect that calibration measured) and the posterior's
 
 a mixture likelihood ratio whose expectation is at most 1 if risks are right. The mean over groups is an e-value whatever
 their dependence, so `stale` at >= 20 is false with probability <= .05, and e-values of several nights may be multiplied
-(approximate: s is a large-sample standard error). Without labels: `stale` when more than a fifth of the requests come
-from contexts that deployment never had when the model was made. A change of outcomes within the same contexts is not
+(approximate: s is a large-sample standard error). Requests of a model, context or stratum that deployment never had when the
+risk model was made are judged by the wide intervals that they were given. Without labels: `stale` when they are more than a
+fifth of all. A change of outcomes within the same contexts is not
 identified without labels. Unit: probability.
 """
 
@@ -24,18 +25,18 @@ BINS = 20  # of risk, in each context
 INDIFFERENT = 0.01  # a difference of one point is not worth a flag
 
 
-def stale(observed: dict, traffic: dict, unseen: float | None = None) -> dict:
+def stale(observed: dict, traffic: dict, unseen: float | None = None, new: dict | None = None) -> dict:
     """Verdict on a scored log.
 
     `observed` are the counts of `risk.observed` (context -> risks, their trials and failures), `traffic` what the risk model
-    says of itself, `unseen` the share of all scored requests in contexts never deployed (from judged rows where it
-    is not given).
+    says of itself, `unseen` the share of all scored requests that it did not know (from judged rows and contexts where it is
+    not given), `new` the counts of those: their risks are as uncertain as those of what was never seen.
     """
     groups = []
-    judged = {name: np.array(sums["n"], float) for name, sums in observed.items()}
-    for name, sums in observed.items():
+    everything = [(name, sums, traffic["contexts"].get(name, traffic["unseen"])) for name, sums in observed.items()]
+    everything += [(name, sums, traffic["unseen"]) for name, sums in (new or {}).items()]
+    for name, sums, of in everything:
         n, risk, failures = _binned(sums)
-        of = traffic["contexts"].get(name, traffic["unseen"])
         parts = [(n.sum(), risk.sum(), failures.sum(), _binomial(n, risk).sum(), of["sd"], "all its requests")]
         parts += [(n[b], risk[b], failures[b], _binomial(n, risk)[b], of["cell_sd"],
                    f"requests of risk about {risk[b] / n[b]:.2f}")
@@ -45,9 +46,10 @@ def stale(observed: dict, traffic: dict, unseen: float | None = None) -> dict:
                 continue
             variance = traffic["design_effect"] * binomial / rows**2 + sd**2 + INDIFFERENT**2
             groups.append((_e_value((seen - expected) / rows, variance), name, what, seen / rows, expected / rows))
-    total = sum(n.sum() for n in judged.values())
+    total = sum(sum(sums["n"]) for _, sums, _ in everything)
     if unseen is None and total:
-        unseen = float(sum(n.sum() for name, n in judged.items() if name not in traffic["contexts"]) / total)
+        elsewhere = sum(sum(sums["n"]) for _, sums, of in everything if of is traffic["unseen"])
+        unseen = float(elsewhere / total)
     evidence = float(np.mean([g[0] for g in groups])) if groups else None
     by_labels = evidence is not None and evidence >= E_MAX
     by_mix = unseen is not None and unseen > UNSEEN_MAX
@@ -62,8 +64,8 @@ def _sentence(by_labels: bool, by_mix: bool, evidence: float | None, unseen: flo
         words.append(f"stale: in the context {name} {what} fail {seen:.1%} of the time, expected were {expected:.1%} "
                      f"(evidence {evidence:.3g} to 1 against calibration); fit again with these rows")
     if by_mix:
-        words.append(f"stale: {unseen:.0%} of the requests come from contexts that deployment never had when the model was "
-                     "made; fit again with rows from them")
+        words.append(f"stale: {unseen:.0%} of the requests come from models, contexts or strata that deployment never had "
+                     "when the model was made; fit again with rows from them")
     if not words and evidence is not None:
         words.append(f"no sign that calibration has moved (evidence {evidence:.3g} to 1, {E_MAX:g} would be one)")
     elif not words:

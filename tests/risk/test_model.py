@@ -17,6 +17,7 @@ from divergence.risk.construct import risk_model
 from divergence.risk.model import ARRAYS, NUMBERS, WORDS, RiskModel
 from divergence.risk.plausible import plausible_risks
 from divergence.risk.reliability import reliability
+from divergence.risk.score import score_log
 from divergence.risk.stale import stale
 from divergence.risk.summaries import summarise
 
@@ -100,6 +101,36 @@ def test_plausible_tables_have_the_law_of_the_table(world):
     assert np.mean(together) > 0.05
 
 
+def test_draws_of_a_context_are_those_of_its_rows(model):
+    """By a loop over the table's rows; rows that share a risk are averaged, a risk that none has is its nearest."""
+    shape = [len(v) + 1 for v in model.levels.values()]
+    for context, place in (("c1", 1), ("never seen", shape[1] - 1)):
+        rows = [r for r in range(len(model.table["risk"])) if np.unravel_index(r, shape)[1] == place]
+        for row in rows[:5]:
+            risk = model.table["risk"][row]
+            alike = [r for r in rows if model.table["risk"][r] == risk]
+            got = model.draws(context, np.array([risk, risk + 1e-12]))
+            np.testing.assert_allclose(got, model.plausible[:, alike].mean(1)[:, None].repeat(2, 1), rtol=1e-6)
+    assert model.plausible.shape == (200, np.prod(shape)) and model.plausible.dtype == np.float32
+
+
+def test_a_scored_log_has_the_null_of_the_posterior_that_memory_has(world, model, tmp_path):
+    """Counts and the model's own draws give what all rows in memory give with the same draws."""
+    rows = world[0].valid.filter(pl.col("regime") == "deployment").select(LOG)
+    rows.write_parquet(tmp_path / "log.parquet")
+    model.save(tmp_path / "model")
+    scored = score_log(tmp_path / "model", [tmp_path / "log.parquet"], tmp_path / "out", load=RiskModel.load, workers=0)
+    batch = rows.select("model", "context", "task").to_arrow().combine_chunks().to_batches()[0]
+    risk = model.score(batch)["risk"].to_numpy()
+    here = reliability(risk, 1 - rows["score"].to_numpy(), plausible=(model.plausible, model.rows(batch)))
+    told = scored.manifest["calibration"]
+    assert told["ece"] == here["ece"] and told["brier"] == here["brier"]
+    if model.traffic["design_effect"] == 1:
+        assert told["ece_null_95"] == here["ece_null_95"]
+        assert told["ece_posterior_95"] == pytest.approx(here["ece_posterior_95"], rel=1e-6)
+    assert told["ece_posterior_95"] > told["ece_null_95"]
+
+
 def test_an_error_that_the_posterior_expects_is_inside_its_own_null():
     """A score that is off as a whole by a draw from a law that it knows: outside the null of a perfect score, inside that of
     its posterior, in 19 of 20 worlds; fewer than 50 of 60 has probability .001."""
@@ -149,6 +180,7 @@ def test_saved_and_loaded_alike(model, tmp_path):
     assert model.score(_batch(rows)).equals(again.score(_batch(rows)))
     assert again.calibrator == model.calibrator and again.check == json.loads(json.dumps(model.check))
     assert repr(again) == repr(model)
+    np.testing.assert_array_equal(again.plausible, model.plausible)
 
 
 @pytest.mark.parametrize("name", [WORDS, ARRAYS])

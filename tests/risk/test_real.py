@@ -46,6 +46,31 @@ def test_march_holds_for_march_and_is_stale_in_june(months, march, tmp_path):
     assert "stale" in june["stale"]["reason"] and "fit again" in june["stale"]["reason"]
 
 
+@pytest.mark.parametrize("judged", [True, False])
+@pytest.mark.parametrize("named", ["model", "context", "task"])
+def test_june_is_stale_by_whatever_name_it_comes(months, march, tmp_path, named, judged):
+    """June's services as new models, in a new context, or with new tasks: known to be unknown, with labels and without."""
+    june = months["2023-06"].with_columns(pl.concat_str(named, pl.lit("-2023-06")).alias(named))
+    june = june if named == "context" else june.drop("context")
+    june = june if judged else june.drop("score")
+    made = _scored(march, june, tmp_path, f"{named}-{judged}").manifest
+    assert made["stale"]["stale"] and made["stale"]["unseen_share"] == 1
+    assert "models, contexts or strata that deployment never had" in made["stale"]["reason"]
+    _scored(march, months["2023-03"].drop("context"), tmp_path, "march")
+    new, known = (pl.read_parquet(tmp_path / f"out-{name}" / f"{name}.parquet") for name in (f"{named}-{judged}", "march"))
+    assert not new["known"].any() and known["known"].all()
+    assert (new["upper"] - new["lower"]).median() > 2 * (known["upper"] - known["lower"]).median()
+
+
+def test_a_fifth_of_requests_that_are_new_is_no_change_of_what_is_known(months, march, tmp_path):
+    """March, one request in ten from a model that it never had: no flag, whatever its labels say within wide intervals."""
+    rows = months["2023-03"].drop("context")
+    tenth = pl.col("item").hash(seed=4) % 10 == 0
+    rows = rows.with_columns(model=pl.when(tenth).then(pl.lit("another")).otherwise("model"))
+    made = _scored(march, rows, tmp_path, "tenth").manifest
+    assert not made["stale"]["stale"] and 0.05 < made["stale"]["unseen_share"] < 0.15
+
+
 def test_june_by_its_name_was_never_deployed(months):
     log = dv.read(pl.concat([months["2023-03"], months["2023-06"].filter(pl.col("regime") == "evaluation")]))
     model = dv.risk_model(dv.fit(dv.collapse(log), method=dv.Importance(), seed=0))

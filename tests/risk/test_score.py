@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import small_scorer
 from small_scorer import ENGINES, ITEMS, MODELS, requests
 
-from divergence.risk.observed import Observations, calibration, merge
+from divergence.risk.observed import Counts, calibration, merge
 from divergence.risk.reliability import reliability
 from divergence.risk.score import score_log
 
@@ -91,13 +91,13 @@ def test_more_risks_than_are_counted_one_by_one_are_rounded_however_a_log_is_cut
     context = pa.DictionaryArray.from_arrays(context, pa.array(["c"]))
     found = []
     for size in (4000, 100):
-        mine = Observations(frozenset())
+        mine = Counts()
         for k in range(0, 4000, size):
             mine.add(context[k:k + size], risk[k:k + size], 1 - failed[k:k + size], np.ones(size))
         found.append(mine.sums)
     halves = []
     for part in (np.s_[:300], np.s_[300:]):  # the first has few risks and is not rounded before both are together
-        mine = Observations(frozenset())
+        mine = Counts()
         mine.add(context[part], risk[part], 1 - failed[part], np.ones(4000)[part])
         halves.append(mine.sums)
     assert found[0] == found[1] == merge(halves) and len(found[0]["c"]["risk"]) <= 513
