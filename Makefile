@@ -60,6 +60,9 @@ test-cluster: .venv/ready
 	$(BIN)/python -m pytest -m cluster tests/risk -s
 
 bench-risk: .venv/ready
+	test -x build/peers/bin/python || $(PYTHON) -m venv build/peers
+	-build/peers/bin/python -c "import nannyml, evidently" 2>/dev/null || build/peers/bin/python -m pip install -q --disable-pip-version-check nannyml evidently
+	$(BIN)/python -W ignore benchmarks/risk_calibration.py --peers build/peers/bin/python
 	$(BIN)/python benchmarks/risk_throughput.py
 
 bench-scaling: .venv/ready

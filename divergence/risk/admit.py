@@ -176,21 +176,20 @@ class Admission:
         raw = {n: pl.from_arrow(batch.column(self.raw[n])) if n in self.raw
                else pl.repeat(self.configuration.constants[n], batch.num_rows, eager=True) for n in self.numbers}
         frame = pl.DataFrame(raw) if raw else pl.DataFrame(height=batch.num_rows)
-        frame = frame.select(e for n in self.numbers for e in typed(_column(n), n, frame.schema[n]))
-        if not self.numbers:
-            frame = pl.DataFrame(height=batch.num_rows)
+        columns = [e for n in self.numbers for e in typed(_column(n), n, frame.schema[n])]
         # Rules ask of model and item only whether they are there, so their codes stand for their texts.
-        for name in ("model", "item"):
-            there = pl.Series(name, codes[name]) if name in codes else pl.repeat(MISSING, batch.num_rows, eager=True)
-            frame = frame.with_columns(pl.when(there >= 0).then(there).alias(name))
+        labels = {name: pl.Series(codes[name]) if name in codes else pl.repeat(MISSING, batch.num_rows, eager=True)
+                  for name in ("model", "item")}
         judged = {FAILED + n: failed.get(n, pl.lit(None, pl.String)) for n in ("model", "item", "execution_id")}
         record = FAILED + "record"
         judged[record] = pl.from_arrow(batch.column(record)) if record in batch.schema.names else pl.lit(None, pl.String)
-        frame = frame.with_columns(regime=self._regime(codes, batch.num_rows)).with_columns(**judged)
-        frame = with_broken(frame.lazy(), self.rules).collect()
-        if self.wanted.outcome in frame.columns:
-            frame = frame.with_columns(usable(self.wanted.outcome, self.wanted.kind).alias("outcome"))
-        return frame
+        lazy = frame.lazy().select(columns) if columns else frame.lazy()
+        lazy = lazy.with_columns(regime=self._regime(codes, batch.num_rows), **labels).with_columns(
+            *(pl.when(pl.col(name) >= 0).then(pl.col(name)).alias(name) for name in labels), **judged)
+        lazy = with_broken(lazy, self.rules)
+        if self.wanted.outcome in self.numbers:
+            lazy = lazy.with_columns(usable(self.wanted.outcome, self.wanted.kind).alias("outcome"))
+        return lazy.collect()
 
     def _regime(self, codes: dict[str, np.ndarray], rows: int) -> pl.Series | pl.Expr:
         if "regime" not in codes:

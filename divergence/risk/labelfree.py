@@ -4,6 +4,7 @@ odds ratio, and what a few audited labels make of both.
 | function | answers | assumption, stated in its result |
 |---|---|---|
 | `expected_failures` | mean risk, Poisson-binomial limits (CBPE) | the risks are calibrated for this traffic |
+| the same with `plausible` | limits that also hold what the posterior does not know | the posterior holds for this traffic |
 | `failures_within` | limits if no request's odds of failure differ by more than a factor Gamma | Gamma is declared |
 | `breakdown` | the smallest Gamma at which a failure rate is no longer excluded | |
 | `audited_failures` | PPI++: labels correct the risks, the risks narrow the labels' interval | labels are a random sample |
@@ -49,12 +50,18 @@ class FailureRate:
     """What must be true for it to be right, a sentence."""
 
 
-def expected_failures(risk: np.ndarray, interval: float = 0.95) -> FailureRate:
-    """Mean risk with the sampling error of the outcomes given the risks: sum p(1-p) / n^2."""
+def expected_failures(risk: np.ndarray, interval: float = 0.95, plausible: np.ndarray | None = None) -> FailureRate:
+    """Mean risk with the sampling error of the outcomes given the risks: sum p(1-p) / n^2.
+
+    `plausible` are joint draws of the mean risk of these requests (`RiskModel.mean_draws`): their variance is added, which
+    no number of requests makes smaller. Without them an estimated risk counts as the truth.
+    """
     risk = np.asarray(risk, float)
-    mean, half = risk.mean(), Z[interval] * np.sqrt((risk * (1 - risk)).sum()) / len(risk)
+    unknown = 0.0 if plausible is None else np.asarray(plausible, float).var()
+    mean, half = risk.mean(), Z[interval] * np.sqrt((risk * (1 - risk)).sum() / len(risk) ** 2 + unknown)
+    what = "the risks are calibrated" if plausible is None else "the posterior of the risks holds"
     return FailureRate(float(mean), float(max(mean - half, 0)), float(min(mean + half, 1)), interval, len(risk), 0,
-                       "the risks are calibrated for this traffic, which cannot be tested without labels")
+                       f"{what} for this traffic, which cannot be tested without labels")
 
 
 def shifted(risk: np.ndarray, gamma: float) -> np.ndarray:

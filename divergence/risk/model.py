@@ -9,6 +9,9 @@ lookup.
     known   was this model seen in this context in deployment, and this stratum anywhere?
     reason  what is new, or the largest contributions: `+chat_template=chatml; -task=capital` (+ raises the risk)
 
+A request is known by model, context and stratum only: one that repeats an item of the bench gets the risk of its stratum,
+though the item's own outcomes would say more (the item is read, and not used).
+
 Saved as `risk.json` and `risk.npz` with a hash over both; nothing is ever unpickled. A score is a gather: it depends on
 no other row, so cutting a log differently changes no bit. Reading a model and scoring needs NumPy and Arrow only.
 """
@@ -119,6 +122,13 @@ class RiskModel:
         known, first, n = np.unique(self.table["risk"][rows], return_index=True, return_counts=True)
         drawn = np.add.reduceat(self.plausible[:, rows], first, axis=1, dtype=float) / n
         return drawn[:, np.abs(known - np.asarray(risk)[:, None]).argmin(1)]
+
+    def mean_draws(self, batch: pa.RecordBatch) -> np.ndarray | None:
+        """Plausible values of the mean risk of a batch's requests, shape (draws,); None where no draws are kept."""
+        if self.plausible is None:
+            return None
+        n = np.bincount(self.rows(batch), minlength=self.plausible.shape[1])
+        return self.plausible @ (n / n.sum())
 
     def save(self, folder: str | os.PathLike) -> None:
         """Write `risk.json` and `risk.npz` into the folder; a reader never sees a half-written one."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 from divergence.risk.reliability import Tally, tallied
 
 DISTINCT_MAX = 512  # risks of a context that are counted one by one: 10 kB of the manifest
-DENSE = 2**20  # combinations of context and risk up to which a batch is counted without sorting
+DENSE = 4  # combinations of context and risk a row, up to which a batch is counted without sorting
 HELD_MAX = 2**18  # counts that are held before they are added up: 8 MB
 COUNTS = ("risk", "n", "failures")
 
@@ -30,59 +30,43 @@ class Observations:
     """The counts of one partition, while its batches pass: what the model knew apart from what it did not."""
 
     def __init__(self) -> None:
-        self.known, self.new = Counts(), Counts()
         self.elsewhere = 0
         """Requests of a model, context or stratum that deployment never had when the risk model was made, judged or not."""
-
-    def add(self, context: pa.DictionaryArray, risk: np.ndarray, known: np.ndarray, outcome: np.ndarray, trials: np.ndarray
-            ) -> None:
-        """Count a batch."""
-        new = int(len(known) - known.sum())
-        self.elsewhere += new
-        if not new:
-            self.known.add(context, risk, outcome, trials)
-            return
-        for counts, mine in ((self.known, known), (self.new, ~known)):
-            rows = np.flatnonzero(mine)
-            counts.add(context.take(pa.array(rows)), risk[rows], outcome[rows], trials[rows])
-
-
-class Counts:
-    """Trials and failures of each risk in each context."""
-
-    def __init__(self) -> None:
         self._names: dict[str, int] = {}
         self._held: list[np.ndarray] = []
         self._rounded: set[int] = set()
 
-    def add(self, context: pa.DictionaryArray, risk: np.ndarray, outcome: np.ndarray, trials: np.ndarray) -> None:
-        """Count the judged rows of some requests."""
+    def add(self, context: pa.DictionaryArray, risk: np.ndarray, known: np.ndarray, outcome: np.ndarray, trials: np.ndarray
+            ) -> None:
+        """Count a batch."""
+        self.elsewhere += int(len(known) - known.sum())
         judged = np.flatnonzero(~np.isnan(outcome) & ~np.isnan(risk))
         if not len(judged):
             return
         names = np.array([self._names.setdefault(n, len(self._names)) for n in context.dictionary.to_pylist()])
-        code = context.indices.to_numpy(zero_copy_only=False)[judged].astype(np.intp)
+        code = 2 * context.indices.to_numpy(zero_copy_only=False)[judged].astype(np.intp) + ~known[judged]
         coded = pa.array(risk[judged]).dictionary_encode()
         distinct = coded.dictionary.to_numpy()
         place = code * len(distinct) + coded.indices.to_numpy()
-        cells = np.arange(len(names) * len(distinct))
-        if len(cells) > DENSE:
-            cells, place = np.unique(place, return_inverse=True)
+        size = 2 * len(names) * len(distinct)
+        cells, place = np.unique(place, return_inverse=True) if size > DENSE * len(judged) else (np.arange(size), place)
         n = trials[judged].astype(float)
         n, failures = (np.bincount(place, v, len(cells)) for v in (n, n * (1 - outcome[judged])))
         there = np.flatnonzero(n)
-        cells = cells[there]
-        self._held.append(np.stack([names[cells // len(distinct)], distinct[cells % len(distinct)], n[there],
-                                    failures[there]]))
+        code, risk = np.divmod(cells[there], len(distinct))
+        self._held.append(np.stack([2 * names[code // 2] + code % 2, distinct[risk], n[there], failures[there]]))
         if sum(part.shape[1] for part in self._held) > HELD_MAX:
             self._add_up()
 
     def _add_up(self) -> dict[int, Tally]:
         """One count of each risk in each context; a context that had too many risks once is rounded from then on."""
-        all_of = np.concatenate(self._held, axis=1) if self._held else np.zeros((4, 0))
+        if not self._held:
+            return {}
+        all_of = np.concatenate(self._held, axis=1)
+        all_of = all_of[:, np.argsort(all_of[0], kind="stable")]
+        codes, first = np.unique(all_of[0].astype(int), return_index=True)
         out = {}
-        for code in np.unique(all_of[0]).astype(int).tolist():
-            _, risk, n, failures = all_of[:, all_of[0] == code]
+        for code, (_, risk, n, failures) in zip(codes.tolist(), np.split(all_of, first[1:], axis=1), strict=True):
             found = Tally.of(rounded(risk) if code in self._rounded else risk, n, failures)
             if len(found.risk) > DISTINCT_MAX + 1:  # so many as there are rounded ones
                 self._rounded.add(code)
@@ -92,10 +76,12 @@ class Counts:
         return out
 
     @property
-    def sums(self) -> Observed:
-        """The counts so far."""
+    def sums(self) -> tuple[Observed, Observed]:
+        """The counts so far: of what was known, and of what was new."""
         found = self._add_up()
-        return {name: _lists(found[code]) for name, code in self._names.items() if code in found}
+        known, new = ({name: _lists(found[2 * code + k]) for name, code in self._names.items() if 2 * code + k in found}
+                      for k in (0, 1))
+        return known, new
 
 
 def rounded(risk: np.ndarray) -> np.ndarray:

@@ -124,8 +124,9 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
             _refuse(admission, job.accept_rejected)
             if _state(job.partition) != before:
                 raise InputError("it changed while it was read; run again")
-            made = {"key": key, **_counts(admission, output), "elsewhere": observations.elsewhere,
-                    "observed": observations.known.sums, "observed_new": observations.new.sums}
+            known, new = observations.sums
+            made = {"key": key, **_counts(admission, output), "elsewhere": observations.elsewhere, "observed": known,
+                    "observed_new": new}
             output.finish(made)
         finally:
             output.close()

@@ -96,6 +96,44 @@ def test_partitions_may_drift_apart(model, tmp_path):
     assert out["f"].height == 0 and out["f"].schema == out["a"].schema
 
 
+def test_a_result_of_another_format_or_a_damaged_one_is_made_again(model, logs, tmp_path, monkeypatch):
+    """A newer version's results, and files of their names that are something else: not trusted, and no error."""
+    score(model, logs, tmp_path / "good")
+    monkeypatch.setattr("divergence.risk.partitions.FORMAT", 99)
+    score(model, logs, tmp_path / "out")
+    monkeypatch.undo()
+    (tmp_path / "out/part-1.parquet").write_bytes(b"PAR1 and nothing else PAR1")
+    pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "out/part-2.parquet")
+    (tmp_path / "out/manifest.json").write_text("{")
+    score(model, logs, tmp_path / "out")
+    for path in (tmp_path / "good").rglob("*.parquet"):
+        assert (tmp_path / "out" / path.relative_to(tmp_path / "good")).read_bytes() == path.read_bytes()
+    assert (tmp_path / "out/manifest.json").read_bytes() == (tmp_path / "good/manifest.json").read_bytes()
+
+
+@pytest.mark.parametrize("bad", [3.0, -0.1, np.inf, np.nan, "good", None])
+def test_outcomes_that_are_none_are_not_counted(bad, model, tmp_path):
+    """Every second score out of range, infinite, a word, missing: set aside by a rule or unjudged, never a failure."""
+    rows = requests(300, 5).filter(pl.col("regime") == "deployment")
+    half = np.arange(rows.height) % 2 == 0
+    values = [bad if b else "1.0" if isinstance(bad, str) else 1.0 for b in half]
+    rows.with_columns(score=pl.Series(values)).write_parquet(tmp_path / "log.parquet")
+    scored = score(model, tmp_path / "log.parquet", tmp_path / "out", accept_rejected=1.0)
+    made = scored.manifest
+    assert made["calibration"]["judged"] == (~half).sum() and made["calibration"]["failed"] == 0
+    assert made["scored"] + sum(made["rejected"].values()) == rows.height and not scored.failed
+
+
+def test_a_partition_of_columns_without_rows_and_one_without_columns(model, logs, tmp_path):
+    pl.read_parquet(logs / "part-0.parquet").clear().write_parquet(logs / "part-0.parquet")
+    pl.DataFrame().write_parquet(logs / "part-1.parquet")
+    scored = score(model, logs, tmp_path / "out")
+    assert partition(scored, "part-0.parquet")["rows"] == 0
+    assert pl.read_parquet(tmp_path / "out/part-0.parquet").height == 0
+    named = [f["partition"] for f in scored.failed] + [s["file"] for s in scored.manifest["skipped"]]
+    assert [name.rsplit("/", 1)[-1] for name in named] == ["part-1.parquet"]
+
+
 def test_unseen_levels_are_said_to_be_unseen(model, tmp_path):
     frame = requests(300, 4).with_columns(regime=pl.lit("deployment"))
     for column in ("model", "engine"):

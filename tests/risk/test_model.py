@@ -1,5 +1,6 @@
 """A risk model: its table against the obvious computation, cuts, what was never seen, saving, and what loading refuses."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -111,6 +112,9 @@ def test_draws_of_a_context_are_those_of_its_rows(model):
             alike = [r for r in rows if model.table["risk"][r] == risk]
             got = model.draws(context, np.array([risk, risk + 1e-12]))
             np.testing.assert_allclose(got, model.plausible[:, alike].mean(1)[:, None].repeat(2, 1), rtol=1e-6)
+    random = np.random.default_rng(0)
+    batch = _batch([("e", f"m{random.integers(4)}", "c1", f"t{random.integers(5)}") for _ in range(50)])
+    np.testing.assert_allclose(model.mean_draws(batch), model.plausible[:, model.rows(batch)].mean(1), rtol=1e-5)
     assert model.plausible.shape == (200, np.prod(shape)) and model.plausible.dtype == np.float32
 
 
@@ -181,6 +185,14 @@ def test_saved_and_loaded_alike(model, tmp_path):
     assert again.calibrator == model.calibrator and again.check == json.loads(json.dumps(model.check))
     assert repr(again) == repr(model)
     np.testing.assert_array_equal(again.plausible, model.plausible)
+
+
+def test_a_model_that_keeps_no_draws_scores_the_same(model, tmp_path):
+    """As models did before draws were kept, and as very large tables do."""
+    dataclasses.replace(model, plausible=None).save(tmp_path)
+    again, batch = RiskModel.load(tmp_path), _batch([("a", "m1", "c2", "t3")])
+    assert again.plausible is again.draws("c1", np.array([0.5])) is again.mean_draws(batch) is None
+    assert model.score(batch).equals(again.score(batch))
 
 
 @pytest.mark.parametrize("name", [WORDS, ARRAYS])

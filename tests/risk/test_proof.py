@@ -10,6 +10,7 @@ import worlds
 
 import divergence as dv
 from divergence.risk.conformal import coverage, thresholds
+from divergence.risk.labelfree import expected_failures
 from divergence.risk.plausible import plausible_risks
 from divergence.risk.reliability import reliability
 from divergence.risk.summaries import summarise
@@ -40,6 +41,8 @@ def measured(seed):
     for name, part in (("few", np.arange(rows) < 600), ("all", np.arange(rows) >= 0)):
         got = reliability(risk[part], failure[part], plausible=(table.reshape(len(table), -1), kind[part]), seed=seed)
         out |= {f"ece_{name}_as_perfect": got["inside_null"], f"ece_{name}_as_posterior": got["inside_posterior"]}
+    rate = expected_failures(risk, plausible=table[:, m, c, t].mean(1))
+    out["rate"] = rate.lower <= failure.mean() <= rate.upper
     out |= {"ece_true_inside": reliability(perfect, failure, seed=seed)["inside_null"],
             "sets": covered["coverage"], "worst_sets": covered["worst_coverage"]}
     part = log.filter(pl.all_horizontal(pl.col(k) != v for k, v in HELD.items()))
@@ -68,7 +71,7 @@ def test_risks_are_calibrated_in_known_worlds():
     mean = {name: float(np.mean([r[name] for r in results])) for name in results[0]}
     print(mean)
     assert 0.86 <= mean["intervals"] <= 0.94
-    for name in ("ece_true_inside", "ece_few_as_posterior", "ece_all_as_posterior"):
+    for name in ("ece_true_inside", "ece_few_as_posterior", "ece_all_as_posterior", "rate"):
         assert mean[name] >= 0.9, name
     assert mean["ece_all_as_perfect"] < 0.5  # a null that a fitted score passes at 6000 rows would see nothing
     assert mean["sets"] >= 0.88 and min(r["worst_sets"] for r in results) >= 0.85

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import small_scorer
 from small_scorer import ENGINES, ITEMS, MODELS, requests
 
-from divergence.risk.observed import Counts, calibration, merge
+from divergence.risk.observed import Observations, calibration, merge
 from divergence.risk.reliability import reliability
 from divergence.risk.score import score_log
 
@@ -89,17 +89,17 @@ def test_more_risks_than_are_counted_one_by_one_are_rounded_however_a_log_is_cut
     failed = (random.random(4000) < risk).astype(float)
     context = pa.array(np.zeros(4000, np.int32))
     context = pa.DictionaryArray.from_arrays(context, pa.array(["c"]))
-    found = []
+    found, known = [], np.ones(4000, bool)
     for size in (4000, 100):
-        mine = Counts()
+        mine = Observations()
         for k in range(0, 4000, size):
-            mine.add(context[k:k + size], risk[k:k + size], 1 - failed[k:k + size], np.ones(size))
-        found.append(mine.sums)
+            mine.add(context[k:k + size], risk[k:k + size], known[k:k + size], 1 - failed[k:k + size], np.ones(size))
+        found.append(mine.sums[0])
     halves = []
     for part in (np.s_[:300], np.s_[300:]):  # the first has few risks and is not rounded before both are together
-        mine = Counts()
-        mine.add(context[part], risk[part], 1 - failed[part], np.ones(4000)[part])
-        halves.append(mine.sums)
+        mine = Observations()
+        mine.add(context[part], risk[part], known[part], 1 - failed[part], np.ones(4000)[part])
+        halves.append(mine.sums[0])
     assert found[0] == found[1] == merge(halves) and len(found[0]["c"]["risk"]) <= 513
     whole, told = reliability(risk, failed), calibration(found[0])
     # Rounding moves a risk by 1/1024 at most; the error, and what a perfect score has, by no more.
