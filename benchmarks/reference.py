@@ -75,6 +75,8 @@ def write() -> None:
         lower, upper = np.quantile(column, [0.05, 0.95])
         table[name] = {
             "mean": column.mean(), "sd": column.std(), "mcse": column.std() / np.sqrt(bulk), "q05": lower, "q95": upper,
+            **{f"{name}_mcse": float(array_stats.mcse(chain, chain_axis=0, draw_axis=1, method="quantile", prob=p))
+               for name, p in (("q05", 0.05), ("q95", 0.95))},
             "effective_draws": bulk, "r_hat": float(array_stats.rhat(chain, chain_axis=0, draw_axis=1)),
         }
         table[name] = {k: float(f"{v:.7g}") for k, v in table[name].items()}

@@ -14,7 +14,7 @@ import divergence as dv
 ROOT = pathlib.Path(__file__).parents[2]
 MODEL = ROOT / "models" / "serving-lab"
 AGAIN = "; `make reference` draws it again"
-RUNS = 8
+RUNS = 16
 ALARM = 0.01  # chance that any of the bounds fails by Monte Carlo error alone
 
 _spec = importlib.util.spec_from_file_location("reference_posterior", ROOT / "benchmarks" / "reference.py")
@@ -36,12 +36,12 @@ def runs():
 
 @pytest.fixture(scope="module")
 def moments(runs):
-    """Mean, sd, 5 and 95 % quantile of each quantity in each run, shape (runs, 4); effective draws of each run."""
+    """Mean, sd, 5 and 95 % quantile of each quantity by run, (runs, 4); all draws; effective draws of each run."""
     each = [script.quantities(run) for run in runs]
     table = {name: np.array([[d[name].mean(), d[name].std(), *np.quantile(d[name], [0.05, 0.95])] for d in each])
              for name in each[0]}
-    shape = {name: np.mean([kurtosis(d[name], fisher=False) for d in each]) for name in each[0]}
-    return table, shape, np.array([effective(run) for run in runs])
+    pooled = {name: np.concatenate([d[name] for d in each]) for name in each[0]}
+    return table, pooled, np.array([effective(run) for run in runs])
 
 
 def effective(run: dv.Posterior) -> float:
@@ -79,33 +79,37 @@ def test_the_method_knows_its_own_monte_carlo_error(moments):
 def test_means_sds_and_tails(reference, moments):
     """The mean over runs against the chains, each bound beside the Monte Carlo error of both sides.
 
-    | what | bound | its own Monte Carlo error |
+    | what | bound | Monte Carlo error |
     |---|---|---|
-    | mean | 3 errors | MCSE |
-    | sd | 5 % | sqrt((kurtosis - 1) / 4 n) |
-    | 5, 95 % quantile | .1 sd | sqrt(p (1 - p) / n) over the density there, from the runs' own quantiles |
+    | mean | 3 errors | MCSE of both |
+    | sd | 5 %, or 3 errors | sqrt((kurtosis - 1) / 4 n), 1 / n: the sum of 1 / effective draws of both sides |
+    | 5, 95 % quantile | .1 sd, or 3 errors | scatter between runs, and MCSE of the chains' quantiles |
 
-    n: 1 / n = 1 / (effective draws of all runs) + 1 / (those of the chains). A hundred quantities at 3 errors: chance alone
-    leaves .3 of them outside, and long tails make the errors of an sd as large as its bound. So 2 % may miss a plain bound,
-    and none may be farther off than `z` errors, which any of them is by chance with probability `ALARM`.
+    With a dozen thousand draws on either side the error of a 95 % quantile of a skewed scale is .05 sd: there the plain
+    bound is two errors. A hundred quantities at 3 errors: chance alone leaves .3 of them outside a bound; 2 % may be, none
+    farther off than `z` errors, which any of them is by chance with probability `ALARM`.
     """
-    table, shape, draws = moments
+    table, pooled, draws = moments
     assert set(table) == set(reference["quantities"])
-    z, missed, wrong = norm.isf(ALARM / 2 / (4 * len(table))), {}, {}
+    z, missed, wrong, widened = norm.isf(ALARM / 2 / (4 * len(table))), {}, {}, 0
     for name, row in reference["quantities"].items():
         mean, sd, lower, upper = table[name].mean(0)
         n = 1 / (1 / draws.sum() + 1 / row["effective_draws"])
-        scatter = table[name][:, 2:].std(0, ddof=1) / np.sqrt(RUNS)  # of the runs' quantiles, about their mean
+        scatter = table[name][:, 2:].std(0, ddof=1) / np.sqrt(RUNS)
+        half = np.sqrt(0.05 * 0.95 / row["effective_draws"])  # of the chains' distribution function there
+        chains = [row.get(f"{q}_mcse", np.ptp(np.quantile(pooled[name], [p - half, p + half])) / 2)
+                  for q, p in (("q05", 0.05), ("q95", 0.95))]
         error = np.array([np.hypot(row["mcse"], sd / np.sqrt(draws.sum())) / row["sd"],
-                          np.sqrt(max(shape[name] - 1, 0) / (4 * n)),
-                          *(scatter * np.sqrt(1 + draws.sum() / row["effective_draws"]) / row["sd"])])
+                          np.sqrt(max(kurtosis(pooled[name], fisher=False) - 1, 0) / (4 * n)),
+                          *(np.hypot(scatter, chains) / row["sd"])])
         off = np.abs([mean - row["mean"], sd - row["sd"], lower - row["q05"], upper - row["q95"]]) / row["sd"]
-        bound = np.array([3 * error[0], 0.05, 0.1, 0.1])
-        if (off > bound).any():
-            missed[name] = off, bound
-        if (off > np.maximum(bound, z * error)).any():
+        plain = np.array([0, 0.05, 0.1, 0.1])
+        widened += (3 * error[1:] > plain[1:]).any()
+        if (off > np.maximum(plain, 3 * error)).any():
+            missed[name] = off, error
+        if (off > np.maximum(plain, z * error)).any():
             wrong[name] = off, error
-    print(f"{len(table)} quantities, {len(missed)} beyond a plain bound: {missed}")
+    print(f"{len(table)} quantities, {len(missed)} beyond a bound, {widened} with a bound that Monte Carlo errors widen")
     assert not wrong
     assert len(missed) <= max(1, 0.02 * len(table)), missed
 
