@@ -17,8 +17,9 @@ from pathlib import Path
 from divergence.errors import InputError
 
 FILE_NAME = "divergence.toml"
-KINDS = ("binary", "proportion", "fraction", "positive")
-"""Kinds of outcome: 0 or 1, a rate with its number of trials, a bounded fraction, a positive quantity."""
+KINDS = ("binary", "proportion", "fraction", "ordinal", "positive")
+"""Kinds of outcome: 0 or 1, a rate with its number of trials, a bounded fraction, grades, a positive quantity."""
+GRADES_MAX = 20  # each grade is a question of its own; a finer scale is a fraction
 LAWS = ("logged", "own", "uniform")
 """Named context laws: shares of the log common to all models, each model's own shares, equal shares."""
 SUM_TOLERANCE = 1e-6  # declared shares are typed by hand, with at most six decimals
@@ -82,6 +83,8 @@ class Configuration:
     """Name of the outcome."""
     kind: str | None = None
     """Kind of the outcome, one of `KINDS`; None = inferred from the values."""
+    grades: tuple[str, ...] = ()
+    """Names of the grades of an ordinal outcome, the worst first; empty for every other kind."""
     factors: tuple[str, ...] | None = None
     """Serving factors; None = every serving factor that varies."""
     deployment_law: ContextLaw = ContextLaw()
@@ -283,8 +286,21 @@ def _regime(key: str, value: object) -> RegimeRule:
     return RegimeRule(_text(f"{key}.column", table["column"]), _levels(f"{key}.evaluation", table["evaluation"]))
 
 
+def _grades(key: str, value: object) -> tuple[str, ...]:
+    """`5` is the grades 0 to 4."""
+    names = list(range(value)) if isinstance(value, int) and not isinstance(value, bool) and value <= GRADES_MAX else value
+    if not isinstance(names, list | tuple) or not 2 <= len(names) <= GRADES_MAX:
+        raise InputError(f"{key} is how many grades there are, or a list of them from the worst to the best, 2 to "
+                         f"{GRADES_MAX}, seen {value!r}.")
+    names = tuple(_level(key, int(name) if isinstance(name, float) and name.is_integer() else name) for name in names)
+    if len(set(names)) < len(names):
+        raise InputError(f"{key} names each grade once, seen {value!r}.")
+    return names
+
+
 _PARSERS = {
     "outcome": _text,
+    "grades": _grades,
     "kind": lambda key, value: _choice(key, value, KINDS),
     "factors": _factors,
     "deployment_law": _law,

@@ -8,7 +8,7 @@ import numpy as np
 
 KEYS = (
     "model", "regime", "context", "wave", "scorer", "chance", "task", "item", "session", "answer", "factor", "level",
-    "block", "measure", "bin", "length", "task_length", "gold",
+    "block", "measure", "bin", "length", "task_length", "gold", "grade",
 )
 MISSING = -1  # code of a null: a pooled row without item, a row without session, an answer that was not parsed
 
@@ -28,11 +28,14 @@ TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "episodes": (("model", "regime", "context", "task", "item", "block", "length"), ("n", "failed", "solved")),
     "lengths": (("model", "regime", "context", "task", "item", "task_length"), ("n", "y")),
     "golds": (("model", "regime", "context", "task", "item", "block", "gold"), ("n", "y")),
+    "grades": (("model", "regime", "context", "wave", "scorer", "chance", "task", "item", "grade"), ("n",)),
+    "session_grades": (("model", "regime", "context", "wave", "scorer", "chance", "task", "item", "session", "grade"),
+                       ("n",)),
 }
 
 ROWS_MAX = 2**18  # rows that `sessions` and `answers` keep: about 30 MB each, and a fit that takes seconds
-ROWS_OF = {"sessions": "grouped", "answers": "answered"}
-"""The sum in `counts` that says how many rows each of the two tables is about."""
+ROWS_OF = {"sessions": "grouped", "answers": "answered", "session_grades": "grouped"}
+"""The sum in `counts` that says how many rows each of these tables is about."""
 
 
 def thinned_by(rows: float) -> int:
@@ -70,7 +73,8 @@ class Cells:
     outcome: str
     """Name of the outcome."""
     kind: str
-    """`binary` (0/1 and counted rates), `fraction` (0..1, continuous) or `positive` (s, usd: log scale)."""
+    """`binary` (0/1 and counted rates), `fraction` (0..1, continuous), `ordinal` (grades: the place of each over that of the
+    best, 0..1) or `positive` (s, usd: log scale)."""
     levels: dict[str, tuple[str, ...]]
     """Level names of every key, sorted."""
     counts: Table
@@ -95,6 +99,12 @@ class Cells:
     """Per (model, regime, context, task, item, declared task length): n trials and sum y."""
     golds: Table
     """Per (model, regime, context, task, item, block, right answer): n trials, sum y."""
+    grades: Table
+    """Per (model, regime, context, wave, scorer, task, item, grade): judged trials of an ordinal outcome."""
+    session_grades: Table
+    """The same per session, thinned as `sessions` is."""
+    grade_names: tuple[str, ...] = ()
+    """The grades of an ordinal outcome, the worst first."""
     declared_law: DeclaredLaw | str = "logged"
     """The deployment law: `logged`, `own`, `uniform`, or declared shares of a factor's (or of the context's) levels."""
     notes: tuple[str, ...] = ()

@@ -46,7 +46,7 @@ def collapse_beside(log: Executions, cells: Cells, outcome: str) -> Cells:
     return dataclasses.replace(own, levels=levels, **tables)
 
 
-BY_OUTCOME = ("counts", "sessions", "answers")
+BY_OUTCOME = ("counts", "sessions", "answers", "grades", "session_grades")
 """Tables that the outcome changes."""
 
 
@@ -59,9 +59,14 @@ def _by_outcome(chosen: Executions) -> dict[str, pl.DataFrame]:
         kept = kept.filter(pl.col("session").is_not_null() & (pl.col("n") > 0))
         tables["sessions"] = _group(kept, "sessions").collect(engine="streaming")
     if rows["answers"]:
-        kept = _kept_rows(chosen, thinned_by(rows["answers"]), ("session", "item"))
-        kept = kept.filter(pl.col("answer").is_not_null() & pl.col("item").is_not_null()).with_columns(n=pl.lit(1.0))
-        tables["answers"] = _group(kept, "answers").collect(engine="streaming")
+        some = _kept_rows(chosen, thinned_by(rows["answers"]), ("session", "item"))
+        some = some.filter(pl.col("answer").is_not_null() & pl.col("item").is_not_null()).with_columns(n=pl.lit(1.0))
+        tables["answers"] = _group(some, "answers").collect(engine="streaming")
+    if chosen.kind == "ordinal":
+        judged = frame.filter(pl.col("n") > 0)
+        tables["grades"] = _group(judged, "grades").collect(engine="streaming")
+        if "sessions" in tables:
+            tables["session_grades"] = _group(kept, "session_grades").collect(engine="streaming")
     return tables
 
 
@@ -102,6 +107,10 @@ def _rows(log: Executions, frame: pl.LazyFrame) -> pl.LazyFrame:
         "grouped": judged & given["session"].is_not_null(),
         "answered": given["answer"].is_not_null() & given["item"].is_not_null(),
     }
+    if log.kind == "ordinal":
+        names = log.configuration.grades
+        place = (pl.col("outcome") * (len(names) - 1)).round().cast(pl.Int64)
+        given["grade"] = place.replace_strict(dict(enumerate(names)), return_dtype=pl.String)
     times = pl.col(TIMES) if TIMES in columns else pl.lit(1.0)
     return frame.select(
         # Four bytes a row where text takes sixteen and its own length.
@@ -135,6 +144,7 @@ def _coded(log: Executions, frames: dict[str, pl.DataFrame]) -> Cells:
     }
     tables = {name: _table(name, frames.get(name), levels) for name in TABLES}
     return Cells(log.outcome, "binary" if log.kind == "proportion" else log.kind, levels, **tables,
+                 grade_names=log.configuration.grades if log.kind == "ordinal" else (),
                  declared_law=_law(log), notes=tuple(log.notes))
 
 

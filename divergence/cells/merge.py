@@ -14,7 +14,7 @@ def merge(first: Cells, second: Cells) -> Cells:
 
     Raises InputError when the two are not about the same outcome, or were read under different laws.
     """
-    for field in ("outcome", "kind", "declared_law"):
+    for field in ("outcome", "kind", "declared_law", "grade_names"):
         a, b = getattr(first, field), getattr(second, field)
         if a != b:
             raise InputError(f"cells of {field} {a!r} and {b!r} cannot be merged; collapse both logs in the same way")
@@ -24,7 +24,8 @@ def merge(first: Cells, second: Cells) -> Cells:
         tables[name] = thinned(tables[name], levels, thinned_by(tables["counts"][rows].sum()))
     levels, tables = _without_unused(levels, tables)
     notes = tuple(dict.fromkeys([*first.notes, *second.notes]))
-    return Cells(first.outcome, first.kind, levels, **tables, declared_law=first.declared_law, notes=notes)
+    return Cells(first.outcome, first.kind, levels, **tables, grade_names=first.grade_names,
+                 declared_law=first.declared_law, notes=notes)
 
 
 def _without_unused(levels: dict[str, tuple[str, ...]], tables: dict[str, Table]) -> tuple[dict, dict[str, Table]]:

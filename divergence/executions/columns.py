@@ -117,6 +117,17 @@ def typed(column: Column, raw: str, dtype: pl.DataType) -> list[pl.Expr]:
     return [value.cast(column.dtype).alias(column.name), failed.cast(pl.String).alias(FAILED + column.name)]
 
 
+def graded(name: str, raw: str, dtype: pl.DataType, grades: tuple[str, ...]) -> list[pl.Expr]:
+    """The place of each value among the grades, as a number from 0, and beside it the text of what is none of them."""
+    label = as_label(raw, dtype)
+    label = label.str.strip_chars() if dtype == pl.String else label
+    places = {grade: float(place) for place, grade in enumerate(grades)}
+    place = label.replace_strict(places, default=None, return_dtype=pl.Float64)
+    given = label.is_not_null() & (label != "")
+    given = given & pl.col(raw).is_not_nan() if dtype.is_float() else given
+    return [place.alias(name), pl.when(place.is_null() & given).then(label).alias(FAILED + name)]
+
+
 def canonical(
     source: Source,
     number: int,
@@ -134,7 +145,9 @@ def canonical(
     schema = source.schema
     expressions: list[pl.Expr] = []
     for column in {**COLUMNS, **extra}.values():
-        if column.name in names:
+        if column.name in names and column.name == configuration.outcome and configuration.grades:
+            expressions += graded(column.name, names[column.name], schema[names[column.name]], configuration.grades)
+        elif column.name in names:
             expressions += typed(column, names[column.name], schema[names[column.name]])
         elif column.name in configuration.constants:
             frame = frame.with_columns(pl.lit(configuration.constants[column.name]).alias(f"__constant_{column.name}"))

@@ -66,7 +66,7 @@ class Executions:
     outcome: str
     """Name of the outcome."""
     kind: str
-    """`binary`, `proportion`, `fraction` or `positive`."""
+    """`binary`, `proportion`, `fraction`, `ordinal` or `positive`."""
     kind_reason: str
     """A sentence: how the kind is known."""
     counts: Counts

@@ -5,7 +5,11 @@
 | binary | 0 or 1, one trial a row | Bernoulli |
 | proportion | fractions of a known number of trials (`score_n`) | binomial |
 | fraction | 0 to 1, trials unknown | bounded, continuous |
+| ordinal | one of the declared grades (`grades`) | its expected grade, and each P(at least a grade) |
 | positive | above 0: seconds, dollars, counts | Gaussian on the log scale |
+
+Grades are read as their place among the declared ones and divided by that of the best: 0 to 1. They are never inferred:
+0, 1, 2, 3 may as well be a count.
 """
 
 from __future__ import annotations
@@ -20,7 +24,10 @@ from divergence.executions.schema import COLUMNS
 
 def infer_kind(configuration: Configuration, counts: OutcomeCount) -> tuple[str, str]:
     """Kind of the outcome, and a sentence how it is known. Raises InputError where values contradict a declared one."""
-    name, declared = configuration.outcome, configuration.kind
+    name, declared, grades = configuration.outcome, configuration.kind, configuration.grades
+    if grades or declared == "ordinal":
+        _not_graded(name, declared, grades, counts)
+        return "ordinal", f"{name} is ordinal: {counts.values} values are one of the grades {', '.join(grades)}."
     if declared is not None:
         _contradiction(name, declared, counts)
         return declared, f"{name} is {declared}: said in the configuration."
@@ -36,6 +43,25 @@ def infer_kind(configuration: Configuration, counts: OutcomeCount) -> tuple[str,
             "(score_n)."
         )
     return "binary", f"{name} is binary: all {counts.values} values are 0 or 1."
+
+
+def _not_graded(name: str, declared: str | None, grades: tuple[str, ...], counts: OutcomeCount) -> None:
+    if declared not in (None, "ordinal"):
+        raise InputError(f"The outcome {name} is said to be {declared}, and to have the grades {', '.join(grades)}: an "
+                         "outcome with grades is ordinal.")
+    if len(grades) < 2:
+        raise InputError(f"The outcome {name} is said to be ordinal, but not which grades it has: say grades = 5 for 0 "
+                         "to 4, or their list from the worst to the best.")
+    if counts.several_trials:
+        raise InputError(f"{counts.several_trials} rows give {name} over several trials (score_n): a mean of grades is no "
+                         "grade; leave grades out to read it as a proportion.")
+
+
+def usable_values(kind: str, counts: OutcomeCount) -> int:
+    """How many values of the outcome can be used."""
+    if kind == "ordinal":
+        return counts.values
+    return counts.positive if kind == "positive" else counts.zero_or_one + counts.between
 
 
 def _contradiction(name: str, declared: str, counts: OutcomeCount) -> None:
@@ -55,8 +81,11 @@ def _contradiction(name: str, declared: str, counts: OutcomeCount) -> None:
         )
 
 
-def usable(name: str, kind: str) -> pl.Expr:
-    """The outcome where it can be used, null elsewhere (not judged, not finite, or outside the range of its kind)."""
-    value = pl.col(name)
+def usable(name: str, kind: str, grades: int = 0) -> pl.Expr:
+    """The outcome where it can be used, null elsewhere (not judged, not finite, or outside the range of its kind).
+
+    Of `grades` grades the place is divided by that of the best.
+    """
+    value = pl.col(name) / (grades - 1) if kind == "ordinal" else pl.col(name)
     inside = (value > 0) if kind == "positive" else value.is_between(0, 1)
     return pl.when(value.is_finite() & inside).then(value)

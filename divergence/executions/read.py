@@ -17,13 +17,13 @@ import polars as pl
 from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions import contexts
-from divergence.executions.columns import canonical, sampled
+from divergence.executions.columns import canonical, graded, sampled
 from divergence.executions.counted import Counted, distinct_rows
 from divergence.executions.duplicates import duplicate_rows, with_duplicates
 from divergence.executions.executions import ALWAYS, Counts, Executions, Tallied
 from divergence.executions.files import Source, local_paths, open_sources, unreadable
 from divergence.executions.names import BROKEN, DUPLICATE, FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, TIMES
-from divergence.executions.outcome import infer_kind, usable
+from divergence.executions.outcome import infer_kind, usable, usable_values
 from divergence.executions.profile import Profile, profile
 from divergence.executions.recognise import (
     Tables,
@@ -122,7 +122,8 @@ def read(
     extra = extra_columns(configuration)
     check_names(tables, configuration, extra)
     check_regime(tables["executions"], configuration)
-    return _judged(_Log(tables, configuration, extra, row_rules(configuration.outcome), accept_rejected, progress), skipped)
+    rules = row_rules(configuration.outcome, configuration.grades)
+    return _judged(_Log(tables, configuration, extra, rules, accept_rejected, progress), skipped)
 
 
 def _judged(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
@@ -198,6 +199,8 @@ def _with_metric(frame: pl.LazyFrame, present: set[str], log: _Log) -> pl.LazyFr
         )
     values = metric(log.outcomes.frame, chosen).rename({"value": outcome, "scorer": "__scorer"})
     frame = frame.join(values, on="execution_id", how="left", maintain_order="left")
+    if log.configuration.grades:
+        frame = frame.with_columns(graded(outcome, outcome, pl.Float64(), log.configuration.grades))
     scorer = pl.coalesce("__scorer", "scorer") if "scorer" in present else pl.col("__scorer")
     return frame.with_columns(scorer.alias("scorer")).drop("__scorer")
 
@@ -230,7 +233,7 @@ def _finished(
     columns: dict[str, Column], log: _Log, skipped: list[tuple[str, str]],
 ) -> Executions:
     configuration, outcome = log.configuration, log.configuration.outcome
-    unused = _unused(seen, columns, outcome)
+    unused = _unused(seen, columns, outcome, configuration.grades)
     kind, reason = infer_kind(configuration, seen.outcome)
     factors = contexts.varying(seen, configuration.factors)
     kept = [name for name in columns if name not in dict(unused)]
@@ -243,14 +246,15 @@ def _finished(
             *(pl.col(name).fill_nan(None) for name in floats if name in names),
             *(pl.lit(None, COLUMNS[name].dtype).alias(name) for name in missing),
         )
-        return contexts.with_context(frame, factors).with_columns(usable(outcome, kind).alias("outcome"))
+        value = usable(outcome, kind, len(configuration.grades))
+        return contexts.with_context(frame, factors).with_columns(value.alias("outcome"))
 
     def sample(clusters: tuple[str, ...], every: int) -> pl.LazyFrame:
         some = [sampled(source, configuration, clusters, every) for source in log.sources]
         return finish(marked(_assembled(log, some)[0])).filter(pl.col(BROKEN).is_null()).select(whole)
 
     valid = seen.rows - sum(seen.broken.values())
-    used = seen.outcome.positive if kind == "positive" else seen.outcome.zero_or_one + seen.outcome.between
+    used = usable_values(kind, seen.outcome)
     if not used:
         raise InputError(f"The outcome {outcome} has no usable value in {valid} valid rows: name another one.")
     others = [table for table in (log.outcomes, log.telemetry) if table is not None]
@@ -279,7 +283,7 @@ def _tallied(finished: pl.LazyFrame, counted: Counted) -> Tallied:
     return Tallied(valid.collect(), counted.blocks)
 
 
-def _unused(seen: Profile, columns: dict[str, Column], outcome: str) -> list[tuple[str, str]]:
+def _unused(seen: Profile, columns: dict[str, Column], outcome: str, grades: tuple[str, ...]) -> list[tuple[str, str]]:
     """Optional columns that hold a value which cannot be typed, or one outside the range of the schema."""
     kinds = {pl.String: "texts", pl.Float64: "numbers", pl.Int64: "whole numbers", pl.Datetime: "instants with a zone"}
     unused = []
@@ -290,6 +294,7 @@ def _unused(seen: Profile, columns: dict[str, Column], outcome: str) -> list[tup
         total = count.values + count.failed
         if count.failed:
             what = kinds.get(column.dtype.base_type(), "lists of numbers")
+            what = what if name != outcome or not grades else f"grades ({', '.join(grades)})"
             unused.append((name, f"{count.failed} of {total} values are no {what}, for example {count.example!r}"))
         elif count.outside and name != outcome:
             bounds = f"below {column.minimum:g}" if column.minimum is not None else "infinite"

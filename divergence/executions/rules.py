@@ -74,12 +74,17 @@ ROW_RULES = (
 SCORE_RULES = (
     _readable("score", "a number"),
     Rule("score_finite", "score", "score is NaN or infinite", _score.is_finite()),
-    Rule("score_in_range", "score", "score lies outside 0 to 1", _score.is_between(0, 1)),
+    Rule("score_in_range", "score", "score lies outside 0 to 1 (is it a grade? then say grades)", _score.is_between(0, 1)),
 )
 
 
-def row_rules(outcome: str) -> tuple[Rule, ...]:
-    """The rules in the order in which they are asked; those about `score` only where it is the outcome."""
+def row_rules(outcome: str, grades: tuple[str, ...] = ()) -> tuple[Rule, ...]:
+    """The rules in the order in which they are asked; those about `score` only where it is the outcome.
+
+    A score with `grades` is one of them and nothing else.
+    """
+    if outcome == "score" and grades:
+        return (*ROW_RULES, _readable("score", f"one of the grades {', '.join(grades)}"))
     return ROW_RULES + SCORE_RULES if outcome == "score" else ROW_RULES
 
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from divergence.errors import InputError
 from divergence.executions.executions import Executions
-from divergence.executions.outcome import infer_kind, usable
+from divergence.executions.outcome import infer_kind, usable, usable_values
 from divergence.executions.profile import outcome_count
 from divergence.executions.recognise import listed
 from divergence.executions.schema import COLUMNS
@@ -24,10 +24,10 @@ def with_outcome(log: Executions, name: str) -> Executions:
         return log
     frame = _with_values(log, log.frame, name)
     counts = outcome_count(frame, name)
-    configuration = dataclasses.replace(log.configuration, outcome=name, kind=None)
+    configuration = dataclasses.replace(log.configuration, outcome=name, kind=None, grades=())
     kind, reason = infer_kind(configuration, counts)
     value = usable(name, kind).alias("outcome")
-    used = counts.positive if kind == "positive" else counts.zero_or_one + counts.between
+    used = usable_values(kind, counts)
     if not used:
         raise InputError(f"The outcome {name} has no usable value in {log.counts.valid} valid rows: name another one.")
     return dataclasses.replace(

@@ -14,9 +14,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from divergence.cells import Cells
+from divergence.cells.grades import grade_notes
 from divergence.cells.tasks import resolve_tasks
 from divergence.errors import InputError
 from divergence.joint.aliases import alias_notes
+from divergence.joint.arms import Arms
 from divergence.joint.choice import choose_method
 from divergence.joint.design import make_design
 from divergence.joint.hierarchy import Hierarchy
@@ -83,10 +85,10 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
                          "at once: keep fewer with --where, or name fewer factors instead of a context label")
     chosen, why = (method, "asked for") if method is not None else choose_method(cells)
     arms = chosen.measure(cells)
-    if arms.link == "log" and (np.diag(arms.covariance) <= CONSTANT**2 * arms.level**2).all():
+    if cells.kind != "binary" and _constant(arms):
         raise InputError(f"all values of {cells.outcome} are the same in every model and context; there is nothing to fit")
     design = make_design(cells, arms, spec)
-    cells = dataclasses.replace(cells, notes=(*cells.notes, *alias_notes(design)))
+    cells = dataclasses.replace(cells, notes=(*cells.notes, *alias_notes(design), *grade_notes(cells)))
     loadings = arm_loadings(design, arms)
     centre = prior_centre(arms)
     progress("drawing from the posterior")
@@ -114,6 +116,12 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
                  round(time.process_time() - begin, 3))
     levels(fitted, "deployment")  # a declared law that this log cannot serve is an error now, not when it is asked
     return fitted
+
+
+def _constant(arms: Arms) -> bool:
+    """Does no value differ from any other? A log of times may have one value in each arm; grades and fractions may not."""
+    still = (np.diag(arms.covariance) <= CONSTANT**2 * np.maximum(arms.level, 1e-300) ** 2).all()
+    return bool(still and (arms.link == "log" or np.ptp(arms.level) <= CONSTANT))
 
 
 def _better(first: Sample, second: Sample) -> Sample:

@@ -20,7 +20,7 @@ from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.spec import Spec
 from divergence.staging import move_into, staging
 
-FORMAT = 6
+FORMAT = 7
 RESPONSE = ("value", "covariance", "mu")
 ARMS = ("model", "deployed", "context", "level", "covariance", "clusters", "wave", "wave_covariance")
 ARRAYS, WORDS = "draws.npz", "posterior.json"
@@ -39,6 +39,7 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
                 arrays |= {f"{k}/{table}/{name}": value[name] for name in (*TABLES[table][0], *TABLES[table][1])}
             fits.append({
                 "outcome": fit.cells.outcome, "kind": fit.cells.kind, "levels": fit.cells.levels,
+                "grade_names": fit.cells.grade_names,
                 "declared_law": fit.cells.declared_law, "notes": fit.cells.notes, "method": fit.method,
                 "seed": fit.seed, "why": fit.why, "cpu_seconds": fit.cpu_seconds, "link": fit.arms.link,
                 "arm_notes": fit.arms.notes, "diagnostics": [dataclasses.asdict(d) for d in fit.diagnostics],
@@ -83,6 +84,7 @@ def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
     }
     law = saved["declared_law"]
     cells = Cells(saved["outcome"], saved["kind"], {n: tuple(v) for n, v in saved["levels"].items()}, **tables,
+                  grade_names=tuple(saved["grade_names"]),
                   declared_law=law if isinstance(law, str) else (law[0], tuple((level, share) for level, share in law[1])),
                   notes=tuple(saved["notes"]))
     arms = Arms(**{name: arrays[f"{k}/arms/{name}"] for name in ARMS}, link=saved["link"],
