@@ -110,7 +110,7 @@ PINNED = [31, 90, 39, 0]
 
 
 @given(st.floats(0, 1e300, allow_subnormal=False))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)  # a busy machine is not a wrong bin
 def test_a_value_lies_in_its_bin(value):
     number = histograms.bin_numbers(np.array([value]))
     lower, upper = (e[0] for e in histograms.edges(number))
