@@ -21,8 +21,10 @@ import scipy.sparse as sp
 
 from divergence.cells import Cells, Table
 from divergence.cells.overlap import deployed_regimes
+from divergence.errors import InputError
 from divergence.joint.clusters import item_influence, session_excess
 from divergence.joint.covariance import shrunk_covariance
+from divergence.joint.spec import Spec
 from divergence.joint.waves import remove_waves
 from divergence.joint.weights import item_weights
 from divergence.numerics import nearest_psd
@@ -103,6 +105,15 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     return Arms(
         keys[0], regime, keys[2], levels, nearest_psd(covariance),
         _clusters(counts, raw, raw_keys[0], weight), link, shifts @ level, shift_covariance, notes)
+
+
+def clustered_arms(cells: Cells, spec: Spec) -> Arms:
+    """`measure_arms`, with the item terms of the spec. Raises InputError where the movement of items is left out."""
+    if not spec.item_movement:
+        raise InputError("the arm-level method takes the movement of items from the data and cannot leave it out "
+                         "(item_movement is off): use ItemLevel()")
+    arms = measure_arms(cells)
+    return arms if spec.item_difficulty else dataclasses.replace(arms, covariance=np.diag(np.diag(arms.covariance)))
 
 
 def _square_root(covariance: np.ndarray) -> np.ndarray:

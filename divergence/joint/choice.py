@@ -6,6 +6,8 @@
 | has arms of one regime that share less than `SHARED_MIN` of their items | item-level |
 | any other | arm-level |
 
+A spec that leaves out `item_movement` takes the item-level one, without `item_difficulty` the arm-level one.
+
 Why: 10 to 12 worlds each of 6 models and 6 contexts, 90 % intervals. Where each arm tried its own quarter of 120 items, the
 arm-level method held .85 of bench and .86 of deployed levels, the item-level one .90 and .93 with intervals 6 % narrower.
 Where every arm tried the same 25 items they are equals: bench .89 and .89, deployed .85 and .82, gaps .96 and .96; with
@@ -17,17 +19,25 @@ from __future__ import annotations
 import numpy as np
 
 from divergence.cells import Cells
+from divergence.errors import InputError
 from divergence.joint.importance import Importance
 from divergence.joint.item_level import ItemLevel
 from divergence.joint.item_levels import CELLS_MAX
+from divergence.joint.spec import Spec
 
 SHARED_MIN = 0.5  # below it most of an arm's neighbours were judged on other items
 
 
-def choose_method(cells: Cells) -> tuple[Importance | ItemLevel, str]:
-    """The method, and why in one sentence."""
+def choose_method(cells: Cells, spec: Spec | None = None) -> tuple[Importance | ItemLevel, str]:
+    """The method, and why in one sentence. Raises InputError where none can leave out the terms that the spec leaves out."""
     counts = cells.counts.take(cells.counts["n"] > 0)
-    reason = why_not_items(cells)
+    spec, reason = spec or Spec(), why_not_items(cells)
+    if not spec.item_movement:
+        if reason or not spec.item_difficulty:
+            raise InputError("item_movement can be left out by the item-level method only, which this log does not take: "
+                             + (reason or "item_difficulty is off, too"))
+        return ItemLevel(), "item-level, because item_movement is off"
+    reason = reason or ("" if spec.item_difficulty else "item_difficulty is off")
     if reason:
         return Importance(), f"arm-level, because {reason}"
     keys, arm = np.unique(np.stack([counts["model"], counts["regime"], counts["context"]]), axis=1, return_inverse=True)

@@ -12,10 +12,16 @@ import numpy as np
 
 from divergence.cells import Cells
 from divergence.cells.overlap import deployed_regimes, replays
+from divergence.errors import InputError
 from divergence.joint.arms import Arms
 from divergence.joint.spec import Spec
 
 LOCAL_SCALES_MAX = 24  # contexts with a scale of their own: more coordinates than importance sampling likes
+
+BOTH_SCALES_MAX = 18  # contexts and models with scales of their own: above it the models have them and contexts do not
+# Contexts of each model from which on it has an instability scale of its own: n residuals say log s[m] to 1 / sqrt(2 n), .16
+# at 20, half of the prior's own .34, so the data weigh four times the prior. With fewer each scale would be its prior.
+CONTEXTS_EACH = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +58,8 @@ class Design:
     """Index of the context label that has no residual of its own (a single bench context); -1 where there is none."""
     outlier: float = 0.0
     """Sd of the log of each level's own scale in `beta:context`; 0 = the term has one scale."""
+    instability: float = 0.0
+    """Prior width of the sd of the log of each model's own scale of `delta`; 0 = all models have one scale."""
 
     def term(self, name: str) -> Term:
         """The block of that name."""
@@ -137,8 +145,26 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
         if width > 0:
             terms.append(Term(name, slice(start, start + count), width))
             start += count
-    few = single and 3 <= labels <= LOCAL_SCALES_MAX
-    return Design(tuple(terms), start, models, contexts, mixtures, levels, reference, plain, spec.outlier if few else 0.0)
+    own = any(t.name == "delta" for t in terms) and not why_one_scale(arms, models, spec)
+    few = single and 3 <= labels <= LOCAL_SCALES_MAX and not (own and labels + models > BOTH_SCALES_MAX)
+    return Design(tuple(terms), start, models, contexts, mixtures, levels, reference, plain, spec.outlier if few else 0.0,
+                  spec.instability_spread if own else 0.0)
+
+
+def why_one_scale(arms: Arms, models: int, spec: Spec) -> str:
+    """Why all models have one instability scale; '' where each has its own. Raises InputError where it was asked for and
+    the log cannot tell them apart."""
+    each = [len(np.unique(arms.context[arms.model == m])) for m in range(models)]
+    least, enough = min(each), CONTEXTS_EACH if spec.instability == "auto" else 3
+    if spec.instability == "shared" or spec.instability_spread == 0:
+        return "asked for"
+    if not 3 <= models <= LOCAL_SCALES_MAX:
+        reason = f"{models} models, of their own have scales 3 to {LOCAL_SCALES_MAX}"
+    else:
+        reason = f"a model was judged in {least} contexts, less than {enough}" if least < enough else ""
+    if reason and spec.instability == "per_model":
+        raise InputError(f'instability="per_model" cannot be fitted to this log: {reason}; use "shared" or "auto"')
+    return reason
 
 
 def _mixtures(cells: Cells, contexts: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:

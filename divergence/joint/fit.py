@@ -20,7 +20,7 @@ from divergence.errors import InputError
 from divergence.joint.aliases import alias_notes
 from divergence.joint.arms import Arms
 from divergence.joint.choice import choose_method
-from divergence.joint.design import make_design
+from divergence.joint.design import make_design, why_one_scale
 from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.importance import Importance, climb
 from divergence.joint.item_level import ItemLevel
@@ -83,11 +83,14 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     if count > ARMS_MAX:  # before anything of that size squared is made
         raise InputError(f"the log has {count} combinations of model, regime and context; at most {ARMS_MAX} are fitted "
                          "at once: keep fewer with --where, or name fewer factors instead of a context label")
-    chosen, why = (method, "asked for") if method is not None else choose_method(cells)
-    arms = chosen.measure(cells)
+    chosen, why = (method, "asked for") if method is not None else choose_method(cells, spec)
+    arms = chosen.measure(cells, spec)
     if cells.kind != "binary" and _constant(arms):
         raise InputError(f"all values of {cells.outcome} are the same in every model and context; there is nothing to fit")
     design = make_design(cells, arms, spec)
+    if design.has("delta"):
+        one = why_one_scale(arms, design.n_models, spec)
+        why += f"; all models have one instability scale ({one})" if one else "; each model has its own instability scale"
     cells = dataclasses.replace(cells, notes=(*cells.notes, *alias_notes(design), *grade_notes(cells)))
     loadings = arm_loadings(design, arms)
     centre = prior_centre(arms)

@@ -30,25 +30,35 @@ class Hierarchy:
     noise: np.ndarray
     """`V` and the prior covariance of alpha, shape (A, A)."""
     products: np.ndarray
-    """`P_k`: theta_E, theta_D, their cross product, the free terms, then levels with scales of their own, (K, A * A)."""
+    """`P_k`: theta_E, theta_D, their cross product, the free terms, then levels and models with scales of their own,
+    (K, A * A)."""
     ability: float
     """Prior width of both standard deviations of theta."""
     widths: np.ndarray
     """Prior widths of the free terms, shape (T,)."""
     outlier: float
     """Sd of the log of a level's own scale."""
+    models: int = 0
+    """Models with scales of their own: the last of the products."""
+    own_term: int = 0
+    """The free term in which they have them."""
+    instability: float = 0.0
+    """Prior width of the sd of the log of these scales."""
 
     @classmethod
     def of(cls, data: dict[str, np.ndarray]) -> Hierarchy:
         """From the arrays of `problem.problem`."""
-        every = np.concatenate([np.stack([data["bench"], data["deployed"], data["cross"]]), data["products"], data["local"]])
+        own = data.get("own", data["local"][:0])
+        parts = np.stack([data["bench"], data["deployed"], data["cross"]]), data["products"], data["local"], own
+        every = np.concatenate(parts)
         return cls(data["value"], data["covariance"] + data["fixed"], every.reshape(len(every), -1),
-                   float(data["ability"]), data["widths"], float(data["outlier"]))
+                   float(data["ability"]), data["widths"], float(data["outlier"]),
+                   len(own), int(data.get("own_term", 0)), float(data.get("instability", 0.0)))
 
     @property
     def dims(self) -> int:
         """Number of coordinates."""
-        return len(self.products)
+        return len(self.products) + (self.models > 0)
 
     def variances(self, x: np.ndarray) -> np.ndarray:
         """`s_k` at points x (n, dims), shape (n, K)."""
@@ -56,8 +66,14 @@ class Hierarchy:
         sigma = half_normal(x[:, :2], self.ability)
         sd = half_normal(x[:, 3 : 3 + terms], self.widths)
         cross = correlation(x[:, 2]) * sigma[:, 0] * sigma[:, 1]
-        own = sd[:, :1] ** 2 * np.exp(2 * self.outlier * np.minimum(x[:, 3 + terms :], X_MAX))
-        return np.concatenate([sigma**2, cross[:, None], sd**2, own], axis=1)
+        first = len(self.products) - self.models
+        own = sd[:, :1] ** 2 * np.exp(2 * self.outlier * np.minimum(x[:, 3 + terms : first], X_MAX))
+        parts = [sigma**2, cross[:, None], sd**2, own]
+        if self.models:
+            spread = half_normal(x[:, first : first + 1], self.instability)
+            unstable = np.exp(2 * spread * np.minimum(x[:, first + 1 :], X_MAX))
+            parts.append(sd[:, self.own_term, None] ** 2 * unstable)
+        return np.concatenate(parts, axis=1)
 
     def covariances(self, x: np.ndarray) -> np.ndarray:
         """`S` at points x (n, dims), shape (n, A, A)."""
@@ -98,11 +114,18 @@ class Hierarchy:
         out[2] += correlation_slope(x[2]) * sigma[0] * sigma[1] * by_variance[2]
         sd = half_normal(x[3 : 3 + terms], self.widths)
         per_sd = 2 * half_normal_slope(x[3 : 3 + terms], self.widths)  # of s, once times sd: sd itself may round to 0
-        own = s[3 + terms :] * by_variance[3 + terms :]
+        first = len(s) - self.models
+        own = s[3 + terms : first] * by_variance[3 + terms : first]
         out[3 : 3 + terms] += per_sd * sd * by_variance[3 : 3 + terms]
-        wide = np.exp(2 * self.outlier * np.minimum(x[3 + terms :], X_MAX))
-        out[3 : 4] += per_sd[:1] * sd[:1] * (wide @ by_variance[3 + terms :])
-        out[3 + terms :] += 2 * self.outlier * own
+        wide = np.exp(2 * self.outlier * np.minimum(x[3 + terms : first], X_MAX))
+        out[3 : 4] += per_sd[:1] * sd[:1] * (wide @ by_variance[3 + terms : first])
+        out[3 + terms : first] += 2 * self.outlier * own
+        if self.models:
+            k, spread, z = self.own_term, half_normal(x[first], self.instability), np.minimum(x[first + 1 :], X_MAX)
+            out[3 + k] += per_sd[k] * sd[k] * (np.exp(2 * spread * z) @ by_variance[first:])
+            unstable = s[first:] * by_variance[first:]
+            out[first] += 2 * half_normal_slope(x[first], self.instability) * (z @ unstable)
+            out[first + 1 :] += 2 * spread * unstable
         return float(density), out
 
     def curvature(self, x: np.ndarray) -> np.ndarray:

@@ -19,10 +19,11 @@ import scipy.optimize
 from scipy.special import gammaln, logsumexp
 
 from divergence.cells import Cells
-from divergence.joint.arms import Arms, measure_arms
+from divergence.joint.arms import Arms, clustered_arms
 from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.methods import EFFECTIVE_DRAWS_MIN, K_HAT_MAX, NEWTON_STEP_MAX, Diagnostic, Sample
 from divergence.joint.pareto import smoothed_weights
+from divergence.joint.spec import Spec
 
 # Degrees of freedom of the Student-t proposals, by round. Heavy tails find what the mode's curvature hides, and stay in
 # the mixture; each costs 8 % of the draws an axis, so the rest have lighter ones. With 10 throughout, 5 and 95 %
@@ -63,9 +64,9 @@ class Importance:
 
     measurement = "arm-level"
 
-    def measure(self, cells: Cells) -> Arms:
+    def measure(self, cells: Cells, spec: Spec | None = None) -> Arms:
         """The arms of the log: clustered means."""
-        return measure_arms(cells)
+        return clustered_arms(cells, spec or Spec())
 
     def __call__(self, data: dict[str, np.ndarray], seed: int) -> Sample:
         """Draw from the posterior of the coordinates given `data` (see `model.joint_model`)."""

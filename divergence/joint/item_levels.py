@@ -44,8 +44,11 @@ class RawLevels:
     """Correlation of replicates beyond the model, 0..1: 1 = copies."""
 
 
-def item_levels(counts: Table, raw: np.ndarray, weight: np.ndarray, regime: np.ndarray) -> RawLevels:
-    """Levels of the raw arms; `raw`, `weight` as in `clusters.item_influence`, `regime` (R,) of each raw arm."""
+def item_levels(counts: Table, raw: np.ndarray, weight: np.ndarray, regime: np.ndarray, movement: bool = True) -> RawLevels:
+    """Levels of the raw arms; `raw`, `weight` as in `clusters.item_influence`, `regime` (R,) of each raw arm.
+
+    Without `movement` the model is taken at its word: items do not move beyond it, `w = 0`.
+    """
     if (counts["item"] < 0).any():
         raise InputError("the item-level method needs the item of every row; some rows of this log stand for many items or "
                          "name none: use Importance(), which takes both")
@@ -75,7 +78,7 @@ def item_levels(counts: Table, raw: np.ndarray, weight: np.ndarray, regime: np.n
     seen = len(item_task) / max(len(item_task) - 1, 1) * influence.T @ influence
     delta = _normal_slope(mu, log_sigma)
     told = delta @ np.linalg.solve(precision, delta.T)
-    trust = len(item_task) / (len(item_task) + MODEL_ITEMS)
+    trust = len(item_task) / (len(item_task) + MODEL_ITEMS) if movement else 0.0
     mix = np.zeros((raw.max() + 1, len(arm)))
     mix[arm, np.arange(len(arm))] = np.bincount(column, weight, len(arm))  # the task's share of the raw arm's level
     return RawLevels(mix @ level, mix @ (trust * seen + (1 - trust) * told) @ mix.T, float(np.exp(log_sigma)), copies)

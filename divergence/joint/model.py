@@ -36,15 +36,23 @@ def joint_model(data: dict[str, jax.Array]) -> None:
 
     `value` (A,), `covariance` (A, A); `products` (T, A, A) = Z_k Z_k' of the independent terms and `widths` (T,);
     `local` (L, A, A), products of single levels whose scale is that of term 0 times its own, `outlier` the sd of its
-    logarithm; `fixed` (A, A) prior covariance of alpha; `bench`, `deployed`, `cross` (A, A) products of theta_E,
-    theta_D and their symmetrised cross product, `ability` width of both.
+    logarithm; `own` (M, A, A), products of single models whose scale is that of term `own_term` times its own,
+    `instability` the prior width of the sd of its logarithm, a coordinate like the others; `fixed` (A, A) prior covariance
+    of alpha; `bench`, `deployed`, `cross` (A, A) products of theta_E, theta_D and their symmetrised cross product,
+    `ability` width of both.
     """
     terms, levels = data["widths"].shape[0], data["local"].shape[0]
-    x = numpyro.sample("x", dist.Normal(0.0, 1.0).expand([3 + terms + levels]).to_event(1))
+    models = data["own"].shape[0]
+    count = 3 + terms + levels + (models > 0) + models
+    x = numpyro.sample("x", dist.Normal(0.0, 1.0).expand([count]).to_event(1))
     sigma, rho = half_normal(x[:2], data["ability"]), correlation(x[2])
     sd = half_normal(x[3 : 3 + terms], data["widths"])
-    own = sd[0] * jnp.exp(data["outlier"] * x[3 + terms :])
+    own = sd[0] * jnp.exp(data["outlier"] * x[3 + terms : 3 + terms + levels])
     prior = data["fixed"] + jnp.tensordot(sd**2, data["products"], 1) + jnp.tensordot(own**2, data["local"], 1)
+    if models:
+        spread = half_normal(x[3 + terms + levels], data["instability"])
+        unstable = sd[data["own_term"]] * jnp.exp(spread * x[4 + terms + levels :])
+        prior += jnp.tensordot(unstable**2, data["own"], 1)
     prior += sigma[0] ** 2 * data["bench"] + sigma[1] ** 2 * data["deployed"]
     prior += rho * sigma[0] * sigma[1] * data["cross"]
     law = dist.MultivariateNormal(0.0, covariance_matrix=prior + data["covariance"])

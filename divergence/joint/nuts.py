@@ -7,9 +7,10 @@ import dataclasses
 import numpy as np
 
 from divergence.cells import Cells
-from divergence.joint.arms import Arms, measure_arms
+from divergence.joint.arms import Arms, clustered_arms
 from divergence.joint.methods import E_BFMI_MIN, EFFECTIVE_DRAWS_MIN, R_HAT_MAX, Diagnostic, Sample
 from divergence.joint.problem import padded
+from divergence.joint.spec import Spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +26,9 @@ class NUTS:
 
     measurement = "arm-level"
 
-    def measure(self, cells: Cells) -> Arms:
+    def measure(self, cells: Cells, spec: Spec | None = None) -> Arms:
         """The arms of the log: clustered means."""
-        return measure_arms(cells)
+        return clustered_arms(cells, spec or Spec())
 
     def __call__(self, data: dict[str, np.ndarray], seed: int) -> Sample:
         """Draw from the posterior of the coordinates given `data` (see `model.joint_model`)."""

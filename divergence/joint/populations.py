@@ -99,7 +99,7 @@ def new_context_levels(fit: Fit, law: np.ndarray, count: int) -> np.ndarray:
         elif kind == "u":
             link += (scales["u"][:, None] * rng.standard_normal((draws, count)))[:, None]
         elif kind == "delta":
-            link += scales["delta"][:, None, None] * rng.standard_normal((draws, design.n_models, count))
+            link += scales["delta"].reshape(draws, -1)[:, :, None] * rng.standard_normal((draws, design.n_models, count))
     return from_link(link, fit.arms.link)
 
 

@@ -15,7 +15,7 @@ from divergence.joint.design import Design
 from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.link import Response
 from divergence.joint.methods import Diagnostic
-from divergence.joint.problem import free_terms, local_term, problem
+from divergence.joint.problem import free_terms, local_term, model_term, problem
 from divergence.joint.spec import Spec
 
 
@@ -50,7 +50,8 @@ class Fit:
 
     @property
     def scales(self) -> dict[str, np.ndarray]:
-        """Draws of each term's standard deviation (and `rho`), (S,); of levels with own scales (S, levels)."""
+        """Draws of each term's standard deviation (and `rho`), (S,); of levels or models with own scales
+        (S, levels). `tau_s` is the sd of the log of the models' own."""
         return standard_deviations(self.design, self.x)
 
     @property
@@ -151,7 +152,12 @@ def standard_deviations(design: Design, x: np.ndarray) -> dict[str, np.ndarray]:
     for k, term in enumerate(free):
         out[term.name] = half_normal(x[:, 3 + k], term.width)
     if local_term(design) is not None:
-        own = x[:, 3 + len(free):]
+        first = local_term(design).columns
+        own = x[:, 3 + len(free): 3 + len(free) + first.stop - first.start]
         out[free[0].name] = out[free[0].name][:, None] * np.exp(design.outlier * own)
+    if model_term(design) is not None:
+        own = x[:, -1 - design.n_models:]
+        out["tau_s"] = half_normal(own[:, 0], design.instability)
+        out["delta"] = out["delta"][:, None] * np.exp(out["tau_s"][:, None] * own[:, 1:])
     return out
 

@@ -47,11 +47,14 @@ def _declared(name: str, x: np.ndarray) -> np.ndarray:
 
 def _coordinates(fit) -> list[tuple[str, int]]:
     names = ["theta_E", "theta_D", "rho", *(t.name for t in free_terms(fit.design))]
-    return [(name, k) for k, name in enumerate(names)]
+    spread = [("tau_s", fit.x.shape[1] - 1 - fit.design.n_models)] if fit.design.instability > 0 else []
+    return [*((name, k) for k, name in enumerate(names)), *spread]
 
 
 def _levels(fit, name: str) -> int:
-    """Effects that the scale rules."""
+    """Effects (or scales) that the scale rules."""
+    if name == "tau_s":
+        return fit.design.n_models
     columns = fit.design.term("theta_E" if name == "rho" else name).columns
     return columns.stop - columns.start
 

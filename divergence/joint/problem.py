@@ -22,18 +22,23 @@ def problem(design: Design, response: Response, loadings: np.ndarray, centre: fl
     free = free_terms(design)
     products = np.zeros((len(free), arms, arms))
     widths = np.ones(len(free))
-    levels = []
+    levels, models, of_models = [], [], 0
     for k, term in enumerate(free):
         products[k], widths[k] = product(term.name), term.width
         if term is local_term(design):  # its levels have scales of their own: one product a level instead of one
             products[k] = 0.0
             levels = [np.outer(column, column) for column in loadings[:, term.columns].T]
+        elif term is model_term(design):
+            products[k], of_models = 0.0, k
+            models = [loadings[:, c] @ loadings[:, c].T for c in _model_columns(design)]
     local = np.array(levels).reshape(-1, arms, arms)
     fixed = design.term("alpha").width ** 2 * product("alpha")
     cross = product("theta_E", "theta_D")
     return {
         "value": response.value - centre, "covariance": response.covariance, "products": products, "widths": widths,
         "local": local, "outlier": np.array(design.outlier),
+        "own": np.array(models).reshape(-1, arms, arms), "own_term": np.array(of_models),
+        "instability": np.array(design.instability),
         "fixed": fixed, "bench": product("theta_E"), "deployed": product("theta_D"),
         "cross": cross + cross.T, "ability": np.array(design.term("theta_E").width),
     }
@@ -55,8 +60,10 @@ def padded(data: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarr
     out["value"] = np.pad(data["value"], (0, more))
     out["products"] = np.pad(data["products"], ((0, count - terms), *square))
     out["widths"] = np.pad(data["widths"], (0, count - terms), constant_values=1.0)
-    out["local"] = np.pad(data["local"], ((0, 0), *square))
-    keep = np.r_[0 : 3 + terms, 3 + count : 3 + count + len(data["local"])]
+    for name in ("local", "own"):
+        out[name] = np.pad(data[name], ((0, 0), *square))
+    more_coordinates = len(data["local"]) + (len(data["own"]) > 0) + len(data["own"])
+    keep = np.r_[0 : 3 + terms, 3 + count : 3 + count + more_coordinates]
     return out, keep
 
 
@@ -71,12 +78,24 @@ def local_term(design: Design) -> Term | None:
     return design.term("beta:context") if design.outlier > 0 else None
 
 
+def model_term(design: Design) -> Term | None:
+    """The term in which each model has a scale of its own."""
+    return design.term("delta") if design.instability > 0 else None
+
+
+def _model_columns(design: Design) -> list[slice]:
+    """Columns of each model's effects in that term."""
+    columns, each = design.term("delta").columns, design.n_models
+    step = (columns.stop - columns.start) // each
+    return [slice(columns.start + m * step, columns.start + (m + 1) * step) for m in range(each)]
+
+
 def draw_effects(design: Design, response: Response, loadings: np.ndarray, sd: dict[str, np.ndarray],
                  noise: np.random.Generator | None, centre: float = 0.0) -> np.ndarray:
     """Effects given standard deviations, one draw each, shape (S, P): exact (Matheron's rule).
 
-    `sd` maps term names to draws (S,) or, for levels with scales of their own, (S, levels); and `rho` to those of the
-    correlation of theta_E and theta_D. Without `noise` their conditional means instead.
+    `sd` maps term names to draws (S,) or, for levels (or models) with scales of their own, (S, levels); and `rho` to those
+    of the correlation of theta_E and theta_D. Without `noise` their conditional means instead.
     """
     draws, size = len(sd["rho"]), len(response.value)
     middle = np.zeros(design.size)
@@ -84,7 +103,8 @@ def draw_effects(design: Design, response: Response, loadings: np.ndarray, sd: d
     bench, deployed = design.term("theta_E").columns, design.term("theta_D").columns
     scale = np.empty((draws, design.size))
     for term in design.terms:
-        scale[:, term.columns] = sd[term.name].reshape(draws, -1) if term.name in sd else term.width
+        own = sd[term.name].reshape(draws, -1) if term.name in sd else np.full((draws, 1), term.width)
+        scale[:, term.columns] = np.repeat(own, (term.columns.stop - term.columns.start) // own.shape[1], axis=1)
     rho = sd["rho"][:, None]
     prior, gap = np.zeros((draws, design.size)), response.value - middle @ loadings.T
     if noise is not None:
@@ -93,7 +113,8 @@ def draw_effects(design: Design, response: Response, loadings: np.ndarray, sd: d
         prior = scale * unit
         root = np.linalg.cholesky(response.covariance)
         gap = gap - prior @ loadings.T - noise.standard_normal((draws, size)) @ root.T
-    blocks = [t.columns for t in design.terms if t is not local_term(design)]
+    blocks = [t.columns for t in design.terms if t is not local_term(design) and t is not model_term(design)]
+    blocks += _model_columns(design) if model_term(design) is not None else []
     if local_term(design) is not None:
         blocks += [slice(k, k + 1) for k in range(*local_term(design).columns.indices(design.size))]
     products = np.stack([(loadings[:, b] @ loadings[:, b].T).ravel() for b in blocks])

@@ -7,6 +7,9 @@ import math
 
 from divergence.errors import InputError
 
+INSTABILITIES = ("auto", "shared", "per_model")
+ALWAYS = ("ability", "intercept")  # what a level is made of cannot be left out
+
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
@@ -34,33 +37,69 @@ class Spec:
     replayed_shift: float = 0.1
     """Prior width of that shift where deployment replays bench items in contexts whose factors are logged: then it is only
     what none of them explains."""
+    instability: str = "auto"
+    """`shared`: one `s` for all models; `per_model`: `s[m]`, how unstable each model is; `auto`: `per_model` where every
+    model was judged in contexts enough (`design.CONTEXTS_EACH`), else `shared`."""
+    instability_spread: float = 0.5
+    """Prior width of `tau_s`, the sd of log `s[m]`: one in five models has twice the usual scale, or half of it."""
+    item_difficulty: bool = True
+    """Items differ: arms that tried the same items share their luck. Off: arms are judged as if on items (and sessions) of
+    their own."""
+    item_movement: bool = True
+    """Single items move with model and context. Off (item-level method only): difficulties and replicates are all there
+    is."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             width = getattr(self, field.name)
+            if field.name == "instability":
+                if width not in INSTABILITIES:
+                    raise InputError(f"instability is one of {', '.join(INSTABILITIES)}, seen {width!r}")
+                continue
+            if field.name in ("item_difficulty", "item_movement"):
+                if not isinstance(width, bool):
+                    raise InputError(f"the term {field.name} is on (True) or off (False), seen {width!r}")
+                continue
             usable = isinstance(width, int | float) and not isinstance(width, bool) and math.isfinite(width) and width >= 0
-            if not usable or (width == 0 and field.name in ("ability", "intercept")):
-                least = "above 0" if field.name in ("ability", "intercept") else "from 0 (leaves the term out) on"
+            if not usable or (width == 0 and field.name in ALWAYS):
+                least = "above 0" if field.name in ALWAYS else "from 0 (leaves the term out) on"
                 raise InputError(f"the prior width {field.name} is a number {least}, seen {width!r}")
 
-    def equations(self, link: str, factors: tuple[str, ...]) -> str:
-        """The model in the order in which it is computed."""
+    def equations(self, link: str, factors: tuple[str, ...], per_model: bool | None = None, items: str = "") -> str:
+        """The model in the order in which it is computed.
+
+        `per_model` and `items` are what the fit made of `instability` (None: as it is said here) and of its items
+        (`item_equations`).
+        """
+        own = self.instability == "per_model" if per_model is None else per_model
         gamma = self.interaction > 0
         effects = "".join(f" + beta_{f}[{f}(c)]" * (self.factor > 0) + f" + gamma_{f}[m, {f}(c)]" * gamma
                           for f in factors)
         lines = [
-            f"{link}(level[m,r,c]) ~ MVN(eta, V)      V: clustered covariance of the arm levels (items, sessions)",
+            *self.item_equations(items),
+            f"{link}(level[m,r,c]) ~ MVN(eta, V)",
             f"eta[m,r,c] = alpha[r] + theta[m,r]{effects}{' + u[c]' * (self.context > 0)}"
             f"{' + delta[m,c]' * (self.residual > 0)}",
             "(theta[m,E], theta[m,D]) ~ MVN(0, diag(sigma) R(rho) diag(sigma)),  rho = cos(pi U^2), U ~ Uniform(0, 1)",
         ]
         for symbol, prior, width in (
             ("beta_f ~ N(0, tau_f)", "tau_f", self.factor), ("gamma_f ~ N(0, psi_f)", "psi_f", self.interaction),
-            ("u ~ N(0, sigma_u)", "sigma_u", self.context), ("delta ~ N(0, s)", "s", self.residual),
+            ("u ~ N(0, sigma_u)", "sigma_u", self.context),
+            (f"delta ~ N(0, {'s[m]' if own else 's'})", "s", self.residual),
             ("", "sigma_E, sigma_D", self.ability),
         ):
             if width > 0:
                 lines.append(f"{symbol + ',  ' if symbol else ''}{prior} ~ HalfNormal({width:g})")
+        if own and self.residual > 0:
+            lines.append(f"log s[m] ~ N(log s, tau_s),  tau_s ~ HalfNormal({self.instability_spread:g})")
         if self.outlier > 0 and factors == ("context",):
             lines.append(f"tau_context is tau times exp({self.outlier:g} z[c]),  z ~ N(0, 1): contexts may stand apart")
         return "\n".join(lines)
+
+    def item_equations(self, measurement: str) -> list[str]:
+        """How single items enter `V`, and with the item-level method the levels."""
+        if measurement == "item-level":
+            return ["y[m,r,c,i] ~ Binomial(n, expit(mu[m,r,c] - b[i])),  b ~ N(0, sigma_b);  level: its mean over items",
+                    "V: their sampling covariance" + (" and the items' own influence" if self.item_movement else "")]
+        apart = "" if self.item_difficulty else ", between arms taken as none"
+        return [f"V: sampling covariance of the arm levels, clusters: items, sessions{apart}"]

@@ -43,7 +43,9 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
                 "declared_law": fit.cells.declared_law, "notes": fit.cells.notes, "method": fit.method,
                 "seed": fit.seed, "why": fit.why, "cpu_seconds": fit.cpu_seconds, "link": fit.arms.link,
                 "arm_notes": fit.arms.notes, "diagnostics": [dataclasses.asdict(d) for d in fit.diagnostics],
-                "equations": posterior.spec.equations(fit.arms.link, tuple(fit.design.mixtures)).split("\n"),
+                "equations": posterior.spec.equations(
+                    fit.arms.link, tuple(fit.design.mixtures), fit.design.instability > 0, fit.method.partition(",")[0]
+                ).split("\n"),
             })
         np.savez_compressed(fresh / ARRAYS, **arrays)
         words = {"format": FORMAT, "spec": dataclasses.asdict(posterior.spec), "fits": fits,

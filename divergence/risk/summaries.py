@@ -110,12 +110,13 @@ def link_draws(fit: Fit, width: float, labels: np.ndarray) -> np.ndarray:
     out = np.empty((draws, models + 1, len(labels) + 1))
     out[:, :-1, :-1] = (fit.effects @ z.T).reshape(draws, models, len(labels))
 
-    def fresh(names: list[str]) -> np.ndarray:
+    def fresh(names: list[str], model: int | None = None) -> np.ndarray:
         total = np.zeros(draws)
         for name in names:
             sd = scales[name]
             if sd.ndim == 2:  # levels with scales of their own: a fresh level has that of one of them
-                sd = sd[np.arange(draws), rng.integers(sd.shape[1], size=draws)]
+                known = name == "delta" and model is not None
+                sd = sd[np.arange(draws), model if known else rng.integers(sd.shape[1], size=draws)]
             total += sd * rng.standard_normal(draws)
         return total
 
@@ -124,7 +125,7 @@ def link_draws(fit: Fit, width: float, labels: np.ndarray) -> np.ndarray:
     base = sum(fit.effects[:, c] for c in common)[:, 0] if deployed.any() else fit.effects[:, common[0]][:, 0]
     ability = fit.effects[:, design.term("theta_D").columns]
     for m in range(models):
-        moved = fresh(varied) if varied else np.abs(rng.standard_normal(draws)) * width * rng.standard_normal(draws)
+        moved = fresh(varied, m) if varied else np.abs(rng.standard_normal(draws)) * width * rng.standard_normal(draws)
         out[:, m, -1] = base + ability[:, m] + moved
     own = [n for n in varied if n.startswith("gamma") or n == "delta"]
     of_model = [t.columns for t in design.terms if t.name in ("theta_E", "theta_D", *own)]

@@ -3,14 +3,16 @@
 import numpy as np
 import polars as pl
 import pytest
-from scipy.special import expit
+from scipy.special import betaln, expit
 from scipy.stats import beta, norm
 
 import divergence as dv
+from divergence.estimands.beta_binomial import power_mean
 from divergence.joint import sample_density
 from divergence.joint.coordinates import correlation, half_normal
 from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.importance import Importance
+from divergence.joint.user_density import UserDensity
 
 
 def test_one_cell_is_nearly_beta_binomial():
@@ -80,6 +82,39 @@ def test_a_two_by_two_design_on_a_dense_grid():
         assert sample.x[:, k].mean() == pytest.approx(0, abs=4 / np.sqrt(1000))
         assert sample.x[:, k].std() == pytest.approx(1, abs=0.1)
     assert np.abs(correlation(sample.x[:, 2])).max() <= 1
+
+
+def test_a_two_by_two_density_is_the_integral_over_its_effects():
+    """The likelihood given standard deviations by dense quadrature over two models and two contexts, to 1e-8."""
+    data, _ = _balanced(2, 2, seed=5)
+    data |= {"fixed": np.zeros((4, 4))}  # the common mean is left out: four effects make a grid that a machine can hold
+    x = np.array([-1.0, 0.0, 0.0, -0.3, -0.3])
+    theta_sd, u_sd, s = half_normal(x[[0, 3, 4]], np.array([1.5, 0.5, 0.3]))
+    theta, u = (np.linspace(-8 * sd, 8 * sd, 81) for sd in (theta_sd, u_sd))
+    y, spread = data["value"].reshape(2, 2), np.sqrt(0.05 + s**2)
+    given = norm.logpdf(y[:, :, None, None], theta[:, None] + u, spread)  # (models, contexts, theta, u)
+    prior = norm.pdf(u, 0, u_sd) * (u[1] - u[0]), norm.pdf(theta, 0, theta_sd) * (theta[1] - theta[0])
+    # Given both contexts the models are independent: their integrals multiply.
+    each = np.einsum("mtu,mtv,t->muv", np.exp(given[:, 0]), np.exp(given[:, 1]), prior[1])
+    integral = np.einsum("uv,u,v->", each[0] * each[1], *[prior[0]] * 2)
+    seen = Hierarchy.of(data).density(x[None])[0] + 0.5 * x @ x - 2 * np.log(2 * np.pi)
+    assert seen == pytest.approx(np.log(integral), abs=1e-8)
+
+
+def test_a_beta_binomial_cell_is_exact():
+    """The core's density of logit(p) after 3 of 10: its integral is a beta function, its mean 3.5 / 11, to 1e-8."""
+    import jax
+
+    z = np.linspace(-30, 30, 6001)
+    with jax.enable_x64(True):
+        target = UserDensity(lambda x: 3.5 * jax.nn.log_sigmoid(x[0]) + 7.5 * jax.nn.log_sigmoid(-x[0]))
+        mass = np.exp(target.density(z[:, None])) * (z[1] - z[0])
+    assert np.log(mass.sum()) == pytest.approx(betaln(3.5, 7.5), abs=1e-8)
+    assert mass @ expit(z) / mass.sum() == pytest.approx(3.5 / 11, abs=1e-8)
+    p = expit(z)
+    for k in (1, 2, 4):  # success k times in a row
+        moment = power_mean(np.array(3.5 / 11), np.array(1 / 12), k)
+        assert mass @ p**k / mass.sum() == pytest.approx(float(moment), abs=1e-8)
 
 
 def test_a_beta_binomial_cell_through_the_core():

@@ -22,7 +22,8 @@ from scipy.stats import binom
 import divergence as dv
 from divergence.estimands.coupling import components
 from divergence.estimands.kappa import context_variance
-from divergence.joint import Fit, Importance, levels
+from divergence.joint import Fit, Importance, Spec, levels
+from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.link import Response
 from divergence.joint.posterior import arm_loadings, standard_deviations
 from divergence.joint.problem import draw_effects, problem
@@ -34,19 +35,22 @@ NULLS = 20_000  # simulated uniform samples behind the p-values: their least val
 
 
 def template(kind: str, **sizes) -> Fit:
-    """A fitted log whose design and covariance the simulated arm levels take; `factors` or `labels`."""
+    """A fitted log whose design and covariance the simulated arm levels take; `factors`, `labels` or
+    `instability`."""
     log, _ = simulate(world("baseline", **sizes), 12)
     if kind == "labels":  # the context label is all that is known: each context has a scale of its own
         log = log.select("regime", "model", "item", "context", "trial", "score")
-    return dv.fit(dv.collapse(dv.read(log)), seed=0).fits[0]
+    spec = Spec(instability="per_model") if kind == "instability" else None
+    return dv.fit(dv.collapse(dv.read(log)), spec=spec, seed=0).fits[0]
 
 
 def prior_effects(fit: Fit, sd: dict[str, np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """One draw of all effects from their prior given standard deviations, effect by effect, shape (P,)."""
     effects = np.zeros(fit.design.size)
     for term in fit.design.terms:
-        scale = sd[term.name][0] if term.name in sd else term.width  # one number, or one a level
-        effects[term.columns] = scale * rng.standard_normal(term.columns.stop - term.columns.start)
+        size = term.columns.stop - term.columns.start
+        scale = np.atleast_1d(sd[term.name][0] if term.name in sd else term.width)  # one number, or one a level or model
+        effects[term.columns] = np.repeat(scale, size // len(scale)) * rng.standard_normal(size)
     bench, deployed = (fit.design.term(f"theta_{r}").columns for r in "ED")
     share = sd["rho"][0] * effects[bench] / sd["theta_E"][0]
     effects[deployed] = sd["theta_D"][0] * share + np.sqrt(1 - sd["rho"][0] ** 2) * effects[deployed]
@@ -80,7 +84,7 @@ def ranks(fit: Fit, count: int, seed: int, method=None) -> tuple[dict[str, np.nd
         rng = np.random.default_rng([seed, k])
         blank = Response(np.zeros(len(fit.arms)), fit.response.covariance, fit.response.mu)
         data = problem(design, blank, loadings)
-        x = rng.standard_normal((1, 3 + len(data["widths"]) + len(data["local"])))
+        x = rng.standard_normal((1, Hierarchy.of(data).dims))
         effects = prior_effects(fit, standard_deviations(design, x), rng)
         truth = dataclasses.replace(fit, x=x, effects=effects[None])
         value = loadings @ effects + root @ rng.standard_normal(len(root))
