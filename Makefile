@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out
 
-.PHONY: bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
+.PHONY: bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
 
 report: .venv/ready
 	$(BIN)/divergence report datasets/serving-lab --config datasets/serving-lab/decision.toml -o $(OUT)
@@ -64,6 +64,9 @@ bench-risk: .venv/ready
 	-build/peers/bin/python -c "import nannyml, evidently" 2>/dev/null || build/peers/bin/python -m pip install -q --disable-pip-version-check nannyml evidently
 	$(BIN)/python -W ignore benchmarks/risk_calibration.py --peers build/peers/bin/python
 	$(BIN)/python benchmarks/risk_throughput.py
+
+bench-geometry: .venv/ready
+	$(BIN)/python benchmarks/geometry.py
 
 bench-scaling: .venv/ready
 	$(BIN)/python benchmarks/scaling.py
