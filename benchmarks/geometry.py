@@ -114,7 +114,7 @@ def main() -> None:
     page = [
         "# Time and memory of geometry", "",
         "Made by `make bench-geometry`: each line a fresh process of one thread on the same float32 arrays. CPU seconds are",
-        "those of the call, after a small one; imports and making the arrays are taken off. Peak memory: of the process.", "",
+        "those of the call, after a small one; imports and making the arrays are taken off. Memory: of the process.", "",
         f"- {datetime.date.today()}, {os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}",
         f"- {packages()}",
         f"- load average at the start: {', '.join(f'{part:.1f}' for part in load)}", "",
