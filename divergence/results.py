@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from divergence import estimands
+from divergence.behaviour import behaviour
 from divergence.configuration import Configuration
 from divergence.estimate import INTERVAL, Estimate, table
 from divergence.staging import move_into, staging
@@ -147,6 +148,9 @@ def write_report(
     tell("answering questions")
     declared = log.configuration if log is not None else None
     answers = {fit.cells.outcome: answer_all(posterior, fit.cells.outcome, declared) for fit in posterior.fits}
+    if log is not None:
+        tell("measuring movement")
+        answers[posterior.fits[0].cells.outcome] |= behaviour(log)
     estimates = table([e for of_outcome in answers.values() for e in of_outcome.values()], interval)
     with staging(folder) as fresh:
         estimates.write_parquet(fresh / "estimates.parquet")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
 import polars as pl
 
 from divergence.errors import InputError
@@ -26,6 +27,52 @@ def joined(rows: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
 
     Raises InputError where the table mixes embedders or lengths of vectors.
     """
+    vector = _vector(table)
+    prompts = pl.col("item").is_not_null() if "item" in table.columns else pl.lit(False)
+    of_answer = table.filter(~prompts).select("text_hash", vector).unique("text_hash", keep="first")
+    key = _hashes(rows)
+    rows = rows.drop("embedding", "prompt_embedding", strict=False)
+    rows = rows.join(key.join(of_answer, on="text_hash").drop("text_hash"), on="answer", how="left", maintain_order="left")
+    of_item = table.filter(prompts).select("item", vector.alias("prompt_embedding")) if "item" in table.columns else None
+    if of_item is None or not of_item.height:
+        return rows.with_columns(prompt_embedding=pl.lit(None, pl.List(pl.Float32)))
+    return rows.join(of_item.unique("item", keep="first"), on="item", how="left", maintain_order="left")
+
+
+def by_text(rows: pl.DataFrame, table: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
+    """The rows with `text`, the row of its answer in the array of vectors that comes with them (null = no vector).
+
+    Answers repeat: every distinct text is held once, (texts, d) float32. Raises InputError as `joined` does.
+    """
+    vector = _vector(table)
+    answers = table.filter(pl.col("item").is_null()) if "item" in table.columns else table
+    key = _hashes(rows)
+    found = key.join(answers.select("text_hash", vector).unique("text_hash", keep="first", maintain_order=True),
+                     on="text_hash", maintain_order="left").with_row_index("text")
+    rows = rows.drop("embedding", "prompt_embedding", strict=False)
+    rows = rows.join(found.select("answer", "text"), on="answer", how="left", maintain_order="left")
+    return rows, stacked(found["embedding"])
+
+
+def stacked(vectors: pl.Series) -> np.ndarray:
+    """A list column as an array, (rows, d) float32. Raises InputError where lengths differ."""
+    lengths = vectors.list.len().unique()
+    if lengths.len() > 1:
+        raise InputError(f"The embeddings have vectors of {lengths.min()} and of {lengths.max()} numbers; all must be alike.")
+    if not vectors.len():
+        return np.zeros((0, 0), np.float32)
+    return vectors.list.explode().cast(pl.Float32).to_numpy().reshape(vectors.len(), -1)
+
+
+def _hashes(rows: pl.DataFrame) -> pl.DataFrame:
+    """The distinct answers of the rows, each with its hash."""
+    answers = rows["answer"].drop_nulls().unique(maintain_order=True).to_list() if "answer" in rows.columns else []
+    return pl.DataFrame({"answer": answers, "text_hash": [text_hash(a) for a in answers]},
+                        schema={"answer": pl.String, "text_hash": pl.String})
+
+
+def _vector(table: pl.DataFrame) -> pl.Expr:
+    """The vectors times their scale. Raises InputError where they do not compare."""
     names = table["embedder"].unique().drop_nulls().sort().to_list() if "embedder" in table.columns else []
     if len(names) > 1:
         raise InputError(f"The embeddings come from several embedders ({', '.join(names)}): their vectors do not compare. "
@@ -34,15 +81,4 @@ def joined(rows: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
     if len(lengths) > 1:
         raise InputError(f"The embeddings have vectors of {lengths[0]} and of {lengths[-1]} numbers; all must be alike.")
     scale = pl.col("scale").cast(pl.Float32) if "scale" in table.columns else pl.lit(1.0, pl.Float32)
-    vector = (pl.col("embedding").cast(pl.List(pl.Float32)) * scale).alias("embedding")
-    prompts = pl.col("item").is_not_null() if "item" in table.columns else pl.lit(False)
-    of_answer = table.filter(~prompts).select("text_hash", vector).unique("text_hash", keep="first")
-    answers = rows["answer"].unique().drop_nulls().to_list() if "answer" in rows.columns else []
-    key = pl.DataFrame({"answer": answers, "text_hash": [text_hash(a) for a in answers]},
-                       schema={"answer": pl.String, "text_hash": pl.String})
-    rows = rows.drop("embedding", "prompt_embedding", strict=False)
-    rows = rows.join(key.join(of_answer, on="text_hash").drop("text_hash"), on="answer", how="left", maintain_order="left")
-    of_item = table.filter(prompts).select("item", vector.alias("prompt_embedding")) if "item" in table.columns else None
-    if of_item is None or not of_item.height:
-        return rows.with_columns(prompt_embedding=pl.lit(None, pl.List(pl.Float32)))
-    return rows.join(of_item.unique("item", keep="first"), on="item", how="left", maintain_order="left")
+    return (pl.col("embedding").cast(pl.List(pl.Float32)) * scale).alias("embedding")

@@ -13,7 +13,7 @@ from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions.answers import Answer, answers
 from divergence.executions.design import SPENT, Design, design
-from divergence.executions.embeddings import joined
+from divergence.executions.embeddings import by_text, joined, stacked
 from divergence.executions.files import Source
 from divergence.executions.names import BROKEN, FILE_NUMBER
 from divergence.executions.rules import Rule, rejected_rows
@@ -23,6 +23,9 @@ ALWAYS = (
     "parent_id", "context", "wave", "answer", "gold", "scorer", "probability",
 )
 """Columns that `scan` always has, null where the log has nothing."""
+
+
+NO_EMBEDDINGS = ("The log has no embeddings: add a column embedding, or a file with text_hash and embedding beside it.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,9 +137,22 @@ class Executions:
         if self.embeddings is not None:
             return joined(self.valid, self.embeddings.collect())
         if "embedding" not in self.valid.columns:
-            raise InputError("The log has no embeddings: add a column embedding, or a file with text_hash and embedding "
-                             "beside it.")
+            raise InputError(NO_EMBEDDINGS)
         return self.valid
+
+    def embedded_texts(self) -> tuple[pl.DataFrame, np.ndarray]:
+        """The same with every distinct text held once: the valid rows with `text`, a row number of the vectors, (texts, d).
+
+        Raises InputError as `embedded` does.
+        """
+        if self.embeddings is not None:
+            return by_text(self.valid, self.embeddings.collect())
+        if "embedding" not in self.scan().collect_schema().names():
+            raise InputError(NO_EMBEDDINGS)
+        known = self.valid.select(pl.col("embedding").is_not_null()).to_series()
+        place = pl.when(known).then(known.cast(pl.UInt32).cum_sum() - 1).alias("text")
+        rows = self.valid.with_columns(place).drop("embedding", "prompt_embedding", strict=False)
+        return rows, stacked(self.valid["embedding"].drop_nulls())
 
     def answers(self) -> tuple[Answer, ...]:
         """Which questions this log can answer by its design, and why not the others."""

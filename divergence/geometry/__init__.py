@@ -18,6 +18,11 @@ None where rows are independent.
 | how much of deployment lies outside the directions of evaluation? | any, one embedder | `subspace_loss` |
 | how far apart are means and covariances? | any, one embedder | `bures` |
 | in how many directions does behaviour vary? | one sample | `participation_ratio` |
+| where did every model go in every context? | rows of a log, reruns in the evaluation | `movement`, once, then the four below |
+| how far, in noise floors, and did the score move with it? | `movement` | `context_displacement` |
+| a picture of it, the evaluation at its origin | `movement` | `behaviour_map` |
+| what does each serving factor move? | `movement`, factors | `displacement_regression` |
+| how much of what contexts do to success goes with movement? | `run_movement` | `explained_by_displacement` |
 | at what angle do the main directions stand? | any | `principal_angles`: refused, with the reason; `subspace_loss` |
 
 Every answer is an `Estimate` with draws of a session jackknife; a corrected number may lie below 0 and is given so.
@@ -33,24 +38,31 @@ permutation test of `mmd` at level .05 rejects where nothing differs (20 session
 | .3 | .683 | .040 |
 """
 
+from divergence.geometry.behaviour_map import behaviour_map
 from divergence.geometry.bures import bures
 from divergence.geometry.cka import cka
+from divergence.geometry.context_displacement import context_displacement
 from divergence.geometry.displacement import displacement
+from divergence.geometry.displacement_regression import displacement_regression
 from divergence.geometry.embedder import Embedder, Embeddings
 from divergence.geometry.embeddings import embed, embeddings, read_embeddings
+from divergence.geometry.explained_by_displacement import explained_by_displacement
 from divergence.geometry.kernels import FeatureSums, Kernel, feature_sums, kernel_for
 from divergence.geometry.mmd import mmd, mmd_of_sums
 from divergence.geometry.moments import Moments, moments, moments_of_chunks, paired_moments
+from divergence.geometry.movement import Movement, movement
 from divergence.geometry.participation_ratio import participation_ratio
 from divergence.geometry.principal_angles import principal_angles
 from divergence.geometry.prompt_mix_split import prompt_mix_split
+from divergence.geometry.run_movement import run_movement
 from divergence.geometry.shape_distance import shape_distance
 from divergence.geometry.sinkhorn import sinkhorn
 from divergence.geometry.subspace_loss import subspace_loss
 
 __all__ = [
-    "Embedder", "Embeddings", "FeatureSums", "Kernel", "Moments", "bures", "cka", "displacement", "embed", "embeddings",
-    "feature_sums", "kernel_for", "mmd", "mmd_of_sums", "moments", "moments_of_chunks", "paired_moments",
-    "participation_ratio", "principal_angles", "prompt_mix_split", "read_embeddings", "shape_distance", "sinkhorn",
-    "subspace_loss",
+    "Embedder", "Embeddings", "FeatureSums", "Kernel", "Moments", "Movement", "behaviour_map", "bures", "cka",
+    "context_displacement", "displacement", "displacement_regression", "embed", "embeddings", "explained_by_displacement",
+    "feature_sums", "kernel_for", "mmd", "mmd_of_sums", "moments", "moments_of_chunks", "movement", "paired_moments",
+    "participation_ratio", "principal_angles", "prompt_mix_split", "read_embeddings", "run_movement", "shape_distance",
+    "sinkhorn", "subspace_loss",
 ]

@@ -8,7 +8,7 @@ from types import ModuleType
 import polars as pl
 
 from divergence.estimate import Estimate
-from divergence.report import agents, calibration, choice_sections, order_sections, record, tables
+from divergence.report import agents, behaviour, calibration, choice_sections, order_sections, record, tables
 from divergence.report.blocks import Block, Figure, Listing, Section, Table, Text
 from divergence.report.content import Answers, PageContent
 from divergence.report.decision import Decision
@@ -238,6 +238,7 @@ ANSWERS: tuple[tuple[str, str, str, Builder], ...] = (
     ("contexts", "Serving contexts", "Which context moves the level, and for which model?", context_effects),
     ("factors", "Serving factors", "What does each part of the serving stack do?", factor_effects),
     ("flips", "Items that change sides", "Do single answers change, even where the level stays?", item_flips),
+    ("behaviour", "Where behaviour went", "Did the answers move, and did the score move with them?", behaviour.section),
     ("agents", "Agents", "Does success repeat, and where do episodes break down?", agents.agents),
     ("cost", "Cost of a success", "What does one success take, with everything spent on failures?", agents.cost),
     ("instrument", "Instrument", "Did the measuring itself drift from campaign to campaign?", instrument),
@@ -255,6 +256,7 @@ def build(content: PageContent) -> list[Section]:
         Section(name, title, question, builder(content))
         for name, title, question, builder in ANSWERS
         if (name not in ASKED or agents.answered(content, *ASKED[name])) and (name != "combinations" or content.acceptance)
+        and (name != "behaviour" or "context_displacement" in content.estimates)
     ]
     for place, (outcome, estimates) in enumerate(content.other_outcomes.items()):
         blocks = other_outcome(place, estimates)

@@ -41,6 +41,10 @@ QUESTIONS = {
     "cost_ledger": "what makes it cost more",
     "coherence": "chance of meeting the requirements",
     "best_combination": "the best combination",
+    "context_displacement": "movement of the answers",
+    "behaviour_map": "map of behaviour",
+    "displacement_regression": "what each serving factor moves",
+    "explained_by_displacement": "success that goes with movement",
     "leverage": "leverage of deployment on the order",
 }
 

@@ -17,7 +17,8 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
     "risk": {"estimands", "joint", "cells", "executions", "configuration"},
     "estimands": {"joint", "cells"}, "simulate": {"executions", "cells"}, "probe": {"executions"}, "report": set(),
     "estimate": set(), "numerics": set(), "errors": set(), "staging": set(),
-    "results": {"configuration", "estimands", "joint", "executions", "report"},
+    "behaviour": {"executions", "geometry"},
+    "results": {"behaviour", "configuration", "estimands", "joint", "executions", "report"},
     "cli_score": {"risk"},
     "cli": {
         "configuration", "executions", "cells", "joint", "estimands", "results", "probe", "simulate", "risk", "cli_score",

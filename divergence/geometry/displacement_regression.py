@@ -1,0 +1,292 @@
+"""What does each serving factor do to behaviour? A matrix-normal regression of displacements on factor levels.
+
+With Delta_u (contexts, q) the displacement of unit u (an item of a model) in the q first directions of movement, F the
+0/1 matrix of factor levels that a context has and the evaluation has not, and s_j the scale of direction j (sum 1),
+
+    Delta_u,.j = F (Gamma_.j + item_u,.j) + rest_u,.j + error_u,.j
+    item_u,lj ~ N(0, omega_l^2 s_j)    rest_u,cj ~ N(0, tau^2 s_j)    Gamma_lj ~ N(0, g^2 omega_l^2 s_j)
+    error_u,.j ~ N(0, diag(v_cj) + v_oj 1 1')           known from the replicates; the evaluation's is shared
+    log omega_l ~ N(lambda, 1.5^2)    log tau ~ N(lambda - 1, 1.5^2)    log g ~ N(log .5, 1)    lambda ~ N(centre, 2^2)
+
+    headline of (factor, level) = (|Gamma_l|^2 + omega_l^2) / (share of movement in the q directions) / V
+    common  = |Gamma_l|^2 / (|Gamma_l|^2 + omega_l^2)   does it move all items the same way, or each its own way?
+    share of a factor = its levels' squared moves over the contexts that have them / all contexts' squared moves
+
+Gamma is integrated out in closed form; the few scales are drawn from their posterior with importance weights on a fitted
+Student t. Items do not move as normal vectors do (most stay, some jump), and units of one item move together: the
+likelihood is stretched about its mode until its curvature H agrees with the variance J of its score between items,
+theta -> mode + C (theta - mode), C' H C = H J^-1 H (curvature adjustment, Ribatet, Cooley and Davison 2012).
+
+Identified up to logged factors: levels that never part are one column with both names; `rest` needs more contexts than
+columns. What a factor does beside what is logged with it, this does not tell.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+
+from divergence.errors import InputError
+from divergence.estimate import Estimate
+from divergence.geometry.movement import Movement
+from divergence.geometry.weighted_draws import hessian, posterior_draws
+
+QUESTION, TEXT = "displacement_regression", "squared movement of the answers due to each serving factor, in noise floors"
+DIRECTIONS = 8  # more add noise before they add movement
+DRAWS = 2000
+SCALE_SD, CENTRE_SD, COMMON = 1.5, 2.0, (np.log(0.5), 1.0)  # of the priors above
+REST_BELOW = 1.0  # log units that the remainder is expected below the factors: interactions are smaller than effects
+CHUNK = 4_000_000  # numbers in memory at once
+STEP = 0.02  # of differences, in log units
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Units of one model that have the same contexts."""
+
+    design: np.ndarray
+    """Their rows of F, (c, P)."""
+    error: np.ndarray
+    """Known error covariance by direction, (q, c, c)."""
+    moves: np.ndarray
+    """Displacements, (n, c, q)."""
+    cluster: np.ndarray
+    """Item of each unit, (n,)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Regression:
+    """The data of the regression and its posterior density."""
+
+    groups: tuple[Group, ...]
+    """Units by model and contexts."""
+    scale: np.ndarray
+    """s_j, (q,), sum 1."""
+    centre: float
+    """Prior mean of lambda."""
+    rest: bool
+    """Is there a remainder?"""
+    mode: np.ndarray | None = None
+    """Parameters about which the likelihood is stretched."""
+    stretch: np.ndarray | None = None
+    """How, (size, size)."""
+
+    @property
+    def columns(self) -> int:
+        """P."""
+        return self.groups[0].design.shape[1]
+
+    @property
+    def size(self) -> int:
+        """Parameters: log omega (P), log g, lambda, and log tau where there is a remainder."""
+        return self.columns + 2 + self.rest
+
+    def log_prior(self, theta: np.ndarray) -> np.ndarray:
+        """(D,) of parameters (D, size), up to a constant."""
+        p, middle = self.columns, theta[:, self.columns + 1]
+        total = ((theta[:, :p] - middle[:, None]) ** 2).sum(1) / SCALE_SD**2
+        total += ((theta[:, p] - COMMON[0]) / COMMON[1]) ** 2 + ((middle - self.centre) / CENTRE_SD) ** 2
+        if self.rest:
+            total += ((theta[:, p + 2] - middle + REST_BELOW) / SCALE_SD) ** 2
+        return -total / 2
+
+    def covariance(self, theta: np.ndarray, group: Group) -> np.ndarray:
+        """Covariance of a unit given Gamma, (D, q, c, c)."""
+        omega2 = np.exp(2 * theta[:, : self.columns])
+        item = (group.design * omega2[:, None]) @ group.design.T
+        if self.rest:
+            item = item + np.exp(2 * theta[:, self.columns + 2])[:, None, None] * np.eye(len(group.design))
+        return item[:, None] * self.scale[:, None, None] + group.error
+
+    def parts(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Log likelihood with Gamma integrated out (D,), and the precision (D, q, P, P) and mean (D, q, P) of Gamma."""
+        p = self.columns
+        prior = 1 / (np.exp(2 * (theta[:, :p] + theta[:, p, None]))[:, None] * self.scale[:, None])
+        precision = prior[..., None] * np.eye(p)
+        linear = np.zeros((len(theta), len(self.scale), p))
+        total = 0.5 * np.log(prior).sum((1, 2))
+        for group in self.groups:
+            inverse, logdet = _inverse(self.covariance(theta, group))
+            n = len(group.moves)
+            squares = np.einsum("ucj,udj->jcd", group.moves, group.moves)
+            total -= 0.5 * (n * logdet + np.einsum("ajcd,jcd->aj", inverse, squares)).sum(1)
+            weighed = group.design.T @ inverse
+            precision = precision + n * weighed @ group.design
+            linear = linear + n * np.einsum("ajpc,cj->ajp", weighed, group.moves.mean(0))
+        mean = np.linalg.solve(precision, linear[..., None])[..., 0]
+        _, logdet = np.linalg.slogdet(precision)
+        return total + 0.5 * (linear * mean).sum((1, 2)) - 0.5 * logdet.sum(1), precision, mean
+
+    def log_posterior(self, theta: np.ndarray) -> np.ndarray:
+        """(D,) of parameters (D, size)."""
+        widest = max(len(g.design) for g in self.groups)
+        step = max(1, CHUNK // (len(self.scale) * widest**2))
+        at = theta if self.mode is None else self.mode + (theta - self.mode) @ self.stretch.T
+        likelihood = [self.parts(at[a : a + step])[0] for a in range(0, len(theta), step)]
+        return self.log_prior(theta) + np.concatenate(likelihood)
+
+    def moves(self, theta: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Draws of Gamma given the scales, (D, q, P)."""
+        _, precision, mean = self.parts(theta)
+        root = np.linalg.cholesky(precision)
+        normal = generator.standard_normal(mean.shape)
+        return mean + np.linalg.solve(root.swapaxes(-1, -2), normal[..., None])[..., 0]
+
+    def by_cluster(self, theta: np.ndarray, gamma: np.ndarray) -> np.ndarray:
+        """Log likelihood of each cluster given Gamma (q, P), (D, clusters)."""
+        value, cluster = [], []
+        for group in self.groups:
+            inverse, logdet = _inverse(self.covariance(theta, group))
+            off = group.moves - np.einsum("cp,jp->cj", group.design, gamma)
+            squares = np.stack([np.einsum("ucj,jcd,udj->u", off, of, off, optimize=True) for of in inverse])
+            value.append(-0.5 * (squares + logdet.sum(1, keepdims=True)))
+            cluster.append(group.cluster)
+        names, where = np.unique(np.concatenate(cluster), return_inverse=True)
+        total = np.zeros((len(names), len(theta)))
+        np.add.at(total, where, np.concatenate(value, 1).T)
+        return total.T
+
+    def adjusted(self, mode: np.ndarray) -> Regression:
+        """The regression with its likelihood stretched about the mode (size,), to the seen variance of its score."""
+        p = self.size
+        gamma = self.parts(mode[None])[2][0]
+        eye = STEP * np.eye(p)
+        value = self.by_cluster(np.concatenate([mode + eye, mode - eye]), gamma)
+        score = (value[:p] - value[p:]) / (2 * STEP)
+        score -= score.mean(1, keepdims=True)
+        prior = np.eye(p) / SCALE_SD**2  # where the data say nothing, nothing is stretched
+        seen = score @ score.T + prior
+        expected = hessian(lambda theta: self.by_cluster(theta, gamma).sum(1), mode, STEP)
+        values, vectors = np.linalg.eigh(expected)
+        expected = (vectors * np.maximum(values, 0)) @ vectors.T + prior
+        stretch = np.linalg.inv(root(expected)) @ root(expected @ np.linalg.inv(seen) @ expected)
+        return dataclasses.replace(self, mode=mode, stretch=stretch)
+
+
+def displacement_regression(state: Movement, factors: pl.DataFrame, *, draws: int = DRAWS) -> Estimate:
+    """The squared move of every factor level in noise floors, how much of it is common, and each factor's share.
+
+    `factors` has a row a context: `context` and the factors, as text. Raises InputError where a context has no row.
+    """
+    names, design, contexts, rest_names = columns(state, factors)
+    if not names:
+        return Estimate.refused(QUESTION, TEXT, "ratio", "no serving factor has another level than in the evaluation",
+                                outcome="embedding", counts=state.counts)
+    data = regression(state, design, contexts)
+    if not data.groups:
+        reason = next(iter(state.missing.values()), "no item has reruns in the evaluation")
+        return Estimate.refused(QUESTION, TEXT, "ratio", reason, outcome="embedding", counts=state.counts)
+    theta, data, effective = drawn(data, draws)
+    gamma = data.moves(theta, np.random.default_rng(1))
+    common = (gamma**2).sum(1)
+    squared = common + np.exp(2 * theta[:, : data.columns])
+    rest = np.exp(2 * theta[:, data.columns + 2]) * len(contexts) if data.rest else np.zeros(len(theta))
+    held = np.minimum(share_held(state, len(data.scale)), 1.0)
+    table = [squared / held / state.noise.mean(), common / squared]
+    rows = [(s, f, level) for s in (None, "common") for f, level in names]
+    by_level = squared * design.sum(0)
+    every = by_level.sum(1) + rest
+    owners = [f for f, _ in names]
+    for factor in dict.fromkeys(owners):
+        rows.append(("share", factor, None))
+        table.append(by_level[:, [o == factor for o in owners]].sum(1, keepdims=True) / every[:, None])
+    if data.rest:
+        rows.append(("share", "rest", None))
+        table.append((rest / every)[:, None])
+    frame = pl.DataFrame({"statistic": [r[0] for r in rows], "factor": [r[1] for r in rows], "level": [r[2] for r in rows],
+                          "unit": ["ratio" if r[0] is None else "probability" for r in rows]},
+                         schema_overrides={"statistic": pl.String, "level": pl.String})
+    floor = np.full(len(rows), np.nan)
+    floor[: len(names)] = (state.noise_high / state.noise).max()
+    note = f"; not told apart from the others: {', '.join(rest_names)}" if rest_names else ""
+    told = (f"matrix-normal regression in {len(data.scale)} directions with {held:.0%} of the movement, "
+            f"likelihood stretched to its seen score, importance weights ({effective:.0f} effective draws){note}")
+    return Estimate(QUESTION, TEXT, "ratio", frame, np.concatenate(table, 1), "embedding", noise_floor=floor,
+                    counts=state.counts, method=told)
+
+
+def drawn(data: Regression, draws: int, seed: int = 0) -> tuple[np.ndarray, Regression, float]:
+    """Posterior draws of the scales, the regression with its effective size, and the effective draws."""
+    start = np.full(data.size, data.centre)
+    start[data.columns] = COMMON[0]
+    theta, mode, _ = posterior_draws(data.log_posterior, start, 16, seed)
+    data = data.adjusted(mode)
+    theta, _, effective = posterior_draws(data.log_posterior, mode, draws, seed)
+    return theta, data, effective
+
+
+def columns(state: Movement, factors: pl.DataFrame) -> tuple[list[tuple[str, str]], np.ndarray, list[str], list[str]]:
+    """(factor, level) of each column, the 0/1 matrix (contexts, P), its contexts, and columns left out as dependent."""
+    contexts = list(dict.fromkeys(state.context))
+    known = {row["context"]: row for row in factors.iter_rows(named=True)}
+    bench = state.origins[0][1]
+    absent = [c for c in [bench, *contexts] if c not in known]
+    if absent:
+        raise InputError(f"The factors have no row for the context {absent[0]}: give one row a context.")
+    made: dict[tuple[int, ...], list[tuple[str, str]]] = {}
+    for factor in [name for name in factors.columns if name != "context"]:
+        levels = {c: known[c][factor] for c in contexts}
+        for level in dict.fromkeys(v for v in levels.values() if v is not None and v != known[bench][factor]):
+            made.setdefault(tuple(int(levels[c] == level) for c in contexts), []).append((factor, level))
+    names, kept, dependent = [], np.zeros((len(contexts), 0)), []
+    for column, owners in made.items():
+        name = (" and ".join(f for f, _ in owners), " and ".join(level for _, level in owners))
+        wider = np.column_stack([kept, column])
+        if np.linalg.matrix_rank(wider) > kept.shape[1]:
+            kept = wider
+            names.append(name)
+        else:
+            dependent.append(f"{name[0]} {name[1]}")
+    return names, kept, contexts, dependent
+
+
+def share_held(state: Movement, q: int) -> float:
+    """Share of the squared displacement in the first q directions."""
+    by_direction = np.nansum(state.moves**2, axis=(0, 1))
+    return float(state.kept * by_direction[:q].sum() / by_direction.sum()) if by_direction.sum() > 0 else 1.0
+
+
+def regression(state: Movement, design: np.ndarray, contexts: list[str], q: int = DIRECTIONS) -> Regression:
+    """The regression's data from a state."""
+    moves = state.moves[:, :, :q]
+    q = moves.shape[2]
+    squares = np.nansum(moves**2, axis=(0, 1))
+    scale = np.maximum(squares, 1e-3 * squares.sum() + 1e-12)
+    scale = scale / scale.sum()
+    m, place = len(state.origins), {pair: k for k, pair in enumerate(zip(state.model, state.context, strict=True))}
+    groups = []
+    for o, (model, _) in enumerate(state.origins):
+        floor = state.noise[o] / 2 * scale  # copies say less than that the next rerun is one too
+        rows = [(j, place[model, c]) for j, c in enumerate(contexts) if (model, c) in place]
+        index, where = [j for j, _ in rows], [k for _, k in rows]
+        of_model = moves[where].transpose(1, 0, 2)
+        known = np.isfinite(of_model[:, :, 0])
+        error = np.nan_to_num(np.maximum(state.error[m + np.array(where), :q], floor), nan=state.noise[o])
+        shared = np.nan_to_num(np.maximum(state.error[o, :q], floor), nan=0.0)
+        for pattern in np.unique(known, axis=0):
+            units = np.flatnonzero((known == pattern).all(1))
+            if not pattern.any():
+                continue
+            inside = np.flatnonzero(pattern)
+            covariance = shared[:, None, None] + np.stack([np.diag(error[inside, j]) for j in range(q)])
+            groups.append(Group(design[np.array(index)[inside]], covariance, of_model[np.ix_(units, inside)], units))
+    total = sum((g.moves**2).sum() for g in groups)
+    number = sum(g.moves.shape[0] * g.moves.shape[1] for g in groups)
+    centre = 0.5 * np.log(max(total / max(number, 1), 1e-12))
+    return Regression(tuple(groups), scale, centre, len(contexts) > design.shape[1])
+
+
+def _inverse(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse and log determinant of symmetric matrices (..., c, c)."""
+    root = np.linalg.cholesky(covariance)
+    half = np.linalg.solve(root, np.broadcast_to(np.eye(root.shape[-1]), root.shape))
+    logdet = 2 * np.log(np.diagonal(root, axis1=-2, axis2=-1)).sum(-1)
+    return half.swapaxes(-1, -2) @ half, logdet
+
+
+def root(matrix: np.ndarray) -> np.ndarray:
+    """Symmetric square root of a positive matrix."""
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    return (vectors * np.sqrt(np.maximum(values, 1e-12))) @ vectors.T

@@ -1,0 +1,169 @@
+"""Map of behaviour: the evaluation at its origin, an arrow to each context, a dot for each model there.
+
+The disc is the floor: what does not leave it is not shown to move more than reruns, and is told by name only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from divergence.estimate import Estimate
+from divergence.report.figures import theme
+from divergence.report.names import short, spoken
+from divergence.report.palette import LIGHT
+from divergence.report.words import join, plural, verb
+
+if TYPE_CHECKING:
+    import altair as alt
+
+HEIGHT = 400  # px
+NARROWEST = 270  # px: the plot on a phone
+MARGIN = 1.2  # room for names around the points
+MOST_LABELS = 12  # contexts with their name beside them, the farthest
+NAME = 20  # characters of such a name
+CHARACTER = 6.6  # px
+CIRCLE = np.linspace(0, 2 * np.pi, 61)
+NINETY = 2.146  # radius that holds 90 % of a two-dimensional normal, in standard deviations
+OFFSETS = {"right": (9, 0, "left"), "left": (-9, 0, "right"), "above": (0, -13, "center"), "below": (0, 14, "center")}
+
+
+def points(answer: Estimate) -> tuple[pl.DataFrame, np.ndarray]:
+    """Model (None = all), context, x and y of what left the floor, farthest first; and their draws (D, points, 2)."""
+    frame = answer.rows.with_row_index("was").with_columns(known=pl.Series([r is None for r in answer.reason]))
+    frame = frame.filter(pl.col("known") & pl.col("statistic").is_null() & pl.col("context").is_not_null())
+    first, second = (frame.filter(axis=a) for a in "12")
+    draws = np.stack([answer.draws[:, part["was"].to_numpy()] for part in (first, second)], 2)
+    middle = np.median(draws, axis=0)
+    table = first.select("model", "context").with_columns(x=pl.Series(middle[:, 0]), y=pl.Series(middle[:, 1]))
+    order = np.argsort(-np.hypot(*middle.T), kind="stable") if len(middle) else np.zeros(0, int)
+    return table[order], draws[:, order]
+
+
+def radius(answer: Estimate) -> float:
+    """Radius of the floor."""
+    return float(answer.where(statistic="floor").draws[0, 0])
+
+
+def within(answer: Estimate) -> list[str]:
+    """Contexts that do not leave the floor in any model."""
+    frame = answer.rows.with_columns(known=pl.Series([r is None for r in answer.reason]))
+    frame = frame.filter(pl.col("statistic").is_null() & pl.col("model").is_null() & ~pl.col("known"))
+    return frame["context"].drop_nulls().unique(maintain_order=True).to_list()
+
+
+def sentence(answer: Estimate) -> str:
+    """Which context lies farthest, which do not leave the floor, how much of the movement the plane shows."""
+    table, _ = points(answer)
+    contexts = table.filter(pl.col("model").is_null())
+    inside = within(answer)
+    names = spoken([*contexts["context"], *inside])
+    parts = []
+    if contexts.height:
+        context, x, y = contexts.select("context", "x", "y").row(0)
+        parts.append(f"Farthest from the evaluation is {names[context]}: its answers lie {np.hypot(x, y):.2f} of the "
+                     "distance between answers to different items away.")
+    if inside:
+        listed = join([names[c] for c in inside])
+        parts.append(f"{listed} {verb(len(inside), 'does', 'do')} not leave the floor.")
+    plane = float(np.median(answer.where(statistic="plane").draws))
+    return " ".join([*parts, f"Distances from the evaluation are exact; directions show {plane:.0%} of the movement."])
+
+
+def beside(answer: Estimate) -> str:
+    """How to read it."""
+    table, _ = points(answer)
+    models = table.filter(pl.col("model").is_not_null())["model"].n_unique()
+    dots = f" Dots are the {plural(models, 'model')} there." if models > 1 else ""
+    return ("Arrows lead from the evaluation to contexts; ellipses hold 90 % of the draws over items. Neighbours moved the "
+            f"same way.{dots} Inside the grey disc nothing is told apart from reruns.")
+
+
+def chart(answer: Estimate) -> alt.LayerChart:
+    """Disc, arrows with their ellipses, dots, names."""
+    import altair as alt
+
+    table, draws = points(answer)
+    floor = radius(answer)
+    every = short(table["context"].unique(maintain_order=True), NAME)
+    table = table.with_columns(name=pl.col("context").replace(every), who=pl.col("model").fill_null("all models"),
+                               far=(pl.col("x") ** 2 + pl.col("y") ** 2).sqrt())
+    chosen = table["model"].is_null().to_numpy()
+    if not chosen.any():
+        chosen[:] = True  # one model alone
+    heads = table.filter(chosen).with_columns(angle=90 - pl.arctan2("y", "x").degrees(), zero=pl.lit(0.0))
+    rings = _ellipses(heads["context"].to_list(), draws[:, chosen])
+    across, up, pixel = _axes(alt, np.concatenate([table.select("x", "y").to_numpy(), rings.select("x", "y").to_numpy(),
+                                      floor * np.array([[1, 1], [-1, -1]])]))
+    x, y = across("x"), up("y")
+    tip = [alt.Tooltip("who:N", title="model"), alt.Tooltip("context:N"), alt.Tooltip("far:Q", format=".2f", title="distance")]
+    disc = pl.DataFrame({"x": floor * np.cos(CIRCLE), "y": floor * np.sin(CIRCLE), "order": np.arange(len(CIRCLE))})
+    base = alt.Chart(heads)
+    layers = [
+        alt.Chart(disc).mark_line(color=LIGHT["floor"], strokeWidth=1, fill=LIGHT["faint"], fillOpacity=0.8).encode(
+            x=x, y=y, order="order:Q"),
+        alt.Chart(rings).mark_line(color=LIGHT["gain_cell"], strokeWidth=1, fill=LIGHT["gain_cell"], fillOpacity=0.18).encode(
+            x=x, y=y, order="order:Q", detail="context:N"),
+        alt.Chart(table.filter(~chosen)).mark_point(filled=True, size=22, opacity=0.55, color=LIGHT["neutral"]).encode(
+            x=x, y=y, tooltip=tip),
+        base.mark_rule(color=LIGHT["gain"], strokeWidth=1.5).encode(
+            x=across("zero"), y=up("zero"), x2="x:Q", y2="y:Q"),
+        base.mark_point(shape="triangle-up", filled=True, size=90, opacity=1, color=LIGHT["gain"]).encode(
+            x=x, y=y, angle=alt.Angle("angle:Q", scale=None), tooltip=tip),
+        alt.Chart(pl.DataFrame({"x": [0.0], "y": [0.0]})).mark_point(shape="cross", filled=True, size=90, opacity=1,
+                                                                     color=LIGHT["ink"]).encode(x=x, y=y),
+    ]
+    layers += _labels(alt, heads.head(MOST_LABELS), x, y, pixel)
+    return theme.finish(alt.layer(*layers), HEIGHT, sentence(answer))
+
+
+def _axes(alt, corners: np.ndarray):
+    """Makers of both axes, with one unit of the same length on each whatever the width of the page, and its pixels."""
+    low, high = corners.min(0), corners.max(0)
+    middle, half = (low + high) / 2, np.maximum(MARGIN * (high - low) / 2, 1e-3)
+    reach = f"max({half[1]}, {half[0]} * height / width)"
+    x, y = (alt.Scale(domainMin=alt.ExprRef(f"{m} - {r}"), domainMax=alt.ExprRef(f"{m} + {r}"), nice=False, zero=False)
+            for m, r in zip(middle, (f"{reach} * width / height", reach), strict=True))
+    narrow = max(half[1], half[0] * HEIGHT / NARROWEST)
+    axis = alt.Axis(tickCount=5, format=".1f")
+    title = "1 = as far as answers to different items"
+    return (lambda field: alt.X(f"{field}:Q", scale=x, axis=axis, title=title),
+            lambda field: alt.Y(f"{field}:Q", scale=y, axis=axis, title=None), HEIGHT / (2 * narrow))
+
+
+def _ellipses(names: list[str], draws: np.ndarray) -> pl.DataFrame:
+    """Outlines of the 90 % ellipses."""
+    parts = []
+    for k, name in enumerate(names):
+        values, axes = np.linalg.eigh(np.cov(draws[:, k].T))
+        line = np.stack([np.cos(CIRCLE), np.sin(CIRCLE)], 1) * np.sqrt(np.maximum(values, 0)) * NINETY @ axes.T
+        line = line + np.median(draws[:, k], axis=0)
+        parts.append(pl.DataFrame({"context": name, "x": line[:, 0], "y": line[:, 1], "order": np.arange(len(CIRCLE))}))
+    schema = {"context": pl.String, "x": pl.Float64, "y": pl.Float64, "order": pl.Int64}
+    return pl.concat(parts) if parts else pl.DataFrame(schema=schema)
+
+
+def _labels(alt, heads: pl.DataFrame, x, y, pixel: float) -> list:
+    """Names beside the arrows' heads, each on the side where it covers least; farthest first."""
+    at = heads.select("x", "y").to_numpy() * [pixel, -pixel]
+    taken = [(px - 7, py - 7, px + 7, py + 7) for px, py in [*at, (0.0, 0.0)]]
+    sides: dict[str, list[int]] = {side: [] for side in OFFSETS}
+    for k, name in enumerate(heads["name"]):
+        wide = CHARACTER * len(name)
+        boxes = {}
+        for side, (dx, dy, align) in OFFSETS.items():
+            left = at[k][0] + dx - {"left": 0, "right": wide, "center": wide / 2}[align]
+            boxes[side] = (left, at[k][1] + dy - 7, left + wide, at[k][1] + dy + 7)
+        outward = "right" if at[k][0] >= 0 else "left"
+        side = min(boxes, key=lambda s: (sum(_overlap(boxes[s], box) for box in taken), s != outward))
+        taken.append(boxes[side])
+        sides[side].append(k)
+    return [alt.Chart(heads[index]).mark_text(dx=OFFSETS[side][0], dy=OFFSETS[side][1], align=OFFSETS[side][2]).encode(
+        x=x, y=y, text="name:N") for side, index in sides.items() if index]
+
+
+def _overlap(one: tuple, two: tuple) -> float:
+    """Area that two boxes share."""
+    return max(0, min(one[2], two[2]) - max(one[0], two[0])) * max(0, min(one[3], two[3]) - max(one[1], two[1]))
