@@ -31,7 +31,7 @@ import polars as pl
 from divergence.errors import InputError
 from divergence.estimate import Estimate
 from divergence.geometry.movement import Movement
-from divergence.geometry.weighted_draws import hessian, posterior_draws
+from divergence.geometry.weighted_draws import hessian, mode_of, posterior_draws
 
 QUESTION, TEXT = "displacement_regression", "squared movement of the answers due to each serving factor, in noise floors"
 DIRECTIONS = 8  # more add noise before they add movement
@@ -207,13 +207,14 @@ def displacement_regression(state: Movement, factors: pl.DataFrame, *, draws: in
                     counts=state.counts, method=told)
 
 
-def drawn(data: Regression, draws: int, seed: int = 0) -> tuple[np.ndarray, Regression, float]:
-    """Posterior draws of the scales, the regression with its effective size, and the effective draws."""
+def drawn(data: Regression, draws: int, seed: int = 0, stretched: bool = True) -> tuple[np.ndarray, Regression, float]:
+    """Posterior draws of the scales, the regression with its likelihood stretched or as it is, and the effective draws."""
     start = np.full(data.size, data.centre)
     start[data.columns] = COMMON[0]
-    theta, mode, _ = posterior_draws(data.log_posterior, start, 16, seed)
-    data = data.adjusted(mode)
-    theta, _, effective = posterior_draws(data.log_posterior, mode, draws, seed)
+    mode = mode_of(data.log_posterior, start)
+    if stretched:
+        data = data.adjusted(mode)
+    theta, effective = posterior_draws(data.log_posterior, mode_of(data.log_posterior, mode), draws, seed)
     return theta, data, effective
 
 

@@ -19,8 +19,8 @@ PROPOSALS = 2  # proposals a draw
 Density = Callable[[np.ndarray], np.ndarray]
 
 
-def posterior_draws(log_density: Density, start: np.ndarray, draws: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, float]:
-    """(draws, P) resampled draws, the mode (P,), and the effective draws of the weights; `log_density` maps (D, P) to (D,)."""
+def mode_of(log_density: Density, start: np.ndarray) -> np.ndarray:
+    """The mode (P,) uphill of `start`; `log_density` maps points (D, P) to (D,)."""
     from scipy.optimize import minimize
 
     def both(point: np.ndarray) -> tuple[float, np.ndarray]:
@@ -29,7 +29,11 @@ def posterior_draws(log_density: Density, start: np.ndarray, draws: int, seed: i
         p = len(point)
         return -value[0], -(value[1 : p + 1] - value[p + 1 :]) / (2 * STEP)
 
-    mode = minimize(both, start, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
+    return minimize(both, start, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
+
+
+def posterior_draws(log_density: Density, mode: np.ndarray, draws: int, seed: int = 0) -> tuple[np.ndarray, float]:
+    """(draws, P) resampled draws and the effective draws of their weights."""
     mean, covariance = mode, laplace(log_density, mode)
     generator = np.random.default_rng(seed)
     proposals = max(PROPOSALS * draws, 400)
@@ -39,7 +43,7 @@ def posterior_draws(log_density: Density, start: np.ndarray, draws: int, seed: i
         off = points - mean
         covariance = (off * weight[:, None]).T @ off + 1e-8 * np.eye(len(mean))
     chosen = generator.choice(proposals, draws, p=weight)
-    return points[chosen], mode, float(1 / (weight**2).sum())
+    return points[chosen], float(1 / (weight**2).sum())
 
 
 def weighted(log_density: Density, mean: np.ndarray, covariance: np.ndarray, number: int, generator: np.random.Generator

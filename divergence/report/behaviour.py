@@ -74,10 +74,10 @@ def _written(rows: pl.DataFrame, with_model: bool):
     if with_model:
         cells["model"] = [names[m] for m in rows["model"]]
     cells |= {"moved": [_cell(row) for row in rows["moved"]],
-              "share": [_cell(row | {"unit": "probability"}) for row in rows["share"]],
-              "score": [_cell(row, True) for row in rows["score"]], "verdict": rows["verdict"].to_list()}
-    labels = {"context": "context", "model": "model", "moved": "moved, noise floors", "share": "another answer, %",
-              "score": "score, points", "verdict": "together"}
+              "score": [_cell(row, True) for row in rows["score"]], "verdict": rows["verdict"].to_list(),
+              "share": [_cell(row | {"unit": "probability"}) for row in rows["share"]]}
+    labels = {"context": "context", "model": "model", "moved": "moved, floors", "score": "score, points",
+              "verdict": "together", "share": "another answer, %"}
     return tables.plain(pl.DataFrame(cells), {k: v for k, v in labels.items() if k in cells}, ("moved", "share", "score"))
 
 

@@ -16,13 +16,24 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="a slow proof: pytest -m prove tests/geometry"))
 
 
-@pytest.fixture(scope="session")
-def reference():
-    """The module of reference values, found beside this file whatever the import mode."""
-    spec = importlib.util.spec_from_file_location("reference", pathlib.Path(__file__).with_name("reference.py"))
+def beside(name):
+    """A module found beside this file whatever the import mode."""
+    spec = importlib.util.spec_from_file_location(name, pathlib.Path(__file__).with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """The module of reference values."""
+    return beside("reference")
+
+
+@pytest.fixture(scope="session")
+def places():
+    """The module of logs with known movement."""
+    return beside("places")
 
 
 @pytest.fixture(scope="session")

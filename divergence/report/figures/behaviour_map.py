@@ -5,6 +5,7 @@ The disc is the floor: what does not leave it is not shown to move more than rer
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from divergence.estimate import Estimate
 from divergence.report.figures import theme
 from divergence.report.names import short, spoken
 from divergence.report.palette import LIGHT
-from divergence.report.words import join, plural, verb
+from divergence.report.words import join, plural
 
 if TYPE_CHECKING:
     import altair as alt
@@ -25,6 +26,7 @@ MARGIN = 1.2  # room for names around the points
 MOST_LABELS = 12  # contexts with their name beside them, the farthest
 NAME = 20  # characters of such a name
 CHARACTER = 6.6  # px
+OUTSIDE = 14.0  # a name is this high: what a pixel outside the plot hides
 CIRCLE = np.linspace(0, 2 * np.pi, 61)
 NINETY = 2.146  # radius that holds 90 % of a two-dimensional normal, in standard deviations
 OFFSETS = {"right": (9, 0, "left"), "left": (-9, 0, "right"), "above": (0, -13, "center"), "below": (0, 14, "center")}
@@ -67,7 +69,7 @@ def sentence(answer: Estimate) -> str:
                      "distance between answers to different items away.")
     if inside:
         listed = join([names[c] for c in inside])
-        parts.append(f"{listed} {verb(len(inside), 'does', 'do')} not leave the floor.")
+        parts.append(f"Within the floor: {listed}.")
     plane = float(np.median(answer.where(statistic="plane").draws))
     return " ".join([*parts, f"Distances from the evaluation are exact; directions show {plane:.0%} of the movement."])
 
@@ -95,7 +97,7 @@ def chart(answer: Estimate) -> alt.LayerChart:
         chosen[:] = True  # one model alone
     heads = table.filter(chosen).with_columns(angle=90 - pl.arctan2("y", "x").degrees(), zero=pl.lit(0.0))
     rings = _ellipses(heads["context"].to_list(), draws[:, chosen])
-    across, up, pixel = _axes(alt, np.concatenate([table.select("x", "y").to_numpy(), rings.select("x", "y").to_numpy(),
+    across, up, pixels = _axes(alt, np.concatenate([table.select("x", "y").to_numpy(), rings.select("x", "y").to_numpy(),
                                       floor * np.array([[1, 1], [-1, -1]])]))
     x, y = across("x"), up("y")
     tip = [alt.Tooltip("who:N", title="model"), alt.Tooltip("context:N"), alt.Tooltip("far:Q", format=".2f", title="distance")]
@@ -115,12 +117,12 @@ def chart(answer: Estimate) -> alt.LayerChart:
         alt.Chart(pl.DataFrame({"x": [0.0], "y": [0.0]})).mark_point(shape="cross", filled=True, size=90, opacity=1,
                                                                      color=LIGHT["ink"]).encode(x=x, y=y),
     ]
-    layers += _labels(alt, heads.head(MOST_LABELS), x, y, pixel)
+    layers += _labels(alt, heads.head(MOST_LABELS), x, y, pixels)
     return theme.finish(alt.layer(*layers), HEIGHT, sentence(answer))
 
 
 def _axes(alt, corners: np.ndarray):
-    """Makers of both axes, with one unit of the same length on each whatever the width of the page, and its pixels."""
+    """Makers of both axes, with one unit of the same length on each whatever the width of the page, and the pixels of a phone."""
     low, high = corners.min(0), corners.max(0)
     middle, half = (low + high) / 2, np.maximum(MARGIN * (high - low) / 2, 1e-3)
     reach = f"max({half[1]}, {half[0]} * height / width)"
@@ -130,7 +132,7 @@ def _axes(alt, corners: np.ndarray):
     axis = alt.Axis(tickCount=5, format=".1f")
     title = "1 = as far as answers to different items"
     return (lambda field: alt.X(f"{field}:Q", scale=x, axis=axis, title=title),
-            lambda field: alt.Y(f"{field}:Q", scale=y, axis=axis, title=None), HEIGHT / (2 * narrow))
+            lambda field: alt.Y(f"{field}:Q", scale=y, axis=axis, title=None), _Pixels(HEIGHT / (2 * narrow), middle))
 
 
 def _ellipses(names: list[str], draws: np.ndarray) -> pl.DataFrame:
@@ -145,10 +147,10 @@ def _ellipses(names: list[str], draws: np.ndarray) -> pl.DataFrame:
     return pl.concat(parts) if parts else pl.DataFrame(schema=schema)
 
 
-def _labels(alt, heads: pl.DataFrame, x, y, pixel: float) -> list:
+def _labels(alt, heads: pl.DataFrame, x, y, pixels: _Pixels) -> list:
     """Names beside the arrows' heads, each on the side where it covers least; farthest first."""
-    at = heads.select("x", "y").to_numpy() * [pixel, -pixel]
-    taken = [(px - 7, py - 7, px + 7, py + 7) for px, py in [*at, (0.0, 0.0)]]
+    at = pixels.of(heads.select("x", "y").to_numpy())
+    taken = [(px - 7, py - 7, px + 7, py + 7) for px, py in [*at, *pixels.of(np.zeros((1, 2)))]]
     sides: dict[str, list[int]] = {side: [] for side in OFFSETS}
     for k, name in enumerate(heads["name"]):
         wide = CHARACTER * len(name)
@@ -156,12 +158,26 @@ def _labels(alt, heads: pl.DataFrame, x, y, pixel: float) -> list:
         for side, (dx, dy, align) in OFFSETS.items():
             left = at[k][0] + dx - {"left": 0, "right": wide, "center": wide / 2}[align]
             boxes[side] = (left, at[k][1] + dy - 7, left + wide, at[k][1] + dy + 7)
-        outward = "right" if at[k][0] >= 0 else "left"
-        side = min(boxes, key=lambda s: (sum(_overlap(boxes[s], box) for box in taken), s != outward))
+        outward = "right" if at[k][0] >= NARROWEST / 2 else "left"
+        side = min(boxes, key=lambda s: (
+            sum(_overlap(boxes[s], box) for box in taken) + OUTSIDE * max(0, -boxes[s][0], boxes[s][2] - NARROWEST),
+            s != outward))
         taken.append(boxes[side])
         sides[side].append(k)
     return [alt.Chart(heads[index]).mark_text(dx=OFFSETS[side][0], dy=OFFSETS[side][1], align=OFFSETS[side][2]).encode(
         x=x, y=y, text="name:N") for side, index in sides.items() if index]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pixels:
+    """Where points lie in the plot of a phone."""
+
+    each: float
+    middle: np.ndarray
+
+    def of(self, points: np.ndarray) -> np.ndarray:
+        """Pixels from the top left of points (n, 2)."""
+        return (points - self.middle) * [self.each, -self.each] + [NARROWEST / 2, HEIGHT / 2]
 
 
 def _overlap(one: tuple, two: tuple) -> float:

@@ -1,0 +1,84 @@
+"""Errors in variables: the naive slope is attenuated, the corrected one covers; shares at both ends; copies; refusals."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from divergence.geometry import explained_by_displacement
+from divergence.geometry.explained_by_displacement import Runs
+
+SLOPE = -3.0
+
+
+def world(seed, items=150, contexts=5, models=2, runs=2, error=0.3, slope=SLOPE, beside=0.0, copies=False):
+    """s* = mean of the context + item's part + rest; runs see it with error; success by the logit of the module."""
+    generator = np.random.default_rng(seed)
+    units = items * models
+    true = np.linspace(0.1, 0.7, contexts)[:, None] + 0.15 * generator.standard_normal((contexts, units))
+    true = (true + 0.15 * generator.standard_normal(units)).T
+    moved = true[..., None] + error * generator.standard_normal((units, contexts, runs))
+    gamma = beside * np.linspace(-1, 1, contexts)
+    logit = 0.5 + 1.5 * generator.standard_normal(units)[:, None] + np.concatenate(
+        [np.zeros((units, 1)), gamma + slope * true], 1)
+    chance = 1 / (1 + np.exp(-logit))[..., None]
+    tries = generator.random((units, contexts + 1, 1 if copies else runs)) < chance
+    success = np.broadcast_to(tries, (units, contexts + 1, runs)).astype(float)
+    return Runs(success, np.concatenate([np.zeros((units, 1, runs)), moved], 1), np.repeat(np.arange(models), items),
+                np.tile(np.arange(items), models), tuple(f"context {k}" for k in range(contexts + 1)))
+
+
+def row(answer, statistic=None):
+    return answer.where(statistic=statistic).to_frame().row(0, named=True)
+
+
+def test_attenuation_is_corrected():
+    found = [explained_by_displacement(world(seed)) for seed in range(12)]
+    corrected = [row(a, "slope") for a in found]
+    naive = [row(a, "naive_slope")["median"] for a in found]
+    error = np.std([r["median"] for r in corrected]) / np.sqrt(len(found))
+    assert np.mean([r["lower"] <= SLOPE <= r["upper"] for r in corrected]) >= 0.6  # 12 intervals: 3 standard errors below .9
+    assert abs(np.mean([r["median"] for r in corrected]) - SLOPE) < max(4 * error, 0.1 * abs(SLOPE))
+    reliability = np.mean([row(a, "reliability")["median"] for a in found])
+    assert abs(reliability - 0.045 / (0.045 + 0.09)) < 0.05  # variances of s* and of the error of one run
+    assert np.mean(naive) > 0.7 * SLOPE  # attenuated: within items reliability is .0225 / (.0225 + .09)
+
+
+def test_without_error_both_slopes_agree():
+    answer = explained_by_displacement(world(1, error=0.0))
+    assert row(answer, "reliability")["median"] == pytest.approx(1)
+    assert row(answer, "slope")["median"] == pytest.approx(row(answer, "naive_slope")["median"], rel=1e-6)
+
+
+def test_share_at_both_ends():
+    all_of_it = row(explained_by_displacement(world(2)))
+    assert all_of_it["upper"] > 0.95 and all_of_it["lower"] > 0.7
+    answer = explained_by_displacement(world(3, slope=0.0, beside=1.0))
+    assert row(answer)["lower"] < 0 < row(answer)["upper"] < 0.5
+    part = row(answer, "gap_with_movement")
+    assert part["lower"] < 0 < part["upper"]
+
+
+def test_the_gap_is_the_loss_that_was_drawn():
+    runs = world(4)
+    answer = row(explained_by_displacement(runs), "gap")
+    seen = runs.success[:, 0].mean() - runs.success[:, 1:].mean()
+    assert answer["lower"] - 0.01 <= seen <= answer["upper"] + 0.01
+
+
+def test_copies_count_once():
+    wide = [np.ptp([row(explained_by_displacement(world(5, copies=c)), "slope")[k] for k in ("lower", "upper")])
+            for c in (True, False)]
+    assert wide[0] > 1.15 * wide[1]  # half the tries: the interval is about 1.4 as wide
+
+
+def test_refusals():
+    runs = world(6, items=40)
+    once = dataclasses.replace(runs, success=runs.success[..., :1], moved=runs.moved[..., :1])
+    assert "without replicates the error of a displacement is unknown" in explained_by_displacement(once).reasons[0]
+    for change, words in ((dict(success=np.ones_like(runs.success)), "every score is the same"),
+                          (dict(success=runs.success / 2), "needs scores of 0 and 1"),
+                          (dict(moved=np.zeros_like(runs.moved)), "no answer moved"),
+                          (dict(item=np.zeros_like(runs.item)), "fewer than 10 items")):
+        answer = explained_by_displacement(dataclasses.replace(runs, **change))
+        assert not answer.identified and words in answer.reasons[0]
