@@ -55,4 +55,5 @@ def _factors(log: Executions, rows: pl.DataFrame) -> pl.DataFrame:
     named = [name for name in log.factors if name != "context"]
     if not named:
         return rows.select("context", context_label="context").unique(maintain_order=True)
-    return rows.group_by("context", maintain_order=True).agg(pl.col(named).cast(pl.String).drop_nulls().mode().sort().first())
+    usual = pl.col(named).cast(pl.String).drop_nulls().mode().sort().first()
+    return rows.group_by("context", maintain_order=True).agg(usual)

@@ -58,7 +58,8 @@ def stacked(vectors: pl.Series) -> np.ndarray:
     """A list column as an array, (rows, d) float32. Raises InputError where lengths differ."""
     lengths = vectors.list.len().unique()
     if lengths.len() > 1:
-        raise InputError(f"The embeddings have vectors of {lengths.min()} and of {lengths.max()} numbers; all must be alike.")
+        raise InputError(f"The embeddings have vectors of {lengths.min()} and of {lengths.max()} numbers; all must be "
+                         "alike.")
     if not vectors.len():
         return np.zeros((0, 0), np.float32)
     return vectors.list.explode().cast(pl.Float32).to_numpy().reshape(vectors.len(), -1)

@@ -18,7 +18,7 @@ None where rows are independent.
 | how much of deployment lies outside the directions of evaluation? | any, one embedder | `subspace_loss` |
 | how far apart are means and covariances? | any, one embedder | `bures` |
 | in how many directions does behaviour vary? | one sample | `participation_ratio` |
-| where did every model go in every context? | rows of a log, reruns in the evaluation | `movement`, once, then the four below |
+| where did every model go in every context? | rows of a log with reruns | `movement`, once, then the four below |
 | how far, in noise floors, and did the score move with it? | `movement` | `context_displacement` |
 | a picture of it, the evaluation at its origin | `movement` | `behaviour_map` |
 | what does each serving factor move? | `movement`, factors | `displacement_regression` |

@@ -44,7 +44,7 @@ def behaviour_map(state: Movement, *, model: str | None = None) -> Estimate:
     weights = state.weights(DRAWS)
     above = beyond(state)[index]
     unit = float(np.mean(state.spread[state.home[index]]))
-    point, plane = scaled(mean_gram(state, index, np.ones((1, len(state.gram)))), np.zeros((1, 1, 1)))
+    point = scaled(mean_gram(state, index, np.ones((1, len(state.gram)))), np.zeros((1, 1, 1)))[0]
     draws, share = scaled(mean_gram(state, index, weights), point)
     size = np.sqrt(unit) if unit > 0 else 1.0
     point = at_distance(point, state.squared(np.ones((1, len(state.gram))))[:, index])
@@ -90,7 +90,8 @@ def mean_gram(state: Movement, index: np.ndarray, weights: np.ndarray) -> np.nda
 def at_distance(points: np.ndarray, squared: np.ndarray) -> np.ndarray:
     """The points (draws, k, 2) in their direction at their whole distance; 0 where the corrected distance is not above 0."""
     length = np.linalg.norm(points, axis=2)
-    return points * np.divide(np.sqrt(np.maximum(squared, 0)), length, out=np.zeros_like(length), where=length > 0)[..., None]
+    factor = np.divide(np.sqrt(np.maximum(squared, 0)), length, out=np.zeros_like(length), where=length > 0)
+    return points * factor[..., None]
 
 
 def scaled(gram: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

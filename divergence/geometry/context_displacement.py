@@ -4,11 +4,12 @@ Of every place (model, context), on the same items as the evaluation, from a `Mo
 
     headline       mean_i delta2_i / V_m     squared movement in noise floors: 1 = as far as reruns scatter
     share          mean_i delta2_i / S_m     the same, 1 = as far as answers to different items lie apart
-    score_change   mean_i of the change of the item's mean score, on the same items with the same weights
+    score_change   mean_i of the change of the item's mean score, over items judged on both sides, with the same weights
 
-Rows without a model are the mean over the models of a context that have a value. Silent drift is a headline beyond its floor with a score_change about 0. `noise_floor` is the upper 95 % limit of the
-model's rerun variance (`movement.py` says how it is taken where reruns are copies). Identified for items with 2 runs
-here and 2 in the evaluation. Draws: Bayesian bootstrap over items (Rubin 1981), not over models or contexts.
+Rows without a model are the mean over the models of a context that have a value. Silent drift is a headline beyond its
+floor with a score_change about 0. `noise_floor` is the upper 95 % limit of the model's rerun variance (`movement.py` says
+how it is taken where reruns are copies). Identified for items with 2 runs here and 2 in the evaluation. Draws: Bayesian
+bootstrap over items (Rubin 1981), not over models or contexts.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def context_displacement(state: Movement) -> Estimate:
         defined = np.isfinite(value).all(0)
         for k, (model, context) in enumerate(zip(state.model, state.context, strict=True)):
             why = state.missing.get(f"{model}, {context}") if statistic != "score_change" else None
-            rows.append((statistic, model, context, unit[statistic], int(number[k]), None if defined[k] else why or UNDEFINED))
+            reason = None if defined[k] else why or UNDEFINED
+            rows.append((statistic, model, context, unit[statistic], int(number[k]), reason))
             draws.append(value[:, k])
             floor.append(floors[statistic][k])
         for context in contexts:

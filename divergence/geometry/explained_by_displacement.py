@@ -8,7 +8,8 @@ noise of both, in units of the spread (1 = as far as answers to different items)
 
 A run is right or wrong for the same noise that moved it, so each run is given the movement of the *other* runs of its
 item there. s* is integrated out: its conditional mean takes its place (regression calibration) and its variance flattens
-the logit by (1 + pi b^2 var / 8)^(-1/2) (MacKay 1992). Without that the slope is attenuated: `naive_slope` shows by how much.
+the logit by (1 + pi b^2 var / 8)^(-1/2) (MacKay 1992). Without both the slope is attenuated,
+as `naive_slope` shows.
 
     headline = 1 - sum_c gamma_c^2 / sum_c (gamma_c + b mu_c)^2      share of the contexts' squared effects that goes with
                movement; 0 where contexts act beside it, below 0 where movement hides their effect
@@ -16,9 +17,10 @@ the logit by (1 + pi b^2 var / 8)^(-1/2) (MacKay 1992). Without that the slope i
     gap, gap_with_movement = loss of success against the evaluation, and the part of it that b s* makes, in points
 
 This is association: movement need not be the cause. Identified with 2 runs of items in the evaluation and in a context,
-binary scores of both kinds. Copies count once: runs weigh 1 / (1 + (R - 1) rho_c), rho_c their correlation of residuals.
-Posterior: mode by Newton's method over alpha, beta, gamma, b with the variances of beta and gamma at the maximum of
-their Laplace evidence; normal about the mode, covariance from the scores of items (sandwich).
+binary scores of both kinds. Each run of the items is a fold with its own fit; the mean of the fits takes its covariance
+from the items' influence on that mean, so that copies count once.
+Posterior: normal about the mode of alpha, gamma, b with the item effects integrated out (`runs_logit.py`), covariance
+from the scores of items (sandwich).
 """
 
 from __future__ import annotations
@@ -30,9 +32,10 @@ import numpy as np
 import polars as pl
 
 from divergence.estimate import Estimate
-from divergence.geometry.runs_logit import Data, best
+from divergence.geometry.runs_logit import Data, Fit, best
 
-QUESTION, TEXT = "explained_by_displacement", "share of the contexts' effects on success that goes with movement of the answers"
+QUESTION = "explained_by_displacement"
+TEXT = "share of the contexts' effects on success that goes with movement of the answers"
 DRAWS = 2000
 STATISTICS = {None: "ratio", "slope": "ratio", "naive_slope": "ratio", "reliability": "ratio", "gap": "points",
               "gap_with_movement": "points"}
@@ -65,20 +68,20 @@ def explained_by_displacement(runs: Runs) -> Estimate:
     if reason:
         return Estimate.refused(QUESTION, TEXT, "ratio", reason, rows=frame, outcome="score", counts=counts)
     mean, variance, reliability = calibrated(runs)
-    data, middle = rows(runs, mean, variance)
-    fit = best(data)
-    naive = best(rows(runs, others(runs), np.zeros_like(mean))[0])
-    generator = np.random.default_rng(0)
-    fixed = generator.multivariate_normal(fit.fixed, fit.covariance, DRAWS, method="cholesky")
-    plain = generator.multivariate_normal(naive.fixed, naive.covariance, DRAWS, method="cholesky")[:, -1]
+    given = others(runs)
+    fits = folds(runs, np.where(np.isfinite(given), mean, np.nan), variance)
+    naive = folds(runs, given, np.zeros_like(variance))
+    fixed, plain = drawn([f for f, _ in fits]), drawn([f for f, _ in naive])[:, -1]
+    data, fit = fits[0][1], fits[0][0]
+    middle = np.nan_to_num(_mean(np.where(np.isfinite(given), mean, np.nan), (0, 2)))[1:]
     models = data.models
     gamma, slope = fixed[:, models:-1], fixed[:, -1]
     whole = gamma + slope[:, None] * middle
     share = 1 - (gamma**2).sum(1) / (whole**2).sum(1)
-    gap, part = data.gaps(fixed, fit.item)
+    gap, part = (np.mean(of, 0) for of in zip(*(d.gaps(fixed, f.item) for f, d in fits), strict=True))
     draws = np.stack([share, slope, plain, np.full(DRAWS, reliability), gap, part], 1)
-    method = (f"errors in variables from {runs.success.shape[2]} runs, logit with item effects, Laplace with item-clustered "
-              f"covariance; sd of items {fit.scales[0]:.2g}, of contexts {fit.scales[1]:.2g}")
+    method = (f"errors in variables from {runs.success.shape[2]} runs, logit with item effects integrated out, "
+              f"item-clustered covariance; sd of items {fit.scales[0]:.2g}, of contexts {fit.scales[1]:.2g}")
     return Estimate(QUESTION, TEXT, "ratio", frame, draws, "score", counts=counts, method=method,
                     quantiles_only=np.arange(len(frame)) == 0)
 
@@ -102,7 +105,7 @@ def reason_against(runs: Runs) -> str | None:
 
 
 def others(runs: Runs) -> np.ndarray:
-    """The mean movement of the other runs of the same unit and context, (U, C, R); 0 in the evaluation, else NaN if alone."""
+    """The mean movement of the other runs of the same unit and context, (U, C, R); 0 in the evaluation, NaN if alone."""
     known = np.isfinite(runs.moved)
     count, value = known.sum(2, keepdims=True), np.where(known, runs.moved, 0.0)
     mean = np.divide(value.sum(2, keepdims=True) - value, count - 1, out=np.full(value.shape, np.nan), where=count > 1)
@@ -111,7 +114,7 @@ def others(runs: Runs) -> np.ndarray:
 
 
 def calibrated(runs: Runs) -> tuple[np.ndarray, np.ndarray, float]:
-    """Mean and variance of s* given the movement of the other runs, each (U, C, R), and the mean reliability of one run."""
+    """Mean of s* and variance of its own part given the other runs, each (U, C, R); mean reliability of one run."""
     seen = runs.moved[:, 1:]
     deviation = np.empty_like(seen)
     middle = np.empty_like(seen)
@@ -140,32 +143,39 @@ def calibrated(runs: Runs) -> tuple[np.ndarray, np.ndarray, float]:
     off = np.where(usable, given - middle, 0.0)
     weight = shared * (1 / spread).sum(1, keepdims=True)
     item = shared * (off / spread).sum(1, keepdims=True) / (1 + weight)
-    item_variance = shared / (1 + weight)
     hold = np.where(usable, noise / spread, 1.0)  # how much of the item's part the run leaves open
     mean = middle + item * hold + np.where(usable, own / spread, 0.0) * off
-    variance = np.where(usable, own * noise / spread, own) + hold**2 * item_variance
+    variance = np.where(usable, own * noise / spread, own)  # what is open of the item's part, the item effects take up
     reliable = true / np.maximum(true + error, 1e-12)
     whole = [np.concatenate([np.zeros((len(seen), 1, seen.shape[2])), of], 1) for of in (mean, variance)]
     return whole[0], whole[1], float(reliable.mean())
 
 
-def rows(runs: Runs, moved: np.ndarray, variance: np.ndarray) -> tuple[Data, np.ndarray]:
-    """The rows of the logit, and the mean movement of each context but the evaluation (C - 1,)."""
-    use = np.isfinite(runs.success) & np.isfinite(moved)
-    unit, context, _ = np.nonzero(use)
-    _, model = np.unique(runs.model[unit], return_inverse=True)
-    _, item = np.unique(runs.item[unit], return_inverse=True)
-    weight = 1 / (1 + (use.sum(2) - 1) * np.clip(_copies(runs.success), 0, 1))
-    middle = np.nan_to_num(_mean(np.where(use, moved, np.nan), (0, 2)))[1:]
-    return Data(runs.success[use], weight[unit, context], model, unit, context, item, moved[use], variance[use]), middle
+def folds(runs: Runs, moved: np.ndarray, variance: np.ndarray) -> list[tuple[Fit, Data]]:
+    """A fit to the first run of every unit in every context, to the second, and so on.
+
+    One fit to all runs would hold two covariates for one true movement, and take their difference for movement.
+    """
+    fits: list[tuple[Fit, Data]] = []
+    _, items = np.unique(runs.item, return_inverse=True)
+    for r in range(runs.success.shape[2]):
+        use = np.isfinite(runs.success[..., r]) & np.isfinite(moved[..., r])
+        unit, context = np.nonzero(use)
+        if len(np.unique(context)) < len(runs.contexts) or len(np.unique(runs.model[unit])) < len(np.unique(runs.model)):
+            continue  # few units have so many runs
+        _, model = np.unique(runs.model[unit], return_inverse=True)
+        data = Data(runs.success[use, r], model, unit, context, items[unit], items.max() + 1, moved[use, r],
+                    variance[use, r], len(use))
+        fits.append((best(data, fits[0][0] if fits else None), data))
+    return fits
 
 
-def _copies(success: np.ndarray) -> np.ndarray:
-    """Correlation of the runs of a unit beyond what their mean says, by context (C,): 1 where they never differ."""
-    within = _mean(np.stack([(success[..., a] - success[..., b]) ** 2
-                             for a, b in itertools.combinations(range(success.shape[2]), 2)], 2), (0, 2)) / 2
-    p = _mean(success, (0, 2))
-    return np.nan_to_num(1 - within / np.maximum(p * (1 - p), 1e-12), nan=1.0)
+def drawn(fits: list[Fit]) -> np.ndarray:
+    """Draws of the mean of the folds' effects, (draws, P)."""
+    influence = np.mean([fit.influence for fit in fits], 0)
+    covariance = influence.T @ influence + 1e-12 * np.eye(influence.shape[1])
+    mean = np.mean([fit.fixed for fit in fits], 0)
+    return np.random.default_rng(0).multivariate_normal(mean, covariance, DRAWS, method="cholesky")
 
 
 def _mean(values: np.ndarray, axis: tuple[int, ...] | None = None) -> np.ndarray:

@@ -21,7 +21,6 @@ worth. Identified for items with 2 runs at the origin. Unit: squared embedding. 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -155,7 +154,7 @@ def _summed(vectors: np.ndarray, data: pl.DataFrame, origins: tuple, places: pl.
         tuple(places["model"]), tuple(places["context"]), origins, home, gram, items, score, judged, *noise,
         moves, error, kept,
         {"n_rows": data.height, "n_items": cells.runs.shape[1], "n_contexts": places["context"].n_unique()},
-        _missing(places, origins, items.sum(0)))
+        _missing(places, items.sum(0)))
 
 
 class Cells:
@@ -245,7 +244,7 @@ def _scores(data: pl.DataFrame, cells: Cells, m: int, home: np.ndarray) -> tuple
             np.array([known[:, part].sum(1) for part in cells.blocks]).astype(float))
 
 
-def _missing(places: pl.DataFrame, origins: Sequence[tuple[str, str]], items: np.ndarray) -> dict[str, str]:
+def _missing(places: pl.DataFrame, items: np.ndarray) -> dict[str, str]:
     """Why a place has no displacement."""
     told = {}
     for k, (model, context) in enumerate(places.select("model", "context").iter_rows()):

@@ -1,10 +1,11 @@
 """A logit of runs with a model's level, an item effect, a context's effect and the slope of a covariate known with error.
 
     logit p = (alpha_m + beta_u + gamma_c + b s) / (1 + pi b^2 var / 8)^(1/2)
-    beta_u ~ N(0, sd_item^2)   gamma_c ~ N(0, sd_context^2)   alpha_m, b ~ N(0, 5^2)
+    beta_u ~ N(0, sd_item^2)   gamma_c ~ N(0, sd_context^2)   alpha_m, b ~ N(0, 5^2)   log sd_item ~ N(0, 1)
 
-Newton's method with the item effects eliminated (their block is diagonal); the two sds at the maximum of the Laplace
-evidence over a grid. Covariance of the other effects: sandwich with the scores summed by item.
+Item effects are integrated out by adaptive Gauss-Hermite quadrature about the mode of each (Pinheiro and Bates 1995): the
+joint mode over effects and slope would pull slopes to 0. Newton's method on the rest, the Hessian by Louis' identity;
+sd_context at the maximum of the Laplace evidence over a grid. Covariance: sandwich with the scores summed by item.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import dataclasses
 import numpy as np
 
 WIDE = 5.0  # sd of levels and slope, in logits: flat where data are
-ITEM_SDS = (0.5, 1.0, 1.7, 2.8, 4.5)
 CONTEXT_SDS = (0.05, 0.15, 0.4, 1.0)
-NEWTON = 30
-TOLERANCE = 1e-6
+NODES = 7  # exact for polynomials of degree 13 about the mode
+NEWTON, INNER = 40, 8  # steps at most; of the item effects within each
+TOLERANCE = 1e-5
+LARGEST, LARGEST_SD = 2.0, 0.3  # logits, and log sd, in one step
+CURVED = 0.1  # least curvature a step is taken with
 GAP_ROWS = 4000  # rows over which gaps are averaged: their sampling error is in the draws of the effects already
 
 
@@ -27,8 +30,6 @@ class Data:
 
     success: np.ndarray
     """0 or 1, (N,)."""
-    weight: np.ndarray
-    """What each counts, (N,)."""
     model: np.ndarray
     """Number of the model, (N,)."""
     unit: np.ndarray
@@ -37,10 +38,14 @@ class Data:
     """Number of the context, 0 = evaluation, (N,)."""
     item: np.ndarray
     """Number of the item, (N,)."""
+    items: int
+    """Items."""
     moved: np.ndarray
     """Covariate, (N,)."""
     variance: np.ndarray
     """Its error variance, (N,)."""
+    units: int
+    """Units."""
 
     @property
     def models(self) -> int:
@@ -73,10 +78,10 @@ class Fit:
 
     fixed: np.ndarray
     """Levels, contexts, slope, (P,)."""
-    covariance: np.ndarray
-    """Of these, (P, P)."""
+    influence: np.ndarray
+    """What each item adds to them, (items, P): the sum of its outer products is the sandwich covariance."""
     item: np.ndarray
-    """Item effects, (U,)."""
+    """Modes of the item effects, (U,)."""
     scales: tuple[float, float]
     """sd of items and of contexts."""
     evidence: float
@@ -88,52 +93,95 @@ def chance(logit: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-np.clip(logit, -35, 35)))
 
 
-def best(data: Data) -> Fit:
-    """The fit at the sds with the largest evidence: items first, then contexts, then items again."""
+def best(data: Data, start: Fit | None = None) -> Fit:
+    """The fit at the sd of contexts with the largest evidence, or at that of `start`."""
+    sums = _sums(data)
+    if start is not None:
+        return at(data, sums, start.scales[1], start)
+    fit = at(data, sums, CONTEXT_SDS[2], None)
+    fits = [fit, *(at(data, sums, sd, fit) for sd in CONTEXT_SDS if sd != CONTEXT_SDS[2])]
+    return max(fits, key=lambda f: f.evidence)
+
+
+def _sums(data: Data):
+    """The 0/1 matrix that sums rows by unit."""
+    import scipy.sparse
+
+    n = len(data.unit)
+    return scipy.sparse.csr_matrix((np.ones(n), (data.unit, np.arange(n))), (data.units, n))
+
+
+@dataclasses.dataclass(frozen=True)
+class Integral:
+    """The likelihood at one point, its gradient by unit, its negative Hessian."""
+
+    value: float
+    scores: np.ndarray
+    hessian: np.ndarray
+    item: np.ndarray
+
+
+def integral(data: Data, design: np.ndarray, sums, theta: np.ndarray, item: np.ndarray) -> Integral:
+    """Item effects integrated out at `theta` (fixed effects, log sd of items), from their last modes."""
+    fixed, log_sd = theta[:-1], theta[-1]
+    precision = np.exp(-2 * log_sd)
+    # Held where it is in every step: a slope that the data could lower to be flattened less would be pulled to 0.
+    flat = 1 / np.sqrt(1 + np.pi / 8 * fixed[-1] ** 2 * data.variance)
+    line = design @ fixed
+    for _ in range(INNER):
+        p = chance(flat * (line + item[data.unit]))
+        curve = sums @ (flat**2 * p * (1 - p)) + precision
+        step = (sums @ (flat * (data.success - p)) - precision * item) / curve
+        item = item + np.clip(step, -LARGEST, LARGEST)
+        if np.abs(step).max() < TOLERANCE:
+            break
+    nodes, weights = np.polynomial.hermite.hermgauss(NODES)
+    width = np.sqrt(2 / curve)
+    beta = item[:, None] + width[:, None] * nodes
+    p = chance(flat[:, None] * (line[:, None] + beta[data.unit]))
+    right = np.where(data.success[:, None] > 0.5, p, 1 - p)
+    log = sums @ (np.log(np.maximum(right, 1e-15))) - 0.5 * precision * beta**2 - log_sd
+    log += nodes**2 + np.log(weights) + np.log(width)[:, None] - 0.5 * np.log(2 * np.pi)
+    top = log.max(1, keepdims=True)
+    each = np.exp(log - top)
+    posterior = each / each.sum(1, keepdims=True)
+    residual = flat[:, None] * (data.success[:, None] - p)
+    gradient = np.stack([np.column_stack([sums @ (design * residual[:, [k]]), precision * beta[:, k] ** 2 - 1])
+                         for k in range(NODES)], 1)
+    scores = np.einsum("uk,ukp->up", posterior, gradient)
+    own = (posterior[data.unit] * p * (1 - p)).sum(1)
+    hessian = np.zeros((len(theta),) * 2)
+    hessian[:-1, :-1] = design.T @ (design * (flat**2 * own)[:, None])
+    hessian[-1, -1] = 2 * precision * (posterior * beta**2).sum()
+    weighed = (gradient * np.sqrt(posterior)[..., None]).reshape(-1, len(theta))
+    hessian -= weighed.T @ weighed - scores.T @ scores
+    return Integral(float((top[:, 0] + np.log(each.sum(1))).sum()), scores, hessian, item)
+
+
+def at(data: Data, sums, context_sd: float, start: Fit | None) -> Fit:
+    """Mode, sandwich and Laplace evidence at this sd of contexts."""
     design = data.design
-    fit = at(data, design, (ITEM_SDS[2], CONTEXT_SDS[2]), None)
-    fits = {fit.scales: fit}
-    for which, grid in ((0, ITEM_SDS), (1, CONTEXT_SDS), (0, ITEM_SDS)):
-        for value in grid:
-            scales = (value, fit.scales[1]) if which == 0 else (fit.scales[0], value)
-            if scales not in fits:
-                fits[scales] = at(data, design, scales, fit)
-        fit = max(fits.values(), key=lambda f: f.evidence)
-    return fit
-
-
-def at(data: Data, design: np.ndarray, scales: tuple[float, float], start: Fit | None) -> Fit:
-    """Mode and Laplace evidence at these sds."""
-    units, p = int(data.unit.max()) + 1, design.shape[1]
-    fixed, item = (start.fixed, start.item) if start else (np.zeros(p), np.zeros(units))
-    prior = np.full(p, 1 / WIDE**2)
-    prior[data.models : p - 1] = 1 / scales[1] ** 2
-    own = 1 / scales[0] ** 2
+    p = design.shape[1]
+    theta = np.append(start.fixed, np.log(start.scales[0])) if start else np.zeros(p + 1)
+    item = start.item if start else np.zeros(sums.shape[0])
+    prior = np.full(p + 1, 1 / WIDE**2)
+    prior[data.models : p - 1] = 1 / context_sd**2
+    prior[-1] = 1.0
     for _ in range(NEWTON):
-        flat = 1 / np.sqrt(1 + np.pi / 8 * fixed[-1] ** 2 * data.variance)
-        p_row = chance(flat * (design @ fixed + item[data.unit]))
-        residual = data.weight * flat * (data.success - p_row)
-        curve = data.weight * flat**2 * p_row * (1 - p_row)
-        weighed = design * curve[:, None]
-        own_curve = np.bincount(data.unit, curve, units) + own
-        cross = np.stack([np.bincount(data.unit, column, units) for column in weighed.T], 1)
-        gradient = design.T @ residual - prior * fixed
-        own_gradient = np.bincount(data.unit, residual, units) - own * item
-        schur = design.T @ weighed + np.diag(prior) - (cross / own_curve[:, None]).T @ cross
-        step = np.linalg.solve(schur, gradient - cross.T @ (own_gradient / own_curve))
-        own_step = (own_gradient - cross @ step) / own_curve
-        largest = max(np.abs(step).max(), np.abs(own_step).max())
-        part = min(1.0, 3.0 / max(largest, 1e-12))
-        fixed, item = fixed + part * step, item + part * own_step
+        found = integral(data, design, sums, theta, item)
+        item = found.item
+        values, vectors = np.linalg.eigh(found.hessian + np.diag(prior))
+        curved = np.maximum(np.abs(values), CURVED)  # uphill also where the density is not yet concave
+        inverse = (vectors / curved) @ vectors.T
+        step = inverse @ (found.scores.sum(0) - prior * theta)
+        largest = np.abs(step).max()
+        theta = theta + step * min(1.0, LARGEST / max(largest, 1e-12), LARGEST_SD / max(abs(step[-1]), 1e-12))
         if largest < TOLERANCE:
             break
-    right = np.where(data.success > 0.5, p_row, 1 - p_row)
-    value = (data.weight * np.log(np.maximum(right, 1e-15))).sum()
-    evidence = value - 0.5 * (prior * fixed**2).sum() - 0.5 * own * (item**2).sum() + 0.5 * np.log(prior).sum() \
-        + 0.5 * units * np.log(own) - 0.5 * np.log(own_curve).sum() - 0.5 * np.linalg.slogdet(schur)[1]
-    # Scores of the other effects with the item effects profiled out, summed by item.
-    profiled = residual[:, None] * (design - (cross / own_curve[:, None])[data.unit])
-    scores = np.stack([np.bincount(data.item, column) for column in profiled.T], 1)
-    inverse = np.linalg.inv(schur)
-    covariance = inverse @ (scores.T @ scores + np.diag(prior)) @ inverse
-    return Fit(fixed, (covariance + covariance.T) / 2, item, scales, float(evidence))
+    evidence = found.value - 0.5 * (prior * theta**2).sum() + 0.5 * np.log(prior).sum() \
+        - 0.5 * np.log(curved).sum()
+    first = np.zeros(sums.shape[0], int)
+    first[data.unit] = data.item
+    scores = np.zeros((data.items, p + 1))
+    np.add.at(scores, first, found.scores)
+    return Fit(theta[:-1], (scores @ inverse)[:, :-1], item, (float(np.exp(theta[-1])), context_sd), float(evidence))

@@ -113,14 +113,14 @@ def silent(rows: pl.DataFrame) -> Text:
     parts = []
     if found.height:
         listed = join([f"{names[m]} in {names[c]}" for m, c in found.select("model", "context").iter_rows()], MOST)
-        parts.append(f"in {number(found.height)} of {compared} the answers move beyond the floor while the score stays within "
-                     f"{amount(LEVEL_MATERIAL, 'points', 1.0)}: {listed}.")
+        parts.append(f"in {number(found.height)} of {compared} the answers move beyond the floor while the score stays "
+                     f"within {amount(LEVEL_MATERIAL, 'points', 1.0)}: {listed}.")
     if open_too.height:
         start = "in" if not parts else "In"
         of = f" of {compared}" if not parts else ""
         contexts = join([names[c] for c in open_too["context"].unique(maintain_order=True)], MOST)
-        parts.append(f"{start} {number(open_too.height)}{of}{' more' if parts else ''} (in {contexts}) the answers move, the "
-                     "score is not shown to, and its interval is too wide to say that it stays.")
+        parts.append(f"{start} {number(open_too.height)}{of}{' more' if parts else ''} (in {contexts}) the answers move, "
+                     "the score is not shown to, and its interval is too wide to say that it stays.")
     return Text(" ".join(parts), "notice" if found.height else "plain", "Silent movement:")
 
 
@@ -131,7 +131,8 @@ def _factors(answer: Estimate | None) -> tuple[Block, ...]:
     shares = answer.where(statistic="share").to_frame().sort("median", descending=True)
     told = [f"{factor_name(row['factor'])} {phrase(row) if row['upper'] > SMALLEST else 'below 1%'}"
             for row in shares.iter_rows(named=True)]
-    return (Text(f"of the movement in the contexts of this log: {join(told, MOST)}.", label="Shares of the serving factors:"),
+    text = f"of the movement in the contexts of this log: {join(told, MOST)}."
+    return (Text(text, label="Shares of the serving factors:"),
             Table(tables.fragment(tables.answers(answer)), tables.caption(answer), opened_by="What each factor level moves"))
 
 
@@ -144,9 +145,10 @@ def _explained(content: PageContent) -> tuple[Block, ...]:
         return (Text(content.reason("explained_by_displacement"), "refusal", "Movement and success:"),)
     rows = {row["statistic"]: row for row in answer.to_frame().iter_rows(named=True)}
     share = phrase(rows[None] | {"unit": "probability"})
+    slope = phrase(rows["slope"] | {"unit": ""}).replace("  ", " ")
     text = (f"{share} of the contexts' squared effects on success goes with movement of the answers; of a mean loss of "
             f"{phrase(rows['gap'])}, movement makes {phrase(rows['gap_with_movement'])}. An answer that moves as far as one "
-            f"to another item has its log odds of success changed by {phrase(rows['slope'] | {'unit': ''}).replace('  ', ' ')}; "
+            f"to another item has its log odds of success changed by {slope}; "
             f"without the error of a displacement it would seem to be {rows['naive_slope']['median']:.2f}.")
     return (Text(text, label="Movement and success:"),
             Table(tables.fragment(tables.answers(answer)), tables.caption(answer), opened_by="The numbers"))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from divergence.geometry import behaviour_map
 
 PLACES = np.array([[0.0, 0.0], [1.0, 0.2], [-0.3, 0.9], [0.8, -0.7]])  # context 0 is the evaluation

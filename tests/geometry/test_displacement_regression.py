@@ -65,7 +65,8 @@ def test_shares_are_those_of_the_moves(places):
 def test_a_move_of_all_items_alike_is_common(places):
     generator = np.random.default_rng(5)
     step = generator.standard_normal((3, 1, 6)) * 0.5
-    means = generator.standard_normal((60, 6)) + np.concatenate([np.zeros((1, 1, 6)), np.einsum("cf,fid->cid", DESIGN, step)])
+    moved = np.concatenate([np.zeros((1, 1, 6)), np.einsum("cf,fid->cid", DESIGN, step)])
+    means = generator.standard_normal((60, 6)) + moved
     answer = displacement_regression(places.state(np.repeat(means[None], 2, 0), 0.05), FACTORS)
     assert np.median(answer.where(statistic="common").draws, 0).min() > 0.6
 
@@ -87,7 +88,8 @@ def prior_world(generator, units=40, q=2):
     p = DESIGN.shape[1]
     centre, scale = 0.0, np.array([0.6, 0.4])
     middle = centre + 2.0 * generator.standard_normal()
-    theta = np.array([*(middle + SCALE_SD * generator.standard_normal(p)), COMMON[0] + COMMON[1] * generator.standard_normal(),
+    theta = np.array([*(middle + SCALE_SD * generator.standard_normal(p)),
+                      COMMON[0] + COMMON[1] * generator.standard_normal(),
                       middle, middle - 1 + SCALE_SD * generator.standard_normal()])
     error = np.stack([0.05 * np.eye(6) + 0.05] * q)
     group = Group(DESIGN, error, np.zeros((units, 6, q)), np.arange(units))

@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+
 from divergence.errors import InputError
 from divergence.geometry import context_displacement, displacement
 from divergence.geometry.movement import movement
@@ -78,8 +79,8 @@ def test_an_a_a_context_is_within_the_floor(places):
     above = 0
     for seed in range(50):
         answers = generator.standard_normal((1, 1, 120, DIMENSIONS))
-        row = context_displacement(places.state(np.repeat(answers, 2, 1), 0.5, seed=seed)).where(statistic=None, model="model 0")
-        row = row.to_frame().row(0, named=True)
+        answer = context_displacement(places.state(np.repeat(answers, 2, 1), 0.5, seed=seed))
+        row = answer.where(statistic=None, model="model 0").to_frame().row(0, named=True)
         above += row["lower"] > row["noise_floor"]
     assert above == 0  # the floor is a whole rerun variance, ten standard errors of the estimate
 
@@ -88,7 +89,8 @@ def test_score_moves_on_the_same_items(places):
     means = places.jumps(np.random.default_rng(7), 1, 2, 80, DIMENSIONS, (0, 0.5))
     scores = np.zeros((1, 2, 80))
     scores[:, 0, :40], scores[:, 1, :20] = 1, 1
-    row = context_displacement(places.state(means, 0.0, scores=scores)).where(statistic="score_change", model="model 0").to_frame()
+    answer = context_displacement(places.state(means, 0.0, scores=scores))
+    row = answer.where(statistic="score_change", model="model 0").to_frame()
     assert row["mean"][0] == pytest.approx(-0.25, abs=0.01) and row["unit"][0] == "points"
 
 
@@ -109,7 +111,8 @@ def test_bad_input_is_a_sentence(world, places):
     with pytest.raises(InputError, match="No evaluation row"):
         movement(vectors, text, cluster=None, **labels | {"evaluation": [False] * len(text)})
     with pytest.raises(InputError, match="No model has answers"):
-        movement(vectors, text, cluster=None, **labels | {"evaluation": [True] * len(text), "context": ["bench"] * len(text)})
+        only = {"evaluation": [True] * len(text), "context": ["bench"] * len(text)}
+        movement(vectors, text, cluster=None, **labels | only)
     with pytest.raises(InputError, match="more than one cluster"):
         movement(vectors, text, cluster=list(range(len(text))), **labels)
     broken = vectors.copy()

@@ -100,14 +100,15 @@ def chart(answer: Estimate) -> alt.LayerChart:
     across, up, pixels = _axes(alt, np.concatenate([table.select("x", "y").to_numpy(), rings.select("x", "y").to_numpy(),
                                       floor * np.array([[1, 1], [-1, -1]])]))
     x, y = across("x"), up("y")
-    tip = [alt.Tooltip("who:N", title="model"), alt.Tooltip("context:N"), alt.Tooltip("far:Q", format=".2f", title="distance")]
+    tip = [alt.Tooltip("who:N", title="model"), alt.Tooltip("context:N"),
+           alt.Tooltip("far:Q", format=".2f", title="distance")]
     disc = pl.DataFrame({"x": floor * np.cos(CIRCLE), "y": floor * np.sin(CIRCLE), "order": np.arange(len(CIRCLE))})
     base = alt.Chart(heads)
     layers = [
         alt.Chart(disc).mark_line(color=LIGHT["floor"], strokeWidth=1, fill=LIGHT["faint"], fillOpacity=0.8).encode(
             x=x, y=y, order="order:Q"),
-        alt.Chart(rings).mark_line(color=LIGHT["gain_cell"], strokeWidth=1, fill=LIGHT["gain_cell"], fillOpacity=0.18).encode(
-            x=x, y=y, order="order:Q", detail="context:N"),
+        alt.Chart(rings).mark_line(
+            color=LIGHT["gain_cell"], strokeWidth=1, fill=LIGHT["gain_cell"], fillOpacity=0.18).encode(x=x, y=y, order="order:Q", detail="context:N"),
         alt.Chart(table.filter(~chosen)).mark_point(filled=True, size=22, opacity=0.55, color=LIGHT["neutral"]).encode(
             x=x, y=y, tooltip=tip),
         base.mark_rule(color=LIGHT["gain"], strokeWidth=1.5).encode(
@@ -122,7 +123,7 @@ def chart(answer: Estimate) -> alt.LayerChart:
 
 
 def _axes(alt, corners: np.ndarray):
-    """Makers of both axes, with one unit of the same length on each whatever the width of the page, and the pixels of a phone."""
+    """Makers of both axes, one unit as long on each whatever the page's width, and the pixels of a phone."""
     low, high = corners.min(0), corners.max(0)
     middle, half = (low + high) / 2, np.maximum(MARGIN * (high - low) / 2, 1e-3)
     reach = f"max({half[1]}, {half[0]} * height / width)"
