@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 import divergence as dv
+from divergence import behaviour
 from divergence.results import QUESTIONS, write_report
 
 FOLDER = pathlib.Path(__file__).parents[2] / "datasets" / "serving-lab"
@@ -28,7 +29,7 @@ def results(tmp_path_factory):
 
 def test_every_question_has_a_row_or_a_refusal_with_its_reason(results):
     _, table = results
-    assert set(table["question"]) == set(QUESTIONS)
+    assert set(table["question"]) == set(QUESTIONS) | set(behaviour.QUESTIONS)
     refused = table.filter(~pl.col("identified"))
     assert refused["reason"].null_count() == 0 and (refused["reason"].str.len_chars() > 10).all()
     assert table.filter(pl.col("identified") & pl.col("median").is_null() & pl.col("upper").is_null()).height == 0

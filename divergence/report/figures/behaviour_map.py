@@ -108,7 +108,8 @@ def chart(answer: Estimate) -> alt.LayerChart:
         alt.Chart(disc).mark_line(color=LIGHT["floor"], strokeWidth=1, fill=LIGHT["faint"], fillOpacity=0.8).encode(
             x=x, y=y, order="order:Q"),
         alt.Chart(rings).mark_line(
-            color=LIGHT["gain_cell"], strokeWidth=1, fill=LIGHT["gain_cell"], fillOpacity=0.18).encode(x=x, y=y, order="order:Q", detail="context:N"),
+            color=LIGHT["gain_cell"], strokeWidth=1, fill=LIGHT["gain_cell"], fillOpacity=0.18).encode(
+            x=x, y=y, order="order:Q", detail="context:N"),
         alt.Chart(table.filter(~chosen)).mark_point(filled=True, size=22, opacity=0.55, color=LIGHT["neutral"]).encode(
             x=x, y=y, tooltip=tip),
         base.mark_rule(color=LIGHT["gain"], strokeWidth=1.5).encode(
