@@ -26,7 +26,7 @@ from divergence.cells.overlap import replays
 from divergence.joint.covariance import shrunk_covariance
 from divergence.joint.link import PSEUDO, start
 from divergence.joint.posterior import Fit
-from divergence.numerics import logit
+from divergence.numerics import logit, nearest_psd
 
 WIDTHS = np.array([1.0, 0.7, 0.5, 0.5])
 """Half-normal prior widths of the four standard deviations, in logits: a task may move a level of 50 % by 23 points."""
@@ -120,7 +120,8 @@ def measure_strata(fit: Fit) -> Strata:
         np.fill_diagonal(correlation, 1.0)
         sd = np.sqrt(ratio / (weight[t][there] * p * (1 - p)))
         z.append((there, logit(p) - middle[there]))
-        noise.append(correlation * np.outer(sd, sd))
+        # Arms that repeat one another make it singular, and rounding then indefinite.
+        noise.append(nearest_psd(correlation * np.outer(sd, sd)))
     kinds = _kinds(arms.model, place)
     largest = np.argsort([-len(there) for there, _ in z], kind="stable")[:TASKS_FITTED]
     deviations = _points([(z[t], noise[t]) for t in largest], kinds)

@@ -37,7 +37,7 @@ def test_every_question_has_a_row_or_a_refusal_with_its_reason(results):
 
 def test_the_page_opens_with_the_decision(results):
     page = (results[0] / "report.html").read_text()
-    assert re.search(r"<h1>Choose [\w-]+ in flash: it meets all five requirements", page)
+    assert re.search(r"<h1>Choose [\w-]+ in (?:flash|second-engine): it meets all five requirements", page)
     for label in ("How sure", "What would change it", "What to measure next", "Chance to meet everything"):
         assert label in page
     assert "“half of the traffic under load”" in page and "declared prices of 2026-11-24, in USD" in page
@@ -50,7 +50,8 @@ def test_what_is_known_of_the_data_is_in_the_decision(results):
     table = results[1].filter((pl.col("question") == "coherence") & pl.col("context").is_not_null())
     meets = {(m, c): p for m, c, p in table.filter(pl.col("statistic").is_null()).select(
         "model", "context", "mean").iter_rows()}
-    assert len(meets) == 36
+    assert len(meets) == 72
     assert max(p for (_, c), p in meets.items() if c in ("load", "chatml", "cut")) < 0.05
     assert max(p for (m, _), p in meets.items() if m == "gemma3-270m-q4_0") < 0.05
-    assert max(meets, key=meets.get)[1] == "flash"
+    assert meets["smollm2-135m-q4_1", "second-engine-large"] < 0.01  # the broken kernel
+    assert max(meets, key=meets.get)[1] in ("flash", "second-engine", "second-engine-large")
