@@ -35,10 +35,11 @@ lab-full: lab-packages
 	$(BIN)/python -m divergence.probe.items > build/lab/items.jsonl
 	$(BIN)/python -m divergence.probe.sessions agents > build/lab/agents.jsonl
 	$(BIN)/python -m divergence.probe.sessions chats 24 > build/lab/chats.jsonl
-	$(BIN)/python -m divergence.probe.traffic > build/lab/stream.jsonl
+	$(BIN)/python -m divergence.probe.traffic 1600 > build/lab/stream.jsonl
 	$(BIN)/divergence probe lab/full.toml -o build/lab/full
 	$(BIN)/divergence probe lab/agents.toml -o build/lab/agents
 	$(BIN)/divergence probe lab/stream.toml -o build/lab/stream
+	for name in full agents stream; do $(BIN)/python -m divergence.probe.dataset build/lab/$$name lab/$$name.toml build/lab/dataset-$$name || exit 1; done
 
 setup: .venv/ready
 
