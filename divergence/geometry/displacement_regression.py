@@ -8,7 +8,7 @@ With Delta_u (contexts, q) the displacement of unit u (an item of a model) in th
     error_u,.j ~ N(0, diag(v_cj) + v_oj 1 1')           known from the replicates; the evaluation's is shared
     log omega_l ~ N(lambda, 1.5^2)    log tau ~ N(lambda - 1, 1.5^2)    log g ~ N(log .5, 1)    lambda ~ N(centre, 2^2)
 
-    headline of (factor, level) = (|Gamma_l|^2 + omega_l^2) / (share of movement in the q directions) / V
+    headline of (factor, level) = (|Gamma_l|^2 + omega_l^2) / V
     common  = |Gamma_l|^2 / (|Gamma_l|^2 + omega_l^2)   does it move all items the same way, or each its own way?
     share of a factor = its levels' squared moves over the contexts that have them / all contexts' squared moves
 
@@ -16,6 +16,9 @@ Gamma is integrated out in closed form; the few scales are drawn from their post
 Student t. Items do not move as normal vectors do (most stay, some jump), and units of one item move together: the
 likelihood is stretched about its mode until its curvature H agrees with the variance J of its score between items,
 theta -> mode + C (theta - mode), C' H C = H J^-1 H (curvature adjustment, Ribatet, Cooley and Davison 2012).
+
+Displacements of a context are stretched to their whole length, which other directions share; movement within the floor that
+the error of copies is given counts as noise.
 
 Identified up to logged factors: levels that never part are one column with both names; `rest` needs more contexts than
 columns. What a factor does beside what is logged with it, this does not tell.
@@ -34,8 +37,7 @@ from divergence.geometry.movement import Movement
 from divergence.geometry.weighted_draws import hessian, mode_of, posterior_draws
 
 QUESTION, TEXT = "displacement_regression", "squared movement of the answers due to each serving factor, in noise floors"
-DIRECTIONS = 8  # more add noise before they add movement
-DRAWS = 2000
+DRAWS = 1000
 SCALE_SD, CENTRE_SD, COMMON = 1.5, 2.0, (np.log(0.5), 1.0)  # of the priors above
 REST_BELOW = 1.0  # log units that the remainder is expected below the factors: interactions are smaller than effects
 CHUNK = 4_000_000  # numbers in memory at once
@@ -183,8 +185,7 @@ def displacement_regression(state: Movement, factors: pl.DataFrame, *, draws: in
     common = (gamma**2).sum(1)
     squared = common + np.exp(2 * theta[:, : data.columns])
     rest = np.exp(2 * theta[:, data.columns + 2]) * len(contexts) if data.rest else np.zeros(len(theta))
-    held = np.minimum(share_held(state, len(data.scale)), 1.0)
-    table = [squared / held / state.noise.mean(), common / squared]
+    table = [squared / state.noise.mean(), common / squared]
     rows = [(s, f, level) for s in (None, "common") for f, level in names]
     by_level = squared * design.sum(0)
     every = by_level.sum(1) + rest
@@ -201,8 +202,9 @@ def displacement_regression(state: Movement, factors: pl.DataFrame, *, draws: in
     floor = np.full(len(rows), np.nan)
     floor[: len(names)] = (state.noise_high / state.noise).max()
     note = f"; not told apart from the others: {', '.join(rest_names)}" if rest_names else ""
-    told = (f"matrix-normal regression in {len(data.scale)} directions with {held:.0%} of the movement, "
-            f"likelihood stretched to its seen score, importance weights ({effective:.0f} effective draws){note}")
+    told = (f"matrix-normal regression in {len(data.scale)} directions with {state.kept:.0%} of the "
+            f"movement, stretched to all of it, likelihood stretched to its seen score, "
+            f"importance weights ({effective:.0f} effective draws){note}")
     return Estimate(QUESTION, TEXT, "ratio", frame, np.concatenate(table, 1), "embedding", noise_floor=floor,
                     counts=state.counts, method=told)
 
@@ -243,15 +245,9 @@ def columns(state: Movement, factors: pl.DataFrame) -> tuple[list[tuple[str, str
     return names, kept, contexts, dependent
 
 
-def share_held(state: Movement, q: int) -> float:
-    """Share of the squared displacement in the first q directions."""
-    by_direction = np.nansum(state.moves**2, axis=(0, 1))
-    return float(state.kept * by_direction[:q].sum() / by_direction.sum()) if by_direction.sum() > 0 else 1.0
-
-
-def regression(state: Movement, design: np.ndarray, contexts: list[str], q: int = DIRECTIONS) -> Regression:
+def regression(state: Movement, design: np.ndarray, contexts: list[str]) -> Regression:
     """The regression's data from a state."""
-    moves = state.moves[:, :, :q]
+    moves = state.moves
     q = moves.shape[2]
     squares = np.nansum(moves**2, axis=(0, 1))
     scale = np.maximum(squares, 1e-3 * squares.sum() + 1e-12)
@@ -264,8 +260,8 @@ def regression(state: Movement, design: np.ndarray, contexts: list[str], q: int 
         index, where = [j for j, _ in rows], [k for _, k in rows]
         of_model = moves[where].transpose(1, 0, 2)
         known = np.isfinite(of_model[:, :, 0])
-        error = np.nan_to_num(np.maximum(state.error[m + np.array(where), :q], floor), nan=state.noise[o])
-        shared = np.nan_to_num(np.maximum(state.error[o, :q], floor), nan=0.0)
+        error = np.nan_to_num(np.maximum(state.error[m + np.array(where)], floor), nan=state.noise[o])
+        shared = np.nan_to_num(np.maximum(state.error[o], floor), nan=0.0)
         for pattern in np.unique(known, axis=0):
             units = np.flatnonzero((known == pattern).all(1))
             if not pattern.any():

@@ -15,6 +15,7 @@ FREEDOM = 7.0  # tails heavier than the normal's
 ROUNDS = 3
 STEP = 1e-4
 PROPOSALS = 2  # proposals a draw
+FIRST = 1000  # proposals of a round that only fits the proposal
 
 Density = Callable[[np.ndarray], np.ndarray]
 
@@ -36,13 +37,13 @@ def posterior_draws(log_density: Density, mode: np.ndarray, draws: int, seed: in
     """(draws, P) resampled draws and the effective draws of their weights."""
     mean, covariance = mode, laplace(log_density, mode)
     generator = np.random.default_rng(seed)
-    proposals = max(PROPOSALS * draws, 400)
-    for _ in range(ROUNDS):
+    last = max(PROPOSALS * draws, FIRST)
+    for proposals in (*[FIRST] * (ROUNDS - 1), last):
         points, weight = weighted(log_density, mean, covariance, proposals, generator)
         mean = weight @ points
         off = points - mean
         covariance = (off * weight[:, None]).T @ off + 1e-8 * np.eye(len(mean))
-    chosen = generator.choice(proposals, draws, p=weight)
+    chosen = generator.choice(last, draws, p=weight)
     return points[chosen], float(1 / (weight**2).sum())
 
 
