@@ -61,7 +61,7 @@ def _ragged(name: str, values: object) -> str:
 
 def usable(array: np.ndarray, unit_length: bool = False) -> np.ndarray:
     """Booleans, one a row: finite (below `LARGEST`), and not of length 0 where lengths are to be 1."""
-    keep = (np.abs(array) < LARGEST).all(1)
+    keep = (array.max(1) < LARGEST) & (array.min(1) > -LARGEST)  # NaN compares false
     if unit_length:
         keep &= (array != 0).any(1)
     return keep

@@ -24,7 +24,7 @@ import numpy as np
 from divergence.errors import InputError
 from divergence.geometry.admit import labels, scaled, table, usable
 from divergence.geometry.embedder import Embedder, embedder_of, one_embedder
-from divergence.geometry.sums import Sums, of_segments
+from divergence.geometry.sums import Sums, add_segments
 
 BLOCKS = 32  # a jackknife of 32 groups estimates its standard error to 13 %; memory grows with it
 CHUNK_ROWS = 8192  # 12 MB of float32 at 384 dimensions, and 256 rows a block: products stay large
@@ -121,9 +121,10 @@ class _Builder:
         keys = keys % np.uint64(self.blocks) if self.folded else keys
         order = np.argsort(keys, kind="stable")
         found, starts = np.unique(keys[order], return_index=True)
-        x = x[order] - self.shift_x.astype(x.dtype)
-        y = y[order] - self.shift_y.astype(y.dtype)
-        self.sums.add_at(self._slots(found), of_segments(x, y, starts))
+        x, y = x[order], y[order]  # copies: what was given stays as it is
+        x -= self.shift_x.astype(x.dtype)
+        y -= self.shift_y.astype(y.dtype)
+        add_segments(self.sums, self._slots(found).tolist(), x, y, starts)
 
     def add_state(self, state: Moments) -> None:
         """The blocks of a finished state."""

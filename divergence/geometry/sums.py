@@ -71,7 +71,7 @@ class Sums:
         return self._each(lambda value, _: value.sum(0))
 
     def add_at(self, slots: np.ndarray, other: Sums) -> None:
-        """Add group j of `other` into group `slots[j]` of this one, in place: for the one pass that builds a state."""
+        """Add group j of `other` into group `slots[j]` of this one, in place: for states that merge."""
         for name in NAMES:
             target, values = getattr(self, name), getattr(other, name)
             for j, slot in enumerate(slots.tolist()):  # np.add.at is several times slower on whole matrices
@@ -133,22 +133,27 @@ class Sums:
 NAMES = tuple(field.name for field in dataclasses.fields(Sums))
 
 
-def of_segments(x: np.ndarray, y: np.ndarray, starts: np.ndarray) -> Sums:
-    """The sums of consecutive segments of rows (segment j begins at row `starts[j]`), one group each.
+def add_segments(into: Sums, slots: list[int], x: np.ndarray, y: np.ndarray, starts: np.ndarray) -> None:
+    """Add consecutive segments of rows (segment j begins at row `starts[j]`) to the groups `slots[j]`, in place.
 
     Products of a segment are made in the type of the rows (float32 rows: fast, and exact enough once shifted); squares
     of lengths and everything that is added across segments are float64.
     """
     ends = [*starts[1:].tolist(), len(x)]
-    groups = Sums.zeros(len(starts), x.shape[1], y.shape[1])
     a = np.einsum("ij,ij->i", x, x, dtype=np.float64)
     b = np.einsum("ij,ij->i", y, y, dtype=np.float64)
-    for j, (start, end) in enumerate(zip(starts.tolist(), ends, strict=True)):
+    weights = np.stack([np.ones(len(x)), a, b])
+    for j, start, end in zip(slots, starts.tolist(), ends, strict=True):
         rows = slice(start, end)
-        u, v, a_j, b_j = x[rows], y[rows], a[rows], b[rows]
-        groups.n[j] = end - start
-        groups.x[j], groups.y[j] = u.sum(0, dtype=np.float64), v.sum(0, dtype=np.float64)
-        groups.xx[j], groups.yy[j], groups.xy[j] = u.T @ u, v.T @ v, u.T @ v
-        groups.aa[j], groups.bb[j], groups.ab[j] = a_j @ a_j, b_j @ b_j, a_j @ b_j
-        groups.ax[j], groups.ay[j], groups.bx[j], groups.by[j] = a_j @ u, a_j @ v, b_j @ u, b_j @ v
-    return groups
+        u, v, w = x[rows], y[rows], weights[:, rows]
+        squares = w @ w.T
+        into.n[j] += end - start
+        into.xx[j] += u.T @ u
+        into.yy[j] += v.T @ v
+        into.xy[j] += u.T @ v
+        into.aa[j] += squares[1, 1]
+        into.bb[j] += squares[2, 2]
+        into.ab[j] += squares[1, 2]
+        for side, names in ((u, ("x", "ax", "bx")), (v, ("y", "ay", "by"))):
+            for name, total in zip(names, w @ side.astype(np.float64), strict=True):
+                getattr(into, name)[j] += total
