@@ -1,0 +1,53 @@
+"""Are the other committed data sets what their plans say, and does the stream hold its incident?"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from divergence.probe.item_files import read_items
+from divergence.probe.reading import read_plan
+
+DATASETS = Path(__file__).parents[2] / "datasets"
+SETS = [name for name in ("serving-stream", "serving-agents") if (DATASETS / name / "data.parquet").exists()]
+SWITCH = 800  # requests before the router changes, as in the plan
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_checksums_and_schema_are_right(name):
+    folder = DATASETS / name
+    for line in (folder / "SHA256").read_text().splitlines():
+        digest, file = line.split("  ")
+        assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == digest, file
+    declared = json.loads((folder / "schema.json").read_text())
+    rows = pl.read_parquet(folder / "data.parquet")
+    assert [c["name"] for c in declared["columns"]] == rows.columns and declared["rows"] == rows.height
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_rows_are_those_of_the_plan(name):
+    folder = DATASETS / name
+    plan = read_plan(folder / "plan.toml")
+    rows = pl.read_parquet(folder / "data.parquet")
+    assert set(rows["context"]) == {c.label for c in plan.context}
+    assert set(rows["model"]) == {s.model for s in plan.system}
+    assert rows["execution_id"].n_unique() == rows.height
+    assert {i["item"] for i in read_items(plan)} == set(rows.filter(regime="evaluation")["item"])
+
+
+def test_the_incident_is_a_dependence_and_not_a_margin():
+    """After request 800 the replica follows from the prompt's length; before, it does not; shares and accuracy stay."""
+    rows = pl.read_parquet(DATASETS / "serving-stream" / "data.parquet").filter(context="stream").sort("model", "time")
+    rows = rows.with_columns(number=pl.int_range(pl.len()).over("model"), first=pl.col("region").eq("a").cast(pl.Float64))
+    seen = rows.group_by("model", after=pl.col("number") >= SWITCH).agg(
+        pl.len(), pl.col("score").mean(), pl.col("first").mean(),
+        rho=pl.corr("input_tokens", "first", method="spearman"),
+    )
+    assert seen["len"].to_list() == [SWITCH] * 4
+    assert (seen.filter(~pl.col("after"))["rho"].abs() < 3 / SWITCH**0.5).all()  # three standard errors of no correlation
+    assert (seen.filter("after")["rho"] > 0.7).all()
+    assert ((seen["first"] - 0.5).abs() < 3 * 0.5 / SWITCH**0.5).all()
+    moved = seen.group_by("model").agg(pl.col("score").max() - pl.col("score").min())
+    assert (moved["score"] < 3 * (2 * 0.25 / SWITCH) ** 0.5).all()
