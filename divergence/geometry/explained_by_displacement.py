@@ -60,6 +60,7 @@ class Runs:
 
 def explained_by_displacement(runs: Runs) -> Estimate:
     """The headline, the slopes with and without errors in variables, reliability, and the gap with its part."""
+    runs = _shared(runs)
     counts = {"n_rows": int(np.isfinite(runs.success).sum()), "n_items": len(np.unique(runs.item)),
               "n_contexts": len(runs.contexts) - 1}
     reason = reason_against(runs)
@@ -70,6 +71,9 @@ def explained_by_displacement(runs: Runs) -> Estimate:
     mean, variance, reliability = calibrated(runs)
     given = others(runs)
     fits = folds(runs, np.where(np.isfinite(given), mean, np.nan), variance)
+    if not fits:
+        return Estimate.refused(QUESTION, TEXT, "ratio", "no run of the items has every model in every context: there is "
+                                "nothing that contexts could be compared on", rows=frame, outcome="score", counts=counts)
     naive = folds(runs, given, np.zeros_like(variance))
     fixed, plain = drawn([f for f, _ in fits]), drawn([f for f, _ in naive])[:, -1]
     data, fit = fits[0][1], fits[0][0]
@@ -84,6 +88,14 @@ def explained_by_displacement(runs: Runs) -> Estimate:
               f"item-clustered covariance; sd of items {fit.scales[0]:.2g}, of contexts {fit.scales[1]:.2g}")
     return Estimate(QUESTION, TEXT, "ratio", frame, draws, "score", counts=counts, method=method,
                     quantiles_only=np.arange(len(frame)) == 0)
+
+
+def _shared(runs: Runs) -> Runs:
+    """Without the contexts that share no item with the evaluation: nothing moved there that could be measured."""
+    keep = np.isfinite(runs.moved).any((0, 2))
+    keep[0] = True
+    contexts = tuple(name for name, stays in zip(runs.contexts, keep, strict=True) if stays)
+    return dataclasses.replace(runs, success=runs.success[:, keep], moved=runs.moved[:, keep], contexts=contexts)
 
 
 def reason_against(runs: Runs) -> str | None:

@@ -82,3 +82,12 @@ def test_refusals():
                           (dict(item=np.zeros_like(runs.item)), "fewer than 10 items")):
         answer = explained_by_displacement(dataclasses.replace(runs, **change))
         assert not answer.identified and words in answer.reasons[0]
+
+
+def test_a_context_without_shared_items_is_left_out():
+    """Conversations that no bench item has do not keep the other contexts from being answered."""
+    runs = world(3)
+    empty = np.full_like(runs.success[:, :1], np.nan)
+    wider = dataclasses.replace(runs, success=np.concatenate([runs.success, empty], 1),
+                                moved=np.concatenate([runs.moved, empty], 1), contexts=(*runs.contexts, "chat"))
+    np.testing.assert_array_equal(explained_by_displacement(wider).draws, explained_by_displacement(runs).draws)

@@ -1,4 +1,4 @@
-"""Are the other committed data sets what their plans say, and does the stream hold its incident?"""
+"""Are the other committed data sets what their plans say, and do they hold their controls?"""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from divergence.probe.item_files import read_items
 from divergence.probe.reading import read_plan
 
 DATASETS = Path(__file__).parents[2] / "datasets"
-SETS = [name for name in ("serving-stream", "serving-agents") if (DATASETS / name / "data.parquet").exists()]
+SETS = ["serving-stream", "serving-agents"]
 SWITCH = 800  # requests before the router changes, as in the plan
 
 
@@ -35,6 +35,7 @@ def test_rows_are_those_of_the_plan(name):
     assert set(rows["model"]) == {s.model for s in plan.system}
     assert rows["execution_id"].n_unique() == rows.height
     assert {i["item"] for i in read_items(plan)} == set(rows.filter(regime="evaluation")["item"])
+    assert rows["error_type"].null_count() == rows.height
 
 
 def test_the_incident_is_a_dependence_and_not_a_margin():
@@ -51,3 +52,11 @@ def test_the_incident_is_a_dependence_and_not_a_margin():
     assert ((seen["first"] - 0.5).abs() < 3 * 0.5 / SWITCH**0.5).all()
     moved = seen.group_by("model").agg(pl.col("score").max() - pl.col("score").min())
     assert (moved["score"] < 3 * (2 * 0.25 / SWITCH) ** 0.5).all()
+
+
+def test_agents_repeat_themselves_unless_they_are_sampled():
+    rows = pl.read_parquet(DATASETS / "serving-agents" / "data.parquet").filter(pl.col("calls").is_not_null())
+    waves = rows.pivot("wave", index=["context", "model", "item"], values="score", aggregate_function="first")
+    moved = dict(waves.group_by("context").agg((pl.col("1") != pl.col("2")).mean()).rows())
+    assert moved["bench"] == moved["cut"] == 0.0 and moved["sampled"] > 0.1
+    assert rows.filter(task_length=4)["score"].sum() == 0
