@@ -36,7 +36,7 @@ METHOD = "classical scaling about the evaluation, Bayesian bootstrap over items,
 def behaviour_map(state: Movement, *, model: str | None = None) -> Estimate:
     """Coordinates of places and contexts; `model` = only the places of that model, else all, each from its own bench."""
     chosen = np.array([model is None or name == model for name in state.model])
-    defined = state.items.sum(0).diagonal() > 0
+    defined = np.array([f"{m}, {c}" not in state.missing for m, c in zip(state.model, state.context, strict=True)])
     index = np.flatnonzero(chosen & defined)
     if not len(index):
         reason = next(iter(state.missing.values()), f"no place of model {model} in this log")

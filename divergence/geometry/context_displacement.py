@@ -40,7 +40,9 @@ def context_displacement(state: Movement) -> Estimate:
     contexts = list(dict.fromkeys(state.context))
     rows, draws, floor = [], [], []
     for statistic, value in values.items():
-        defined = np.isfinite(value).all(0)
+        lacking = [statistic != "score_change" and f"{m}, {c}" in state.missing
+                   for m, c in zip(state.model, state.context, strict=True)]
+        defined = np.isfinite(value).all(0) & ~np.array(lacking)
         for k, (model, context) in enumerate(zip(state.model, state.context, strict=True)):
             why = state.missing.get(f"{model}, {context}") if statistic != "score_change" else None
             reason = None if defined[k] else why or UNDEFINED

@@ -1,7 +1,8 @@
 """What does each serving factor do to behaviour? A matrix-normal regression of displacements on factor levels.
 
-With Delta_u (contexts, q) the displacement of unit u (an item of a model) in the q first directions of movement, F the
-0/1 matrix of factor levels that a context has and the evaluation has not, and s_j the scale of direction j (sum 1),
+Of each model by itself, with Delta_u (contexts, q) the displacement of unit u (an item) in the q first directions of
+movement, F the 0/1 matrix of factor levels that a context has and the evaluation has not, and s_j the scale of direction j
+(sum 1),
 
     Delta_u,.j = F (Gamma_.j + item_u,.j) + rest_u,.j + error_u,.j
     item_u,lj ~ N(0, omega_l^2 s_j)    rest_u,cj ~ N(0, tau^2 s_j)    Gamma_lj ~ N(0, g^2 omega_l^2 s_j)
@@ -13,12 +14,13 @@ With Delta_u (contexts, q) the displacement of unit u (an item of a model) in th
     share of a factor = its levels' squared moves over the contexts that have them / all contexts' squared moves
 
 Gamma is integrated out in closed form; the few scales are drawn from their posterior with importance weights on a fitted
-Student t. Items do not move as normal vectors do (most stay, some jump), and units of one item move together: the
+Student t. Items do not move as normal vectors do (most stay, some jump): the
 likelihood is stretched about its mode until its curvature H agrees with the variance J of its score between items,
 theta -> mode + C (theta - mode), C' H C = H J^-1 H (curvature adjustment, Ribatet, Cooley and Davison 2012).
 
-Displacements of a context are stretched to their whole length, which other directions share; movement within the floor that
-the error of copies is given counts as noise.
+Displacements and errors are stretched by the share of the movement that lies in the q directions, one share for all
+contexts; movement within the floor that the error of copies is given counts as noise. Answers are means over models
+(shares: of sums over models), with draws that are independent between models.
 
 Identified up to logged factors: levels that never part are one column with both names; `rest` needs more contexts than
 columns. What a factor does beside what is logged with it, this does not tell.
@@ -40,6 +42,8 @@ QUESTION, TEXT = "displacement_regression", "squared movement of the answers due
 DRAWS = 1000
 SCALE_SD, CENTRE_SD, COMMON = 1.5, 2.0, (np.log(0.5), 1.0)  # of the priors above
 REST_BELOW = 1.0  # log units that the remainder is expected below the factors: interactions are smaller than effects
+REACH = 10.0  # log units about the centre, 4 sd of the priors: beyond it matrices lose their digits
+FEWEST = 10  # items: below it the variance of the score between items says nothing
 CHUNK = 4_000_000  # numbers in memory at once
 STEP = 0.02  # of differences, in log units
 
@@ -105,6 +109,7 @@ class Regression:
     def parts(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Log likelihood with Gamma integrated out (D,), and the precision (D, q, P, P) and mean (D, q, P) of Gamma."""
         p = self.columns
+        theta = np.clip(theta, self.centre - REACH, self.centre + REACH)
         prior = 1 / (np.exp(2 * (theta[:, :p] + theta[:, p, None]))[:, None] * self.scale[:, None])
         precision = prior[..., None] * np.eye(p)
         linear = np.zeros((len(theta), len(self.scale), p))
@@ -176,37 +181,73 @@ def displacement_regression(state: Movement, factors: pl.DataFrame, *, draws: in
     if not names:
         return Estimate.refused(QUESTION, TEXT, "ratio", "no serving factor has another level than in the evaluation",
                                 outcome="embedding", counts=state.counts)
-    data = regression(state, design, contexts)
-    if not data.groups:
-        reason = next(iter(state.missing.values()), "no item has reruns in the evaluation")
+    parts = [part for o in range(len(state.origins)) if (part := of_model(state, design, contexts, o, draws)) is not None]
+    if not parts:
+        reason = next(iter(state.missing.values()),
+                      f"fewer than {FEWEST} items of a model have reruns in the evaluation and an answer in a context")
         return Estimate.refused(QUESTION, TEXT, "ratio", reason, outcome="embedding", counts=state.counts)
-    theta, data, effective = drawn(data, draws)
-    gamma = data.moves(theta, np.random.default_rng(1))
-    common = (gamma**2).sum(1)
-    squared = common + np.exp(2 * theta[:, : data.columns])
-    rest = np.exp(2 * theta[:, data.columns + 2]) * len(contexts) if data.rest else np.zeros(len(theta))
-    table = [squared / state.noise.mean(), common / squared]
+    squared, common = (np.stack([getattr(part, name) for part in parts]) for name in ("squared", "common"))
+    rest = np.sum([part.rest for part in parts], 0)
+    noise = np.array([part.noise for part in parts])[:, None, None]
+    floor = float(np.mean([part.floor for part in parts]))
+    table = [np.nanmean(squared / noise, 0), np.nansum(common, 0) / np.nansum(squared, 0)]
     rows = [(s, f, level) for s in (None, "common") for f, level in names]
-    by_level = squared * design.sum(0)
+    by_level = np.nansum([part.squared * part.times for part in parts], 0)
     every = by_level.sum(1) + rest
     owners = [f for f, _ in names]
     for factor in dict.fromkeys(owners):
         rows.append(("share", factor, None))
         table.append(by_level[:, [o == factor for o in owners]].sum(1, keepdims=True) / every[:, None])
-    if data.rest:
+    if rest.any():
         rows.append(("share", "rest", None))
         table.append((rest / every)[:, None])
     frame = pl.DataFrame({"statistic": [r[0] for r in rows], "factor": [r[1] for r in rows], "level": [r[2] for r in rows],
                           "unit": ["ratio" if r[0] is None else "probability" for r in rows]},
                          schema_overrides={"statistic": pl.String, "level": pl.String})
-    floor = np.full(len(rows), np.nan)
-    floor[: len(names)] = (state.noise_high / state.noise).max()
+    floors = np.full(len(rows), np.nan)
+    floors[: len(names)] = floor
     note = f"; not told apart from the others: {', '.join(rest_names)}" if rest_names else ""
-    told = (f"matrix-normal regression in {len(data.scale)} directions with {state.kept:.0%} of the "
-            f"movement, stretched to all of it, likelihood stretched to its seen score, "
-            f"importance weights ({effective:.0f} effective draws){note}")
-    return Estimate(QUESTION, TEXT, "ratio", frame, np.concatenate(table, 1), "embedding", noise_floor=floor,
+    told = (f"matrix-normal regression of each model in {state.moves.shape[2]} directions with {state.kept:.0%} of the "
+            f"movement, likelihood stretched to its seen score, importance weights "
+            f"(at least {min(part.effective for part in parts):.0f} effective draws){note}")
+    return Estimate(QUESTION, TEXT, "ratio", frame, np.concatenate(table, 1), "embedding", noise_floor=floors,
                     counts=state.counts, method=told)
+
+
+@dataclasses.dataclass(frozen=True)
+class OfModel:
+    """The answer of one model; NaN for levels that it was not served at."""
+
+    squared: np.ndarray
+    """Squared move of each level, (D, P)."""
+    common: np.ndarray
+    """The part of it that all items share, (D, P)."""
+    rest: np.ndarray
+    """Squared remainder, summed over its contexts, (D,)."""
+    times: np.ndarray
+    """In how many of its contexts each level is, (P,)."""
+    noise: float
+    """V."""
+    floor: float
+    """V_hi / V."""
+    effective: float
+    """Effective draws."""
+
+
+def of_model(state: Movement, design: np.ndarray, contexts: list[str], origin: int, draws: int) -> OfModel | None:
+    """The posterior of one model, or None where too few of its items have reruns."""
+    data, used, times = regression(state, design, contexts, origin)
+    if not data.groups or sum(len(group.moves) for group in data.groups) < FEWEST:
+        return None
+    theta, data, effective = drawn(data, draws, seed=origin)
+    gamma = data.moves(theta, np.random.default_rng(1000 + origin))
+    squared, common = (np.full((draws, design.shape[1]), np.nan) for _ in range(2))
+    common[:, used] = (gamma**2).sum(1)
+    squared[:, used] = common[:, used] + np.exp(2 * theta[:, : data.columns])
+    places = sum(home == origin for home in state.home)
+    rest = np.exp(2 * theta[:, data.columns + 2]) * places if data.rest else np.zeros(draws)
+    return OfModel(squared, common, rest, times, float(state.noise[origin]),
+                   float(state.noise_high[origin] / state.noise[origin]), effective)
 
 
 def drawn(data: Regression, draws: int, seed: int = 0, stretched: bool = True) -> tuple[np.ndarray, Regression, float]:
@@ -245,34 +286,32 @@ def columns(state: Movement, factors: pl.DataFrame) -> tuple[list[tuple[str, str
     return names, kept, contexts, dependent
 
 
-def regression(state: Movement, design: np.ndarray, contexts: list[str]) -> Regression:
-    """The regression's data from a state."""
-    moves = state.moves
-    q = moves.shape[2]
-    squares = np.nansum(moves**2, axis=(0, 1))
+def regression(state: Movement, design: np.ndarray, contexts: list[str], origin: int
+               ) -> tuple[Regression, np.ndarray, np.ndarray]:
+    """The data of one model, the columns of the levels it was served at (P,), and in how many contexts each is (P,)."""
+    m = len(state.origins)
+    where = [k for k, home in enumerate(state.home) if home == origin]
+    own = design[[contexts.index(state.context[k]) for k in where]] if where else design[:0]
+    used, times = own.any(0), own.sum(0)
+    moves = state.moves[where].transpose(1, 0, 2)
+    squares = np.nansum(state.moves**2, axis=(0, 1))
     scale = np.maximum(squares, 1e-3 * squares.sum() + 1e-12)
     scale = scale / scale.sum()
-    m, place = len(state.origins), {pair: k for k, pair in enumerate(zip(state.model, state.context, strict=True))}
+    floor = state.noise[origin] / 2 * scale  # copies say less than that the next rerun is one too
+    error = np.nan_to_num(np.maximum(state.error[m + np.array(where, int)], floor), nan=state.noise[origin])
+    shared = np.nan_to_num(np.maximum(state.error[origin], floor), nan=0.0)
+    known = np.isfinite(moves[:, :, 0])
     groups = []
-    for o, (model, _) in enumerate(state.origins):
-        floor = state.noise[o] / 2 * scale  # copies say less than that the next rerun is one too
-        rows = [(j, place[model, c]) for j, c in enumerate(contexts) if (model, c) in place]
-        index, where = [j for j, _ in rows], [k for _, k in rows]
-        of_model = moves[where].transpose(1, 0, 2)
-        known = np.isfinite(of_model[:, :, 0])
-        error = np.nan_to_num(np.maximum(state.error[m + np.array(where)], floor), nan=state.noise[o])
-        shared = np.nan_to_num(np.maximum(state.error[o], floor), nan=0.0)
-        for pattern in np.unique(known, axis=0):
-            units = np.flatnonzero((known == pattern).all(1))
-            if not pattern.any():
-                continue
-            inside = np.flatnonzero(pattern)
-            covariance = shared[:, None, None] + np.stack([np.diag(error[inside, j]) for j in range(q)])
-            groups.append(Group(design[np.array(index)[inside]], covariance, of_model[np.ix_(units, inside)], units))
+    for pattern in np.unique(known, axis=0):
+        if not pattern.any() or not used.any():
+            continue
+        units, inside = np.flatnonzero((known == pattern).all(1)), np.flatnonzero(pattern)
+        covariance = shared[:, None, None] + np.stack([np.diag(error[inside, j]) for j in range(len(scale))])
+        groups.append(Group(own[np.ix_(inside, used)], covariance, moves[np.ix_(units, inside)], units))
     total = sum((g.moves**2).sum() for g in groups)
     number = sum(g.moves.shape[0] * g.moves.shape[1] for g in groups)
-    centre = 0.5 * np.log(max(total / max(number, 1), 1e-12))
-    return Regression(tuple(groups), scale, centre, len(contexts) > design.shape[1])
+    centre = 0.5 * np.log(max(total / max(number, 1), float(state.noise[origin]) / 2, 1e-12))
+    return Regression(tuple(groups), scale, centre, len(where) > used.sum()), used, times
 
 
 def _inverse(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -30,6 +30,7 @@ from divergence.geometry.admit import usable
 
 BLOCKS = 200  # a Bayesian bootstrap over 200 blocks has the variance of one over all items to half a percent
 DIRECTIONS = 8  # directions kept for the regression: more add noise before they add movement
+FEWEST = 3  # items: below it there is no interval
 FLOOR_POINT = 0.95  # of the posterior of the rerun variance
 
 
@@ -62,9 +63,9 @@ class Movement:
     spread: np.ndarray
     """S_m, (M,)."""
     moves: np.ndarray
-    """Displacement of each item in the first directions, at its place's whole length, NaN where none is, (K, I, q)."""
+    """Displacement of each item in the first directions, stretched to the whole length, NaN where none is, (K, I, q)."""
     error: np.ndarray
-    """Variance of the mean at each origin and at each place, all of it in these directions, (M + K, q)."""
+    """Variance of the mean at each origin and at each place in these directions, stretched alike, (M + K, q)."""
     kept: float
     """Share of the squared displacement that lies in these directions."""
     counts: dict[str, int]
@@ -129,7 +130,7 @@ def _summed(vectors: np.ndarray, data: pl.DataFrame, origins: tuple, places: pl.
     number, m = len(cells.blocks), len(origins)
     k = places.height
     gram, items = np.zeros((number, k, k)), np.zeros((number, k, k))
-    moment, length = np.zeros((vectors.shape[1],) * 2), np.zeros(k)
+    moment = np.zeros((vectors.shape[1],) * 2)
     same = home[:, None] == home
     for b, part in enumerate(cells.blocks):
         means, runs, within = cells.means(part, cells.vectors), cells.runs[:, part], cells.within[:, part]
@@ -140,9 +141,7 @@ def _summed(vectors: np.ndarray, data: pl.DataFrame, origins: tuple, places: pl.
         gram[b] = flat @ flat.T - same * ((paired * shared[home]) @ paired.T)
         items[b] = paired.astype(float) @ paired.T
         again = paired & (runs[m:] > 1)
-        squares = (delta**2).sum(2)
-        length += squares.sum(1)
-        own = (squares - shared[home] - within[m:] / np.maximum(runs[m:], 1)) * again
+        own = ((delta**2).sum(2) - shared[home] - within[m:] / np.maximum(runs[m:], 1)) * again
         np.fill_diagonal(gram[b], own.sum(1))
         np.fill_diagonal(items[b], again.sum(1))
         moment += delta.reshape(-1, delta.shape[2]).T @ delta.reshape(-1, delta.shape[2])
@@ -151,7 +150,7 @@ def _summed(vectors: np.ndarray, data: pl.DataFrame, origins: tuple, places: pl.
     score, judged = _scores(data, cells, m, home)
     noise = _floor(cells, m)
     kept = float(values[::-1][:DIRECTIONS].sum() / values.sum()) if values.sum() > 0 else 1.0
-    moves, error = _moves(cells, axes, m, home, length)
+    moves, error = _moves(cells, axes, m, home, kept)
     return Movement(
         tuple(places["model"]), tuple(places["context"]), origins, home, gram, items, score, judged, *noise,
         moves, error, kept,
@@ -219,10 +218,10 @@ def _floor(cells: Cells, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np
     return noise, high, np.stack([k, n], 1), spread
 
 
-def _moves(cells: Cells, axes: np.ndarray, m: int, home: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _moves(cells: Cells, axes: np.ndarray, m: int, home: np.ndarray, kept: float) -> tuple[np.ndarray, np.ndarray]:
     """Displacements in these directions, and the error variance of the means, averaged over the items.
 
-    Each place is stretched to its whole squared length: a rare jump in a direction of its own counts as far as it goes.
+    Both are stretched by the share that is kept, so that the squared lengths of all places together stay what they are.
     """
     flat = cells.vectors @ axes
     everything = np.arange(cells.size)
@@ -234,11 +233,7 @@ def _moves(cells: Cells, axes: np.ndarray, m: int, home: np.ndarray, length: np.
     error = over((variance / np.maximum(runs, 1) * again[:, :, None]).sum(1), again.sum(1)[:, None] * np.ones(axes.shape[1]))
     moves = means[m:] - means[:m][home]
     moves[(cells.runs[m:] == 0) | (cells.runs[:m][home] < 2)] = np.nan
-    inside = np.nansum(moves**2, axis=(1, 2))
-    moves *= np.sqrt(np.divide(length, inside, out=np.ones_like(length), where=inside > 0))[:, None, None]
-    whole = over((cells.within / np.maximum(cells.runs, 1) * again).sum(1), again.sum(1).astype(float))
-    held = error.sum(1)
-    return moves, error * np.divide(whole, held, out=np.ones_like(held), where=held > 0)[:, None]
+    return moves / np.sqrt(kept), error / kept
 
 
 def _scores(data: pl.DataFrame, cells: Cells, m: int, home: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -257,10 +252,12 @@ def _missing(places: pl.DataFrame, items: np.ndarray) -> dict[str, str]:
     """Why a place has no displacement."""
     told = {}
     for k, (model, context) in enumerate(places.select("model", "context").iter_rows()):
-        if items[k, k] > 0:
+        if items[k, k] >= FEWEST:
             continue
         if not items[k].any():
             told[f"{model}, {context}"] = "no item has reruns in the evaluation and an answer here"
+        elif items[k, k]:
+            told[f"{model}, {context}"] = f"{items[k, k]:.0f} of its items have reruns: an interval needs {FEWEST}"
         else:
             told[f"{model}, {context}"] = "its items were run once here: one run cannot be told from its own noise"
     return told

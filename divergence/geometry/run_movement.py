@@ -22,6 +22,9 @@ def run_movement(state: Movement, vectors: np.ndarray, text: object, *, model: o
     data, origins, places = numbered(vectors, text, model, context, item, evaluation, item, score)
     data = data.filter(pl.col("score").is_not_null()).with_columns(
         run=pl.int_range(pl.len()).over("place", "item")).filter(pl.col("run") < MOST_RUNS)
+    if not data.filter("origin").height:
+        none = np.zeros((0, 1, 1))
+        return Runs(none, none, np.zeros(0, str), np.zeros(0, str), (origins[0][1],))
     names = {name: k for k, name in enumerate(dict.fromkeys([*places["context"]]), 1)}
     units = data.filter("origin").select("model", "item").unique(maintain_order=True).with_row_index("unit")
     data = data.join(units, on=["model", "item"], how="inner", maintain_order="left")

@@ -15,7 +15,7 @@ FREEDOM = 7.0  # tails heavier than the normal's
 ROUNDS = 3
 STEP = 1e-4
 PROPOSALS = 2  # proposals a draw
-FIRST = 1000  # proposals of a round that only fits the proposal
+FIRST = 500  # proposals of a round that only fits the proposal
 
 Density = Callable[[np.ndarray], np.ndarray]
 

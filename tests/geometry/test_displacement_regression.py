@@ -123,6 +123,8 @@ def test_levels_that_never_part_are_one_column(places):
 
 def test_refusals(places):
     state = world(places, 1)
+    few = world(places, 1, items=6)
+    assert "fewer than 10 items of a model" in displacement_regression(few, FACTORS).reasons[0]
     alike = FACTORS.select("context", cache=pl.lit("f16"))
     assert "no serving factor has another level" in displacement_regression(state, alike).reasons[0]
     with pytest.raises(InputError, match="no row for the context bench"):

@@ -106,6 +106,11 @@ def test_what_was_run_once_is_refused_by_name(world, places):
     assert "no item has reruns in the evaluation" in context_displacement(alone).where(statistic=None).reasons[0]
 
 
+def test_two_items_give_no_interval(world, places):
+    answer = context_displacement(places.state(world[:, :, :2], 0.5))
+    assert "2 of its items have reruns: an interval needs 3" in answer.where(statistic=None).reasons[0]
+
+
 def test_bad_input_is_a_sentence(world, places):
     vectors, text, labels = places.rows(world, 0.5)
     with pytest.raises(InputError, match="No evaluation row"):
