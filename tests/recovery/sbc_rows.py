@@ -8,7 +8,7 @@
 for the items that arm `a` tries. This is the item-level method's own model, so that its ranks should be uniform; the
 arm-level method knows nothing of it and can be held against the same worlds.
 
-    python tests/recovery/sbc_rows.py item --fits 200 --share .5 --records build/sbc-item.jsonl
+    python tests/recovery/sbc_rows.py item --fits 500 --share .5 --records build/sbc-item.jsonl
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def main() -> None:
     """Print coverage and uniformity by kind of quantity."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("method", choices=list(METHODS))
-    parser.add_argument("--fits", type=int, default=200)
+    parser.add_argument("--fits", type=int, default=500)
     parser.add_argument("--share", type=float, default=0.5, help="of the items that an arm tries")
     parser.add_argument("--records", type=pathlib.Path)
     given = parser.parse_args()

@@ -82,10 +82,10 @@ def test_small_calibration_through_rows():
 
 @pytest.mark.prove
 def test_full_calibration_through_rows():
-    """200 fits of the item-level method on logs in which each arm tried half of the items."""
+    """500 fits of the item-level method on logs in which each arm tried half of the items."""
     records = pathlib.Path(__file__).parents[2] / "build" / "sbc-item.jsonl"
     records.parent.mkdir(exist_ok=True)
-    rank, seen = through_rows.run("item", 0.5, 200, records)
+    rank, seen = through_rows.run("item", 0.5, 500, records)
     table = sbc.summary(rank)
     print(table)
     assert min(p for _, _, p in table.values()) > ALARM, table
