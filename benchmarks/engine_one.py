@@ -181,7 +181,7 @@ def stan_nuts(y: np.ndarray) -> dict:
     import httpstan.services_stub
     import stan
 
-    data = {"M": MODELS, "C": CONTEXTS + 1, "I": ITEMS, "trials": TRIALS, "y": y.reshape(-1, ITEMS).tolist(),
+    data = {"M": MODELS, "C": CONTEXTS + 1, "I": ITEMS, "trials": TRIALS, "y": y.reshape(-1, ITEMS).astype(int).tolist(),
             "width": [INTERCEPT, ABILITY, FACTOR, RESIDUAL, DIFFICULTY]}
 
     def used() -> float:
