@@ -74,6 +74,15 @@ def test_the_map_draws_what_left_the_floor(answers):
     assert "Within the floor: same." in words and "Farthest from the evaluation is broken" in words
 
 
+def test_many_contexts_have_numbers_and_their_names_below(answers, monkeypatch):
+    monkeypatch.setattr(behaviour_map, "MOST_NAMED", 1)
+    spec = behaviour_map.chart(answers["behaviour_map"]).to_dict()
+    written = {row["name"] for layer in spec["layer"] if layer["mark"]["type"] == "text"
+               for row in spec["datasets"][layer["data"]["name"]]}
+    assert written == {"1", "2"}
+    assert "From the farthest: 1 broken, 2 silent." in behaviour_map.beside(answers["behaviour_map"])
+
+
 def test_the_section_has_map_table_and_sentences(with_behaviour):
     blocks = section_of.section(with_behaviour)
     assert isinstance(blocks[0], Figure) and isinstance(blocks[1], Table)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HEIGHT = 400  # px
 NARROWEST = 270  # px: the plot on a phone
 MARGIN = 1.2  # room for names around the points
-MOST_LABELS = 12  # contexts with their name beside them, the farthest
+MOST_NAMED = 6  # contexts with their name beside the arrow; more have numbers, and their names under the figure
 NAME = 20  # characters of such a name
 CHARACTER = 6.6  # px
 OUTSIDE = 14.0  # a name is this high: what a pixel outside the plot hides
@@ -78,9 +78,18 @@ def beside(answer: Estimate) -> str:
     """How to read it."""
     table, _ = points(answer)
     models = table.filter(pl.col("model").is_not_null())["model"].n_unique()
+    heads = _heads(table)["context"].to_list()
+    names = spoken(heads)
+    listed = ", ".join(f"{k} {names[c]}" for k, c in enumerate(heads, 1))
+    numbers = f" From the farthest: {listed}." if len(heads) > MOST_NAMED else ""
     dots = f" Dots are the {plural(models, 'model')} there." if models > 1 else ""
     return ("Arrows lead from the evaluation to contexts; ellipses hold 90 % of the draws over items. Neighbours moved the "
-            f"same way.{dots} Inside the grey disc nothing is told apart from reruns.")
+            f"same way.{dots} Inside the grey disc nothing is told apart from reruns.{numbers}")
+
+
+def _heads(table: pl.DataFrame) -> pl.DataFrame:
+    """The points with an arrow: contexts over models, or the places of one model alone."""
+    return table.filter(pl.col("model").is_null()) if table["model"].has_nulls() else table
 
 
 def chart(answer: Estimate) -> alt.LayerChart:
@@ -95,6 +104,9 @@ def chart(answer: Estimate) -> alt.LayerChart:
     chosen = table["model"].is_null().to_numpy()
     if not chosen.any():
         chosen[:] = True  # one model alone
+    if chosen.sum() > MOST_NAMED:
+        place = {name: str(k) for k, name in enumerate(_heads(table)["context"], 1)}
+        table = table.with_columns(name=pl.col("context").replace(place))
     heads = table.filter(chosen).with_columns(angle=90 - pl.arctan2("y", "x").degrees(), zero=pl.lit(0.0))
     rings = _ellipses(heads["context"].to_list(), draws[:, chosen])
     across, up, pixels = _axes(alt, np.concatenate([table.select("x", "y").to_numpy(), rings.select("x", "y").to_numpy(),
@@ -119,7 +131,7 @@ def chart(answer: Estimate) -> alt.LayerChart:
         alt.Chart(pl.DataFrame({"x": [0.0], "y": [0.0]})).mark_point(shape="cross", filled=True, size=90, opacity=1,
                                                                      color=LIGHT["ink"]).encode(x=x, y=y),
     ]
-    layers += _labels(alt, heads.head(MOST_LABELS), x, y, pixels)
+    layers += _labels(alt, heads, x, y, pixels)
     return theme.finish(alt.layer(*layers), HEIGHT, sentence(answer))
 
 
