@@ -196,18 +196,17 @@ def import_(paths, output, format_, constants, primary, as_json, quiet, **_) -> 
 @cli.command()
 @common
 @click.argument("plan", type=click.Path(path_type=pathlib.Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=pathlib.Path), help="Folder of the rows.")
-def probe(plan, output, quiet, as_json, seed, **_) -> int:
+@click.option("-o", "--output", type=click.Path(path_type=pathlib.Path), help="Folder of the rows.")
+@click.option("--dry-run", is_flag=True, help="Say what would be asked, and what would be confounded; send nothing.")
+def probe(plan, output, dry_run, quiet, as_json, seed, **_) -> int:
     """Run items in declared contexts against live endpoints, and write executions. Run again to resume."""
-    from divergence.probe import run
+    from divergence.probe import outline, run
 
-    summary = run(plan, output, quiet=quiet, seed=seed)
-    values = {"rows": summary.rows, "errors": summary.errors, "retries": summary.retries, "seconds": summary.seconds,
-              "path": str(summary.path)}
-    if as_json:
-        click.echo(json.dumps(values))
-    elif not quiet:
-        click.echo(f"{summary.rows} rows ({summary.errors} errors, {summary.retries} retries) in {summary.path}")
+    if output is None and not dry_run:
+        raise click.UsageError("name the folder of the rows with -o, or look at the plan with --dry-run")
+    done = outline(plan) if dry_run else run(plan, output, quiet=quiet, seed=seed)
+    if as_json or not quiet:
+        click.echo(json.dumps(done.to_dict()) if as_json else done)
     return 0
 
 

@@ -8,16 +8,18 @@
 | `factorial` | crossed contexts, fractions of them, and what they confound |
 | `workloads`, `agent` | single questions, conversations, episodes with tools |
 | `arrivals`, `budget`, `telemetry` | when requests go out, what a run may cost, what servers say meanwhile |
+| `outline`, `greeting` | what a plan would ask, without asking; is the endpoint there? |
 | `client` | one streamed chat completion with retries |
 | `scoring` | strict and lenient scorers |
 | `store` | the crash-safe journal, and the final table |
 | `campaign`, `block` | blocks in random order, waves; `run(plan_path, out)` is the entry |
 | `stack`, `server`, `second_engine`, `router`, `weights` | real local servers of two engines, a router, weights |
 
-`divergence.probe.run(plan_path, out, quiet=False, seed=0)` returns a `ProbeSummary`. aiohttp is needed for any run; the
-local stack needs the `lab` extra as well. Nothing of either is imported before it is used.
+`divergence.probe.run(plan_path, out, quiet=False, seed=0)` returns a `ProbeSummary`, `outline(plan_path)` an `Outline`.
+aiohttp is needed for any run; the local stack needs the `lab` extra as well. Neither is imported before it is used.
 """
 
 from divergence.probe.campaign import ProbeSummary, run
+from divergence.probe.outline import Outline, outline
 
-__all__ = ["ProbeSummary", "run"]
+__all__ = ["Outline", "ProbeSummary", "outline", "run"]

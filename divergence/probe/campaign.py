@@ -22,10 +22,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from divergence.errors import InputError
-from divergence.probe import client, factorial, scoring, stack, telemetry
+from divergence.probe import client, scoring, stack, telemetry
 from divergence.probe.block import Block, Run, run_block, weights_of
 from divergence.probe.budget import Spending
-from divergence.probe.item_files import read_items
+from divergence.probe.greeting import greet
+from divergence.probe.outline import confounded, workloads
 from divergence.probe.plan import Plan
 from divergence.probe.reading import read_plan
 from divergence.probe.router import Replica
@@ -34,6 +35,7 @@ from divergence.probe.telemetry import Scrape
 from divergence.probe.workloads import turn_name
 
 TELEMETRY = "telemetry.journal"  # appended window by window; `telemetry.parquet` is made from it
+
 
 @dataclasses.dataclass(frozen=True)
 class ProbeSummary:
@@ -53,6 +55,21 @@ class ProbeSummary:
     """Why the run ended before everything was asked (a used-up budget); None = all is done."""
     windows: int = 0
     """Rows of telemetry."""
+    error_types: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """`error_type` -> executions that have it."""
+
+    def to_dict(self) -> dict:
+        """For machines."""
+        return dataclasses.asdict(self) | {"path": str(self.path)}
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.error_types.items(), key=lambda e: -e[1]))
+        errors = f"{self.errors:,} errors" + (f": {kinds}" if kinds else "")
+        said = f"{self.rows:,} rows ({errors}; {self.retries:,} retries) in {self.path}"
+        if self.rows == self.errors:
+            said += ("\nnothing was served: correct the plan or the server, and give another folder (rows of errors are "
+                     "kept, and not asked again)")
+        return said + (f"\nstopped early: {self.stopped}; run again to go on" if self.stopped else "")
 
 
 def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: int = 0) -> ProbeSummary:
@@ -65,7 +82,7 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
         raise InputError("The probe needs the package 'aiohttp': pip install 'eval-divergence[probe]'.")
     plan = read_plan(plan_path)
     scorers = scoring.functions(plan.folder / plan.scorers if plan.scorers else None)
-    items = {name: read_items(plan, name, scorers) for name in ("", *dict.fromkeys(c.workload for c in plan.context))}
+    items = workloads(plan, scorers)
     heads = {name: client.headers(endpoint) for name, endpoint in plan.endpoint.items()}
     if not quiet:
         for sentence in confounded(plan):
@@ -81,22 +98,21 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
             watch = functools.partial(_watching, folder / TELEMETRY)
             shared = Run(plan, heads, store, spending, scorers, advance, seed, watch)
             campaign = Campaign(shared, items)
-            asyncio.run(campaign.all_blocks())
+            if any(map(campaign.missing, campaign.blocks())):
+                for sentence in asyncio.run(greet(plan, heads)):
+                    if not quiet:
+                        print(f"note: {sentence}", file=sys.stderr)
+                asyncio.run(campaign.all_blocks())
         if not store.done:
             raise InputError(f"Nothing was measured: {spending.used_up()}.")
         path = store.finish()
         rows = store.rows()
         stopped = spending.used_up() if any(map(campaign.missing, campaign.blocks())) else None
     windows = telemetry.finish(folder / TELEMETRY, folder / "telemetry.parquet")
-    errors = sum(row["error_type"] is not None for row in rows)
+    errors = collections.Counter(row["error_type"] for row in rows if row["error_type"] is not None)
     retries = sum(row["retries"] for row in rows)
-    return ProbeSummary(len(rows), errors, retries, time.perf_counter() - started, path, stopped, windows)
-
-
-def confounded(plan: Plan) -> list[str]:
-    """Sentences on the factor effects that the plan's contexts cannot tell apart; said before anything is sent."""
-    pairs = plan.factorial.pairs if plan.factorial else ()
-    return factorial.aliases([context.factors for context in plan.context], pairs)
+    seconds = time.perf_counter() - started
+    return ProbeSummary(len(rows), errors.total(), retries, seconds, path, stopped, windows, dict(errors))
 
 
 @contextlib.asynccontextmanager

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504)  # HTTP statuses after which another attempt can succeed
 ERROR_NAME = re.compile(r"[a-z][a-z_]{2,39}")
+STREAM = "text/event-stream"
+KEY_PART_MIN = 7  # characters; a shorter part of a header ("Bearer", "Basic") is no secret
 LARGEST_LINE = 1 << 20  # bytes of one streamed line; more is treated as a broken stream
 
 
@@ -67,7 +69,7 @@ def headers(endpoint: Endpoint) -> dict[str, str]:
     wanted = {name: variable for name, variable in endpoint.headers_env.items()}
     if endpoint.api_key_env:
         wanted["Authorization"] = endpoint.api_key_env
-    found = {"Accept": "text/event-stream"}
+    found = {"Accept": STREAM}
     for name, variable in wanted.items():
         value = os.environ.get(variable, "").strip()
         if not value:
@@ -102,22 +104,25 @@ async def ask(
     for attempt in range(request.retries + 1):
         reply = await _attempt(session, url, head, body, request.timeout_s)
         if reply.error_type is None or not reply.passing or attempt == request.retries:
-            return _without_keys(dataclasses.replace(reply, retries=attempt), head)
+            return _kept(dataclasses.replace(reply, retries=attempt), head)
         pause = request.backoff_s * 2**attempt * (0.5 + jitter.random() / 2)
         await asyncio.sleep(min(max(pause, reply.retry_after_s or 0.0), request.backoff_max_s))
     raise AssertionError("the loop above always returns")
 
 
-def _without_keys(reply: Reply, head: Mapping[str, str]) -> Reply:
-    """The reply with every key of the request removed, should a server send one back."""
-    keys = [value.removeprefix("Bearer ") for name, value in head.items() if name != "Accept"]
-    changed = {}
-    for name in ("text", "finish_reason", "error_type"):
-        value = getattr(reply, name)
-        for key in keys:
-            if value and key in value:
-                value = changed[name] = value.replace(key, "[key]")
-    return dataclasses.replace(reply, **changed)
+def without_keys(text: str, head: Mapping[str, str]) -> str:
+    """The text with every key of the request removed, should a server send one back."""
+    for value in head.values():
+        if value != STREAM:
+            for key in [part for part in value.split() if len(part) >= KEY_PART_MIN] or [value.removeprefix("Bearer ")]:
+                text = text.replace(key, "[key]")
+    return text
+
+
+def _kept(reply: Reply, head: Mapping[str, str]) -> Reply:
+    """The reply without keys."""
+    texts = {name: getattr(reply, name) for name in ("text", "finish_reason", "error_type", "replica")}
+    return dataclasses.replace(reply, **{name: without_keys(text, head) for name, text in texts.items() if text})
 
 
 async def _attempt(session, url: str, head: Mapping[str, str], body: dict, timeout_s: float) -> Reply:
@@ -133,7 +138,7 @@ async def _attempt(session, url: str, head: Mapping[str, str], body: dict, timeo
                 stream.replica = response.headers.get(REPLICA_HEADER, "")
                 if response.status != 200:
                     return await _refused(response, start)
-                if "text/event-stream" not in response.headers.get("Content-Type", ""):
+                if STREAM not in response.headers.get("Content-Type", ""):
                     return Reply(error_type="content_type", latency_s=time.perf_counter() - start)
                 error = await stream.read(response.content)
     except TimeoutError:

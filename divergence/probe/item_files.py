@@ -7,6 +7,7 @@ tasks `agent` (see `workloads`). Everything is checked here; what is returned ne
 from __future__ import annotations
 
 import json
+import math
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ import polars as pl
 from divergence.errors import InputError
 from divergence.probe import replay, scoring
 from divergence.probe.plan import Plan
+from divergence.probe.workloads import turn_name
 
 NEEDED = ("item", "prompt", "gold", "scorer")
 AGENT = {"wanted": dict, "max_calls": int, "length": (int, float)}
@@ -31,6 +33,10 @@ def read_items(plan: Plan, workload: str = "", scorers: Mapping[str, scoring.Fun
     rows = [_item(row, where, scorers) for row, where in _rows(path)]
     if not rows:
         raise InputError(f"The items file {path} holds no item; each line is one JSON object.")
+    turns = {turn_name(row["item"], n) for row in rows for n, _ in enumerate(row.get("turns") or [], 1)}
+    taken = next((row["item"] for row in rows if row["item"] in turns), None)
+    if taken is not None:
+        raise InputError(f"The item {taken!r} of {path.name} has the name of a turn of a conversation; names must differ.")
     seen: dict[str, dict] = {}
     for number, row in enumerate(rows, 1):
         before = seen.setdefault(row["item"], row)
@@ -79,6 +85,8 @@ def _item(row: object, where: str, scorers: Mapping[str, scoring.Function]) -> d
         raise InputError(f"{where} has examples that are not pairs of question and answer.")
     if "agent" in row:
         return _agent(row, where)
+    if not isinstance(row.get("turns") or [], list):
+        raise InputError(f"{where} has turns that are not a list.")
     for number, turn in enumerate(row.get("turns") or [], 1):
         if not isinstance(turn, dict):
             raise InputError(f"{where} turn {number} is not a JSON object.")
@@ -90,9 +98,20 @@ def _item(row: object, where: str, scorers: Mapping[str, scoring.Function]) -> d
 
 
 def _texts(row: dict, where: str) -> None:
+    """What must be text is text; what may be text is, or is left out. Raises `InputError`."""
     missing = next((k for k in NEEDED if not isinstance(row.get(k), str)), None)
-    if missing is not None:
-        raise InputError(f"{where} lacks the text field {missing!r}; an item needs {', '.join(NEEDED)}.")
+    if missing is not None or not row["item"]:
+        raise InputError(f"{where} lacks the text field {missing or 'item'!r}; an item needs {', '.join(NEEDED)}.")
+    odd = next((k for k in ("task", "session", "pattern") if not isinstance(row.get(k, ""), str | None)), None)
+    if odd is not None:
+        raise InputError(f"{where} has the {odd} {row[odd]!r}; it must be a text.")
+    choices = row.get("choices") or []
+    if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
+        raise InputError(f"{where} has the choices {choices!r}; they must be a list of texts.")
+    try:
+        json.dumps(row, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{where} holds half a surrogate pair, which is no text; write the whole character.") from None
 
 
 def _agent(row: dict, where: str) -> dict:
@@ -100,6 +119,9 @@ def _agent(row: dict, where: str) -> dict:
     for key, kind in AGENT.items():
         if not isinstance(task, dict) or not isinstance(task.get(key), kind) or isinstance(task.get(key), bool):
             raise InputError(f"{where} has an agent task without a valid {key!r}; it needs {', '.join(AGENT)}.")
+    values = task["wanted"].values()
+    if not all(isinstance(value, str) for value in values) or not math.isfinite(task["length"]):
+        raise InputError(f"{where} has an agent task whose wanted values are not texts, or whose length is not finite.")
     if task["max_calls"] < 1 or not task["wanted"]:
         raise InputError(f"{where} has an agent task that allows no call, or wants no end state.")
     return row

@@ -143,6 +143,9 @@ def _check(plan: Plan) -> None:
                 f"base_url of endpoint {name!r} must be http(s)://host[:port]/path without user, password or query; "
                 "keys come from the environment variable that api_key_env names."
             )
+        if parts.path.rstrip("/").endswith("/completions"):
+            raise InputError(f"base_url of endpoint {name!r} ends in {parts.path}; give the address "
+                             "up to and including /v1.")
     for system in plan.system:
         if bool(system.endpoint) == bool(system.weights):
             raise InputError(f"System {system.model!r} must give exactly one of 'endpoint' and 'weights'.")

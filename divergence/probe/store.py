@@ -133,6 +133,9 @@ class Store:
             head, *rows = [json.loads(line) for line in content[:whole].splitlines()] or [None]
         except ValueError as error:
             raise InputError(f"{self.path} is damaged ({error}); give another output folder.") from None
+        if not rows and head is not None:  # a run that ended before its first row binds nobody
+            os.truncate(self.path, 0)
+            return []
         if head is not None and head.get("plan") != self.plan_hash:
             raise InputError(
                 f"{self.path} holds executions of another plan ({head.get('plan')}, this one is {self.plan_hash}); "

@@ -5,8 +5,8 @@ import pathlib
 import pytest
 
 from divergence.probe import sessions, traffic
-from divergence.probe.campaign import confounded
 from divergence.probe.items import items
+from divergence.probe.outline import confounded
 from divergence.probe.reading import read_plan
 
 LAB = pathlib.Path(__file__).parents[2] / "lab"

@@ -70,6 +70,7 @@ def test_a_plan_is_read_as_written(tmp_path):
         ('name = "p"', 'name = "p"\nwaves = 0', "at least 1"),
         ("http://127.0.0.1:1/v1", "http://me:secret@host/v1", "api_key_env"),
         ("http://127.0.0.1:1/v1", "ftp://host", "must be http"),
+        ("http://127.0.0.1:1/v1", "http://host/v1/chat/completions", "up to and including /v1"),
         ('name = "p"', 'name = "p', "not valid TOML"),
     ],
 )
@@ -91,6 +92,15 @@ def test_a_mistake_is_one_sentence_that_names_it(tmp_path, old, new, said):
         ([ITEM | {"scorer": "regex", "pattern": "("}], "valid 'pattern'"),
         ([ITEM | {"scorer": "regex"}], "valid 'pattern'"),
         ([ITEM | {"examples": [["only a question"]]}], "pairs of question and answer"),
+        ([ITEM | {"scorer": "regex", "pattern": 3}], "has the pattern 3; it must be a text"),
+        ([ITEM | {"task": 3}], "has the task 3; it must be a text"),
+        ([ITEM | {"session": 7}], "has the session 7; it must be a text"),
+        ([ITEM | {"scorer": "choice", "choices": [1, 2]}], "has the choices [1, 2]; they must be a list of texts"),
+        ([ITEM | {"scorer": "choice", "choices": 3}], "has the choices 3; they must be a list of texts"),
+        ([ITEM | {"item": ""}], "line 1 lacks the text field 'item'"),
+        ([ITEM | {"turns": 3}], "turns that are not a list"),
+        ([ITEM | {"gold": "\ud800"}], "half a surrogate pair"),
+        ([{"item": "a", "turns": [ITEM]}, ITEM | {"item": "a/t1"}], "'a/t1' of items.jsonl has the name of a turn"),
         ([], "holds no item"),
     ],
 )

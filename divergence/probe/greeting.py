@@ -1,0 +1,60 @@
+"""Is somebody there, and is the key taken? Asked once of every endpoint, before the first request of a run.
+
+`GET base_url/models` costs nothing and every OpenAI-compatible server has it. An endpoint that nobody listens at, or that
+refuses the key (401), would turn a whole run into rows of errors, so it ends the run before anything is written. Other
+answers prove nothing (some gateways do not have the route) and are let pass; a model that is not in the list is a note.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+
+from divergence.errors import InputError
+from divergence.probe import client
+from divergence.probe.plan import Plan
+
+WAIT_S = 10.0  # a server that is loading its weights may be slow to say so
+LISTED_MAX = 5  # model names in a note
+NAME_MAX = 100  # characters of one
+
+
+async def greet(plan: Plan, heads: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Notes on the endpoints that the systems name. Raises `InputError` where one cannot be asked."""
+    notes = []
+    async with client.open_session(1) as session:
+        for name in dict.fromkeys(system.endpoint for system in plan.system if system.endpoint):
+            wanted = [s.request_model or s.model for s in plan.system if s.endpoint == name]
+            listed = await _models(session, name, plan.endpoint[name].base_url, heads[name])
+            unknown = [model for model in wanted if listed and model not in listed]
+            if unknown:
+                known = client.without_keys(", ".join(listed[:LISTED_MAX]), heads[name])
+                notes.append(f"the endpoint {name!r} lists the models {known} and not {unknown[0]!r}; "
+                             "servers may refuse a name that they do not know")
+    return notes
+
+
+async def _models(session, name: str, base_url: str, head: Mapping[str, str]) -> list[str]:
+    """The models that the endpoint lists; empty where it lists none."""
+    import aiohttp
+
+    url, wanted = f"{base_url.rstrip('/')}/models", {**head, "Accept": "application/json"}
+    try:
+        async with asyncio.timeout(WAIT_S), session.get(url, headers=wanted, allow_redirects=False) as response:
+            if response.status == 401:
+                raise InputError(f"The endpoint {name!r} at {base_url} refuses "
+                                 + ("the key from the environment." if len(head) > 1 else
+                                    "to answer without a key; name its variable in api_key_env."))
+            content = await response.content.read(client.LARGEST_LINE) if response.status == 200 else b"{}"
+    except aiohttp.ClientConnectorError as error:
+        why = error.os_error.strerror or type(error.os_error).__name__
+        raise InputError(f"Nobody answers at {base_url} (endpoint {name!r}: {why}); start the server, or correct base_url."
+                         ) from None
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        return []
+    try:
+        given = [entry["id"] for entry in json.loads(content)["data"]]
+    except (ValueError, KeyError, TypeError):
+        return []
+    return [model[:NAME_MAX] for model in given if isinstance(model, str) and model.isprintable()]
