@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import concurrent.futures
 import contextlib
 import dataclasses
 import functools
@@ -18,8 +19,9 @@ import json
 import random
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from divergence.errors import InputError
 from divergence.probe import client, scoring, stack, telemetry
@@ -35,6 +37,7 @@ from divergence.probe.telemetry import Scrape
 from divergence.probe.workloads import turn_name
 
 TELEMETRY = "telemetry.journal"  # appended window by window; `telemetry.parquet` is made from it
+Done = TypeVar("Done")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,10 +102,10 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
             shared = Run(plan, heads, store, spending, scorers, advance, seed, watch)
             campaign = Campaign(shared, items)
             if any(map(campaign.missing, campaign.blocks())):
-                for sentence in asyncio.run(greet(plan, heads)):
+                for sentence in _to_the_end(greet(plan, heads)):
                     if not quiet:
                         print(f"note: {sentence}", file=sys.stderr)
-                asyncio.run(campaign.all_blocks())
+                _to_the_end(campaign.all_blocks())
         if not store.done:
             raise InputError(f"Nothing was measured: {spending.used_up()}.")
         path = store.finish()
@@ -113,6 +116,22 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
     retries = sum(row["retries"] for row in rows)
     seconds = time.perf_counter() - started
     return ProbeSummary(len(rows), errors.total(), retries, seconds, path, stopped, windows, dict(errors))
+
+
+def _to_the_end(work: Coroutine[Any, Any, Done]) -> Done:
+    """What the work returns; in a thread of its own where this one has a running loop already, as a notebook's has."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with contextlib.closing(asyncio.new_event_loop()) as loop, concurrent.futures.ThreadPoolExecutor(1) as thread:
+        task = loop.create_task(work)
+        waited_for = thread.submit(loop.run_until_complete, task)
+        try:
+            return waited_for.result()
+        except KeyboardInterrupt:  # ends the servers and sessions in order, then the thread
+            loop.call_soon_threadsafe(task.cancel)
+            raise
 
 
 @contextlib.asynccontextmanager

@@ -48,7 +48,9 @@ class Outline:
                  f"{_count(self.executions, 'execution')}, {_count(self.calls, 'request')} before retries"]
         lines += [f"  system {s.model}: {_place(plan.endpoint[s.endpoint]) if s.endpoint else f'weights {s.weights}, here'}"
                   for s in plan.system]
-        lines += [f"  context {c.label}: {_context(c)}" for c in plan.context]
+        fixed = {f: v for f, v in plan.context[0].factors.items() if all(c.factors[f] == v for c in plan.context)}
+        lines += [f"  context {c.label}: {_context(c, fixed)}" for c in plan.context]
+        lines += [f"  in every context: {_levels(fixed)}"] if fixed else []
         lines += [f"  aliased: {sentence}" for sentence in self.confounded] or [f"  aliased: {_clean(plan)}"]
         repeated = plan.waves * plan.trials > 1
         lines += ["  repeats: every context is measured against itself, the noise floor of flips" if repeated else
@@ -89,9 +91,13 @@ def _place(endpoint: Endpoint) -> str:
     return f"{endpoint.base_url} ({', '.join(told) or 'no key'})"
 
 
-def _context(context: Context) -> str:
-    """Regime, levels, and what the requests say."""
-    levels = ", ".join(f"{factor} {level}" for factor, level in context.factors.items()) or "no factor"
+def _levels(factors: Mapping[str, str]) -> str:
+    return ", ".join(f"{factor} {level}" for factor, level in factors.items())
+
+
+def _context(context: Context, fixed: Mapping[str, str]) -> str:
+    """Regime, the levels that are not the same everywhere, and what the requests say."""
+    levels = _levels({f: v for f, v in context.factors.items() if f not in fixed}) or "no factor of its own"
     sent = ", ".join(f"{name} {value}" for name, value in context.sampler.items()) or "no sampling field"
     law = context.arrivals
     pace = _count(context.concurrency, "client") if law.kind == "closed" else f"{law.kind} at {law.rate_per_s:g}/s"

@@ -1,5 +1,7 @@
 """Does every request become one row, whatever the server does, and does no key ever leave the request?"""
 
+import asyncio
+import signal
 import threading
 
 import polars as pl
@@ -141,6 +143,36 @@ def test_a_server_that_dies_in_the_middle_leaves_rows_and_the_run_ends(write_pla
     failed = rows.filter(pl.col("error_type").is_not_null())
     assert 0 < failed.height < 120 and set(failed["error_type"]) <= {"connection", "truncated_stream"}
     assert (failed["retries"] == 1).all() and failed["score"].null_count() == failed.height
+
+
+def test_it_runs_inside_a_running_loop_as_a_notebook_has_one(write_plan, tmp_path):
+    async def cell():
+        return run(write_plan({"ok a": "a", "ok b": "b"}), tmp_path / "out", quiet=True)
+
+    assert asyncio.run(cell()).rows == 4
+
+
+def test_ctrl_c_in_a_notebook_ends_the_run_in_order(write_plan, tmp_path, stub):
+    stub.pause = 0.05
+    plan = write_plan({f"ok {n}": "x" for n in range(200)})
+
+    async def cell():
+        threading.Timer(0.7, signal.raise_signal, [signal.SIGINT]).start()
+        try:
+            run(plan, tmp_path / "out", quiet=True)
+        except KeyboardInterrupt:
+            return "interrupted"
+
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a kernel's; `asyncio.run` would set its own
+    loop = asyncio.new_event_loop()
+    try:
+        assert loop.run_until_complete(cell()) == "interrupted"
+    finally:
+        loop.close()
+        signal.signal(signal.SIGINT, before)
+    stub.pause = 0.0
+    assert run(plan, tmp_path / "out", quiet=True).rows == 400
 
 
 def test_two_hundred_streams_lose_and_double_nothing(write_plan, tmp_path, stub):
