@@ -116,7 +116,9 @@ def main() -> None:
         "|---|---|---|---|---|",
     ]
     text += [f"| {name} | {n:,} | {1000 * cpu / n:.2f} | {n / cpu:,.0f} | {n / wall:,.0f} |" for name, n, cpu, wall in rows]
-    (HERE / "probe.md").write_text("\n".join(text) + "\n")
+    page = HERE / "probe.md"
+    kept = page.read_text().partition("\n## ")  # sections that other scripts made
+    page.write_text("\n".join(text) + "\n" + "".join(kept[1:]))
     print("\n".join(text))
 
 

@@ -158,8 +158,9 @@ async def _open(run: Run, block: Block, todo: list[tuple[dict, Key]], ask: Ask) 
 async def _serve(run: Run, block: Block) -> AsyncIterator[Target]:
     """The block's endpoint: somebody's, or local servers that live as long as the block, with a router before them."""
     if not block.system.weights:
-        base = run.plan.endpoint[block.system.endpoint].base_url.rstrip("/")
-        yield Target(f"{base}/chat/completions", run.heads[block.system.endpoint], {}, {}, ())
+        name = run.plan.where(block.system, block.context)
+        base = run.plan.endpoint[name].base_url.rstrip("/")
+        yield Target(f"{base}/chat/completions", run.heads[name], {}, {}, ())
         return
     settings, router = run.plan.settings(block.context), block.context.router
     replicas = router.replica if router is not None else (routing.Replica("server"),)

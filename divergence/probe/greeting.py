@@ -24,8 +24,9 @@ async def greet(plan: Plan, heads: Mapping[str, Mapping[str, str]]) -> list[str]
     """Notes on the endpoints that the systems name. Raises `InputError` where one cannot be asked."""
     notes = []
     async with client.open_session(1) as session:
-        for name in dict.fromkeys(system.endpoint for system in plan.system if system.endpoint):
-            wanted = [s.request_model or s.model for s in plan.system if s.endpoint == name]
+        served = [(plan.where(system, context), system) for system in plan.system for context in plan.context]
+        for name in dict.fromkeys(name for name, _ in served if name):
+            wanted = [system.request_model or system.model for where, system in served if where == name]
             listed = await _models(session, name, plan.endpoint[name].base_url, heads[name])
             unknown = [model for model in wanted if listed and model not in listed]
             if unknown:

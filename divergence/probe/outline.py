@@ -49,6 +49,8 @@ class Outline:
         lines += [f"  system {s.model}: {_place(plan.endpoint[s.endpoint]) if s.endpoint else f'weights {s.weights}, here'}"
                   for s in plan.system]
         fixed = {f: v for f, v in plan.context[0].factors.items() if all(c.factors[f] == v for c in plan.context)}
+        lines += [f"  endpoint {name}: {_place(plan.endpoint[name])}"
+                  for name in dict.fromkeys(c.endpoint for c in plan.context if c.endpoint)]
         lines += [f"  context {c.label}: {_context(c, fixed)}" for c in plan.context]
         lines += [f"  in every context: {_levels(fixed)}"] if fixed else []
         lines += [f"  aliased: {sentence}" for sentence in self.confounded] or [f"  aliased: {_clean(plan)}"]
@@ -101,7 +103,7 @@ def _context(context: Context, fixed: Mapping[str, str]) -> str:
     sent = ", ".join(f"{name} {value}" for name, value in context.sampler.items()) or "no sampling field"
     law = context.arrivals
     pace = _count(context.concurrency, "client") if law.kind == "closed" else f"{law.kind} at {law.rate_per_s:g}/s"
-    return f"{context.regime}; {levels}; {sent}; {pace}"
+    return f"{context.regime}; {levels}; {sent}; {pace}" + (f"; at {context.endpoint}" if context.endpoint else "")
 
 
 def _clean(plan: Plan) -> str:

@@ -97,6 +97,8 @@ class Context:
     """`evaluation` or `deployment`."""
     factors: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Serving factor -> level. Every context names the same factors."""
+    endpoint: str = ""
+    """Name of the `[endpoint.*]` table that serves this context, in place of the system's; empty = the system's."""
     sampler: Mapping[str, float | int | str] = dataclasses.field(default_factory=dict)
     """Sampling fields of the request; empty = the server's defaults."""
     concurrency: int = 1
@@ -183,6 +185,10 @@ class Plan:
         content.pop("factorial", None)  # its contexts are listed
         text = json.dumps([content, items, *traffic], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def where(self, system: System, context: Context) -> str:
+        """Name of the endpoint that serves this system in this context; empty = the local stack."""
+        return (context.endpoint or system.endpoint) if system.endpoint else ""
 
     def settings(self, context: Context) -> ServerSettings:
         """The server settings of a local system in this context."""

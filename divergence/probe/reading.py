@@ -20,7 +20,7 @@ from divergence.executions.schema import REGIMES, SERVING_FACTORS
 from divergence.probe import arrivals, budget, factorial, router, telemetry
 from divergence.probe.plan import Context, Plan, ServerSettings
 
-LEVEL_SETS = ("sampler", "concurrency", "arrivals", "router", "system_prompt", "keep_examples", "wrap", "server")
+LEVEL_SETS = ("endpoint", "sampler", "concurrency", "arrivals", "router", "system_prompt", "keep_examples", "wrap", "server")
 RESERVED = ("messages", "model", "stream", "stream_options", "max_tokens", "stop")  # set by the probe, not the sampler
 FLASH = ("on", "off", "auto")
 
@@ -155,6 +155,9 @@ def _check(plan: Plan) -> None:
     budget.check(plan.budget, plan.price, [system.model for system in plan.system])
     telemetry.check(plan.telemetry)
     for context in plan.context:
+        if context.endpoint and (context.endpoint not in plan.endpoint or any(s.weights for s in plan.system)):
+            raise InputError(f"Context {context.label!r} names the endpoint {context.endpoint!r}, which must be declared; "
+                             "systems with weights are served here only.")
         _check_context(plan, context)
 
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from divergence.errors import InputError
-from divergence.probe import run
+from divergence.probe import outline, run
 from divergence.probe.reading import read_plan
 
 KEY = "sk-canary-8f3e1b"
@@ -173,6 +173,21 @@ def test_ctrl_c_in_a_notebook_ends_the_run_in_order(write_plan, tmp_path, stub):
         signal.signal(signal.SIGINT, before)
     stub.pause = 0.0
     assert run(plan, tmp_path / "out", quiet=True).rows == 400
+
+
+def test_a_context_may_have_an_endpoint_of_its_own(write_plan, tmp_path, stub):
+    """The same model behind another server: its address and its key, and no other's."""
+    plan = write_plan({"ok a": "a"}, context='endpoint = "gateway"')
+    other = type(stub)()
+    plan.write_text(plan.read_text() + f'[endpoint.gateway]\nbase_url = "{other.base_url}"\n')
+    assert run(plan, tmp_path / "out", quiet=True).rows == 2
+    assert [r.get("temperature") for r in stub.requests] == [0.0]
+    assert [r.get("temperature") for r in other.requests] == [None]
+    assert f"endpoint gateway: {other.base_url}" in str(outline(plan))
+    other.close()
+    plan.write_text(plan.read_text().replace('endpoint = "gateway"', 'endpoint = "gatway"'))
+    with pytest.raises(InputError, match="'live' names the endpoint 'gatway', which must be declared"):
+        read_plan(plan)
 
 
 def test_two_hundred_streams_lose_and_double_nothing(write_plan, tmp_path, stub):
