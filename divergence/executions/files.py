@@ -141,6 +141,8 @@ def _open(path: Path, named: bool, regime: str | None) -> Source | str:
     if kind is None:
         if named:
             raise InputError(f"The file {path} has no known format: its name must end like one of {FORMATS}.")
+        if path.suffix == ".journal":
+            return "no table: the journal of a probe, which a run that ends turns into executions.parquet; run it again"
         return f"no table: its name ends in {path.suffix or 'nothing'}"
     try:
         size = path.stat().st_size

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from divergence.errors import InputError
+from divergence.executions import read
 from divergence.probe import run
 from divergence.probe.store import Store, key_of
 
@@ -122,3 +123,10 @@ def test_twenty_kills_at_random_moments_leave_the_table_of_an_uninterrupted_run(
     rows = pl.read_parquet(run(plan, out, quiet=True).path)
     same = ["execution_id", "score", "answer", "error_type", *KEYS]
     assert rows.height == 2000 and rows.select(same).sort(KEYS).equals(whole.select(same).sort(KEYS))
+
+
+def test_a_folder_of_a_probe_that_was_killed_says_what_to_do(tmp_path):
+    with Store(tmp_path, "hash"):
+        pass
+    with pytest.raises(InputError, match="journal of a probe.*run it again"):
+        read(tmp_path)
