@@ -128,5 +128,5 @@ def test_twenty_kills_at_random_moments_leave_the_table_of_an_uninterrupted_run(
 def test_a_folder_of_a_probe_that_was_killed_says_what_to_do(tmp_path):
     with Store(tmp_path, "hash"):
         pass
-    with pytest.raises(InputError, match="journal of a probe.*run it again"):
+    with pytest.raises(InputError, match=r"journal of a probe.*run it again"):
         read(tmp_path)
