@@ -147,7 +147,7 @@ def stub():
 def write_plan(tmp_path, stub):
     """Writes a plan with one endpoint, the given prompts as items, and two contexts; returns the plan's path."""
 
-    def write(prompts: dict[str, str], head: str = "", endpoint: str = "", context: str = "") -> object:
+    def write(prompts: dict[str, str], head: str = "", endpoint: str = "", context: str = "", timeout_s: float = 60.0):
         listed = enumerate(prompts.items())
         rows = [{"item": f"i{n:03d}", "prompt": p, "gold": g, "scorer": "exact"} for n, (p, g) in listed]
         (tmp_path / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -157,7 +157,7 @@ name = "stub"
 items = "items.jsonl"
 {head}
 [request]
-timeout_s = 1.0
+timeout_s = {timeout_s}
 retries = 1
 backoff_s = 0.001
 [endpoint.stub]

@@ -28,7 +28,7 @@ SERVED = {
 def log(write_plan, tmp_path, monkeypatch):
     """All faults in one run."""
     monkeypatch.setenv("CANARY", KEY)
-    plan = write_plan(dict.fromkeys(FAULTS, "x") | SERVED, endpoint='api_key_env = "CANARY"')
+    plan = write_plan(dict.fromkeys(FAULTS, "x") | SERVED, endpoint='api_key_env = "CANARY"', timeout_s=1.0)
     summary = run(plan, tmp_path / "out", quiet=True)
     return summary, pl.read_parquet(summary.path)
 
@@ -88,7 +88,7 @@ def test_rows_say_what_was_measured(write_plan, tmp_path, stub, capsys):
     assert rows.filter(wave="2")["trial"].unique().sort().to_list() == [3, 4]
     assert rows.select("input_tokens", "output_tokens", "cached_tokens").unique().rows() == [(7, 3, 3)]
     late = rows.filter(item="i001")
-    assert (late["ttft_s"] >= 0.2).all() and (late["latency_s"] < 1.0).all()
+    assert (late["ttft_s"] >= 0.2).all()
     assert rows.schema["time"] == pl.Datetime("us", "UTC") and rows["time"].is_sorted()
     assert rows["execution_id"].n_unique() == rows.height
     sent = [request for request in stub.requests if request["messages"][-1]["content"] == "ok abc"]
@@ -193,7 +193,7 @@ def test_a_context_may_have_an_endpoint_of_its_own(write_plan, tmp_path, stub):
 def test_two_hundred_streams_lose_and_double_nothing(write_plan, tmp_path, stub):
     plan = write_plan({f"ok {n}": f"{n}" for n in range(600)})
     text = plan.read_text().replace("concurrency = 4", "concurrency = 200")
-    plan.write_text(text.replace("timeout_s = 1.0", "timeout_s = 30.0"))
+    plan.write_text(text)
     rows = pl.read_parquet(run(plan, tmp_path / "out", quiet=True).path).filter(context="live")
     assert stub.most_at_once > 50 and rows.height == 600 == rows["item"].n_unique()
     assert rows["error_type"].is_null().all() and (rows["score"] == 1).all()
