@@ -1,12 +1,13 @@
 """Do other harnesses score the same items the same against the same server, and what do they cost beside the probe?
 
     python benchmarks/probe_peers.py BASE_URL MODEL [ITEMS] [PEERS_PYTHON]     # writes its section of benchmarks/probe.md
-    python benchmarks/probe_peers.py stub stub 500 [PEERS_PYTHON]              # prints it: the stub server instead
 
-Single-turn items, greedy, four requests at once; every client is a process of its own, and seconds are taken around its
-call alone (imports and reading of the items apart). PEERS_PYTHON is an interpreter that has `lm-eval[api]` and
-`inspect-ai`; a client that is not installed there is left out. The answers of all clients are scored twice: by the client
-itself, and by the probe's strict scorer, item by item.
+Single-turn items, greedy, four requests at once. Every client is a process of its own. Scores and requests a second are
+those against the server. What a client costs is measured against the stub of `probe_stub.py`, by two runs, a short one and
+a long one, whose difference leaves out imports and what a run costs once. PEERS_PYTHON is an interpreter that has
+`lm-eval[api]` and `inspect-ai`; a client that is not installed there is left out. The answers of all clients are scored
+twice: by the client itself, and by the probe's strict scorer, item by item. For equal answers the server must repeat itself:
+one slot, no prompt cache.
 """
 
 import json
@@ -21,6 +22,7 @@ HERE = pathlib.Path(__file__).parent
 HEADING = "## Beside other clients"
 AT_ONCE = 4
 MOST_TOKENS = 8
+SHORT, LONG = 100, 1100  # requests of the two runs against the stub
 
 CLOCK = """
 import json, pathlib, resource, sys, time
@@ -111,9 +113,12 @@ def plain(count: int) -> list[dict]:
     from divergence.probe.items import FAMILIES, items
 
     made = []
-    for item in items(-(-count // len(FAMILIES)))[:count]:
+    listed = items(-(-count // len(FAMILIES)))
+    for number in range(count):
+        item = listed[number % len(listed)]
         solved = "".join(f"{question} {answer}\n" for question, answer in item["examples"])
-        made.append({"item": item["item"], "prompt": solved + item["prompt"], "gold": item["gold"], "scorer": "exact"})
+        made.append({"item": f"{item['item']}-{number}", "prompt": solved + item["prompt"], "gold": item["gold"],
+                     "scorer": "exact"})
     return made
 
 
@@ -132,15 +137,25 @@ def asked(python: str, script: str, items: list[dict], base_url: str, model: str
         return json.loads((place / "told.json").read_text())
 
 
-def section(tellings: list[dict], items: list[dict], server: str) -> list[str]:
+def cost(python: str, script: str) -> float | None:
+    """CPU seconds a request, against the stub."""
+    stub = subprocess.Popen([sys.executable, str(HERE / "probe_stub.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    base_url = f"http://127.0.0.1:{int(stub.stdout.readline())}/v1"
+    runs = [asked(python, script, plain(count), base_url, "stub") for count in (SHORT, LONG)]
+    stub.stdin.close()
+    stub.wait()
+    return None if None in runs else (runs[1]["cpu"] - runs[0]["cpu"]) / (LONG - SHORT)
+
+
+def section(tellings: list[dict], items: list[dict], model: str) -> list[str]:
     """The table, the probe's own line first."""
     from divergence.probe.scoring import score, tidy
 
     gold = {item["item"]: item for item in items}
     first = tellings[0]
-    lines = [HEADING, "", f"Made by `benchmarks/probe_peers.py`: the same {len(items)} single-turn items, greedy, "
-             f"{AT_ONCE} requests at once, against {server}. Seconds are taken around each client's call, imports apart; "
-             "`same answers` and `same scores` compare item by item with the probe.", "",
+    lines = [HEADING, "", f"Made by `benchmarks/probe_peers.py`: the same {len(items)} single-turn items, greedy, {AT_ONCE} "
+             f"requests at once, against one server of {model}; `same answers` and `same scores` compare item by item with "
+             f"the probe. CPU a request is the client's, against the stub: {LONG:,} requests less {SHORT}.", "",
              f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}.", "",
              "| client | its own score | the probe's scorer on its answers | same answers | same scores | requests a second "
              "| CPU ms a request |", "|---|---|---|---|---|---|---|"]
@@ -151,7 +166,7 @@ def section(tellings: list[dict], items: list[dict], server: str) -> list[str]:
         own = sum(value or 0.0 for value in one["scores"].values()) / len(gold)
         lines.append(f"| {one['name']} {one['version']} | {own:.3f} | {sum(strict.values()) / len(gold):.3f} "
                      f"| {same} of {len(gold)} | {agree} of {len(gold)} | {len(gold) / one['wall']:.1f} "
-                     f"| {1000 * one['cpu'] / len(gold):.1f} |")
+                     f"| {1000 * one['each']:.1f} |")
     return lines
 
 
@@ -159,18 +174,13 @@ def main() -> None:
     """Ask with every client, one after the other, and write the table."""
     base_url, model, count = sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 102
     python = sys.argv[4] if len(sys.argv) > 4 else sys.executable
-    items, stub = plain(count), None
-    if base_url == "stub":
-        stub = subprocess.Popen([sys.executable, str(HERE / "probe_stub.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        base_url = f"http://127.0.0.1:{int(stub.stdout.readline())}/v1"
-    scripts = ((sys.executable, PROBE), (python, LM_EVAL), (python, INSPECT))
-    tellings = [told for who, script in scripts if (told := asked(who, script, items, base_url, model)) is not None]
-    text = "\n".join(section(tellings, items, "the stub" if stub else f"one server of {model}")) + "\n"
+    items, tellings = plain(count), []
+    for who, script in ((sys.executable, PROBE), (python, LM_EVAL), (python, INSPECT)):
+        told, each = asked(who, script, items, base_url, model), cost(who, script)
+        if told is not None and each is not None:
+            tellings.append(told | {"each": each})
+    text = "\n".join(section(tellings, items, model)) + "\n"
     print(text)
-    if stub:
-        stub.stdin.close()
-        stub.wait()
-        return
     page = HERE / "probe.md"
     page.write_text(page.read_text().split(HEADING)[0].rstrip("\n") + "\n\n" + text)
 

@@ -14,6 +14,7 @@ A trace lends its shape only (bursts, lulls); no row of it is sent or kept.
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def check(arrivals: Arrivals, where: str) -> None:
     """Raises `InputError` where the law is incomplete."""
     if arrivals.kind not in KINDS:
         raise InputError(f"arrivals of {where} are {arrivals.kind!r}; the choices are {', '.join(KINDS)}.")
-    if arrivals.kind != "closed" and not arrivals.rate_per_s > 0:
+    if arrivals.kind != "closed" and not 0 < arrivals.rate_per_s < math.inf:
         raise InputError(f"{arrivals.kind} arrivals of {where} need rate_per_s above 0, seen {arrivals.rate_per_s!r}.")
     if (arrivals.kind == "trace") != bool(arrivals.trace):
         raise InputError(f"arrivals of {where}: 'trace' names the recorded log of trace arrivals, and of no others.")

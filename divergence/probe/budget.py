@@ -40,10 +40,10 @@ class Budget:
 def check(budget: Budget, price: Mapping[str, Price], models: list[str]) -> None:
     """Raises `InputError` for a negative limit, or a limit in money without the prices that it needs."""
     for field in dataclasses.fields(Budget):
-        if getattr(budget, field.name) < 0:
+        if not getattr(budget, field.name) >= 0:
             raise InputError(f"The budget's {field.name} is {getattr(budget, field.name)}; it must not be negative.")
     for model, prices in price.items():
-        if min(dataclasses.astuple(prices)) < 0:
+        if not all(price >= 0 for price in dataclasses.astuple(prices)):
             raise InputError(f"A price of {model!r} is negative.")
     missing = [m for m in models if m not in price]
     if budget.usd and missing:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
+import re
 import tomllib
 import types
 import typing
@@ -22,6 +24,7 @@ from divergence.probe.plan import Context, Plan, ServerSettings
 
 LEVEL_SETS = ("endpoint", "sampler", "concurrency", "arrivals", "router", "system_prompt", "keep_examples", "wrap", "server")
 RESERVED = ("messages", "model", "stream", "stream_options", "max_tokens", "stop")  # set by the probe, not the sampler
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110
 FLASH = ("on", "off", "auto")
 
 
@@ -136,7 +139,15 @@ def _check(plan: Plan) -> None:
         twice = next((n for n in names if names.count(n) > 1), None)
         if twice is not None:
             raise InputError(f"The {kind} {twice!r} is listed twice; measure again with `waves` or `trials` instead.")
+    ask = plan.request
+    if not (ask.max_tokens >= 1 and 0 < ask.timeout_s < math.inf and ask.retries >= 0 and 0 <= ask.backoff_s < math.inf
+            and 0 <= ask.backoff_max_s < math.inf and 0 <= plan.telemetry_period_s < math.inf):
+        raise InputError("A request needs max_tokens >= 1, timeout_s > 0, retries >= 0, backoff_s >= 0, backoff_max_s >= 0, "
+                         f"and telemetry_period_s must be >= 0, all finite; seen {ask}, {plan.telemetry_period_s}.")
     for name, endpoint in plan.endpoint.items():
+        odd = next((header for header in endpoint.headers_env if not HEADER.fullmatch(header)), None)
+        if odd is not None:
+            raise InputError(f"{odd!r} in headers_env of endpoint {name!r} is no name of an HTTP header.")
         parts = urlsplit(endpoint.base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
             raise InputError(
@@ -144,8 +155,8 @@ def _check(plan: Plan) -> None:
                 "keys come from the environment variable that api_key_env names."
             )
         if parts.path.rstrip("/").endswith("/completions"):
-            raise InputError(f"base_url of endpoint {name!r} ends in {parts.path}; give the address "
-                             "up to and including /v1.")
+            raise InputError(f"base_url of endpoint {name!r} ends in {parts.path}; give the address up to "
+                             "and including /v1.")
     for system in plan.system:
         if bool(system.endpoint) == bool(system.weights):
             raise InputError(f"System {system.model!r} must give exactly one of 'endpoint' and 'weights'.")
@@ -174,6 +185,9 @@ def _check_context(plan: Plan, context: Context) -> None:
     for key in context.sampler:
         if key in RESERVED:
             raise InputError(f"{key!r} in the sampler of {where} is set by the probe itself; remove it.")
+        value = context.sampler[key]
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{key!r} in the sampler of {where} is {value}, which JSON cannot say.")
     if "{prompt}" not in context.wrap or context.concurrency < 1 or context.keep_examples < -1:
         raise InputError(f"{where} needs '{{prompt}}' in wrap, concurrency >= 1 and keep_examples >= -1.")
     arrivals.check(context.arrivals, where)

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import threading
+import time
 
 import polars as pl
 import pytest
@@ -136,7 +137,13 @@ def test_a_server_that_dies_in_the_middle_leaves_rows_and_the_run_ends(write_pla
     """After the stub is gone every request is a row with an error; nothing hangs, nothing is lost."""
     stub.pause = 0.02
     plan = write_plan({f"ok {n}": "x" for n in range(60)})
-    threading.Timer(0.5, stub.close).start()
+
+    def dies() -> None:
+        while len(stub.requests) < 30:
+            time.sleep(0.01)
+        stub.close()
+
+    threading.Thread(target=dies, daemon=True).start()
     summary = run(plan, tmp_path / "out", quiet=True)
     rows = pl.read_parquet(summary.path)
     assert rows.height == 120 and rows.select("context", "item").n_unique() == 120
@@ -156,8 +163,13 @@ def test_ctrl_c_in_a_notebook_ends_the_run_in_order(write_plan, tmp_path, stub):
     stub.pause = 0.05
     plan = write_plan({f"ok {n}": "x" for n in range(200)})
 
+    def interrupts() -> None:
+        while len(stub.requests) < 10:
+            time.sleep(0.01)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
     async def cell():
-        threading.Timer(0.7, signal.raise_signal, [signal.SIGINT]).start()
+        threading.Thread(target=interrupts, daemon=True).start()
         try:
             run(plan, tmp_path / "out", quiet=True)
         except KeyboardInterrupt:
@@ -192,8 +204,7 @@ def test_a_context_may_have_an_endpoint_of_its_own(write_plan, tmp_path, stub):
 
 def test_two_hundred_streams_lose_and_double_nothing(write_plan, tmp_path, stub):
     plan = write_plan({f"ok {n}": f"{n}" for n in range(600)})
-    text = plan.read_text().replace("concurrency = 4", "concurrency = 200")
-    plan.write_text(text)
+    plan.write_text(plan.read_text().replace("concurrency = 4", "concurrency = 200"))
     rows = pl.read_parquet(run(plan, tmp_path / "out", quiet=True).path).filter(context="live")
     assert stub.most_at_once > 50 and rows.height == 600 == rows["item"].n_unique()
     assert rows["error_type"].is_null().all() and (rows["score"] == 1).all()

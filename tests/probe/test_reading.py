@@ -71,6 +71,12 @@ def test_a_plan_is_read_as_written(tmp_path):
         ("http://127.0.0.1:1/v1", "http://me:secret@host/v1", "api_key_env"),
         ("http://127.0.0.1:1/v1", "ftp://host", "must be http"),
         ("http://127.0.0.1:1/v1", "http://host/v1/chat/completions", "up to and including /v1"),
+        ('name = "p"', 'name = "p"\nrequest = { retries = -1 }', "retries >= 0"),
+        ('name = "p"', 'name = "p"\nrequest = { timeout_s = nan }', "timeout_s > 0"),
+        ('name = "p"', 'name = "p"\nbudget = { usd = nan }', "must not be negative"),
+        ("{ temperature = 0 }", "{ temperature = nan }", "JSON cannot say"),
+        ('label = "live"', 'label = "live"\narrivals = { kind = "poisson", rate_per_s = inf }', "rate_per_s above 0"),
+        ('"SOME_KEY"', '"SOME_KEY"\nheaders_env = { "X\\nY" = "V" }', "no name of an HTTP header"),
         ('name = "p"', 'name = "p', "not valid TOML"),
     ],
 )
