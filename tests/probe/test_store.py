@@ -61,12 +61,13 @@ def test_kill_9_loses_at_most_what_was_in_flight(write_plan, tmp_path, stub):
 
 
 def test_ctrl_c_stops_in_order(write_plan, tmp_path, stub):
-    stub.pause = 0.01
+    stub.pause = 0.2
     plan, out = write_plan(PROMPTS), tmp_path / "out"
     process = start(plan, out)
     wait_for_lines(out / "executions.journal", 10, process)
     process.send_signal(signal.SIGINT)
-    told = process.communicate(timeout=20)[1]
+    told = process.communicate(timeout=60)[1]
+    stub.pause = 0.0
     assert process.returncode != 0 and told.strip().endswith("KeyboardInterrupt")
     assert sorted(os.listdir(out)) == ["executions.journal"]
     assert [json.loads(line) for line in (out / "executions.journal").read_text().splitlines()]
