@@ -38,7 +38,7 @@ def test_kill_9_loses_at_most_what_was_in_flight(write_plan, tmp_path, stub):
     plan = write_plan(PROMPTS)
     whole = pl.read_parquet(run(plan, tmp_path / "whole", quiet=True).path)
     stub.requests.clear()
-    stub.pause = 0.01
+    stub.pause = 0.1
     out = tmp_path / "killed"
     for lines in (15, 70):
         process = start(plan, out)
@@ -46,6 +46,7 @@ def test_kill_9_loses_at_most_what_was_in_flight(write_plan, tmp_path, stub):
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not (out / "executions.parquet").exists()
+    stub.pause = 0.0
     with (out / "executions.journal").open("a") as file:
         file.write('{"context": "li')  # as if the kill had come in the middle of a write
     rows = pl.read_parquet(run(plan, out, quiet=True).path)
