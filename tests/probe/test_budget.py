@@ -30,8 +30,8 @@ def test_a_budget_stops_the_run_and_the_next_one_goes_on(write_plan, tmp_path, l
 
 
 def test_minutes_are_a_budget_too(write_plan, tmp_path, stub):
-    stub.pause = 0.05
-    summary = run(write_plan(PROMPTS, head="[budget]\nminutes = 0.005"), tmp_path / "out", quiet=True)
+    stub.pause = 0.4  # the first context alone would take 12 s
+    summary = run(write_plan(PROMPTS, head="[budget]\nminutes = 0.05"), tmp_path / "out", quiet=True)
     assert 0 < summary.rows < 60 and "minutes" in summary.stopped
 
 
