@@ -47,6 +47,16 @@ def netrep_cka(x, y, _):
     return lambda: np.cos(LinearCKA().score(x, y))
 
 
+def double_cka(x, y, _):
+    """The biased value in float64: what float32 products should come to."""
+    def value():
+        u, v = (rows - rows.mean(0) for rows in (x.astype(float), y.astype(float)))
+        xy, xx, yy = (((a.T @ b) ** 2).sum() for a, b in ((u, v), (u, u), (v, v)))
+        return xy / np.sqrt(xx * yy)
+
+    return value
+
+
 def rsatoolbox_cka(x, y, _):
     from rsatoolbox.data import Dataset
     from rsatoolbox.rdm import calc_rdm, compare
