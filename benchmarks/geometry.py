@@ -82,8 +82,9 @@ def compared(divide: int) -> list[str]:
         lines.append(f"| | | {package} | {cells(theirs)} | {ratio} | |")
     n, d = CASES["CKA"][0] // divide, CASES["CKA"][1]
     exact = once("double_cka", n, d)["value"]
-    return [*lines, "", *notes, f"- The biased CKA of the {n:,} rows is {exact:.6g} in float64: products of all rows with all "
-            "rows lose digits in float32."]
+    note = (f"- The biased CKA of the {n:,} rows is {exact:.6g} in float64: products of all rows with all rows lose "
+            "digits in float32.")
+    return [*lines, "", *notes, note]
 
 
 def stream(divide: int) -> list[str]:
