@@ -76,6 +76,7 @@ task = ConfigurableTask(config={
     "task": "items", "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(place / "items.jsonl")}},
     "test_split": "test", "output_type": "generate_until", "doc_to_text": "{{prompt}}", "doc_to_target": "{{gold}}",
     "generation_kwargs": {"until": ["\\n"], "max_gen_toks": most_tokens, "temperature": 0, "do_sample": False},
+    "filter_list": [{"name": "tidy", "filter": [{"function": "remove_whitespace"}, {"function": "take_first"}]}],
     "metric_list": [{"metric": "exact_match", "ignore_case": True, "ignore_punctuation": True}],
 })
 client = LocalChatCompletion(base_url=f"{base_url}/chat/completions", model=model, num_concurrent=at_once, timeout=600,

@@ -1,5 +1,6 @@
 """Is every execution written once, and does a killed run lose nothing but what was in flight?"""
 
+import functools
 import json
 import os
 import signal
@@ -22,7 +23,9 @@ KEYS = ["context", "item", "model", "wave", "trial"]
 def start(plan, out):
     """The probe in a process of its own."""
     code = "import sys; from divergence.probe import run; run(sys.argv[1], sys.argv[2], quiet=True)"
-    return subprocess.Popen([sys.executable, "-c", code, str(plan), str(out)], stderr=subprocess.PIPE, text=True)
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    return subprocess.Popen([sys.executable, "-c", code, str(plan), str(out)], stderr=subprocess.PIPE, text=True,
+                            preexec_fn=heard)
 
 
 def wait_for_lines(path, number, process):
