@@ -20,6 +20,7 @@ from divergence.risk.plausible import plausible_risks
 from divergence.risk.reliability import reliability
 from divergence.risk.score import score_log
 from divergence.risk.stale import stale
+from divergence.risk.strata import _fresh
 from divergence.risk.summaries import summarise
 
 LOG = ("regime", "model", "context", "task", "item", "score")
@@ -148,6 +149,16 @@ def test_an_error_that_the_posterior_expects_is_inside_its_own_null():
         got = reliability(risk[kind], (random.random(5000) < truth[kind]).astype(float), plausible=(draws, kind), seed=seed)
         inside, perfect = inside + got["inside_posterior"], perfect + got["inside_null"]
     assert inside >= 50 and perfect <= 30
+
+
+@pytest.mark.parametrize("n", [(1, 1, 1), (5, 3, 1, 1), (9, 1)])
+def test_a_new_task_varies_more_around_the_mean_of_seen_ones_than_they_do(n):
+    """By drawing tasks: 40,000 draws leave 1 % of a variance, so four standard errors of the ratio are 6 %."""
+    share = np.array(n) / sum(n)
+    tasks = np.random.default_rng(0).standard_normal((40_000, len(n) + 1))
+    level = tasks[:, :-1] @ share
+    seen = ((tasks[:, :-1] - level[:, None]) ** 2).mean()
+    assert _fresh(np.array(n)) == pytest.approx(((tasks[:, -1] - level) ** 2).mean() / seen, rel=0.06)
 
 
 def test_what_was_never_seen_is_wider_and_not_known(model):

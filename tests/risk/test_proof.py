@@ -76,4 +76,4 @@ def test_risks_are_calibrated_in_known_worlds():
     assert mean["ece_all_as_perfect"] < 0.5  # a null that a fitted score passes at 6000 rows would see nothing
     assert mean["sets"] >= 0.88 and min(r["worst_sets"] for r in results) >= 0.85
     for name in ("new_model", "new_context", "new_stratum"):
-        assert mean[name] >= 0.84, name
+        assert mean[name] >= 0.84, name  # one new task a world: .03 is two standard errors of 96 worlds
