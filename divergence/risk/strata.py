@@ -9,7 +9,7 @@ with V_t the clustered covariance of the levels over the items of task t (shared
 the context are in it by construction; shrunk as in `joint.covariance`). Given the four standard deviations d is Gaussian in
 closed form, for arms and tasks that were never seen too. They are integrated over by eight points of equal weight around
 the mode of their logarithms (marginal likelihood times half-normal priors): with five tasks, what the next one may be is not
-known, and taken at their mode intervals for a new task held 74 % in simulated worlds (now .90 +- .02 in 96). A level is that of the log's own mix
+known, and taken at their mode intervals for a new task held 74 % in simulated worlds. A level is that of the log's own mix
 of tasks: with shares w_t and s = sum w_t^2 seen deviations lie around their own mean and have 1 - 2/T + s of the variance of
 tasks, one more task has 1 + s, which is larger by (T + 1) / (T - 1) at equal shares. Identified by two or more tasks.
 Unit: logits. Sources: best linear unbiased prediction (Henderson 1975), third-degree cubature (Stroud 1971).
