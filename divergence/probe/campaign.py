@@ -28,7 +28,7 @@ from divergence.probe import client, scoring, stack, telemetry
 from divergence.probe.block import Block, Run, run_block, weights_of
 from divergence.probe.budget import Spending
 from divergence.probe.greeting import greet
-from divergence.probe.outline import confounded, workloads
+from divergence.probe.outline import confounded, read_traces, workloads
 from divergence.probe.plan import Plan
 from divergence.probe.reading import read_plan
 from divergence.probe.router import Replica
@@ -86,7 +86,8 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
     plan = read_plan(plan_path)
     scorers = scoring.functions(plan.folder / plan.scorers if plan.scorers else None)
     items = workloads(plan, scorers)
-    heads = {name: client.headers(endpoint) for name, endpoint in plan.endpoint.items()}
+    read_traces(plan)
+    heads = {name: client.headers(name, endpoint) for name, endpoint in plan.endpoint.items()}
     if not quiet:
         for sentence in confounded(plan):
             print(f"note: {sentence}", file=sys.stderr)

@@ -64,19 +64,20 @@ class Reply:
     """The replica that a router says answered; empty = none was named."""
 
 
-def headers(endpoint: Endpoint) -> dict[str, str]:
-    """Request headers with the keys of the environment. Raises `InputError` naming a variable that is not set."""
-    wanted = {name: variable for name, variable in endpoint.headers_env.items()}
-    if endpoint.api_key_env:
-        wanted["Authorization"] = endpoint.api_key_env
-    found = {"Accept": STREAM}
-    for name, variable in wanted.items():
+def headers(name: str, endpoint: Endpoint) -> dict[str, str]:
+    """Request headers with the keys of the environment. Raises `InputError` naming the field whose variable is not set."""
+    for field, variable in endpoint.variables().items():
         value = os.environ.get(variable, "").strip()
+        said = f"The environment variable that {field} of endpoint {name!r} names"
         if not value:
-            raise InputError(f"The environment variable {variable!r} named in the plan is not set; export it first.")
+            raise InputError(f"{said} is not set; export it first.")
         if not value.isascii() or not value.isprintable():
-            raise InputError(f"The environment variable {variable!r} holds characters that no HTTP header may hold.")
-        found[name] = f"Bearer {value}" if name == "Authorization" else value
+            raise InputError(f"{said} holds characters that no HTTP header may hold.")
+    wanted = {**endpoint.headers_env} | ({"Authorization": endpoint.api_key_env} if endpoint.api_key_env else {})
+    found = {"Accept": STREAM}
+    for header, variable in wanted.items():
+        value = os.environ[variable].strip()
+        found[header] = f"Bearer {value}" if header == "Authorization" else value
     return found
 
 

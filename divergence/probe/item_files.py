@@ -58,6 +58,8 @@ def _rows(path: Path) -> list[tuple[object, str]]:
     except OSError as error:
         raise InputError(f"The items {path} cannot be read: {error.strerror}; `items` is a JSON lines file, a Parquet file "
                          "or a log to replay.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"The items {path} are not UTF-8 text (byte {error.start + 1}); save them as UTF-8.") from None
     except pl.exceptions.PolarsError as error:
         raise InputError(f"The items {path} cannot be read: {str(error).splitlines()[0]}.") from None
     out = []
@@ -105,6 +107,9 @@ def _texts(row: dict, where: str) -> None:
     odd = next((k for k in ("task", "session", "pattern") if not isinstance(row.get(k, ""), str | None)), None)
     if odd is not None:
         raise InputError(f"{where} has the {odd} {row[odd]!r}; it must be a text.")
+    session = row.get("session") or ""
+    if not (session.isascii() and session.isprintable()):
+        raise InputError(f"{where} has the session {session!r}; it is sent in a header and must be printable ASCII.")
     choices = row.get("choices") or []
     if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
         raise InputError(f"{where} has the choices {choices!r}; they must be a list of texts.")

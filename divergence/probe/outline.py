@@ -14,7 +14,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from divergence.probe import factorial, scoring
+from divergence.probe import arrivals, factorial, scoring
 from divergence.probe.item_files import read_items
 from divergence.probe.plan import Context, Endpoint, Plan
 from divergence.probe.reading import read_plan
@@ -65,6 +65,7 @@ def outline(plan_path: str | Path) -> Outline:
     """Read and check the plan and its items. Raises `InputError` as a run would, but for keys that are not set yet."""
     plan = read_plan(plan_path)
     items = workloads(plan, scoring.functions(plan.folder / plan.scorers if plan.scorers else None))
+    read_traces(plan)
     asked = [item for context in plan.context for item in items[context.workload]]
     repeats = len(plan.system) * plan.waves * plan.trials
     rows = sum(len(item.get("turns") or [item]) for item in asked)
@@ -75,6 +76,12 @@ def outline(plan_path: str | Path) -> Outline:
 def workloads(plan: Plan, scorers: Mapping[str, scoring.Function]) -> dict[str, list[dict]]:
     """The plan's items (""), and those of contexts with a workload of their own, by its name."""
     return {name: read_items(plan, name, scorers) for name in ("", *dict.fromkeys(c.workload for c in plan.context))}
+
+
+def read_traces(plan: Plan) -> None:
+    """Raises `InputError` where the recorded arrivals of a context cannot be read."""
+    for trace in dict.fromkeys(context.arrivals.trace for context in plan.context if context.arrivals.trace):
+        arrivals.read_gaps(plan.folder / trace)
 
 
 def confounded(plan: Plan) -> list[str]:
@@ -88,8 +95,9 @@ def _count(number: int, noun: str) -> str:
 
 
 def _place(endpoint: Endpoint) -> str:
-    variables = [v for v in (endpoint.api_key_env, *endpoint.headers_env.values()) if v]
-    told = [f"{name} is {'set' if os.environ.get(name, '').strip() else 'NOT set'}" for name in variables]
+    """The address, and which variables are set; one that is not may be a pasted key, so its field is said instead."""
+    told = [f"{variable} is set" if os.environ.get(variable, "").strip() else f"the variable of {field} is NOT set"
+            for field, variable in endpoint.variables().items()]
     return f"{endpoint.base_url} ({', '.join(told) or 'no key'})"
 
 

@@ -48,6 +48,11 @@ class Endpoint:
     headers_env: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Header name -> name of the environment variable that holds its value."""
 
+    def variables(self) -> dict[str, str]:
+        """Field of the plan -> the variable that it names; messages say the field, as the name may be a pasted key."""
+        key = {"api_key_env": self.api_key_env} if self.api_key_env else {}
+        return key | {f"headers_env {header}": variable for header, variable in self.headers_env.items()}
+
 
 @dataclasses.dataclass(frozen=True)
 class ServerSettings:

@@ -20,11 +20,12 @@ from urllib.parse import urlsplit
 from divergence.errors import InputError
 from divergence.executions.schema import REGIMES, SERVING_FACTORS
 from divergence.probe import arrivals, budget, factorial, router, telemetry
-from divergence.probe.plan import Context, Plan, ServerSettings
+from divergence.probe.plan import Context, Endpoint, Plan, ServerSettings
 
 LEVEL_SETS = ("endpoint", "sampler", "concurrency", "arrivals", "router", "system_prompt", "keep_examples", "wrap", "server")
 RESERVED = ("messages", "model", "stream", "stream_options", "max_tokens", "stop")  # set by the probe, not the sampler
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # a name of an environment variable
 FLASH = ("on", "off", "auto")
 
 
@@ -78,7 +79,7 @@ def _value(hint, value, where: str):
         return tuple(_value(arguments[0], v, f"{where}, entry {n}") for n, v in enumerate(value, 1))
     if origin is not None and origin is not types.UnionType:  # the only other generic is a mapping
         if not isinstance(value, dict):
-            raise InputError(f"{where} is {value!r}; it must be a table.")
+            raise InputError(f"{where} is {_shown(value, where)}; it must be a table.")
         return {k: _value(arguments[1], v, f"{k!r} of {where}") for k, v in value.items()}
     if hint is typing.Any:
         return value
@@ -87,8 +88,13 @@ def _value(hint, value, where: str):
     accepted = arguments if origin is types.UnionType else (hint,)
     if type(value) not in accepted:
         names = " or ".join(a.__name__ for a in accepted)
-        raise InputError(f"{where} is {value!r}; it must be of type {names}.")
+        raise InputError(f"{where} is {_shown(value, where)}; it must be of type {names}.")
     return value
+
+
+def _shown(value, where: str) -> str:
+    """The value as an error shows it; where a variable is to be named only its type, as it may be a pasted key."""
+    return f"of type {type(value).__name__}" if "_env'" in where else repr(value)
 
 
 def crossed(plan: Plan) -> list[Context]:
@@ -145,18 +151,7 @@ def _check(plan: Plan) -> None:
         raise InputError("A request needs max_tokens >= 1, timeout_s > 0, retries >= 0, backoff_s >= 0, backoff_max_s >= 0, "
                          f"and telemetry_period_s must be >= 0, all finite; seen {ask}, {plan.telemetry_period_s}.")
     for name, endpoint in plan.endpoint.items():
-        odd = next((header for header in endpoint.headers_env if not HEADER.fullmatch(header)), None)
-        if odd is not None:
-            raise InputError(f"{odd!r} in headers_env of endpoint {name!r} is no name of an HTTP header.")
-        parts = urlsplit(endpoint.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
-            raise InputError(
-                f"base_url of endpoint {name!r} must be http(s)://host[:port]/path without user, password or query; "
-                "keys come from the environment variable that api_key_env names."
-            )
-        if parts.path.rstrip("/").endswith("/completions"):
-            raise InputError(f"base_url of endpoint {name!r} ends in {parts.path}; give the address up to "
-                             "and including /v1.")
+        _check_endpoint(name, endpoint)
     for system in plan.system:
         if bool(system.endpoint) == bool(system.weights):
             raise InputError(f"System {system.model!r} must give exactly one of 'endpoint' and 'weights'.")
@@ -170,6 +165,28 @@ def _check(plan: Plan) -> None:
             raise InputError(f"Context {context.label!r} names the endpoint {context.endpoint!r}, which must be declared; "
                              "systems with weights are served here only.")
         _check_context(plan, context)
+
+
+def _check_endpoint(name: str, endpoint: Endpoint) -> None:
+    """An address, and names of variables; no message shows a name, as it may be a key pasted in its place."""
+    for number, header in enumerate(endpoint.headers_env, 1):
+        if not HEADER.fullmatch(header):
+            raise InputError(f"Entry {number} in headers_env of endpoint {name!r} is no name of an HTTP header.")
+    for field, variable in endpoint.variables().items():
+        if not VARIABLE.fullmatch(variable):
+            raise InputError(f"{field} of endpoint {name!r} must be the name of an environment variable (letters, digits, "
+                             "_; no digit first), never the key itself.")
+    try:
+        parts = urlsplit(endpoint.base_url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket that is not closed, a port that is no number up to 65535
+        valid = False
+    if not valid or "@" in parts.netloc or "?" in endpoint.base_url or "#" in endpoint.base_url:
+        raise InputError(f"base_url of endpoint {name!r} must be http(s)://host[:port]/path without user, password, query "
+                         "or fragment, with a port from 1 to 65535; keys come from the environment variable that "
+                         "api_key_env names.")
+    if parts.path.rstrip("/").endswith("/completions"):
+        raise InputError(f"base_url of endpoint {name!r} ends in {parts.path}; give the address up to and including /v1.")
 
 
 def _check_context(plan: Plan, context: Context) -> None:

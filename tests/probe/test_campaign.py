@@ -66,10 +66,10 @@ def test_faults_are_rows_and_the_run_goes_on(log, stub, tmp_path):
     assert served.filter(item="i017")["answer"].to_list() == ["bearer [key]"] * 2
 
 
-def test_a_missing_key_names_the_variable_only(write_plan, tmp_path, monkeypatch):
+def test_a_missing_key_names_the_field_only(write_plan, tmp_path, monkeypatch):
     monkeypatch.delenv("CANARY", raising=False)
     plan = write_plan({"ok a": "a"}, endpoint='api_key_env = "CANARY"')
-    with pytest.raises(InputError, match="'CANARY'"):
+    with pytest.raises(InputError, match=r"that api_key_env of endpoint .* names is not set"):
         run(plan, tmp_path / "out", quiet=True)
     monkeypatch.setenv("CANARY", f"{KEY}\nX-Other: 1")
     with pytest.raises(InputError, match="no HTTP header") as raised:

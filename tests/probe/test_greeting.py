@@ -43,7 +43,7 @@ def greeted(plan_path, status: int, body: str) -> tuple[list[str], list[str]]:
         plan_path.write_text(re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{port}", plan_path.read_text()))
         plan = read_plan(plan_path)
         try:
-            return await greet(plan, {name: client.headers(endpoint) for name, endpoint in plan.endpoint.items()})
+            return await greet(plan, {name: client.headers(name, endpoint) for name, endpoint in plan.endpoint.items()})
         finally:
             await runner.cleanup()
 

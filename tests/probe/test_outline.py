@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from divergence.cli import main
+from divergence.errors import InputError
 from divergence.probe import outline, run
 
 
@@ -37,12 +38,23 @@ def test_the_command_prints_the_aliases_and_leaves_nothing(write_plan, tmp_path,
     told = capsys.readouterr().out
     assert ended.value.code == 0 and stub.requests == []
     assert "aliased: the effect of router cannot be told apart from that of sampler" in told
-    assert "CANARY is set" in told and "ABSENT is NOT set" in told and "8f3e1b" not in told
+    assert "the variable of headers_env X-Org is NOT set" in told and "ABSENT" not in told
+    assert "CANARY is set" in told and "8f3e1b" not in told
     assert "repeats: none" in told and told.endswith("nothing was sent\n")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["items.jsonl", "plan.toml"]
     with pytest.raises(SystemExit):
         main(["probe", str(plan), "--dry-run", "--json"])
     assert len(json.loads(capsys.readouterr().out)["confounded"]) == 2
+
+
+def test_a_trace_that_is_not_there_is_said_before_anything_is_sent(write_plan, tmp_path, stub):
+    plan = write_plan({"ok a": "a"})
+    law = 'arrivals = { kind = "trace", trace = "missing.csv", rate_per_s = 1.0 }'
+    plan.write_text(plan.read_text().replace("[[context]]", f"[[context]]\n{law}", 1))
+    for go in (outline, lambda path: run(path, tmp_path / "out", quiet=True)):
+        with pytest.raises(InputError, match=r"The trace .*missing\.csv cannot be read"):
+            go(plan)
+    assert stub.requests == [] and not (tmp_path / "out").exists()
 
 
 def test_without_a_folder_it_asks_for_one(write_plan, capsys):

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from divergence.errors import InputError
+from divergence.probe import client
 from divergence.probe.item_files import read_items
 from divergence.probe.reading import read_plan
 
@@ -70,6 +71,14 @@ def test_a_plan_is_read_as_written(tmp_path):
         ('name = "p"', 'name = "p"\nwaves = 0', "at least 1"),
         ("http://127.0.0.1:1/v1", "http://me:secret@host/v1", "api_key_env"),
         ("http://127.0.0.1:1/v1", "ftp://host", "must be http"),
+        ("http://127.0.0.1:1/v1", "http://[::1/v1", "must be http"),
+        ("http://127.0.0.1:1/v1", "http://host:99999/v1", "a port from 1 to 65535"),
+        ("http://127.0.0.1:1/v1", "http://host:abc/v1", "a port from 1 to 65535"),
+        ("http://127.0.0.1:1/v1", "http://host/v1#part", "or fragment, with a port"),
+        ('"SOME_KEY"', '"sk-secret"', "api_key_env of endpoint 'one' must be the name of an environment variable"),
+        ('"SOME_KEY"', '"K"\nheaders_env = { X-Org = "sk-secret" }', "headers_env X-Org of endpoint 'one' must be the name"),
+        ('"SOME_KEY"', '"K"\nheaders_env = { X-Org = ["secret"] }', "is of type list; it must be of type str"),
+        ('"SOME_KEY"', '"K"\nheaders_env = "secret"', "is of type str; it must be a table"),
         ("http://127.0.0.1:1/v1", "http://host/v1/chat/completions", "up to and including /v1"),
         ('name = "p"', 'name = "p"\nrequest = { retries = -1 }', "retries >= 0"),
         ('name = "p"', 'name = "p"\nrequest = { timeout_s = nan }', "timeout_s > 0"),
@@ -100,6 +109,8 @@ def test_a_mistake_is_one_sentence_that_names_it(tmp_path, old, new, said):
         ([ITEM | {"examples": [["only a question"]]}], "pairs of question and answer"),
         ([ITEM | {"scorer": "regex", "pattern": 3}], "has the pattern 3; it must be a text"),
         ([ITEM | {"task": 3}], "has the task 3; it must be a text"),
+        ([ITEM | {"session": "a\r\nb"}], "must be printable ASCII"),
+        ([ITEM | {"session": "é"}], "must be printable ASCII"),
         ([ITEM | {"session": 7}], "has the session 7; it must be a text"),
         ([ITEM | {"scorer": "choice", "choices": [1, 2]}], "has the choices [1, 2]; they must be a list of texts"),
         ([ITEM | {"scorer": "choice", "choices": 3}], "has the choices 3; they must be a list of texts"),
@@ -121,6 +132,21 @@ def test_absent_files_are_named(tmp_path):
     (tmp_path / "plan.toml").write_text(PLAN)
     with pytest.raises(InputError, match=r"items\.jsonl"):
         read_items(read_plan(tmp_path / "plan.toml"))
+
+
+def test_items_that_are_not_utf_8_are_a_sentence(tmp_path):
+    plan, _ = read(tmp_path)
+    (tmp_path / "items.jsonl").write_bytes(b'{"item": "\xe9"}')
+    with pytest.raises(InputError, match=r"not UTF-8 text \(byte 11\)"):
+        read_items(plan)
+
+
+@pytest.mark.parametrize("entry", ['api_key_env = "{}"', 'headers_env = {{ X-Org = "{}" }}'])
+def test_a_key_in_place_of_a_name_is_not_shown_when_it_is_not_set(tmp_path, entry):
+    plan, _ = read(tmp_path, PLAN.replace('api_key_env = "SOME_KEY"', entry.format("sk_secret_8f3e1b")))
+    with pytest.raises(InputError, match="of endpoint 'one' names is not set") as raised:
+        client.headers("one", plan.endpoint["one"])
+    assert "8f3e1b" not in str(raised.value)
 
 
 def test_the_hash_moves_with_what_a_row_means_and_with_nothing_else(tmp_path):
