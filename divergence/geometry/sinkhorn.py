@@ -18,7 +18,9 @@ and the extra `ot`. Source: Genevay, Peyre and Cuturi 2018; Feydy et al. 2019; s
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
+from collections.abc import Callable
 
 import numpy as np
 
@@ -123,16 +125,28 @@ def _by_session(side: Sample, where: np.ndarray, points: int) -> np.ndarray:
 def divergence(left: Histogram, right: Histogram, epsilon: float) -> tuple[float, tuple[np.ndarray, np.ndarray], bool]:
     """(S, its slopes in the weights of both sides, did all three problems converge)."""
     import jax
-    from ott.geometry.pointcloud import PointCloud  # pyright: ignore[reportMissingImports]
-    from ott.tools.sinkhorn_divergence import sinkhorn_divergence  # pyright: ignore[reportMissingImports]
 
     centre = (left.points.mean(0) + right.points.mean(0)) / 2
     with jax.enable_x64(True):
-        value, out = sinkhorn_divergence(
-            PointCloud, left.points - centre, right.points - centre, a=left.weights(), b=right.weights(), epsilon=epsilon,
-            solve_kwargs={"threshold": THRESHOLD, "max_iterations": STEPS})
-        (f, g), (f_self, _), (g_self, _) = (tuple(np.asarray(p) for p in pair) for pair in out.potentials)
-        return float(value), (f - f_self, g - g_self), all(bool(c) for c in out.converged)
+        value, potentials, converged = _solver()(left.points - centre, right.points - centre, left.weights(),
+                                                 right.weights(), epsilon)
+        (f, g), (f_self, _), (g_self, _) = (tuple(np.asarray(p) for p in pair) for pair in potentials)
+        return float(value), (f - f_self, g - g_self), all(bool(c) for c in converged)
+
+
+@functools.cache
+def _solver() -> Callable:
+    """The three problems of a divergence as one compiled function: once a shape, where ott alone compiles at every call."""
+    import jax
+    from ott.geometry.pointcloud import PointCloud  # pyright: ignore[reportMissingImports]
+    from ott.tools.sinkhorn_divergence import sinkhorn_divergence  # pyright: ignore[reportMissingImports]
+
+    def solve(x, y, a, b, epsilon):
+        value, out = sinkhorn_divergence(PointCloud, x, y, a=a, b=b, epsilon=epsilon,
+                                         solve_kwargs={"threshold": THRESHOLD, "max_iterations": STEPS})
+        return value, tuple(tuple(pair) for pair in out.potentials), tuple(out.converged)
+
+    return jax.jit(solve)
 
 
 def first_order(value: float, slopes: tuple[np.ndarray, np.ndarray], sides: tuple[Histogram, Histogram]) -> Jackknife:
