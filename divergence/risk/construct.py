@@ -27,7 +27,7 @@ from divergence.risk.calibrate import Calibrator, choose_calibrator
 from divergence.risk.conformal import GROUP_MIN, coverage, thresholds
 from divergence.risk.model import RiskModel
 from divergence.risk.plausible import plausible_risks
-from divergence.risk.reliability import CLUSTERS_MIN, reliability
+from divergence.risk.reliability import BINS, CLUSTERS_MIN, clustering, equal_bins, reliability
 from divergence.risk.summaries import Summaries, summarise
 
 PARTS, CALIBRATION, CHECK = 10, (6, 7), (8, 9)
@@ -85,8 +85,8 @@ def _part() -> pl.Expr:
     return (_cluster() // 7 % PARTS).cast(pl.Int64)
 
 
-def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calibrator, dict, dict, float]:
-    """Calibrator, check, thresholds and design effect, from a fit to six of ten parts."""
+def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calibrator, dict, dict, dict]:
+    """Calibrator, check, thresholds and how outcomes cluster, from a fit to six of ten parts."""
     judged = judged_rows(log)
     calibration, check = judged.part(CALIBRATION), judged.part(CHECK)
     for part, what in ((calibration, "calibrate with"), (check, "check with")):
@@ -115,17 +115,31 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
     draws = plausible_risks(fitted, seed=seed)
     plausible = calibrator(draws.reshape(len(draws), -1)), trained.rows(_batch(check))
     found = reliability(risk, failure, weight=trials, cluster=cluster, plausible=plausible, seed=seed)
+    found["clustering"] = _clustering(risk, failure, trials, cluster, context) | {
+        "sessions": has_sessions, "clusters": judged.frame["cluster"].n_unique()}
     found["log_scores"] = scores
     found["ece_before"] = reliability(raw, failure, weight=trials, cluster=cluster, seed=seed)["ece"]
     if sets:
         found["sets"] = coverage(risk, failure, context, sets)
     found["contexts"] = _by_context(risk, failure, trials, cluster, context)
     found["sentence"] = _sentence(found, calibrator)
-    return calibrator, found, sets, found["design_effect"]
+    return calibrator, found, sets, found["clustering"]
 
 
-def _unchecked(why: str) -> tuple[Calibrator, dict, dict, float]:
-    return NONE, {"sentence": f"calibration was not checked: {why}"}, {}, 1.0
+def _clustering(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, cluster: np.ndarray, context: np.ndarray) -> dict:
+    """How outcomes hang together within a context, and within a bin of risk: what a scored log's means are worth."""
+    one, count = np.unique(cluster, return_inverse=True)[1].ravel(), len(np.unique(cluster))
+    places = {"context": np.unique(context, return_inverse=True)[1].ravel(), "bin": equal_bins(risk, trials, BINS)}
+    out = {}
+    for part, place in places.items():
+        unit = np.unique(one * (place.max() + 1) + place, return_inverse=True)[1].ravel()
+        groups = 1 if part == "bin" else place.max() + 1
+        out[part] = clustering(risk, failure, trials, unit, count * groups)
+    return out
+
+
+def _unchecked(why: str) -> tuple[Calibrator, dict, dict, dict]:
+    return NONE, {"sentence": f"calibration was not checked: {why}"}, {}, {}
 
 
 def _scored(model: RiskModel, rows: pl.DataFrame) -> tuple[np.ndarray, ...]:
@@ -163,7 +177,7 @@ def _sentence(found: dict, calibrator: Calibrator) -> str:
     return words
 
 
-def _traffic(whole: Summaries, posterior: Posterior, worth: float) -> dict:
+def _traffic(whole: Summaries, posterior: Posterior, worth: dict) -> dict:
     """What `stale` compares a scored log with."""
     fit = posterior.fits[0]
     cell = (logit(np.clip(whole.upper, 1e-9, 1 - 1e-9)) - logit(np.clip(whole.lower, 1e-9, 1 - 1e-9))) / (2 * 1.6448536)
@@ -175,7 +189,7 @@ def _traffic(whole: Summaries, posterior: Posterior, worth: float) -> dict:
         c = whole.levels["context"].index(name)
         seen = whole.known[:-1, c].any(-1)
         contexts[name] = {"sd": float(whole.level_sd[:-1, c][seen].mean()), "cell_sd": float(cell[:-1, c][seen].mean())}
-    return {"design_effect": worth, "contexts": contexts,
+    return {"clustering": worth, "contexts": contexts,
             # A new model or a new context, whichever is known less.
             "unseen": {"sd": float(max(whole.level_sd[:-1, -1].mean(), whole.level_sd[-1, :-1].mean())),
                        "cell_sd": float(max(cell[:-1, -1].mean(), cell[-1, :-1].mean()))}}

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from divergence.risk.reliability import Tally, tallied
+from divergence.risk.reliability import Tally, effect, tallied
 
 DISTINCT_MAX = 512  # risks of a context that are counted one by one: 10 kB of the manifest
 DENSE = 4  # combinations of context and risk a row, up to which a batch is counted without sorting
@@ -106,10 +106,11 @@ def tally(counts: dict[str, list[float]]) -> Tally:
     return Tally(*(np.array(counts[name], float) for name in COUNTS))
 
 
-def calibration(observed: Observed, design_effect: float = 1.0, draws: Draws | None = None, seed: int = 0) -> dict | None:
+def calibration(observed: Observed, clustering: dict | None = None, draws: Draws | None = None, seed: int = 0
+                ) -> dict | None:
     """What the counts say, with the names of `reliability`: None where nothing was judged.
 
-    `design_effect` is how many times the variance of a mean exceeds that of independent trials; `draws` gives plausible
+    `clustering` says how trials hang together (`reliability.clustering` within bins of risk); `draws` gives plausible
     risks of a context's requests (`RiskModel.draws`), None where the model keeps none.
     """
     if not observed:
@@ -121,7 +122,8 @@ def calibration(observed: Observed, design_effect: float = 1.0, draws: Draws | N
     kinds = [draws(context, found.risk) for context, found in parts.items()] if draws is not None else [None]
     risk, n = (np.concatenate([getattr(t, name) for t in parts.values()]) for name in ("risk", "n"))
     plausible = None if kinds[0] is None else (np.concatenate(kinds, axis=1), risk, n)
-    return {**_rates(whole), **tallied(whole, design_effect=design_effect, plausible=plausible, seed=seed),
+    worth = effect(clustering or {}, "bin", whole.n.sum())
+    return {**_rates(whole), "design_effect": worth, **tallied(whole, design_effect=worth, plausible=plausible, seed=seed),
             "worst_context": {"context": worst, **contexts[worst]}, "contexts": contexts}
 
 

@@ -151,6 +151,27 @@ def design_effect(risk: np.ndarray, failure: np.ndarray, weight: np.ndarray, uni
     return float(max(between / independent, 1.0)) if independent > 0 else 1.0
 
 
+def clustering(risk: np.ndarray, failure: np.ndarray, weight: np.ndarray, unit: np.ndarray, clusters: int) -> dict:
+    """How trials hang together within units: `size` of a trial's unit, `correlation` of its residuals, trials a cluster."""
+    n = np.bincount(unit, weight)
+    size = float((n**2).sum() / n.sum())
+    spread = design_effect(risk, failure, weight, unit) - 1
+    return {"size": size, "correlation": float(np.clip(spread / (size - 1), 0, 1)) if size > 1 else 0.0,
+            "trials": float(n.sum() / clusters)}
+
+
+def effect(found: dict, part: str, trials: float) -> float:
+    """The design effect of a mean over `trials` of another log, 1 + (size - 1) correlation; 1 where nothing is known.
+
+    Sessions of the other log are new ones and as long as before. Items come again: a log of more trials has more of each.
+    """
+    if not found:
+        return 1.0
+    mine = found[part]
+    more = 1.0 if found["sessions"] else max(1.0, trials / found["clusters"] / mine["trials"])
+    return 1 + max(mine["size"] * more - 1, 0.0) * mine["correlation"]
+
+
 def _drawn(found: Tally, place: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The bins' summed residuals if the risks were right and trials independent, shape (draws, bins)."""
     count = place.max() + 1

@@ -96,7 +96,7 @@ def score_log(model: str | os.PathLike, logs: list, output: str | os.PathLike, *
         known, new = (manifest.observed(outcomes, name) for name in ("observed", "observed_new"))
         sums = merge([known, new])
         made = manifest.manifest(os.fspath(model), model_hash, outcomes, skipped, _left_over(target, outcomes))
-        found = calibration(sums, loaded.traffic.get("design_effect", 1.0), getattr(loaded, "draws", None))
+        found = calibration(sums, loaded.traffic.get("clustering", {}), getattr(loaded, "draws", None))
         made |= {"calibration": found, "observed": sums}
         if loaded.traffic:
             elsewhere = sum(o.record["elsewhere"] for o in outcomes if o.record is not None)

@@ -1,7 +1,8 @@
 """Does a risk model still hold for the traffic that it scores? Asked of every scored log, with labels or without.
 
 With labels: in each context, and in each of its bins of risk, the failures minus the sum of risks are compared with what
-sampling (times the design effect that calibration measured) and the posterior's own uncertainty allow,
+sampling (times the design effect of a context, from how calibration's outcomes clustered within contexts) and the
+posterior's own uncertainty allow,
 
     e = (1 + tau^2/s^2)^(-1/2) exp(z^2/2 * tau^2/(tau^2 + s^2)),    z = difference / s,  tau = .1,
 
@@ -16,6 +17,8 @@ identified without labels. Unit: probability.
 from __future__ import annotations
 
 import numpy as np
+
+from divergence.risk.reliability import effect
 
 TAU = 0.1  # effects worth finding are a few points to some tens of points
 E_MAX = 20.0  # 1 / .05
@@ -37,6 +40,7 @@ def stale(observed: dict, traffic: dict, unseen: float | None = None, new: dict 
     everything += [(name, sums, traffic["unseen"]) for name, sums in (new or {}).items()]
     for name, sums, of in everything:
         n, risk, failures = _binned(sums)
+        worth = effect(traffic.get("clustering", {}), "context", n.sum())
         parts = [(n.sum(), risk.sum(), failures.sum(), _binomial(n, risk).sum(), of["sd"], "all its requests")]
         parts += [(n[b], risk[b], failures[b], _binomial(n, risk)[b], of["cell_sd"],
                    f"requests of risk about {risk[b] / n[b]:.2f}")
@@ -44,7 +48,7 @@ def stale(observed: dict, traffic: dict, unseen: float | None = None, new: dict 
         for rows, expected, seen, binomial, sd, what in parts:
             if rows < ROWS_MIN:
                 continue
-            variance = traffic["design_effect"] * binomial / rows**2 + sd**2 + INDIFFERENT**2
+            variance = worth * binomial / rows**2 + sd**2 + INDIFFERENT**2
             groups.append((_e_value((seen - expected) / rows, variance), name, what, seen / rows, expected / rows))
     total = sum(sum(sums["n"]) for _, sums, _ in everything)
     if unseen is None and total:
@@ -54,10 +58,12 @@ def stale(observed: dict, traffic: dict, unseen: float | None = None, new: dict 
     by_labels = evidence is not None and evidence >= E_MAX
     by_mix = unseen is not None and unseen > UNSEEN_MAX
     return {"stale": by_labels or by_mix, "e_value": evidence, "unseen_share": unseen, "judged": float(total),
-            "reason": _sentence(by_labels, by_mix, evidence, unseen, max(groups) if groups else None)}
+            "reason": _sentence(by_labels, by_mix, evidence, unseen, max(groups) if groups else None,
+                                float(total))}
 
 
-def _sentence(by_labels: bool, by_mix: bool, evidence: float | None, unseen: float | None, worst: tuple | None) -> str:
+def _sentence(by_labels: bool, by_mix: bool, evidence: float | None, unseen: float | None, worst: tuple | None,
+              judged: float) -> str:
     words = []
     if by_labels:
         _, name, what, seen, expected = worst
@@ -68,6 +74,9 @@ def _sentence(by_labels: bool, by_mix: bool, evidence: float | None, unseen: flo
                      "when the model was made; fit again with rows from them")
     if not words and evidence is not None:
         words.append(f"no sign that calibration has moved (evidence {evidence:.3g} to 1, {E_MAX:g} would be one)")
+    elif not words and judged:
+        words.append(f"{judged:.0f} judged requests, fewer than {ROWS_MIN} in any one context: too few to tell whether "
+                     "calibration has moved")
     elif not words:
         words.append("no labels: whether outcomes have changed within known contexts is not identified")
     return "; ".join(words)

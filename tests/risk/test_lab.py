@@ -16,6 +16,8 @@ import pytest
 import divergence as dv
 from divergence.cli import main
 from divergence.risk.construct import risk_model
+from divergence.risk.model import RiskModel
+from divergence.risk.score import score_log
 
 ROOT = pathlib.Path(__file__).parents[2]
 LAB = ROOT / "datasets" / "serving-lab"
@@ -127,3 +129,15 @@ def test_ctrl_c_keeps_what_was_done(lab_model, tmp_path):
     assert run.returncode == 2 and "what was done is kept, run again to go on" in said, said
     done = list((tmp_path / "out").glob("*.parquet"))
     assert 3 < len(done) < 150 and not list((tmp_path / "out").rglob(".*.part"))
+
+
+def test_outcomes_turned_round_are_stale_and_outside_the_null(lab_model, tmp_path):
+    """The verdict has power: every outcome its opposite, and one context half wrong, in the embedded log."""
+    rows = pl.read_parquet(ROOT / "datasets/serving-lab/data.parquet").filter(regime="deployment")
+    for name, log in {"same": rows, "turned": rows.with_columns(score=1 - pl.col("score"))}.items():
+        log.write_parquet(tmp_path / f"{name}.parquet")
+        made = score_log(lab_model, [tmp_path / f"{name}.parquet"], tmp_path / name, load=RiskModel.load, workers=0).manifest
+        assert made["stale"]["stale"] == (name == "turned")
+        told = made["calibration"]
+        assert 1 < told["design_effect"] < 20 and told["ece_null_95"] < 0.1
+        assert told["inside_posterior"] == (name == "same")

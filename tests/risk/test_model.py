@@ -130,7 +130,7 @@ def test_a_scored_log_has_the_null_of_the_posterior_that_memory_has(world, model
     here = reliability(risk, 1 - rows["score"].to_numpy(), plausible=(model.plausible, model.rows(batch)))
     told = scored.manifest["calibration"]
     assert told["ece"] == here["ece"] and told["brier"] == here["brier"]
-    if model.traffic["design_effect"] == 1:
+    if told["design_effect"] == 1:
         assert told["ece_null_95"] == here["ece_null_95"]
         assert told["ece_posterior_95"] == pytest.approx(here["ece_posterior_95"], rel=1e-6)
     assert told["ece_posterior_95"] > told["ece_null_95"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from divergence.risk.conformal import coverage, prediction_sets, threshold, thresholds
-from divergence.risk.reliability import design_effect, equal_bins, murphy, reliability
+from divergence.risk.reliability import clustering, design_effect, effect, equal_bins, murphy, reliability
 from divergence.risk.stale import _e_value
 
 
@@ -108,3 +108,19 @@ def test_the_e_value_is_one_on_average_when_nothing_moved():
     assert e.mean() == pytest.approx(1, abs=4 * e.std() / np.sqrt(len(e)))
     assert (e >= 20).mean() <= 0.05
     assert _e_value(0.1, 0.01) == pytest.approx(2**-0.5 * np.exp(0.25))
+
+
+def test_what_a_mean_is_worth_follows_its_own_clusters():
+    """Copies within a context count once; other contexts' rows of the item do not make it worse; new sessions bring news."""
+    random = np.random.default_rng(4)
+    item = np.repeat(np.arange(200), 40)  # 10 contexts of 4 copies
+    context = np.tile(np.repeat(np.arange(10), 4), 200)
+    risk = np.full(8000, 0.5)
+    failure = (random.random((200, 10)) < 0.5).astype(float).repeat(4, axis=1).ravel()
+    unit = item * 10 + context
+    found = {"context": clustering(risk, failure, np.ones(8000), unit, 2000), "sessions": False, "clusters": 200}
+    assert found["context"]["size"] == 4 and found["context"]["correlation"] == pytest.approx(1, abs=0.15)
+    assert effect(found, "context", 800) == pytest.approx(4, rel=0.15)
+    assert effect(found, "context", 8000) == pytest.approx(40, rel=0.15)  # the same items, ten times as often
+    assert effect(found | {"sessions": True}, "context", 8000) == pytest.approx(4, rel=0.15)
+    assert effect({}, "context", 800) == 1
