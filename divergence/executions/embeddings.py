@@ -27,7 +27,7 @@ def joined(rows: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
 
     Raises InputError where the table mixes embedders or lengths of vectors.
     """
-    vector = _vector(table)
+    vector = comparable(table)
     prompts = pl.col("item").is_not_null() if "item" in table.columns else pl.lit(False)
     of_answer = table.filter(~prompts).select("text_hash", vector).unique("text_hash", keep="first")
     key = _hashes(rows)
@@ -44,14 +44,30 @@ def by_text(rows: pl.DataFrame, table: pl.DataFrame) -> tuple[pl.DataFrame, np.n
 
     Answers repeat: every distinct text is held once, (texts, d) float32. Raises InputError as `joined` does.
     """
-    vector = _vector(table)
+    vector = comparable(table)
     answers = table.filter(pl.col("item").is_null()) if "item" in table.columns else table
     key = _hashes(rows)
     found = key.join(answers.select("text_hash", vector).unique("text_hash", keep="first", maintain_order=True),
-                     on="text_hash", maintain_order="left").with_row_index("text")
+                     on="text_hash", maintain_order="left")
+    known = found.filter(pl.col("embedding").is_not_null())
+    vectors, number = distinct(stacked(known["embedding"]))
+    named = known.select("answer", text=pl.Series(number, dtype=pl.UInt32))
     rows = rows.drop("embedding", "prompt_embedding", strict=False)
-    rows = rows.join(found.select("answer", "text"), on="answer", how="left", maintain_order="left")
-    return rows, stacked(found["embedding"])
+    return rows.join(named, on="answer", how="left", maintain_order="left"), vectors
+
+
+def distinct(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct rows of an array in the order of their first, and the number of each row among them.
+
+    Runs with one vector are copies for everything that is measured on vectors, whatever their texts.
+    """
+    if not vectors.size:
+        return vectors, np.zeros(len(vectors), int)
+    whole = np.ascontiguousarray(vectors + np.float32(0))  # -0 is 0
+    rows = whole.view(np.dtype((np.void, whole.dtype.itemsize * whole.shape[1]))).ravel()
+    _, first, number = np.unique(rows, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return vectors[first[order]], np.argsort(order)[number.ravel()]
 
 
 def stacked(vectors: pl.Series) -> np.ndarray:
@@ -72,14 +88,16 @@ def _hashes(rows: pl.DataFrame) -> pl.DataFrame:
                         schema={"answer": pl.String, "text_hash": pl.String})
 
 
-def _vector(table: pl.DataFrame) -> pl.Expr:
-    """The vectors times their scale. Raises InputError where they do not compare."""
-    names = table["embedder"].unique().drop_nulls().sort().to_list() if "embedder" in table.columns else []
-    if len(names) > 1:
-        raise InputError(f"The embeddings come from several embedders ({', '.join(names)}): their vectors do not compare. "
-                         "Keep the files of one.")
-    lengths = table["embedding"].list.len().unique().drop_nulls().sort().to_list()
+def comparable(table: pl.DataFrame) -> pl.Expr:
+    """The vectors of a table or of a log times their scale. Raises InputError where they do not compare."""
+    held = table.filter(pl.col("embedding").is_not_null())
+    for column, what in (("embedder", "embedders"), ("embedder_sha256", "versions of an embedder")):
+        names = held[column].unique().drop_nulls().sort().to_list() if column in table.columns else []
+        if len(names) > 1:
+            raise InputError(f"The embeddings come from several {what} ({', '.join(names)}): their vectors do not compare. "
+                             "Keep the rows of one.")
+    lengths = held["embedding"].list.len().unique().drop_nulls().sort().to_list()
     if len(lengths) > 1:
         raise InputError(f"The embeddings have vectors of {lengths[0]} and of {lengths[-1]} numbers; all must be alike.")
-    scale = pl.col("scale").cast(pl.Float32) if "scale" in table.columns else pl.lit(1.0, pl.Float32)
+    scale = pl.col("scale").cast(pl.Float32).fill_null(1) if "scale" in table.columns else pl.lit(1.0, pl.Float32)
     return (pl.col("embedding").cast(pl.List(pl.Float32)) * scale).alias("embedding")

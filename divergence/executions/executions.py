@@ -13,7 +13,7 @@ from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions.answers import Answer, answers
 from divergence.executions.design import SPENT, Design, design
-from divergence.executions.embeddings import by_text, joined, stacked
+from divergence.executions.embeddings import by_text, comparable, distinct, joined, stacked
 from divergence.executions.files import Source
 from divergence.executions.names import BROKEN, FILE_NUMBER
 from divergence.executions.rules import Rule, rejected_rows
@@ -138,10 +138,10 @@ class Executions:
             return joined(self.valid, self.embeddings.collect())
         if "embedding" not in self.valid.columns:
             raise InputError(NO_EMBEDDINGS)
-        return self.valid
+        return self.valid.with_columns(comparable(self.valid))
 
     def embedded_texts(self) -> tuple[pl.DataFrame, np.ndarray]:
-        """The same with every distinct text held once: the valid rows with `text`, a row number of the vectors, (texts, d).
+        """The same with every distinct vector held once: the valid rows with `text`, a row of the vectors, (texts, d).
 
         Raises InputError as `embedded` does.
         """
@@ -149,10 +149,13 @@ class Executions:
             return by_text(self.valid, self.embeddings.collect())
         if "embedding" not in self.scan().collect_schema().names():
             raise InputError(NO_EMBEDDINGS)
-        known = self.valid.select(pl.col("embedding").is_not_null()).to_series()
-        place = pl.when(known).then(known.cast(pl.UInt32).cum_sum() - 1).alias("text")
-        rows = self.valid.with_columns(place).drop("embedding", "prompt_embedding", strict=False)
-        return rows, stacked(self.valid["embedding"].drop_nulls())
+        given = self.embedded()["embedding"]
+        known = given.is_not_null().to_numpy()
+        vectors, number = distinct(stacked(given.drop_nulls()))
+        text = np.zeros(len(known), np.uint32)
+        text[known] = number
+        rows = self.valid.with_columns(pl.when(pl.Series(known)).then(pl.Series(text)).alias("text"))
+        return rows.drop("embedding", "prompt_embedding", strict=False), vectors
 
     def answers(self) -> tuple[Answer, ...]:
         """Which questions this log can answer by its design, and why not the others."""

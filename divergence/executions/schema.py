@@ -117,6 +117,9 @@ EXECUTIONS = (
     Column("predicted", pl.Float64(), "the system's own confidence", unit="fraction", minimum=0, maximum=1),
     Column("embedding", pl.List(pl.Float32), "embedding of the response"),
     Column("prompt_embedding", pl.List(pl.Float32), "embedding of the prompt"),
+    Column("scale", pl.Float64(), "factor that the stored numbers of the embeddings are to be multiplied by"),
+    _text("embedder", "what made the embeddings; those of several do not compare"),
+    _text("embedder_sha256", "SHA-256 of the embedder's weights"),
     _text("wave", "measuring campaign"),
     Column("probability", pl.Float64(), "chance with which the row was logged or routed", unit="fraction"),
 )

@@ -182,6 +182,9 @@ def displacement_regression(state: Movement, factors: pl.DataFrame, *, draws: in
         return Estimate.refused(QUESTION, TEXT, "ratio", "no serving factor has another level than in the evaluation",
                                 outcome="embedding", counts=state.counts)
     parts = [part for o in range(len(state.origins)) if (part := of_model(state, design, contexts, o, draws)) is not None]
+    if not parts and not (state.noise > 0).any():
+        return Estimate.refused(QUESTION, TEXT, "ratio", "every answer of the evaluation is the same over reruns and items: "
+                                "there is no noise floor to measure a move in", outcome="embedding", counts=state.counts)
     if not parts:
         reason = next(iter(state.missing.values()),
                       f"fewer than {FEWEST} items of a model have reruns in the evaluation and an answer in a context")
@@ -236,6 +239,8 @@ class OfModel:
 
 def of_model(state: Movement, design: np.ndarray, contexts: list[str], origin: int, draws: int) -> OfModel | None:
     """The posterior of one model, or None where too few of its items have reruns."""
+    if not state.noise[origin] > 0:  # no answer differs from any other: there is no unit to give a move in
+        return None
     data, used, times = regression(state, design, contexts, origin)
     if not data.groups or sum(len(group.moves) for group in data.groups) < FEWEST:
         return None
@@ -246,8 +251,8 @@ def of_model(state: Movement, design: np.ndarray, contexts: list[str], origin: i
     squared[:, used] = common[:, used] + np.exp(2 * theta[:, : data.columns])
     places = sum(home == origin for home in state.home)
     rest = np.exp(2 * theta[:, data.columns + 2]) * places if data.rest else np.zeros(draws)
-    return OfModel(squared, common, rest, times, float(state.noise[origin]),
-                   float(state.noise_high[origin] / state.noise[origin]), effective)
+    noise, high = float(state.noise[origin]), float(state.noise_high[origin])
+    return OfModel(squared, common, rest, times, noise, high / noise, effective)
 
 
 def drawn(data: Regression, draws: int, seed: int = 0, stretched: bool = True) -> tuple[np.ndarray, Regression, float]:
@@ -264,6 +269,13 @@ def drawn(data: Regression, draws: int, seed: int = 0, stretched: bool = True) -
 def columns(state: Movement, factors: pl.DataFrame) -> tuple[list[tuple[str, str]], np.ndarray, list[str], list[str]]:
     """(factor, level) of each column, the 0/1 matrix (contexts, P), its contexts, and columns left out as dependent."""
     contexts = list(dict.fromkeys(state.context))
+    if "context" not in factors.columns:
+        raise InputError("The factors have no column context: give one row a context, with its name.")
+    factors = factors.with_columns(pl.all().cast(pl.String))
+    twice = factors.filter(pl.col("context").is_duplicated())["context"]
+    if twice.len():
+        raise InputError(f"The factors have {(twice == twice[0]).sum()} rows for the context {twice[0]}: give one row a "
+                         "context.")
     known = {row["context"]: row for row in factors.iter_rows(named=True)}
     bench = state.origins[0][1]
     absent = [c for c in [bench, *contexts] if c not in known]

@@ -39,6 +39,7 @@ TEXT = "share of the contexts' effects on success that goes with movement of the
 DRAWS = 2000
 STATISTICS = {None: "ratio", "slope": "ratio", "naive_slope": "ratio", "reliability": "ratio", "gap": "points",
               "gap_with_movement": "points"}
+QUANTILE = 0.05  # of the bootstrapped variance of true movement: at or below 0 it is not told from noise
 FEWEST = 10  # items: below it the covariance between items' scores says nothing
 
 
@@ -113,7 +114,30 @@ def reason_against(runs: Runs) -> str | None:
         return "every score is the same: nothing is there to be explained"
     if np.nanmax(np.abs(runs.moved[:, 1:])) == 0:
         return "no answer moved: nothing is there to explain with"
+    if np.quantile(true_movement(runs), QUANTILE) <= 0:
+        return ("answers to the same item did not move alike in its runs beyond chance: movement within contexts is not "
+                "told from noise, and its slope is not identified")
     return None
+
+
+def true_movement(runs: Runs, draws: int = 200) -> np.ndarray:
+    """Bayesian bootstrap over items of the variance of true movement within contexts, from pairs of runs, (draws,)."""
+    _, items = np.unique(runs.item, return_inverse=True)
+    weights = np.random.default_rng(0).standard_exponential((draws, items.max() + 1))[:, items]
+    seen = runs.moved[:, 1:]
+    known = np.isfinite(seen)
+    value = np.where(known, seen, 0.0)
+    number, total = known.sum(2).astype(float), value.sum(2)
+    pairs, products = number * (number - 1), total**2 - (value**2).sum(2)  # both orders of each pair
+    top, bottom = np.zeros(draws), np.zeros(draws)
+    for model in np.unique(runs.model):
+        of = runs.model == model
+        weight = weights[:, of]
+        mean = weight @ total[of] / np.maximum(weight @ number[of], 1e-12)  # again in each draw
+        crossed = weight @ ((number[of] - 1) * total[of])
+        top += (weight @ products[of] - 2 * mean * crossed + mean**2 * (weight @ pairs[of])).sum(1)
+        bottom += (weight @ pairs[of]).sum(1)
+    return top / bottom
 
 
 def others(runs: Runs) -> np.ndarray:

@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 
 from divergence.errors import InputError
-from divergence.geometry.admit import usable
+from divergence.geometry.admit import table, usable
 
 BLOCKS = 200  # a Bayesian bootstrap over 200 blocks has the variance of one over all items to half a percent
 DIRECTIONS = 8  # directions kept for the regression: more add noise before they add movement
@@ -95,6 +95,7 @@ def movement(vectors: np.ndarray, text: object, *, model: object, context: objec
     `evaluation` is True in rows of the evaluation regime; the origin is its largest context. `cluster` = a label that
     holds whole items, or None: items are independent. Raises InputError where no model has an origin and a place.
     """
+    vectors = table(vectors, "vectors") if len(vectors) else np.zeros((0, 1), np.float32)  # no answer has one
     data, origins, places = numbered(vectors, text, model, context, item, evaluation,
                                      item if cluster is None else cluster, score)
     home = np.array([[m for m, _ in origins].index(name) for name in places["model"]])
@@ -103,10 +104,17 @@ def movement(vectors: np.ndarray, text: object, *, model: object, context: objec
 
 def numbered(vectors: np.ndarray, text: object, model: object, context: object, item: object, evaluation: object,
              cluster: object, score: object | None) -> tuple[pl.DataFrame, tuple[tuple[str, str], ...], pl.DataFrame]:
-    """The usable rows with the number of their `place` (origins first), the origins, and the deployed places."""
-    data = pl.DataFrame({"text": text, "model": model, "context": context, "item": item, "evaluation": evaluation,
-                         "cluster": cluster, "score": score if score is not None else [None] * len(pl.Series(item))},
-                        schema_overrides={"score": pl.Float64}, strict=False)
+    """Usable rows with the number of their `place` (origins first, null where there is none), origins, deployed places."""
+    labels = {"text": text, "model": model, "context": context, "item": item, "evaluation": evaluation, "cluster": cluster}
+    rows = len(text)
+    labels["score"] = [None] * rows if score is None else score
+    for name, values in labels.items():
+        if len(values) != rows:
+            raise InputError(f"{name} has {len(values)} labels for {rows} rows: give one a row")
+    data = pl.DataFrame(labels, schema_overrides={"score": pl.Float64}, strict=False)
+    numbers = data["text"].drop_nulls()
+    if numbers.len() and not (numbers.dtype.is_integer() and numbers.min() >= 0 and numbers.max() < len(vectors)):
+        raise InputError(f"text holds no row numbers of the {len(vectors)} vectors: give whole numbers from 0, or null")
     data = data.filter(pl.col("text").is_not_null() & pl.col("item").is_not_null())
     data = data.filter(pl.Series(usable(vectors), dtype=pl.Boolean).gather(data["text"])) if data.height else data
     if not data.filter("evaluation").height:
@@ -120,12 +128,14 @@ def numbered(vectors: np.ndarray, text: object, model: object, context: object, 
         raise InputError("No model has answers with embeddings both in the evaluation and in another context.")
     key = pl.concat([pl.DataFrame({"model": models, "context": [bench] * len(models), "origin": [True] * len(models)}),
                      places.with_columns(origin=pl.lit(False))]).with_row_index("place")
-    data = data.join(key, on=["model", "context", "origin"], how="inner", maintain_order="left")
+    data = data.join(key, on=["model", "context", "origin"], how="left", maintain_order="left")
     return data, tuple((m, bench) for m in models), places
 
 
 def _summed(vectors: np.ndarray, data: pl.DataFrame, origins: tuple, places: pl.DataFrame, home: np.ndarray) -> Movement:
     """The state of rows whose places are numbered."""
+    unseen = _unseen(data, origins)
+    data = data.filter(pl.col("place").is_not_null())
     cells = Cells(vectors, data, len(origins) + places.height)
     number, m = len(cells.blocks), len(origins)
     k = places.height
@@ -155,7 +165,7 @@ def _summed(vectors: np.ndarray, data: pl.DataFrame, origins: tuple, places: pl.
         tuple(places["model"]), tuple(places["context"]), origins, home, gram, items, score, judged, *noise,
         moves, error, kept,
         {"n_rows": data.height, "n_items": cells.runs.shape[1], "n_contexts": places["context"].n_unique()},
-        _missing(places, items.sum(0)))
+        _missing(places, items) | unseen)
 
 
 class Cells:
@@ -248,14 +258,26 @@ def _scores(data: pl.DataFrame, cells: Cells, m: int, home: np.ndarray) -> tuple
             np.array([known[:, part].sum(1) for part in cells.blocks]).astype(float))
 
 
-def _missing(places: pl.DataFrame, items: np.ndarray) -> dict[str, str]:
+def _unseen(data: pl.DataFrame, origins: tuple) -> dict[str, str]:
+    """Models that answered in contexts and not in the evaluation."""
+    models = data.filter(pl.col("place").is_null())["model"].drop_nulls().unique().sort().to_list()
+    seen = {name for name, _ in origins}
+    return {str(name): f"it has no answers with embeddings in the evaluation context {origins[0][1]}: there is nothing "
+            "that its answers could have moved from" for name in models if name not in seen}
+
+
+def _missing(places: pl.DataFrame, blocks: np.ndarray) -> dict[str, str]:
     """Why a place has no displacement."""
     told = {}
+    items, filled = blocks.sum(0), (blocks > 0).sum(0)
     for k, (model, context) in enumerate(places.select("model", "context").iter_rows()):
-        if items[k, k] >= FEWEST:
+        if filled[k, k] >= FEWEST:
             continue
         if not items[k].any():
             told[f"{model}, {context}"] = "no item has reruns in the evaluation and an answer here"
+        elif items[k, k] >= FEWEST:
+            held = "one session" if filled[k, k] == 1 else f"{filled[k, k]} sessions"
+            told[f"{model}, {context}"] = f"its items with reruns lie in {held}: an interval needs {FEWEST} independent ones"
         elif items[k, k]:
             told[f"{model}, {context}"] = f"{items[k, k]:.0f} of its items have reruns: an interval needs {FEWEST}"
         else:

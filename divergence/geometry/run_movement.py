@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from divergence.geometry.admit import table
 from divergence.geometry.explained_by_displacement import Runs
 from divergence.geometry.movement import Movement, numbered
 
@@ -19,8 +20,9 @@ MOST_RUNS = 8  # runs of an item in a context that are used: more add little and
 def run_movement(state: Movement, vectors: np.ndarray, text: object, *, model: object, context: object, item: object,
                  evaluation: object, score: object) -> Runs:
     """Runs by unit, context and run, from the rows that made `state`."""
+    vectors = table(vectors, "vectors")
     data, origins, places = numbered(vectors, text, model, context, item, evaluation, item, score)
-    data = data.filter(pl.col("score").is_not_null()).with_columns(
+    data = data.filter(pl.col("score").is_not_null() & pl.col("place").is_not_null()).with_columns(
         run=pl.int_range(pl.len()).over("place", "item")).filter(pl.col("run") < MOST_RUNS)
     if not data.filter("origin").height:
         none = np.zeros((0, 1, 1))

@@ -53,3 +53,29 @@ def test_what_does_not_compare_is_a_sentence(folder, wrong, words):
 def test_a_log_without_any_says_what_to_add(folder):
     with pytest.raises(InputError, match="no embeddings: add a column embedding"):
         read(folder).embedded()
+
+
+def own(tmp_path, **more):
+    """A log with its own column: two runs give one vector, the third row has none."""
+    vectors = pl.Series([[1.0, 2.0], [1.0, 2.0], None], dtype=pl.List(pl.Float32))
+    LOG.with_columns(embedding=vectors, **more).write_parquet(tmp_path / "log.parquet")
+    return read(tmp_path)
+
+
+def test_equal_vectors_are_one_text(tmp_path, folder):
+    rows, vectors = own(tmp_path).embedded_texts()
+    assert rows["text"].to_list() == [0, 0, None] and vectors.tolist() == [[1, 2]]
+    LOG.write_parquet(folder / "log.parquet")
+    table(embedding=[[127, 0], [127, 0], [10, 20]]).write_parquet(folder / "embeddings.parquet")
+    rows, vectors = read(folder).embedded_texts()
+    assert rows["text"].to_list() == [0, 0, None] and np.allclose(vectors, [[1, 0]])
+
+
+def test_a_logs_own_vectors_are_of_one_embedder_and_scaled(tmp_path):
+    rows = own(tmp_path, scale=pl.Series([0.5, 1.0, 1.0]), embedder=pl.Series(["e", "e", "f"]))
+    assert rows.embedded_texts()[1].tolist() == [[0.5, 1], [1, 2]]
+    for column, words in (("embedder", "several embedders"), ("embedder_sha256", "several versions of an embedder")):
+        log = own(tmp_path, **{column: pl.Series(["e", "f", None])})
+        for ask in (log.embedded, log.embedded_texts):
+            with pytest.raises(InputError, match=words):
+                ask()

@@ -129,3 +129,14 @@ def test_refusals(places):
     assert "no serving factor has another level" in displacement_regression(state, alike).reasons[0]
     with pytest.raises(InputError, match="no row for the context bench"):
         displacement_regression(state, FACTORS.filter(pl.col("context") != "bench"))
+    with pytest.raises(InputError, match="no column context"):
+        displacement_regression(state, FACTORS.drop("context"))
+    with pytest.raises(InputError, match="2 rows for the context bench"):
+        displacement_regression(state, pl.concat([FACTORS, FACTORS[:1]]))
+    still = dataclasses.replace(state, noise=np.zeros(2), noise_high=np.zeros(2))
+    assert "no noise floor to measure a move in" in displacement_regression(still, FACTORS).reasons[0]
+
+
+def test_numeric_levels_are_texts(places):
+    numbers = FACTORS.select("context", cache=pl.when(pl.col("cache") == "q4").then(4).otherwise(16))
+    assert displacement_regression(world(places, 1), numbers, draws=100).rows["level"][0] == "4"

@@ -84,6 +84,15 @@ def test_refusals():
         assert not answer.identified and words in answer.reasons[0]
 
 
+def test_movement_that_runs_do_not_share_is_refused():
+    runs = world(7)
+    noise = np.random.default_rng(0).standard_normal(runs.moved.shape)
+    noise[:, 0] = 0
+    answer = explained_by_displacement(dataclasses.replace(runs, moved=noise))
+    assert not answer.identified and "did not move alike in its runs beyond chance" in answer.reasons[0]
+    assert explained_by_displacement(runs).identified
+
+
 def test_a_context_without_shared_items_is_left_out():
     """Conversations that no bench item has do not keep the other contexts from being answered."""
     runs = world(3)

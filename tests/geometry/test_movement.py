@@ -111,8 +111,30 @@ def test_two_items_give_no_interval(world, places):
     assert "2 of its items have reruns: an interval needs 3" in answer.where(statistic=None).reasons[0]
 
 
+def test_items_of_one_session_give_no_interval(world, places):
+    vectors, text, labels = places.rows(world, 0.5)
+    for sessions, words in ((1, "lie in one session"), (2, "lie in 2 sessions")):
+        cluster = [int(name.split()[1]) % sessions for name in labels["item"]]
+        found = movement(vectors, text, cluster=cluster, **labels)
+        assert f"{words}: an interval needs 3" in found.missing["model 0, context 1"]
+
+
+def test_a_model_without_evaluation_is_named(world, places):
+    vectors, text, labels = places.rows(world, 0.5)
+    keep = [k for k, m in enumerate(labels["model"]) if m != "model 1" or not labels["evaluation"][k]]
+    found = movement(vectors, [text[k] for k in keep], cluster=None,
+                     **{name: [of[k] for k in keep] for name, of in labels.items()})
+    assert "no answers with embeddings in the evaluation context bench" in found.missing["model 1"]
+    assert set(found.model) == {"model 0"} and found.counts["n_rows"] == 180
+
+
 def test_bad_input_is_a_sentence(world, places):
     vectors, text, labels = places.rows(world, 0.5)
+    for wrong, words in ((dict(vectors=vectors[0]), "vectors has 1 axes"), (dict(text=text[1:]), "labels for 359 rows"),
+                         (dict(model=labels["model"][1:]), "model has 359 labels for 360 rows"),
+                         (dict(text=[len(vectors)] * len(text)), "text holds no row numbers")):
+        with pytest.raises(InputError, match=words):
+            movement(**dict(vectors=vectors, text=text, cluster=None, **labels) | wrong)
     with pytest.raises(InputError, match="No evaluation row"):
         movement(vectors, text, cluster=None, **labels | {"evaluation": [False] * len(text)})
     with pytest.raises(InputError, match="No model has answers"):
@@ -120,6 +142,8 @@ def test_bad_input_is_a_sentence(world, places):
         movement(vectors, text, cluster=None, **labels | only)
     with pytest.raises(InputError, match="more than one cluster"):
         movement(vectors, text, cluster=list(range(len(text))), **labels)
+    with pytest.raises(InputError, match="No evaluation row"):
+        movement(np.zeros((0, 0)), [None] * len(text), cluster=None, **labels)
     broken = vectors.copy()
     broken[text[0]] = np.nan
     assert movement(broken, text, cluster=None, **labels).counts["n_rows"] == len(text) - 1
