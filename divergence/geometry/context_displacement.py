@@ -68,4 +68,7 @@ def method(state: Movement) -> str:
     """How the draws were made, and what the reruns of the evaluation did."""
     changed, items = state.changed.sum(0)
     told = f"{changed} of {items} answers of the evaluation changed between its reruns"
-    return f"{METHOD}; {told}" + ("; the floor is half an item that changes" if not changed else "")
+    told += "; the floor is half an item that changes" if not changed else ""
+    absent = [f"; {name} is not measured: {why}" for name, why in state.missing.items()
+              if name not in {f"{m}, {c}" for m, c in zip(state.model, state.context, strict=True)}]
+    return f"{METHOD}; {told}" + "".join(absent)

@@ -125,6 +125,7 @@ def test_a_model_without_evaluation_is_named(world, places):
     found = movement(vectors, [text[k] for k in keep], cluster=None,
                      **{name: [of[k] for k in keep] for name, of in labels.items()})
     assert "no answers with embeddings in the evaluation context bench" in found.missing["model 1"]
+    assert "model 1 is not measured: it has no answers" in context_displacement(found).method
     assert set(found.model) == {"model 0"} and found.counts["n_rows"] == 180
 
 
