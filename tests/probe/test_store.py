@@ -1,6 +1,5 @@
 """Is every execution written once, and does a killed run lose nothing but what was in flight?"""
 
-import functools
 import json
 import os
 import signal
@@ -22,10 +21,9 @@ KEYS = ["context", "item", "model", "wave", "trial"]
 
 def start(plan, out):
     """The probe in a process of its own."""
-    code = "import sys; from divergence.probe import run; run(sys.argv[1], sys.argv[2], quiet=True)"
-    heard = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # a background job ignores it
-    return subprocess.Popen([sys.executable, "-c", code, str(plan), str(out)], stderr=subprocess.PIPE, text=True,
-                            preexec_fn=heard)
+    code = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job ignores it
+            "from divergence.probe import run; run(sys.argv[1], sys.argv[2], quiet=True)")
+    return subprocess.Popen([sys.executable, "-c", code, str(plan), str(out)], stderr=subprocess.PIPE, text=True)
 
 
 def wait_for_lines(path, number, process):

@@ -117,7 +117,9 @@ def test_ctrl_c_keeps_what_was_done(lab_model, tmp_path):
     rows = pl.read_parquet(LAB / "data.parquet")
     for k in range(150):
         rows.write_parquet(logs / f"part-{k:03}.parquet")
-    command = [sys.executable, "-m", "divergence.cli", "score", lab_model, logs, "-o", tmp_path / "out", "--workers", "0"]
+    heard = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job ignores it
+             "from divergence.cli import main; main(sys.argv[1:])")
+    command = [sys.executable, "-c", heard, "score", lab_model, logs, "-o", tmp_path / "out", "--workers", "0"]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                            env={**os.environ, "PYTHONPATH": str(ROOT)})
     for _ in range(600):
