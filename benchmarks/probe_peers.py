@@ -22,7 +22,7 @@ HERE = pathlib.Path(__file__).parent
 HEADING = "## Beside other clients"
 AT_ONCE = 4
 MOST_TOKENS = 8
-SHORT, LONG = 20, 120  # requests of the two runs against the stub
+SHORT, LONG = 100, 1100  # requests of the two runs against the stub
 
 CLOCK = """
 import json, pathlib, resource, sys, time
