@@ -109,9 +109,7 @@ def histograms(first: Sample, second: Sample, centres: int, seed: int) -> tuple[
     held = 1 - ((pooled - fit.cluster_centers_[nearest]) ** 2).sum() / ((pooled - pooled.mean(0)) ** 2).sum()
     out = []
     for s, where in zip(sides, np.split(nearest, [len(rows[0])]), strict=True):
-        counts = _by_session(s, where, len(fit.cluster_centers_))
-        used = counts.sum(0) > 0
-        out.append(Histogram(fit.cluster_centers_[used], counts[:, used]))
+        out.append(Histogram(fit.cluster_centers_, _by_session(s, where, len(fit.cluster_centers_))))
     return out[0], out[1], float(held)
 
 
@@ -123,14 +121,18 @@ def _by_session(side: Sample, where: np.ndarray, points: int) -> np.ndarray:
 
 
 def divergence(left: Histogram, right: Histogram, epsilon: float) -> tuple[float, tuple[np.ndarray, np.ndarray], bool]:
-    """(S, its slopes in the weights of both sides, did all three problems converge)."""
+    """(S, its slopes in the weights of both sides, did all three problems converge).
+
+    Points without rows stay, with weight and slope 0: halves of one side then have one shape, and compile once.
+    """
     import jax
 
+    a, b = left.weights(), right.weights()
     centre = (left.points.mean(0) + right.points.mean(0)) / 2
     with jax.enable_x64(True):
-        value, potentials, converged = _solver()(left.points - centre, right.points - centre, left.weights(),
-                                                 right.weights(), epsilon)
-        (f, g), (f_self, _), (g_self, _) = (tuple(np.asarray(p) for p in pair) for pair in potentials)
+        value, potentials, converged = _solver()(left.points - centre, right.points - centre, a, b, epsilon)
+        (f, g), (f_self, _), (g_self, _) = potentials
+        f, f_self, g, g_self = (np.where(w > 0, p, 0.0) for p, w in ((f, a), (f_self, a), (g, b), (g_self, b)))
         return float(value), (f - f_self, g - g_self), all(bool(c) for c in converged)
 
 
@@ -169,10 +171,6 @@ def floor(side: Histogram, epsilon: float, seed: int) -> float:
         return np.nan
     for _ in range(SPLITS):
         order = generator.permutation(groups)
-        halves = []
-        for part in (order[: groups // 2], order[groups // 2:]):
-            counts = side.counts[part]
-            used = counts.sum(0) > 0
-            halves.append(Histogram(side.points[used], counts[:, used]))
+        halves = [Histogram(side.points, side.counts[part]) for part in (order[: groups // 2], order[groups // 2:])]
         values.append(divergence(halves[0], halves[1], epsilon)[0])
     return float(np.mean(values))

@@ -34,7 +34,7 @@ def test_a_shift_costs_its_squared_length_and_order_turns_and_zero_nothing():
     turn, _ = np.linalg.qr(generator.standard_normal((3, 3)))
     assert number(sinkhorn(x, x + shift, cluster=None, epsilon=0.5)) == pytest.approx(9, abs=1e-6)
     assert number(sinkhorn(x, x, cluster=None, epsilon=0.5)) == pytest.approx(0, abs=1e-6)
-    y = 1.5 * generator.standard_normal((35, 3))
+    y = 1.5 * generator.standard_normal((40, 3))
     base = number(sinkhorn(x, y, cluster=None, epsilon=0.5))
     moved = number(sinkhorn(2 * x @ turn + 7, 2 * y @ turn + 7, cluster=None, epsilon=2.0))
     assert moved == pytest.approx(4 * base, abs=1e-5)
