@@ -59,7 +59,6 @@ def test_slopes_are_those_of_the_divergence():
 
 
 @needs_ott
-@pytest.mark.prove  # half a minute: five problems for the floor of each of two answers
 def test_centres_stand_for_many_rows_and_the_floor_is_seen(session_rows):
     generator = np.random.default_rng(2)
     x, c_x = session_rows(generator, 20, 60, 2, 0.2)
