@@ -1,9 +1,9 @@
 """How does a run of the probe become a data set that others can check?
 
 `python -m divergence.probe.dataset RUN PLAN FOLDER` puts the run's tables into a folder as `datasets/` keeps them: the
-executions (`data.parquet`), further outcomes, telemetry, embeddings of every distinct answer and of every item's prompt
-(where the `lab` extra is at hand), the plan, its items and workloads, `schema.json` and `SHA256`. The card is written by
-hand. Rows are those of the run, in another order: alike values together, which Parquet packs to a third.
+executions (`data.parquet`), further outcomes, telemetry, embeddings of every distinct answer and of the prompts of the
+plan's items (needs the `lab` extra), the plan, its items and workloads, `schema.json` and `SHA256`. The card is written
+by hand. Rows are those of the run, in another order: alike values together, which packs better.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LEVELS_MAX = 60  # a column with more distinct labels is described without listi
 CHECKED = ("data.parquet", "outcomes.parquet", "telemetry.parquet", "embeddings.parquet", "schema.json", "plan.toml")
 
 
-def write_dataset(run: Path, plan: Path, folder: Path, *, embeddings: bool = True) -> Path:
+def write_dataset(run: Path, plan: Path, folder: Path) -> Path:
     """Write the data set of a finished run; returns its folder. Raises InputError where the run has no table yet."""
     source = run / "executions.parquet"
     if not source.exists():
@@ -45,9 +45,8 @@ def write_dataset(run: Path, plan: Path, folder: Path, *, embeddings: bool = Tru
                 table = rows.select("execution_id").join(table, on="execution_id", maintain_order="left")
             _parquet(table, folder / f"{name}.parquet")
     workloads = _plan(plan, folder)
-    if embeddings:
-        texts = {i["item"]: i["prompt"] for i in read_items(read_plan(folder / "plan.toml")) if "prompt" in i}
-        write_embeddings(rows["answer"].drop_nulls().unique().to_list(), texts, folder / "embeddings.parquet")
+    texts = {i["item"]: i["prompt"] for i in read_items(read_plan(folder / "plan.toml")) if "prompt" in i}
+    write_embeddings(rows["answer"].drop_nulls().unique().to_list(), texts, folder / "embeddings.parquet")
     (folder / "schema.json").write_text(json.dumps(_schema(rows), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     names = [n for n in (*CHECKED, *workloads) if (folder / n).exists()]
     sums = [f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in names]

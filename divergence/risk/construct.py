@@ -96,10 +96,10 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
                               f"{ROWS_MIN} in {CLUSTERS_MIN} are needed")
     if calibration["failure"].sum() in (0, calibration.height):
         return _unchecked("all rows to calibrate with have the same outcome")
-    has_sessions = log.scan().filter(pl.col("regime") == "deployment").select(
-        pl.col("session").is_not_null().any()).collect().item()
+    some, every = log.scan().filter(pl.col("regime") == "deployment").select(
+        some=pl.col("session").is_not_null().any(), every=pl.col("session").is_not_null().all()).collect().row(0)
     kept = _part() < CALIBRATION[0]
-    if has_sessions:
+    if some:
         kept |= pl.col("regime") == "evaluation"
     part = dataclasses.replace(log, frame=log.frame.filter(kept.fill_null(True)))
     try:
@@ -116,7 +116,7 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
     plausible = calibrator(draws.reshape(len(draws), -1)), trained.rows(_batch(check))
     found = reliability(risk, failure, weight=trials, cluster=cluster, plausible=plausible, seed=seed)
     found["clustering"] = _clustering(risk, failure, trials, cluster, context) | {
-        "sessions": has_sessions, "clusters": judged.frame["cluster"].n_unique()}
+        "sessions": every, "clusters": judged.frame["cluster"].n_unique()}
     found["log_scores"] = scores
     found["ece_before"] = reliability(raw, failure, weight=trials, cluster=cluster, seed=seed)["ece"]
     if sets:

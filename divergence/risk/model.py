@@ -33,7 +33,7 @@ from divergence.errors import InputError
 from divergence.risk.calibrate import Calibrator
 from divergence.risk.gather import Grid, take
 
-FORMAT = 1
+FORMAT = 2  # 1 had a design effect of the whole log where 2 says how outcomes hang together
 WORDS, ARRAYS = "risk.json", "risk.npz"
 NUMBERS = ("risk", "excess", "lower", "upper", "novelty")
 PLAUSIBLE = "plausible"
@@ -64,7 +64,7 @@ class RiskModel:
     conformal: dict
     """Thresholds of prediction sets by context; see `conformal`."""
     traffic: dict
-    """Shares of contexts and strata, and what one row is worth (design effect), when the model was made; see `stale`."""
+    """How outcomes hang together, and how well contexts were known, when the model was made; see `stale`."""
     provenance: dict
     """Seed, versions, sentences about the log."""
     interval: float = 0.9

@@ -135,7 +135,12 @@ def _check_output(target: Place, logs: list, jobs: list[Job]) -> None:
         if log.local == target.local and inside:
             raise InputError(f"the output {target} lies inside the log {log}, where its files would be read as a log next "
                              "time: name another folder")
+    owners: dict[str, str] = {}
     for job in jobs:
+        other = owners.setdefault(job.target.path, job.partition.address)
+        if other != job.partition.address:
+            raise InputError(f"{place(other)} and {place(job.partition.address)} would have one result, "
+                             f"{job.target.path.rpartition('/')[2]}: score them into two folders, or rename one")
         if job.target.path == place(job.partition.address).path and target.local == place(job.partition.address).local:
             raise InputError(f"the result of {place(job.partition.address)} would overwrite it: name another output folder")
 

@@ -40,7 +40,7 @@ def stale(observed: dict, traffic: dict, unseen: float | None = None, new: dict 
     everything += [(name, sums, traffic["unseen"]) for name, sums in (new or {}).items()]
     for name, sums, of in everything:
         n, risk, failures = _binned(sums)
-        worth = effect(traffic.get("clustering", {}), "context", n.sum())
+        worth = effect(traffic["clustering"], "context", n.sum())
         parts = [(n.sum(), risk.sum(), failures.sum(), _binomial(n, risk).sum(), of["sd"], "all its requests")]
         parts += [(n[b], risk[b], failures[b], _binomial(n, risk)[b], of["cell_sd"],
                    f"requests of risk about {risk[b] / n[b]:.2f}")

@@ -7,6 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from divergence.errors import InputError
+from divergence.probe.dataset import write_dataset
 from divergence.probe.item_files import read_items
 from divergence.probe.reading import read_plan
 
@@ -36,6 +38,25 @@ def test_rows_are_those_of_the_plan(name):
     assert rows["execution_id"].n_unique() == rows.height
     assert {i["item"] for i in read_items(plan)} == set(rows.filter(regime="evaluation")["item"])
     assert rows["error_type"].null_count() == rows.height
+
+
+def test_a_finished_run_becomes_the_same_data_set(tmp_path, monkeypatch):
+    """The committed tables, shuffled as a run leaves them, give the committed files again; embeddings are the lab's."""
+    monkeypatch.setattr("divergence.probe.dataset.write_embeddings", lambda *texts_and_path: texts_and_path[-1].touch())
+    held, run = DATASETS / "serving-agents", tmp_path / "run"
+    run.mkdir()
+    pl.read_parquet(held / "data.parquet").sort("time", "execution_id").write_parquet(run / "executions.parquet")
+    pl.read_parquet(held / "outcomes.parquet").sort("execution_id").write_parquet(run / "outcomes.parquet")
+    made = write_dataset(run, held / "plan.toml", tmp_path / "made")
+    for name in ("data", "outcomes"):
+        assert pl.read_parquet(made / f"{name}.parquet").equals(pl.read_parquet(held / f"{name}.parquet"))
+    for name in ("schema.json", "plan.toml", "agents.jsonl", "chats.jsonl"):
+        assert (made / name).read_bytes() == (held / name).read_bytes(), name
+    for line in (made / "SHA256").read_text().splitlines():
+        digest, file = line.split("  ")
+        assert hashlib.sha256((made / file).read_bytes()).hexdigest() == digest
+    with pytest.raises(InputError, match="has not finished"):
+        write_dataset(tmp_path, held / "plan.toml", tmp_path / "none")
 
 
 def test_the_incident_is_a_dependence_and_not_a_margin():

@@ -223,7 +223,7 @@ def test_newer_format_missing_file_and_no_json_are_refused(model, tmp_path):
     model.save(tmp_path)
     words = json.loads((tmp_path / WORDS).read_text())
     (tmp_path / WORDS).write_text(json.dumps(words | {"format": 99}))
-    with pytest.raises(InputError, match="has format 99, this version reads 1"):
+    with pytest.raises(InputError, match="has format 99, this version reads 2"):
         RiskModel.load(tmp_path)
     (tmp_path / WORDS).write_text("{")
     with pytest.raises(InputError, match="is not readable JSON"):

@@ -8,9 +8,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import small_scorer
 from small_scorer import ENGINES, ITEMS, MODELS, requests
 
+from divergence.errors import InputError
 from divergence.risk.observed import Observations, calibration, merge
 from divergence.risk.reliability import reliability
 from divergence.risk.score import score_log
@@ -47,6 +49,17 @@ def test_every_request_gets_its_own_number(model, logs, tmp_path):
     assert made["rows"] == sum(2000 + 100 * k for k in range(6)) == made["scored"] + made["evaluation"]
     assert made["partitions"][0]["input"] == "sha256:" + hashlib.sha256(
         (logs / "late/part-5.parquet").read_bytes()).hexdigest()
+
+
+def test_two_files_of_one_result_are_refused_before_anything_is_written(model, logs, tmp_path):
+    rows = pl.read_parquet(logs / "part-0.parquet")
+    folder = tmp_path / "twins"
+    folder.mkdir()
+    rows.head(50).write_csv(folder / "a.csv")
+    rows.write_parquet(folder / "a.csv.parquet")
+    with pytest.raises(InputError, match=r"a\.csv\.parquet would have one result"):
+        score_log(model, [folder], tmp_path / "out", load=small_scorer.load, workers=0)
+    assert not (tmp_path / "out").exists()
 
 
 def test_processes_give_the_same_bytes(model, logs, tmp_path):
