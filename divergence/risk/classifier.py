@@ -67,8 +67,10 @@ class RiskClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[likelier]
 
     def predict_interval(self, X):
-        """Lower and upper Venn-Abers probability of `classes_[1]`, shape (rows, 2)."""
+        """Lower and upper Venn-Abers probability of `classes_[1]`, shape (rows, 2); 0 and 1 where nothing was held out."""
         check_is_fitted(self)
+        if self.venn_abers_.name == "none":
+            return np.tile([0.0, 1.0], (len(validate_data(self, X, reset=False)), 1))
         return np.stack(self.venn_abers_.bounds(self._raw(validate_data(self, X, reset=False))), 1)
 
     def __sklearn_tags__(self):
@@ -82,6 +84,8 @@ class RiskClassifier(ClassifierMixin, BaseEstimator):
 
     def _held(self, rows: int, code: np.ndarray, groups) -> np.ndarray:
         """Rows to calibrate with; none where they, or the rest, would be too few or of one class."""
+        if not 0 <= self.calibration < 1:
+            raise ValueError(f"calibration is a share from 0 to below 1, not {self.calibration}")
         random = check_random_state(self.random_state)
         unit = np.arange(rows) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
         if len(unit) != rows:

@@ -51,3 +51,12 @@ def test_two_classes_are_needed():
     with pytest.raises(ValueError, match="multiclass, with 3 classes"):
         RiskClassifier().fit(x, np.arange(100) % 3)
     assert RiskClassifier(random_state=0).fit(x, y).calibrator_.name == "none"  # 30 rows calibrate nothing
+
+
+def test_without_rows_to_calibrate_with_the_interval_is_everything():
+    random = np.random.default_rng(0)
+    x = random.standard_normal((60, 2))
+    y = (x[:, 0] + random.standard_normal(60) > 0).astype(int)
+    np.testing.assert_array_equal(RiskClassifier(random_state=0).fit(x, y).predict_interval(x), np.tile([0.0, 1.0], (60, 1)))
+    with pytest.raises(ValueError, match=r"calibration is a share from 0 to below 1, not 1\.5"):
+        RiskClassifier(calibration=1.5).fit(x, y)
