@@ -15,7 +15,7 @@ import dataclasses
 import numpy as np
 
 from divergence.cells.cells import Cells, Table
-from divergence.numerics import together
+from divergence.numerics import combinations, together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def replicates(cells: Cells, model: int, contexts: np.ndarray) -> tuple[Replicat
     """
     keep = (cells.counts["model"] == model) & (cells.counts["item"] >= 0) & (cells.counts["n"] > 0)
     counts = cells.counts.take(keep)
-    items, item = np.unique(np.stack([counts["task"], counts["item"]]), axis=1, return_inverse=True)
+    items, item = combinations(counts["task"], counts["item"])
     waves, wave = np.unique(counts["wave"], return_inverse=True)
     shape = (len(contexts), len(waves), items.shape[1])
 
@@ -61,7 +61,7 @@ def replicates(cells: Cells, model: int, contexts: np.ndarray) -> tuple[Replicat
         np.add.at(out, (row[ok], where[0][ok], where[1][ok]), values[ok])
         return out
 
-    place = (wave.ravel(), item.ravel())
+    place = (wave.ravel(), item)
     whole = np.ones(len(counts)) if cells.every("sessions") == 1 else (counts["grouped"] == 0).astype(float)
     n, y, yy = (spread(counts, counts[name] * whole, place) for name in ("n", "y", "yy"))
     table = cells.sessions.take((cells.sessions["model"] == model) & (cells.sessions["item"] >= 0))
@@ -92,10 +92,8 @@ def answer_pairs(cells: Cells, model: int, contexts: np.ndarray) -> tuple[np.nda
     shape (contexts, items, labels), NaN where an item was not answered. Labels are numbered within each item.
     """
     table = cells.answers.take(cells.answers["model"] == model)
-    items, item = np.unique(np.stack([table["task"], table["item"]]), axis=1, return_inverse=True)
-    item = item.ravel()
-    _, code = np.unique(np.stack([item, table["answer"]]), axis=1, return_inverse=True)
-    code = code.ravel()
+    items, item = combinations(table["task"], table["item"])
+    _, code = combinations(item, table["answer"])
     first = np.full(items.shape[1], len(table))
     np.minimum.at(first, item, code)
     label = code - first[item]

@@ -8,6 +8,7 @@ import numpy as np
 
 from divergence.cells.cells import MISSING, TABLES, Cells, Table
 from divergence.cells.merge import summed
+from divergence.numerics import combinations
 
 
 def resolve_tasks(cells: Cells) -> Cells:
@@ -17,7 +18,7 @@ def resolve_tasks(cells: Cells) -> Cells:
     """
     counts = cells.counts
     known = (counts["task"] != MISSING) & (counts["item"] != MISSING)
-    pairs = np.unique(np.stack([counts["item"][known], counts["task"][known]]), axis=1)
+    pairs = combinations(counts["item"][known], counts["task"][known])[0]
     items, first, times = np.unique(pairs[0], return_index=True, return_counts=True)
     lookup = np.full(len(cells.levels["item"]) + 1, MISSING)
     lookup[items[times == 1]] = pairs[1][first[times == 1]]

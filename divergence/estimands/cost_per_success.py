@@ -34,6 +34,7 @@ from divergence.estimands.spend import Prices, Spend, mean_spend, spend, weights
 from divergence.estimate import Estimate
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import levels
+from divergence.numerics import combinations
 
 QUESTION, TEXT = "cost_per_success", "what one success costs, failures included"
 CAP = 5  # tries that a gateway's retry policy allows at most, unless told otherwise
@@ -193,10 +194,10 @@ def _attempts(out: _Rows, fit: Fit, regime: str, cap: int) -> None:
     r = cells.levels["regime"].index(regime)
     counts = cells.counts.take((cells.counts["regime"] == r) & (cells.counts["item"] >= 0) & (cells.counts["n"] > 0))
     rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 10, r]))
-    for m, c in np.unique(np.stack([counts["model"], counts["context"]]), axis=1).T:
+    for m, c in combinations(counts["model"], counts["context"])[0].T:
         mine = counts.take((counts["model"] == m) & (counts["context"] == c))
-        _, item = np.unique(np.stack([mine["task"], mine["item"]]), axis=1, return_inverse=True)
-        n, y = np.bincount(item.ravel(), mine["n"]), np.bincount(item.ravel(), mine["y"])
+        _, item = combinations(mine["task"], mine["item"])
+        n, y = np.bincount(item, mine["n"]), np.bincount(item, mine["y"])
         place = cells.levels["model"][m], cells.levels["context"][c], regime
         if (n >= 2).sum() < 2:
             out.add(place, "expected_attempts", "attempts", np.zeros(len(fit.effects)),

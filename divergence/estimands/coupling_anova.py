@@ -25,6 +25,7 @@ from divergence.estimands.rows import frame
 from divergence.estimate import Estimate
 from divergence.joint.arms import Arms, measure_arms
 from divergence.joint.link import linearise, start
+from divergence.numerics import combinations
 
 QUESTION, TEXT = "coupling", "share of the variance between models that depends on the context, by unbiased ANOVA components"
 STATISTICS = ("anova", "anova_raw", "anova_link", "anova_link_raw")
@@ -49,9 +50,9 @@ def coupling_anova(cells: Cells, *, seed: int = 0) -> Estimate:
     items and there are too many of them.
     """
     counts = cells.counts.take(in_regime(cells, "deployment") & (cells.counts["n"] > 0))
-    arms, arm = np.unique(np.stack([counts["model"], counts["context"]]), axis=1, return_inverse=True)
+    arms, arm = combinations(counts["model"], counts["context"])
     if (counts["item"] < 0).all() and cells.kind == "binary":
-        n, y = (np.bincount(arm.ravel(), counts[s]) for s in ("n", "y"))
+        n, y = (np.bincount(arm, counts[s]) for s in ("n", "y"))
         inner = (y + 0.5) / (n + 1)
         slope = inner * (1 - inner)
         scales = [(y / n, y / n * (1 - y / n) / n), (np.log(inner / (1 - inner)), 1 / (n * slope))]

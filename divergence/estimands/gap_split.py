@@ -26,6 +26,7 @@ from divergence.joint.link import from_link
 from divergence.joint.posterior import Fit
 from divergence.joint.predict import Levels
 from divergence.joint.weights import item_weights
+from divergence.numerics import combinations
 
 PARTS = ("A", "B", "C", "B_context", "B_residual")
 SHARED_MIN = 10.0  # effective shared items: below it one item carries a tenth of the answer
@@ -65,15 +66,14 @@ def item_laws(fit: Fit, bench: Levels, deployed: Levels, model: int) -> ItemLaws
     judged = (cells.counts["n"] > 0) & (cells.counts["model"] == model)
     rows = cells.counts.take(judged)
     live = deployed_regimes(cells)[rows["regime"]]
-    _, arm = np.unique(np.stack([rows["regime"], rows["context"]]), axis=1, return_inverse=True)
-    weight, _ = item_weights(cells, rows, arm.ravel(), cells.design_weights[judged])
+    _, arm = combinations(rows["regime"], rows["context"])
+    weight, _ = item_weights(cells, rows, arm, cells.design_weights[judged])
     names = cells.levels["context"]
     law = np.array([dict(zip(deployed.contexts if d else bench.contexts, (deployed if d else bench).law[model], strict=True))
                     .get(names[c], 0.0) for d, c in zip(live, rows["context"], strict=True)])
     weight = weight * law
     own = np.where(rows["item"] < 0, -2 - np.arange(len(rows)), rows["item"])
-    _, item = np.unique(np.stack([rows["task"], own]), axis=1, return_inverse=True)
-    item = item.ravel()
+    _, item = combinations(rows["task"], own)
     size = item.max() + 1 if len(item) else 0
     mean = rows["y"] / rows["n"]
     laws, means = [], []

@@ -30,6 +30,7 @@ from divergence.estimands.rows import answer, frame, refuse
 from divergence.estimands.worlds_apart import between_waves, outside, relabelled
 from divergence.estimate import Estimate
 from divergence.joint.posterior import Fit, Posterior
+from divergence.numerics import combinations
 
 QUESTION, TEXT = "matrix", "in which respects deployment differs from evaluation as a world"
 PERMUTATIONS = 400  # p-values down to .0025: enough to tell the axes apart, in a second
@@ -101,8 +102,7 @@ def _nature(fit: Fit, rng: np.random.Generator) -> Axis:
 def _item_rows(fit: Fit) -> np.ndarray | None:
     """Rows of every (task, item) in evaluation and deployment, shape (2, items)."""
     counts = fit.cells.counts.take(fit.cells.counts["item"] >= 0)
-    _, item = np.unique(np.stack([counts["task"], counts["item"]]), axis=1, return_inverse=True)
-    item = item.ravel()
+    _, item = combinations(counts["task"], counts["item"])
     live = np.array([name == "deployment" for name in fit.cells.levels["regime"]])[counts["regime"]]
     mass = np.stack([np.bincount(item, counts["rows"] * side, item.max() + 1 if len(item) else 0) for side in (~live, live)])
     return mass if len(item) and mass.sum(1).all() else None

@@ -27,6 +27,7 @@ from divergence.estimands.beta_binomial import draw_beta_binomial, power_mean
 from divergence.estimands.rows import answer, frame, refuse
 from divergence.estimate import Estimate
 from divergence.joint.posterior import Fit, Posterior
+from divergence.numerics import combinations
 
 QUESTION, TEXT = "pass_power", "the chance that a model solves a task k times in a row"
 POWERS = (1, 2, 3, 4)
@@ -69,8 +70,8 @@ def _combinations(cells: Cells):
     keys = np.stack([counts[k] for k in ("regime", "model", "context")])
     for combination in np.unique(keys, axis=1).T:
         mine = counts.take((keys == combination[:, None]).all(0))
-        _, item = np.unique(np.stack([mine["task"], mine["item"]]), axis=1, return_inverse=True)
-        n, y = np.bincount(item.ravel(), mine["n"]), np.bincount(item.ravel(), mine["y"])
+        _, item = combinations(mine["task"], mine["item"])
+        n, y = np.bincount(item, mine["n"]), np.bincount(item, mine["y"])
         if len(n) >= TASKS_MIN:
             r, m, c = combination
             yield (cells.levels["model"][m], cells.levels["context"][c], cells.levels["regime"][r]), n, y

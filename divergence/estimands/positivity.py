@@ -14,6 +14,7 @@ import numpy as np
 from divergence.cells.cells import MISSING
 from divergence.cells.overlap import in_regime
 from divergence.joint.posterior import Fit
+from divergence.numerics import combinations
 
 REPLAYED_MIN = 0.95  # share of (model, item, context) with rows; a few requests that failed do not undo a replay
 
@@ -27,7 +28,7 @@ def served(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
     mine = np.flatnonzero(fit.design.contexts[:, 0] == deployed)
     regime = in_regime(fit.cells, "deployment" if deployed else "evaluation")
     counts = fit.cells.counts.take(regime & (fit.cells.counts["n"] > 0))
-    unit = np.unique(np.stack([counts[k] for k in ("model", "task", "item")]), axis=1, return_inverse=True)[1].ravel()
+    unit = combinations(*(counts[k] for k in ("model", "task", "item")))[1]
     seen = np.zeros((unit.max() + 1, len(mine)), bool)
     seen[unit, np.searchsorted(fit.design.contexts[mine, 1], counts["context"])] = True
     return seen, mine

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from divergence.cells import Cells
+from divergence.numerics import combinations
 
 ITEMS_MIN = 10
 
@@ -35,11 +36,11 @@ def between_waves(cells: Cells, draws: int, permutations: int, rng: np.random.Ge
     counts = cells.counts.take((cells.counts["item"] >= 0) & (cells.counts["n"] > 0) & (cells.counts["wave"] >= 0))
     live = np.array([name == "deployment" for name in cells.levels["regime"]])[counts["regime"]]
     waves, wave = np.unique(counts["wave"], return_inverse=True)
-    items, item = np.unique(np.stack([counts["task"], counts["item"]]), axis=1, return_inverse=True)
+    items, item = combinations(counts["task"], counts["item"])
     shape = (2, len(waves), items.shape[1])
     if len(waves) < 2:
         return f"the log has {len(waves)} waves; how the level moves between them needs two"
-    where = np.ravel_multi_index((live.astype(int), wave.ravel(), item.ravel()), shape)
+    where = np.ravel_multi_index((live.astype(int), wave.ravel(), item), shape)
     total, rows = np.zeros(shape), np.zeros(shape)
     np.add.at(total.reshape(-1), where, counts["y"] / counts["n"])
     np.add.at(rows.reshape(-1), where, 1.0)

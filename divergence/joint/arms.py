@@ -27,7 +27,7 @@ from divergence.joint.covariance import shrunk_covariance
 from divergence.joint.spec import Spec
 from divergence.joint.waves import remove_waves
 from divergence.joint.weights import item_weights
-from divergence.numerics import nearest_psd
+from divergence.numerics import combinations, nearest_psd
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,10 +66,8 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     """
     judged = cells.counts["n"] > 0
     counts = cells.counts.take(judged)
-    keys, arm = np.unique(
-        np.stack([counts["model"], counts["regime"], counts["context"]]), axis=1, return_inverse=True)
-    raw_keys, raw = np.unique(np.stack([arm.ravel(), counts["wave"]]), axis=1, return_inverse=True)
-    raw = raw.ravel()
+    keys, arm = combinations(counts["model"], counts["regime"], counts["context"])
+    raw_keys, raw = combinations(arm, counts["wave"])
     regime = deployed_regimes(cells)[keys[1]]
     weight, notes = item_weights(cells, counts, raw, cells.design_weights[judged])
     if by_item is None:

@@ -26,6 +26,7 @@ from divergence.joint.importance import Importance
 from divergence.joint.item_level import ItemLevel
 from divergence.joint.item_levels import CELLS_MAX
 from divergence.joint.spec import Spec
+from divergence.numerics import combinations
 
 SHARED_MIN = 0.95  # a twentieth of the items, were it the easiest, moves a level by some 2 points: less than its own error
 
@@ -42,10 +43,10 @@ def choose_method(cells: Cells, spec: Spec | None = None) -> tuple[Importance | 
     reason = reason or ("" if spec.item_difficulty else "item_difficulty is off")
     if reason:
         return Importance(), f"arm-level, because {reason}"
-    keys, arm = np.unique(np.stack([counts["model"], counts["regime"], counts["context"]]), axis=1, return_inverse=True)
-    _, item = np.unique(np.stack([counts["task"], counts["item"]]), axis=1, return_inverse=True)
+    keys, arm = combinations(counts["model"], counts["regime"], counts["context"])
+    _, item = combinations(counts["task"], counts["item"])
     tried = np.zeros((keys.shape[1], item.max() + 1), bool)
-    tried[arm.ravel(), item.ravel()] = True
+    tried[arm, item] = True
     shared = _shared(tried, keys[1])
     if shared < SHARED_MIN:
         return ItemLevel(), (f"item-level, because arms of one regime share {100 * shared:.0f} % of their items, less than "
@@ -61,8 +62,8 @@ def why_not_items(cells: Cells) -> str:
         return "some rows have no item of their own"
     if cells.kind != "binary" or not np.array_equal(counts["y"], np.round(counts["y"])):
         return f"{cells.outcome} is not a count of successes"
-    arms = len(np.unique(np.stack([counts[k] for k in ("model", "regime", "context", "wave", "task")]), axis=1).T)
-    items = len(np.unique(np.stack([counts["task"], counts["item"]]), axis=1).T)
+    arms = len(combinations(*(counts[k] for k in ("model", "regime", "context", "wave", "task")))[0].T)
+    items = len(combinations(counts["task"], counts["item"])[0].T)
     return f"{items} items x {arms} arms are more than {CELLS_MAX} cells" if arms * items > CELLS_MAX else ""
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from divergence.cells import Cells, Table
-from divergence.numerics import together
+from divergence.numerics import combinations, together
 
 ROW = ("model", "regime", "context", "wave", "scorer", "chance", "task", "item")
 
@@ -19,16 +19,14 @@ def item_influence(counts: Table, raw: np.ndarray, weight: np.ndarray) -> tuple[
     """
     size = raw.max() + 1
     mean = counts["y"] / counts["n"]
-    _, task = np.unique(np.stack([raw, counts["task"]]), axis=1, return_inverse=True)
-    task = task.ravel()
+    _, task = combinations(raw, counts["task"])
     centre = np.bincount(task, weight * mean) / np.bincount(task, weight)
     pooled = counts["item"] < 0
-    distinct = np.unique(np.stack([task, counts["item"]])[:, ~pooled], axis=1)[0]  # an item of two scorers is one
+    distinct = combinations(task[~pooled], counts["item"][~pooled])[0][0]  # an item of two scorers is one
     units = np.bincount(task, np.where(pooled, counts["n"], 0.0)) + np.bincount(distinct, minlength=task.max() + 1)
     bessel = (units / np.maximum(units - 1, 1))[task]
     phi = weight * (mean - centre[task]) * np.sqrt(bessel)
-    _, item = np.unique(np.stack([counts["task"], counts["item"]])[:, ~pooled], axis=1, return_inverse=True)
-    item = item.ravel()
+    _, item = combinations(counts["task"][~pooled], counts["item"][~pooled])
     shape = (item.max() + 1 if len(item) else 0, size)
     influence = sp.coo_array((phi[~pooled], (item, raw[~pooled])), shape=shape).tocsr()
     spread = counts["yy"] - 2 * centre[task] * counts["y"] + counts["n"] * centre[task] ** 2

@@ -31,6 +31,7 @@ from divergence.joint.posterior import Fit, Posterior, arm_loadings, prior_centr
 from divergence.joint.predict import levels
 from divergence.joint.problem import draw_effects, problem
 from divergence.joint.spec import Spec
+from divergence.numerics import combinations
 
 Method = Importance | ItemLevel | NUTS
 LINEARISATIONS = 2  # refinements of the working response; a third moved bench levels by at most .07 of their sd
@@ -79,7 +80,7 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     begin = time.process_time()
     cells = resolve_tasks(cells)
     judged = cells.counts["n"] > 0
-    count = len(np.unique(np.stack([cells.counts[k][judged] for k in ("model", "regime", "context")], 1), axis=0))
+    count = combinations(*(cells.counts[k][judged] for k in ("model", "regime", "context")))[0].shape[1]
     if count > ARMS_MAX:  # before anything of that size squared is made
         raise InputError(f"the log has {count} combinations of model, regime and context; at most {ARMS_MAX} are fitted "
                          "at once: keep fewer with --where, or name fewer factors instead of a context label")

@@ -59,6 +59,8 @@ class Importance:
     """Draws kept."""
     proposals: int = 1000
     """Proposals of one round."""
+    last: int = 2000
+    """Proposals of the last round, after adaptation."""
     rounds: tuple[int, int] = (3, 12)
     """Least and most rounds of adaptation."""
 
@@ -82,22 +84,19 @@ class Importance:
         """
         rng, dims = np.random.default_rng(np.random.SeedSequence([seed, 1])), len(start)
         mode, shape, newton = find_peak(target, start, least)
-        points, densities, mixture = np.empty((0, dims)), np.empty(0), np.empty((0, 0))
-        proposals = [Proposal(mode, np.linalg.cholesky(INFLATION * shape), np.ones(dims), np.ones(dims), FREEDOM[0])]
+        proposal = Proposal(mode, np.linalg.cholesky(INFLATION * shape), np.ones(dims), np.ones(dims), FREEDOM[0])
+        pool = Pool.empty(dims)
         for turn in range(self.rounds[1]):
-            fresh = proposals[-1].draw(self.proposals, rng)
-            densities = np.concatenate([densities, target.density(fresh)])
-            # every proposal at every point: the last proposal at the old ones, all of them at the fresh ones
-            older = np.concatenate([mixture, proposals[-1].log_density(points)[None]]) if turn else mixture.reshape(1, 0)
-            mixture = np.concatenate([older, [p.log_density(fresh) for p in proposals]], axis=1)
-            points = np.concatenate([points, fresh])
-            log_weight = densities - logsumexp(mixture, axis=0) + np.log(len(proposals))
+            pool = pool.joined(target, proposal, self.proposals, rng)
+            log_weight = pool.log_weight
             weight, k_hat = smoothed_weights(log_weight)
+            freedom = FREEDOM[min(turn + 1, len(FREEDOM) - 1)]
+            proposal = _adapted(pool.points, _tempered(log_weight, DRAWS_AN_AXIS * dims), freedom)
             good = k_hat < GOOD_ENOUGH * K_HAT_MAX and 1 / (weight**2).sum() > self.draws / 2
             if turn + 1 >= self.rounds[0] and good:
                 break
-            freedom = FREEDOM[min(turn + 1, len(FREEDOM) - 1)]
-            proposals.append(_adapted(points, _tempered(log_weight, DRAWS_AN_AXIS * dims), freedom))
+        pool = pool.joined(target, proposal, self.last, rng)
+        points, (weight, k_hat) = pool.points, smoothed_weights(pool.log_weight)
         effective = 1 / (weight**2).sum()
         picks = np.searchsorted(np.cumsum(weight), (np.arange(self.draws) + rng.random()) / self.draws)
         x = rng.permutation(points[np.minimum(picks, len(points) - 1)])
@@ -166,6 +165,41 @@ class Proposal:
         constant = gammaln((free + 1) / 2) - gammaln(free / 2) - 0.5 * np.log(free * np.pi)
         axes = constant - np.log(width) - (free + 1) / 2 * np.log1p((z / width) ** 2 / free)
         return axes.sum(1) - np.log(np.diag(self.root)).sum()
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """All points so far, and the density of each of all proposals at each of them."""
+
+    points: np.ndarray
+    """Shape (n, dims)."""
+    density: np.ndarray
+    """Log target density, shape (n,)."""
+    proposals: tuple[Proposal, ...]
+    """One a round, K of them."""
+    sizes: np.ndarray
+    """How many of the points each gave, shape (K,)."""
+    mixture: np.ndarray
+    """Their log densities, shape (K, n)."""
+
+    @classmethod
+    def empty(cls, dims: int) -> Pool:
+        """Before the first round."""
+        return cls(np.empty((0, dims)), np.empty(0), (), np.empty(0), np.empty((0, 0)))
+
+    def joined(self, target: Target, proposal: Proposal, count: int, rng: np.random.Generator) -> Pool:
+        """With `count` points of one more proposal."""
+        fresh = proposal.draw(count, rng)
+        every = (*self.proposals, proposal)
+        old = np.concatenate([self.mixture, proposal.log_density(self.points)[None]])
+        return Pool(np.concatenate([self.points, fresh]), np.concatenate([self.density, target.density(fresh)]), every,
+                    np.append(self.sizes, count), np.concatenate([old, [p.log_density(fresh) for p in every]], axis=1))
+
+    @property
+    def log_weight(self) -> np.ndarray:
+        """Log density over that of the proposals' mixture, shape (n,)."""
+        share = np.log(self.sizes / self.sizes.sum())
+        return self.density - logsumexp(self.mixture + share[:, None], axis=0)
 
 
 def _tempered(log_weight: np.ndarray, least: float) -> np.ndarray:

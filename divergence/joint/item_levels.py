@@ -21,6 +21,7 @@ import numpy as np
 from divergence.cells import Table
 from divergence.errors import InputError
 from divergence.joint.item_response import ItemSums, sum_items
+from divergence.numerics import combinations
 
 MODEL_ITEMS = 40.0  # items that the model's own covariance is worth: few items lean on it, many on themselves
 RIDGE = 0.01  # prior precision of each mu around the log's mean, so that an arm without failures has a finite place
@@ -54,9 +55,8 @@ def item_levels(counts: Table, raw: np.ndarray, weight: np.ndarray, regime: np.n
                          "name none: use Importance(), which takes both")
     if ((counts["y"] < 0) | (counts["y"] > counts["n"])).any() or not np.array_equal(counts["y"], np.round(counts["y"])):
         raise InputError("the item-level method counts successes; this outcome is not 0 or 1: use Importance()")
-    (arm, arm_task), column = np.unique(np.stack([raw, counts["task"]]), axis=1, return_inverse=True)
-    (item_task, _), row = np.unique(np.stack([counts["task"], counts["item"]]), axis=1, return_inverse=True)
-    row, column = row.ravel(), column.ravel()
+    (arm, arm_task), column = combinations(raw, counts["task"])
+    (item_task, _), row = combinations(counts["task"], counts["item"])
     shape = (len(item_task), len(arm))
     if shape[0] * shape[1] > CELLS_MAX:
         raise InputError(f"the item-level method holds items x arms at once: {shape[0]} x {shape[1]} are more than "

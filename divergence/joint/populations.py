@@ -23,7 +23,7 @@ from divergence.joint.design import Design
 from divergence.joint.link import STEADY_FAILURES, from_link
 from divergence.joint.posterior import Fit, arm_loadings
 from divergence.joint.problem import local_term
-from divergence.numerics import nearest_psd
+from divergence.numerics import combinations, nearest_psd
 
 
 def observed_item_levels(fit: Fit) -> np.ndarray:
@@ -51,8 +51,8 @@ def replicate_share(cells: Cells, arms: Arms) -> np.ndarray:
     code = {tuple(k): j for j, k in enumerate(zip(arms.model, arms.deployed, arms.context, strict=True))}
     deployed = deployed_regimes(cells)[counts["regime"]]
     arm = np.array([code[k] for k in zip(counts["model"], deployed, counts["context"], strict=True)])
-    keys, unit = np.unique(np.stack([arm, counts["task"], counts["item"]]), axis=1, return_inverse=True)
-    n, y, yy = (np.bincount(unit.ravel(), counts[name]) for name in ("n", "y", "yy"))
+    keys, unit = combinations(arm, counts["task"], counts["item"])
+    n, y, yy = (np.bincount(unit, counts[name]) for name in ("n", "y", "yy"))
     twice = (n > 1) & (keys[2] >= 0)
     of = np.where(n > 1, np.maximum(yy - y**2 / n, 0.0) / np.maximum(n - 1, 1) / n, 0.0)  # variance of an item's mean
     size, mean = len(arms), y / n

@@ -17,6 +17,7 @@ from divergence.joint.link import Response
 from divergence.joint.methods import Diagnostic
 from divergence.joint.problem import free_terms, local_term, model_term, problem
 from divergence.joint.spec import Spec
+from divergence.numerics import combinations
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -58,9 +59,10 @@ class Fit:
     def counts(self) -> dict[str, int]:
         """Rows, items, sessions and contexts of the log."""
         counts = self.cells.counts
-        items = np.stack([counts["task"], counts["item"]])[:, counts["item"] >= 0]
+        known = counts["item"] >= 0
+        items = combinations(counts["task"][known], counts["item"][known])[0]
         return {
-            "n_rows": int(counts["rows"].sum()), "n_items": int(np.unique(items, axis=1).shape[1]),
+            "n_rows": int(counts["rows"].sum()), "n_items": items.shape[1],
             "n_sessions": self.cells.n_sessions, "n_contexts": len(np.unique(self.design.contexts[:, 1])),
         }
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from divergence.cells import Cells, Table
 from divergence.cells.overlap import deployed_regimes, replays
+from divergence.numerics import combinations
 
 
 def item_weights(cells: Cells, counts: Table, raw: np.ndarray, design_weights: np.ndarray
@@ -20,8 +21,7 @@ def item_weights(cells: Cells, counts: Table, raw: np.ndarray, design_weights: n
     # What a row stands for: its trials over the chance with which it was logged (Hajek's weights).
     mass = counts["n"] * design_weights
     bench_law = ~((deployed & (not replayed)) | (counts["item"] < 0))
-    _, unit = np.unique(np.stack([raw, counts["task"], counts["item"]]), axis=1, return_inverse=True)
-    unit = unit.ravel()
+    _, unit = combinations(raw, counts["task"], counts["item"])
     mass = np.where(bench_law, mass / np.bincount(unit, mass)[unit], mass)  # an item counts once, by whomever judged
     notes = []
     if deployed.any() and (~deployed).any():
@@ -33,12 +33,11 @@ def item_weights(cells: Cells, counts: Table, raw: np.ndarray, design_weights: n
         mine = (deployed == regime) if not replayed else np.ones(len(raw), bool)
         if mine.any():
             share = np.where(mine, _task_mass(counts, mass, bench_law, mine)[counts["task"]], share)
-    _, cell = np.unique(np.stack([raw, counts["task"]]), axis=1, return_inverse=True)
-    cell = cell.ravel()
+    _, cell = combinations(raw, counts["task"])
     within = mass / np.bincount(cell, mass)[cell]
     weight = within * share
     weight /= np.bincount(raw, weight)[raw]
-    tasks = np.unique(np.stack([raw, counts["task"]]), axis=1)[0]
+    tasks = combinations(raw, counts["task"])[0][0]
     if len(np.unique(np.bincount(tasks))) > 1:
         notes.append("Some model-context combinations lack rows of some tasks: their level is over the tasks they have.")
     return weight, tuple(notes)
@@ -49,6 +48,6 @@ def _task_mass(counts: Table, mass: np.ndarray, bench_law: np.ndarray, mine: np.
     total = np.zeros(counts["task"].max() + 2)
     logged = mine & ~bench_law
     np.add.at(total, counts["task"][logged], mass[logged])
-    items = np.unique(np.stack([counts["task"], counts["item"]])[:, mine & bench_law], axis=1)
+    items = combinations(counts["task"][mine & bench_law], counts["item"][mine & bench_law])[0]
     np.add.at(total, items[0], 1.0)
     return total

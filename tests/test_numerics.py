@@ -1,0 +1,27 @@
+"""Ranks of combinations against `numpy.unique`, which sorts whole columns."""
+
+import numpy as np
+import pytest
+
+from divergence.numerics import combinations, together
+
+
+@pytest.mark.parametrize(("size", "ranges"), [
+    (1, (3,)), (500, (20, 30)), (3000, (8,) * 8), (300, (10**6, 10**6)), (12, (2**40, 2**40)),
+    (40, (2, 2**50, 3)), (7, (1, 1)),
+])
+def test_combinations_are_those_of_numpy(size, ranges):
+    random = np.random.default_rng(size)
+    codes = [random.integers(-1, high, size) for high in ranges]
+    keys, place = combinations(*codes)
+    expected, inverse = np.unique(np.stack(codes), axis=1, return_inverse=True)
+    assert np.array_equal(keys, expected)
+    assert np.array_equal(place, inverse.ravel())
+    assert np.array_equal(together(*codes), place)
+    assert np.array_equal(keys[:, place], np.stack(codes))
+
+
+def test_no_rows_have_no_combination():
+    keys, place = combinations(np.zeros(0, int), np.zeros(0, int))
+    assert keys.shape == (2, 0)
+    assert place.shape == (0,)
