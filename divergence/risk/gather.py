@@ -69,11 +69,15 @@ def codes(column: pa.Array, known: tuple[str, ...]) -> np.ndarray:
 
 def places(dictionary: pa.Array, known: tuple[str, ...]) -> np.ndarray:
     """Place of each dictionary value among the known levels; one more entry at the end, for nulls."""
-    found = pc.index_in(dictionary, value_set=pa.array(known, dictionary.type)).fill_null(len(known))
+    texts = dictionary if dictionary.type in (pa.string(), pa.large_string()) else dictionary.cast(pa.string())
+    found = pc.index_in(texts, value_set=pa.array(known, texts.type)).fill_null(len(known))
     return np.append(found.to_numpy(zero_copy_only=False).astype(np.intp), len(known))
 
 
 def _coded(column: pa.Array) -> pa.DictionaryArray:
+    empty = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_null(empty):  # Arrow's type of a column that has no value at all
+        column = pa.nulls(len(column), pa.string())
     return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
 
 

@@ -44,6 +44,20 @@ def test_rows_are_those_of_a_loop(index):
     assert grid().rows(coded).tolist() == obvious(grid(), one)
 
 
+def test_columns_without_any_value_and_of_numbers_are_looked_up_as_texts():
+    one = batch(40)
+    known = {**LEVELS, "item": tuple(map(str, range(40)))}
+    lookup = Grid(known, np.random.default_rng(0).integers(0, 50, SHAPE).astype(np.int32))
+    for context in (pa.nulls(40), pa.nulls(40).dictionary_encode()):
+        items = pa.array([*range(39), None])
+        texts = pa.record_batch({**{k: one.column(k) for k in LEVELS}, "context": pa.nulls(40, pa.string()),
+                                 "item": items.cast(pa.string())})
+        raw = pa.record_batch({"model": one.column("model"), "context": context, "item": items})
+        assert lookup.rows(raw).tolist() == [
+            lookup.place[tuple(v.index(row[k]) if row[k] in v else len(v) for k, v in known.items())]
+            for row in texts.to_pylist()]
+
+
 def test_slices_and_changing_dictionaries_give_the_same_rows():
     whole = batch(300)
     lookup, found = grid(), []
