@@ -8,6 +8,7 @@ import time
 import click
 
 from divergence.errors import InputError
+from divergence.risk.places import shown
 from divergence.risk.score import Progress, Scored, score_log
 
 
@@ -41,7 +42,8 @@ class Bar(Progress):
         """A failure is said at once."""
         self.finished += 1
         if outcome.record is None and not outcome.no_log and not self.quiet:
-            self.bar.console.print(f"FAILED {outcome.job.partition.name}: {outcome.reason}", markup=False, highlight=False)
+            failure = f"FAILED {shown(outcome.job.partition.address)}: {outcome.reason}"
+            self.bar.console.print(failure, markup=False, highlight=False, soft_wrap=True)
 
     @property
     def rate(self) -> float:
@@ -65,7 +67,7 @@ def run(model: str, logs: tuple[str, ...], output: str, *, quiet: bool, as_json:
             "failures": scored.failed}))
     elif not quiet:
         click.echo("\n".join(summary(scored, output, bar.rate)))
-    for failure in scored.failed:
+    for failure in scored.failed if quiet else ():  # the bar has said it already
         click.echo(f"FAILED {failure['partition']}: {failure['reason']}", err=True)
     if not done:
         raise InputError(f"none of {len(scored.failed)} partitions could be scored; the first: {scored.failed[0]['reason']}")
@@ -74,8 +76,6 @@ def run(model: str, logs: tuple[str, ...], output: str, *, quiet: bool, as_json:
 
 def summary(scored: Scored, output: str, rate: float) -> list[str]:
     """The lines that a person reads."""
-    from divergence.risk.places import shown
-
     made = scored.manifest
     done = len(made["partitions"]) - len(scored.failed)
     lines = [f"{made['scored']:,} requests scored in {done} of {len(made['partitions'])} partitions ({rate:,.0f} rows/s), "
@@ -89,6 +89,8 @@ def summary(scored: Scored, output: str, rate: float) -> list[str]:
     lines += [f"not read: {skip['file']} ({skip['reason']})" for skip in made["skipped"]]
     if made["left_over"]:
         lines.append(f"results that belong to nothing scored now: {', '.join(made['left_over'])}")
+    if made["outdated"]:
+        lines.append(f"earlier results of partitions that failed now, put aside: {', '.join(made['outdated'])}")
     if made["model"]["check"]:
         lines.append(f"when the model was made: {made['model']['check']}")
     lines += calibration_lines(made["calibration"])

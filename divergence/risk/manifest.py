@@ -34,7 +34,7 @@ def folder_hash(folder: str | os.PathLike) -> str:
 
 
 def manifest(model: str, model_hash: str, outcomes: list[Outcome], skipped: list[tuple[str, str]],
-             left_over: list[str]) -> dict:
+             left_over: list[str], outdated: list[str]) -> dict:
     """The manifest of a run, as data."""
     done = [o for o in outcomes if o.record is not None]
     sums = ("rows", "scored", "evaluation")
@@ -52,6 +52,7 @@ def manifest(model: str, model_hash: str, outcomes: list[Outcome], skipped: list
         "failed": [{"partition": shown(o.job.partition.address), "reason": o.reason} for o in outcomes if o.record is None],
         "skipped": [{"file": file, "reason": reason} for file, reason in skipped],
         "left_over": left_over,
+        "outdated": outdated,
     }
 
 

@@ -27,6 +27,7 @@ ROWS = 2**18  # rows of a row group: about 30 MB before it is encoded
 FEW = 2**14  # distinct numbers: a dictionary of twice as many no longer fits the processor's cache beside the others
 FORMAT = 1
 KEY = b"divergence"
+ASIDE = ".outdated"  # ends the name of a result whose partition could not be scored again
 SCHEMA = pa.schema([
     ("execution_id", pa.string()), ("risk", pa.float64()), ("excess", pa.float64()), ("lower", pa.float64()),
     ("upper", pa.float64()), ("novelty", pa.float64()), ("known", pa.bool_()),
@@ -122,6 +123,18 @@ def record(target: Place) -> dict | None:
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return None
     return made if isinstance(made, dict) else None
+
+
+def put_aside(target: Place) -> bool:
+    """Take the name of a result from one that is no longer right, so that nobody who reads the folder reads it; was there
+    one? A file of that name that no score wrote stays."""
+    if record(target) is None:
+        return False
+    if target.local:
+        os.replace(target.path, target.path + ASIDE)
+    else:
+        target.files.move(target.path, target.path + ASIDE)
+    return True
 
 
 def clear(folder: Place) -> None:

@@ -22,7 +22,7 @@ from divergence.executions.files import local_paths
 from divergence.executions.schema import COLUMNS
 from divergence.risk import manifest
 from divergence.risk.observed import Observed, calibration, merge
-from divergence.risk.outputs import clear, record
+from divergence.risk.outputs import ASIDE, clear, put_aside, record
 from divergence.risk.partitions import Job, Outcome, in_this_process
 from divergence.risk.places import Place, place, sentence
 from divergence.risk.sources import partitions
@@ -88,6 +88,7 @@ def score_log(model: str | os.PathLike, logs: list, output: str | os.PathLike, *
             outcomes.append(outcome)
             progress.done(outcome)
         outcomes.sort(key=lambda o: o.job.partition.name)
+        outdated = _outdated(target, outcomes)
         aside = [o for o in outcomes if o.record is None and o.no_log]
         outcomes = [o for o in outcomes if not (o.record is None and o.no_log)]
         skipped = [*skipped, *((str(place(o.job.partition.address)), o.reason) for o in aside)]
@@ -95,7 +96,7 @@ def score_log(model: str | os.PathLike, logs: list, output: str | os.PathLike, *
             raise InputError("there is no execution log: " + "; ".join(f"{file}: {reason}" for file, reason in skipped[:5]))
         known, new = (manifest.observed(outcomes, name) for name in ("observed", "observed_new"))
         sums = merge([known, new])
-        made = manifest.manifest(os.fspath(model), model_hash, outcomes, skipped, _left_over(target, outcomes))
+        made = manifest.manifest(os.fspath(model), model_hash, outcomes, skipped, _left_over(target, outcomes), outdated)
         found = calibration(sums, loaded.traffic.get("clustering", {}), getattr(loaded, "draws", None))
         made |= {"calibration": found, "observed": sums}
         if loaded.traffic:
@@ -165,9 +166,26 @@ def _held(target: Place) -> Iterator[None]:
 
 
 def _left_over(target: Place, outcomes: list[Outcome]) -> list[str]:
-    """Results of earlier runs in the folder that belong to no partition of this one, or to one that failed now."""
+    """Results of earlier runs in the folder that belong to no partition of this one."""
     right = {o.job.target.path for o in outcomes if o.record is not None}
-    selector = pa.fs.FileSelector(target.path, recursive=True)
-    names = sorted(a.path for a in target.files.get_file_info(selector) if a.path.endswith(".parquet"))
     base = len(target.path.rstrip("/")) + 1
+    names = _ending(target, ".parquet")
     return [n[base:] for n in names if n not in right and record(Place(target.files, n, n)) is not None]
+
+
+def _outdated(target: Place, outcomes: list[Outcome]) -> list[str]:
+    """Put aside what earlier runs made of partitions that failed now, drop what was put aside and is made again."""
+    for outcome in outcomes:
+        if outcome.record is None:
+            put_aside(outcome.job.target)
+    right = {o.job.target.path + ASIDE for o in outcomes if o.record is not None}
+    there = _ending(target, f".parquet{ASIDE}")
+    for name in right.intersection(there):
+        target.files.delete_file(name)
+    base = len(target.path.rstrip("/")) + 1
+    return [name[base:] for name in there if name not in right]
+
+
+def _ending(target: Place, end: str) -> list[str]:
+    selector = pa.fs.FileSelector(target.path, recursive=True)
+    return sorted(a.path for a in target.files.get_file_info(selector) if a.path.endswith(end))

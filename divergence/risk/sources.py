@@ -39,6 +39,10 @@ OTHERS = {
     "results of a report": {"question", "identified"}, "results of an earlier score": {"risk", "excess", "novelty"},
 }
 """Tables that lie beside logs, by columns that tell them apart."""
+EXECUTED = ("regime", "execution_id", "score", "answer", "latency_s", "output_tokens", "finish_reason")
+"""What only an execution leaves behind."""
+REQUESTED = ("item", "task", "session", "time", "context", "prompt", "input_tokens")
+"""What a request has; so have plans and streams of requests that were never sent."""
 OLD = pl.CompatLevel.oldest()  # texts in the layout that every Arrow function knows
 BUFFER = 2**20  # bytes read ahead a column: a row group of any size streams
 
@@ -159,15 +163,23 @@ def fingerprint(partition: Partition) -> str:
 
 
 def other_table(names: Iterable[str], configuration: Configuration) -> None:
-    """Raises NoLog for the columns of something else that lies beside logs. What has a sign of a log is one, though a
-    column that it needs may be missing."""
+    """Raises NoLog for the columns of something else that lies beside logs.
+
+    A log of requests has a model and one thing more that a request has. Without a model it is a damaged log where it has
+    what only an execution leaves behind: items, plans and streams have tasks, sessions and contexts too.
+    """
     names = {*names}
-    given = {*names, *(n for n, raw in configuration.columns.items() if raw in names), *configuration.constants}
+    mapped = {n for n, raw in configuration.columns.items() if raw in names}
+    given = {*names, *mapped, *configuration.constants}
     for what, signs in OTHERS.items():
         if signs <= names:
             raise NoLog(f"no execution log but {what}")
-    if not given & {"model", "regime", "context", "execution_id", "session", *SERVING_FACTORS}:
+    executed = {*EXECUTED, configuration.outcome}
+    if "model" not in given and not given & executed:
         raise NoLog(f"no execution log: it has no column model, only {listed(sorted(names))}")
+    if "model" in names | mapped and not given & {*REQUESTED, *executed, *SERVING_FACTORS}:
+        raise NoLog(f"no execution log: beside model it has no {', '.join(REQUESTED)} or other column of a request, only "
+                    f"{listed(sorted(names))}")
 
 
 class Reader:
@@ -258,8 +270,15 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Texts in the layout that every Arrow function knows."""
-    arrays = [c.cast(pa.large_string()) if pa.types.is_string_view(c.type) else c for c in batch.columns]
+    arrays = [c.cast(known) if (known := _known_layout(c.type)) else c for c in batch.columns]
     return pa.record_batch(arrays, names=batch.schema.names)
+
+
+def _known_layout(kind: pa.DataType) -> pa.DataType | None:
+    """What a column of this type is cast to; None where it stays. Polars writes the names of categories as views."""
+    if pa.types.is_dictionary(kind) and pa.types.is_string_view(kind.value_type):
+        return pa.dictionary(kind.index_type, pa.string())
+    return pa.large_string() if pa.types.is_string_view(kind) else None
 
 
 def _one(table: pa.Table) -> pa.RecordBatch:

@@ -200,6 +200,54 @@ def test_times_without_a_zone_are_read_as_missing_and_named(tmp_path, model):
     assert about["unreadable"] == {"time": 100} and about["absent"] == ["queue_s"] and about["scored"] == 100
 
 
+@pytest.mark.parametrize("kind", ["null", "texts", "categories"])
+def test_a_column_without_any_value_is_one_that_is_missing(kind, model, tmp_path):
+    """In Parquet, Arrow and JSON; categories of Polars in Arrow files, whose names have a layout of their own, too."""
+    frame = requests(300, 5).with_columns(regime=pl.lit("deployment"), time=pl.lit("2026-11-24T10:00:00Z"))
+    for column in ("engine", "item", "execution_id", "score", "time"):
+        empty = pl.lit(None) if kind == "null" else pl.lit(None, pl.String if kind == "texts" else pl.Categorical)
+        rows = frame.with_columns(empty.alias(column))
+        rows.write_parquet(tmp_path / f"{column}.parquet")
+        rows.write_ipc(tmp_path / f"{column}.arrow")
+        rows.write_ndjson(tmp_path / f"{column}.jsonl")
+        files = [tmp_path / f"{column}.{end}" for end in ("parquet", "arrow", "jsonl")]
+        scored = score(model, files, tmp_path / "out")
+        assert not scored.failed and scored.manifest["scored"] == 900
+        for file in files:
+            out = pl.read_parquet(tmp_path / "out" / (file.name if file.suffix == ".parquet" else f"{file.name}.parquet"))
+            assert column != "engine" or not out["known"].any()
+
+
+def test_categories_in_an_arrow_file_are_labels(model, tmp_path):
+    frame = requests(300, 5)
+    frame.write_parquet(tmp_path / "a.parquet")
+    frame.with_columns(pl.col("engine", "model", "item").cast(pl.Categorical)).write_ipc(tmp_path / "b.arrow")
+    assert not score(model, [tmp_path / "a.parquet", tmp_path / "b.arrow"], tmp_path / "out").failed
+    assert pl.read_parquet(tmp_path / "out/a.parquet").equals(pl.read_parquet(tmp_path / "out/b.arrow.parquet"))
+
+
+PLANS = {
+    "a stream": {"item": "i0", "task": "t", "session": "s", "prompt": "?"}, "items": {"item": "i0", "gold": "a"},
+    "a plan": {"context": "a", "engine": "vllm"}, "prices": {"model": "m0", "usd": 1.0},
+}
+
+
+@pytest.mark.parametrize("row", PLANS.values(), ids=PLANS)
+def test_what_holds_no_requests_is_skipped_in_a_folder_and_fails_where_it_is_named(row, model, logs, tmp_path):
+    pl.DataFrame([row]).write_ndjson(logs / "other.jsonl")
+    scored = score(model, logs, tmp_path / "out")
+    assert not scored.failed and [s["file"] for s in scored.manifest["skipped"]] == [str(logs / "other.jsonl")]
+    assert "no execution log" in scored.manifest["skipped"][0]["reason"]
+    named = score(model, [logs / "other.jsonl", logs / "part-0.parquet"], tmp_path / "named")
+    assert [f["partition"] for f in named.failed] == [str(logs / "other.jsonl")] and not named.manifest["skipped"]
+
+
+@pytest.mark.parametrize("columns", [("model", "item"), ("model", "engine"), ("model", "score"), ("model", "execution_id")])
+def test_a_model_and_one_thing_more_of_a_request_make_a_log(columns, model, tmp_path):
+    requests(50, 1).select(columns).write_csv(tmp_path / "a.csv")
+    assert score(model, tmp_path / "a.csv", tmp_path / "out").manifest["scored"] == 50
+
+
 def test_other_files_of_a_folder_are_named_and_left_aside(model, logs, tmp_path):
     (logs / "notes.md").write_text("notes")
     (logs / "items.jsonl").write_text('{"item": "i0", "prompt": "?"}\n')

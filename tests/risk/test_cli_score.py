@@ -33,6 +33,10 @@ def test_a_failure_is_exit_one_and_only_failures_are_exit_two(model, logs, tmp_p
     assert run(str(model), (str(logs),), str(tmp_path / "out"), quiet=True, as_json=True, **OPTIONS) == 1
     seen = capsys.readouterr()
     assert json.loads(seen.out)["failed"] == 1 and "FAILED" in seen.err and "part-1.parquet" in seen.err
+    run(str(model), (str(logs),), str(tmp_path / "out"), quiet=False, as_json=False, **OPTIONS)
+    seen = capsys.readouterr()
+    assert (seen.out + seen.err).count("FAILED") == 1 and f"FAILED {logs / 'part-1.parquet'}: " in seen.err
+    assert "earlier results of partitions that failed now" not in seen.out
     with pytest.raises(InputError, match="none of 1 partitions could be scored; the first: "):
         run(str(model), (str(logs / "part-1.parquet"),), str(tmp_path / "o"), quiet=True, as_json=False, **OPTIONS)
 
