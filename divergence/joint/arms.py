@@ -24,6 +24,8 @@ from divergence.cells.overlap import deployed_regimes
 from divergence.errors import InputError
 from divergence.joint.clusters import item_influence, session_excess
 from divergence.joint.covariance import shrunk_covariance
+from divergence.joint.methods import NOISE_LOG_SD_MAX
+from divergence.joint.noise import noise_of_noise
 from divergence.joint.spec import Spec
 from divergence.joint.waves import remove_waves
 from divergence.joint.weights import item_weights
@@ -53,7 +55,13 @@ class Arms:
     wave_covariance: np.ndarray
     """Covariance of the wave shifts."""
     notes: tuple[str, ...] = ()
-    """Sentences on what was averaged over what."""
+    """Sentences on what was averaged over what, and on levels whose noise is hardly known."""
+    noise_log_sd: np.ndarray | None = None
+    """Sd of the log of each variance, an estimate itself (`noise`), shape (A,); None where variances are taken as known."""
+    noise_lean: np.ndarray | None = None
+    """Its correlation with the level's error, shape (A,)."""
+    session_share: np.ndarray | None = None
+    """Share of each variance that sessions add, shape (A,)."""
 
     def __len__(self) -> int:
         return len(self.level)
@@ -78,7 +86,7 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
         level, influence, pooled = found.level, sp.csr_array(_square_root(found.covariance)), np.zeros(len(found.level))
         notes += (f"Items have difficulties of standard deviation {found.sigma:.2f} on the logit scale; replicates of one "
                   f"item have a correlation of {found.copies:.2f} beyond it.",)
-    excess = session_excess(cells, counts, raw, weight, level)
+    sessions = session_excess(cells, counts, raw, weight, level)
     link = "log" if cells.kind == "positive" else "logit"
     inner = level if link == "log" else np.clip(level, 0.02, 0.98)
     rows = np.bincount(raw, counts["n"])
@@ -89,20 +97,29 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     covariance = (carried.T @ carried).toarray() if by_item else shrunk_covariance(
         carried, np.stack([keys[0], regime, keys[2]]))
     covariance += combine @ np.diag(pooled) @ combine.T
-    if excess is not None:
-        covariance = nearest_psd(covariance + combine @ excess @ combine.T)
+    of_items = np.diag(covariance).copy()
+    if sessions is not None:
+        covariance = nearest_psd(covariance + combine @ sessions.excess @ combine.T)
     shift_covariance = np.zeros((0, 0))
     if len(shifts):
         part = sp.csr_array(shifts) @ influence.T
         shift_covariance = (part @ part.T).toarray() + shifts @ np.diag(pooled) @ shifts.T
-        if excess is not None:
-            shift_covariance = nearest_psd(shift_covariance + shifts @ excess @ shifts.T)
+        if sessions is not None:
+            shift_covariance = nearest_psd(shift_covariance + shifts @ sessions.excess @ shifts.T)
     levels = combine @ level
     if link == "logit":
         levels = np.clip(levels, 0.0, 1.0)  # rounding, or a wave shift at the end of the scale
+    covariance, clusters = nearest_psd(covariance), _clusters(counts, raw, raw_keys[0], weight)
+    between, count = np.zeros((2, len(levels)))
+    if sessions is not None:
+        between = combine**2 @ sessions.between
+        np.maximum.at(count, raw_keys[0], sessions.count)
+    variance = np.maximum(np.diag(covariance), of_items)
+    noise, lean = noise_of_noise(levels, variance, of_items, clusters, link, between, count)
+    share = np.where(variance > 0, 1 - of_items / np.where(variance > 0, variance, 1.0), 0.0)
     return Arms(
-        keys[0], regime, keys[2], levels, nearest_psd(covariance),
-        _clusters(counts, raw, raw_keys[0], weight), link, shifts @ level, shift_covariance, notes)
+        keys[0], regime, keys[2], levels, covariance, clusters, link, shifts @ level, shift_covariance,
+        notes + _few(cells, keys, clusters, noise), noise, lean, share)
 
 
 def clustered_arms(cells: Cells, spec: Spec) -> Arms:
@@ -112,6 +129,18 @@ def clustered_arms(cells: Cells, spec: Spec) -> Arms:
                          "(item_movement is off): use ItemLevel()")
     arms = measure_arms(cells)
     return arms if spec.item_difficulty else dataclasses.replace(arms, covariance=np.diag(np.diag(arms.covariance)))
+
+
+def _few(cells: Cells, keys: np.ndarray, clusters: np.ndarray, noise: np.ndarray) -> tuple[str, ...]:
+    """A sentence where the noise of a level is hardly known."""
+    few = np.flatnonzero(noise >= NOISE_LOG_SD_MAX)
+    if not len(few):
+        return ()
+    worst = few[clusters[few].argmin()]
+    where = f"{cells.levels['model'][keys[0, worst]]} in {cells.levels['context'][keys[2, worst]]}"
+    more = f" and {len(few) - 1} more" if len(few) > 1 else ""
+    return (f"Few items for values this uneven: {clusters[worst]:.0f} effective items behind the level of {cells.outcome} "
+            f"of {where}{more}. How much chance moves it is hardly known, and its interval may be too narrow.",)
 
 
 def _square_root(covariance: np.ndarray) -> np.ndarray:

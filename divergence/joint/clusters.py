@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import scipy.sparse as sp
 
 from divergence.cells import Cells, Table
 from divergence.numerics import combinations, together
+
+
+@dataclasses.dataclass(frozen=True)
+class Sessions:
+    """What sessions say of the covariance of R raw levels."""
+
+    excess: np.ndarray
+    """What they add to the covariance that single items gave, shape (R, R)."""
+    between: np.ndarray
+    """Variance of each level between sessions, single items' part included, shape (R,)."""
+    count: np.ndarray
+    """Sessions behind each level, shape (R,)."""
+
 
 ROW = ("model", "regime", "context", "wave", "scorer", "chance", "task", "item")
 
@@ -35,8 +50,8 @@ def item_influence(counts: Table, raw: np.ndarray, weight: np.ndarray) -> tuple[
 
 
 def session_excess(cells: Cells, counts: Table, raw: np.ndarray, weight: np.ndarray, level: np.ndarray
-                   ) -> np.ndarray | None:
-    """Covariance of raw levels that sessions add to what single items gave, shape (raw arms, raw arms).
+                   ) -> Sessions | None:
+    """The covariance of raw levels that sessions add to what single items gave.
 
     Between-session sums of residuals, minus the (session, item) parts that the item clusters already hold. None where
     the log has no two sessions.
@@ -62,7 +77,7 @@ def session_excess(cells: Cells, counts: Table, raw: np.ndarray, weight: np.ndar
     # A thinned table holds one in `every` sessions: sums over all of them are that many times as large.
     excess = cells.every("sessions") * (between - within - np.diag(np.bincount(arm, own, size)))
     np.fill_diagonal(excess, np.maximum(np.diag(excess), 0.0))
-    return excess
+    return Sessions(excess, cells.every("sessions") * np.diag(between), np.diff(sums.tocsc().indptr).astype(float))
 
 
 def _matching(counts: Table, table: Table) -> np.ndarray:

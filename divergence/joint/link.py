@@ -35,6 +35,10 @@ class Response:
     """Their covariance, shape (A, A)."""
     mu: np.ndarray
     """The fitted levels at which they were linearised, outcome scale, shape (A,)."""
+    noise_log_sd: np.ndarray | None = None
+    """Sd of the log of each variance (`noise`), shape (A,); None where they are taken as known."""
+    noise_lean: np.ndarray | None = None
+    """Its correlation with the error of the response, shape (A,)."""
 
 
 def to_link(mu: np.ndarray, link: str) -> np.ndarray:
@@ -71,7 +75,8 @@ def linearise(arms: Arms, mu: np.ndarray) -> Response:
     if deviation.max() <= ALIKE * deviation.min():
         covariance = uncoupled(covariance, arms.model, arms.context * 2 + arms.deployed)
     covariance = nearest_psd(covariance)
-    return Response(to_link(mu, arms.link) + (arms.level - mu) / slope, covariance, mu)
+    return Response(to_link(mu, arms.link) + (arms.level - mu) / slope, covariance, mu,
+                    arms.noise_log_sd, arms.noise_lean)
 
 
 def _ratio(arms: Arms) -> np.ndarray:

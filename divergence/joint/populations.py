@@ -29,7 +29,10 @@ from divergence.numerics import combinations, nearest_psd
 def observed_item_levels(fit: Fit) -> np.ndarray:
     """Draws of each arm's level over its own items, outcome scale, shape (S, A)."""
     value, covariance = fit.response.value, fit.response.covariance
-    inside = replicate_share(fit.cells, fit.arms) * np.diag(covariance)
+    inside, between = replicate_share(fit.cells, fit.arms), fit.arms.session_share
+    if between is not None:
+        inside = inside * (1 - between) + between  # sessions are drawn anew
+    inside = inside * np.diag(covariance)
     # Two estimates need not agree: where more noise is promised than the covariance has room for, it makes room.
     covariance = nearest_psd(covariance - np.diag(inside)) + np.diag(inside)
     left = value - fit.effects @ arm_loadings(fit.design, fit.arms).T

@@ -6,6 +6,7 @@ import numpy as np
 
 from divergence.joint.design import Design, Term
 from divergence.joint.link import Response
+from divergence.joint.noise import leaning_noise
 
 ARM_BUCKETS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 TERM_BUCKET = 4
@@ -107,12 +108,14 @@ def draw_effects(design: Design, response: Response, loadings: np.ndarray, sd: d
         scale[:, term.columns] = np.repeat(own, (term.columns.stop - term.columns.start) // own.shape[1], axis=1)
     rho = sd["rho"][:, None]
     prior, gap = np.zeros((draws, design.size)), response.value - middle @ loadings.T
+    covariance, wide = response.covariance, np.ones((draws, 1))
     if noise is not None:
         unit = noise.standard_normal((draws, design.size))
         unit[:, deployed] = rho * unit[:, bench] + np.sqrt(1 - rho**2) * unit[:, deployed]
         prior = scale * unit
-        root = np.linalg.cholesky(response.covariance)
-        gap = gap - prior @ loadings.T - noise.standard_normal((draws, size)) @ root.T
+        covariance, wide, moved = _noise(response, draws, noise)
+        root = np.linalg.cholesky(covariance)
+        gap = gap - prior @ loadings.T - wide * (moved + noise.standard_normal((draws, size)) @ root.T)
     blocks = [t.columns for t in design.terms if t is not local_term(design) and t is not model_term(design)]
     blocks += _model_columns(design) if model_term(design) is not None else []
     if local_term(design) is not None:
@@ -124,7 +127,8 @@ def draw_effects(design: Design, response: Response, loadings: np.ndarray, sd: d
     solved = np.empty((draws, size))
     for begin in range(0, draws, 250):  # bounds memory at 250 A x A systems
         part = slice(begin, begin + 250)
-        total = (variances[part] @ products).reshape(-1, size, size) + response.covariance
+        total = (variances[part] @ products).reshape(-1, size, size)
+        total += covariance * (wide[part, :, None] * wide[part, None, :])
         total += covariances[part, None, None] * (cross + cross.T)
         solved[part] = np.linalg.solve(total, np.broadcast_to(gap, (draws, size))[part, :, None])[:, :, 0]
     pull = scale * (solved @ loadings)
@@ -132,3 +136,13 @@ def draw_effects(design: Design, response: Response, loadings: np.ndarray, sd: d
     twisted[:, bench] += rho * pull[:, deployed]
     twisted[:, deployed] += rho * pull[:, bench]
     return middle + prior + scale * twisted
+
+
+def _noise(response: Response, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Covariance of the noise, and by how much each draw widens it, (draws, A), and moves its centre, (draws, A): see
+    `noise`. Variances that are as good as known are not drawn."""
+    if response.noise_log_sd is None or not response.noise_log_sd.any():
+        return response.covariance, np.ones((draws, 1)), np.zeros((draws, 1))
+    lean, covariance = leaning_noise(response.covariance, response.noise_lean)
+    z = rng.standard_normal((draws, 1))
+    return covariance, np.exp(-0.5 * response.noise_log_sd * z), lean * z

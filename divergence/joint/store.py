@@ -20,9 +20,10 @@ from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.spec import Spec
 from divergence.staging import move_into, staging
 
-FORMAT = 7
-RESPONSE = ("value", "covariance", "mu")
-ARMS = ("model", "deployed", "context", "level", "covariance", "clusters", "wave", "wave_covariance")
+FORMAT = 8
+RESPONSE = ("value", "covariance", "mu", "noise_log_sd", "noise_lean")
+ARMS = ("model", "deployed", "context", "level", "covariance", "clusters", "wave", "wave_covariance", "noise_log_sd",
+        "noise_lean", "session_share")
 ARRAYS, WORDS = "draws.npz", "posterior.json"
 
 

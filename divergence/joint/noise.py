@@ -1,0 +1,68 @@
+"""How sure is the noise itself? The variance of a level is an estimate, and from few clusters a poor one.
+
+    z ~ N(0, 1),    level error | z ~ N(sqrt(w) rho sd z, w (1 - rho^2) sd^2),    w = exp(-tau z)
+
+`tau` is the standard deviation of the log of the estimated variance over `q` (see `link`), `rho` its correlation with the
+level's own error: where values are skewed, a sample without the large ones has a mean that is too low *and* a variance that
+is too small, so that the truth lies above an interval that is too short. Both come from the influence function of
+`log(variance / q)`; integrating over the unknown variance with a flat prior on its log gives the law above, of which
+Student's t is the case of normal values (`tau^2 = 2 / n`, `rho = 0`).
+
+Third and fourth moments of a few values cannot be estimated (the skewness of n values is at most sqrt(n)). Those of times
+and costs are taken from the log-normal law with the coefficient of variation seen; a score's variance is known from its
+level, so that only its sessions leave doubt, with the moments of the normal law. All of it is of order 1 / n and vanishes
+with hundreds of items. One z is drawn for all arms: they tried the same items, or may have.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from divergence.joint.methods import NOISE_LOG_SD_MAX
+
+LEAN_MAX = 0.9  # of the correlation: what is left of the noise stays a covariance
+
+
+def noise_of_noise(level: np.ndarray, variance: np.ndarray, of_items: np.ndarray, items: np.ndarray, link: str,
+                   between: np.ndarray, sessions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`tau` and `rho` of each arm, each of shape (A,).
+
+    `variance` of each level, `of_items` the part of it that items give, from `items` of them; `between` the sum of squares
+    of the sessions' influence, from `sessions` of them (0 where there are none).
+    """
+    known = variance > 0
+    total = np.where(known, variance, 1.0)
+    items, sessions = np.maximum(items, 2.0), np.maximum(sessions, 2.0)
+    share = between / total
+    if link == "logit":
+        tau = np.where(known, share * np.sqrt(2 / sessions), 0.0)
+        return np.minimum(tau, NOISE_LOG_SD_MAX), np.zeros(len(level))
+    square = np.where(known, level, 1.0) ** 2
+    tail, slant = _log_normal(of_items * items / square)
+    tail_between, slant_between = _log_normal(between * sessions / square)
+    own = of_items / total
+    relative = total / square
+    leaning = own * slant / items + share * slant_between / sessions  # covariance of log variance and log level
+    spread = own**2 * tail / items + share**2 * tail_between / sessions + 4 * relative - 4 * leaning
+    spread = np.where(known, np.maximum(spread, 0.0), 0.0)
+    whole = np.sqrt(np.where(spread > 0, spread * relative, 1.0))
+    lean = np.where(spread > 0, (leaning - 2 * relative) / whole, 0.0)
+    return np.minimum(np.sqrt(spread), NOISE_LOG_SD_MAX), np.clip(lean, -LEAN_MAX, LEAN_MAX)
+
+
+def _log_normal(square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the log-normal law with squared coefficient of variation `square`: kurtosis less one, and skewness times the
+    coefficient."""
+    w = 1 + square
+    return w**4 + 2 * w**3 + 3 * w**2 - 4, square * (3 + square)
+
+
+def leaning_noise(covariance: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What z moves each arm by at w = 1, shape (A,), and the covariance that is left, (A, A).
+
+    Arms on items of their own do not lean together: then all lean less, so that what is left stays a covariance.
+    """
+    lean = rho * np.sqrt(np.diag(covariance))
+    taken = lean @ np.linalg.solve(covariance, lean)
+    lean = lean * min(1.0, LEAN_MAX / np.sqrt(taken)) if taken > 0 else lean
+    return lean, covariance - np.outer(lean, lean)
