@@ -145,4 +145,4 @@ def _noise(response: Response, draws: int, rng: np.random.Generator) -> tuple[np
         return response.covariance, np.ones((draws, 1)), np.zeros((draws, 1))
     lean, covariance = leaning_noise(response.covariance, response.noise_lean)
     z = rng.standard_normal((draws, 1))
-    return covariance, np.exp(-0.5 * response.noise_log_sd * z), lean * z
+    return covariance, np.exp(0.5 * response.noise_log_sd * (0.5 * response.noise_log_sd - z)), lean * z
