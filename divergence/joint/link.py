@@ -7,7 +7,9 @@ Clayton 1993):
     value_a = link(mu_a) + (M_a - mu_a) link'(mu_a),      Var(M_a) = ratio_a q(mu_a),
 
 with `q(mu) = mu (1 - mu)` for scores and `mu^2` for times and costs. `ratio_a` is what the clusters showed, variance
-over `q`, drawn towards the log's mean ratio where few items failed. Correlations are those of the clusters.
+over `q`, drawn towards the log's mean ratio where few items failed, or where the values of few items are so uneven that
+their variance is hardly known: otherwise generalised least squares would take the arms that happen to look sure at their
+word. Correlations are those of the clusters.
 """
 
 from __future__ import annotations
@@ -87,5 +89,13 @@ def _ratio(arms: Arms) -> np.ndarray:
     # Items that never differed: a Bernoulli item's ratio for scores, a thousandth of the level for times and costs.
     nothing = 1.0 if arms.link == "logit" else 1e-6
     mean = (rare @ per_item) / rare.sum() if rare @ per_item > 1e-12 * rare.sum() else nothing
-    steady = (rare * per_item + STEADY_FAILURES * mean) / (rare + STEADY_FAILURES)
+    weight = rare if arms.link == "logit" else _freedom(arms)
+    steady = (weight * per_item + STEADY_FAILURES * mean) / (weight + STEADY_FAILURES)
     return steady / arms.clusters
+
+
+def _freedom(arms: Arms) -> np.ndarray:
+    """Normal values that would tell each variance as well as the items do, at most their number, shape (A,)."""
+    if arms.noise_log_sd is None:
+        return arms.clusters
+    return np.minimum(2 / np.maximum(arms.noise_log_sd, 1e-6) ** 2, arms.clusters)
