@@ -97,9 +97,10 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     covariance = (carried.T @ carried).toarray() if by_item else shrunk_covariance(
         carried, np.stack([keys[0], regime, keys[2]]))
     covariance += combine @ np.diag(pooled) @ combine.T
-    of_items = np.diag(covariance).copy()
+    added = np.zeros(len(covariance))
     if sessions is not None:
-        covariance = nearest_psd(covariance + combine @ sessions.excess @ combine.T)
+        excess = combine @ sessions.excess @ combine.T
+        covariance, added = nearest_psd(covariance + excess), np.maximum(np.diag(excess), 0.0)
     shift_covariance = np.zeros((0, 0))
     if len(shifts):
         part = sp.csr_array(shifts) @ influence.T
@@ -114,9 +115,9 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     if sessions is not None:
         between = combine**2 @ sessions.between
         np.maximum.at(count, raw_keys[0], sessions.count)
-    variance = np.maximum(np.diag(covariance), of_items)
-    noise, lean = noise_of_noise(levels, variance, of_items, clusters, link, between, count)
-    share = np.where(variance > 0, 1 - of_items / np.where(variance > 0, variance, 1.0), 0.0)
+    variance = np.diag(covariance)
+    share = np.minimum(added / np.where(variance > 0, variance, 1.0), 1.0)
+    noise, lean = noise_of_noise(levels, variance, variance * (1 - share), clusters, link, between, count)
     return Arms(
         keys[0], regime, keys[2], levels, covariance, clusters, link, shifts @ level, shift_covariance,
         notes + _few(cells, keys, clusters, noise), noise, lean, share)

@@ -13,7 +13,7 @@ NEWTON_STEP_MAX = 1e-4  # in prior standard deviations: the mode is a mode
 E_BFMI_MIN = 0.2  # Betancourt 2016
 # Sd of the log of a level's estimated variance, which at 1 is known to a factor of 2.7 either way. Expansions in 1 / n say
 # nothing beyond; there 90 % intervals of log-normal means held .86-.88 (6 to 20 items). More is not believed, and is said.
-NOISE_LOG_SD_MAX = 1.0
+NOISE_LOG_SD_MAX = 0.8
 
 
 @dataclasses.dataclass(frozen=True)
