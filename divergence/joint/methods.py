@@ -11,8 +11,8 @@ EFFECTIVE_DRAWS_MIN = 400  # Vehtari et al. 2021: enough for 5 % and 95 % quanti
 R_HAT_MAX = 1.01  # Vehtari et al. 2021
 NEWTON_STEP_MAX = 1e-4  # in prior standard deviations: the mode is a mode
 E_BFMI_MIN = 0.2  # Betancourt 2016
-# Sd of the log of a level's estimated variance, which at 1 is known to a factor of 2.7 either way. Expansions in 1 / n say
-# nothing beyond; there 90 % intervals of log-normal means held .86-.88 (6 to 20 items). More is not believed, and is said.
+# Sd of the log of a level's estimated variance; at .8 the variance is known to a factor of 2.2 either way. The expansion in
+# 1 / n says nothing beyond (uncapped, intervals of few uneven values would have no end): more is not believed, and is said.
 NOISE_LOG_SD_MAX = 0.8
 
 
