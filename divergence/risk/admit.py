@@ -47,11 +47,14 @@ class Wanted:
     """Serving factors, in the order in which context labels name them."""
     columns: tuple[str, ...] = ()
     """Further canonical columns that its score reads."""
+    beside: tuple[str, ...] = ()
+    """Further serving factors, which no context label names: read where they are logged, missed nowhere."""
 
     @classmethod
     def of(cls, model) -> Wanted:
         """What this model needs."""
-        return cls(model.outcome, model.kind, tuple(model.factors), tuple(model.columns))
+        beside = tuple(getattr(model, "beside", ()))
+        return cls(model.outcome, model.kind, tuple(model.factors), tuple(model.columns), beside)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Admission:
         if rule and rule.column in self.raw:  # which rows are evaluation is said by the levels of another column
             self.raw["regime"] = self.raw[rule.column]
             self.given.add("regime")
-        labels = dict.fromkeys(("regime", *LABELS, *wanted.factors))
+        labels = dict.fromkeys(("regime", *LABELS, *wanted.factors, *wanted.beside))
         self.dictionaries = {n: Dictionary(_column(n), n in ENDLESS) for n in labels if n in self.given}
         self.filters = {n: Dictionary(_column(n), n in ENDLESS) for n in configuration.where}
         self.numbers = [n for n in dict.fromkeys((wanted.outcome, "score_n", "probability", *wanted.columns))
@@ -137,6 +140,7 @@ class Admission:
         columns["context"] = self._context(codes, len(rows))
         for name in self.wanted.factors:
             columns.setdefault(name, self._labels(codes, name, len(rows)))
+        columns |= {name: self._labels(codes, name, len(rows)) for name in self.wanted.beside if name in codes}
         for name in self.wanted.columns:
             if name not in columns:
                 columns[name] = frame[name].to_arrow() if name in frame.columns else pa.nulls(

@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from divergence.cells import collapse
 from divergence.errors import InputError, NotIdentifiedError
-from divergence.executions import Executions
+from divergence.executions import SERVING_FACTORS, Executions
+from divergence.executions.contexts import NOT_LOGGED
 from divergence.joint.fit import fit
 from divergence.joint.importance import Importance
 from divergence.joint.posterior import Posterior
@@ -28,6 +29,7 @@ from divergence.risk.conformal import GROUP_MIN, coverage, thresholds
 from divergence.risk.model import RiskModel
 from divergence.risk.plausible import plausible_risks
 from divergence.risk.reliability import BINS, CLUSTERS_MIN, clustering, equal_bins, reliability
+from divergence.risk.served import Served
 from divergence.risk.summaries import Summaries, summarise
 
 PARTS, CALIBRATION, CHECK = 10, (6, 7), (8, 9)
@@ -63,8 +65,26 @@ def risk_model(posterior: Posterior, log: Executions | None = None, *, seed: int
     draws = min(DRAWS_KEPT, NUMBERS_KEPT // whole.risk.size)
     kept = None if draws < DRAWS_MIN else calibrator(
         plausible_risks(posterior, draws=draws, seed=seed).reshape(draws, -1)).astype(np.float32)
-    return _model(whole, calibrator, plausible=kept, factors=tuple(factors), outcome=cells.outcome, kind=cells.kind,
-                  check=check, conformal=sets, traffic=_traffic(whole, posterior, worth), provenance=provenance)
+    return _model(whole, calibrator, plausible=kept, factors=tuple(factors), served=_served(posterior, log),
+                  outcome=cells.outcome, kind=cells.kind, check=check, conformal=sets,
+                  traffic=_traffic(whole, posterior, worth), provenance=provenance)
+
+
+def _served(posterior: Posterior, log: Executions | None) -> Served:
+    """How deployed contexts were served: by all rows of the log, or else by what the fit kept of each factor."""
+    if log is None:
+        design = posterior.fits[0].design
+        factors = tuple(f for f in design.mixtures if f != "context")
+        here = [(c, label) for c, (regime, label) in enumerate(design.contexts) if regime == 1]
+        names = posterior.fits[0].cells.levels["context"]
+        apart = {names[label]: tuple(tuple(None if level == NOT_LOGGED else level for level, share in zip(
+            design.levels[f], design.mixtures[f][c], strict=True) if share > 0) for f in factors) for c, label in here}
+        return Served(factors, {}, apart if factors else {})
+    wanted = log.factors if log.configuration.factors is not None else dict.fromkeys((*log.factors, *SERVING_FACTORS))
+    factors = tuple(f for f in wanted if f != "context" and (f in log.factors or f in log.present))
+    rows = log.scan().filter(pl.col("regime") == "deployment").select(
+        pl.col("context").cast(pl.String), *(pl.col(f).cast(pl.String).replace(NOT_LOGGED, None) for f in factors))
+    return Served.of(factors, rows.unique().collect(engine="streaming").iter_rows())
 
 
 def judged_rows(log: Executions) -> Judged:

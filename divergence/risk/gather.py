@@ -47,13 +47,13 @@ class Grid:
         """Row of the summary table for each request of the batch, shape (rows,)."""
         place = np.zeros(batch.num_rows, np.intp)
         for key, known in self.levels.items():
-            column = _coded(batch.column(key))
+            column = coded(batch.column(key))
             seen, where = self.hashed.get(key, (None, None))
             if seen is None or not _same(seen, column.dictionary):
                 where = places(column.dictionary, known)
                 self.hashed[key] = column.dictionary, where
             place *= len(known) + 1
-            place += _looked_up(column, where)
+            place += looked_up(column, where)
         return self.place.reshape(-1).take(place)
 
 
@@ -63,8 +63,8 @@ def codes(column: pa.Array, known: tuple[str, ...]) -> np.ndarray:
     >>> codes(pa.array(["b", "x", None]), ("a", "b")).tolist()
     [1, 2, 2]
     """
-    column = _coded(column)
-    return _looked_up(column, places(column.dictionary, known))
+    column = coded(column)
+    return looked_up(column, places(column.dictionary, known))
 
 
 def places(dictionary: pa.Array, known: tuple[str, ...]) -> np.ndarray:
@@ -74,14 +74,16 @@ def places(dictionary: pa.Array, known: tuple[str, ...]) -> np.ndarray:
     return np.append(found.to_numpy(zero_copy_only=False).astype(np.intp), len(known))
 
 
-def _coded(column: pa.Array) -> pa.DictionaryArray:
+def coded(column: pa.Array) -> pa.DictionaryArray:
+    """The column with a dictionary."""
     empty = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_null(empty):  # Arrow's type of a column that has no value at all
         column = pa.nulls(len(column), pa.string())
     return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
 
 
-def _looked_up(column: pa.DictionaryArray, where: np.ndarray) -> np.ndarray:
+def looked_up(column: pa.DictionaryArray, where: np.ndarray) -> np.ndarray:
+    """Each row's entry of `where`, which has one a dictionary value and a last one for nulls."""
     indices = column.indices
     if indices.null_count:
         indices = indices.cast(pa.int64()).fill_null(len(where) - 1)

@@ -6,7 +6,8 @@ lookup.
     excess  risk minus what the bench promised for this model and stratum; null without a bench. Points as a fraction
     novelty q_D / (q_D + q_E) of the stratum's shares of traffic and bench: 1/2 = as common in both, 1 = never on the
             bench, or a model or context that no log has; null where no strata are logged
-    known   was this model seen in this context in deployment, and this stratum anywhere?
+    known   was this model seen in this context in deployment, and this stratum anywhere? A context label that the request's
+            serving factors contradict is no known one (`served`)
     reason  what is new, or the largest contributions: `+chat_template=chatml; -task=capital` (+ raises the risk)
 
 A request is known by model, context and stratum only: one that repeats an item of the bench gets the risk of its stratum,
@@ -23,17 +24,20 @@ import functools
 import hashlib
 import io
 import json
+import math
 import os
 import pathlib
+import zipfile
 
 import numpy as np
 import pyarrow as pa
 
 from divergence.errors import InputError
 from divergence.risk.calibrate import Calibrator
-from divergence.risk.gather import Grid, take
+from divergence.risk.gather import Grid, coded, looked_up, take
+from divergence.risk.served import Served
 
-FORMAT = 2  # 1 had a design effect of the whole log where 2 says how outcomes hang together
+FORMAT = 3  # 1 had a design effect of the whole log, 2 did not say how contexts were served
 WORDS, ARRAYS = "risk.json", "risk.npz"
 NUMBERS = ("risk", "excess", "lower", "upper", "novelty")
 PLAUSIBLE = "plausible"
@@ -67,6 +71,8 @@ class RiskModel:
     """How outcomes hang together, and how well contexts were known, when the model was made; see `stale`."""
     provenance: dict
     """Seed, versions, sentences about the log."""
+    served: Served = dataclasses.field(default_factory=Served)
+    """How each deployed context was served: what contradicts its label is another context."""
     interval: float = 0.9
     """Probability of the interval, equal-tailed."""
     plausible: np.ndarray | None = None
@@ -75,6 +81,11 @@ class RiskModel:
 
     columns = ()
     """Further columns that a score reads: none."""
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Serving factors that no context label names, read where they are logged."""
+        return tuple(f for f in self.served.factors if f not in self.factors)
 
     @functools.cached_property
     def _grid(self) -> Grid:
@@ -85,24 +96,52 @@ class RiskModel:
     def _columns(self) -> dict[str, np.ndarray | pa.Array]:
         numbers = {n: self.table[n] if not np.isnan(self.table[n]).any() else pa.array(self.table[n], from_pandas=True)
                    for n in NUMBERS}
-        codes = pa.DictionaryArray.from_arrays(pa.array(self.table["reason"], pa.int32()),
-                                               pa.array(self.reasons, pa.string()))
+        codes = pa.DictionaryArray.from_arrays(pa.array(self.table["reason"], pa.int32()), self._reasons[0])
         return {**numbers, "known": self.table["known"], "reason": codes}
+
+    @functools.cached_property
+    def _reasons(self) -> tuple[pa.Array, np.ndarray]:
+        """All texts, and for each reason with a new context its codes by what contradicts a label (`Served.unlike`)."""
+        texts = {text: code for code, text in enumerate(self.reasons)}
+        said = self.served.sentences() if self.served.factors else []
+        codes = np.tile(np.arange(len(self.reasons), dtype=np.int32)[:, None], len(said))
+        for code, text in enumerate(self.reasons):
+            if "new context" in text.split("; "):
+                codes[code] = [texts.setdefault(text.replace("new context", what), len(texts)) for what in said]
+        return pa.array(texts, pa.string()), codes
 
     def rows(self, batch: pa.RecordBatch) -> np.ndarray:
         """The row of the table that answers each request of a batch."""
+        return self._answers(batch)[0]
+
+    def _answers(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray | None]:
+        """The rows, and what contradicts each request's context label."""
         missing = [key for key in self.levels if key not in batch.schema.names]
         if missing:
             none = pa.nulls(batch.num_rows, pa.string())
             batch = pa.record_batch([*batch.columns, *[none] * len(missing)], names=[*batch.schema.names, *missing])
-        return self._grid.rows(batch)
+        unlike = self.served.unlike(batch)
+        if unlike is not None:  # then the label says nothing
+            context = coded(batch.column("context"))
+            none = len(context.dictionary)
+            codes = looked_up(context, np.arange(none + 1))
+            other = pa.DictionaryArray.from_arrays(pa.array(codes, mask=(unlike >= 0) | (codes == none)), context.dictionary)
+            batch = batch.set_column(batch.schema.get_field_index("context"), "context", other)
+        return self._grid.rows(batch), unlike
 
     def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Risk of every row of a batch with the columns `model`, `context` and, where strata are known, `task`.
 
-        A column that the batch lacks counts as never seen. The result has `execution_id` where the batch has it.
+        A column that the batch lacks counts as never seen; serving factors are compared with what the context's label stood
+        for where the batch has them. The result has `execution_id` where the batch has it.
         """
-        columns = take(self._columns, self.rows(batch))
+        rows, unlike = self._answers(batch)
+        columns = take(self._columns, rows)
+        if unlike is not None:
+            texts, codes = self._reasons
+            reason = self.table["reason"][rows]
+            reason = np.where(unlike >= 0, codes[reason, unlike], reason)
+            columns["reason"] = pa.DictionaryArray.from_arrays(pa.array(reason, pa.int32()), texts)
         identity = {"execution_id": batch.column("execution_id")} if "execution_id" in batch.schema.names else {}
         return pa.record_batch({**identity, **columns})
 
@@ -110,14 +149,16 @@ class RiskModel:
         """Plausible values of each of these risks of a context's requests, shape (draws, risks); None where none are kept.
 
         Rows of the context that have the same risk cannot be told apart and are taken together; a risk that none has
-        exactly (rounded in counting) is its nearest.
+        exactly (rounded in counting) is its nearest. Rows of a new context are among them: requests may
+        contradict their label.
         """
         if self.plausible is None:
             return None
         names = self.levels["context"]
         axis = list(self.levels).index("context")
         place = names.index(context) if context in names else len(names)
-        rows = self._grid.place.take(place, axis=axis).ravel()
+        places = [place, len(names)] if self.served.factors else [place]
+        rows = self._grid.place.take(places, axis=axis).ravel()
         rows = rows[np.argsort(self.table["risk"][rows], kind="stable")]
         known, first, n = np.unique(self.table["risk"][rows], return_index=True, return_counts=True)
         drawn = np.add.reduceat(self.plausible[:, rows], first, axis=1, dtype=float) / n
@@ -139,7 +180,7 @@ class RiskModel:
         arrays = held.getvalue()
         words = {"format": FORMAT, **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)
                                      if f.name not in ("table", PLAUSIBLE)}}
-        words["calibrator"] = self.calibrator.to_json()
+        words |= {"calibrator": self.calibrator.to_json(), "served": self.served.to_json()}
         words["arrays_sha256"] = hashlib.sha256(arrays).hexdigest()
         words["words_sha256"] = _hash(words)
         try:
@@ -167,19 +208,42 @@ class RiskModel:
         found = words.get("format") if isinstance(words, dict) else None
         if found != FORMAT:
             raise InputError(f"{folder / WORDS} has format {found!r}, this version reads {FORMAT}; {again}")
-        arrays = (folder / ARRAYS).read_bytes()
+        try:
+            arrays = (folder / ARRAYS).read_bytes()
+        except OSError as error:
+            raise InputError(f"{folder / ARRAYS} cannot be read: {error.strerror}") from None
         expected = words.pop("words_sha256", None)
         if _hash(words) != expected:
             raise InputError(f"{folder / WORDS} was changed after it was saved (its SHA-256 differs); {again}")
-        if hashlib.sha256(arrays).hexdigest() != words.pop("arrays_sha256"):
+        if hashlib.sha256(arrays).hexdigest() != words.pop("arrays_sha256", None):
             raise InputError(f"{folder / ARRAYS} was changed after it was saved (its SHA-256 differs); {again}")
         del words["format"]
+        try:
+            return cls._of(words, arrays)
+        except (ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"{folder} holds no whole risk model ({type(error).__name__}: {' '.join(str(error).split())}); "
+                             f"{again}") from None
+
+    @classmethod
+    def _of(cls, words: dict, arrays: bytes) -> RiskModel:
+        """The model of what `save` wrote; nothing is unpickled. Raises anything for what it did not write."""
         with np.load(io.BytesIO(arrays), allow_pickle=False) as saved:
             table = {name: saved[name] for name in saved.files}
-        words["calibrator"] = Calibrator.from_json(words["calibrator"])
-        words["levels"] = {name: tuple(v) for name, v in words["levels"].items()}
-        words[PLAUSIBLE] = table.pop(PLAUSIBLE, None)
-        return cls(**words | {"table": table, "factors": tuple(words["factors"]), "reasons": tuple(words["reasons"])})
+        plausible = table.pop(PLAUSIBLE, None)
+        levels = {name: tuple(v) for name, v in words["levels"].items()}
+        rows = math.prod(len(v) + 1 for v in levels.values())
+        kinds = {**dict.fromkeys(NUMBERS, "f"), "known": "b", "reason": "i"}
+        found = {name: (a.dtype.kind, a.shape) for name, a in table.items()}
+        if found != {name: (kind, (rows,)) for name, kind in kinds.items()}:
+            raise ValueError(f"its arrays are {found}, its levels need {rows} rows of {', '.join(kinds)}")
+        if plausible is not None and (plausible.dtype.kind != "f" or plausible.shape[1:] != (rows,)):
+            raise ValueError(f"its draws have shape {plausible.shape}, its levels need {rows} columns")
+        if not ((table["reason"] >= 0) & (table["reason"] < len(words["reasons"]))).all():
+            raise ValueError("a reason has no text")
+        return cls(**words | {
+            "table": table, PLAUSIBLE: plausible, "levels": levels, "calibrator": Calibrator.from_json(words["calibrator"]),
+            "served": Served.from_json(words["served"]), "factors": tuple(words["factors"]),
+            "reasons": tuple(words["reasons"])})
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(v)} {name}s" for name, v in self.levels.items())

@@ -101,10 +101,10 @@ def test_a_changed_byte_a_newer_format_and_a_pickle_stop_the_run_with_a_sentence
     whole[len(whole) // 2] ^= 1
     arrays.write_bytes(bytes(whole))
     _, words = damaged("format")
-    words.write_text(words.read_text().replace('"format": 2', '"format": 99', 1))
+    words.write_text(words.read_text().replace('"format": 3', '"format": 99', 1))
     arrays, _ = damaged("pickle")
     arrays.write_bytes(pickle.dumps(Trap()))
-    for name, sentence in (("byte", "was changed after it was saved"), ("format", "has format 99, this version reads 2"),
+    for name, sentence in (("byte", "was changed after it was saved"), ("format", "has format 99, this version reads 3"),
                            ("pickle", "was changed after it was saved"), ("nothing", "holds no risk model")):
         code, _, said = typed(capsys, tmp_path / name, LAB, "-o", tmp_path / "out", "--workers", 0)
         assert code == 2 and sentence in said and said.strip().count("\n") == 0, name

@@ -1,6 +1,7 @@
 """A risk model: its table against the obvious computation, cuts, what was never seen, saving, and what loading refuses."""
 
 import dataclasses
+import hashlib
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import divergence as dv
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.joint.predict import levels
 from divergence.risk.construct import risk_model
-from divergence.risk.model import ARRAYS, NUMBERS, WORDS, RiskModel
+from divergence.risk.model import ARRAYS, NUMBERS, WORDS, RiskModel, _hash
 from divergence.risk.plausible import plausible_risks
 from divergence.risk.reliability import reliability
 from divergence.risk.score import score_log
@@ -223,7 +224,10 @@ def test_newer_format_missing_file_and_no_json_are_refused(model, tmp_path):
     model.save(tmp_path)
     words = json.loads((tmp_path / WORDS).read_text())
     (tmp_path / WORDS).write_text(json.dumps(words | {"format": 99}))
-    with pytest.raises(InputError, match="has format 99, this version reads 2"):
+    with pytest.raises(InputError, match="has format 99, this version reads 3"):
+        RiskModel.load(tmp_path)
+    (tmp_path / WORDS).write_text(json.dumps(words | {"format": 2}))
+    with pytest.raises(InputError, match="has format 2, this version reads 3; make it again with divergence fit"):
         RiskModel.load(tmp_path)
     (tmp_path / WORDS).write_text("{")
     with pytest.raises(InputError, match="is not readable JSON"):
@@ -232,17 +236,43 @@ def test_newer_format_missing_file_and_no_json_are_refused(model, tmp_path):
 
 def test_a_pickle_is_never_loaded(model, tmp_path):
     """An array of objects inside the npz, with a right hash over it: NumPy refuses."""
-    import hashlib
-
-    from divergence.risk.model import _hash
-
     model.save(tmp_path)
     np.savez(tmp_path / ARRAYS, risk=np.array([{"a": 1}], dtype=object))
-    words = json.loads((tmp_path / WORDS).read_text())
-    del words["words_sha256"]
-    words["arrays_sha256"] = hashlib.sha256((tmp_path / ARRAYS).read_bytes()).hexdigest()
-    (tmp_path / WORDS).write_text(json.dumps(words | {"words_sha256": _hash(words)}))
-    with pytest.raises(ValueError, match="allow_pickle"):
+    rehashed(tmp_path)
+    with pytest.raises(InputError, match=r"holds no whole risk model .*allow_pickle.*divergence fit"):
+        RiskModel.load(tmp_path)
+
+
+def rehashed(folder, drop=(), **changed):
+    """Words with right hashes over whatever was changed."""
+    words = json.loads((folder / WORDS).read_text()) | changed
+    words["arrays_sha256"] = hashlib.sha256((folder / ARRAYS).read_bytes()).hexdigest()
+    words = {name: value for name, value in words.items() if name not in ("words_sha256", *drop)}
+    (folder / WORDS).write_text(json.dumps(words | {"words_sha256": _hash(words)}))
+
+
+@pytest.mark.parametrize("drop", ["arrays_sha256", "levels", "reasons", "served", "calibrator", "outcome"])
+def test_words_that_lack_something_are_refused_with_a_sentence(model, tmp_path, drop):
+    model.save(tmp_path)
+    rehashed(tmp_path, [drop])
+    with pytest.raises(InputError, match=r"changed after it was saved|holds no whole risk model"):
+        RiskModel.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["nothing", "words", "no zip inside", "short", "numbers of texts", "no such reason"])
+def test_arrays_that_are_none_of_a_model_are_refused_with_a_sentence(model, tmp_path, content):
+    """Each with right hashes over it."""
+    model.save(tmp_path)
+    held = {**model.table, "plausible": model.plausible}
+    if content in ("nothing", "words", "no zip inside"):
+        some = {"nothing": b"", "words": b"these are words", "no zip inside": b"PK\x03\x04"}
+        (tmp_path / ARRAYS).write_bytes(some[content])
+    else:
+        held |= {"short": {"risk": model.table["risk"][1:]}, "numbers of texts": {"upper": model.table["upper"].astype(str)},
+                 "no such reason": {"reason": model.table["reason"] + 10**6}}[content]
+        np.savez(tmp_path / ARRAYS, **held)
+    rehashed(tmp_path)
+    with pytest.raises(InputError, match="holds no whole risk model"):
         RiskModel.load(tmp_path)
 
 
