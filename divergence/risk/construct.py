@@ -147,9 +147,11 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
 
 
 def _clustering(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, cluster: np.ndarray, context: np.ndarray) -> dict:
-    """How outcomes hang together within a context, and within a bin of risk: what a scored log's means are worth."""
+    """How outcomes hang together as a whole, within a context, and within a bin of risk: what a scored log's means are
+    worth."""
     one, count = np.unique(cluster, return_inverse=True)[1].ravel(), len(np.unique(cluster))
-    places = {"context": np.unique(context, return_inverse=True)[1].ravel(), "bin": equal_bins(risk, trials, BINS)}
+    places = {"context": np.unique(context, return_inverse=True)[1].ravel(), "bin": equal_bins(risk, trials, BINS),
+              "all": np.zeros(len(risk), int)}
     out = {}
     for part, place in places.items():
         unit = np.unique(one * (place.max() + 1) + place, return_inverse=True)[1].ravel()

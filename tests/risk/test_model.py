@@ -319,6 +319,8 @@ def test_stale_when_outcomes_moved_or_contexts_are_new(world, model):
     assert not right["stale"] and right["e_value"] < 20 and right["unseen_share"] == 0
     moved = stale(_observed(model, truth, 2000, 0.25), model.traffic)
     assert moved["stale"] and "in the context c1" in moved["reason"]
+    moved = stale(_observed(model, truth, 2000, 0.25), model.traffic, draws=model.draws)
+    assert moved["stale"] and "all known requests together" in moved["reason"]
     elsewhere = stale(_observed(model, truth, 2000, context="c9"), model.traffic)
     assert elsewhere["stale"] and elsewhere["unseen_share"] == 1 and "never had" in elsewhere["reason"]
     silent = stale({}, model.traffic)

@@ -5,17 +5,24 @@
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 import worlds
 
 import divergence as dv
+from divergence.numerics import expit
 from divergence.risk.conformal import coverage, thresholds
+from divergence.risk.construct import risk_model
 from divergence.risk.labelfree import expected_failures
+from divergence.risk.observed import Observations
 from divergence.risk.plausible import plausible_risks
 from divergence.risk.reliability import reliability
+from divergence.risk.stale import RATE, stale
 from divergence.risk.summaries import summarise
+from divergence.simulate.truth import normal_nodes
 
 WORLDS = 96
+TRAFFIC = 29_376  # judged requests of the embedded log
 HELD = {"model": "m3", "context": "c3", "task": "t4"}
 
 
@@ -77,3 +84,38 @@ def test_risks_are_calibrated_in_known_worlds():
     assert mean["sets"] >= 0.88 and min(r["worst_sets"] for r in results) >= 0.85
     for name in ("new_model", "new_context", "new_stratum"):
         assert mean[name] >= 0.84, name  # one new task a world: .03 is two standard errors of 96 worlds
+
+
+def verdicts(seed):
+    """Is the model of one world said to be stale: by fresh requests of independent items and of 200 new items that come
+    again, as they should fail and nine points worse everywhere?"""
+    log, truth = worlds.make(seed)
+    read = dv.read(log)
+    model = risk_model(dv.fit(dv.collapse(read), method=dv.Importance(), seed=0), read, seed=0)
+    random = np.random.default_rng(5000 + seed)
+    m, c, t = (random.integers(low, high, TRAFFIC) for low, high in ((0, 4), (1, 4), (0, 5)))
+    batch = pa.record_batch({name: pa.DictionaryArray.from_arrays(pa.array(code.astype(np.int32)), pa.array(
+        [f"{name[0]}{k}" for k in range(5)])) for name, code in (("model", m), ("context", c), ("task", t))})
+    nodes, weights = normal_nodes()
+    grid = np.linspace(-8, 8, 400)
+    eta = np.interp(1 - truth, expit(grid[:, None] - nodes) @ weights, grid)[m, c, t]
+    hard = random.standard_normal((5, 40))[t, random.integers(0, 40, TRAFFIC)]
+    scores, out = model.score(batch), {}
+    for name, risk in (("independent", truth[m, c, t]), ("items", 1 - expit(eta - hard))):
+        for shift in (0, 0.09):
+            seen = Observations()
+            failed = (random.random(TRAFFIC) < np.clip(risk + shift, 0, 1)).astype(float)
+            one = np.ones(TRAFFIC)
+            seen.add(batch.column("context"), scores["risk"].to_numpy(), one > 0, 1 - failed, one)
+            out[name, shift] = stale(seen.sums[0], model.traffic, 0.0, {}, model.draws)["stale"]
+    return out
+
+
+@pytest.mark.prove
+def test_a_model_is_stale_when_everything_is_nine_points_worse_and_not_when_nothing_is():
+    """96 worlds: false alarms at most the named rate and two standard errors of it; nine points found in .9 of them."""
+    results = [verdicts(seed) for seed in range(WORLDS)]
+    mean = {key: float(np.mean([r[key] for r in results])) for key in results[0]}
+    print(mean)
+    for (_, shift), share in mean.items():
+        assert share >= 0.9 if shift else share <= RATE + 2 * np.sqrt(RATE * (1 - RATE) / WORLDS)

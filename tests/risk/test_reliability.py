@@ -5,7 +5,7 @@ import pytest
 
 from divergence.risk.conformal import coverage, prediction_sets, threshold, thresholds
 from divergence.risk.reliability import clustering, design_effect, effect, equal_bins, murphy, reliability
-from divergence.risk.stale import _e_value
+from divergence.risk.stale import E_MAX, P_MIN, RATE, _e_value, stale
 
 
 def _perfect(seed, n=2000, clusters=None):
@@ -108,6 +108,47 @@ def test_the_e_value_is_one_on_average_when_nothing_moved():
     assert e.mean() == pytest.approx(1, abs=4 * e.std() / np.sqrt(len(e)))
     assert (e >= 20).mean() <= 0.05
     assert _e_value(0.1, 0.01) == pytest.approx(2**-0.5 * np.exp(0.25))
+
+
+def _night(random, shift=0.0, contexts=8, n=1500):
+    """Counts of a night, its draws, and what the model says of itself: levels off by 3 points together, 4 apart."""
+    risk, names = np.linspace(0.25, 0.75, 8), [f"c{k}" for k in range(contexts)]
+
+    def off(size):
+        return 0.02 * random.standard_normal((size, 1, 1)) + 0.04 * random.standard_normal((size, contexts, 1))
+    plausible = risk + off(400)
+    truth = np.clip(risk + off(1)[0] + shift, 0, 1)
+    counts = {name: {"risk": risk.tolist(), "n": [n // 8] * 8, "failures": random.binomial(n // 8, truth[k]).tolist()}
+              for k, name in enumerate(names)}
+    about = {"sd": 0.045, "cell_sd": 0.07}
+    traffic = {"clustering": {}, "contexts": dict.fromkeys(names, about), "unseen": about}
+    return counts, traffic, lambda name, asked: plausible[:, names.index(name), np.searchsorted(risk, asked)]
+
+
+def test_what_is_off_by_the_same_points_everywhere_is_found_in_the_sum():
+    """200 nights: more than 17 false alarms at the rate of .05 happen once in 50 times; the level's own rate is half of it,
+    less what it allows for one point. Nine points are 3.35 standard errors, 2.24 suffice: found in .88, and in fewer than
+    80 of 100 once in 200 times."""
+    random = np.random.default_rng(6)
+    right = [stale(counts, traffic, 0.0, draws=draws) for counts, traffic, draws in (_night(random) for _ in range(200))]
+    assert sum(found["stale"] for found in right) <= 17 and (E_MAX, P_MIN) == (2 / RATE, RATE / 2)
+    nights = [_night(random, 0.09) for _ in range(100)]
+    moved = [stale(counts, traffic, 0.0, draws=draws) for counts, traffic, draws in nights]
+    assert sum(found["stale"] for found in moved) >= 80 > 20 > sum(found["e_value"] >= E_MAX for found in moved)
+    assert "all known requests together fail" in next(found["reason"] for found in moved if found["e_value"] < E_MAX)
+
+
+def test_the_level_by_hand():
+    """Two contexts of one risk, 400 requests each, no draws: the sd is that of contexts off together."""
+    counts = {name: {"risk": [0.5], "n": [400], "failures": [failed]} for name, failed in (("a", 220), ("b", 260))}
+    traffic = {"clustering": {}, "contexts": {"a": {"sd": 0.02, "cell_sd": 0.1}}, "unseen": {"sd": 0.04, "cell_sd": 0.1}}
+    level = stale(counts, traffic, 0.0)["level"]
+    assert (level["risk"], level["failed"]) == (0.5, 0.6)
+    assert level["se"] == pytest.approx(np.sqrt(0.25 / 800 + 0.03**2 + 0.01**2))
+    from scipy.stats import norm
+
+    assert level["p_value"] == pytest.approx(2 * norm.sf(0.1 / level["se"]))
+    assert stale({"a": {"risk": [0.5], "n": [29], "failures": [29]}}, traffic, 0.0)["level"] is None
 
 
 def test_what_a_mean_is_worth_follows_its_own_clusters():
