@@ -8,7 +8,8 @@
 | `calibrate` | maps of risks, and which one the held-out sessions prefer |
 | `reliability`, `conformal`, `stale` | how far risks are right beside what a right score shows; sets; do they still hold |
 | `plausible` | joint draws of all risks, for the null of a posterior that is right about its own uncertainty |
-| `classifier` | `RiskClassifier`: calibrated risks of any tabular row, for scikit-learn |
+| `classifier`, `categories` | `RiskClassifier`: calibrated risks of any table, for scikit-learn; categories in frames |
+| `served` | how each context was served: what contradicts a label is no known context |
 | `labelfree` | failure rates without labels, their bounds, and what a few labels make of them; which to label next |
 | `score` | a log to results: partitions, resume, manifest |
 | `sources`, `places` | which partitions a log has, how one is read; local or in an object store |

@@ -2,8 +2,9 @@
 
 `RiskClassifier` fits a base classifier on part of the rows, chooses and fits the calibrator of `calibrate` on the rest
 (whole groups where `groups` is given to `fit`: sessions, items), and answers with calibrated probabilities;
-`predict_interval` gives the two Venn-Abers probabilities, between which a calibrated one lies. Unit: probability of the
-second class.
+`predict_interval` gives the two Venn-Abers probabilities, between which a calibrated one lies. Columns of categories in a
+pandas or Polars frame are taken as they are (`categories`); a row with a missing category, or a level that the fit never
+saw, is not `predict_known`, and its interval is everything. Unit: probability of the second class.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, validate_data
 
 from divergence.risk.calibrate import Calibrator, choose_calibrator, fit_calibrator
+from divergence.risk.categories import Categories
 
 CALIBRATION_MIN = 50  # rows below which nothing is split off: the base classifier then answers as it is
 
@@ -36,7 +38,12 @@ class RiskClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(self, X, y, groups=None):
         """Fit base classifier and calibrator; rows of one of the `groups` are never on both sides."""
-        X, y = validate_data(self, X, y)
+        self.categories_ = Categories.of(X)
+        if self.categories_ is None:
+            X, y = validate_data(self, X, y)
+        else:
+            validate_data(self, X, skip_check_array=True)
+            X, y = check_X_y(self.categories_.encode(X)[0], y)
         check_classification_targets(y)
         self.classes_, code = np.unique(y, return_inverse=True)
         if len(self.classes_) > 2:
@@ -58,7 +65,7 @@ class RiskClassifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X):
         """Calibrated probabilities of both classes, shape (rows, 2)."""
         check_is_fitted(self)
-        risk = self.calibrator_(self._raw(validate_data(self, X, reset=False)))
+        risk = self.calibrator_(self._raw(self._rows(X)[0]))
         return np.stack([1 - risk, risk], 1)
 
     def predict(self, X):
@@ -67,11 +74,28 @@ class RiskClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[likelier]
 
     def predict_interval(self, X):
-        """Lower and upper Venn-Abers probability of `classes_[1]`, shape (rows, 2); 0 and 1 where nothing was held out."""
+        """Lower and upper Venn-Abers probability of `classes_[1]`, shape (rows, 2); 0 and 1 where nothing was held out, and
+        for rows that are not known."""
         check_is_fitted(self)
-        if self.venn_abers_.name == "none":
-            return np.tile([0.0, 1.0], (len(validate_data(self, X, reset=False)), 1))
-        return np.stack(self.venn_abers_.bounds(self._raw(validate_data(self, X, reset=False))), 1)
+        rows, known = self._rows(X)
+        out = np.tile([0.0, 1.0], (len(rows), 1))
+        if self.venn_abers_.name != "none" and known.any():
+            out[known] = np.stack(self.venn_abers_.bounds(self._raw(rows[known])), 1)
+        return out
+
+    def predict_known(self, X):
+        """Had the fit every category of a row? False where one is missing or new, shape (rows,)."""
+        check_is_fitted(self)
+        return self._rows(X)[1]
+
+    def _rows(self, X) -> tuple[np.ndarray, np.ndarray]:
+        """Features as numbers, and which rows are known."""
+        if self.categories_ is None:
+            rows = validate_data(self, X, reset=False)
+            return rows, np.ones(len(rows), bool)
+        rows, known = self.categories_.encode(X)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        return check_array(rows), known
 
     def __sklearn_tags__(self):
         """Two classes only."""
