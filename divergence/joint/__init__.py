@@ -4,6 +4,7 @@
 |---|---|
 | `spec` | which terms, which priors: data |
 | `arms`, `weights`, `covariance` | arm levels with their clustered covariance |
+| `noise` | how sure the noise of a level is, from few items or sessions |
 | `design`, `aliases` | which effect enters which arm; which factors cannot be told apart |
 | `model` | the NumPyro model, in the order of its equations |
 | `coordinates`, `hierarchy` | the same density on the host, in LAPACK |

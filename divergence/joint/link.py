@@ -20,6 +20,7 @@ import numpy as np
 
 from divergence.joint.arms import Arms
 from divergence.joint.covariance import uncoupled
+from divergence.joint.noise import pooled_noise
 from divergence.numerics import expit, logit, nearest_psd
 
 PSEUDO = 0.5  # Jeffreys: half a success and half a failure, so that a first fit has a finite place to start from
@@ -40,7 +41,9 @@ class Response:
     noise_log_sd: np.ndarray | None = None
     """Sd of the log of each variance (`noise`), shape (A,); None where they are taken as known."""
     noise_lean: np.ndarray | None = None
-    """Its correlation with the error of the response, shape (A,)."""
+    """Its correlation with the mean error of the arm's group, shape (A,)."""
+    noise_group: np.ndarray | None = None
+    """Code of the arms whose noise hangs together, shape (A,)."""
 
 
 def to_link(mu: np.ndarray, link: str) -> np.ndarray:
@@ -77,8 +80,9 @@ def linearise(arms: Arms, mu: np.ndarray) -> Response:
     if deviation.max() <= ALIKE * deviation.min():
         covariance = uncoupled(covariance, arms.model, arms.context * 2 + arms.deployed)
     covariance = nearest_psd(covariance)
-    return Response(to_link(mu, arms.link) + (arms.level - mu) / slope, covariance, mu,
-                    arms.noise_log_sd, arms.noise_lean)
+    known = arms.noise_log_sd is None
+    noise = () if known else pooled_noise(arms.covariance, arms.noise_log_sd, arms.noise_lean)
+    return Response(to_link(mu, arms.link) + (arms.level - mu) / slope, covariance, mu, *noise)
 
 
 def _ratio(arms: Arms) -> np.ndarray:

@@ -1,6 +1,6 @@
 """How sure is the noise itself? The variance of a level is an estimate, and from few clusters a poor one.
 
-    z ~ N(0, 1),    level error | z ~ N(sqrt(w) rho sd z, w (1 - rho^2) sd^2),    w = exp(-tau z)
+    z ~ N(0, 1),    level error | z ~ N(sqrt(w) rho sd z, w (1 - rho^2) sd^2),    w = exp(tau^2 / 2 - tau z)
 
 `tau` is the standard deviation of the log of the estimated variance over `q` (see `link`), `rho` its correlation with the
 level's own error: where values are skewed, a sample without the large ones has a mean that is too low *and* a variance that
@@ -11,15 +11,17 @@ Student's t is the case of normal values (`tau^2 = 2 / n`, `rho = 0`).
 Third and fourth moments of a few values cannot be estimated (the skewness of n values is at most sqrt(n)). Those of times
 and costs are taken from the log-normal law with the coefficient of variation seen; a score's variance is known from its
 level, so that only its sessions leave doubt, with the moments of the normal law. All of it is of order 1 / n and vanishes
-with hundreds of items. One z is drawn for all arms: they tried the same items, or may have.
+with hundreds of items. Arms that share items share their z; arms on items of their own have their own.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse.csgraph import connected_components
 
 from divergence.joint.methods import NOISE_LOG_SD_MAX
 
+TOGETHER_MIN = 1e-3  # correlation from which on the noise of two arms hangs together; below it is rounding
 LEAN_MAX = 0.9  # of the correlation: what is left of the noise stays a covariance
 
 
@@ -57,12 +59,41 @@ def _log_normal(square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return w**4 + 2 * w**3 + 3 * w**2 - 4, square * (3 + square)
 
 
-def leaning_noise(covariance: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What z moves each arm by at w = 1, shape (A,), and the covariance that is left, (A, A).
+def pooled_noise(covariance: np.ndarray, log_sd: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One `tau` and one `rho` for all arms whose noise hangs together, (A,) each, and the code of their group, (A,).
 
-    Arms on items of their own do not lean together: then all lean less, so that what is left stays a covariance.
+    Arms that tried the same items differ by much less than each is off: were one widened more than its neighbour, what they
+    have in common would pass for a difference.
     """
-    lean = rho * np.sqrt(np.diag(covariance))
-    taken = lean @ np.linalg.solve(covariance, lean)
-    lean = lean * min(1.0, LEAN_MAX / np.sqrt(taken)) if taken > 0 else lean
-    return lean, covariance - np.outer(lean, lean)
+    sd = np.sqrt(np.where(np.diag(covariance) > 0, np.diag(covariance), 1.0))
+    _, group = connected_components(np.abs(covariance) > TOGETHER_MIN * np.outer(sd, sd), directed=False)
+    size = np.bincount(group)
+    return np.sqrt(np.bincount(group, log_sd**2) / size)[group], (np.bincount(group, rho) / size)[group], group
+
+
+def leaning_noise(covariance: np.ndarray, rho: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the z of each group moves each arm by at w = 1, shape (groups, A), and the covariance that is left, (A, A).
+
+    It is the mean error of a group that leans; an arm follows as far as its own error goes with that mean.
+    """
+    member = (group == np.arange(group.max() + 1)[:, None]).astype(float)
+    block = covariance * (group[:, None] == group)
+    of_mean = np.sqrt(np.maximum(((member @ block) * member).sum(1), 1e-300))
+    lean = rho * (member @ block) / of_mean[:, None]
+    taken = np.linalg.eigvalsh(lean @ np.linalg.solve(covariance, lean.T)).max()
+    lean *= min(1.0, LEAN_MAX / np.sqrt(taken)) if taken > 0 else 1.0
+    return lean, covariance - lean.T @ lean
+
+
+def drawn_noise(covariance: np.ndarray, log_sd: np.ndarray | None, rho: np.ndarray | None, group: np.ndarray | None,
+                draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The law of the noise in each draw: its covariance at w = 1, (A, A), by how much the draw widens it, (draws, A), and
+    where it moves its centre before that, (draws, A). Variances that are as good as known are not drawn.
+
+    w is centred on `exp(tau^2 / 2)`, because the log of an unbiased variance is that much too small on average.
+    """
+    if log_sd is None or not log_sd.any():
+        return covariance, np.ones((draws, 1)), np.zeros((draws, 1))
+    lean, left = leaning_noise(covariance, rho, group)
+    z = rng.standard_normal((draws, len(lean)))
+    return left, np.exp(0.5 * log_sd * (0.5 * log_sd - z[:, group])), z @ lean

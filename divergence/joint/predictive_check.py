@@ -1,6 +1,6 @@
 """Does the fitted model produce levels like those seen? Posterior predictive checks per regime and context.
 
-    replicated = eta + e,  e ~ N(0, V)        on the link scale, for the very arms of the log
+    replicated = eta + e,  e ~ N(0, V)        on the link scale, for the very arms of the log (V as sure as `noise` says)
 
 | row | observed | compared with |
 |---|---|---|
@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from divergence.joint.noise import drawn_noise
 from divergence.joint.posterior import Posterior, arm_loadings
 
 JITTER = 1e-9  # of a variance: arms that are copies of each other have a covariance without an inverse
@@ -28,8 +29,11 @@ def predictive_check(posterior: Posterior, *, outcome: str | None = None) -> pl.
     fit = posterior[outcome]
     rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 9]))
     eta = fit.effects @ arm_loadings(fit.design, fit.arms).T
-    root = np.linalg.cholesky(fit.response.covariance + JITTER * np.diag(np.diag(fit.response.covariance)))
-    noise = rng.standard_normal(eta.shape) @ root.T
+    response, jitter = fit.response, JITTER * np.diag(np.diag(fit.response.covariance))
+    root = np.linalg.cholesky(response.covariance + jitter)
+    law, wide, moved = drawn_noise(response.covariance, response.noise_log_sd, response.noise_lean, response.noise_group,
+                                   len(eta), rng)
+    noise = wide * (moved + rng.standard_normal(eta.shape) @ np.linalg.cholesky(law + jitter).T)
     again, value = eta + noise, fit.response.value
     left = np.linalg.solve(root, (value - eta).T)
     rows = [_row("all", None, "chi_square", np.square(left).sum(0), np.square(np.linalg.solve(root, noise.T)).sum(0))]

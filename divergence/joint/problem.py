@@ -6,7 +6,7 @@ import numpy as np
 
 from divergence.joint.design import Design, Term
 from divergence.joint.link import Response
-from divergence.joint.noise import leaning_noise
+from divergence.joint.noise import drawn_noise
 
 ARM_BUCKETS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 TERM_BUCKET = 4
@@ -113,7 +113,8 @@ def draw_effects(design: Design, response: Response, loadings: np.ndarray, sd: d
         unit = noise.standard_normal((draws, design.size))
         unit[:, deployed] = rho * unit[:, bench] + np.sqrt(1 - rho**2) * unit[:, deployed]
         prior = scale * unit
-        covariance, wide, moved = _noise(response, draws, noise)
+        covariance, wide, moved = drawn_noise(
+            response.covariance, response.noise_log_sd, response.noise_lean, response.noise_group, draws, noise)
         root = np.linalg.cholesky(covariance)
         gap = gap - prior @ loadings.T - wide * (moved + noise.standard_normal((draws, size)) @ root.T)
     blocks = [t.columns for t in design.terms if t is not local_term(design) and t is not model_term(design)]
@@ -136,13 +137,3 @@ def draw_effects(design: Design, response: Response, loadings: np.ndarray, sd: d
     twisted[:, bench] += rho * pull[:, deployed]
     twisted[:, deployed] += rho * pull[:, bench]
     return middle + prior + scale * twisted
-
-
-def _noise(response: Response, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Covariance of the noise, and by how much each draw widens it, (draws, A), and moves its centre, (draws, A): see
-    `noise`. Variances that are as good as known are not drawn."""
-    if response.noise_log_sd is None or not response.noise_log_sd.any():
-        return response.covariance, np.ones((draws, 1)), np.zeros((draws, 1))
-    lean, covariance = leaning_noise(response.covariance, response.noise_lean)
-    z = rng.standard_normal((draws, 1))
-    return covariance, np.exp(0.5 * response.noise_log_sd * (0.5 * response.noise_log_sd - z)), lean * z

@@ -21,7 +21,7 @@ from divergence.joint.spec import Spec
 from divergence.staging import move_into, staging
 
 FORMAT = 8
-RESPONSE = ("value", "covariance", "mu", "noise_log_sd", "noise_lean")
+RESPONSE = ("value", "covariance", "mu", "noise_log_sd", "noise_lean", "noise_group")
 ARMS = ("model", "deployed", "context", "level", "covariance", "clusters", "wave", "wave_covariance", "noise_log_sd",
         "noise_lean", "session_share")
 ARRAYS, WORDS = "draws.npz", "posterior.json"

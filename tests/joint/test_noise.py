@@ -10,7 +10,7 @@ from scipy.stats import norm, t
 import divergence as dv
 from divergence.joint import methods
 from divergence.joint.arms import measure_arms
-from divergence.joint.noise import LEAN_MAX, leaning_noise, noise_of_noise
+from divergence.joint.noise import LEAN_MAX, drawn_noise, leaning_noise, noise_of_noise, pooled_noise
 
 REPLICATIONS = 4000
 
@@ -59,11 +59,28 @@ def test_it_vanishes_with_items_and_ends_at_its_limit():
 
 
 def test_what_is_left_of_the_noise_is_a_covariance():
-    for covariance in (np.eye(30), 0.8 + 0.2 * np.eye(30), np.eye(1)):
-        lean, left = leaning_noise(covariance, np.full(len(covariance), 0.5))
-        np.testing.assert_allclose(left + np.outer(lean, lean), covariance)
+    blocks = np.kron(np.eye(3), 0.9 + 0.1 * np.eye(4))
+    for covariance, groups in ((np.eye(30), 30), (0.8 + 0.2 * np.eye(30), 1), (blocks, 3), (np.eye(1), 1)):
+        _, rho, group = pooled_noise(covariance, np.full(len(covariance), 0.4), np.full(len(covariance), 0.5))
+        assert len(np.unique(group)) == groups
+        lean, left = leaning_noise(covariance, rho, group)
+        np.testing.assert_allclose(left + lean.T @ lean, covariance, atol=1e-12)
         assert np.linalg.eigvalsh(left).min() > (1 - LEAN_MAX**2) * np.linalg.eigvalsh(covariance).min() * 0.99
-    assert lean[0] == 0.5  # one arm leans as it is told
+        # the mean error of a group correlates with its z as it is told to
+        mine = group == 0
+        np.testing.assert_allclose(lean[0, mine].sum() / np.sqrt(covariance[np.ix_(mine, mine)].sum()), 0.5)
+
+
+def test_copies_of_an_arm_stay_copies():
+    """One noise for arms that are as good as the same: their difference is not widened by what each is off."""
+    sd = np.array([1.0, 1.0, 1.0])
+    covariance = np.outer(sd, sd) * (1 - 1e-6) + 1e-6 * np.eye(3)
+    pooled = pooled_noise(covariance, np.array([0.1, 0.3, 0.6]), np.array([0.1, 0.2, 0.3]))
+    rng = np.random.default_rng(0)
+    law, wide, moved = drawn_noise(covariance, *pooled, 4000, rng)
+    error = wide * (moved + rng.standard_normal((4000, 3)) @ np.linalg.cholesky(law).T)
+    assert error[:, 0].std() > 1
+    np.testing.assert_allclose((error[:, 0] - error[:, 2]).std() / np.sqrt(2e-6), 1.0, atol=0.15)
 
 
 def _times(items, sigma=1.0):
