@@ -120,7 +120,7 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     noise, lean = noise_of_noise(levels, variance, variance * (1 - share), clusters, link, between, count)
     return Arms(
         keys[0], regime, keys[2], levels, covariance, clusters, link, shifts @ level, shift_covariance,
-        notes + _few(cells, keys, clusters, noise), noise, lean, share)
+        notes + _few(cells, keys, clusters, count, share, noise), noise, lean, share)
 
 
 def clustered_arms(cells: Cells, spec: Spec) -> Arms:
@@ -132,16 +132,19 @@ def clustered_arms(cells: Cells, spec: Spec) -> Arms:
     return arms if spec.item_difficulty else dataclasses.replace(arms, covariance=np.diag(np.diag(arms.covariance)))
 
 
-def _few(cells: Cells, keys: np.ndarray, clusters: np.ndarray, noise: np.ndarray) -> tuple[str, ...]:
+def _few(cells: Cells, keys: np.ndarray, clusters: np.ndarray, sessions: np.ndarray, share: np.ndarray, noise: np.ndarray
+         ) -> tuple[str, ...]:
     """A sentence where the noise of a level is hardly known."""
     few = np.flatnonzero(noise >= NOISE_LOG_SD_MAX)
     if not len(few):
         return ()
-    worst = few[clusters[few].argmin()]
+    behind = np.where(share > 0.5, sessions, clusters)  # what most of the noise comes from
+    worst = few[behind[few].argmin()]
+    what = ("Few sessions", "sessions") if share[worst] > 0.5 else ("Few items for values this uneven", "effective items")
     where = f"{cells.levels['model'][keys[0, worst]]} in {cells.levels['context'][keys[2, worst]]}"
     more = f" and {len(few) - 1} more" if len(few) > 1 else ""
-    return (f"Few items for values this uneven: {clusters[worst]:.0f} effective items behind the level of {cells.outcome} "
-            f"of {where}{more}. How much chance moves it is hardly known, and its interval may be too narrow.",)
+    return (f"{what[0]}: {behind[worst]:.0f} {what[1]} behind the level of {cells.outcome} of {where}{more}. "
+            "How much chance moves it is hardly known, and its interval may be too narrow.",)
 
 
 def _square_root(covariance: np.ndarray) -> np.ndarray:

@@ -101,6 +101,19 @@ def test_few_uneven_items_are_said():
     assert not any("Few items" in note for note in many.notes)
 
 
+def test_few_sessions_are_said():
+    """Three sessions that shift every score in them: the level is theirs, and three say little of how sessions differ."""
+    rng = np.random.default_rng(5)
+    session = rng.integers(3, size=(2, 300))
+    y = rng.random((2, 300)) < np.array([0.2, 0.5, 0.8])[session]
+    m, i = (a.ravel() for a in np.indices(y.shape))
+    log = pl.DataFrame({"regime": "deployment", "model": m.astype(str), "context": "c", "item": i.astype(str),
+                        "session": session.ravel().astype(str), "score": y.ravel().astype(float)})
+    found = measure_arms(dv.collapse(dv.read(log)))
+    assert any("Few sessions: 3 sessions behind the level of score" in note for note in found.notes)
+    assert (found.session_share > 0.5).all()
+
+
 def test_few_items_widen_and_lean_upwards():
     """Beside the same arms whose variances are taken as known: wider, and more so above than below."""
     class Known(dv.Importance):
