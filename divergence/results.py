@@ -229,7 +229,7 @@ def page_content(posterior: Posterior, answers: Mapping[str, Mapping[str, Estima
         refusals=tuple((a.question, a.reason) for a in log.answers() if not a.identified) if log is not None else (),
         skipped=log.skipped if log is not None else (),
         unused_columns=log.unused if log is not None else (),
-        notes=tuple(dict.fromkeys([*primary.cells.notes, *primary.arms.notes,
+        notes=tuple(dict.fromkeys([*primary.cells.notes, *(n for f in posterior.fits for n in f.arms.notes),
                                    *([log.kind_reason] if log is not None else []), *_price_note(log)])),
         provenance=_shown(run),
         acceptance=_requirements(log.configuration)["acceptance"] or {} if log is not None else {},
