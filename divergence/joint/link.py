@@ -9,7 +9,7 @@ Clayton 1993):
 with `q(mu) = mu (1 - mu)` for scores and `mu^2` for times and costs. `ratio_a` is what the clusters showed, variance
 over `q`, drawn towards the log's mean ratio where few items failed, or where the values of few items are so uneven that
 their variance is hardly known: otherwise generalised least squares would take the arms that happen to look sure at their
-word. Correlations are those of the clusters.
+word. Times are drawn upwards only. Correlations are those of the clusters.
 """
 
 from __future__ import annotations
@@ -95,6 +95,8 @@ def _ratio(arms: Arms) -> np.ndarray:
     mean = (rare @ per_item) / rare.sum() if rare @ per_item > 1e-12 * rare.sum() else nothing
     weight = rare if arms.link == "logit" else _freedom(arms)
     steady = (weight * per_item + STEADY_FAILURES * mean) / (weight + STEADY_FAILURES)
+    if arms.link == "log":  # an arm of one outlier is as unsure as it looks: its level has the outlier in it
+        steady = np.maximum(steady, per_item)
     return steady / arms.clusters
 
 
