@@ -29,7 +29,7 @@ class Term:
     """A block of exchangeable effects."""
 
     name: str
-    """`alpha`, `shift`, `theta_E`, `theta_D`, `beta:f`, `gamma:f`, `u` or `delta`."""
+    """`alpha`, `shift`, `theta_E`, `theta_D`, `beta:f`, `gamma:f`, `u`, `delta` or `apart:k`."""
     columns: slice
     """Where its effects lie in `b`."""
     width: float
@@ -60,6 +60,8 @@ class Design:
     """Sd of the log of each level's own scale in `beta:context`; 0 = the term has one scale."""
     instability: float = 0.0
     """Prior width of the sd of the log of each model's own scale of `delta`; 0 = all models have one scale."""
+    apart: tuple[tuple[int, int], ...] = ()
+    """(model, context) codes of the combinations with an effect and a scale of their own, `apart:0` and on."""
 
     def term(self, name: str) -> Term:
         """The block of that name."""
@@ -90,11 +92,21 @@ class Design:
                 effects = self._effects(factor, mixtures)
                 for level in range(effects.shape[1]):
                     z[arms, start + model * effects.shape[1] + level] = effects[:, level]
+            elif kind == "apart":
+                mine, where = self.apart[int(factor)]
+                z[:, start] = (model == mine) & (self.contexts[context, 1] == where)
             else:
                 label = self._label[context]
                 own = (label if kind == "u" else model * self._labels + label)
                 z[arms, start + own] = label != self.plain
         return z
+
+    def with_apart(self, cells: tuple[tuple[int, int], ...], width: float) -> Design:
+        """The design in which these (model, context) codes, too, have an effect and a scale of their own."""
+        first = len(self.apart)
+        more = [Term(f"apart:{first + k}", slice(self.size + k, self.size + k + 1), width) for k in range(len(cells))]
+        return dataclasses.replace(self, terms=(*self.terms, *more), size=self.size + len(cells),
+                                   apart=(*self.apart, *cells))
 
     def _effects(self, factor: str, mixtures: dict[str, np.ndarray]) -> np.ndarray:
         """Shares of the levels that have an effect, shape (arms, levels)."""

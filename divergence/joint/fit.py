@@ -18,24 +18,22 @@ from divergence.cells.grades import grade_notes
 from divergence.cells.tasks import resolve_tasks
 from divergence.errors import InputError
 from divergence.joint.aliases import alias_notes
+from divergence.joint.approach import approach
 from divergence.joint.arms import Arms
 from divergence.joint.choice import choose_method
 from divergence.joint.design import make_design, why_one_scale
-from divergence.joint.hierarchy import Hierarchy
-from divergence.joint.importance import Importance, climb
+from divergence.joint.importance import Importance
 from divergence.joint.item_level import ItemLevel
-from divergence.joint.link import from_link, linearise, start
 from divergence.joint.methods import Sample
 from divergence.joint.nuts import NUTS
-from divergence.joint.posterior import Fit, Posterior, arm_loadings, prior_centre, standard_deviations
+from divergence.joint.posterior import Fit, Posterior, prior_centre, standard_deviations
 from divergence.joint.predict import levels
 from divergence.joint.problem import draw_effects, problem
 from divergence.joint.spec import Spec
+from divergence.joint.standing_apart import apart_notes
 from divergence.numerics import combinations
 
 Method = Importance | ItemLevel | NUTS
-LINEARISATIONS = 2  # refinements of the working response; a third moved bench levels by at most .07 of their sd
-LOGIT_MAX = 7.0  # a fitted level outside .001 .. .999 is not told apart from these by any log of this size
 ARMS_MAX = 512  # a dense covariance of the arms per draw: more takes more than 2 GB
 CONSTANT = 1e-9  # relative standard errors below it are rounding
 FALLBACK_ARMS_MAX = 128  # above it NUTS takes longer than somebody waits; the failed gate is shown instead
@@ -92,19 +90,11 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     if design.has("delta"):
         one = why_one_scale(arms, design.n_models, spec)
         why += f"; all models have one instability scale ({one})" if one else "; each model has its own instability scale"
-    cells = dataclasses.replace(cells, notes=(*cells.notes, *alias_notes(design), *grade_notes(cells)))
-    loadings = arm_loadings(design, arms)
-    centre = prior_centre(arms)
     progress("drawing from the posterior")
-    mu, x = start(arms), None
-    for _ in range(LINEARISATIONS):
-        response = linearise(arms, mu)
-        target = Hierarchy.of(problem(design, response, loadings, centre))
-        x = climb(target, np.zeros(target.dims) if x is None else x)
-        effects = draw_effects(design, response, loadings, standard_deviations(design, x[None]), None, centre)
-        mu = from_link(np.clip(loadings @ effects[0], -LOGIT_MAX, LOGIT_MAX) if arms.link == "logit"
-                       else loadings @ effects[0], arms.link)
-    response = linearise(arms, mu)
+    found = approach(design, arms, spec)
+    design, loadings, response, centre = found.design, found.loadings, found.response, prior_centre(arms)
+    notes = (*alias_notes(design), *apart_notes(cells, design, arms, found.residuals), *grade_notes(cells))
+    cells = dataclasses.replace(cells, notes=(*cells.notes, *notes))
     data = problem(design, response, loadings, centre)
     sample = chosen(data, seed)
     if method is None and not all(d.passed for d in sample.diagnostics) and len(arms) <= FALLBACK_ARMS_MAX:

@@ -103,6 +103,9 @@ def new_context_levels(fit: Fit, law: np.ndarray, count: int) -> np.ndarray:
             link += (scales["u"][:, None] * rng.standard_normal((draws, count)))[:, None]
         elif kind == "delta":
             link += scales["delta"].reshape(draws, -1)[:, :, None] * rng.standard_normal((draws, design.n_models, count))
+        elif kind == "apart":  # each of those seen once in so many combinations
+            apart = rng.random((draws, design.n_models, count)) < 1 / len(fit.arms)
+            link += apart * scales[term.name][:, None, None] * rng.standard_normal((draws, design.n_models, count))
     return from_link(link, fit.arms.link)
 
 

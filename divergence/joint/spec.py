@@ -29,6 +29,9 @@ class Spec:
     """Prior width of `sigma_u`: what the factors do not explain about a context."""
     residual: float = 0.3
     """Prior width of `s`: what they do not explain about one model in one context."""
+    apart: float = 1.5
+    """Prior width of the scale of a single model-context combination that stands apart from what all others say about it
+    (`standing_apart`). 0 = it is taken for one like the others."""
     outlier: float = 1.0
     """Sd of the log of each context's own scale, where the context label is all that is known: lets one context stand
     apart without loosening the others. 0 = all contexts alike."""
@@ -65,11 +68,12 @@ class Spec:
                 least = "above 0" if field.name in ALWAYS else "from 0 (leaves the term out) on"
                 raise InputError(f"the prior width {field.name} is a number {least}, seen {width!r}")
 
-    def equations(self, link: str, factors: tuple[str, ...], per_model: bool | None = None, items: str = "") -> str:
+    def equations(self, link: str, factors: tuple[str, ...], per_model: bool | None = None, items: str = "",
+                  apart: int = 0) -> str:
         """The model in the order in which it is computed.
 
-        `per_model` and `items` are what the fit made of `instability` (None: as it is said here) and of its items
-        (`item_equations`).
+        `per_model`, `items` and `apart` are what the fit made of `instability` (None: as it is said here), of its items
+        (`item_equations`), and how many combinations it found to stand apart.
         """
         own = self.instability == "per_model" if per_model is None else per_model
         gamma = self.interaction > 0
@@ -79,7 +83,7 @@ class Spec:
             *self.item_equations(items),
             f"{link}(level[m,r,c]) ~ MVN(eta, V)",
             f"eta[m,r,c] = alpha[r] + theta[m,r]{effects}{' + u[c]' * (self.context > 0)}"
-            f"{' + delta[m,c]' * (self.residual > 0)}",
+            f"{' + delta[m,c]' * (self.residual > 0)}{' + epsilon[k]' * (apart > 0)}",
             "(theta[m,E], theta[m,D]) ~ MVN(0, diag(sigma) R(rho) diag(sigma)),  rho = cos(pi U^2), U ~ Uniform(0, 1)",
         ]
         for symbol, prior, width in (
@@ -92,6 +96,9 @@ class Spec:
                 lines.append(f"{symbol + ',  ' if symbol else ''}{prior} ~ HalfNormal({width:g})")
         if own and self.residual > 0:
             lines.append(f"log s[m] ~ N(log s, tau_s),  tau_s ~ HalfNormal({self.instability_spread:g})")
+        if apart:
+            lines.append(f"epsilon[k] ~ N(0, a[k]) in the {apart} combinations that stand apart,  "
+                         f"a ~ HalfNormal({self.apart:g})")
         if self.outlier > 0 and factors == ("context",):
             lines.append(f"tau_context is tau times exp({self.outlier:g} z[c]),  z ~ N(0, 1): contexts may stand apart")
         return "\n".join(lines)

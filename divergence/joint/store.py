@@ -20,7 +20,7 @@ from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.spec import Spec
 from divergence.staging import move_into, staging
 
-FORMAT = 8
+FORMAT = 9
 RESPONSE = ("value", "covariance", "mu", "noise_log_sd", "noise_lean", "noise_group")
 ARMS = ("model", "deployed", "context", "level", "covariance", "clusters", "wave", "wave_covariance", "noise_log_sd",
         "noise_lean", "session_share")
@@ -45,8 +45,9 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
                 "seed": fit.seed, "why": fit.why, "cpu_seconds": fit.cpu_seconds, "link": fit.arms.link,
                 "arm_notes": fit.arms.notes, "diagnostics": [dataclasses.asdict(d) for d in fit.diagnostics],
                 "equations": posterior.spec.equations(
-                    fit.arms.link, tuple(fit.design.mixtures), fit.design.instability > 0, fit.method.partition(",")[0]
-                ).split("\n"),
+                    fit.arms.link, tuple(fit.design.mixtures), fit.design.instability > 0, fit.method.partition(",")[0],
+                    len(fit.design.apart)).split("\n"),
+                "apart": fit.design.apart,
             })
         np.savez_compressed(fresh / ARRAYS, **arrays)
         words = {"format": FORMAT, "spec": dataclasses.asdict(posterior.spec), "fits": fits,
@@ -92,7 +93,8 @@ def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
                   notes=tuple(saved["notes"]))
     arms = Arms(**{name: arrays[f"{k}/arms/{name}"] for name in ARMS}, link=saved["link"],
                 notes=tuple(saved["arm_notes"]))
-    return Fit(cells, arms, make_design(cells, arms, spec), arrays[f"{k}/x"],
+    apart = tuple((model, context) for model, context in saved["apart"])
+    return Fit(cells, arms, make_design(cells, arms, spec).with_apart(apart, spec.apart), arrays[f"{k}/x"],
                Response(*(arrays[f"{k}/response/{name}"] for name in RESPONSE)), arrays[f"{k}/effects"],
                arrays[f"{k}/wave"], tuple(Diagnostic(**d) for d in saved["diagnostics"]), saved["method"], saved["seed"],
                saved["why"], saved["cpu_seconds"])

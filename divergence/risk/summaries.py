@@ -117,17 +117,19 @@ def link_draws(fit: Fit, width: float, labels: np.ndarray) -> np.ndarray:
             if sd.ndim == 2:  # levels with scales of their own: a fresh level has that of one of them
                 known = name == "delta" and model is not None
                 sd = sd[np.arange(draws), model if known else rng.integers(sd.shape[1], size=draws)]
-            total += sd * rng.standard_normal(draws)
+            # A combination that stands apart was seen once among all of them, so that is how often a new one does.
+            often = rng.random(draws) < 1 / len(fit.arms) if name.startswith("apart") else 1.0
+            total += often * sd * rng.standard_normal(draws)
         return total
 
-    varied = [t.name for t in design.terms if t.name.startswith(("beta", "gamma")) or t.name in ("u", "delta")]
+    varied = [t.name for t in design.terms if t.name.startswith(("beta", "gamma", "apart")) or t.name in ("u", "delta")]
     common = [t.columns for t in design.terms if t.name in ("alpha", "shift")]
     base = sum(fit.effects[:, c] for c in common)[:, 0] if deployed.any() else fit.effects[:, common[0]][:, 0]
     ability = fit.effects[:, design.term("theta_D").columns]
     for m in range(models):
         moved = fresh(varied, m) if varied else np.abs(rng.standard_normal(draws)) * width * rng.standard_normal(draws)
         out[:, m, -1] = base + ability[:, m] + moved
-    own = [n for n in varied if n.startswith("gamma") or n == "delta"]
+    own = [n for n in varied if n.startswith(("gamma", "apart")) or n == "delta"]
     of_model = [t.columns for t in design.terms if t.name in ("theta_E", "theta_D", *own)]
     kept = z[: len(where)].copy()
     for columns in of_model:
@@ -232,7 +234,7 @@ def _contributions(design, effects: np.ndarray, model: int, context: int, label:
         if kind in ("beta", "gamma"):
             name = f"context={label}" if factor == "context" else (
                 f"{factor}={design.levels[factor][int(design.mixtures[factor][context].argmax())]}")
-        elif kind in ("u", "delta"):
+        elif kind in ("u", "delta", "apart"):
             name = f"context={label}"
         else:
             continue

@@ -3,7 +3,7 @@
     eta = alpha_r + theta_{m,r} - b_i + zeta_{mi} + sum_f beta_{f,l_f(c)} + delta_{mc} + e_{ic} + xi_{mic} + omega_w + nu_s
     y ~ Bernoulli(sigmoid(eta))
 
-One model of the world, nine kinds: each switches on what makes real logs hard. Truths are for *new items* of the same
+One model of the world, ten kinds: each switches on what makes real logs hard. Truths are for *new items* of the same
 source, by quadrature over the item terms (`truth.py`), so no Monte Carlo error of their own.
 """
 
@@ -23,7 +23,9 @@ KINDS = {
     "silent": "single items move with the context while every level stays put",
     "no_overlap": "traffic and bench share no item",
     "moving": "single items move with the context far more than levels do, which no additive model can express",
+    "broken": "one model fails in one context, as with a kernel that is wrong for one weight format",
 }
+BROKEN = (0, 1)  # model and column (context-1) of that failure; models and contexts are exchangeable
 
 FACTORS = {  # level sets of the serving factors that define the simulated contexts
     "quantization": ("f16", "q8_0", "q4_0"),
@@ -72,6 +74,8 @@ class World:
     """Sd of `nu_s` (0 = no sessions)."""
     session_rows: int = 12
     """Rows of a session."""
+    broken: float = 0.0
+    """What one model loses in one context (broken only)."""
     copula: float = 0.0
     """Correlation of a model's answers to one item across contexts, given the probabilities (copies only)."""
 
@@ -87,6 +91,7 @@ def world(kind: str, **sizes) -> World:
         "waves": dict(wave=0.25),
         "copies": dict(copula=0.9),
         "moving": dict(item_context=0.5, cell=0.7),
+        "broken": dict(broken=2.0),
         "silent": dict(shift=0.0, projection=0.0, factor=0.0, context=0.0, item_context=0.5, cell=0.7),
     }.get(kind, {})
     return World(kind, **(changes | sizes))
@@ -125,6 +130,7 @@ def draw_effects(spec: World, rng: np.random.Generator) -> Effects:
     delta = spec.context * rng.standard_normal((spec.n_models, len(designs)))
     delta[:, 0] = 0
     eta = np.concatenate([bench[:, None], np.repeat(moved[:, None], spec.n_contexts, 1)], 1) + common + delta
+    eta[BROKEN] -= spec.broken
     moves = np.full(len(designs), np.hypot(spec.item_context, spec.cell))
     moves[0] = 0.0
     total = spec.difficulty**2 + spec.model_item**2

@@ -19,11 +19,12 @@ import numpy as np
 import divergence as dv
 from divergence.joint import levels
 from divergence.simulate import KINDS, simulate_both, world
+from divergence.simulate.worlds import BROKEN
 
 MATERIAL = {"kappa": 0.01, "coupling": 0.02, "excess_flips": 0.005}  # a positive quantity is claimed above this only
 QUESTIONS = ("bench_level", "deployed_level", "gap", "context_effect", "kappa", "excess_flips")
 OWN = ("level, own items", "gap, own items", "context_effect, own items")
-NAMES = (*QUESTIONS, "coupling", *OWN, "instrument", "gates", "CPU s")
+NAMES = (*QUESTIONS, "coupling", *OWN, "instrument", "broken combination", "found apart", "gates", "CPU s")
 TABLE = pathlib.Path(__file__).parents[2] / "benchmarks" / "coverage.md"
 
 
@@ -59,6 +60,9 @@ def check_world(kind: str, seed: int, **sizes) -> dict[str, list[tuple[bool, boo
         part = rows(effect, model=name)
         order = [int(c.split("-")[1]) - 1 for c in part.rows["context"]]
         count("context_effect", part.interval(), truth["context_effect"][m][order])
+        if kind == "broken" and m == BROKEN[0]:
+            where = order.index(BROKEN[1] - 1)
+            count("broken combination", part.interval()[[where]], truth["context_effect"][m][[BROKEN[1] - 1]])
     if "excess_flips" in truth:
         flips = dv.excess_flips(posterior)
         for m, name in enumerate(flips.rows["model"].drop_nulls().unique(maintain_order=True)):
@@ -71,6 +75,7 @@ def check_world(kind: str, seed: int, **sizes) -> dict[str, list[tuple[bool, boo
         count(f"{question}, own items", limits + np.array([-1e-9, 1e-9]), own[question].ravel())
     if kind == "waves":
         count("instrument", dv.instrument(posterior).interval(), truth["instrument"])
+    out["found apart"] = [(len(posterior.fits[0].design.apart) > 0, False)]
     out["gates"] = [(posterior.passed, False)]
     return dict(out)
 
@@ -116,8 +121,9 @@ def write_table(rows: list[tuple[str, dict]], claims: dict[str, float], path: pa
         "for the log's own items (`own items`) by summing over them. "
         "Mean share of intervals that hold the truth, and the standard error of that mean over worlds. A positive "
         "quantity whose truth is below its materiality (`kappa` .01, `coupling` .02, `excess_flips` .005) is covered when "
-        "its lower limit is below the materiality. `gates` is the share of fits that passed; `CPU s` what a world cost, "
-        "drawing its log and its true values included.", "",
+        "its lower limit is below the materiality. `broken combination` is the context effect of the one model that fails "
+        "in one context, `found apart` the share of fits that found any such, `gates` of those that passed; `CPU s` what a "
+        "world cost, drawing its log and its true values included.", "",
         f"jax {version('jax')}, numpyro {version('numpyro')}, numpy {version('numpy')}, polars {version('polars')}.", "",
         "| world | worlds | " + " | ".join(NAMES) + " |", "|---" * (len(NAMES) + 2) + "|",
     ]
