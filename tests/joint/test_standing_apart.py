@@ -1,0 +1,85 @@
+"""Combinations that stand apart: the residual against conditioning by hand; a broken one is found, none elsewhere."""
+
+import numpy as np
+import pytest
+
+import divergence as dv
+from divergence.joint import levels
+from divergence.joint.posterior import hierarchy_of
+from divergence.joint.standing_apart import deleted_residuals
+from divergence.joint.store import load
+from divergence.simulate import simulate, world
+
+SMALL = {"n_models": 6, "n_contexts": 5, "n_items": 100}
+
+
+def fitted(kind: str, seed: int, **spec) -> tuple[dv.Posterior, dict]:
+    # A loss of three logits, of which all logs of this size tell; of two, `benchmarks/coverage.md` has the share.
+    log, truth = simulate(world(kind, **SMALL, **({"broken": 3.0} if kind == "broken" else {})), seed)
+    return dv.fit(dv.collapse(dv.read(log)), spec=dv.Spec(**spec), seed=seed), truth
+
+
+def apart(posterior) -> list[tuple[str, str]]:
+    fit = posterior.fits[0]
+    names = fit.cells.levels
+    return [(names["model"][m], names["context"][c]) for m, c in fit.design.apart]
+
+
+@pytest.fixture(scope="module")
+def broken():
+    return fitted("broken", 3)
+
+
+def test_a_deleted_residual_is_that_of_the_prediction_by_all_others(broken):
+    fit = broken[0].fits[0]
+    target, x = hierarchy_of(fit), fit.x[0]
+    total = target.covariances(x[None])[0]
+    z = deleted_residuals(target, x)
+    for a in (0, 7, len(z) - 1):
+        rest = np.delete(np.arange(len(z)), a)
+        pull = np.linalg.solve(total[np.ix_(rest, rest)], total[rest, a])
+        expected = (target.value[a] - pull @ target.value[rest]) / np.sqrt(total[a, a] - pull @ total[rest, a])
+        assert z[a] == pytest.approx(expected, rel=1e-8)
+
+
+def test_the_broken_combination_is_found_and_only_it(broken):
+    posterior, truth = broken
+    assert apart(posterior) == [("model-0", "context-1")]
+    assert any("model-0 in context-1 stands apart" in note and "below" in note for note in posterior.fits[0].cells.notes)
+    deployed, bench = levels(posterior.fits[0], "deployment"), levels(posterior.fits[0], "evaluation")
+    effect = deployed.draws[:, 0, deployed.contexts.index("context-1")] - bench.draws[:, 0, 0]
+    low, high = np.quantile(effect, [0.005, 0.995])
+    assert low < truth["context_effect"][0, 0] < high
+    # Without a scale of its own it is drawn towards the others, and takes their scales with it.
+    plain = fitted("broken", 3, apart=0.0)[0].fits[0]
+    pulled = levels(plain, "deployment").draws[:, 0, deployed.contexts.index("context-1")].mean()
+    assert pulled > deployed.draws[:, 0, deployed.contexts.index("context-1")].mean() + 0.01
+    scales = posterior.fits[0].scales
+    assert scales["apart:0"].mean() > 2 * scales["delta"].mean()
+
+
+def test_a_saved_posterior_keeps_it(broken, tmp_path):
+    posterior = broken[0]
+    posterior.save(tmp_path / "posterior")
+    back = load(tmp_path / "posterior")
+    assert apart(back) == apart(posterior)
+    assert np.array_equal(levels(back.fits[0], "deployment").draws, levels(posterior.fits[0], "deployment").draws)
+    assert "epsilon[k] ~ N(0, a[k]) in the 1 combinations" in (tmp_path / "posterior" / "posterior.json").read_text()
+
+
+def test_where_none_stands_apart_none_is_found():
+    # Each log has one with probability .01 at most: two of twenty would be a chance of .017.
+    assert sum(len(apart(fitted(kind, seed)[0])) > 0 for kind in ("null", "moving") for seed in range(10)) <= 1
+
+
+def test_a_new_context_may_have_one_too(broken):
+    posterior = broken[0]
+    fit = posterior.fits[0]
+    new = levels(fit, "deployment", contexts="new", count=50).draws
+    arms, jumps = len(fit.arms), np.abs(new - np.median(new, axis=2, keepdims=True)) > 0.3
+    assert 0.1 / arms < jumps.mean() < 10 / arms
+
+
+def test_of_two_models_none_is_told_apart():
+    log, _ = simulate(world("broken", n_models=2, n_contexts=5, n_items=100), 1)
+    assert apart(dv.fit(dv.collapse(dv.read(log)), seed=1)) == []
