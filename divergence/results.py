@@ -247,7 +247,8 @@ def _price_note(log: Executions | None) -> list[str]:
 
 
 def _cautions(fit) -> tuple[str, ...]:
-    """Scorers that differ between the regimes, and the context with the fewest judged rows, where they are few."""
+    """Combinations that stand apart, scorers that differ between the regimes, and the context with the fewest judged rows,
+    where they are few."""
     cells, counts = fit.cells, fit.cells.counts
     judged_by: dict[str, set[str]] = {}
     rows, unjudged = Counter(), Counter()
@@ -267,6 +268,10 @@ def _cautions(fit) -> tuple[str, ...]:
     if share < JUDGED_MIN:
         told.append(f"Only {share:.0%} of the {regime} rows in {context} are judged; the others are taken as missing at "
                     "random, which no number of rows can show.")
+    apart = [f"{cells.levels['model'][m]} in {cells.levels['context'][c]}" for m, c in fit.design.apart]
+    if apart:
+        told.append(f"{' and '.join(apart)} {'stand' if apart[1:] else 'stands'} apart from what all others say: look at "
+                    "what is served there. What is lost or won there is no effect of a serving factor on all models.")
     return tuple(told)
 
 

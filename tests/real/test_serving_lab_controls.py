@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 import divergence as dv
+from divergence import results
 
 FOLDER = Path(__file__).parents[2] / "datasets" / "serving-lab"
 BROKEN = "smollm2-135m-q4_1"
@@ -48,8 +49,16 @@ def test_the_wrong_template_is_the_largest_single_loss_everywhere(effects):
         assert min(single, key=single.get) == "chatml"
 
 
-def test_the_broken_kernel_is_found_where_it_is_and_nowhere_else(effects):
-    assert effects[BROKEN, "second-engine-large"][2] < -0.2
+def test_the_broken_kernel_is_found_where_it_is_and_nowhere_else(posterior, effects):
+    fit = posterior.fits[0]
+    names = fit.cells.levels
+    assert [(names["model"][m], names["context"][c]) for m, c in fit.design.apart] == [(BROKEN, "second-engine-large")]
+    level = {(names["model"][m], names["context"][c]): value
+             for m, c, value in zip(fit.arms.model, fit.arms.context, fit.arms.level, strict=True)}
+    raw = level[BROKEN, "second-engine-large"] - level[BROKEN, "bench"]
+    low, _, high = effects[BROKEN, "second-engine-large"]
+    assert low < raw < high < -0.3
+    assert any("stands apart" in caution for caution in results._cautions(fit))
     for m in {m for m, _ in effects if m is not None} - {BROKEN}:
         low, _, high = effects[m, "second-engine-large"]
         assert low < 0 < high
@@ -58,6 +67,9 @@ def test_the_broken_kernel_is_found_where_it_is_and_nowhere_else(effects):
 def test_the_cache_loses_and_flash_attention_does_not(posterior):
     rows = dv.serving_effect(posterior).to_frame().filter(pl.col("statistic").is_null() & pl.col("model").is_null())
     found = {r["factor"]: r for r in rows.iter_rows(named=True)}
+    # What the broken kernel loses is no effect of its engine or batch size on all models.
+    for factor in ("batch_policy", "engine + engine_version"):
+        assert found[factor]["lower"] < 0 < found[factor]["upper"]
     assert found["kv_cache_dtype"]["upper"] < 0 and found["kv_cache_dtype"]["level"] == "q4_0"
     assert found["attention"]["lower"] < 0 < found["attention"]["upper"]
     assert found["sampler"]["upper"] < 0 and found["scaffold"]["upper"] < 0
