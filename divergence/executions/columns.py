@@ -27,11 +27,15 @@ def renamed(source: Source, configuration: Configuration) -> dict[str, str]:
 
 
 def as_label(name: str, dtype: pl.DataType) -> pl.Expr:
-    """A scalar column as text; whole numbers stored as floats lose their `.0`, so that 8 and 8.0 are one level."""
+    """A scalar column as text; whole numbers stored as floats or decimals lose their `.0`, so that 8, 8.0 and 8.00 are one
+    level. NaN, as data frames write a missing number, is missing."""
     column = pl.col(name)
     if dtype.is_float():
         whole = column.cast(pl.Int64, strict=False)
-        return pl.when(whole.cast(dtype) == column).then(whole.cast(pl.String)).otherwise(column.cast(pl.String))
+        text = pl.when(whole.cast(dtype) == column).then(whole.cast(pl.String)).otherwise(column.cast(pl.String))
+        return pl.when(column.is_not_nan()).then(text)
+    if dtype.is_decimal():
+        return column.cast(pl.String).str.replace(r"\.0+$", "")
     return column if dtype == pl.String else column.cast(pl.String)
 
 

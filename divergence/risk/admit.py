@@ -95,7 +95,7 @@ class Admission:
         self.contexts = Combinations(self._label)
         self.rules = tuple(r for r in row_rules(wanted.outcome) if r.name not in APART
                            and r.column in {*self.given, "regime", "item", "record"})
-        self.rows = self.evaluation = 0
+        self.read = self.rows = self.evaluation = 0  # rows seen, those that the filter keeps, those of the bench
         self.rejected: Counter[str] = Counter()
         self.unreadable: Counter[str] = Counter()
         """Values of optional columns that could not be typed, read as missing."""
@@ -121,7 +121,8 @@ class Admission:
 
     def requests(self, batch: pa.RecordBatch) -> Requests:
         """The rows of the next batch that are scored."""
-        rows = np.arange(self.rows + 1, self.rows + 1 + batch.num_rows)
+        rows = np.arange(self.read + 1, self.read + 1 + batch.num_rows)
+        self.read += batch.num_rows
         keep = self._kept(batch)
         if keep is not None:
             batch, rows = batch.filter(pa.array(keep)), rows[keep]
@@ -222,6 +223,7 @@ class Admission:
                 return given
             frame = pl.DataFrame({"raw": pl.from_arrow(given)})
             label = frame.select(typed(COLUMNS["execution_id"], "raw", frame.schema["raw"])[0]).to_series()
+            label = label if len(label) == len(rows) else label.new_from_index(0, len(rows))  # a type that no id can have
         else:
             label = pl.repeat(None, len(rows), dtype=pl.String, eager=True)
         made = pl.DataFrame({"id": label, "row": rows}).select(

@@ -25,7 +25,7 @@ from divergence.risk.places import Place, publish
 
 ROWS = 2**18  # rows of a row group: about 30 MB before it is encoded
 FEW = 2**14  # distinct numbers: a dictionary of twice as many no longer fits the processor's cache beside the others
-FORMAT = 1
+FORMAT = 2  # 1 numbered the rows that `[where]` keeps, each batch anew
 KEY = b"divergence"
 ASIDE = ".outdated"  # ends the name of a result whose partition could not be scored again
 SCHEMA = pa.schema([

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib import metadata
 
@@ -25,7 +26,7 @@ from divergence.risk.outputs import FORMAT, Output, record
 from divergence.risk.places import Place, place, sentence
 from divergence.risk.sources import NoLog, Partition, Reader, fingerprint, other_table
 
-FORESEEN = (OSError, ValueError, pa.ArrowException, pl.exceptions.PolarsError)
+FORESEEN = (OSError, ValueError, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 """What a damaged partition or a full disk raises; anything else is an error of the program."""
 Tell = Callable[[int, int], None]
 """Told rows and bytes of input that were done since the last call."""
@@ -118,6 +119,9 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
     try:
         other_table(reader.names, job.configuration)
         admission = Admission(reader.names, job.configuration, wanted, content.rpartition(":")[2][:16])
+        twice = [name for name, count in Counter(reader.names).items() if count > 1 and name in admission.columns]
+        if twice:
+            raise InputError(f"it has the column {twice[0]} twice: rename one")
         output = Output(target)
         try:
             observations = _stream(reader, admission, model, output, functools.partial(_share, tell, job, reader))

@@ -20,6 +20,8 @@ from divergence.risk.gather import coded, looked_up, places
 
 TOGETHER_MAX = 64  # combinations of a context beyond which its factors are looked at one by one: bits of a number
 EVERY = ~np.uint64(0)
+# How a missing level is written; the text is `executions.contexts.NOT_LOGGED`, whose import would load Polars.
+UNKNOWN = (None, "not logged", "NaN", "nan")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Served:
             column = coded(batch.column(name))
             where = places(column.dictionary, known)
             where[-1] = len(known) + 1
+            where[:-1][[level in UNKNOWN for level in column.dictionary.cast(pa.string()).to_pylist()]] = len(known) + 1
             here = sets[contexts][:, where]
             if (here == EVERY).all():
                 continue

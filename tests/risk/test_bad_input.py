@@ -2,9 +2,12 @@
 
 import json
 import shutil
+from decimal import Decimal
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import small_scorer
 from small_scorer import ENGINES, ITEMS, MODELS, requests
@@ -41,6 +44,13 @@ def poison(kind, path):
         frame.with_columns(model=pl.when(pl.col("item") < "i3").then(None).otherwise("model")).write_parquet(path)
     elif kind == "empty file":
         path.write_bytes(b"")
+    elif kind == "a column twice":
+        table = pq.read_table(path)
+        pq.write_table(table.append_column("engine", table["engine"]), path)
+    elif kind == "panic":  # a type that the reader of labels cannot hold
+        table = pq.read_table(path)
+        wide = pa.array([Decimal(k) for k in range(table.num_rows)], pa.decimal256(60, 2))
+        pq.write_table(table.set_column(table.schema.get_field_index("item"), "item", wide), path)
     elif kind == "gone":
         path.unlink()
         path.symlink_to("/nowhere/at/all.parquet")
@@ -49,7 +59,7 @@ def poison(kind, path):
 @pytest.mark.parametrize("kind, words", [
     ("not parquet", "Parquet"), ("cut short", "Parquet"), ("damaged inside", ""), ("no model", "no column model"),
     ("misread", "by model_given; for example row"), ("empty file", "Parquet"),
-    ("gone", "no such file"),
+    ("gone", "no such file"), ("a column twice", "engine twice"), ("panic", ""),
 ])
 def test_a_poisoned_partition_is_one_sentence_and_the_rest_completes(kind, words, model, logs, tmp_path):
     good = score(model, logs, tmp_path / "good")
@@ -308,3 +318,15 @@ def test_names_that_collide_are_told_apart(model, logs, tmp_path):
     scored = score(model, [logs, tmp_path / "more"], tmp_path / "out")
     assert len(scored.manifest["partitions"]) == 12 == len(list((tmp_path / "out").rglob("*.parquet")))
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["failed"] == []
+
+
+def test_ids_that_are_made_are_those_of_the_rows_however_they_are_filtered(model, tmp_path, monkeypatch):
+    frame = requests(3000, 5).drop("execution_id")
+    frame.write_parquet(tmp_path / "log.parquet")
+    kept = frame["model"].unique().sort()[0]
+    monkeypatch.setattr("divergence.risk.sources.BATCH", 500)
+    score(model, tmp_path / "log.parquet", tmp_path / "out", configuration=Configuration(where={"model": (kept,)}))
+    ids = pl.read_parquet(tmp_path / "out" / "log.parquet")["execution_id"]
+    rows = [int(i.rpartition(":")[2]) for i in ids]
+    named = zip(frame["model"], frame["regime"], strict=True)
+    assert rows == [k + 1 for k, (name, regime) in enumerate(named) if name == kept and regime == "deployment"]
