@@ -25,10 +25,11 @@ class Categories:
     @classmethod
     def of(cls, frame) -> Categories | None:
         """Of a pandas or Polars frame; None for what is no frame, or one of numbers only."""
-        if not (hasattr(frame, "columns") and hasattr(frame, "dtypes")) or len(set(frame.columns)) < len(frame.columns):
+        if not (hasattr(frame, "columns") and hasattr(frame, "dtypes")):
             return None
+        _once(frame)
         names = tuple(frame.columns)
-        levels = {name: tuple(sorted(set(_labels(frame[name])) - {None}))
+        levels = {name: tuple(sorted(set(_labels(frame[name], name)) - {None}))
                   for name in names if not _numeric(frame[name], name)}
         for name, known in levels.items():
             if len(known) > LEVELS_MAX:
@@ -43,16 +44,23 @@ class Categories:
                              "here too")
         if lost := [str(name) for name in self.columns if name not in list(frame.columns)]:
             raise ValueError(f"the frame has no column {', '.join(lost)}, which the fit had")
+        _once(frame)
         known, parts = np.ones(len(frame), bool), []
         for name in self.columns:
             if name not in self.levels:
                 parts.append(_numbers(frame[name], name)[:, None])
                 continue
             place = {level: k for k, level in enumerate(self.levels[name])}
-            codes = np.array([place.get(label, len(place)) for label in _labels(frame[name])], int)
+            codes = np.array([place.get(label, len(place)) for label in _labels(frame[name], name)], int)
             known &= codes < len(place)
             parts.append(np.eye(len(place) + 1)[codes])
         return np.concatenate(parts, axis=1), known
+
+
+def _once(frame) -> None:
+    names = list(frame.columns)
+    if twice := sorted({str(name) for name in names if names.count(name) > 1}):
+        raise ValueError(f"the frame has more than one column {', '.join(twice)}: give each a name of its own")
 
 
 def _numeric(column, name) -> bool:
@@ -73,10 +81,14 @@ def _numbers(column, name) -> np.ndarray:
         raise ValueError(f"the column {name} held numbers in the fit and does not here: {error}") from None
 
 
-def _labels(column) -> list[str | None]:
+def _labels(column, name) -> list[str | None]:
     """Texts, None for a missing value however it is written."""
     values = column.to_list() if hasattr(column, "to_list") else list(column)
-    texts = {value: _label(value) for value in set(values)}
+    try:
+        texts = {value: _label(value) for value in set(values)}
+    except TypeError:
+        raise ValueError(f"the column {name} holds lists or the like, which are neither numbers nor categories: make "
+                         "columns of numbers or texts of them") from None
     return [texts.get(value) for value in values]
 
 

@@ -24,12 +24,16 @@ PACKAGES = ("eval-divergence", "numpy", "polars", "pyarrow")
 
 
 def folder_hash(folder: str | os.PathLike) -> str:
-    """SHA-256 over the names and the SHA-256 of all files of a folder."""
+    """SHA-256 over the names and the SHA-256 of all files of a folder. Raises InputError where one cannot be read."""
     root = pathlib.Path(folder)
     total = hashlib.sha256()
     for path in sorted(p for p in root.rglob("*") if p.is_file()):
-        with open(path, "rb") as file:
-            total.update(f"{path.relative_to(root).as_posix()} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        try:
+            with open(path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        total.update(f"{path.relative_to(root).as_posix()} {digest}\n".encode())
     return "sha256:" + total.hexdigest()
 
 

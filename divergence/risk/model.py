@@ -203,7 +203,9 @@ class RiskModel:
         again = "make it again with divergence fit"
         try:
             words = json.loads((folder / WORDS).read_text())
-        except ValueError as error:
+        except OSError as error:
+            raise InputError(f"{folder / WORDS} cannot be read: {error.strerror}") from None
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{folder / WORDS} is not readable JSON ({error}); {again}") from None
         found = words.get("format") if isinstance(words, dict) else None
         if found != FORMAT:

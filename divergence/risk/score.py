@@ -80,7 +80,7 @@ def score_log(model: str | os.PathLike, logs: list, output: str | os.PathLike, *
     target, progress = place(output), progress or Progress()
     jobs = [Job(one, os.fspath(output), os.path.abspath(model), model_hash, load, configuration, accept_rejected)
             for one in found]
-    _check_output(target, logs, jobs)
+    _check_output(target, model, logs, jobs)
     with _held(target):
         progress.start(len(jobs), sum(one.bytes for one in found))
         outcomes = []
@@ -131,7 +131,9 @@ def _check_names(configuration: Configuration, factors: tuple[str, ...]) -> None
                                  f"{nearest(name, known)}: name one of those")
 
 
-def _check_output(target: Place, logs: list, jobs: list[Job]) -> None:
+def _check_output(target: Place, model: str | os.PathLike, logs: list, jobs: list[Job]) -> None:
+    if target.local and pathlib.Path(os.path.realpath(target.path)).is_relative_to(os.path.realpath(model)):
+        raise InputError(f"the output {target} lies inside the model {os.fspath(model)}: name another folder")
     for log in map(place, logs):
         inside = f"{target.path.rstrip('/')}/".startswith(f"{log.path.rstrip('/')}/")
         if log.local == target.local and inside:
@@ -188,5 +190,5 @@ def _outdated(target: Place, outcomes: list[Outcome]) -> list[str]:
 
 
 def _ending(target: Place, end: str) -> list[str]:
-    selector = pa.fs.FileSelector(target.path, recursive=True)
+    selector = pa.fs.FileSelector(target.path, recursive=True, allow_not_found=True)
     return sorted(a.path for a in target.files.get_file_info(selector) if a.path.endswith(end))

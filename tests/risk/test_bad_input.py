@@ -290,6 +290,7 @@ def test_what_was_declared_is_used(model, logs, tmp_path):
     (lambda t: score(t / "model", str(t / "logs/*.csv"), t / "out"), "no file is named"),
     (lambda t: score(t / "model", t / "model", t / "out"), "no execution log"),
     (lambda t: score(t / "model", t / "logs", t / "logs/out"), "lies inside the log"),
+    (lambda t: score(t / "model", t / "logs", t / "model/out"), "lies inside the model"),
     (lambda t: score(t / "model", t / "logs/part-0.parquet", t / "logs"), "would overwrite it"),
     (lambda t: score(t / "model", "foo://logs/a.parquet", t / "out"), "of no kind that can be opened"),
     (lambda t: score(t / "model", t / "logs", t / "out", accept_rejected=5), "a fraction between 0 and 1"),

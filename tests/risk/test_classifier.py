@@ -126,3 +126,19 @@ def test_frames_that_cannot_be_read_are_sentences():
         RiskClassifier().fit(pl.DataFrame({"id": [f"r{k}" for k in range(1001)]}), np.arange(1001) % 2)
     with pytest.raises(ValueError, match="holds times"):
         RiskClassifier().fit(frame.with_columns(when=pl.lit("2026-01-01").str.to_datetime()), y)
+
+
+def test_columns_of_lists_and_columns_of_one_name_are_sentences():
+    pandas = pytest.importorskip("pandas")
+    columns, y = _served(5, 200)
+    lists, frame = columns | {"tags": [["a"]] * len(y)}, pandas.DataFrame(columns)
+    twice = pandas.concat([frame, frame[["engine"]]], axis=1)
+    fitted = RiskClassifier(random_state=0).fit(frame, y)
+    for bad, words in ((pandas.DataFrame(lists), "the column tags holds lists"), (twice, "more than one column engine"),
+                       (pl.DataFrame(lists), "the column tags holds lists")):
+        with pytest.raises(ValueError, match=words):
+            RiskClassifier().fit(bad, y)
+    for bad, words in ((twice, "more than one column engine"),
+                       (frame.assign(engine=lists["tags"]), "the column engine holds lists")):
+        with pytest.raises(ValueError, match=words):
+            fitted.predict_proba(bad)

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ import divergence as dv
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.joint.predict import levels
 from divergence.risk.construct import risk_model
+from divergence.risk.manifest import folder_hash
 from divergence.risk.model import ARRAYS, NUMBERS, WORDS, RiskModel, _hash
 from divergence.risk.plausible import plausible_risks
 from divergence.risk.reliability import reliability
@@ -229,9 +231,19 @@ def test_newer_format_missing_file_and_no_json_are_refused(model, tmp_path):
     (tmp_path / WORDS).write_text(json.dumps(words | {"format": 2}))
     with pytest.raises(InputError, match="has format 2, this version reads 3; make it again with divergence fit"):
         RiskModel.load(tmp_path)
-    (tmp_path / WORDS).write_text("{")
-    with pytest.raises(InputError, match="is not readable JSON"):
-        RiskModel.load(tmp_path)
+    for content in ("{", "[" * 200_000):
+        (tmp_path / WORDS).write_text(content)
+        with pytest.raises(InputError, match="is not readable JSON"):
+            RiskModel.load(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_words_that_may_not_be_read_are_one_sentence(model, tmp_path):
+    model.save(tmp_path)
+    (tmp_path / WORDS).chmod(0)
+    for read in (RiskModel.load, folder_hash):
+        with pytest.raises(InputError, match=r"risk\.json cannot be read: Permission denied"):
+            read(tmp_path)
 
 
 def test_a_pickle_is_never_loaded(model, tmp_path):

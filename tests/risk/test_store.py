@@ -65,6 +65,14 @@ def test_from_a_store_to_a_store_and_on_after_an_interruption(s3, model, logs, t
     assert tree(fetched(s3, "out0", tmp_path / "again")) == tree(tmp_path / "copy0")
 
 
+def test_nothing_scored_into_a_fresh_prefix_still_has_a_manifest(s3, model, tmp_path):
+    s3.put_object(Bucket="traffic", Key="bad/broken.parquet", Body=b"no columns")
+    scored = score_log(model, ["s3://traffic/bad/broken.parquet"], "s3://traffic/fresh", load=small_scorer.load, workers=0)
+    assert [f["partition"] for f in scored.failed] == ["s3://traffic/bad/broken.parquet"]
+    manifest = json.loads((fetched(s3, "fresh", tmp_path / "copy") / "manifest.json").read_text())
+    assert manifest["failed"] == scored.failed
+
+
 def test_text_formats_come_from_a_store_too(s3, model, logs, tmp_path):
     frame = pl.read_parquet(logs / "part-0.parquet")
     s3.put_object(Bucket="traffic", Key="text/a.csv", Body=frame.write_csv().encode())
