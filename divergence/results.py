@@ -249,6 +249,8 @@ def _price_note(log: Executions | None) -> list[str]:
 def _cautions(fit) -> tuple[str, ...]:
     """Combinations that stand apart, scorers that differ between the regimes, and the context with the fewest judged rows,
     where they are few."""
+    from divergence.joint.standing_apart import apart_names
+
     cells, counts = fit.cells, fit.cells.counts
     judged_by: dict[str, set[str]] = {}
     rows, unjudged = Counter(), Counter()
@@ -268,7 +270,7 @@ def _cautions(fit) -> tuple[str, ...]:
     if share < JUDGED_MIN:
         told.append(f"Only {share:.0%} of the {regime} rows in {context} are judged; the others are taken as missing at "
                     "random, which no number of rows can show.")
-    apart = [f"{cells.levels['model'][m]} in {cells.levels['context'][c]}" for m, c in fit.design.apart]
+    apart = apart_names(cells, fit.design)
     if apart:
         told.append(f"{' and '.join(apart)} {'stand' if apart[1:] else 'stands'} apart from what all others say: look at "
                     "what is served there. What is lost or won there is no effect of a serving factor on all models.")

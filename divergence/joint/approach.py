@@ -51,9 +51,9 @@ def approach(design: Design, arms: Arms, spec: Spec) -> Approach:
         found = standing_apart(design, arms, target, x) if spec.apart > 0 else None
         if found is None:
             return Approach(design, loadings, linearise(arms, mu), tuple(residuals))
-        arm, residual = found
+        cell, residual = found
         residuals.append(residual)
-        design = design.with_apart(((int(arms.model[arm]), int(arms.context[arm])),), spec.apart)
+        design = design.with_apart((cell,), spec.apart)
 
 
 def _fitted(design: Design, arms: Arms, response: Response, loadings: np.ndarray, x: np.ndarray) -> np.ndarray:

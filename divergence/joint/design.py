@@ -60,8 +60,9 @@ class Design:
     """Sd of the log of each level's own scale in `beta:context`; 0 = the term has one scale."""
     instability: float = 0.0
     """Prior width of the sd of the log of each model's own scale of `delta`; 0 = all models have one scale."""
-    apart: tuple[tuple[int, int], ...] = ()
-    """(model, context) codes of the combinations with an effect and a scale of their own, `apart:0` and on."""
+    apart: tuple[tuple[int, int, int], ...] = ()
+    """(model, context, regime) of the combinations with an effect and a scale of their own, `apart:0` and on: codes of model
+    and context, regime 0 = evaluation, 1 = deployment, -1 = wherever the context occurs."""
 
     def term(self, name: str) -> Term:
         """The block of that name."""
@@ -93,16 +94,18 @@ class Design:
                 for level in range(effects.shape[1]):
                     z[arms, start + model * effects.shape[1] + level] = effects[:, level]
             elif kind == "apart":
-                mine, where = self.apart[int(factor)]
+                mine, where, regime = self.apart[int(factor)]
                 z[:, start] = (model == mine) & (self.contexts[context, 1] == where)
+                if regime >= 0:
+                    z[:, start] *= self.contexts[context, 0] == regime
             else:
                 label = self._label[context]
                 own = (label if kind == "u" else model * self._labels + label)
                 z[arms, start + own] = label != self.plain
         return z
 
-    def with_apart(self, cells: tuple[tuple[int, int], ...], width: float) -> Design:
-        """The design in which these (model, context) codes, too, have an effect and a scale of their own."""
+    def with_apart(self, cells: tuple[tuple[int, int, int], ...], width: float) -> Design:
+        """The design in which these combinations, too, have an effect and a scale of their own (see `apart`)."""
         first = len(self.apart)
         more = [Term(f"apart:{first + k}", slice(self.size + k, self.size + k + 1), width) for k in range(len(cells))]
         return dataclasses.replace(self, terms=(*self.terms, *more), size=self.size + len(cells),

@@ -17,6 +17,7 @@ Gelman and Gabry 2017); where k-hat says that the weights cannot be trusted, x i
 | `rmse_bench` | of that prediction |
 
 The items are known from the other contexts, only the context is new; working responses and `V` are those of the whole log.
+That a held-out combination stands apart is not known beforehand: any may, as often as it was seen (`_laws`).
 Needs three deployment contexts.
 """
 
@@ -34,7 +35,7 @@ from divergence.joint.importance import Importance
 from divergence.joint.link import Response
 from divergence.joint.methods import K_HAT_MAX
 from divergence.joint.pareto import smoothed_weights
-from divergence.joint.posterior import Fit, Posterior, arm_loadings, hierarchy_of, prior_centre
+from divergence.joint.posterior import Fit, Posterior, arm_loadings, hierarchy_of, prior_centre, standard_deviations
 from divergence.joint.predictive_check import JITTER
 from divergence.joint.problem import problem
 
@@ -60,11 +61,12 @@ def new_context_check(posterior: Posterior, *, outcome: str | None = None, refit
         raise NotIdentifiedError(f"the log has {len(contexts)} deployment contexts; to predict one from the others takes "
                                  f"{CONTEXTS_MIN}")
     target = hierarchy_of(fit)
-    precision = np.linalg.inv(target.covariances(_thinned(fit.x, len(fit.arms))))
+    thinned = _thinned(fit.x, len(fit.arms))
+    precision = np.linalg.inv(target.covariances(thinned))
     rows, refits = [], 0
     for c in contexts:
         held = np.flatnonzero((fit.arms.context == c) & fit.arms.deployed)
-        left, block = _predicted(precision, target.value, held)
+        x, (left, block) = thinned, _predicted(precision, target.value, held)
         log_p = _log_density(left, block)
         weight, k_hat = smoothed_weights(-log_p)
         passed = k_hat < K_HAT_MAX
@@ -72,11 +74,11 @@ def new_context_check(posterior: Posterior, *, outcome: str | None = None, refit
         again = not passed and (cheap if refit is None else refit)
         refits += again
         if again:
-            fresh, passed = _without(fit, held)
-            left, block = _predicted(np.linalg.inv(target.covariances(fresh)), target.value, held)
-            log_p, weight = _log_density(left, block), np.full(len(fresh), 1 / len(fresh))
+            x, passed = _without(fit, held)
+            left, block = _predicted(np.linalg.inv(target.covariances(x)), target.value, held)
+            weight = np.full(len(x), 1 / len(x))
         rows.append({"context": fit.cells.levels["context"][c], "arms": len(held),
-                     **_compared(fit, held, left, block, log_p, weight),
+                     **_compared(fit, held, left, *_laws(fit, x, held, block), weight),
                      "k_hat": k_hat, "refitted": again, "trusted": passed})
     return pl.DataFrame(rows, schema_overrides={"gain": pl.Float64, "rmse_bench": pl.Float64})
 
@@ -131,13 +133,36 @@ def _without(fit: Fit, held: np.ndarray) -> tuple[np.ndarray, bool]:
     return _thinned(sample.x, len(fit.arms)), all(d.passed for d in sample.diagnostics)
 
 
-def _compared(fit: Fit, held: np.ndarray, left: np.ndarray, block: np.ndarray, log_p: np.ndarray, weight: np.ndarray
+def _laws(fit: Fit, x: np.ndarray, held: np.ndarray, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The predictive law as a mixture: shares (K,) and covariances (K, S, h, h).
+
+    `block` knows which combinations the whole log found to stand apart; of one that was not seen it is not known. None does,
+    or one of the held-out arms, each with the share with which combinations of the log did.
+    """
+    terms = [t for t in fit.design.terms if t.name.startswith("apart")]
+    if not terms:
+        return np.ones(1), block[None]
+    variance = np.stack([standard_deviations(fit.design, x)[t.name] ** 2 for t in terms], 1)  # (S, terms)
+    mine = arm_loadings(fit.design, fit.arms)[held][:, [t.columns.start for t in terms]]
+    plain = block - np.einsum("sk,ak,bk->sab", variance, mine, mine)
+    one = [plain + variance[:, k, None, None] * np.outer(e, e) for k in range(len(terms)) for e in np.eye(len(held))]
+    share = np.r_[1.0, np.full(len(one), 1 / (len(fit.arms) - 1))]
+    return share / share.sum(), np.stack([plain, *one])
+
+
+def _mixture_density(left: np.ndarray, share: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """Log density of the mixture at the observed values, shape (S,)."""
+    return logsumexp([_log_density(left, one) for one in blocks], axis=0, b=share[:, None])
+
+
+def _compared(fit: Fit, held: np.ndarray, left: np.ndarray, share: np.ndarray, blocks: np.ndarray, weight: np.ndarray
               ) -> dict:
     """What one context's predictive law says of its observed levels, and the bench's prediction beside it."""
-    below = weight @ ndtr(left / np.sqrt(np.einsum("saa->sa", block)))
-    pit = weight @ ndtr(left.mean(1) / np.sqrt(block.mean((1, 2))))
+    below = np.einsum("k,s,ksa->a", share, weight, ndtr(left / np.sqrt(np.einsum("ksaa->ksa", blocks))))
+    pit = share @ ndtr(left.mean(1) / np.sqrt(blocks.mean((2, 3)))) @ weight
     found = {
-        "elpd": float(logsumexp(log_p, b=weight)), "covered": float(((below > TAIL) & (below < 1 - TAIL)).mean()),
+        "elpd": float(logsumexp(_mixture_density(left, share, blocks), b=weight)),
+        "covered": float(((below > TAIL) & (below < 1 - TAIL)).mean()),
         "pit": float(pit), "rmse": _root(weight @ left), "gain": None, "rmse_bench": None,
     }
     bench = {m: a for a, m in enumerate(fit.arms.model) if not fit.arms.deployed[a]}
@@ -150,7 +175,7 @@ def _compared(fit: Fit, held: np.ndarray, left: np.ndarray, block: np.ndarray, l
         noise = apart @ both @ apart.T
         noise += JITTER * np.diag(np.diag(both)[mine])
         moved = fit.response.value[mine] - fit.response.value[theirs]
-        part = _log_density(left[:, with_bench], block[:, with_bench[:, None], with_bench])
+        part = _mixture_density(left[:, with_bench], share, blocks[:, :, with_bench[:, None], with_bench])
         found["gain"] = float(logsumexp(part, b=weight) - _log_density(moved[None], noise[None])[0])
         found["rmse_bench"] = _root(moved)
     return found

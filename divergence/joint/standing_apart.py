@@ -10,7 +10,10 @@ Keerthi 2001; what a deleted residual is in regression). Judged by Student's t o
 for residuals, over all arms at once: where no combination stands apart, a fit finds one with probability `CHANCE` at most.
 The one found gets an effect with a scale of its own, everything is fitted again, and the next is looked for.
 
-Of two models the one that stands apart cannot be told, nor of two contexts: needs three of each.
+Of two models the one that stands apart cannot be told, nor of two contexts: needs three of each. Where a context occurs in
+both regimes, what an effect of both or of one of them would be is looked at, z = d' S^-1 value / sqrt(d' S^-1 d) for d the
+indicator of its arms. Several hide each other: of two in different models and contexts both are usually found, of three none
+(`docs/engine.md`); then they are what the residual's scale is made of. A scale of each model's own hides one, too.
 """
 
 from __future__ import annotations
@@ -28,33 +31,57 @@ APART_MAX = 6  # with more, standing apart is what combinations do: that is the 
 LEAST = 3  # models, and contexts
 
 
-def standing_apart(design: Design, arms: Arms, target: Hierarchy, x: np.ndarray) -> tuple[int, float] | None:
-    """The arm that stands apart the most, and its z; None where none does. `x` is the mode."""
+def standing_apart(design: Design, arms: Arms, target: Hierarchy, x: np.ndarray
+                   ) -> tuple[tuple[int, int, int], float] | None:
+    """The combination that stands apart the most (see `Design.apart`), and its z; None where none does. `x` is the mode."""
     labels = np.unique(design.contexts[:, 1])
     if not design.has("delta") or len(design.apart) >= APART_MAX or design.n_models < LEAST or len(labels) < LEAST:
         return None
-    free = arms.context != (labels[design.plain] if design.plain >= 0 else -1)  # the others have a residual
-    for model, context in design.apart:
-        free &= (arms.model != model) | (arms.context != context)
+    candidates = _candidates(design, arms, labels)
     left = (design.n_models - 1) * (len(labels) - 1) - 1 - len(design.apart)
-    if not free.any() or left < 1:
+    if not candidates or left < 1:
         return None
-    z = np.where(free, deleted_residuals(target, x), 0.0)
+    z = deleted_residuals(target, x, [places for _, places in candidates])
     found = int(np.abs(z).argmax())
-    return (found, float(z[found])) if abs(z[found]) > student.isf(CHANCE / (2 * free.sum()), left) else None
+    return (candidates[found][0], float(z[found])) if abs(z[found]) > student.isf(CHANCE / (2 * len(z)), left) else None
 
 
-def deleted_residuals(target: Hierarchy, x: np.ndarray) -> np.ndarray:
-    """Each arm's residual from its prediction by all others, in standard errors, shape (A,), at x."""
+def _candidates(design: Design, arms: Arms, labels: np.ndarray) -> list[tuple[tuple[int, int, int], list[int]]]:
+    """Combinations that may stand apart, and their arms: where a context occurs in both regimes, each alone and both."""
+    plain = labels[design.plain] if design.plain >= 0 else -1  # has no residual
+    places: dict[tuple[int, int], list[int]] = {}
+    for a, (model, context) in enumerate(zip(arms.model, arms.context, strict=True)):
+        if context != plain:
+            places.setdefault((int(model), int(context)), []).append(a)
+    found = []
+    for cell, mine in places.items():
+        found.append(((*cell, -1), mine))
+        if len(mine) > 1:
+            found += [((*cell, int(arms.deployed[a])), [a]) for a in mine]
+    return [(cell, mine) for cell, mine in found if cell not in design.apart]
+
+
+def deleted_residuals(target: Hierarchy, x: np.ndarray, places: list[list[int]]) -> np.ndarray:
+    """How far an effect that all arms of one place share lies from 0, in standard errors, given standard deviations at x.
+
+    Shape (places,). Of a single arm: its residual from its prediction by all others.
+    """
     precision = np.linalg.inv(target.covariances(x[None])[0])
-    return (precision @ target.value) / np.sqrt(np.diag(precision))
+    pulled = precision @ target.value
+    return np.array([pulled[mine].sum() / np.sqrt(precision[np.ix_(mine, mine)].sum()) for mine in places])
+
+
+def apart_names(cells: Cells, design: Design) -> list[str]:
+    """The combinations that stand apart, in words."""
+    regimes = {-1: "", 0: " (evaluation only)", 1: " (deployment only)"}
+    return [f"{cells.levels['model'][model]} in {cells.levels['context'][context]}{regimes[regime]}"
+            for model, context, regime in design.apart]
 
 
 def apart_notes(cells: Cells, design: Design, arms: Arms, z: tuple[float, ...]) -> tuple[str, ...]:
     """A sentence for each combination that stands apart."""
     return tuple(
-        f"{cells.levels['model'][model]} in {cells.levels['context'][context]} stands apart: its level lies {abs(one):.1f} "
-        f"standard errors {'above' if one > 0 else 'below'} what all other combinations say about it, which chance does in "
-        f"less than {CHANCE:.0%} of logs. It has an effect of its own; new contexts are predicted as if "
-        f"{len(z)} in {len(arms)} combinations did that."
-        for (model, context), one in zip(design.apart, z, strict=True))
+        f"{name} stands apart: its level lies {abs(one):.1f} standard errors {'above' if one > 0 else 'below'} what all "
+        f"other combinations say about it, which chance does in less than {CHANCE:.0%} of logs. It has an effect of its own; "
+        f"new contexts are predicted as if {len(z)} in {len(arms)} combinations did that."
+        for name, one in zip(apart_names(cells, design), z, strict=True))

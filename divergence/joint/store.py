@@ -20,7 +20,7 @@ from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.spec import Spec
 from divergence.staging import move_into, staging
 
-FORMAT = 9
+FORMAT = 10
 RESPONSE = ("value", "covariance", "mu", "noise_log_sd", "noise_lean", "noise_group")
 ARMS = ("model", "deployed", "context", "level", "covariance", "clusters", "wave", "wave_covariance", "noise_log_sd",
         "noise_lean", "session_share")
@@ -93,7 +93,7 @@ def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
                   notes=tuple(saved["notes"]))
     arms = Arms(**{name: arrays[f"{k}/arms/{name}"] for name in ARMS}, link=saved["link"],
                 notes=tuple(saved["arm_notes"]))
-    apart = tuple((model, context) for model, context in saved["apart"])
+    apart = tuple(map(tuple, saved["apart"]))
     return Fit(cells, arms, make_design(cells, arms, spec).with_apart(apart, spec.apart), arrays[f"{k}/x"],
                Response(*(arrays[f"{k}/response/{name}"] for name in RESPONSE)), arrays[f"{k}/effects"],
                arrays[f"{k}/wave"], tuple(Diagnostic(**d) for d in saved["diagnostics"]), saved["method"], saved["seed"],
