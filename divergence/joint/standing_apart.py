@@ -82,6 +82,6 @@ def apart_notes(cells: Cells, design: Design, arms: Arms, z: tuple[float, ...]) 
     """A sentence for each combination that stands apart."""
     return tuple(
         f"{name} stands apart: its level lies {abs(one):.1f} standard errors {'above' if one > 0 else 'below'} what all "
-        f"other combinations say about it, which chance does in less than {CHANCE:.0%} of logs. It has an effect of its own; "
-        f"new contexts are predicted as if {len(z)} in {len(arms)} combinations did that."
+        f"other combinations say about it, which chance does in less than {CHANCE:.0%} of logs. It has an effect of its "
+        f"own; new contexts are predicted as if {len(z)} in {len(arms)} combinations did that."
         for name, one in zip(apart_names(cells, design), z, strict=True))
