@@ -91,18 +91,28 @@ def one_world(case: str, seed: int) -> dict:
             if true is None:
                 of = {m: k for k, m in enumerate(log["model"].unique(maintain_order=True))}
                 named = rows.rows["model"].is_not_null().to_numpy()
-                true = np.array([truth["context_effect"][of[m], int(c.split("-")[1]) - 1]
-                                 for m, c in rows.rows.select("model", "context").filter(named).iter_rows()])
+                true = np.array(
+                    [
+                        truth["context_effect"][of[m], int(c.split("-")[1]) - 1]
+                        for m, c in rows.rows.select("model", "context").filter(named).iter_rows()
+                    ]
+                )
                 limits = limits[named]
-            record[name][question] = [float(((limits[:, 0] <= true) & (true <= limits[:, 1])).mean()),
-                                      float((limits[:, 1] - limits[:, 0]).mean())]
+            record[name][question] = [
+                float(((limits[:, 0] <= true) & (true <= limits[:, 1])).mean()),
+                float((limits[:, 1] - limits[:, 0]).mean()),
+            ]
     return record
 
 
 def table(found: dict[str, list[dict]]) -> list[str]:
     """Coverage of both methods, and the item-level width over the arm-level one."""
-    lines = ["| worlds where each arm tried | worlds | rule takes | " + " | ".join(f"{q}: arm, item" for q in QUESTIONS)
-             + " | width, item / arm | all four: arm, item |", "|---" * (len(QUESTIONS) + 5) + "|"]
+    lines = [
+        "| worlds where each arm tried | worlds | rule takes | "
+        + " | ".join(f"{q}: arm, item" for q in QUESTIONS)
+        + " | width, item / arm | all four: arm, item |",
+        "|---" * (len(QUESTIONS) + 5) + "|",
+    ]
     for case, records in found.items():
         if not records:
             continue
@@ -112,8 +122,11 @@ def table(found: dict[str, list[dict]]) -> list[str]:
         width = np.mean([np.mean([r["item"][q][1] / r["arm"][q][1] for q in QUESTIONS]) for r in records])
         both = ", ".join(f"{p.mean():.3f} ± {p.std() / np.sqrt(len(p)):.3f}" for p in pooled.values())
         taken = [r["chosen"] for r in records]
-        lines.append(f"| {case} | {len(records)} | {max(set(taken), key=taken.count)} | " + " | ".join(cells)
-                     + f" | {width:.2f} | {both} |")
+        lines.append(
+            f"| {case} | {len(records)} | {max(set(taken), key=taken.count)} | "
+            + " | ".join(cells)
+            + f" | {width:.2f} | {both} |"
+        )
     return lines
 
 
@@ -134,19 +147,30 @@ def main() -> None:
                 with given.records.open("a") as out:
                     out.write(json.dumps(seen[-1]) + "\n")
     found = {case: [r for r in seen if r["case"] == case] for case in CASES}
-    (ROOT / "benchmarks" / "choice.md").write_text("\n".join([
-        "# Which method holds where", "",
-        "Made by `make bench-choice`. Simulated worlds of 6 models in 6 contexts and a bench, 120 items and 2 trials unless",
-        "said otherwise; every arm (a model in a context) keeps a share of the items. Mean share of 90 % intervals that",
-        "hold the truth for new items, of the arm-level and of the item-level method on the same log, with the",
-        "standard error over worlds; and the mean ratio of their widths. Chosen by difficulty: a deployment context tries",
-        "easier or harder items, the bench any, which no mean over its own items can show.", "", *table(found), "",
-        "The rule takes the item-level method where arms of one regime share less than "
-        f"{100 * SHARED_MIN:.0f} % of their items.", "",
-        "Random shares make no difference beyond the errors, and a few per cent of width. What decides is why an arm tried",
-        "its items: where contexts choose them by difficulty, intervals of context effects miss at arm level, and the",
-        "item-level method repairs most of it. Few items and scores near 0 or 1 tell the methods apart no more than the",
-        "errors do, so the rule does not ask for them.", ""]))
+    (ROOT / "benchmarks" / "choice.md").write_text(
+        "\n".join(
+            [
+                "# Which method holds where",
+                "",
+                "Made by `make bench-choice`. Simulated worlds of 6 models in 6 contexts and a bench, 120",
+                "items and 2 trials unless said otherwise; every arm (a model in a context) keeps a share of",
+                "the items. Mean share of 90 % intervals that hold the truth for new items, of the arm-level",
+                "and of the item-level method on the same log, with the standard error over worlds; and the",
+                "mean ratio of their widths. Chosen by difficulty: a deployment context tries easier or harder",
+                "items, the bench any, which no mean over its own items can show. ",
+                *table(found),
+                "",
+                "The rule takes the item-level method where arms of one regime share less than "
+                f"{100 * SHARED_MIN:.0f} % of their items.",
+                "",
+                "Random shares make no difference beyond the errors, and a few per cent of width. What decides",
+                "is why an arm tried its items: where contexts choose them by difficulty, intervals of context",
+                "effects miss at arm level, and the item-level method repairs most of it. Few items and scores",
+                "near 0 or 1 tell the methods apart no more than the errors do, so the rule does not ask for them.",
+                "",
+            ]
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -45,8 +45,12 @@ def run(name: str, candidates: list[str]) -> dict:
     python = interpreter(METHODS[name][1], candidates)
     if python is None:
         return {"missing": "not installed: " + ", ".join(METHODS[name][1])}
-    threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
-               "PYTHONPATH": str(ROOT)}
+    threads = {
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+        "PYTHONPATH": str(ROOT),
+    }
     os.environ.update(threads)
     used = measure([python, "-W", "ignore", str(ROOT / "benchmarks" / "engine_one.py"), name], RESULTS / "cache" / name)
     return json.loads(used.output.splitlines()[-1]) | {"peak_mib": used.peak_mib}
@@ -58,7 +62,8 @@ def table(found: dict[str, dict]) -> list[str]:
     best = max((rate[name] for name in PEERS if name in rate), default=None)
     lines = [
         "| method | effective draws | warm CPU s | effective draws a CPU s | times the best peer | compiling, CPU s "
-        "| worst R-hat | peak MiB | intervals that hold the truth |", "|---" * 9 + "|",
+        "| worst R-hat | peak MiB | intervals that hold the truth |",
+        "|---" * 9 + "|",
     ]
     for name, one in found.items():
         if "missing" in one:
@@ -69,7 +74,8 @@ def table(found: dict[str, dict]) -> list[str]:
         r_hat = f"{one['r_hat']:.3f}" if one["r_hat"] else ""
         lines.append(
             f"| {METHODS[name][0]} ({one['version']}) | {one['effective']:,.0f} | {one['cpu_s']:.2f} | {rate[name]:,.2f} "
-            f"| {times} | {max(one['compile_s'], 0):.1f} | {r_hat} | {one['peak_mib']:.0f} | {one['covered']:.2f} |")
+            f"| {times} | {max(one['compile_s'], 0):.1f} | {r_hat} | {one['peak_mib']:.0f} | {one['covered']:.2f} |"
+        )
     return lines
 
 
@@ -78,12 +84,20 @@ def figure(found: dict[str, dict], path: pathlib.Path) -> None:
     import altair
     import polars
 
-    rows = [{"method": METHODS[name][0], "rate": one["effective"] / one["cpu_s"], "ours": name in TARGETS}
-            for name, one in found.items() if "missing" not in one]
-    chart = altair.Chart(polars.DataFrame(rows)).mark_point(filled=True, size=90).encode(
-        x=altair.X("rate:Q", scale=altair.Scale(type="log"), title="effective draws a CPU second"),
-        y=altair.Y("method:N", sort="-x", title=None, axis=altair.Axis(labelLimit=320, grid=True)),
-        color=altair.Color("ours:N", legend=None))
+    rows = [
+        {"method": METHODS[name][0], "rate": one["effective"] / one["cpu_s"], "ours": name in TARGETS}
+        for name, one in found.items()
+        if "missing" not in one
+    ]
+    chart = (
+        altair.Chart(polars.DataFrame(rows))
+        .mark_point(filled=True, size=90)
+        .encode(
+            x=altair.X("rate:Q", scale=altair.Scale(type="log"), title="effective draws a CPU second"),
+            y=altair.Y("method:N", sort="-x", title=None, axis=altair.Axis(labelLimit=320, grid=True)),
+            color=altair.Color("ours:N", legend=None),
+        )
+    )
     chart.properties(width=380).save(path)
 
 
@@ -106,27 +120,40 @@ def main() -> None:
         mean, sd = (draws["numpyro-zerosum"][k][:20] for k in ("mean", "sd"))
         worst = max(abs(a - b) / s for a, b, s in zip(draws["arm"]["mean"][:20], mean, sd, strict=True))
         apart = f"Arm levels of the arm-level default and of NumPyro's differ by at most {worst:.2f} posterior sds."
-    worth = ", ".join(f"{METHODS[name][0].partition(', ')[2].partition(':')[0]} {one['by_seeds']:,.0f}"
-                      for name, one in draws.items() if "by_seeds" in one)
-    (ROOT / "benchmarks" / "engine.md").write_text("\n".join([
-        "# Effective draws a CPU second", "",
-        "Made by `make bench-engine`. One simulated log of 100,000 rows (4 models x 5 contexts = 20 arms, 500",
-        "items, 10 trials). All methods get its counts and are asked for the same 36 numbers: the levels of the",
-        "arms and their contrasts with the bench. Effective draws: the weights' own number for importance",
-        "sampling (one for all numbers), the least bulk count over the numbers for NUTS. Peers ran 2 chains of",
-        "200 + 200 transitions: an R-hat above 1.01 says that their true rate is lower than shown. Adaptation",
-        "counts as time on their side, the search for the mode on ours; compiling does not, and stands beside.",
-        "One thread each. Our seconds are the mean of 200 fits; by how little the posterior means of these differ from",
-        f"fit to fit, their draws are worth as many as independent draws (mean over the numbers): {worth}.",
-        "",
-        f"- {datetime.date.today().isoformat()}, {os.cpu_count()} cores of {processor()}, "
-        f"Python {platform.python_version()}", "",
-        *table(found), "", "![effective draws a CPU second](engine.svg)", "",
-        "Intervals: the share of 36 intervals (90 %, own items) that hold the truth in this one log, of numbers",
-        "that hang together and so say little; the coverage of the default over many logs is in `coverage.md`.",
-        "The peers' model has no term for items that move with the context, and was not tested for coverage.",
-        apart, "",
-    ]))
+    worth = ", ".join(
+        f"{METHODS[name][0].partition(', ')[2].partition(':')[0]} {one['by_seeds']:,.0f}"
+        for name, one in draws.items()
+        if "by_seeds" in one
+    )
+    (ROOT / "benchmarks" / "engine.md").write_text(
+        "\n".join(
+            [
+                "# Effective draws a CPU second",
+                "",
+                "Made by `make bench-engine`. One simulated log of 100,000 rows (4 models x 5 contexts = 20 arms, 500",
+                "items, 10 trials). All methods get its counts and are asked for the same 36 numbers: the levels of the",
+                "arms and their contrasts with the bench. Effective draws: the weights' own number for importance",
+                "sampling (one for all numbers), the least bulk count over the numbers for NUTS. Peers ran 2 chains of",
+                "200 + 200 transitions: an R-hat above 1.01 says that their true rate is lower than shown. Adaptation",
+                "counts as time on their side, the search for the mode on ours; compiling does not, and stands beside.",
+                "One thread each. Our seconds are the mean of 200 fits; by how little the posterior means of",
+                "these differ from fit to fit, their draws are worth as many as independent draws (mean over",
+                f"the numbers): {worth}. ",
+                f"- {datetime.date.today().isoformat()}, {os.cpu_count()} cores of {processor()}, "
+                f"Python {platform.python_version()}",
+                "",
+                *table(found),
+                "",
+                "![effective draws a CPU second](engine.svg)",
+                "",
+                "Intervals: the share of 36 intervals (90 %, own items) that hold the truth in this one log, of numbers",
+                "that hang together and so say little; the coverage of the default over many logs is in `coverage.md`.",
+                "The peers' model has no term for items that move with the context, and was not tested for coverage.",
+                apart,
+                "",
+            ]
+        )
+    )
     figure(found, ROOT / "benchmarks" / "engine.svg")
     print((ROOT / "benchmarks" / "engine.md").read_text())
 

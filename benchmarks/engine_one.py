@@ -75,16 +75,23 @@ def ours(log, name: str) -> dict:
         means.append(draws.mean(0))
         variances.append(draws.var(0))
     warm = float(np.mean(spent[1:]))
-    found = {"compile_s": spent[0] - warm, "cpu_s": warm, "draws": asked(fit, "observed"),
-             "gates": {d.name: float(d.value) for d in fit.diagnostics}}
+    found = {
+        "compile_s": spent[0] - warm,
+        "cpu_s": warm,
+        "draws": asked(fit, "observed"),
+        "gates": {d.name: float(d.value) for d in fit.diagnostics},
+    }
     if name == "arm-nuts":
         least, r_hat = effective(draws.reshape(CHAINS, -1, draws.shape[-1]))
         return found | {"effective": least, "r_hat": r_hat}
     # Draws are independent given their weights: the weights' own effective number. Beside it what the means of fits with
     # other seeds say: draws that vary so little from fit to fit are worth that many, on average over the numbers.
     by_seeds = np.mean(variances, 0) / np.var(means, 0, ddof=1)
-    return found | {"effective": min(found["gates"]["effective draws"], float(len(draws))), "r_hat": None,
-                    "by_seeds": float(by_seeds.mean())}
+    return found | {
+        "effective": min(found["gates"]["effective draws"], float(len(draws))),
+        "r_hat": None,
+        "by_seeds": float(by_seeds.mean()),
+    }
 
 
 def numpyro_nuts(y: np.ndarray, zero_sum: bool) -> dict:
@@ -112,8 +119,9 @@ def numpyro_nuts(y: np.ndarray, zero_sum: bool) -> dict:
         numpyro.deterministic("level", jax.nn.sigmoid(eta).mean(-1))
         numpyro.sample("y", dist.Binomial(TRIALS, logits=eta), obs=y)
 
-    run = MCMC(NUTS(model), num_warmup=TUNE, num_samples=DRAWS, num_chains=CHAINS, chain_method="sequential",
-               progress_bar=False)
+    run = MCMC(
+        NUTS(model), num_warmup=TUNE, num_samples=DRAWS, num_chains=CHAINS, chain_method="sequential", progress_bar=False
+    )
     spent = []
     for seed in (0, 1):
         begin = time.process_time()
@@ -128,6 +136,7 @@ def pymc_nuts(y: np.ndarray, nutpie: bool) -> dict:
     import pymc as pm
 
     with pm.Model() as model:
+
         def effects(name, width, shape):
             return pm.HalfNormal(f"sd_{name}", width) * pm.Normal(name, 0, 1, shape=shape)
 
@@ -145,8 +154,13 @@ def pymc_nuts(y: np.ndarray, nutpie: bool) -> dict:
         trace = nutpie.sample(compiled, draws=DRAWS, tune=TUNE, chains=CHAINS, cores=1, seed=1, progress_bar=False)
         compiling, spent = middle - begin, time.process_time() - middle
     else:
-        options = {"chains": CHAINS, "cores": 1, "progressbar": False, "compute_convergence_checks": False,
-                   "compile_kwargs": {"mode": "NUMBA"}}
+        options = {
+            "chains": CHAINS,
+            "cores": 1,
+            "progressbar": False,
+            "compute_convergence_checks": False,
+            "compile_kwargs": {"mode": "NUMBA"},
+        }
         with model:
             pm.sample(draws=1, tune=1, random_seed=0, **options)  # compiles, and keeps the C code
             middle = time.process_time()
@@ -186,8 +200,14 @@ def stan_nuts(y: np.ndarray) -> dict:
     import httpstan.services_stub
     import stan
 
-    data = {"M": MODELS, "C": CONTEXTS + 1, "I": ITEMS, "trials": TRIALS, "y": y.reshape(-1, ITEMS).astype(int).tolist(),
-            "width": [INTERCEPT, ABILITY, FACTOR, RESIDUAL, DIFFICULTY]}
+    data = {
+        "M": MODELS,
+        "C": CONTEXTS + 1,
+        "I": ITEMS,
+        "trials": TRIALS,
+        "y": y.reshape(-1, ITEMS).astype(int).tolist(),
+        "width": [INTERCEPT, ABILITY, FACTOR, RESIDUAL, DIFFICULTY],
+    }
 
     def used() -> float:
         return sum(os.times()[:4])
@@ -205,8 +225,13 @@ def stan_nuts(y: np.ndarray) -> dict:
 def _peer(level: np.ndarray, compiling: float, spent: float) -> dict:
     draws = numbers(level)
     least, r_hat = effective(draws)
-    return {"compile_s": compiling, "cpu_s": spent, "effective": least, "r_hat": r_hat,
-            "draws": draws.reshape(-1, draws.shape[-1])}
+    return {
+        "compile_s": compiling,
+        "cpu_s": spent,
+        "effective": least,
+        "r_hat": r_hat,
+        "draws": draws.reshape(-1, draws.shape[-1]),
+    }
 
 
 def main(name: str) -> dict:
@@ -224,8 +249,12 @@ def main(name: str) -> dict:
     lower, upper = np.quantile(draws, [0.05, 0.95], axis=0)
     package = "eval-divergence" if name in ("arm", "item") else "numpyro" if name == "arm-nuts" else name.partition("-")[0]
     package = {"stan": "pystan"}.get(package, package)
-    return found | {"mean": draws.mean(0).tolist(), "sd": draws.std(0).tolist(), "version": f"{package} {version(package)}",
-                    "covered": float(((lower <= truth) & (truth <= upper)).mean())}
+    return found | {
+        "mean": draws.mean(0).tolist(),
+        "sd": draws.std(0).tolist(),
+        "version": f"{package} {version(package)}",
+        "covered": float(((lower <= truth) & (truth <= upper)).mean()),
+    }
 
 
 if __name__ == "__main__":

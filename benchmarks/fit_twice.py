@@ -28,7 +28,9 @@ def main(log: str, method: str) -> dict:
     gates = {d.name: float(d.value) for d in posterior.diagnostics}
     scales = {name: [float(draws.mean()), float(draws.std())] for name, draws in posterior[None].scales.items()}
     return {
-        "first_cpu_s": seconds[0], "second_cpu_s": seconds[1], "effective_draws": gates["effective draws"],
+        "first_cpu_s": seconds[0],
+        "second_cpu_s": seconds[1],
+        "effective_draws": gates["effective draws"],
         "scales": scales,
     }
 

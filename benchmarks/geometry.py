@@ -20,14 +20,38 @@ import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
 CASES = {  # comparison: (rows, dimensions, own case, other case, package of the other, what is compared)
-    "CKA": (20_000, 384, "ours_cka", "netrep_cka", "netrep",
-            "own: debiased and biased, interval by 32 blocks of sessions; netrep `LinearCKA`: biased, no interval"),
-    "CKA, fewer rows": (2_000, 384, "ours_cka", "rsatoolbox_cka", "rsatoolbox",
-                        "rsatoolbox: cosine of two matrices of squared distances, another number, no interval asked for"),
-    "MMD, every pair, 200 permutations": (400, 384, "ours_mmd_every_pair", "hyppo_mmd", "hyppo",
-                                          "own: 6 bandwidths, sessions permuted, interval; hyppo: 1, rows permuted"),
-    "MMD, 2,000 permutations": (20_000, 384, "ours_mmd", None, None,
-                                "own: 1,024 random features at each of 6 bandwidths; 20,000 rows a side"),
+    "CKA": (
+        20_000,
+        384,
+        "ours_cka",
+        "netrep_cka",
+        "netrep",
+        "own: debiased and biased, interval by 32 blocks of sessions; netrep `LinearCKA`: biased, no interval",
+    ),
+    "CKA, fewer rows": (
+        2_000,
+        384,
+        "ours_cka",
+        "rsatoolbox_cka",
+        "rsatoolbox",
+        "rsatoolbox: cosine of two matrices of squared distances, another number, no interval asked for",
+    ),
+    "MMD, every pair, 200 permutations": (
+        400,
+        384,
+        "ours_mmd_every_pair",
+        "hyppo_mmd",
+        "hyppo",
+        "own: 6 bandwidths, sessions permuted, interval; hyppo: 1, rows permuted",
+    ),
+    "MMD, 2,000 permutations": (
+        20_000,
+        384,
+        "ours_mmd",
+        None,
+        None,
+        "own: 1,024 random features at each of 6 bandwidths; 20,000 rows a side",
+    ),
     "Bures": (20_000, 384, "ours_bures", "pot_bures", "pot", "own: with interval and floor; POT: the value"),
 }
 STREAM = (250_000, 500_000, 1_000_000)  # rows: the last is the target, the others show that time is linear
@@ -43,8 +67,12 @@ def measure(case: str, n: int, d: int, runs: int = RUNS) -> dict:
 
 def once(case: str, n: int, d: int) -> dict:
     """CPU seconds, peak memory and value of one case."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
-                                "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    }
     command = [sys.executable, str(ROOT / "benchmarks" / "geometry_one.py"), case, str(n), str(d)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
@@ -63,8 +91,10 @@ def cells(found: dict) -> str:
 
 def compared(divide: int) -> list[str]:
     """Own estimators and others on the same arrays."""
-    lines = ["| what | rows x dimensions | who | CPU s | peak MiB | value | other / own | target |",
-             "|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| what | rows x dimensions | who | CPU s | peak MiB | value | other / own | target |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     notes = []
     for name, (n, d, own, other, package, note) in CASES.items():
         n = n // divide
@@ -82,15 +112,19 @@ def compared(divide: int) -> list[str]:
         lines.append(f"| | | {package} | {cells(theirs)} | {ratio} | |")
     n, d = CASES["CKA"][0] // divide, CASES["CKA"][1]
     exact = once("double_cka", n, d)["value"]
-    note = (f"- The biased CKA of the {n:,} rows is {exact:.6g} in float64: products of all rows with all rows lose "
-            "digits in float32.")
+    note = (
+        f"- The biased CKA of the {n:,} rows is {exact:.6g} in float64: products of all rows with all rows lose "
+        "digits in float32."
+    )
     return [*lines, "", *notes, note]
 
 
 def stream(divide: int) -> list[str]:
     """One pass over rows that are never held whole; making them is measured alone and taken off."""
-    lines = ["| rows x 384, paired | CPU s | of it making the rows | the pass alone | µs a row | peak MiB | target |",
-             "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| rows x 384, paired | CPU s | of it making the rows | the pass alone | µs a row | peak MiB | target |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for n in STREAM:
         n = n // divide
         whole, rows = (measure(case, n, 384, 1) for case in ("ours_stream", "generation"))
@@ -98,8 +132,10 @@ def stream(divide: int) -> list[str]:
             lines.append(f"| {n:,} | {whole['failed']} | | | | | |")
             continue
         alone = whole["cpu_s"] - rows["cpu_s"]
-        lines.append(f"| {n:,} | {whole['cpu_s']:.1f} | {rows['cpu_s']:.1f} | {alone:.1f} | {1e6 * alone / n:.1f} | "
-                     f"{whole['peak_mib']:.0f} | 1,024 MiB, linear |")
+        lines.append(
+            f"| {n:,} | {whole['cpu_s']:.1f} | {rows['cpu_s']:.1f} | {alone:.1f} | {1e6 * alone / n:.1f} | "
+            f"{whole['peak_mib']:.0f} | 1,024 MiB, linear |"
+        )
     return lines
 
 
@@ -123,15 +159,22 @@ def main() -> None:
     divide, load = 10 if given.smaller else 1, os.getloadavg()
     first, second = compared(divide), stream(divide)
     page = [
-        "# Time and memory of geometry", "",
+        "# Time and memory of geometry",
+        "",
         "Made by `make bench-geometry`: each line a fresh process of one thread on the same float32 arrays. CPU seconds are",
-        "those of the call (the least of three), after a small one; imports and making the arrays are taken off.", "",
+        "those of the call (the least of three), after a small one; imports and making the arrays are taken off.",
+        "",
         f"- {datetime.date.today()}, {os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}",
         f"- {packages()}",
-        f"- load average at the start: {', '.join(f'{part:.1f}' for part in load)}", "",
+        f"- load average at the start: {', '.join(f'{part:.1f}' for part in load)}",
+        "",
         *first,
-        "- alibi-detect is left out: it pins NumPy below 2 and cannot share an environment with this package.", "",
-        "## A million rows in one pass", "", *second, "",
+        "- alibi-detect is left out: it pins NumPy below 2 and cannot share an environment with this package.",
+        "",
+        "## A million rows in one pass",
+        "",
+        *second,
+        "",
         "Paired moments of both sides with 32 blocks, then debiased CKA with its interval.",
     ]
     given.output.write_text("\n".join(page) + "\n")

@@ -1,6 +1,6 @@
 """One case of `geometry.py` in a process of its own: prints CPU seconds, peak memory and the value as JSON.
 
-    python benchmarks/geometry_one.py CASE ROWS DIMENSIONS
+python benchmarks/geometry_one.py CASE ROWS DIMENSIONS
 """
 
 import json
@@ -49,6 +49,7 @@ def netrep_cka(x, y, _):
 
 def double_cka(x, y, _):
     """The biased value in float64: what float32 products should come to."""
+
     def value():
         u, v = (rows - rows.mean(0) for rows in (x.astype(float), y.astype(float)))
         xy, xx, yy = (((a.T @ b) ** 2).sum() for a, b in ((u, v), (u, u), (v, v)))

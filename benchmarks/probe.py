@@ -108,11 +108,14 @@ def main() -> None:
     import aiohttp
 
     text = [
-        "# What the probe costs", "",
+        "# What the probe costs",
+        "",
         "Made by `make bench-probe` against a stub endpoint on loopback that answers at once with nine streamed pieces. CPU",
-        "seconds are the client's, start-up taken off; every request became exactly one row.", "",
+        "seconds are the client's, start-up taken off; every request became exactly one row.",
+        "",
         f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, aiohttp {aiohttp.__version__}.",
-        "", "| client | requests | CPU ms a request | requests a CPU-second | requests a second (wall, start included) |",
+        "",
+        "| client | requests | CPU ms a request | requests a CPU-second | requests a second (wall, start included) |",
         "|---|---|---|---|---|",
     ]
     text += [f"| {name} | {n:,} | {1000 * cpu / n:.2f} | {n / cpu:,.0f} | {n / wall:,.0f} |" for name, n, cpu, wall in rows]

@@ -37,7 +37,9 @@ def told(name, version, before, answers, scores):
     text = {"name": name, "version": version, "cpu": cpu, "wall": wall, "answers": answers, "scores": scores}
     (place / "told.json").write_text(json.dumps(text))
 """
-PROBE = CLOCK + '''
+PROBE = (
+    CLOCK
+    + '''
 import aiohttp
 import polars, polars.io
 import divergence
@@ -66,7 +68,10 @@ rows = polars.read_parquet(run(place / "plan.toml", place / "rows", quiet=True).
 told("divergence probe", divergence.__version__, before, dict(zip(rows["item"], rows["answer"])),
      dict(zip(rows["item"], rows["score"])))
 '''
-LM_EVAL = CLOCK + """
+)
+LM_EVAL = (
+    CLOCK
+    + """
 import logging
 import lm_eval
 from lm_eval.api.task import ConfigurableTask
@@ -90,7 +95,10 @@ told("lm-eval, local-chat-completions", lm_eval.__version__, before,
      {name[row["doc_id"]]: row["resps"][0][0] for row in samples},
      {name[row["doc_id"]]: float(row["exact_match"]) for row in samples})
 """
-INSPECT = CLOCK + """
+)
+INSPECT = (
+    CLOCK
+    + """
 import inspect_ai
 from inspect_ai import Task, eval
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -107,6 +115,7 @@ told("inspect-ai, openai-api", inspect_ai.__version__, before,
      {sample.id: sample.output.completion for sample in log.samples},
      {sample.id: float(sample.scores["exact"].value == "C") for sample in log.samples})
 """
+)
 
 
 def plain(count: int) -> list[dict]:
@@ -118,8 +127,9 @@ def plain(count: int) -> list[dict]:
     for number in range(count):
         item = listed[number % len(listed)]
         solved = "".join(f"{question} {answer}\n" for question, answer in item["examples"])
-        made.append({"item": f"{item['item']}-{number}", "prompt": solved + item["prompt"], "gold": item["gold"],
-                     "scorer": "exact"})
+        made.append(
+            {"item": f"{item['item']}-{number}", "prompt": solved + item["prompt"], "gold": item["gold"], "scorer": "exact"}
+        )
     return made
 
 
@@ -128,10 +138,21 @@ def asked(python: str, script: str, items: list[dict], base_url: str, model: str
     with tempfile.TemporaryDirectory() as folder:
         place = pathlib.Path(folder)
         (place / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
-        environment = os.environ | {"OPENAI_API_KEY": "none", "HF_HUB_OFFLINE": "1", "HF_HOME": folder,
-                                    "OMP_NUM_THREADS": "1", "INSPECT_TRACE_FILE": str(place / "trace.log")}
-        ended = subprocess.run([python, "-c", script, folder, base_url, model, str(AT_ONCE), str(MOST_TOKENS)], cwd=folder,
-                               env=environment, capture_output=True, text=True, check=False)
+        environment = os.environ | {
+            "OPENAI_API_KEY": "none",
+            "HF_HUB_OFFLINE": "1",
+            "HF_HOME": folder,
+            "OMP_NUM_THREADS": "1",
+            "INSPECT_TRACE_FILE": str(place / "trace.log"),
+        }
+        ended = subprocess.run(
+            [python, "-c", script, folder, base_url, model, str(AT_ONCE), str(MOST_TOKENS)],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if ended.returncode:
             print(ended.stderr[-3000:], file=sys.stderr)
             return None
@@ -154,20 +175,29 @@ def section(tellings: list[dict], items: list[dict], model: str) -> list[str]:
 
     gold = {item["item"]: item for item in items}
     first = tellings[0]
-    lines = [HEADING, "", f"Made by `benchmarks/probe_peers.py`: the same {len(items)} single-turn items, greedy, {AT_ONCE} "
-             f"requests at once, against one server of {model}; `same answers` and `same scores` compare item by item with "
-             f"the probe. CPU a request is the client's, against the stub: {LONG:,} requests less {SHORT}.", "",
-             f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}.", "",
-             "| client | its own score | the probe's scorer on its answers | same answers | same scores | requests a second "
-             "| CPU ms a request |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        HEADING,
+        "",
+        f"Made by `benchmarks/probe_peers.py`: the same {len(items)} single-turn items, greedy, {AT_ONCE} "
+        f"requests at once, against one server of {model}; `same answers` and `same scores` compare item by item with "
+        f"the probe. CPU a request is the client's, against the stub: {LONG:,} requests less {SHORT}.",
+        "",
+        f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}.",
+        "",
+        "| client | its own score | the probe's scorer on its answers | same answers | same scores | requests a second "
+        "| CPU ms a request |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for one in tellings:
         strict = {name: score(one["answers"].get(name) or "", item)[1] for name, item in gold.items()}
         same = sum(tidy(one["answers"].get(name) or "") == tidy(first["answers"][name] or "") for name in gold)
         agree = sum(strict[name] == first["scores"][name] for name in gold)
         own = sum(value or 0.0 for value in one["scores"].values()) / len(gold)
-        lines.append(f"| {one['name']} {one['version']} | {own:.3f} | {sum(strict.values()) / len(gold):.3f} "
-                     f"| {same} of {len(gold)} | {agree} of {len(gold)} | {len(gold) / one['wall']:.1f} "
-                     f"| {1000 * one['each']:.1f} |")
+        lines.append(
+            f"| {one['name']} {one['version']} | {own:.3f} | {sum(strict.values()) / len(gold):.3f} "
+            f"| {same} of {len(gold)} | {agree} of {len(gold)} | {len(gold) / one['wall']:.1f} "
+            f"| {1000 * one['each']:.1f} |"
+        )
     return lines
 
 

@@ -14,11 +14,16 @@ PIECES += [{"choices": [], "usage": {"prompt_tokens": 20, "completion_tokens": 9
 CHUNK = {"id": "x", "object": "chat.completion.chunk", "model": "stub"}
 HEAD = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 STREAM = "".join([HEAD, *(f"data: {json.dumps(CHUNK | piece)}\n\n" for piece in PIECES), "data: [DONE]\n\n"]).encode()
-WHOLE_BODY = json.dumps({
-    "id": "x", "object": "chat.completion", "created": 0, "model": "stub",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "forty-two"}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29},
-}).encode()
+WHOLE_BODY = json.dumps(
+    {
+        "id": "x",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "stub",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "forty-two"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29},
+    }
+).encode()
 WHOLE_HEAD = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(WHOLE_BODY)}\r\n\r\n"
 WHOLE = WHOLE_HEAD.encode() + WHOLE_BODY
 

@@ -1,7 +1,7 @@
 """The reference posterior of the embedded data set: long NUTS chains on the arm-level model. Writes `models/serving-lab/`.
 
-    python benchmarks/reference.py chain 0      # one chain into build/reference/ (about a minute of CPU time)
-    python benchmarks/reference.py write        # all chains -> reference.json, draws.npz, spec.json
+python benchmarks/reference.py chain 0      # one chain into build/reference/ (about a minute of CPU time)
+python benchmarks/reference.py write        # all chains -> reference.json, draws.npz, spec.json
 """
 
 import argparse
@@ -22,8 +22,16 @@ LAB = ROOT / "datasets" / "serving-lab"
 MODEL = ROOT / "models" / "serving-lab"
 CHAINS = ROOT / "build" / "reference"
 WARMUP, DRAWS, THINNED = 400, 1600, 200  # of a chain: adaptation, kept for the moments, kept in draws.npz
-QUESTIONS = ("bench_level", "deployed_level", "gap", "kappa", "coupling", "coupling_absolute", "context_effect",
-             "projection_instability")
+QUESTIONS = (
+    "bench_level",
+    "deployed_level",
+    "gap",
+    "kappa",
+    "coupling",
+    "coupling_absolute",
+    "context_effect",
+    "projection_instability",
+)
 STATISTICS = (None, "contrast", "tau_p", "beta", "PI0")  # the others come from the rows by a bootstrap
 KEYS = ("question", "statistic", "regime", "model", "model_b", "context", "context_b", "factor", "level")
 PACKAGES = ("eval-divergence", "jax", "numpyro", "numpy", "scipy", "polars")
@@ -54,8 +62,13 @@ def draw_chain(seed: int) -> None:
     fit = dv.fit(cells(), method=dv.NUTS(chains=1, warmup=WARMUP, draws=DRAWS), seed=seed).fits[0]
     CHAINS.mkdir(parents=True, exist_ok=True)
     gates = {d.name: float(d.value) for d in fit.diagnostics}
-    np.savez(CHAINS / f"chain-{seed}.npz", x=fit.x, effects=fit.effects, value=fit.response.value,
-             gates=np.array([gates["divergent transitions"], gates["E-BFMI"]]))
+    np.savez(
+        CHAINS / f"chain-{seed}.npz",
+        x=fit.x,
+        effects=fit.effects,
+        value=fit.response.value,
+        gates=np.array([gates["divergent transitions"], gates["E-BFMI"]]),
+    )
 
 
 def write() -> None:
@@ -65,8 +78,9 @@ def write() -> None:
     fit = posterior.fits[0]
     if any(not np.allclose(chain["value"], fit.response.value, atol=1e-8) for chain in chains):
         raise SystemExit("the chains were drawn from other arm levels than this version measures; draw them again")
-    whole = dataclasses.replace(fit, x=np.concatenate([c["x"] for c in chains]),
-                                effects=np.concatenate([c["effects"] for c in chains]))
+    whole = dataclasses.replace(
+        fit, x=np.concatenate([c["x"] for c in chains]), effects=np.concatenate([c["effects"] for c in chains])
+    )
     draws = quantities(dataclasses.replace(posterior, fits=(whole,)))
     table, kept = {}, {}
     for name, column in draws.items():
@@ -74,10 +88,17 @@ def write() -> None:
         bulk = float(array_stats.ess(chain, chain_axis=0, draw_axis=1, method="bulk"))
         lower, upper = np.quantile(column, [0.05, 0.95])
         table[name] = {
-            "mean": column.mean(), "sd": column.std(), "mcse": column.std() / np.sqrt(bulk), "q05": lower, "q95": upper,
-            **{f"{name}_mcse": float(array_stats.mcse(chain, chain_axis=0, draw_axis=1, method="quantile", prob=p))
-               for name, p in (("q05", 0.05), ("q95", 0.95))},
-            "effective_draws": bulk, "r_hat": float(array_stats.rhat(chain, chain_axis=0, draw_axis=1)),
+            "mean": column.mean(),
+            "sd": column.std(),
+            "mcse": column.std() / np.sqrt(bulk),
+            "q05": lower,
+            "q95": upper,
+            **{
+                f"{name}_mcse": float(array_stats.mcse(chain, chain_axis=0, draw_axis=1, method="quantile", prob=p))
+                for name, p in (("q05", 0.05), ("q95", 0.95))
+            },
+            "effective_draws": bulk,
+            "r_hat": float(array_stats.rhat(chain, chain_axis=0, draw_axis=1)),
         }
         table[name] = {k: float(f"{v:.7g}") for k, v in table[name].items()}
         kept[name] = chain[:, :: DRAWS // THINNED].ravel().astype(np.float32)
@@ -96,8 +117,9 @@ def write() -> None:
     }
     MODEL.mkdir(parents=True, exist_ok=True)
     (MODEL / "reference.json").write_text(json.dumps(record, indent=1) + "\n")
-    equations = posterior.spec.equations(fit.arms.link, tuple(fit.design.mixtures), fit.design.instability > 0,
-                                         apart=len(fit.design.apart)).split("\n")
+    equations = posterior.spec.equations(
+        fit.arms.link, tuple(fit.design.mixtures), fit.design.instability > 0, apart=len(fit.design.apart)
+    ).split("\n")
     spec = {"spec": dataclasses.asdict(posterior.spec), "equations": equations}
     (MODEL / "spec.json").write_text(json.dumps(spec, indent=1) + "\n")
     np.savez_compressed(MODEL / "draws.npz", names=np.array(list(kept)), draws=np.stack(list(kept.values()), 1))

@@ -48,10 +48,11 @@ def regression(pairs: bool):
     if not pairs:
         return make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression(C=1.0, max_iter=1000))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    return make_pipeline(OneHotEncoder(handle_unknown="ignore", sparse_output=False),
-                         PolynomialFeatures(2, interaction_only=True, include_bias=False),
-                         LogisticRegressionCV(Cs=5, cv=folds, scoring="neg_log_loss", max_iter=2000,
-                                              use_legacy_attributes=False))
+    return make_pipeline(
+        OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+        PolynomialFeatures(2, interaction_only=True, include_bias=False),
+        LogisticRegressionCV(Cs=5, cv=folds, scoring="neg_log_loss", max_iter=2000, use_legacy_attributes=False),
+    )
 
 
 def refits(rows: pl.DataFrame, fresh: np.ndarray, pairs: bool, seed: int) -> np.ndarray:
@@ -81,7 +82,8 @@ def one_world(seed: int, peers: str | None) -> dict[str, dict[str, float]]:
     true = truth[m, c, t]
     failure = (random.random(FRESH) < true).astype(float)
     fresh = pl.DataFrame({"model": m, "context": c, "task": t}).select(
-        pl.concat_str(pl.lit("mct"[k]), pl.col(name).cast(pl.String)).alias(name) for k, name in enumerate(KEYS))
+        pl.concat_str(pl.lit("mct"[k]), pl.col(name).cast(pl.String)).alias(name) for k, name in enumerate(KEYS)
+    )
     out = {}
     begin = time.process_time()
     read = dv.read(log)
@@ -90,8 +92,19 @@ def one_world(seed: int, peers: str | None) -> dict[str, dict[str, float]]:
     batch = fresh.to_arrow().combine_chunks().to_batches()[0]
     scores = pl.from_arrow(model.score(batch))
     limits = scores["lower"].to_numpy(), scores["upper"].to_numpy()
-    out["ours"] = {"fit": fitted, **measured(scores["risk"].to_numpy(), *limits, true, failure, seed,
-                                                 model.mean_draws(batch), model.rows(batch), model.plausible)}
+    out["ours"] = {
+        "fit": fitted,
+        **measured(
+            scores["risk"].to_numpy(),
+            *limits,
+            true,
+            failure,
+            seed,
+            model.mean_draws(batch),
+            model.rows(batch),
+            model.plausible,
+        ),
+    }
     rows = log.filter(pl.col("regime") == "deployment")
     x, y = rows.select(KEYS).to_numpy(), (1 - rows["score"]).to_numpy().astype(int)
     cells, where = np.unique(fresh.to_numpy().astype(str), axis=0, return_inverse=True)
@@ -105,11 +118,16 @@ def one_world(seed: int, peers: str | None) -> dict[str, dict[str, float]]:
         risk, low, high = (v[where.ravel()] for v in (risk, low, high))
         out[name] = {"fit": fitted, **measured(risk, low, high, true, failure, seed, mean, where.ravel(), draws)}
     if peers:
-        held_out = cross_val_predict(regression(False), x, y, groups=rows["item"].to_numpy(), cv=GroupKFold(FOLDS),
-                                     method="predict_proba")[:, 1]
+        held_out = cross_val_predict(
+            regression(False), x, y, groups=rows["item"].to_numpy(), cv=GroupKFold(FOLDS), method="predict_proba"
+        )[:, 1]
         risk = regression(False).fit(x, y).predict_proba(cells)[:, 1][where.ravel()]
-        out |= elsewhere(peers, rows.select(KEYS).with_columns(failure=y, peer_risk=held_out),
-                         fresh.with_columns(failure=failure.astype(int), peer_risk=risk), failure.mean())
+        out |= elsewhere(
+            peers,
+            rows.select(KEYS).with_columns(failure=y, peer_risk=held_out),
+            fresh.with_columns(failure=failure.astype(int), peer_risk=risk),
+            failure.mean(),
+        )
     return out
 
 
@@ -117,10 +135,17 @@ def measured(risk, lower, upper, true, failure, seed, mean, kind, draws) -> dict
     """Risks against the truth and against what happened; `mean` and `draws` are what the tool holds possible."""
     found = reliability(risk, failure, seed=seed, plausible=(draws, kind))
     rate = expected_failures(risk, plausible=mean)
-    return {"off": np.abs(risk - true).mean(), "inside": ((lower <= true) & (true <= upper)).mean(),
-            "width": (upper - lower).mean(), "ece": found["ece"], "perfect": found["inside_null"],
-            "own": found["inside_posterior"], "brier": found["brier"], "rate_off": abs(rate.value - failure.mean()),
-            "rate_inside": rate.lower <= failure.mean() <= rate.upper}
+    return {
+        "off": np.abs(risk - true).mean(),
+        "inside": ((lower <= true) & (true <= upper)).mean(),
+        "width": (upper - lower).mean(),
+        "ece": found["ece"],
+        "perfect": found["inside_null"],
+        "own": found["inside_posterior"],
+        "brier": found["brier"],
+        "rate_off": abs(rate.value - failure.mean()),
+        "rate_inside": rate.lower <= failure.mean() <= rate.upper,
+    }
 
 
 def elsewhere(peers: str, reference: pl.DataFrame, fresh: pl.DataFrame, rate: float) -> dict[str, dict[str, float]]:
@@ -159,11 +184,15 @@ def speeds(seed: int = 0) -> list[tuple[str, float]]:
     def percentiles():
         np.percentile(np.stack([draws[k % 2].predict_proba(few)[:, 1] for k in range(REFITS)]), [5, 95], axis=0)
 
-    return [(words, rows_of / least(function, runs)) for words, rows_of, function, runs in (
-        ("divergence: risk, interval and the other columns, from texts", SPEED_ROWS, lambda: model.score(batch), 5),
-        ("the same, from dictionary codes", SPEED_ROWS, lambda: model.score(coded), 5),
-        ("scikit-learn `predict_proba`, from texts, risk only", SPEED_ROWS, lambda: fitted.predict_proba(texts), 5),
-        (f"scikit-learn, 5 % and 95 % of {REFITS} refits a row", len(few), percentiles, 1))]
+    return [
+        (words, rows_of / least(function, runs))
+        for words, rows_of, function, runs in (
+            ("divergence: risk, interval and the other columns, from texts", SPEED_ROWS, lambda: model.score(batch), 5),
+            ("the same, from dictionary codes", SPEED_ROWS, lambda: model.score(coded), 5),
+            ("scikit-learn `predict_proba`, from texts, risk only", SPEED_ROWS, lambda: fitted.predict_proba(texts), 5),
+            (f"scikit-learn, 5 % and 95 % of {REFITS} refits a row", len(few), percentiles, 1),
+        )
+    ]
 
 
 def least(function, runs: int = 5) -> float:
@@ -176,8 +205,19 @@ def least(function, runs: int = 5) -> float:
     return min(seconds)
 
 
-HEAD = ("tool", "risk off the truth, points", "true risks in 90 % interval", "width, points", "ECE",
-        "within a perfect score's null", "within its own null", "Brier", "rate off, points", "rate inside", "CPU s to fit")
+HEAD = (
+    "tool",
+    "risk off the truth, points",
+    "true risks in 90 % interval",
+    "width, points",
+    "ECE",
+    "within a perfect score's null",
+    "within its own null",
+    "Brier",
+    "rate off, points",
+    "rate inside",
+    "CPU s to fit",
+)
 WORDS = """\
 Made by `make bench-risk` (`risk_calibration.py`): {worlds} worlds, {rows:,} fresh requests each. Points are hundredths of
 probability. A null of one's own adds what the draws or refits hold possible to what chance does. The rate is the share of
@@ -192,24 +232,61 @@ def table(head: tuple[str, ...], rows: list[tuple]) -> list[str]:
 
 def page(results: list[dict], speed: list[tuple[str, float]], peers: str | None) -> str:
     """The section."""
+
     def mean(tool: str, name: str) -> float:
         return float(np.mean([r[tool][name] for r in results]))
 
     def rate(tool: str) -> tuple[str, ...]:
         return f"{100 * mean(tool, 'rate_off'):.2f}", f"{mean(tool, 'rate_inside'):.2f}"
 
-    rows = [(words, f"{100 * mean(tool, 'off'):.2f}", f"{mean(tool, 'inside'):.3f}", f"{100 * mean(tool, 'width'):.1f}",
-             f"{mean(tool, 'ece'):.4f}", f"{mean(tool, 'perfect'):.2f}", f"{mean(tool, 'own'):.2f}",
-             f"{mean(tool, 'brier'):.4f}", *rate(tool), f"{mean(tool, 'fit'):.1f}") for tool, words in TOOLS.items()]
+    rows = [
+        (
+            words,
+            f"{100 * mean(tool, 'off'):.2f}",
+            f"{mean(tool, 'inside'):.3f}",
+            f"{100 * mean(tool, 'width'):.1f}",
+            f"{mean(tool, 'ece'):.4f}",
+            f"{mean(tool, 'perfect'):.2f}",
+            f"{mean(tool, 'own'):.2f}",
+            f"{mean(tool, 'brier'):.4f}",
+            *rate(tool),
+            f"{mean(tool, 'fit'):.1f}",
+        )
+        for tool, words in TOOLS.items()
+    ]
     if peers:
         first = results[0]
-        rows += [(f"NannyML {first['nannyml']['version']}, CBPE on the first regression's probabilities", "gives none",
-                  "gives none", *[""] * 5, *rate("nannyml"), f"{mean('nannyml', 'fit'):.1f}"),
-                 (f"evidently {first['evidently']['version']}, the same", "gives none", "gives none", "",
-                  f"gives none (log loss {mean('evidently', 'log_loss'):.4f})", *[""] * 3, "needs labels", "", "")]
-        speed = [*speed, *((words, FRESH / mean(tool, "seconds")) for tool, words in (
-            ("nannyml", "NannyML CBPE: one failure rate of all rows, no risk a row"),
-            ("evidently", "evidently: classification report of labelled rows, no risk a row")))]
+        rows += [
+            (
+                f"NannyML {first['nannyml']['version']}, CBPE on the first regression's probabilities",
+                "gives none",
+                "gives none",
+                *[""] * 5,
+                *rate("nannyml"),
+                f"{mean('nannyml', 'fit'):.1f}",
+            ),
+            (
+                f"evidently {first['evidently']['version']}, the same",
+                "gives none",
+                "gives none",
+                "",
+                f"gives none (log loss {mean('evidently', 'log_loss'):.4f})",
+                *[""] * 3,
+                "needs labels",
+                "",
+                "",
+            ),
+        ]
+        speed = [
+            *speed,
+            *(
+                (words, FRESH / mean(tool, "seconds"))
+                for tool, words in (
+                    ("nannyml", "NannyML CBPE: one failure rate of all rows, no risk a row"),
+                    ("evidently", "evidently: classification report of labelled rows, no risk a row"),
+                )
+            ),
+        ]
     lines = [HEADING, "", WORDS.format(worlds=len(results), rows=FRESH).replace("\n", " "), "", *table(HEAD, rows)]
     if not peers:
         lines += ["", "NannyML and evidently were not at hand (`--peers` names a Python that has them)."]

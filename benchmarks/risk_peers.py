@@ -22,14 +22,24 @@ def nannyml(reference, fresh) -> dict:
     for frame in (reference, fresh):
         frame["predicted"] = 1
     estimator = tool.CBPE(
-        problem_type="classification_binary", y_pred_proba="peer_risk", y_pred="predicted", y_true="failure",
-        metrics=["accuracy"], chunk_size=len(fresh))
+        problem_type="classification_binary",
+        y_pred_proba="peer_risk",
+        y_pred="predicted",
+        y_true="failure",
+        metrics=["accuracy"],
+        chunk_size=len(fresh),
+    )
     begin = time.process_time()
     estimator.fit(reference)
     fitted = time.process_time()
     found = estimator.estimate(fresh.drop(columns="failure")).filter(period="analysis").to_df()["accuracy"].iloc[0]
-    return {"fit": fitted - begin, "seconds": time.process_time() - fitted, "value": float(found["value"]),
-            "lower": float(found["lower_confidence_boundary"]), "upper": float(found["upper_confidence_boundary"])}
+    return {
+        "fit": fitted - begin,
+        "seconds": time.process_time() - fitted,
+        "value": float(found["value"]),
+        "lower": float(found["lower_confidence_boundary"]),
+        "upper": float(found["upper_confidence_boundary"]),
+    }
 
 
 def evidently(reference, fresh) -> dict:
@@ -39,15 +49,22 @@ def evidently(reference, fresh) -> dict:
 
     definition = DataDefinition(
         classification=[BinaryClassification(target="failure", prediction_probas="peer_risk")],
-        categorical_columns=["model", "context", "task", "failure"], numerical_columns=["peer_risk"])
-    data = [Dataset.from_pandas(frame[["model", "context", "task", "failure", "peer_risk"]], data_definition=definition)
-            for frame in (fresh, reference)]
+        categorical_columns=["model", "context", "task", "failure"],
+        numerical_columns=["peer_risk"],
+    )
+    data = [
+        Dataset.from_pandas(frame[["model", "context", "task", "failure", "peer_risk"]], data_definition=definition)
+        for frame in (fresh, reference)
+    ]
     begin = time.process_time()
     made = json.loads(Report([ClassificationPreset()]).run(*data).json())
     seconds = time.process_time() - begin
     loss = [m["value"] for m in made["metrics"] if m["metric_name"].startswith("LogLoss")]
-    return {"seconds": seconds, "log_loss": loss[0] if loss else None, "reports": sorted(
-        {m["metric_name"].partition("(")[0] for m in made["metrics"]})}
+    return {
+        "seconds": seconds,
+        "log_loss": loss[0] if loss else None,
+        "reports": sorted({m["metric_name"].partition("(")[0] for m in made["metrics"]}),
+    }
 
 
 def main() -> None:

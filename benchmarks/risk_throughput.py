@@ -76,13 +76,19 @@ def write_partition(path: pathlib.Path, rows: int, seed: int) -> None:
     def labels(names):
         codes = random.integers(0, len(names), rows, dtype=np.int32)
         return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names))
+
     ids = pa.array(np.arange(rows) + 10**12 * (seed + 1)).cast(pa.string())
-    table = pa.table({
-        "execution_id": ids, "regime": pa.array(["deployment"]).dictionary_encode().take(pa.array(np.zeros(rows, np.int32))),
-        "model": labels(LEVELS["model"]), "engine": labels([f"engine-{k}" for k in range(6)]),
-        "sampler": labels([f"t={k}" for k in range(4)]), "item": labels(LEVELS["item"]),
-        "score": pa.array(random.integers(0, 2, rows).astype(float), mask=random.random(rows) < 0.8),
-    })
+    table = pa.table(
+        {
+            "execution_id": ids,
+            "regime": pa.array(["deployment"]).dictionary_encode().take(pa.array(np.zeros(rows, np.int32))),
+            "model": labels(LEVELS["model"]),
+            "engine": labels([f"engine-{k}" for k in range(6)]),
+            "sampler": labels([f"t={k}" for k in range(4)]),
+            "item": labels(LEVELS["item"]),
+            "score": pa.array(random.integers(0, 2, rows).astype(float), mask=random.random(rows) < 0.8),
+        }
+    )
     names = [name for name in table.column_names if name != "execution_id"]
     pq.write_table(table, path, compression="zstd", row_group_size=2**20, use_dictionary=names)
 
@@ -102,8 +108,14 @@ def from_memory() -> list[tuple[str, float]]:
     from sklearn.linear_model import LogisticRegression
 
     random = np.random.default_rng(1)
-    coded = pa.record_batch({key: pa.DictionaryArray.from_arrays(
-        pa.array(random.integers(0, len(known), BATCH, dtype=np.int32)), pa.array(known)) for key, known in LEVELS.items()})
+    coded = pa.record_batch(
+        {
+            key: pa.DictionaryArray.from_arrays(
+                pa.array(random.integers(0, len(known), BATCH, dtype=np.int32)), pa.array(known)
+            )
+            for key, known in LEVELS.items()
+        }
+    )
     texts = [coded.column(key).cast(pa.string()) for key in LEVELS]
     scorer = Scorer()
     three = {name: scorer.table[name] for name in ("risk", "lower", "upper")}
@@ -113,15 +125,23 @@ def from_memory() -> list[tuple[str, float]]:
     design = np.eye(24)[random.integers(0, 24, BATCH)]
     classifier = LogisticRegression().fit(design[:2000], random.integers(0, 2, 2000))
     return [
-        ("mean and interval, from dictionary codes (target 2e7)",
-         BATCH / best(lambda: take(three, scorer.grid.rows(coded)))),
+        (
+            "mean and interval, from dictionary codes (target 2e7)",
+            BATCH / best(lambda: take(three, scorer.grid.rows(coded))),
+        ),
         ("all seven columns", BATCH / best(lambda: take(scorer.table, scorer.grid.rows(coded)))),
-        ("hashing the three keys of every row, where they come as texts",
-         BATCH / best(lambda: [column.dictionary_encode() for column in texts])),
-        ("scikit-learn `predict_proba`, 24 indicator columns, no interval",
-         BATCH / best(lambda: classifier.predict_proba(design))),
-        ("5 % and 95 % percentiles of 200 draws a row",
-         len(few) / best(lambda: np.percentile(draws[few], [5, 95], axis=1), 3)),
+        (
+            "hashing the three keys of every row, where they come as texts",
+            BATCH / best(lambda: [column.dictionary_encode() for column in texts]),
+        ),
+        (
+            "scikit-learn `predict_proba`, 24 indicator columns, no interval",
+            BATCH / best(lambda: classifier.predict_proba(design)),
+        ),
+        (
+            "5 % and 95 % percentiles of 200 draws a row",
+            len(few) / best(lambda: np.percentile(draws[few], [5, 95], axis=1), 3),
+        ),
     ]
 
 
@@ -148,13 +168,15 @@ def resident(process: int) -> int:
 def run(code: str, *arguments: object) -> tuple[float, float, float]:
     """CPU seconds, wall seconds and peak resident MiB of a fresh process with all its children."""
     before, begin, peak = children_cpu(), time.monotonic(), [0]
-    child = subprocess.Popen([sys.executable, *([__file__, code] if code.startswith("--") else ["-c", code]),
-                              *map(str, arguments)])
+    child = subprocess.Popen(
+        [sys.executable, *([__file__, code] if code.startswith("--") else ["-c", code]), *map(str, arguments)]
+    )
 
     def watch() -> None:
         while child.poll() is None:
             peak[0] = max(peak[0], resident(child.pid))
             time.sleep(0.1)
+
     watcher = threading.Thread(target=watch)
     watcher.start()
     watcher.join()
@@ -163,8 +185,10 @@ def run(code: str, *arguments: object) -> tuple[float, float, float]:
     return children_cpu() - before, time.monotonic() - begin, peak[0] / 2**20
 
 
-COPY = ("import sys, polars as pl; pl.scan_parquet(sys.argv[1]).select(sys.argv[4:])"
-        ".sink_parquet(sys.argv[2], compression=sys.argv[3])")
+COPY = (
+    "import sys, polars as pl; pl.scan_parquet(sys.argv[1]).select(sys.argv[4:])"
+    ".sink_parquet(sys.argv[2], compression=sys.argv[3])"
+)
 FEW = 1000  # rows of a partition that costs nothing but the start
 
 
@@ -199,37 +223,58 @@ def whole_log(folder: pathlib.Path, rows: int) -> dict:
     cpu, wall, peak = run("--score", logs, folder / "whole", 2)
     scored = json.loads((folder / "whole" / "manifest.json").read_text())
     again = run("--score", logs, folder / "whole", 2)
-    return {"rows": scored["rows"], "scored": scored["scored"], "partitions": count, "cpu": cpu, "wall": wall, "peak": peak,
-            "again": again[1], "in": sum(p.stat().st_size for p in logs.iterdir()),
-            "out": sum(p.stat().st_size for p in (folder / "whole").glob("*.parquet"))}
+    return {
+        "rows": scored["rows"],
+        "scored": scored["scored"],
+        "partitions": count,
+        "cpu": cpu,
+        "wall": wall,
+        "peak": peak,
+        "again": again[1],
+        "in": sum(p.stat().st_size for p in logs.iterdir()),
+        "out": sum(p.stat().st_size for p in (folder / "whole").glob("*.parquet")),
+    }
 
 
 def page(memory: list, one: list, whole: dict, load_average: tuple) -> str:
     """The section."""
     (_, score, full), *copies = one
     lines = [
-        HEADING, "", "Made by `make bench-risk`. CPU seconds are user and system time of the process and its workers; "
+        HEADING,
+        "",
+        "Made by `make bench-risk`. CPU seconds are user and system time of the process and its workers; "
         "where one partition is compared, what the same command needs for 1,000 rows is subtracted, except in the last two "
-        "columns.", "",
+        "columns.",
+        "",
         f"- {datetime.date.today()}, {os.cpu_count()} cores of {processor()}, Python {platform.python_version()}",
         f"- {', '.join(f'{name} {version(name)}' for name in PACKAGES)}",
         f"- load average at the start: {', '.join(f'{value:.1f}' for value in load_average)}",
-        f"- the model: {len(LEVELS['model'])} models, {len(LEVELS['context'])} contexts, {len(LEVELS['item'])} strata", "",
-        "| from memory | rows a CPU s |", "|---|---|", *(f"| {name} | {rate:.2g} |" for name, rate in memory), "",
+        f"- the model: {len(LEVELS['model'])} models, {len(LEVELS['context'])} contexts, {len(LEVELS['item'])} strata",
+        "",
+        "| from memory | rows a CPU s |",
+        "|---|---|",
+        *(f"| {name} | {rate:.2g} |" for name, rate in memory),
+        "",
         f"| {PARTITION:,} rows, Parquet to Parquet, one thread's worth of CPU | CPU s | rows a CPU s | scoring against it "
         "| CPU s with the start | scoring against it |",
         "|---|---|---|---|---|---|",
         f"| score: read, judge every row, score, write | {score:.2f} | {PARTITION / score:.2g} | | {full:.2f} | |",
-        *(f"| bare Polars copy of {COPIES[name]} | {value:.2f} | {PARTITION / value:.2g} | {score / value:.2f} x "
-          f"| {started:.2f} | {full / started:.2f} x |" for name, value, started in copies), "",
-        "| a log in partitions, two workers | |", "|---|---|",
+        *(
+            f"| bare Polars copy of {COPIES[name]} | {value:.2f} | {PARTITION / value:.2g} | {score / value:.2f} x "
+            f"| {started:.2f} | {full / started:.2f} x |"
+            for name, value, started in copies
+        ),
+        "",
+        "| a log in partitions, two workers | |",
+        "|---|---|",
         f"| rows, partitions | {whole['rows']:,}, {whole['partitions']} |",
         f"| CPU s; rows a CPU s | {whole['cpu']:.1f}; {whole['rows'] / whole['cpu']:.3g} |",
         f"| wall s; rows a wall s (target 2e6) | {whole['wall']:.1f}; {whole['rows'] / whole['wall']:.3g} |",
         f"| peak resident, all processes together, what they share counted for each (target 1024 MiB) | "
         f"{whole['peak']:.0f} MiB |",
         f"| read, written | {whole['in'] / 1e9:.2f} GB, {whole['out'] / 1e9:.2f} GB |",
-        f"| run again, everything finished: wall s | {whole['again']:.1f} |", "",
+        f"| run again, everything finished: wall s | {whole['again']:.1f} |",
+        "",
     ]
     return "\n".join(lines)
 

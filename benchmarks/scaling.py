@@ -49,15 +49,19 @@ def simulate(folder: pathlib.Path, rows: int) -> None:
         model, context, item, wave = (rng.integers(0, k, size) for k in (MODELS, CONTEXTS, ITEMS, WAVES))
         chance = 1 / (1 + np.exp(-(-1 + model / 4 - context / 10 + np.sin(item))))
         session = rng.integers(0, max(size // SESSION_ROWS, 1), size)
-        pl.DataFrame({
-            "regime": pl.Series(["deployment", "evaluation"]).gather((context == 0).astype(np.uint32)),
-            "model": names("model", MODELS).gather(model), "item": names("item", ITEMS).gather(item),
-            "score": (rng.random(size) < chance).astype(float),
-            "quantization": pl.Series(["fp16", "q8", "q4", "q2"]).gather(context // 2),
-            "concurrency": pl.Series(["1", "8"]).gather(context % 2), "wave": names("wave", WAVES).gather(wave),
-            # Under this name it is no session until it is said to be one.
-            "conversation": pl.select(pl.format("s{}-{}", pl.lit(part), pl.Series(session))).to_series(),
-        }).write_parquet(path, row_group_size=2**18)
+        pl.DataFrame(
+            {
+                "regime": pl.Series(["deployment", "evaluation"]).gather((context == 0).astype(np.uint32)),
+                "model": names("model", MODELS).gather(model),
+                "item": names("item", ITEMS).gather(item),
+                "score": (rng.random(size) < chance).astype(float),
+                "quantization": pl.Series(["fp16", "q8", "q4", "q2"]).gather(context // 2),
+                "concurrency": pl.Series(["1", "8"]).gather(context % 2),
+                "wave": names("wave", WAVES).gather(wave),
+                # Under this name it is no session until it is said to be one.
+                "conversation": pl.select(pl.format("s{}-{}", pl.lit(part), pl.Series(session))).to_series(),
+            }
+        ).write_parquet(path, row_group_size=2**18)
 
 
 def scan(folder: str) -> dict:
@@ -101,7 +105,9 @@ def posterior(folder: str, sessions: bool = False) -> dict:
 
 
 CASES = {
-    "bare scan": scan, "bare group_by": group, "posterior": posterior,
+    "bare scan": scan,
+    "bare group_by": group,
+    "posterior": posterior,
     "posterior with sessions": lambda folder: posterior(folder, sessions=True),
 }
 
@@ -110,8 +116,10 @@ def line(rows: int, case: str, used, stages: dict, floor: float) -> str:
     """One row of the table."""
     parts = ", ".join(f"{name} {stages[name]:.1f}" for name in ("read", "collapse", "fit") if name in stages)
     target = TARGETS.get(case, "") if rows >= 10**8 else ""
-    return (f"| {rows:,} | {case} | {used.cpu_s:.1f} | {parts} | {used.cpu_s / floor:.1f} | {used.wall_s:.1f} "
-            f"| {used.peak_mib:.0f} | {target} |")
+    return (
+        f"| {rows:,} | {case} | {used.cpu_s:.1f} | {parts} | {used.cpu_s / floor:.1f} | {used.wall_s:.1f} "
+        f"| {used.peak_mib:.0f} | {target} |"
+    )
 
 
 def measured(rows: int, folder: pathlib.Path) -> list[str]:
@@ -131,18 +139,28 @@ def page(lines: list[str]) -> str:
     """The page, with the machine and the versions."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    return "\n".join([
-        "# From disk to a posterior, by rows", "",
-        f"Made by `make bench-scaling`: {MODELS} models, {CONTEXTS} contexts, {ITEMS} items, {WAVES} waves, sessions of",
-        f"about {SESSION_ROWS} rows, Parquet in partitions of {PART:,} rows of which {PARTS} differ (the largest log has",
-        "each of them several times over). CPU seconds are user and system time of a fresh process, imports included.",
-        "Other work on the machine slows all cases, so `scans` gives them over the bare scan of the same files.", "",
-        f"- {datetime.date.today().isoformat()}, {os.cpu_count()} cores of {processor()}, {memory:.0f} GiB, Python "
-        f"{platform.python_version()}",
-        "- " + ", ".join(f"{package} {version(package)}" for package in PACKAGES), f"- load average: {load}", "",
-        "| rows | case | CPU s | of which | scans | wall s | peak MiB | target |", "|---|---|---|---|---|---|---|---|",
-        *lines, "", "![CPU seconds by rows](scaling.svg)", "",
-    ])
+    return "\n".join(
+        [
+            "# From disk to a posterior, by rows",
+            "",
+            f"Made by `make bench-scaling`: {MODELS} models, {CONTEXTS} contexts, {ITEMS} items, {WAVES} waves, sessions of",
+            f"about {SESSION_ROWS} rows, Parquet in partitions of {PART:,} rows of which {PARTS} differ (the",
+            "largest log has each of them several times over). CPU seconds are user and system time of a fresh",
+            "process, imports included. Other work on the machine slows all cases, so `scans` gives them over",
+            "the bare scan of the same files. ",
+            f"- {datetime.date.today().isoformat()}, {os.cpu_count()} cores of {processor()}, {memory:.0f} GiB, Python "
+            f"{platform.python_version()}",
+            "- " + ", ".join(f"{package} {version(package)}" for package in PACKAGES),
+            f"- load average: {load}",
+            "",
+            "| rows | case | CPU s | of which | scans | wall s | peak MiB | target |",
+            "|---|---|---|---|---|---|---|---|",
+            *lines,
+            "",
+            "![CPU seconds by rows](scaling.svg)",
+            "",
+        ]
+    )
 
 
 def figure(text: str, path: pathlib.Path) -> None:
@@ -150,14 +168,27 @@ def figure(text: str, path: pathlib.Path) -> None:
     import altair
     import polars
 
-    cells = [[cell.strip() for cell in each.strip("| ").split(" | ")] for each in text.splitlines()
-             if each.startswith("| ") and each[2].isdigit()]
-    frame = polars.DataFrame({"rows": [int(c[0].replace(",", "")) for c in cells], "case": [c[1] for c in cells],
-                              "seconds": [float(c[2]) for c in cells]})
-    chart = altair.Chart(frame).mark_line(point=True).encode(
-        x=altair.X("rows:Q", scale=altair.Scale(type="log"), axis=altair.Axis(format="~s")),
-        y=altair.Y("seconds:Q", scale=altair.Scale(type="log"), title="CPU seconds"),
-        color=altair.Color("case:N", sort=list(CASES), title=None))
+    cells = [
+        [cell.strip() for cell in each.strip("| ").split(" | ")]
+        for each in text.splitlines()
+        if each.startswith("| ") and each[2].isdigit()
+    ]
+    frame = polars.DataFrame(
+        {
+            "rows": [int(c[0].replace(",", "")) for c in cells],
+            "case": [c[1] for c in cells],
+            "seconds": [float(c[2]) for c in cells],
+        }
+    )
+    chart = (
+        altair.Chart(frame)
+        .mark_line(point=True)
+        .encode(
+            x=altair.X("rows:Q", scale=altair.Scale(type="log"), axis=altair.Axis(format="~s")),
+            y=altair.Y("seconds:Q", scale=altair.Scale(type="log"), title="CPU seconds"),
+            color=altair.Color("case:N", sort=list(CASES), title=None),
+        )
+    )
     chart.properties(width=380, height=260).save(path)
 
 

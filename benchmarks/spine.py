@@ -106,16 +106,20 @@ def methods(cache: pathlib.Path) -> list[str]:
     lines = [header, "|---|---|---|---|---|"]
     for name, fit in found.items():
         spent = fit["second_cpu_s"]
-        lines.append(f"| {name} | {fit['effective_draws']:.0f} | {spent:.1f} | {fit['effective_draws'] / spent:.1f} "
-                     f"| {fit['first_cpu_s'] - spent:.1f} |")
+        lines.append(
+            f"| {name} | {fit['effective_draws']:.0f} | {spent:.1f} | {fit['effective_draws'] / spent:.1f} "
+            f"| {fit['first_cpu_s'] - spent:.1f} |"
+        )
     first, second = (found[name]["scales"] for name in ("importance", "nuts"))
     apart = {name: abs(first[name][0] - second[name][0]) / second[name][1] for name in first}
     worst = max(apart, key=lambda name: apart[name])
     error = found["nuts"]["effective_draws"] ** -0.5
     return [
-        *lines, "",
+        *lines,
+        "",
         "Effective draws: `1 / sum w^2` of the importance weights, one number for all coordinates; for NUTS the least",
-        "over the coordinates, of bulk and tail, the stricter count. NUTS ran 2 chains of 100 + 100 transitions.", "",
+        "over the coordinates, of bulk and tail, the stricter count. NUTS ran 2 chains of 100 + 100 transitions.",
+        "",
         f"Means of the model's {len(apart)} standard deviations and correlations: the methods differ by at most",
         f"{apart[worst]:.2f} posterior standard deviations (`{worst}`); the Monte Carlo error of one such difference",
         f"is about {error:.2f}.",
@@ -143,15 +147,29 @@ def main() -> None:
         compared = methods(folder / "fits")
     today = datetime.date.today().isoformat()
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
-    given.output.write_text("\n".join([
-        "# Time and memory of the main job", "",
-        "Made by `make bench-spine`. CPU seconds are user and system time of the whole process; wall seconds are those",
-        "of a machine with the load stated.", "",
-        f"- {today}, {os.cpu_count()} cores of {processor()}, Python {platform.python_version()}",
-        f"- {versions}", f"- load average at the start: {', '.join(f'{value:.1f}' for value in load)}", "",
-        "| case | CPU s | wall s | peak MiB | target |", "|---|---|---|---|---|", *processes, "",
-        "## Effective draws on the cells of `datasets/serving-lab`", "", *compared, "",
-    ]))
+    given.output.write_text(
+        "\n".join(
+            [
+                "# Time and memory of the main job",
+                "",
+                "Made by `make bench-spine`. CPU seconds are user and system time of the whole process; wall",
+                "seconds are those of a machine with the load stated.",
+                "",
+                f"- {today}, {os.cpu_count()} cores of {processor()}, Python {platform.python_version()}",
+                f"- {versions}",
+                f"- load average at the start: {', '.join(f'{value:.1f}' for value in load)}",
+                "",
+                "| case | CPU s | wall s | peak MiB | target |",
+                "|---|---|---|---|---|",
+                *processes,
+                "",
+                "## Effective draws on the cells of `datasets/serving-lab`",
+                "",
+                *compared,
+                "",
+            ]
+        )
+    )
     print(given.output.read_text())
 
 

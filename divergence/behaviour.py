@@ -35,12 +35,19 @@ def behaviour(log: Executions) -> dict[str, Estimate]:
     """The four answers of a log, refusals included; items are the independent units."""
     try:
         rows, vectors = log.embedded_texts()
-        labels = dict(model=rows["model"], context=rows["context"], item=rows["item"],
-                      evaluation=rows["regime"] == "evaluation", score=rows["score"])
+        labels = dict(
+            model=rows["model"],
+            context=rows["context"],
+            item=rows["item"],
+            evaluation=rows["regime"] == "evaluation",
+            score=rows["score"],
+        )
         state = geometry.movement(vectors, rows["text"], cluster=None, **labels)
     except InputError as error:
-        return {question: Estimate.refused(question, text, "ratio", str(error), outcome="embedding")
-                for question, text in QUESTIONS.items()}
+        return {
+            question: Estimate.refused(question, text, "ratio", str(error), outcome="embedding")
+            for question, text in QUESTIONS.items()
+        }
     runs = geometry.run_movement(state, vectors, rows["text"], **labels)
     return {
         "context_displacement": geometry.context_displacement(state),

@@ -21,8 +21,13 @@ class Bar(Progress):
         from rich.progress import Progress as Columns
 
         self.quiet, self.rows, self.finished, self.count = quiet, 0, 0, 0
-        shown = (BarColumn(bar_width=20), TextColumn("{task.description}"), TimeElapsedColumn(), TextColumn("left"),
-                 TimeRemainingColumn())
+        shown = (
+            BarColumn(bar_width=20),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
         self.bar = Columns(*shown, console=Console(stderr=True), disable=quiet, transient=True)
         self.begin = time.monotonic()
 
@@ -35,8 +40,11 @@ class Bar(Progress):
     def tell(self, rows: int, size: int) -> None:
         """Advance."""
         self.rows += rows
-        self.bar.update(self.task, advance=size, description=f"{self.finished}/{self.count} partitions, {self.rows:,} rows, "
-                        f"{self.rate:,.0f} rows/s")
+        self.bar.update(
+            self.task,
+            advance=size,
+            description=f"{self.finished}/{self.count} partitions, {self.rows:,} rows, {self.rate:,.0f} rows/s",
+        )
 
     def done(self, outcome) -> None:
         """A failure is said at once."""
@@ -61,10 +69,19 @@ def run(model: str, logs: tuple[str, ...], output: str, *, quiet: bool, as_json:
     made = scored.manifest
     done = len(made["partitions"]) - len(scored.failed)
     if as_json:
-        click.echo(json.dumps({
-            "rows": made["rows"], "partitions": len(made["partitions"]), "failed": len(scored.failed),
-            "calibration": made["calibration"], "stale": made.get("stale"), "scored": made["scored"],
-            "failures": scored.failed}))
+        click.echo(
+            json.dumps(
+                {
+                    "rows": made["rows"],
+                    "partitions": len(made["partitions"]),
+                    "failed": len(scored.failed),
+                    "calibration": made["calibration"],
+                    "stale": made.get("stale"),
+                    "scored": made["scored"],
+                    "failures": scored.failed,
+                }
+            )
+        )
     elif not quiet:
         click.echo("\n".join(summary(scored, output, bar.rate)))
     for failure in scored.failed if quiet else ():  # the bar has said it already
@@ -78,8 +95,10 @@ def summary(scored: Scored, output: str, rate: float) -> list[str]:
     """The lines that a person reads."""
     made = scored.manifest
     done = len(made["partitions"]) - len(scored.failed)
-    lines = [f"{made['scored']:,} requests scored in {done} of {len(made['partitions'])} partitions ({rate:,.0f} rows/s), "
-             f"results in {shown(str(output))}"]
+    lines = [
+        f"{made['scored']:,} requests scored in {done} of {len(made['partitions'])} partitions ({rate:,.0f} rows/s), "
+        f"results in {shown(str(output))}"
+    ]
     if made["evaluation"]:
         lines.append(f"{made['evaluation']:,} evaluation rows are no requests and were not scored")
     lines += [f"set aside by {rule}: {number:,} rows" for rule, number in made["rejected"].items()]
@@ -116,10 +135,14 @@ def calibration_lines(found: dict | None) -> list[str]:
 
 def nulls(found: dict) -> str:
     """A calibration error beside both of its nulls."""
-    words = (f"{'within' if found['inside_null'] else 'ABOVE'} the {found['ece_null_95']:.4f} that 95 % of perfect scores "
-             "have at most at this number of rows")
+    words = (
+        f"{'within' if found['inside_null'] else 'ABOVE'} the {found['ece_null_95']:.4f} that 95 % of perfect scores "
+        "have at most at this number of rows"
+    )
     if "ece_posterior_95" not in found:
         return words
     inside = "within" if found["inside_posterior"] else "ABOVE"
-    return (f"{words}; {inside} the {found['ece_posterior_95']:.4f} that 95 % of scores have at most that are as unsure of "
-            "their risks as this one says")
+    return (
+        f"{words}; {inside} the {found['ece_posterior_95']:.4f} that 95 % of scores have at most that are as unsure of "
+        "their risks as this one says"
+    )

@@ -151,9 +151,7 @@ class Configuration:
                 raise InputError(f"In {where}: {error}") from None
         return cls(**fields)
 
-    def with_flags(
-        self, *, map: Iterable[str] = (), set: Iterable[str] = (), where: Iterable[str] = ()
-    ) -> Configuration:
+    def with_flags(self, *, map: Iterable[str] = (), set: Iterable[str] = (), where: Iterable[str] = ()) -> Configuration:
         """The same configuration with what the flags `--map`, `--set` and `--where` say on top (`NAME=VALUE`)."""
         keep: dict[str, tuple[str, ...]] = {}
         for name, value in _pairs("--where", where):
@@ -290,8 +288,10 @@ def _grades(key: str, value: object) -> tuple[str, ...]:
     """`5` is the grades 0 to 4."""
     names = list(range(value)) if isinstance(value, int) and not isinstance(value, bool) and value <= GRADES_MAX else value
     if not isinstance(names, list | tuple) or not 2 <= len(names) <= GRADES_MAX:
-        raise InputError(f"{key} is how many grades there are, or a list of them from the worst to the best, 2 to "
-                         f"{GRADES_MAX}, seen {value!r}.")
+        raise InputError(
+            f"{key} is how many grades there are, or a list of them from the worst to the best, 2 to "
+            f"{GRADES_MAX}, seen {value!r}."
+        )
     names = tuple(_level(key, int(name) if isinstance(name, float) and name.is_integer() else name) for name in names)
     if len(set(names)) < len(names):
         raise InputError(f"{key} names each grade once, seen {value!r}.")

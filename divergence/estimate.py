@@ -16,7 +16,17 @@ import polars as pl
 INTERVAL = 0.9  # equal-tailed, everywhere unless asked otherwise
 
 COORDINATES = [
-    "statistic", "regime", "model", "model_b", "context", "context_b", "factor", "level", "task", "item", "axis",
+    "statistic",
+    "regime",
+    "model",
+    "model_b",
+    "context",
+    "context_b",
+    "factor",
+    "level",
+    "task",
+    "item",
+    "axis",
 ]
 NUMBERS = ["mean", "median", "sd", "lower", "upper"]
 COUNTS = ["n_rows", "n_items", "n_sessions", "n_contexts"]
@@ -139,8 +149,11 @@ class Estimate:
         lower, median, upper = self._quantiles([tail, 0.5, 1 - tail])
         with np.errstate(invalid="ignore"):  # the sd of infinite draws
             numbers = dict(
-                mean=np.where(self.quantiles_only, np.nan, self.draws.mean(0)), median=median,
-                sd=np.where(self.quantiles_only, np.nan, self.draws.std(0)), lower=lower, upper=upper,
+                mean=np.where(self.quantiles_only, np.nan, self.draws.mean(0)),
+                median=median,
+                sd=np.where(self.quantiles_only, np.nan, self.draws.std(0)),
+                lower=lower,
+                upper=upper,
             )
         for name, values in numbers.items():
             columns[name] = [float(v) if s and np.isfinite(v) else None for v, s in zip(values, shown, strict=True)]
@@ -148,9 +161,14 @@ class Estimate:
         unit = self.rows["unit"] if "unit" in self.rows.columns else [self.unit] * height
         floor = [None if not np.isfinite(v) else float(v) for v in self.noise_floor]
         columns |= {
-            "outcome": [self.outcome] * height, "interval": [probability] * height, "unit": unit,
-            "identified": [r is None for r in self.reason], "reason": list(self.reason), "noise_floor": floor,
-            **{name: self._count(name) for name in COUNTS}, "method": [self.method] * height,
+            "outcome": [self.outcome] * height,
+            "interval": [probability] * height,
+            "unit": unit,
+            "identified": [r is None for r in self.reason],
+            "reason": list(self.reason),
+            "noise_floor": floor,
+            **{name: self._count(name) for name in COUNTS},
+            "method": [self.method] * height,
         }
         return pl.DataFrame({name: columns[name] for name in SCHEMA}, schema=SCHEMA, strict=False)
 
@@ -162,8 +180,13 @@ class Estimate:
 
     def _take(self, index: np.ndarray) -> Estimate:
         return dataclasses.replace(
-            self, rows=self.rows[index], draws=self.draws[:, index], reason=tuple(self.reason[i] for i in index),
-            noise_floor=self.noise_floor[index], bounds=self.bounds[index], quantiles_only=self.quantiles_only[index],
+            self,
+            rows=self.rows[index],
+            draws=self.draws[:, index],
+            reason=tuple(self.reason[i] for i in index),
+            noise_floor=self.noise_floor[index],
+            bounds=self.bounds[index],
+            quantiles_only=self.quantiles_only[index],
         )
 
     def _lines(self) -> tuple[list[str], list[list[str]]]:

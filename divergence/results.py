@@ -66,8 +66,9 @@ FILES = ("report.html", "estimates.parquet", "rejected.parquet", "posterior", "r
 REJECTED = {"file": pl.String, "row": pl.Int64, "rule": pl.String, "sentence": pl.String, "value": pl.String}
 
 
-def answer_all(posterior: Posterior, outcome: str | None = None, configuration: Configuration | None = None
-               ) -> dict[str, Estimate]:
+def answer_all(
+    posterior: Posterior, outcome: str | None = None, configuration: Configuration | None = None
+) -> dict[str, Estimate]:
     """The answer to every question about one outcome (None = the primary one), refusals included.
 
     What was declared in the `configuration` reaches the questions that need it; without one they take their defaults.
@@ -76,8 +77,10 @@ def answer_all(posterior: Posterior, outcome: str | None = None, configuration: 
     primary = posterior[outcome] is posterior.fits[0]
     return {
         question: getattr(estimands, question)(
-            posterior, outcome=outcome,
-            **(DECLARED.get(question, _nothing)(declared) if primary or question not in OF_THE_OUTCOME else {}))
+            posterior,
+            outcome=outcome,
+            **(DECLARED.get(question, _nothing)(declared) if primary or question not in OF_THE_OUTCOME else {}),
+        )
         for question in QUESTIONS
     }
 
@@ -111,8 +114,10 @@ def _requirements(declared: Configuration) -> dict:
     bounds = declared.acceptance
     return {
         "acceptance": {k: v for k, v in dataclasses.asdict(bounds).items() if v is not None} if bounds else None,
-        "what_if": {name: law.name if law.name != "declared" else (law.factor, tuple(law.shares.items()))
-                    for name, law in declared.what_if.items()},
+        "what_if": {
+            name: law.name if law.name != "declared" else (law.factor, tuple(law.shares.items()))
+            for name, law in declared.what_if.items()
+        },
         **_prices(declared),
     }
 
@@ -128,8 +133,14 @@ DECLARED: dict[str, Callable[[Configuration], dict]] = {
 
 
 def write_report(
-    posterior: Posterior, folder: str | pathlib.Path, *, log: Executions | None = None, title: str | None = None,
-    interval: float = INTERVAL, progress: Callable[[str], None] | None = None, formats: tuple[str, ...] = ("html",),
+    posterior: Posterior,
+    folder: str | pathlib.Path,
+    *,
+    log: Executions | None = None,
+    title: str | None = None,
+    interval: float = INTERVAL,
+    progress: Callable[[str], None] | None = None,
+    formats: tuple[str, ...] = ("html",),
     calibration: Mapping | None = None,
 ) -> pl.DataFrame:
     """Write the five results into `folder` and return the results table.
@@ -162,8 +173,9 @@ def write_report(
         tell("drawing the page")
         from divergence.report import write_formats, write_page
 
-        content = dataclasses.replace(page_content(posterior, answers, log, title, run), calibration=calibration,
-                                      reviews=_reviews(checked))
+        content = dataclasses.replace(
+            page_content(posterior, answers, log, title, run), calibration=calibration, reviews=_reviews(checked)
+        )
         write_page(content, fresh / "report.html")
         write_formats(content, fresh, estimates, run, formats)
         move_into(fresh, folder)
@@ -172,17 +184,31 @@ def write_report(
     return estimates
 
 
-def run_record(posterior: Posterior, log: Executions | None,
-               checked: Mapping[str, tuple[ModelCheck, ...]] | None = None) -> dict:
+def run_record(
+    posterior: Posterior, log: Executions | None, checked: Mapping[str, tuple[ModelCheck, ...]] | None = None
+) -> dict:
     """What it takes to make the results again: data, configuration, seed, versions; how the fit went, how it was checked."""
     record: dict = {
-        "provenance": posterior.provenance, "system": platform.platform(), "spec": dataclasses.asdict(posterior.spec),
-        "fits": [{"outcome": f.cells.outcome, "kind": f.cells.kind, "method": f.method, "why": f.why,
-                  "cpu_seconds": f.cpu_seconds, **f.counts,
-                  "diagnostics": [dataclasses.asdict(d) for d in f.diagnostics],
-                  "checks": {c.kind: {**c.numbers, **({"reason": c.reason} if c.reason else {}), "rows": c.rows.to_dicts()}
-                             for c in (checked or {}).get(f.cells.outcome, ())},
-                  "notes": [*f.cells.notes, *f.arms.notes]} for f in posterior.fits],
+        "provenance": posterior.provenance,
+        "system": platform.platform(),
+        "spec": dataclasses.asdict(posterior.spec),
+        "fits": [
+            {
+                "outcome": f.cells.outcome,
+                "kind": f.cells.kind,
+                "method": f.method,
+                "why": f.why,
+                "cpu_seconds": f.cpu_seconds,
+                **f.counts,
+                "diagnostics": [dataclasses.asdict(d) for d in f.diagnostics],
+                "checks": {
+                    c.kind: {**c.numbers, **({"reason": c.reason} if c.reason else {}), "rows": c.rows.to_dicts()}
+                    for c in (checked or {}).get(f.cells.outcome, ())
+                },
+                "notes": [*f.cells.notes, *f.arms.notes],
+            }
+            for f in posterior.fits
+        ],
     }
     if log is not None:
         record["data"] = [{"file": s.file, "bytes": s.bytes, "sha256": s.sha256} for s in log.sources]
@@ -196,8 +222,11 @@ def _reviews(checked: Mapping[str, tuple[ModelCheck, ...]]) -> tuple:
     """The checks as the page takes them; the first outcome is the one that the decision is about."""
     from divergence.report import Review
 
-    return tuple(Review(c.kind, c.rows, c.numbers, c.reason, outcome if place else "")
-                 for place, (outcome, checks) in enumerate(checked.items()) for c in checks)
+    return tuple(
+        Review(c.kind, c.rows, c.numbers, c.reason, outcome if place else "")
+        for place, (outcome, checks) in enumerate(checked.items())
+        for c in checks
+    )
 
 
 def _plain(value: object) -> object:
@@ -209,16 +238,24 @@ def _plain(value: object) -> object:
     return value
 
 
-def page_content(posterior: Posterior, answers: Mapping[str, Mapping[str, Estimate]], log: Executions | None,
-                 title: str | None, run: dict):
+def page_content(
+    posterior: Posterior, answers: Mapping[str, Mapping[str, Estimate]], log: Executions | None, title: str | None, run: dict
+):
     """The page's content from the fit, the answers and the log."""
     from divergence.report import Check, PageContent
 
     primary = posterior.fits[0]
     checks = tuple(
-        Check(d.name if len(posterior.fits) == 1 else f"{d.name} ({f.cells.outcome})", d.value,
-              f"at {'most' if d.name not in LOWER_LIMITS else 'least'} {d.threshold:g}", d.passed, d.meaning)
-        for f in posterior.fits for d in f.diagnostics)
+        Check(
+            d.name if len(posterior.fits) == 1 else f"{d.name} ({f.cells.outcome})",
+            d.value,
+            f"at {'most' if d.name not in LOWER_LIMITS else 'least'} {d.threshold:g}",
+            d.passed,
+            d.meaning,
+        )
+        for f in posterior.fits
+        for d in f.diagnostics
+    )
     name = title or (pathlib.Path(log.sources[0].file).parent.name if log is not None and log.sources else "divergence")
     return PageContent(
         title=name or "divergence",
@@ -229,8 +266,16 @@ def page_content(posterior: Posterior, answers: Mapping[str, Mapping[str, Estima
         refusals=tuple((a.question, a.reason) for a in log.answers() if not a.identified) if log is not None else (),
         skipped=log.skipped if log is not None else (),
         unused_columns=log.unused if log is not None else (),
-        notes=tuple(dict.fromkeys([*primary.cells.notes, *(n for f in posterior.fits for n in f.arms.notes),
-                                   *([log.kind_reason] if log is not None else []), *_price_note(log)])),
+        notes=tuple(
+            dict.fromkeys(
+                [
+                    *primary.cells.notes,
+                    *(n for f in posterior.fits for n in f.arms.notes),
+                    *([log.kind_reason] if log is not None else []),
+                    *_price_note(log),
+                ]
+            )
+        ),
         provenance=_shown(run),
         acceptance=_requirements(log.configuration)["acceptance"] or {} if log is not None else {},
         cautions=_cautions(primary),
@@ -255,7 +300,8 @@ def _cautions(fit) -> tuple[str, ...]:
     judged_by: dict[str, set[str]] = {}
     rows, unjudged = Counter(), Counter()
     for regime, context, scorer, all_rows, without in zip(
-            *(counts[name] for name in ("regime", "context", "scorer", "rows", "unjudged")), strict=True):
+        *(counts[name] for name in ("regime", "context", "scorer", "rows", "unjudged")), strict=True
+    ):
         if scorer >= 0 and all_rows > without:
             judged_by.setdefault(cells.levels["regime"][regime], set()).add(cells.levels["scorer"][scorer])
         place = cells.levels["regime"][regime], cells.levels["context"][context]
@@ -264,16 +310,22 @@ def _cautions(fit) -> tuple[str, ...]:
     told = []
     one, two = (judged_by.get(regime, set()) for regime in ("evaluation", "deployment"))
     if one and two and one != two:
-        told.append(f"The regimes do not have the same scorers (evaluation: {', '.join(sorted(one))}; deployment: "
-                    f"{', '.join(sorted(two))}): a part of every difference between them may be the judges'.")
+        told.append(
+            f"The regimes do not have the same scorers (evaluation: {', '.join(sorted(one))}; deployment: "
+            f"{', '.join(sorted(two))}): a part of every difference between them may be the judges'."
+        )
     share, (regime, context) = min((1 - unjudged[place] / rows[place], place) for place in rows)
     if share < JUDGED_MIN:
-        told.append(f"Only {share:.0%} of the {regime} rows in {context} are judged; the others are taken as missing at "
-                    "random, which no number of rows can show.")
+        told.append(
+            f"Only {share:.0%} of the {regime} rows in {context} are judged; the others are taken as missing at "
+            "random, which no number of rows can show."
+        )
     apart = apart_names(cells, fit.design)
     if apart:
-        told.append(f"{' and '.join(apart)} {'stand' if apart[1:] else 'stands'} apart from what all others say: look at "
-                    "what is served there. What is lost or won there is no effect of a serving factor on all models.")
+        told.append(
+            f"{' and '.join(apart)} {'stand' if apart[1:] else 'stands'} apart from what all others say: look at "
+            "what is served there. What is lost or won there is no effect of a serving factor on all models."
+        )
     return tuple(told)
 
 
@@ -295,17 +347,23 @@ def _summary(posterior: Posterior, log: Executions | None):
 
     fit = posterior.fits[0]
     cells, counts = fit.cells, fit.cells.counts
-    frame = pl.DataFrame({
-        "regime": [cells.levels["regime"][k] for k in counts["regime"]],
-        "context": [cells.levels["context"][k] for k in counts["context"]],
-        "rows": counts["rows"], "judged": counts["rows"] - counts["unjudged"],
-    })
+    frame = pl.DataFrame(
+        {
+            "regime": [cells.levels["regime"][k] for k in counts["regime"]],
+            "context": [cells.levels["context"][k] for k in counts["context"]],
+            "rows": counts["rows"],
+            "judged": counts["rows"] - counts["unjudged"],
+        }
+    )
     judged = frame.group_by("regime", "context", maintain_order=True).sum().cast({"rows": pl.Int64, "judged": pl.Int64})
     sizes = fit.counts
     return LogSummary(
         rows={r: int(n) for r, n in frame.group_by("regime").agg(pl.col("rows").sum()).sort("regime").iter_rows()},
-        models=len(cells.levels["model"]), contexts=sizes["n_contexts"], items=sizes["n_items"],
-        sessions=sizes["n_sessions"] or None, waves=len(cells.levels["wave"]) or None,
+        models=len(cells.levels["model"]),
+        contexts=sizes["n_contexts"],
+        items=sizes["n_items"],
+        sessions=sizes["n_sessions"] or None,
+        waves=len(cells.levels["wave"]) or None,
         judged=judged if counts["unjudged"].sum() else None,
         files=tuple(pathlib.Path(s.file).name for s in log.sources) if log is not None else (),
     )

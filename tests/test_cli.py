@@ -60,7 +60,16 @@ def test_two_files_two_regimes(log, tmp_path, capsys):
 
 def test_lists_after_one_flag():
     assert spread_lists(["report", "--evaluation", "a", "b", "--deployment", "c", "-o", "x"]) == [
-        "report", "--evaluation", "a", "--evaluation", "b", "--deployment", "c", "-o", "x"]
+        "report",
+        "--evaluation",
+        "a",
+        "--evaluation",
+        "b",
+        "--deployment",
+        "c",
+        "-o",
+        "x",
+    ]
 
 
 def test_check_names_what_cannot_be_answered(log, capsys):
@@ -94,25 +103,30 @@ def test_fit_then_load(log, tmp_path, capsys):
 
 def test_simulate_is_reproducible(tmp_path, capsys):
     for name in ("a", "b"):
-        assert run("simulate", "waves", "-o", tmp_path / name / "log.parquet", "--seed", "4", "--items", "20",
-                   capsys=capsys)[0] == 0
+        assert (
+            run("simulate", "waves", "-o", tmp_path / name / "log.parquet", "--seed", "4", "--items", "20", capsys=capsys)[0]
+            == 0
+        )
     one, two = (pl.read_parquet(tmp_path / n / "log.parquet") for n in ("a", "b"))
     assert one.equals(two)
     truth = json.loads((tmp_path / "a" / "truth.json").read_text())
     assert {r["question"] for r in truth["estimates"]} >= {"gap", "kappa", "instrument"}
 
 
-@pytest.mark.parametrize(("arguments", "sentence"), [
-    (["report", "nothing-here.parquet", "-o", "out"], "nothing-here.parquet"),
-    (["report", "-o", "out"], "name a log"),
-    (["simulate", "paradise", "-o", "x.parquet"], "paradise"),
-    (["check", "LOG", "--question", "gapp"], "gapp"),
-    (["check", "LOG", "--map", "score"], "--map"),
-    (["check", "LOG", "--accept-rejected", "7"], "accept_rejected"),
-    (["report", "LOG"], "-o"),
-    (["reprot", "LOG"], "reprot"),
-    (["report", "LOG", "-o", "out", "--seed", "many"], "many"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["report", "nothing-here.parquet", "-o", "out"], "nothing-here.parquet"),
+        (["report", "-o", "out"], "name a log"),
+        (["simulate", "paradise", "-o", "x.parquet"], "paradise"),
+        (["check", "LOG", "--question", "gapp"], "gapp"),
+        (["check", "LOG", "--map", "score"], "--map"),
+        (["check", "LOG", "--accept-rejected", "7"], "accept_rejected"),
+        (["report", "LOG"], "-o"),
+        (["reprot", "LOG"], "reprot"),
+        (["report", "LOG", "-o", "out", "--seed", "many"], "many"),
+    ],
+)
 def test_usage_errors_are_two_and_a_sentence(log, tmp_path, monkeypatch, capsys, arguments, sentence):
     monkeypatch.chdir(tmp_path)
     code, out, err = run(*[log if a == "LOG" else a for a in arguments], capsys=capsys)
@@ -143,12 +157,15 @@ def test_bad_files_are_two_and_a_sentence(name, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("change", "answered", "refused"), [
-    ({"regime": "deployment"}, "kappa", "gap"),
-    ({"regime": "evaluation"}, "bench_level", "deployed_level"),
-    ({"model": "model-0"}, "gap", "coupling"),
-    ({"context": ["bench", "context-1"]}, "gap", "kappa"),
-])
+@pytest.mark.parametrize(
+    ("change", "answered", "refused"),
+    [
+        ({"regime": "deployment"}, "kappa", "gap"),
+        ({"regime": "evaluation"}, "bench_level", "deployed_level"),
+        ({"model": "model-0"}, "gap", "coupling"),
+        ({"context": ["bench", "context-1"]}, "gap", "kappa"),
+    ],
+)
 def test_thin_logs_are_answered_as_far_as_they_go(log, tmp_path, capsys, change, answered, refused):
     frame = pl.read_parquet(log)
     for column, levels in change.items():
@@ -184,8 +201,12 @@ def test_an_output_that_cannot_be_written(log, tmp_path, capsys):
 def test_an_interrupt_leaves_nothing(log, tmp_path):
     """Ctrl-C in the middle of the work: the sentence, exit code 2, and no folder."""
     out = tmp_path / "out"
-    child = subprocess.Popen([sys.executable, "-m", "divergence.cli", "report", str(log), "-o", str(out), "--quiet"],
-                             stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    child = subprocess.Popen(
+        [sys.executable, "-m", "divergence.cli", "report", str(log), "-o", str(out), "--quiet"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
     for _ in range(600):  # until JAX is in the process: reading is over, the fit has begun
         maps = pathlib.Path(f"/proc/{child.pid}/maps")
         if not maps.exists():

@@ -15,9 +15,34 @@ def _estimate(**fields):
 
 def test_table_has_the_columns_of_the_contract():
     contract = [
-        "question", "statistic", "regime", "model", "model_b", "context", "context_b", "factor", "level", "task", "item",
-        "axis", "outcome", "mean", "median", "sd", "lower", "upper", "interval", "unit", "identified", "reason",
-        "noise_floor", "n_rows", "n_items", "n_sessions", "n_contexts", "method",
+        "question",
+        "statistic",
+        "regime",
+        "model",
+        "model_b",
+        "context",
+        "context_b",
+        "factor",
+        "level",
+        "task",
+        "item",
+        "axis",
+        "outcome",
+        "mean",
+        "median",
+        "sd",
+        "lower",
+        "upper",
+        "interval",
+        "unit",
+        "identified",
+        "reason",
+        "noise_floor",
+        "n_rows",
+        "n_items",
+        "n_sessions",
+        "n_contexts",
+        "method",
     ]
     assert _estimate().to_frame().columns == contract == list(SCHEMA)
 

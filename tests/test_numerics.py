@@ -6,10 +6,18 @@ import pytest
 from divergence.numerics import combinations, together
 
 
-@pytest.mark.parametrize(("size", "ranges"), [
-    (1, (3,)), (500, (20, 30)), (3000, (8,) * 8), (300, (10**6, 10**6)), (12, (2**40, 2**40)),
-    (40, (2, 2**50, 3)), (7, (1, 1)),
-])
+@pytest.mark.parametrize(
+    ("size", "ranges"),
+    [
+        (1, (3,)),
+        (500, (20, 30)),
+        (3000, (8,) * 8),
+        (300, (10**6, 10**6)),
+        (12, (2**40, 2**40)),
+        (40, (2, 2**50, 3)),
+        (7, (1, 1)),
+    ],
+)
 def test_combinations_are_those_of_numpy(size, ranges):
     random = np.random.default_rng(size)
     codes = [random.integers(-1, high, size) for high in ranges]

@@ -42,8 +42,10 @@ def block_numbers(cells: Cells) -> np.ndarray:
 
 def rows_of(cells: Cells, table: Table, measure: str, regime: str) -> Table:
     """The rows of `measures` or `histograms` about one measure in one regime; none where the log lacks it."""
-    wanted = [cells.levels[key].index(name) if name in cells.levels[key] else -2
-              for key, name in (("measure", measure), ("regime", regime))]
+    wanted = [
+        cells.levels[key].index(name) if name in cells.levels[key] else -2
+        for key, name in (("measure", measure), ("regime", regime))
+    ]
     return table.take((table["measure"] == wanted[0]) & (table["regime"] == wanted[1]))
 
 
@@ -52,8 +54,9 @@ def block_sums(cells: Cells, measure: str, regime: str) -> BlockSums:
     table = rows_of(cells, cells.measures, measure, regime)
     shape = (BLOCKS, len(cells.levels["model"]), len(cells.levels["context"]))
     where = np.ravel_multi_index((block_numbers(cells)[table["block"]], table["model"], table["context"]), shape)
-    return BlockSums(*(np.bincount(where, table[name], int(np.prod(shape))).reshape(shape)
-                       for name in ("n", "y", "yy", "lost")))
+    return BlockSums(
+        *(np.bincount(where, table[name], int(np.prod(shape))).reshape(shape) for name in ("n", "y", "yy", "lost"))
+    )
 
 
 def block_weights(draws: int, seed: int) -> np.ndarray:

@@ -7,8 +7,25 @@ import dataclasses
 import numpy as np
 
 KEYS = (
-    "model", "regime", "context", "wave", "scorer", "chance", "task", "item", "session", "answer", "factor", "level",
-    "block", "measure", "bin", "length", "task_length", "gold", "grade",
+    "model",
+    "regime",
+    "context",
+    "wave",
+    "scorer",
+    "chance",
+    "task",
+    "item",
+    "session",
+    "answer",
+    "factor",
+    "level",
+    "block",
+    "measure",
+    "bin",
+    "length",
+    "task_length",
+    "gold",
+    "grade",
 )
 MISSING = -1  # code of a null: a pooled row without item, a row without session, an answer that was not parsed
 
@@ -17,10 +34,11 @@ DeclaredLaw = tuple[str, tuple[tuple[str, float], ...]]
 
 TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # table: (key columns, summed columns)
-    "counts": (("model", "regime", "context", "wave", "scorer", "chance", "task", "item"),
-               ("n", "y", "yy", "rows", "unjudged", "grouped", "answered")),
-    "sessions": (("model", "regime", "context", "wave", "scorer", "chance", "task", "item", "session"),
-                 ("n", "y", "yy")),
+    "counts": (
+        ("model", "regime", "context", "wave", "scorer", "chance", "task", "item"),
+        ("n", "y", "yy", "rows", "unjudged", "grouped", "answered"),
+    ),
+    "sessions": (("model", "regime", "context", "wave", "scorer", "chance", "task", "item", "session"), ("n", "y", "yy")),
     "answers": (("model", "regime", "context", "wave", "task", "item", "session", "answer"), ("n",)),
     "designs": (("regime", "context", "factor", "level"), ("n",)),
     "measures": (("model", "regime", "context", "task", "block", "measure"), ("n", "y", "yy", "lost")),
@@ -29,8 +47,10 @@ TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "lengths": (("model", "regime", "context", "task", "item", "task_length"), ("n", "y")),
     "golds": (("model", "regime", "context", "task", "item", "block", "gold"), ("n", "y")),
     "grades": (("model", "regime", "context", "wave", "scorer", "chance", "task", "item", "grade"), ("n",)),
-    "session_grades": (("model", "regime", "context", "wave", "scorer", "chance", "task", "item", "session", "grade"),
-                       ("n",)),
+    "session_grades": (
+        ("model", "regime", "context", "wave", "scorer", "chance", "task", "item", "session", "grade"),
+        ("n",),
+    ),
 }
 
 ROWS_MAX = 2**18  # rows that `sessions` and `answers` keep: about 30 MB each, and a fit that takes seconds

@@ -103,7 +103,11 @@ def _rows(log: Executions, frame: pl.LazyFrame) -> pl.LazyFrame:
     chance = pl.col("probability").cast(pl.String) if "probability" in columns else pl.lit(None, pl.String)
     factors = [pl.col(f).cast(pl.String).fill_null("(not logged)").alias(f"factor:{f}") for f in log.factors]
     sums = {
-        "n": n, "y": total, "yy": squares, "rows": pl.lit(1.0), "unjudged": ~judged,
+        "n": n,
+        "y": total,
+        "yy": squares,
+        "rows": pl.lit(1.0),
+        "unjudged": ~judged,
         "grouped": judged & given["session"].is_not_null(),
         "answered": given["answer"].is_not_null() & given["item"].is_not_null(),
     }
@@ -114,7 +118,9 @@ def _rows(log: Executions, frame: pl.LazyFrame) -> pl.LazyFrame:
     times = pl.col(TIMES) if TIMES in columns else pl.lit(1.0)
     return frame.select(
         # Four bytes a row where text takes sixteen and its own length.
-        *(key.cast(pl.Categorical).alias(name) for name, key in given.items()), *factors, chance=chance,
+        *(key.cast(pl.Categorical).alias(name) for name, key in given.items()),
+        *factors,
+        chance=chance,
         **{name: each.cast(pl.Float64) * times for name, each in sums.items()},
     )
 
@@ -128,24 +134,35 @@ def _designs(frame: pl.LazyFrame, factors: tuple[str, ...]) -> pl.DataFrame:
     counts = frame.group_by("regime", "context", *(f"factor:{f}" for f in factors)).agg(n=pl.col("rows").sum())
     wide = counts.collect(engine="streaming")
     parts = [
-        wide.group_by("regime", "context", pl.col(f"factor:{f}").alias("level")).agg(pl.col("n").sum())
+        wide.group_by("regime", "context", pl.col(f"factor:{f}").alias("level"))
+        .agg(pl.col("n").sum())
         .select("regime", "context", pl.lit(f).alias("factor"), "level", "n")
         for f in factors
     ]
-    return pl.concat(parts) if parts else pl.DataFrame(
-        schema={k: pl.String for k in TABLES["designs"][0]} | {"n": pl.Float64})
+    return (
+        pl.concat(parts) if parts else pl.DataFrame(schema={k: pl.String for k in TABLES["designs"][0]} | {"n": pl.Float64})
+    )
 
 
 def _coded(log: Executions, frames: dict[str, pl.DataFrame]) -> Cells:
     levels = {
-        key: tuple(sorted({v for f in frames.values() if key in f.columns
-                           for v in f[key].unique().cast(pl.String) if v is not None}))
+        key: tuple(
+            sorted(
+                {v for f in frames.values() if key in f.columns for v in f[key].unique().cast(pl.String) if v is not None}
+            )
+        )
         for key in KEYS
     }
     tables = {name: _table(name, frames.get(name), levels) for name in TABLES}
-    return Cells(log.outcome, "binary" if log.kind == "proportion" else log.kind, levels, **tables,
-                 grade_names=log.configuration.grades if log.kind == "ordinal" else (),
-                 declared_law=_law(log), notes=tuple(log.notes))
+    return Cells(
+        log.outcome,
+        "binary" if log.kind == "proportion" else log.kind,
+        levels,
+        **tables,
+        grade_names=log.configuration.grades if log.kind == "ordinal" else (),
+        declared_law=_law(log),
+        notes=tuple(log.notes),
+    )
 
 
 def _law(log: Executions) -> DeclaredLaw | str:
@@ -169,7 +186,8 @@ def _codes(column: pl.Series, levels: tuple[str, ...]) -> np.ndarray:
     """Index into the sorted level names of each value, -1 for null."""
     distinct = column.unique().drop_nulls()
     place = dict(zip(levels, range(len(levels)), strict=True))
-    lookup = pl.DataFrame({"value": distinct, "code": [place[name] for name in distinct.cast(pl.String)]},
-                          schema_overrides={"code": pl.Int64})
+    lookup = pl.DataFrame(
+        {"value": distinct, "code": [place[name] for name in distinct.cast(pl.String)]}, schema_overrides={"code": pl.Int64}
+    )
     coded = column.alias("value").to_frame().join(lookup, on="value", how="left", maintain_order="left")["code"]
     return coded.fill_null(MISSING).to_numpy().astype(np.int64)

@@ -44,13 +44,18 @@ def episode_tables(log: Executions) -> dict[str, pl.DataFrame]:
     if "task_length" in columns:
         length = pl.col("task_length").cast(pl.String)
         judged = frame.filter((pl.col("task_length") > 0) & pl.col("outcome").is_not_null())
-        found["lengths"] = judged.select(*keys, length, *trial_sums(log)).group_by(*KEYS, "task_length").agg(
-            pl.col("n").sum(), pl.col("y").sum()).collect(engine="streaming")
+        found["lengths"] = (
+            judged.select(*keys, length, *trial_sums(log))
+            .group_by(*KEYS, "task_length")
+            .agg(pl.col("n").sum(), pl.col("y").sum())
+            .collect(engine="streaming")
+        )
     if log.kind == "binary" and "gold" in columns:
         gold = pl.col("gold").cast(pl.String)
         known = frame.filter(gold.is_not_null()).select(*keys, "block", gold, *trial_sums(log))
-        found["golds"] = known.group_by(*KEYS, "block", "gold").agg(pl.col("n").sum(), pl.col("y").sum()).collect(
-            engine="streaming")
+        found["golds"] = (
+            known.group_by(*KEYS, "block", "gold").agg(pl.col("n").sum(), pl.col("y").sum()).collect(engine="streaming")
+        )
     return {name: table for name, table in found.items() if table is not None and table.height}
 
 
@@ -70,27 +75,54 @@ def _episodes(frame: pl.LazyFrame, columns: frozenset[str], keys: list[pl.Expr])
     in_turns = pl.col("turn").is_not_null() & pl.col("session").is_not_null() if "turn" in columns else pl.lit(False)
     if "calls" in columns:
         whole = frame.filter((pl.col("calls") >= 1) & ~in_turns)
-        parts.append(whole.select(
-            *keys, "block", length=pl.col("calls").cast(pl.Int64), capped=capped,
-            solved=good.fill_null(False), failed=bad.fill_null(False)))
+        parts.append(
+            whole.select(
+                *keys,
+                "block",
+                length=pl.col("calls").cast(pl.Int64),
+                capped=capped,
+                solved=good.fill_null(False),
+                failed=bad.fill_null(False),
+            )
+        )
     if "turn" in columns:
         turn, judged = pl.col("turn").cast(pl.Int64), pl.col("outcome").is_not_null()
         step = turn + (turn.min() == 0).cast(pl.Int64)  # a session that counts from 0 has one step more than its last turn
         last = pl.col("outcome").filter(judged).sort_by(pl.col("turn").filter(judged)).last()
-        ends = frame.filter(in_turns).with_columns(capped=capped).group_by(*KEYS[:3], "session").agg(
-            task=pl.col("task").cast(pl.String).first(), item=pl.lit(None, pl.String).first(), block=pl.col("block").first(),
-            last_turn=step.max(), last_good=step.filter(good).max(), last=last,
-            capped=pl.col("capped").filter(turn == turn.max()).any())
+        ends = (
+            frame.filter(in_turns)
+            .with_columns(capped=capped)
+            .group_by(*KEYS[:3], "session")
+            .agg(
+                task=pl.col("task").cast(pl.String).first(),
+                item=pl.lit(None, pl.String).first(),
+                block=pl.col("block").first(),
+                last_turn=step.max(),
+                last_good=step.filter(good).max(),
+                last=last,
+                capped=pl.col("capped").filter(turn == turn.max()).any(),
+            )
+        )
         failed = (pl.col("last") < 0.5).fill_null(False)
-        parts.append(ends.select(
-            *[pl.col(k).cast(pl.String) for k in KEYS], "block",
-            # The first failure that was not recovered: the turn after the last success.
-            length=pl.when(failed & ~pl.col("capped")).then(pl.col("last_good").fill_null(0) + 1).otherwise("last_turn"),
-            capped="capped", solved=(pl.col("last") >= 0.5).fill_null(False), failed=failed))
+        parts.append(
+            ends.select(
+                *[pl.col(k).cast(pl.String) for k in KEYS],
+                "block",
+                # The first failure that was not recovered: the turn after the last success.
+                length=pl.when(failed & ~pl.col("capped")).then(pl.col("last_good").fill_null(0) + 1).otherwise("last_turn"),
+                capped="capped",
+                solved=(pl.col("last") >= 0.5).fill_null(False),
+                failed=failed,
+            )
+        )
     if not parts:
         return None
     failed = pl.col("failed") & ~pl.col("capped")
-    counted = pl.concat(parts).group_by(*KEYS, "block", "length").agg(
-        n=pl.len().cast(pl.Float64), failed=failed.sum().cast(pl.Float64),
-        solved=pl.col("solved").sum().cast(pl.Float64))
+    counted = (
+        pl.concat(parts)
+        .group_by(*KEYS, "block", "length")
+        .agg(
+            n=pl.len().cast(pl.Float64), failed=failed.sum().cast(pl.Float64), solved=pl.col("solved").sum().cast(pl.Float64)
+        )
+    )
     return counted.with_columns(pl.col("length").cast(pl.String)).collect(engine="streaming")

@@ -28,8 +28,10 @@ def grade_notes(cells: Cells) -> tuple[str, ...]:
     if not cells.grade_names:
         return ()
     never = [grade for grade, total in grade_totals(cells).items() if total == 0]
-    scale = (f"{cells.outcome} has the grades {', '.join(cells.grade_names)}: its level is the expected place among them, "
-             "from 0 (the worst) to 1 (the best).")
+    scale = (
+        f"{cells.outcome} has the grades {', '.join(cells.grade_names)}: its level is the expected place among them, "
+        "from 0 (the worst) to 1 (the best)."
+    )
     return (scale, f"No answer has the grade {', '.join(never)} of {cells.outcome}.") if never else (scale,)
 
 
@@ -43,8 +45,9 @@ def at_least(cells: Cells, grade: str) -> Cells:
     if not names:
         raise InputError(f"the outcome {cells.outcome} has no grades (it is {cells.kind}); declare them with grades")
     if grade not in names[1:]:
-        raise InputError(f"there is no threshold at the grade {grade!r} of {cells.outcome}; choose one of "
-                         f"{', '.join(names[1:])}")
+        raise InputError(
+            f"there is no threshold at the grade {grade!r} of {cells.outcome}; choose one of {', '.join(names[1:])}"
+        )
     totals = grade_totals(cells)
     if totals[grade] == 0:
         seen = ", ".join(name for name, total in totals.items() if total)
@@ -53,8 +56,15 @@ def at_least(cells: Cells, grade: str) -> Cells:
     counts = _counted(cells.counts, cells.grades, reached)
     sessions = _counted(cells.sessions, cells.session_grades, reached) if len(cells.sessions) else cells.sessions
     nothing = {name: getattr(cells, name).take(np.zeros(0, np.int64)) for name in ("grades", "session_grades")}
-    return dataclasses.replace(cells, outcome=f"{cells.outcome} >= {grade}", kind="binary", counts=counts, sessions=sessions,
-                               grade_names=(), **nothing)
+    return dataclasses.replace(
+        cells,
+        outcome=f"{cells.outcome} >= {grade}",
+        kind="binary",
+        counts=counts,
+        sessions=sessions,
+        grade_names=(),
+        **nothing,
+    )
 
 
 def _counted(table: Table, grades: Table, reached: np.ndarray) -> Table:
@@ -62,5 +72,5 @@ def _counted(table: Table, grades: Table, reached: np.ndarray) -> Table:
     code = together(*(np.concatenate([table[key], grades[key]]) for key in table.keys))
     place = np.empty(code.max(initial=-1) + 1, dtype=np.int64)
     place[code[: len(table)]] = np.arange(len(table))
-    y = np.bincount(place[code[len(table):]], grades["n"] * reached[grades["grade"]], len(table))
+    y = np.bincount(place[code[len(table) :]], grades["n"] * reached[grades["grade"]], len(table))
     return Table(table.keys, table.sums | {"y": y, "yy": y})

@@ -18,8 +18,20 @@ from divergence.executions.clusters import block
 from divergence.executions.names import GROUP, TIMES
 
 MEASURES = (
-    "latency_s", "ttft_s", "tpot_s", "queue_s", "cost_usd", "input_tokens", "output_tokens", "cached_tokens",
-    "reasoning_tokens", "retries", "tool_calls", "attempts", "calls", "turn",
+    "latency_s",
+    "ttft_s",
+    "tpot_s",
+    "queue_s",
+    "cost_usd",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+    "retries",
+    "tool_calls",
+    "attempts",
+    "calls",
+    "turn",
 )
 QUANTILES = ("latency_s", "ttft_s", "tpot_s", "queue_s", "cost_usd", "output_tokens")
 """Measures that are asked for quantiles."""
@@ -36,8 +48,10 @@ def measured(log: Executions) -> pl.LazyFrame:
     if log.tally is not None and not names:
         return _in_blocks(log)
     frame = log.scan()
-    values = [pl.when((pl.col(m) >= 0) & pl.col(m).cast(pl.Float64).is_finite()).then(pl.col(m).cast(pl.Float64)).alias(m)
-              for m in names]
+    values = [
+        pl.when((pl.col(m) >= 0) & pl.col(m).cast(pl.Float64).is_finite()).then(pl.col(m).cast(pl.Float64)).alias(m)
+        for m in names
+    ]
     keys = [pl.col(key).cast(pl.Categorical) for key in ("model", "regime", "context", "task")]
     score = pl.col("outcome").cast(pl.Float64)
     return frame.select(*keys, block(frame.collect_schema().names()).alias("block"), *values, *trial_sums(log), score=score)
@@ -61,13 +75,25 @@ def measure_sums(frame: pl.LazyFrame, scored: bool) -> pl.DataFrame:
     ask = {}
     for m in names:
         x = pl.col(m)
-        ask |= {f"n {m}": x.count().cast(pl.Float64), f"y {m}": x.sum(), f"yy {m}": (x * x).sum(),
-                f"lost {m}": (failed * x).sum()}
-    ask |= {"n score": pl.col("n").sum(), "y score": pl.col("y").sum(), "yy score": pl.col("yy").sum(),
-            "lost score": (pl.col("n") - pl.col("y") if scored else pl.lit(float("nan"))).sum()}
+        ask |= {
+            f"n {m}": x.count().cast(pl.Float64),
+            f"y {m}": x.sum(),
+            f"yy {m}": (x * x).sum(),
+            f"lost {m}": (failed * x).sum(),
+        }
+    ask |= {
+        "n score": pl.col("n").sum(),
+        "y score": pl.col("y").sum(),
+        "yy score": pl.col("yy").sum(),
+        "lost score": (pl.col("n") - pl.col("y") if scored else pl.lit(float("nan"))).sum(),
+    }
     wide = frame.group_by(keys).agg(**ask).collect(engine="streaming")
-    long = [wide.select(*keys, pl.lit(m).alias("measure"), *(pl.col(f"{s} {m}").alias(s) for s in ("n", "y", "yy", "lost")))
-            .filter(pl.col("n") > 0) for m in (*names, PRIMARY)]
+    long = [
+        wide.select(
+            *keys, pl.lit(m).alias("measure"), *(pl.col(f"{s} {m}").alias(s) for s in ("n", "y", "yy", "lost"))
+        ).filter(pl.col("n") > 0)
+        for m in (*names, PRIMARY)
+    ]
     return pl.concat(long)
 
 
@@ -76,8 +102,11 @@ def measure_histograms(frame: pl.LazyFrame) -> pl.DataFrame:
     keys = ("model", "regime", "context", "block")
     names = [m for m in QUANTILES if m in frame.collect_schema().names()]
     counted = [
-        frame.filter(pl.col(m).is_not_null()).group_by(*keys, bin_expression(pl.col(m)).alias("bin"))
-        .agg(n=pl.len().cast(pl.Float64)).collect(engine="streaming").select(*keys, pl.lit(m).alias("measure"), "bin", "n")
+        frame.filter(pl.col(m).is_not_null())
+        .group_by(*keys, bin_expression(pl.col(m)).alias("bin"))
+        .agg(n=pl.len().cast(pl.Float64))
+        .collect(engine="streaming")
+        .select(*keys, pl.lit(m).alias("measure"), "bin", "n")
         for m in names
     ]
     return pl.concat(counted) if counted else pl.DataFrame()

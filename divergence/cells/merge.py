@@ -24,8 +24,15 @@ def merge(first: Cells, second: Cells) -> Cells:
         tables[name] = thinned(tables[name], levels, thinned_by(tables["counts"][rows].sum()))
     levels, tables = _without_unused(levels, tables)
     notes = tuple(dict.fromkeys([*first.notes, *second.notes]))
-    return Cells(first.outcome, first.kind, levels, **tables, grade_names=first.grade_names,
-                 declared_law=first.declared_law, notes=notes)
+    return Cells(
+        first.outcome,
+        first.kind,
+        levels,
+        **tables,
+        grade_names=first.grade_names,
+        declared_law=first.declared_law,
+        notes=notes,
+    )
 
 
 def _without_unused(levels: dict[str, tuple[str, ...]], tables: dict[str, Table]) -> tuple[dict, dict[str, Table]]:
@@ -39,8 +46,9 @@ def _without_unused(levels: dict[str, tuple[str, ...]], tables: dict[str, Table]
         code = np.full(len(levels[key]) + 1, MISSING)
         code[used] = np.arange(len(used))
         levels = levels | {key: tuple(levels[key][k] for k in used)}
-        tables = tables | {name: Table(tables[name].keys | {key: code[tables[name][key]]}, tables[name].sums)
-                           for name in holding}
+        tables = tables | {
+            name: Table(tables[name].keys | {key: code[tables[name][key]]}, tables[name].sums) for name in holding
+        }
     return levels, tables
 
 
@@ -59,8 +67,7 @@ def summed(name: str, codes: dict[str, np.ndarray], values: dict[str, np.ndarray
     order = np.lexsort([codes[k] for k in reversed(keys)])
     stacked = np.stack([codes[k][order] for k in keys])
     starts = np.flatnonzero(np.r_[True, (np.diff(stacked, axis=1) != 0).any(0)])
-    return Table({k: codes[k][order][starts] for k in keys},
-                 {s: np.add.reduceat(values[s][order], starts) for s in sums})
+    return Table({k: codes[k][order][starts] for k in keys}, {s: np.add.reduceat(values[s][order], starts) for s in sums})
 
 
 def recoded(cells: Cells, name: str, levels: dict[str, tuple[str, ...]]) -> Table:

@@ -35,8 +35,10 @@ class Replicates:
 
     def pooled(self) -> Replicates:
         """All waves as one, shape (contexts, 1, items): pairs across waves count too."""
+
         def total(a: np.ndarray) -> np.ndarray:
             return a.sum(1, keepdims=True)
+
         n, y = total(self.n), total(self.y)
         within_n = total(self.n**2 - self.pairs)
         within_y = total(self.y**2 - self.products)
@@ -67,7 +69,7 @@ def replicates(cells: Cells, model: int, contexts: np.ndarray) -> tuple[Replicat
     table = cells.sessions.take((cells.sessions["model"] == model) & (cells.sessions["item"] >= 0))
     if len(table):
         both = together(*(np.concatenate([items[k], table[name]]) for k, name in enumerate(("task", "item"))))
-        where = (np.searchsorted(waves, table["wave"]), both[items.shape[1]:])  # `items` are sorted: 0, 1, ..
+        where = (np.searchsorted(waves, table["wave"]), both[items.shape[1] :])  # `items` are sorted: 0, 1, ..
     if len(table) and cells.every("sessions") > 1:
         n, y, yy = (a + spread(table, table[name], where) for a, name in ((n, "n"), (y, "y"), (yy, "yy")))
     same_n, same_y = n.copy(), yy.copy()
@@ -79,8 +81,13 @@ def replicates(cells: Cells, model: int, contexts: np.ndarray) -> tuple[Replicat
 
 def context_rows(table: Table, contexts: np.ndarray) -> np.ndarray:
     """Index into `contexts` of each row of a table, -1 where it is none of them."""
-    place = np.full((max(table["regime"].max(initial=0), contexts[:, 0].max(initial=0)) + 1,
-                     max(table["context"].max(initial=0), contexts[:, 1].max(initial=0)) + 1), -1)
+    place = np.full(
+        (
+            max(table["regime"].max(initial=0), contexts[:, 0].max(initial=0)) + 1,
+            max(table["context"].max(initial=0), contexts[:, 1].max(initial=0)) + 1,
+        ),
+        -1,
+    )
     place[contexts[:, 0], contexts[:, 1]] = np.arange(len(contexts))
     return place[table["regime"], table["context"]]
 

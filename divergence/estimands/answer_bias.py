@@ -87,8 +87,12 @@ def answer_bias(fit: Fit) -> list[Moved]:
                 if bench is None or there is None:
                     continue
                 (before, was), (after, now) = split(*bench), split(*there)
-                names = (cells.levels["model"][m], cells.levels["context"][c],
-                         cells.levels["task"][t] if t >= 0 else "", cells.levels["gold"][classes[0]])
+                names = (
+                    cells.levels["model"][m],
+                    cells.levels["context"][c],
+                    cells.levels["task"][t] if t >= 0 else "",
+                    cells.levels["gold"][classes[0]],
+                )
                 toward, away = _flips(mine.take(~live), mine.take(live & (mine["context"] == c)), classes)
                 flips = round(toward), round(away)
                 # Jeffreys' half a flip on either side: all of five the same way is no certainty.

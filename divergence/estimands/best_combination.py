@@ -37,15 +37,24 @@ QUESTION, TEXT = "best_combination", "the best combination of model and context,
 COORDINATES = ("model", "context", "factor", "level", "statistic", "regime", "axis")
 
 
-def best_combination(posterior: Posterior, *, acceptance: Mapping[str, float] | None = None, prices: Prices | None = None,
-                     currency: str = "USD", what_if: Mapping[str, object] | None = None, outcome: str | None = None
-                     ) -> Estimate:
+def best_combination(
+    posterior: Posterior,
+    *,
+    acceptance: Mapping[str, float] | None = None,
+    prices: Prices | None = None,
+    currency: str = "USD",
+    what_if: Mapping[str, object] | None = None,
+    outcome: str | None = None,
+) -> Estimate:
     """Rows as in the table above. Raises InputError for a bound that is none, or a law over levels never seen."""
     bounds = checked(acceptance)
     fit = posterior[outcome]
     reason = not_asked(posterior, fit)
-    found = None if reason else combinations(fit, ("quality", *sides_of(bounds)), prices=prices, currency=currency,
-                                             what_if=what_if)
+    found = (
+        None
+        if reason
+        else combinations(fit, ("quality", *sides_of(bounds)), prices=prices, currency=currency, what_if=what_if)
+    )
     if found is None:
         return refuse(fit, QUESTION, TEXT, "probability", reason or "the log has no deployment rows")
     met = meets(found, bounds)
@@ -93,8 +102,11 @@ def _rank(out: Rows, found: Combinations, known: list[int], met: np.ndarray, uni
     if some.any():
         out.add(best[:, likeliest], statistic=None, **_place(found, known[likeliest]))
     else:
-        out.refuse(f"none of the {len(known)} {axis} meets all requirements in any draw: there is no best one",
-                   axis=axis, **(_place(found, known[0]) | {"model": None, "context": None}))
+        out.refuse(
+            f"none of the {len(known)} {axis} meets all requirements in any draw: there is no best one",
+            axis=axis,
+            **(_place(found, known[0]) | {"model": None, "context": None}),
+        )
     out.add(1.0 - some, statistic="p_none", axis=axis, **(_place(found, known[0]) | {"model": None, "context": None}))
     for j, k in enumerate(known):
         where = _place(found, k)

@@ -42,12 +42,22 @@ BOUNDS = {  # bound -> side of the combination that it is about, is it a lower l
     "cost_per_success_max_usd": ("cost", False, "cost_per_success"),
     "excess_flips_max": ("flips", False, "excess_flips"),
 }
-UNDECLARED = ("no requirements are declared: name them in [acceptance] of the configuration ("
-              + ", ".join(BOUNDS) + "); without them there is no probability of meeting them")
+UNDECLARED = (
+    "no requirements are declared: name them in [acceptance] of the configuration ("
+    + ", ".join(BOUNDS)
+    + "); without them there is no probability of meeting them"
+)
 
 
-def coherence(posterior: Posterior, *, acceptance: Mapping[str, float] | None = None, prices: Prices | None = None,
-              currency: str = "USD", what_if: Mapping[str, object] | None = None, outcome: str | None = None) -> Estimate:
+def coherence(
+    posterior: Posterior,
+    *,
+    acceptance: Mapping[str, float] | None = None,
+    prices: Prices | None = None,
+    currency: str = "USD",
+    what_if: Mapping[str, object] | None = None,
+    outcome: str | None = None,
+) -> Estimate:
     """Rows as in the table above; `acceptance` maps bounds to numbers. Raises InputError for a bound that is none."""
     bounds = checked(acceptance)
     fit = posterior[outcome]
@@ -75,8 +85,12 @@ def coherence(posterior: Posterior, *, acceptance: Mapping[str, float] | None = 
             own = found.reasons[side][k]
             add(target, bound, "probability", met[bound][:, k], own)
             add(target, name, units[side], found.draws[side][:, k], own)
-    return Estimate(**_collected(fit, rows), draws=np.stack(draws, 1).astype(float), reason=tuple(reasons),
-                    quantiles_only=np.array([row[-2] == "cost_per_success" for row in rows]))
+    return Estimate(
+        **_collected(fit, rows),
+        draws=np.stack(draws, 1).astype(float),
+        reason=tuple(reasons),
+        quantiles_only=np.array([row[-2] == "cost_per_success" for row in rows]),
+    )
 
 
 def checked(acceptance: Mapping[str, float] | None) -> dict[str, float]:
@@ -120,7 +134,8 @@ def coordinates(found: Combinations, target: Target) -> tuple:
 
 def _collected(fit: Fit, rows: list[tuple]) -> dict:
     model, context, factor, level, statistic, unit = (list(c) for c in zip(*rows, strict=True))
-    table = frame(model=model, context=context, factor=factor, level=level, statistic=statistic,
-                  regime=["deployment"] * len(rows)).with_columns(unit=pl.Series(unit, dtype=pl.String))
+    table = frame(
+        model=model, context=context, factor=factor, level=level, statistic=statistic, regime=["deployment"] * len(rows)
+    ).with_columns(unit=pl.Series(unit, dtype=pl.String))
     one = answer(fit, QUESTION, TEXT, "probability", table, np.zeros((1, len(rows))))
     return {name: getattr(one, name) for name in ("question", "text", "unit", "rows", "outcome", "counts", "method")}

@@ -33,8 +33,10 @@ from divergence.joint.posterior import Posterior
 
 QUESTION, TEXT = "collapse_hazard", "the chance that an episode breaks down at a step that it reached"
 EPISODES_MIN = 5
-MISSING = ("no episode was logged: rows need `calls` above 1 (one row an episode, for example --map calls=n_messages), or a "
-           "session with turns")
+MISSING = (
+    "no episode was logged: rows need `calls` above 1 (one row an episode, for example --map calls=n_messages), or a "
+    "session with turns"
+)
 
 
 def collapse_hazard(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
@@ -54,8 +56,15 @@ def collapse_hazard(posterior: Posterior, *, outcome: str | None = None) -> Esti
             reasons.append(reason)
     model, context, regime, statistic, level, unit = (list(c) for c in zip(*rows, strict=True))
     table = frame(model=model, context=context, regime=regime, statistic=statistic, level=level)
-    return answer(fit, QUESTION, TEXT, "probability", table.with_columns(unit=pl.Series(unit)), np.stack(draws, 1),
-                  reason=tuple(reasons))
+    return answer(
+        fit,
+        QUESTION,
+        TEXT,
+        "probability",
+        table.with_columns(unit=pl.Series(unit)),
+        np.stack(draws, 1),
+        reason=tuple(reasons),
+    )
 
 
 def _combinations(cells: Cells, episodes: Table):
@@ -126,8 +135,10 @@ def half_life(hazard: np.ndarray, survival: np.ndarray, bands: np.ndarray) -> tu
     below = survival <= 0.5
     if below.any(1).mean() < 0.95:
         left = float(survival[:, -1].mean())
-        return np.full(len(hazard), np.nan), (f"survival is {left:.2f} at the longest episode, not surely below one half: "
-                                              "the half-life lies beyond what was seen")
+        return np.full(len(hazard), np.nan), (
+            f"survival is {left:.2f} at the longest episode, not surely below one half: "
+            "the half-life lies beyond what was seen"
+        )
     band = np.where(below.any(1), below.argmax(1), len(bands) - 1)
     before = np.where(band > 0, np.take_along_axis(survival, np.maximum(band - 1, 0)[:, None], 1)[:, 0], 1.0)
     rate = np.clip(np.take_along_axis(hazard, band[:, None], 1)[:, 0], 1e-9, 1 - 1e-9)
@@ -153,8 +164,9 @@ def _frailty(mine: Table, length: np.ndarray, draws: int, rng: np.random.Generat
     item = item.ravel()
     episodes = np.bincount(item, mine["n"][known])
     if (episodes >= 2).sum() < EPISODES_MIN:
-        return np.full(draws, np.nan), (f"{int((episodes >= 2).sum())} tasks have two episodes; how tasks differ needs "
-                                        f"{EPISODES_MIN}")
+        return np.full(draws, np.nan), (
+            f"{int((episodes >= 2).sum())} tasks have two episodes; how tasks differ needs {EPISODES_MIN}"
+        )
     steps, failed = np.bincount(item, (mine["n"] * length)[known]), np.bincount(item, mine["failed"][known])
     mean, correlation = draw_beta_binomial(steps, failed, draws, rng)
     return np.sqrt(correlation * (1 - mean) / mean), None

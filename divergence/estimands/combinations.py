@@ -71,12 +71,19 @@ class Combinations:
 
     def reason(self, target: int) -> str | None:
         """Why a target has no answer: the first side that is missing."""
-        return next((self.reasons[side][target] for side in SIDES if side in self.reasons and self.reasons[side][target]),
-                    None)
+        return next(
+            (self.reasons[side][target] for side in SIDES if side in self.reasons and self.reasons[side][target]), None
+        )
 
 
-def combinations(fit: Fit, sides: tuple[str, ...] = ("quality",), *, prices: Prices | None = None, currency: str = "USD",
-                 what_if: Mapping[str, object] | None = None) -> Combinations | None:
+def combinations(
+    fit: Fit,
+    sides: tuple[str, ...] = ("quality",),
+    *,
+    prices: Prices | None = None,
+    currency: str = "USD",
+    what_if: Mapping[str, object] | None = None,
+) -> Combinations | None:
     """Draws of the `sides` of every logged combination and of every model under each law; None without deployment."""
     mu = levels(fit, "deployment")
     if mu is None:
@@ -147,10 +154,16 @@ def _targets(fit: Fit, mu: Levels, what_if: Mapping[str, object]) -> tuple[tuple
 
 
 def _unseen(mu: Levels, target: Target) -> str | None:
-    missing = [name for name, w, seen in zip(mu.contexts, target.weights, mu.observed[target.model], strict=True)
-               if w > 0 and not seen]
-    return f"{mu.models[target.model]} has no judged rows in {', '.join(missing[:3])}, which the law gives weight to" \
-        if missing else None
+    missing = [
+        name
+        for name, w, seen in zip(mu.contexts, target.weights, mu.observed[target.model], strict=True)
+        if w > 0 and not seen
+    ]
+    return (
+        f"{mu.models[target.model]} has no judged rows in {', '.join(missing[:3])}, which the law gives weight to"
+        if missing
+        else None
+    )
 
 
 def _own_rates(fit: Fit, columns: list[int], targets: tuple[Target, ...], weight: np.ndarray) -> np.ndarray:
@@ -176,8 +189,11 @@ def _filled(counts: np.ndarray, target: Target, columns: list[int], what: str) -
     for w, c in zip(target.weights, columns, strict=True):
         blocks = int((counts[:, target.model, c] > 0).sum())
         if w > 0 and blocks < BLOCKS_MIN:
-            return (f"{what} is known in {blocks} groups of sessions or items; its uncertainty needs {BLOCKS_MIN}"
-                    if blocks else f"no row of this combination has {what}")
+            return (
+                f"{what} is known in {blocks} groups of sessions or items; its uncertainty needs {BLOCKS_MIN}"
+                if blocks
+                else f"no row of this combination has {what}"
+            )
     return None
 
 
@@ -201,8 +217,9 @@ def _latency(fit: Fit, columns: list[int], targets: tuple[Target, ...], weight: 
     return draws, why
 
 
-def _spend(fit: Fit, columns: list[int], targets: tuple[Target, ...], weight: np.ndarray, prices: Prices | None,
-           currency: str):
+def _spend(
+    fit: Fit, columns: list[int], targets: tuple[Target, ...], weight: np.ndarray, prices: Prices | None, currency: str
+):
     """Mean spend an execution of each target."""
     sums = spend(fit, "deployment", prices, currency)
     with np.errstate(invalid="ignore", divide="ignore"):

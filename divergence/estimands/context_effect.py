@@ -32,12 +32,22 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
     bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment")
     unit = unit_of(fit)
     if deployed is None:
-        return answer(fit, QUESTION, TEXT, unit, frame(model=[None]), np.full((1, 1), np.nan),
-                      reason=("the log has no deployment rows",))
+        return answer(
+            fit,
+            QUESTION,
+            TEXT,
+            unit,
+            frame(model=[None]),
+            np.full((1, 1), np.nan),
+            reason=("the log has no deployment rows",),
+        )
     parts, rows, reasons = [], [], []
     models, contexts = deployed.models, deployed.contexts
-    conflict = "the log has no evaluation rows: there is no bench level to compare with" if bench is None else (
-        scorer_conflict(fit.cells))
+    conflict = (
+        "the log has no evaluation rows: there is no bench level to compare with"
+        if bench is None
+        else (scorer_conflict(fit.cells))
+    )
     if bench is None or conflict:
         rows.append(frame(model=[None], context=[None], context_b=[None], statistic=[None]))
         parts.append(np.full((len(deployed.draws), 1), np.nan))
@@ -60,16 +70,27 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
         seen = models_with_rows(fit, True)
         mean = deployed.draws[:, seen].mean(1)
         pairs = list(itertools.combinations(range(len(contexts)), 2))
-        rows.append(frame(model=[None] * len(pairs), context=[contexts[i] for i, _ in pairs],
-                          context_b=[contexts[j] for _, j in pairs], statistic=["contrast"] * len(pairs)))
+        rows.append(
+            frame(
+                model=[None] * len(pairs),
+                context=[contexts[i] for i, _ in pairs],
+                context_b=[contexts[j] for _, j in pairs],
+                statistic=["contrast"] * len(pairs),
+            )
+        )
         parts.append(np.stack([mean[:, i] - mean[:, j] for i, j in pairs], 1))
         reasons += [None] * len(pairs)
     if bench is not None and not conflict:
         for moved in answer_bias(fit):
             names, draws, why = _moved(moved)
             size = len(names)
-            place = {"model": [moved.model] * size, "context": [moved.context] * size, "context_b": [None] * size,
-                     "task": [moved.task] * size, "level": [moved.first] * size}
+            place = {
+                "model": [moved.model] * size,
+                "context": [moved.context] * size,
+                "context_b": [None] * size,
+                "task": [moved.task] * size,
+                "level": [moved.first] * size,
+            }
             rows.append(frame(**place, statistic=names).with_columns(unit=pl.lit("ratio")))
             parts.append(np.stack(draws, 1))
             reasons += why
@@ -82,8 +103,10 @@ def _moved(moved: Moved) -> tuple[list[str], list[np.ndarray], list[str | None]]
     names, draws, why = ["bias", "competence"], [moved.bias, moved.competence], [None, None]
     if moved.only_bias:
         draws[1] = np.full_like(moved.competence, np.nan)
-        why[1] = (f"{max(moved.flips)} of the {sum(moved.flips)} answers that changed went the same way: the habit of "
-                  f"saying {moved.first} moved, which alone explains the change; whether ability moved cannot be told")
+        why[1] = (
+            f"{max(moved.flips)} of the {sum(moved.flips)} answers that changed went the same way: the habit of "
+            f"saying {moved.first} moved, which alone explains the change; whether ability moved cannot be told"
+        )
     if moved.one_way is not None:
         names, draws, why = [*names, "one_way"], [*draws, moved.one_way], [*why, None]
     return names, draws, why

@@ -30,8 +30,14 @@ QUESTION, TEXT = "cost_ledger", "what the change of the cost of a success is mad
 PARTS = ("price", "tokens", "calls", "attempts", "cache mix", "failure")
 
 
-def cost_ledger(posterior: Posterior, *, prices: Prices | None = None, currency: str = "USD", date: str | None = None,
-                outcome: str | None = None) -> Estimate:
+def cost_ledger(
+    posterior: Posterior,
+    *,
+    prices: Prices | None = None,
+    currency: str = "USD",
+    date: str | None = None,
+    outcome: str | None = None,
+) -> Estimate:
     """One row per model, deployment context and part, the whole first; `date`: when the prices held."""
     fit = posterior[outcome]
     unit = currency.lower()
@@ -41,8 +47,15 @@ def cost_ledger(posterior: Posterior, *, prices: Prices | None = None, currency:
     bench, live = (_factors(fit, regime, prices, weight, currency) for regime in ("evaluation", "deployment"))
     if not bench or not live:
         missing = "bench" if not bench else "deployment"
-        return refuse(fit, QUESTION, TEXT, unit, f"no model has spend and a success in {missing}: {MISSING}"
-                      if not (bench or live) else f"no model has spend and a success in {missing}")
+        return refuse(
+            fit,
+            QUESTION,
+            TEXT,
+            unit,
+            f"no model has spend and a success in {missing}: {MISSING}"
+            if not (bench or live)
+            else f"no model has spend and a success in {missing}",
+        )
     contexts: dict[int, list[int]] = {}
     for m, c in bench:
         contexts.setdefault(m, []).append(c)
@@ -75,13 +88,16 @@ def lmdi(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> d
 Factors = dict[str, np.ndarray]
 
 
-def _factors(fit: Fit, regime: str, prices: Prices | None, weight: np.ndarray, currency: str
-             ) -> dict[tuple[int, int], Factors]:
+def _factors(
+    fit: Fit, regime: str, prices: Prices | None, weight: np.ndarray, currency: str
+) -> dict[tuple[int, int], Factors]:
     """Draws of what the log holds of the models and contexts with spend and a success; what it lacks is not there."""
     sums = spend(fit, regime, prices, currency)
     cost, success = mean_spend(sums, weight)
-    counted = {name: block_sums(fit.cells, name, regime) for name in
-               ("calls", "attempts", "input_tokens", "output_tokens", "cached_tokens")}
+    counted = {
+        name: block_sums(fit.cells, name, regime)
+        for name in ("calls", "attempts", "input_tokens", "output_tokens", "cached_tokens")
+    }
     out = {}
     for m, c in np.argwhere((sums.success.sum(0) > 0) & (sums.metered.sum(0) > 0) & sums.known[:, None]):
         paid, model = cost[:, m, c], fit.cells.levels["model"][m]
@@ -103,8 +119,14 @@ def _chain(held: Factors, known: set[str]) -> Factors:
     used = [held[name] for name in ("input_tokens", "output_tokens") if name in known]
     attempts, calls = (held[name] if name in known else one for name in ("attempts", "calls"))
     tokens, full = sum(used) if used else one, held["full"] if "full" in known else held["paid"]
-    return {"price": full / tokens, "tokens": tokens / calls, "calls": calls / attempts, "attempts": attempts,
-            "cache mix": held["paid"] / full, "failure": 1 / held["success"]}
+    return {
+        "price": full / tokens,
+        "tokens": tokens / calls,
+        "calls": calls / attempts,
+        "attempts": attempts,
+        "cache mix": held["paid"] / full,
+        "failure": 1 / held["success"],
+    }
 
 
 def _pooled(several: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -39,16 +39,26 @@ from divergence.numerics import combinations
 QUESTION, TEXT = "cost_per_success", "what one success costs, failures included"
 CAP = 5  # tries that a gateway's retry policy allows at most, unless told otherwise
 NOT_A_SCORE = "the cost of a success is asked of the primary outcome, where it is a score"
-MISSING = ("no row has a cost: log cost_usd, or declare [prices] per million tokens (with currency and date) for a log that "
-           "counts input_tokens and output_tokens")
+MISSING = (
+    "no row has a cost: log cost_usd, or declare [prices] per million tokens (with currency and date) for a log that "
+    "counts input_tokens and output_tokens"
+)
 
 
 RATIOS = (None, "bench_ratio", "calls", "tokens")  # statistics whose mean need not exist
 
 
-def cost_per_success(posterior: Posterior, *, prices: Prices | None = None, currency: str = "USD", date: str | None = None,
-                     cap: int = CAP, budget: float | None = None, law: object = None, outcome: str | None = None
-                     ) -> Estimate:
+def cost_per_success(
+    posterior: Posterior,
+    *,
+    prices: Prices | None = None,
+    currency: str = "USD",
+    date: str | None = None,
+    cap: int = CAP,
+    budget: float | None = None,
+    law: object = None,
+    outcome: str | None = None,
+) -> Estimate:
     """Rows as in the table above; `date`: when the prices held. Raises InputError for what cannot be meant."""
     if isinstance(cap, bool) or not isinstance(cap, int) or cap < 1:
         raise InputError(f"cap is the largest number of tries, a whole number from 1 on, seen {cap!r}")
@@ -75,8 +85,11 @@ def cost_per_success(posterior: Posterior, *, prices: Prices | None = None, curr
 def read_with(fit: Fit, prices: Prices | None, date: str | None) -> str:
     """What has to be said beside every number: whose prices these are, and whether the tasks are the same."""
     metered = sum(block_sums(fit.cells, "cost_usd", regime).n.sum((0, 2)) for regime in ("evaluation", "deployment"))
-    used = any(name in prices and not rows for name, rows in zip(fit.cells.levels["model"], metered, strict=True)
-               ) if prices else False
+    used = (
+        any(name in prices and not rows for name, rows in zip(fit.cells.levels["model"], metered, strict=True))
+        if prices
+        else False
+    )
     said = [f"declared prices {f'of {date}' if date else 'without a date'}"] if used else []
     if {"evaluation", "deployment"} <= set(fit.cells.levels["regime"]) and not share_items(fit.cells):
         said.append("bench and traffic share no item: what is asked differs too")
@@ -100,9 +113,16 @@ class _Rows:
     def estimate(self, text: str) -> Estimate:
         model, context, regime, statistic, unit = (list(c) for c in zip(*self.rows, strict=True))
         table = frame(model=model, context=context, regime=regime, statistic=statistic)
-        return answer(self.fit, QUESTION, text, self.unit, table.with_columns(unit=pl.Series(unit, dtype=pl.String)),
-                      np.stack(self.draws, 1), reason=tuple(self.reasons),
-                      quantiles_only=np.array([name in RATIOS for name in statistic]))
+        return answer(
+            self.fit,
+            QUESTION,
+            text,
+            self.unit,
+            table.with_columns(unit=pl.Series(unit, dtype=pl.String)),
+            np.stack(self.draws, 1),
+            reason=tuple(self.reasons),
+            quantiles_only=np.array([name in RATIOS for name in statistic]),
+        )
 
 
 def _per_context(out: _Rows, fit: Fit, regime: str, sums: Spend, weight: np.ndarray, budget: float | None) -> None:
@@ -125,8 +145,10 @@ def _per_context(out: _Rows, fit: Fit, regime: str, sums: Spend, weight: np.ndar
             clusters = np.count_nonzero(sums.judged[:, m, c])  # the evidence: rows of one cluster fail together
             draws = cost[:, m, c] / rng.beta(0.5, clusters + 0.5, len(weight))
             trials = int(sums.judged[:, m, c].sum())
-            why = (f"none of {trials} trials succeeded: its cost has no upper limit that the log knows; with 95 % "
-                   f"it is above {np.quantile(draws, 0.05):.3g} {out.unit}")
+            why = (
+                f"none of {trials} trials succeeded: its cost has no upper limit that the log knows; with 95 % "
+                f"it is above {np.quantile(draws, 0.05):.3g} {out.unit}"
+            )
         out.add(place, None, out.unit, draws, why)
         if budget is not None:
             out.add(place, "over_budget", "probability", (draws > budget).astype(float))
@@ -200,8 +222,13 @@ def _attempts(out: _Rows, fit: Fit, regime: str, cap: int) -> None:
         n, y = np.bincount(item, mine["n"]), np.bincount(item, mine["y"])
         place = cells.levels["model"][m], cells.levels["context"][c], regime
         if (n >= 2).sum() < 2:
-            out.add(place, "expected_attempts", "attempts", np.zeros(len(fit.effects)),
-                    f"{int((n >= 2).sum())} items have two trials: what a retry of a failed task brings is not known")
+            out.add(
+                place,
+                "expected_attempts",
+                "attempts",
+                np.zeros(len(fit.effects)),
+                f"{int((n >= 2).sum())} items have two trials: what a retry of a failed task brings is not known",
+            )
             continue
         a, b = beta_parameters(*draw_beta_binomial(n, y, len(fit.effects), rng))
         tries = sum(np.prod([(b + i) / (a + b + i) for i in range(j)], axis=0) * np.ones_like(a) for j in range(cap))

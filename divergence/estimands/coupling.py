@@ -40,10 +40,20 @@ def coupling(posterior: Posterior, *, law: object = None, outcome: str | None = 
         drawn = draw_shares(grids, fit.seed)
         second = drawn[np.arange(len(ratio)) % len(drawn)]
     reasons = (None, *[INCOMPLETE if grids is None else None] * len(STATISTICS))
-    text = TEXT + (f": the models are alike (less than {ALIKE:.0%} apart), so it is near 1 by construction"
-                   if np.median(variances["m"]) < (ALIKE * _scale(fit, mu)) ** 2 else "")
-    return answer(fit, QUESTION, text, "ratio", frame(model=[None] * 5, statistic=[None, *STATISTICS]),
-                  np.concatenate([ratio[:, None], second], 1), reason=reasons)
+    text = TEXT + (
+        f": the models are alike (less than {ALIKE:.0%} apart), so it is near 1 by construction"
+        if np.median(variances["m"]) < (ALIKE * _scale(fit, mu)) ** 2
+        else ""
+    )
+    return answer(
+        fit,
+        QUESTION,
+        text,
+        "ratio",
+        frame(model=[None] * 5, statistic=[None, *STATISTICS]),
+        np.concatenate([ratio[:, None], second], 1),
+        reason=reasons,
+    )
 
 
 def _scale(fit: Fit, mu: Levels) -> float:

@@ -60,15 +60,26 @@ def coupling_anova(cells: Cells, *, seed: int = 0) -> Estimate:
     elif arms.shape[1] <= ARMS_MAX:
         grids = grids_of(measure_arms(cells))
     else:
-        raise InputError(f"the log has {arms.shape[1]} combinations of model and context that share items; at most "
-                         f"{ARMS_MAX} are held at once: keep fewer with --where")
+        raise InputError(
+            f"the log has {arms.shape[1]} combinations of model and context that share items; at most "
+            f"{ARMS_MAX} are held at once: keep fewer with --where"
+        )
     method = "unbiased ANOVA components, parametric bootstrap of the sampling noise"
     sizes = {"n_rows": int(counts["rows"].sum()), "n_contexts": len(np.unique(arms[1]))}
     if grids is None or grids[0] is None:
-        return Estimate.refused(QUESTION, TEXT, "ratio", INCOMPLETE, outcome=cells.outcome, counts=sizes, method=method,
-                                rows=rows_of_shares())
-    return Estimate(QUESTION, TEXT, "ratio", rows_of_shares(), draw_shares(grids, seed), outcome=cells.outcome,
-                    counts=sizes, method=method)
+        return Estimate.refused(
+            QUESTION, TEXT, "ratio", INCOMPLETE, outcome=cells.outcome, counts=sizes, method=method, rows=rows_of_shares()
+        )
+    return Estimate(
+        QUESTION,
+        TEXT,
+        "ratio",
+        rows_of_shares(),
+        draw_shares(grids, seed),
+        outcome=cells.outcome,
+        counts=sizes,
+        method=method,
+    )
 
 
 INCOMPLETE = "no two models were logged in the same two deployment contexts: variance components need a complete table"
@@ -83,8 +94,10 @@ def grids_of(arms: Arms) -> list[Grid] | None:
     """The deployment levels of a fit on the outcome scale and on the link scale; None where no table is complete."""
     mine = np.flatnonzero(arms.deployed)
     response = linearise(arms, start(arms))
-    grids = [grid(arms.model[mine], arms.context[mine], value[mine], covariance[np.ix_(mine, mine)])
-             for value, covariance in ((arms.level, arms.covariance), (response.value, response.covariance))]
+    grids = [
+        grid(arms.model[mine], arms.context[mine], value[mine], covariance[np.ix_(mine, mine)])
+        for value, covariance in ((arms.level, arms.covariance), (response.value, response.covariance))
+    ]
     return None if grids[0] is None else grids
 
 
@@ -114,8 +127,10 @@ def draw_shares(grids: list[Grid], seed: int) -> np.ndarray:
         spread = spread * np.sqrt(table.covariance) if table.covariance.ndim == 1 else spread @ _root(table.covariance).T
         squares = [mean_squares(level) for level in (table.level, table.level + spread.reshape(-1, *table.level.shape))]
         for removed in (1, 0):
-            own, drawn = (share(between - k * noise[0], mixed - k * noise[1], table.level.shape[1])
-                          for (between, mixed), k in zip(squares, (removed, removed + 1), strict=True))
+            own, drawn = (
+                share(between - k * noise[0], mixed - k * noise[1], table.level.shape[1])
+                for (between, mixed), k in zip(squares, (removed, removed + 1), strict=True)
+            )
             columns.append(np.clip(drawn + own - drawn.mean(), 0.0, 1.0))
     return np.stack(columns, 1)
 
@@ -126,8 +141,7 @@ def mean_squares(level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = level.mean((-1, -2), keepdims=True)
     model, context = level.mean(-1, keepdims=True) - mean, level.mean(-2, keepdims=True) - mean
     left = level - mean - model - context
-    return (contexts * (model**2).sum((-1, -2)) / (models - 1),
-            (left**2).sum((-1, -2)) / ((models - 1) * (contexts - 1)))
+    return (contexts * (model**2).sum((-1, -2)) / (models - 1), (left**2).sum((-1, -2)) / ((models - 1) * (contexts - 1)))
 
 
 def noise_squares(table: Grid) -> tuple[float, float]:

@@ -45,8 +45,13 @@ def excess_flips(posterior: Posterior, *, outcome: str | None = None) -> Estimat
     """Rows (model, context, context_b), and over models with `model` null."""
     fit = posterior[outcome]
     if fit.cells.kind == "positive":
-        return refuse(fit, QUESTION, TEXT, "probability",
-                      f"flips are counted for scores and answers; {fit.cells.outcome} is a time or a cost")
+        return refuse(
+            fit,
+            QUESTION,
+            TEXT,
+            "probability",
+            f"flips are counted for scores and answers; {fit.cells.outcome} is a time or a cost",
+        )
     contexts = fit.design.contexts
     pairs = _ordered_pairs(contexts)
     if not pairs:
@@ -85,8 +90,11 @@ def against_bench(fit: Fit) -> tuple[np.ndarray, np.ndarray, list[list[str | Non
         if not k:
             stats = _outcome_pairs(fit, m, pairs)
         best = -np.inf
-        why = "the bench and this context share no item" if np.isnan(stats.disagreement).all() else (
-            "fewer than two shared items have two replicates in both: the noise of repeating a request is not known")
+        why = (
+            "the bench and this context share no item"
+            if np.isnan(stats.disagreement).all()
+            else ("fewer than two shared items have two replicates in both: the noise of repeating a request is not known")
+        )
         for j in range(k * len(bench), (k + 1) * len(bench)):
             known = stats.excess[j][np.isfinite(stats.excess[j])]
             if len(known) < max(2, min(REPLICATED_MIN, int(np.isfinite(stats.disagreement[j]).sum()))):
@@ -214,8 +222,7 @@ class _Columns:
                 drawn.append(draws)
                 floors.append(floor)
                 if few or self.deployed[i] != self.deployed[j]:
-                    self._row(models[m], k, statistic, draws, None, floor, False,
-                              int(np.isfinite(stats.excess[k]).sum()))
+                    self._row(models[m], k, statistic, draws, None, floor, False, int(np.isfinite(stats.excess[k]).sum()))
             if drawn:
                 self._row(None, k, statistic, np.mean(drawn, 0), None, float(np.mean(floors)), False, None)
 
@@ -225,8 +232,15 @@ class _Columns:
             for c, name in enumerate(self.names):
                 known = np.isfinite(stats.noise[c])
                 if known.any():
-                    self._append(self.fit.cells.levels["model"][m], name, name, "floor", bool(self.deployed[c]),
-                                 weights.mean(stats.noise[c], stats.items), int(known.sum()))
+                    self._append(
+                        self.fit.cells.levels["model"][m],
+                        name,
+                        name,
+                        "floor",
+                        bool(self.deployed[c]),
+                        weights.mean(stats.noise[c], stats.items),
+                        int(known.sum()),
+                    )
 
     def _append(self, model, first, second, statistic, deployed, draws, items) -> None:
         self.rows.append((model, first, second, statistic, "deployment" if deployed else "evaluation", items))
@@ -235,10 +249,13 @@ class _Columns:
         self.floors.append(np.nan)
         self.bounds.append(False)
 
-    def _bounds(self, stats: _Pairs, k: int, model: str, statistic: str | None, weights: _ItemWeights, known: int,
-                shared: int) -> None:
-        reason = (f"{known} of {shared} shared items have two replicates in both contexts: the noise of repeating a request "
-                  "is not known, only bounds")
+    def _bounds(
+        self, stats: _Pairs, k: int, model: str, statistic: str | None, weights: _ItemWeights, known: int, shared: int
+    ) -> None:
+        reason = (
+            f"{known} of {shared} shared items have two replicates in both contexts: the noise of repeating a request "
+            "is not known, only bounds"
+        )
         self._row(model, k, statistic, np.full(weights.draws, np.nan), reason, np.nan, False, None)
         if statistic is None:
             upper = weights.mean(stats.disagreement[k], stats.items)
@@ -260,5 +277,14 @@ class _Columns:
         """The answer."""
         model, first, second, statistic, regime, items = (list(c) for c in zip(*self.rows, strict=True))
         rows = frame(model=model, context=first, context_b=second, statistic=statistic, regime=regime, n_items=items)
-        return answer(self.fit, QUESTION, TEXT, "probability", rows, np.stack(self.draws, 1),
-                      reason=tuple(self.reasons), noise_floor=np.array(self.floors), bounds=np.array(self.bounds))
+        return answer(
+            self.fit,
+            QUESTION,
+            TEXT,
+            "probability",
+            rows,
+            np.stack(self.draws, 1),
+            reason=tuple(self.reasons),
+            noise_floor=np.array(self.floors),
+            bounds=np.array(self.bounds),
+        )

@@ -38,8 +38,15 @@ def gap(posterior: Posterior, *, law: object = None, outcome: str | None = None)
         rows.append(frame(model=[name] * len(PARTS), statistic=list(PARTS)))
         draws.append(found.T)
         reasons += [why] * len(PARTS)
-    return answer(fit, QUESTION, whole.text, whole.unit, pl.concat([whole.rows, *rows], how="diagonal"),
-                  np.concatenate([whole.draws, *draws], 1), reason=(*whole.reason, *reasons))
+    return answer(
+        fit,
+        QUESTION,
+        whole.text,
+        whole.unit,
+        pl.concat([whole.rows, *rows], how="diagonal"),
+        np.concatenate([whole.draws, *draws], 1),
+        reason=(*whole.reason, *reasons),
+    )
 
 
 def difference(posterior: Posterior, question: str, text: str, sign: float, law: object, outcome: str | None) -> Estimate:
@@ -58,7 +65,8 @@ def difference(posterior: Posterior, question: str, text: str, sign: float, law:
     draws[:, ~both] = np.nan
     reason = tuple(
         None if ok else f"{name} has no {'evaluation' if models_with_rows(fit, True)[m] else 'deployment'} rows"
-        for m, (name, ok) in enumerate(zip(bench.models, both, strict=True)))
+        for m, (name, ok) in enumerate(zip(bench.models, both, strict=True))
+    )
     if not share_items(fit.cells):
         text += " (bench and traffic share no item: model-based)"
     return answer(fit, question, text, unit, frame(model=list(bench.models)), draws, reason=reason)

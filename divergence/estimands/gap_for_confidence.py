@@ -33,8 +33,9 @@ Z = 1.6448536269514722  # standard normal quantile of 1 - REVERSED
 DOUBT_MAX = 0.05  # probability of beta <= 0 above which the bench does not order deployment
 
 
-def gap_for_confidence(posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
-                       ) -> Estimate:
+def gap_for_confidence(
+    posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
+) -> Estimate:
     """g_05 (`statistic` null), `g_05_observed`, `lambda` over all pairs, and `lambda` of each pair."""
     fit, line, reason = project(posterior, outcome, law, contexts=contexts)
     unit = unit_of(fit)
@@ -42,17 +43,22 @@ def gap_for_confidence(posterior: Posterior, *, law: object = None, contexts: st
         return refuse(fit, QUESTION, TEXT, unit, reason)
     doubt = float((line.beta <= 0).mean())
     if doubt > DOUBT_MAX:
-        return refuse(fit, QUESTION, TEXT, unit,
-                      f"the bench does not order deployment: the slope of deployed on bench gaps is at or below 0 with "
-                      f"probability {doubt:.2f} (more than {DOUBT_MAX}); no bench gap can be trusted")
+        return refuse(
+            fit,
+            QUESTION,
+            TEXT,
+            unit,
+            f"the bench does not order deployment: the slope of deployed on bench gaps is at or below 0 with "
+            f"probability {doubt:.2f} (more than {DOUBT_MAX}); no bench gap can be trusted",
+        )
     first, second = np.array(list(itertools.combinations(range(len(line.models)), 2))).T
     noise = pair_noise(fit, line, first, second)
     spread = line.gap[:, None] ** 2
     shrink = spread / (spread + np.r_[noise.mean(), noise])
     names = ([None] * 3 + [line.models[i] for i in first], [None] * 3 + [line.models[j] for j in second])
-    rows = frame(model=names[0], model_b=names[1],
-                 statistic=[None, "g_05_observed", *["lambda"] * shrink.shape[1]]).with_columns(
-        unit=pl.Series([unit, unit, *["ratio"] * shrink.shape[1]]))
+    rows = frame(
+        model=names[0], model_b=names[1], statistic=[None, "g_05_observed", *["lambda"] * shrink.shape[1]]
+    ).with_columns(unit=pl.Series([unit, unit, *["ratio"] * shrink.shape[1]]))
     draws = np.concatenate([needed(line)[:, None], needed(line, shrink[:, 0])[:, None], shrink], 1)
     return answer(fit, QUESTION, TEXT, unit, rows, draws, quantiles_only=np.arange(draws.shape[1]) < 2)
 
@@ -81,4 +87,3 @@ def pair_noise(fit: Fit, line: Projection, first: np.ndarray, second: np.ndarray
     mix /= mix.sum(1, keepdims=True)  # a model's bench level is the mean of its bench contexts
     levels = mix @ covariance @ mix.T
     return np.diag(levels)[first] + np.diag(levels)[second] - 2 * levels[first, second]
-

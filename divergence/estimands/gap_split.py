@@ -69,8 +69,14 @@ def item_laws(fit: Fit, bench: Levels, deployed: Levels, model: int) -> ItemLaws
     _, arm = combinations(rows["regime"], rows["context"])
     weight, _ = item_weights(cells, rows, arm, cells.design_weights[judged])
     names = cells.levels["context"]
-    law = np.array([dict(zip(deployed.contexts if d else bench.contexts, (deployed if d else bench).law[model], strict=True))
-                    .get(names[c], 0.0) for d, c in zip(live, rows["context"], strict=True)])
+    law = np.array(
+        [
+            dict(zip(deployed.contexts if d else bench.contexts, (deployed if d else bench).law[model], strict=True)).get(
+                names[c], 0.0
+            )
+            for d, c in zip(live, rows["context"], strict=True)
+        ]
+    )
     weight = weight * law
     own = np.where(rows["item"] < 0, -2 - np.arange(len(rows)), rows["item"])
     _, item = combinations(rows["task"], own)
@@ -89,8 +95,9 @@ def parts(laws: ItemLaws, weight: np.ndarray) -> np.ndarray:
     bench, traffic, shared = (law * weight for law in (laws.bench, laws.traffic, laws.shared))
     bench, traffic, shared = (mass / np.maximum(mass.sum(1, keepdims=True), 1e-300) for mass in (bench, traffic, shared))
     on_shared = shared @ laws.on_bench, shared @ laws.in_traffic
-    return np.stack([on_shared[0] - bench @ laws.on_bench, on_shared[1] - on_shared[0],
-                     traffic @ laws.in_traffic - on_shared[1]])
+    return np.stack(
+        [on_shared[0] - bench @ laws.on_bench, on_shared[1] - on_shared[0], traffic @ laws.in_traffic - on_shared[1]]
+    )
 
 
 def split(fit: Fit, bench: Levels, deployed: Levels, delta: np.ndarray, model: int) -> tuple[np.ndarray, str | None]:
@@ -99,12 +106,15 @@ def split(fit: Fit, bench: Levels, deployed: Levels, delta: np.ndarray, model: i
     if laws.effective < SHARED_MIN:
         return np.full((len(PARTS), len(delta)), np.nan), (
             f"bench and traffic of {bench.models[model]} share {laws.effective:.1f} effective items; the split needs "
-            f"{SHARED_MIN:g}")
+            f"{SHARED_MIN:g}"
+        )
     rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 12]))  # one stream: models share the items' weights
     size = len(laws.bench)
     step = max(1, CHUNK // size)
-    drawn = np.concatenate([parts(laws, rng.standard_exponential((min(step, len(delta) - k), size)))
-                            for k in range(0, len(delta), step)], axis=1)
+    drawn = np.concatenate(
+        [parts(laws, rng.standard_exponential((min(step, len(delta) - k), size))) for k in range(0, len(delta), step)],
+        axis=1,
+    )
     a, _, c = drawn[:, np.argsort(drawn.sum(0))][:, np.argsort(np.argsort(delta))]
     b = delta - a - c
     context = _context_part(fit, bench, deployed, model)

@@ -25,8 +25,9 @@ def relative(variances: Variances, sizes: Mapping[str, int], of: str = "m") -> f
     return variances[of] / (variances[of] + _error(variances, sizes, of, [k for k in variances if of in k]))
 
 
-def dependability(variances: Variances, sizes: Mapping[str, int], of: str = "m", distance: float | np.ndarray = 0.0
-                  ) -> float | np.ndarray:
+def dependability(
+    variances: Variances, sizes: Mapping[str, int], of: str = "m", distance: float | np.ndarray = 0.0
+) -> float | np.ndarray:
     """Phi, or Phi(lambda) for `distance` = mean over objects minus lambda: how sure a level is told from lambda."""
     signal = variances[of] + distance**2
     return signal / (signal + _error(variances, sizes, of, list(variances)))

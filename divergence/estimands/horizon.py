@@ -54,8 +54,9 @@ def horizon(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
             reasons.append(reason)
     model, context, regime, statistic, unit, items = (list(c) for c in zip(*rows, strict=True))
     table = frame(model=model, context=context, regime=regime, statistic=statistic, n_items=items)
-    return answer(fit, QUESTION, TEXT, "declared", table.with_columns(unit=pl.Series(unit)), np.stack(draws, 1),
-                  reason=tuple(reasons))
+    return answer(
+        fit, QUESTION, TEXT, "declared", table.with_columns(unit=pl.Series(unit)), np.stack(draws, 1), reason=tuple(reasons)
+    )
 
 
 def half_life_ratio(share: float) -> float:
@@ -85,12 +86,16 @@ def _fit(mine: Table, length: np.ndarray, draws: int, rng: np.random.Generator) 
     if named < FAMILIES_MIN:  # rows without a name are one cluster: reweighing it alone would look certain
         return nothing, f"{named} tasks have a name (`item`); how sure a horizon is needs {FAMILIES_MIN}"
     weight = rng.standard_exponential((draws, code.max() + 1))[:, code]
-    a, b = (np.median(v) + few_clusters(named) * (v - np.median(v))
-            for v in logistic(np.log2(length), mine["n"], mine["y"], weight))
+    a, b = (
+        np.median(v) + few_clusters(named) * (v - np.median(v))
+        for v in logistic(np.log2(length), mine["n"], mine["y"], weight)
+    )
     falls = float((b < 0).mean())
     if falls < SURE:
-        return nothing, (f"success does not surely fall with the declared length (probability {falls:.2f}): no length is "
-                         "known at which it reaches one half")
+        return nothing, (
+            f"success does not surely fall with the declared length (probability {falls:.2f}): no length is "
+            "known at which it reaches one half"
+        )
     return np.stack([2 ** ((logit - a) / b) for logit in (0.0, np.log(4.0))] + [b]), None
 
 
@@ -122,5 +127,7 @@ def beyond(value: np.ndarray, length: np.ndarray) -> str | None:
     if length.min() / 2 <= middle <= length.max() * 2:
         return None
     side = "below" if middle < length.min() else "above"
-    return (f"the horizon lies {side} the lengths that were tried ({length.min():g} to {length.max():g}) by more than one "
-            "doubling: it would be an extrapolation")
+    return (
+        f"the horizon lies {side} the lengths that were tried ({length.min():g} to {length.max():g}) by more than one "
+        "doubling: it would be an extrapolation"
+    )

@@ -25,8 +25,11 @@ def instrument(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
     unit = unit_of(fit)
     names = fit.cells.levels["wave"]
     if fit.wave.shape[1] == 0:
-        reason = ("the waves share no (model, context): a shift of the instrument cannot be told from a context's effect"
-                  if len(names) > 1 else f"the log has {len(names) or 'no'} measuring wave(s); a shift needs two")
+        reason = (
+            "the waves share no (model, context): a shift of the instrument cannot be told from a context's effect"
+            if len(names) > 1
+            else f"the log has {len(names) or 'no'} measuring wave(s); a shift needs two"
+        )
         return refuse(fit, QUESTION, TEXT, unit, reason)
     link = link_levels(fit, np.arange(len(fit.design.contexts)))
     regime = fit.design.contexts[:, 0]

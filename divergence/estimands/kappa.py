@@ -27,8 +27,11 @@ def kappa(posterior: Posterior, *, law: object = None, outcome: str | None = Non
         return refuse(fit, QUESTION, TEXT, unit_of(fit), reason)
     seen = np.flatnonzero(models_with_rows(fit, True))
     reasons = tuple(
-        None if (mu.observed[m] & (mu.law[m] > 0)).sum() > 1 else
-        f"{mu.models[m]} was logged in one deployment context of the law; how its score moves needs two" for m in seen)
+        None
+        if (mu.observed[m] & (mu.law[m] > 0)).sum() > 1
+        else f"{mu.models[m]} was logged in one deployment context of the law; how its score moves needs two"
+        for m in seen
+    )
     draws = np.sqrt(context_variance(mu))[:, seen]
     draws[:, [r is not None for r in reasons]] = np.nan
     return answer(fit, QUESTION, TEXT, unit_of(fit), frame(model=[mu.models[m] for m in seen]), draws, reason=reasons)

@@ -25,16 +25,16 @@ from divergence.joint.posterior import Posterior
 QUESTION, TEXT = "leverage", "share of the deployed gap of a pair that the bench gap does not decide"
 
 
-def leverage(posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
-             ) -> Estimate:
+def leverage(posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None) -> Estimate:
     """The headline, one row a pair (`model`, `model_b`), and the curve over the bench gap."""
     fit, line, reason = project(posterior, outcome, law, contexts=contexts)
     if line is None:
         return refuse(fit, QUESTION, TEXT, "ratio", reason)
     first, second = np.array(list(itertools.combinations(range(len(line.models)), 2))).T
     gaps = bench_gaps(line.bench)
-    at = np.concatenate([line.gap[:, None], line.bench[:, first] - line.bench[:, second],
-                         np.repeat(gaps[None], len(line.tau), 0)], 1)
+    at = np.concatenate(
+        [line.gap[:, None], line.bench[:, first] - line.bench[:, second], np.repeat(gaps[None], len(line.tau), 0)], 1
+    )
     rows = frame(model=[None, *(line.models[i] for i in first)], model_b=[None, *(line.models[j] for j in second)])
     table = pl.concat([rows, curve_rows(gaps)], how="diagonal")
     return answer(fit, QUESTION, TEXT, "ratio", table, share(line.beta, line.tau, at))

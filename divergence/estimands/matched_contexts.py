@@ -26,15 +26,18 @@ def matched(mixtures: dict[str, np.ndarray], factor: str, level: int, reference:
     return [(c, d) for c, d in itertools.product(at, base) if np.array_equal(others[c], others[d])]
 
 
-def crossed(mixtures: dict[str, np.ndarray], factors: tuple[str, str], levels: tuple[int, int], references: tuple[int, int]
-            ) -> Corner:
+def crossed(
+    mixtures: dict[str, np.ndarray], factors: tuple[str, str], levels: tuple[int, int], references: tuple[int, int]
+) -> Corner:
     """(both changed, first changed, second changed, neither) alike in every other factor."""
     others = _others(mixtures, set(factors))
-    sides = [(set(_pure(mixtures[f], a)), set(_pure(mixtures[f], r)))
-             for f, a, r in zip(factors, levels, references, strict=True)]
+    sides = [
+        (set(_pure(mixtures[f], a)), set(_pure(mixtures[f], r))) for f, a, r in zip(factors, levels, references, strict=True)
+    ]
     corners = [sorted(sides[0][i] & sides[1][j]) for i, j in ((0, 0), (0, 1), (1, 0), (1, 1))]
-    return [four for four in itertools.product(*corners)
-            if all(np.array_equal(others[four[0]], others[c]) for c in four[1:])]
+    return [
+        four for four in itertools.product(*corners) if all(np.array_equal(others[four[0]], others[c]) for c in four[1:])
+    ]
 
 
 def contrast(level: np.ndarray, corners: Corner) -> np.ndarray:

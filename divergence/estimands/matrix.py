@@ -84,8 +84,9 @@ def matrix(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
             floors.append(noise)
     axis, statistic, regime, unit = (list(c) for c in zip(*rows, strict=True))
     table = frame(axis=axis, statistic=statistic, regime=regime).with_columns(unit=pl.Series(unit))
-    return answer(fit, QUESTION, TEXT, "ratio", table, np.stack(draws, 1), reason=tuple(reasons),
-                  noise_floor=np.array(floors))
+    return answer(
+        fit, QUESTION, TEXT, "ratio", table, np.stack(draws, 1), reason=tuple(reasons), noise_floor=np.array(floors)
+    )
 
 
 def _nature(fit: Fit, rng: np.random.Generator) -> Axis:
@@ -95,8 +96,14 @@ def _nature(fit: Fit, rng: np.random.Generator) -> Axis:
     weight = rng.standard_exponential((len(fit.effects), mass.shape[1]))
     null = relabelled(mass, PERMUTATIONS, rng)
     drawn = outside(mass[:, None] * weight, mass > 0)
-    return Axis("nature", "outside", "probability", np.stack([0 * drawn, drawn]), float(outside(mass)),
-                np.array([outside(one) for one in null]))
+    return Axis(
+        "nature",
+        "outside",
+        "probability",
+        np.stack([0 * drawn, drawn]),
+        float(outside(mass)),
+        np.array([outside(one) for one in null]),
+    )
 
 
 def _item_rows(fit: Fit) -> np.ndarray | None:
@@ -118,15 +125,17 @@ Value = Callable[[list[np.ndarray]], np.ndarray]
 """Sums, each of shape (draws, ...), to values (draws,)."""
 
 
-def _from_blocks(fit: Fit, rng: np.random.Generator, axis: str, statistic: str, unit: str, parts: list[np.ndarray],
-                 value: Value) -> Axis:
+def _from_blocks(
+    fit: Fit, rng: np.random.Generator, axis: str, statistic: str, unit: str, parts: list[np.ndarray], value: Value
+) -> Axis:
     """A line whose value is a function of sums over blocks; each part has shape (2, blocks, ...)."""
     weight = block_weights(len(fit.effects), fit.seed)
     drawn = np.stack([value([np.tensordot(weight, part[r], 1) for part in parts]) for r in (0, 1)])
     plain = [float(value([part[r].sum(0)[None] for part in parts])[0]) for r in (0, 1)]
     swap = (rng.random((PERMUTATIONS, BLOCKS)) < 0.5).astype(float)
-    null = [value([np.tensordot(swap, part[1 - r], 1) + np.tensordot(1 - swap, part[r], 1) for part in parts])
-            for r in (0, 1)]
+    null = [
+        value([np.tensordot(swap, part[1 - r], 1) + np.tensordot(1 - swap, part[r], 1) for part in parts]) for r in (0, 1)
+    ]
     return Axis(axis, statistic, unit, drawn, plain[1] - plain[0], null[1] - null[0])
 
 
@@ -138,14 +147,22 @@ def _focus(fit: Fit, rng: np.random.Generator) -> Axis:
     parts = [part.sum(3) for part in (n, y, spent_n, spent)]
     known = np.all([part.sum(1).all(0) for part in (parts[0], parts[2])], axis=0)
     if known.sum() < MODELS_MIN:
-        return Axis("focus", "rank_correlation", "ratio", reason=(
-            f"{int(known.sum())} models have quality and {name} in both regimes; a ranking needs {MODELS_MIN}"))
+        return Axis(
+            "focus",
+            "rank_correlation",
+            "ratio",
+            reason=(f"{int(known.sum())} models have quality and {name} in both regimes; a ranking needs {MODELS_MIN}"),
+        )
 
     for what, total, rows in (("quality", parts[1], parts[0]), (name, parts[3], parts[2])):
         mean = total.sum(1)[:, known] / rows.sum(1)[:, known]
         if (np.ptp(mean, axis=1) <= 1e-12 * mean.max(1)).any():
-            return Axis("focus", "rank_correlation", "ratio", reason=(
-                f"{what} is the same for all models in a regime: there is no order to compare"))
+            return Axis(
+                "focus",
+                "rank_correlation",
+                "ratio",
+                reason=(f"{what} is the same for all models in a regime: there is no order to compare"),
+            )
 
     def correlation(sums: list[np.ndarray]) -> np.ndarray:
         good, cheap = sums[1] / np.maximum(sums[0], 1e-300), -sums[3] / np.maximum(sums[2], 1e-300)
@@ -172,8 +189,10 @@ def _infrastructure(fit: Fit, rng: np.random.Generator) -> list[Axis]:
     n, _ = _blocks(fit, "score")
     rows = n.sum(2)
     if not rows.sum((1, 2)).all():
-        return [Axis("infrastructure", name, unit, reason="a regime has no judged rows: its contexts are not counted")
-                for name, unit in (("contexts", "contexts"), ("unseen", "probability"))]
+        return [
+            Axis("infrastructure", name, unit, reason="a regime has no judged rows: its contexts are not counted")
+            for name, unit in (("contexts", "contexts"), ("unseen", "probability"))
+        ]
 
     def effective(sums: list[np.ndarray]) -> np.ndarray:
         share = sums[0] / np.maximum(sums[0].sum(1, keepdims=True), 1e-300)

@@ -41,8 +41,13 @@ def pass_power(posterior: Posterior, *, powers: tuple[int, ...] = POWERS, outcom
             raise InputError(f"k is how often in a row a success is wanted, a whole number from 1 on, seen {k!r}")
     fit = posterior[outcome]
     if fit.cells.kind != "binary":
-        return refuse(fit, QUESTION, TEXT, "probability",
-                      f"success k times in a row is counted for scores of 0 or 1, not for {fit.cells.outcome}")
+        return refuse(
+            fit,
+            QUESTION,
+            TEXT,
+            "probability",
+            f"success k times in a row is counted for scores of 0 or 1, not for {fit.cells.outcome}",
+        )
     rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 7]))
     rows, draws, reasons = [], [], []
     for place, n, y in _combinations(fit.cells):
@@ -51,17 +56,28 @@ def pass_power(posterior: Posterior, *, powers: tuple[int, ...] = POWERS, outcom
             draws.append(value)
             reasons.append(reason)
     if not rows:
-        return refuse(fit, QUESTION, TEXT, "probability",
-                      f"fewer than {TASKS_MIN} items were answered by one model in one context: rates of single trials need "
-                      "an item")
+        return refuse(
+            fit,
+            QUESTION,
+            TEXT,
+            "probability",
+            f"fewer than {TASKS_MIN} items were answered by one model in one context: rates of single trials need an item",
+        )
     for model, regime, value, reason in _single_turn(fit, rng):
         rows.append((model, None, regime, "single_turn_gap", "points", None))
         draws.append(value)
         reasons.append(reason)
     model, context, regime, statistic, unit, items = (list(c) for c in zip(*rows, strict=True))
     table = frame(model=model, context=context, regime=regime, statistic=statistic, n_items=items)
-    return answer(fit, QUESTION, TEXT, "probability", table.with_columns(unit=pl.Series(unit)), np.stack(draws, 1),
-                  reason=tuple(reasons))
+    return answer(
+        fit,
+        QUESTION,
+        TEXT,
+        "probability",
+        table.with_columns(unit=pl.Series(unit)),
+        np.stack(draws, 1),
+        reason=tuple(reasons),
+    )
 
 
 def _combinations(cells: Cells):
@@ -92,8 +108,11 @@ def _numbers(n: np.ndarray, y: np.ndarray, powers: tuple[int, ...], size: int, r
     if counted:
         yield None, counted[max(counted)], None
     for k in powers:
-        yield (f"pass^{k}", counted.get(k, nothing),
-               None if k in counted else f"{int((n >= k).sum())} items have {k} trials; the count needs {TASKS_MIN}")
+        yield (
+            f"pass^{k}",
+            counted.get(k, nothing),
+            None if k in counted else f"{int((n >= k).sum())} items have {k} trials; the count needs {TASKS_MIN}",
+        )
     for k in powers:
         known = several or k == 1
         yield f"pass^{k}_model", power_mean(mean, correlation, k) if known else nothing, None if known else alone
@@ -102,8 +121,10 @@ def _numbers(n: np.ndarray, y: np.ndarray, powers: tuple[int, ...], size: int, r
 
 def unbiased(n: np.ndarray, y: np.ndarray, k: int) -> np.ndarray:
     """C(y, k) / C(n, k) of each task; n = 4, y = 3, k = 2 is 1/2."""
+
     def log_choose(x: np.ndarray) -> np.ndarray:
         return gammaln(x + 1) - gammaln(np.maximum(x - k, 0) + 1)
+
     return np.where(y >= k, np.exp(log_choose(y) - log_choose(n)), 0.0)
 
 
@@ -132,11 +153,17 @@ def _single_turn(fit: Fit, rng: np.random.Generator):
             if not len(loop):
                 continue
             if not len(single):
-                yield (model, regime, np.full(len(weight), np.nan),
-                       "the log has no single executions of this model in tasks of their own beside its episodes")
+                yield (
+                    model,
+                    regime,
+                    np.full(len(weight), np.nan),
+                    "the log has no single executions of this model in tasks of their own beside its episodes",
+                )
                 continue
-            rates = [_weighted(t["block"], top, bottom, weight)
-                     for t, top, bottom in ((single, single["y"], single["n"]), (loop, loop["solved"], loop["n"]))]
+            rates = [
+                _weighted(t["block"], top, bottom, weight)
+                for t, top, bottom in ((single, single["y"], single["n"]), (loop, loop["solved"], loop["n"]))
+            ]
             yield model, regime, rates[0] - rates[1], None
 
 

@@ -51,8 +51,9 @@ class Projection:
     """Root mean square residual of the deployed gap over pairs, shape (S,)."""
 
 
-def projection_instability(posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
-                           ) -> Estimate:
+def projection_instability(
+    posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
+) -> Estimate:
     """Three numbers for the log: PI0 (`statistic` null), `tau_p` and `beta`; PI0 again under its own name."""
     fit, line, reason = project(posterior, outcome, law, contexts=contexts)
     unit = unit_of(fit)
@@ -63,8 +64,9 @@ def projection_instability(posterior: Posterior, *, law: object = None, contexts
     return answer(fit, QUESTION, TEXT, unit, rows, np.stack([apart, line.tau, line.beta, apart], 1))
 
 
-def project(posterior: Posterior, outcome: str | None, law: object, least: int = MODELS_MIN, contexts: str = "logged"
-            ) -> tuple[Fit, Projection | None, str]:
+def project(
+    posterior: Posterior, outcome: str | None, law: object, least: int = MODELS_MIN, contexts: str = "logged"
+) -> tuple[Fit, Projection | None, str]:
     """The fit, the line, and the reason why there is none ('' = there is); what every question of the amplifier asks."""
     fit = posterior[outcome]
     bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law, contexts=contexts)

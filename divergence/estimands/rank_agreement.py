@@ -32,8 +32,9 @@ from divergence.joint.posterior import Posterior
 QUESTION, TEXT = "rank_agreement", "agreement of the bench order with the deployed order (Kendall tau)"
 
 
-def rank_agreement(posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
-                   ) -> Estimate:
+def rank_agreement(
+    posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
+) -> Estimate:
     """Kendall tau, top-1 regret, and per model and regime the probability to be first, the place, the tied set."""
     fit, line, reason = project(posterior, outcome, law, 2, contexts)
     if line is None:
@@ -43,13 +44,21 @@ def rank_agreement(posterior: Posterior, *, law: object = None, contexts: str = 
     first = {regime: first_place(level) for regime, level in sides.items()}
     deployed = sides["deployment"]
     regret = deployed.max(1) - (first["evaluation"] * deployed).sum(1)
-    rows = [frame(regime=[None] * 2, model=[None] * 2, statistic=[None, "top1_regret"])
-            .with_columns(unit=pl.Series(["ratio", unit_of(fit)]))]
+    rows = [
+        frame(regime=[None] * 2, model=[None] * 2, statistic=[None, "top1_regret"]).with_columns(
+            unit=pl.Series(["ratio", unit_of(fit)])
+        )
+    ]
     draws = [kendall(line.bench, line.deployed), regret]
-    for (regime, level), (name, values) in itertools.product(sides.items(), (
-            ("p_best", lambda r, _: first[r]), ("rank", lambda _, v: place(v)), ("tied", lambda r, _: tied(first[r])))):
-        rows.append(frame(regime=[regime] * len(line.models), model=list(line.models), statistic=[name] * len(line.models))
-                    .with_columns(unit=pl.lit("probability" if name == "p_best" else "ratio")))
+    for (regime, level), (name, values) in itertools.product(
+        sides.items(),
+        (("p_best", lambda r, _: first[r]), ("rank", lambda _, v: place(v)), ("tied", lambda r, _: tied(first[r]))),
+    ):
+        rows.append(
+            frame(
+                regime=[regime] * len(line.models), model=list(line.models), statistic=[name] * len(line.models)
+            ).with_columns(unit=pl.lit("probability" if name == "p_best" else "ratio"))
+        )
         draws += list(values(regime, level).T)
     return answer(fit, QUESTION, TEXT, "ratio", pl.concat(rows), np.stack(draws, 1))
 
@@ -68,8 +77,9 @@ def first_place(level: np.ndarray) -> np.ndarray:
 
 def place(level: np.ndarray) -> np.ndarray:
     """Place of each model in every draw, 1 = largest; ties take the mean of their places. Shape (S, models)."""
-    return np.stack([0.5 + (level > level[:, [m]]).sum(1) + (level == level[:, [m]]).sum(1) / 2
-                     for m in range(level.shape[1])], 1)
+    return np.stack(
+        [0.5 + (level > level[:, [m]]).sum(1) + (level == level[:, [m]]).sum(1) / 2 for m in range(level.shape[1])], 1
+    )
 
 
 def tied(first: np.ndarray) -> np.ndarray:

@@ -20,8 +20,9 @@ from divergence.estimands.rows import context_codes
 from divergence.joint.posterior import Fit
 
 
-def repeated_success(fit: Fit, model: int, contexts: np.ndarray, law: np.ndarray, k: int, rng: np.random.Generator
-                     ) -> tuple[np.ndarray, np.ndarray] | str:
+def repeated_success(
+    fit: Fit, model: int, contexts: np.ndarray, law: np.ndarray, k: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray] | str:
     """Draws of (within, across) of one model, each (S,), or the reason why the log does not identify them.
 
     `contexts` index `fit.design.contexts`; `law` has their weights.
@@ -49,8 +50,10 @@ def _dealt(power: np.ndarray, law: np.ndarray, k: int) -> np.ndarray:
     """(E_c p)^k of each item, from `power` (k + 1, contexts, items): the coefficient of t^k of a product of polynomials."""
     series = [np.ones(power.shape[2])] + [np.zeros(power.shape[2])] * k
     for c, weight in enumerate(law):
-        series = [sum(series[total - j] * weight**j * power[j, c] / math.factorial(j) for j in range(total + 1))
-                  for total in range(k + 1)]
+        series = [
+            sum(series[total - j] * weight**j * power[j, c] / math.factorial(j) for j in range(total + 1))
+            for total in range(k + 1)
+        ]
     return math.factorial(k) * series[k]
 
 

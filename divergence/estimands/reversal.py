@@ -33,8 +33,7 @@ STEPS = 40  # points of a curve after the one at 0
 REACH = 1.25  # a curve ends this much beyond the largest bench gap of the log
 
 
-def reversal(posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
-             ) -> Estimate:
+def reversal(posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None) -> Estimate:
     """One row a pair (`model`, `model_b`), in the order of the names; then the curves, and the pairs in a new context."""
     fit = posterior[outcome]
     bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law, contexts=contexts)
@@ -46,8 +45,13 @@ def reversal(posterior: Posterior, *, law: object = None, contexts: str = "logge
         return refuse(fit, QUESTION, TEXT, "probability", conflict)
     both = np.flatnonzero(models_with_rows(fit, True) & models_with_rows(fit, False))
     if len(both) < 2:
-        return refuse(fit, QUESTION, TEXT, "probability",
-                      f"{len(both)} model(s) have rows in both regimes; an order needs at least two")
+        return refuse(
+            fit,
+            QUESTION,
+            TEXT,
+            "probability",
+            f"{len(both)} model(s) have rows in both regimes; an order needs at least two",
+        )
     first, second = np.array(list(itertools.combinations(both, 2))).T
     b, d = bench.mean(), deployed.mean()
     pairs = pl.DataFrame({"model": [bench.models[i] for i in first], "model_b": [bench.models[j] for j in second]})

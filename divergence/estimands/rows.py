@@ -30,14 +30,24 @@ def frame(**columns) -> pl.DataFrame:
 
 def answer(fit: Fit, question: str, text: str, unit: str, rows: pl.DataFrame, draws: np.ndarray, **fields) -> Estimate:
     """An estimate that carries the fit's outcome, counts and method."""
-    return Estimate(question, text, unit, rows, draws, outcome=fit.cells.outcome, counts=fit.counts,
-                    method=fit.described_method, **fields)
+    return Estimate(
+        question,
+        text,
+        unit,
+        rows,
+        draws,
+        outcome=fit.cells.outcome,
+        counts=fit.counts,
+        method=fit.described_method,
+        **fields,
+    )
 
 
 def refuse(fit: Fit, question: str, text: str, unit: str, reason: str) -> Estimate:
     """A refusal that carries the fit's outcome, counts and method."""
-    return Estimate.refused(question, text, unit, reason, outcome=fit.cells.outcome, counts=fit.counts,
-                            method=fit.described_method)
+    return Estimate.refused(
+        question, text, unit, reason, outcome=fit.cells.outcome, counts=fit.counts, method=fit.described_method
+    )
 
 
 def deployed_contexts(posterior: Posterior, outcome: str | None, law: object, least: int) -> tuple[Fit, Levels | None, str]:
@@ -50,8 +60,14 @@ def deployed_contexts(posterior: Posterior, outcome: str | None, law: object, le
     if served < min(least, len(mu.contexts)):
         return fit, None, (f"the deployment law gives weight to one context; how a score moves over contexts needs {least}")
     if len(mu.contexts) < least:
-        return fit, None, (f"the log has one deployment context ({mu.contexts[0]}); how a score moves over contexts "
-                           f"needs at least {least}")
+        return (
+            fit,
+            None,
+            (
+                f"the log has one deployment context ({mu.contexts[0]}); how a score moves over contexts "
+                f"needs at least {least}"
+            ),
+        )
     return fit, mu, ""
 
 
@@ -79,8 +95,9 @@ class Rows:
         self._reasons: list[str | None] = []
         self._bounds: list[bool] = []
 
-    def add(self, draws: np.ndarray, *, unit: str | None = None, bound: str | None = None, **coordinates: str | None
-            ) -> None:
+    def add(
+        self, draws: np.ndarray, *, unit: str | None = None, bound: str | None = None, **coordinates: str | None
+    ) -> None:
         """One number with its draws (S,); `bound`: why the number that it bounds is not identified."""
         self._rows.append(coordinates | {"unit": unit or self.unit})
         self._draws.append(draws)
@@ -95,6 +112,17 @@ class Rows:
     def estimate(self, text: str, method: str) -> Estimate:
         """The answer."""
         table = frame(**{name: [row.get(name) for row in self._rows] for name in self.coordinates}).with_columns(
-            unit=pl.Series([row["unit"] for row in self._rows]))
-        return Estimate(self.question, text, self.unit, table, np.stack(self._draws, 1), outcome=self.fit.cells.outcome,
-                        reason=tuple(self._reasons), counts=self.fit.counts, method=method, bounds=np.array(self._bounds))
+            unit=pl.Series([row["unit"] for row in self._rows])
+        )
+        return Estimate(
+            self.question,
+            text,
+            self.unit,
+            table,
+            np.stack(self._draws, 1),
+            outcome=self.fit.cells.outcome,
+            reason=tuple(self._reasons),
+            counts=self.fit.counts,
+            method=method,
+            bounds=np.array(self._bounds),
+        )

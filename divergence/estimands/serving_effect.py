@@ -41,8 +41,9 @@ QUESTION, TEXT = "serving_effect", "what a level of a serving factor does to the
 PAIRS_MAX = 200  # contrasts of pairs shown when none is asked for
 
 
-def serving_effect(posterior: Posterior, *, pairs: Sequence[tuple[str, str]] | None = None, outcome: str | None = None
-                   ) -> Estimate:
+def serving_effect(
+    posterior: Posterior, *, pairs: Sequence[tuple[str, str]] | None = None, outcome: str | None = None
+) -> Estimate:
     """Rows as in the table above. `pairs`: the pairs of factors to contrast; None = all that the design crosses.
 
     Raises InputError when a pair names a factor that does not vary in the log.
@@ -64,8 +65,9 @@ def serving_effect(posterior: Posterior, *, pairs: Sequence[tuple[str, str]] | N
     for group in [(factor,) for factor, why in unknown.items() if not why] + _together(fit):
         effect, reference, shown = _effects(fit, group)
         names = [_combination(fit, group, k) for k in shown]
-        _add_effects(rows, " + ".join(group), names, _combination(fit, group, reference), effect,
-                     _tried(fit, group[0])[:, shown])
+        _add_effects(
+            rows, " + ".join(group), names, _combination(fit, group, reference), effect, _tried(fit, group[0])[:, shown]
+        )
         moved.append((" + ".join(group), fit.design.mixtures[group[0]][:, shown], effect.mean(1)))
     if "context" not in factors:
         _add_matched(rows, fit, unknown)
@@ -104,8 +106,11 @@ def _together(fit: Fit) -> list[tuple[str, ...]]:
     """Groups of factors that change exactly together and within a regime: their combination has an effect."""
     groups: list[tuple[str, ...]] = []
     for factor, mine in fit.design.mixtures.items():
-        same = tuple(f for f, other in fit.design.mixtures.items()
-                     if f == factor or (_spanned(mine, [other]) and _spanned(other, [mine])))
+        same = tuple(
+            f
+            for f, other in fit.design.mixtures.items()
+            if f == factor or (_spanned(mine, [other]) and _spanned(other, [mine]))
+        )
         if len(same) > 1 and same not in groups and _varies_within_a_regime(fit, factor):
             groups.append(same)
     return groups
@@ -197,7 +202,8 @@ def _add_effects(rows: Rows, factor: str, names: list[str], reference: str, effe
     if len(models) == 1:
         return
     for (m, model), (statistic, values) in itertools.product(
-            enumerate(models), ((None, effect), ("interaction", effect - mean[:, None]))):
+        enumerate(models), ((None, effect), ("interaction", effect - mean[:, None]))
+    ):
         for k, level in enumerate(names):
             place = {"factor": factor, "level": level, "model": model, "statistic": statistic, "axis": against}
             if tried[m, k]:
@@ -229,8 +235,13 @@ def _add_matched(rows: Rows, fit: Fit, unknown: dict[str, str | None]) -> None:
         for level, name in enumerate(fit.design.levels[factor]):
             groups = matched(mixtures, factor, level, base) if level != base else []
             if groups:
-                rows.add(contrast(table, groups), factor=factor, level=name, statistic="matched",
-                         axis=f"against {fit.design.levels[factor][base]}")
+                rows.add(
+                    contrast(table, groups),
+                    factor=factor,
+                    level=name,
+                    statistic="matched",
+                    axis=f"against {fit.design.levels[factor][base]}",
+                )
 
 
 def _add_pairs(rows: Rows, fit: Fit, asked: Sequence[tuple[str, str]] | None) -> None:
@@ -246,14 +257,18 @@ def _add_pairs(rows: Rows, fit: Fit, asked: Sequence[tuple[str, str]] | None) ->
                 names = [fit.design.levels[f][k] for f, k in ((first, a), (second, b), (first, base[0]), (second, base[1]))]
                 found.append((groups, f"{first} x {second}", f"{names[0]} x {names[1]}", f"against {names[2]} x {names[3]}"))
         if asked is not None and len(found) == before:
-            rows.refuse(f"no four comparable contexts cross {first} and {second} and agree in every other factor",
-                        factor=f"{first} x {second}", statistic="pair")
+            rows.refuse(
+                f"no four comparable contexts cross {first} and {second} and agree in every other factor",
+                factor=f"{first} x {second}",
+                statistic="pair",
+            )
     for groups, factor, level, axis in found[: None if asked is not None else PAIRS_MAX]:
         rows.add(contrast(table, groups), factor=factor, level=level, statistic="pair", axis=axis)
 
 
-def _add_shares(rows: Rows, fit: Fit, unknown: dict[str, str | None], moved: list[tuple[str, np.ndarray, np.ndarray]]
-                ) -> None:
+def _add_shares(
+    rows: Rows, fit: Fit, unknown: dict[str, str | None], moved: list[tuple[str, np.ndarray, np.ndarray]]
+) -> None:
     """Variance shares and their range over orders; `moved` has the name, mixture and effects of what has an effect."""
     mu = levels(fit, "deployment") or levels(fit, "evaluation")
     regime = fit.design.contexts[:, 0]
@@ -282,5 +297,7 @@ def _confounded(fit: Fit) -> str:
     mixed = np.concatenate([np.ones((len(contexts), 1)), *fit.design.mixtures.values()], 1)
     if "context" in fit.design.mixtures or np.linalg.matrix_rank(mixed) < len(contexts):
         return ""
-    return (": as many effects as contexts, so an effect shares what it shows with what else is special to its contexts "
-            "and stays wide; matched contrasts compare whole contexts and are narrower")
+    return (
+        ": as many effects as contexts, so an effect shares what it shows with what else is special to its contexts "
+        "and stays wide; matched contrasts compare whole contexts and are narrower"
+    )

@@ -48,8 +48,10 @@ def spend(fit: Fit, regime: str, prices: Prices | None = None, currency: str = "
     """Spend and success of one regime. Raises InputError for prices that cannot be meant, and for a mix of currencies."""
     check_prices(fit, prices)
     if prices and currency.upper() != "USD" and "cost_usd" in fit.cells.levels["measure"]:
-        raise InputError(f"the log meters cost_usd and [prices] are in {currency}: one question has one currency; declare "
-                         "the prices in USD, or leave cost_usd out")
+        raise InputError(
+            f"the log meters cost_usd and [prices] are in {currency}: one question has one currency; declare "
+            "the prices in USD, or leave cost_usd out"
+        )
     score = block_sums(fit.cells, "score", regime)
     metered = block_sums(fit.cells, "cost_usd", regime)
     cost, rows, lost = (part.astype(float) for part in (metered.y, metered.n, metered.lost))
@@ -85,8 +87,10 @@ def check_prices(fit: Fit, prices: Prices | None) -> None:
     """Raises InputError for prices that cannot be meant."""
     for model, price in (prices or {}).items():
         if model not in fit.cells.levels["model"]:
-            raise InputError(f"[prices] names the model {model!r}, which the log does not have; it has "
-                             f"{', '.join(fit.cells.levels['model'])}")
+            raise InputError(
+                f"[prices] names the model {model!r}, which the log does not have; it has "
+                f"{', '.join(fit.cells.levels['model'])}"
+            )
         for kind, value in price.items():
             if not value >= 0:
                 raise InputError(f"the price of {kind} tokens of {model} is {value!r}; a price is a number from 0 on")

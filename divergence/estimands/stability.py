@@ -35,8 +35,15 @@ EPS = 0.05  # five points: what a reader of a leaderboard acts on
 TAIL = 0.1  # the worst share of the law
 
 
-def stability(posterior: Posterior, *, eps: float | None = None, quality_required: float | None = None, k: int = 2,
-              law: object = None, outcome: str | None = None) -> Estimate:
+def stability(
+    posterior: Posterior,
+    *,
+    eps: float | None = None,
+    quality_required: float | None = None,
+    k: int = 2,
+    law: object = None,
+    outcome: str | None = None,
+) -> Estimate:
     """Rows as in the table above. Raises InputError for an eps or a required level that is no level, or a k below 2."""
     _check(eps, quality_required, k)
     fit, mu, reason = deployed_contexts(posterior, outcome, law, 2)
@@ -44,14 +51,21 @@ def stability(posterior: Posterior, *, eps: float | None = None, quality_require
         return refuse(fit, QUESTION, TEXT, "probability", reason)
     seen = np.flatnonzero(models_with_rows(fit, True))
     names = [mu.models[m] for m in seen]
-    single = [None if (mu.observed[m] & (mu.law[m] > 0)).sum() > 1 else
-              f"{mu.models[m]} was logged in one deployment context of the law; how its level holds needs two" for m in seen]
+    single = [
+        None
+        if (mu.observed[m] & (mu.law[m] > 0)).sum() > 1
+        else f"{mu.models[m]} was logged in one deployment context of the law; how its level holds needs two"
+        for m in seen
+    ]
     nothing = np.full((len(mu.draws), len(seen)), np.nan)
     unknown = None
     if eps is None:
         eps = EPS
-        unknown = None if fit.cells.kind != "positive" else (
-            f"no eps is declared in the unit of {fit.cells.outcome}: the band of stability has no width")
+        unknown = (
+            None
+            if fit.cells.kind != "positive"
+            else (f"no eps is declared in the unit of {fit.cells.outcome}: the band of stability has no width")
+        )
     low, worst = tail(mu, TAIL, fit.cells.kind == "positive")
     columns = [
         (None, "probability", nothing if unknown else inside(mu, eps)[:, seen], [unknown or why for why in single]),
@@ -119,12 +133,17 @@ def _repeats(fit: Fit, mu: Levels, seen: np.ndarray, k: int):
     contexts = np.flatnonzero(fit.design.contexts[:, 0] == 1)
     rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 6]))
     for j, m in enumerate(seen):
-        found = (f"success {k} times in a row is counted for scores of 0 or 1, not for {fit.cells.outcome}"
-                 if fit.cells.kind != "binary" else repeated_success(fit, int(m), contexts, mu.law[m], k, rng))
+        found = (
+            f"success {k} times in a row is counted for scores of 0 or 1, not for {fit.cells.outcome}"
+            if fit.cells.kind != "binary"
+            else repeated_success(fit, int(m), contexts, mu.law[m], k, rng)
+        )
         if not isinstance(found, str):
             draws[:, :, j] = np.stack([*found, found[0] - found[1]], 1)
         reasons.append(found if isinstance(found, str) else None)
     names = [mu.models[m] for m in seen]
-    parts = [(f"pass^{k}_{kind}", unit) for kind, unit in
-             (("within", "probability"), ("across", "probability"), ("movement", "points"))]
+    parts = [
+        (f"pass^{k}_{kind}", unit)
+        for kind, unit in (("within", "probability"), ("across", "probability"), ("movement", "points"))
+    ]
     return pl.concat([_rows(names, *part) for part in parts]), draws.reshape(len(draws), -1), reasons * 3

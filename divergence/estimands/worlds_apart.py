@@ -30,8 +30,9 @@ def relabelled(mass: np.ndarray, count: int, rng: np.random.Generator) -> np.nda
     return np.stack([first, rows - first], 1).astype(float)
 
 
-def between_waves(cells: Cells, draws: int, permutations: int, rng: np.random.Generator
-                  ) -> tuple[np.ndarray, float, np.ndarray] | str:
+def between_waves(
+    cells: Cells, draws: int, permutations: int, rng: np.random.Generator
+) -> tuple[np.ndarray, float, np.ndarray] | str:
     """Draws (2, S) of the sd between waves of each regime's level, the contrast, its null; or why there is none."""
     counts = cells.counts.take((cells.counts["item"] >= 0) & (cells.counts["n"] > 0) & (cells.counts["wave"] >= 0))
     live = np.array([name == "deployment" for name in cells.levels["regime"]])[counts["regime"]]

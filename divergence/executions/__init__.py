@@ -34,6 +34,16 @@ from divergence.executions.schema import EXECUTIONS, OUTCOMES, REGIMES, SERVING_
 from divergence.executions.with_outcome import with_outcome
 
 __all__ = [
-    "EXECUTIONS", "OUTCOMES", "REGIMES", "SERVING_FACTORS", "TELEMETRY", "Answer", "Column", "Counts", "Executions",
-    "markdown", "read", "with_outcome",
+    "EXECUTIONS",
+    "OUTCOMES",
+    "REGIMES",
+    "SERVING_FACTORS",
+    "TELEMETRY",
+    "Answer",
+    "Column",
+    "Counts",
+    "Executions",
+    "markdown",
+    "read",
+    "with_outcome",
 ]

@@ -231,8 +231,10 @@ def _pass_power(design: Design) -> tuple[bool, str]:
 def _collapse_hazard(design: Design) -> tuple[bool, str]:
     rows = sum(counts["episode"] for counts in design.logged.values())
     if not rows:
-        return False, ("It needs episodes: rows with calls above 1 (map the column that counts them, for example --map "
-                       "calls=n_messages), or sessions with turns.")
+        return False, (
+            "It needs episodes: rows with calls above 1 (map the column that counts them, for example --map "
+            "calls=n_messages), or sessions with turns."
+        )
     return True, f"{_many(rows, 'row')} of episodes."
 
 

@@ -175,8 +175,11 @@ def canonical(
 def sampled(source: Source, configuration: Configuration, clusters: tuple[str, ...], every: int) -> Source:
     """The file with the rows of one in `every` clusters, which are chosen before anything else is read of a row."""
     names, made = renamed(source, configuration), configuration.constants
-    texts = [typed(COLUMNS[name], names[name], source.schema[names[name]])[0] if name in names else pl.lit(made[name])
-             for name in clusters if name in names or name in made]
+    texts = [
+        typed(COLUMNS[name], names[name], source.schema[names[name]])[0] if name in names else pl.lit(made[name])
+        for name in clusters
+        if name in names or name in made
+    ]
     keep = is_kept(texts, every) if texts else pl.lit(False)
     return dataclasses.replace(source, frame=source.frame.filter(keep))
 
@@ -186,8 +189,11 @@ def _regime_by_level(configuration: Configuration, dtype: pl.DataType) -> pl.Exp
     assert rule is not None
     level = as_label(rule.column, dtype)
     return (
-        pl.when(level.is_in(list(rule.evaluation))).then(pl.lit("evaluation"))
-        .when(level.is_not_null()).then(pl.lit("deployment")).alias("regime")
+        pl.when(level.is_in(list(rule.evaluation)))
+        .then(pl.lit("evaluation"))
+        .when(level.is_not_null())
+        .then(pl.lit("deployment"))
+        .alias("regime")
     )
 
 

@@ -34,8 +34,12 @@ class Counted:
     """Rows by group and block of clusters, shape (groups, 128)."""
 
 
-def distinct_rows(sources: list[Source], configuration: Configuration, where: Mapping[str, tuple[str, ...]],
-                  progress: Callable[[str], None] | None = None) -> Counted | None:
+def distinct_rows(
+    sources: list[Source],
+    configuration: Configuration,
+    where: Mapping[str, tuple[str, ...]],
+    progress: Callable[[str], None] | None = None,
+) -> Counted | None:
     """The distinct rows of large Parquet files; None for everything else, and for damaged files, which reading names.
 
     `progress` is told now and then how many rows were counted, and how fast.
@@ -62,8 +66,9 @@ class _Clock:
             self.progress(f"counting rows: {self.done:,} of {self.rows:,}, {self.done / (now - self.begin):,.0f} a second")
 
 
-def _distinct_rows(sources: list[Source], configuration: Configuration, where: Mapping[str, tuple[str, ...]],
-                   clock: _Clock) -> Counted | None:
+def _distinct_rows(
+    sources: list[Source], configuration: Configuration, where: Mapping[str, tuple[str, ...]], clock: _Clock
+) -> Counted | None:
     factors = configuration.factors or SERVING_FACTORS
     labels = dict.fromkeys((*LABELS, configuration.outcome, *factors))
     kinds: dict[tuple, tuple[list[Source], Wanted]] = {}
@@ -90,8 +95,9 @@ def _rows(sources: list[Source]) -> int:
     return sum(pq.read_metadata(source.path).num_rows for source in sources)
 
 
-def _wanted(source: Source, configuration: Configuration, where: Mapping[str, tuple[str, ...]], labels: list[str]
-            ) -> Wanted | None:
+def _wanted(
+    source: Source, configuration: Configuration, where: Mapping[str, tuple[str, ...]], labels: list[str]
+) -> Wanted | None:
     """The raw columns of one file, or None where they do not play one part each."""
     names = renamed(source, configuration)
     made = configuration.constants
@@ -105,6 +111,7 @@ def _wanted(source: Source, configuration: Configuration, where: Mapping[str, tu
     told_apart = tuple(dict.fromkeys(name for name in raw if name))
     given = [name for name in clusters if name is not None]
     if len({*given, *told_apart}) < len(given) + len(told_apart) or any(
-            isinstance(source.schema[name], pl.List) for name in told_apart):
+        isinstance(source.schema[name], pl.List) for name in told_apart
+    ):
         return None  # a column in two parts, or filtered by
     return Wanted(told_apart, *clusters)

@@ -80,8 +80,13 @@ class Design:
     """Are prices of tokens declared?"""
 
 
-def design(frame: pl.LazyFrame, factors: tuple[str, ...], trials: bool = True, priced: bool = False,
-           spent: pl.LazyFrame | None = None) -> Design:
+def design(
+    frame: pl.LazyFrame,
+    factors: tuple[str, ...],
+    trials: bool = True,
+    priced: bool = False,
+    spent: pl.LazyFrame | None = None,
+) -> Design:
     """Count the design of the valid rows (`Executions.distinct()`), in three streaming passes.
 
     `trials`: does `score_n` count trials of the outcome (it does of a score, not of a latency)? `priced`: are prices of
@@ -128,8 +133,10 @@ def design(frame: pl.LazyFrame, factors: tuple[str, ...], trials: bool = True, p
 def _logged(spent: pl.LazyFrame | None) -> dict[str, dict[str, int]]:
     """Judged rows by regime that have what questions about work in several steps and about cost need."""
     if spent is None:
-        return {regime: dict.fromkeys(("cost_usd", "tokens", "episode", "task_length"), 0)
-                for regime in ("evaluation", "deployment")}
+        return {
+            regime: dict.fromkeys(("cost_usd", "tokens", "episode", "task_length"), 0)
+            for regime in ("evaluation", "deployment")
+        }
     columns = spent.collect_schema().names()
     judged = spent.filter(pl.col("outcome").is_not_null())
 
@@ -137,8 +144,12 @@ def _logged(spent: pl.LazyFrame | None) -> dict[str, dict[str, int]]:
         return pl.all_horizontal(pl.col(n).is_not_null() if n in columns else pl.lit(False) for n in names)
 
     episode = has("turn", "session") | ((pl.col("calls") > 1).fill_null(False) if "calls" in columns else pl.lit(False))
-    asked = {"cost_usd": has("cost_usd"), "tokens": has("input_tokens", "output_tokens"), "episode": episode,
-             "task_length": has("task_length")}
+    asked = {
+        "cost_usd": has("cost_usd"),
+        "tokens": has("input_tokens", "output_tokens"),
+        "episode": episode,
+        "task_length": has("task_length"),
+    }
     counted = judged.group_by("regime").agg(**{k: v.sum() for k, v in asked.items()}).collect(engine="streaming")
     rows = {row.pop("regime"): row for row in counted.to_dicts()}
     return {regime: rows.get(regime, dict.fromkeys(asked, 0)) for regime in ("evaluation", "deployment")}
@@ -157,14 +168,13 @@ def _items(single: pl.LazyFrame, every: int, rows: pl.Expr) -> dict:
     item = pl.col("item").hash()
     counted = (
         single.filter(item % every == 0)
-        .group_by(
-            pl.col("regime") == "evaluation", pl.col("model").hash(), pl.col("context").hash(), item.alias("item")
-        )
+        .group_by(pl.col("regime") == "evaluation", pl.col("model").hash(), pl.col("context").hash(), item.alias("item"))
         .agg(rows.alias("replicates"))
         .collect(engine="streaming")
     )
     shared = counted.group_by("model", "item").agg(
-        pl.len().alias("arms"), (pl.col("replicates") >= 2).sum().alias("replicated"),
+        pl.len().alias("arms"),
+        (pl.col("replicates") >= 2).sum().alias("replicated"),
         (pl.col("regime").n_unique() == 2).alias("both"),
     )
 
@@ -199,9 +209,7 @@ def _factors(arms: pl.DataFrame, factors: tuple[str, ...]) -> dict[str, FactorDe
     levels = {factor: arms[factor].n_unique() for factor in factors}
     found = {}
     for factor in factors:
-        joint = {
-            other: arms.select(factor, other).n_unique() for other in factors if other != factor and levels[other] > 1
-        }
+        joint = {other: arms.select(factor, other).n_unique() for other in factors if other != factor and levels[other] > 1}
         within = arms.group_by("regime", "model").agg(pl.col(factor).n_unique())[factor]
         varies = levels[factor] > 1
         found[factor] = FactorDesign(

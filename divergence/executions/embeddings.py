@@ -47,8 +47,11 @@ def by_text(rows: pl.DataFrame, table: pl.DataFrame) -> tuple[pl.DataFrame, np.n
     vector = comparable(table)
     answers = table.filter(pl.col("item").is_null()) if "item" in table.columns else table
     key = _hashes(rows)
-    found = key.join(answers.select("text_hash", vector).unique("text_hash", keep="first", maintain_order=True),
-                     on="text_hash", maintain_order="left")
+    found = key.join(
+        answers.select("text_hash", vector).unique("text_hash", keep="first", maintain_order=True),
+        on="text_hash",
+        maintain_order="left",
+    )
     known = found.filter(pl.col("embedding").is_not_null())
     vectors, number = distinct(stacked(known["embedding"]))
     named = known.select("answer", text=pl.Series(number, dtype=pl.UInt32))
@@ -74,8 +77,9 @@ def stacked(vectors: pl.Series) -> np.ndarray:
     """A list column as an array, (rows, d) float32. Raises InputError where lengths differ."""
     lengths = vectors.list.len().unique()
     if lengths.len() > 1:
-        raise InputError(f"The embeddings have vectors of {lengths.min()} and of {lengths.max()} numbers; all must be "
-                         "alike.")
+        raise InputError(
+            f"The embeddings have vectors of {lengths.min()} and of {lengths.max()} numbers; all must be alike."
+        )
     if not vectors.len():
         return np.zeros((0, 0), np.float32)
     return vectors.list.explode().cast(pl.Float32).to_numpy().reshape(vectors.len(), -1)
@@ -84,8 +88,10 @@ def stacked(vectors: pl.Series) -> np.ndarray:
 def _hashes(rows: pl.DataFrame) -> pl.DataFrame:
     """The distinct answers of the rows, each with its hash."""
     answers = rows["answer"].drop_nulls().unique(maintain_order=True).to_list() if "answer" in rows.columns else []
-    return pl.DataFrame({"answer": answers, "text_hash": [text_hash(a) for a in answers]},
-                        schema={"answer": pl.String, "text_hash": pl.String})
+    return pl.DataFrame(
+        {"answer": answers, "text_hash": [text_hash(a) for a in answers]},
+        schema={"answer": pl.String, "text_hash": pl.String},
+    )
 
 
 def comparable(table: pl.DataFrame) -> pl.Expr:
@@ -94,8 +100,10 @@ def comparable(table: pl.DataFrame) -> pl.Expr:
     for column, what in (("embedder", "embedders"), ("embedder_sha256", "versions of an embedder")):
         names = held[column].unique().drop_nulls().sort().to_list() if column in table.columns else []
         if len(names) > 1:
-            raise InputError(f"The embeddings come from several {what} ({', '.join(names)}): their vectors do not compare. "
-                             "Keep the rows of one.")
+            raise InputError(
+                f"The embeddings come from several {what} ({', '.join(names)}): their vectors do not compare. "
+                "Keep the rows of one."
+            )
     lengths = held["embedding"].list.len().unique().drop_nulls().sort().to_list()
     if len(lengths) > 1:
         raise InputError(f"The embeddings have vectors of {lengths[0]} and of {lengths[-1]} numbers; all must be alike.")

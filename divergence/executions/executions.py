@@ -19,13 +19,29 @@ from divergence.executions.names import BROKEN, FILE_NUMBER
 from divergence.executions.rules import Rule, rejected_rows
 
 ALWAYS = (
-    "regime", "model", "item", "score", "score_n", "task", "trial", "session", "turn", "time", "execution_id",
-    "parent_id", "context", "wave", "answer", "gold", "scorer", "probability",
+    "regime",
+    "model",
+    "item",
+    "score",
+    "score_n",
+    "task",
+    "trial",
+    "session",
+    "turn",
+    "time",
+    "execution_id",
+    "parent_id",
+    "context",
+    "wave",
+    "answer",
+    "gold",
+    "scorer",
+    "probability",
 )
 """Columns that `scan` always has, null where the log has nothing."""
 
 
-NO_EMBEDDINGS = ("The log has no embeddings: add a column embedding, or a file with text_hash and embedding beside it.")
+NO_EMBEDDINGS = "The log has no embeddings: add a column embedding, or a file with text_hash and embedding beside it."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,8 +180,13 @@ class Executions:
     @functools.cached_property
     def design(self) -> Design:
         """Counts of models, contexts, items and replicates, and how they cross."""
-        return design(self.distinct(), self.factors, trials=self.outcome == "score",
-                      priced=self.configuration.prices is not None, spent=self.scan() if self.present & SPENT else None)
+        return design(
+            self.distinct(),
+            self.factors,
+            trials=self.outcome == "score",
+            priced=self.configuration.prices is not None,
+            spent=self.scan() if self.present & SPENT else None,
+        )
 
     def __repr__(self) -> str:
         lines = [

@@ -27,8 +27,16 @@ from divergence.executions.json_records import scan_json, scan_ndjson
 from divergence.executions.names import FAILED, ROW
 
 EXTENSIONS = {
-    ".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow",
-    ".csv": "csv", ".tsv": "csv", ".jsonl": "ndjson", ".ndjson": "ndjson", ".json": "json",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "ndjson",
+    ".ndjson": "ndjson",
+    ".json": "json",
 }
 DAMAGED = (OSError, EOFError, zlib.error, RecursionError, ValueError, pl.exceptions.PolarsError)
 """What readers raise for files that are damaged or not what their name says."""
@@ -194,9 +202,7 @@ def _scan(path: Path, kind: str) -> pl.LazyFrame:
         return pl.read_ipc_stream(path).lazy().with_row_index(ROW, offset=1)
     if kind == "csv":
         separator = "\t" if ".tsv" in path.name.lower() else ","
-        return pl.scan_csv(
-            path, infer_schema=False, separator=separator, row_index_name=ROW, row_index_offset=1, glob=False
-        )
+        return pl.scan_csv(path, infer_schema=False, separator=separator, row_index_name=ROW, row_index_offset=1, glob=False)
     if kind == "json":
         return scan_json(path)
     return scan_ndjson(path)

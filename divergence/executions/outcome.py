@@ -47,14 +47,20 @@ def infer_kind(configuration: Configuration, counts: OutcomeCount) -> tuple[str,
 
 def _not_graded(name: str, declared: str | None, grades: tuple[str, ...], counts: OutcomeCount) -> None:
     if declared not in (None, "ordinal"):
-        raise InputError(f"The outcome {name} is said to be {declared}, and to have the grades {', '.join(grades)}: an "
-                         "outcome with grades is ordinal.")
+        raise InputError(
+            f"The outcome {name} is said to be {declared}, and to have the grades {', '.join(grades)}: an "
+            "outcome with grades is ordinal."
+        )
     if len(grades) < 2:
-        raise InputError(f"The outcome {name} is said to be ordinal, but not which grades it has: say grades = 5 for 0 "
-                         "to 4, or their list from the worst to the best.")
+        raise InputError(
+            f"The outcome {name} is said to be ordinal, but not which grades it has: say grades = 5 for 0 "
+            "to 4, or their list from the worst to the best."
+        )
     if counts.several_trials:
-        raise InputError(f"{counts.several_trials} rows give {name} over several trials (score_n): a mean of grades is no "
-                         "grade; leave grades out to read it as a proportion.")
+        raise InputError(
+            f"{counts.several_trials} rows give {name} over several trials (score_n): a mean of grades is no "
+            "grade; leave grades out to read it as a proportion."
+        )
 
 
 def usable_values(kind: str, counts: OutcomeCount) -> int:

@@ -71,8 +71,13 @@ class Profile:
 
 
 def profile(
-    frame: pl.LazyFrame, columns: dict[str, Column], factors: list[str], outcome: str, rules: tuple[Rule, ...],
-    apart: dict[str, Column] | None = None, rows: pl.LazyFrame | None = None,
+    frame: pl.LazyFrame,
+    columns: dict[str, Column],
+    factors: list[str],
+    outcome: str,
+    rules: tuple[Rule, ...],
+    apart: dict[str, Column] | None = None,
+    rows: pl.LazyFrame | None = None,
 ) -> Profile:
     """Two streaming passes over a frame that comes from `with_broken`: rows, or combinations with their `TIMES`.
 

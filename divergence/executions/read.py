@@ -229,8 +229,13 @@ def _check_counts(seen: Profile, log: _Log, checked: pl.LazyFrame) -> None:
 
 
 def _finished(
-    frame: pl.LazyFrame, marked: Callable[[pl.LazyFrame], pl.LazyFrame], counted: Counted | None, seen: Profile,
-    columns: dict[str, Column], log: _Log, skipped: list[tuple[str, str]],
+    frame: pl.LazyFrame,
+    marked: Callable[[pl.LazyFrame], pl.LazyFrame],
+    counted: Counted | None,
+    seen: Profile,
+    columns: dict[str, Column],
+    log: _Log,
+    skipped: list[tuple[str, str]],
 ) -> Executions:
     configuration, outcome = log.configuration, log.configuration.outcome
     unused = _unused(seen, columns, outcome, configuration.grades)
@@ -258,15 +263,32 @@ def _finished(
     if not used:
         raise InputError(f"The outcome {outcome} has no usable value in {valid} valid rows: name another one.")
     others = [table for table in (log.outcomes, log.telemetry) if table is not None]
-    whole = [*kept, *missing, "outcome", "file", "row", BROKEN, FILE_NUMBER,
-             *dict.fromkeys(FAILED + rule.column for rule in log.rules)]
+    whole = [
+        *kept,
+        *missing,
+        "outcome",
+        "file",
+        "row",
+        BROKEN,
+        FILE_NUMBER,
+        *dict.fromkeys(FAILED + rule.column for rule in log.rules),
+    ]
     return Executions(
         frame=finish(marked(frame)).select(whole),
-        rules=log.rules, configuration=configuration, factors=factors, outcome=outcome, kind=kind, kind_reason=reason,
+        rules=log.rules,
+        configuration=configuration,
+        factors=factors,
+        outcome=outcome,
+        kind=kind,
+        kind_reason=reason,
         counts=Counts(seen.rows, valid, dict(seen.broken), valid - used, dict(seen.regimes)),
-        sources=tuple(log.sources), skipped=tuple(skipped), unused=tuple(unused), notes=_notes(seen, dict(unused)),
+        sources=tuple(log.sources),
+        skipped=tuple(skipped),
+        unused=tuple(unused),
+        notes=_notes(seen, dict(unused)),
         ignored=unknown_columns(log.sources, configuration, columns),
-        outcomes=log.outcomes.frame if log.outcomes else None, telemetry=log.telemetry.frame if log.telemetry else None,
+        outcomes=log.outcomes.frame if log.outcomes else None,
+        telemetry=log.telemetry.frame if log.telemetry else None,
         embeddings=log.embeddings,
         rejected_elsewhere=pl.concat(table.rejected for table in others) if others else None,
         all_named=seen.columns["execution_id"].values == seen.rows,

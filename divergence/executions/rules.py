@@ -51,25 +51,30 @@ def _readable(name: str, what: str) -> Rule:
 _regime, _score, _chance = pl.col("regime"), pl.col("score"), pl.col("probability")
 
 ROW_RULES = (
-    Rule("record_readable", "record", "the line is not a JSON record",
-         pl.col(FAILED + "record").is_null(), table=False),
-    Rule("regime_known", "regime", "regime is neither evaluation nor deployment",
-         _regime.is_in(list(REGIMES)).fill_null(False)),
-    Rule("regime_agrees", "regime", "the row's own regime is not the one that was given for its file",
-         (_regime == pl.col(GIVEN_REGIME)).fill_null(True), table=False),
+    Rule("record_readable", "record", "the line is not a JSON record", pl.col(FAILED + "record").is_null(), table=False),
+    Rule(
+        "regime_known",
+        "regime",
+        "regime is neither evaluation nor deployment",
+        _regime.is_in(list(REGIMES)).fill_null(False),
+    ),
+    Rule(
+        "regime_agrees",
+        "regime",
+        "the row's own regime is not the one that was given for its file",
+        (_regime == pl.col(GIVEN_REGIME)).fill_null(True),
+        table=False,
+    ),
     _readable("model", "a text"),
     Rule("model_given", "model", "model is missing", pl.col("model").is_not_null()),
     _readable("item", "a text"),
-    Rule("item_given", "item", "an evaluation row needs an item",
-         (_regime != "evaluation") | pl.col("item").is_not_null()),
+    Rule("item_given", "item", "an evaluation row needs an item", (_regime != "evaluation") | pl.col("item").is_not_null()),
     _readable("score_n", "a whole number"),
     Rule("score_n_positive", "score_n", "score_n is below 1", pl.col("score_n") >= 1),
     _readable("probability", "a number"),
-    Rule("probability_in_range", "probability", "probability is not above 0 and at most 1",
-         (_chance > 0) & (_chance <= 1)),
+    Rule("probability_in_range", "probability", "probability is not above 0 and at most 1", (_chance > 0) & (_chance <= 1)),
     _readable("execution_id", "a text"),
-    Rule("execution_id_unique", "execution_id", "an earlier row has the same execution_id",
-         ~pl.col(DUPLICATE), table=False),
+    Rule("execution_id_unique", "execution_id", "an earlier row has the same execution_id", ~pl.col(DUPLICATE), table=False),
 )
 SCORE_RULES = (
     _readable("score", "a number"),
@@ -109,7 +114,8 @@ def rejected_rows(frame: pl.LazyFrame, rules: tuple[Rule, ...]) -> pl.DataFrame:
     return (
         frame.filter(pl.col(BROKEN).is_not_null())
         .select(
-            "file", "row",
+            "file",
+            "row",
             pl.col(BROKEN).replace_strict(names, return_dtype=pl.String).alias("rule"),
             pl.col(BROKEN).replace_strict(sentences, return_dtype=pl.String).alias("sentence"),
             value.alias("value"),
@@ -123,7 +129,9 @@ def dataframely_schema() -> type[dataframely.Schema]:
     import dataframely as dy
 
     kinds = {
-        pl.String(): dy.String, pl.Float64(): dy.Float64, pl.Int64(): dy.Int64,
+        pl.String(): dy.String,
+        pl.Float64(): dy.Float64,
+        pl.Int64(): dy.Int64,
         pl.List(pl.Float32): lambda **options: dy.List(dy.Float32(nullable=True), **options),
         pl.Datetime("us", "UTC"): lambda **options: dy.Datetime(time_unit="us", time_zone="UTC", **options),
     }

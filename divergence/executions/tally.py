@@ -61,8 +61,9 @@ class Wanted:
         return [*self.labels, *(name for name in (self.session, self.answer, self.item) if name is not None)]
 
 
-def tally(sources: list[Source], wanted: Wanted, first_group: int = 0, counted: Callable[[int], None] | None = None
-          ) -> Tally | None:
+def tally(
+    sources: list[Source], wanted: Wanted, first_group: int = 0, counted: Callable[[int], None] | None = None
+) -> Tally | None:
     """Count Parquet files of one schema; None where they cannot be counted. Groups are numbered from `first_group`.
 
     `counted` is told the number of rows of each batch.
@@ -73,8 +74,10 @@ def tally(sources: list[Source], wanted: Wanted, first_group: int = 0, counted: 
     nulls = set().union(*map(_with_nulls, metadata))
     fields = metadata[0].schema.to_arrow_schema()
     try:
-        labels = [Label(fields.field(name), name in nulls, roles.get(name),
-                        roles.get(name) in ("session", "answer")) for name in names]
+        labels = [
+            Label(fields.field(name), name in nulls, roles.get(name), roles.get(name) in ("session", "answer"))
+            for name in names
+        ]
         counts = _Counts(labels, wanted)
         for source in sources:
             counts.rows = 0
@@ -87,7 +90,8 @@ def tally(sources: list[Source], wanted: Wanted, first_group: int = 0, counted: 
     except Uncountable:
         return None
     frame = counts.frame(sources[0].schema).with_columns(
-        (pl.col(GROUP) + first_group).alias(GROUP), pl.lit(0, pl.UInt32).alias(ROW))
+        (pl.col(GROUP) + first_group).alias(GROUP), pl.lit(0, pl.UInt32).alias(ROW)
+    )
     return Tally(dataclasses.replace(sources[0], frame=frame.lazy()), counts.in_block)
 
 

@@ -31,9 +31,15 @@ def with_outcome(log: Executions, name: str) -> Executions:
     if not used:
         raise InputError(f"The outcome {name} has no usable value in {log.counts.valid} valid rows: name another one.")
     return dataclasses.replace(
-        log, frame=frame.with_columns(value), tally=None, configuration=configuration, outcome=name,
-        sample=log.sample and (lambda *asked: _with_values(log, log.sample(*asked), name).with_columns(value)), kind=kind,
-        kind_reason=reason, counts=dataclasses.replace(log.counts, unjudged=log.counts.valid - used),
+        log,
+        frame=frame.with_columns(value),
+        tally=None,
+        configuration=configuration,
+        outcome=name,
+        sample=log.sample and (lambda *asked: _with_values(log, log.sample(*asked), name).with_columns(value)),
+        kind=kind,
+        kind_reason=reason,
+        counts=dataclasses.replace(log.counts, unjudged=log.counts.valid - used),
     )
 
 
@@ -46,8 +52,11 @@ def _with_values(log: Executions, rows: pl.LazyFrame, name: str) -> pl.LazyFrame
     reason = dict(log.unused).get(name)
     if name not in known or reason or name in COLUMNS:
         numbers = [c for c, kind in schema.items() if kind.is_numeric() and c not in ("outcome", "row") and c[:2] != "__"]
-        raise InputError(f"The log has no outcome {name}" + (f": {reason}" if reason else "")
-                         + f"; choose one of {listed([*numbers, *known])}.")
+        raise InputError(
+            f"The log has no outcome {name}"
+            + (f": {reason}" if reason else "")
+            + f"; choose one of {listed([*numbers, *known])}."
+        )
     values = metric(log.outcomes, name).rename({"value": name, "scorer": "__scorer"})
     frame = rows.join(values, on="execution_id", how="left", maintain_order="left")
     return frame.with_columns(pl.coalesce("__scorer", "scorer").alias("scorer")).drop("__scorer")

@@ -17,6 +17,7 @@ from divergence.geometry.embedder import Embeddings
 
 LARGEST = 1e15  # squares of larger numbers leave float32; no embedder writes them
 
+
 def table(values: object, name: str) -> np.ndarray:
     """A 2-D array (rows, dimensions) of float32 or float64 out of an array, a list of lists or a Polars list column."""
     if isinstance(values, Embeddings):

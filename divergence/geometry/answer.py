@@ -26,23 +26,48 @@ class Row:
     """Is the jackknife's estimate of bias removed?"""
 
 
-def answer(question: str, text: str, rows: list[Row], jack: Jackknife, *, counts: dict[str, int], rejected: int,
-           noise_floor: np.ndarray | None = None, note: str = "") -> Estimate:
+def answer(
+    question: str,
+    text: str,
+    rows: list[Row],
+    jack: Jackknife,
+    *,
+    counts: dict[str, int],
+    rejected: int,
+    noise_floor: np.ndarray | None = None,
+    note: str = "",
+) -> Estimate:
     """The Estimate of R rows; a number that came out as NaN is refused row by row."""
     draws = jack.draws(np.array([row.corrected for row in rows]))
     defined = np.isfinite(jack.value) & np.isfinite(jack.corrected) & np.isfinite(np.diag(jack.covariance))
     draws[:, ~defined] = np.nan
     undefined = "not defined on these rows: a variance it divides by is zero, in all rows or without one of the sessions"
     return Estimate(
-        question, text, rows[0].unit, frame(rows), draws, OUTCOME, counts=counts, noise_floor=noise_floor,
-        reason=tuple(None if ok else undefined for ok in defined), method=method(METHOD, rejected, note))
+        question,
+        text,
+        rows[0].unit,
+        frame(rows),
+        draws,
+        OUTCOME,
+        counts=counts,
+        noise_floor=noise_floor,
+        reason=tuple(None if ok else undefined for ok in defined),
+        method=method(METHOD, rejected, note),
+    )
 
 
-def refuse(question: str, text: str, rows: list[Row], reason: str, *, counts: dict[str, int],
-           rejected: int = 0) -> Estimate:
+def refuse(question: str, text: str, rows: list[Row], reason: str, *, counts: dict[str, int], rejected: int = 0) -> Estimate:
     """The same rows without numbers, and why."""
-    return Estimate.refused(question, text, rows[0].unit, reason, rows=frame(rows), outcome=OUTCOME, counts=counts,
-                            method=method("not identified", rejected))
+    return Estimate.refused(
+        question,
+        text,
+        rows[0].unit,
+        reason,
+        rows=frame(rows),
+        outcome=OUTCOME,
+        counts=counts,
+        method=method("not identified", rejected),
+    )
 
 
 def frame(rows: list[Row]) -> pl.DataFrame:

@@ -67,8 +67,9 @@ def behaviour_map(state: Movement, *, model: str | None = None) -> Estimate:
     reason = tuple(why for *_, why in rows)
     table[:, [why is not None for why in reason]] = np.nan
     names = ("statistic", "model", "context", "axis")
-    frame = pl.DataFrame({name: [row[j] for row in rows] for j, name in enumerate(names)},
-                         schema=dict.fromkeys(names, pl.String))
+    frame = pl.DataFrame(
+        {name: [row[j] for row in rows] for j, name in enumerate(names)}, schema=dict.fromkeys(names, pl.String)
+    )
     return Estimate(QUESTION, TEXT, "ratio", frame, table, "embedding", reason=reason, counts=state.counts, method=METHOD)
 
 

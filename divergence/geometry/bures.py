@@ -25,8 +25,12 @@ from divergence.geometry.uncertainty import TwoSample, jackknife_of_two, split_h
 
 QUESTION, TEXT = "bures", "squared distance of the means and covariances of two sets of embeddings"
 SQUARED = "squared distance"
-ROWS = [Row(None, SQUARED, True), Row("plain", SQUARED, False), Row("mean_shift", SQUARED, True),
-        Row("covariance", SQUARED, True)]
+ROWS = [
+    Row(None, SQUARED, True),
+    Row("plain", SQUARED, False),
+    Row("mean_shift", SQUARED, True),
+    Row("covariance", SQUARED, True),
+]
 
 
 def bures(evaluation: Moments, deployment: Moments) -> Estimate:
@@ -37,9 +41,16 @@ def bures(evaluation: Moments, deployment: Moments) -> Estimate:
     if reason is not None:
         return refuse(QUESTION, TEXT, ROWS, reason, counts=counts, rejected=rejected)
     statistic = TwoSample(mean_and_root, mean_and_root, parts)
-    return answer(QUESTION, TEXT, ROWS, jackknife_of_two(evaluation, deployment, statistic), counts=counts,
-                  rejected=rejected, noise_floor=split_half(evaluation, statistic),
-                  note=noted(one_embedder(evaluation, deployment)))
+    return answer(
+        QUESTION,
+        TEXT,
+        ROWS,
+        jackknife_of_two(evaluation, deployment, statistic),
+        counts=counts,
+        rejected=rejected,
+        noise_floor=split_half(evaluation, statistic),
+        note=noted(one_embedder(evaluation, deployment)),
+    )
 
 
 def mean_and_root(sums: Sums) -> tuple[np.ndarray, np.ndarray]:

@@ -39,8 +39,16 @@ def cka(pairs: Moments, *, floor: Moments | None = None) -> Estimate:
     if reason is not None:
         return refuse(QUESTION, TEXT, ROWS, reason, counts=counts_of(pairs), rejected=pairs.rejected)
     noise_floor = None if floor is None or reason_against(floor, 4) else both(floor.sums.pooled())
-    return answer(QUESTION, TEXT, ROWS, jackknife(pairs, both), counts=counts_of(pairs), rejected=pairs.rejected,
-                  noise_floor=noise_floor, note=noted(*dict.fromkeys((pairs.embedder, pairs.embedder_y))))
+    return answer(
+        QUESTION,
+        TEXT,
+        ROWS,
+        jackknife(pairs, both),
+        counts=counts_of(pairs),
+        rejected=pairs.rejected,
+        noise_floor=noise_floor,
+        note=noted(*dict.fromkeys((pairs.embedder, pairs.embedder_y))),
+    )
 
 
 def both(sums: Sums) -> np.ndarray:

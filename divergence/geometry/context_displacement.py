@@ -40,8 +40,10 @@ def context_displacement(state: Movement) -> Estimate:
     contexts = list(dict.fromkeys(state.context))
     rows, draws, floor = [], [], []
     for statistic, value in values.items():
-        lacking = [statistic != "score_change" and f"{m}, {c}" in state.missing
-                   for m, c in zip(state.model, state.context, strict=True)]
+        lacking = [
+            statistic != "score_change" and f"{m}, {c}" in state.missing
+            for m, c in zip(state.model, state.context, strict=True)
+        ]
         defined = np.isfinite(value).all(0) & ~np.array(lacking)
         for k, (model, context) in enumerate(zip(state.model, state.context, strict=True)):
             why = state.missing.get(f"{model}, {context}") if statistic != "score_change" else None
@@ -51,17 +53,38 @@ def context_displacement(state: Movement) -> Estimate:
             floor.append(floors[statistic][k])
         for context in contexts:
             inside = [k for k, name in enumerate(state.context) if name == context and defined[k]]
-            rows.append((statistic, None, context, unit[statistic], int(number[inside].max()) if inside else 0,
-                         None if inside else UNDEFINED))
+            rows.append(
+                (
+                    statistic,
+                    None,
+                    context,
+                    unit[statistic],
+                    int(number[inside].max()) if inside else 0,
+                    None if inside else UNDEFINED,
+                )
+            )
             draws.append(value[:, inside].mean(1) if inside else np.full(DRAWS, np.nan))
             floor.append(floors[statistic][inside].mean() if inside else np.nan)
     table = np.stack(draws, 1)
     reason = tuple(r[-1] for r in rows)
     table[:, [r is not None for r in reason]] = np.nan
-    frame = pl.DataFrame([r[:-1] for r in rows], orient="row", schema={
-        "statistic": pl.String, "model": pl.String, "context": pl.String, "unit": pl.String, "n_items": pl.Int64})
-    return Estimate(QUESTION, TEXT, "ratio", frame, table, "embedding", reason=reason, noise_floor=np.array(floor),
-                    counts=state.counts, method=method(state))
+    frame = pl.DataFrame(
+        [r[:-1] for r in rows],
+        orient="row",
+        schema={"statistic": pl.String, "model": pl.String, "context": pl.String, "unit": pl.String, "n_items": pl.Int64},
+    )
+    return Estimate(
+        QUESTION,
+        TEXT,
+        "ratio",
+        frame,
+        table,
+        "embedding",
+        reason=reason,
+        noise_floor=np.array(floor),
+        counts=state.counts,
+        method=method(state),
+    )
 
 
 def method(state: Movement) -> str:
@@ -69,6 +92,9 @@ def method(state: Movement) -> str:
     changed, items = state.changed.sum(0)
     told = f"{changed} of {items} answers of the evaluation changed between its reruns"
     told += "; the floor is half an item that changes" if not changed else ""
-    absent = [f"; {name} is not measured: {why}" for name, why in state.missing.items()
-              if name not in {f"{m}, {c}" for m, c in zip(state.model, state.context, strict=True)}]
+    absent = [
+        f"; {name} is not measured: {why}"
+        for name, why in state.missing.items()
+        if name not in {f"{m}, {c}" for m, c in zip(state.model, state.context, strict=True)}
+    ]
     return f"{METHOD}; {told}" + "".join(absent)

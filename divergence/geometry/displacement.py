@@ -32,8 +32,12 @@ from divergence.geometry.uncertainty import Jackknife, from_parts
 
 QUESTION, TEXT = "displacement", "squared movement of the same items, beyond reruns, in noise floors"
 SQUARED = "squared distance"
-ROWS = [Row(None, "ratio", False), Row("squared", SQUARED, False), Row("replicate_variance", SQUARED, False),
-        Row("raw", SQUARED, False)]
+ROWS = [
+    Row(None, "ratio", False),
+    Row("squared", SQUARED, False),
+    Row("replicate_variance", SQUARED, False),
+    Row("raw", SQUARED, False),
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +58,9 @@ class Runs:
     """Rows set aside."""
 
 
-def displacement(x: object, y: object, *, items: tuple[object, object], cluster: tuple[object, object] | None,
-                 unit_length: bool = False) -> Estimate:
+def displacement(
+    x: object, y: object, *, items: tuple[object, object], cluster: tuple[object, object] | None, unit_length: bool = False
+) -> Estimate:
     """Replicate-corrected displacement of y (rows, d) against x (rows, d); rows in any order, several a item.
 
     `items` = (item of each row of x, of y). `cluster` = (of x, of y): a label that holds whole items, or None: items are
@@ -66,7 +71,8 @@ def displacement(x: object, y: object, *, items: tuple[object, object], cluster:
         raise InputError(f"x has {x.shape[1]} dimensions and y {y.shape[1]}: displacement needs one embedder on both sides")
     first, second = (
         runs(values, items[side], None if cluster is None else cluster[side], name, unit_length, x[:1])
-        for side, (values, name) in enumerate(((x, "x"), (y, "y"))))
+        for side, (values, name) in enumerate(((x, "x"), (y, "y")))
+    )
     common, left, right = np.intersect1d(first.keys, second.keys, return_indices=True)
     if not len(common):
         raise InputError("x and y have no item in common: displacement compares the same items, use mmd for other ones")
@@ -75,15 +81,26 @@ def displacement(x: object, y: object, *, items: tuple[object, object], cluster:
         raise InputError("an item has another cluster in x than in y: give a label that holds whole items, or None")
     rejected = first.rejected + second.rejected
     alone = len(first.keys) + len(second.keys) - 2 * len(common)
-    counts = {"n_rows": int(x_runs.count.sum() + y_runs.count.sum()), "n_items": len(common),
-              "n_sessions": len(np.unique(x_runs.cluster))}
+    counts = {
+        "n_rows": int(x_runs.count.sum() + y_runs.count.sum()),
+        "n_items": len(common),
+        "n_sessions": len(np.unique(x_runs.cluster)),
+    }
     weights, sums = per_item(x_runs, y_runs)
     reason = reason_against(weights, x_runs.cluster)
     if reason is not None:
         return refuse(QUESTION, TEXT, ROWS, reason, counts=counts, rejected=rejected)
     jack = over_clusters(weights, sums, x_runs.cluster)
-    return answer(QUESTION, TEXT, ROWS, jack, counts=counts, rejected=rejected, noise_floor=floors(jack),
-                  note=noted(alone and f"{alone} items on one side only, not used", made))
+    return answer(
+        QUESTION,
+        TEXT,
+        ROWS,
+        jack,
+        counts=counts,
+        rejected=rejected,
+        noise_floor=floors(jack),
+        note=noted(alone and f"{alone} items on one side only, not used", made),
+    )
 
 
 def floors(jack: Jackknife) -> np.ndarray:
@@ -105,8 +122,10 @@ def runs(values: np.ndarray, items: object, cluster: object, name: str, unit_len
     home = np.zeros(len(found), np.uint64)
     home[where] = groups
     if (home[where] != groups).any():
-        raise InputError(f"{len(np.unique(where[home[where] != groups]))} items of {name} lie in more than one cluster: "
-                         "give a label that holds whole items, or None")
+        raise InputError(
+            f"{len(np.unique(where[home[where] != groups]))} items of {name} lie in more than one cluster: "
+            "give a label that holds whole items, or None"
+        )
     return Runs(found, count, total, squares, home, int((~keep).sum()))
 
 

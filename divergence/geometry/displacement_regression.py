@@ -179,15 +179,29 @@ def displacement_regression(state: Movement, factors: pl.DataFrame, *, draws: in
     """
     names, design, contexts, rest_names = columns(state, factors)
     if not names:
-        return Estimate.refused(QUESTION, TEXT, "ratio", "no serving factor has another level than in the evaluation",
-                                outcome="embedding", counts=state.counts)
+        return Estimate.refused(
+            QUESTION,
+            TEXT,
+            "ratio",
+            "no serving factor has another level than in the evaluation",
+            outcome="embedding",
+            counts=state.counts,
+        )
     parts = [part for o in range(len(state.origins)) if (part := of_model(state, design, contexts, o, draws)) is not None]
     if not parts and not (state.noise > 0).any():
-        return Estimate.refused(QUESTION, TEXT, "ratio", "every answer of the evaluation is the same over reruns and items: "
-                                "there is no noise floor to measure a move in", outcome="embedding", counts=state.counts)
+        return Estimate.refused(
+            QUESTION,
+            TEXT,
+            "ratio",
+            "every answer of the evaluation is the same over reruns and items: there is no noise floor to measure a move in",
+            outcome="embedding",
+            counts=state.counts,
+        )
     if not parts:
-        reason = next(iter(state.missing.values()),
-                      f"fewer than {FEWEST} items of a model have reruns in the evaluation and an answer in a context")
+        reason = next(
+            iter(state.missing.values()),
+            f"fewer than {FEWEST} items of a model have reruns in the evaluation and an answer in a context",
+        )
         return Estimate.refused(QUESTION, TEXT, "ratio", reason, outcome="embedding", counts=state.counts)
     squared, common = (np.stack([getattr(part, name) for part in parts]) for name in ("squared", "common"))
     rest = np.sum([part.rest for part in parts], 0)
@@ -204,17 +218,34 @@ def displacement_regression(state: Movement, factors: pl.DataFrame, *, draws: in
     if rest.any():
         rows.append(("share", "rest", None))
         table.append((rest / every)[:, None])
-    frame = pl.DataFrame({"statistic": [r[0] for r in rows], "factor": [r[1] for r in rows], "level": [r[2] for r in rows],
-                          "unit": ["ratio" if r[0] is None else "probability" for r in rows]},
-                         schema_overrides={"statistic": pl.String, "level": pl.String})
+    frame = pl.DataFrame(
+        {
+            "statistic": [r[0] for r in rows],
+            "factor": [r[1] for r in rows],
+            "level": [r[2] for r in rows],
+            "unit": ["ratio" if r[0] is None else "probability" for r in rows],
+        },
+        schema_overrides={"statistic": pl.String, "level": pl.String},
+    )
     floors = np.full(len(rows), np.nan)
     floors[: len(names)] = floor
     note = f"; not told apart from the others: {', '.join(rest_names)}" if rest_names else ""
-    told = (f"matrix-normal regression of each model in {state.moves.shape[2]} directions with {state.kept:.0%} of the "
-            f"movement, likelihood stretched to its seen score, importance weights "
-            f"(at least {min(part.effective for part in parts):.0f} effective draws){note}")
-    return Estimate(QUESTION, TEXT, "ratio", frame, np.concatenate(table, 1), "embedding", noise_floor=floors,
-                    counts=state.counts, method=told)
+    told = (
+        f"matrix-normal regression of each model in {state.moves.shape[2]} directions with {state.kept:.0%} of the "
+        f"movement, likelihood stretched to its seen score, importance weights "
+        f"(at least {min(part.effective for part in parts):.0f} effective draws){note}"
+    )
+    return Estimate(
+        QUESTION,
+        TEXT,
+        "ratio",
+        frame,
+        np.concatenate(table, 1),
+        "embedding",
+        noise_floor=floors,
+        counts=state.counts,
+        method=told,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,8 +305,9 @@ def columns(state: Movement, factors: pl.DataFrame) -> tuple[list[tuple[str, str
     factors = factors.with_columns(pl.all().cast(pl.String))
     twice = factors.filter(pl.col("context").is_duplicated())["context"]
     if twice.len():
-        raise InputError(f"The factors have {(twice == twice[0]).sum()} rows for the context {twice[0]}: give one row a "
-                         "context.")
+        raise InputError(
+            f"The factors have {(twice == twice[0]).sum()} rows for the context {twice[0]}: give one row a context."
+        )
     known = {row["context"]: row for row in factors.iter_rows(named=True)}
     bench = state.origins[0][1]
     absent = [c for c in [bench, *contexts] if c not in known]
@@ -298,8 +330,9 @@ def columns(state: Movement, factors: pl.DataFrame) -> tuple[list[tuple[str, str
     return names, kept, contexts, dependent
 
 
-def regression(state: Movement, design: np.ndarray, contexts: list[str], origin: int
-               ) -> tuple[Regression, np.ndarray, np.ndarray]:
+def regression(
+    state: Movement, design: np.ndarray, contexts: list[str], origin: int
+) -> tuple[Regression, np.ndarray, np.ndarray]:
     """The data of one model, the columns of the levels it was served at (P,), and in how many contexts each is (P,)."""
     m = len(state.origins)
     where = [k for k, home in enumerate(state.home) if home == origin]

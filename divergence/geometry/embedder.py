@@ -63,8 +63,10 @@ def one_embedder(*values: object) -> Embedder | None:
         if candidate is None:
             continue
         if found is not None and not found.agrees(candidate):
-            raise InputError(f"the rows come from two embedders, {found} and {candidate}: their vectors do not compare. "
-                             "Embed both with one, or ask `cka`, which compares two embedders on the same items")
+            raise InputError(
+                f"the rows come from two embedders, {found} and {candidate}: their vectors do not compare. "
+                "Embed both with one, or ask `cka`, which compares two embedders on the same items"
+            )
         found = candidate if found is None or not found.sha256 else found
     return found
 

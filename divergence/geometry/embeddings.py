@@ -49,8 +49,10 @@ def _named(frame: pl.DataFrame, embedder: str | None, sha256: str) -> Embedder:
     for column, given in (("embedder", embedder), ("embedder_sha256", sha256)):
         seen = frame[column].drop_nulls().unique().sort().to_list() if column in frame.columns else []
         if len(seen) > 1:
-            raise InputError(f"The embeddings come from several embedders ({', '.join(seen[:4])}): their vectors do not "
-                             "compare. Keep the rows of one.")
+            raise InputError(
+                f"The embeddings come from several embedders ({', '.join(seen[:4])}): their vectors do not "
+                "compare. Keep the rows of one."
+            )
         if seen and given and seen[0] != given:
             raise InputError(f"{column} is {seen[0]} in the frame and {given} in the call: drop one of them")
         found[column] = seen[0] if seen else given
@@ -59,8 +61,9 @@ def _named(frame: pl.DataFrame, embedder: str | None, sha256: str) -> Embedder:
     return Embedder(found["embedder"], found["embedder_sha256"] or "")
 
 
-def embed(texts: Sequence[str], function: Callable[[list[str]], object], *, embedder: str | None = None,
-          sha256: str = "") -> Embeddings:
+def embed(
+    texts: Sequence[str], function: Callable[[list[str]], object], *, embedder: str | None = None, sha256: str = ""
+) -> Embeddings:
     """Rows of the texts: each distinct text is embedded once, in batches. Raises InputError for what gives no rows.
 
     Name and hash are those given, else the function's attributes `name` and `sha256`, else the name of the function.
@@ -75,19 +78,22 @@ def embed(texts: Sequence[str], function: Callable[[list[str]], object], *, embe
     distinct = list(dict.fromkeys(texts))
     parts = []
     for start in range(0, len(distinct), BATCH):
-        part = distinct[start:start + BATCH]
+        part = distinct[start : start + BATCH]
         rows = table(function(part), f"what {name} returned")
         if len(rows) != len(part) or (parts and rows.shape[1] != parts[0].shape[1]):
-            raise InputError(f"{name} returned a table of {rows.shape[0]} x {rows.shape[1]} for {len(part)} texts: "
-                             "one row a text is needed, and one number of dimensions")
+            raise InputError(
+                f"{name} returned a table of {rows.shape[0]} x {rows.shape[1]} for {len(part)} texts: "
+                "one row a text is needed, and one number of dimensions"
+            )
         parts.append(rows)
     place = {text: k for k, text in enumerate(distinct)}
     rows = np.concatenate(parts)[[place[text] for text in texts]]
     return Embeddings(rows, Embedder(name, sha256 or getattr(function, "sha256", "")))
 
 
-def read_embeddings(path: str | pathlib.Path, *, embedder: str | None = None, sha256: str = "",
-                    tensor: str | None = None) -> Embeddings:
+def read_embeddings(
+    path: str | pathlib.Path, *, embedder: str | None = None, sha256: str = "", tensor: str | None = None
+) -> Embeddings:
     """Rows of a `.npy` or `.safetensors` file without loading it; `tensor` names one of several.
 
     The name is the one given, or `embedder` (and `embedder_sha256`) in the file's metadata. Raises InputError.
@@ -103,8 +109,10 @@ def read_embeddings(path: str | pathlib.Path, *, embedder: str | None = None, sh
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path.name} cannot be read: {error}") from None
     if rows.ndim == 3:
-        raise InputError(f"{path.name} holds {' x '.join(map(str, rows.shape))} numbers (rows, tokens, dimensions): average "
-                         "the tokens, or take the last one, before comparing rows")
+        raise InputError(
+            f"{path.name} holds {' x '.join(map(str, rows.shape))} numbers (rows, tokens, dimensions): average "
+            "the tokens, or take the last one, before comparing rows"
+        )
     name = embedder or metadata.get("embedder")
     return embeddings(rows, embedder=name, sha256=sha256 or metadata.get("embedder_sha256", ""))
 

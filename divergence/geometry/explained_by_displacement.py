@@ -37,8 +37,14 @@ from divergence.geometry.runs_logit import Data, Fit, best
 QUESTION = "explained_by_displacement"
 TEXT = "share of the contexts' effects on success that goes with movement of the answers"
 DRAWS = 2000
-STATISTICS = {None: "ratio", "slope": "ratio", "naive_slope": "ratio", "reliability": "ratio", "gap": "points",
-              "gap_with_movement": "points"}
+STATISTICS = {
+    None: "ratio",
+    "slope": "ratio",
+    "naive_slope": "ratio",
+    "reliability": "ratio",
+    "gap": "points",
+    "gap_with_movement": "points",
+}
 QUANTILE = 0.05  # of the bootstrapped variance of true movement: at or below 0 it is not told from noise
 FEWEST = 10  # items: below it the covariance between items' scores says nothing
 
@@ -62,19 +68,30 @@ class Runs:
 def explained_by_displacement(runs: Runs) -> Estimate:
     """The headline, the slopes with and without errors in variables, reliability, and the gap with its part."""
     runs = _shared(runs)
-    counts = {"n_rows": int(np.isfinite(runs.success).sum()), "n_items": len(np.unique(runs.item)),
-              "n_contexts": len(runs.contexts) - 1}
+    counts = {
+        "n_rows": int(np.isfinite(runs.success).sum()),
+        "n_items": len(np.unique(runs.item)),
+        "n_contexts": len(runs.contexts) - 1,
+    }
     reason = reason_against(runs)
-    frame = pl.DataFrame({"statistic": list(STATISTICS), "unit": list(STATISTICS.values())},
-                         schema_overrides={"statistic": pl.String})
+    frame = pl.DataFrame(
+        {"statistic": list(STATISTICS), "unit": list(STATISTICS.values())}, schema_overrides={"statistic": pl.String}
+    )
     if reason:
         return Estimate.refused(QUESTION, TEXT, "ratio", reason, rows=frame, outcome="score", counts=counts)
     mean, variance, reliability = calibrated(runs)
     given = others(runs)
     fits = folds(runs, np.where(np.isfinite(given), mean, np.nan), variance)
     if not fits:
-        return Estimate.refused(QUESTION, TEXT, "ratio", "no run of the items has every model in every context: there is "
-                                "nothing that contexts could be compared on", rows=frame, outcome="score", counts=counts)
+        return Estimate.refused(
+            QUESTION,
+            TEXT,
+            "ratio",
+            "no run of the items has every model in every context: there is nothing that contexts could be compared on",
+            rows=frame,
+            outcome="score",
+            counts=counts,
+        )
     naive = folds(runs, given, np.zeros_like(variance))
     fixed, plain = drawn([f for f, _ in fits]), drawn([f for f, _ in naive])[:, -1]
     data, fit = fits[0][1], fits[0][0]
@@ -85,10 +102,21 @@ def explained_by_displacement(runs: Runs) -> Estimate:
     share = 1 - (gamma**2).sum(1) / (whole**2).sum(1)
     gap, part = (np.mean(of, 0) for of in zip(*(d.gaps(fixed, f.item) for f, d in fits), strict=True))
     draws = np.stack([share, slope, plain, np.full(DRAWS, reliability), gap, part], 1)
-    method = (f"errors in variables from {runs.success.shape[2]} runs, logit with item effects integrated out, "
-              f"item-clustered covariance; sd of items {fit.scales[0]:.2g}, of contexts {fit.scales[1]:.2g}")
-    return Estimate(QUESTION, TEXT, "ratio", frame, draws, "score", counts=counts, method=method,
-                    quantiles_only=np.arange(len(frame)) == 0)
+    method = (
+        f"errors in variables from {runs.success.shape[2]} runs, logit with item effects integrated out, "
+        f"item-clustered covariance; sd of items {fit.scales[0]:.2g}, of contexts {fit.scales[1]:.2g}"
+    )
+    return Estimate(
+        QUESTION,
+        TEXT,
+        "ratio",
+        frame,
+        draws,
+        "score",
+        counts=counts,
+        method=method,
+        quantiles_only=np.arange(len(frame)) == 0,
+    )
 
 
 def _shared(runs: Runs) -> Runs:
@@ -104,8 +132,10 @@ def reason_against(runs: Runs) -> str | None:
     repeated = np.isfinite(runs.moved[:, 1:]).sum(2) > 1
     known = runs.success[np.isfinite(runs.success)]
     if not repeated.any():
-        return ("no item has 2 answers with embeddings in a context beside the evaluation's reruns: without replicates the "
-                "error of a displacement is unknown, and its slope would be attenuated by an unknown factor")
+        return (
+            "no item has 2 answers with embeddings in a context beside the evaluation's reruns: without replicates the "
+            "error of a displacement is unknown, and its slope would be attenuated by an unknown factor"
+        )
     if len(np.unique(runs.item[repeated.any(1)])) < FEWEST:
         return f"fewer than {FEWEST} items have replicates in a context: the slope needs more"
     if not np.isin(known, (0, 1)).all():
@@ -115,8 +145,10 @@ def reason_against(runs: Runs) -> str | None:
     if np.nanmax(np.abs(runs.moved[:, 1:])) == 0:
         return "no answer moved: nothing is there to explain with"
     if np.quantile(true_movement(runs), QUANTILE) <= 0:
-        return ("answers to the same item did not move alike in its runs beyond chance: movement within contexts is not "
-                "told from noise, and its slope is not identified")
+        return (
+            "answers to the same item did not move alike in its runs beyond chance: movement within contexts is not "
+            "told from noise, and its slope is not identified"
+        )
     return None
 
 
@@ -200,8 +232,17 @@ def folds(runs: Runs, moved: np.ndarray, variance: np.ndarray) -> list[tuple[Fit
         if len(np.unique(context)) < len(runs.contexts) or len(np.unique(runs.model[unit])) < len(np.unique(runs.model)):
             continue  # few units have so many runs
         _, model = np.unique(runs.model[unit], return_inverse=True)
-        data = Data(runs.success[use, r], model, unit, context, items[unit], items.max() + 1, moved[use, r],
-                    variance[use, r], len(use))
+        data = Data(
+            runs.success[use, r],
+            model,
+            unit,
+            context,
+            items[unit],
+            items.max() + 1,
+            moved[use, r],
+            variance[use, r],
+            len(use),
+        )
         fits.append((best(data, fits[0][0] if fits else None), data))
     return fits
 

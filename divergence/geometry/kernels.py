@@ -81,8 +81,7 @@ class FeatureSums:
         n, total = np.zeros(len(found)), np.zeros((len(found), *self.total.shape[1:]))
         np.add.at(n, where, np.concatenate([self.n, other.n]))
         np.add.at(total, where, np.concatenate([self.total, other.total]))
-        return FeatureSums(self.kernel, found, n, total, sessions, self.rejected + other.rejected,
-                           one_embedder(self, other))
+        return FeatureSums(self.kernel, found, n, total, sessions, self.rejected + other.rejected, one_embedder(self, other))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,8 +121,9 @@ def sample(values: object, cluster: object, name: str, unit_length: bool = False
     return Sample(scaled(array[keep], unit_length)[order], keys[order], sessions, int((~keep).sum()), made)
 
 
-def kernel_for(x: object, y: object, *, bandwidths: tuple[float, ...] | None = None, features: int = 1024,
-               seed: int = 0) -> Kernel:
+def kernel_for(
+    x: object, y: object, *, bandwidths: tuple[float, ...] | None = None, features: int = 1024, seed: int = 0
+) -> Kernel:
     """A kernel for these rows: the given bandwidths, or `LADDER` times the median distance of rows of both sides.
 
     Raises InputError for bandwidths that are not positive, an odd number of features, or rows that are all the same.
@@ -151,8 +151,9 @@ def kernel_for(x: object, y: object, *, bandwidths: tuple[float, ...] | None = N
     return Kernel(tuple(float(b) for b in bandwidths), centre, features, seed)
 
 
-def feature_sums(values: object, kernel: Kernel, *, cluster: object, unit_length: bool = False,
-                 name: str = "rows") -> FeatureSums:
+def feature_sums(
+    values: object, kernel: Kernel, *, cluster: object, unit_length: bool = False, name: str = "rows"
+) -> FeatureSums:
     """Sums of random features of rows (n, d) by session; cluster None: rows are independent. Raises InputError."""
     return sums_of(sample(values, cluster, name, unit_length), kernel)
 
@@ -165,7 +166,7 @@ def sums_of(part: Sample, kernel: Kernel) -> FeatureSums:
     total = np.zeros((len(found), len(kernel.bandwidths), kernel.features))
     frequencies, half = kernel.frequencies(), kernel.features // 2
     for start in range(0, len(part.rows), ROWS):
-        rows, keys = part.rows[start:start + ROWS], part.keys[start:start + ROWS]
+        rows, keys = part.rows[start : start + ROWS], part.keys[start : start + ROWS]
         phases = (rows - np.array(kernel.centre)).astype(np.float32) @ frequencies
         groups, starts = np.unique(keys, return_index=True)
         slots = np.searchsorted(found, groups)
@@ -173,8 +174,9 @@ def sums_of(part: Sample, kernel: Kernel) -> FeatureSums:
             scaled_phases = phases * np.float32(1 / bandwidth)
             total[slots, w, :half] += np.add.reduceat(np.cos(scaled_phases), starts, axis=0)
             total[slots, w, half:] += np.add.reduceat(np.sin(scaled_phases), starts, axis=0)
-    return FeatureSums(kernel, found, counts.astype(float), total / np.sqrt(half), part.sessions, part.rejected,
-                       part.embedder)
+    return FeatureSums(
+        kernel, found, counts.astype(float), total / np.sqrt(half), part.sessions, part.rejected, part.embedder
+    )
 
 
 def feature_gram(first: FeatureSums, second: FeatureSums) -> np.ndarray:

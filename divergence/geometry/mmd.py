@@ -66,9 +66,17 @@ class Groups:
         return (np.arange(len(self.n)) < self.first).astype(float)
 
 
-def mmd(x: object, y: object, *, cluster: tuple[object, object] | None, bandwidths: tuple[float, ...] | None = None,
-        features: int | None = None, permutations: int = PERMUTATIONS, seed: int = 0,
-        unit_length: bool = False) -> Estimate:
+def mmd(
+    x: object,
+    y: object,
+    *,
+    cluster: tuple[object, object] | None,
+    bandwidths: tuple[float, ...] | None = None,
+    features: int | None = None,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+    unit_length: bool = False,
+) -> Estimate:
     """MMD2 between x (n, d) and y (m, d) with interval, floor and a permutation p-value; one embedder on both sides.
 
     `cluster` = (sessions of x, of y), or None: rows are independent. A label on both sides is two sessions. `bandwidths`
@@ -78,8 +86,10 @@ def mmd(x: object, y: object, *, cluster: tuple[object, object] | None, bandwidt
     clusters = (None, None) if cluster is None else cluster
     first, second = (sample(v, c, name, unit_length) for v, c, name in zip((x, y), clusters, "xy", strict=True))
     if first.rows.shape[1] != second.rows.shape[1]:
-        raise InputError(f"x has {first.rows.shape[1]} dimensions and y {second.rows.shape[1]}: "
-                         "rows are compared in one space, embed both with one embedder")
+        raise InputError(
+            f"x has {first.rows.shape[1]} dimensions and y {second.rows.shape[1]}: "
+            "rows are compared in one space, embed both with one embedder"
+        )
     if (first.sessions.size == 0) != (second.sessions.size == 0):
         raise InputError("cluster is None for one side only: give sessions for both, or cluster=None")
     rows = len(first.rows) + len(second.rows)
@@ -93,11 +103,11 @@ def mmd(x: object, y: object, *, cluster: tuple[object, object] | None, bandwidt
     return mmd_of_sums(sums_of(first, kernel), sums_of(second, kernel), permutations=permutations, seed=seed)
 
 
-def mmd_of_sums(evaluation: FeatureSums, deployment: FeatureSums, *, permutations: int = PERMUTATIONS,
-                seed: int = 0) -> Estimate:
+def mmd_of_sums(
+    evaluation: FeatureSums, deployment: FeatureSums, *, permutations: int = PERMUTATIONS, seed: int = 0
+) -> Estimate:
     """The same answer from feature sums by session, made with one kernel, shard by shard where rows are many."""
-    groups = Groups(feature_gram(evaluation, deployment), np.concatenate([evaluation.n, deployment.n]),
-                    len(evaluation.n))
+    groups = Groups(feature_gram(evaluation, deployment), np.concatenate([evaluation.n, deployment.n]), len(evaluation.n))
     how = f"{evaluation.kernel.features} random features a bandwidth"
     return _answer(groups, (evaluation, deployment), how, permutations, seed)
 
@@ -123,9 +133,18 @@ def _answer(groups: Groups, sides: tuple[Sample | FeatureSums, ...], how: str, p
     if min(sizes) == 2:  # leaving one out leaves one, which has no partner to be compared with
         reason = ("2 sessions on a side: the interval needs 3 (the p-value stands)",) * 2 + (None,)
         draws[:, :2] = np.nan
-    return Estimate(QUESTION, TEXT, "ratio", frame(ROWS), draws, OUTCOME, reason=reason, counts=counts,
-                    noise_floor=np.array([np.quantile(null, 0.95), np.nan, np.nan]),
-                    method=method(METHOD, rejected, note))
+    return Estimate(
+        QUESTION,
+        TEXT,
+        "ratio",
+        frame(ROWS),
+        draws,
+        OUTCOME,
+        reason=reason,
+        counts=counts,
+        noise_floor=np.array([np.quantile(null, 0.95), np.nan, np.nan]),
+        method=method(METHOD, rejected, note),
+    )
 
 
 def discrepancies(groups: Groups, sides: np.ndarray) -> np.ndarray:
@@ -175,5 +194,9 @@ def jackknife(groups: Groups) -> Jackknife:
         if min((rest[side > 0] > 0).sum(), (rest[side == 0] > 0).sum()) >= 2:
             without[g] = statistics(gram, rest, side)
     parts = [from_parts(value, without[side == s], n[side == s]) for s in (1, 0)]
-    return Jackknife(value, parts[0].corrected + parts[1].corrected - value, parts[0].covariance + parts[1].covariance,
-                     min(parts[0].blocks, parts[1].blocks))
+    return Jackknife(
+        value,
+        parts[0].corrected + parts[1].corrected - value,
+        parts[0].covariance + parts[1].covariance,
+        min(parts[0].blocks, parts[1].blocks),
+    )

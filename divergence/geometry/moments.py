@@ -81,8 +81,9 @@ class Moments:
         if name not in ("x", "y"):
             raise InputError(f"a state has the sides x and y, not {name}")
         shift, made = (self.shift_x, self.embedder) if name == "x" else (self.shift_y, self.embedder_y)
-        return dataclasses.replace(self, sums=self.sums.side(name), shift_x=shift, shift_y=np.zeros(0), embedder=made,
-                                   embedder_y=None)
+        return dataclasses.replace(
+            self, sums=self.sums.side(name), shift_x=shift, shift_y=np.zeros(0), embedder=made, embedder_y=None
+        )
 
     def about(self, shift: np.ndarray) -> Moments:
         """The same state with x (and y, if there is one) taken about one common shift: what `x - y` needs."""
@@ -162,20 +163,30 @@ class _Builder:
         """The frozen state, blocks in the order of their keys."""
         keys = np.array(sorted(self.slot), dtype=np.uint64)
         slots = [self.slot[int(key)] for key in keys]
-        return Moments(self.sums[slots], self.shift_x, self.shift_y, keys, self.sessions, self.blocks, self.clustered,
-                       self.rejected)
+        return Moments(
+            self.sums[slots], self.shift_x, self.shift_y, keys, self.sessions, self.blocks, self.clustered, self.rejected
+        )
 
 
-def moments(x: object, *, cluster: object, unit_length: bool = False, blocks: int = BLOCKS,
-            chunk_rows: int = CHUNK_ROWS) -> Moments:
+def moments(
+    x: object, *, cluster: object, unit_length: bool = False, blocks: int = BLOCKS, chunk_rows: int = CHUNK_ROWS
+) -> Moments:
     """The state of one sample: x (n, p), cluster n session labels or None (rows are independent)."""
     made, x = embedder_of(x), table(x, "x")
     state = _of_tables(x, np.zeros((len(x), 0), x.dtype), cluster, unit_length, blocks, chunk_rows)
     return dataclasses.replace(state, embedder=made)
 
 
-def paired_moments(x: object, y: object, *, cluster: object, items: tuple[object, object] | None = None,
-                   unit_length: bool = False, blocks: int = BLOCKS, chunk_rows: int = CHUNK_ROWS) -> Moments:
+def paired_moments(
+    x: object,
+    y: object,
+    *,
+    cluster: object,
+    items: tuple[object, object] | None = None,
+    unit_length: bool = False,
+    blocks: int = BLOCKS,
+    chunk_rows: int = CHUNK_ROWS,
+) -> Moments:
     """The state of x (n, p) and y (n, q), whose rows i belong to the same item.
 
     `cluster` are n session labels, or None in so many words. `items` = (items of x, items of y) has the pairing
@@ -190,19 +201,20 @@ def paired_moments(x: object, y: object, *, cluster: object, items: tuple[object
     return dataclasses.replace(state, embedder=made[0], embedder_y=made[1])
 
 
-def _of_tables(x: np.ndarray, y: np.ndarray, cluster: object, unit_length: bool, blocks: int,
-               chunk_rows: int) -> Moments:
+def _of_tables(x: np.ndarray, y: np.ndarray, cluster: object, unit_length: bool, blocks: int, chunk_rows: int) -> Moments:
     keys = None if cluster is None else labels(cluster, len(x))
     if chunk_rows < 1:
         raise InputError(f"chunk_rows is {chunk_rows}: a chunk needs at least 1 row")
     steps = range(0, len(x), chunk_rows)
-    parts = ((x[i:i + chunk_rows], y[i:i + chunk_rows], None if keys is None else keys[i:i + chunk_rows])
-             for i in steps)
+    parts = (
+        (x[i : i + chunk_rows], y[i : i + chunk_rows], None if keys is None else keys[i : i + chunk_rows]) for i in steps
+    )
     return _build(parts, keys is not None, unit_length, blocks)
 
 
-def moments_of_chunks(chunks: Iterable[tuple[object, object, object]], *, clustered: bool, unit_length: bool = False,
-                      blocks: int = BLOCKS) -> Moments:
+def moments_of_chunks(
+    chunks: Iterable[tuple[object, object, object]], *, clustered: bool, unit_length: bool = False, blocks: int = BLOCKS
+) -> Moments:
     """The state of a stream of (x, y, cluster) chunks, for rows that do not fit in memory (Parquet, Arrow, memmap).
 
     Chunks of any length; y None makes it one sample; cluster is None in every chunk exactly when `clustered` is False.
@@ -214,8 +226,10 @@ def moments_of_chunks(chunks: Iterable[tuple[object, object, object]], *, cluste
             if (cluster is not None) != clustered:
                 seen = "without" if clustered else "with"
                 raise InputError(f"a chunk comes {seen} cluster, and clustered={clustered}: say the same of all chunks")
-            made[:] = (one_embedder(*(e for e in (known, embedder_of(values)) if e))
-                       for known, values in zip(made, (x, y), strict=True))
+            made[:] = (
+                one_embedder(*(e for e in (known, embedder_of(values)) if e))
+                for known, values in zip(made, (x, y), strict=True)
+            )
             x = table(x, "x")
             y = np.zeros((len(x), 0), x.dtype) if y is None else table(y, "y")
             if len(x) != len(y):
@@ -250,5 +264,7 @@ def _check_items(items: tuple[object, object], rows: int) -> None:
         raise InputError(f"items name {len(first)} and {len(second)} rows, the tables have {rows}: name every row once")
     wrong = np.flatnonzero(first != second)
     if len(wrong):
-        raise InputError(f"row {wrong[0]} is item {first[wrong[0]]} in x and {second[wrong[0]]} in y "
-                         f"({len(wrong)} rows are misaligned): sort both by item")
+        raise InputError(
+            f"row {wrong[0]} is item {first[wrong[0]]} in x and {second[wrong[0]]} in y "
+            f"({len(wrong)} rows are misaligned): sort both by item"
+        )

@@ -88,22 +88,40 @@ def over(total: np.ndarray, count: np.ndarray) -> np.ndarray:
     return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
 
 
-def movement(vectors: np.ndarray, text: object, *, model: object, context: object, item: object, evaluation: object,
-             cluster: object | None, score: object | None = None) -> Movement:
+def movement(
+    vectors: np.ndarray,
+    text: object,
+    *,
+    model: object,
+    context: object,
+    item: object,
+    evaluation: object,
+    cluster: object | None,
+    score: object | None = None,
+) -> Movement:
     """The state of N rows; `text` is each row's row of `vectors` (texts, d), null where it has none.
 
     `evaluation` is True in rows of the evaluation regime; the origin is its largest context. `cluster` = a label that
     holds whole items, or None: items are independent. Raises InputError where no model has an origin and a place.
     """
     vectors = table(vectors, "vectors") if len(vectors) else np.zeros((0, 1), np.float32)  # no answer has one
-    data, origins, places = numbered(vectors, text, model, context, item, evaluation,
-                                     item if cluster is None else cluster, score)
+    data, origins, places = numbered(
+        vectors, text, model, context, item, evaluation, item if cluster is None else cluster, score
+    )
     home = np.array([[m for m, _ in origins].index(name) for name in places["model"]])
     return _summed(vectors, data, origins, places, home)
 
 
-def numbered(vectors: np.ndarray, text: object, model: object, context: object, item: object, evaluation: object,
-             cluster: object, score: object | None) -> tuple[pl.DataFrame, tuple[tuple[str, str], ...], pl.DataFrame]:
+def numbered(
+    vectors: np.ndarray,
+    text: object,
+    model: object,
+    context: object,
+    item: object,
+    evaluation: object,
+    cluster: object,
+    score: object | None,
+) -> tuple[pl.DataFrame, tuple[tuple[str, str], ...], pl.DataFrame]:
     """Usable rows with the number of their `place` (origins first, null where there is none), origins, deployed places."""
     labels = {"text": text, "model": model, "context": context, "item": item, "evaluation": evaluation, "cluster": cluster}
     rows = len(text)
@@ -126,8 +144,12 @@ def numbered(vectors: np.ndarray, text: object, model: object, context: object, 
     places = places.sort("context", "model")
     if not places.height:
         raise InputError("No model has answers with embeddings both in the evaluation and in another context.")
-    key = pl.concat([pl.DataFrame({"model": models, "context": [bench] * len(models), "origin": [True] * len(models)}),
-                     places.with_columns(origin=pl.lit(False))]).with_row_index("place")
+    key = pl.concat(
+        [
+            pl.DataFrame({"model": models, "context": [bench] * len(models), "origin": [True] * len(models)}),
+            places.with_columns(origin=pl.lit(False)),
+        ]
+    ).with_row_index("place")
     data = data.join(key, on=["model", "context", "origin"], how="left", maintain_order="left")
     return data, tuple((m, bench) for m in models), places
 
@@ -162,10 +184,21 @@ def _summed(vectors: np.ndarray, data: pl.DataFrame, origins: tuple, places: pl.
     kept = float(values[::-1][:DIRECTIONS].sum() / values.sum()) if values.sum() > 0 else 1.0
     moves, error = _moves(cells, axes, m, home, kept)
     return Movement(
-        tuple(places["model"]), tuple(places["context"]), origins, home, gram, items, score, judged, *noise,
-        moves, error, kept,
+        tuple(places["model"]),
+        tuple(places["context"]),
+        origins,
+        home,
+        gram,
+        items,
+        score,
+        judged,
+        *noise,
+        moves,
+        error,
+        kept,
         {"n_rows": data.height, "n_items": cells.runs.shape[1], "n_contexts": places["context"].n_unique()},
-        _missing(places, items) | unseen)
+        _missing(places, items) | unseen,
+    )
 
 
 class Cells:
@@ -187,7 +220,8 @@ class Cells:
         size = groups.height
         row = data["place"].to_numpy().astype(np.int64) * size + data["column"].to_numpy()
         counts = scipy.sparse.coo_matrix(
-            (np.ones(data.height), (row, data["text"].to_numpy().astype(np.int64))), (places * size, len(vectors))).tocsr()
+            (np.ones(data.height), (row, data["text"].to_numpy().astype(np.int64))), (places * size, len(vectors))
+        ).tocsr()
         self.counts, self.size, self.places = counts, size, places
         self.runs = np.asarray(counts.sum(1)).reshape(places, size)
         self.texts = np.diff(counts.indptr).reshape(places, size)
@@ -254,16 +288,22 @@ def _scores(data: pl.DataFrame, cells: Cells, m: int, home: np.ndarray) -> tuple
     change = mean[m:] - mean[:m][home]
     known = np.isfinite(change)
     change = np.where(known, change, 0.0)
-    return (np.array([change[:, part].sum(1) for part in cells.blocks]),
-            np.array([known[:, part].sum(1) for part in cells.blocks]).astype(float))
+    return (
+        np.array([change[:, part].sum(1) for part in cells.blocks]),
+        np.array([known[:, part].sum(1) for part in cells.blocks]).astype(float),
+    )
 
 
 def _unseen(data: pl.DataFrame, origins: tuple) -> dict[str, str]:
     """Models that answered in contexts and not in the evaluation."""
     models = data.filter(pl.col("place").is_null())["model"].drop_nulls().unique().sort().to_list()
     seen = {name for name, _ in origins}
-    return {str(name): f"it has no answers with embeddings in the evaluation context {origins[0][1]}: there is nothing "
-            "that its answers could have moved from" for name in models if name not in seen}
+    return {
+        str(name): f"it has no answers with embeddings in the evaluation context {origins[0][1]}: there is nothing "
+        "that its answers could have moved from"
+        for name in models
+        if name not in seen
+    }
 
 
 def _missing(places: pl.DataFrame, blocks: np.ndarray) -> dict[str, str]:

@@ -32,8 +32,15 @@ def participation_ratio(state: Moments) -> Estimate:
     reason = reason_against(state)
     if reason is not None:
         return refuse(QUESTION, TEXT, ROWS, reason, counts=counts_of(state), rejected=state.rejected)
-    return answer(QUESTION, TEXT, ROWS, jackknife(state, ratios), counts=counts_of(state), rejected=state.rejected,
-                  note=noted(state.embedder))
+    return answer(
+        QUESTION,
+        TEXT,
+        ROWS,
+        jackknife(state, ratios),
+        counts=counts_of(state),
+        rejected=state.rejected,
+        note=noted(state.embedder),
+    )
 
 
 def ratios(sums: Sums) -> np.ndarray:

@@ -32,11 +32,21 @@ def principal_angles(evaluation: Moments, deployment: Moments, *, components: in
     gap = values[components - 1] / values[components] if values[components] > 0 else np.inf
     reason = tuple(
         f"seen {angle:.4f} rad, and no interval: intervals of principal angles miss the truth (eigenvalue {components} is "
-        f"{gap:.3g} times the next one); ask subspace_loss" for angle in seen)
+        f"{gap:.3g} times the next one); ask subspace_loss"
+        for angle in seen
+    )
     rows = pl.DataFrame({"axis": [str(k + 1) for k in range(components)]})
-    return Estimate(QUESTION, TEXT, "rad", rows, np.full((1, components), np.nan), OUTCOME, reason=reason,
-                    counts=counts_of(evaluation, deployment),
-                    method=method("not identified", evaluation.rejected + deployment.rejected))
+    return Estimate(
+        QUESTION,
+        TEXT,
+        "rad",
+        rows,
+        np.full((1, components), np.nan),
+        OUTCOME,
+        reason=reason,
+        counts=counts_of(evaluation, deployment),
+        method=method("not identified", evaluation.rejected + deployment.rejected),
+    )
 
 
 def angles(first: np.ndarray, second: np.ndarray) -> np.ndarray:

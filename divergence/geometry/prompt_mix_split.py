@@ -36,8 +36,13 @@ from divergence.geometry.uncertainty import Jackknife, from_parts
 from divergence.geometry.weighted_sums import discrepancies, exact_gram, feature_gram
 
 QUESTION, TEXT = "prompt_mix_split", "difference of answers that is behaviour given the prompt (squared MMD)"
-ROWS = [Row(None, "ratio", True), Row("mix", "ratio", True), Row("raw", "ratio", False), Row("prompts", "ratio", False),
-        Row("prompts_left", "ratio", True)]
+ROWS = [
+    Row(None, "ratio", True),
+    Row("mix", "ratio", True),
+    Row("raw", "ratio", False),
+    Row("prompts", "ratio", False),
+    Row("prompts_left", "ratio", True),
+]
 BLOCKS = 32  # a side: the weights are fitted anew without each, and a standard error is known to 13 %
 FOLDS = 5  # weights of a session come from the other four fifths
 COMPONENTS = 32  # of the prompts: more than mixes of topics differ in, few enough for a few hundred rows
@@ -69,9 +74,15 @@ class Side:
         return int(self.block[-1]) + 1 if len(self.block) else 0
 
 
-def prompt_mix_split(prompts: tuple[object, object], answers: tuple[object, object], *,
-                     cluster: tuple[object, object] | None, unit_length: bool = False,
-                     features: int | None = None, seed: int = 0) -> Estimate:
+def prompt_mix_split(
+    prompts: tuple[object, object],
+    answers: tuple[object, object],
+    *,
+    cluster: tuple[object, object] | None,
+    unit_length: bool = False,
+    features: int | None = None,
+    seed: int = 0,
+) -> Estimate:
     """Split of the difference of answers; each argument is (of evaluation, of deployment), row i of both one execution.
 
     `cluster` = (sessions of evaluation, of deployment), or None: rows are independent. `features`: random features, 0 =
@@ -79,13 +90,17 @@ def prompt_mix_split(prompts: tuple[object, object], answers: tuple[object, obje
     """
     made = dict.fromkeys((one_embedder(*answers), one_embedder(*prompts)))
     clusters = (None, None) if cluster is None else cluster
-    first, second = (side(p, a, c, name, unit_length) for p, a, c, name in
-                     zip(prompts, answers, clusters, ("evaluation", "deployment"), strict=True))
+    first, second = (
+        side(p, a, c, name, unit_length)
+        for p, a, c, name in zip(prompts, answers, clusters, ("evaluation", "deployment"), strict=True)
+    )
     for what in ("prompts", "answers"):
         widths = getattr(first, what).shape[1], getattr(second, what).shape[1]
         if widths[0] != widths[1]:
-            raise InputError(f"{what} of evaluation have {widths[0]} dimensions and of deployment {widths[1]}: "
-                             "embed both with one embedder")
+            raise InputError(
+                f"{what} of evaluation have {widths[0]} dimensions and of deployment {widths[1]}: "
+                "embed both with one embedder"
+            )
     counts = {"n_rows": len(first.block) + len(second.block), "n_sessions": first.sessions + second.sessions}
     rejected = first.rejected + second.rejected
     reason = few(first, second)
@@ -97,8 +112,11 @@ def prompt_mix_split(prompts: tuple[object, object], answers: tuple[object, obje
     reason = reason_against(rows, sessions, first, jack)
     if reason is not None:
         return refuse(QUESTION, TEXT, ROWS, reason, counts=counts, rejected=rejected)
-    note = noted(f"effective sample size {rows:.0f} of {len(first.block)} evaluation rows",
-                 f"regimes told apart by prompt with AUC {auc:.2f}", *made)
+    note = noted(
+        f"effective sample size {rows:.0f} of {len(first.block)} evaluation rows",
+        f"regimes told apart by prompt with AUC {auc:.2f}",
+        *made,
+    )
     return answer(QUESTION, TEXT, ROWS, jack, counts=counts, rejected=rejected, noise_floor=np.zeros(len(ROWS)), note=note)
 
 
@@ -128,8 +146,9 @@ def few(first: Side, second: Side) -> str | None:
     if rows < EFFECTIVE_ROWS:
         return f"{rows} rows on a side: weights of prompts need {EFFECTIVE_ROWS}"
     if min(first.blocks, second.blocks) < EFFECTIVE_SESSIONS:
-        return (f"{sessions} sessions on a side: weights fitted on other sessions, and their interval, need "
-                f"{EFFECTIVE_SESSIONS}")
+        return (
+            f"{sessions} sessions on a side: weights fitted on other sessions, and their interval, need {EFFECTIVE_SESSIONS}"
+        )
     return None
 
 
@@ -215,9 +234,13 @@ def jackknife(first: Side, second: Side, ratio: np.ndarray, features: int | None
     sizes = np.bincount(block).astype(float)
     cut = 1 + first.blocks
     one = from_parts(values[0], values[1:cut], sizes[: first.blocks])
-    two = from_parts(values[0], values[cut:], sizes[first.blocks:])
-    return Jackknife(values[0], one.corrected + two.corrected - values[0], one.covariance + two.covariance,
-                     min(first.blocks, second.blocks))
+    two = from_parts(values[0], values[cut:], sizes[first.blocks :])
+    return Jackknife(
+        values[0],
+        one.corrected + two.corrected - values[0],
+        one.covariance + two.covariance,
+        min(first.blocks, second.blocks),
+    )
 
 
 def effective(weights: np.ndarray) -> float:
@@ -228,12 +251,16 @@ def effective(weights: np.ndarray) -> float:
 def reason_against(rows: float, sessions: float, first: Side, jack: Jackknife) -> str | None:
     """Why the weights identify no split, or None."""
     if rows < EFFECTIVE_ROWS or sessions < EFFECTIVE_SESSIONS:
-        return (f"weighted to deployment's prompts, the {len(first.block)} evaluation rows are worth {rows:.0f} rows in "
-                f"{sessions:.1f} sessions (needed: {EFFECTIVE_ROWS} and {EFFECTIVE_SESSIONS}): evaluation hardly has "
-                "prompts like those of deployment, so behaviour given the prompt is not identified")
+        return (
+            f"weighted to deployment's prompts, the {len(first.block)} evaluation rows are worth {rows:.0f} rows in "
+            f"{sessions:.1f} sessions (needed: {EFFECTIVE_ROWS} and {EFFECTIVE_SESSIONS}): evaluation hardly has "
+            "prompts like those of deployment, so behaviour given the prompt is not identified"
+        )
     before, left = jack.value[3], jack.corrected[4]
     if left - CERTAINLY * np.sqrt(jack.covariance[4, 4]) > LEFT * max(before, 0):
-        return (f"after weighting, prompts still differ by {left:.3g} of {before:.3g} (squared MMD): evaluation lacks "
-                "prompts that deployment has, or the mixes differ in a way that the weights cannot say; behaviour given the "
-                "prompt is not identified")
+        return (
+            f"after weighting, prompts still differ by {left:.3g} of {before:.3g} (squared MMD): evaluation lacks "
+            "prompts that deployment has, or the mixes differ in a way that the weights cannot say; behaviour given the "
+            "prompt is not identified"
+        )
     return None

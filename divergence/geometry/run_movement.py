@@ -17,13 +17,25 @@ from divergence.geometry.movement import Movement, numbered
 MOST_RUNS = 8  # runs of an item in a context that are used: more add little and cost memory
 
 
-def run_movement(state: Movement, vectors: np.ndarray, text: object, *, model: object, context: object, item: object,
-                 evaluation: object, score: object) -> Runs:
+def run_movement(
+    state: Movement,
+    vectors: np.ndarray,
+    text: object,
+    *,
+    model: object,
+    context: object,
+    item: object,
+    evaluation: object,
+    score: object,
+) -> Runs:
     """Runs by unit, context and run, from the rows that made `state`."""
     vectors = table(vectors, "vectors")
     data, origins, places = numbered(vectors, text, model, context, item, evaluation, item, score)
-    data = data.filter(pl.col("score").is_not_null() & pl.col("place").is_not_null()).with_columns(
-        run=pl.int_range(pl.len()).over("place", "item")).filter(pl.col("run") < MOST_RUNS)
+    data = (
+        data.filter(pl.col("score").is_not_null() & pl.col("place").is_not_null())
+        .with_columns(run=pl.int_range(pl.len()).over("place", "item"))
+        .filter(pl.col("run") < MOST_RUNS)
+    )
     if not data.filter("origin").height:
         none = np.zeros((0, 1, 1))
         return Runs(none, none, np.zeros(0, str), np.zeros(0, str), (origins[0][1],))
@@ -50,7 +62,8 @@ def run_movement(state: Movement, vectors: np.ndarray, text: object, *, model: o
     repeated = np.isfinite(within)
     by_context = np.where(repeated, within, 0).sum(0) / np.maximum(repeated.sum(0), 1)
     moved[unit[deployed], at[deployed], run[deployed]] = (
-        (distance - noise[unit] - by_context[at]) / np.maximum(spread[unit], 1e-12))[deployed]
+        (distance - noise[unit] - by_context[at]) / np.maximum(spread[unit], 1e-12)
+    )[deployed]
     moved[unit[origin], 0, run[origin]] = 0.0
     return Runs(success, moved, units["model"].to_numpy(), units["item"].to_numpy(), (origins[0][1], *names))
 

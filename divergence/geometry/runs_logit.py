@@ -146,8 +146,9 @@ def integral(data: Data, design: np.ndarray, sums, theta: np.ndarray, item: np.n
     each = np.exp(log - top)
     posterior = each / each.sum(1, keepdims=True)
     residual = flat[:, None] * (data.success[:, None] - p)
-    gradient = np.stack([np.column_stack([sums @ (design * residual[:, [k]]), precision * beta[:, k] ** 2 - 1])
-                         for k in range(NODES)], 1)
+    gradient = np.stack(
+        [np.column_stack([sums @ (design * residual[:, [k]]), precision * beta[:, k] ** 2 - 1]) for k in range(NODES)], 1
+    )
     scores = np.einsum("uk,ukp->up", posterior, gradient)
     own = (posterior[data.unit] * p * (1 - p)).sum(1)
     hessian = np.zeros((len(theta),) * 2)
@@ -178,8 +179,7 @@ def at(data: Data, sums, context_sd: float, start: Fit | None) -> Fit:
         theta = theta + step * min(1.0, LARGEST / max(largest, 1e-12), LARGEST_SD / max(abs(step[-1]), 1e-12))
         if largest < TOLERANCE:
             break
-    evidence = found.value - 0.5 * (prior * theta**2).sum() + 0.5 * np.log(prior).sum() \
-        - 0.5 * np.log(curved).sum()
+    evidence = found.value - 0.5 * (prior * theta**2).sum() + 0.5 * np.log(prior).sum() - 0.5 * np.log(curved).sum()
     first = np.zeros(sums.shape[0], int)
     first[data.unit] = data.item
     scores = np.zeros((data.items, p + 1))

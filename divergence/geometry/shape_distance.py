@@ -30,8 +30,14 @@ from divergence.geometry.uncertainty import jackknife
 
 QUESTION, TEXT = "shape_distance", "distance of two clouds of the same items after rotation, and its parts"
 SQUARED = "squared distance"
-ROWS = [Row(None, "rad", True), Row("plain", "rad", False), Row("mean_shift", SQUARED, True),
-        Row("rigid_rotation", SQUARED, True), Row("residual", SQUARED, True), Row("variance_kept", "ratio", False)]
+ROWS = [
+    Row(None, "rad", True),
+    Row("plain", "rad", False),
+    Row("mean_shift", SQUARED, True),
+    Row("rigid_rotation", SQUARED, True),
+    Row("residual", SQUARED, True),
+    Row("variance_kept", "ratio", False),
+]
 ITEMS_PER_COMPONENT = 10  # below it the bias of the nuclear norm exceeds its standard error in simulations
 
 
@@ -64,8 +70,16 @@ def shape_distance(pairs: Moments, *, components: int | None = None, floor: Mome
     if floor is not None and reason_against(floor, 5) is None and floor.dimensions == pairs.dimensions:
         noise_floor = statistic(floor.about(state.shift_x).sums.pooled())
         noise_floor[-1] = np.nan
-    return answer(QUESTION, TEXT, ROWS, jackknife(state, statistic), counts=counts_of(pairs), rejected=pairs.rejected,
-                  noise_floor=noise_floor, note=noted(f"{rank} of {p} common principal components", made))
+    return answer(
+        QUESTION,
+        TEXT,
+        ROWS,
+        jackknife(state, statistic),
+        counts=counts_of(pairs),
+        rejected=pairs.rejected,
+        noise_floor=noise_floor,
+        note=noted(f"{rank} of {p} common principal components", made),
+    )
 
 
 def common_components(sums: Sums, rank: int) -> np.ndarray:
@@ -86,5 +100,4 @@ def parts(sums: Sums, basis: np.ndarray) -> np.ndarray:
     shift = (sums.x - sums.y) @ basis / n
     angle = np.arccos(np.clip(cosine, -1, 1))
     kept = (xx + yy) / (s.trace_x() + s.trace_y())
-    return np.array([angle, angle, shift @ shift, 2 * (nuclear - np.trace(cross)) / n,
-                     (xx + yy - 2 * nuclear) / n, kept])
+    return np.array([angle, angle, shift @ shift, 2 * (nuclear - np.trace(cross)) / n, (xx + yy - 2 * nuclear) / n, kept])

@@ -55,45 +55,75 @@ class Histogram:
         return total / total.sum()
 
 
-def sinkhorn(x: object, y: object, *, cluster: tuple[object, object] | None, epsilon: float | None = None,
-             centres: int = CENTRES, seed: int = 0, unit_length: bool = False) -> Estimate:
+def sinkhorn(
+    x: object,
+    y: object,
+    *,
+    cluster: tuple[object, object] | None,
+    epsilon: float | None = None,
+    centres: int = CENTRES,
+    seed: int = 0,
+    unit_length: bool = False,
+) -> Estimate:
     """Sinkhorn divergence between x (n, d; evaluation) and y (m, d), with interval and floor.
 
     `cluster` = (sessions of x, of y), or None: rows are independent. Raises InputError for tables that cannot be compared,
     or where the extra `ot` is missing.
     """
     if importlib.util.find_spec("ott") is None:
-        raise InputError("The Sinkhorn divergence needs the missing package ott-jax: pip install 'eval-divergence[ot]'. "
-                         "`mmd` compares the same rows without it.")
+        raise InputError(
+            "The Sinkhorn divergence needs the missing package ott-jax: pip install 'eval-divergence[ot]'. "
+            "`mmd` compares the same rows without it."
+        )
     clusters = (None, None) if cluster is None else cluster
     first, second = (sample(v, c, name, unit_length) for v, c, name in zip((x, y), clusters, "xy", strict=True))
     made = one_embedder(first, second)
     if first.rows.shape[1] != second.rows.shape[1]:
-        raise InputError(f"x has {first.rows.shape[1]} dimensions and y {second.rows.shape[1]}: "
-                         "rows are compared in one space, embed both with one embedder")
+        raise InputError(
+            f"x has {first.rows.shape[1]} dimensions and y {second.rows.shape[1]}: "
+            "rows are compared in one space, embed both with one embedder"
+        )
     if centres < 2:
         raise InputError(f"centres is {centres}: rows are counted at 2 or more")
     left, right, held = histograms(first, second, centres, seed)
-    counts = {"n_rows": len(first.rows) + len(second.rows),
-              "n_sessions": sum(s.sessions.size or len(s.rows) for s in (first, second))}
+    counts = {
+        "n_rows": len(first.rows) + len(second.rows),
+        "n_sessions": sum(s.sessions.size or len(s.rows) for s in (first, second)),
+    }
     rejected = first.rejected + second.rejected
     if min(len(left.counts), len(right.counts)) < 2:
-        return refuse(QUESTION, TEXT, ROWS, "one session on a side: an interval needs 2 (or cluster=None, if rows are "
-                      "independent)", counts=counts, rejected=rejected)
+        return refuse(
+            QUESTION,
+            TEXT,
+            ROWS,
+            "one session on a side: an interval needs 2 (or cluster=None, if rows are independent)",
+            counts=counts,
+            rejected=rejected,
+        )
     if epsilon is None:
         mean_cost = left.weights() @ squared_distances(left.points, right.points) @ right.weights()
         epsilon = SHARE * float(mean_cost)
     if not epsilon > 0:
-        raise InputError(f"epsilon is {epsilon}: give a positive cost, in squared units of the embedding (rows that are all "
-                         "the same have no cost to take a share of)")
+        raise InputError(
+            f"epsilon is {epsilon}: give a positive cost, in squared units of the embedding (rows that are all "
+            "the same have no cost to take a share of)"
+        )
     value, slopes, converged = divergence(left, right, epsilon)
     if not converged:
         reason = f"the solver did not converge in {STEPS} steps at epsilon {epsilon:.3g}: choose a larger one"
         return refuse(QUESTION, TEXT, ROWS, reason, counts=counts, rejected=rejected)
     points = "every row" if held is None else f"{centres} centres hold {held:.1%} of the variance"
     note = noted(f"epsilon {epsilon:.4g}", points, made)
-    return answer(QUESTION, TEXT, ROWS, first_order(value, slopes, (left, right)), counts=counts, rejected=rejected,
-                  noise_floor=np.array([floor(left, epsilon, seed)]), note=note)
+    return answer(
+        QUESTION,
+        TEXT,
+        ROWS,
+        first_order(value, slopes, (left, right)),
+        counts=counts,
+        rejected=rejected,
+        noise_floor=np.array([floor(left, epsilon, seed)]),
+        note=note,
+    )
 
 
 def histograms(first: Sample, second: Sample, centres: int, seed: int) -> tuple[Histogram, Histogram, float | None]:
@@ -144,8 +174,9 @@ def _solver() -> Callable:
     from ott.tools.sinkhorn_divergence import sinkhorn_divergence  # pyright: ignore[reportMissingImports]
 
     def solve(x, y, a, b, epsilon):
-        value, out = sinkhorn_divergence(PointCloud, x, y, a=a, b=b, epsilon=epsilon,
-                                         solve_kwargs={"threshold": THRESHOLD, "max_iterations": STEPS})
+        value, out = sinkhorn_divergence(
+            PointCloud, x, y, a=a, b=b, epsilon=epsilon, solve_kwargs={"threshold": THRESHOLD, "max_iterations": STEPS}
+        )
         return value, tuple(tuple(pair) for pair in out.potentials), tuple(out.converged)
 
     return jax.jit(solve)
@@ -160,8 +191,9 @@ def first_order(value: float, slopes: tuple[np.ndarray, np.ndarray], sides: tupl
         own = histogram.counts @ slope
         without = value + (own.sum() - own) / (sizes.sum() - sizes) - mean
         parts.append(from_parts(np.array([value]), without[:, None], sizes))
-    return Jackknife(np.array([value]), np.array([value]), parts[0].covariance + parts[1].covariance,
-                     min(p.blocks for p in parts))
+    return Jackknife(
+        np.array([value]), np.array([value]), parts[0].covariance + parts[1].covariance, min(p.blocks for p in parts)
+    )
 
 
 def floor(side: Histogram, epsilon: float, seed: int) -> float:
@@ -171,6 +203,6 @@ def floor(side: Histogram, epsilon: float, seed: int) -> float:
         return np.nan
     for _ in range(SPLITS):
         order = generator.permutation(groups)
-        halves = [Histogram(side.points, side.counts[part]) for part in (order[: groups // 2], order[groups // 2:])]
+        halves = [Histogram(side.points, side.counts[part]) for part in (order[: groups // 2], order[groups // 2 :])]
         values.append(divergence(halves[0], halves[1], epsilon)[0])
     return float(np.mean(values))

@@ -48,9 +48,16 @@ def subspace_loss(evaluation: Moments, deployment: Moments, *, components: int |
     if reason is not None:
         return refuse(QUESTION, TEXT, ROWS, reason, counts=counts, rejected=rejected)
     statistic = loss_of(rank)
-    return answer(QUESTION, TEXT, ROWS, jackknife_of_two(evaluation, deployment, statistic), counts=counts,
-                  rejected=rejected, noise_floor=split_half(evaluation, statistic),
-                  note=noted(f"{rank} of {d} axes", one_embedder(evaluation, deployment)))
+    return answer(
+        QUESTION,
+        TEXT,
+        ROWS,
+        jackknife_of_two(evaluation, deployment, statistic),
+        counts=counts,
+        rejected=rejected,
+        noise_floor=split_half(evaluation, statistic),
+        note=noted(f"{rank} of {d} axes", one_embedder(evaluation, deployment)),
+    )
 
 
 def axes_that_hold(matrix: np.ndarray, share: float = VARIANCE_HELD) -> int:
@@ -61,6 +68,7 @@ def axes_that_hold(matrix: np.ndarray, share: float = VARIANCE_HELD) -> int:
 
 def loss_of(rank: int) -> TwoSample:
     """(loss, loss, outside) of the first `rank` axes of the first sample on the second."""
+
     def spread(sums):
         matrix = covariance(sums)
         return matrix, np.linalg.eigvalsh(matrix)[::-1][:rank].sum()

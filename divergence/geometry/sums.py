@@ -50,8 +50,9 @@ class Sums:
     @classmethod
     def zeros(cls, groups: int, p: int, q: int) -> Sums:
         """K groups without rows."""
-        shapes = dict(n=(), x=(p,), y=(q,), xx=(p, p), yy=(q, q), xy=(p, q), aa=(), bb=(), ab=(),
-                      ax=(p,), ay=(q,), bx=(p,), by=(q,))
+        shapes = dict(
+            n=(), x=(p,), y=(q,), xx=(p, p), yy=(q, q), xy=(p, q), aa=(), bb=(), ab=(), ax=(p,), ay=(q,), bx=(p,), by=(q,)
+        )
         return cls(**{name: np.zeros((groups, *shape)) for name, shape in shapes.items()})
 
     def _each(self, function) -> Sums:
@@ -99,14 +100,25 @@ class Sums:
             return np.asarray(value)[..., None]
 
         return Sums(
-            n=n, x=self.x - column(n) * c, y=self.y - column(n) * e,
+            n=n,
+            x=self.x - column(n) * c,
+            y=self.y - column(n) * e,
             xx=self.xx - outer(self.x, c) - outer(c, self.x) + column(column(n)) * np.outer(c, c),
             yy=self.yy - outer(self.y, e) - outer(e, self.y) + column(column(n)) * np.outer(e, e),
             xy=self.xy - outer(self.x, e) - outer(c, self.y) + column(column(n)) * np.outer(c, e),
             aa=self.aa + 4 * xx_c @ c + n * C**2 - 4 * self.ax @ c + 2 * C * a - 4 * C * cx,
             bb=self.bb + 4 * yy_e @ e + n * E**2 - 4 * self.by @ e + 2 * E * b - 4 * E * ey,
-            ab=(self.ab - 2 * self.ay @ e + E * a - 2 * self.bx @ c + 4 * xy_e @ c - 2 * E * cx
-                + C * b - 2 * C * ey + n * C * E),
+            ab=(
+                self.ab
+                - 2 * self.ay @ e
+                + E * a
+                - 2 * self.bx @ c
+                + 4 * xy_e @ c
+                - 2 * E * cx
+                + C * b
+                - 2 * C * ey
+                + n * C * E
+            ),
             ax=self.ax - 2 * xx_c + C * self.x - column(new_a) * c,
             ay=self.ay - 2 * yx_c + C * self.y - column(new_a) * e,
             bx=self.bx - 2 * xy_e + E * self.x - column(new_b) * c,
@@ -122,12 +134,31 @@ class Sums:
         keep = slice(None), slice(0, 0)
         if name == "x":
             return dataclasses.replace(
-                self, y=self.y[..., :0], yy=self.yy[..., :0, :0], xy=self.xy[..., *keep], bb=0 * self.bb,
-                ab=0 * self.ab, ay=self.ay[..., :0], bx=0 * self.bx, by=self.by[..., :0])
+                self,
+                y=self.y[..., :0],
+                yy=self.yy[..., :0, :0],
+                xy=self.xy[..., *keep],
+                bb=0 * self.bb,
+                ab=0 * self.ab,
+                ay=self.ay[..., :0],
+                bx=0 * self.bx,
+                by=self.by[..., :0],
+            )
         return Sums(
-            n=self.n, x=self.y, y=self.x[..., :0], xx=self.yy, yy=self.xx[..., :0, :0],
-            xy=np.swapaxes(self.xy, -1, -2)[..., *keep], aa=self.bb, bb=0 * self.aa, ab=0 * self.ab, ax=self.by,
-            ay=self.bx[..., :0], bx=0 * self.ay, by=self.ax[..., :0])
+            n=self.n,
+            x=self.y,
+            y=self.x[..., :0],
+            xx=self.yy,
+            yy=self.xx[..., :0, :0],
+            xy=np.swapaxes(self.xy, -1, -2)[..., *keep],
+            aa=self.bb,
+            bb=0 * self.aa,
+            ab=0 * self.ab,
+            ax=self.by,
+            ay=self.bx[..., :0],
+            bx=0 * self.ay,
+            by=self.ax[..., :0],
+        )
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(Sums))

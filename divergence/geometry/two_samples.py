@@ -19,8 +19,10 @@ def on_one_shift(evaluation: Moments, deployment: Moments) -> tuple[Moments, Mom
             raise InputError("a paired state holds two samples: take state.side('x') or state.side('y')")
     one_embedder(evaluation, deployment)
     if evaluation.dimensions != deployment.dimensions:
-        raise InputError(f"evaluation has {evaluation.dimensions[0]} dimensions and deployment "
-                         f"{deployment.dimensions[0]}: embed both with one embedder")
+        raise InputError(
+            f"evaluation has {evaluation.dimensions[0]} dimensions and deployment "
+            f"{deployment.dimensions[0]}: embed both with one embedder"
+        )
     shift = (evaluation.shift_x + deployment.shift_x) / 2
     return evaluation.about(shift), deployment.about(shift)
 

@@ -88,8 +88,12 @@ def jackknife_of_two(first: Moments, second: Moments, statistic: TwoSample) -> J
     one, two = statistic.first(first.sums.pooled()), statistic.second(second.sums.pooled())
     left = jackknife(first, lambda sums: statistic.both(statistic.first(sums), two))
     right = jackknife(second, lambda sums: statistic.both(one, statistic.second(sums)))
-    return Jackknife(left.value, left.corrected + right.corrected - left.value, left.covariance + right.covariance,
-                     min(left.blocks, right.blocks))
+    return Jackknife(
+        left.value,
+        left.corrected + right.corrected - left.value,
+        left.covariance + right.covariance,
+        min(left.blocks, right.blocks),
+    )
 
 
 def too_few_sessions(*states: Moments) -> str | None:

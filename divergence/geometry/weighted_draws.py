@@ -47,8 +47,9 @@ def posterior_draws(log_density: Density, mode: np.ndarray, draws: int, seed: in
     return points[chosen], float(1 / (weight**2).sum())
 
 
-def weighted(log_density: Density, mean: np.ndarray, covariance: np.ndarray, number: int, generator: np.random.Generator
-             ) -> tuple[np.ndarray, np.ndarray]:
+def weighted(
+    log_density: Density, mean: np.ndarray, covariance: np.ndarray, number: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Points of a Student t and their truncated weights."""
     root = np.linalg.cholesky(covariance)
     normal = generator.standard_normal((number, len(mean)))

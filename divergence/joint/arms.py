@@ -84,8 +84,10 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     else:
         found = by_item(counts, raw, weight, regime[raw_keys[0]])
         level, influence, pooled = found.level, sp.csr_array(_square_root(found.covariance)), np.zeros(len(found.level))
-        notes += (f"Items have difficulties of standard deviation {found.sigma:.2f} on the logit scale; replicates of one "
-                  f"item have a correlation of {found.copies:.2f} beyond it.",)
+        notes += (
+            f"Items have difficulties of standard deviation {found.sigma:.2f} on the logit scale; replicates of one "
+            f"item have a correlation of {found.copies:.2f} beyond it.",
+        )
     sessions = session_excess(cells, counts, raw, weight, level)
     link = "log" if cells.kind == "positive" else "logit"
     inner = level if link == "log" else np.clip(level, 0.02, 0.98)
@@ -94,8 +96,9 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     slope = (of_arm if link == "log" else of_arm * (1 - of_arm))[raw_keys[0]]
     combine, shifts = remove_waves(raw_keys[0], raw_keys[1], rows, slope)
     carried = (sp.csr_array(combine) @ influence.T).T.tocsr()
-    covariance = (carried.T @ carried).toarray() if by_item else shrunk_covariance(
-        carried, np.stack([keys[0], regime, keys[2]]))
+    covariance = (
+        (carried.T @ carried).toarray() if by_item else shrunk_covariance(carried, np.stack([keys[0], regime, keys[2]]))
+    )
     covariance += combine @ np.diag(pooled) @ combine.T
     added = np.zeros(len(covariance))
     if sessions is not None:
@@ -119,21 +122,36 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     share = np.minimum(added / np.where(variance > 0, variance, 1.0), 1.0)
     noise, lean = noise_of_noise(levels, variance, variance * (1 - share), clusters, link, between, count)
     return Arms(
-        keys[0], regime, keys[2], levels, covariance, clusters, link, shifts @ level, shift_covariance,
-        notes + _few(cells, keys, clusters, count, share, noise), noise, lean, share)
+        keys[0],
+        regime,
+        keys[2],
+        levels,
+        covariance,
+        clusters,
+        link,
+        shifts @ level,
+        shift_covariance,
+        notes + _few(cells, keys, clusters, count, share, noise),
+        noise,
+        lean,
+        share,
+    )
 
 
 def clustered_arms(cells: Cells, spec: Spec) -> Arms:
     """`measure_arms`, with the item terms of the spec. Raises InputError where the movement of items is left out."""
     if not spec.item_movement:
-        raise InputError("the arm-level method takes the movement of items from the data and cannot leave it out "
-                         "(item_movement is off): use ItemLevel()")
+        raise InputError(
+            "the arm-level method takes the movement of items from the data and cannot leave it out "
+            "(item_movement is off): use ItemLevel()"
+        )
     arms = measure_arms(cells)
     return arms if spec.item_difficulty else dataclasses.replace(arms, covariance=np.diag(np.diag(arms.covariance)))
 
 
-def _few(cells: Cells, keys: np.ndarray, clusters: np.ndarray, sessions: np.ndarray, share: np.ndarray, noise: np.ndarray
-         ) -> tuple[str, ...]:
+def _few(
+    cells: Cells, keys: np.ndarray, clusters: np.ndarray, sessions: np.ndarray, share: np.ndarray, noise: np.ndarray
+) -> tuple[str, ...]:
     """A sentence where the noise of a level is hardly known."""
     few = np.flatnonzero(noise >= NOISE_LOG_SD_MAX)
     if not len(few):
@@ -143,8 +161,10 @@ def _few(cells: Cells, keys: np.ndarray, clusters: np.ndarray, sessions: np.ndar
     what = ("Few sessions", "sessions") if share[worst] > 0.5 else ("Few items for values this uneven", "effective items")
     where = f"{cells.levels['model'][keys[0, worst]]} in {cells.levels['context'][keys[2, worst]]}"
     more = f" and {len(few) - 1} more" if len(few) > 1 else ""
-    return (f"{what[0]}: {behind[worst]:.0f} {what[1]} behind the level of {cells.outcome} of {where}{more}. "
-            "How much chance moves it is hardly known, and its interval may be too narrow.",)
+    return (
+        f"{what[0]}: {behind[worst]:.0f} {what[1]} behind the level of {cells.outcome} of {where}{more}. "
+        "How much chance moves it is hardly known, and its interval may be too narrow.",
+    )
 
 
 def _square_root(covariance: np.ndarray) -> np.ndarray:

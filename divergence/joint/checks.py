@@ -42,8 +42,10 @@ class ModelCheck:
 def model_checks(posterior: Posterior, *, outcome: str | None = None) -> tuple[ModelCheck, ...]:
     """The three checks of one outcome's fit."""
     with threadpool_limits(limits=1, user_api="blas"):  # threads that wait for small matrices take longer than one
-        found = [ModelCheck("predictive", predictive_check(posterior, outcome=outcome), {"limit": P_EXTREME}),
-                 ModelCheck("prior", prior_sensitivity(posterior, outcome=outcome), {"limit": SENSITIVE})]
+        found = [
+            ModelCheck("predictive", predictive_check(posterior, outcome=outcome), {"limit": P_EXTREME}),
+            ModelCheck("prior", prior_sensitivity(posterior, outcome=outcome), {"limit": SENSITIVE}),
+        ]
         try:
             contexts = new_context_check(posterior, outcome=outcome)
         except NotIdentifiedError as error:

@@ -37,8 +37,10 @@ def choose_method(cells: Cells, spec: Spec | None = None) -> tuple[Importance | 
     spec, reason = spec or Spec(), why_not_items(cells)
     if not spec.item_movement:
         if reason or not spec.item_difficulty:
-            raise InputError("item_movement can be left out by the item-level method only, which this log does not take: "
-                             + (reason or "item_difficulty is off, too"))
+            raise InputError(
+                "item_movement can be left out by the item-level method only, which this log does not take: "
+                + (reason or "item_difficulty is off, too")
+            )
         return ItemLevel(), "item-level, because item_movement is off"
     reason = reason or ("" if spec.item_difficulty else "item_difficulty is off")
     if reason:
@@ -49,10 +51,13 @@ def choose_method(cells: Cells, spec: Spec | None = None) -> tuple[Importance | 
     tried[arm, item] = True
     shared = _shared(tried, keys[1])
     if shared < SHARED_MIN:
-        return ItemLevel(), (f"item-level, because arms of one regime share {100 * shared:.0f} % of their items, less than "
-                             f"{100 * SHARED_MIN:.0f} %")
-    return Importance(), (f"arm-level, because arms of one regime share {100 * shared:.0f} % of their items, "
-                          f"at least {100 * SHARED_MIN:.0f} %")
+        return ItemLevel(), (
+            f"item-level, because arms of one regime share {100 * shared:.0f} % of their items, less than "
+            f"{100 * SHARED_MIN:.0f} %"
+        )
+    return Importance(), (
+        f"arm-level, because arms of one regime share {100 * shared:.0f} % of their items, at least {100 * SHARED_MIN:.0f} %"
+    )
 
 
 def why_not_items(cells: Cells) -> str:

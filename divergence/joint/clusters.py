@@ -49,8 +49,7 @@ def item_influence(counts: Table, raw: np.ndarray, weight: np.ndarray) -> tuple[
     return influence, np.bincount(raw, variance, size)
 
 
-def session_excess(cells: Cells, counts: Table, raw: np.ndarray, weight: np.ndarray, level: np.ndarray
-                   ) -> Sessions | None:
+def session_excess(cells: Cells, counts: Table, raw: np.ndarray, weight: np.ndarray, level: np.ndarray) -> Sessions | None:
     """The covariance of raw levels that sessions add to what single items gave.
 
     Between-session sums of residuals, minus the (session, item) parts that the item clusters already hold. None where
@@ -85,4 +84,4 @@ def _matching(counts: Table, table: Table) -> np.ndarray:
     code = together(*(np.concatenate([counts[k], table[k]]) for k in ROW))
     place = np.empty(code.max() + 1, dtype=np.int64)
     place[code[: len(counts)]] = np.arange(len(counts))
-    return place[code[len(counts):]]
+    return place[code[len(counts) :]]

@@ -72,8 +72,9 @@ class Design:
         """Is the term in the model?"""
         return any(t.name == name for t in self.terms)
 
-    def loadings(self, model: np.ndarray, deployed: np.ndarray, context: np.ndarray,
-                 mixtures: dict[str, np.ndarray] | None = None) -> np.ndarray:
+    def loadings(
+        self, model: np.ndarray, deployed: np.ndarray, context: np.ndarray, mixtures: dict[str, np.ndarray] | None = None
+    ) -> np.ndarray:
         """Z for these arms, shape (arms, P); `context` indexes `contexts`. Other mixtures answer what-if questions."""
         mixtures = mixtures or {f: m[context] for f, m in self.mixtures.items()}
         arms = np.arange(len(model))
@@ -100,7 +101,7 @@ class Design:
                     z[:, start] *= self.contexts[context, 0] == regime
             else:
                 label = self._label[context]
-                own = (label if kind == "u" else model * self._labels + label)
+                own = label if kind == "u" else model * self._labels + label
                 z[arms, start + own] = label != self.plain
         return z
 
@@ -108,8 +109,9 @@ class Design:
         """The design in which these combinations, too, have an effect and a scale of their own (see `apart`)."""
         first = len(self.apart)
         more = [Term(f"apart:{first + k}", slice(self.size + k, self.size + k + 1), width) for k in range(len(cells))]
-        return dataclasses.replace(self, terms=(*self.terms, *more), size=self.size + len(cells),
-                                   apart=(*self.apart, *cells))
+        return dataclasses.replace(
+            self, terms=(*self.terms, *more), size=self.size + len(cells), apart=(*self.apart, *cells)
+        )
 
     def _effects(self, factor: str, mixtures: dict[str, np.ndarray]) -> np.ndarray:
         """Shares of the levels that have an effect, shape (arms, levels)."""
@@ -162,8 +164,18 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
             start += count
     own = any(t.name == "delta" for t in terms) and not why_one_scale(arms, models, spec)
     few = single and 3 <= labels <= LOCAL_SCALES_MAX and not (own and labels + models > BOTH_SCALES_MAX)
-    return Design(tuple(terms), start, models, contexts, mixtures, levels, reference, plain, spec.outlier if few else 0.0,
-                  spec.instability_spread if own else 0.0)
+    return Design(
+        tuple(terms),
+        start,
+        models,
+        contexts,
+        mixtures,
+        levels,
+        reference,
+        plain,
+        spec.outlier if few else 0.0,
+        spec.instability_spread if own else 0.0,
+    )
 
 
 def why_one_scale(arms: Arms, models: int, spec: Spec) -> str:
@@ -187,8 +199,9 @@ def _mixtures(cells: Cells, contexts: np.ndarray) -> tuple[dict[str, np.ndarray]
     regimes = deployed_regimes(cells)
     table = cells.designs
     place = {tuple(k): j for j, k in enumerate(contexts)}
-    row = np.array([place.get((int(regimes[r]), int(c)), -1)
-                    for r, c in zip(table["regime"], table["context"], strict=True)], dtype=int)
+    row = np.array(
+        [place.get((int(regimes[r]), int(c)), -1) for r, c in zip(table["regime"], table["context"], strict=True)], dtype=int
+    )
     mixtures, names = {}, {}
     for code, factor in enumerate(cells.factors):
         mine = (table["factor"] == code) & (row >= 0)

@@ -40,7 +40,11 @@ FALLBACK_ARMS_MAX = 128  # above it NUTS takes longer than somebody waits; the f
 
 
 def fit(
-    cells: Cells | Sequence[Cells], *, spec: Spec | None = None, method: Method | None = None, seed: int = 0,
+    cells: Cells | Sequence[Cells],
+    *,
+    spec: Spec | None = None,
+    method: Method | None = None,
+    seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Posterior:
     """The joint posterior of one log's outcomes (one `Cells` each).
@@ -64,9 +68,12 @@ def fit(
     with threadpool_limits(limits=1, user_api="blas"):  # threads that wait for small matrices took four times their work
         fits = tuple(_fit_one(c, spec, method, int(seed), progress or (lambda _: None)) for c in several)
     provenance = {
-        "seed": int(seed), "methods": {f.cells.outcome: f"{f.method}: {f.why}; {f.cpu_seconds:g} CPU-s" for f in fits},
+        "seed": int(seed),
+        "methods": {f.cells.outcome: f"{f.method}: {f.why}; {f.cpu_seconds:g} CPU-s" for f in fits},
         "cpu_seconds": round(time.process_time() - begin, 3),
-        "python": platform.python_version(), "platform": platform.machine(), "versions": _versions(),
+        "python": platform.python_version(),
+        "platform": platform.machine(),
+        "versions": _versions(),
     }
     return Posterior(fits, spec, provenance)
 
@@ -80,8 +87,10 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     judged = cells.counts["n"] > 0
     count = combinations(*(cells.counts[k][judged] for k in ("model", "regime", "context")))[0].shape[1]
     if count > ARMS_MAX:  # before anything of that size squared is made
-        raise InputError(f"the log has {count} combinations of model, regime and context; at most {ARMS_MAX} are fitted "
-                         "at once: keep fewer with --where, or name fewer factors instead of a context label")
+        raise InputError(
+            f"the log has {count} combinations of model, regime and context; at most {ARMS_MAX} are fitted "
+            "at once: keep fewer with --where, or name fewer factors instead of a context label"
+        )
     chosen, why = (method, "asked for") if method is not None else choose_method(cells, spec)
     arms = chosen.measure(cells, spec)
     if cells.kind != "binary" and _constant(arms):
@@ -105,9 +114,20 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     wave = np.zeros((len(sample.x), 0))
     if len(arms.wave):
         wave = rng.multivariate_normal(arms.wave, arms.wave_covariance, len(sample.x), method="eigh")
-    fitted = Fit(cells, arms, design, sample.x, response, effects, wave, sample.diagnostics,
-                 f"{chosen.measurement}, {sample.method}", seed, why,
-                 round(time.process_time() - begin, 3))
+    fitted = Fit(
+        cells,
+        arms,
+        design,
+        sample.x,
+        response,
+        effects,
+        wave,
+        sample.diagnostics,
+        f"{chosen.measurement}, {sample.method}",
+        seed,
+        why,
+        round(time.process_time() - begin, 3),
+    )
     levels(fitted, "deployment")  # a declared law that this log cannot serve is an error now, not when it is asked
     return fitted
 

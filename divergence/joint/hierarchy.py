@@ -51,9 +51,17 @@ class Hierarchy:
         own = data.get("own", data["local"][:0])
         parts = np.stack([data["bench"], data["deployed"], data["cross"]]), data["products"], data["local"], own
         every = np.concatenate(parts)
-        return cls(data["value"], data["covariance"] + data["fixed"], every.reshape(len(every), -1),
-                   float(data["ability"]), data["widths"], float(data["outlier"]),
-                   len(own), int(data.get("own_term", 0)), float(data.get("instability", 0.0)))
+        return cls(
+            data["value"],
+            data["covariance"] + data["fixed"],
+            every.reshape(len(every), -1),
+            float(data["ability"]),
+            data["widths"],
+            float(data["outlier"]),
+            len(own),
+            int(data.get("own_term", 0)),
+            float(data.get("instability", 0.0)),
+        )
 
     @property
     def dims(self) -> int:
@@ -118,7 +126,7 @@ class Hierarchy:
         own = s[3 + terms : first] * by_variance[3 + terms : first]
         out[3 : 3 + terms] += per_sd * sd * by_variance[3 : 3 + terms]
         wide = np.exp(2 * self.outlier * np.minimum(x[3 + terms : first], X_MAX))
-        out[3 : 4] += per_sd[:1] * sd[:1] * (wide @ by_variance[3 + terms : first])
+        out[3:4] += per_sd[:1] * sd[:1] * (wide @ by_variance[3 + terms : first])
         out[3 + terms : first] += 2 * self.outlier * own
         if self.models:
             k, spread, z = self.own_term, half_normal(x[first], self.instability), np.minimum(x[first + 1 :], X_MAX)

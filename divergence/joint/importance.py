@@ -76,8 +76,9 @@ class Importance:
         x, gates = self.sample(target, np.zeros(target.dims), seed, PRIOR_CURVATURE)
         return Sample(x, gates, "importance sampling")
 
-    def sample(self, target: Target, start: np.ndarray, seed: int, least: float
-               ) -> tuple[np.ndarray, tuple[Diagnostic, ...]]:
+    def sample(
+        self, target: Target, start: np.ndarray, seed: int, least: float
+    ) -> tuple[np.ndarray, tuple[Diagnostic, ...]]:
         """Draws (S, dims) of any density with one mode, searched from `start`, and the gates.
 
         `least` is the smallest curvature that an axis of the first proposal is believed to have.
@@ -105,17 +106,33 @@ class Importance:
 
 def _gates(k_hat: float, effective: float, newton: float) -> tuple[Diagnostic, ...]:
     return (
-        Diagnostic("Pareto k-hat", k_hat, K_HAT_MAX, bool(k_hat < K_HAT_MAX),
-                   "the importance weights are dominated by a few draws: intervals may be wrong"),
-        Diagnostic("effective draws", effective, EFFECTIVE_DRAWS_MIN, bool(effective >= EFFECTIVE_DRAWS_MIN),
-                   "too few independent draws for stable interval ends"),
-        Diagnostic("Newton step at the mode", newton, NEWTON_STEP_MAX, bool(newton < NEWTON_STEP_MAX),
-                   "the mode search did not converge"),
+        Diagnostic(
+            "Pareto k-hat",
+            k_hat,
+            K_HAT_MAX,
+            bool(k_hat < K_HAT_MAX),
+            "the importance weights are dominated by a few draws: intervals may be wrong",
+        ),
+        Diagnostic(
+            "effective draws",
+            effective,
+            EFFECTIVE_DRAWS_MIN,
+            bool(effective >= EFFECTIVE_DRAWS_MIN),
+            "too few independent draws for stable interval ends",
+        ),
+        Diagnostic(
+            "Newton step at the mode",
+            newton,
+            NEWTON_STEP_MAX,
+            bool(newton < NEWTON_STEP_MAX),
+            "the mode search did not converge",
+        ),
     )
 
 
 def climb(target: Target, start: np.ndarray) -> np.ndarray:
     """The mode by BFGS, shape (dims,)."""
+
     def downhill(x: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = target.gradient(x)
         return -value, -slope
@@ -192,8 +209,13 @@ class Pool:
         fresh = proposal.draw(count, rng)
         every = (*self.proposals, proposal)
         old = np.concatenate([self.mixture, proposal.log_density(self.points)[None]])
-        return Pool(np.concatenate([self.points, fresh]), np.concatenate([self.density, target.density(fresh)]), every,
-                    np.append(self.sizes, count), np.concatenate([old, [p.log_density(fresh) for p in every]], axis=1))
+        return Pool(
+            np.concatenate([self.points, fresh]),
+            np.concatenate([self.density, target.density(fresh)]),
+            every,
+            np.append(self.sizes, count),
+            np.concatenate([old, [p.log_density(fresh) for p in every]], axis=1),
+        )
 
     @property
     def log_weight(self) -> np.ndarray:
@@ -204,6 +226,7 @@ class Pool:
 
 def _tempered(log_weight: np.ndarray, least: float) -> np.ndarray:
     """Weights to the largest power, at most 1, that leaves `least` effective draws; they sum to one."""
+
     def powered(power: float) -> np.ndarray:
         return np.exp(power * log_weight - logsumexp(power * log_weight))
 

@@ -30,8 +30,9 @@ class ItemLevel:
         """The arms of the log, their items linked by common difficulties. Raises InputError where these are left out."""
         spec = spec or Spec()
         if not spec.item_difficulty:
-            raise InputError("the item-level method is a model of item difficulties, and item_difficulty is off: use "
-                             "Importance()")
+            raise InputError(
+                "the item-level method is a model of item difficulties, and item_difficulty is off: use Importance()"
+            )
         return measure_arms(cells, functools.partial(item_levels, movement=spec.item_movement))
 
     def __call__(self, data: dict[str, np.ndarray], seed: int) -> Sample:

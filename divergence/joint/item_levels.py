@@ -51,16 +51,20 @@ def item_levels(counts: Table, raw: np.ndarray, weight: np.ndarray, regime: np.n
     Without `movement` the model is taken at its word: items do not move beyond it, `w = 0`.
     """
     if (counts["item"] < 0).any():
-        raise InputError("the item-level method needs the item of every row; some rows of this log stand for many items or "
-                         "name none: use Importance(), which takes both")
+        raise InputError(
+            "the item-level method needs the item of every row; some rows of this log stand for many items or "
+            "name none: use Importance(), which takes both"
+        )
     if ((counts["y"] < 0) | (counts["y"] > counts["n"])).any() or not np.array_equal(counts["y"], np.round(counts["y"])):
         raise InputError("the item-level method counts successes; this outcome is not 0 or 1: use Importance()")
     (arm, arm_task), column = combinations(raw, counts["task"])
     (item_task, _), row = combinations(counts["task"], counts["item"])
     shape = (len(item_task), len(arm))
     if shape[0] * shape[1] > CELLS_MAX:
-        raise InputError(f"the item-level method holds items x arms at once: {shape[0]} x {shape[1]} are more than "
-                         f"{CELLS_MAX}; use Importance()")
+        raise InputError(
+            f"the item-level method holds items x arms at once: {shape[0]} x {shape[1]} are more than "
+            f"{CELLS_MAX}; use Importance()"
+        )
     n, y = np.zeros(shape), np.zeros(shape)
     np.add.at(n, (row, column), counts["n"])
     np.add.at(y, (row, column), counts["y"])

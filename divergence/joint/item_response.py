@@ -60,8 +60,14 @@ def sum_items(mu: np.ndarray, log_sigma: float, n: np.ndarray, y: np.ndarray, la
         arm = jax.device_put(np.pad(mu.astype(float), (0, columns)), whole)
         out = [np.asarray(v) for v in _kernel()(arm, jax.device_put(np.float64(log_sigma), whole), *dense)]
     keep = np.r_[0:arms, arms + columns]
-    return ItemSums(float(out[0]), out[1][:items][:, keep], out[2][np.ix_(keep, keep)], out[3][:items, :arms],
-                    out[4][:items, :arms], out[5][:arms][:, keep])
+    return ItemSums(
+        float(out[0]),
+        out[1][:items][:, keep],
+        out[2][np.ix_(keep, keep)],
+        out[3][:items, :arms],
+        out[4][:items, :arms],
+        out[5][:arms][:, keep],
+    )
 
 
 @functools.cache

@@ -58,8 +58,9 @@ def new_context_check(posterior: Posterior, *, outcome: str | None = None, refit
     fit = posterior[outcome]
     contexts = np.unique(fit.arms.context[fit.arms.deployed])
     if len(contexts) < CONTEXTS_MIN:
-        raise NotIdentifiedError(f"the log has {len(contexts)} deployment contexts; to predict one from the others takes "
-                                 f"{CONTEXTS_MIN}")
+        raise NotIdentifiedError(
+            f"the log has {len(contexts)} deployment contexts; to predict one from the others takes {CONTEXTS_MIN}"
+        )
     target = hierarchy_of(fit)
     thinned = _thinned(fit.x, len(fit.arms))
     precision = np.linalg.inv(target.covariances(thinned))
@@ -77,9 +78,16 @@ def new_context_check(posterior: Posterior, *, outcome: str | None = None, refit
             x, passed = _without(fit, held)
             left, block = _predicted(np.linalg.inv(target.covariances(x)), target.value, held)
             weight = np.full(len(x), 1 / len(x))
-        rows.append({"context": fit.cells.levels["context"][c], "arms": len(held),
-                     **_compared(fit, held, left, *_laws(fit, x, held, block), weight),
-                     "k_hat": k_hat, "refitted": again, "trusted": passed})
+        rows.append(
+            {
+                "context": fit.cells.levels["context"][c],
+                "arms": len(held),
+                **_compared(fit, held, left, *_laws(fit, x, held, block), weight),
+                "k_hat": k_hat,
+                "refitted": again,
+                "trusted": passed,
+            }
+        )
     return pl.DataFrame(rows, schema_overrides={"gain": pl.Float64, "rmse_bench": pl.Float64})
 
 
@@ -99,11 +107,22 @@ def context_elpd(check: pl.DataFrame) -> dict[str, ELPDData]:
 
     check = check.filter(pl.col("gain").is_not_null())
     found = {"joint model": check["elpd"], "the bench": check["elpd"] - check["gain"]}
-    return {name: ELPDData(
-        kind="loo", elpd=float(each.sum()), se=float(np.sqrt(len(each)) * each.to_numpy().std()), p=float("nan"),
-        n_samples=DRAWS, n_data_points=len(each), scale="log", warning=not check["trusted"].all(), good_k=K_HAT_MAX,
-        elpd_i=DataArray(each.to_numpy(), dims=["context"], coords={"context": check["context"].to_list()}),
-        pareto_k=DataArray(check["k_hat"].to_numpy(), dims=["context"])) for name, each in found.items()}
+    return {
+        name: ELPDData(
+            kind="loo",
+            elpd=float(each.sum()),
+            se=float(np.sqrt(len(each)) * each.to_numpy().std()),
+            p=float("nan"),
+            n_samples=DRAWS,
+            n_data_points=len(each),
+            scale="log",
+            warning=not check["trusted"].all(),
+            good_k=K_HAT_MAX,
+            elpd_i=DataArray(each.to_numpy(), dims=["context"], coords={"context": check["context"].to_list()}),
+            pareto_k=DataArray(check["k_hat"].to_numpy(), dims=["context"]),
+        )
+        for name, each in found.items()
+    }
 
 
 def _thinned(x: np.ndarray, arms: int) -> np.ndarray:
@@ -155,15 +174,19 @@ def _mixture_density(left: np.ndarray, share: np.ndarray, blocks: np.ndarray) ->
     return logsumexp([_log_density(left, one) for one in blocks], axis=0, b=share[:, None])
 
 
-def _compared(fit: Fit, held: np.ndarray, left: np.ndarray, share: np.ndarray, blocks: np.ndarray, weight: np.ndarray
-              ) -> dict:
+def _compared(
+    fit: Fit, held: np.ndarray, left: np.ndarray, share: np.ndarray, blocks: np.ndarray, weight: np.ndarray
+) -> dict:
     """What one context's predictive law says of its observed levels, and the bench's prediction beside it."""
     below = np.einsum("k,s,ksa->a", share, weight, ndtr(left / np.sqrt(np.einsum("ksaa->ksa", blocks))))
     pit = share @ ndtr(left.mean(1) / np.sqrt(blocks.mean((2, 3)))) @ weight
     found = {
         "elpd": float(logsumexp(_mixture_density(left, share, blocks), b=weight)),
         "covered": float(((below > TAIL) & (below < 1 - TAIL)).mean()),
-        "pit": float(pit), "rmse": _root(weight @ left), "gain": None, "rmse_bench": None,
+        "pit": float(pit),
+        "rmse": _root(weight @ left),
+        "gain": None,
+        "rmse_bench": None,
     }
     bench = {m: a for a, m in enumerate(fit.arms.model) if not fit.arms.deployed[a]}
     with_bench = np.array([k for k, a in enumerate(held) if fit.arms.model[a] in bench], int)

@@ -25,8 +25,15 @@ TOGETHER_MIN = 1e-3  # correlation from which on the noise of two arms hangs tog
 LEAN_MAX = 0.9  # of the correlation: what is left of the noise stays a covariance
 
 
-def noise_of_noise(level: np.ndarray, variance: np.ndarray, of_items: np.ndarray, items: np.ndarray, link: str,
-                   between: np.ndarray, sessions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def noise_of_noise(
+    level: np.ndarray,
+    variance: np.ndarray,
+    of_items: np.ndarray,
+    items: np.ndarray,
+    link: str,
+    between: np.ndarray,
+    sessions: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """`tau` and `rho` of each arm, each of shape (A,).
 
     `variance` of each level, `of_items` the part of it that items give, from `items` of them; `between` the sum of squares
@@ -85,8 +92,14 @@ def leaning_noise(covariance: np.ndarray, rho: np.ndarray, group: np.ndarray) ->
     return lean, covariance - lean.T @ lean
 
 
-def drawn_noise(covariance: np.ndarray, log_sd: np.ndarray | None, rho: np.ndarray | None, group: np.ndarray | None,
-                draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def drawn_noise(
+    covariance: np.ndarray,
+    log_sd: np.ndarray | None,
+    rho: np.ndarray | None,
+    group: np.ndarray | None,
+    draws: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The law of the noise in each draw: its covariance at w = 1, (A, A), by how much the draw widens it, (draws, A), and
     where it moves its centre before that, (draws, A). Variances that are as good as known are not drawn.
 

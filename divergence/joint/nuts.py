@@ -41,10 +41,19 @@ class NUTS:
 
         data, keep = padded(data)
         with jax.enable_x64(True):
-            run = MCMC(Kernel(joint_model), num_warmup=self.warmup, num_samples=self.draws, num_chains=self.chains,
-                       chain_method="sequential", progress_bar=False)
-            run.run(jax.random.key(seed), {k: jax.numpy.asarray(v) for k, v in data.items()},
-                    extra_fields=("diverging", "energy"))
+            run = MCMC(
+                Kernel(joint_model),
+                num_warmup=self.warmup,
+                num_samples=self.draws,
+                num_chains=self.chains,
+                chain_method="sequential",
+                progress_bar=False,
+            )
+            run.run(
+                jax.random.key(seed),
+                {k: jax.numpy.asarray(v) for k, v in data.items()},
+                extra_fields=("diverging", "energy"),
+            )
             x = np.asarray(run.get_samples(group_by_chain=True)["x"])[..., keep]
             extra = {k: np.asarray(v) for k, v in run.get_extra_fields(group_by_chain=True).items()}
         r_hat = float(np.max(array_stats.rhat(x, chain_axis=0, draw_axis=1)))
@@ -57,8 +66,13 @@ class NUTS:
         divergent = float(extra["diverging"].sum())
         gates = (
             Diagnostic("R-hat", r_hat, R_HAT_MAX, bool(r_hat < R_HAT_MAX), "the chains disagree"),
-            Diagnostic("effective draws", effective, EFFECTIVE_DRAWS_MIN, bool(effective >= EFFECTIVE_DRAWS_MIN),
-                       "too few independent draws for stable interval ends"),
+            Diagnostic(
+                "effective draws",
+                effective,
+                EFFECTIVE_DRAWS_MIN,
+                bool(effective >= EFFECTIVE_DRAWS_MIN),
+                "too few independent draws for stable interval ends",
+            ),
             Diagnostic("divergent transitions", divergent, 0.0, divergent == 0, "part of the posterior was not explored"),
             Diagnostic("E-BFMI", bfmi, E_BFMI_MIN, bool(bfmi > E_BFMI_MIN), "the tails were explored too slowly"),
         )

@@ -42,8 +42,10 @@ def fit_outcomes(log, *, seed: int = 0, progress: Callable[[str], None] | None =
         seconds += further.provenance["cpu_seconds"]
         failed = [d for d in further.diagnostics if not d.passed]
         if failed:
-            notes.append(f"{outcome} is left out, because a diagnostic of its fit failed ({failed[0].name} "
-                         f"{failed[0].value:.3g}, limit {failed[0].threshold:g})")
+            notes.append(
+                f"{outcome} is left out, because a diagnostic of its fit failed ({failed[0].name} "
+                f"{failed[0].value:.3g}, limit {failed[0].threshold:g})"
+            )
         else:
             fits += further.fits
     fits[0] = _with_notes(fits[0], tuple(notes))

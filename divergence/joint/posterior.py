@@ -62,8 +62,10 @@ class Fit:
         known = counts["item"] >= 0
         items = combinations(counts["task"][known], counts["item"][known])[0]
         return {
-            "n_rows": int(counts["rows"].sum()), "n_items": items.shape[1],
-            "n_sessions": self.cells.n_sessions, "n_contexts": len(np.unique(self.design.contexts[:, 1])),
+            "n_rows": int(counts["rows"].sum()),
+            "n_items": items.shape[1],
+            "n_sessions": self.cells.n_sessions,
+            "n_contexts": len(np.unique(self.design.contexts[:, 1])),
         }
 
     def __repr__(self) -> str:
@@ -148,18 +150,16 @@ def hierarchy_of(fit: Fit) -> Hierarchy:
 def standard_deviations(design: Design, x: np.ndarray) -> dict[str, np.ndarray]:
     """Coordinates to standard deviations, exactly as in `model.joint_model`."""
     width = design.term("theta_E").width
-    out = {"theta_E": half_normal(x[:, 0], width), "theta_D": half_normal(x[:, 1], width),
-           "rho": correlation(x[:, 2])}
+    out = {"theta_E": half_normal(x[:, 0], width), "theta_D": half_normal(x[:, 1], width), "rho": correlation(x[:, 2])}
     free = free_terms(design)
     for k, term in enumerate(free):
         out[term.name] = half_normal(x[:, 3 + k], term.width)
     if local_term(design) is not None:
         first = local_term(design).columns
-        own = x[:, 3 + len(free): 3 + len(free) + first.stop - first.start]
+        own = x[:, 3 + len(free) : 3 + len(free) + first.stop - first.start]
         out[free[0].name] = out[free[0].name][:, None] * np.exp(design.outlier * own)
     if model_term(design) is not None:
-        own = x[:, -1 - design.n_models:]
+        own = x[:, -1 - design.n_models :]
         out["tau_s"] = half_normal(own[:, 0], design.instability)
         out["delta"] = out["delta"][:, None] * np.exp(out["tau_s"][:, None] * own[:, 1:])
     return out
-

@@ -38,8 +38,9 @@ class Levels:
         return np.einsum("smc,mc->sm", self.draws, self.law)
 
 
-def levels(fit: Fit, regime: str, law: object = None, *, items: str = "new", contexts: str = "logged",
-           count: int = 1) -> Levels | None:
+def levels(
+    fit: Fit, regime: str, law: object = None, *, items: str = "new", contexts: str = "logged", count: int = 1
+) -> Levels | None:
     """Levels in a regime's contexts; None when the log has no row of that regime. `law` overrides the log's own.
 
     | `items` | `contexts` | population |
@@ -68,8 +69,13 @@ def levels(fit: Fit, regime: str, law: object = None, *, items: str = "new", con
     weights = _law(fit, regime, names, chosen)
     if contexts == "new":
         shape = (design.n_models, count)
-        return Levels(new_context_levels(fit, weights.mean(0), count), fit.cells.levels["model"],
-                      tuple(f"(new {k + 1})" for k in range(count)), np.full(shape, 1 / count), np.zeros(shape, bool))
+        return Levels(
+            new_context_levels(fit, weights.mean(0), count),
+            fit.cells.levels["model"],
+            tuple(f"(new {k + 1})" for k in range(count)),
+            np.full(shape, 1 / count),
+            np.zeros(shape, bool),
+        )
     return Levels(values, fit.cells.levels["model"], names, weights, observed)
 
 
@@ -120,8 +126,9 @@ def _logged(fit: Fit, regime: str, names: tuple[str, ...]) -> np.ndarray:
     return rows
 
 
-def _declared(fit: Fit, regime: str, names: tuple[str, ...], logged: np.ndarray, factor: str,
-              shares: dict[str, float]) -> np.ndarray:
+def _declared(
+    fit: Fit, regime: str, names: tuple[str, ...], logged: np.ndarray, factor: str, shares: dict[str, float]
+) -> np.ndarray:
     """Declared shares of levels, dealt to the contexts that have the level in proportion to their logged rows."""
     if factor == "context":
         member, levels = np.eye(len(names)), names
@@ -132,12 +139,15 @@ def _declared(fit: Fit, regime: str, names: tuple[str, ...], logged: np.ndarray,
         raise InputError(f"the declared deployment law is over {factor!r}, which does not vary in this log")
     unseen = sorted(set(shares) - set(levels))
     if unseen:
-        raise InputError(f"the declared deployment law names {factor} = {unseen[0]!r}, which the log never saw; "
-                         f"it has {', '.join(levels)}")
+        raise InputError(
+            f"the declared deployment law names {factor} = {unseen[0]!r}, which the log never saw; "
+            f"it has {', '.join(levels)}"
+        )
     mass = member * logged[:, None]
     empty = [name for k, name in enumerate(levels) if shares.get(name, 0) > 0 and mass[:, k].sum() == 0]
     if empty:
-        raise InputError(f"the declared deployment law gives weight to {factor} = {empty[0]!r}, which has no "
-                         f"{regime} rows in this log")
+        raise InputError(
+            f"the declared deployment law gives weight to {factor} = {empty[0]!r}, which has no {regime} rows in this log"
+        )
     share = np.array([shares.get(name, 0.0) for name in levels])
     return (mass / np.maximum(mass.sum(0), 1e-300)) @ share

@@ -31,8 +31,9 @@ def predictive_check(posterior: Posterior, *, outcome: str | None = None) -> pl.
     eta = fit.effects @ arm_loadings(fit.design, fit.arms).T
     response, jitter = fit.response, JITTER * np.diag(np.diag(fit.response.covariance))
     root = np.linalg.cholesky(response.covariance + jitter)
-    law, wide, moved = drawn_noise(response.covariance, response.noise_log_sd, response.noise_lean, response.noise_group,
-                                   len(eta), rng)
+    law, wide, moved = drawn_noise(
+        response.covariance, response.noise_log_sd, response.noise_lean, response.noise_group, len(eta), rng
+    )
     noise = wide * (moved + rng.standard_normal(eta.shape) @ np.linalg.cholesky(law + jitter).T)
     again, value = eta + noise, fit.response.value
     left = np.linalg.solve(root, (value - eta).T)
@@ -49,9 +50,17 @@ def predictive_check(posterior: Posterior, *, outcome: str | None = None) -> pl.
 def _row(regime: str, context: str | None, statistic: str, observed: np.ndarray | float, again: np.ndarray) -> dict:
     p = float((again > observed).mean() + 0.5 * (again == observed).mean())
     lower, upper = np.quantile(again, [0.05, 0.95])
-    return {"regime": regime, "context": context, "statistic": statistic, "observed": float(np.mean(observed)),
-            "mean": float(again.mean()), "lower": float(lower), "upper": float(upper), "p": p,
-            "extreme": min(p, 1 - p) < P_EXTREME}
+    return {
+        "regime": regime,
+        "context": context,
+        "statistic": statistic,
+        "observed": float(np.mean(observed)),
+        "mean": float(again.mean()),
+        "lower": float(lower),
+        "upper": float(upper),
+        "p": p,
+        "extreme": min(p, 1 - p) < P_EXTREME,
+    }
 
 
 def surprises(fit_check: pl.DataFrame) -> tuple[str, ...]:
@@ -59,6 +68,5 @@ def surprises(fit_check: pl.DataFrame) -> tuple[str, ...]:
     return tuple(
         f"the model does not produce the {row['statistic']} seen in {row['context'] or 'all arms'} ({row['regime']}): "
         f"{row['observed']:.3g} against {row['lower']:.3g} to {row['upper']:.3g} (p = {row['p']:.3f})"
-        for row in fit_check.filter("extreme").iter_rows(named=True))
-
-
+        for row in fit_check.filter("extreme").iter_rows(named=True)
+    )

@@ -79,7 +79,7 @@ def cumulative_jensen_shannon(draws: np.ndarray, weight: np.ndarray) -> float:
 def _one_sided(draws: np.ndarray, weight: np.ndarray) -> float:
     order = np.argsort(draws, kind="stable")
     width = np.diff(draws[order])
-    p = (np.arange(1, len(draws)) / len(draws))
+    p = np.arange(1, len(draws)) / len(draws)
     q = np.minimum(np.cumsum(weight[order])[:-1], 1.0)
     total = (width * (p + q)).sum()
     if total <= 0:

@@ -36,12 +36,20 @@ def problem(design: Design, response: Response, loadings: np.ndarray, centre: fl
     fixed = design.term("alpha").width ** 2 * product("alpha")
     cross = product("theta_E", "theta_D")
     return {
-        "value": response.value - centre, "covariance": response.covariance, "products": products, "widths": widths,
-        "local": local, "outlier": np.array(design.outlier),
-        "own": np.array(models).reshape(-1, arms, arms), "own_term": np.array(of_models),
+        "value": response.value - centre,
+        "covariance": response.covariance,
+        "products": products,
+        "widths": widths,
+        "local": local,
+        "outlier": np.array(design.outlier),
+        "own": np.array(models).reshape(-1, arms, arms),
+        "own_term": np.array(of_models),
         "instability": np.array(design.instability),
-        "fixed": fixed, "bench": product("theta_E"), "deployed": product("theta_D"),
-        "cross": cross + cross.T, "ability": np.array(design.term("theta_E").width),
+        "fixed": fixed,
+        "bench": product("theta_E"),
+        "deployed": product("theta_D"),
+        "cross": cross + cross.T,
+        "ability": np.array(design.term("theta_E").width),
     }
 
 
@@ -91,8 +99,14 @@ def _model_columns(design: Design) -> list[slice]:
     return [slice(columns.start + m * step, columns.start + (m + 1) * step) for m in range(each)]
 
 
-def draw_effects(design: Design, response: Response, loadings: np.ndarray, sd: dict[str, np.ndarray],
-                 noise: np.random.Generator | None, centre: float = 0.0) -> np.ndarray:
+def draw_effects(
+    design: Design,
+    response: Response,
+    loadings: np.ndarray,
+    sd: dict[str, np.ndarray],
+    noise: np.random.Generator | None,
+    centre: float = 0.0,
+) -> np.ndarray:
     """Effects given standard deviations, one draw each, shape (S, P): exact (Matheron's rule).
 
     `sd` maps term names to draws (S,) or, for levels (or models) with scales of their own, (S, levels); and `rho` to those
@@ -114,7 +128,8 @@ def draw_effects(design: Design, response: Response, loadings: np.ndarray, sd: d
         unit[:, deployed] = rho * unit[:, bench] + np.sqrt(1 - rho**2) * unit[:, deployed]
         prior = scale * unit
         covariance, wide, moved = drawn_noise(
-            response.covariance, response.noise_log_sd, response.noise_lean, response.noise_group, draws, noise)
+            response.covariance, response.noise_log_sd, response.noise_lean, response.noise_group, draws, noise
+        )
         root = np.linalg.cholesky(covariance)
         gap = gap - prior @ loadings.T - wide * (moved + noise.standard_normal((draws, size)) @ root.T)
     blocks = [t.columns for t in design.terms if t is not local_term(design) and t is not model_term(design)]

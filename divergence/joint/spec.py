@@ -68,8 +68,9 @@ class Spec:
                 least = "above 0" if field.name in ALWAYS else "from 0 (leaves the term out) on"
                 raise InputError(f"the prior width {field.name} is a number {least}, seen {width!r}")
 
-    def equations(self, link: str, factors: tuple[str, ...], per_model: bool | None = None, items: str = "",
-                  apart: int = 0) -> str:
+    def equations(
+        self, link: str, factors: tuple[str, ...], per_model: bool | None = None, items: str = "", apart: int = 0
+    ) -> str:
         """The model in the order in which it is computed.
 
         `per_model`, `items` and `apart` are what the fit made of `instability` (None: as it is said here), of its items
@@ -77,8 +78,7 @@ class Spec:
         """
         own = self.instability == "per_model" if per_model is None else per_model
         gamma = self.interaction > 0
-        effects = "".join(f" + beta_{f}[{f}(c)]" * (self.factor > 0) + f" + gamma_{f}[m, {f}(c)]" * gamma
-                          for f in factors)
+        effects = "".join(f" + beta_{f}[{f}(c)]" * (self.factor > 0) + f" + gamma_{f}[m, {f}(c)]" * gamma for f in factors)
         lines = [
             *self.item_equations(items),
             f"{link}(level[m,r,c]) ~ MVN(eta, V)",
@@ -87,7 +87,8 @@ class Spec:
             "(theta[m,E], theta[m,D]) ~ MVN(0, diag(sigma) R(rho) diag(sigma)),  rho = cos(pi U^2), U ~ Uniform(0, 1)",
         ]
         for symbol, prior, width in (
-            ("beta_f ~ N(0, tau_f)", "tau_f", self.factor), ("gamma_f ~ N(0, psi_f)", "psi_f", self.interaction),
+            ("beta_f ~ N(0, tau_f)", "tau_f", self.factor),
+            ("gamma_f ~ N(0, psi_f)", "psi_f", self.interaction),
             ("u ~ N(0, sigma_u)", "sigma_u", self.context),
             (f"delta ~ N(0, {'s[m]' if own else 's'})", "s", self.residual),
             ("", "sigma_E, sigma_D", self.ability),
@@ -97,8 +98,9 @@ class Spec:
         if own and self.residual > 0:
             lines.append(f"log s[m] ~ N(log s, tau_s),  tau_s ~ HalfNormal({self.instability_spread:g})")
         if apart:
-            lines.append(f"epsilon[k] ~ N(0, a[k]) in the {apart} combinations that stand apart,  "
-                         f"a ~ HalfNormal({self.apart:g})")
+            lines.append(
+                f"epsilon[k] ~ N(0, a[k]) in the {apart} combinations that stand apart,  a ~ HalfNormal({self.apart:g})"
+            )
         if self.outlier > 0 and factors == ("context",):
             lines.append(f"tau_context is tau times exp({self.outlier:g} z[c]),  z ~ N(0, 1): contexts may stand apart")
         return "\n".join(lines)
@@ -106,7 +108,9 @@ class Spec:
     def item_equations(self, measurement: str) -> list[str]:
         """How single items enter `V`, and with the item-level method the levels."""
         if measurement == "item-level":
-            return ["y[m,r,c,i] ~ Binomial(n, expit(mu[m,r,c] - b[i])),  b ~ N(0, sigma_b);  level: its mean over items",
-                    "V: their sampling covariance" + (" and the items' own influence" if self.item_movement else "")]
+            return [
+                "y[m,r,c,i] ~ Binomial(n, expit(mu[m,r,c] - b[i])),  b ~ N(0, sigma_b);  level: its mean over items",
+                "V: their sampling covariance" + (" and the items' own influence" if self.item_movement else ""),
+            ]
         apart = "" if self.item_difficulty else ", between arms taken as none"
         return [f"V: sampling covariance of the arm levels, clusters: items, sessions{apart}"]

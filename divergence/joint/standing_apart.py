@@ -31,8 +31,9 @@ APART_MAX = 6  # with more, standing apart is what combinations do: that is the 
 LEAST = 3  # models, and contexts
 
 
-def standing_apart(design: Design, arms: Arms, target: Hierarchy, x: np.ndarray
-                   ) -> tuple[tuple[int, int, int], float] | None:
+def standing_apart(
+    design: Design, arms: Arms, target: Hierarchy, x: np.ndarray
+) -> tuple[tuple[int, int, int], float] | None:
     """The combination that stands apart the most (see `Design.apart`), and its z; None where none does. `x` is the mode."""
     labels = np.unique(design.contexts[:, 1])
     if not design.has("delta") or len(design.apart) >= APART_MAX or design.n_models < LEAST or len(labels) < LEAST:
@@ -74,8 +75,10 @@ def deleted_residuals(target: Hierarchy, x: np.ndarray, places: list[list[int]])
 def apart_names(cells: Cells, design: Design) -> list[str]:
     """The combinations that stand apart, in words."""
     regimes = {-1: "", 0: " (evaluation only)", 1: " (deployment only)"}
-    return [f"{cells.levels['model'][model]} in {cells.levels['context'][context]}{regimes[regime]}"
-            for model, context, regime in design.apart]
+    return [
+        f"{cells.levels['model'][model]} in {cells.levels['context'][context]}{regimes[regime]}"
+        for model, context, regime in design.apart
+    ]
 
 
 def apart_notes(cells: Cells, design: Design, arms: Arms, z: tuple[float, ...]) -> tuple[str, ...]:
@@ -84,4 +87,5 @@ def apart_notes(cells: Cells, design: Design, arms: Arms, z: tuple[float, ...]) 
         f"{name} stands apart: its level lies {abs(one):.1f} standard errors {'above' if one > 0 else 'below'} what all "
         f"other combinations say about it, which chance does in less than {CHANCE:.0%} of logs. It has an effect of its "
         f"own; new contexts are predicted as if {len(z)} in {len(arms)} combinations did that."
-        for name, one in zip(apart_names(cells, design), z, strict=True))
+        for name, one in zip(apart_names(cells, design), z, strict=True)
+    )

@@ -22,8 +22,19 @@ from divergence.staging import move_into, staging
 
 FORMAT = 10
 RESPONSE = ("value", "covariance", "mu", "noise_log_sd", "noise_lean", "noise_group")
-ARMS = ("model", "deployed", "context", "level", "covariance", "clusters", "wave", "wave_covariance", "noise_log_sd",
-        "noise_lean", "session_share")
+ARMS = (
+    "model",
+    "deployed",
+    "context",
+    "level",
+    "covariance",
+    "clusters",
+    "wave",
+    "wave_covariance",
+    "noise_log_sd",
+    "noise_lean",
+    "session_share",
+)
 ARRAYS, WORDS = "draws.npz", "posterior.json"
 
 
@@ -38,20 +49,39 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
             for table in TABLES:
                 value = getattr(fit.cells, table)
                 arrays |= {f"{k}/{table}/{name}": value[name] for name in (*TABLES[table][0], *TABLES[table][1])}
-            fits.append({
-                "outcome": fit.cells.outcome, "kind": fit.cells.kind, "levels": fit.cells.levels,
-                "grade_names": fit.cells.grade_names,
-                "declared_law": fit.cells.declared_law, "notes": fit.cells.notes, "method": fit.method,
-                "seed": fit.seed, "why": fit.why, "cpu_seconds": fit.cpu_seconds, "link": fit.arms.link,
-                "arm_notes": fit.arms.notes, "diagnostics": [dataclasses.asdict(d) for d in fit.diagnostics],
-                "equations": posterior.spec.equations(
-                    fit.arms.link, tuple(fit.design.mixtures), fit.design.instability > 0, fit.method.partition(",")[0],
-                    len(fit.design.apart)).split("\n"),
-                "apart": fit.design.apart,
-            })
+            fits.append(
+                {
+                    "outcome": fit.cells.outcome,
+                    "kind": fit.cells.kind,
+                    "levels": fit.cells.levels,
+                    "grade_names": fit.cells.grade_names,
+                    "declared_law": fit.cells.declared_law,
+                    "notes": fit.cells.notes,
+                    "method": fit.method,
+                    "seed": fit.seed,
+                    "why": fit.why,
+                    "cpu_seconds": fit.cpu_seconds,
+                    "link": fit.arms.link,
+                    "arm_notes": fit.arms.notes,
+                    "diagnostics": [dataclasses.asdict(d) for d in fit.diagnostics],
+                    "equations": posterior.spec.equations(
+                        fit.arms.link,
+                        tuple(fit.design.mixtures),
+                        fit.design.instability > 0,
+                        fit.method.partition(",")[0],
+                        len(fit.design.apart),
+                    ).split("\n"),
+                    "apart": fit.design.apart,
+                }
+            )
         np.savez_compressed(fresh / ARRAYS, **arrays)
-        words = {"format": FORMAT, "spec": dataclasses.asdict(posterior.spec), "fits": fits,
-                 "provenance": posterior.provenance, "arrays_sha256": _hash(fresh / ARRAYS)}
+        words = {
+            "format": FORMAT,
+            "spec": dataclasses.asdict(posterior.spec),
+            "fits": fits,
+            "provenance": posterior.provenance,
+            "arrays_sha256": _hash(fresh / ARRAYS),
+        }
         words = json.loads(json.dumps(words))
         (fresh / WORDS).write_text(json.dumps(words | {"words_sha256": _hash_of(words)}, indent=1))
         move_into(fresh, folder)
@@ -87,17 +117,31 @@ def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
         for table, (keys, sums) in TABLES.items()
     }
     law = saved["declared_law"]
-    cells = Cells(saved["outcome"], saved["kind"], {n: tuple(v) for n, v in saved["levels"].items()}, **tables,
-                  grade_names=tuple(saved["grade_names"]),
-                  declared_law=law if isinstance(law, str) else (law[0], tuple((level, share) for level, share in law[1])),
-                  notes=tuple(saved["notes"]))
-    arms = Arms(**{name: arrays[f"{k}/arms/{name}"] for name in ARMS}, link=saved["link"],
-                notes=tuple(saved["arm_notes"]))
+    cells = Cells(
+        saved["outcome"],
+        saved["kind"],
+        {n: tuple(v) for n, v in saved["levels"].items()},
+        **tables,
+        grade_names=tuple(saved["grade_names"]),
+        declared_law=law if isinstance(law, str) else (law[0], tuple((level, share) for level, share in law[1])),
+        notes=tuple(saved["notes"]),
+    )
+    arms = Arms(**{name: arrays[f"{k}/arms/{name}"] for name in ARMS}, link=saved["link"], notes=tuple(saved["arm_notes"]))
     apart = tuple(map(tuple, saved["apart"]))
-    return Fit(cells, arms, make_design(cells, arms, spec).with_apart(apart, spec.apart), arrays[f"{k}/x"],
-               Response(*(arrays[f"{k}/response/{name}"] for name in RESPONSE)), arrays[f"{k}/effects"],
-               arrays[f"{k}/wave"], tuple(Diagnostic(**d) for d in saved["diagnostics"]), saved["method"], saved["seed"],
-               saved["why"], saved["cpu_seconds"])
+    return Fit(
+        cells,
+        arms,
+        make_design(cells, arms, spec).with_apart(apart, spec.apart),
+        arrays[f"{k}/x"],
+        Response(*(arrays[f"{k}/response/{name}"] for name in RESPONSE)),
+        arrays[f"{k}/effects"],
+        arrays[f"{k}/wave"],
+        tuple(Diagnostic(**d) for d in saved["diagnostics"]),
+        saved["method"],
+        saved["seed"],
+        saved["why"],
+        saved["cpu_seconds"],
+    )
 
 
 def _hash_of(words: dict) -> str:

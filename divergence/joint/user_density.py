@@ -48,8 +48,9 @@ class UserDensity:
         return -np.asarray(self._hessian(x))
 
 
-def sample_density(log_density: Callable, dims: int, *, seed: int = 0, start: np.ndarray | None = None,
-                   method: Importance | None = None) -> Sample:
+def sample_density(
+    log_density: Callable, dims: int, *, seed: int = 0, start: np.ndarray | None = None, method: Importance | None = None
+) -> Sample:
     """Equally weighted draws from a JAX `log_density` of a vector (dims,), with the gates of the joint model.
 
     The mode is searched from `start` (default: zeros). Raises InputError where the density or its slope is not a number

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def remove_waves(arm: np.ndarray, wave: np.ndarray, rows: np.ndarray, slope: np.ndarray
-                 ) -> tuple[np.ndarray, np.ndarray]:
+def remove_waves(arm: np.ndarray, wave: np.ndarray, rows: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Linear maps from raw (arm, wave) levels to arm levels, shape (A, raw), and to wave shifts, shape (W, raw).
 
     Weighted least squares of `M_aw = M_a + slope_aw omega_w` with `omega` summing to zero on the link scale. The shifts

@@ -13,8 +13,9 @@ from divergence.cells.overlap import deployed_regimes, replays
 from divergence.numerics import combinations
 
 
-def item_weights(cells: Cells, counts: Table, raw: np.ndarray, design_weights: np.ndarray
-                 ) -> tuple[np.ndarray, tuple[str, ...]]:
+def item_weights(
+    cells: Cells, counts: Table, raw: np.ndarray, design_weights: np.ndarray
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Weights of the rows of `counts`, shape (rows,), summing to one within each raw arm, and sentences on them."""
     deployed = deployed_regimes(cells)[counts["regime"]]
     replayed = replays(cells)
@@ -26,8 +27,10 @@ def item_weights(cells: Cells, counts: Table, raw: np.ndarray, design_weights: n
     notes = []
     if deployed.any() and (~deployed).any():
         notes.append(
-            "The traffic replays bench items: both regimes weigh items alike." if replayed else
-            "The traffic has items of its own: deployed levels weigh items by their logged share.")
+            "The traffic replays bench items: both regimes weigh items alike."
+            if replayed
+            else "The traffic has items of its own: deployed levels weigh items by their logged share."
+        )
     share = np.zeros(len(raw))
     for regime in (False, True):
         mine = (deployed == regime) if not replayed else np.ones(len(raw), bool)

@@ -176,8 +176,11 @@ async def _serve(run: Run, block: Block) -> AsyncIterator[Target]:
         period = run.plan.telemetry_period_s
         pages = {f"{block.context.label}/{r.name}": b for r, b in zip(replicas, bases, strict=True)}
         pages |= {f"{block.context.label}/router": base} if router is not None else {}
-        watched = tuple(Scrape(f"{b.removesuffix('/v1')}/metrics", name, block.system.model, period)
-                        for name, b in pages.items()) if period else ()
+        watched = (
+            tuple(Scrape(f"{b.removesuffix('/v1')}/metrics", name, block.system.model, period) for name, b in pages.items())
+            if period
+            else ()
+        )
         versions = dict.fromkeys(server.version for server in servers)
         extra = {"engine": settings.engine, "engine_version": ", ".join(versions)}
         yield Target(f"{base}/chat/completions", {}, extra, {r.name: r.factors for r in replicas}, watched)

@@ -72,8 +72,9 @@ class Spending:
         if model not in self.price or reply.input_tokens is None or reply.output_tokens is None:
             return None
         prices = self.price[model]
-        return (reply.input_tokens * prices.input_usd_per_million
-                + reply.output_tokens * prices.output_usd_per_million) / 1e6
+        return (
+            reply.input_tokens * prices.input_usd_per_million + reply.output_tokens * prices.output_usd_per_million
+        ) / 1e6
 
     def used_up(self) -> str | None:
         """The limit that is reached, as a phrase; None while there is room."""

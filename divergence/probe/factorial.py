@@ -78,8 +78,9 @@ def cells(factorial: Factorial, listed: Sequence[Mapping[str, str]]) -> list[Cel
     return [allowed[k] for k in chosen]
 
 
-def _blocks(rows: Sequence[Cell], factors: Mapping[str, Sequence[str] | Mapping], pairs: Sequence[Sequence[str]]
-            ) -> dict[str, np.ndarray]:
+def _blocks(
+    rows: Sequence[Cell], factors: Mapping[str, Sequence[str] | Mapping], pairs: Sequence[Sequence[str]]
+) -> dict[str, np.ndarray]:
     """Columns of every effect: level minus last level, products for pairs; keys are `a` and `a x b`."""
     out = {}
     for name, levels in factors.items():
@@ -130,11 +131,13 @@ def aliases(rows: Sequence[Mapping[str, str]], pairs: Sequence[Sequence[str]] = 
         others = {n: b for n, b in main.items() if n != name}
         if _inside(columns, others.values()):
             whole = [n for n, b in others.items() if _inside(columns, [b])]
-            said.append(f"the effect of {name} cannot be told apart from that of {' or '.join(whole)}" if whole else
-                        f"the effect of {name} cannot be told apart from those of the other factors together")
+            said.append(
+                f"the effect of {name} cannot be told apart from that of {' or '.join(whole)}"
+                if whole
+                else f"the effect of {name} cannot be told apart from those of the other factors together"
+            )
     known = [p for p in pairs if all(f in varying for f in p)]
-    products = {f"{a} x {b}": _blocks(plain, varying, [(a, b)])[f"{a} x {b}"]
-                for a, b in itertools.combinations(varying, 2)}
+    products = {f"{a} x {b}": _blocks(plain, varying, [(a, b)])[f"{a} x {b}"] for a, b in itertools.combinations(varying, 2)}
     for name, columns in main.items():
         inside = [n for n, b in products.items() if name not in n.split(" x ") and _inside(columns, [b])]
         if inside:

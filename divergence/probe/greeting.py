@@ -31,8 +31,10 @@ async def greet(plan: Plan, heads: Mapping[str, Mapping[str, str]]) -> list[str]
             unknown = [model for model in wanted if listed and model not in listed]
             if unknown:
                 known = client.without_keys(", ".join(listed[:LISTED_MAX]), heads[name])
-                notes.append(f"the endpoint {name!r} lists the models {known} and not {unknown[0]!r}; "
-                             "servers may refuse a name that they do not know")
+                notes.append(
+                    f"the endpoint {name!r} lists the models {known} and not {unknown[0]!r}; "
+                    "servers may refuse a name that they do not know"
+                )
     return notes
 
 
@@ -44,14 +46,20 @@ async def _models(session, name: str, base_url: str, head: Mapping[str, str]) ->
     try:
         async with asyncio.timeout(WAIT_S), session.get(url, headers=wanted, allow_redirects=False) as response:
             if response.status == 401:
-                raise InputError(f"The endpoint {name!r} at {base_url} refuses "
-                                 + ("the key from the environment." if len(head) > 1 else
-                                    "to answer without a key; name its variable in api_key_env."))
+                raise InputError(
+                    f"The endpoint {name!r} at {base_url} refuses "
+                    + (
+                        "the key from the environment."
+                        if len(head) > 1
+                        else "to answer without a key; name its variable in api_key_env."
+                    )
+                )
             content = await response.content.read(client.LARGEST_LINE) if response.status == 200 else b"{}"
     except aiohttp.ClientConnectorError as error:
         why = error.os_error.strerror or type(error.os_error).__name__
-        raise InputError(f"Nobody answers at {base_url} (endpoint {name!r}: {why}); start the server, or correct base_url."
-                         ) from None
+        raise InputError(
+            f"Nobody answers at {base_url} (endpoint {name!r}: {why}); start the server, or correct base_url."
+        ) from None
     except (TimeoutError, aiohttp.ClientError, OSError):
         return []
     try:

@@ -23,8 +23,9 @@ NEEDED = ("item", "prompt", "gold", "scorer")
 AGENT = {"wanted": dict, "max_calls": int, "length": (int, float)}
 
 
-def read_items(plan: Plan, workload: str = "", scorers: Mapping[str, scoring.Function] = types.MappingProxyType({})
-               ) -> list[dict]:
+def read_items(
+    plan: Plan, workload: str = "", scorers: Mapping[str, scoring.Function] = types.MappingProxyType({})
+) -> list[dict]:
     """The items of the plan, or of one of its workloads, in file order. Raises `InputError`.
 
     A plan's items have names that differ; a workload's may repeat, as traffic does.
@@ -41,8 +42,10 @@ def read_items(plan: Plan, workload: str = "", scorers: Mapping[str, scoring.Fun
     for number, row in enumerate(rows, 1):
         before = seen.setdefault(row["item"], row)
         if before is not row and (not workload or before | {"session": None} != row | {"session": None}):
-            raise InputError(f"The item {row['item']!r} stands twice, again in {path.name} line {number}; "
-                             + ("an item that repeats must be the same." if workload else "names must differ."))
+            raise InputError(
+                f"The item {row['item']!r} stands twice, again in {path.name} line {number}; "
+                + ("an item that repeats must be the same." if workload else "names must differ.")
+            )
     return rows
 
 
@@ -56,8 +59,10 @@ def _rows(path: Path) -> list[tuple[object, str]]:
             return [(row, f"{path.name} row {n}") for n, row in enumerate(rows, 1)]
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise InputError(f"The items {path} cannot be read: {error.strerror}; `items` is a JSON lines file, a Parquet file "
-                         "or a log to replay.") from None
+        raise InputError(
+            f"The items {path} cannot be read: {error.strerror}; `items` is a JSON lines file, a Parquet file "
+            "or a log to replay."
+        ) from None
     except UnicodeDecodeError as error:
         raise InputError(f"The items {path} are not UTF-8 text (byte {error.start + 1}); save them as UTF-8.") from None
     except pl.exceptions.PolarsError as error:

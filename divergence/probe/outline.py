@@ -37,26 +37,43 @@ class Outline:
 
     def to_dict(self) -> dict:
         """For machines."""
-        return {"plan": self.plan.name, "items": self.items, "systems": [s.model for s in self.plan.system],
-                "contexts": [c.label for c in self.plan.context], "waves": self.plan.waves, "trials": self.plan.trials,
-                "executions": self.executions, "calls": self.calls, "confounded": list(self.confounded)}
+        return {
+            "plan": self.plan.name,
+            "items": self.items,
+            "systems": [s.model for s in self.plan.system],
+            "contexts": [c.label for c in self.plan.context],
+            "waves": self.plan.waves,
+            "trials": self.plan.trials,
+            "executions": self.executions,
+            "calls": self.calls,
+            "confounded": list(self.confounded),
+        }
 
     def __str__(self) -> str:
         plan = self.plan
-        lines = [f"{plan.name}: {_count(self.items, 'item')}, {_count(len(plan.system), 'system')}, "
-                 f"{_count(len(plan.context), 'context')}, {_count(plan.waves, 'wave')} of {_count(plan.trials, 'trial')}: "
-                 f"{_count(self.executions, 'execution')}, {_count(self.calls, 'request')} before retries"]
-        lines += [f"  system {s.model}: {_place(plan.endpoint[s.endpoint]) if s.endpoint else f'weights {s.weights}, here'}"
-                  for s in plan.system]
+        lines = [
+            f"{plan.name}: {_count(self.items, 'item')}, {_count(len(plan.system), 'system')}, "
+            f"{_count(len(plan.context), 'context')}, {_count(plan.waves, 'wave')} of {_count(plan.trials, 'trial')}: "
+            f"{_count(self.executions, 'execution')}, {_count(self.calls, 'request')} before retries"
+        ]
+        lines += [
+            f"  system {s.model}: {_place(plan.endpoint[s.endpoint]) if s.endpoint else f'weights {s.weights}, here'}"
+            for s in plan.system
+        ]
         fixed = {f: v for f, v in plan.context[0].factors.items() if all(c.factors[f] == v for c in plan.context)}
-        lines += [f"  endpoint {name}: {_place(plan.endpoint[name])}"
-                  for name in dict.fromkeys(c.endpoint for c in plan.context if c.endpoint)]
+        lines += [
+            f"  endpoint {name}: {_place(plan.endpoint[name])}"
+            for name in dict.fromkeys(c.endpoint for c in plan.context if c.endpoint)
+        ]
         lines += [f"  context {c.label}: {_context(c, fixed)}" for c in plan.context]
         lines += [f"  in every context: {_levels(fixed)}"] if fixed else []
         lines += [f"  aliased: {sentence}" for sentence in self.confounded] or [f"  aliased: {_clean(plan)}"]
         repeated = plan.waves * plan.trials > 1
-        lines += ["  repeats: every context is measured against itself, the noise floor of flips" if repeated else
-                  "  repeats: none; without a noise floor flips of answers stay bounds (waves = 2 measures one)"]
+        lines += [
+            "  repeats: every context is measured against itself, the noise floor of flips"
+            if repeated
+            else "  repeats: none; without a noise floor flips of answers stay bounds (waves = 2 measures one)"
+        ]
         limits = [f"{value:g} {name}" for name, value in dataclasses.asdict(plan.budget).items() if value]
         return "\n".join([*lines, f"  budget of a run: {', '.join(limits) or 'none'}", "nothing was sent"])
 
@@ -96,8 +113,10 @@ def _count(number: int, noun: str) -> str:
 
 def _place(endpoint: Endpoint) -> str:
     """The address, and which variables are set; one that is not may be a pasted key, so its field is said instead."""
-    told = [f"{variable} is set" if os.environ.get(variable, "").strip() else f"the variable of {field} is NOT set"
-            for field, variable in endpoint.variables().items()]
+    told = [
+        f"{variable} is set" if os.environ.get(variable, "").strip() else f"the variable of {field} is NOT set"
+        for field, variable in endpoint.variables().items()
+    ]
     return f"{endpoint.base_url} ({', '.join(told) or 'no key'})"
 
 

@@ -104,20 +104,27 @@ def crossed(plan: Plan) -> list[Context]:
         return []
     base = next((c for c in plan.context if c.label == design.base), None)
     if base is None:
-        raise InputError(f"The factorial's base {design.base!r} is not a listed context; "
-                         f"{_nearest(design.base, [c.label for c in plan.context])}.")
+        raise InputError(
+            f"The factorial's base {design.base!r} is not a listed context; "
+            f"{_nearest(design.base, [c.label for c in plan.context])}."
+        )
     if design.design not in ("full", "fraction"):
         raise InputError(f"The design of the factorial is {design.design!r}; the choices are full, fraction.")
     levels = {f: tuple(by_level) for f, by_level in design.factor.items()}
     named = [pair for pair in base.factors.items() if pair[0] in levels]
     for name, level in [*named, *(pair for rule in design.forbid for pair in rule.items())]:
         if level not in levels.get(name, ()):
-            raise InputError(f"The factorial does not have {name} = {level!r}; its factors and levels are "
-                             + "; ".join(f"{f}: {', '.join(names)}" for f, names in levels.items()) + ".")
+            raise InputError(
+                f"The factorial does not have {name} = {level!r}; its factors and levels are "
+                + "; ".join(f"{f}: {', '.join(names)}" for f, names in levels.items())
+                + "."
+            )
     odd = [f for pair in design.pairs for f in pair if f not in levels] + [f for f in levels if f not in base.factors]
     if odd or any(len(set(pair)) != 2 for pair in design.pairs):
-        raise InputError(f"Factors of the factorial ({', '.join(levels)}) must be named by its base, and each of its pairs "
-                         f"must name two of them; seen {', '.join(odd) or design.pairs}.")
+        raise InputError(
+            f"Factors of the factorial ({', '.join(levels)}) must be named by its base, and each of its pairs "
+            f"must name two of them; seen {', '.join(odd) or design.pairs}."
+        )
     hints = typing.get_type_hints(Context)
     out = []
     for cell in factorial.cells(design, [context.factors for context in plan.context]):
@@ -146,10 +153,18 @@ def _check(plan: Plan) -> None:
         if twice is not None:
             raise InputError(f"The {kind} {twice!r} is listed twice; measure again with `waves` or `trials` instead.")
     ask = plan.request
-    if not (ask.max_tokens >= 1 and 0 < ask.timeout_s < math.inf and ask.retries >= 0 and 0 <= ask.backoff_s < math.inf
-            and 0 <= ask.backoff_max_s < math.inf and 0 <= plan.telemetry_period_s < math.inf):
-        raise InputError("A request needs max_tokens >= 1, timeout_s > 0, retries >= 0, backoff_s >= 0, backoff_max_s >= 0, "
-                         f"and telemetry_period_s must be >= 0, all finite; seen {ask}, {plan.telemetry_period_s}.")
+    if not (
+        ask.max_tokens >= 1
+        and 0 < ask.timeout_s < math.inf
+        and ask.retries >= 0
+        and 0 <= ask.backoff_s < math.inf
+        and 0 <= ask.backoff_max_s < math.inf
+        and 0 <= plan.telemetry_period_s < math.inf
+    ):
+        raise InputError(
+            "A request needs max_tokens >= 1, timeout_s > 0, retries >= 0, backoff_s >= 0, backoff_max_s >= 0, "
+            f"and telemetry_period_s must be >= 0, all finite; seen {ask}, {plan.telemetry_period_s}."
+        )
     for name, endpoint in plan.endpoint.items():
         _check_endpoint(name, endpoint)
     for system in plan.system:
@@ -162,8 +177,10 @@ def _check(plan: Plan) -> None:
     telemetry.check(plan.telemetry)
     for context in plan.context:
         if context.endpoint and (context.endpoint not in plan.endpoint or any(s.weights for s in plan.system)):
-            raise InputError(f"Context {context.label!r} names the endpoint {context.endpoint!r}, which must be declared; "
-                             "systems with weights are served here only.")
+            raise InputError(
+                f"Context {context.label!r} names the endpoint {context.endpoint!r}, which must be declared; "
+                "systems with weights are served here only."
+            )
         _check_context(plan, context)
 
 
@@ -174,17 +191,21 @@ def _check_endpoint(name: str, endpoint: Endpoint) -> None:
             raise InputError(f"Entry {number} in headers_env of endpoint {name!r} is no name of an HTTP header.")
     for field, variable in endpoint.variables().items():
         if not VARIABLE.fullmatch(variable):
-            raise InputError(f"{field} of endpoint {name!r} must be the name of an environment variable (letters, digits, "
-                             "_; no digit first), never the key itself.")
+            raise InputError(
+                f"{field} of endpoint {name!r} must be the name of an environment variable (letters, digits, "
+                "_; no digit first), never the key itself."
+            )
     try:
         parts = urlsplit(endpoint.base_url)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a bracket that is not closed, a port that is no number up to 65535
         valid = False
     if not valid or "@" in parts.netloc or "?" in endpoint.base_url or "#" in endpoint.base_url:
-        raise InputError(f"base_url of endpoint {name!r} must be http(s)://host[:port]/path without user, password, query "
-                         "or fragment, with a port from 1 to 65535; keys come from the environment variable that "
-                         "api_key_env names.")
+        raise InputError(
+            f"base_url of endpoint {name!r} must be http(s)://host[:port]/path without user, password, query "
+            "or fragment, with a port from 1 to 65535; keys come from the environment variable that "
+            "api_key_env names."
+        )
     if parts.path.rstrip("/").endswith("/completions"):
         raise InputError(f"base_url of endpoint {name!r} ends in {parts.path}; give the address up to and including /v1.")
 

@@ -130,8 +130,11 @@ async def route(router: Router, bases: list[str], seed: str) -> AsyncIterator[st
             dealer.in_flight[k] += 1
             try:
                 async with upstream.post(f"{bases[k]}/chat/completions", json=body) as answer:
-                    response = web.StreamResponse(status=answer.status, headers=name | {
-                        h: answer.headers[h] for h in ("Content-Type", "Retry-After") if h in answer.headers})
+                    response = web.StreamResponse(
+                        status=answer.status,
+                        headers=name
+                        | {h: answer.headers[h] for h in ("Content-Type", "Retry-After") if h in answer.headers},
+                    )
                     await response.prepare(request)
                     async for piece in answer.content.iter_any():
                         await response.write(piece)
@@ -146,8 +149,10 @@ async def route(router: Router, bases: list[str], seed: str) -> AsyncIterator[st
         async def metrics(_: web.Request) -> web.Response:
             lines = ["# TYPE router_in_flight gauge", "# TYPE router_answered_total counter"]
             for k, replica in enumerate(router.replica):
-                lines += [f"router_in_flight_{replica.name} {dealer.in_flight[k]}",
-                          f"router_answered_{replica.name}_total {dealer.answered[k]}"]
+                lines += [
+                    f"router_in_flight_{replica.name} {dealer.in_flight[k]}",
+                    f"router_answered_{replica.name}_total {dealer.answered[k]}",
+                ]
             return web.Response(text="\n".join(lines) + "\n")
 
         application = web.Application(client_max_size=1 << 26)

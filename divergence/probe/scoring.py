@@ -74,8 +74,10 @@ def check(item: dict, where: str, known: Mapping[str, Function] = MappingProxyTy
     scorer = item["scorer"]
     if scorer.startswith(PYTHON):
         if scorer.removeprefix(PYTHON) not in known:
-            raise InputError(f"{where} has the scorer {scorer!r}, but the plan's scorers file has "
-                             f"{', '.join(known) or 'no functions (scorers = FILE.py is not set)'}.")
+            raise InputError(
+                f"{where} has the scorer {scorer!r}, but the plan's scorers file has "
+                f"{', '.join(known) or 'no functions (scorers = FILE.py is not set)'}."
+            )
         return
     if scorer not in SCORERS:
         raise InputError(f"{where} has the scorer {scorer!r}; the choices are {', '.join(SCORERS)} and {PYTHON}NAME.")
@@ -148,9 +150,13 @@ def _own(function: Function, text: str, item: dict) -> tuple[str, float]:
         answer, value = function(text, item)
         value = float(value)
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, ZeroDivisionError, re.error) as error:
-        raise InputError(f"The scorer {item['scorer']!r} failed on item {item['item']!r}: {type(error).__name__}: {error}; "
-                         "it must return the parsed answer and a score from 0 to 1.") from None
+        raise InputError(
+            f"The scorer {item['scorer']!r} failed on item {item['item']!r}: {type(error).__name__}: {error}; "
+            "it must return the parsed answer and a score from 0 to 1."
+        ) from None
     if not isinstance(answer, str) or not 0 <= value <= 1:
-        raise InputError(f"The scorer {item['scorer']!r} returned {(answer, value)!r} on item {item['item']!r}; it must "
-                         "return the parsed answer, a text, and a score from 0 to 1.")
+        raise InputError(
+            f"The scorer {item['scorer']!r} returned {(answer, value)!r} on item {item['item']!r}; it must "
+            "return the parsed answer, a text, and a score from 0 to 1."
+        )
     return answer, value

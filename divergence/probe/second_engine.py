@@ -28,8 +28,13 @@ class Engine:
             raise ValueError("the second engine needs a chat template in the plan's [stack]")
         if settings["kv_cache"] != "f16" or settings["slots"] != 1:
             raise ValueError("the second engine serves one slot with an f16 cache")
-        self.model = IkLlama(settings["path"], n_ctx=settings["slot_tokens"], n_threads=settings["threads"],
-                             flash_attn=settings["flash_attention"] == "on", verbose=False)
+        self.model = IkLlama(
+            settings["path"],
+            n_ctx=settings["slot_tokens"],
+            n_threads=settings["threads"],
+            flash_attn=settings["flash_attention"] == "on",
+            verbose=False,
+        )
         self.api, self.library = _ctypes_api, _ctypes_api._lib
         for name, arguments, result in (
             ("llama_add_bos_token", [ctypes.c_void_p], ctypes.c_bool),

@@ -38,9 +38,13 @@ def agents(count: int) -> Iterator[dict]:
     draw = random.Random(f"{SEED}/agents")
     for number, kind in zip(range(count), itertools.cycle((_put, _sum, _line, _chain)), strict=False):
         prompt, wanted, length, more = kind(draw)
-        yield {"item": f"{kind.__name__.strip('_')}-{number:02d}", "task": f"agent-{kind.__name__.strip('_')}",
-               "examples": [list(pair) for pair in WORKED], "prompt": f"Task: {prompt}\n>",
-               "agent": {"wanted": wanted, "length": length, "max_calls": MAX_CALLS, **more}}
+        yield {
+            "item": f"{kind.__name__.strip('_')}-{number:02d}",
+            "task": f"agent-{kind.__name__.strip('_')}",
+            "examples": [list(pair) for pair in WORKED],
+            "prompt": f"Task: {prompt}\n>",
+            "agent": {"wanted": wanted, "length": length, "max_calls": MAX_CALLS, **more},
+        }
 
 
 def _put(draw: random.Random) -> tuple[str, dict, int, dict]:

@@ -24,7 +24,6 @@ from divergence.executions.schema import EXECUTIONS
 Key = tuple[str, str, str, int, int]  # context, item, model, wave, trial
 
 
-
 def key_of(row: dict) -> Key:
     """What makes a row unique within its plan."""
     return row["context"], row["item"], row["model"], int(row["wave"]), int(row["trial"])
@@ -91,10 +90,17 @@ class Store:
         frame = pl.DataFrame(columns, schema=schema).sort("time", "execution_id")
         judged = [row for row in rows if row.get("lenient") is not None]
         if judged:
-            self._put("outcomes", pl.DataFrame({
-                "execution_id": [row["execution_id"] for row in judged], "metric": ["lenient"] * len(judged),
-                "value": [row["lenient"] for row in judged], "scorer": [f"{row['scorer']} (lenient)" for row in judged],
-            }).sort("execution_id"))
+            self._put(
+                "outcomes",
+                pl.DataFrame(
+                    {
+                        "execution_id": [row["execution_id"] for row in judged],
+                        "metric": ["lenient"] * len(judged),
+                        "value": [row["lenient"] for row in judged],
+                        "scorer": [f"{row['scorer']} (lenient)" for row in judged],
+                    }
+                ).sort("execution_id"),
+            )
         return self._put("executions", frame)
 
     def _put(self, name: str, frame: pl.DataFrame) -> Path:

@@ -150,8 +150,13 @@ async def watch(session, scrape: Scrape, path: Path, failed: list[str]) -> None:
             if after is None:
                 failed.append(scrape.instance)
             else:
-                line = {"window_start": since, "window_s": now - since, "instance": scrape.instance,
-                        "model": scrape.model or None, "values": window(before, after)}
+                line = {
+                    "window_start": since,
+                    "window_s": now - since,
+                    "instance": scrape.instance,
+                    "model": scrape.model or None,
+                    "values": window(before, after),
+                }
                 file.write(json.dumps(line) + "\n")
                 file.flush()
             before, since = after or before, now
@@ -168,12 +173,20 @@ def finish(journal: Path, target: Path) -> int:
         except ValueError:
             continue  # the last line of a killed run
         start = datetime.datetime.fromtimestamp(line["window_start"], datetime.UTC)
-        rows += [(start, line["window_s"], line["instance"], line["model"], metric, value)
-                 for metric, value in sorted(line["values"].items())]
+        rows += [
+            (start, line["window_s"], line["instance"], line["model"], metric, value)
+            for metric, value in sorted(line["values"].items())
+        ]
     if not rows:
         return 0
-    schema = {"window_start": pl.Datetime("us", "UTC"), "window_s": pl.Float64, "instance": pl.String,
-              "model": pl.String, "metric": pl.String, "value": pl.Float64}
+    schema = {
+        "window_start": pl.Datetime("us", "UTC"),
+        "window_s": pl.Float64,
+        "instance": pl.String,
+        "model": pl.String,
+        "metric": pl.String,
+        "value": pl.Float64,
+    }
     frame = pl.DataFrame(rows, schema=schema, orient="row").sort("window_start", "instance", "metric")
     unfinished = target.with_suffix(f".{os.getpid()}.part")
     frame.write_parquet(unfinished, compression="zstd")

@@ -71,8 +71,9 @@ async def execute(asked: Asked, send: Send) -> list[tuple[dict, list[Reply]]]:
     return [(asked.row(reply, **judged(reply, asked.item, asked.scorers), **paced(reply), **given), [reply])]
 
 
-def question(context: Context, item: Mapping, prompt: str, history: list[dict[str, str]] | None = None
-             ) -> list[dict[str, str]]:
+def question(
+    context: Context, item: Mapping, prompt: str, history: list[dict[str, str]] | None = None
+) -> list[dict[str, str]]:
     """Messages after the context's truncation and wrapping."""
     past = []
     for asked, answered in item["examples"]:

@@ -76,21 +76,31 @@ def cost(content: PageContent) -> tuple[Block, ...]:
 
 def _single_turns(pass_power: Estimate | None) -> tuple[tuple[str, str], ...]:
     """Who is better in single turns than in the loop, and by how much."""
+
     def told(row: dict, names: dict[str, str]) -> str:
-        verdict = "it passes the single turn and fails the loop" if row["lower"] > 0 else (
-            "it does better in the loop" if row["upper"] < 0 else "whether it does as well in the loop is not settled")
+        verdict = (
+            "it passes the single turn and fails the loop"
+            if row["lower"] > 0
+            else ("it does better in the loop" if row["upper"] < 0 else "whether it does as well in the loop is not settled")
+        )
         return f"{names[row['model']]} {phrase(row, signed=True)}, {verdict}"
+
     return _lines(pass_power, "single_turn_gap", "Single turns minus episodes of several steps", told)
 
 
 def _horizons(horizon: Estimate | None) -> tuple[tuple[str, str], ...]:
     """The length that is solved half of the time, by model and context."""
-    return _lines(horizon, None, "Declared length at which half of the tasks are solved",
-                  lambda row, names: f"{curves.place(row, names)}: {phrase(row | {'unit': ''}).strip()}")
+    return _lines(
+        horizon,
+        None,
+        "Declared length at which half of the tasks are solved",
+        lambda row, names: f"{curves.place(row, names)}: {phrase(row | {'unit': ''}).strip()}",
+    )
 
 
-def _lines(estimate: Estimate | None, statistic: str | None, title: str, told: Callable[[dict, dict[str, str]], str]
-           ) -> tuple[tuple[str, str], ...]:
+def _lines(
+    estimate: Estimate | None, statistic: str | None, title: str, told: Callable[[dict, dict[str, str]], str]
+) -> tuple[tuple[str, str], ...]:
     """The identified rows of a statistic as one line of a listing."""
     if estimate is None:
         return ()
@@ -124,7 +134,11 @@ def answer_bias(context_effect: Estimate) -> tuple[Block, ...]:
             text += f" ({phrase(share[place] | {'unit': 'probability'})} of the changed answers changed the same way)"
         told.append(text)
     if not told:
-        return (Text(f"not shown to be all that moved in any of {plural(bias.height, 'comparison')} with the bench.",
-                     label="Answer bias:"),)
+        return (
+            Text(
+                f"not shown to be all that moved in any of {plural(bias.height, 'comparison')} with the bench.",
+                label="Answer bias:",
+            ),
+        )
     lead = f"moved, and competence is not shown to have, in {number(len(told))} of {plural(bias.height, 'comparison')}"
     return (Text(f"{lead} with the bench: {join(told, 3)}.", "notice", "Answer bias:"),)

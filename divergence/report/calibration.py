@@ -19,17 +19,38 @@ def blocks(check: Mapping) -> tuple[Block, ...]:
     if "bins" not in check:
         return (Text(capital(check["sentence"]) + ".", "refusal", "No figure:"),)
     caption = "Predicted and observed failures of each context on the held-out rows; standard error of their difference."
-    return (Figure("reliability", reliability.chart(check), reliability.sentence(check), NOTE,
-                   tables.fragment(by_context(check)), caption),)
+    return (
+        Figure(
+            "reliability",
+            reliability.chart(check),
+            reliability.sentence(check),
+            NOTE,
+            tables.fragment(by_context(check)),
+            caption,
+        ),
+    )
 
 
 def by_context(check: Mapping):
     """One row a context: rows, mean risk, failures, standard error, coverage of its sets."""
     sets = check.get("sets", {}).get("contexts", {})
-    rows = [{"context": name, "rows": f"{of['rows']:,}", "risk": f"{100 * of['risk']:.1f}",
-             "failures": f"{100 * of['failures']:.1f}",
-             "se": f"{100 * of['se']:.1f}", "sets": f"{100 * sets[name]['coverage']:.0f}" if name in sets else ""}
-            for name, of in check["contexts"].items()]
-    labels = {"context": "context", "rows": "rows", "risk": "predicted, %", "failures": "failed, %", "se": "standard error",
-              "sets": "sets hold, %"}
+    rows = [
+        {
+            "context": name,
+            "rows": f"{of['rows']:,}",
+            "risk": f"{100 * of['risk']:.1f}",
+            "failures": f"{100 * of['failures']:.1f}",
+            "se": f"{100 * of['se']:.1f}",
+            "sets": f"{100 * sets[name]['coverage']:.0f}" if name in sets else "",
+        }
+        for name, of in check["contexts"].items()
+    ]
+    labels = {
+        "context": "context",
+        "rows": "rows",
+        "risk": "predicted, %",
+        "failures": "failed, %",
+        "se": "standard error",
+        "sets": "sets hold, %",
+    }
     return tables.plain(pl.DataFrame(rows), labels, ("rows", "risk", "failures", "se", "sets"))

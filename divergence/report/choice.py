@@ -102,8 +102,11 @@ def choose(content: PageContent) -> Choice | None:
         return None
     names = spoken(o.model for o in options) | spoken(o.context for o in options)
     bounds = content.acceptance
-    points = (("How sure", _how_sure(options, names, content)), ("What would change it", _change(options, bounds, best)),
-              ("What to measure next", _next(options, bounds, names, coherent)))
+    points = (
+        ("How sure", _how_sure(options, names, content)),
+        ("What would change it", _change(options, bounds, best)),
+        ("What to measure next", _next(options, bounds, names, coherent)),
+    )
     return Choice(_headline(options, names, bounds), tuple((a, b) for a, b in points if b), tuple(options), names)
 
 
@@ -121,14 +124,23 @@ def _options(coherent: Estimate, best: Estimate) -> list[Option]:
         if None not in found or "p_best" not in found:
             continue
         values = {name: found[name] for name, *_ in VALUES.values() if name in found}
-        options.append(Option(
-            model, context, found["p_best"][1].mean(), found[None][1].mean(),
-            {bound: found[bound][1].mean() for bound in VALUES if bound in found},
-            {name: row for name, (row, _) in values.items()}, {name: draws for name, (_, draws) in values.items()},
-            bool(found["tied"][1][0]), found["regret"][1].mean()))
+        options.append(
+            Option(
+                model,
+                context,
+                found["p_best"][1].mean(),
+                found[None][1].mean(),
+                {bound: found[bound][1].mean() for bound in VALUES if bound in found},
+                {name: row for name, (row, _) in values.items()},
+                {name: draws for name, (_, draws) in values.items()},
+                bool(found["tied"][1][0]),
+                found["regret"][1].mean(),
+            )
+        )
     # Of those that hold the first place together the level tells none apart, so the surest to meet everything leads.
-    return sorted(options, key=lambda o: (not o.tied, -o.meets if o.tied else 0.0, -o.best, -o.meets,
-                                          -o.values["quality"]["median"]))
+    return sorted(
+        options, key=lambda o: (not o.tied, -o.meets if o.tied else 0.0, -o.best, -o.meets, -o.values["quality"]["median"])
+    )
 
 
 def limit(bound: str, value: float) -> str:
@@ -152,12 +164,17 @@ def _headline(options: list[Option], names: Mapping[str, str], bounds: Mapping[s
     first = options[0]
     all_of = every(len(bounds), "requirement").replace("the one", "the")
     if first.meets < 1 - SURE:
-        return (f"No combination is likely to meet {all_of}: the likeliest is {_who(first, names)}, with a probability of "
-                f"{chance(first.meets)}.")
+        return (
+            f"No combination is likely to meet {all_of}: the likeliest is {_who(first, names)}, with a probability of "
+            f"{chance(first.meets)}."
+        )
     opening = "Choose" if first.meets >= SURE else "The likeliest choice is"
     tied = sum(o.tied for o in options)
-    also = f", and is the best that does ({chance(first.best)})." if tied < 2 else (
-        f"; by level it cannot be told from {plural(tied - 1, 'other')}.")
+    also = (
+        f", and is the best that does ({chance(first.best)})."
+        if tied < 2
+        else (f"; by level it cannot be told from {plural(tied - 1, 'other')}.")
+    )
     return f"{opening} {_who(first, names)}: it meets {all_of} with a probability of {chance(first.meets)}{also}"
 
 
@@ -168,17 +185,21 @@ def _how_sure(options: list[Option], names: Mapping[str, str], content: PageCont
     if first.best > 0:
         if len(tied) > 1:
             who = " or ".join(f"{_who(o, names)} ({chance(o.best)})" for o in tied[:3]) + (
-                f" or {plural(len(tied) - 3, 'other')}" if len(tied) > 3 else "")
+                f" or {plural(len(tied) - 3, 'other')}" if len(tied) > 3 else ""
+            )
             sentences.append(f"The best that meets everything is {who}; of these {_who(first, names)} is the surest.")
         lost = amount(first.regret, "points", max(first.regret, 0.005))
         sentences.append(f"Choosing it loses {lost} of level on average against whichever is best.")
     enough = sum(o.meets >= SURE for o in options)
-    sentences.append(f"{capital(plural(enough, 'combination'))} of {len(options)} "
-                     f"{verb(enough, 'meets', 'meet')} everything with at least {SURE:.0%}.")
+    sentences.append(
+        f"{capital(plural(enough, 'combination'))} of {len(options)} "
+        f"{verb(enough, 'meets', 'meet')} everything with at least {SURE:.0%}."
+    )
     reasons = [r for r in content.estimates["coherence"].where(statistic=None, factor=None).reason if r]
     if reasons:
-        sentences.append(f"{capital(plural(len(reasons), 'combination'))} cannot be judged, for example because "
-                         f"{reasons[0]}.")
+        sentences.append(
+            f"{capital(plural(len(reasons), 'combination'))} cannot be judged, for example because {reasons[0]}."
+        )
     return " ".join(sentences)
 
 
@@ -222,8 +243,9 @@ def _laws(best: Estimate) -> str:
     called = {law: "the log's own mix of contexts" if law is None else f"“{law}”" for law, _, _ in told}
     nothing = [called[law] for law, model, _ in told if model is None]
     sentences = [f"One model for all traffic is not likely to meet everything over {join(nothing)}."] if nothing else []
-    sentences += [f"Over {called[law]} the likeliest best model is {names[model]} ({chance(p)})."
-                  for law, model, p in told if model]
+    sentences += [
+        f"Over {called[law]} the likeliest best model is {names[model]} ({chance(p)})." for law, model, p in told if model
+    ]
     return " ".join(sentences)
 
 
@@ -241,8 +263,10 @@ def _next(options: list[Option], bounds: Mapping[str, float], names: Mapping[str
         difference = first.draws["quality"] - rivals[0].draws["quality"]
         factor = (SETTLED * difference.std() / max(abs(difference.mean()), 1e-9)) ** 2
         low, high = np.quantile(difference, [0.05, 0.95])
-        what = (f"the level of {_who(first, names)} against {_who(rivals[0], names)} (difference "
-                f"{span(float(low), float(high), 'points')} points)")
+        what = (
+            f"the level of {_who(first, names)} against {_who(rivals[0], names)} (difference "
+            f"{span(float(low), float(high), 'points')} points)"
+        )
         return _more(what, factor, items)
     return "The decision is settled at these thresholds; more items would not change it."
 
@@ -254,5 +278,7 @@ def _more(what: str, factor: float, items: int) -> str:
     if factor <= 1:
         return text + "Its interval already lies on one side."
     more = int(np.ceil(items * (factor - 1) / 10) * 10)
-    return text + (f"About {more:,} more items ({factor:.1f} times the log's {items:,}) would settle it, if it lies where "
-                   "it seems to and widths fall with the square root of the items.")
+    return text + (
+        f"About {more:,} more items ({factor:.1f} times the log's {items:,}) would settle it, if it lies where "
+        "it seems to and widths fall with the square root of the items."
+    )

@@ -38,12 +38,21 @@ def table_of(options: tuple[Option, ...], names: dict[str, str], acceptance: dic
     return tables.fragment(tables.plain(*written(options, names, acceptance)))
 
 
-def written(options: tuple[Option, ...], names: dict[str, str], acceptance: dict[str, float]
-            ) -> tuple[pl.DataFrame, dict[str, str], list[str]]:
+def written(
+    options: tuple[Option, ...], names: dict[str, str], acceptance: dict[str, float]
+) -> tuple[pl.DataFrame, dict[str, str], list[str]]:
     """Texts, headings and number columns: each value with its mark, the chance to meet everything and to be the best."""
     bounds = tuple(bound for bound in VALUES if bound in acceptance)
-    rows = [{"model": names[o.model], "context": names[o.context], **_cells(o, bounds), "meets": brief_chance(o.meets),
-             "best": brief_chance(o.best)} for o in options]
+    rows = [
+        {
+            "model": names[o.model],
+            "context": names[o.context],
+            **_cells(o, bounds),
+            "meets": brief_chance(o.meets),
+            "best": brief_chance(o.best),
+        }
+        for o in options
+    ]
     labels = {"model": "model", "context": "context", "meets": "meets all", "best": "best"}
     for bound in bounds:
         _, heading, lower, unit = VALUES[bound]
@@ -83,14 +92,24 @@ def section(content: PageContent) -> tuple[Block, ...]:
         blocks.append(Text(impossible, "notice"))
     answer = content.estimates["coherence"]
     blocks.append(Figure("coherence-map", coherence_map.chart(answer), coherence_map.sentence(answer)))
-    blocks.append(Table(table_of(choice.options[:MOST_LISTED], choice.names, acceptance), f"{MARKS}.",
-                        opened_by=f"All {len(choice.options)} combinations" if len(choice.options) <= MOST_LISTED else
-                        f"The first {MOST_LISTED} of {len(choice.options)} combinations"))
+    blocks.append(
+        Table(
+            table_of(choice.options[:MOST_LISTED], choice.names, acceptance),
+            f"{MARKS}.",
+            opened_by=f"All {len(choice.options)} combinations"
+            if len(choice.options) <= MOST_LISTED
+            else f"The first {MOST_LISTED} of {len(choice.options)} combinations",
+        )
+    )
     traffic = _laws(content)
     if traffic.height:
         labels = {"law": "traffic", "model": "model", "meets": "meets all", "best": "best that does", "regret": "level lost"}
-        blocks.append(Table(tables.fragment(tables.plain(traffic, labels, ["meets", "best", "regret"])),
-                            "One model for all of the traffic: over the log's own mix of contexts, and over others."))
+        blocks.append(
+            Table(
+                tables.fragment(tables.plain(traffic, labels, ["meets", "best", "regret"])),
+                "One model for all of the traffic: over the log's own mix of contexts, and over others.",
+            )
+        )
     return tuple(blocks)
 
 
@@ -98,11 +117,17 @@ def _laws(content: PageContent) -> pl.DataFrame:
     """One row a law and model: does it meet everything there, is it the best, what does it lose?"""
     rows: dict[tuple, dict] = {}
     for question in ("coherence", "best_combination"):
-        table = content.estimates[question].to_frame().filter(
-            pl.col("context").is_null() & pl.col("model").is_not_null() & pl.col("identified"))
+        table = (
+            content.estimates[question]
+            .to_frame()
+            .filter(pl.col("context").is_null() & pl.col("model").is_not_null() & pl.col("identified"))
+        )
         for row in table.iter_rows(named=True):
-            key = "meets" if question == "coherence" and row["statistic"] is None else {
-                "p_best": "best", "regret": "regret"}.get(row["statistic"])
+            key = (
+                "meets"
+                if question == "coherence" and row["statistic"] is None
+                else {"p_best": "best", "regret": "regret"}.get(row["statistic"])
+            )
             if key:
                 rows.setdefault((row["level"], row["model"]), {})[key] = row["mean"]
     names = spoken(model for _, model in rows)
@@ -113,7 +138,14 @@ def _laws(content: PageContent) -> pl.DataFrame:
             full.append({"law": told, "model": "none", "meets": brief_chance(1 - p), "best": "", "regret": ""})
             continue
         mine = [(model, v) for (of, model), v in rows.items() if of == law and len(v) == 3]
-        full += [{"law": told, "model": names[model], "meets": brief_chance(v["meets"]), "best": brief_chance(v["best"]),
-                  "regret": amount(v["regret"], "points")}
-                 for model, v in sorted(mine, key=lambda one: -one[1]["best"])]
+        full += [
+            {
+                "law": told,
+                "model": names[model],
+                "meets": brief_chance(v["meets"]),
+                "best": brief_chance(v["best"]),
+                "regret": amount(v["regret"], "points"),
+            }
+            for model, v in sorted(mine, key=lambda one: -one[1]["best"])
+        ]
     return pl.DataFrame(full)

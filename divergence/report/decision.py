@@ -131,9 +131,7 @@ def _one_model(content: PageContent, model: str, bench: dict, deployed: dict) ->
     row = frame.row(0, named=True)
     words = ("falls", "rises") if row["unit"] in LOWER_IS_BETTER else ("loses level", "gains level")
     told = words[0] if row["upper"] < 0 else words[1] if row["lower"] > 0 else "shows no clear change"
-    return Decision(
-        f"{model} {told} between bench and deployment: {phrase(row, signed=True)}.", (text,), pairs_reason=alone
-    )
+    return Decision(f"{model} {told} between bench and deployment: {phrase(row, signed=True)}.", (text,), pairs_reason=alone)
 
 
 def _reversals(reversal: Estimate) -> dict[frozenset[str], float]:

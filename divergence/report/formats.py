@@ -22,8 +22,16 @@ from divergence.report.decision import decide
 from divergence.report.words import capital, question_name, seen, sentence
 
 SYMBOLS = {  # what LaTeX's own fonts write in mathematics
-    "2212": "-", "2713": "\\checkmark", "2717": "\\times", "2264": "\\leq", "2265": "\\geq", "2026": "\\ldots",
-    "00D7": "\\times", "03BA": "\\kappa", "00B1": "\\pm", "00B7": "\\cdot",
+    "2212": "-",
+    "2713": "\\checkmark",
+    "2717": "\\times",
+    "2264": "\\leq",
+    "2265": "\\geq",
+    "2026": "\\ldots",
+    "00D7": "\\times",
+    "03BA": "\\kappa",
+    "00B1": "\\pm",
+    "00B7": "\\cdot",
 }
 
 
@@ -67,15 +75,23 @@ def sheets(content: PageContent) -> list[Sheet]:
                 title = capital(question_name(estimate.question)) + (f" ({outcome})" if outcome else "")
                 found.append(Sheet(title, tables.caption(estimate), texts, labels, tuple(right)))
     refused = {capital(question_name(q)): sentence(reason) for q, reason in content.refusals}
-    refused |= {capital(question_name(e.question)): sentence(e.reasons[0])
-                for e in content.estimates.values() if not e.identified and e.reasons}
+    refused |= {
+        capital(question_name(e.question)): sentence(e.reasons[0])
+        for e in content.estimates.values()
+        if not e.identified and e.reasons
+    }
     if refused:
         frame = pl.DataFrame({"question": list(refused), "reason": list(refused.values())})
         found.append(Sheet("What this log cannot tell", "", frame, {"question": "question", "reason": "reason"}))
     if content.checks:
-        frame = pl.DataFrame({"name": [c.name for c in content.checks], "value": [seen(c.value) for c in content.checks],
-                              "threshold": [c.threshold for c in content.checks],
-                              "result": ["passed" if c.passed else "FAILED" for c in content.checks]})
+        frame = pl.DataFrame(
+            {
+                "name": [c.name for c in content.checks],
+                "value": [seen(c.value) for c in content.checks],
+                "threshold": [c.threshold for c in content.checks],
+                "result": ["passed" if c.passed else "FAILED" for c in content.checks],
+            }
+        )
         labels = {"name": "diagnostic", "value": "seen", "threshold": "passes", "result": "result"}
         found.append(Sheet("Diagnostics", "", frame, labels, ("value",)))
     for review in content.reviews:
@@ -94,8 +110,11 @@ def markdown(content: PageContent) -> str:
         head = [_cell(sheet.labels[c]) for c in sheet.texts.columns]
         rule = ["---:" if c in sheet.right else "---" for c in sheet.texts.columns]
         body = [[_cell(v) for v in row] for row in sheet.texts.iter_rows()]
-        parts += [f"## {sheet.title}", *([_plain(sheet.caption)] if sheet.caption else []),
-                  "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *body))]
+        parts += [
+            f"## {sheet.title}",
+            *([_plain(sheet.caption)] if sheet.caption else []),
+            "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *body)),
+        ]
     return "\n\n".join([*parts, *(f"- {_plain(sentence(note))}" for note in content.notes)]) + "\n"
 
 
@@ -103,11 +122,18 @@ def latex(content: PageContent) -> str:
     """A document of its own; each table is a longtable with booktabs rules, to be cut out for a paper."""
     headline, sentences = lead(content)
     symbols = "\n".join(f"\\DeclareUnicodeCharacter{{{code}}}{{\\ensuremath{{{told}}}}}" for code, told in SYMBOLS.items())
-    parts = ["\\documentclass{article}", "\\usepackage[utf8]{inputenc}", "\\usepackage[T1]{fontenc}",
-             "\\usepackage{amsmath,amssymb,booktabs,longtable,array,textcomp}",
-             "\\usepackage[landscape,margin=15mm]{geometry}", symbols, "\\begin{document}",
-             f"\\section*{{{escaped(content.title)}}}", f"\\textbf{{{escaped(headline)}}}",
-             *map(escaped, [*sentences, *_failed(content)])]
+    parts = [
+        "\\documentclass{article}",
+        "\\usepackage[utf8]{inputenc}",
+        "\\usepackage[T1]{fontenc}",
+        "\\usepackage{amsmath,amssymb,booktabs,longtable,array,textcomp}",
+        "\\usepackage[landscape,margin=15mm]{geometry}",
+        symbols,
+        "\\begin{document}",
+        f"\\section*{{{escaped(content.title)}}}",
+        f"\\textbf{{{escaped(headline)}}}",
+        *map(escaped, [*sentences, *_failed(content)]),
+    ]
     for sheet in sheets(content):
         shown = tables.plain(sheet.texts, sheet.labels, list(sheet.right)).tab_options(table_font_size="8px")
         table = "".join(c if known(c) else "?" for c in shown.as_latex(use_longtable=True))
@@ -122,11 +148,15 @@ def machine(content: PageContent, rows: pl.DataFrame, run: Mapping[str, object])
     return json.dumps(told, indent=1, default=str, allow_nan=False) + "\n"
 
 
-def write_formats(content: PageContent, folder: Path, rows: pl.DataFrame, run: Mapping[str, object],
-                  formats: tuple[str, ...]) -> None:
+def write_formats(
+    content: PageContent, folder: Path, rows: pl.DataFrame, run: Mapping[str, object], formats: tuple[str, ...]
+) -> None:
     """`report.md`, `report.tex` and `report.json`, those of them that are asked for."""
     writers: dict[str, Callable[[], str]] = {
-        "md": lambda: markdown(content), "tex": lambda: latex(content), "json": lambda: machine(content, rows, run)}
+        "md": lambda: markdown(content),
+        "tex": lambda: latex(content),
+        "json": lambda: machine(content, rows, run),
+    }
     for name, writer in writers.items():
         if name in formats:
             (folder / f"report.{name}").write_text(writer(), encoding="utf-8")
@@ -152,6 +182,12 @@ def known(letter: str) -> bool:
 
 def escaped(text: str) -> str:
     """Text that LaTeX reads as text; letters that its fonts lack become question marks."""
-    marks = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}",
-             ">": "\\textgreater{}", "|": "\\textbar{}"}
+    marks = {
+        "\\": "\\textbackslash{}",
+        "~": "\\textasciitilde{}",
+        "^": "\\textasciicircum{}",
+        "<": "\\textless{}",
+        ">": "\\textgreater{}",
+        "|": "\\textbar{}",
+    }
     return "".join(marks.get(c, f"\\{c}" if c in "&%$#_{}" else c if known(c) else "?") for c in text)

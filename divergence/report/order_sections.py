@@ -24,9 +24,16 @@ def bench_gaps(content: PageContent) -> tuple[Block, ...]:
     if bench is None or reversal is None or confidence is None or not amplifier.curve(reversal).height:
         blocks.append(Text(content.reason("projection_instability"), "refusal", "No figure:"))
     else:
-        blocks.append(Figure("amplifier", amplifier.chart(bench, reversal, confidence),
-                             amplifier.sentence(bench, reversal, confidence), amplifier.beside(bench, reversal, confidence),
-                             tables.fragment(tables.answers(_headline(confidence))), tables.caption(confidence)))
+        blocks.append(
+            Figure(
+                "amplifier",
+                amplifier.chart(bench, reversal, confidence),
+                amplifier.sentence(bench, reversal, confidence),
+                amplifier.beside(bench, reversal, confidence),
+                tables.fragment(tables.answers(_headline(confidence))),
+                tables.caption(confidence),
+            )
+        )
     items = [*_line(content), *_observed(content), *_ranking(content)]
     return (*blocks, Listing(tuple(items))) if items else tuple(blocks)
 
@@ -36,31 +43,46 @@ def steady_table(content: PageContent) -> tuple[Block, ...]:
     answer = content.answer("stability")
     if answer is None:
         return ()
-    return (Table(tables.fragment(tables.answers(answer)), f"{capital(answer.text)}. {tables.caption(answer)}",
-                  "How each level holds over contexts"),)
+    return (
+        Table(
+            tables.fragment(tables.answers(answer)),
+            f"{capital(answer.text)}. {tables.caption(answer)}",
+            "How each level holds over contexts",
+        ),
+    )
 
 
 def factor_details(answer: Estimate) -> tuple[Block, ...]:
     """What may be read from factor effects, and their shares, matched contrasts and positivity, to be opened."""
     causal = "causal reading" in answer.method
     reading = answer.method.rsplit("; ", 1)[-1]
-    blocks: list[Block] = [Text(
-        f"{capital(reading)}." if causal else f"Read these as associations, not as causes ({reading}).", "quiet")]
+    blocks: list[Block] = [
+        Text(f"{capital(reading)}." if causal else f"Read these as associations, not as causes ({reading}).", "quiet")
+    ]
     if ":" in answer.text:
         blocks.append(Text(capital(answer.text.split(": ", 1)[1]) + ".", "quiet"))
     frame = answer.to_frame()
     named = frame.select(pl.col("statistic").is_not_null() & pl.col("model").is_null()).to_series().to_numpy()
     if named.any():
         parts = take(answer, named)
-        blocks.append(Table(tables.fragment(tables.answers(parts)), tables.caption(parts),
-                            "Matched contexts, shares of the variance and their range over orders, positivity"))
+        blocks.append(
+            Table(
+                tables.fragment(tables.answers(parts)),
+                tables.caption(parts),
+                "Matched contexts, shares of the variance and their range over orders, positivity",
+            )
+        )
     return tuple(blocks)
 
 
 def _headline(confidence: Estimate) -> Estimate:
     """The gap that can be trusted without the rows of single pairs."""
-    return take(confidence, confidence.rows["model"].is_null().to_numpy() if "model" in confidence.rows.columns else
-                [True] * confidence.rows.height)
+    return take(
+        confidence,
+        confidence.rows["model"].is_null().to_numpy()
+        if "model" in confidence.rows.columns
+        else [True] * confidence.rows.height,
+    )
 
 
 def _row(answer: Estimate | None, **where: str | None) -> dict | None:
@@ -76,9 +98,13 @@ def _line(content: PageContent) -> list[tuple[str, str]]:
     if apart is None:
         return []
     slope = _row(content.answer("projection_instability"), statistic="beta")
-    return [(capital(question_name("projection_instability")),
-             f"{phrase(apart)} on average. Of a gap on the bench, {phrase(slope | {'unit': 'ratio'})} of it is expected in "
-             "deployment.")]
+    return [
+        (
+            capital(question_name("projection_instability")),
+            f"{phrase(apart)} on average. Of a gap on the bench, {phrase(slope | {'unit': 'ratio'})} of it is expected in "
+            "deployment.",
+        )
+    ]
 
 
 def _observed(content: PageContent) -> list[tuple[str, str]]:
@@ -86,9 +112,16 @@ def _observed(content: PageContent) -> list[tuple[str, str]]:
     seen, shrink = _row(answer, statistic="g_05_observed"), _row(answer, statistic="lambda", model=None)
     if seen is None or shrink is None:
         return []
-    return [("A gap as it is observed", (
-        f"has to be {amplifier.reach(seen)} for the same trust: it holds the bench's own noise, and of a gap between two "
-        f"models {phrase(shrink | {'unit': 'probability'})} is theirs (the leader is also lucky)."))]
+    return [
+        (
+            "A gap as it is observed",
+            (
+                f"has to be {amplifier.reach(seen)} for the same trust: it holds the bench's own noise, "
+                f"and of a gap between two "
+                f"models {phrase(shrink | {'unit': 'probability'})} is theirs (the leader is also lucky)."
+            ),
+        )
+    ]
 
 
 def _ranking(content: PageContent) -> list[tuple[str, str]]:
@@ -104,11 +137,17 @@ def _ranking(content: PageContent) -> list[tuple[str, str]]:
         chance = dict(frame.filter(statistic="p_best", regime=regime).select("model", "mean").iter_rows())
         shown = spoken(names)
         names.sort(key=lambda name, chance=chance: -chance[name])
-        tied.append(f"{where} it is {shown[names[0]]}" if len(names) == 1 else
-                    f"{where} it lies between {join([shown[name] for name in names], 6)}")
+        tied.append(
+            f"{where} it is {shown[names[0]]}"
+            if len(names) == 1
+            else f"{where} it lies between {join([shown[name] for name in names], 6)}"
+        )
     return [
         ("Agreement of the two orders", f"Kendall tau {phrase(tau | {'unit': 'ratio'})}: 1 is the same order, 0 none."),
         ("First place", f"{capital(tied[0])}, {tied[1]} (the fewest models that hold it with {INTERVAL:.0%})."),
-        ("Taking the bench's leader", f"costs {amount(regret['mean'], regret['unit'])} in deployment on average, at most "
-         f"{amount(regret['upper'], regret['unit'])} with 95%."),
+        (
+            "Taking the bench's leader",
+            f"costs {amount(regret['mean'], regret['unit'])} in deployment on average, at most "
+            f"{amount(regret['upper'], regret['unit'])} with 95%.",
+        ),
     ]

@@ -28,9 +28,7 @@ def cannot_tell(content: PageContent) -> tuple[Block, ...]:
             continue  # the outcome that the decision is about says it already
         if estimate.identified:
             parts = [(reason, estimate.reason.count(reason)) for reason in estimate.reasons]
-            shown += [
-                (name, f"{sentence(reason)} ({capital(plural(n, 'number'))} of this answer.)") for reason, n in parts
-            ]
+            shown += [(name, f"{sentence(reason)} ({capital(plural(n, 'number'))} of this answer.)") for reason, n in parts]
         elif outcome or estimate.question not in refused:
             shown += [(name, sentence(reason)) for reason in estimate.reasons]
     return (Listing(tuple(dict.fromkeys(shown))),) if shown else (Text("Every question that was asked is answered."),)
@@ -79,9 +77,7 @@ def _judged(judged: pl.DataFrame | None) -> tuple[Block, ...]:
     lowest = amount(least["judged"] / least["rows"], "probability")
     where = spoken(judged["context"].drop_nulls()).get(least["context"], "rows without a context")
     return (
-        Text(
-            f"{share} of the rows are judged, fewest in {where} ({lowest}); the others are taken as missing at random."
-        ),
+        Text(f"{share} of the rows are judged, fewest in {where} ({lowest}); the others are taken as missing at random."),
         Table(
             tables.fragment(tables.judged(judged)),
             opened_by="Judged share by context" if judged.height > MOST_OPEN else "",

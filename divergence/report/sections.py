@@ -127,9 +127,7 @@ def context_effects(content: PageContent) -> tuple[Block, ...]:
         )
     if not blocks:
         pairs = contrasts.rows(answer)
-        blocks += refused(
-            content, "context_effect", label="Not against the bench:" if pairs.frame.height else "No figure:"
-        )
+        blocks += refused(content, "context_effect", label="Not against the bench:" if pairs.frame.height else "No figure:")
         if pairs.frame.height:
             blocks.append(figure_of("contrasts", contrasts, answer, note=forest.beside(pairs)))
     return (*blocks, *agents.answer_bias(answer))
@@ -163,9 +161,7 @@ def item_flips(content: PageContent) -> tuple[Block, ...]:
     if drift is not None and drift.compared:
         blocks.append(silent_line(drift, pairs, "notice" if drift.silent else "plain"))
         if drift.silent or drift.open:
-            blocks.append(
-                Table(tables.fragment(tables.moved(drift, _context_names(pairs))), opened_by="Where items move")
-            )
+            blocks.append(Table(tables.fragment(tables.moved(drift, _context_names(pairs))), opened_by="Where items move"))
     return tuple(blocks)
 
 
@@ -223,16 +219,24 @@ ASKED = {"instrument": ("instrument",), "agents": agents.AGENTS, "cost": agents.
 
 Builder = Callable[[PageContent], tuple[Block, ...]]
 ANSWERS: tuple[tuple[str, str, str, Builder], ...] = (
-    ("combinations", "Combinations against the requirements", "Which meets everything, and which of those is best?",
-     choice_sections.section),
+    (
+        "combinations",
+        "Combinations against the requirements",
+        "Which meets everything, and which of those is best?",
+        choice_sections.section,
+    ),
     (
         "steadiness",
         "Score and steadiness",
         "Does the level of a model that scores well hold in every context?",
         steadiness,
     ),
-    ("order", "What a bench gap is worth", "How far apart must two models be before deployment keeps their order?",
-     order_sections.bench_gaps),
+    (
+        "order",
+        "What a bench gap is worth",
+        "How far apart must two models be before deployment keeps their order?",
+        order_sections.bench_gaps,
+    ),
     ("gap", "Gap between bench and deployment", "How much of the bench level is left in deployment?", gaps),
     ("matrix", "Evaluation and deployment as worlds", "In which respects is deployment another world?", worlds),
     ("contexts", "Serving contexts", "Which context moves the level, and for which model?", context_effects),
@@ -255,7 +259,8 @@ def build(content: PageContent) -> list[Section]:
     sections = [
         Section(name, title, question, builder(content))
         for name, title, question, builder in ANSWERS
-        if (name not in ASKED or agents.answered(content, *ASKED[name])) and (name != "combinations" or content.acceptance)
+        if (name not in ASKED or agents.answered(content, *ASKED[name]))
+        and (name != "combinations" or content.acceptance)
         and (name != "behaviour" or "context_displacement" in content.estimates)
     ]
     for place, (outcome, estimates) in enumerate(content.other_outcomes.items()):
@@ -264,9 +269,14 @@ def build(content: PageContent) -> list[Section]:
             title = f"Further outcome: {outcome}"
             sections.append(Section(f"outcome-{place}", title, "What does serving do to it?", blocks))
     if content.calibration is not None:
-        sections.append(Section("risk", "Risk of a request", "Do requests fail as often as predicted?",
-                                calibration.blocks(content.calibration)))
+        sections.append(
+            Section(
+                "risk",
+                "Risk of a request",
+                "Do requests fail as often as predicted?",
+                calibration.blocks(content.calibration),
+            )
+        )
     return sections + [
-        Section(name, title, question, builder(content), rests_on_fit=False)
-        for name, title, question, builder in RECORD
+        Section(name, title, question, builder(content), rests_on_fit=False) for name, title, question, builder in RECORD
     ]

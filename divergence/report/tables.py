@@ -73,8 +73,10 @@ def written(estimate: Estimate) -> tuple[pl.DataFrame, dict[str, str], list[str]
         columns[name] = [value or ("headline" if name == "statistic" else "all") for value in written]
         labels[name] = HEADINGS.get(name, name.replace("_", " "))
     width = (pl.col("upper") - pl.col("lower")).median().over("unit")
-    places = [digits((w or np.nan) * scale(unit), MONEY if unit == "usd" else 4)
-              for w, unit in frame.select(width, "unit").iter_rows()]
+    places = [
+        digits((w or np.nan) * scale(unit), MONEY if unit == "usd" else 4)
+        for w, unit in frame.select(width, "unit").iter_rows()
+    ]
     for name in ("median", "lower", "upper", "noise_floor"):
         columns[name] = [
             "" if value is None else decimal(value * scale(unit), place)
@@ -100,9 +102,7 @@ def _names(frame: pl.DataFrame) -> dict[str, str]:
 def unit_note(estimate: Estimate) -> str:
     """The unit behind a heading: `, points`."""
     units = estimate.rows["unit"].unique().to_list() if "unit" in estimate.rows.columns else [estimate.unit]
-    return (
-        f",{SUFFIXES.get(units[0], ' ' + units[0]) if units[0] != 'probability' else ' %'}" if len(units) == 1 else ""
-    )
+    return f",{SUFFIXES.get(units[0], ' ' + units[0]) if units[0] != 'probability' else ' %'}" if len(units) == 1 else ""
 
 
 def caption(estimate: Estimate) -> str:
@@ -201,9 +201,7 @@ def rejected(rows: pl.DataFrame) -> GT:
     groups = (
         groups.sort("count", descending=True, maintain_order=True)
         .head(MOST_GROUPS)
-        .with_columns(
-            first=pl.when(pl.col("count") > MOST_ROWS).then(pl.col("first") + ", …").otherwise(pl.col("first"))
-        )
+        .with_columns(first=pl.when(pl.col("count") > MOST_ROWS).then(pl.col("first") + ", …").otherwise(pl.col("first")))
     )
     labels = {
         "rule": "rule",
@@ -224,9 +222,7 @@ def judged(shares: pl.DataFrame) -> GT:
         rows=pl.col("rows").map_elements("{:,}".format, return_dtype=pl.String),
         share=(100 * pl.col("judged") / pl.col("rows")).map_elements("{:.1f}".format, return_dtype=pl.String),
     )
-    return plain(
-        frame, {"regime": "regime", "context": "context", "rows": "rows", "share": "judged, %"}, ["rows", "share"]
-    )
+    return plain(frame, {"regime": "regime", "context": "context", "rows": "rows", "share": "judged, %"}, ["rows", "share"])
 
 
 def names(shortened: Mapping[str, str]) -> GT:

@@ -15,17 +15,37 @@ from divergence.report.content import Review
 from divergence.report.names import spoken
 from divergence.report.words import decimal, join, plural, verb
 
-TITLES = {"predictive": "Levels like those seen", "prior": "What the prior decides",
-          "new context": "A context that was not seen"}
+TITLES = {
+    "predictive": "Levels like those seen",
+    "prior": "What the prior decides",
+    "new context": "A context that was not seen",
+}
 OPENED = {"predictive": "The checks, by regime and context", "prior": "The scales", "new context": "The contexts, held out"}
 STATISTICS = {"mean": "mean over models", "spread": "variance over models", "chi_square": "distance of all levels"}
 LABELS = {
-    "predictive": {"regime": "regime", "context": "context", "statistic": "what", "observed": "seen", "mean": "model",
-                   "lower": "5 %", "upper": "95 %", "p": "p"},
+    "predictive": {
+        "regime": "regime",
+        "context": "context",
+        "statistic": "what",
+        "observed": "seen",
+        "mean": "model",
+        "lower": "5 %",
+        "upper": "95 %",
+        "p": "p",
+    },
     "prior": {"scale": "scale", "levels": "levels", "prior": "prior", "likelihood": "data", "verdict": "verdict"},
-    "new context": {"context": "context", "arms": "levels", "covered": "inside, %", "rmse": "error",
-                    "rmse_bench": "error of the bench", "elpd": "log density", "gain": "gain over the bench",
-                    "pit": "p", "k_hat": "k-hat", "refitted": "drawn again"},
+    "new context": {
+        "context": "context",
+        "arms": "levels",
+        "covered": "inside, %",
+        "rmse": "error",
+        "rmse_bench": "error of the bench",
+        "elpd": "log density",
+        "gain": "gain over the bench",
+        "pit": "p",
+        "k_hat": "k-hat",
+        "refitted": "drawn again",
+    },
 }
 CAPTIONS = {
     "predictive": "On the link scale; p is the share of replications above what was seen.",
@@ -56,11 +76,15 @@ def written(review: Review) -> tuple[pl.DataFrame, dict[str, str], list[str]]:
     """The rows as text, headings, and the columns of numbers."""
     labels, names = LABELS[review.kind], _names(review)
     frame = review.rows.select(
-        pl.lit("").alias(column) if review.rows[column].is_null().all() else
-        pl.col(column).replace(names) if column == "context" else
-        pl.col(column).replace(STATISTICS) if column == "statistic" else
-        pl.col(column).map_elements(lambda value, column=column: _cell(column, value), return_dtype=pl.String)
-        for column in labels)
+        pl.lit("").alias(column)
+        if review.rows[column].is_null().all()
+        else pl.col(column).replace(names)
+        if column == "context"
+        else pl.col(column).replace(STATISTICS)
+        if column == "statistic"
+        else pl.col(column).map_elements(lambda value, column=column: _cell(column, value), return_dtype=pl.String)
+        for column in labels
+    )
     return frame, labels, [column for column in labels if column not in LEFT]
 
 
@@ -94,26 +118,36 @@ def _predictive(review: Review) -> tuple[str, bool]:
 
     limit = f"p beyond {100 * review.numbers['limit']:g}% on either side"
     if not extreme:
-        return (f"The model produces levels like those seen: none of {plural(rows.height, 'check')} is extreme ({limit}). "
-                f"The nearest to it is {told(rows.row(0, named=True))}."), False
+        return (
+            f"The model produces levels like those seen: none of {plural(rows.height, 'check')} is extreme ({limit}). "
+            f"The nearest to it is {told(rows.row(0, named=True))}."
+        ), False
     worst = [told(row) for row in rows.head(3).filter("extreme").iter_rows(named=True)]
-    return (f"{plural(extreme, 'check')} of {rows.height} {verb(extreme, 'is', 'are')} extreme ({limit}): the model does "
-            f"not produce {join(worst)}. What rests on these levels may be off."), True
+    return (
+        f"{plural(extreme, 'check')} of {rows.height} {verb(extreme, 'is', 'are')} extreme ({limit}): the model does "
+        f"not produce {join(worst)}. What rests on these levels may be off."
+    ), True
 
 
 def _prior(review: Review) -> tuple[str, bool]:
     rows = review.rows
-    named = {kind: [f"{row['scale']} ({plural(row['levels'], 'level')})"
-                    for row in rows.filter(verdict=kind).sort("prior", descending=True).iter_rows(named=True)]
-             for kind in ("weak data", "both")}
+    named = {
+        kind: [
+            f"{row['scale']} ({plural(row['levels'], 'level')})"
+            for row in rows.filter(verdict=kind).sort("prior", descending=True).iter_rows(named=True)
+        ]
+        for kind in ("weak data", "both")
+    }
     count = sum(map(len, named.values()))
     limit = f"power-scaling distance above {review.numbers['limit']:g}"
     if not count:
         return f"The declared width of none of {plural(rows.height, 'scale')} matters ({limit}).", False
     parts = [f"the data say little of {join(named['weak data'])}"] * bool(named["weak data"])
     parts += [f"of {join(named['both'])} the data speak, too"] * bool(named["both"])
-    return (f"The declared prior of {count} of {plural(rows.height, 'scale')} moves the scale's posterior ({limit}): "
-            f"{'; '.join(parts)}. Intervals for levels and contexts that were not seen rest on it."), False
+    return (
+        f"The declared prior of {count} of {plural(rows.height, 'scale')} moves the scale's posterior ({limit}): "
+        f"{'; '.join(parts)}. Intervals for levels and contexts that were not seen rest on it."
+    ), False
 
 
 def _new_context(review: Review) -> tuple[str, bool]:
@@ -121,14 +155,20 @@ def _new_context(review: Review) -> tuple[str, bool]:
     inside = float((rows["covered"] * rows["arms"]).sum() / rows["arms"].sum())
     worst = rows.sort("elpd").row(0, named=True)
     levels = plural(int(rows["arms"].sum()), "level")
-    text = (f"Predicted from the others, {100 * inside:.0f}% of {levels} lie inside their 90% intervals. "
-            f"Worst is {names[worst['context']]} ({100 * worst['covered']:.0f}% inside, off by {decimal(worst['rmse'], 2)} "
-            "on the link scale).")
+    text = (
+        f"Predicted from the others, {100 * inside:.0f}% of {levels} lie inside their 90% intervals. "
+        f"Worst is {names[worst['context']]} ({100 * worst['covered']:.0f}% inside, off by {decimal(worst['rmse'], 2)} "
+        "on the link scale)."
+    )
     if "gain" in review.numbers:
-        text += (f" Against taking the bench for the new context, the log density changes by "
-                 f"{decimal(review.numbers['gain'], 1, signed=True)} ± {decimal(review.numbers['gain_error'], 1)} nats.")
+        text += (
+            f" Against taking the bench for the new context, the log density changes by "
+            f"{decimal(review.numbers['gain'], 1, signed=True)} ± {decimal(review.numbers['gain_error'], 1)} nats."
+        )
     doubtful = rows.filter(~pl.col("trusted")).height
     if doubtful:
-        text += (f" Of {plural(doubtful, 'context')} the prediction itself is not reliable (k-hat at least "
-                 f"{review.numbers['limit']:g}).")
+        text += (
+            f" Of {plural(doubtful, 'context')} the prediction itself is not reliable (k-hat at least "
+            f"{review.numbers['limit']:g})."
+        )
     return text, bool(doubtful)

@@ -90,11 +90,17 @@ class Admission:
         labels = dict.fromkeys(("regime", *LABELS, *wanted.factors, *wanted.beside))
         self.dictionaries = {n: Dictionary(_column(n), n in ENDLESS) for n in labels if n in self.given}
         self.filters = {n: Dictionary(_column(n), n in ENDLESS) for n in configuration.where}
-        self.numbers = [n for n in dict.fromkeys((wanted.outcome, "score_n", "probability", *wanted.columns))
-                        if n in self.given and n not in self.dictionaries and n != "execution_id"]
+        self.numbers = [
+            n
+            for n in dict.fromkeys((wanted.outcome, "score_n", "probability", *wanted.columns))
+            if n in self.given and n not in self.dictionaries and n != "execution_id"
+        ]
         self.contexts = Combinations(self._label)
-        self.rules = tuple(r for r in row_rules(wanted.outcome) if r.name not in APART
-                           and r.column in {*self.given, "regime", "item", "record"})
+        self.rules = tuple(
+            r
+            for r in row_rules(wanted.outcome)
+            if r.name not in APART and r.column in {*self.given, "regime", "item", "record"}
+        )
         self.read = self.rows = self.evaluation = 0  # rows seen, those that the filter keeps, those of the bench
         self.rejected: Counter[str] = Counter()
         self.unreadable: Counter[str] = Counter()
@@ -144,8 +150,11 @@ class Admission:
         columns |= {name: self._labels(codes, name, len(rows)) for name in self.wanted.beside if name in codes}
         for name in self.wanted.columns:
             if name not in columns:
-                columns[name] = frame[name].to_arrow() if name in frame.columns else pa.nulls(
-                    len(rows), pl.Series([], dtype=_column(name).dtype).to_arrow().type)
+                columns[name] = (
+                    frame[name].to_arrow()
+                    if name in frame.columns
+                    else pa.nulls(len(rows), pl.Series([], dtype=_column(name).dtype).to_arrow().type)
+                )
         requests = pa.record_batch(columns)
         outcome = frame["outcome"].to_numpy() if self.wanted.outcome in self.given else np.full(len(rows), np.nan)
         trials = frame["score_n"].fill_null(1).to_numpy() if "score_n" in frame.columns else np.ones(len(rows))
@@ -178,19 +187,26 @@ class Admission:
 
     def _judged(self, batch: pa.RecordBatch, codes: dict[str, np.ndarray], failed: dict[str, pl.Series]) -> pl.DataFrame:
         """Numbers in canonical types, the usable outcome, the regime, and the first rule that each row breaks."""
-        raw = {n: pl.from_arrow(batch.column(self.raw[n])) if n in self.raw
-               else pl.repeat(self.configuration.constants[n], batch.num_rows, eager=True) for n in self.numbers}
+        raw = {
+            n: pl.from_arrow(batch.column(self.raw[n]))
+            if n in self.raw
+            else pl.repeat(self.configuration.constants[n], batch.num_rows, eager=True)
+            for n in self.numbers
+        }
         frame = pl.DataFrame(raw) if raw else pl.DataFrame(height=batch.num_rows)
         columns = [e for n in self.numbers for e in typed(_column(n), n, frame.schema[n])]
         # Rules ask of model and item only whether they are there, so their codes stand for their texts.
-        labels = {name: pl.Series(codes[name]) if name in codes else pl.repeat(MISSING, batch.num_rows, eager=True)
-                  for name in ("model", "item")}
+        labels = {
+            name: pl.Series(codes[name]) if name in codes else pl.repeat(MISSING, batch.num_rows, eager=True)
+            for name in ("model", "item")
+        }
         judged = {FAILED + n: failed.get(n, pl.lit(None, pl.String)) for n in ("model", "item", "execution_id")}
         record = FAILED + "record"
         judged[record] = pl.from_arrow(batch.column(record)) if record in batch.schema.names else pl.lit(None, pl.String)
         lazy = frame.lazy().select(columns) if columns else frame.lazy()
         lazy = lazy.with_columns(regime=self._regime(codes, batch.num_rows), **labels).with_columns(
-            *(pl.when(pl.col(name) >= 0).then(pl.col(name)).alias(name) for name in labels), **judged)
+            *(pl.when(pl.col(name) >= 0).then(pl.col(name)).alias(name) for name in labels), **judged
+        )
         lazy = with_broken(lazy, self.rules)
         if self.wanted.outcome in self.numbers:
             lazy = lazy.with_columns(usable(self.wanted.outcome, self.wanted.kind).alias("outcome"))
@@ -226,8 +242,11 @@ class Admission:
             label = label if len(label) == len(rows) else label.new_from_index(0, len(rows))  # a type that no id can have
         else:
             label = pl.repeat(None, len(rows), dtype=pl.String, eager=True)
-        made = pl.DataFrame({"id": label, "row": rows}).select(
-            pl.coalesce("id", pl.concat_str(pl.lit(f"{self.identity}:"), pl.col("row").cast(pl.String)))).to_series()
+        made = (
+            pl.DataFrame({"id": label, "row": rows})
+            .select(pl.coalesce("id", pl.concat_str(pl.lit(f"{self.identity}:"), pl.col("row").cast(pl.String))))
+            .to_series()
+        )
         return made.to_arrow().cast(pa.string())
 
     def _labels(self, codes: dict[str, np.ndarray], name: str, rows: int) -> pa.DictionaryArray:
@@ -238,8 +257,10 @@ class Admission:
     def _context(self, codes: dict[str, np.ndarray], rows: int) -> pa.DictionaryArray:
         """The label of each row's serving context, as `executions.contexts` writes it."""
         none = np.full(rows, MISSING, np.int32), pa.array([], pa.string())
-        parts = [(codes[n], self.dictionaries[n].names) if n in codes else none
-                 for n in ("context", *(f for f in self.wanted.factors if f != "context"))]
+        parts = [
+            (codes[n], self.dictionaries[n].names) if n in codes else none
+            for n in ("context", *(f for f in self.wanted.factors if f != "context"))
+        ]
         if rows and parts[0][0].min() >= 0:
             parts = parts[:1]
         return labelled(self.contexts.encode(parts), self.contexts.names)
@@ -258,7 +279,7 @@ def surely_given(ids: pa.Array) -> bool:
     """Are these texts that all begin with a visible ASCII character? Then none is blank, and none need be looked at."""
     if not pa.types.is_string(ids.type) or ids.null_count or not len(ids):
         return False
-    starts = np.frombuffer(ids.buffers()[1], np.int32)[ids.offset:ids.offset + len(ids) + 1]
+    starts = np.frombuffer(ids.buffers()[1], np.int32)[ids.offset : ids.offset + len(ids) + 1]
     if starts[0] == starts[-1]:
         return False
     first = np.frombuffer(ids.buffers()[2], np.uint8).take(starts[:-1], mode="clip")

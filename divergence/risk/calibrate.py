@@ -90,8 +90,9 @@ def fit_calibrator(name: str, risk: np.ndarray, failure: np.ndarray, weight: np.
     return Calibrator(name, _venn_abers(x, n, y))
 
 
-def choose_calibrator(risk: np.ndarray, failure: np.ndarray, cluster: np.ndarray, weight: np.ndarray | None = None
-                      ) -> tuple[Calibrator, dict[str, float]]:
+def choose_calibrator(
+    risk: np.ndarray, failure: np.ndarray, cluster: np.ndarray, weight: np.ndarray | None = None
+) -> tuple[Calibrator, dict[str, float]]:
     """The map chosen by cross-validated logarithmic score over whole clusters, and every map's mean score in nats."""
     weight = np.ones(len(risk)) if weight is None else np.asarray(weight, float)
     names = [name for name in NAMES if len(risk) >= ROWS_MIN[name]]

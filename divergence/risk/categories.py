@@ -29,19 +29,24 @@ class Categories:
             return None
         _once(frame)
         names = tuple(frame.columns)
-        levels = {name: tuple(sorted(set(_labels(frame[name], name)) - {None}))
-                  for name in names if not _numeric(frame[name], name)}
+        levels = {
+            name: tuple(sorted(set(_labels(frame[name], name)) - {None}))
+            for name in names
+            if not _numeric(frame[name], name)
+        }
         for name, known in levels.items():
             if len(known) > LEVELS_MAX:
-                raise ValueError(f"the column {name} has {len(known)} levels, at most {LEVELS_MAX} are categories: leave "
-                                 "out ids")
+                raise ValueError(
+                    f"the column {name} has {len(known)} levels, at most {LEVELS_MAX} are categories: leave out ids"
+                )
         return cls(names, levels) if levels else None
 
     def encode(self, frame) -> tuple[np.ndarray, np.ndarray]:
         """Numbers and indicators, shape (rows, numbers + levels + 1 a category), and whether each row is known."""
         if not hasattr(frame, "columns"):
-            raise ValueError(f"the fit had a data frame with categories in {', '.join(map(str, self.levels))}: give one "
-                             "here too")
+            raise ValueError(
+                f"the fit had a data frame with categories in {', '.join(map(str, self.levels))}: give one here too"
+            )
         if lost := [str(name) for name in self.columns if name not in list(frame.columns)]:
             raise ValueError(f"the frame has no column {', '.join(lost)}, which the fit had")
         _once(frame)
@@ -87,8 +92,10 @@ def _labels(column, name) -> list[str | None]:
     try:
         texts = {value: _label(value) for value in set(values)}
     except TypeError:
-        raise ValueError(f"the column {name} holds lists or the like, which are neither numbers nor categories: make "
-                         "columns of numbers or texts of them") from None
+        raise ValueError(
+            f"the column {name} holds lists or the like, which are neither numbers nor categories: make "
+            "columns of numbers or texts of them"
+        ) from None
     return [texts.get(value) for value in values]
 
 

@@ -47,8 +47,10 @@ class RiskClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         self.classes_, code = np.unique(y, return_inverse=True)
         if len(self.classes_) > 2:
-            raise ValueError(f"Only binary classification is supported. The type of the target is multiclass, with "
-                             f"{len(self.classes_)} classes: a risk has two outcomes.")
+            raise ValueError(
+                f"Only binary classification is supported. The type of the target is multiclass, with "
+                f"{len(self.classes_)} classes: a risk has two outcomes."
+            )
         if len(self.classes_) < 2:
             raise ValueError(f"Classifier can't train when only one class is present: {self.classes_[0]!r}.")
         held = self._held(len(code), code, groups)

@@ -71,8 +71,12 @@ def _run(ray, jobs: list[Job], tell: Tell) -> Iterator[Outcome]:
                 cause = getattr(error, "cause", None) or error
                 outcome = Outcome(job, None, f"{type(cause).__name__}: {sentence(cause, job.partition.address, job.output)}")
             if outcome.record is not None and record(job.target) is None:
-                outcome = Outcome(job, None, f"its result was written on another machine and is not at {job.target} here: "
-                                             "name an object store or a folder that all nodes share")
+                outcome = Outcome(
+                    job,
+                    None,
+                    f"its result was written on another machine and is not at {job.target} here: "
+                    "name an object store or a folder that all nodes share",
+                )
             tell(outcome.record["rows"] if outcome.record else 0, job.partition.bytes)
             yield outcome
 

@@ -36,8 +36,9 @@ def threshold(score: np.ndarray, alpha: float = ALPHA, weight: np.ndarray | None
     return float(score[order][k]) if k < len(score) else EVERYTHING
 
 
-def thresholds(risk: np.ndarray, failure: np.ndarray, context: np.ndarray, alpha: float = ALPHA,
-               weight: np.ndarray | None = None) -> dict:
+def thresholds(
+    risk: np.ndarray, failure: np.ndarray, context: np.ndarray, alpha: float = ALPHA, weight: np.ndarray | None = None
+) -> dict:
     """Thresholds by context and for all together, from judged rows with 0/1 failures."""
     weight = np.ones(len(risk)) if weight is None else np.asarray(weight, float)
     score = np.abs(failure - risk)
@@ -60,10 +61,17 @@ def coverage(risk: np.ndarray, failure: np.ndarray, context: np.ndarray, found: 
     """Share of outcomes inside their sets, overall and by context, and the worst context of at least `GROUP_MIN` rows."""
     sets = prediction_sets(risk, context, found)
     held = sets[np.arange(len(risk)), (failure > 0.5).astype(int)]
-    by = {str(name): {"rows": int((context == name).sum()), "coverage": float(held[context == name].mean())}
-          for name in np.unique(context)}
+    by = {
+        str(name): {"rows": int((context == name).sum()), "coverage": float(held[context == name].mean())}
+        for name in np.unique(context)
+    }
     large = {name: v["coverage"] for name, v in by.items() if v["rows"] >= GROUP_MIN}
     worst = min(large, key=large.__getitem__) if large else None
-    return {"nominal": 1 - found["alpha"], "coverage": float(held.mean()) if len(held) else None, "contexts": by,
-            "both": float(sets.all(1).mean()) if len(sets) else None, "worst": worst,
-            "worst_coverage": large.get(worst)}
+    return {
+        "nominal": 1 - found["alpha"],
+        "coverage": float(held.mean()) if len(held) else None,
+        "contexts": by,
+        "both": float(sets.all(1).mean()) if len(sets) else None,
+        "worst": worst,
+        "worst_coverage": large.get(worst),
+    }

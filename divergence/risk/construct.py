@@ -60,14 +60,31 @@ def risk_model(posterior: Posterior, log: Executions | None = None, *, seed: int
     factors = log.factors if log is not None else (("context",) if cells.factors == () else cells.factors)
     calibrated = _unchecked("no log was given") if log is None else _calibrated(posterior, log, seed)
     calibrator, check, sets, worth = calibrated
-    provenance = {"seed": seed, "version": version("eval-divergence"), "method": posterior.fits[0].described_method,
-                  "notes": list(cells.notes)}
+    provenance = {
+        "seed": seed,
+        "version": version("eval-divergence"),
+        "method": posterior.fits[0].described_method,
+        "notes": list(cells.notes),
+    }
     draws = min(DRAWS_KEPT, NUMBERS_KEPT // whole.risk.size)
-    kept = None if draws < DRAWS_MIN else calibrator(
-        plausible_risks(posterior, draws=draws, seed=seed).reshape(draws, -1)).astype(np.float32)
-    return _model(whole, calibrator, plausible=kept, factors=tuple(factors), served=_served(posterior, log),
-                  outcome=cells.outcome, kind=cells.kind, check=check, conformal=sets,
-                  traffic=_traffic(whole, posterior, worth), provenance=provenance)
+    kept = (
+        None
+        if draws < DRAWS_MIN
+        else calibrator(plausible_risks(posterior, draws=draws, seed=seed).reshape(draws, -1)).astype(np.float32)
+    )
+    return _model(
+        whole,
+        calibrator,
+        plausible=kept,
+        factors=tuple(factors),
+        served=_served(posterior, log),
+        outcome=cells.outcome,
+        kind=cells.kind,
+        check=check,
+        conformal=sets,
+        traffic=_traffic(whole, posterior, worth),
+        provenance=provenance,
+    )
 
 
 def _served(posterior: Posterior, log: Executions | None) -> Served:
@@ -77,13 +94,25 @@ def _served(posterior: Posterior, log: Executions | None) -> Served:
         factors = tuple(f for f in design.mixtures if f != "context")
         here = [(c, label) for c, (regime, label) in enumerate(design.contexts) if regime == 1]
         names = posterior.fits[0].cells.levels["context"]
-        apart = {names[label]: tuple(tuple(None if level == NOT_LOGGED else level for level, share in zip(
-            design.levels[f], design.mixtures[f][c], strict=True) if share > 0) for f in factors) for c, label in here}
+        apart = {
+            names[label]: tuple(
+                tuple(
+                    None if level == NOT_LOGGED else level
+                    for level, share in zip(design.levels[f], design.mixtures[f][c], strict=True)
+                    if share > 0
+                )
+                for f in factors
+            )
+            for c, label in here
+        }
         return Served(factors, {}, apart if factors else {})
     wanted = log.factors if log.configuration.factors is not None else dict.fromkeys((*log.factors, *SERVING_FACTORS))
     factors = tuple(f for f in wanted if f != "context" and (f in log.factors or f in log.present))
-    rows = log.scan().filter(pl.col("regime") == "deployment").select(
-        pl.col("context").cast(pl.String), *(pl.col(f).cast(pl.String).replace(NOT_LOGGED, None) for f in factors))
+    rows = (
+        log.scan()
+        .filter(pl.col("regime") == "deployment")
+        .select(pl.col("context").cast(pl.String), *(pl.col(f).cast(pl.String).replace(NOT_LOGGED, None) for f in factors))
+    )
     return Served.of(factors, rows.unique().collect(engine="streaming").iter_rows())
 
 
@@ -91,14 +120,19 @@ def judged_rows(log: Executions) -> Judged:
     """The log's judged deployment rows with their cluster and part."""
     frame = log.scan().filter((pl.col("regime") == "deployment") & pl.col("outcome").is_not_null())
     frame = frame.select(
-        pl.col("model", "context", "task").cast(pl.String), failure=1 - pl.col("outcome"),
-        trials=pl.col("score_n").fill_null(1).cast(pl.Float64), cluster=_cluster(), part=_part())
+        pl.col("model", "context", "task").cast(pl.String),
+        failure=1 - pl.col("outcome"),
+        trials=pl.col("score_n").fill_null(1).cast(pl.Float64),
+        cluster=_cluster(),
+        part=_part(),
+    )
     return Judged(frame.collect(engine="streaming").sort("cluster", "model", "context", "task", "failure", nulls_last=True))
 
 
 def _cluster() -> pl.Expr:
-    return pl.coalesce(pl.col("session").cast(pl.String), pl.col("item").cast(pl.String),
-                       pl.col("row").cast(pl.String)).hash(seed=2)
+    return pl.coalesce(
+        pl.col("session").cast(pl.String), pl.col("item").cast(pl.String), pl.col("row").cast(pl.String)
+    ).hash(seed=2)
 
 
 def _part() -> pl.Expr:
@@ -112,12 +146,19 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
     for part, what in ((calibration, "calibrate with"), (check, "check with")):
         clusters = part["cluster"].n_unique()
         if part.height < ROWS_MIN or clusters < CLUSTERS_MIN:
-            return _unchecked(f"{part.height} judged rows in {clusters} sessions or items are left to {what}, at least "
-                              f"{ROWS_MIN} in {CLUSTERS_MIN} are needed")
+            return _unchecked(
+                f"{part.height} judged rows in {clusters} sessions or items are left to {what}, at least "
+                f"{ROWS_MIN} in {CLUSTERS_MIN} are needed"
+            )
     if calibration["failure"].sum() in (0, calibration.height):
         return _unchecked("all rows to calibrate with have the same outcome")
-    some, every = log.scan().filter(pl.col("regime") == "deployment").select(
-        some=pl.col("session").is_not_null().any(), every=pl.col("session").is_not_null().all()).collect().row(0)
+    some, every = (
+        log.scan()
+        .filter(pl.col("regime") == "deployment")
+        .select(some=pl.col("session").is_not_null().any(), every=pl.col("session").is_not_null().all())
+        .collect()
+        .row(0)
+    )
     kept = _part() < CALIBRATION[0]
     if some:
         kept |= pl.col("regime") == "evaluation"
@@ -136,7 +177,9 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
     plausible = calibrator(draws.reshape(len(draws), -1)), trained.rows(_batch(check))
     found = reliability(risk, failure, weight=trials, cluster=cluster, plausible=plausible, seed=seed)
     found["clustering"] = _clustering(risk, failure, trials, cluster, context) | {
-        "sessions": every, "clusters": judged.frame["cluster"].n_unique()}
+        "sessions": every,
+        "clusters": judged.frame["cluster"].n_unique(),
+    }
     found["log_scores"] = scores
     found["ece_before"] = reliability(raw, failure, weight=trials, cluster=cluster, seed=seed)["ece"]
     if sets:
@@ -150,8 +193,11 @@ def _clustering(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, clust
     """How outcomes hang together as a whole, within a context, and within a bin of risk: what a scored log's means are
     worth."""
     one, count = np.unique(cluster, return_inverse=True)[1].ravel(), len(np.unique(cluster))
-    places = {"context": np.unique(context, return_inverse=True)[1].ravel(), "bin": equal_bins(risk, trials, BINS),
-              "all": np.zeros(len(risk), int)}
+    places = {
+        "context": np.unique(context, return_inverse=True)[1].ravel(),
+        "bin": equal_bins(risk, trials, BINS),
+        "all": np.zeros(len(risk), int),
+    }
     out = {}
     for part, place in places.items():
         unit = np.unique(one * (place.max() + 1) + place, return_inverse=True)[1].ravel()
@@ -180,22 +226,30 @@ def _by_context(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, clust
         mine = context == name
         n = trials[mine].sum()
         sums = np.bincount(np.unique(cluster[mine], return_inverse=True)[1].ravel(), (trials * (failure - risk))[mine])
-        out[str(name)] = {"rows": int(mine.sum()), "risk": float(trials[mine] @ risk[mine] / n),
-                          "failures": float(trials[mine] @ failure[mine] / n), "se": float(np.sqrt((sums**2).sum()) / n)}
+        out[str(name)] = {
+            "rows": int(mine.sum()),
+            "risk": float(trials[mine] @ risk[mine] / n),
+            "failures": float(trials[mine] @ failure[mine] / n),
+            "se": float(np.sqrt((sums**2).sum()) / n),
+        }
     return out
 
 
 def _sentence(found: dict, calibrator: Calibrator) -> str:
     how = "left as the posterior has it" if calibrator.name == "none" else f"by {calibrator.name}"
     inside = "within" if found["inside_null"] else "ABOVE"
-    words = (f"calibration {how}: error {found['ece']:.3f} on {found['rows']} held-out rows ({found['clusters']} sessions "
-             f"or items), {inside} the {found['ece_null_95']:.3f} that a perfect score stays below in 95 % of such checks, "
-             f"{'within' if found['inside_posterior'] else 'ABOVE'} the {found['ece_posterior_95']:.3f} of a score that is "
-             "as unsure of its risks as this one says")
+    words = (
+        f"calibration {how}: error {found['ece']:.3f} on {found['rows']} held-out rows ({found['clusters']} sessions "
+        f"or items), {inside} the {found['ece_null_95']:.3f} that a perfect score stays below in 95 % of such checks, "
+        f"{'within' if found['inside_posterior'] else 'ABOVE'} the {found['ece_posterior_95']:.3f} of a score that is "
+        "as unsure of its risks as this one says"
+    )
     sets = found.get("sets")
     if sets and sets["worst"] is not None:
-        words += (f"; {sets['nominal']:.0%} sets hold {sets['coverage']:.1%}, in the worst context of at least {GROUP_MIN} "
-                  f"rows ({sets['worst']}) {sets['worst_coverage']:.1%}")
+        words += (
+            f"; {sets['nominal']:.0%} sets hold {sets['coverage']:.1%}, in the worst context of at least {GROUP_MIN} "
+            f"rows ({sets['worst']}) {sets['worst_coverage']:.1%}"
+        )
     return words
 
 
@@ -211,10 +265,15 @@ def _traffic(whole: Summaries, posterior: Posterior, worth: dict) -> dict:
         c = whole.levels["context"].index(name)
         seen = whole.known[:-1, c].any(-1)
         contexts[name] = {"sd": float(whole.level_sd[:-1, c][seen].mean()), "cell_sd": float(cell[:-1, c][seen].mean())}
-    return {"clustering": worth, "contexts": contexts,
-            # A new model or a new context, whichever is known less.
-            "unseen": {"sd": float(max(whole.level_sd[:-1, -1].mean(), whole.level_sd[-1, :-1].mean())),
-                       "cell_sd": float(max(cell[:-1, -1].mean(), cell[-1, :-1].mean()))}}
+    return {
+        "clustering": worth,
+        "contexts": contexts,
+        # A new model or a new context, whichever is known less.
+        "unseen": {
+            "sd": float(max(whole.level_sd[:-1, -1].mean(), whole.level_sd[-1, :-1].mean())),
+            "cell_sd": float(max(cell[:-1, -1].mean(), cell[-1, :-1].mean())),
+        },
+    }
 
 
 def _model(whole: Summaries, calibrator: Calibrator, **fields) -> RiskModel:
@@ -227,10 +286,25 @@ def _model(whole: Summaries, calibrator: Calibrator, **fields) -> RiskModel:
     lower = np.minimum(np.minimum(low[0], between[0]), np.where(new, whole.lower, 1.0))
     upper = np.maximum(np.maximum(high[1], between[1]), np.where(new, whole.upper, 0.0))
     lower, upper = np.minimum(lower, risk), np.maximum(upper, risk)
-    table = {"risk": risk, "excess": risk - whole.promised, "lower": lower, "upper": upper, "novelty": whole.novelty,
-             "known": whole.known, "reason": whole.reason}
-    empty = {"factors": (), "outcome": "score", "kind": "binary",
-             **{name: {} for name in ("check", "conformal", "traffic", "provenance")}}
-    return RiskModel(levels=whole.levels, table={k: v.reshape(-1) for k, v in table.items()}, reasons=whole.reasons,
-                     calibrator=calibrator, **empty | fields)
-
+    table = {
+        "risk": risk,
+        "excess": risk - whole.promised,
+        "lower": lower,
+        "upper": upper,
+        "novelty": whole.novelty,
+        "known": whole.known,
+        "reason": whole.reason,
+    }
+    empty = {
+        "factors": (),
+        "outcome": "score",
+        "kind": "binary",
+        **{name: {} for name in ("check", "conformal", "traffic", "provenance")},
+    }
+    return RiskModel(
+        levels=whole.levels,
+        table={k: v.reshape(-1) for k, v in table.items()},
+        reasons=whole.reasons,
+        calibrator=calibrator,
+        **empty | fields,
+    )

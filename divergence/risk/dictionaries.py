@@ -63,8 +63,10 @@ class Dictionary:
         before = len(self.known)
         codes = [MISSING if name is None else self.known.setdefault(name, len(self.known)) for name in label]
         if not self.endless and len(self.known) > LEVELS_MAX:
-            raise InputError(f"the column {self.column.name} has more than {LEVELS_MAX} levels: it holds ids, no labels; "
-                             "map another column to it")
+            raise InputError(
+                f"the column {self.column.name} has more than {LEVELS_MAX} levels: it holds ids, no labels; "
+                "map another column to it"
+            )
         if len(self.known) > before:
             self.names = pa.concat_arrays([self.names, pa.array(list(self.known)[before:], pa.string())])
         self.raw = pa.concat_arrays([self.raw, fresh])

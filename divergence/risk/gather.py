@@ -40,8 +40,10 @@ class Grid:
         if self.place.shape != expected:
             raise InputError(f"places have shape {self.place.shape}, the levels of {', '.join(self.levels)} need {expected}")
         if self.place.size > CELLS_MAX:
-            raise InputError(f"{self.place.size} combinations of {', '.join(self.levels)} are too many to look up "
-                             f"directly (at most {CELLS_MAX}): use fewer strata")
+            raise InputError(
+                f"{self.place.size} combinations of {', '.join(self.levels)} are too many to look up "
+                f"directly (at most {CELLS_MAX}): use fewer strata"
+            )
 
     def rows(self, batch: pa.RecordBatch) -> np.ndarray:
         """Row of the summary table for each request of the batch, shape (rows,)."""
@@ -92,9 +94,15 @@ def looked_up(column: pa.DictionaryArray, where: np.ndarray) -> np.ndarray:
 
 def _same(one: pa.Array, other: pa.Array) -> bool:
     """Are they the same memory? `one` is still held, so that its memory cannot have been given to something else."""
-    return (one.type == other.type and len(one) == len(other) and one.offset == other.offset
-            and all(a is b or (a is not None and b is not None and a.address == b.address)
-                    for a, b in zip(one.buffers(), other.buffers(), strict=True)))
+    return (
+        one.type == other.type
+        and len(one) == len(other)
+        and one.offset == other.offset
+        and all(
+            a is b or (a is not None and b is not None and a.address == b.address)
+            for a, b in zip(one.buffers(), other.buffers(), strict=True)
+        )
+    )
 
 
 def take(table: Mapping[str, np.ndarray | pa.Array], rows: np.ndarray) -> dict[str, pa.Array]:

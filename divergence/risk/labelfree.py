@@ -79,8 +79,15 @@ def expected_failures(risk: np.ndarray, interval: float = 0.95, plausible: np.nd
     unknown = 0.0 if plausible is None else np.asarray(plausible, float).var()
     mean, half = risk.mean(), Z[interval] * np.sqrt((risk * (1 - risk)).sum() / len(risk) ** 2 + unknown)
     what = "the risks are calibrated" if plausible is None else "the posterior of the risks holds"
-    return FailureRate(float(mean), float(max(mean - half, 0)), float(min(mean + half, 1)), interval, len(risk), 0,
-                       f"{what} for this traffic, which cannot be tested without labels")
+    return FailureRate(
+        float(mean),
+        float(max(mean - half, 0)),
+        float(min(mean + half, 1)),
+        interval,
+        len(risk),
+        0,
+        f"{what} for this traffic, which cannot be tested without labels",
+    )
 
 
 def shifted(risk: np.ndarray, gamma: float) -> np.ndarray:
@@ -94,8 +101,15 @@ def failures_within(risk: np.ndarray, gamma: float) -> FailureRate:
     if gamma < 1:
         raise ValueError(f"gamma is an odds ratio of at least 1, not {gamma}")
     lower, upper = (float(shifted(risk, odds).mean()) for odds in (1 / gamma, gamma))
-    return FailureRate(float("nan"), lower, upper, float("nan"), len(risk), 0,
-                       f"no request's odds of failure differ from its risk's by more than a factor {gamma:g}")
+    return FailureRate(
+        float("nan"),
+        lower,
+        upper,
+        float("nan"),
+        len(risk),
+        0,
+        f"no request's odds of failure differ from its risk's by more than a factor {gamma:g}",
+    )
 
 
 def breakdown(risk: np.ndarray, rate: float) -> float:
@@ -142,12 +156,20 @@ def audited_failures(risk: np.ndarray, audited: np.ndarray, failure: np.ndarray,
     # All labels alike show no variance; Agresti and Coull's two of each kind keep the interval from vanishing.
     floor = (failure.sum() + 2) / (n + 4) * (n - failure.sum() + 2) / (n + 4) / (n + 4) if variance == 0 else 0.0
     half = stdtrit(n - 1, (1 + interval) / 2) * np.sqrt(variance + floor)
-    return FailureRate(float(np.clip(value, 0, 1)), float(max(value - half, 0)), float(min(value + half, 1)), interval,
-                       len(risk), n, "the audited requests are a random sample of this traffic")
+    return FailureRate(
+        float(np.clip(value, 0, 1)),
+        float(max(value - half, 0)),
+        float(min(value + half, 1)),
+        interval,
+        len(risk),
+        n,
+        "the audited requests are a random sample of this traffic",
+    )
 
 
-def audited_so_far(risk: np.ndarray, audited: np.ndarray, failure: np.ndarray, interval: float = 0.95,
-                   tuned_for: int = 200) -> np.ndarray:
+def audited_so_far(
+    risk: np.ndarray, audited: np.ndarray, failure: np.ndarray, interval: float = 0.95, tuned_for: int = 200
+) -> np.ndarray:
     """Limits after each label of an audit in random order, valid at all of them at once, shape (labels, 2).
 
     Each label gives the term `y_t - lambda_t (f_t - mean f)`, lambda from the labels before it; the asymptotic sequence has
@@ -170,7 +192,7 @@ def audited_so_far(risk: np.ndarray, audited: np.ndarray, failure: np.ndarray, i
     inside = t * variance * rho2 + 1
     half = np.sqrt(2 * inside / (t**2 * rho2) * np.log(np.sqrt(inside) / alpha))
     out = np.clip(np.stack([centre - half, centre + half], 1), 0, 1)
-    out[: FIRST] = np.nan
+    out[:FIRST] = np.nan
     return out
 
 

@@ -37,8 +37,14 @@ def folder_hash(folder: str | os.PathLike) -> str:
     return "sha256:" + total.hexdigest()
 
 
-def manifest(model: str, model_hash: str, outcomes: list[Outcome], skipped: list[tuple[str, str]],
-             left_over: list[str], outdated: list[str]) -> dict:
+def manifest(
+    model: str,
+    model_hash: str,
+    outcomes: list[Outcome],
+    skipped: list[tuple[str, str]],
+    left_over: list[str],
+    outdated: list[str],
+) -> dict:
     """The manifest of a run, as data."""
     done = [o for o in outcomes if o.record is not None]
     sums = ("rows", "scored", "evaluation")
@@ -71,8 +77,12 @@ def _partition(outcome: Outcome) -> dict:
     if outcome.record is None:
         return {**about, "failed": outcome.reason}
     kept = ("rows", "scored", "evaluation", "rejected", "example", "unreadable", "absent")
-    return {**about, "result": result.path.rsplit("/", 1)[-1], "input": outcome.record["key"]["input"],
-            **{name: outcome.record[name] for name in kept}}
+    return {
+        **about,
+        "result": result.path.rsplit("/", 1)[-1],
+        "input": outcome.record["key"]["input"],
+        **{name: outcome.record[name] for name in kept},
+    }
 
 
 def write(made: dict, output: Place) -> None:

@@ -94,8 +94,10 @@ class RiskModel:
 
     @functools.cached_property
     def _columns(self) -> dict[str, np.ndarray | pa.Array]:
-        numbers = {n: self.table[n] if not np.isnan(self.table[n]).any() else pa.array(self.table[n], from_pandas=True)
-                   for n in NUMBERS}
+        numbers = {
+            n: self.table[n] if not np.isnan(self.table[n]).any() else pa.array(self.table[n], from_pandas=True)
+            for n in NUMBERS
+        }
         codes = pa.DictionaryArray.from_arrays(pa.array(self.table["reason"], pa.int32()), self._reasons[0])
         return {**numbers, "known": self.table["known"], "reason": codes}
 
@@ -178,8 +180,10 @@ class RiskModel:
         draws = {} if self.plausible is None else {PLAUSIBLE: self.plausible}
         np.savez_compressed(held, **self.table, **draws)
         arrays = held.getvalue()
-        words = {"format": FORMAT, **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)
-                                     if f.name not in ("table", PLAUSIBLE)}}
+        words = {
+            "format": FORMAT,
+            **{f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("table", PLAUSIBLE)},
+        }
         words |= {"calibrator": self.calibrator.to_json(), "served": self.served.to_json()}
         words["arrays_sha256"] = hashlib.sha256(arrays).hexdigest()
         words["words_sha256"] = _hash(words)
@@ -198,8 +202,10 @@ class RiskModel:
         folder = pathlib.Path(folder)
         for name in (WORDS, ARRAYS):
             if not (folder / name).is_file():
-                raise InputError(f"{folder} holds no risk model: {name} is missing; make one with divergence fit LOG -o "
-                                 f"{folder}, from a log with judged deployment rows")
+                raise InputError(
+                    f"{folder} holds no risk model: {name} is missing; make one with divergence fit LOG -o "
+                    f"{folder}, from a log with judged deployment rows"
+                )
         again = "make it again with divergence fit"
         try:
             words = json.loads((folder / WORDS).read_text())
@@ -223,8 +229,9 @@ class RiskModel:
         try:
             return cls._of(words, arrays)
         except (ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{folder} holds no whole risk model ({type(error).__name__}: {' '.join(str(error).split())}); "
-                             f"{again}") from None
+            raise InputError(
+                f"{folder} holds no whole risk model ({type(error).__name__}: {' '.join(str(error).split())}); {again}"
+            ) from None
 
     @classmethod
     def _of(cls, words: dict, arrays: bytes) -> RiskModel:
@@ -242,10 +249,18 @@ class RiskModel:
             raise ValueError(f"its draws have shape {plausible.shape}, its levels need {rows} columns")
         if not ((table["reason"] >= 0) & (table["reason"] < len(words["reasons"]))).all():
             raise ValueError("a reason has no text")
-        return cls(**words | {
-            "table": table, PLAUSIBLE: plausible, "levels": levels, "calibrator": Calibrator.from_json(words["calibrator"]),
-            "served": Served.from_json(words["served"]), "factors": tuple(words["factors"]),
-            "reasons": tuple(words["reasons"])})
+        return cls(
+            **words
+            | {
+                "table": table,
+                PLAUSIBLE: plausible,
+                "levels": levels,
+                "calibrator": Calibrator.from_json(words["calibrator"]),
+                "served": Served.from_json(words["served"]),
+                "factors": tuple(words["factors"]),
+                "reasons": tuple(words["reasons"]),
+            }
+        )
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(v)} {name}s" for name, v in self.levels.items())

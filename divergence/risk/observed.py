@@ -36,8 +36,9 @@ class Observations:
         self._held: list[np.ndarray] = []
         self._rounded: set[int] = set()
 
-    def add(self, context: pa.DictionaryArray, risk: np.ndarray, known: np.ndarray, outcome: np.ndarray, trials: np.ndarray
-            ) -> None:
+    def add(
+        self, context: pa.DictionaryArray, risk: np.ndarray, known: np.ndarray, outcome: np.ndarray, trials: np.ndarray
+    ) -> None:
         """Count a batch."""
         self.elsewhere += int(len(known) - known.sum())
         judged = np.flatnonzero(~np.isnan(outcome) & ~np.isnan(risk))
@@ -79,8 +80,10 @@ class Observations:
     def sums(self) -> tuple[Observed, Observed]:
         """The counts so far: of what was known, and of what was new."""
         found = self._add_up()
-        known, new = ({name: _lists(found[2 * code + k]) for name, code in self._names.items() if 2 * code + k in found}
-                      for k in (0, 1))
+        known, new = (
+            {name: _lists(found[2 * code + k]) for name, code in self._names.items() if 2 * code + k in found}
+            for k in (0, 1)
+        )
         return known, new
 
 
@@ -106,8 +109,9 @@ def tally(counts: dict[str, list[float]]) -> Tally:
     return Tally(*(np.array(counts[name], float) for name in COUNTS))
 
 
-def calibration(observed: Observed, clustering: dict | None = None, draws: Draws | None = None, seed: int = 0
-                ) -> dict | None:
+def calibration(
+    observed: Observed, clustering: dict | None = None, draws: Draws | None = None, seed: int = 0
+) -> dict | None:
     """What the counts say, with the names of `reliability`: None where nothing was judged.
 
     `clustering` says how trials hang together (`reliability.clustering` within bins of risk); `draws` gives plausible
@@ -123,8 +127,13 @@ def calibration(observed: Observed, clustering: dict | None = None, draws: Draws
     risk, n = (np.concatenate([getattr(t, name) for t in parts.values()]) for name in ("risk", "n"))
     plausible = None if kinds[0] is None else (np.concatenate(kinds, axis=1), risk, n)
     worth = effect(clustering or {}, "bin", whole.n.sum())
-    return {**_rates(whole), "design_effect": worth, **tallied(whole, design_effect=worth, plausible=plausible, seed=seed),
-            "worst_context": {"context": worst, **contexts[worst]}, "contexts": contexts}
+    return {
+        **_rates(whole),
+        "design_effect": worth,
+        **tallied(whole, design_effect=worth, plausible=plausible, seed=seed),
+        "worst_context": {"context": worst, **contexts[worst]},
+        "contexts": contexts,
+    }
 
 
 def _lists(found: Tally) -> dict[str, list[float]]:

@@ -28,11 +28,18 @@ FEW = 2**14  # distinct numbers: a dictionary of twice as many no longer fits th
 FORMAT = 2  # 1 numbered the rows that `[where]` keeps, each batch anew
 KEY = b"divergence"
 ASIDE = ".outdated"  # ends the name of a result whose partition could not be scored again
-SCHEMA = pa.schema([
-    ("execution_id", pa.string()), ("risk", pa.float64()), ("excess", pa.float64()), ("lower", pa.float64()),
-    ("upper", pa.float64()), ("novelty", pa.float64()), ("known", pa.bool_()),
-    ("reason", pa.dictionary(pa.int32(), pa.string())),
-])
+SCHEMA = pa.schema(
+    [
+        ("execution_id", pa.string()),
+        ("risk", pa.float64()),
+        ("excess", pa.float64()),
+        ("lower", pa.float64()),
+        ("upper", pa.float64()),
+        ("novelty", pa.float64()),
+        ("known", pa.bool_()),
+        ("reason", pa.dictionary(pa.int32(), pa.string())),
+    ]
+)
 """What a score has for each request."""
 
 
@@ -63,11 +70,15 @@ class Output:
         """Add the scores of `expected` requests. Raises InputError for scores that are none."""
         names = [f.name for f in SCHEMA]
         if scores.num_rows != expected or not set(names) <= set(scores.schema.names):
-            raise InputError(f"the model gave {scores.num_rows} rows of {', '.join(scores.schema.names)} for {expected} "
-                             f"requests; a score has one row a request and the columns {', '.join(names)}")
+            raise InputError(
+                f"the model gave {scores.num_rows} rows of {', '.join(scores.schema.names)} for {expected} "
+                f"requests; a score has one row a request and the columns {', '.join(names)}"
+            )
         reason = scores.column("reason")
-        columns = [scores.column(n) if n != "reason" or pa.types.is_dictionary(reason.type) else reason.dictionary_encode()
-                   for n in names]
+        columns = [
+            scores.column(n) if n != "reason" or pa.types.is_dictionary(reason.type) else reason.dictionary_encode()
+            for n in names
+        ]
         self.held.append(pa.record_batch([c.cast(f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA))
         self.count += expected
         self.rows += expected
@@ -110,8 +121,12 @@ def _writer(file, first: pa.Table) -> pq.ParquetWriter:
     numbers = [f.name for f in SCHEMA if pa.types.is_floating(f.type)]
     few = pc.count_distinct(first["risk"]).as_py() <= FEW
     return pq.ParquetWriter(
-        file, SCHEMA, compression={f.name: "none" if f.name in numbers else "zstd" for f in SCHEMA},
-        use_dictionary=["known", "reason", *(numbers if few else [])], write_statistics=False)
+        file,
+        SCHEMA,
+        compression={f.name: "none" if f.name in numbers else "zstd" for f in SCHEMA},
+        use_dictionary=["known", "reason", *(numbers if few else [])],
+        write_statistics=False,
+    )
 
 
 def record(target: Place) -> dict | None:

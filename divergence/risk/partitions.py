@@ -63,8 +63,13 @@ class Job:
         rule = self.configuration.regime
         declared["regime"] = dataclasses.asdict(rule) if rule else None
         declared["accept_rejected"] = self.accept_rejected
-        return {"input": content, "model": self.model_hash, "format": FORMAT, "version": metadata.version("eval-divergence"),
-                "declared": {k: v if not isinstance(v, tuple) else list(v) for k, v in _plain(declared).items()}}
+        return {
+            "input": content,
+            "model": self.model_hash,
+            "format": FORMAT,
+            "version": metadata.version("eval-divergence"),
+            "declared": {k: v if not isinstance(v, tuple) else list(v) for k, v in _plain(declared).items()},
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,8 +134,13 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
             if _state(job.partition) != before:
                 raise InputError("it changed while it was read; run again")
             known, new = observations.sums
-            made = {"key": key, **_counts(admission, output), "elsewhere": observations.elsewhere, "observed": known,
-                    "observed_new": new}
+            made = {
+                "key": key,
+                **_counts(admission, output),
+                "elsewhere": observations.elsewhere,
+                "observed": known,
+                "observed_new": new,
+            }
             output.finish(made)
         finally:
             output.close()
@@ -159,9 +169,15 @@ def _share(tell: Tell, job: Job, reader: Reader, rows: int, _: int) -> None:
 
 
 def _counts(admission: Admission, output: Output) -> dict:
-    return {"rows": admission.rows, "scored": output.rows, "evaluation": admission.evaluation,
-            "rejected": dict(sorted(admission.rejected.items())), "example": admission.example,
-            "unreadable": dict(sorted(admission.unreadable.items())), "absent": admission.absent}
+    return {
+        "rows": admission.rows,
+        "scored": output.rows,
+        "evaluation": admission.evaluation,
+        "rejected": dict(sorted(admission.rejected.items())),
+        "example": admission.example,
+        "unreadable": dict(sorted(admission.unreadable.items())),
+        "absent": admission.absent,
+    }
 
 
 def _refuse(admission: Admission, accepted: float) -> None:
@@ -169,9 +185,11 @@ def _refuse(admission: Admission, accepted: float) -> None:
     rejected = sum(admission.rejected.values())
     if rejected > accepted * admission.rows or (rejected and rejected == admission.rows):
         counts = ", ".join(f"{number} by {rule}" for rule, number in sorted(admission.rejected.items()))
-        raise InputError(f"{rejected} of its {admission.rows} rows are rejected ({counts}; for example "
-                         f"{admission.example}), accepted are {accepted:.1%}: correct them, or accept them with "
-                         "--accept-rejected FRACTION")
+        raise InputError(
+            f"{rejected} of its {admission.rows} rows are rejected ({counts}; for example "
+            f"{admission.example}), accepted are {accepted:.1%}: correct them, or accept them with "
+            "--accept-rejected FRACTION"
+        )
 
 
 def _state(partition: Partition) -> tuple:

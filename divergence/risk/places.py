@@ -68,8 +68,10 @@ def place(address: str | os.PathLike) -> Place:
 
         files, path = fsspec.core.url_to_fs(address)
     except (ImportError, ValueError) as error:
-        raise InputError(f"the address {shown(address)} is of no kind that can be opened ({sentence(error, address)}): use "
-                         "a path, s3://, gs://, abfs:// or hdfs://, or install fsspec for others") from None
+        raise InputError(
+            f"the address {shown(address)} is of no kind that can be opened ({sentence(error, address)}): use "
+            "a path, s3://, gs://, abfs:// or hdfs://, or install fsspec for others"
+        ) from None
     return Place(pa.fs.PyFileSystem(pa.fs.FSSpecHandler(files)), path, address)
 
 

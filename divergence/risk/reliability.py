@@ -47,9 +47,16 @@ class Tally:
         return cls(x, *(np.bincount(where.ravel(), v, len(x)) for v in (n, failures)))
 
 
-def reliability(risk: np.ndarray, failure: np.ndarray, *, weight: np.ndarray | None = None,
-                cluster: np.ndarray | None = None, plausible: tuple[np.ndarray, np.ndarray] | None = None, seed: int = 0,
-                bins: int = BINS) -> dict:
+def reliability(
+    risk: np.ndarray,
+    failure: np.ndarray,
+    *,
+    weight: np.ndarray | None = None,
+    cluster: np.ndarray | None = None,
+    plausible: tuple[np.ndarray, np.ndarray] | None = None,
+    seed: int = 0,
+    bins: int = BINS,
+) -> dict:
     """Calibration of judged rows as plain numbers: `ece`, its nulls, Brier and its parts, and the diagram.
 
     `plausible`: joint draws of the risks of some kinds of requests, shape (draws, kinds), and each row's kind.
@@ -62,15 +69,25 @@ def reliability(risk: np.ndarray, failure: np.ndarray, *, weight: np.ndarray | N
     where = place[np.searchsorted(found.risk, risk)]
     alone = unit.max() + 1 == len(risk)
     null = _drawn(found, place, rng) if alone else _flipped(weight * (failure - risk), unit, where, rng)
-    out = {"rows": len(risk), "clusters": int(unit.max() + 1), **_summary(found, place, null),
-           "design_effect": design_effect(risk, failure, weight, unit)}
+    out = {
+        "rows": len(risk),
+        "clusters": int(unit.max() + 1),
+        **_summary(found, place, null),
+        "design_effect": design_effect(risk, failure, weight, unit),
+    }
     if plausible is not None:
         out |= _honest(null, _off(*plausible, risk, weight, where), out["ece"], found.n.sum(), rng)
     return out
 
 
-def tallied(found: Tally, *, design_effect: float = 1.0, plausible: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
-            seed: int = 0, bins: int = BINS) -> dict:
+def tallied(
+    found: Tally,
+    *,
+    design_effect: float = 1.0,
+    plausible: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+    seed: int = 0,
+    bins: int = BINS,
+) -> dict:
     """The same from a tally, every trial on its own; `design_effect` widens the null where trials come in clusters.
 
     `plausible`: draws of the risks of some kinds of requests, shape (draws, kinds), the risk of each and its trials.
@@ -94,12 +111,21 @@ def _summary(found: Tally, place: np.ndarray, null: np.ndarray) -> dict:
     seen = float(np.abs(rate - mean) @ n / n.sum())
     low, high = np.quantile(null / n, [0.025, 0.975], axis=0)
     return {
-        "ece": seen, "ece_null_mean": float(ece.mean()), "ece_null_95": float(np.quantile(ece, 0.95)),
+        "ece": seen,
+        "ece_null_mean": float(ece.mean()),
+        "ece_null_95": float(np.quantile(ece, 0.95)),
         "inside_null": bool(seen <= np.quantile(ece, 0.95)),
         **murphy(found.risk, found.failures / found.n, found.n, place),
-        "bins": [{"n": float(k), "risk": float(r), "failures": float(f), "band_lower": float(np.clip(r + a, 0, 1)),
-                  "band_upper": float(np.clip(r + b, 0, 1))}
-                 for k, r, f, a, b in zip(n, mean, rate, low, high, strict=True)],
+        "bins": [
+            {
+                "n": float(k),
+                "risk": float(r),
+                "failures": float(f),
+                "band_lower": float(np.clip(r + a, 0, 1)),
+                "band_upper": float(np.clip(r + b, 0, 1)),
+            }
+            for k, r, f, a, b in zip(n, mean, rate, low, high, strict=True)
+        ],
     }
 
 
@@ -129,8 +155,10 @@ def murphy(risk: np.ndarray, failure: np.ndarray, weight: np.ndarray, place: np.
     # A counted rate stands for trials that are 0 or 1, so a failure's square is itself.
     brier = weight @ (failure * (1 - risk) ** 2 + (1 - failure) * risk**2) / total
     return {
-        "brier": float(brier), "reliability": float(n @ (mean - rate) ** 2 / total),
-        "resolution": float(n @ (rate - base) ** 2 / total), "uncertainty": float(base * (1 - base)),
+        "brier": float(brier),
+        "reliability": float(n @ (mean - rate) ** 2 / total),
+        "resolution": float(n @ (rate - base) ** 2 / total),
+        "uncertainty": float(base * (1 - base)),
         "within": float(weight @ (off**2 - 2 * off * (failure - rate[place])) / total),
     }
 
@@ -156,8 +184,11 @@ def clustering(risk: np.ndarray, failure: np.ndarray, weight: np.ndarray, unit: 
     n = np.bincount(unit, weight)
     size = float((n**2).sum() / n.sum())
     spread = design_effect(risk, failure, weight, unit) - 1
-    return {"size": size, "correlation": float(np.clip(spread / (size - 1), 0, 1)) if size > 1 else 0.0,
-            "trials": float(n.sum() / clusters)}
+    return {
+        "size": size,
+        "correlation": float(np.clip(spread / (size - 1), 0, 1)) if size > 1 else 0.0,
+        "trials": float(n.sum() / clusters),
+    }
 
 
 def effect(found: dict, part: str, trials: float) -> float:

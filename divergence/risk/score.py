@@ -63,9 +63,18 @@ class Scored:
         return self.manifest["failed"]
 
 
-def score_log(model: str | os.PathLike, logs: list, output: str | os.PathLike, *, load: Callable, workers: int | None = None,
-              ray: str | None = None, configuration: Configuration | None = None,
-              accept_rejected: float = ACCEPT_REJECTED, progress: Progress | None = None) -> Scored:
+def score_log(
+    model: str | os.PathLike,
+    logs: list,
+    output: str | os.PathLike,
+    *,
+    load: Callable,
+    workers: int | None = None,
+    ray: str | None = None,
+    configuration: Configuration | None = None,
+    accept_rejected: float = ACCEPT_REJECTED,
+    progress: Progress | None = None,
+) -> Scored:
     """Score every request of a log: one Parquet a partition and `manifest.json` in `output`.
 
     `workers` processes (default: one a core; 0 = in this process), or the Ray cluster at the address `ray`. `load`
@@ -78,8 +87,10 @@ def score_log(model: str | os.PathLike, logs: list, output: str | os.PathLike, *
     _check_names(configuration, tuple(loaded.factors))
     found, skipped = partitions(logs)
     target, progress = place(output), progress or Progress()
-    jobs = [Job(one, os.fspath(output), os.path.abspath(model), model_hash, load, configuration, accept_rejected)
-            for one in found]
+    jobs = [
+        Job(one, os.fspath(output), os.path.abspath(model), model_hash, load, configuration, accept_rejected)
+        for one in found
+    ]
     _check_output(target, model, logs, jobs)
     with _held(target):
         progress.start(len(jobs), sum(one.bytes for one in found))
@@ -101,8 +112,13 @@ def score_log(model: str | os.PathLike, logs: list, output: str | os.PathLike, *
         made |= {"calibration": found, "observed": sums}
         if loaded.traffic:
             elsewhere = sum(o.record["elsewhere"] for o in outcomes if o.record is not None)
-            made["stale"] = stale(known, loaded.traffic, elsewhere / made["scored"] if made["scored"] else None, new,
-                                  getattr(loaded, "draws", None))
+            made["stale"] = stale(
+                known,
+                loaded.traffic,
+                elsewhere / made["scored"] if made["scored"] else None,
+                new,
+                getattr(loaded, "draws", None),
+            )
         made["model"]["check"] = loaded.check.get("sentence")
         manifest.write(made, target)
     return Scored(made)
@@ -127,8 +143,10 @@ def _check_names(configuration: Configuration, factors: tuple[str, ...]) -> None
     for section, names in (("[columns]", configuration.columns), ("[constants]", configuration.constants)):
         for name in names:
             if name not in known:
-                raise InputError(f"{section} names {name}, which is neither a column of the schema nor a factor of the model"
-                                 f"{nearest(name, known)}: name one of those")
+                raise InputError(
+                    f"{section} names {name}, which is neither a column of the schema nor a factor of the model"
+                    f"{nearest(name, known)}: name one of those"
+                )
 
 
 def _check_output(target: Place, model: str | os.PathLike, logs: list, jobs: list[Job]) -> None:
@@ -137,14 +155,18 @@ def _check_output(target: Place, model: str | os.PathLike, logs: list, jobs: lis
     for log in map(place, logs):
         inside = f"{target.path.rstrip('/')}/".startswith(f"{log.path.rstrip('/')}/")
         if log.local == target.local and inside:
-            raise InputError(f"the output {target} lies inside the log {log}, where its files would be read as a log next "
-                             "time: name another folder")
+            raise InputError(
+                f"the output {target} lies inside the log {log}, where its files would be read as a log next "
+                "time: name another folder"
+            )
     owners: dict[str, str] = {}
     for job in jobs:
         other = owners.setdefault(job.target.path, job.partition.address)
         if other != job.partition.address:
-            raise InputError(f"{place(other)} and {place(job.partition.address)} would have one result, "
-                             f"{job.target.path.rpartition('/')[2]}: score them into two folders, or rename one")
+            raise InputError(
+                f"{place(other)} and {place(job.partition.address)} would have one result, "
+                f"{job.target.path.rpartition('/')[2]}: score them into two folders, or rename one"
+            )
         if job.target.path == place(job.partition.address).path and target.local == place(job.partition.address).local:
             raise InputError(f"the result of {place(job.partition.address)} would overwrite it: name another output folder")
 

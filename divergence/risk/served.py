@@ -43,9 +43,11 @@ class Served:
             found.setdefault(context, set()).add(tuple(levels))
         ordered = {context: tuple(sorted(found[context], key=_order)) for context in sorted(found)}
         few = {context: all_of for context, all_of in ordered.items() if len(all_of) <= TOGETHER_MAX}
-        many = {context: tuple(tuple(sorted(set(levels), key=lambda one: _order([one])))
-                               for levels in zip(*all_of, strict=True))
-                for context, all_of in ordered.items() if context not in few}
+        many = {
+            context: tuple(tuple(sorted(set(levels), key=lambda one: _order([one]))) for levels in zip(*all_of, strict=True))
+            for context, all_of in ordered.items()
+            if context not in few
+        }
         return cls(factors, few, many)
 
     @functools.cached_property
@@ -104,8 +106,10 @@ class Served:
 
     def sentences(self) -> list[str]:
         """What is said of a context that is contradicted, by the numbers of `unlike`."""
-        return [*(f"new context (its label had another {factor})" for factor in self.factors),
-                "new context (its label had no such combination of factors)"]
+        return [
+            *(f"new context (its label had another {factor})" for factor in self.factors),
+            "new context (its label had no such combination of factors)",
+        ]
 
     def to_json(self) -> dict:
         """Plain lists."""
@@ -114,8 +118,9 @@ class Served:
     @classmethod
     def from_json(cls, words: dict) -> Served:
         """What `to_json` wrote."""
-        together, apart = ({context: tuple(map(tuple, rows)) for context, rows in words[name].items()}
-                           for name in ("together", "apart"))
+        together, apart = (
+            {context: tuple(map(tuple, rows)) for context, rows in words[name].items()} for name in ("together", "apart")
+        )
         return cls(tuple(words["factors"]), together, apart)
 
 

@@ -35,8 +35,10 @@ from divergence.risk.places import CHUNK, Place, place, sentence
 BATCH = 2**17  # rows: a few megabytes, small beside the processor's memory and large beside the cost of a call
 TAIL = 2**16
 OTHERS = {
-    "a table of further outcomes": {"execution_id", "metric"}, "a table of telemetry": {"window_start", "metric", "value"},
-    "results of a report": {"question", "identified"}, "results of an earlier score": {"risk", "excess", "novelty"},
+    "a table of further outcomes": {"execution_id", "metric"},
+    "a table of telemetry": {"window_start", "metric", "value"},
+    "results of a report": {"question", "identified"},
+    "results of an earlier score": {"risk", "excess", "novelty"},
 }
 """Tables that lie beside logs, by columns that tell them apart."""
 EXECUTED = ("regime", "execution_id", "score", "answer", "latency_s", "output_tokens", "finish_reason")
@@ -79,11 +81,14 @@ def partitions(logs: Iterable[str | os.PathLike]) -> tuple[tuple[Partition, ...]
             elif file.path not in found:
                 found[file.path] = (name, file, size, named)
     if not found:
-        raise InputError(f"there is no log in {', '.join(str(place(log)) for log in logs)}: name a file, a folder or a glob "
-                         f"of {FORMATS}")
+        raise InputError(
+            f"there is no log in {', '.join(str(place(log)) for log in logs)}: name a file, a folder or a glob of {FORMATS}"
+        )
     counts = collections.Counter(name for name, *_ in found.values())
-    out = [Partition(name if counts[name] == 1 else file.path.strip("/"), file.address, size, named)
-           for name, file, size, named in found.values()]
+    out = [
+        Partition(name if counts[name] == 1 else file.path.strip("/"), file.address, size, named)
+        for name, file, size, named in found.values()
+    ]
     return tuple(sorted(out, key=lambda one: one.name)), tuple(skipped)
 
 
@@ -109,7 +114,7 @@ def _expand(log: str) -> Iterator[tuple[str, Place, int, bool]]:
             raise InputError(f"no file or folder is named {root}: check the path, or the pattern if it is one")
         magic = r"[*?\[]" if root.local else r"[*\[]"  # in an address ? begins the query
         base = place(re.split(magic, root.path if root.local else log, maxsplit=1)[0].rpartition("/")[0] or "/")
-        pattern = re.compile(_pattern(root.path[len(base.path.rstrip("/")) + 1:]))
+        pattern = re.compile(_pattern(root.path[len(base.path.rstrip("/")) + 1 :]))
         there = base.files.get_file_info(base.path).type == pa.fs.FileType.Directory
         matches = [m for m in _below(base) if pattern.fullmatch(m[0])] if there else []
     except OSError as error:
@@ -136,15 +141,17 @@ def _listed(folder: Place) -> Iterator[tuple[str, int]]:
         return
     for about in folder.files.get_file_info(pa.fs.FileSelector(folder.path, recursive=True)):
         if about.type == pa.fs.FileType.File:
-            yield about.path[len(folder.path.rstrip("/")):].strip("/"), about.size
+            yield about.path[len(folder.path.rstrip("/")) :].strip("/"), about.size
 
 
 def _pattern(text: str) -> str:
     """A glob as a regular expression: `**` crosses folders, `*` and `?` do not."""
     parts = re.split(r"(\*\*/?|\*|\?|\[[^\]]*\])", text)
     known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return "".join(known[p] if p in known else p.replace("[!", "[^") if p.startswith("[") and p.endswith("]")
-                   else re.escape(p) for p in parts)
+    return "".join(
+        known[p] if p in known else p.replace("[!", "[^") if p.startswith("[") and p.endswith("]") else re.escape(p)
+        for p in parts
+    )
 
 
 def fingerprint(partition: Partition) -> str:
@@ -178,8 +185,10 @@ def other_table(names: Iterable[str], configuration: Configuration) -> None:
     if "model" not in given and not given & executed:
         raise NoLog(f"no execution log: it has no column model, only {listed(sorted(names))}")
     if "model" in names | mapped and not given & {*REQUESTED, *executed, *SERVING_FACTORS}:
-        raise NoLog(f"no execution log: beside model it has no {', '.join(REQUESTED)} or other column of a request, only "
-                    f"{listed(sorted(names))}")
+        raise NoLog(
+            f"no execution log: beside model it has no {', '.join(REQUESTED)} or other column of a request, only "
+            f"{listed(sorted(names))}"
+        )
 
 
 class Reader:

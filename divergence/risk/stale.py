@@ -35,8 +35,9 @@ BINS = 20  # of risk, in each context
 INDIFFERENT = 0.01  # a difference of one point is not worth a flag
 
 
-def stale(observed: dict, traffic: dict, unseen: float | None = None, new: dict | None = None, draws: Draws | None = None
-          ) -> dict:
+def stale(
+    observed: dict, traffic: dict, unseen: float | None = None, new: dict | None = None, draws: Draws | None = None
+) -> dict:
     """Verdict on a scored log.
 
     `observed` are the counts of `risk.observed` (context -> risks, their trials and failures), `traffic` what the risk model
@@ -51,9 +52,17 @@ def stale(observed: dict, traffic: dict, unseen: float | None = None, new: dict 
         n, risk, failures = _binned(sums)
         worth = effect(traffic["clustering"], "context", n.sum())
         parts = [(n.sum(), risk.sum(), failures.sum(), _binomial(n, risk).sum(), of["sd"], "all its requests")]
-        parts += [(n[b], risk[b], failures[b], _binomial(n, risk)[b], of["cell_sd"],
-                   f"requests of risk about {risk[b] / n[b]:.2f}")
-                  for b in np.flatnonzero(n >= ROWS_MIN)]
+        parts += [
+            (
+                n[b],
+                risk[b],
+                failures[b],
+                _binomial(n, risk)[b],
+                of["cell_sd"],
+                f"requests of risk about {risk[b] / n[b]:.2f}",
+            )
+            for b in np.flatnonzero(n >= ROWS_MIN)
+        ]
         for rows, expected, seen, binomial, sd, what in parts:
             if rows < ROWS_MIN:
                 continue
@@ -66,9 +75,15 @@ def stale(observed: dict, traffic: dict, unseen: float | None = None, new: dict 
     evidence = float(np.mean([g[0] for g in groups])) if groups else None
     level = _level(observed, traffic, draws)
     out = {"e_value": evidence, "level": level, "unseen_share": unseen, "judged": float(total)}
-    by = [name for name, found in (("groups", evidence is not None and evidence >= E_MAX),
-                                   ("level", level is not None and level["p_value"] <= P_MIN),
-                                   ("mix", unseen is not None and unseen > UNSEEN_MAX)) if found]
+    by = [
+        name
+        for name, found in (
+            ("groups", evidence is not None and evidence >= E_MAX),
+            ("level", level is not None and level["p_value"] <= P_MIN),
+            ("mix", unseen is not None and unseen > UNSEEN_MAX),
+        )
+        if found
+    ]
     return {"stale": bool(by), **out, "reason": _sentence(by, max(groups) if groups else None, **out)}
 
 
@@ -78,8 +93,10 @@ def _level(observed: dict, traffic: dict, draws: Draws | None) -> dict | None:
     n = sum(one.n.sum() for one in found.values())
     if n < ROWS_MIN:
         return None
-    risk, failed = (sum(part.sum() for part in parts) / n for parts in (
-        [one.n * one.risk for one in found.values()], [one.failures for one in found.values()]))
+    risk, failed = (
+        sum(part.sum() for part in parts) / n
+        for parts in ([one.n * one.risk for one in found.values()], [one.failures for one in found.values()])
+    )
     binomial = sum((one.n * one.risk * (1 - one.risk)).sum() for one in found.values())
     kinds = [draws(name, one.risk) for name, one in found.items()] if draws is not None else [None]
     if kinds[0] is None:  # at most, as if all contexts were off together
@@ -87,29 +104,48 @@ def _level(observed: dict, traffic: dict, draws: Draws | None) -> dict | None:
     else:
         sd = np.std(sum(kind @ one.n for kind, one in zip(kinds, found.values(), strict=True)) / n)
     error = math.sqrt(effect(traffic["clustering"], "all", n) * binomial / n**2 + sd**2 + INDIFFERENT**2)
-    return {"risk": float(risk), "failed": float(failed), "se": error,
-            "p_value": math.erfc(abs(failed - risk) / error / math.sqrt(2))}
+    return {
+        "risk": float(risk),
+        "failed": float(failed),
+        "se": error,
+        "p_value": math.erfc(abs(failed - risk) / error / math.sqrt(2)),
+    }
 
 
-def _sentence(by: list[str], worst: tuple | None, *, e_value: float | None, level: dict | None, unseen_share: float | None,
-              judged: float) -> str:
+def _sentence(
+    by: list[str],
+    worst: tuple | None,
+    *,
+    e_value: float | None,
+    level: dict | None,
+    unseen_share: float | None,
+    judged: float,
+) -> str:
     words = []
     if "groups" in by:
         _, name, what, seen, expected = worst
-        words.append(f"stale: in the context {name} {what} fail {seen:.1%} of the time, expected were {expected:.1%} "
-                     f"(evidence {e_value:.3g} to 1 against calibration); fit again with these rows")
+        words.append(
+            f"stale: in the context {name} {what} fail {seen:.1%} of the time, expected were {expected:.1%} "
+            f"(evidence {e_value:.3g} to 1 against calibration); fit again with these rows"
+        )
     if "level" in by:
-        words.append(f"stale: all known requests together fail {level['failed']:.1%} of the time, expected were "
-                     f"{level['risk']:.1%} (p = {level['p_value']:.2g}); fit again with these rows")
+        words.append(
+            f"stale: all known requests together fail {level['failed']:.1%} of the time, expected were "
+            f"{level['risk']:.1%} (p = {level['p_value']:.2g}); fit again with these rows"
+        )
     if "mix" in by:
-        words.append(f"stale: {unseen_share:.0%} of the requests come from models, contexts or strata that deployment never "
-                     "had when the model was made; fit again with rows from them")
+        words.append(
+            f"stale: {unseen_share:.0%} of the requests come from models, contexts or strata that deployment never "
+            "had when the model was made; fit again with rows from them"
+        )
     if not words and e_value is not None:
         overall = f"; p = {level['p_value']:.2g} of the overall rate, {P_MIN:g} would be one" if level else ""
         words.append(f"no sign that calibration has moved (evidence {e_value:.3g} to 1, {E_MAX:g} would be one{overall})")
     elif not words and judged:
-        words.append(f"{judged:.0f} judged requests, fewer than {ROWS_MIN} in any one context: too few to tell whether "
-                     "calibration has moved")
+        words.append(
+            f"{judged:.0f} judged requests, fewer than {ROWS_MIN} in any one context: too few to tell whether "
+            "calibration has moved"
+        )
     elif not words:
         words.append("no labels: whether outcomes have changed within known contexts is not identified")
     return "; ".join(words)

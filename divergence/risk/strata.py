@@ -86,8 +86,11 @@ class Strata:
             mine = np.flatnonzero(point == k)
             prior, cross = np.tensordot(variance, kinds, 1), np.tensordot(variance, shared, 1)
             for t, seen in enumerate((*tasks, None)):
-                part = np.zeros((1, len(model))) if seen is None else scipy.linalg.solve_triangular(
-                    seen[1], cross[:, seen[0]].T, lower=True)
+                part = (
+                    np.zeros((1, len(model)))
+                    if seen is None
+                    else scipy.linalg.solve_triangular(seen[1], cross[:, seen[0]].T, lower=True)
+                )
                 mean = np.zeros(len(model)) if seen is None else part.T @ seen[2]
                 values, vectors = np.linalg.eigh((self.fresh if seen is None else 1.0) * prior - part.T @ part)
                 root = vectors * np.sqrt(np.maximum(values, 0.0))
@@ -178,8 +181,9 @@ def _levels(fit: Fit, counts, tasks: np.ndarray) -> tuple[np.ndarray, np.ndarray
         bessel = np.sqrt(weight[t] / np.maximum(weight[t] - 1, 1.0))[keys[0]]
         phi = share * (y / n - level[t][keys[0]]) * bessel
         items, row = np.unique(keys[1], return_inverse=True)
-        influences.append(sp.csc_array(sp.coo_array((np.where(pooled, 0.0, phi), (row.ravel(), keys[0])),
-                                                    shape=(len(items), len(arms)))))
+        influences.append(
+            sp.csc_array(sp.coo_array((np.where(pooled, 0.0, phi), (row.ravel(), keys[0])), shape=(len(items), len(arms))))
+        )
     return level, weight, influences
 
 
@@ -195,6 +199,7 @@ def _ratio(level: np.ndarray, weight: np.ndarray, influence: list[sp.csc_array])
 
 def _points(parts: list, kinds: np.ndarray) -> np.ndarray:
     """Eight points of the four standard deviations that have the mean and the covariance of their logarithms, (8, 4)."""
+
     def loss(x: np.ndarray) -> float:
         deviations = np.exp(x)
         total = 0.5 * ((deviations / WIDTHS) ** 2).sum() - x.sum()  # half-normal prior, density of the logarithm
@@ -207,8 +212,9 @@ def _points(parts: list, kinds: np.ndarray) -> np.ndarray:
     size = len(WIDTHS)
     mode = scipy.optimize.minimize(loss, np.log(WIDTHS / 2), method="L-BFGS-B", bounds=[(-6.0, 2.0)] * size).x
     step = STEP * np.eye(size)
-    curvature = np.array([[loss(mode + a + b) - loss(mode + a - b) - loss(mode - a + b) + loss(mode - a - b)
-                           for b in step] for a in step]) / (4 * STEP**2)
+    curvature = np.array(
+        [[loss(mode + a + b) - loss(mode + a - b) - loss(mode - a + b) + loss(mode - a - b) for b in step] for a in step]
+    ) / (4 * STEP**2)
     values, vectors = np.linalg.eigh(curvature)
     root = vectors / np.sqrt(np.maximum(values, FLAT)) * np.sqrt(size)
     return np.exp(np.clip(np.concatenate([mode + root.T, mode - root.T]), -6.0, 2.0))

@@ -62,8 +62,10 @@ def summarise(posterior: Posterior, outcome: str | None = None) -> Summaries:
     """The table of a posterior's outcome. Raises NotIdentifiedError where the log has no deployment or no such risk."""
     fit = posterior[outcome]
     if fit.arms.link != "logit":
-        raise NotIdentifiedError(f"the outcome {fit.cells.outcome} has no failures (it is a positive quantity): risk is "
-                                 "the probability of a failure, fit a score between 0 and 1")
+        raise NotIdentifiedError(
+            f"the outcome {fit.cells.outcome} has no failures (it is a positive quantity): risk is "
+            "the probability of a failure, fit a score between 0 and 1"
+        )
     if not fit.arms.deployed.any():
         raise NotIdentifiedError("the log has no judged deployment rows: what requests risk in deployment is not identified")
     strata = measure_strata(fit)
@@ -71,8 +73,10 @@ def summarise(posterior: Posterior, outcome: str | None = None) -> Summaries:
     models, contexts = fit.design.n_models, len(labels)
     size = (models + 1) * (contexts + 1) * (len(strata.tasks) + 1)
     if size > ROWS_MAX:
-        raise NotIdentifiedError(f"{size} combinations of models, contexts and tasks are more than {ROWS_MAX}: "
-                                 "name fewer factors, or leave out the task column")
+        raise NotIdentifiedError(
+            f"{size} combinations of models, contexts and tasks are more than {ROWS_MAX}: "
+            "name fewer factors, or leave out the task column"
+        )
     eta = link_draws(fit, posterior.spec.factor, labels)
     d, v = _deviations(fit, strata, labels)
     seen = len(strata.tasks) > 0
@@ -92,9 +96,17 @@ def summarise(posterior: Posterior, outcome: str | None = None) -> Summaries:
     names |= {"task": strata.tasks} if seen else {}
     reason, reasons = _reasons(fit, labels, names, eta.mean(0), d)
     return Summaries(
-        names, risk, expit(-(middle + d) - np.hypot(high - middle, Z_90 * np.sqrt(v))),
+        names,
+        risk,
+        expit(-(middle + d) - np.hypot(high - middle, Z_90 * np.sqrt(v))),
         expit(-(middle + d) + np.hypot(middle - low, Z_90 * np.sqrt(v))),
-        _promised(fit, strata, risk.shape), _novelty(fit, names, risk.shape), known, expit(-eta).std(0), reason, reasons)
+        _promised(fit, strata, risk.shape),
+        _novelty(fit, names, risk.shape),
+        known,
+        expit(-eta).std(0),
+        reason,
+        reasons,
+    )
 
 
 def link_draws(fit: Fit, width: float, labels: np.ndarray) -> np.ndarray:
@@ -173,8 +185,9 @@ def _promised(fit: Fit, strata: Strata, shape: tuple[int, ...]) -> np.ndarray:
             mean, variance = mean[:, -1:], variance[:, -1:]
         nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
         sd = np.sqrt(eta.var(0)[:, None] + variance)
-        p = sum(w * expit(-(eta.mean(0)[:, None] + mean + sd * z))
-                for z, w in zip(nodes, weights / weights.sum(), strict=True))
+        p = sum(
+            w * expit(-(eta.mean(0)[:, None] + mean + sd * z)) for z, w in zip(nodes, weights / weights.sum(), strict=True)
+        )
         total += bench.law[:, k, None] * p
     judged = np.isin(np.arange(fit.design.n_models), fit.arms.model[~fit.arms.deployed])
     out[:-1] = np.where(judged[:, None], total, np.nan)[:, None, :]
@@ -199,8 +212,9 @@ def _novelty(fit: Fit, names: dict[str, tuple[str, ...]], shape: tuple[int, ...]
     return out
 
 
-def _reasons(fit: Fit, labels: np.ndarray, names: dict[str, tuple[str, ...]], eta: np.ndarray, d: np.ndarray
-             ) -> tuple[np.ndarray, tuple[str, ...]]:
+def _reasons(
+    fit: Fit, labels: np.ndarray, names: dict[str, tuple[str, ...]], eta: np.ndarray, d: np.ndarray
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """What is new, or the two largest contributions to the risk in points, as codes and their texts."""
     design, effects = fit.design, fit.effects.mean(0)
     shape = d.shape
@@ -208,8 +222,15 @@ def _reasons(fit: Fit, labels: np.ndarray, names: dict[str, tuple[str, ...]], et
     codes = np.zeros(shape, np.int32)
     where = [np.flatnonzero(design.contexts[:, 1] == label)[-1] for label in labels]
     for m, c, t in np.ndindex(*shape):
-        new = [what for what, last in (("model", m == shape[0] - 1), ("context", c == shape[1] - 1),
-                                       ("stratum", "task" in names and t == shape[2] - 1)) if last]
+        new = [
+            what
+            for what, last in (
+                ("model", m == shape[0] - 1),
+                ("context", c == shape[1] - 1),
+                ("stratum", "task" in names and t == shape[2] - 1),
+            )
+            if last
+        ]
         if new:
             text = "; ".join(f"new {what}" for what in new)
         else:
@@ -232,8 +253,11 @@ def _contributions(design, effects: np.ndarray, model: int, context: int, label:
         kind, _, factor = term.name.partition(":")
         part = float(z[term.columns] @ effects[term.columns])
         if kind in ("beta", "gamma"):
-            name = f"context={label}" if factor == "context" else (
-                f"{factor}={design.levels[factor][int(design.mixtures[factor][context].argmax())]}")
+            name = (
+                f"context={label}"
+                if factor == "context"
+                else (f"{factor}={design.levels[factor][int(design.mixtures[factor][context].argmax())]}")
+            )
         elif kind in ("u", "delta", "apart"):
             name = f"context={label}"
         else:

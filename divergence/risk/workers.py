@@ -22,7 +22,10 @@ from divergence.risk.partitions import Job, Outcome, Tell, attempt, silent
 from divergence.risk.places import scrubbed
 
 ONE_THREAD = {
-    "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
+    "POLARS_MAX_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
 }
 """The environment of a worker: the cores are shared out by workers, not by the threads of each."""
@@ -106,6 +109,7 @@ def _serve(pipe: connection.Connection, parent: int, words: str) -> None:
         if os.getppid() != parent:
             raise BrokenPipeError("the parent has ended")
         pipe.send((rows, size))
+
     while True:
         try:
             job = pipe.recv()

@@ -146,8 +146,9 @@ def _quiz(spec: AgentWorld, rng: np.random.Generator) -> pl.DataFrame:
     """Single executions of the bench, one trial an item."""
     model, item = _crossed(spec.n_models, spec.n_items)
     score = rng.random(len(model)) < single_rates(spec)[model]
-    return pl.DataFrame({"model": _names("model", model), "item": _names("quiz", item), "score": score.astype(float)}
-                        ).with_columns(regime=pl.lit("evaluation"), context=pl.lit("single"), task=pl.lit("quiz"))
+    return pl.DataFrame(
+        {"model": _names("model", model), "item": _names("quiz", item), "score": score.astype(float)}
+    ).with_columns(regime=pl.lit("evaluation"), context=pl.lit("single"), task=pl.lit("quiz"))
 
 
 def _timed(spec: AgentWorld, rng: np.random.Generator) -> pl.DataFrame:
@@ -157,9 +158,15 @@ def _timed(spec: AgentWorld, rng: np.random.Generator) -> pl.DataFrame:
     length = np.array(LENGTHS)[size]
     odds = spec.length_slope * np.log2(length / _middles(spec)[model]) + effect[family]
     names = [f"timed-{f}-{s}-{k}" for f, s, k in zip(family, size, copy, strict=True)]
-    return pl.DataFrame({"model": _names("model", model), "item": names, "task": _names("family", family),
-                         "task_length": length, "score": (rng.random(len(model)) < expit(odds)).astype(float)}
-                        ).with_columns(regime=pl.lit("evaluation"), context=pl.lit("timed"))
+    return pl.DataFrame(
+        {
+            "model": _names("model", model),
+            "item": names,
+            "task": _names("family", family),
+            "task_length": length,
+            "score": (rng.random(len(model)) < expit(odds)).astype(float),
+        }
+    ).with_columns(regime=pl.lit("evaluation"), context=pl.lit("timed"))
 
 
 def _episodes(spec: AgentWorld, rng: np.random.Generator) -> list[pl.DataFrame]:
@@ -176,13 +183,25 @@ def _episodes(spec: AgentWorld, rng: np.random.Generator) -> list[pl.DataFrame]:
         reason = np.where(solved, "stop", np.where(failed, "error", "calls"))
         read = spec.prompt * calls + (growths(spec)[c] * calls * (calls - 1) / 2).astype(np.int64)
         written = rng.poisson(spec.output * calls)
-        out.append(pl.DataFrame({
-            "item": _names("task", item), "trial": trial, "score": solved.astype(float), "calls": calls,
-            "finish_reason": reason, "input_tokens": read, "output_tokens": written,
-            "cost_usd": PRICE["input"] * read + PRICE["output"] * written,
-        }).with_columns(
-            regime=pl.lit("deployment" if c else "evaluation"), model=pl.lit(f"model-{m}"), task=pl.lit("loop"),
-            context=pl.lit(f"agent-{c}" if c else "agent-bench")))
+        out.append(
+            pl.DataFrame(
+                {
+                    "item": _names("task", item),
+                    "trial": trial,
+                    "score": solved.astype(float),
+                    "calls": calls,
+                    "finish_reason": reason,
+                    "input_tokens": read,
+                    "output_tokens": written,
+                    "cost_usd": PRICE["input"] * read + PRICE["output"] * written,
+                }
+            ).with_columns(
+                regime=pl.lit("deployment" if c else "evaluation"),
+                model=pl.lit(f"model-{m}"),
+                task=pl.lit("loop"),
+                context=pl.lit(f"agent-{c}" if c else "agent-bench"),
+            )
+        )
     return out
 
 
@@ -191,18 +210,29 @@ def truth_rows(spec: AgentWorld, truth: dict[str, np.ndarray]) -> list[dict]:
     rows = []
     for m in range(spec.n_models):
         for c in range(spec.n_contexts + 1):
-            place = {"model": f"model-{m}", "context": f"agent-{c}" if c else "agent-bench",
-                     "regime": "deployment" if c else "evaluation"}
+            place = {
+                "model": f"model-{m}",
+                "context": f"agent-{c}" if c else "agent-bench",
+                "regime": "deployment" if c else "evaluation",
+            }
             numbers = [("pass_power", f"pass^{k}", truth["pass"][k - 1, m, c]) for k in range(1, 5)]
-            numbers += [("collapse_hazard", None, truth["hazard"][m, c]),
-                        ("collapse_hazard", "frailty", truth["frailty"][m, c]),
-                        ("cost_per_success", None, truth["cost_per_success"][m, c]),
-                        ("cost_per_success", "failed_share", truth["failed_share"][m, c]),
-                        ("cost_per_success", "expected_attempts", truth["attempts"][m, c])]
+            numbers += [
+                ("collapse_hazard", None, truth["hazard"][m, c]),
+                ("collapse_hazard", "frailty", truth["frailty"][m, c]),
+                ("cost_per_success", None, truth["cost_per_success"][m, c]),
+                ("cost_per_success", "failed_share", truth["failed_share"][m, c]),
+                ("cost_per_success", "expected_attempts", truth["attempts"][m, c]),
+            ]
             rows += [{"question": q, "statistic": s, **place, "value": float(v)} for q, s, v in numbers]
         name = {"model": f"model-{m}", "regime": "evaluation"}
-        rows.append({"question": "horizon", "statistic": None, "context": "timed", **name, "value": float(truth["T50"][m])}
-                    if spec.n_families else
-                    {"question": "pass_power", "statistic": "single_turn_gap", **name,
-                     "value": float(truth["single_turn_gap"][m])})
+        rows.append(
+            {"question": "horizon", "statistic": None, "context": "timed", **name, "value": float(truth["T50"][m])}
+            if spec.n_families
+            else {
+                "question": "pass_power",
+                "statistic": "single_turn_gap",
+                **name,
+                "value": float(truth["single_turn_gap"][m]),
+            }
+        )
     return rows

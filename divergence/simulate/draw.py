@@ -39,16 +39,20 @@ def draw_items(spec: World, effects: Effects, rng: np.random.Generator) -> np.nd
     share = spec.item_context / max(np.hypot(spec.item_context, spec.cell), 1e-12)
     scale = effects.item_context[:, None]
     moves = scale * share * rng.standard_normal((n_context, spec.n_items)) + scale * np.sqrt(1 - share**2) * (
-        rng.standard_normal((spec.n_models, n_context, spec.n_items)))
+        rng.standard_normal((spec.n_models, n_context, spec.n_items))
+    )
     return effects.eta[..., None] + effects.shared[:, None] * (zeta - difficulty) + moves
 
 
 def draw_log(spec: World, effects: Effects, eta: np.ndarray, rng: np.random.Generator) -> tuple[pl.DataFrame, np.ndarray]:
     """One row a (model, context, item, trial), and the first trial's answers, shape (models, contexts, items)."""
     n_context = effects.eta.shape[1]
-    index = np.stack(np.meshgrid(
-        np.arange(spec.n_models), np.arange(n_context), np.arange(spec.n_items), np.arange(spec.n_trials),
-        indexing="ij"), -1).reshape(-1, 4)
+    index = np.stack(
+        np.meshgrid(
+            np.arange(spec.n_models), np.arange(n_context), np.arange(spec.n_items), np.arange(spec.n_trials), indexing="ij"
+        ),
+        -1,
+    ).reshape(-1, 4)
     model, context, item, trial = index.T
     value = eta[model, context, item]
     wave = trial % len(effects.waves)
@@ -60,10 +64,11 @@ def draw_log(spec: World, effects: Effects, eta: np.ndarray, rng: np.random.Gene
     designs = effects.levels
     columns = {
         "regime": np.where(context == 0, "evaluation", "deployment"),
-        "model": _names("model", model), "item": np.char.add(
-            np.where((spec.kind == "no_overlap") & (context > 0), "traffic-", "item-"), item.astype(str)),
+        "model": _names("model", model),
+        "item": np.char.add(np.where((spec.kind == "no_overlap") & (context > 0), "traffic-", "item-"), item.astype(str)),
         "context": np.array(["bench", *(f"context-{c}" for c in range(1, n_context))])[context],
-        "trial": trial, "score": y.astype(float),
+        "trial": trial,
+        "score": y.astype(float),
         **{f: np.array([d.get(f, "none") for d in designs])[context] for f in sorted({k for d in designs for k in d})},
     }
     if session is not None:

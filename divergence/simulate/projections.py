@@ -23,7 +23,9 @@ def projection_truth(level: np.ndarray) -> dict[str, float]:
     tau = np.sqrt(np.mean([(d - beta * e) ** 2 for e, d in gaps]))
     square = np.mean([e * e for e, _ in gaps])
     return {
-        "tau_p": float(tau), "beta": float(beta), "PI0": float(tau * np.sqrt(2 / np.pi)),
+        "tau_p": float(tau),
+        "beta": float(beta),
+        "PI0": float(tau * np.sqrt(2 / np.pi)),
         "g_05": float(Z * tau / beta) if beta > 0 else np.inf,
         "leverage": float(tau**2 / (tau**2 + beta**2 * square)),
         "kendall": float(np.mean([np.sign(e) * np.sign(d) for e, d in gaps])),

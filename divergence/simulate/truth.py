@@ -24,8 +24,7 @@ def probabilities(spec: World, effects: Effects) -> np.ndarray:
     """`p` of an item, shape (models, contexts, shared nodes, moving nodes), marginal over sessions and waves."""
     nodes, _ = normal_nodes()
     shared = np.hypot(spec.difficulty, spec.model_item) * effects.shared[:, None] * nodes
-    eta = (effects.eta[:, :, None, None] + shared[:, :, None]
-           + effects.item_context[None, :, None, None] * nodes)
+    eta = effects.eta[:, :, None, None] + shared[:, :, None] + effects.item_context[None, :, None, None] * nodes
     return _marginal(spec, effects, eta)
 
 
@@ -109,9 +108,11 @@ def _instrument(spec: World, effects: Effects) -> np.ndarray:
     """Points of each wave minus the mean over waves, averaged over models and contexts, regimes alike."""
     nodes, weights = normal_nodes()
     sd = np.sqrt((spec.difficulty**2 + spec.model_item**2) * effects.shared**2 + effects.item_context**2)
-    levels = np.stack([
-        np.einsum("mci,i->mc", expit(effects.eta[..., None] + shift + sd[None, :, None] * nodes), weights)
-        for shift in effects.waves
-    ])
+    levels = np.stack(
+        [
+            np.einsum("mci,i->mc", expit(effects.eta[..., None] + shift + sd[None, :, None] * nodes), weights)
+            for shift in effects.waves
+        ]
+    )
     per_wave = (levels[:, :, 0].mean(1) + levels[:, :, 1:].mean((1, 2))) / 2
     return per_wave - per_wave.mean()

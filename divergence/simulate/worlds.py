@@ -118,10 +118,13 @@ def draw_effects(spec: World, rng: np.random.Generator) -> Effects:
     designs = [{"quantization": "f16", "kv_cache_dtype": "f16", "concurrency": "1"}]
     grid = [
         {"quantization": q, "kv_cache_dtype": k, "concurrency": n}
-        for n in FACTORS["concurrency"][::-1] for k in FACTORS["kv_cache_dtype"] for q in FACTORS["quantization"]
+        for n in FACTORS["concurrency"][::-1]
+        for k in FACTORS["kv_cache_dtype"]
+        for q in FACTORS["quantization"]
     ]
-    designs += [grid[c % len(grid)] | ({"router": f"r{c // len(grid)}"} if c >= len(grid) else {})
-                for c in range(spec.n_contexts)]
+    designs += [
+        grid[c % len(grid)] | ({"router": f"r{c // len(grid)}"} if c >= len(grid) else {}) for c in range(spec.n_contexts)
+    ]
     bench = spec.intercept + spec.ability * rng.standard_normal(spec.n_models)
     moved = bench + spec.shift + spec.projection * rng.standard_normal(spec.n_models)
     beta = {f: dict(zip(ls, spec.factor * rng.standard_normal(len(ls)), strict=True)) for f, ls in FACTORS.items()}

@@ -51,12 +51,23 @@ def truth_rows(spec: World, truth: dict[str, np.ndarray]) -> list[dict]:
         ]
         for c in range(spec.n_contexts):
             context = f"context-{c + 1}"
-            rows.append({"question": "context_effect", **model, "context": context,
-                         "value": float(truth["context_effect"][m, c])})
+            rows.append(
+                {"question": "context_effect", **model, "context": context, "value": float(truth["context_effect"][m, c])}
+            )
             if "excess_flips" in truth:
-                rows.append({"question": "excess_flips", **model, "context": "bench", "context_b": context,
-                             "value": float(truth["excess_flips"][m, c])})
+                rows.append(
+                    {
+                        "question": "excess_flips",
+                        **model,
+                        "context": "bench",
+                        "context_b": context,
+                        "value": float(truth["excess_flips"][m, c]),
+                    }
+                )
     rows.append({"question": "coupling", "value": float(truth["coupling"])})
-    rows += [{"question": "instrument", "factor": "wave", "level": f"wave-{w}", "value": float(v)}
-             for w, v in enumerate(truth["instrument"]) if len(truth["instrument"]) > 1]
+    rows += [
+        {"question": "instrument", "factor": "wave", "level": f"wave-{w}", "value": float(v)}
+        for w, v in enumerate(truth["instrument"])
+        if len(truth["instrument"]) > 1
+    ]
     return rows

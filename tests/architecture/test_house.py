@@ -12,16 +12,34 @@ PACKAGE = ROOT / "divergence"
 FILES = sorted(p for p in PACKAGE.rglob("*.py"))
 SHARED = {"errors", "numerics", "estimate", "staging"}
 ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and staging are open to all
-    "executions": {"configuration"}, "configuration": set(), "cells": {"executions"}, "joint": {"cells"},
+    "executions": {"configuration"},
+    "configuration": set(),
+    "cells": {"executions"},
+    "joint": {"cells"},
     "geometry": set(),
     "risk": {"estimands", "joint", "cells", "executions", "configuration"},
-    "estimands": {"joint", "cells"}, "simulate": {"executions", "cells"}, "probe": {"executions"}, "report": set(),
-    "estimate": set(), "numerics": set(), "errors": set(), "staging": set(),
+    "estimands": {"joint", "cells"},
+    "simulate": {"executions", "cells"},
+    "probe": {"executions"},
+    "report": set(),
+    "estimate": set(),
+    "numerics": set(),
+    "errors": set(),
+    "staging": set(),
     "behaviour": {"executions", "geometry"},
     "results": {"behaviour", "configuration", "estimands", "joint", "executions", "report"},
     "cli_score": {"risk"},
     "cli": {
-        "configuration", "executions", "cells", "joint", "estimands", "results", "probe", "simulate", "risk", "cli_score",
+        "configuration",
+        "executions",
+        "cells",
+        "joint",
+        "estimands",
+        "results",
+        "probe",
+        "simulate",
+        "risk",
+        "cli_score",
     },
 }
 PUBLIC = {
@@ -123,8 +141,10 @@ def test_file_median():
 
 
 def test_import_is_light():
-    code = ("import sys, divergence; heavy = ('jax', 'numpyro', 'altair', 'sklearn', 'arviz_stats', 'arviz_base', "
-            "'polars', 'scipy'); print([m for m in heavy if m in sys.modules])")
+    code = (
+        "import sys, divergence; heavy = ('jax', 'numpyro', 'altair', 'sklearn', 'arviz_stats', 'arviz_base', "
+        "'polars', 'scipy'); print([m for m in heavy if m in sys.modules])"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
 

@@ -62,8 +62,9 @@ def test_different_outcomes_do_not_merge():
 
 
 def test_a_published_rate_counts_its_trials():
-    log = pl.DataFrame({"regime": "deployment", "model": "m", "context": ["a", "b"], "score": [0.25, 0.501],
-                        "score_n": [100, 133]})
+    log = pl.DataFrame(
+        {"regime": "deployment", "model": "m", "context": ["a", "b"], "score": [0.25, 0.501], "score_n": [100, 133]}
+    )
     counts = dv.collapse(dv.read(log)).counts
     assert counts["n"].tolist() == [100, 133]
     assert counts["y"].tolist() == [25, 67]  # .501 x 133 = 66.6: published rates are rounded, counts are whole
@@ -72,7 +73,9 @@ def test_a_published_rate_counts_its_trials():
 
 def test_different_laws_do_not_merge():
     """What was declared about deployment is part of the cells: two answers to two questions do not add up."""
-    parts = [dv.collapse(dv.read(_log(), configuration=dv.Configuration(deployment_law=ContextLaw(name))))
-             for name in ("uniform", "own")]
+    parts = [
+        dv.collapse(dv.read(_log(), configuration=dv.Configuration(deployment_law=ContextLaw(name))))
+        for name in ("uniform", "own")
+    ]
     with pytest.raises(dv.InputError, match="declared_law 'uniform' and 'own' cannot be merged"):
         dv.merge(*parts)

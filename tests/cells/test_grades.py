@@ -29,10 +29,11 @@ def _cells(rows, **options):
 @pytest.mark.parametrize("grade", GRADES[1:])
 def test_a_threshold_is_the_binary_outcome_of_the_log(grade):
     log = _log()
-    better = pl.col("score").is_in(GRADES[GRADES.index(grade):]).cast(pl.Float64)
+    better = pl.col("score").is_in(GRADES[GRADES.index(grade) :]).cast(pl.Float64)
     reached = pl.when(pl.col("score").is_not_null()).then(better)
-    binary = dv.collapse(dv.read(log.with_columns(score=reached),
-                                 configuration=dv.Configuration(kind="binary", factors=("quantization",))))
+    binary = dv.collapse(
+        dv.read(log.with_columns(score=reached), configuration=dv.Configuration(kind="binary", factors=("quantization",)))
+    )
     threshold = at_least(_cells(log), grade)
     assert (threshold.kind, threshold.outcome) == ("binary", f"score >= {grade}")
     for table in ("counts", "sessions"):

@@ -58,14 +58,18 @@ def test_against_a_loop():
         if row["score"] is not None:
             sums[(*arm, row["task"], str(row["block"]), "score")] += [1, row["score"], row["score"], 1 - row["score"]]
     keys, names = TABLES["measures"]
-    seen = {tuple(_named(cells, "measures", key, k) for key in keys): [cells.measures[s][k] for s in names]
-            for k in range(len(cells.measures))}
+    seen = {
+        tuple(_named(cells, "measures", key, k) for key in keys): [cells.measures[s][k] for s in names]
+        for k in range(len(cells.measures))
+    }
     assert seen.keys() == sums.keys()
     for key, values in seen.items():
         np.testing.assert_allclose(values, sums[key], rtol=1e-12)
     keys, _ = TABLES["histograms"]
-    assert {tuple(_named(cells, "histograms", key, k) for key in keys): cells.histograms["n"][k]
-            for k in range(len(cells.histograms))} == bins
+    assert {
+        tuple(_named(cells, "histograms", key, k) for key in keys): cells.histograms["n"][k]
+        for k in range(len(cells.histograms))
+    } == bins
 
 
 @settings(max_examples=5, deadline=None)
@@ -123,8 +127,13 @@ def test_a_value_lies_in_its_bin(value):
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9, 0.95, 0.99, 1.0])
 def test_quantile_error_is_below_one_bin(share):
     rng = np.random.default_rng(3)
-    for values in (rng.lognormal(0, 2, 3000), rng.integers(0, 40, 3000).astype(float), np.full(50, 3.7), rng.random(1),
-                   np.concatenate([np.zeros(900), rng.exponential(0.01, 900), 30 + rng.random(200)])):
+    for values in (
+        rng.lognormal(0, 2, 3000),
+        rng.integers(0, 40, 3000).astype(float),
+        np.full(50, 3.7),
+        rng.random(1),
+        np.concatenate([np.zeros(900), rng.exponential(0.01, 900), 30 + rng.random(200)]),
+    ):
         bins, counts = np.unique(histograms.bin_numbers(values), return_counts=True)
         found = histograms.quantile(bins, counts, share)
         exact = np.quantile(values, share, method="inverted_cdf")

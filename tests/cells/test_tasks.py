@@ -23,7 +23,10 @@ def test_missing_tasks_change_nothing():
 
 
 def test_an_item_of_two_tasks_stays_as_it_is():
-    log = _log().with_columns(task=pl.when(pl.col("trial") == 0).then(pl.lit("a")).otherwise(
-        pl.when(pl.col("regime") == "evaluation").then(pl.lit("b"))))
+    log = _log().with_columns(
+        task=pl.when(pl.col("trial") == 0)
+        .then(pl.lit("a"))
+        .otherwise(pl.when(pl.col("regime") == "evaluation").then(pl.lit("b")))
+    )
     cells = dv.collapse(dv.read(log))
     assert resolve_tasks(cells) is cells

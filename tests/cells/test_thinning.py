@@ -116,8 +116,12 @@ def test_replicates_are_pairs_of_kept_rows_from_different_sessions():
         for k, item in enumerate(items[1]):
             rows = valid.filter(regime=names["regime"][regime], context=names["context"][context], item=names["item"][item])
             sessions, score = rows["session"].to_list(), rows["score"].to_list()
-            pairs = [(a, b) for a in range(len(score)) for b in range(len(score))
-                     if a != b and (sessions[a] is None or sessions[a] != sessions[b])]
+            pairs = [
+                (a, b)
+                for a in range(len(score))
+                for b in range(len(score))
+                if a != b and (sessions[a] is None or sessions[a] != sessions[b])
+            ]
             assert found.n[j, 0, k] == len(score)
             assert found.pairs[j, 0, k] == len(pairs)
             assert found.products[j, 0, k] == sum(score[a] * score[b] for a, b in pairs)

@@ -59,8 +59,10 @@ def test_one_replicate():
 
 
 def test_censored_everywhere():
-    log = _log().with_columns(finish_reason=pl.when(pl.col("calls").is_not_null()).then(pl.lit("calls")), score=pl.when(
-        pl.col("calls").is_not_null()).then(0.0).otherwise("score"))
+    log = _log().with_columns(
+        finish_reason=pl.when(pl.col("calls").is_not_null()).then(pl.lit("calls")),
+        score=pl.when(pl.col("calls").is_not_null()).then(0.0).otherwise("score"),
+    )
     posterior = _posterior(log)
     assert "no failure to time" in _reason(dv.collapse_hazard(posterior), statistic=None)
     assert "trials succeeded" in _reason(dv.cost_per_success(posterior), context="agent-1", statistic=None)
@@ -68,8 +70,9 @@ def test_censored_everywhere():
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_all_fail_or_all_succeed(value):
-    posterior = _posterior(_log().filter(task="loop").with_columns(
-        score=pl.lit(value), finish_reason=pl.lit("stop" if value else "error")))
+    posterior = _posterior(
+        _log().filter(task="loop").with_columns(score=pl.lit(value), finish_reason=pl.lit("stop" if value else "error"))
+    )
     low, high = dv.pass_power(posterior).where(context="agent-1", statistic="pass^4", model="model-0").interval()[0]
     assert high - low > 0.02, "sixteen tasks are no certainty"
     answer = dv.collapse_hazard(posterior).where(context="agent-1", statistic=None)
@@ -97,7 +100,8 @@ def test_relabelled_models_are_the_same_models():
     for question in (dv.pass_power, dv.cost_per_success):
         first = question(_posterior(log)).where(statistic="pass^2" if question is dv.pass_power else None)
         second = question(_posterior(log.with_columns(pl.col("model").replace(names)))).where(
-            statistic="pass^2" if question is dv.pass_power else None)
+            statistic="pass^2" if question is dv.pass_power else None
+        )
         for old, new in names.items():
             a, b = (e.where(model=m, context="agent-1").draws[:, 0] for e, m in ((first, old), (second, new)))
             assert np.median(a) == pytest.approx(np.median(b), rel=0.05)

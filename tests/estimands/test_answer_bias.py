@@ -19,8 +19,17 @@ def _world(rng, size, criterion, regime, context, ability=1.5):
     gold = rng.choice(["a", "b"], size)
     evidence = np.where(gold == "a", ability / 2, -ability / 2) + rng.standard_normal(size)
     right = (evidence > criterion) == (gold == "a")
-    return pl.DataFrame({"regime": regime, "model": "m", "context": context, "task": "two",
-                         "item": [f"i{k}" for k in range(size)], "gold": gold, "score": right.astype(float)})
+    return pl.DataFrame(
+        {
+            "regime": regime,
+            "model": "m",
+            "context": context,
+            "task": "two",
+            "item": [f"i{k}" for k in range(size)],
+            "gold": gold,
+            "score": right.astype(float),
+        }
+    )
 
 
 def _effects(*logs, **more):
@@ -37,8 +46,11 @@ def test_textbook_values():
 def test_a_moved_criterion_is_bias_and_a_lost_ability_is_competence():
     """1,500 trials a context: truths inside 99.9 % intervals, and the other part's interval holds 0."""
     rng = np.random.default_rng(1)
-    logs = [_world(rng, 1500, 0.0, "evaluation", "bench"), _world(rng, 1500, 0.8, "deployment", "shifted"),
-            _world(rng, 1500, 0.0, "deployment", "weaker", ability=0.7)]
+    logs = [
+        _world(rng, 1500, 0.0, "evaluation", "bench"),
+        _world(rng, 1500, 0.8, "deployment", "shifted"),
+        _world(rng, 1500, 0.0, "deployment", "weaker", ability=0.7),
+    ]
     answer = _effects(*logs)
     for context, bias, competence in (("shifted", 0.8, 0.0), ("weaker", 0.0, -0.8)):
         for statistic, truth in (("bias", bias), ("competence", competence)):
@@ -50,8 +62,10 @@ def test_a_moved_criterion_is_bias_and_a_lost_ability_is_competence():
 
 def test_tasks_without_two_right_answers_have_none():
     rng = np.random.default_rng(2)
-    logs = [_world(rng, 60, 0.0, r, c).with_columns(gold=pl.Series(rng.choice(["a", "b", "c"], 60)))
-            for r, c in (("evaluation", "bench"), ("deployment", "live"))]
+    logs = [
+        _world(rng, 60, 0.0, r, c).with_columns(gold=pl.Series(rng.choice(["a", "b", "c"], 60)))
+        for r, c in (("evaluation", "bench"), ("deployment", "live"))
+    ]
     assert not (set(_effects(*logs).rows["statistic"].drop_nulls()) & {"bias", "competence"})
 
 
@@ -77,8 +91,11 @@ def test_coverage():
 @pytest.mark.skipif(not DRIFT.is_file(), reason="the shared drift log is absent")
 def test_the_drift_of_gpt_4_on_primes_is_bias():
     """84.0 -> 51.1 % because it stopped saying prime: 476 primes lost and none gained, 147 composites gained."""
-    table = {"regime": {"column": "context", "evaluation": ["2023-03"]}, "columns": {"gold": "subset"},
-             "where": {"task": ["prime_full"], "model": ["gpt-4"]}}
+    table = {
+        "regime": {"column": "context", "evaluation": ["2023-03"]},
+        "columns": {"gold": "subset"},
+        "where": {"task": ["prime_full"], "model": ["gpt-4"]},
+    }
     frame = pl.read_parquet(DRIFT)
     task = next(t for t in frame["task"].unique() if "prime" in t)
     table["where"]["task"] = [task]
@@ -102,10 +119,23 @@ def test_lost_ability_sends_answers_both_ways():
     again = np.where(gold == "a", 0.75, -0.75) + rng.standard_normal(600)
 
     def log(values, criterion, regime, context):
-        return pl.DataFrame({"regime": regime, "model": "m", "context": context, "task": "two", "gold": gold,
-                             "item": [f"i{k}" for k in range(600)], "score": ((values > criterion) == (gold == "a")) * 1.0})
-    answer = _effects(log(evidence, 0.0, "evaluation", "bench"), log(evidence, 1.0, "deployment", "shifted"),
-                      log(again, 0.0, "deployment", "redrawn"))
+        return pl.DataFrame(
+            {
+                "regime": regime,
+                "model": "m",
+                "context": context,
+                "task": "two",
+                "gold": gold,
+                "item": [f"i{k}" for k in range(600)],
+                "score": ((values > criterion) == (gold == "a")) * 1.0,
+            }
+        )
+
+    answer = _effects(
+        log(evidence, 0.0, "evaluation", "bench"),
+        log(evidence, 1.0, "deployment", "shifted"),
+        log(again, 0.0, "deployment", "redrawn"),
+    )
     assert not answer.where(context="shifted", statistic="competence").identified
     assert answer.where(context="redrawn", statistic="competence").identified
     assert np.median(answer.where(context="redrawn", statistic="one_way").draws) < 0.6

@@ -71,8 +71,10 @@ def test_what_if(posterior):
     for m, model in enumerate(mu.models):
         found = _mean(answer, statistic="p_best", factor="what_if", level="all in two", model=model)
         assert found == pytest.approx(chance[m])
-        same = [_mean(answer, statistic="p_best", factor=f, level=n, context=None, model=model)
-                for f, n in ((None, None), ("what_if", "even"))]
+        same = [
+            _mean(answer, statistic="p_best", factor=f, level=n, context=None, model=model)
+            for f, n in ((None, None), ("what_if", "even"))
+        ]
         assert same[0] == pytest.approx(same[1])  # the log's contexts have equal shares
 
 

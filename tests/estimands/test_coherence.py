@@ -11,8 +11,13 @@ from divergence.estimands.combinations import BLOCKS_MIN, combinations, couple
 from divergence.joint import levels
 from divergence.simulate import simulate, world
 
-REGION = {"quality_min": 0.5, "bench_gap_max": 0.1, "latency_p95_max_s": 3.0, "cost_per_success_max_usd": 0.03,
-          "excess_flips_max": 0.1}
+REGION = {
+    "quality_min": 0.5,
+    "bench_gap_max": 0.1,
+    "latency_p95_max_s": 3.0,
+    "cost_per_success_max_usd": 0.03,
+    "excess_flips_max": 0.1,
+}
 
 
 def _log(kind="baseline", seed=5, **sizes):
@@ -101,8 +106,10 @@ def test_without_thresholds_there_is_no_number(posterior):
         assert answer.to_frame()["mean"].null_count() == 1
 
 
-@pytest.mark.parametrize(("bound", "column", "words"), [
-    ("latency_p95_max_s", "latency_s", "latency_s"), ("cost_per_success_max_usd", "cost_usd", "a cost")])
+@pytest.mark.parametrize(
+    ("bound", "column", "words"),
+    [("latency_p95_max_s", "latency_s", "latency_s"), ("cost_per_success_max_usd", "cost_usd", "a cost")],
+)
 def test_a_bound_whose_data_the_log_lacks_refuses_the_combination(bound, column, words):
     fitted = _fit(_log().drop(column))
     answer = dv.coherence(fitted, acceptance={"quality_min": 0.5, bound: 1.0})

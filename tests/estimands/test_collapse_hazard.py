@@ -11,8 +11,15 @@ from divergence.estimands.collapse_hazard import half_life, step_bands
 
 def _episodes(length, score, finish=None, **more):
     size = len(length)
-    frame = {"regime": "evaluation", "model": "m", "context": "c", "item": [f"i{k}" for k in range(size)], "calls": length,
-             "score": score, "finish_reason": finish or ["done"] * size} | more
+    frame = {
+        "regime": "evaluation",
+        "model": "m",
+        "context": "c",
+        "item": [f"i{k}" for k in range(size)],
+        "calls": length,
+        "score": score,
+        "finish_reason": finish or ["done"] * size,
+    } | more
     return pl.DataFrame({k: [v] * size if isinstance(v, str) else v for k, v in frame.items()})
 
 
@@ -81,7 +88,7 @@ def _mean_hazard(cells, rng):
     from divergence.estimands.collapse_hazard import _combinations, _numbers
 
     weight = rng.standard_exponential((400, len(cells.levels["block"])))
-    (_, mine), = _combinations(cells, agent_episodes(cells))
+    ((_, mine),) = _combinations(cells, agent_episodes(cells))
     draws = next(value for statistic, _, _, value, _ in _numbers(cells, mine, weight, rng) if statistic is None)
     return np.quantile(draws, [0.05, 0.95])
 
@@ -99,25 +106,38 @@ def test_frail_tasks_are_told_from_alike_ones():
 
 
 def test_turns_of_a_session_fail_after_the_last_success():
-    turns = pl.DataFrame({"regime": "deployment", "model": "m", "context": "c", "item": [f"t{k}" for k in range(4)] * 6,
-                          "session": np.repeat([f"s{k}" for k in range(6)], 4), "turn": [1, 2, 3, 4] * 6,
-                          "score": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0] * 3})
+    turns = pl.DataFrame(
+        {
+            "regime": "deployment",
+            "model": "m",
+            "context": "c",
+            "item": [f"t{k}" for k in range(4)] * 6,
+            "session": np.repeat([f"s{k}" for k in range(6)], 4),
+            "turn": [1, 2, 3, 4] * 6,
+            "score": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0] * 3,
+        }
+    )
     episodes = dv.collapse(dv.read(turns)).episodes
     # Half of the sessions broke down at turn 2; the others recovered and were solved at turn 4.
     assert episodes["n"].sum() == 6 and episodes["failed"].sum() == 3 and episodes["solved"].sum() == 3
     # The same work counted from turn 0 is the same work.
     cells = [dv.collapse(dv.read(log)) for log in (turns, turns.with_columns(pl.col("turn") - 1))]
-    ends = [sorted(zip((c.levels["length"][k] for k in c.episodes["length"]), c.episodes["failed"], strict=True))
-            for c in cells]
+    ends = [
+        sorted(zip((c.levels["length"][k] for k in c.episodes["length"]), c.episodes["failed"], strict=True)) for c in cells
+    ]
     assert ends[0] == ends[1] and {length for length, _ in ends[0]} == {"2", "4"}
 
 
-@pytest.mark.parametrize(("log", "words"), [
-    (_episodes([1] * 8, [0.0, 1.0] * 4), "no episode was logged"),
-    (_episodes([3] * 8, [0.0] * 8, ["calls"] * 8), "no failure to time"),
-    (_episodes([3] * 8, [1.0] * 8), "no failure to time"),
-    (_episodes([3, 4], [0.0, 1.0]), "2 episodes; a hazard needs 5"),
-], ids=["single executions", "censored everywhere", "all solved", "too few"])
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        (_episodes([1] * 8, [0.0, 1.0] * 4), "no episode was logged"),
+        (_episodes([3] * 8, [0.0] * 8, ["calls"] * 8), "no failure to time"),
+        (_episodes([3] * 8, [1.0] * 8), "no failure to time"),
+        (_episodes([3, 4], [0.0, 1.0]), "2 episodes; a hazard needs 5"),
+    ],
+    ids=["single executions", "censored everywhere", "all solved", "too few"],
+)
 def test_what_shows_no_breakdown_is_refused(log, words):
     answer = _answer(log)
     assert not answer.identified and words in answer.reasons[0]
@@ -131,9 +151,17 @@ def test_a_half_life_beyond_what_was_seen_is_refused():
 
 def test_partitions_of_whole_sessions_merge_to_the_whole():
     rng = np.random.default_rng(14)
-    rows = {"regime": "deployment", "model": "m", "context": "c", "item": [f"t{k}" for k in range(4)] * 20,
-            "session": np.repeat([f"s{k}" for k in range(20)], 4), "turn": [1, 2, 3, 4] * 20,
-            "score": (rng.random(80) < 0.5).astype(float), "gold": ["a", "b", "c", "d"] * 20, "task_length": [1.0, 2.0] * 40}
+    rows = {
+        "regime": "deployment",
+        "model": "m",
+        "context": "c",
+        "item": [f"t{k}" for k in range(4)] * 20,
+        "session": np.repeat([f"s{k}" for k in range(20)], 4),
+        "turn": [1, 2, 3, 4] * 20,
+        "score": (rng.random(80) < 0.5).astype(float),
+        "gold": ["a", "b", "c", "d"] * 20,
+        "task_length": [1.0, 2.0] * 40,
+    }
     log = pl.DataFrame(rows)
     first = log["session"].is_in([f"s{k}" for k in range(7)])
     parts = [dv.collapse(dv.read(log.filter(keep))) for keep in (first, ~first)]

@@ -11,15 +11,23 @@ from divergence.configuration import Configuration
 from divergence.estimands.cost_ledger import PARTS, lmdi
 from divergence.estimands.spend import rates
 
-GOLDEN = [{"attempts": 1.0, "calls": 6.0, "tokens": 3000.0, "mix": 1.0, "price": 2.5e-6},
-          {"attempts": 1.35, "calls": 11.0, "tokens": 8200.0, "mix": 0.8, "price": 2.5e-6}]
+GOLDEN = [
+    {"attempts": 1.0, "calls": 6.0, "tokens": 3000.0, "mix": 1.0, "price": 2.5e-6},
+    {"attempts": 1.35, "calls": 11.0, "tokens": 8200.0, "mix": 0.8, "price": 2.5e-6},
+]
 
 
 def _log(rng, size=200, success=0.6, cost=0.02, regime="deployment", context="c", model="m", **more):
     score = (rng.random(size) < success).astype(float)
-    frame = {"regime": [regime] * size, "model": [model] * size, "context": [context] * size,
-             "item": [f"i{k // 2}" for k in range(size)], "trial": [k % 2 for k in range(size)], "score": score,
-             "cost_usd": cost * rng.lognormal(0, 0.5, size)}
+    frame = {
+        "regime": [regime] * size,
+        "model": [model] * size,
+        "context": [context] * size,
+        "item": [f"i{k // 2}" for k in range(size)],
+        "trial": [k % 2 for k in range(size)],
+        "score": score,
+        "cost_usd": cost * rng.lognormal(0, 0.5, size),
+    }
     return pl.DataFrame(frame | {k: [v] * size if isinstance(v, int | float | str) else v for k, v in more.items()})
 
 
@@ -31,7 +39,8 @@ def test_the_golden_ledger():
     parts = lmdi(*GOLDEN)
     assert [np.prod(list(g.values())) for g in GOLDEN] == pytest.approx([0.0450, 0.24354], abs=5e-6)
     assert [float(parts[k]) for k in ("attempts", "calls", "tokens", "mix", "price")] == pytest.approx(
-        [0.03528, 0.07127, 0.11822, -0.02624, 0.0], abs=5e-6)
+        [0.03528, 0.07127, 0.11822, -0.02624, 0.0], abs=5e-6
+    )
 
 
 def test_parts_of_any_ledger_sum_to_the_whole_and_turn_round_with_it():
@@ -69,8 +78,13 @@ def test_over_contexts_it_is_the_ratio_of_means():
 
 def test_declared_prices_are_tokens_times_prices():
     rng = np.random.default_rng(4)
-    log = _log(rng).drop("cost_usd").with_columns(input_tokens=pl.lit(1000), output_tokens=pl.lit(100),
-                                                  cached_tokens=pl.lit(400), reasoning_tokens=pl.lit(0))
+    log = (
+        _log(rng)
+        .drop("cost_usd")
+        .with_columns(
+            input_tokens=pl.lit(1000), output_tokens=pl.lit(100), cached_tokens=pl.lit(400), reasoning_tokens=pl.lit(0)
+        )
+    )
     price = {"m": {"input": 2.0, "output": 10.0, "cached": 0.5}}
     answer = dv.cost_per_success(_posterior(log), prices=price, currency="EUR")
     each = (600 * 2.0 + 400 * 0.5 + 100 * 10.0) / 1e6
@@ -130,8 +144,9 @@ def test_a_budget_against_the_draws_of_the_cost():
 
 def test_the_prompt_that_is_sent_again():
     """Calls 1 and 5: sent 1 + 15, once 1 + 5 in units of one call's part: 16 / 6, not the (3 + 1) / 2 of the mean."""
-    log = pl.concat([_log(np.random.default_rng(7), 400, calls=n).with_columns(item=pl.col("item") + f"-{n}")
-                     for n in (1, 5)])
+    log = pl.concat(
+        [_log(np.random.default_rng(7), 400, calls=n).with_columns(item=pl.col("item") + f"-{n}") for n in (1, 5)]
+    )
     factor = dv.cost_per_success(_posterior(log)).where(statistic="replay_factor").draws
     assert factor.mean() == pytest.approx(16 / 6, rel=0.03)
 
@@ -147,8 +162,9 @@ def test_what_stands_beside_the_numbers():
     prices = {"m": {"input": 1.0, "output": 2.0}}
     assert "declared" not in dv.cost_per_success(same, prices=prices).text, "all spend is metered"
     tokens = dict(input_tokens=100, output_tokens=10)
-    counted = _posterior(*(_log(rng, 60, regime=r, context=r, **tokens).drop("cost_usd")
-                           for r in ("evaluation", "deployment")))
+    counted = _posterior(
+        *(_log(rng, 60, regime=r, context=r, **tokens).drop("cost_usd") for r in ("evaluation", "deployment"))
+    )
     assert "declared prices of 2026-03-01" in dv.cost_per_success(counted, prices=prices, date="2026-03-01").text
     assert "declared prices without a date" in dv.cost_ledger(counted, prices=prices).text
     once = dv.cost_per_success(_posterior(_log(rng, 60).filter(trial=0))).where(statistic="expected_attempts")
@@ -178,8 +194,12 @@ def test_coverage():
         cells = dv.collapse(dv.read(_log(rng, 150)))
         weight = rng.standard_exponential((400, 128))
         cost, score = block_sums(cells, "cost_usd", "deployment"), block_sums(cells, "score", "deployment")
-        draws = (weight @ cost.y[:, 0, 0]) / (weight @ cost.n[:, 0, 0]) * (weight @ score.n[:, 0, 0]) / (
-            weight @ score.y[:, 0, 0])
+        draws = (
+            (weight @ cost.y[:, 0, 0])
+            / (weight @ cost.n[:, 0, 0])
+            * (weight @ score.n[:, 0, 0])
+            / (weight @ score.y[:, 0, 0])
+        )
         low, high = np.quantile(draws, [0.05, 0.95])
         hits += low <= truth <= high
     assert abs(hits / 120 - 0.9) < 4 * np.sqrt(0.09 / 120), hits / 120
@@ -201,11 +221,15 @@ def test_the_ledger_of_a_log_sums_to_the_difference_of_costs():
     assert "no model has spend and a success in bench" in dv.cost_ledger(_posterior(live)).reasons[0]
 
 
-@pytest.mark.parametrize(("prices", "words"), [
-    ({"m": {"input": -1.0, "output": 1.0}}, "a price is a number from 0 on"), ({"m": {"input": 1.0}}, "lack output"),
-    ({"n": {"input": 1.0, "output": 1.0}}, "does not have; it has m"),
-    ({"m": {"input": float("nan"), "output": 1.0}}, "a price is a number"),
-])
+@pytest.mark.parametrize(
+    ("prices", "words"),
+    [
+        ({"m": {"input": -1.0, "output": 1.0}}, "a price is a number from 0 on"),
+        ({"m": {"input": 1.0}}, "lack output"),
+        ({"n": {"input": 1.0, "output": 1.0}}, "does not have; it has m"),
+        ({"m": {"input": float("nan"), "output": 1.0}}, "a price is a number"),
+    ],
+)
 def test_prices_that_cannot_be_meant(prices, words):
     posterior = _posterior(_log(np.random.default_rng(10), 20))
     for question in (dv.cost_per_success, dv.cost_ledger):
@@ -233,8 +257,10 @@ def test_a_cap_that_is_none(cap):
 
 def test_models_and_contexts_are_kept_apart():
     rng = np.random.default_rng(12)
-    logs = [_log(rng, 100, 0.5, 0.01 * (1 + m) * (1 + c), model=f"m{m}", context=f"c{c}")
-            for m, c in itertools.product(range(2), range(2))]
+    logs = [
+        _log(rng, 100, 0.5, 0.01 * (1 + m) * (1 + c), model=f"m{m}", context=f"c{c}")
+        for m, c in itertools.product(range(2), range(2))
+    ]
     answer = dv.cost_per_success(_posterior(*logs))
     for m, c in itertools.product(range(2), range(2)):
         row = logs[2 * m + c]
@@ -266,8 +292,10 @@ def test_token_counts_that_rows_lack_are_not_nothing():
     price = {"m": {"input": 2.0, "output": 10.0}}
     row = pl.int_range(pl.len())
     some = log.with_columns(input_tokens=pl.when(row % 4 > 1).then("input_tokens"))
-    whole, half = (np.median(dv.cost_per_success(_posterior(part), prices=price).where(context="c", statistic=None).draws)
-                   for part in (log, some))
+    whole, half = (
+        np.median(dv.cost_per_success(_posterior(part), prices=price).where(context="c", statistic=None).draws)
+        for part in (log, some)
+    )
     assert half == pytest.approx(whole, rel=0.02)
     for lacking in ("input_tokens", "output_tokens"):
         answer = dv.cost_per_success(_posterior(log.drop(lacking)), prices=price).where(statistic=None)

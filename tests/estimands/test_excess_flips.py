@@ -46,8 +46,9 @@ def test_binary_answers_flip_as_scores_do():
 def test_greedy_contexts_that_agree_have_none():
     log, _ = simulate(world("copies", n_models=1, n_contexts=1, n_items=80), 3)
     bench = log.filter(context="bench")
-    same = pl.concat([bench, bench.with_columns(regime=pl.lit("deployment"), context=pl.lit("context-1"),
-                                                concurrency=pl.lit("8"))])
+    same = pl.concat(
+        [bench, bench.with_columns(regime=pl.lit("deployment"), context=pl.lit("context-1"), concurrency=pl.lit("8"))]
+    )
     row = _flips(same).where(model="model-0").to_frame()
     assert row["noise_floor"][0] == 0
     assert row["lower"][0] < 1e-3

@@ -29,8 +29,10 @@ def test_parts_against_loops_and_their_sum():
     bench, traffic = rng.dirichlet(np.ones(12)) * (np.arange(12) < 9), rng.dirichlet(np.ones(12)) * (np.arange(12) > 3)
     laws = ItemLaws(bench / bench.sum(), traffic / traffic.sum(), rng.random(12), rng.random(12))
     a, b, c = parts(laws, np.ones((1, 12)))[:, 0]
-    shared = [laws.bench[i] * laws.traffic[i] / (laws.bench[i] + laws.traffic[i]) if laws.bench[i] + laws.traffic[i] else 0
-              for i in range(12)]
+    shared = [
+        laws.bench[i] * laws.traffic[i] / (laws.bench[i] + laws.traffic[i]) if laws.bench[i] + laws.traffic[i] else 0
+        for i in range(12)
+    ]
     total = sum(shared)
     on_e = sum(s * laws.on_bench[i] for i, s in enumerate(shared)) / total
     on_d = sum(s * laws.in_traffic[i] for i, s in enumerate(shared)) / total
@@ -39,9 +41,15 @@ def test_parts_against_loops_and_their_sum():
     assert a + b + c == pytest.approx(level_d - level_e, abs=1e-15)
 
 
-@pytest.mark.parametrize(("easy", "shift", "truth"), [
-    ((0.3, 0.0), 0.0, (-0.12, 0.0, 0.0)), ((0.0, 0.3), 0.0, (0.0, 0.0, 0.12)), ((0.0, 0.0), 0.25, (0.0, -0.25, 0.0)),
-], ids=["bench items that traffic lacks", "traffic beyond the bench", "other behaviour"])
+@pytest.mark.parametrize(
+    ("easy", "shift", "truth"),
+    [
+        ((0.3, 0.0), 0.0, (-0.12, 0.0, 0.0)),
+        ((0.0, 0.3), 0.0, (0.0, 0.0, 0.12)),
+        ((0.0, 0.0), 0.25, (0.0, -0.25, 0.0)),
+    ],
+    ids=["bench items that traffic lacks", "traffic beyond the bench", "other behaviour"],
+)
 def test_each_cause_lands_in_its_part(easy, shift, truth):
     """40 own and 60 shared items of 6 trials: the truth within the 99.9 % interval of each part, and the identity."""
     answer = _gap(_world(np.random.default_rng(2), easy=easy, shift=shift))

@@ -12,8 +12,14 @@ from divergence.estimands.horizon import few_clusters, half_life_ratio, logistic
 def _log(rng, size=400, middle=4.0, slope=-1.2, lengths=(1, 2, 4, 8, 16, 32), **more):
     length = rng.choice(lengths, size).astype(float)
     p = 1 / (1 + np.exp(-slope * np.log2(length / middle)))
-    frame = {"regime": ["evaluation"] * size, "model": ["m"] * size, "context": ["c"] * size,
-             "item": [f"i{k}" for k in range(size)], "task_length": length, "score": (rng.random(size) < p).astype(float)}
+    frame = {
+        "regime": ["evaluation"] * size,
+        "model": ["m"] * size,
+        "context": ["c"] * size,
+        "item": [f"i{k}" for k in range(size)],
+        "task_length": length,
+        "score": (rng.random(size) < p).astype(float),
+    }
     return pl.DataFrame(frame | more)
 
 
@@ -40,9 +46,11 @@ def test_the_fit_agrees_with_a_general_optimiser():
     a, b = logistic(x, n, y, weight)
     centre = (n @ x) / n.sum()
     for s in range(3):
+
         def loss(c, w=weight[s]):
             eta = c[0] + c[1] * (x - centre)
             return (w * (n * np.logaddexp(0, eta) - y * eta)).sum() + c @ c / 50
+
         best = minimize(loss, np.zeros(2), method="BFGS", options={"gtol": 1e-10}).x
         assert (a[s], b[s]) == pytest.approx((best[0] - best[1] * centre, best[1]), abs=1e-5)
 
@@ -55,7 +63,7 @@ def test_coverage():
     hits = total = 0
     for _ in range(150):
         cells = dv.collapse(dv.read(_log(rng, 150)))
-        (_, mine), = _combinations(cells)
+        ((_, mine),) = _combinations(cells)
         length = np.array([float(v) for v in cells.levels["task_length"]])[mine["task_length"]]
         found, why = _fit(mine, length, 400, rng)
         if why is None:
@@ -64,14 +72,20 @@ def test_coverage():
     assert total > 140 and abs(hits / total - 0.9) < 4 * np.sqrt(0.09 / total), hits / total
 
 
-@pytest.mark.parametrize(("log", "words"), [
-    (_log(np.random.default_rng(4)).drop("task_length"), "no task declares its length"),
-    (_log(np.random.default_rng(4), regime=["deployment"] * 400, item=pl.Series([None] * 400, dtype=pl.String)),
-     "0 tasks have a name"),
-    (_log(np.random.default_rng(4), lengths=(2, 4)), "tasks declare 2 lengths"),
-    (_log(np.random.default_rng(4), slope=1.0), "does not surely fall"),
-    (_log(np.random.default_rng(4), 3000, middle=300.0, slope=-0.8), "above the lengths that were tried"),
-], ids=["no lengths", "no items", "two lengths", "rises", "extrapolation"])
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        (_log(np.random.default_rng(4)).drop("task_length"), "no task declares its length"),
+        (
+            _log(np.random.default_rng(4), regime=["deployment"] * 400, item=pl.Series([None] * 400, dtype=pl.String)),
+            "0 tasks have a name",
+        ),
+        (_log(np.random.default_rng(4), lengths=(2, 4)), "tasks declare 2 lengths"),
+        (_log(np.random.default_rng(4), slope=1.0), "does not surely fall"),
+        (_log(np.random.default_rng(4), 3000, middle=300.0, slope=-0.8), "above the lengths that were tried"),
+    ],
+    ids=["no lengths", "no items", "two lengths", "rises", "extrapolation"],
+)
 def test_what_is_no_horizon_is_refused(log, words):
     assert words in _answer(log).reason[0]
 

@@ -10,7 +10,8 @@ from divergence.joint import levels
 def test_gap_is_the_difference_of_levels(waves_posterior):
     gap = dv.gap(waves_posterior).where(statistic=None).draws
     np.testing.assert_allclose(
-        gap, dv.deployed_level(waves_posterior).draws - dv.bench_level(waves_posterior).draws, atol=1e-12)
+        gap, dv.deployed_level(waves_posterior).draws - dv.bench_level(waves_posterior).draws, atol=1e-12
+    )
     np.testing.assert_array_equal(gap, -dv.evaluation_advantage(waves_posterior).where(statistic=None).draws)
 
 
@@ -27,10 +28,15 @@ def test_coupling_against_loops(waves_posterior):
     columns = [np.mean([row[c] for row in table]) for c in range(len(law))]
     grand = np.mean(models)
     s2_m = np.mean([(m - grand) ** 2 for m in models])
-    s2_mc = np.mean([sum(w * (row[c] - m - columns[c] + grand) ** 2 for c, w in enumerate(law))
-                     for row, m in zip(table, models, strict=True)])
+    s2_mc = np.mean(
+        [
+            sum(w * (row[c] - m - columns[c] + grand) ** 2 for c, w in enumerate(law))
+            for row, m in zip(table, models, strict=True)
+        ]
+    )
     assert dv.coupling(waves_posterior).draws[7, 0] == np.float64(s2_mc / (s2_m + s2_mc)).round(15) or np.isclose(
-        dv.coupling(waves_posterior).draws[7, 0], s2_mc / (s2_m + s2_mc), rtol=1e-10)
+        dv.coupling(waves_posterior).draws[7, 0], s2_mc / (s2_m + s2_mc), rtol=1e-10
+    )
 
 
 def test_kappa_against_loops(waves_posterior):
@@ -51,7 +57,8 @@ def test_contrasts_are_antisymmetric_sums(waves_posterior):
     contrast = dv.context_effect(waves_posterior).where(statistic="contrast")
     pair = {(a, b): contrast.draws[:, k] for k, (a, b) in enumerate(contrast.rows.select("context", "context_b").rows())}
     np.testing.assert_allclose(
-        pair["context-1", "context-2"] + pair["context-2", "context-3"], pair["context-1", "context-3"], atol=1e-12)
+        pair["context-1", "context-2"] + pair["context-2", "context-3"], pair["context-1", "context-3"], atol=1e-12
+    )
 
 
 def test_a_pair_keeps_or_reverses(waves_posterior):

@@ -18,10 +18,21 @@ def _log(rng, overlap=1.0, tokens=(100, 100), contexts=3, models=5, items=60, wa
                 for i in range(items):
                     name = f"i{i}" if regime == "evaluation" or i < overlap * items else f"new{i}"
                     for w in range(waves):
-                        rows.append((regime, f"m{m}", label, name, str(w), float(rng.random() < 0.4 + 0.1 * m),
-                                     int(rng.poisson(size)), 0.01 * (m + 1)))
-    return pl.DataFrame(rows, orient="row", schema=["regime", "model", "context", "item", "wave", "score", "input_tokens",
-                                                    "cost_usd"])
+                        rows.append(
+                            (
+                                regime,
+                                f"m{m}",
+                                label,
+                                name,
+                                str(w),
+                                float(rng.random() < 0.4 + 0.1 * m),
+                                int(rng.poisson(size)),
+                                0.01 * (m + 1),
+                            )
+                        )
+    return pl.DataFrame(
+        rows, orient="row", schema=["regime", "model", "context", "item", "wave", "score", "input_tokens", "cost_usd"]
+    )
 
 
 def _answer(log):
@@ -66,8 +77,9 @@ def test_relabelling_keeps_its_level():
 
 
 def test_the_same_world_twice_is_not_told_apart():
-    answer = _answer(_log(np.random.default_rng(3), contexts=1).with_columns(
-        context=pl.lit("same"), trial=pl.int_range(pl.len())))
+    answer = _answer(
+        _log(np.random.default_rng(3), contexts=1).with_columns(context=pl.lit("same"), trial=pl.int_range(pl.len()))
+    )
     for name in ("outside", "contexts", "unseen"):
         assert _value(answer, f"{name} p") == 1.0
     assert _value(answer, "context_tokens p") > 0.01

@@ -67,8 +67,9 @@ def test_grid_posterior_covers_and_finds_both_parameters():
         m, r = rng.uniform(0.15, 0.85), rng.uniform(0.05, 0.7)  # inside the prior's range
         p = rng.beta(*beta_parameters(m, r), 60)
         mean, correlation = draw_beta_binomial(np.full(60, 4.0), rng.binomial(4, p).astype(float), 500, rng)
-        for k, (draws, truth) in enumerate(((mean, m), (correlation, r), (power_mean(mean, correlation, 4),
-                                                                          power_mean(np.array(m), np.array(r), 4)))):
+        for k, (draws, truth) in enumerate(
+            ((mean, m), (correlation, r), (power_mean(mean, correlation, 4), power_mean(np.array(m), np.array(r), 4)))
+        ):
             low, high = np.quantile(draws, [0.05, 0.95])
             hits[k] += low <= truth <= high
     assert (np.abs(hits / 200 - 0.9) < 4 * np.sqrt(0.09 / 200)).all(), hits / 200
@@ -105,7 +106,8 @@ def test_single_turn_against_the_loop():
     rng = np.random.default_rng(5)
     single = _log((rng.random(300) < 0.9).astype(int), 1, task="quiz").with_columns(calls=pl.lit(None, pl.Int64))
     loop = _log((rng.random(200) < 0.3).astype(int), 1, task="agent").with_columns(
-        calls=pl.lit(4, pl.Int64), item=pl.col("item") + "-agent")
+        calls=pl.lit(4, pl.Int64), item=pl.col("item") + "-agent"
+    )
     answer = dv.pass_power(_posterior(pl.concat([single, loop]))).where(statistic="single_turn_gap")
     low, high = answer.interval(0.99)[0]
     assert low <= 0.6 <= high and high - low < 0.25

@@ -31,7 +31,8 @@ def test_the_line_against_least_squares_over_pairs():
         x, y = (np.array([level[s, i] - level[s, j] for i, j in pairs]) for level in (BENCH, DEPLOYED))
         slope, left = np.linalg.lstsq(x[:, None], y, rcond=None)[:2]
         assert (gap[s], beta[s], tau[s]) == pytest.approx(
-            (np.sqrt((x**2).mean()), slope[0], np.sqrt(left[0] / len(pairs))), rel=1e-9)
+            (np.sqrt((x**2).mean()), slope[0], np.sqrt(left[0] / len(pairs))), rel=1e-9
+        )
 
 
 def test_the_line_does_not_see_shifts_and_names_and_follows_scales():
@@ -171,8 +172,9 @@ def test_three_models_are_too_few_and_two_are_enough_for_an_order():
     log, _ = simulate(world("baseline", n_models=3, n_contexts=2, n_items=60), 2)
     posterior = _posterior(log)
     for question in (dv.projection_instability, dv.leverage, dv.gap_for_confidence):
-        assert question(posterior).reasons == ("3 model(s) have rows in both regimes; a line through the gaps of their "
-                                               "pairs needs at least 4",)
+        assert question(posterior).reasons == (
+            "3 model(s) have rows in both regimes; a line through the gaps of their pairs needs at least 4",
+        )
     reversal = dv.reversal(posterior)
     assert reversal.where(statistic=None).to_frame()["identified"].all()
     assert not reversal.where(statistic="curve").identified
@@ -192,8 +194,9 @@ def test_models_that_are_copies_of_each_other():
 
 def test_infinite_draws_have_quantiles_and_no_mean():
     draws = np.r_[np.linspace(1, 2, 97), [np.inf] * 3][:, None].repeat(2, 1)
-    estimate = Estimate("gap_for_confidence", "", "points", pl.DataFrame({"model": ["a", "b"]}), draws,
-                        quantiles_only=np.array([True, True]))
+    estimate = Estimate(
+        "gap_for_confidence", "", "points", pl.DataFrame({"model": ["a", "b"]}), draws, quantiles_only=np.array([True, True])
+    )
     row = estimate.to_frame().row(0, named=True)
     assert row["mean"] is None and row["sd"] is None and row["identified"]
     assert row["median"] == pytest.approx(np.median(draws[:, 0])) and row["upper"] < 2
@@ -227,8 +230,9 @@ def test_ties_share_places():
 def test_the_fastest_is_first_where_less_is_better():
     log, _ = simulate(world("baseline", n_models=3, n_contexts=2, n_items=40), 4)
     speed = {"model-0": 3.0, "model-1": 1.0, "model-2": 2.0}
-    log = log.with_columns(latency_s=pl.col("model").replace_strict(speed, return_dtype=pl.Float64)
-                           * (1 + 0.1 * pl.col("score"))).drop("score")
+    log = log.with_columns(
+        latency_s=pl.col("model").replace_strict(speed, return_dtype=pl.Float64) * (1 + 0.1 * pl.col("score"))
+    ).drop("score")
     seconds = dv.Configuration.from_table({"outcome": "latency_s"})
     posterior = dv.fit(dv.collapse(dv.read(log, configuration=seconds)), seed=0)
     first = dv.rank_agreement(posterior).where(statistic="p_best", regime="deployment").to_frame()

@@ -15,8 +15,11 @@ def _log(kind="baseline", **sizes):
 
 
 def test_aliased_factors():
-    log = _log().drop("kv_cache_dtype", "concurrency", "quantization").with_columns(
-        engine=pl.col("context"), sampler=pl.concat_str(pl.lit("s"), pl.col("context")))
+    log = (
+        _log()
+        .drop("kv_cache_dtype", "concurrency", "quantization")
+        .with_columns(engine=pl.col("context"), sampler=pl.concat_str(pl.lit("s"), pl.col("context")))
+    )
     effect = dv.serving_effect(_posterior(log))
     for factor in ("engine", "sampler"):
         assert not effect.where(factor=factor, statistic=None).identified
@@ -27,17 +30,21 @@ def test_aliased_factors():
 
 
 def test_a_factor_that_is_the_regime():
-    log = _log().drop("kv_cache_dtype", "concurrency", "quantization", "context").with_columns(
-        engine=pl.col("regime"), sampler=pl.concat_str(pl.lit("s"), (pl.col("trial") % 2).cast(pl.String)))
+    log = (
+        _log()
+        .drop("kv_cache_dtype", "concurrency", "quantization", "context")
+        .with_columns(engine=pl.col("regime"), sampler=pl.concat_str(pl.lit("s"), (pl.col("trial") % 2).cast(pl.String)))
+    )
     effect = dv.serving_effect(_posterior(log))
     assert not effect.where(factor="engine", statistic=None).identified
     assert effect.where(factor="sampler", statistic=None).identified
 
 
 def test_models_that_share_no_two_contexts():
-    log = _log(n_contexts=3).filter((pl.col("regime") == "evaluation")
-                                    | (pl.col("context").str.slice(-1) == (pl.col("model").str.slice(-1).cast(int) + 1)
-                                       .cast(pl.String)))
+    log = _log(n_contexts=3).filter(
+        (pl.col("regime") == "evaluation")
+        | (pl.col("context").str.slice(-1) == (pl.col("model").str.slice(-1).cast(int) + 1).cast(pl.String))
+    )
     posterior = _posterior(log)
     assert not dv.coupling(posterior).identified
     assert not dv.kappa(posterior).identified

@@ -78,11 +78,16 @@ def test_contrasts_are_those_of_the_levels(posterior):
     effect = dv.serving_effect(posterior)
     mu = levels(posterior.fits[0], "deployment").draws.mean(1)
     # context-1 .. 6: (f16, f16) (q8_0, f16) (q4_0, f16) (f16, q4_0) (q8_0, q4_0) (q4_0, q4_0)
-    found = {(r["factor"], r["level"]): k for k, r in enumerate(effect.rows.iter_rows(named=True))
-             if r["statistic"] in ("matched", "pair")}
-    exact = {("quantization", "q8_0"): (mu[:, 1] - mu[:, 0] + mu[:, 4] - mu[:, 3]) / 2,
-             ("kv_cache_dtype", "q4_0"): (mu[:, 3:] - mu[:, :3]).mean(1),
-             ("kv_cache_dtype x quantization", "q4_0 x q8_0"): mu[:, 4] - mu[:, 3] - mu[:, 1] + mu[:, 0]}
+    found = {
+        (r["factor"], r["level"]): k
+        for k, r in enumerate(effect.rows.iter_rows(named=True))
+        if r["statistic"] in ("matched", "pair")
+    }
+    exact = {
+        ("quantization", "q8_0"): (mu[:, 1] - mu[:, 0] + mu[:, 4] - mu[:, 3]) / 2,
+        ("kv_cache_dtype", "q4_0"): (mu[:, 3:] - mu[:, :3]).mean(1),
+        ("kv_cache_dtype x quantization", "q4_0 x q8_0"): mu[:, 4] - mu[:, 3] - mu[:, 1] + mu[:, 0],
+    }
     for key, draws in exact.items():
         np.testing.assert_allclose(effect.draws[:, found[key]], draws, atol=1e-9, err_msg=str(key))
     assert not effect.where(factor="concurrency", statistic="matched").rows.height  # it is the regime
@@ -125,8 +130,10 @@ def test_aliased_factors_have_a_range_and_no_number(log):
 
 def test_cause_only_where_contexts_were_replayed_or_routed_by_known_chances(log, posterior):
     assert dv.serving_effect(posterior).method.endswith("causal reading: the same items were replayed in every context")
-    split = log.filter((pl.col("regime") == "evaluation") | (
-        pl.col("item").str.slice(5).cast(int) % 6 == pl.col("context").str.slice(-1).str.to_integer(strict=False) - 1))
+    split = log.filter(
+        (pl.col("regime") == "evaluation")
+        | (pl.col("item").str.slice(5).cast(int) % 6 == pl.col("context").str.slice(-1).str.to_integer(strict=False) - 1)
+    )
     routed = dv.serving_effect(_posterior(split))
     assert "association" in routed.method
     share = routed.where(statistic="positivity", factor="quantization").draws[0]
@@ -148,8 +155,7 @@ def test_asked_pairs(posterior):
 def test_one_factor_at_a_time_is_said_to_be_wide():
     """Every context changes one factor of the bench: the effect shares with the residual, the contrast does not."""
     log = _log(n_contexts=4, n_items=80).filter(pl.col("context").is_in(["bench", "context-1", "context-2", "context-4"]))
-    log = log.with_columns(
-        concurrency=pl.when(pl.col("context") == "context-1").then(pl.lit("8")).otherwise(pl.lit("1")))
+    log = log.with_columns(concurrency=pl.when(pl.col("context") == "context-1").then(pl.lit("8")).otherwise(pl.lit("1")))
     effect = dv.serving_effect(_posterior(log))
     assert "as many effects as contexts" in effect.text and "matched contrasts" in effect.text
     for factor in ("quantization", "kv_cache_dtype"):
@@ -160,8 +166,9 @@ def test_one_factor_at_a_time_is_said_to_be_wide():
 
 def test_shape_as_well_as_accuracy(log):
     """The same question about latency, in seconds: a cache type that takes half as long again."""
-    slow = log.with_columns(latency_s=pl.when(pl.col("kv_cache_dtype") == "q4_0").then(3.0).otherwise(2.0)
-                            * (1 + 0.2 * pl.col("score")))
+    slow = log.with_columns(
+        latency_s=pl.when(pl.col("kv_cache_dtype") == "q4_0").then(3.0).otherwise(2.0) * (1 + 0.2 * pl.col("score"))
+    )
     read = dv.read(slow)
     posterior = dv.fit([dv.collapse(read), dv.collapse(read, outcome="latency_s")], seed=0)
     answer = dv.serving_effect(posterior, outcome="latency_s")

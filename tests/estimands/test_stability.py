@@ -74,8 +74,10 @@ def test_success_in_a_row_against_loops_over_tuples():
         exact = np.zeros(2)
         for item in rows["item"].unique():
             y = [rows.filter(item=item, context=f"context-{c}")["score"].to_list() for c in (1, 2, 3)]
-            exact[0] += sum(w * np.mean([np.prod(t) for t in itertools.permutations(v, k)])
-                            for w, v in zip(law, y, strict=True)) / 25
+            exact[0] += (
+                sum(w * np.mean([np.prod(t) for t in itertools.permutations(v, k)]) for w, v in zip(law, y, strict=True))
+                / 25
+            )
             for deal in itertools.product(range(3), repeat=k):  # the context of each try
                 tuples = [list(itertools.permutations(y[c], deal.count(c))) for c in sorted(set(deal))]
                 share = np.mean([np.prod([np.prod(t) for t in pick]) for pick in itertools.product(*tuples)])
@@ -86,8 +88,10 @@ def test_success_in_a_row_against_loops_over_tuples():
 
 def test_movement_is_what_the_world_has():
     """Items that move with the context: E_c E_i p^2 - E_i (E_c p)^2 is the mean variance of p over contexts, here known."""
-    moving, still = (simulate(world("silent", n_models=1, n_contexts=4, n_items=400, item_context=size, cell=0.0), 6)[0]
-                     for size in (1.0, 0.0))
+    moving, still = (
+        simulate(world("silent", n_models=1, n_contexts=4, n_items=400, item_context=size, cell=0.0), 6)[0]
+        for size in (1.0, 0.0)
+    )
     parts = [dv.stability(_posterior(log)).where(statistic="pass^2_movement").interval()[0] for log in (moving, still)]
     assert parts[0][0] > 0.005 and parts[1][0] < 0.003
     assert parts[1][0] <= 0 <= parts[1][1] or parts[1][0] < 0.003
@@ -116,10 +120,16 @@ def test_a_band_needs_a_width_in_the_unit():
     assert dv.stability(posterior, eps=10.0).where(statistic=None).draws.min() == 1
 
 
-@pytest.mark.parametrize(("bad", "told"), [
-    ({"eps": -0.1}, "half the width of a band"), ({"eps": float("nan")}, "half the width of a band"),
-    ({"quality_required": float("inf")}, "quality_required is a level"), ({"k": 1}, "from 2 on"), ({"k": 2.5}, "from 2 on"),
-])
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ({"eps": -0.1}, "half the width of a band"),
+        ({"eps": float("nan")}, "half the width of a band"),
+        ({"quality_required": float("inf")}, "quality_required is a level"),
+        ({"k": 1}, "from 2 on"),
+        ({"k": 2.5}, "from 2 on"),
+    ],
+)
 def test_bad_input_is_a_sentence(waves_posterior, bad, told):
     with pytest.raises(dv.InputError, match=told):
         dv.stability(waves_posterior, **bad)

@@ -19,7 +19,11 @@ def rows() -> Callable[..., pl.DataFrame]:
         arms = [("evaluation", "bench"), ("deployment", "vllm"), ("deployment", "sglang")]
         records = [
             {
-                "regime": regime, "model": model, "item": item, "trial": trial, "engine": engine,
+                "regime": regime,
+                "model": model,
+                "item": item,
+                "trial": trial,
+                "engine": engine,
                 "score": float((place + trial) % 2),
             }
             for place, (regime, engine) in enumerate(arms)

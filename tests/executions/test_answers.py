@@ -66,21 +66,42 @@ def test_a_crossed_log_with_replicates_answers_everything_but_the_instrument(row
 @pytest.mark.parametrize(
     ("keep", "expected"),
     [
-        (pl.col("regime") == "evaluation",
-         {"deployed_level", "kappa", "stability", "coupling", "coupling_absolute", "excess_flips", "serving_effect",
-          "matrix", "best_combination", *BOTH}),
+        (
+            pl.col("regime") == "evaluation",
+            {
+                "deployed_level",
+                "kappa",
+                "stability",
+                "coupling",
+                "coupling_absolute",
+                "excess_flips",
+                "serving_effect",
+                "matrix",
+                "best_combination",
+                *BOTH,
+            },
+        ),
         (pl.col("regime") == "deployment", {"bench_level", "matrix", *BOTH}),
         (pl.col("engine") != "sglang", {"kappa", "stability", "coupling", "coupling_absolute", "serving_effect"}),
         (pl.col("model") == "small", {"coupling", "coupling_absolute", "reversal", "rank_agreement"}),
         (pl.col("trial") == 0, {"excess_flips"}),
-        ((pl.col("regime") == "evaluation") == (pl.col("model") == "small"),
-         {*BOTH, "coupling", "coupling_absolute"}),
-        ((pl.col("regime") == "evaluation") | ((pl.col("engine") == "vllm") == (pl.col("model") == "small")),
-         {"kappa", "stability", "coupling", "coupling_absolute", "serving_effect"}),
+        ((pl.col("regime") == "evaluation") == (pl.col("model") == "small"), {*BOTH, "coupling", "coupling_absolute"}),
+        (
+            (pl.col("regime") == "evaluation") | ((pl.col("engine") == "vllm") == (pl.col("model") == "small")),
+            {"kappa", "stability", "coupling", "coupling_absolute", "serving_effect"},
+        ),
         ((pl.col("regime") == "evaluation") == (pl.col("item") == "a"), set()),
     ],
-    ids=["bench only", "deployment only", "one deployment context", "one model", "one replicate",
-         "no model in both regimes", "models nested in contexts", "no item in both regimes"],
+    ids=[
+        "bench only",
+        "deployment only",
+        "one deployment context",
+        "one model",
+        "one replicate",
+        "no model in both regimes",
+        "models nested in contexts",
+        "no item in both regimes",
+    ],
 )
 def test_what_a_design_lacks_is_refused_and_nothing_else(rows, keep, expected):
     assert refused(rows().filter(keep)) == {"instrument", "coherence", *STEPS, *FOUR, *expected}
@@ -93,7 +114,8 @@ def test_requirements_are_declared_or_there_is_no_coherence(rows):
     assert "[acceptance]" in reason(rows(), "coherence")
     single = rows().filter((pl.col("model") == "small") & (pl.col("engine") != "sglang"))
     assert reason(single, "best_combination") == (
-        "It needs two combinations of model and context to choose from; this log has one.")
+        "It needs two combinations of model and context to choose from; this log has one."
+    )
 
 
 def test_unjudged_rows_identify_nothing(rows):

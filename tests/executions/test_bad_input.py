@@ -85,6 +85,7 @@ def test_a_file_that_may_not_be_read(tmp_path, rows, monkeypatch):
     rows().write_parquet(path)
     path.chmod(0)
     if os.access(path, os.R_OK):  # an administrator may read everything: let the open fail by hand
+
         def forbidden(path, kind):  # noqa: ARG001
             raise PermissionError(13, "Permission denied")
 
@@ -169,7 +170,11 @@ def test_json_lines_cut_short_by_a_crash_cost_one_row(tmp_path, rows):
     log = read(path)
     assert log.counts.rejected == {"record_readable": 1}
     assert log.rejected.row(0) == (
-        str(path), 25, "record_readable", "the line is not a JSON record", '{"regime": "deployment", "mod'
+        str(path),
+        25,
+        "record_readable",
+        "the line is not a JSON record",
+        '{"regime": "deployment", "mod',
     )
     assert log.valid.height == 24
 

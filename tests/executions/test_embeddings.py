@@ -8,15 +8,26 @@ from divergence.errors import InputError
 from divergence.executions import read
 from divergence.executions.embeddings import text_hash
 
-LOG = pl.DataFrame({
-    "regime": ["evaluation", "deployment", "deployment"], "model": ["m"] * 3, "context": ["a", "b", "b"],
-    "item": ["i", "i", "j"], "score": [1.0, 0.0, 1.0], "answer": ["yes", "no", None],
-})
+LOG = pl.DataFrame(
+    {
+        "regime": ["evaluation", "deployment", "deployment"],
+        "model": ["m"] * 3,
+        "context": ["a", "b", "b"],
+        "item": ["i", "i", "j"],
+        "score": [1.0, 0.0, 1.0],
+        "answer": ["yes", "no", None],
+    }
+)
 
 
 def table(**more):
-    rows = {"text_hash": [text_hash("yes"), text_hash("no"), text_hash("question i")], "item": [None, None, "i"],
-            "embedding": [[127, 0], [0, -127], [10, 20]], "scale": [1 / 127, 1 / 127, 0.1], "embedder": ["e"] * 3}
+    rows = {
+        "text_hash": [text_hash("yes"), text_hash("no"), text_hash("question i")],
+        "item": [None, None, "i"],
+        "embedding": [[127, 0], [0, -127], [10, 20]],
+        "scale": [1 / 127, 1 / 127, 0.1],
+        "embedder": ["e"] * 3,
+    }
     return pl.DataFrame(rows | more, schema_overrides={"embedding": pl.List(pl.Int8), "scale": pl.Float32})
 
 
@@ -41,9 +52,13 @@ def test_the_logs_own_column_serves_as_well(tmp_path):
     assert read(tmp_path).embedded()["embedding"][0].to_list() == [1.0, 2.0]
 
 
-@pytest.mark.parametrize(("wrong", "words"), [
-    ({"embedder": ["e", "e", "f"]}, "several embedders"), ({"embedding": [[1, 2], [1], [1, 2]]}, "vectors of 1 and of 2"),
-])
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"embedder": ["e", "e", "f"]}, "several embedders"),
+        ({"embedding": [[1, 2], [1], [1, 2]]}, "vectors of 1 and of 2"),
+    ],
+)
 def test_what_does_not_compare_is_a_sentence(folder, wrong, words):
     table(**wrong).write_parquet(folder / "embeddings.parquet")
     with pytest.raises(InputError, match=words):

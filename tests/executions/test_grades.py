@@ -8,17 +8,26 @@ import divergence as dv
 
 
 def _rows(score, **columns):
-    return pl.DataFrame({"regime": "evaluation", "model": "m", "item": [f"i{k}" for k in range(len(score))], "context": "c",
-                         "score": score} | columns)
+    return pl.DataFrame(
+        {"regime": "evaluation", "model": "m", "item": [f"i{k}" for k in range(len(score))], "context": "c", "score": score}
+        | columns
+    )
 
 
 def _read(rows, **options):
     return dv.read(rows, configuration=dv.Configuration.from_table(options))
 
 
-@pytest.mark.parametrize(("score", "grades"), [
-    ([0, 1, 2, 3, None], 4), ([0.0, 1.0, 2.0, 3.0, float("nan")], [0, 1, 2, 3]), ([1, 2, 3, 4, None], [1.0, 2, 3, 4]),
-    (["0", " 1", "2 ", "3", ""], 4), (["bad", "fair", "good", "best", None], ["bad", "fair", "good", "best"])])
+@pytest.mark.parametrize(
+    ("score", "grades"),
+    [
+        ([0, 1, 2, 3, None], 4),
+        ([0.0, 1.0, 2.0, 3.0, float("nan")], [0, 1, 2, 3]),
+        ([1, 2, 3, 4, None], [1.0, 2, 3, 4]),
+        (["0", " 1", "2 ", "3", ""], 4),
+        (["bad", "fair", "good", "best", None], ["bad", "fair", "good", "best"]),
+    ],
+)
 def test_a_grade_is_its_place_over_the_best(score, grades):
     log = _read(_rows(score), grades=grades)
     assert log.kind == "ordinal"
@@ -41,11 +50,18 @@ def test_a_graded_metric_of_another_table():
     assert log.valid.sort("execution_id")["outcome"].to_list() == [0.25, 0.75, 1.0]
 
 
-@pytest.mark.parametrize(("options", "sentence"), [
-    ({"kind": "ordinal"}, "not which grades it has: say grades = 5"),
-    ({"kind": "binary", "grades": 3}, "an outcome with grades is ordinal"),
-    ({"grades": 1}, "seen 1"), ({"grades": 400}, "2 to 20, seen 400"), ({"grades": ["a", "a"]}, "each grade once"),
-    ({"grades": "many"}, "list of them"), ({"grades": True}, "seen True")])
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"kind": "ordinal"}, "not which grades it has: say grades = 5"),
+        ({"kind": "binary", "grades": 3}, "an outcome with grades is ordinal"),
+        ({"grades": 1}, "seen 1"),
+        ({"grades": 400}, "2 to 20, seen 400"),
+        ({"grades": ["a", "a"]}, "each grade once"),
+        ({"grades": "many"}, "list of them"),
+        ({"grades": True}, "seen True"),
+    ],
+)
 def test_what_was_declared_must_make_sense(options, sentence):
     with pytest.raises(dv.InputError, match=sentence):
         _read(_rows([0, 1, 0]), **options)

@@ -12,9 +12,7 @@ def identified(log) -> set[str]:
 
 
 def test_one_model_under_fourteen_servings(public):
-    flags = Configuration().with_flags(
-        where=["source_file=quant"], set=["regime=deployment"], map=["score_n=n_cases"]
-    )
+    flags = Configuration().with_flags(where=["source_file=quant"], set=["regime=deployment"], map=["score_n=n_cases"])
     log = read(public("aider_cells"), configuration=flags)
     assert (log.counts.valid, log.counts.rejected) == (14, {})
     assert (log.kind, log.factors) == ("proportion", ("context",))
@@ -54,8 +52,11 @@ def test_two_snapshots_of_two_services(public):
     assert log.counts.regimes == {"evaluation": 6312, "deployment": 6312}
     assert log.kind == "binary"
     prime = (
-        log.scan().filter(pl.col("task") == "prime_full", pl.col("model") == "gpt-4").group_by("regime")
-        .agg(pl.col("outcome").mean()).collect()
+        log.scan()
+        .filter(pl.col("task") == "prime_full", pl.col("model") == "gpt-4")
+        .group_by("regime")
+        .agg(pl.col("outcome").mean())
+        .collect()
     )
     # As published: 84.0 % and 51.1 %.
     assert dict(prime.rows()) == pytest.approx({"evaluation": 0.84, "deployment": 0.511}, abs=2e-3)

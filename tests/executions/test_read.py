@@ -46,8 +46,17 @@ def write(frame: pl.DataFrame, path):
 
 
 NAMES = [
-    "log.parquet", "log.arrow", "log.feather", "log.ipc", "log.csv", "log.csv.gz", "log.tsv", "log.jsonl",
-    "log.ndjson.gz", "log.json", "log.json.gz",
+    "log.parquet",
+    "log.arrow",
+    "log.feather",
+    "log.ipc",
+    "log.csv",
+    "log.csv.gz",
+    "log.tsv",
+    "log.jsonl",
+    "log.ndjson.gz",
+    "log.json",
+    "log.json.gz",
 ]
 
 
@@ -185,8 +194,12 @@ def test_files_with_other_columns_are_put_together_by_name(rows):
 
 def test_types_are_canonical_whatever_the_file_has(rows):
     frame = rows(
-        score_n=[1.0, None] * 12, concurrency=[8.0, None] * 12, turn=["3", " 4 "] * 12, latency_s=["1e-1", ""] * 12,
-        time=["2026-05-01T10:00:00+02:00", "2026-05-01 08:00:00Z"] * 12, prefix_cache=[True, False] * 12,
+        score_n=[1.0, None] * 12,
+        concurrency=[8.0, None] * 12,
+        turn=["3", " 4 "] * 12,
+        latency_s=["1e-1", ""] * 12,
+        time=["2026-05-01T10:00:00+02:00", "2026-05-01 08:00:00Z"] * 12,
+        prefix_cache=[True, False] * 12,
         embedding=[[1, 2], None] * 12,
     )
     valid = read(frame).valid
@@ -225,8 +238,13 @@ def test_an_address_is_left_to_polars(tmp_path, rows):
 
 def test_optional_columns_that_cannot_be_typed_as_a_whole_are_named(rows):
     frame = rows(
-        time="2026-05-01", latency_s=["fast"] + ["0.1"] * 23, output_tokens=[-1] + [5] * 23, turn=[1.5] + [1.0] * 23,
-        predicted=[1.5] + [0.5] * 23, cost_usd=[float("inf")] + [0.0] * 23, sampler=[[1]] * 24,
+        time="2026-05-01",
+        latency_s=["fast"] + ["0.1"] * 23,
+        output_tokens=[-1] + [5] * 23,
+        turn=[1.5] + [1.0] * 23,
+        predicted=[1.5] + [0.5] * 23,
+        cost_usd=[float("inf")] + [0.0] * 23,
+        sampler=[[1]] * 24,
     )
     log = read(frame)
     unused = dict(log.unused)

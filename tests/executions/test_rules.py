@@ -167,7 +167,12 @@ def test_any_small_log_is_read_whole_or_refused_in_a_sentence(tmp_path, records)
 
 
 JUNK = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.integers(), max_size=2),
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.lists(st.integers(), max_size=2),
     st.dictionaries(st.text(max_size=2), st.integers(), max_size=1),
 )
 SOUND = {"regime": "deployment", "model": "m", "item": "a", "score": 1.0}

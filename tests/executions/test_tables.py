@@ -77,8 +77,10 @@ def test_rows_that_break_a_rule_are_set_aside_with_their_file_and_row(named):
     log = read([named, bad, late], accept_rejected=1.0)
     assert log.counts.rejected == {}, "the log itself has no bad row"
     assert log.rejected.select("file", "row", "rule").rows() == [
-        ("frame 2", 1, "metric_given"), ("frame 2", 3, "value_finite"),
-        ("frame 3", 1, "window_s_positive"), ("frame 3", 2, "window_start_type"),
+        ("frame 2", 1, "metric_given"),
+        ("frame 2", 3, "value_finite"),
+        ("frame 3", 1, "window_s_positive"),
+        ("frame 3", 2, "window_start_type"),
     ]
     with pytest.raises(InputError, match="2 of 24 rows of the table outcomes are rejected"):
         read([named, bad])

@@ -37,7 +37,8 @@ def assert_same(fast, slow, fast_cells, slow_cells):
     for name, (keys, sums) in TABLES.items():
         for column in (*keys, *sums):
             np.testing.assert_array_equal(
-                getattr(fast_cells, name)[column], getattr(slow_cells, name)[column], err_msg=f"{name}.{column}")
+                getattr(fast_cells, name)[column], getattr(slow_cells, name)[column], err_msg=f"{name}.{column}"
+            )
 
 
 def rows(count, seed, **changes):
@@ -46,12 +47,20 @@ def rows(count, seed, **changes):
     def pick(*values, weight=None):
         return [values[k] for k in rng.choice(len(values), count, p=weight)]
 
-    frame = pl.DataFrame({
-        "regime": pick(*REGIMES), "model": pick("a", "b", "c"), "item": pick("i1", "i2", "i3", "i4", None),
-        "score": pick(0.0, 1.0, None), "session": pick("s1", "s2", "s3", "s4", "s5", "s6", None, ""),
-        "quantization": pick("fp16", "q4", None), "wave": pick("1", "2"), "task": pick("t", None),
-        "answer": pick("x", "y", None, ""), "scorer": pick("exact", " "),
-    })
+    frame = pl.DataFrame(
+        {
+            "regime": pick(*REGIMES),
+            "model": pick("a", "b", "c"),
+            "item": pick("i1", "i2", "i3", "i4", None),
+            "score": pick(0.0, 1.0, None),
+            "session": pick("s1", "s2", "s3", "s4", "s5", "s6", None, ""),
+            "quantization": pick("fp16", "q4", None),
+            "wave": pick("1", "2"),
+            "task": pick("t", None),
+            "answer": pick("x", "y", None, ""),
+            "scorer": pick("exact", " "),
+        }
+    )
     return frame.with_columns(**changes)
 
 
@@ -61,6 +70,7 @@ def write(tmp_path):
         for k, frame in enumerate(frames):
             frame.write_parquet(tmp_path / f"part-{k}.parquet", row_group_size=37, **options)
         return str(tmp_path)
+
     return to_files
 
 
@@ -97,10 +107,17 @@ def test_columns_of_other_kinds(write, name):
     assert_same(*result)
 
 
-@pytest.mark.parametrize("declared", [
-    {"columns": {"model": "wave"}}, {"where": {"task": ("t",)}}, {"where": {"wave": ("2",), "model": ("a", "b")}},
-    {"constants": {"engine": "vllm"}}, {"factors": ("quantization", "scorer")}, {"outcome": "predicted"},
-])
+@pytest.mark.parametrize(
+    "declared",
+    [
+        {"columns": {"model": "wave"}},
+        {"where": {"task": ("t",)}},
+        {"where": {"wave": ("2",), "model": ("a", "b")}},
+        {"constants": {"engine": "vllm"}},
+        {"factors": ("quantization", "scorer")},
+        {"outcome": "predicted"},
+    ],
+)
 def test_declared_names(write, declared):
     frame = rows(300, 5, predicted=pl.int_range(pl.len()) % 5 / 4).filter(pl.col("item").is_not_null())
     result = both_ways(write(frame), **declared)
@@ -108,13 +125,16 @@ def test_declared_names(write, declared):
     assert_same(*result)
 
 
-@pytest.mark.parametrize(("changes", "declared"), [
-    ({}, {"where": {"item": ("i1", "i2")}}),  # groups would not know which of their rows are left
-    ({}, {"columns": {"task": "item"}}),  # one column in two parts
-    ({"model": pl.concat_list("model", "wave")}, {"columns": {"model": "wave"}}),
-    ({"execution_id": pl.int_range(pl.len()) // 2}, {}),  # rows that are there twice
-    ({"score": pl.int_range(pl.len()) / 8192}, {}),  # as many scores as rows
-])
+@pytest.mark.parametrize(
+    ("changes", "declared"),
+    [
+        ({}, {"where": {"item": ("i1", "i2")}}),  # groups would not know which of their rows are left
+        ({}, {"columns": {"task": "item"}}),  # one column in two parts
+        ({"model": pl.concat_list("model", "wave")}, {"columns": {"model": "wave"}}),
+        ({"execution_id": pl.int_range(pl.len()) // 2}, {}),  # rows that are there twice
+        ({"score": pl.int_range(pl.len()) / 8192}, {}),  # as many scores as rows
+    ],
+)
 def test_what_is_not_counted_is_read_row_by_row(write, changes, declared):
     frame = rows(6000, 6, **changes).filter(pl.col("item").is_not_null())
     with pytest.MonkeyPatch.context() as patch:

@@ -13,8 +13,11 @@ from divergence.simulate import simulate, world
 def _log():
     log, _ = simulate(world("baseline", n_models=2, n_contexts=2, n_items=10), 0)
     return log.with_columns(
-        latency_s=pl.int_range(pl.len()) / 10, execution_id=pl.int_range(pl.len()).cast(pl.String),
-        queue_s=pl.lit(None, pl.Float64), retries=pl.lit("many"))
+        latency_s=pl.int_range(pl.len()) / 10,
+        execution_id=pl.int_range(pl.len()).cast(pl.String),
+        queue_s=pl.lit(None, pl.Float64),
+        retries=pl.lit("many"),
+    )
 
 
 def _metric(log, value):
@@ -42,9 +45,15 @@ def test_the_primary_outcome_is_the_log_itself():
     assert with_outcome(log, "score") is log
 
 
-@pytest.mark.parametrize(("name", "words"), [
-    ("queue_s", "no usable value"), ("retries", "no whole numbers"), ("speed", "no outcome speed"), ("model", "no outcome"),
-])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("queue_s", "no usable value"),
+        ("retries", "no whole numbers"),
+        ("speed", "no outcome speed"),
+        ("model", "no outcome"),
+    ],
+)
 def test_what_cannot_be_an_outcome_is_a_sentence(name, words):
     with pytest.raises(dv.InputError, match=words):
         with_outcome(dv.read(_log()), name)
@@ -52,8 +61,11 @@ def test_what_cannot_be_an_outcome_is_a_sentence(name, words):
 
 def test_cells_beside_those_of_the_primary_outcome():
     """The shorter way to the cells of a further outcome gives the same."""
-    rows = _log().with_columns(session=pl.concat_str(pl.lit("s"), pl.col("item")), answer=pl.col("item").str.slice(-1),
-                               scorer=pl.when(pl.col("score") > 0).then(pl.lit("a")).otherwise(pl.lit("b")))
+    rows = _log().with_columns(
+        session=pl.concat_str(pl.lit("s"), pl.col("item")),
+        answer=pl.col("item").str.slice(-1),
+        scorer=pl.when(pl.col("score") > 0).then(pl.lit("a")).otherwise(pl.lit("b")),
+    )
     log = dv.read(rows)
     whole, short = dv.collapse(log, outcome="latency_s"), collapse_beside(log, dv.collapse(log), "latency_s")
     assert (short.outcome, short.kind, short.levels) == (whole.outcome, whole.kind, whole.levels)

@@ -17,8 +17,12 @@ def rows(means, noise, runs=2, seed=0, scores=None):
     # Copies are one text: runs without noise share the row of the first run of the same vector.
     _, first, text = np.unique(vectors, axis=0, return_index=True, return_inverse=True)
     names = np.array([EVALUATION, *[f"context {k}" for k in range(1, contexts)]])
-    labels = dict(model=[f"model {k}" for k in m], context=names[c].tolist(), item=[f"item {k:04d}" for k in i],
-                  evaluation=(c == 0).tolist())
+    labels = dict(
+        model=[f"model {k}" for k in m],
+        context=names[c].tolist(),
+        item=[f"item {k:04d}" for k in i],
+        evaluation=(c == 0).tolist(),
+    )
     if scores is not None:
         labels["score"] = scores[m, c, i].tolist()
     return vectors[first].astype(np.float32), text.ravel().tolist(), labels

@@ -119,7 +119,10 @@ def test_misaligned_items_are_named():
 @pytest.mark.parametrize("name", ["mmd", "displacement", "prompt_mix_split"])
 def test_cluster_is_a_keyword_that_must_be_written(name):
     x, _, _ = rows()
-    calls = {"mmd": lambda: mmd(x, x), "displacement": lambda: displacement(x, x, items=(x[:, 0], x[:, 0])),
-             "prompt_mix_split": lambda: prompt_mix_split((x, x), (x, x))}
+    calls = {
+        "mmd": lambda: mmd(x, x),
+        "displacement": lambda: displacement(x, x, items=(x[:, 0], x[:, 0])),
+        "prompt_mix_split": lambda: prompt_mix_split((x, x), (x, x)),
+    }
     with pytest.raises(TypeError, match="cluster"):
         calls[name]()

@@ -15,11 +15,14 @@ def value(x, y, statistic=None, cluster=None) -> float:
 
 def oracle(x, y) -> float:
     """Debiased CKA from the n x n kernels: Song's formula with zero diagonals, in so many loops."""
+
     def hsic(k, l):  # noqa: E741
         k, l = k - np.diag(np.diag(k)), l - np.diag(np.diag(l))  # noqa: E741
         n, one = len(k), np.ones(len(k))
-        return (np.trace(k @ l) + (one @ k @ one) * (one @ l @ one) / ((n - 1) * (n - 2))
-                - 2 / (n - 2) * one @ k @ l @ one) / (n * (n - 3))
+        return (
+            np.trace(k @ l) + (one @ k @ one) * (one @ l @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * one @ k @ l @ one
+        ) / (n * (n - 3))
+
     k, l = x @ x.T, y @ y.T  # noqa: E741
     return hsic(k, l) / np.sqrt(hsic(k, k) * hsic(l, l))
 

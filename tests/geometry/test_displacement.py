@@ -32,11 +32,22 @@ def oracle(x, y, items) -> dict:
         if len(u) > 1:
             variance.append(((u - u.mean(0)) ** 2).sum() / (len(u) - 1))
         if len(u) > 1 and len(v) > 1:
-            products = [(u[a] - v[b]) @ (u[s] - v[t]) for a in range(len(u)) for s in range(len(u)) if a != s
-                        for b in range(len(v)) for t in range(len(v)) if b != t]
+            products = [
+                (u[a] - v[b]) @ (u[s] - v[t])
+                for a in range(len(u))
+                for s in range(len(u))
+                if a != s
+                for b in range(len(v))
+                for t in range(len(v))
+                if b != t
+            ]
             delta.append(np.mean(products))
-    return {None: np.mean(delta) / np.mean(variance), "squared": np.mean(delta),
-            "replicate_variance": np.mean(variance), "raw": np.mean(raw)}
+    return {
+        None: np.mean(delta) / np.mean(variance),
+        "squared": np.mean(delta),
+        "replicate_variance": np.mean(variance),
+        "raw": np.mean(raw),
+    }
 
 
 @settings(max_examples=20, deadline=None)
@@ -44,7 +55,7 @@ def oracle(x, y, items) -> dict:
 def test_equals_the_mean_over_pairs_of_distinct_runs(seed, drop):
     generator = np.random.default_rng(seed)
     x, y, items = draw(generator, items=10, move=0.3)
-    keep = generator.permutation(len(x))[drop // 2:], generator.permutation(len(y))[drop // 4:]
+    keep = generator.permutation(len(x))[drop // 2 :], generator.permutation(len(y))[drop // 4 :]
     x, y, items = x[keep[0]] + 50, y[keep[1]] + 50, (items[0][keep[0]], items[1][keep[1]])
     estimate = displacement(x, y, items=items, cluster=None)
     for statistic, expected in oracle(x, y, items).items():
@@ -70,7 +81,8 @@ def test_nothing_moved_covers_zero_with_both_signs():
     assert held >= 80  # 100 intervals that cover .90 hold fewer than 80 once in 600 times
     assert 25 <= np.sum(np.array(signs) > 0) <= 75  # 5 standard errors of a fair coin
     assert estimate.noise_floor[1] == 0 and estimate.noise_floor[3] == pytest.approx(
-        2 * number(estimate, "replicate_variance"))
+        2 * number(estimate, "replicate_variance")
+    )
 
 
 def test_rotation_shift_scale_and_order():

@@ -12,12 +12,14 @@ from divergence.geometry import displacement_regression
 from divergence.geometry.displacement_regression import COMMON, SCALE_SD, Group, Regression, drawn
 
 DESIGN = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1], [1, 0, 1]], float)
-FACTORS = pl.DataFrame({
-    "context": ["bench", *[f"context {k}" for k in range(1, 7)]],
-    "cache": ["f16", *["q4" if row[0] else "f16" for row in DESIGN]],
-    "template": ["plain", *["chat" if row[1] else "plain" for row in DESIGN]],
-    "router": ["one", *["mix" if row[2] else "one" for row in DESIGN]],
-})
+FACTORS = pl.DataFrame(
+    {
+        "context": ["bench", *[f"context {k}" for k in range(1, 7)]],
+        "cache": ["f16", *["q4" if row[0] else "f16" for row in DESIGN]],
+        "template": ["plain", *["chat" if row[1] else "plain" for row in DESIGN]],
+        "router": ["one", *["mix" if row[2] else "one" for row in DESIGN]],
+    }
+)
 MOVES = np.array([0.8, 0.4, 0.2])  # root of the mean squared move of each factor
 
 
@@ -88,9 +90,14 @@ def prior_world(generator, units=40, q=2):
     p = DESIGN.shape[1]
     centre, scale = 0.0, np.array([0.6, 0.4])
     middle = centre + 2.0 * generator.standard_normal()
-    theta = np.array([*(middle + SCALE_SD * generator.standard_normal(p)),
-                      COMMON[0] + COMMON[1] * generator.standard_normal(),
-                      middle, middle - 1 + SCALE_SD * generator.standard_normal()])
+    theta = np.array(
+        [
+            *(middle + SCALE_SD * generator.standard_normal(p)),
+            COMMON[0] + COMMON[1] * generator.standard_normal(),
+            middle,
+            middle - 1 + SCALE_SD * generator.standard_normal(),
+        ]
+    )
     error = np.stack([0.05 * np.eye(6) + 0.05] * q)
     group = Group(DESIGN, error, np.zeros((units, 6, q)), np.arange(units))
     data = Regression((group,), scale, centre, True)

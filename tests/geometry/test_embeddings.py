@@ -70,8 +70,10 @@ def test_states_keep_the_name_through_merge_sides_and_streams():
     for state in (whole, merged, stream):
         assert (state.embedder.name, state.embedder_y.name) == ("small", "large")
         assert state.side("y").embedder.name == "large" and SHOWN in participation_ratio(state.side("x")).method
-    for call in (lambda: moments(ONE, cluster=None).merge(moments(TWO, cluster=None)),
-                 lambda: moments_of_chunks([(ONE, None, None), (TWO, None, None)], clustered=False)):
+    for call in (
+        lambda: moments(ONE, cluster=None).merge(moments(TWO, cluster=None)),
+        lambda: moments_of_chunks([(ONE, None, None), (TWO, None, None)], clustered=False),
+    ):
         with pytest.raises(InputError, match="two embedders"):
             call()
 
@@ -82,8 +84,10 @@ def test_a_hash_that_nobody_knows_is_no_contradiction():
 
 
 def test_a_frame_beside_a_log():
-    frame = pl.DataFrame({"embedding": [[1, -2], [3, 4]], "scale": [0.5, 2.0], "embedder": ["m", "m"],
-                          "embedder_sha256": ["ff", "ff"]}, schema_overrides={"embedding": pl.List(pl.Int8)})
+    frame = pl.DataFrame(
+        {"embedding": [[1, -2], [3, 4]], "scale": [0.5, 2.0], "embedder": ["m", "m"], "embedder_sha256": ["ff", "ff"]},
+        schema_overrides={"embedding": pl.List(pl.Int8)},
+    )
     rows = embeddings(frame)
     np.testing.assert_array_equal(rows.rows, [[0.5, -1], [6, 8]])
     assert str(rows.embedder) == "m (sha256 ff)" and len(rows) == 2
@@ -134,8 +138,12 @@ def write_safetensors(path, tensors, metadata=None):
 @pytest.mark.parametrize("kind", ["F64", "F32", "F16", "BF16"])
 def test_safetensors_of_every_type(tmp_path, kind):
     rows = np.array([[1.5, -2.0], [0.25, 1024.0]])  # exact in all four
-    stored = {"F64": rows, "F32": rows.astype(np.float32), "F16": rows.astype(np.float16),
-              "BF16": (rows.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)}[kind]
+    stored = {
+        "F64": rows,
+        "F32": rows.astype(np.float32),
+        "F16": rows.astype(np.float16),
+        "BF16": (rows.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16),
+    }[kind]
     path = tmp_path / "states.safetensors"
     write_safetensors(path, {"layer": (kind, stored)}, {"embedder": "m", "embedder_sha256": "ee"})
     found = read_embeddings(path)
@@ -155,10 +163,15 @@ def test_npy_is_not_loaded_and_other_files_are_sentences(tmp_path):
     two = tmp_path / "two.safetensors"
     write_safetensors(two, {"a": ("F32", np.ones((2, 2), np.float32)), "b": ("I64", np.ones((2, 2), np.int64))})
     cases = [
-        ("states.npy", {}, "embedder is missing"), ("tokens.npy", {}, "2 x 3 x 4 numbers"), ("rows.csv", {}, "is no .npy"),
-        ("broken.npy", {}, "broken.npy cannot be read"), ("broken.safetensors", {}, "its header claims"),
-        ("none.npy", {}, "none.npy cannot be read"), ("two.safetensors", {}, r"2 tensors \(a, b\)"),
-        ("two.safetensors", {"tensor": "c"}, "no tensor c: choose a, b"), ("two.safetensors", {"tensor": "b"}, "holds I64"),
+        ("states.npy", {}, "embedder is missing"),
+        ("tokens.npy", {}, "2 x 3 x 4 numbers"),
+        ("rows.csv", {}, "is no .npy"),
+        ("broken.npy", {}, "broken.npy cannot be read"),
+        ("broken.safetensors", {}, "its header claims"),
+        ("none.npy", {}, "none.npy cannot be read"),
+        ("two.safetensors", {}, r"2 tensors \(a, b\)"),
+        ("two.safetensors", {"tensor": "c"}, "no tensor c: choose a, b"),
+        ("two.safetensors", {"tensor": "b"}, "holds I64"),
     ]
     for name, options, sentence in cases:
         with pytest.raises(InputError, match=sentence):

@@ -19,13 +19,21 @@ def world(seed, items=150, contexts=5, models=2, runs=2, error=0.3, slope=SLOPE,
     true = (true + 0.15 * generator.standard_normal(units)).T
     moved = true[..., None] + error * generator.standard_normal((units, contexts, runs))
     gamma = beside * np.resize([1.0, -0.5, -1.0, -0.5, 1.0], contexts)  # does not rise or fall with movement
-    logit = 0.5 + 1.5 * generator.standard_normal(units)[:, None] + np.concatenate(
-        [np.zeros((units, 1)), gamma + slope * true], 1)
+    logit = (
+        0.5
+        + 1.5 * generator.standard_normal(units)[:, None]
+        + np.concatenate([np.zeros((units, 1)), gamma + slope * true], 1)
+    )
     chance = 1 / (1 + np.exp(-logit))[..., None]
     tries = generator.random((units, contexts + 1, 1 if copies else runs)) < chance
     success = np.broadcast_to(tries, (units, contexts + 1, runs)).astype(float)
-    return Runs(success, np.concatenate([np.zeros((units, 1, runs)), moved], 1), np.repeat(np.arange(models), items),
-                np.tile(np.arange(items), models), tuple(f"context {k}" for k in range(contexts + 1)))
+    return Runs(
+        success,
+        np.concatenate([np.zeros((units, 1, runs)), moved], 1),
+        np.repeat(np.arange(models), items),
+        np.tile(np.arange(items), models),
+        tuple(f"context {k}" for k in range(contexts + 1)),
+    )
 
 
 def row(answer, statistic=None):
@@ -67,8 +75,10 @@ def test_the_gap_is_the_loss_that_was_drawn():
 
 
 def test_copies_count_once():
-    wide = [np.ptp([row(explained_by_displacement(world(5, copies=c)), "slope")[k] for k in ("lower", "upper")])
-            for c in (True, False)]
+    wide = [
+        np.ptp([row(explained_by_displacement(world(5, copies=c)), "slope")[k] for k in ("lower", "upper")])
+        for c in (True, False)
+    ]
     assert wide[0] > 1.15 * wide[1]  # half the tries: the interval is about 1.4 as wide
 
 
@@ -76,10 +86,12 @@ def test_refusals():
     runs = world(6, items=40)
     once = dataclasses.replace(runs, success=runs.success[..., :1], moved=runs.moved[..., :1])
     assert "without replicates the error of a displacement is unknown" in explained_by_displacement(once).reasons[0]
-    for change, words in ((dict(success=np.ones_like(runs.success)), "every score is the same"),
-                          (dict(success=runs.success / 2), "needs scores of 0 and 1"),
-                          (dict(moved=np.zeros_like(runs.moved)), "no answer moved"),
-                          (dict(item=np.zeros_like(runs.item)), "fewer than 10 items")):
+    for change, words in (
+        (dict(success=np.ones_like(runs.success)), "every score is the same"),
+        (dict(success=runs.success / 2), "needs scores of 0 and 1"),
+        (dict(moved=np.zeros_like(runs.moved)), "no answer moved"),
+        (dict(item=np.zeros_like(runs.item)), "fewer than 10 items"),
+    ):
         answer = explained_by_displacement(dataclasses.replace(runs, **change))
         assert not answer.identified and words in answer.reasons[0]
 
@@ -97,6 +109,10 @@ def test_a_context_without_shared_items_is_left_out():
     """Conversations that no bench item has do not keep the other contexts from being answered."""
     runs = world(3)
     empty = np.full_like(runs.success[:, :1], np.nan)
-    wider = dataclasses.replace(runs, success=np.concatenate([runs.success, empty], 1),
-                                moved=np.concatenate([runs.moved, empty], 1), contexts=(*runs.contexts, "chat"))
+    wider = dataclasses.replace(
+        runs,
+        success=np.concatenate([runs.success, empty], 1),
+        moved=np.concatenate([runs.moved, empty], 1),
+        contexts=(*runs.contexts, "chat"),
+    )
     np.testing.assert_array_equal(explained_by_displacement(wider).draws, explained_by_displacement(runs).draws)

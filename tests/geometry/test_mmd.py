@@ -19,12 +19,14 @@ def number(estimate, statistic=None) -> float:
 
 def oracle(x, y, cluster_x, cluster_y, bandwidths) -> float:
     """MMD2 by loops over pairs of rows of different sessions."""
+
     def k(u, v):
         return np.mean([np.exp(-((u - v) ** 2).sum() / (2 * s**2)) for s in bandwidths])
 
     def within(rows, cluster):
-        return np.mean([k(u, v) for u, c in zip(rows, cluster, strict=True) for v, e in zip(rows, cluster, strict=True)
-                        if c != e])
+        return np.mean(
+            [k(u, v) for u, c in zip(rows, cluster, strict=True) for v, e in zip(rows, cluster, strict=True) if c != e]
+        )
 
     return within(x, cluster_x) + within(y, cluster_y) - 2 * np.mean([k(u, v) for u in x for v in y])
 
@@ -58,8 +60,10 @@ def test_jackknife_is_the_estimate_without_each_session():
 
     full = mmd(x, y, cluster=(c_x, c_y), **options)
     variance = 0
-    for values in ([number(mmd(r, y, cluster=(c, c_y), **options)) for r, c in leave(x, c_x)],
-                   [number(mmd(x, r, cluster=(c_x, c), **options)) for r, c in leave(y, c_y)]):
+    for values in (
+        [number(mmd(r, y, cluster=(c, c_y), **options)) for r, c in leave(x, c_x)],
+        [number(mmd(x, r, cluster=(c_x, c), **options)) for r, c in leave(y, c_y)],
+    ):
         variance += (len(values) - 1) / len(values) * ((values - np.mean(values)) ** 2).sum()  # equal sizes: textbook
     draws = full.draws[:, 0]
     # t draws of 4 degrees of freedom have twice the jackknife's variance; quartiles do not depend on their tails

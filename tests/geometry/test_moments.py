@@ -22,8 +22,21 @@ def direct(x: np.ndarray, y: np.ndarray) -> Sums:
     total = {name: 0.0 for name in NAMES}
     for u, v in zip(x, y, strict=True):
         a, b = u @ u, v @ v
-        row = dict(n=1, x=u, y=v, xx=np.outer(u, u), yy=np.outer(v, v), xy=np.outer(u, v), aa=a * a, bb=b * b, ab=a * b,
-                   ax=a * u, ay=a * v, bx=b * u, by=b * v)
+        row = dict(
+            n=1,
+            x=u,
+            y=v,
+            xx=np.outer(u, u),
+            yy=np.outer(v, v),
+            xy=np.outer(u, v),
+            aa=a * a,
+            bb=b * b,
+            ab=a * b,
+            ax=a * u,
+            ay=a * v,
+            bx=b * u,
+            by=b * v,
+        )
         total = {name: total[name] + row[name] for name in NAMES}
     return Sums(**total)
 
@@ -161,16 +174,17 @@ BAD = {
     "text": (lambda: moments([["a", "b"]], cluster=None), "holds numbers"),
     "no dimensions": (lambda: moments(np.zeros((3, 0)), cluster=None), "0 dimensions"),
     "unequal rows": (lambda: paired_moments(X, X[:3], cluster=None), "4 rows and y 3"),
-    "misaligned": (lambda: paired_moments(X, X, cluster=None, items=(list("abcd"), list("abdc"))),
-                   "row 2 is item c in x and d in y"),
+    "misaligned": (
+        lambda: paired_moments(X, X, cluster=None, items=(list("abcd"), list("abdc"))),
+        "row 2 is item c in x and d in y",
+    ),
     "items short": (lambda: paired_moments(X, X, cluster=None, items=(list("abc"), list("abcd"))), "3 and 4 rows"),
     "cluster short": (lambda: moments(X, cluster=[1, 2]), "2 labels for 4 rows"),
     "cluster null": (lambda: moments(X, cluster=[1, None, 2, 3]), "null in 1 rows"),
     "nothing left": (lambda: moments(X * np.nan, cluster=None), r"no usable rows \(4 set aside\)"),
     "one block": (lambda: moments(X, cluster=None, blocks=1), "at least 2 blocks"),
     "chunk 0": (lambda: moments(X, cluster=None, chunk_rows=0), "at least 1 row"),
-    "other width": (lambda: moments_of_chunks([(X, None, None), (X[:, :1], None, None)], clustered=False),
-                    "1 and 0 dim"),
+    "other width": (lambda: moments_of_chunks([(X, None, None), (X[:, :1], None, None)], clustered=False), "1 and 0 dim"),
     "chunk cluster": (lambda: moments_of_chunks([(X, None, None)], clustered=True), "without cluster"),
     "chunk rows": (lambda: moments_of_chunks([(X, X[:1], None)], clustered=False), "4 rows of x and 1 of y"),
     "merge": (lambda: moments(X, cluster=None).merge(moments(X[:, :1], cluster=None)), "differ in dimensions"),

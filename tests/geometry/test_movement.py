@@ -122,8 +122,9 @@ def test_items_of_one_session_give_no_interval(world, places):
 def test_a_model_without_evaluation_is_named(world, places):
     vectors, text, labels = places.rows(world, 0.5)
     keep = [k for k, m in enumerate(labels["model"]) if m != "model 1" or not labels["evaluation"][k]]
-    found = movement(vectors, [text[k] for k in keep], cluster=None,
-                     **{name: [of[k] for k in keep] for name, of in labels.items()})
+    found = movement(
+        vectors, [text[k] for k in keep], cluster=None, **{name: [of[k] for k in keep] for name, of in labels.items()}
+    )
     assert "no answers with embeddings in the evaluation context bench" in found.missing["model 1"]
     assert "model 1 is not measured: it has no answers" in context_displacement(found).method
     assert set(found.model) == {"model 0"} and found.counts["n_rows"] == 180
@@ -131,9 +132,12 @@ def test_a_model_without_evaluation_is_named(world, places):
 
 def test_bad_input_is_a_sentence(world, places):
     vectors, text, labels = places.rows(world, 0.5)
-    for wrong, words in ((dict(vectors=vectors[0]), "vectors has 1 axes"), (dict(text=text[1:]), "labels for 359 rows"),
-                         (dict(model=labels["model"][1:]), "model has 359 labels for 360 rows"),
-                         (dict(text=[len(vectors)] * len(text)), "text holds no row numbers")):
+    for wrong, words in (
+        (dict(vectors=vectors[0]), "vectors has 1 axes"),
+        (dict(text=text[1:]), "labels for 359 rows"),
+        (dict(model=labels["model"][1:]), "model has 359 labels for 360 rows"),
+        (dict(text=[len(vectors)] * len(text)), "text holds no row numbers"),
+    ):
         with pytest.raises(InputError, match=words):
             movement(**dict(vectors=vectors, text=text, cluster=None, **labels) | wrong)
     with pytest.raises(InputError, match="No evaluation row"):

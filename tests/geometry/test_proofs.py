@@ -85,8 +85,9 @@ def test_coverage_of_subspace_loss(session_rows):
     for _ in range(simulations):
         x, cluster = session_rows(generator, 25, 12, 6, 0.2)
         y, _ = session_rows(generator, 25, 12, 6, 0.2)
-        estimate = subspace_loss(moments(x * scale, cluster=cluster), moments(y * scale @ turn, cluster=cluster),
-                                 components=2)
+        estimate = subspace_loss(
+            moments(x * scale, cluster=cluster), moments(y * scale @ turn, cluster=cluster), components=2
+        )
         held += covered(estimate, truth)
     print(f"subspace_loss covers {held / simulations:.3f}")
     assert held / simulations >= 0.82

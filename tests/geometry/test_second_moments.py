@@ -58,9 +58,14 @@ def test_rotation_shift_scale_and_order(seed, scale):
 
     def all_of(u, v):
         first, second = moments(u, cluster=None), moments(v, cluster=None)
-        return np.array([number(subspace_loss(first, second, components=2), "plain"),
-                         number(bures(first, second), "plain"),
-                         number(participation_ratio(first)), number(participation_ratio(first), "plain")])
+        return np.array(
+            [
+                number(subspace_loss(first, second, components=2), "plain"),
+                number(bures(first, second), "plain"),
+                number(participation_ratio(first)),
+                number(participation_ratio(first), "plain"),
+            ]
+        )
 
     base = all_of(x, y)
     moved = all_of(scale * x @ turn + 5, scale * y @ turn + 5)
@@ -84,8 +89,9 @@ def test_known_losses():
     scale = np.array([5.0, 4, 0.1, 0.1, 0.1, 0.1])
     x = moments(generator.standard_normal((400, 6)) * scale, cluster=None)
     same = subspace_loss(x, moments(generator.standard_normal((400, 6)) * scale, cluster=None), components=2)
-    other = subspace_loss(x, moments(generator.standard_normal((400, 6)) * scale[[2, 3, 0, 1, 4, 5]], cluster=None),
-                          components=2)
+    other = subspace_loss(
+        x, moments(generator.standard_normal((400, 6)) * scale[[2, 3, 0, 1, 4, 5]], cluster=None), components=2
+    )
     assert abs(number(same)) < 0.01 and number(other) > 0.99
     assert same.noise_floor[0] < 0.01 and same.noise_floor[0] >= 0
     default = subspace_loss(x, moments(generator.standard_normal((400, 6)), cluster=None))

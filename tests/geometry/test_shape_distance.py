@@ -21,8 +21,7 @@ def plain_parts(x, y) -> dict[str, float]:
     aligned = u @ (left @ right)
     n = len(x)
     unaligned, residual = ((u - v) ** 2).sum() / n, ((aligned - v) ** 2).sum() / n
-    return {"mean_shift": ((x.mean(0) - y.mean(0)) ** 2).sum(), "rigid_rotation": unaligned - residual,
-            "residual": residual}
+    return {"mean_shift": ((x.mean(0) - y.mean(0)) ** 2).sum(), "rigid_rotation": unaligned - residual, "residual": residual}
 
 
 def test_reference_values(xy, values):

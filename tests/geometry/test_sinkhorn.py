@@ -52,8 +52,16 @@ def test_slopes_are_those_of_the_divergence():
     for side, (slope, histogram) in enumerate(zip(slopes, (left, right), strict=True)):
         move = np.zeros(len(slope))
         move[:2] = 1e-3, -1e-3
-        values = [divergence(*(Histogram(histogram.points, (histogram.weights() + sign * move)[None]) if s == side else other
-                               for s, other in enumerate((left, right))), 0.3)[0] for sign in (1, -1)]
+        values = [
+            divergence(
+                *(
+                    Histogram(histogram.points, (histogram.weights() + sign * move)[None]) if s == side else other
+                    for s, other in enumerate((left, right))
+                ),
+                0.3,
+            )[0]
+            for sign in (1, -1)
+        ]
         # the cubic term of a step of 1e-3 on weights of 1/12 is of relative size 1e-4
         assert (values[0] - values[1]) / 2 == pytest.approx(slope @ move, rel=1e-3)
 

@@ -48,15 +48,25 @@ def simulate(kind: str, variant: str, seed: int) -> tuple[dv.Cells, np.ndarray]:
     m, c, i, t = (a.ravel() for a in np.indices(shape[:4]))
     if variant == "copies":
         y[:, :, :, 1] = y[:, :, :, 0]
-    log = pl.DataFrame({
-        "regime": np.where(c == 0, "evaluation", "deployment"), "model": m.astype(str), "context": c.astype(str),
-        "item": i.astype(str), "trial": t, "score": y.ravel()})
+    log = pl.DataFrame(
+        {
+            "regime": np.where(c == 0, "evaluation", "deployment"),
+            "model": m.astype(str),
+            "context": c.astype(str),
+            "item": i.astype(str),
+            "trial": t,
+            "score": y.ravel(),
+        }
+    )
     if variant.endswith("sessions"):
         log = log.with_columns(session=pl.Series(session.ravel().astype(str)))
     log = log.rename({"score": "latency_s"}) if kind == "positive" else log
     log = log.with_columns(score_n=POOLED) if pooled > 1 else log
-    setting = dv.Configuration(outcome="latency_s") if kind == "positive" else dv.Configuration(
-        grades=("0", "1", "2", "3") if kind in ("ordinal", "at least a grade") else ())
+    setting = (
+        dv.Configuration(outcome="latency_s")
+        if kind == "positive"
+        else dv.Configuration(grades=("0", "1", "2", "3") if kind in ("ordinal", "at least a grade") else ())
+    )
     cells = dv.collapse(dv.read(log, configuration=setting))
     spread = np.hypot(DIFFICULTY, SESSION if variant.endswith("sessions") else 0.0)
     return at_least(cells, "2") if kind == "at least a grade" else cells, _truth(kind, eta, spread, scale)
@@ -79,7 +89,8 @@ def _truth(kind: str, eta: np.ndarray, spread: float, scale: float) -> np.ndarra
     nodes, weights = np.polynomial.hermite_e.hermegauss(61)
     cuts = {"ordinal": CUTS, "at least a grade": CUTS[1:2]}.get(kind, np.zeros(1))
     return np.einsum("mckq,q->mc", expit(eta[..., None, None] - cuts[:, None] + spread * nodes), weights) / (
-        weights.sum() * len(cuts))
+        weights.sum() * len(cuts)
+    )
 
 
 def covered(kind: str, variant: str, worlds: int, seed: int = 0) -> dict[str, np.ndarray]:

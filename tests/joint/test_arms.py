@@ -69,8 +69,9 @@ def test_waves_are_taken_out():
 
 
 def test_regimes_without_rows_of_a_kind():
-    log = pl.DataFrame({"regime": "deployment", "model": "m", "context": ["a"] * 3 + ["b"] * 3,
-                        "score": [1.0, 1.0, 1.0, 0.0, 1.0, 0.0]})
+    log = pl.DataFrame(
+        {"regime": "deployment", "model": "m", "context": ["a"] * 3 + ["b"] * 3, "score": [1.0, 1.0, 1.0, 0.0, 1.0, 0.0]}
+    )
     arms = _arms(log)  # rows without item are items of their own
     np.testing.assert_allclose(arms.level, [1.0, 1 / 3])
     assert np.isfinite(arms.covariance).all()

@@ -71,8 +71,15 @@ def test_two_aliased_factors_are_named():
 
 def test_ten_thousand_contexts_are_a_sentence():
     rng = np.random.default_rng(0)
-    log = pl.DataFrame({"regime": ["deployment"] * 10_000, "model": "m", "item": "i",
-                        "context": [f"c{k}" for k in range(10_000)], "score": rng.integers(0, 2, 10_000).astype(float)})
+    log = pl.DataFrame(
+        {
+            "regime": ["deployment"] * 10_000,
+            "model": "m",
+            "item": "i",
+            "context": [f"c{k}" for k in range(10_000)],
+            "score": rng.integers(0, 2, 10_000).astype(float),
+        }
+    )
     with pytest.raises(dv.InputError, match="10000 combinations"):
         _fit(log)
 

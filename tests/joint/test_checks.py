@@ -19,8 +19,7 @@ from divergence.joint.prior_sensitivity import SENSITIVE, cumulative_jensen_shan
 from divergence.joint.problem import problem
 from divergence.simulate import simulate, world
 
-_spec = importlib.util.spec_from_file_location(
-    "calibration_sbc", pathlib.Path(__file__).parents[1] / "recovery" / "sbc.py")
+_spec = importlib.util.spec_from_file_location("calibration_sbc", pathlib.Path(__file__).parents[1] / "recovery" / "sbc.py")
 sbc = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(sbc)
 
@@ -68,8 +67,12 @@ def test_two_contexts_leave_their_scale_to_the_prior():
 
 def test_a_wide_prior_is_not_felt_and_a_narrow_one_is(posterior):
     """The declared half-normal law of `delta`'s standard deviation, of 25 levels: wide it does nothing, narrow it binds."""
-    wide, narrow = (prior_sensitivity(dv.fit(posterior.fits[0].cells, spec=dv.Spec(residual=width), seed=1))
-                    .filter(scale="delta").row(0, named=True) for width in (1.5, 0.04))
+    wide, narrow = (
+        prior_sensitivity(dv.fit(posterior.fits[0].cells, spec=dv.Spec(residual=width), seed=1))
+        .filter(scale="delta")
+        .row(0, named=True)
+        for width in (1.5, 0.04)
+    )
     assert wide["verdict"] is None and wide["prior"] < SENSITIVE < narrow["prior"]
     assert narrow["verdict"] is not None
 

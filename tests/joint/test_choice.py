@@ -11,7 +11,8 @@ from divergence.joint.choice import choose_method
 from divergence.simulate import simulate, world
 
 _spec = importlib.util.spec_from_file_location(
-    "choice_worlds", pathlib.Path(__file__).parents[2] / "benchmarks" / "choice.py")
+    "choice_worlds", pathlib.Path(__file__).parents[2] / "benchmarks" / "choice.py"
+)
 worlds = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(worlds)
 

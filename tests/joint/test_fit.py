@@ -35,8 +35,9 @@ def test_effects_given_scales_are_the_conjugate_normal():
     effects = draw_effects(design, response, z, sd, np.random.default_rng(5))
     prior = np.zeros((design.size, design.size))
     for term in design.terms:
-        prior[term.columns, term.columns] = np.eye(term.columns.stop - term.columns.start) * (
-            sd[term.name][0] if term.name in sd else term.width) ** 2
+        prior[term.columns, term.columns] = (
+            np.eye(term.columns.stop - term.columns.start) * (sd[term.name][0] if term.name in sd else term.width) ** 2
+        )
     bench, deployed = design.term("theta_E").columns, design.term("theta_D").columns
     cross = np.eye(bench.stop - bench.start) * sd["rho"][0] * sd["theta_E"][0] * sd["theta_D"][0]
     prior[bench, deployed] = prior[deployed, bench] = cross
@@ -73,14 +74,16 @@ def test_density_is_that_of_the_equations(factors):
         value = sd[term.name][0] if term.name in sd else term.width
         effects[term.columns, term.columns] = np.eye(term.columns.stop - term.columns.start) * value**2  # one, or one each
     bench, deployed = design.term("theta_E").columns, design.term("theta_D").columns
-    effects[bench, deployed] = effects[deployed, bench] = np.eye(bench.stop - bench.start) * (
-        sd["rho"] * sd["theta_E"] * sd["theta_D"])[0]
+    effects[bench, deployed] = effects[deployed, bench] = (
+        np.eye(bench.stop - bench.start) * (sd["rho"] * sd["theta_E"] * sd["theta_D"])[0]
+    )
     likelihood = multivariate_normal(np.zeros(len(arms)), z @ effects @ z.T + response.covariance).logpdf(response.value)
     padding = len(data["value"]) - len(arms)  # padded arms: standard normal at 0
     expected = norm.logpdf(whole).sum() + likelihood + padding * norm.logpdf(0.0)
     with jax.enable_x64(True):
         assert float(log_density(jax.numpy.asarray(whole), {k: jax.numpy.asarray(v) for k, v in data.items()})) == (
-            pytest.approx(expected, rel=1e-10))
+            pytest.approx(expected, rel=1e-10)
+        )
     constant = 0.5 * (len(arms) + len(x)) * np.log(2 * np.pi)
     alone = norm.logpdf(x).sum() + likelihood
     assert host.density(np.stack([x, x]))[1] == pytest.approx(alone + constant, rel=1e-9)
@@ -110,8 +113,9 @@ def test_same_seed_same_draws():
 
 def test_relabelling_changes_nothing():
     log = _log(seed=3)
-    other = log.with_columns(pl.col("model").replace({"model-0": "z", "model-1": "y", "model-2": "x"}),
-                             pl.col("item").str.reverse())
+    other = log.with_columns(
+        pl.col("model").replace({"model-0": "z", "model-1": "y", "model-2": "x"}), pl.col("item").str.reverse()
+    )
     one, two = (dv.gap(_fit(rows)).where(statistic=None) for rows in (log, other))
     order = [list(two.rows["model"]).index(name) for name in ("z", "y", "x")]
     error = one.draws.std(0) / np.sqrt(400)
@@ -120,8 +124,9 @@ def test_relabelling_changes_nothing():
 
 def test_swapping_regimes_flips_the_gap():
     log = _log(seed=4, n_contexts=1)
-    swapped = log.with_columns(regime=pl.when(pl.col("regime") == "evaluation").then(pl.lit("deployment"))
-                               .otherwise(pl.lit("evaluation")))
+    swapped = log.with_columns(
+        regime=pl.when(pl.col("regime") == "evaluation").then(pl.lit("deployment")).otherwise(pl.lit("evaluation"))
+    )
     one, two = (dv.gap(_fit(rows)).where(statistic=None) for rows in (log, swapped))
     error = one.draws.std(0) / np.sqrt(400)
     assert (np.abs(one.draws.mean(0) + two.draws.mean(0)) < 6 * error).all()

@@ -16,8 +16,7 @@ from divergence.joint.prior_sensitivity import prior_sensitivity
 from divergence.joint.problem import draw_effects, padded, problem
 from divergence.simulate import simulate, world
 
-_spec = importlib.util.spec_from_file_location(
-    "calibration_sbc", pathlib.Path(__file__).parents[1] / "recovery" / "sbc.py")
+_spec = importlib.util.spec_from_file_location("calibration_sbc", pathlib.Path(__file__).parents[1] / "recovery" / "sbc.py")
 sbc = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(sbc)
 
@@ -33,9 +32,15 @@ def _planted(seed, scales, contexts=16, items=300):
     eta = 0.3 + rng.normal(0, 0.5, (models, 1)) + residual
     y = rng.random((models, contexts, items)) < expit(eta[:, :, None] - rng.normal(0, 1, items))
     m, c, i = (a.ravel() for a in np.indices(y.shape))
-    return pl.DataFrame({"regime": np.where(c == 0, "evaluation", "deployment"), "model": m.astype(str),
-                         "context": np.char.add("c", c.astype(str)), "item": i.astype(str),
-                         "score": y.ravel().astype(float)})
+    return pl.DataFrame(
+        {
+            "regime": np.where(c == 0, "evaluation", "deployment"),
+            "model": m.astype(str),
+            "context": np.char.add("c", c.astype(str)),
+            "item": i.astype(str),
+            "score": y.ravel().astype(float),
+        }
+    )
 
 
 def _fit(log, spec=OWN, seed=0):
@@ -98,8 +103,9 @@ def test_effects_given_the_scales_are_the_conjugate_normal(small):
     mean = draw_effects(design, fit.response, z, one.scales, None)[0]
     total = hierarchy_of(one).covariances(one.x)[0]
     # E(Z b | value) = value - V (Z var(b) Z' + V)^-1 value
-    np.testing.assert_allclose(z @ mean, fit.response.value - fit.response.covariance @ np.linalg.solve(
-        total, fit.response.value), atol=1e-8)
+    np.testing.assert_allclose(
+        z @ mean, fit.response.value - fit.response.covariance @ np.linalg.solve(total, fit.response.value), atol=1e-8
+    )
 
 
 def test_one_model_with_three_times_the_scale_is_found():
@@ -143,9 +149,14 @@ def test_the_rule_is_said_and_printed(tmp_path):
     assert "delta ~ N(0, s[m])" in OWN.equations("logit", ("engine",))
 
 
-@pytest.mark.parametrize(("models", "contexts", "sentence"), [
-    (3, 2, "judged in 2 contexts, less than 3"), (2, 5, "2 models, of their own have scales 3 to"),
-    (LOCAL_SCALES_MAX + 1, 4, "25 models")])
+@pytest.mark.parametrize(
+    ("models", "contexts", "sentence"),
+    [
+        (3, 2, "judged in 2 contexts, less than 3"),
+        (2, 5, "2 models, of their own have scales 3 to"),
+        (LOCAL_SCALES_MAX + 1, 4, "25 models"),
+    ],
+)
 def test_scales_that_the_log_cannot_tell_apart_are_refused(models, contexts, sentence):
     with pytest.raises(dv.InputError, match=sentence):
         _fit(_planted(2, (0.2,) * models, contexts=contexts, items=20))

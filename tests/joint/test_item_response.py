@@ -63,16 +63,23 @@ def test_score_and_information_are_its_derivatives():
 
 
 def test_sharded_over_eight_devices_is_the_same():
-    code = ("import numpy as np, jax; from divergence.joint.item_response import sum_items;"
-            "rng = np.random.default_rng(3); n = rng.integers(0, 3, (150, 6)).astype(float); y = np.floor(n / 2);"
-            "law = np.full((150, 6), 1 / 150); mu = np.linspace(-1, 1, 6);"
-            "assert len(jax.devices()) == 8;"
-            "one, all8 = (sum_items(mu, 0.1, n, y, law, d) for d in (jax.devices()[:1], jax.devices()));"
-            "worst = max(np.abs(np.asarray(getattr(one, f)) - getattr(all8, f)).max() for f in one.__dataclass_fields__);"
-            "print(worst)")
+    code = (
+        "import numpy as np, jax; from divergence.joint.item_response import sum_items;"
+        "rng = np.random.default_rng(3); n = rng.integers(0, 3, (150, 6)).astype(float); y = np.floor(n / 2);"
+        "law = np.full((150, 6), 1 / 150); mu = np.linspace(-1, 1, 6);"
+        "assert len(jax.devices()) == 8;"
+        "one, all8 = (sum_items(mu, 0.1, n, y, law, d) for d in (jax.devices()[:1], jax.devices()));"
+        "worst = max(np.abs(np.asarray(getattr(one, f)) - getattr(all8, f)).max() for f in one.__dataclass_fields__);"
+        "print(worst)"
+    )
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                         env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"})
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+    )
     assert float(out.stdout) < 1e-10
 
 
@@ -105,8 +112,12 @@ def test_arms_that_share_hardly_any_item_are_linked_by_all():
             posterior = dv.fit(cells, method=method, seed=seed)
             estimate = dv.context_effect(posterior).where(statistic=None)
             rows = estimate.rows.with_row_index().filter(pl.col("model").is_not_null())
-            value = np.array([truth["context_effect"][int(m[-1])][int(c[-1]) - 1]
-                              for m, c in zip(rows["model"], rows["context"], strict=True)])
+            value = np.array(
+                [
+                    truth["context_effect"][int(m[-1])][int(c[-1]) - 1]
+                    for m, c in zip(rows["model"], rows["context"], strict=True)
+                ]
+            )
             draws = estimate.draws[:, rows["index"].to_numpy()]
             errors[name].append(np.mean((draws.mean(0) - value) ** 2))
             if name == "item":
@@ -135,9 +146,14 @@ def test_what_it_cannot_take_is_a_sentence():
         dv.fit(dv.collapse(dv.read(pooled)), method=ItemLevel())
 
 
-@pytest.mark.parametrize(("sizes", "keep", "method"), [
-    ({"n_items": 60}, 1, "arm-level"), ({"n_items": 25}, 1, "arm-level"),
-    ({"n_items": 400, "n_trials": 1}, 5, "item-level")])
+@pytest.mark.parametrize(
+    ("sizes", "keep", "method"),
+    [
+        ({"n_items": 60}, 1, "arm-level"),
+        ({"n_items": 25}, 1, "arm-level"),
+        ({"n_items": 400, "n_trials": 1}, 5, "item-level"),
+    ],
+)
 def test_the_rule_is_said(sizes, keep, method):
     log, _ = simulate(world("baseline", n_models=3, n_contexts=3, **sizes), 4)
     cells = dv.collapse(dv.read(log.filter(pl.struct("model", "context", "item").hash(4) % keep == 0)))

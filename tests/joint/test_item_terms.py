@@ -20,9 +20,20 @@ def _cells(movement=0.0, items=80, seed=1):
     eta = rng.normal(0.3, 0.5, (3, 4, 1)) - rng.normal(0, 1.5, items) + rng.normal(0, movement, (3, 4, items))
     y = rng.random((3, 4, items, 2)) < expit(eta)[..., None]
     m, c, i, t = (a.ravel() for a in np.indices(y.shape))
-    return dv.collapse(dv.read(pl.DataFrame({
-        "regime": np.where(c == 0, "evaluation", "deployment"), "model": m.astype(str), "context": c.astype(str),
-        "item": i.astype(str), "trial": t, "score": y.ravel().astype(float)})))
+    return dv.collapse(
+        dv.read(
+            pl.DataFrame(
+                {
+                    "regime": np.where(c == 0, "evaluation", "deployment"),
+                    "model": m.astype(str),
+                    "context": c.astype(str),
+                    "item": i.astype(str),
+                    "trial": t,
+                    "score": y.ravel().astype(float),
+                }
+            )
+        )
+    )
 
 
 def _sd(fit, contrast=False):
@@ -57,10 +68,15 @@ def test_without_movement_the_model_is_taken_at_its_word():
     assert ratios[2.0] < ratios[0.0]
 
 
-@pytest.mark.parametrize(("spec", "method", "sentence"), [
-    (WITHOUT_MOVEMENT, dv.Importance(), "cannot leave it out"), (WITHOUT_MOVEMENT, dv.NUTS(), "use ItemLevel"),
-    (WITHOUT_DIFFICULTY, ItemLevel(), "model of item difficulties"),
-    (dv.Spec(item_difficulty=False, item_movement=False), None, "item_difficulty is off, too")])
+@pytest.mark.parametrize(
+    ("spec", "method", "sentence"),
+    [
+        (WITHOUT_MOVEMENT, dv.Importance(), "cannot leave it out"),
+        (WITHOUT_MOVEMENT, dv.NUTS(), "use ItemLevel"),
+        (WITHOUT_DIFFICULTY, ItemLevel(), "model of item difficulties"),
+        (dv.Spec(item_difficulty=False, item_movement=False), None, "item_difficulty is off, too"),
+    ],
+)
 def test_what_a_method_cannot_leave_out_is_a_sentence(spec, method, sentence):
     with pytest.raises(dv.InputError, match=sentence):
         dv.fit(_cells(items=20), spec=spec, method=method)

@@ -12,8 +12,17 @@ from divergence.joint.link import from_link, linearise, start, to_link
 def _arms(level, covariance, clusters=100.0, link="logit"):
     level = np.asarray(level, float)
     zeros = np.zeros(len(level), int)
-    return Arms(zeros, zeros == 1, np.arange(len(level)), level, np.asarray(covariance, float),
-                np.full(len(level), clusters), link, np.zeros(0), np.zeros((0, 0)))
+    return Arms(
+        zeros,
+        zeros == 1,
+        np.arange(len(level)),
+        level,
+        np.asarray(covariance, float),
+        np.full(len(level), clusters),
+        link,
+        np.zeros(0),
+        np.zeros((0, 0)),
+    )
 
 
 @pytest.mark.parametrize("link", ["logit", "log"])

@@ -45,7 +45,7 @@ def test_log_normal_values_by_simulation(sigma):
     rng, items = np.random.default_rng(1), 1500
     ratio, mean = np.empty((2, REPLICATIONS))
     for k in range(REPLICATIONS):
-        x = np.exp(rng.normal(-sigma**2 / 2, sigma, items))
+        x = np.exp(rng.normal(-(sigma**2) / 2, sigma, items))
         ratio[k], mean[k] = np.log(x.var() / x.mean() ** 2), np.log(x.mean())
     tau, rho = _of_items(np.expm1(sigma**2), items)
     # Monte Carlo: 1 / sqrt(2 n) of the sd, times two for its own heavy tails, three errors; terms of order 1 / items beside
@@ -87,8 +87,15 @@ def _times(items, sigma=1.0):
     rng = np.random.default_rng(3)
     y = np.exp(rng.normal(0, sigma, items) + rng.normal(0, 0.3, (2, 3, items)))
     m, c, i = (a.ravel() for a in np.indices(y.shape))
-    return pl.DataFrame({"regime": np.where(c == 0, "evaluation", "deployment"), "model": m.astype(str),
-                         "context": c.astype(str), "item": i.astype(str), "latency_s": y.ravel()})
+    return pl.DataFrame(
+        {
+            "regime": np.where(c == 0, "evaluation", "deployment"),
+            "model": m.astype(str),
+            "context": c.astype(str),
+            "item": i.astype(str),
+            "latency_s": y.ravel(),
+        }
+    )
 
 
 def _cells(log):
@@ -107,8 +114,16 @@ def test_few_sessions_are_said():
     session = rng.integers(3, size=(2, 300))
     y = rng.random((2, 300)) < np.array([0.2, 0.5, 0.8])[session]
     m, i = (a.ravel() for a in np.indices(y.shape))
-    log = pl.DataFrame({"regime": "deployment", "model": m.astype(str), "context": "c", "item": i.astype(str),
-                        "session": session.ravel().astype(str), "score": y.ravel().astype(float)})
+    log = pl.DataFrame(
+        {
+            "regime": "deployment",
+            "model": m.astype(str),
+            "context": "c",
+            "item": i.astype(str),
+            "session": session.ravel().astype(str),
+            "score": y.ravel().astype(float),
+        }
+    )
     found = measure_arms(dv.collapse(dv.read(log)))
     assert any("Few sessions: 3 sessions behind the level of score" in note for note in found.notes)
     assert (found.session_share > 0.5).all()
@@ -116,6 +131,7 @@ def test_few_sessions_are_said():
 
 def test_few_items_widen_and_lean_upwards():
     """Beside the same arms whose variances are taken as known: wider, and more so above than below."""
+
     class Known(dv.Importance):
         def measure(self, cells, spec=None):
             return dataclasses.replace(super().measure(cells, spec), noise_log_sd=None, noise_lean=None)

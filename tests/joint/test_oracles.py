@@ -18,8 +18,9 @@ from divergence.joint.user_density import UserDensity
 def test_one_cell_is_nearly_beta_binomial():
     """One arm of 400 items: the interval of its level against Jeffreys' beta posterior."""
     y = np.r_[np.ones(100), np.zeros(300)]
-    log = pl.DataFrame({"regime": "evaluation", "model": "m", "context": "c", "item": [str(k) for k in range(400)],
-                        "score": y})
+    log = pl.DataFrame(
+        {"regime": "evaluation", "model": "m", "context": "c", "item": [str(k) for k in range(400)], "score": y}
+    )
     lower, upper = dv.bench_level(dv.fit(dv.collapse(dv.read(log)), seed=1)).interval()[0]
     exact = beta(100.5, 300.5).ppf([0.05, 0.95])
     # half a standard deviation of a 5 % quantile from 1000 effective draws is .04 sd; Bessel and the prior add .01 sd
@@ -34,10 +35,17 @@ def _balanced(models=6, contexts=4, seed=0):
     size = len(m)
     return {
         "value": rng.normal(size=models)[m] + 0.3 * rng.normal(size=contexts)[c] + 0.2 * rng.normal(size=size),
-        "covariance": 0.05 * np.eye(size), "products": np.stack([same_context, np.eye(size)]),
-        "widths": np.array([0.5, 0.3]), "local": np.zeros((0, size, size)), "outlier": np.array(0.0),
-        "fixed": np.full((size, size), 2.5**2), "bench": same_model, "deployed": np.zeros((size, size)),
-        "cross": np.zeros((size, size)), "ability": np.array(1.5)}, (models, contexts)
+        "covariance": 0.05 * np.eye(size),
+        "products": np.stack([same_context, np.eye(size)]),
+        "widths": np.array([0.5, 0.3]),
+        "local": np.zeros((0, size, size)),
+        "outlier": np.array(0.0),
+        "fixed": np.full((size, size), 2.5**2),
+        "bench": same_model,
+        "deployed": np.zeros((size, size)),
+        "cross": np.zeros((size, size)),
+        "ability": np.array(1.5),
+    }, (models, contexts)
 
 
 def test_density_is_that_of_the_analysis_of_variance():
@@ -48,11 +56,19 @@ def test_density_is_that_of_the_analysis_of_variance():
     y = data["value"].reshape(models, contexts)
     model, context, grand = y.mean(1), y.mean(0), y.mean()
     left = y - model[:, None] - context + grand
-    squares = (models * contexts * grand**2, contexts * ((model - grand) ** 2).sum(),
-               models * ((context - grand) ** 2).sum(), (left**2).sum())
+    squares = (
+        models * contexts * grand**2,
+        contexts * ((model - grand) ** 2).sum(),
+        models * ((context - grand) ** 2).sum(),
+        (left**2).sum(),
+    )
     noise = 0.05 + sd[:, 2] ** 2
-    strata = (noise + contexts * sd[:, 0] ** 2 + models * sd[:, 1] ** 2 + models * contexts * 2.5**2,
-              noise + contexts * sd[:, 0] ** 2, noise + models * sd[:, 1] ** 2, noise)
+    strata = (
+        noise + contexts * sd[:, 0] ** 2 + models * sd[:, 1] ** 2 + models * contexts * 2.5**2,
+        noise + contexts * sd[:, 0] ** 2,
+        noise + models * sd[:, 1] ** 2,
+        noise,
+    )
     freedom = (1, models - 1, contexts - 1, (models - 1) * (contexts - 1))
     expected = -0.5 * (x**2).sum(1)
     for ss, v, df in zip(squares, strata, freedom, strict=True):

@@ -22,8 +22,9 @@ def test_copies_leave_no_doubt_about_the_observed_items():
     log, _ = simulate(world("copies", n_models=3, n_contexts=3, n_items=80), 1)
     observed = levels(_fit(log), "deployment", items="observed")
     seen = log.filter(regime="deployment").group_by("model", "context").agg(pl.col("score").mean()).sort("model", "context")
-    np.testing.assert_allclose(observed.draws, np.broadcast_to(seen["score"].to_numpy().reshape(3, 3), observed.draws.shape),
-                               atol=1e-6)
+    np.testing.assert_allclose(
+        observed.draws, np.broadcast_to(seen["score"].to_numpy().reshape(3, 3), observed.draws.shape), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("trials", [1, 3])
@@ -35,8 +36,16 @@ def test_observed_items_cover_and_are_narrower(trials):
         p = expit(rng.normal(0.3, 0.5, (3, 4, 1)) + rng.normal(0, 1.5, 80) + rng.normal(0, 0.3, (3, 4, 80)))
         y = rng.random((3, 4, 80, trials)) < p[..., None]
         m, c, i, t = np.indices(y.shape).reshape(4, -1)
-        log = pl.DataFrame({"regime": np.where(c == 0, "evaluation", "deployment"), "model": m.astype(str),
-                            "context": c.astype(str), "item": i.astype(str), "trial": t, "score": y.ravel().astype(float)})
+        log = pl.DataFrame(
+            {
+                "regime": np.where(c == 0, "evaluation", "deployment"),
+                "model": m.astype(str),
+                "context": c.astype(str),
+                "item": i.astype(str),
+                "trial": t,
+                "score": y.ravel().astype(float),
+            }
+        )
         fit = _fit(log)
         observed = levels(fit, "deployment", items="observed")
         lower, upper = np.quantile(observed.draws, [0.05, 0.95], axis=0)
@@ -82,8 +91,10 @@ def test_a_new_context_is_wider_than_the_logged_ones():
         assert (_width(levels(fit, "deployment", contexts="new"))[:, 0] > _width(levels(fit, "deployment")).mean(1)).all()
 
 
-@pytest.mark.parametrize("population", [
-    {"items": "old"}, {"contexts": "all"}, {"items": "observed", "contexts": "new"}, {"contexts": "new", "count": 0}])
+@pytest.mark.parametrize(
+    "population",
+    [{"items": "old"}, {"contexts": "all"}, {"items": "observed", "contexts": "new"}, {"contexts": "new", "count": 0}],
+)
 def test_other_populations_are_sentences(population):
     fit = _fit(simulate(world("baseline", n_models=2, n_contexts=2, n_items=30), 5)[0])
     with pytest.raises(dv.InputError, match=r"population|count"):

@@ -102,8 +102,18 @@ def both_regimes(seed: int, loss: float, regimes: tuple[str, ...]) -> pl.DataFra
         lost = loss if (m, c) == (0, 1) and regime in regimes else 0.0
         eta = 0.6 + abilities[regime][m] + context[c] + moved[m, c] - lost - difficulty
         score = rng.binomial(2, 1 / (1 + np.exp(-eta)))
-        rows.append(pl.DataFrame({"regime": regime, "model": f"m{m}", "context": f"c{c}", "score_n": 2,
-                                  "item": [f"i{k}" for k in range(100)], "score": score / 2}))
+        rows.append(
+            pl.DataFrame(
+                {
+                    "regime": regime,
+                    "model": f"m{m}",
+                    "context": f"c{c}",
+                    "score_n": 2,
+                    "item": [f"i{k}" for k in range(100)],
+                    "score": score / 2,
+                }
+            )
+        )
     return pl.concat(rows)
 
 

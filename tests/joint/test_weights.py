@@ -23,7 +23,8 @@ def test_design_weights_undo_what_logging_chose():
 
 def test_an_item_of_two_scorers_counts_once():
     log = pl.DataFrame({"item": [f"i{k}" for k in range(100)], "score": [1.0] * 50 + [0.0] * 50}).with_columns(
-        regime=pl.lit("evaluation"), model=pl.lit("m"), context=pl.lit("c"), scorer=pl.lit("s1"))
+        regime=pl.lit("evaluation"), model=pl.lit("m"), context=pl.lit("c"), scorer=pl.lit("s1")
+    )
     twice = pl.concat([log, log.head(50).with_columns(scorer=pl.lit("s2"))])
     assert _levels(twice)[False, 0] == pytest.approx(0.5)
 
@@ -47,6 +48,7 @@ def test_a_constant_time_is_a_sentence():
 
 def test_too_many_arms_is_a_sentence():
     log = pl.DataFrame({"model": [f"m{k}" for k in range(600)]}).with_columns(
-        regime=pl.lit("deployment"), context=pl.lit("c"), score=pl.lit(1.0))
+        regime=pl.lit("deployment"), context=pl.lit("c"), score=pl.lit(1.0)
+    )
     with pytest.raises(dv.InputError, match="600 combinations"):
         dv.fit(dv.collapse(dv.read(log)))

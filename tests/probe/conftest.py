@@ -70,9 +70,11 @@ class Stub:
     async def _metrics(self, _request):
         from aiohttp import web
 
-        return web.Response(text="# TYPE llamacpp:prompt_tokens_total counter\n"
-                            f"llamacpp:prompt_tokens_total {7 * len(self.requests)}\n"
-                            f"llamacpp:requests_processing {self.at_once}\n")
+        return web.Response(
+            text="# TYPE llamacpp:prompt_tokens_total counter\n"
+            f"llamacpp:prompt_tokens_total {7 * len(self.requests)}\n"
+            f"llamacpp:requests_processing {self.at_once}\n"
+        )
 
     async def _answer(self, request, body: dict, key: str):
         from aiohttp import web

@@ -63,11 +63,15 @@ def test_a_full_house_holds_requests_back_and_says_so(write_plan, tmp_path, stub
     assert rows.filter(context="live")["queue_s"].max() > 0.2
 
 
-@pytest.mark.parametrize(("law", "words"), [
-    ('{ kind = "poisson" }', "rate_per_s above 0"), ('{ kind = "burst" }', "closed, poisson, trace"),
-    ('{ kind = "trace", rate_per_s = 1.0 }', "names the recorded log"),
-    ('{ kind = "poisson", rate = 1.0 }', "Unknown key 'rate' in 'arrivals'"),
-])
+@pytest.mark.parametrize(
+    ("law", "words"),
+    [
+        ('{ kind = "poisson" }', "rate_per_s above 0"),
+        ('{ kind = "burst" }', "closed, poisson, trace"),
+        ('{ kind = "trace", rate_per_s = 1.0 }', "names the recorded log"),
+        ('{ kind = "poisson", rate = 1.0 }', "Unknown key 'rate' in 'arrivals'"),
+    ],
+)
 def test_an_incomplete_law_is_a_sentence(write_plan, tmp_path, law, words):
     with pytest.raises(InputError, match=words):
         run(write_plan({"ok a": "a"}, context=f"arrivals = {law}"), tmp_path / "out", quiet=True)

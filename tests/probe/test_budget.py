@@ -7,12 +7,17 @@ from divergence.errors import InputError
 from divergence.probe import run
 
 PROMPTS = {f"ok {n:02d}": "x" for n in range(30)}
-PRICE = '[price.parrot]\ninput_usd_per_million = 1.0\noutput_usd_per_million = 10.0\n'
+PRICE = "[price.parrot]\ninput_usd_per_million = 1.0\noutput_usd_per_million = 10.0\n"
 
 
-@pytest.mark.parametrize(("limit", "least", "words"), [
-    ("requests = 20", 20, "20 requests"), ("tokens = 90", 10, "90 tokens"), ("usd = 0.0002", 8, "0.0002 USD"),
-])
+@pytest.mark.parametrize(
+    ("limit", "least", "words"),
+    [
+        ("requests = 20", 20, "20 requests"),
+        ("tokens = 90", 10, "90 tokens"),
+        ("usd = 0.0002", 8, "0.0002 USD"),
+    ],
+)
 def test_a_budget_stops_the_run_and_the_next_one_goes_on(write_plan, tmp_path, limit, least, words):
     """The stub counts 7 prompt and 2 answer tokens a request: 9 tokens, 2.7e-5 USD; at most five clients are in flight."""
     plan = write_plan(PROMPTS, head=f"[budget]\n{limit}\n{PRICE}")

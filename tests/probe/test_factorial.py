@@ -25,8 +25,11 @@ def test_forbidden_combinations_are_left_out():
 
 
 def test_a_half_fraction_mixes_each_effect_with_a_pair():
-    half = [dict(zip(TWO, levels, strict=True)) for levels in itertools.product(("low", "high"), repeat=3)
-            if levels.count("high") % 2 == 0]
+    half = [
+        dict(zip(TWO, levels, strict=True))
+        for levels in itertools.product(("low", "high"), repeat=3)
+        if levels.count("high") % 2 == 0
+    ]
     said = aliases(half)
     assert "the effect of attention is mixed with the interaction of sampler x scaffold" in said
     assert len(said) == 3
@@ -35,14 +38,17 @@ def test_a_half_fraction_mixes_each_effect_with_a_pair():
 def test_two_factors_that_change_together_are_named():
     rows = [{"attention": a, "kv_cache_dtype": a, "sampler": s} for a in "xy" for s in "uv"]
     said = aliases(rows)
-    assert said[:2] == ["the effect of attention cannot be told apart from that of kv_cache_dtype",
-                        "the effect of kv_cache_dtype cannot be told apart from that of attention"]
+    assert said[:2] == [
+        "the effect of attention cannot be told apart from that of kv_cache_dtype",
+        "the effect of kv_cache_dtype cannot be told apart from that of attention",
+    ]
 
 
 def test_one_factor_at_a_time_cannot_estimate_a_pair():
     rows = [BASE, BASE | {"attention": "high"}, BASE | {"sampler": "high"}, BASE | {"scaffold": "high"}]
     assert aliases(rows, [("attention", "sampler")]) == [
-        "the interaction of attention x sampler cannot be estimated apart from the main effects"]
+        "the interaction of attention x sampler cannot be estimated apart from the main effects"
+    ]
 
 
 def test_the_exchange_finds_the_best_subset():

@@ -36,7 +36,7 @@ def test_agent_tasks_are_solved_by_their_declared_number_of_commands():
     from divergence.probe import agent
 
     for item in sessions.agents(24):
-        (key, value), = item["agent"]["wanted"].items()
+        ((key, value),) = item["agent"]["wanted"].items()
         steps = [f"set {key} {value}", "done"]
         if item["task"] == "agent-line":
             steps = [f"line {item['agent']['lines'].index(value) + 1}", *steps]

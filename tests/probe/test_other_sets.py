@@ -64,7 +64,9 @@ def test_the_incident_is_a_dependence_and_not_a_margin():
     rows = pl.read_parquet(DATASETS / "serving-stream" / "data.parquet").filter(context="stream").sort("model", "time")
     rows = rows.with_columns(number=pl.int_range(pl.len()).over("model"), first=pl.col("region").eq("a").cast(pl.Float64))
     seen = rows.group_by("model", after=pl.col("number") >= SWITCH).agg(
-        pl.len(), pl.col("score").mean(), pl.col("first").mean(),
+        pl.len(),
+        pl.col("score").mean(),
+        pl.col("first").mean(),
         rho=pl.corr("input_tokens", "first", method="spearman"),
     )
     assert seen["len"].to_list() == [SWITCH] * 4

@@ -45,12 +45,17 @@ def test_the_policy_changes_after_its_number_of_requests():
     assert {dealer.choose(60, None) for _ in range(50)} == {0} and {dealer.choose(49, None) for _ in range(50)} == {1}
 
 
-@pytest.mark.parametrize(("bad", "words"), [
-    (Router("random", TWO), "choices are weighted"), (Router("weighted", ()), "at least one replica"),
-    (Router("weighted", (Replica("a"), Replica("a"))), "name of its own"),
-    (Router("weighted", (Replica("a", 0.0),)), "share above 0"), (Router("by_length", TWO), "needs long_characters"),
-    (Router("weighted", TWO, switch_after=5, switch_to="never"), "choices are weighted"),
-])
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (Router("random", TWO), "choices are weighted"),
+        (Router("weighted", ()), "at least one replica"),
+        (Router("weighted", (Replica("a"), Replica("a"))), "name of its own"),
+        (Router("weighted", (Replica("a", 0.0),)), "share above 0"),
+        (Router("by_length", TWO), "needs long_characters"),
+        (Router("weighted", TWO, switch_after=5, switch_to="never"), "choices are weighted"),
+    ],
+)
 def test_a_router_that_cannot_work_is_a_sentence(bad, words):
     with pytest.raises(InputError, match=words):
         router.check(bad, "context 'live'")
@@ -63,13 +68,16 @@ def test_answers_stream_through_and_name_their_replica(stub):
     async def visit():
         dead = Router("weighted", (Replica("a", 1e-9), Replica("gone")))
         async with client.open_session(4) as session:
-            for name, plan, bases in (("alive", Router("weighted", TWO), [stub.base_url, stub.base_url]),
-                                      ("dead", dead, [stub.base_url, "http://127.0.0.1:9/v1"])):
+            for name, plan, bases in (
+                ("alive", Router("weighted", TWO), [stub.base_url, stub.base_url]),
+                ("dead", dead, [stub.base_url, "http://127.0.0.1:9/v1"]),
+            ):
                 async with router.route(plan, bases, "seed") as base:
                     body = {"model": "m", "messages": [{"role": "user", "content": "ok yes"}]}
                     request = Request(retries=0)
-                    seen[name] = [await client.ask(session, f"{base}/chat/completions", {}, body, request, None)
-                                  for _ in range(8)]
+                    seen[name] = [
+                        await client.ask(session, f"{base}/chat/completions", {}, body, request, None) for _ in range(8)
+                    ]
                     async with session.get(base.removesuffix("/v1") + "/metrics") as page:
                         seen[f"{name} page"] = await page.text()
 

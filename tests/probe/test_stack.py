@@ -15,7 +15,7 @@ from divergence.errors import InputError
 from divergence.probe import stack, weights
 from divergence.probe.plan import ServerSettings
 
-ENGINE = '''
+ENGINE = """
 import types
 class Names:
     def __getattr__(self, name):
@@ -33,7 +33,7 @@ class Server:
         if params.cache_type_k != "GGML_TYPE_F16" and params.flash_attn_type != "LLAMA_FLASH_ATTN_TYPE_ENABLED":
             raise RuntimeError("Failed to init server")
         self.listening_address = "http://127.0.0.1:12345"
-'''
+"""
 
 
 @pytest.fixture
@@ -136,9 +136,7 @@ def test_a_real_server_answers(tmp_path):
     form = "Country: {}\nCapital:"
     examples = [[form.format(c), g] for c, g in (("France", "Paris"), ("Italy", "Rome"), ("China", "Beijing"))]
     asked = (("Spain", "Madrid"), ("Germany", "Berlin"), ("Greece", "Athens"), ("Egypt", "Cairo"))
-    rows = [
-        {"item": c, "prompt": form.format(c), "gold": g, "scorer": "exact", "examples": examples} for c, g in asked
-    ]
+    rows = [{"item": c, "prompt": form.format(c), "gold": g, "scorer": "exact", "examples": examples} for c, g in asked]
     (tmp_path / "items.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     (tmp_path / "plan.toml").write_text(r"""
         name = "real"

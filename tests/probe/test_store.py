@@ -21,8 +21,10 @@ KEYS = ["context", "item", "model", "wave", "trial"]
 
 def start(plan, out):
     """The probe in a process of its own."""
-    code = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job ignores it
-            "from divergence.probe import run; run(sys.argv[1], sys.argv[2], quiet=True)")
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job ignores it
+        "from divergence.probe import run; run(sys.argv[1], sys.argv[2], quiet=True)"
+    )
     return subprocess.Popen([sys.executable, "-c", code, str(plan), str(out)], stderr=subprocess.PIPE, text=True)
 
 

@@ -19,13 +19,28 @@ def put(plan, rows, name="items.jsonl"):
     return plan
 
 
-@pytest.mark.parametrize(("command", "result"), [
-    ("calc 3 + 4", "7"), ("calc 3*4", "12"), ("calc 3 - 14", "-11"), ("calc three + 4", "error: calc takes two numbers"),
-    ("calc 9999999999 * 2", "error"), ("set total 7", "ok"), ("set Total 7", "error: set takes"), ("set total", "error"),
-    ("get a", "4"), ("get b", "error: there is no b"), ("line 2", "Rome"), ("line 3", "error: line takes a number from 1"),
-    ("line x", "error"), ("rm -rf /", "error: there is no command rm"), ("", "error"), ("done", "bye"),
-    ("done now", "error"),
-])
+@pytest.mark.parametrize(
+    ("command", "result"),
+    [
+        ("calc 3 + 4", "7"),
+        ("calc 3*4", "12"),
+        ("calc 3 - 14", "-11"),
+        ("calc three + 4", "error: calc takes two numbers"),
+        ("calc 9999999999 * 2", "error"),
+        ("set total 7", "ok"),
+        ("set Total 7", "error: set takes"),
+        ("set total", "error"),
+        ("get a", "4"),
+        ("get b", "error: there is no b"),
+        ("line 2", "Rome"),
+        ("line 3", "error: line takes a number from 1"),
+        ("line x", "error"),
+        ("rm -rf /", "error: there is no command rm"),
+        ("", "error"),
+        ("done", "bye"),
+        ("done now", "error"),
+    ],
+)
 def test_tools_return_what_they_say(command, result):
     desk = agent.desk({"agent": TASK})
     assert desk.run(command).startswith(result)
@@ -51,8 +66,11 @@ def test_an_episode_is_judged_by_its_end_state(write_plan, tmp_path, stub):
 
 def test_a_conversation_keeps_its_own_answers(write_plan, tmp_path, stub):
     turns = [{"prompt": f"ok {word}", "gold": gold, "scorer": "exact"} for word, gold in (("one", "one"), ("two", "2"))]
-    rows = pl.read_parquet(run(put(write_plan({"ok a": "a"}), [{"item": "chat", "task": "chat", "turns": turns}]),
-                               tmp_path / "out", quiet=True).path).sort("context", "turn")
+    rows = pl.read_parquet(
+        run(
+            put(write_plan({"ok a": "a"}), [{"item": "chat", "task": "chat", "turns": turns}]), tmp_path / "out", quiet=True
+        ).path
+    ).sort("context", "turn")
     assert rows["item"].to_list() == ["chat/t1", "chat/t2"] * 2 and rows["turn"].to_list() == [1, 2] * 2
     assert rows["score"].to_list() == [1.0, 0.0] * 2 and rows["session"].n_unique() == 2
     second = next(r["messages"] for r in stub.requests if len(r["messages"]) == 3)
@@ -74,25 +92,41 @@ def test_half_a_conversation_is_asked_again_and_written_once(tmp_path):
 def test_traffic_comes_in_its_order_with_repeats_as_trials(write_plan, tmp_path):
     plan = write_plan({"ok a": "a"}, context='workload = "traffic.jsonl"')
     stream = ["x", "y", "x", "z", "x"]
-    put(plan, [{"item": n, "prompt": f"ok {n}", "gold": n, "scorer": "exact", "session": f"user-{k}"}
-               for k, n in enumerate(stream)], "traffic.jsonl")
+    put(
+        plan,
+        [
+            {"item": n, "prompt": f"ok {n}", "gold": n, "scorer": "exact", "session": f"user-{k}"}
+            for k, n in enumerate(stream)
+        ],
+        "traffic.jsonl",
+    )
     plan.write_text(plan.read_text().replace("concurrency = 4", "concurrency = 1"))
     rows = pl.read_parquet(run(plan, tmp_path / "out", quiet=True).path)
     live = rows.filter(context="live")
     assert live.select("item", "trial", "session").rows() == [
-        ("x", 1, "user-0"), ("y", 1, "user-1"), ("x", 2, "user-2"), ("z", 1, "user-3"), ("x", 3, "user-4")]
+        ("x", 1, "user-0"),
+        ("y", 1, "user-1"),
+        ("x", 2, "user-2"),
+        ("z", 1, "user-3"),
+        ("x", 3, "user-4"),
+    ]
     assert rows.filter(context="bench")["item"].to_list() == ["i000"]
     put(plan, [{"item": "x", "prompt": f"ok {n}", "gold": "x", "scorer": "exact"} for n in "ab"], "traffic.jsonl")
     with pytest.raises(InputError, match="that repeats must be the same"):
         run(plan, tmp_path / "other", quiet=True)
 
 
-@pytest.mark.parametrize(("row", "words"), [
-    ({"item": "a", "prompt": "p", "agent": {"wanted": {}, "max_calls": 3, "length": 1}}, "wants no end state"),
-    ({"item": "a", "prompt": "p", "agent": {"wanted": {"a": "1"}, "max_calls": "3", "length": 1}}, "valid 'max_calls'"),
-    ({"item": "a", "prompt": "p", "agent": []}, "valid 'wanted'"), ({"item": "a", "turns": ["x"]}, "turn 1 is not"),
-    ({"item": "a", "turns": [{"prompt": "p"}]}, "turn 1 lacks the text field 'gold'"), ([1], "not a JSON object"),
-])
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"item": "a", "prompt": "p", "agent": {"wanted": {}, "max_calls": 3, "length": 1}}, "wants no end state"),
+        ({"item": "a", "prompt": "p", "agent": {"wanted": {"a": "1"}, "max_calls": "3", "length": 1}}, "valid 'max_calls'"),
+        ({"item": "a", "prompt": "p", "agent": []}, "valid 'wanted'"),
+        ({"item": "a", "turns": ["x"]}, "turn 1 is not"),
+        ({"item": "a", "turns": [{"prompt": "p"}]}, "turn 1 lacks the text field 'gold'"),
+        ([1], "not a JSON object"),
+    ],
+)
 def test_an_item_that_cannot_be_asked_is_a_sentence(tmp_path, row, words):
     (tmp_path / "items.jsonl").write_text(json.dumps(row))
     with pytest.raises(InputError, match=words):

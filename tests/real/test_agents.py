@@ -75,9 +75,10 @@ def test_the_report_says_that_answer_bias_moved_and_not_competence(public_data, 
     """GPT-4 on primes, 84.0 to 51.1 %: all 623 changed answers changed from prime to composite."""
     (tmp_path / "drift.toml").write_text(
         '[regime]\ncolumn = "context"\nevaluation = ["2023-03"]\n[columns]\ngold = "subset"\n'
-        '[where]\ntask = "prime_full"\nmodel = "gpt-4"\n')
+        '[where]\ntask = "prime_full"\nmodel = "gpt-4"\n'
+    )
     _report(public_data / "llm_drift.parquet", "--config", tmp_path / "drift.toml", "-o", tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Answer bias:" in page
-    told = page[page.index("Answer bias:"):][:600]
+    told = page[page.index("Answer bias:") :][:600]
     assert "competence is not shown to have" in told and "says composite more often" in told

@@ -17,8 +17,9 @@ def _posterior(path, **settings):
 def quant(public_data):
     """One set of weights in 14 servings, published as rates over 133 exercises."""
     path = public_data / "aider_cells.parquet"
-    return _posterior(path, columns={"score_n": "n_cases"}, constants={"regime": "deployment"},
-                      where={"source_file": "quant"})
+    return _posterior(
+        path, columns={"score_n": "n_cases"}, constants={"regime": "deployment"}, where={"source_file": "quant"}
+    )
 
 
 def _claimed(posterior):
@@ -54,13 +55,17 @@ def test_heterogeneity_on_counts(public_data):
         counts = dv.collapse(dv.read(log, configuration=dv.Configuration.from_table(setting))).counts
         rate = counts["y"].sum() / counts["n"].sum()
         assert (((counts["y"] - counts["n"] * rate) ** 2) / (counts["n"] * rate * (1 - rate))).sum() == (
-            pytest.approx(chi2, abs=0.05))
+            pytest.approx(chi2, abs=0.05)
+        )
 
 
 def test_json_is_below_markdown_for_all_models(public_data):
     log = pl.read_parquet(public_data / "aider_cells.parquet").filter(pl.col("source_file") == "code-in-json")
-    log = log.with_columns(format=pl.when(pl.col("edit_format").str.contains("(?i)func|json")).then(pl.lit("json"))
-                           .otherwise(pl.lit("markdown")))
+    log = log.with_columns(
+        format=pl.when(pl.col("edit_format").str.contains("(?i)func|json"))
+        .then(pl.lit("json"))
+        .otherwise(pl.lit("markdown"))
+    )
     assert set(log["format"].unique()) == {"json", "markdown"}
     log = log.with_columns(context=pl.col("format"))
     posterior = _posterior(log, columns={"score_n": "n_cases"}, constants={"regime": "deployment"}, factors=["format"])
@@ -78,8 +83,7 @@ def test_no_drift_in_the_negative_control(public_data):
 
 
 def test_a_dedicated_job_repeats_itself_and_a_shared_endpoint_does_not(public_data):
-    runs = pl.read_parquet(public_data / "llm_stability_runs.parquet").filter(
-        pl.col("experiment") == "shared_vs_one_job")
+    runs = pl.read_parquet(public_data / "llm_stability_runs.parquet").filter(pl.col("experiment") == "shared_vs_one_job")
     log = runs.with_columns(context=pl.col("model"), model=pl.lit("llama3-8b")).drop("n_items")
     posterior = _posterior(log, constants={"regime": "deployment"}, kind="fraction")
     floor = dv.excess_flips(posterior).where(statistic="floor").to_frame()

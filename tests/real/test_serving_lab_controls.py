@@ -53,8 +53,10 @@ def test_the_broken_kernel_is_found_where_it_is_and_nowhere_else(posterior, effe
     fit = posterior.fits[0]
     names = fit.cells.levels
     assert [(names["model"][m], names["context"][c]) for m, c, _ in fit.design.apart] == [(BROKEN, "second-engine-large")]
-    level = {(names["model"][m], names["context"][c]): value
-             for m, c, value in zip(fit.arms.model, fit.arms.context, fit.arms.level, strict=True)}
+    level = {
+        (names["model"][m], names["context"][c]): value
+        for m, c, value in zip(fit.arms.model, fit.arms.context, fit.arms.level, strict=True)
+    }
     raw = level[BROKEN, "second-engine-large"] - level[BROKEN, "bench"]
     low, _, high = effects[BROKEN, "second-engine-large"]
     assert low < raw < high < -0.3

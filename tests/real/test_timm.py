@@ -88,8 +88,9 @@ def _line(bench, other, sizes, rng, draws=200):
 def test_the_fitted_curve_on_held_out_test_sets(accuracy):
     """The same through the joint model, 25 of the best 50: fitted to three shifted test sets, held against the fourth."""
     rows = _best(accuracy, 50, 2)
-    setting = dv.Configuration.from_table({
-        "columns": {"score_n": "n_items"}, "regime": {"column": "context", "evaluation": [BENCH]}})
+    setting = dv.Configuration.from_table(
+        {"columns": {"score_n": "n_items"}, "regime": {"column": "context", "evaluation": [BENCH]}}
+    )
     predicted, happened = [], []
     for held in SHIFTED:
         kept = rows.filter(pl.col("context").is_in([c for c in (BENCH, *SHIFTED) if c != held]))

@@ -44,8 +44,12 @@ def check_world(kind: str, seed: int, **sizes) -> dict[str, list[tuple[bool, boo
                 out[question].append((lower <= value <= upper, lower > 0 or upper < 0))
             else:
                 small = value < material
-                out[question].append(((lower <= max(value, material) if small else lower <= value) and
-                                      (value <= upper or small), lower > material))
+                out[question].append(
+                    (
+                        (lower <= max(value, material) if small else lower <= value) and (value <= upper or small),
+                        lower > material,
+                    )
+                )
 
     def rows(estimate, **where):
         return estimate.where(statistic=None, **where)
@@ -83,8 +87,11 @@ def check_world(kind: str, seed: int, **sizes) -> dict[str, list[tuple[bool, boo
 def observed_items(posterior) -> dict[str, np.ndarray]:
     """Draws for the items of the log themselves, (S, ...), by the names of `simulate.truth.of_levels`."""
     bench, deployed = (levels(posterior.fits[0], regime, items="observed").draws for regime in ("evaluation", "deployment"))
-    return {"level": np.concatenate([bench, deployed], 2), "gap": deployed.mean(2) - bench[:, :, 0],
-            "context_effect": deployed - bench}
+    return {
+        "level": np.concatenate([bench, deployed], 2),
+        "gap": deployed.mean(2) - bench[:, :, 0],
+        "context_effect": deployed - bench,
+    }
 
 
 def worlds(kind: str, count: int, records: pathlib.Path | None = None, **sizes) -> tuple[dict, dict]:
@@ -98,8 +105,10 @@ def worlds(kind: str, count: int, records: pathlib.Path | None = None, **sizes) 
         begin = time.process_time()
         pairs = check_world(kind, 1000 * list(KINDS).index(kind) + k, **sizes)
         spent = time.process_time() - begin
-        record = {"covered": {q: float(np.mean([c for c, _ in p])) for q, p in pairs.items()} | {"CPU s": spent},
-                  "claimed": {q: float(np.mean([c for _, c in p])) for q, p in pairs.items()}}
+        record = {
+            "covered": {q: float(np.mean([c for c, _ in p])) for q, p in pairs.items()} | {"CPU s": spent},
+            "claimed": {q: float(np.mean([c for _, c in p])) for q, p in pairs.items()},
+        }
         seen.append(record)
         if path:
             with path.open("a") as out:
@@ -116,24 +125,34 @@ def worlds(kind: str, count: int, records: pathlib.Path | None = None, **sizes) 
 def write_table(rows: list[tuple[str, dict]], claims: dict[str, float], path: pathlib.Path = TABLE) -> None:
     """The table that is committed: coverage with its Monte Carlo error (between worlds)."""
     lines = [
-        "# Coverage of 90 % intervals in simulated worlds", "",
+        "# Coverage of 90 % intervals in simulated worlds",
+        "",
         "Made by `make prove`: 8 models, 7 deployment contexts, 120 items, 2 trials; truths for new items by quadrature, "
         "for the log's own items (`own items`) by summing over them. "
         "Mean share of intervals that hold the truth, and the standard error of that mean over worlds. A positive "
         "quantity whose truth is below its materiality (`kappa` .01, `coupling` .02, `excess_flips` .005) is covered when "
         "its lower limit is below the materiality. `broken combination` is the context effect of the one model that fails "
         "in one context, `found apart` the share of fits that found any such, `gates` of those that passed; `CPU s` what a "
-        "world cost, drawing its log and its true values included.", "",
-        f"jax {version('jax')}, numpyro {version('numpyro')}, numpy {version('numpy')}, polars {version('polars')}.", "",
-        "| world | worlds | " + " | ".join(NAMES) + " |", "|---" * (len(NAMES) + 2) + "|",
+        "world cost, drawing its log and its true values included.",
+        "",
+        f"jax {version('jax')}, numpyro {version('numpyro')}, numpy {version('numpy')}, polars {version('polars')}.",
+        "",
+        "| world | worlds | " + " | ".join(NAMES) + " |",
+        "|---" * (len(NAMES) + 2) + "|",
     ]
     for kind, covered in rows:
-        cells = [f"{np.mean(covered[q]):.3f} ± {np.std(covered[q]) / np.sqrt(len(covered[q])):.3f}" if q in covered else ""
-                 for q in NAMES]
+        cells = [
+            f"{np.mean(covered[q]):.3f} ± {np.std(covered[q]) / np.sqrt(len(covered[q])):.3f}" if q in covered else ""
+            for q in NAMES
+        ]
         lines.append(f"| {kind} | {len(covered['gates'])} | " + " | ".join(cells) + " |")
     if claims:
-        lines += ["", "Share of claims in null worlds (an interval without 0, or a lower limit above the materiality): "
-                  + ", ".join(f"`{q}` {v:.3f}" for q, v in claims.items()) + "."]
+        lines += [
+            "",
+            "Share of claims in null worlds (an interval without 0, or a lower limit above the materiality): "
+            + ", ".join(f"`{q}` {v:.3f}" for q, v in claims.items())
+            + ".",
+        ]
     path.parent.mkdir(exist_ok=True)
     kept = (path.read_text() if path.exists() else "").partition("\n## ")  # what is said under the table stays
     path.write_text("\n".join([*lines, *["".join(kept[1:])] * bool(kept[1])]).rstrip("\n") + "\n")

@@ -65,8 +65,12 @@ def quantities(fit: Fit) -> dict[str, np.ndarray]:
         out |= {f"sd {name}" + (f"[{k}]" if draws.ndim > 1 else ""): column for k, column in enumerate(columns)}
     bench, mu = levels(fit, "evaluation"), levels(fit, "deployment")
     for name, values in {
-        "bench level": bench.mean(), "deployed level": mu.mean(), "gap": mu.mean() - bench.mean(),
-        "kappa": np.sqrt(context_variance(mu)), "level": mu.draws, "context effect": (mu.draws - bench.draws).mean(1),
+        "bench level": bench.mean(),
+        "deployed level": mu.mean(),
+        "gap": mu.mean() - bench.mean(),
+        "kappa": np.sqrt(context_variance(mu)),
+        "level": mu.draws,
+        "context effect": (mu.draws - bench.draws).mean(1),
     }.items():
         out |= {f"{name}[{k}]": draws for k, draws in enumerate(values.reshape(len(values), -1).T)}
     part = components(mu)
@@ -151,8 +155,10 @@ def summary(rank: dict[str, np.ndarray]) -> dict[str, tuple[int, float, float]]:
     kinds: dict[str, list[str]] = {}
     for name in rank:
         kinds.setdefault(name.partition("[")[0], []).append(name)
-    return {kind: (len(names), float(np.mean([coverage(rank[n]) for n in names])), min(adjusted[n] for n in names))
-            for kind, names in kinds.items()}
+    return {
+        kind: (len(names), float(np.mean([coverage(rank[n]) for n in names])), min(adjusted[n] for n in names))
+        for kind, names in kinds.items()
+    }
 
 
 def main() -> None:

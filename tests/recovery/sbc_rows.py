@@ -69,8 +69,10 @@ def template(share: float) -> Template:
     for a, (m, d, c) in enumerate(zip(fit.arms.model, fit.arms.deployed, fit.arms.context, strict=True)):
         place[levels["model"][m], "deployment" if d else "evaluation", levels["context"][c]] = a
     named = [key for key in place if key[1] == "evaluation"]
-    arm = [place.get((m, r, c)) if r == "deployment" else place[next(k for k in named if k[0] == m)]
-           for m, r, c in log.select("model", "regime", "context").iter_rows()]
+    arm = [
+        place.get((m, r, c)) if r == "deployment" else place[next(k for k in named if k[0] == m)]
+        for m, r, c in log.select("model", "regime", "context").iter_rows()
+    ]
     code = {name: k for k, name in enumerate(items)}
     return Template(log, fit, np.array(arm), np.array([code[name] for name in log["item"]]))
 
@@ -100,12 +102,12 @@ def one_fit(base: Template, method: str, seed: int) -> dict:
     keep = rng.choice(len(one.x), sbc.DRAWS, replace=False)
     true = sbc.quantities(dataclasses.replace(fit, x=x, effects=effects[None]))
     seen = sbc.quantities(dataclasses.replace(one, x=one.x[keep], effects=one.effects[keep]))
-    return {"ranks": {name: int((seen[name] < true[name]).sum()) for name in true}, "CPU s": spent,
-            "passed": fitted.passed}
+    return {"ranks": {name: int((seen[name] < true[name]).sum()) for name in true}, "CPU s": spent, "passed": fitted.passed}
 
 
-def run(method: str, share: float, fits: int, records: pathlib.Path | None = None
-        ) -> tuple[dict[str, np.ndarray], list[dict]]:
+def run(
+    method: str, share: float, fits: int, records: pathlib.Path | None = None
+) -> tuple[dict[str, np.ndarray], list[dict]]:
     """Ranks by quantity of that many fits; those that `records` holds are not made again."""
     base = template(share)
     seen = [json.loads(line) for line in records.read_text().splitlines()] if records and records.exists() else []
@@ -128,8 +130,10 @@ def main() -> None:
     given = parser.parse_args()
     rank, seen = run(given.method, given.share, given.fits, given.records)
     spent = np.mean([r["CPU s"] for r in seen])
-    print(f"{given.method}, {given.share:g} of the items: {len(seen)} fits, {spent:.2f} CPU s each, "
-          f"{np.mean([r['passed'] for r in seen]):.3f} passed the gates, {len(rank)} quantities")
+    print(
+        f"{given.method}, {given.share:g} of the items: {len(seen)} fits, {spent:.2f} CPU s each, "
+        f"{np.mean([r['passed'] for r in seen]):.3f} passed the gates, {len(rank)} quantities"
+    )
     for name, (count, share, p) in sbc.summary(rank).items():
         print(f"| {name} | {count} | {share:.3f} | {p:.3f} |")
 

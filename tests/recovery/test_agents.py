@@ -20,7 +20,8 @@ def covered(spec: AgentWorld, seed: int) -> dict[tuple[str, str | None], list[bo
     asked = [dv.pass_power, dv.collapse_hazard, dv.cost_per_success] + ([dv.horizon] if spec.n_families else [])
     found = pl.concat([question(posterior).to_frame() for question in asked])
     rows = pl.DataFrame(truth_rows(spec, truth), infer_schema_length=None).join(
-        found, on=KEYS, how="inner", nulls_equal=True)
+        found, on=KEYS, how="inner", nulls_equal=True
+    )
     # A horizon that is refused (lengths too short for this draw) is no interval; everything else has to be there.
     assert rows.filter(~pl.col("identified"), pl.col("question") != "horizon").is_empty()
     out = collections.defaultdict(list)

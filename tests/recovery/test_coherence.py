@@ -12,8 +12,13 @@ import divergence as dv
 from divergence.simulate import simulate, world
 
 # The region lies where worlds differ: about half of the combinations are inside each bound.
-REGION = {"quality_min": 0.55, "bench_gap_max": 0.09, "latency_p95_max_s": 3.2, "cost_per_success_max_usd": 0.026,
-          "excess_flips_max": 0.07}
+REGION = {
+    "quality_min": 0.55,
+    "bench_gap_max": 0.09,
+    "latency_p95_max_s": 3.2,
+    "cost_per_success_max_usd": 0.026,
+    "excess_flips_max": 0.07,
+}
 SPREAD, BY_ITEM, SLOWER = 0.5, 0.3, 0.4  # of log latency: within an item, between items; failures take longer
 SIZES = dict(n_models=5, n_contexts=4, n_items=100)
 
@@ -37,13 +42,21 @@ def log_and_truth(kind: str, seed: int, **sizes):
     for m, model in enumerate(models):
         for c in range(1, level.shape[1]):
             p, mean = level[m, c], centre[m, contexts.index(f"context-{c}")]
-            p95 = brentq(lambda x, p=p, mean=mean: p * ndtr((x - mean) / total) + (1 - p) * ndtr(
-                (x - mean - SLOWER) / total) - 0.95, mean - 5, mean + 9)
+            p95 = brentq(
+                lambda x, p=p, mean=mean: p * ndtr((x - mean) / total) + (1 - p) * ndtr((x - mean - SLOWER) / total) - 0.95,
+                mean - 5,
+                mean + 9,
+            )
             spend = 0.01 * np.exp(mean + total**2 / 2) * (p + (1 - p) * np.exp(SLOWER))
-            met[model, f"context-{c}"] = np.array([
-                p >= REGION["quality_min"], abs(p - level[m, 0]) <= REGION["bench_gap_max"],
-                np.exp(p95) <= REGION["latency_p95_max_s"], spend / p <= REGION["cost_per_success_max_usd"],
-                truth["excess_flips"][m, c - 1] <= REGION["excess_flips_max"]])
+            met[model, f"context-{c}"] = np.array(
+                [
+                    p >= REGION["quality_min"],
+                    abs(p - level[m, 0]) <= REGION["bench_gap_max"],
+                    np.exp(p95) <= REGION["latency_p95_max_s"],
+                    spend / p <= REGION["cost_per_success_max_usd"],
+                    truth["excess_flips"][m, c - 1] <= REGION["excess_flips_max"],
+                ]
+            )
     return log, met
 
 
@@ -75,8 +88,9 @@ def test_calibrated():
     _table("region", np.array([f[0] for f in flat]), np.array([f[1] for f in flat]))
     for b, bound in enumerate(REGION):
         _table(bound, np.array([f[2][b] for f in flat]), np.array([f[3][b] for f in flat]))
-    shares = np.array([(sum(met for p, met, *_ in rows if 0.7 <= p <= 0.9), sum(0.7 <= p <= 0.9 for p, *_ in rows))
-                       for rows in worlds])
+    shares = np.array(
+        [(sum(met for p, met, *_ in rows if 0.7 <= p <= 0.9), sum(0.7 <= p <= 0.9 for p, *_ in rows)) for rows in worlds]
+    )
     share = shares[:, 0].sum() / shares[:, 1].sum()
     error = np.sqrt(((shares[:, 0] - share * shares[:, 1]) ** 2).sum()) / shares[:, 1].sum()
     print(f"given 70-90 %: {shares[:, 1].sum()} combinations, {share:.3f} +- {error:.3f} meet")
@@ -85,6 +99,9 @@ def test_calibrated():
 
 def _table(name: str, given: np.ndarray, met: np.ndarray) -> None:
     edges = [0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0001]
-    cells = [f"{lo:.1f}-{min(hi, 1):.1f}: {met[k].mean():.3f} (given {given[k].mean():.3f}, n {k.sum()})"
-             for lo, hi in itertools.pairwise(edges) if (k := (given >= lo) & (given < hi)).any()]
+    cells = [
+        f"{lo:.1f}-{min(hi, 1):.1f}: {met[k].mean():.3f} (given {given[k].mean():.3f}, n {k.sum()})"
+        for lo, hi in itertools.pairwise(edges)
+        if (k := (given >= lo) & (given < hi)).any()
+    ]
     print(name, "; ".join(cells), flush=True)

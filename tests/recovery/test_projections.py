@@ -34,10 +34,19 @@ def _truth(kind, seed):
     line, steady = projection_truth(level), stability_truth(level, EPS)
     repeat = repeat_truth(probabilities(spec, effects), normal_nodes()[1])
     values = {
-        "tau_p": line["tau_p"], "beta": line["beta"], "PI0": line["PI0"], "g_05": line["g_05"],
-        "leverage": line["leverage"], "kendall": line["kendall"], "regret": line["regret"], "stability": steady["stability"],
-        "quantile_10": steady["quantile"], "cvar_10": steady["cvar"], "Phi(lambda)": dependability_truth(level, REQUIRED),
-        "pass^2_within": repeat["within"], "pass^2_across": repeat["across"],
+        "tau_p": line["tau_p"],
+        "beta": line["beta"],
+        "PI0": line["PI0"],
+        "g_05": line["g_05"],
+        "leverage": line["leverage"],
+        "kendall": line["kendall"],
+        "regret": line["regret"],
+        "stability": steady["stability"],
+        "quantile_10": steady["quantile"],
+        "cvar_10": steady["cvar"],
+        "Phi(lambda)": dependability_truth(level, REQUIRED),
+        "pass^2_within": repeat["within"],
+        "pass^2_across": repeat["across"],
         "pass^2_movement": repeat["within"] - repeat["across"],
         "matched": _matched(level, effects.levels),
     }
@@ -50,9 +59,13 @@ def _matched(level, designs):
     for factor in sorted({f for d in designs for f in d}):
         reference = designs[0].get(factor, "none")
         for name in sorted({d.get(factor, "none") for d in designs[1:]} - {reference}):
-            gaps = [level[:, c].mean() - level[:, d].mean() for c, d in itertools.permutations(range(1, len(designs)), 2)
-                    if designs[c][factor] == name and designs[d][factor] == reference
-                    and all(designs[c][f] == designs[d][f] for f in designs[0] if f != factor)]
+            gaps = [
+                level[:, c].mean() - level[:, d].mean()
+                for c, d in itertools.permutations(range(1, len(designs)), 2)
+                if designs[c][factor] == name
+                and designs[d][factor] == reference
+                and all(designs[c][f] == designs[d][f] for f in designs[0] if f != factor)
+            ]
             out += [np.mean(gaps)] if gaps else []
     return np.array(out)
 
@@ -62,10 +75,14 @@ def _answers(posterior):
     line, rank = dv.projection_instability(posterior), dv.rank_agreement(posterior)
     steady = dv.stability(posterior, eps=EPS, quality_required=REQUIRED)
     parts = {s: line.where(statistic=s) for s in ("tau_p", "beta", "PI0")}
-    parts |= {"g_05": dv.gap_for_confidence(posterior).where(statistic=None, model=None),
-              "leverage": dv.leverage(posterior).where(statistic=None, model=None),
-              "kendall": rank.where(statistic=None), "regret": rank.where(statistic="top1_regret"),
-              "stability": steady.where(statistic=None), "matched": dv.serving_effect(posterior).where(statistic="matched")}
+    parts |= {
+        "g_05": dv.gap_for_confidence(posterior).where(statistic=None, model=None),
+        "leverage": dv.leverage(posterior).where(statistic=None, model=None),
+        "kendall": rank.where(statistic=None),
+        "regret": rank.where(statistic="top1_regret"),
+        "stability": steady.where(statistic=None),
+        "matched": dv.serving_effect(posterior).where(statistic="matched"),
+    }
     more = ("quantile_10", "cvar_10", "Phi(lambda)", "pass^2_within", "pass^2_across", "pass^2_movement")
     return parts | {s: steady.where(statistic=s) for s in more}
 
@@ -79,8 +96,10 @@ def check(kind, seed):
             continue
         assert estimate.rows.height == len(truth[name]), name
         floor = MATERIAL.get(name, -np.inf)
-        held = [(lower <= max(value, floor)) and (value <= upper or value < floor)
-                for (lower, upper), value in zip(estimate.interval(), truth[name], strict=True)]
+        held = [
+            (lower <= max(value, floor)) and (value <= upper or value < floor)
+            for (lower, upper), value in zip(estimate.interval(), truth[name], strict=True)
+        ]
         covered[name] = float(np.mean(held))
     return covered
 
@@ -164,7 +183,10 @@ def test_orders_in_held_out_contexts():
     *predictions, happened = (np.concatenate(part) for part in zip(*worlds, strict=True))
     for name, predicted in zip(("curve", "joint model"), predictions, strict=True):
         slope, at_zero = np.polyfit(predicted, happened, 1)
-        print(f"held-out contexts, {name}: predicted {predicted.mean():.3f}, happened {happened.mean():.3f}, slope "
-              f"{slope:.2f}, intercept {at_zero:.3f}, {len(predicted)} pairs", flush=True)
+        print(
+            f"held-out contexts, {name}: predicted {predicted.mean():.3f}, happened {happened.mean():.3f}, slope "
+            f"{slope:.2f}, intercept {at_zero:.3f}, {len(predicted)} pairs",
+            flush=True,
+        )
         assert 0.8 <= slope <= 1.2, name
         assert abs(predicted.mean() - happened.mean()) < 0.03, name

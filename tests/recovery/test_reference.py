@@ -38,8 +38,10 @@ def runs():
 def moments(runs):
     """Mean, sd, 5 and 95 % quantile of each quantity by run, (runs, 4); all draws; effective draws of each run."""
     each = [script.quantities(run) for run in runs]
-    table = {name: np.array([[d[name].mean(), d[name].std(), *np.quantile(d[name], [0.05, 0.95])] for d in each])
-             for name in each[0]}
+    table = {
+        name: np.array([[d[name].mean(), d[name].std(), *np.quantile(d[name], [0.05, 0.95])] for d in each])
+        for name in each[0]
+    }
     pooled = {name: np.concatenate([d[name] for d in each]) for name in each[0]}
     return table, pooled, np.array([effective(run) for run in runs])
 
@@ -52,8 +54,12 @@ def effective(run: dv.Posterior) -> float:
 def test_it_is_the_posterior_of_the_data_at_hand(reference, runs):
     data = hashlib.sha256((ROOT / "datasets" / "serving-lab" / "data.parquet").read_bytes()).hexdigest()
     assert data == reference["data_sha256"], "the reference is of other data" + AGAIN
-    np.testing.assert_allclose(runs[0].fits[0].response.value, reference["response"], atol=1e-4,
-                               err_msg="this version measures other arm levels" + AGAIN)
+    np.testing.assert_allclose(
+        runs[0].fits[0].response.value,
+        reference["response"],
+        atol=1e-4,
+        err_msg="this version measures other arm levels" + AGAIN,
+    )
     spec = json.loads((MODEL / "spec.json").read_text())["spec"]
     assert spec == vars(runs[0].spec), "the reference is of another spec" + AGAIN
 
@@ -97,11 +103,17 @@ def test_means_sds_and_tails(reference, moments):
         n = 1 / (1 / draws.sum() + 1 / row["effective_draws"])
         scatter = table[name][:, 2:].std(0, ddof=1) / np.sqrt(RUNS)
         half = np.sqrt(0.05 * 0.95 / row["effective_draws"])  # of the chains' distribution function there
-        chains = [row.get(f"{q}_mcse", np.ptp(np.quantile(pooled[name], [p - half, p + half])) / 2)
-                  for q, p in (("q05", 0.05), ("q95", 0.95))]
-        error = np.array([np.hypot(row["mcse"], sd / np.sqrt(draws.sum())) / row["sd"],
-                          np.sqrt(max(kurtosis(pooled[name], fisher=False) - 1, 0) / (4 * n)),
-                          *(np.hypot(scatter, chains) / row["sd"])])
+        chains = [
+            row.get(f"{q}_mcse", np.ptp(np.quantile(pooled[name], [p - half, p + half])) / 2)
+            for q, p in (("q05", 0.05), ("q95", 0.95))
+        ]
+        error = np.array(
+            [
+                np.hypot(row["mcse"], sd / np.sqrt(draws.sum())) / row["sd"],
+                np.sqrt(max(kurtosis(pooled[name], fisher=False) - 1, 0) / (4 * n)),
+                *(np.hypot(scatter, chains) / row["sd"]),
+            ]
+        )
         off = np.abs([mean - row["mean"], sd - row["sd"], lower - row["q05"], upper - row["q95"]]) / row["sd"]
         plain = np.array([0, 0.05, 0.1, 0.1])
         widened += (3 * error[1:] > plain[1:]).any()

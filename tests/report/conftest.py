@@ -47,9 +47,7 @@ class World:
         ]
         self.contexts = context_labels(contexts)
         ability = np.sort(generator.uniform(0.42, 0.68, models))[::-1]
-        shift = np.array([-0.005, -0.008, -0.07, -0.09, -0.21, -0.004, -0.05, 0.0, -0.06, -0.11, -0.12, -0.04])[
-            :contexts
-        ]
+        shift = np.array([-0.005, -0.008, -0.07, -0.09, -0.21, -0.004, -0.05, 0.0, -0.06, -0.11, -0.12, -0.04])[:contexts]
         effect = shift + generator.normal(0, 0.025, (models, contexts)) * (0.4 + np.linspace(1.8, 0.2, models)[:, None])
         self.bench = ability + generator.normal(0, 0.014, (DRAWS, models))
         noise = generator.normal(0, 0.012, (DRAWS, models, contexts))
@@ -105,9 +103,7 @@ class World:
         if len(self.models) < 2:
             return Estimate.refused("reversal", "synthetic", "probability", "an order needs two models")
         pairs = [(i, j) for i in range(len(self.models)) for j in range(i + 1, len(self.models))]
-        rows = pl.DataFrame(
-            {"model": [self.models[i] for i, _ in pairs], "model_b": [self.models[j] for _, j in pairs]}
-        )
+        rows = pl.DataFrame({"model": [self.models[i] for i, _ in pairs], "model_b": [self.models[j] for _, j in pairs]})
         draws = np.stack(
             [
                 ((self.bench[:, i] - self.bench[:, j]) * (self.deployed[:, i] - self.deployed[:, j]) < 0).astype(float)
@@ -150,9 +146,7 @@ class World:
 
 
 CHECKS = (
-    Check(
-        "Monte Carlo error of the levels", 0.0008, "at most 0.002", True, "More draws would change the digits shown."
-    ),
+    Check("Monte Carlo error of the levels", 0.0008, "at most 0.002", True, "More draws would change the digits shown."),
     Check("largest standardised residual", 2.9, "at most 4.5", True, "The model does not describe an arm's level."),
     Check(
         "posterior predictive check of the spread",

@@ -46,8 +46,9 @@ def hazards(hand_made):
 
 @pytest.fixture
 def spent(hand_made):
-    estimate = hand_made("cost_per_success", _rows(TWO, [None, "failed_share"]), [0.02, 0.3, 0.05, 0.7], "usd",
-                         [0.001, 0.01, 0.001, 0.01])
+    estimate = hand_made(
+        "cost_per_success", _rows(TWO, [None, "failed_share"]), [0.02, 0.3, 0.05, 0.7], "usd", [0.001, 0.01, 0.001, 0.01]
+    )
     return _with_units(estimate, ["usd", "probability"] * 2)
 
 
@@ -55,8 +56,9 @@ def spent(hand_made):
 def parts(hand_made):
     factors = [None, "price", "tokens", "calls", "attempts", "cache mix", "failure"]
     rows = {"model": ["m"] * 7, "context": ["live"] * 7, "factor": factors}
-    return hand_made("cost_ledger", rows, [0.03, 0.0, 0.01, -0.005, 0.0, 0.0, 0.025], "usd",
-                     [0.001, 0.0, 0.001, 0.001, 0.0, 0.0, 0.001])
+    return hand_made(
+        "cost_ledger", rows, [0.03, 0.0, 0.01, -0.005, 0.0, 0.0, 0.025], "usd", [0.001, 0.0, 0.001, 0.001, 0.0, 0.0, 0.001]
+    )
 
 
 def test_each_chart_is_valid_and_described_by_its_sentence(passes, hazards, spent, parts):
@@ -68,8 +70,10 @@ def test_each_chart_is_valid_and_described_by_its_sentence(passes, hazards, spen
 
 def test_the_rate_that_falls_most_is_told(passes):
     told = repeats.sentence(passes)
-    assert told == ("Of two lines this falls most: m in live solves a task once with a chance of 60.0% (59.1 to 60.9), "
-                    "four times in a row with 10.0% (9.1 to 10.9).")
+    assert told == (
+        "Of two lines this falls most: m in live solves a task once with a chance of 60.0% (59.1 to 60.9), "
+        "four times in a row with 10.0% (9.1 to 10.9)."
+    )
     assert repeats.rows(passes)["x"].to_list() == [1, 2, 3, 4] * 2
 
 
@@ -80,7 +84,8 @@ def test_one_power_has_no_curve(hand_made):
 def test_the_hazard_its_half_life_and_its_slope_are_told(hazards):
     assert survival.sentence(hazards) == (
         "Each step that m in c reaches breaks the episode with a chance of 10.0% (9.1 to 10.9); half of the episodes would "
-        "be left after 5.0 steps (4.1 to 5.9). The hazard rises with the step.")
+        "be left after 5.0 steps (4.1 to 5.9). The hazard rises with the step."
+    )
     assert survival.rows(hazards)["x"].to_list() == [1, 2, 4]
 
 
@@ -98,7 +103,8 @@ def test_the_dearest_success_and_what_failures_took(spent):
     assert costs.sentence(spent) == (
         "Of two combinations the dearest is m in live: one success takes 0.0500 USD (0.0491 to 0.0509), failed attempts "
         "included. The cheapest is m in bench: 0.0200 USD (0.0191 to 0.0209). "
-        "70.0% (69.1 to 70.9) of the spend went into failures in the dearest.")
+        "70.0% (69.1 to 70.9) of the spend went into failures in the dearest."
+    )
 
 
 def test_without_money_calls_are_told(hand_made):
@@ -123,8 +129,9 @@ def test_sections_are_there_where_they_have_an_answer(content, passes, spent, pa
     names = [section.id for section in sections.build(content)]
     assert "agents" not in names and "cost" not in names
     _, make = build
-    full = make(build[0](), estimates=content.estimates | {"pass_power": passes, "cost_per_success": spent,
-                                                           "cost_ledger": parts})
+    full = make(
+        build[0](), estimates=content.estimates | {"pass_power": passes, "cost_per_success": spent, "cost_ledger": parts}
+    )
     built = {section.id: section.blocks for section in sections.build(full)}
     assert [block.id for block in built["agents"] if isinstance(block, Figure)] == ["repeats"]
     told = [block.text for block in built["agents"] if isinstance(block, Text)]
@@ -137,7 +144,7 @@ def test_who_fails_the_loop_is_told(build, hand_made):
     gap = hand_made("pass_power", rows, [0.3, 0.0, -0.2], "points", 0.05)
     _, make = build
     blocks = agents.agents(make(build[0](), estimates={"pass_power": gap}))
-    (_, text), = next(block for block in blocks if isinstance(block, Listing)).items
+    ((_, text),) = next(block for block in blocks if isinstance(block, Listing)).items
     assert "a +30.0 points (25.5 to 34.5), it passes the single turn and fails the loop" in text
     assert "whether it does as well in the loop is not settled" in text and "c −20.0 points" in text
 
@@ -146,8 +153,15 @@ def _bias(ability, refused=None, one_way=None):
     """Rows of one task: bias -3, competence as given (or refused), and the share of one-way changes."""
     centres = {"bias": -3.0, "competence": ability} | ({"one_way": one_way} if one_way else {})
     size = len(centres)
-    rows = pl.DataFrame({"model": ["m"] * size, "context": ["live"] * size, "task": ["primes"] * size,
-                         "level": ["composite"] * size, "statistic": list(centres)})
+    rows = pl.DataFrame(
+        {
+            "model": ["m"] * size,
+            "context": ["live"] * size,
+            "task": ["primes"] * size,
+            "level": ["composite"] * size,
+            "statistic": list(centres),
+        }
+    )
     draws = np.array(list(centres.values())) + 0.005 * np.linspace(-1, 1, 101)[:, None]
     reason = tuple(refused if name == "competence" else None for name in centres)
     draws[:, [r is not None for r in reason]] = np.nan
@@ -155,13 +169,14 @@ def _bias(ability, refused=None, one_way=None):
 
 
 def test_bias_that_moved_without_competence_is_told():
-    block, = agents.answer_bias(_bias(0.0, one_way=0.99))
+    (block,) = agents.answer_bias(_bias(0.0, one_way=0.99))
     assert block.tone == "notice" and block.text == (
         "moved, and competence is not shown to have, in one of one comparison with the bench: m in live on primes says "
-        "composite more often (99.00% (98.55 to 99.45) of the changed answers changed the same way).")
-    refused, = agents.answer_bias(_bias(0.0, refused="623 of the 623 answers changed the same way", one_way=0.99))
+        "composite more often (99.00% (98.55 to 99.45) of the changed answers changed the same way)."
+    )
+    (refused,) = agents.answer_bias(_bias(0.0, refused="623 of the 623 answers changed the same way", one_way=0.99))
     assert refused.text == block.text
-    both, = agents.answer_bias(_bias(-1.0))
+    (both,) = agents.answer_bias(_bias(-1.0))
     assert both.tone == "plain" and "not shown to be all that moved" in both.text
 
 

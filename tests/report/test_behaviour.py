@@ -28,8 +28,18 @@ def log_frame(generator):
             for item in range(ITEMS):
                 good = bool(right[item]) and not (moved[item] and context == "broken")
                 text = f"{'yes' if good else 'no'} {item}" + (f" {context}" if moved[item] else "")
-                rows += [{"regime": "evaluation" if context == "bench" else "deployment", "model": model, "context": context,
-                          "item": f"i{item:02d}", "trial": trial, "answer": text, "score": float(good)} for trial in (1, 2)]
+                rows += [
+                    {
+                        "regime": "evaluation" if context == "bench" else "deployment",
+                        "model": model,
+                        "context": context,
+                        "item": f"i{item:02d}",
+                        "trial": trial,
+                        "answer": text,
+                        "score": float(good),
+                    }
+                    for trial in (1, 2)
+                ]
     return pl.DataFrame(rows)
 
 
@@ -38,10 +48,15 @@ def texts(frame, generator):
     distinct = frame["answer"].unique(maintain_order=True).to_list()
     vectors = generator.standard_normal((len(distinct), D))
     scale = np.abs(vectors).max(1) / 127
-    return pl.DataFrame({
-        "text_hash": [text_hash(t) for t in distinct], "embedding": np.round(vectors / scale[:, None]).astype(int).tolist(),
-        "scale": scale, "embedder": ["made up"] * len(distinct)},
-        schema_overrides={"embedding": pl.List(pl.Int8), "scale": pl.Float32})
+    return pl.DataFrame(
+        {
+            "text_hash": [text_hash(t) for t in distinct],
+            "embedding": np.round(vectors / scale[:, None]).astype(int).tolist(),
+            "scale": scale,
+            "embedder": ["made up"] * len(distinct),
+        },
+        schema_overrides={"embedding": pl.List(pl.Int8), "scale": pl.Float32},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +92,12 @@ def test_the_map_draws_what_left_the_floor(answers):
 def test_many_contexts_have_numbers_and_their_names_below(answers, monkeypatch):
     monkeypatch.setattr(behaviour_map, "MOST_NAMED", 1)
     spec = behaviour_map.chart(answers["behaviour_map"]).to_dict()
-    written = {row["name"] for layer in spec["layer"] if layer["mark"]["type"] == "text"
-               for row in spec["datasets"][layer["data"]["name"]]}
+    written = {
+        row["name"]
+        for layer in spec["layer"]
+        if layer["mark"]["type"] == "text"
+        for row in spec["datasets"][layer["data"]["name"]]
+    }
     assert written == {"1", "2"}
     assert "From the farthest: 1 broken, 2 silent." in behaviour_map.beside(answers["behaviour_map"])
 

@@ -18,9 +18,7 @@ import pytest
 
 from divergence.report import Check, write_page
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
+CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -97,9 +95,7 @@ class Browser:
     def open(self, path, width, scheme="light", height=900):
         """Open a file at a width and colour scheme and wait until its charts are drawn."""
         self.events.clear()
-        self.ask(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
-        )
+        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
         self.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.ask("Page.navigate", url=path.as_uri())
         end = time.monotonic() + PATIENCE

@@ -21,8 +21,12 @@ def check():
 
 def test_the_sentence_has_the_numbers_and_the_worst_context(check):
     words = reliability.sentence(check)
-    for part in (f"{check['rows']:,} rows", f"{100 * check['ece']:.1f} points", f"{100 * check['ece_null_95']:.1f} points",
-                 check["sets"]["worst"]):
+    for part in (
+        f"{check['rows']:,} rows",
+        f"{100 * check['ece']:.1f} points",
+        f"{100 * check['ece_null_95']:.1f} points",
+        check["sets"]["worst"],
+    ):
         assert part in words
     assert "ABOVE" in reliability.sentence(check | {"inside_null": False})
     own = check | {"ece_posterior_95": 0.0321, "inside_posterior": False}

@@ -32,9 +32,13 @@ def _answers(combos, limits=LIMITS, reason=None):
         q, p95 = _values(level, 0.04), _values(latency, 0.1, 1.0)
         met = {"quality_min": q >= limits["quality_min"], "latency_p95_max_s": p95 <= limits["latency_p95_max_s"]}
         columns[place] = q, np.all(list(met.values()), 0)
-        for statistic, unit, values in ((None, "probability", columns[place][1]), ("quality", "probability", q),
-                                        ("quality_min", "probability", met["quality_min"]), ("latency_p95", "s", p95),
-                                        ("latency_p95_max_s", "probability", met["latency_p95_max_s"])):
+        for statistic, unit, values in (
+            (None, "probability", columns[place][1]),
+            ("quality", "probability", q),
+            ("quality_min", "probability", met["quality_min"]),
+            ("latency_p95", "s", p95),
+            ("latency_p95_max_s", "probability", met["latency_p95_max_s"]),
+        ):
             rows.append((*place, statistic, unit))
             draws.append(values.astype(float))
             reasons.append(None)
@@ -49,8 +53,12 @@ def _answers(combos, limits=LIMITS, reason=None):
     tied = set(order[: 1 + int((np.cumsum(best.mean(0)[order]) < 0.9).sum())])
     some, other = [], []
     for k, place in enumerate(columns):
-        for statistic, values in (("p_best", best[:, k]), ("regret", np.maximum(first.max(1), 0) - quality[:, k]),
-                                  ("tied", np.full(DRAWS, k in tied)), ("rank", np.ones(DRAWS))):
+        for statistic, values in (
+            ("p_best", best[:, k]),
+            ("regret", np.maximum(first.max(1), 0) - quality[:, k]),
+            ("tied", np.full(DRAWS, k in tied)),
+            ("rank", np.ones(DRAWS)),
+        ):
             some.append((*place, None, statistic, None))
             other.append(values.astype(float))
     for level, p in ((None, 0.0), ("all on one", 1.0)):
@@ -58,11 +66,24 @@ def _answers(combos, limits=LIMITS, reason=None):
         other += [np.full(DRAWS, 1 - p), np.full(DRAWS, p)]
     some.append((None, None, None, "p_none", "combinations"))
     other.append(np.zeros(DRAWS))
-    return {"coherence": Estimate("coherence", "", "probability", _frame(rows, "model", "context", "statistic", "unit"),
-                                  np.stack(draws, 1), reason=tuple(reasons), counts={"n_items": 100}),
-            "best_combination": Estimate("best_combination", "", "probability",
-                                         _frame(some, "model", "context", "level", "statistic", "axis"),
-                                         np.stack(other, 1))}
+    return {
+        "coherence": Estimate(
+            "coherence",
+            "",
+            "probability",
+            _frame(rows, "model", "context", "statistic", "unit"),
+            np.stack(draws, 1),
+            reason=tuple(reasons),
+            counts={"n_items": 100},
+        ),
+        "best_combination": Estimate(
+            "best_combination",
+            "",
+            "probability",
+            _frame(some, "model", "context", "level", "statistic", "axis"),
+            np.stack(other, 1),
+        ),
+    }
 
 
 def _frame(rows, *names):
@@ -80,16 +101,24 @@ def content_of(content):
 
 def test_one_clear_choice(content_of):
     choice = choose(content_of({("a", "x"): (0.8, 0.5), ("b", "x"): (0.65, 0.5)}))
-    assert choice.headline == ("Choose a in x: it meets both requirements with a probability of more than 99%, and is the "
-                               "best that does (more than 99%).")
+    assert choice.headline == (
+        "Choose a in x: it meets both requirements with a probability of more than 99%, and is the "
+        "best that does (more than 99%)."
+    )
     told = dict(choice.points)
     assert "Two combinations of 2 meet everything with at least 90%." in told["How sure"]
-    assert told["What would change it"].startswith(
-        "The nearest requirement is “level of at least 60%”: the value is 80.0% (76.4 to 83.6); set beyond 80.0% it would "
-        "more likely be missed.") or "p95 latency of at most 1 s" in told["What would change it"]
+    assert (
+        told["What would change it"].startswith(
+            "The nearest requirement is “level of at least 60%”: the value is 80.0% (76.4 to 83.6); set "
+            "beyond 80.0% it would "
+            "more likely be missed."
+        )
+        or "p95 latency of at most 1 s" in told["What would change it"]
+    )
     assert told["What would change it"].endswith(
         "not likely to meet everything over “all on one”. Over the log's own mix of contexts the likeliest best model is a "
-        "(more than 99%).")
+        "(more than 99%)."
+    )
     assert told["What to measure next"] == "The decision is settled at these thresholds; more items would not change it."
 
 
@@ -128,8 +157,10 @@ def test_a_threshold_that_nothing_meets_is_said(content_of):
 def test_combinations_that_cannot_be_judged_are_said(content_of):
     known = {("a", "x"): (0.8, 0.5), ("b", "x"): (0.65, 0.5)}
     content = content_of(known, reason="no row of this combination has latency_s")
-    assert "One combination cannot be judged, for example because no row of this combination has latency_s." in dict(
-        choose(content).points)["How sure"]
+    assert (
+        "One combination cannot be judged, for example because no row of this combination has latency_s."
+        in dict(choose(content).points)["How sure"]
+    )
 
 
 def test_the_page_opens_with_the_decision_and_keeps_the_order_below(content_of):
@@ -148,7 +179,11 @@ def test_without_requirements_one_sentence_says_how_to_declare_them(page, conten
 
 def test_declared_numbers_are_shown_as_declared():
     assert [exact(*pair) for pair in ((1.0, "s"), (0.6, "probability"), (2e-5, "usd"), (0.025, "points"))] == [
-        "1 s", "60%", "0.00002 USD", "2.5 points"]
+        "1 s",
+        "60%",
+        "0.00002 USD",
+        "2.5 points",
+    ]
 
 
 def test_the_map_says_where_everything_is_met(content_of):
@@ -157,7 +192,8 @@ def test_the_map_says_where_everything_is_met(content_of):
     assert data["context"].to_list() == ["x", "x", "y"] and data["chance"].to_list() == [1.0, 1.0, 0.0]
     assert coherence_map.sentence(answer) == (
         "Two combinations of 3 meet everything with at least 90%, all of them in one context; the surest is a in x "
-        "(more than 99%).")
+        "(more than 99%)."
+    )
     drawn = coherence_map.chart(answer).to_dict()
     values = next(iter(drawn["datasets"].values()))
     assert sorted(v["text"] for v in values) == ["< 1%", "> 99%", "> 99%"]

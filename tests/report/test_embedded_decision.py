@@ -41,15 +41,16 @@ def test_the_page_opens_with_the_decision(results):
     for label in ("How sure", "What would change it", "What to measure next", "Chance to meet everything"):
         assert label in page
     assert "“half of the traffic under load”" in page and "declared prices of 2026-11-24, in USD" in page
-    outside = page[: page.index("<script")] + page[page.rindex("</script>"):]
+    outside = page[: page.index("<script")] + page[page.rindex("</script>") :]
     assert not re.search(r"(?:src|href)=\"(?!#)", outside), "the page asks for nothing"
 
 
 def test_what_is_known_of_the_data_is_in_the_decision(results):
     """Under load the p95 is seconds, the chat template flips answers, and the weakest weights are below the level."""
     table = results[1].filter((pl.col("question") == "coherence") & pl.col("context").is_not_null())
-    meets = {(m, c): p for m, c, p in table.filter(pl.col("statistic").is_null()).select(
-        "model", "context", "mean").iter_rows()}
+    meets = {
+        (m, c): p for m, c, p in table.filter(pl.col("statistic").is_null()).select("model", "context", "mean").iter_rows()
+    }
     assert len(meets) == 72
     assert max(p for (_, c), p in meets.items() if c in ("load", "chatml", "cut")) < 0.05
     assert max(p for (m, _), p in meets.items() if m == "gemma3-270m-q4_0") < 0.05

@@ -43,15 +43,20 @@ def test_latex_is_balanced_and_escaped(content):
         assert text.count(f"\\{mark}") == len(sheets(content))
     assert all(known(letter) for letter in text)
     assert escaped(NASTY) in text and NASTY not in text
-    body = text[text.index("\\begin{document}"):]
+    body = text[text.index("\\begin{document}") :]
     assert not re.search(r"(?<!\\)[_#]", body)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX on this machine")
 def test_latex_compiles(content, tmp_path):
     (tmp_path / "report.tex").write_text(latex(dataclasses.replace(content, title=NASTY)))
-    done = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "report.tex"], cwd=tmp_path,
-                          capture_output=True, text=True, errors="replace")
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "report.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "report.pdf").stat().st_size > 10_000
 

@@ -61,9 +61,7 @@ def test_every_element_is_closed(parsed):
 
 
 def test_no_address_of_another_machine(page, parsed):
-    linking = [
-        (tag, name, value) for tag, name, value in parsed.attributes if name in ("href", "src", "action", "srcset")
-    ]
+    linking = [(tag, name, value) for tag, name, value in parsed.attributes if name in ("href", "src", "action", "srcset")]
     assert linking
     assert all(value.startswith("#") for _, _, value in linking)
     assert not [value for _, _, value in parsed.attributes if "//" in value]
@@ -84,9 +82,7 @@ def test_the_bundle_is_there_once(page):
 
 def test_every_figure_has_its_chart_and_its_sentence(page, parsed):
     specs = {
-        name.removeprefix("spec-"): json.loads(text)
-        for name, text in parsed.scripts.items()
-        if name.startswith("spec-")
+        name.removeprefix("spec-"): json.loads(text) for name, text in parsed.scripts.items() if name.startswith("spec-")
     }
     figures = re.findall(r'<figure class="block" id="figure-([a-z0-9_-]+)">(.*?)</figure>', page, re.DOTALL)
     assert {name for name, _ in figures} == set(specs)
@@ -145,9 +141,7 @@ def test_a_failed_check_cannot_be_overlooked(content):
     assert "Do not rely on these results: 1 of 4 diagnostics failed." in page
     assert "largest residual: 6.2 (passes: at most 4.5)" in page
     marks = page.count("Not reliable: a diagnostic failed.")
-    assert marks == 1 + len(
-        re.findall(r'<section id="(?!refusals|log|diagnostics)', page)
-    )
+    assert marks == 1 + len(re.findall(r'<section id="(?!refusals|log|diagnostics)', page))
     assert "✗ FAILED" in page
 
 

@@ -23,9 +23,7 @@ def test_units_may_differ_from_row_to_row():
 def test_a_refused_number_shows_its_reason_and_no_value():
     rows = pl.DataFrame({"model": ["a", "b"]})
     draws = np.stack([np.linspace(0, 0.1, 9), np.full(9, np.nan)], axis=1)
-    html = tables.fragment(
-        tables.answers(Estimate("gap", "", "points", rows, draws, reason=(None, "b has no bench rows")))
-    )
+    html = tables.fragment(tables.answers(Estimate("gap", "", "points", rows, draws, reason=(None, "b has no bench rows"))))
     assert "b has no bench rows" in html
     assert "nan" not in html.lower()
 
@@ -39,9 +37,7 @@ def test_names_are_escaped_and_the_fragment_brings_no_style(hand_made):
 
 
 def test_long_answers_are_cut_and_say_so(hand_made):
-    many = hand_made(
-        "gap", {"model": [f"m{k}" for k in range(tables.MOST_NUMBERS + 5)]}, [0.1] * (tables.MOST_NUMBERS + 5)
-    )
+    many = hand_made("gap", {"model": [f"m{k}" for k in range(tables.MOST_NUMBERS + 5)]}, [0.1] * (tables.MOST_NUMBERS + 5))
     assert tables.fragment(tables.answers(many)).count("<tr>") <= tables.MOST_NUMBERS + 1
     assert f"The first {tables.MOST_NUMBERS} of {tables.MOST_NUMBERS + 5} numbers" in tables.caption(many)
 

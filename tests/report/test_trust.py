@@ -46,7 +46,8 @@ def test_each_check_names_its_worst(reviews):
 def test_what_is_beyond_its_limit_is_boxed(reviews):
     predictive, _, contexts = reviews
     off = predictive.rows.with_columns(
-        p=pl.when(pl.col("context").is_null()).then(0.0001).otherwise("p"), extreme=pl.col("context").is_null())
+        p=pl.when(pl.col("context").is_null()).then(0.0001).otherwise("p"), extreme=pl.col("context").is_null()
+    )
     text, warns = trust.verdict(dataclasses.replace(predictive, rows=off))
     assert warns and "distance of all levels" in text
     doubtful = contexts.rows.with_columns(trusted=pl.lit(False))

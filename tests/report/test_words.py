@@ -30,9 +30,7 @@ def test_amounts_carry_unit_digits_and_a_real_minus(value, unit, width, text):
 def test_a_phrase_states_the_unit_once():
     row = {"median": -0.034, "lower": -0.051, "upper": -0.012, "unit": "points"}
     assert words.phrase(row) == "−3.4 points (−5.1 to −1.2)"
-    assert (
-        words.phrase(row | {"median": 0.034, "lower": 0.012, "upper": 0.051}, signed=True) == "+3.4 points (1.2 to 5.1)"
-    )
+    assert words.phrase(row | {"median": 0.034, "lower": 0.012, "upper": 0.051}, signed=True) == "+3.4 points (1.2 to 5.1)"
 
 
 def test_draws_never_show_certainty():

@@ -38,12 +38,20 @@ def store():
     server.start()
     host, port = server.get_host_and_port()
     environment = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "CANARYKEYID", "AWS_REGION": "us-east-1",
-        "AWS_SECRET_ACCESS_KEY": "canary-secret-value", "AWS_SESSION_TOKEN": "canary-session-token",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "CANARYKEYID",
+        "AWS_REGION": "us-east-1",
+        "AWS_SECRET_ACCESS_KEY": "canary-secret-value",
+        "AWS_SESSION_TOKEN": "canary-session-token",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    client = boto3.client("s3", endpoint_url=environment["AWS_ENDPOINT_URL"], region_name="us-east-1",
-                          aws_access_key_id="CANARYKEYID", aws_secret_access_key="canary-secret-value")
+    client = boto3.client(
+        "s3",
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        region_name="us-east-1",
+        aws_access_key_id="CANARYKEYID",
+        aws_secret_access_key="canary-secret-value",
+    )
     client.create_bucket(Bucket="traffic")
     yield environment, client
     server.stop()

@@ -23,14 +23,16 @@ MODELS, ENGINES, ITEMS = ("m0", "m1", "m2"), ("vllm", "sglang"), tuple(f"i{k}" f
 def requests(rows, seed):
     """A partition: deployment rows with some evaluation rows, unseen levels, unjudged rows."""
     random = np.random.default_rng(seed)
-    return pl.DataFrame({
-        "execution_id": [f"r{seed}-{k}" for k in range(rows)],
-        "regime": random.choice(["deployment", "evaluation"], rows, p=[0.9, 0.1]),
-        "model": random.choice([*MODELS, "new model"], rows),
-        "engine": random.choice([*ENGINES, "new engine"], rows),
-        "item": random.choice(ITEMS, rows),
-        "score": [None if u < 0.5 else float(u < 0.8) for u in random.random(rows)],
-    })
+    return pl.DataFrame(
+        {
+            "execution_id": [f"r{seed}-{k}" for k in range(rows)],
+            "regime": random.choice(["deployment", "evaluation"], rows, p=[0.9, 0.1]),
+            "model": random.choice([*MODELS, "new model"], rows),
+            "engine": random.choice([*ENGINES, "new engine"], rows),
+            "item": random.choice(ITEMS, rows),
+            "score": [None if u < 0.5 else float(u < 0.8) for u in random.random(rows)],
+        }
+    )
 
 
 def risk_of(seed, model, context, item):
@@ -42,9 +44,15 @@ def risk_of(seed, model, context, item):
 def save(folder, models, engines, items, seed=0, misbehave=None, work=40000, witness=None):
     """Write a model's folder; `misbehave` says how, and the name of the model that provokes it."""
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-    words = {"models": models, "contexts": [f"engine={e}" for e in engines], "items": items, "seed": seed,
-             "misbehave": misbehave or {}, "work": work,
-             "witness": witness and str(witness)}
+    words = {
+        "models": models,
+        "contexts": [f"engine={e}" for e in engines],
+        "items": items,
+        "seed": seed,
+        "misbehave": misbehave or {},
+        "work": work,
+        "witness": witness and str(witness),
+    }
     (pathlib.Path(folder) / "model.json").write_text(json.dumps(words))
     return folder
 
@@ -72,8 +80,13 @@ class SmallScorer:
         risk = np.array([risk_of(words["seed"], m, c, i) for m in named[0] for c in named[1] for i in named[2]])
         known = np.array([None not in (m, c) for m in named[0] for c in named[1] for _ in named[2]])
         self.table = {
-            "risk": risk, "excess": risk - 0.5, "lower": risk / 2, "upper": (1 + risk) / 2, "novelty": np.sqrt(risk),
-            "known": known, "reason": pa.array(["known" if k else "unseen level" for k in known]).dictionary_encode(),
+            "risk": risk,
+            "excess": risk - 0.5,
+            "lower": risk / 2,
+            "upper": (1 + risk) / 2,
+            "novelty": np.sqrt(risk),
+            "known": known,
+            "reason": pa.array(["known" if k else "unseen level" for k in known]).dictionary_encode(),
         }
 
     def score(self, batch):

@@ -56,11 +56,20 @@ def poison(kind, path):
         path.symlink_to("/nowhere/at/all.parquet")
 
 
-@pytest.mark.parametrize("kind, words", [
-    ("not parquet", "Parquet"), ("cut short", "Parquet"), ("damaged inside", ""), ("no model", "no column model"),
-    ("misread", "by model_given; for example row"), ("empty file", "Parquet"),
-    ("gone", "no such file"), ("a column twice", "engine twice"), ("panic", ""),
-])
+@pytest.mark.parametrize(
+    "kind, words",
+    [
+        ("not parquet", "Parquet"),
+        ("cut short", "Parquet"),
+        ("damaged inside", ""),
+        ("no model", "no column model"),
+        ("misread", "by model_given; for example row"),
+        ("empty file", "Parquet"),
+        ("gone", "no such file"),
+        ("a column twice", "engine twice"),
+        ("panic", ""),
+    ],
+)
 def test_a_poisoned_partition_is_one_sentence_and_the_rest_completes(kind, words, model, logs, tmp_path):
     good = score(model, logs, tmp_path / "good")
     poison(kind, logs / "part-2.parquet")
@@ -78,8 +87,9 @@ def test_an_error_nobody_foresaw_and_a_dead_worker_cost_one_partition(logs, tmp_
     for k, how in ((1, "raise"), (2, "die")):
         frame = pl.read_parquet(logs / f"part-{k}.parquet")
         frame.with_columns(model=pl.lit(f"provokes {how}")).write_parquet(logs / f"part-{k}.parquet")
-    model = small_scorer.save(tmp_path / "bad", MODELS, ENGINES, ITEMS,
-                              misbehave={how: f"provokes {how}" for how in ("raise", "die")})
+    model = small_scorer.save(
+        tmp_path / "bad", MODELS, ENGINES, ITEMS, misbehave={how: f"provokes {how}" for how in ("raise", "die")}
+    )
     scored = score_log(model, [logs], tmp_path / "out", load=small_scorer.load, workers=2)
     assert [f["partition"] for f in scored.failed] == [str(logs / f"part-{k}.parquet") for k in (1, 2)]
     assert "ZeroDivisionError: the scorer divides by zero" in scored.failed[0]["reason"]
@@ -160,12 +170,16 @@ def test_rows_that_break_a_rule_are_set_aside_and_counted(model, tmp_path):
         model=pl.when(place == 7).then(pl.lit(" ")).otherwise("model"),
         score=pl.when(place == 9).then(1.5).when(place == 11).then(np.nan).otherwise("score"),
         regime=pl.when(place == 13).then(pl.lit("prod")).otherwise("regime"),
-        probability=pl.when(place == 15).then(0.0).otherwise("probability"))
+        probability=pl.when(place == 15).then(0.0).otherwise("probability"),
+    )
     frame.write_parquet(tmp_path / "a.parquet")
     scored = score(model, tmp_path / "a.parquet", tmp_path / "out")
     about = partition(scored, "a.parquet")
-    assert about["rejected"] == {"model_given": 1, "probability_in_range": 1, "regime_known": 1, "score_finite": 1,
-                                 "score_in_range": 1} == scored.manifest["rejected"]
+    assert (
+        about["rejected"]
+        == {"model_given": 1, "probability_in_range": 1, "regime_known": 1, "score_finite": 1, "score_in_range": 1}
+        == scored.manifest["rejected"]
+    )
     assert about["example"] == "row 8: model is missing" and about["scored"] == 395
     ids = pl.read_parquet(tmp_path / "out" / "a.parquet")["execution_id"]
     assert set(frame["execution_id"]) - set(ids) == {f"r5-{k}" for k in (7, 9, 11, 13, 15)}
@@ -180,7 +194,8 @@ def test_rules_and_contexts_are_those_of_reading_a_whole_log(model, tmp_path):
         engine=pl.Series(random.choice(["vllm", "sglang", "", None], 600).tolist()),
         execution_id=pl.Series(random.choice(["", None], 600).tolist(), dtype=pl.String),
         context=pl.Series(random.choice(["canary", None, " "], 600).tolist()),
-        model=pl.Series(random.choice(["m0", "m1", None], 600, p=[0.5, 0.47, 0.03]).tolist()))
+        model=pl.Series(random.choice(["m0", "m1", None], 600, p=[0.5, 0.47, 0.03]).tolist()),
+    )
     frame.write_parquet(tmp_path / "a.parquet")
     seen = []
 
@@ -189,6 +204,7 @@ def test_rules_and_contexts_are_those_of_reading_a_whole_log(model, tmp_path):
         inner = scorer.score
         scorer.score = lambda batch: (seen.append(pl.from_arrow(batch)), inner(batch))[1]
         return scorer
+
     score_log(model, [tmp_path / "a.parquet"], tmp_path / "out", load=load, workers=0)
     log = dv.read(tmp_path / "a.parquet", configuration=Configuration(factors=("engine",)))
     valid = log.valid.filter(pl.col("regime") == "deployment")
@@ -205,6 +221,7 @@ def test_times_without_a_zone_are_read_as_missing_and_named(tmp_path, model):
         scorer = small_scorer.load(folder)
         scorer.columns = ("time", "queue_s")
         return scorer
+
     scored = score_log(model, [tmp_path / "a.parquet"], tmp_path / "out", load=load, workers=0)
     about = partition(scored, "a.parquet")
     assert about["unreadable"] == {"time": 100} and about["absent"] == ["queue_s"] and about["scored"] == 100
@@ -237,8 +254,10 @@ def test_categories_in_an_arrow_file_are_labels(model, tmp_path):
 
 
 PLANS = {
-    "a stream": {"item": "i0", "task": "t", "session": "s", "prompt": "?"}, "items": {"item": "i0", "gold": "a"},
-    "a plan": {"context": "a", "engine": "vllm"}, "prices": {"model": "m0", "usd": 1.0},
+    "a stream": {"item": "i0", "task": "t", "session": "s", "prompt": "?"},
+    "items": {"item": "i0", "gold": "a"},
+    "a plan": {"context": "a", "engine": "vllm"},
+    "prices": {"model": "m0", "usd": 1.0},
 }
 
 
@@ -267,15 +286,24 @@ def test_other_files_of_a_folder_are_named_and_left_aside(model, logs, tmp_path)
     scored = score(model, logs, tmp_path / "out")
     assert not scored.failed and len(scored.manifest["partitions"]) == 6
     assert sorted(s["file"].rsplit("/", 1)[1] for s in scored.manifest["skipped"]) == [
-        "items.jsonl", "notes.md", "outcomes.parquet", "schema.json"]
+        "items.jsonl",
+        "notes.md",
+        "outcomes.parquet",
+        "schema.json",
+    ]
 
 
 def test_what_was_declared_is_used(model, logs, tmp_path):
     frame = pl.read_parquet(logs / "part-0.parquet").with_columns(deployed=pl.col("regime"))
     other = tmp_path / "other.parquet"
     frame.rename({"model": "served", "regime": "world"}).drop("deployed").write_parquet(other)
-    declared = Configuration.from_table({"columns": {"model": "served"}, "regime": {"column": "world", "evaluation": [
-        "evaluation"]}, "where": {"served": ["m1", "m2"]}})
+    declared = Configuration.from_table(
+        {
+            "columns": {"model": "served"},
+            "regime": {"column": "world", "evaluation": ["evaluation"]},
+            "where": {"served": ["m1", "m2"]},
+        }
+    )
     scored = score(model, other, tmp_path / "out", configuration=declared)
     assert not scored.failed
     score(model, logs / "part-0.parquet", tmp_path / "plain")
@@ -284,19 +312,24 @@ def test_what_was_declared_is_used(model, logs, tmp_path):
     assert pl.read_parquet(tmp_path / "out" / "other.parquet").equals(plain)
 
 
-@pytest.mark.parametrize("change, words", [
-    (lambda t: score(t / "no model", t / "logs", t / "out"), "is no risk model"),
-    (lambda t: score(t / "model", t / "no logs", t / "out"), "no file or folder is named"),
-    (lambda t: score(t / "model", str(t / "logs/*.csv"), t / "out"), "no file is named"),
-    (lambda t: score(t / "model", t / "model", t / "out"), "no execution log"),
-    (lambda t: score(t / "model", t / "logs", t / "logs/out"), "lies inside the log"),
-    (lambda t: score(t / "model", t / "logs", t / "model/out"), "lies inside the model"),
-    (lambda t: score(t / "model", t / "logs/part-0.parquet", t / "logs"), "would overwrite it"),
-    (lambda t: score(t / "model", "foo://logs/a.parquet", t / "out"), "of no kind that can be opened"),
-    (lambda t: score(t / "model", t / "logs", t / "out", accept_rejected=5), "a fraction between 0 and 1"),
-    (lambda t: score(t / "model", t / "logs", t / "out", configuration=Configuration(columns={"modl": "x"})),
-     "did you mean model"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda t: score(t / "no model", t / "logs", t / "out"), "is no risk model"),
+        (lambda t: score(t / "model", t / "no logs", t / "out"), "no file or folder is named"),
+        (lambda t: score(t / "model", str(t / "logs/*.csv"), t / "out"), "no file is named"),
+        (lambda t: score(t / "model", t / "model", t / "out"), "no execution log"),
+        (lambda t: score(t / "model", t / "logs", t / "logs/out"), "lies inside the log"),
+        (lambda t: score(t / "model", t / "logs", t / "model/out"), "lies inside the model"),
+        (lambda t: score(t / "model", t / "logs/part-0.parquet", t / "logs"), "would overwrite it"),
+        (lambda t: score(t / "model", "foo://logs/a.parquet", t / "out"), "of no kind that can be opened"),
+        (lambda t: score(t / "model", t / "logs", t / "out", accept_rejected=5), "a fraction between 0 and 1"),
+        (
+            lambda t: score(t / "model", t / "logs", t / "out", configuration=Configuration(columns={"modl": "x"})),
+            "did you mean model",
+        ),
+    ],
+)
 @pytest.mark.usefixtures("model", "logs")
 def test_what_stops_the_whole_run_is_one_sentence(change, words, tmp_path):
     with pytest.raises(InputError, match=words):
@@ -310,6 +343,7 @@ def test_a_result_that_is_no_score_is_refused(model, logs, tmp_path):
         inner = scorer.score
         scorer.score = lambda batch: inner(batch).slice(1)
         return scorer
+
     scored = score_log(model, [logs / "part-0.parquet"], tmp_path / "out", load=load, workers=0)
     assert "a score has one row a request" in scored.failed[0]["reason"]
 

@@ -58,8 +58,9 @@ def test_a_weight_is_a_row_repeated(name):
     risk, failure = _rows(4, 300)
     weight = np.random.default_rng(0).integers(1, 4, 300)
     whole = np.repeat(np.arange(300), weight)
-    np.testing.assert_allclose(fit_calibrator(name, risk, failure, weight)(risk),
-                               fit_calibrator(name, risk[whole], failure[whole])(risk), atol=1e-3)
+    np.testing.assert_allclose(
+        fit_calibrator(name, risk, failure, weight)(risk), fit_calibrator(name, risk[whole], failure[whole])(risk), atol=1e-3
+    )
 
 
 def test_a_right_score_is_left_alone_and_a_wrong_one_is_not():

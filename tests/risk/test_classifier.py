@@ -78,9 +78,11 @@ def _frames(columns):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(columns)
     return {
-        "pandas, objects": frame, "pandas, NaN": frame.assign(region=frame["region"].fillna(value=np.nan)),
+        "pandas, objects": frame,
+        "pandas, NaN": frame.assign(region=frame["region"].fillna(value=np.nan)),
         "pandas, categories": frame.astype({"engine": "category", "region": "category"}),
-        "pandas, strings": frame.astype({"engine": "string", "region": "string"}), "polars": pl.DataFrame(columns),
+        "pandas, strings": frame.astype({"engine": "string", "region": "string"}),
+        "polars": pl.DataFrame(columns),
         "polars, categories": pl.DataFrame(columns).with_columns(pl.col("engine", "region").cast(pl.Categorical)),
         "polars, enum": pl.DataFrame(columns).with_columns(pl.col("engine").cast(pl.Enum(["vllm", "sglang"]))),
     }
@@ -117,9 +119,12 @@ def test_frames_that_cannot_be_read_are_sentences():
     columns, y = _served(4, 200)
     frame = pl.DataFrame(columns)
     fitted = RiskClassifier(random_state=0).fit(frame, y)
-    for bad, words in ((frame.select("engine", "tokens"), "no column region"), (frame.to_numpy(), "give one here too"),
-                       (frame.with_columns(tokens=pl.lit("a")), "column tokens held numbers"),
-                       (frame.with_columns(tokens=pl.lit(None, pl.Float64)), "NaN")):
+    for bad, words in (
+        (frame.select("engine", "tokens"), "no column region"),
+        (frame.to_numpy(), "give one here too"),
+        (frame.with_columns(tokens=pl.lit("a")), "column tokens held numbers"),
+        (frame.with_columns(tokens=pl.lit(None, pl.Float64)), "NaN"),
+    ):
         with pytest.raises(ValueError, match=words):
             fitted.predict_proba(bad)
     with pytest.raises(ValueError, match="the column id has 1001 levels"):
@@ -134,11 +139,16 @@ def test_columns_of_lists_and_columns_of_one_name_are_sentences():
     lists, frame = columns | {"tags": [["a"]] * len(y)}, pandas.DataFrame(columns)
     twice = pandas.concat([frame, frame[["engine"]]], axis=1)
     fitted = RiskClassifier(random_state=0).fit(frame, y)
-    for bad, words in ((pandas.DataFrame(lists), "the column tags holds lists"), (twice, "more than one column engine"),
-                       (pl.DataFrame(lists), "the column tags holds lists")):
+    for bad, words in (
+        (pandas.DataFrame(lists), "the column tags holds lists"),
+        (twice, "more than one column engine"),
+        (pl.DataFrame(lists), "the column tags holds lists"),
+    ):
         with pytest.raises(ValueError, match=words):
             RiskClassifier().fit(bad, y)
-    for bad, words in ((twice, "more than one column engine"),
-                       (frame.assign(engine=lists["tags"]), "the column engine holds lists")):
+    for bad, words in (
+        (twice, "more than one column engine"),
+        (frame.assign(engine=lists["tags"]), "the column engine holds lists"),
+    ):
         with pytest.raises(ValueError, match=words):
             fitted.predict_proba(bad)

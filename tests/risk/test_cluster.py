@@ -28,8 +28,9 @@ def cluster():
     here = pathlib.Path(__file__)
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": f"{here.parents[2]}{os.pathsep}{here.parent}"}
     memory = 100 * 2**20
-    made = utilities.Cluster(initialize_head=True, head_node_args={
-        "num_cpus": 0, "include_dashboard": False, "object_store_memory": memory})
+    made = utilities.Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": memory}
+    )
     import ray
 
     # Before there are workers, so that this process hangs on the head and not on the node that is going to be killed.
@@ -94,8 +95,13 @@ def test_two_workers_are_faster_than_one(cluster, folder, monkeypatch, capsys):
         ratios.append(seconds["one"] / seconds["two"])
         assert tree(folder / f"one{k}") == tree(folder / f"two{k}")
     with capsys.disabled():
-        print("\ntwo workers against one: " + ", ".join(f"{r:.2f}" for r in ratios) + "; two bare processes: "
-              + ", ".join(f"{r:.2f}" for r in bare) + f"; load {os.getloadavg()[0]:.1f}")
+        print(
+            "\ntwo workers against one: "
+            + ", ".join(f"{r:.2f}" for r in ratios)
+            + "; two bare processes: "
+            + ", ".join(f"{r:.2f}" for r in bare)
+            + f"; load {os.getloadavg()[0]:.1f}"
+        )
     if min(bare) < SPEED_UP:
         pytest.skip(f"the machine is busy: two bare processes gain {', '.join(f'{r:.2f}' for r in bare)}")
     assert sorted(ratios)[1] >= SPEED_UP
@@ -116,8 +122,9 @@ def test_failures_are_named_and_the_rest_completes(cluster, folder):
 
 def test_a_node_killed_in_the_middle_changes_nothing(cluster, folder):
     """Both nodes do work; one is killed when six partitions are done; no result is missing, double or half-written."""
-    model = small_scorer.save(folder / "watched", MODELS, ENGINES, ITEMS, misbehave={"slow": "m0"},
-                              witness=folder / "witness")
+    model = small_scorer.save(
+        folder / "watched", MODELS, ENGINES, ITEMS, misbehave={"slow": "m0"}, witness=folder / "witness"
+    )
     score(model, [folder / "logs"], folder / "before", ray=cluster.address)
     nodes = {path.name for path in (folder / "witness").iterdir()}
     assert len(nodes) == 2
@@ -129,6 +136,7 @@ def test_a_node_killed_in_the_middle_changes_nothing(cluster, folder):
             self.count += 1
             if self.count == 6:
                 cluster.remove_node(cluster.workers.pop(), allow_graceful=False)
+
     scored = score(model, [folder / "logs"], folder / "after", ray=cluster.address, progress=Killer())
     assert not scored.failed
     assert tree(folder / "after") == tree(folder / "before")

@@ -50,8 +50,12 @@ def joined(rows, scores, expected, numbered):
     """Scores found by their id are those of their row: told by the ids that the log had under another name."""
     assert rows["execution_id"].n_unique() == rows.height == numbered and not rows["execution_id"].is_null().any()
     found = rows.select("execution_id", "id").join(scores, on="execution_id").drop("execution_id")
-    assert found.rename({"id": "execution_id"}).sort("execution_id").select(expected.columns).equals(
-        expected.sort("execution_id"))
+    assert (
+        found.rename({"id": "execution_id"})
+        .sort("execution_id")
+        .select(expected.columns)
+        .equals(expected.sort("execution_id"))
+    )
 
 
 def test_daft_numbers_rows_without_ids(recipes, logs, expected):

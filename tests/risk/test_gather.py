@@ -39,8 +39,11 @@ def obvious(grid, batch):
 @pytest.mark.parametrize("index", [None, pa.int8(), pa.uint16(), pa.int32(), pa.int64()])
 def test_rows_are_those_of_a_loop(index):
     one = batch(500)
-    coded = one if index is None else pa.record_batch(
-        {k: one.column(k).dictionary_encode().cast(pa.dictionary(index, pa.string())) for k in LEVELS})
+    coded = (
+        one
+        if index is None
+        else pa.record_batch({k: one.column(k).dictionary_encode().cast(pa.dictionary(index, pa.string())) for k in LEVELS})
+    )
     assert grid().rows(coded).tolist() == obvious(grid(), one)
 
 
@@ -50,12 +53,14 @@ def test_columns_without_any_value_and_of_numbers_are_looked_up_as_texts():
     lookup = Grid(known, np.random.default_rng(0).integers(0, 50, SHAPE).astype(np.int32))
     for context in (pa.nulls(40), pa.nulls(40).dictionary_encode()):
         items = pa.array([*range(39), None])
-        texts = pa.record_batch({**{k: one.column(k) for k in LEVELS}, "context": pa.nulls(40, pa.string()),
-                                 "item": items.cast(pa.string())})
+        texts = pa.record_batch(
+            {**{k: one.column(k) for k in LEVELS}, "context": pa.nulls(40, pa.string()), "item": items.cast(pa.string())}
+        )
         raw = pa.record_batch({"model": one.column("model"), "context": context, "item": items})
         assert lookup.rows(raw).tolist() == [
             lookup.place[tuple(v.index(row[k]) if row[k] in v else len(v) for k, v in known.items())]
-            for row in texts.to_pylist()]
+            for row in texts.to_pylist()
+        ]
 
 
 def test_slices_and_changing_dictionaries_give_the_same_rows():
@@ -88,12 +93,19 @@ def test_an_int8_dictionary_that_is_full_takes_nulls():
 
 def test_take_keeps_kinds_and_values():
     rows = np.array([2, 0, 0, 1])
-    table = {"risk": np.array([0.1, 0.2, 0.3]), "known": np.array([True, False, True]),
-             "reason": pa.array(["x", "y", "x"]).dictionary_encode(), "text": pa.array(["p", "q", None])}
+    table = {
+        "risk": np.array([0.1, 0.2, 0.3]),
+        "known": np.array([True, False, True]),
+        "reason": pa.array(["x", "y", "x"]).dictionary_encode(),
+        "text": pa.array(["p", "q", None]),
+    }
     out = take(table, rows)
     assert {name: column.to_pylist() for name, column in out.items()} == {
-        "risk": [0.3, 0.1, 0.1, 0.2], "known": [True, True, True, False],
-        "reason": ["x", "x", "x", "y"], "text": [None, "p", "p", "q"]}
+        "risk": [0.3, 0.1, 0.1, 0.2],
+        "known": [True, True, True, False],
+        "reason": ["x", "x", "x", "y"],
+        "text": [None, "p", "p", "q"],
+    }
     assert pa.types.is_dictionary(out["reason"].type)
 
 

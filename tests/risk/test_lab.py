@@ -69,9 +69,12 @@ def test_json_is_one_object(lab_model, tmp_path, capsys):
 
 def test_what_was_never_seen_is_wider_and_not_known(lab_model, tmp_path, capsys):
     rows = pl.read_parquet(LAB / "data.parquet").filter(pl.col("regime") == "deployment").drop("score")
-    new = {"plain": rows, "model": rows.with_columns(model=pl.lit("a new model")),
-           "context": rows.with_columns(context=pl.lit("a new context")),
-           "task": rows.with_columns(task=pl.lit("a new task"))}
+    new = {
+        "plain": rows,
+        "model": rows.with_columns(model=pl.lit("a new model")),
+        "context": rows.with_columns(context=pl.lit("a new context")),
+        "task": rows.with_columns(task=pl.lit("a new task")),
+    }
     (tmp_path / "logs").mkdir()
     for name, frame in new.items():
         frame.write_parquet(tmp_path / "logs" / f"{name}.parquet")
@@ -97,6 +100,7 @@ def test_a_changed_byte_a_newer_format_and_a_pickle_stop_the_run_with_a_sentence
     def damaged(name):
         shutil.copytree(lab_model, tmp_path / name)
         return tmp_path / name / "risk.npz", tmp_path / name / "risk.json"
+
     arrays, _ = damaged("byte")
     whole = bytearray(arrays.read_bytes())
     whole[len(whole) // 2] ^= 1
@@ -105,8 +109,12 @@ def test_a_changed_byte_a_newer_format_and_a_pickle_stop_the_run_with_a_sentence
     words.write_text(words.read_text().replace('"format": 3', '"format": 99', 1))
     arrays, _ = damaged("pickle")
     arrays.write_bytes(pickle.dumps(Trap()))
-    for name, sentence in (("byte", "was changed after it was saved"), ("format", "has format 99, this version reads 3"),
-                           ("pickle", "was changed after it was saved"), ("nothing", "holds no risk model")):
+    for name, sentence in (
+        ("byte", "was changed after it was saved"),
+        ("format", "has format 99, this version reads 3"),
+        ("pickle", "was changed after it was saved"),
+        ("nothing", "holds no risk model"),
+    ):
         code, _, said = typed(capsys, tmp_path / name, LAB, "-o", tmp_path / "out", "--workers", 0)
         assert code == 2 and sentence in said and said.strip().count("\n") == 0, name
     assert not (tmp_path / "out").exists() and not (tmp_path / "a pickle was loaded").exists()
@@ -118,11 +126,14 @@ def test_ctrl_c_keeps_what_was_done(lab_model, tmp_path):
     rows = pl.read_parquet(LAB / "data.parquet")
     for k in range(150):
         rows.write_parquet(logs / f"part-{k:03}.parquet")
-    heard = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job ignores it
-             "from divergence.cli import main; main(sys.argv[1:])")
+    heard = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job ignores it
+        "from divergence.cli import main; main(sys.argv[1:])"
+    )
     command = [sys.executable, "-c", heard, "score", lab_model, logs, "-o", tmp_path / "out", "--workers", "0"]
-    run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                           env={**os.environ, "PYTHONPATH": str(ROOT)})
+    run = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
     for _ in range(600):
         if len(list((tmp_path / "out").glob("*.parquet"))) > 3:
             break

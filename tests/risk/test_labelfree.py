@@ -124,11 +124,17 @@ def test_a_small_audit_holds_what_it_promises(labels):
     assert held / 300 > 0.82
 
 
-@pytest.mark.parametrize(("risk", "audited", "failure", "sentence"), [
-    ([0.1, np.nan, 0.3], [0, 2], [0, 1], "none missing"), ([0.1, 1.5, 0.3], [0, 2], [0, 1], "from 0 to 1"),
-    ([], [], [], "at least one"), ([0.1, 0.2, 0.3], [0, 0], [0, 1], "each once"),
-    ([0.1, 0.2, 0.3], [True, False, True], [0, 1, 0], "indices"), ([0.1, 0.2, 0.3], [0, 1], [0, np.nan], "none is missing"),
-])
+@pytest.mark.parametrize(
+    ("risk", "audited", "failure", "sentence"),
+    [
+        ([0.1, np.nan, 0.3], [0, 2], [0, 1], "none missing"),
+        ([0.1, 1.5, 0.3], [0, 2], [0, 1], "from 0 to 1"),
+        ([], [], [], "at least one"),
+        ([0.1, 0.2, 0.3], [0, 0], [0, 1], "each once"),
+        ([0.1, 0.2, 0.3], [True, False, True], [0, 1, 0], "indices"),
+        ([0.1, 0.2, 0.3], [0, 1], [0, np.nan], "none is missing"),
+    ],
+)
 def test_what_cannot_be_an_audit_is_refused(risk, audited, failure, sentence):
     with pytest.raises(ValueError, match=sentence):
         audited_failures(np.array(risk), np.array(audited), np.array(failure, float))

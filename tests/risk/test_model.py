@@ -44,14 +44,21 @@ def model(world):
 
 
 def _batch(rows):
-    return pl.DataFrame(rows, schema=["execution_id", "model", "context", "task"], orient="row").to_arrow().combine_chunks(
-        ).to_batches()[0]
+    return (
+        pl.DataFrame(rows, schema=["execution_id", "model", "context", "task"], orient="row")
+        .to_arrow()
+        .combine_chunks()
+        .to_batches()[0]
+    )
 
 
 def test_a_score_is_the_row_of_its_combination_however_the_log_is_cut(model):
     random = np.random.default_rng(1)
-    names = {"model": ["m0", "m1", "m2", "new", None], "context": ["c0", "c1", "c2", "new"],
-             "task": ["t0", "t1", "t2", "t3", "new", None]}
+    names = {
+        "model": ["m0", "m1", "m2", "new", None],
+        "context": ["c0", "c1", "c2", "new"],
+        "task": ["t0", "t1", "t2", "t3", "new", None],
+    }
     rows = [(f"e{k}", *(v[random.integers(len(v))] for v in names.values())) for k in range(500)]
     whole = model.score(_batch(rows))
     assert whole.schema.names == ["execution_id", *NUMBERS, "known", "reason"]
@@ -64,7 +71,7 @@ def test_a_score_is_the_row_of_its_combination_however_the_log_is_cut(model):
             seen = whole[column][k].as_py()
             assert np.isnan(model.table[column][place]) if seen is None else seen == model.table[column][place]
         assert whole["reason"][k].as_py() == model.reasons[model.table["reason"][place]]
-    parts = [model.score(_batch(rows[a:a + 7])) for a in range(0, 500, 7)]
+    parts = [model.score(_batch(rows[a : a + 7])) for a in range(0, 500, 7)]
     assert pa.Table.from_batches(parts).to_pylist() == pa.Table.from_batches([whole]).to_pylist()
 
 
@@ -173,8 +180,11 @@ def test_what_was_never_seen_is_wider_and_not_known(model):
 
     known = one("m0", "c1", "t0")
     assert known["known"] and known["excess"] is not None and "new" not in known["reason"]
-    for labels, what in ((("x", "c1", "t0"), "new model"), (("m0", "x", "t0"), "new context"),
-                         (("m0", "c1", "x"), "new stratum")):
+    for labels, what in (
+        (("x", "c1", "t0"), "new model"),
+        (("m0", "x", "t0"), "new context"),
+        (("m0", "c1", "x"), "new stratum"),
+    ):
         new = one(*labels)
         assert not new["known"] and what in new["reason"] and width(new) > width(known)
         assert new["lower"] > 0.02 or new["upper"] < 0.98 or width(new) > 0.5  # never a confident number
@@ -280,8 +290,11 @@ def test_arrays_that_are_none_of_a_model_are_refused_with_a_sentence(model, tmp_
         some = {"nothing": b"", "words": b"these are words", "no zip inside": b"PK\x03\x04"}
         (tmp_path / ARRAYS).write_bytes(some[content])
     else:
-        held |= {"short": {"risk": model.table["risk"][1:]}, "numbers of texts": {"upper": model.table["upper"].astype(str)},
-                 "no such reason": {"reason": model.table["reason"] + 10**6}}[content]
+        held |= {
+            "short": {"risk": model.table["risk"][1:]},
+            "numbers of texts": {"upper": model.table["upper"].astype(str)},
+            "no such reason": {"reason": model.table["reason"] + 10**6},
+        }[content]
         np.savez(tmp_path / ARRAYS, **held)
     rehashed(tmp_path)
     with pytest.raises(InputError, match="holds no whole risk model"):
@@ -290,10 +303,12 @@ def test_arrays_that_are_none_of_a_model_are_refused_with_a_sentence(model, tmp_
 
 def test_scoring_needs_neither_scipy_nor_sklearn_nor_jax(model, tmp_path):
     model.save(tmp_path)
-    code = (f"import sys, pyarrow as pa; from divergence.risk.model import RiskModel; "
-            f"m = RiskModel.load({str(tmp_path)!r}); m.score(pa.record_batch({{'model': pa.array(['m0'])}})); "
-            "heavy = ('sklearn', 'arviz_base', 'arviz_stats', 'altair', 'numpyro', 'jax', 'scipy', 'polars'); "
-            "print([h for h in heavy if h in sys.modules])")
+    code = (
+        f"import sys, pyarrow as pa; from divergence.risk.model import RiskModel; "
+        f"m = RiskModel.load({str(tmp_path)!r}); m.score(pa.record_batch({{'model': pa.array(['m0'])}})); "
+        "heavy = ('sklearn', 'arviz_base', 'arviz_stats', 'altair', 'numpyro', 'jax', 'scipy', 'polars'); "
+        "print([h for h in heavy if h in sys.modules])"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
 

@@ -50,13 +50,19 @@ def measured(seed):
         out |= {f"ece_{name}_as_perfect": got["inside_null"], f"ece_{name}_as_posterior": got["inside_posterior"]}
     rate = expected_failures(risk, plausible=table[:, m, c, t].mean(1))
     out["rate"] = rate.lower <= failure.mean() <= rate.upper
-    out |= {"ece_true_inside": reliability(perfect, failure, seed=seed)["inside_null"],
-            "sets": covered["coverage"], "worst_sets": covered["worst_coverage"]}
+    out |= {
+        "ece_true_inside": reliability(perfect, failure, seed=seed)["inside_null"],
+        "sets": covered["coverage"],
+        "worst_sets": covered["worst_coverage"],
+    }
     part = log.filter(pl.all_horizontal(pl.col(k) != v for k, v in HELD.items()))
     new = summarise(dv.fit(dv.collapse(dv.read(part)), method=dv.Importance(), seed=0))
     held = (new.lower <= _held(truth, new.risk.shape)) & (_held(truth, new.risk.shape) <= new.upper)
-    out |= {"new_model": held[-1, 1:-1, :-1].mean(), "new_context": held[:-1, -1, :-1].mean(),
-            "new_stratum": held[:-1, 1:-1, -1].mean()}
+    out |= {
+        "new_model": held[-1, 1:-1, :-1].mean(),
+        "new_context": held[:-1, -1, :-1].mean(),
+        "new_stratum": held[:-1, 1:-1, -1].mean(),
+    }
     return out
 
 
@@ -94,8 +100,14 @@ def verdicts(seed):
     model = risk_model(dv.fit(dv.collapse(read), method=dv.Importance(), seed=0), read, seed=0)
     random = np.random.default_rng(5000 + seed)
     m, c, t = (random.integers(low, high, TRAFFIC) for low, high in ((0, 4), (1, 4), (0, 5)))
-    batch = pa.record_batch({name: pa.DictionaryArray.from_arrays(pa.array(code.astype(np.int32)), pa.array(
-        [f"{name[0]}{k}" for k in range(5)])) for name, code in (("model", m), ("context", c), ("task", t))})
+    batch = pa.record_batch(
+        {
+            name: pa.DictionaryArray.from_arrays(
+                pa.array(code.astype(np.int32)), pa.array([f"{name[0]}{k}" for k in range(5)])
+            )
+            for name, code in (("model", m), ("context", c), ("task", t))
+        }
+    )
     nodes, weights = normal_nodes()
     grid = np.linspace(-8, 8, 400)
     eta = np.interp(1 - truth, expit(grid[:, None] - nodes) @ weights, grid)[m, c, t]

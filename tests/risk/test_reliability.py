@@ -38,8 +38,11 @@ def test_murphy_of_distinct_risks_hides_nothing():
 @pytest.mark.parametrize("clusters", [None, 200])
 def test_a_perfect_score_is_inside_its_null(clusters):
     """60 perfect scores at the 95 % limit: fewer than 50 inside has probability .001. Copies count once."""
-    inside = [reliability(r, f, cluster=c, seed=s)["inside_null"]
-              for s in range(60) for r, f, c in [_perfect(s, clusters=clusters)]]
+    inside = [
+        reliability(r, f, cluster=c, seed=s)["inside_null"]
+        for s in range(60)
+        for r, f, c in [_perfect(s, clusters=clusters)]
+    ]
     assert sum(inside) >= 50
 
 
@@ -116,10 +119,13 @@ def _night(random, shift=0.0, contexts=8, n=1500):
 
     def off(size):
         return 0.02 * random.standard_normal((size, 1, 1)) + 0.04 * random.standard_normal((size, contexts, 1))
+
     plausible = risk + off(400)
     truth = np.clip(risk + off(1)[0] + shift, 0, 1)
-    counts = {name: {"risk": risk.tolist(), "n": [n // 8] * 8, "failures": random.binomial(n // 8, truth[k]).tolist()}
-              for k, name in enumerate(names)}
+    counts = {
+        name: {"risk": risk.tolist(), "n": [n // 8] * 8, "failures": random.binomial(n // 8, truth[k]).tolist()}
+        for k, name in enumerate(names)
+    }
     about = {"sd": 0.045, "cell_sd": 0.07}
     traffic = {"clustering": {}, "contexts": dict.fromkeys(names, about), "unseen": about}
     return counts, traffic, lambda name, asked: plausible[:, names.index(name), np.searchsorted(risk, asked)]

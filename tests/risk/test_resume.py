@@ -103,9 +103,11 @@ def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(kills, tmp_path, 
     score(model, [logs], tmp_path / "whole")
     length = time.monotonic() - begin
     out, interrupted = tmp_path / "out", 0
-    program = ("import sys, small_scorer; from divergence.risk.score import score_log\n"
-               "if __name__ == '__main__':\n    print('ready', flush=True)\n"
-               "    score_log(sys.argv[1], [sys.argv[2]], sys.argv[3], load=small_scorer.load, workers=int(sys.argv[4]))\n")
+    program = (
+        "import sys, small_scorer; from divergence.risk.score import score_log\n"
+        "if __name__ == '__main__':\n    print('ready', flush=True)\n"
+        "    score_log(sys.argv[1], [sys.argv[2]], sys.argv[3], load=small_scorer.load, workers=int(sys.argv[4]))\n"
+    )
     script = tmp_path / "run.py"
     script.write_text(program)
     path = os.pathsep.join([str(pathlib.Path(__file__).parents[2]), str(pathlib.Path(__file__).parent)])
@@ -113,8 +115,12 @@ def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(kills, tmp_path, 
         if kill % 5 == 0:
             shutil.rmtree(out, ignore_errors=True)
         workers = 2 if kill % 4 == 2 else 0
-        run = subprocess.Popen([sys.executable, script, model, logs, out, str(workers)], stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path})
+        run = subprocess.Popen(
+            [sys.executable, script, model, logs, out, str(workers)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+        )
         assert run.stdout.readline() == b"ready\n"
         time.sleep(dice.uniform(0, length) + (1.0 if workers else 0))
         run.send_signal(signal.SIGKILL)
@@ -185,10 +191,13 @@ def test_an_input_that_vanishes_or_changes_while_it_is_read_is_one_failure(model
         def tell(self, rows, _):
             if rows == 2200:
                 requests(2200, 77).write_parquet(logs / "part-2.parquet")
+
     scored = score(model, [logs], tmp_path / "out", progress=Meddler())
     reasons = {pathlib.Path(f["partition"]).name: f["reason"] for f in scored.failed}
-    assert reasons == {"part-2.parquet": "it changed while it was read; run again",
-                       "part-3.parquet": "no such file or directory"}
+    assert reasons == {
+        "part-2.parquet": "it changed while it was read; run again",
+        "part-3.parquet": "no such file or directory",
+    }
     assert sorted(p.name for p in (tmp_path / "out").rglob("*.parquet")) == [f"part-{k}.parquet" for k in (0, 1, 4, 5)]
 
 
@@ -197,4 +206,5 @@ def test_two_runs_never_share_an_output(model, logs, tmp_path):
         def start(self, *_):
             with pytest.raises(InputError, match="another run is writing"):
                 score(model, [logs], tmp_path / "out")
+
     score(model, [logs], tmp_path / "out", progress=Other())

@@ -21,8 +21,11 @@ from divergence.risk.score import score_log
 def tree(folder):
     """Every file of a folder and the hash of its bytes, the lock left out."""
     folder = pathlib.Path(folder)
-    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
-            for p in sorted(folder.rglob("*")) if p.is_file() and p.name != ".lock"}
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name != ".lock"
+    }
 
 
 def obvious(path):
@@ -31,8 +34,11 @@ def obvious(path):
     for row in pl.read_parquet(path).iter_rows(named=True):
         if row["regime"] == "deployment":
             context = f"engine={row['engine']}"
-            levels = (row["model"] if row["model"] in MODELS else None, context if row["engine"] in ENGINES else None,
-                      row["item"] if row["item"] in ITEMS else None)
+            levels = (
+                row["model"] if row["model"] in MODELS else None,
+                context if row["engine"] in ENGINES else None,
+                row["item"] if row["item"] in ITEMS else None,
+            )
             risk = small_scorer.risk_of(0, *levels)
             out.append((row["execution_id"], risk, None not in levels[:2]))
     return out
@@ -47,8 +53,9 @@ def test_every_request_gets_its_own_number(model, logs, tmp_path):
         assert list(out.select("execution_id", "risk", "known").iter_rows()) == obvious(logs / name)
     made = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert made["rows"] == sum(2000 + 100 * k for k in range(6)) == made["scored"] + made["evaluation"]
-    assert made["partitions"][0]["input"] == "sha256:" + hashlib.sha256(
-        (logs / "late/part-5.parquet").read_bytes()).hexdigest()
+    assert (
+        made["partitions"][0]["input"] == "sha256:" + hashlib.sha256((logs / "late/part-5.parquet").read_bytes()).hexdigest()
+    )
 
 
 def test_two_files_of_one_result_are_refused_before_anything_is_written(model, logs, tmp_path):
@@ -106,7 +113,7 @@ def test_more_risks_than_are_counted_one_by_one_are_rounded_however_a_log_is_cut
     for size in (4000, 100):
         mine = Observations()
         for k in range(0, 4000, size):
-            mine.add(context[k:k + size], risk[k:k + size], known[k:k + size], 1 - failed[k:k + size], np.ones(size))
+            mine.add(context[k : k + size], risk[k : k + size], known[k : k + size], 1 - failed[k : k + size], np.ones(size))
         found.append(mine.sums[0])
     halves = []
     for part in (np.s_[:300], np.s_[300:]):  # the first has few risks and is not rounded before both are together
@@ -139,6 +146,7 @@ def test_the_score_never_sees_the_outcome(model, logs, tmp_path):
         score = scorer.score
         scorer.score = lambda batch: (seen.update(batch.schema.names), score(batch))[1]
         return scorer
+
     score_log(model, [logs / "part-0.parquet"], tmp_path / "out", load=load, workers=0)
     assert seen == {"execution_id", "model", "item", "task", "context", "engine"}
 

@@ -35,6 +35,7 @@ def obvious(served, row):
 
     def fits(combination, f):
         return levels[f] is None or combination[f] is None or combination[f] == levels[f]
+
     if any(all(fits(one, f) for f in range(len(levels))) for one in kept):
         return -1
     return next((f for f in range(len(levels)) if not any(fits(one, f) for one in kept)), len(levels))
@@ -47,6 +48,7 @@ def test_contradictions_are_those_of_a_loop(seed, coding):
 
     def some(n, contexts=("x", "y", "z")):
         return [(str(random.choice(contexts)), *(LEVELS[k] for k in random.integers(0, 4, 3))) for _ in range(n)]
+
     many = [("z", f"e{k}", "a", "a") for k in range(TOGETHER_MAX + 6)] if seed % 2 else []
     served = Served.of(FACTORS, some(6) + many)
     assert Served.from_json(served.to_json()) == served
@@ -62,7 +64,7 @@ def test_contradictions_are_those_of_a_loop(seed, coding):
     assert (found.tolist() if found is not None else [-1] * len(rows)) == expected
     cut = [served.unlike(batch.slice(k, 50)) for k in range(0, len(rows), 50)]
     whole = [v for k, part in enumerate(cut) for v in ([-1] * 50 if part is None else part)]
-    assert whole[:len(rows)] == expected
+    assert whole[: len(rows)] == expected
 
 
 def test_what_nothing_is_known_of_contradicts_nothing():
@@ -77,8 +79,11 @@ def fitted(tmp_path_factory):
     """A log whose labels stand for engine and cache (c3 is both caches), always in one region; its folder and its rows."""
     log, _ = worlds.make(3, models=3, tasks=4)
     engine = pl.col("context").replace_strict({"c0": "v", "c1": "v", "c2": "s", "c3": "s"})
-    cache = pl.when(pl.col("context") == "c3").then(pl.when(pl.col("item").hash(1) % 2 == 0).then(pl.lit("on")).otherwise(
-        pl.lit("off"))).otherwise(pl.lit("off"))
+    cache = (
+        pl.when(pl.col("context") == "c3")
+        .then(pl.when(pl.col("item").hash(1) % 2 == 0).then(pl.lit("on")).otherwise(pl.lit("off")))
+        .otherwise(pl.lit("off"))
+    )
     log = log.with_columns(engine=engine, kv_cache_dtype=cache, region=pl.lit("eu"))
     read = dv.read(log)
     folder = tmp_path_factory.mktemp("model")
@@ -88,7 +93,8 @@ def fitted(tmp_path_factory):
 
 
 CHANGES = {
-    "a new level": ({"engine": "new"}, "engine"), "another label's level": ({"engine": "v"}, "engine"),
+    "a new level": ({"engine": "new"}, "engine"),
+    "another label's level": ({"engine": "v"}, "engine"),
     "what never varied": ({"region": "us"}, "region"),
 }
 
@@ -101,7 +107,8 @@ def test_a_label_that_the_factors_contradict_is_no_known_context(fitted, change,
     rows.write_parquet(tmp_path / "same.parquet")
     half = pl.int_range(pl.len()) % 2 == 0
     rows.with_columns(pl.when(half).then(pl.lit(v)).otherwise(k).alias(k) for k, v in changed.items()).write_parquet(
-        tmp_path / "changed.parquet")
+        tmp_path / "changed.parquet"
+    )
     logs = [tmp_path / "same.parquet", tmp_path / "changed.parquet"]
     made = score_log(folder, logs, tmp_path / "out", load=RiskModel.load, workers=0).manifest
     assert not made["failed"] and made["calibration"]["judged"] == 2 * rows.height
@@ -136,8 +143,12 @@ SHORT = Served.of(("engine", "concurrency"), [("calm", "vllm", "1"), ("busy", "v
 
 
 def short_unlike(context, **levels):
-    batch = pa.record_batch({"context": pa.array(context).dictionary_encode(),
-                             **{name: pa.array(column, pa.string()).dictionary_encode() for name, column in levels.items()}})
+    batch = pa.record_batch(
+        {
+            "context": pa.array(context).dictionary_encode(),
+            **{name: pa.array(column, pa.string()).dictionary_encode() for name, column in levels.items()},
+        }
+    )
     found = SHORT.unlike(batch)
     return [-1] * len(context) if found is None else found.tolist()
 
@@ -151,9 +162,14 @@ def test_a_context_that_is_not_known_is_not_judged_here():
     assert short_unlike(["elsewhere"], engine=["other"]) == [-1]
 
 
-@pytest.mark.parametrize("column", [
-    pl.Series([8, 16, None]), pl.Series([8.0, 16.0, np.nan]), pl.Series([Decimal("8.00"), Decimal("16.00"), None]),
-])
+@pytest.mark.parametrize(
+    "column",
+    [
+        pl.Series([8, 16, None]),
+        pl.Series([8.0, 16.0, np.nan]),
+        pl.Series([Decimal("8.00"), Decimal("16.00"), None]),
+    ],
+)
 def test_a_level_is_one_however_its_number_is_stored(column):
     frame = pl.DataFrame({"level": column})
     assert frame.select(as_label("level", frame.schema["level"])).to_series().to_list() == ["8", "16", None]

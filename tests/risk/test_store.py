@@ -53,8 +53,12 @@ def test_from_a_store_to_a_store_and_on_after_an_interruption(s3, model, logs, t
         for name in ("part-0.parquet", "late/part-5.parquet"):
             assert pl.read_parquet(copy / name).equals(pl.read_parquet(tmp_path / "local" / name))
     first = {a["Key"]: a["ETag"] for a in s3.list_objects_v2(Bucket="traffic", Prefix="out0/")["Contents"]}
-    s3.put_object(Bucket="traffic", Key="out0/part-2.parquet", Tagging="kept=yes", Body=s3.get_object(
-        Bucket="traffic", Key="out0/part-2.parquet")["Body"].read())
+    s3.put_object(
+        Bucket="traffic",
+        Key="out0/part-2.parquet",
+        Tagging="kept=yes",
+        Body=s3.get_object(Bucket="traffic", Key="out0/part-2.parquet")["Body"].read(),
+    )
     s3.delete_object(Bucket="traffic", Key="out0/part-1.parquet")
     s3.put_object(Bucket="traffic", Key="out0/.part-1.parquet.abc.part", Body=b"half")
     scored = score_log(model, ["s3://traffic/logs%20one"], "s3://traffic/out0", load=small_scorer.load, workers=0)
@@ -92,9 +96,12 @@ def test_no_credential_is_ever_seen(s3, model, logs, tmp_path, capfd, caplog):
     assert [f["partition"] for f in scored.failed] == ["s3://traffic/seen/broken.parquet"]
     said.append(json.dumps(scored.manifest) + (tmp_path / "out" / "manifest.json").read_text())
     said += [path.read_bytes().decode("latin-1") for path in (tmp_path / "out").rglob("*") if path.is_file()]
-    for log, out in ((address + "/none.parquet", tmp_path / "o"), ("s3://USERCANARY:PASSCANARY@nowhere/x", tmp_path / "o"),
-                     ("s3://traffic/seen?token=QUERYCANARY", tmp_path / "o"),
-                     (address, "s3://USERCANARY:PASSCANARY@nowhere/out")):
+    for log, out in (
+        (address + "/none.parquet", tmp_path / "o"),
+        ("s3://USERCANARY:PASSCANARY@nowhere/x", tmp_path / "o"),
+        ("s3://traffic/seen?token=QUERYCANARY", tmp_path / "o"),
+        (address, "s3://USERCANARY:PASSCANARY@nowhere/out"),
+    ):
         with pytest.raises(InputError) as error:
             score_log(model, [log], out, load=small_scorer.load, workers=0)
         said.append(str(error.value))

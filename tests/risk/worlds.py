@@ -13,8 +13,12 @@ def make(seed, models=4, contexts=4, tasks=5, items=40, trials=1, task_sd=(0.6, 
     level = 0.3 + 0.7 * rng.standard_normal((models, 1)) + 0.35 * rng.standard_normal(contexts)
     level = level + 0.15 * rng.standard_normal((models, contexts))
     a, b, c, r = task_sd
-    d = (a * rng.standard_normal(tasks) + b * rng.standard_normal((models, 1, tasks))
-         + c * rng.standard_normal((contexts, tasks)) + r * rng.standard_normal((models, contexts, tasks)))
+    d = (
+        a * rng.standard_normal(tasks)
+        + b * rng.standard_normal((models, 1, tasks))
+        + c * rng.standard_normal((contexts, tasks))
+        + r * rng.standard_normal((models, contexts, tasks))
+    )
     eta = level[:, :, None] + d
     nodes, weights = normal_nodes()
     truth = 1 - np.einsum("mctk,k->mct", expit(eta[..., None] - difficulty * nodes), weights)
@@ -23,9 +27,15 @@ def make(seed, models=4, contexts=4, tasks=5, items=40, trials=1, task_sd=(0.6, 
     m, c, t, i, k = (axis.ravel() for axis in np.meshgrid(*axes, indexing="ij"))
     y = rng.random(len(m)) < expit(eta[m, c, t] - hard[t, i])
     name = np.char.add
-    log = pl.DataFrame({
-        "regime": np.where(c == 0, "evaluation", "deployment"), "model": name("m", m.astype(str)),
-        "context": name("c", c.astype(str)), "task": name("t", t.astype(str)),
-        "item": name(name(t.astype(str), "-"), i.astype(str)), "trial": k, "score": y.astype(float),
-    })
+    log = pl.DataFrame(
+        {
+            "regime": np.where(c == 0, "evaluation", "deployment"),
+            "model": name("m", m.astype(str)),
+            "context": name("c", c.astype(str)),
+            "task": name("t", t.astype(str)),
+            "item": name(name(t.astype(str), "-"), i.astype(str)),
+            "trial": k,
+            "score": y.astype(float),
+        }
+    )
     return log, truth

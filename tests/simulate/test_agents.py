@@ -26,9 +26,13 @@ def test_truths_are_those_of_many_episodes(large):
     for m, c in ((0, 0), (0, 1), (1, 0), (1, 1)):
         mine = log.filter(pl.col("model") == f"model-{m}", pl.col("context") == (f"agent-{c}" if c else "agent-bench"))
         task = mine.group_by("item").agg(
-            pl.col("score").mean(), pl.col("calls").mean(), pl.col("cost_usd").mean(),
-            failed=(pl.col("finish_reason") == "error").mean(), twice=pl.col("score").product(),
-            lost=(pl.col("cost_usd") * (1 - pl.col("score"))).mean())
+            pl.col("score").mean(),
+            pl.col("calls").mean(),
+            pl.col("cost_usd").mean(),
+            failed=(pl.col("finish_reason") == "error").mean(),
+            twice=pl.col("score").product(),
+            lost=(pl.col("cost_usd") * (1 - pl.col("score"))).mean(),
+        )
 
         def near(values, true):
             values = values.to_numpy()

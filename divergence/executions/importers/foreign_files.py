@@ -22,8 +22,19 @@ from divergence.errors import InputError
 
 HEAD_BYTES = 65536  # enough for the first keys of every format known here
 ZIP_ZSTANDARD = 93  # compression method of the ZIP specification; the standard library knows it from Python 3.14 on
-BAD_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError, KeyError,
-           IndexError, OverflowError, struct.error)
+BAD_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    struct.error,
+)
 """What `zipfile` raises on damaged archives: RuntimeError for members marked as encrypted, NotImplementedError (one of
 its kinds) for unknown methods, the others for damaged structures."""
 

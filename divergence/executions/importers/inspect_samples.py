@@ -19,8 +19,15 @@ from divergence.executions.importers.mapping import Draft, Outcome, dig
 
 WORDS = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 STOP_REASONS = {"max_tokens": "length", "model_length": "length"}  # the others have the canonical names already
-USAGE = ("input_tokens", "output_tokens", "input_tokens_cache_read", "input_tokens_cache_write", "reasoning_tokens",
-         "total_tokens", "total_cost")
+USAGE = (
+    "input_tokens",
+    "output_tokens",
+    "input_tokens_cache_read",
+    "input_tokens_cache_write",
+    "reasoning_tokens",
+    "total_tokens",
+    "total_cost",
+)
 SUMMARY_TEXT = 1000  # characters: summaries cut answers a little above this
 EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?::|$)")
 
@@ -156,8 +163,10 @@ def _usage(sample: Mapping[str, Any], calls: list[tuple[Any, bool]]) -> dict[str
     """Tokens and cost of a sample without its judges, over all models that worked on it."""
     total = _summed(_values(sample.get("model_usage")))
     if not total:
-        return _with_cache(_summed(dig(call, "output.usage") for call, judge in calls if not judge) or
-                           _summed([dig(sample, "output.usage")]))
+        return _with_cache(
+            _summed(dig(call, "output.usage") for call, judge in calls if not judge)
+            or _summed([dig(sample, "output.usage")])
+        )
     judges = _summed(dig(call, "output.usage") for call, judge in calls if judge)
     if not calls:
         judges = _summed([dig(sample, "role_usage.grader")])

@@ -180,8 +180,10 @@ def _run(path: Path, task: str | None, results: Any, draft: Draft) -> dict[str, 
     if not model and "model" not in draft.constants:
         raise InputError(f"The results of {path.name} name no model: give it with --set model=NAME.")
     if model and not arguments and "model" not in draft.constants:
-        draft.note(f"lm-eval had no model_args, and makes the model's name up then: {convert.shown(model)}"
-                   " may mean nothing. Name it with --set model=NAME.")
+        draft.note(
+            f"lm-eval had no model_args, and makes the model's name up then: {convert.shown(model)}"
+            " may mean nothing. Name it with --set model=NAME."
+        )
     own = {name: value for name, value in arguments.items() if name not in MODEL_ARGUMENTS}
     config = {**dict(_mapping(results.get("config"))), "model_args": arguments}
     return {
@@ -197,8 +199,11 @@ def _declared(results: Mapping[str, Any], task: str | None) -> dict[str, str]:
     engine = results.get("model_source") or dig(results, "config.model")
     shots, system = _mapping(results.get("n-shot")).get(task or ""), results.get("system_instruction_sha")
     batch = dig(results, "config.batch_size")
-    prompt = {"shots": shots, "system": system[:12] if isinstance(system, str) else None,
-              "multiturn": results.get("fewshot_as_multiturn") or None}
+    prompt = {
+        "shots": shots,
+        "system": system[:12] if isinstance(system, str) else None,
+        "multiturn": results.get("fewshot_as_multiturn") or None,
+    }
     template = results.get("chat_template_sha")
     stated = {
         "engine": engine,

@@ -38,8 +38,15 @@ def pairs(bench: Estimate, reversal: Estimate) -> pl.DataFrame:
         difference = draws[:, column[row["model"]]] - draws[:, column[row["model_b"]]]
         first, second = (row["model"], row["model_b"]) if np.median(difference) >= 0 else (row["model_b"], row["model"])
         gap = float(abs(np.median(difference)))
-        rows.append({"pair": f"{names[first]} above {names[second]}", "gap": gap, "risk": row["mean"],
-                     "told": amount(gap, _points(bench.unit)), "chance": brief_chance(row["mean"])})
+        rows.append(
+            {
+                "pair": f"{names[first]} above {names[second]}",
+                "gap": gap,
+                "risk": row["mean"],
+                "told": amount(gap, _points(bench.unit)),
+                "chance": brief_chance(row["mean"]),
+            }
+        )
     schema = {"pair": pl.String, "gap": pl.Float64, "risk": pl.Float64, "told": pl.String, "chance": pl.String}
     return pl.DataFrame(rows, schema=schema)
 
@@ -67,9 +74,11 @@ def sentence(bench: Estimate, reversal: Estimate, confidence: Estimate) -> str:
     if close.height:
         unsure = close.filter((pl.col("risk") > 1 - INTERVAL) & (pl.col("risk") < INTERVAL)).height
         which = "none" if not unsure else "all" if unsure == close.height else number(unsure)
-        told = (f"Of {plural(seen.height, 'pair')} of this log {number(close.height)} "
-                f"{verb(close.height, 'lies', 'lie')} closer together; of {which} of these the order in deployment is open "
-                f"(a chance of {1 - INTERVAL:.0%} to {INTERVAL:.0%}).")
+        told = (
+            f"Of {plural(seen.height, 'pair')} of this log {number(close.height)} "
+            f"{verb(close.height, 'lies', 'lie')} closer together; of {which} of these the order in deployment is open "
+            f"(a chance of {1 - INTERVAL:.0%} to {INTERVAL:.0%})."
+        )
     return f"Deployment reverses two models whose bench levels are {reach(row)} apart with a probability of 5%. {told}"
 
 
@@ -82,11 +91,16 @@ def chart(bench: Estimate, reversal: Estimate, confidence: Estimate) -> alt.Laye
     line, seen = curve(reversal), pairs(bench, reversal)
     far = _far(line, seen, row)
     line, seen = _until(line, far), seen.filter(pl.col("gap") <= far)
-    x = alt.X("gap:Q", title=f"gap on the bench, {axis_title(unit)}", axis=alt.Axis(tickCount=6),
-              scale=alt.Scale(domain=[0, far * factor], nice=False))
+    x = alt.X(
+        "gap:Q",
+        title=f"gap on the bench, {axis_title(unit)}",
+        axis=alt.Axis(tickCount=6),
+        scale=alt.Scale(domain=[0, far * factor], nice=False),
+    )
     top = max([0.55, *(seen["risk"] + 0.05)])
-    y = alt.Y("median:Q", title=RISK, axis=alt.Axis(tickCount=5),
-              scale=alt.Scale(domain=[0, 100 * min(top, 1.0)], nice=False))
+    y = alt.Y(
+        "median:Q", title=RISK, axis=alt.Axis(tickCount=5), scale=alt.Scale(domain=[0, 100 * min(top, 1.0)], nice=False)
+    )
     shown = line.select(pl.col("gap") * factor, pl.col("median", "lower", "upper") * 100)
     base = alt.Chart(shown).encode(x=x)
     layers = [
@@ -98,8 +112,14 @@ def chart(bench: Estimate, reversal: Estimate, confidence: Estimate) -> alt.Laye
         other = alt.Chart(single.select(pl.col("gap") * factor, pl.col("median") * 100)).encode(x=x, y=y)
         layers.append(other.mark_line(color=LIGHT["neutral"], strokeWidth=1.6, strokeDash=[5, 4]))
     points = alt.Chart(seen.with_columns(pl.col("gap") * factor, median=pl.col("risk") * 100)).encode(
-        x=x, y=y, tooltip=[alt.Tooltip("pair:N"), alt.Tooltip("told:N", title="bench gap"),
-                           alt.Tooltip("chance:N", title="reversed in deployment")])
+        x=x,
+        y=y,
+        tooltip=[
+            alt.Tooltip("pair:N"),
+            alt.Tooltip("told:N", title="bench gap"),
+            alt.Tooltip("chance:N", title="reversed in deployment"),
+        ],
+    )
     layers.append(points.mark_point(filled=True, size=58, opacity=0.85, color=LIGHT["loss"]))
     if row and row["median"] <= far:
         mark = alt.Chart(pl.DataFrame({"gap": [row["median"] * factor], "text": [f"5%: {amount(row['median'], unit)}"]}))
@@ -107,7 +127,8 @@ def chart(bench: Estimate, reversal: Estimate, confidence: Estimate) -> alt.Laye
         layers += [
             mark.mark_rule(color=LIGHT["ink"], strokeDash=[2, 3]).encode(x=x),
             mark.mark_text(align="right" if left else "left", dx=-6 if left else 6, baseline="top").encode(
-                x=x, y=alt.value(4), text="text:N"),
+                x=x, y=alt.value(4), text="text:N"
+            ),
         ]
     return theme.finish(alt.layer(*layers), HEIGHT, sentence(bench, reversal, confidence))
 
@@ -116,14 +137,18 @@ def beside(bench: Estimate, reversal: Estimate, confidence: Estimate) -> str:
     """What the marks mean, what is not drawn, and what of the picture is arithmetic."""
     seen = pairs(bench, reversal)
     further = seen.filter(pl.col("gap") > _far(curve(reversal), seen, trusted(confidence)))
-    text = (f"Line and band: median and {INTERVAL:.0%} interval over the bench gap; points: the log's own pairs, at their "
-            "probability. ")
+    text = (
+        f"Line and band: median and {INTERVAL:.0%} interval over the bench gap; points: the log's own pairs, at their "
+        "probability. "
+    )
     if curve(reversal, "curve_new_context").height:
         text += "Dashed: in one serving context that is like those of the log but not in it. "
     if further.height:
         most = brief_chance(further["risk"].to_numpy().max())
-        text += (f"{capital(plural(further.height, 'pair'))} further apart {verb(further.height, 'is', 'are')} not drawn "
-                 f"(reversed with at most {most}). ")
+        text += (
+            f"{capital(plural(further.height, 'pair'))} further apart {verb(further.height, 'is', 'are')} not drawn "
+            f"(reversed with at most {most}). "
+        )
     return text + "That the line starts at 50% is arithmetic: equals have no order to keep."
 
 

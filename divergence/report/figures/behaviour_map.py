@@ -65,8 +65,10 @@ def sentence(answer: Estimate) -> str:
     parts = []
     if contexts.height:
         context, x, y = contexts.select("context", "x", "y").row(0)
-        parts.append(f"Farthest from the evaluation is {names[context]}: its answers lie {np.hypot(x, y):.2f} of the "
-                     "distance between answers to different items away.")
+        parts.append(
+            f"Farthest from the evaluation is {names[context]}: its answers lie {np.hypot(x, y):.2f} of the "
+            "distance between answers to different items away."
+        )
     if inside:
         listed = join([names[c] for c in inside])
         parts.append(f"Within the floor: {listed}.")
@@ -83,8 +85,10 @@ def beside(answer: Estimate) -> str:
     listed = ", ".join(f"{k} {names[c]}" for k, c in enumerate(heads, 1))
     numbers = f" From the farthest: {listed}." if len(heads) > MOST_NAMED else ""
     dots = f" Dots are the {plural(models, 'model')} there." if models > 1 else ""
-    return ("Arrows lead from the evaluation to contexts; ellipses hold 90 % of the draws over items. Neighbours moved the "
-            f"same way.{dots} Inside the grey disc nothing is told apart from reruns.{numbers}")
+    return (
+        "Arrows lead from the evaluation to contexts; ellipses hold 90 % of the draws over items. Neighbours moved the "
+        f"same way.{dots} Inside the grey disc nothing is told apart from reruns.{numbers}"
+    )
 
 
 def _heads(table: pl.DataFrame) -> pl.DataFrame:
@@ -99,8 +103,11 @@ def chart(answer: Estimate) -> alt.LayerChart:
     table, draws = points(answer)
     floor = radius(answer)
     every = short(table["context"].unique(maintain_order=True), NAME)
-    table = table.with_columns(name=pl.col("context").replace(every), who=pl.col("model").fill_null("all models"),
-                               far=(pl.col("x") ** 2 + pl.col("y") ** 2).sqrt())
+    table = table.with_columns(
+        name=pl.col("context").replace(every),
+        who=pl.col("model").fill_null("all models"),
+        far=(pl.col("x") ** 2 + pl.col("y") ** 2).sqrt(),
+    )
     chosen = table["model"].is_null().to_numpy()
     if not chosen.any():
         chosen[:] = True  # one model alone
@@ -109,27 +116,37 @@ def chart(answer: Estimate) -> alt.LayerChart:
         table = table.with_columns(name=pl.col("context").replace(place))
     heads = table.filter(chosen).with_columns(angle=90 - pl.arctan2("y", "x").degrees(), zero=pl.lit(0.0))
     rings = _ellipses(heads["context"].to_list(), draws[:, chosen])
-    across, up, pixels = _axes(alt, np.concatenate([table.select("x", "y").to_numpy(), rings.select("x", "y").to_numpy(),
-                                      floor * np.array([[1, 1], [-1, -1]])]))
+    across, up, pixels = _axes(
+        alt,
+        np.concatenate(
+            [table.select("x", "y").to_numpy(), rings.select("x", "y").to_numpy(), floor * np.array([[1, 1], [-1, -1]])]
+        ),
+    )
     x, y = across("x"), up("y")
-    tip = [alt.Tooltip("who:N", title="model"), alt.Tooltip("context:N"),
-           alt.Tooltip("far:Q", format=".2f", title="distance")]
+    tip = [
+        alt.Tooltip("who:N", title="model"),
+        alt.Tooltip("context:N"),
+        alt.Tooltip("far:Q", format=".2f", title="distance"),
+    ]
     disc = pl.DataFrame({"x": floor * np.cos(CIRCLE), "y": floor * np.sin(CIRCLE), "order": np.arange(len(CIRCLE))})
     base = alt.Chart(heads)
     layers = [
-        alt.Chart(disc).mark_line(color=LIGHT["floor"], strokeWidth=1, fill=LIGHT["faint"], fillOpacity=0.8).encode(
-            x=x, y=y, order="order:Q"),
-        alt.Chart(rings).mark_line(
-            color=LIGHT["gain_cell"], strokeWidth=1, fill=LIGHT["gain_cell"], fillOpacity=0.18).encode(
-            x=x, y=y, order="order:Q", detail="context:N"),
-        alt.Chart(table.filter(~chosen)).mark_point(filled=True, size=22, opacity=0.55, color=LIGHT["neutral"]).encode(
-            x=x, y=y, tooltip=tip),
-        base.mark_rule(color=LIGHT["gain"], strokeWidth=1.5).encode(
-            x=across("zero"), y=up("zero"), x2="x:Q", y2="y:Q"),
+        alt.Chart(disc)
+        .mark_line(color=LIGHT["floor"], strokeWidth=1, fill=LIGHT["faint"], fillOpacity=0.8)
+        .encode(x=x, y=y, order="order:Q"),
+        alt.Chart(rings)
+        .mark_line(color=LIGHT["gain_cell"], strokeWidth=1, fill=LIGHT["gain_cell"], fillOpacity=0.18)
+        .encode(x=x, y=y, order="order:Q", detail="context:N"),
+        alt.Chart(table.filter(~chosen))
+        .mark_point(filled=True, size=22, opacity=0.55, color=LIGHT["neutral"])
+        .encode(x=x, y=y, tooltip=tip),
+        base.mark_rule(color=LIGHT["gain"], strokeWidth=1.5).encode(x=across("zero"), y=up("zero"), x2="x:Q", y2="y:Q"),
         base.mark_point(shape="triangle-up", filled=True, size=90, opacity=1, color=LIGHT["gain"]).encode(
-            x=x, y=y, angle=alt.Angle("angle:Q", scale=None), tooltip=tip),
-        alt.Chart(pl.DataFrame({"x": [0.0], "y": [0.0]})).mark_point(shape="cross", filled=True, size=90, opacity=1,
-                                                                     color=LIGHT["ink"]).encode(x=x, y=y),
+            x=x, y=y, angle=alt.Angle("angle:Q", scale=None), tooltip=tip
+        ),
+        alt.Chart(pl.DataFrame({"x": [0.0], "y": [0.0]}))
+        .mark_point(shape="cross", filled=True, size=90, opacity=1, color=LIGHT["ink"])
+        .encode(x=x, y=y),
     ]
     layers += _labels(alt, heads, x, y, pixels)
     return theme.finish(alt.layer(*layers), HEIGHT, sentence(answer))
@@ -140,13 +157,18 @@ def _axes(alt, corners: np.ndarray):
     low, high = corners.min(0), corners.max(0)
     middle, half = (low + high) / 2, np.maximum(MARGIN * (high - low) / 2, 1e-3)
     reach = f"max({half[1]}, {half[0]} * height / width)"
-    x, y = (alt.Scale(domainMin=alt.ExprRef(f"{m} - {r}"), domainMax=alt.ExprRef(f"{m} + {r}"), nice=False, zero=False)
-            for m, r in zip(middle, (f"{reach} * width / height", reach), strict=True))
+    x, y = (
+        alt.Scale(domainMin=alt.ExprRef(f"{m} - {r}"), domainMax=alt.ExprRef(f"{m} + {r}"), nice=False, zero=False)
+        for m, r in zip(middle, (f"{reach} * width / height", reach), strict=True)
+    )
     narrow = max(half[1], half[0] * HEIGHT / NARROWEST)
     axis = alt.Axis(tickCount=5, format=".1f")
     title = "1 = as far as answers to different items"
-    return (lambda field: alt.X(f"{field}:Q", scale=x, axis=axis, title=title),
-            lambda field: alt.Y(f"{field}:Q", scale=y, axis=axis, title=None), _Pixels(HEIGHT / (2 * narrow), middle))
+    return (
+        lambda field: alt.X(f"{field}:Q", scale=x, axis=axis, title=title),
+        lambda field: alt.Y(f"{field}:Q", scale=y, axis=axis, title=None),
+        _Pixels(HEIGHT / (2 * narrow), middle),
+    )
 
 
 def _ellipses(names: list[str], draws: np.ndarray) -> pl.DataFrame:
@@ -173,13 +195,22 @@ def _labels(alt, heads: pl.DataFrame, x, y, pixels: _Pixels) -> list:
             left = at[k][0] + dx - {"left": 0, "right": wide, "center": wide / 2}[align]
             boxes[side] = (left, at[k][1] + dy - 7, left + wide, at[k][1] + dy + 7)
         outward = "right" if at[k][0] >= NARROWEST / 2 else "left"
-        side = min(boxes, key=lambda s: (
-            sum(_overlap(boxes[s], box) for box in taken) + OUTSIDE * max(0, -boxes[s][0], boxes[s][2] - NARROWEST),
-            s != outward))
+        side = min(
+            boxes,
+            key=lambda s: (
+                sum(_overlap(boxes[s], box) for box in taken) + OUTSIDE * max(0, -boxes[s][0], boxes[s][2] - NARROWEST),
+                s != outward,
+            ),
+        )
         taken.append(boxes[side])
         sides[side].append(k)
-    return [alt.Chart(heads[index]).mark_text(dx=OFFSETS[side][0], dy=OFFSETS[side][1], align=OFFSETS[side][2]).encode(
-        x=x, y=y, text="name:N") for side, index in sides.items() if index]
+    return [
+        alt.Chart(heads[index])
+        .mark_text(dx=OFFSETS[side][0], dy=OFFSETS[side][1], align=OFFSETS[side][2])
+        .encode(x=x, y=y, text="name:N")
+        for side, index in sides.items()
+        if index
+    ]
 
 
 @dataclasses.dataclass(frozen=True)

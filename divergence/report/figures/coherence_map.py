@@ -23,7 +23,8 @@ SURE = 0.9  # cells written in bold: at least as sure as the intervals of the pa
 def rows(coherence: Estimate) -> pl.DataFrame:
     """One row a combination that can be judged: model, context, probability; the surest contexts first."""
     frame = coherence.to_frame().filter(
-        pl.col("statistic").is_null() & pl.col("context").is_not_null() & pl.col("identified"))
+        pl.col("statistic").is_null() & pl.col("context").is_not_null() & pl.col("identified")
+    )
     frame = frame.select("model", "context", chance="mean").sort("chance", descending=True).head(MOST)
     return frame.sort(pl.col("chance").max().over("context"), "context", descending=[True, False])
 
@@ -36,10 +37,15 @@ def sentence(coherence: Estimate) -> str:
     sure = data.filter(pl.col("chance") >= SURE)
     places = sure["context"].n_unique()
     where = f", all of them in {plural(places, 'context')}" if sure.height > 1 else ""
-    told = f"{plural(sure.height, 'combination')} of {data.height} meet everything with at least {SURE:.0%}{where}" \
-        if sure.height != 1 else f"One combination of {data.height} meets everything with at least {SURE:.0%}"
-    return (f"{told[:1].upper()}{told[1:]}; the surest is {names[best['model']]} in {names[best['context']]} "
-            f"({chance(best['chance'])}).")
+    told = (
+        f"{plural(sure.height, 'combination')} of {data.height} meet everything with at least {SURE:.0%}{where}"
+        if sure.height != 1
+        else f"One combination of {data.height} meets everything with at least {SURE:.0%}"
+    )
+    return (
+        f"{told[:1].upper()}{told[1:]}; the surest is {names[best['model']]} in {names[best['context']]} "
+        f"({chance(best['chance'])})."
+    )
 
 
 def chart(coherence: Estimate) -> alt.LayerChart:
@@ -49,20 +55,29 @@ def chart(coherence: Estimate) -> alt.LayerChart:
     data = rows(coherence)
     models, contexts = short(data["model"].unique().sort(), MODEL), short(data["context"].unique(maintain_order=True))
     data = data.with_columns(
-        full=pl.col("context"), whole=pl.col("model"), text=pl.Series(map(brief_chance, data["chance"])),
+        full=pl.col("context"),
+        whole=pl.col("model"),
+        text=pl.Series(map(brief_chance, data["chance"])),
         context=pl.col("context").replace({k: wrap(v) for k, v in contexts.items()}),
-        model=pl.col("model").replace({k: wrap(v, TOP_LINE) for k, v in models.items()}))
+        model=pl.col("model").replace({k: wrap(v, TOP_LINE) for k, v in models.items()}),
+    )
     y = alt.Y("context:N", sort=None, axis=theme.name_axis(), scale=alt.Scale(paddingInner=0.06, paddingOuter=0.02))
-    tooltip = [alt.Tooltip("whole:N", title="model"), alt.Tooltip("full:N", title="context"),
-               alt.Tooltip("text:N", title="meets everything")]
+    tooltip = [
+        alt.Tooltip("whole:N", title="model"),
+        alt.Tooltip("full:N", title="context"),
+        alt.Tooltip("text:N", title="meets everything"),
+    ]
     look = [LIGHT["loss_cell"], LIGHT["middle"], LIGHT["gain_cell"]]
     colours = alt.Scale(domain=[0, 0.5, 1], range=look, interpolate="rgb")
     base = alt.Chart(data).encode(x=across(models), y=y, tooltip=tooltip)
     bold = f"datum.chance >= {SURE}"
-    text = base.mark_text(fontSize=alt.ExprRef("width < 260 ? 10 : 12"),
-                          fontWeight=alt.ExprRef(f"{bold} ? 'bold' : 'normal'"))
+    text = base.mark_text(
+        fontSize=alt.ExprRef("width < 260 ? 10 : 12"), fontWeight=alt.ExprRef(f"{bold} ? 'bold' : 'normal'")
+    )
     written = alt.condition(bold, alt.value(LIGHT["ink"]), alt.value(LIGHT["muted"]))
-    layers = [base.mark_rect(cornerRadius=2).encode(color=alt.Color("chance:Q", scale=colours, legend=None)),
-              text.encode(text="text:N", color=written)]
+    layers = [
+        base.mark_rect(cornerRadius=2).encode(color=alt.Color("chance:Q", scale=colours, legend=None)),
+        text.encode(text="text:N", color=written),
+    ]
     height = theme.row_height(data["context"]) * data["context"].n_unique()
     return theme.finish(alt.layer(*layers), height, sentence(coherence))

@@ -48,9 +48,7 @@ def beside(built: forest.Forest) -> str:
     """What stands beside the map: what is left out, and how many claims chance alone would make."""
     shown = _drawn(built.frame)
     left_out = shown.height < built.frame.height
-    drawn = (
-        f"Drawn are the {shown['model'].n_unique()} models and {shown['context'].n_unique()} contexts that move most. "
-    )
+    drawn = f"Drawn are the {shown['model'].n_unique()} models and {shown['context'].n_unique()} contexts that move most. "
     how = "Bold numbers are those whose band excludes 0 when it must hold"
     return (drawn if left_out else "") + forest.multiplicity(built, how)
 

@@ -16,15 +16,19 @@ if TYPE_CHECKING:
     import altair as alt
 
 MOST = 24  # rows that are drawn
-SHARES = {None: ("failed_share", "of its spend went into failures"), "tokens": ("", ""),
-          "calls": ("calls_failed_share", "of its calls were made on attempts that failed")}
+SHARES = {
+    None: ("failed_share", "of its spend went into failures"),
+    "tokens": ("", ""),
+    "calls": ("calls_failed_share", "of its calls were made on attempts that failed"),
+}
 REGIMES = ["evaluation", "deployment"]
 
 
 def rows(cost_per_success: Estimate) -> tuple[str | None, pl.DataFrame]:
     """The statistic that is known (None = money) and its rows by model and context, the dearest first."""
-    frame = cost_per_success.to_frame().filter(pl.col("identified") & pl.col("median").is_not_null()
-                                               & pl.col("context").is_not_null())
+    frame = cost_per_success.to_frame().filter(
+        pl.col("identified") & pl.col("median").is_not_null() & pl.col("context").is_not_null()
+    )
     for statistic in (None, "tokens", "calls"):
         found = frame.filter(pl.col("statistic").eq_missing(pl.lit(statistic, pl.String)))
         if found.height:
@@ -39,9 +43,11 @@ def sentence(cost_per_success: Estimate) -> str:
     names = curves.spoken_places(frame)
     text = f"One success of {curves.place(dearest, names)} takes {phrase(dearest)}, failed attempts included"
     if frame.height > 1:
-        text = (f"Of {plural(frame.height, 'combination')} the dearest is {curves.place(dearest, names)}: one success takes "
-                f"{phrase(dearest)}, failed attempts included. The cheapest is {curves.place(cheapest, names)}: "
-                f"{phrase(cheapest)}")
+        text = (
+            f"Of {plural(frame.height, 'combination')} the dearest is {curves.place(dearest, names)}: one success takes "
+            f"{phrase(dearest)}, failed attempts included. The cheapest is {curves.place(cheapest, names)}: "
+            f"{phrase(cheapest)}"
+        )
     share, words = SHARES[statistic]
     lost = cost_per_success.where(statistic=share, **{k: dearest[k] for k in ("model", "context", "regime")}).to_frame()
     if share and lost.height and lost["median"][0] is not None:
@@ -59,10 +65,18 @@ def chart(cost_per_success: Estimate) -> alt.LayerChart:
     models, contexts = short(frame["model"]), short(frame["context"])
     full = spoken(frame["model"]) | spoken(frame["context"])
     unit = frame["unit"][0]
-    data = pl.DataFrame([
-        {"name": f"{k}\t{wrap(models[row['model']])}\n{wrap(contexts[row['context']])}", "full": curves.place(row, full),
-         "regime": row["regime"] or "deployment", "value": phrase(row), **{n: row[n] for n in ("median", "lower", "upper")}}
-        for k, row in enumerate(frame.iter_rows(named=True))])
+    data = pl.DataFrame(
+        [
+            {
+                "name": f"{k}\t{wrap(models[row['model']])}\n{wrap(contexts[row['context']])}",
+                "full": curves.place(row, full),
+                "regime": row["regime"] or "deployment",
+                "value": phrase(row),
+                **{n: row[n] for n in ("median", "lower", "upper")},
+            }
+            for k, row in enumerate(frame.iter_rows(named=True))
+        ]
+    )
     title, top = axis_title(unit), float(data["upper"].to_numpy().max()) * 1.05
     axis = alt.Axis(tickCount=5)
 
@@ -87,4 +101,3 @@ def beside(cost_per_success: Estimate) -> str:
     _, frame = rows(cost_per_success)
     text = f"The whole bar is the {INTERVAL:.0%} interval."
     return f"Drawn are the {MOST} dearest of {frame.height:,} combinations. {text}" if frame.height > MOST else text
-

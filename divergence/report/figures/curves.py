@@ -52,9 +52,17 @@ def draw(frame: pl.DataFrame, x: alt.X, y_title: str, description: str) -> alt.L
     names = spoken_places(frame)
     rows = [row | {"place": place(row, names)} for row in frame.iter_rows(named=True)]
     full = short(list(dict.fromkeys(row["place"] for row in rows)), NAME)
-    data = pl.DataFrame([
-        {"x": row["x"], "line": full[row["place"]], "value": phrase(row),
-         **{n: 100 * row[n] for n in ("median", "lower", "upper")}} for row in rows])
+    data = pl.DataFrame(
+        [
+            {
+                "x": row["x"],
+                "line": full[row["place"]],
+                "value": phrase(row),
+                **{n: 100 * row[n] for n in ("median", "lower", "upper")},
+            }
+            for row in rows
+        ]
+    )
     lines = data["line"].unique(maintain_order=True).to_list()
     look = [LIGHT[name] for name in ("gain", "loss", "neutral", "ink")][: len(lines)]
     one = len(lines) == 1
@@ -67,8 +75,11 @@ def draw(frame: pl.DataFrame, x: alt.X, y_title: str, description: str) -> alt.L
     def y(field: str) -> alt.Y:
         return alt.Y(f"{field}:Q", title=y_title, scale=alt.Scale(domain=[0, top], nice=False), axis=alt.Axis(tickCount=5))
 
-    tooltip = [alt.Tooltip("line:N", title="where"), alt.Tooltip("x:N", title=str(x.to_dict()["title"])),
-               alt.Tooltip("value:N", title="median (interval)")]
+    tooltip = [
+        alt.Tooltip("line:N", title="where"),
+        alt.Tooltip("x:N", title=str(x.to_dict()["title"])),
+        alt.Tooltip("value:N", title="median (interval)"),
+    ]
     base = alt.Chart(data).encode(x=x, tooltip=tooltip)
     layers = [
         base.mark_rule(strokeWidth=1.6, opacity=0.45).encode(y=y("lower"), y2="upper:Q", color=colour),

@@ -91,9 +91,7 @@ def _kind_sentence(part: pl.DataFrame, kind: str) -> str:
     most = f"{spoken(part['context'])[row['context']]}, {phrase(row)}"
     limit = amount(FLIPS_MATERIAL, "probability")
     if not moved:
-        return (
-            f"In no context do more {kind} change than repeating explains (lower limit above {limit}); most in {most}."
-        )
+        return f"In no context do more {kind} change than repeating explains (lower limit above {limit}); most in {most}."
     where = "the one context" if part.height == 1 else f"all {number(part.height)} contexts"
     if moved < part.height:
         where = f"{number(moved)} of {number(part.height)} contexts"

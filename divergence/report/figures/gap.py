@@ -24,9 +24,7 @@ def rows(gap: Estimate) -> forest.Forest:
 def summary(gap: Estimate) -> str:
     """How many models lose or gain."""
     if not higher_is_better(gap):
-        return forest.summary(
-            rows(gap), "model", "fall{s} from bench to deployment", "rise{s} from bench to deployment"
-        )
+        return forest.summary(rows(gap), "model", "fall{s} from bench to deployment", "rise{s} from bench to deployment")
     return forest.summary(rows(gap), "model", "lose{s} level in deployment", "gain{s} level in deployment")
 
 

@@ -14,8 +14,14 @@ from divergence.report.words import axis_title, phrase, plural
 if TYPE_CHECKING:
     import altair as alt
 
-PARTS = {"price": "price of a token", "tokens": "tokens a call", "calls": "calls an attempt", "attempts": "attempts a task",
-         "cache mix": "cached share", "failure": "failed attempts"}
+PARTS = {
+    "price": "price of a token",
+    "tokens": "tokens a call",
+    "calls": "calls an attempt",
+    "attempts": "attempts a task",
+    "cache mix": "cached share",
+    "failure": "failed attempts",
+}
 WHOLE = "all together"
 READING = (
     "Deployment minus bench. Each bar begins where the one above ends; orange makes a success dearer, blue cheaper. "
@@ -69,10 +75,15 @@ def chart(cost_ledger: Estimate) -> alt.LayerChart:
     y = alt.Y("name:N", scale=alt.Scale(domain=data["name"].to_list()), axis=theme.name_axis())
     base = alt.Chart(data).encode(y=y, tooltip=tooltip)
     bars = base.mark_bar(height=14).encode(
-        x=alt.X("start:Q", title=title, scale=span, axis=alt.Axis(tickCount=5)), x2="end:Q",
-        color=alt.Color("way:N", scale=look, legend=None))
-    zero = alt.Chart(pl.DataFrame({"zero": [0.0]})).mark_rule(color=LIGHT["neutral"], strokeDash=[2, 3]).encode(
-        x=alt.X("zero:Q", title=title, scale=span))
+        x=alt.X("start:Q", title=title, scale=span, axis=alt.Axis(tickCount=5)),
+        x2="end:Q",
+        color=alt.Color("way:N", scale=look, legend=None),
+    )
+    zero = (
+        alt.Chart(pl.DataFrame({"zero": [0.0]}))
+        .mark_rule(color=LIGHT["neutral"], strokeDash=[2, 3])
+        .encode(x=alt.X("zero:Q", title=title, scale=span))
+    )
     return theme.finish(alt.layer(zero, bars), data.height * 30, sentence(cost_ledger))
 
 

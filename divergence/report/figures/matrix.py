@@ -47,10 +47,30 @@ def rows(matrix: Estimate) -> pl.DataFrame:
         unit = values[None]["unit"]
         told = " to ".join(_value(values[r]["median"], unit) for r in ("evaluation", "deployment"))
         p = chance["mean"][0]
-        out.append({"statistic": statistic, "name": f"{axis}:\n{name}", "axis": axis, "plain": name, "times": times,
-                    "told": told, "p": p, "apart": p < ALPHA and contrast != 0, "unit": unit})
-    schema = {"statistic": pl.String, "name": pl.String, "axis": pl.String, "plain": pl.String, "times": pl.Float64,
-              "told": pl.String, "p": pl.Float64, "apart": pl.Boolean, "unit": pl.String}
+        out.append(
+            {
+                "statistic": statistic,
+                "name": f"{axis}:\n{name}",
+                "axis": axis,
+                "plain": name,
+                "times": times,
+                "told": told,
+                "p": p,
+                "apart": p < ALPHA and contrast != 0,
+                "unit": unit,
+            }
+        )
+    schema = {
+        "statistic": pl.String,
+        "name": pl.String,
+        "axis": pl.String,
+        "plain": pl.String,
+        "times": pl.Float64,
+        "told": pl.String,
+        "p": pl.Float64,
+        "apart": pl.Boolean,
+        "unit": pl.String,
+    }
     return pl.DataFrame(out, schema=schema)
 
 
@@ -79,12 +99,27 @@ def chart(matrix: Estimate) -> alt.LayerChart:
     table = rows(matrix)
     order = table["name"].to_list()
     y = alt.Y("name:N", sort=order, axis=name_axis())
-    x = alt.X("times:Q", title="contrast, in multiples of its permutation null (95%)",
-              scale=alt.Scale(domain=[0, MOST * 1.35], nice=False), axis=alt.Axis(values=[0, 1, 2, 5, 10], grid=True))
+    x = alt.X(
+        "times:Q",
+        title="contrast, in multiples of its permutation null (95%)",
+        scale=alt.Scale(domain=[0, MOST * 1.35], nice=False),
+        axis=alt.Axis(values=[0, 1, 2, 5, 10], grid=True),
+    )
     colour = alt.condition("datum.apart", alt.value(LIGHT["loss"]), alt.value(LIGHT["muted"]))
-    bars = alt.Chart(table).mark_bar(height=12, cornerRadius=2).encode(x=x, y=y, color=colour, tooltip=[
-        alt.Tooltip("plain:N", title="axis"), alt.Tooltip("told:N", title="evaluation to deployment"),
-        alt.Tooltip("p:Q", title="p-value", format=".3f")])
+    bars = (
+        alt.Chart(table)
+        .mark_bar(height=12, cornerRadius=2)
+        .encode(
+            x=x,
+            y=y,
+            color=colour,
+            tooltip=[
+                alt.Tooltip("plain:N", title="axis"),
+                alt.Tooltip("told:N", title="evaluation to deployment"),
+                alt.Tooltip("p:Q", title="p-value", format=".3f"),
+            ],
+        )
+    )
     words = alt.Chart(table).mark_text(align="left", dx=6).encode(x=x, y=y, text="told:N")
     line = alt.Chart(pl.DataFrame({"times": [1.0]})).mark_rule(color=LIGHT["ink"], strokeDash=[3, 3]).encode(x="times:Q")
     return finish(alt.layer(bars, line, words), 44 * max(table.height, 1) + 30, sentence(matrix))

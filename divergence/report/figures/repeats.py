@@ -25,8 +25,11 @@ def rows(pass_power: Estimate) -> pl.DataFrame:
     frame = frame.filter(pl.col("x").is_not_null() & pl.col("identified")).sort("x", maintain_order=True)
     place = ("model", "context", "regime")
     fall = (pl.col("median").first() - pl.col("median").last()).over(*place)
-    return frame.with_columns(fall=fall, powers=pl.len().over(*place)).filter(pl.col("powers") > 1).sort(
-        "fall", *place, descending=[True, False, False, False], maintain_order=True)
+    return (
+        frame.with_columns(fall=fall, powers=pl.len().over(*place))
+        .filter(pl.col("powers") > 1)
+        .sort("fall", *place, descending=[True, False, False, False], maintain_order=True)
+    )
 
 
 def sentence(pass_power: Estimate) -> str:

@@ -53,9 +53,7 @@ def sentence(score: Estimate, kappa: Estimate) -> str:
     leader = {1: "is also the steadiest", len(rows): "is the least steady"}.get(
         place, f"is number {place} of {len(rows)} in steadiness"
     )
-    settled = (
-        "" if most["lower"] > least["upper"] else " The intervals of the two overlap: who is steadier is not settled."
-    )
+    settled = "" if most["lower"] > least["upper"] else " The intervals of the two overlap: who is steadier is not settled."
     return f"{text} {names[known.models[0]]}, first {_where(score)}, {leader}.{settled}"
 
 
@@ -85,9 +83,7 @@ def _placed(points: pl.DataFrame) -> pl.DataFrame:
             return left, middle - LINE / 2, left + width, middle + LINE / 2
 
         free = [
-            c
-            for c in CORNERS
-            if not any(_covers(box(c), other) for other in taken) and box(c)[0] > 0 and box(c)[2] < PLOT
+            c for c in CORNERS if not any(_covers(box(c), other) for other in taken) and box(c)[0] > 0 and box(c)[2] < PLOT
         ]
         corner = free[0] if free else CORNERS[0]
         taken += [box(corner)] if free else []

@@ -27,8 +27,16 @@ def inspect_log(tmp_path):
     """Write a log of Inspect from samples; `header` overrides its sections."""
 
     def make(samples, name="log.json", **header) -> Path:
-        evaluation = {"run_id": "r", "task_id": "t", "created": "2026-01-01T00:00:00+00:00", "task": "arith",
-                      "model": "openai/gpt", "dataset": {}, "config": {}, **header.pop("eval", {})}
+        evaluation = {
+            "run_id": "r",
+            "task_id": "t",
+            "created": "2026-01-01T00:00:00+00:00",
+            "task": "arith",
+            "model": "openai/gpt",
+            "dataset": {},
+            "config": {},
+            **header.pop("eval", {}),
+        }
         log = {"version": 2, "status": "success", "eval": evaluation, "samples": samples, **header}
         path = tmp_path / name
         path.write_text(json.dumps(log))

@@ -17,8 +17,28 @@ from divergence.executions.importers import import_log, write
 
 pytest.importorskip("zipfile_zstd")
 
-ODD = [None, [], {}, "", [1], {"a": {"b": [1]}}, float("nan"), float("inf"), -1, 10**30, 2**64, True, "\ud800", "x\x00",
-       "0001-01-01T00:00:00+14:00", "1e999", 7, 0.5, [["-1", "True"], ["-2", "False"]], "a" * 1500]
+ODD = [
+    None,
+    [],
+    {},
+    "",
+    [1],
+    {"a": {"b": [1]}},
+    float("nan"),
+    float("inf"),
+    -1,
+    10**30,
+    2**64,
+    True,
+    "\ud800",
+    "x\x00",
+    "0001-01-01T00:00:00+14:00",
+    "1e999",
+    7,
+    0.5,
+    [["-1", "True"], ["-2", "False"]],
+    "a" * 1500,
+]
 PLACE, KIND = st.floats(0, 1, exclude_max=True), st.sampled_from(["replace", "cut", "add", "end"])
 EDIT = st.tuples(PLACE, KIND, st.binary(min_size=1, max_size=8))
 STEPS = st.lists(st.integers(0, 40), min_size=1, max_size=6)
@@ -39,7 +59,7 @@ def replaced(value, steps, new):
         return new
     if isinstance(value, list):
         at = steps[0] % len(value)
-        return [*value[:at], replaced(value[at], steps[1:], new), *value[at + 1:]]
+        return [*value[:at], replaced(value[at], steps[1:], new), *value[at + 1 :]]
     name = list(value)[steps[0] % len(value)]
     return {**value, name: replaced(value[name], steps[1:], new)}
 
@@ -60,8 +80,15 @@ def survives(files: dict[str, bytes], name: str) -> None:
         assert scores.is_between(0, 1).all()
 
 
-@pytest.mark.parametrize("name", ["repo_log_streaming.eval", "mock_arith_inspect-0.3.285.eval",
-                                  "repo_log_tool_call_error.json", "repo_2025-05-12T20-28-13-04-00_popularity.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "repo_log_streaming.eval",
+        "mock_arith_inspect-0.3.285.eval",
+        "repo_log_tool_call_error.json",
+        "repo_2025-05-12T20-28-13-04-00_popularity.json",
+    ],
+)
 def test_bytes_of_inspect_logs(inspect_logs, name):
     content = (inspect_logs / name).read_bytes()
 

@@ -82,8 +82,12 @@ def test_settings_usage_and_times_of_a_run_of_this_year(inspect_logs):
     assert settings.row(0) == ("vllm", "fp8", "4", "temperature=0.7,seed=3")
     assert settings.height == 1
     usage = [sample["model_usage"]["mockllm/model"] for sample in samples]
-    for column, name in [("input_tokens", "input_tokens"), ("output_tokens", "output_tokens"),
-                         ("cached_tokens", "input_tokens_cache_read"), ("cost_usd", "total_cost")]:
+    for column, name in [
+        ("input_tokens", "input_tokens"),
+        ("output_tokens", "output_tokens"),
+        ("cached_tokens", "input_tokens_cache_read"),
+        ("cost_usd", "total_cost"),
+    ]:
         assert table[column].to_list() == [one[name] for one in usage]
     assert table["latency_s"].to_list() == [sample["total_time"] for sample in samples]
     assert table["execution_id"].to_list() == [sample["uuid"] for sample in samples]
@@ -102,9 +106,14 @@ def test_the_judge_model_is_not_charged_to_the_model_under_test(inspect_logs):
     # A model graded these answers: the sample's own total has its tokens too, the output's usage has not.
     assert table["input_tokens"].to_list() == [sample["output"]["usage"]["input_tokens"] for sample in samples]
     assert table["output_tokens"].to_list() == [sample["output"]["usage"]["output_tokens"] for sample in samples]
-    assert all(total > own for total, own in zip(
-        (sample["model_usage"]["openai/gpt-4o-mini"]["input_tokens"] for sample in samples), table["input_tokens"],
-        strict=True))
+    assert all(
+        total > own
+        for total, own in zip(
+            (sample["model_usage"]["openai/gpt-4o-mini"]["input_tokens"] for sample in samples),
+            table["input_tokens"],
+            strict=True,
+        )
+    )
     assert table["calls"].to_list() == [1, 1, 1]
 
 
@@ -135,8 +144,13 @@ def test_a_scorer_can_be_named(inspect_logs):
 
 def test_unmapped_and_missing_are_told(inspect_logs):
     imported = import_log([inspect_logs / "mock_arith_inspect-0.3.285.json"])
-    assert {"sample.metadata", "plan.steps", "eval.model_args.custom_outputs", "sample.working_time",
-            "sample.scores.*.explanation"} <= set(imported.unmapped)
+    assert {
+        "sample.metadata",
+        "plan.steps",
+        "eval.model_args.custom_outputs",
+        "sample.working_time",
+        "sample.scores.*.explanation",
+    } <= set(imported.unmapped)
     assert not {"sample.events", "sample.id", "eval.model"} & set(imported.unmapped)
     assert {"ttft_s", "hardware", "embedding"} <= set(imported.missing)
     assert not set(imported.missing) & set(imported.executions.columns)

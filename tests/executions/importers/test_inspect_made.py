@@ -13,14 +13,34 @@ from divergence.executions.importers import import_log
 
 
 def sample(number=1, value="C", **more):
-    return {"id": f"q{number}", "epoch": 1, "input": "?", "target": "a", "uuid": f"u{number}",
-            "scores": {"match": {"value": value, "answer": "a"}}, **more}
+    return {
+        "id": f"q{number}",
+        "epoch": 1,
+        "input": "?",
+        "target": "a",
+        "uuid": f"u{number}",
+        "scores": {"match": {"value": value, "answer": "a"}},
+        **more,
+    }
 
 
 @pytest.mark.parametrize(
     ("value", "score"),
-    [("C", 1.0), ("I", 0.0), ("P", 0.5), ("N", 0.0), ("yes", 1.0), ("False", 0.0), ("0.25", 0.25), (True, 1.0),
-     (1, 1.0), (0.75, 0.75), ("maybe", None), (math.nan, None), (None, None)],
+    [
+        ("C", 1.0),
+        ("I", 0.0),
+        ("P", 0.5),
+        ("N", 0.0),
+        ("yes", 1.0),
+        ("False", 0.0),
+        ("0.25", 0.25),
+        (True, 1.0),
+        (1, 1.0),
+        (0.75, 0.75),
+        ("maybe", None),
+        (math.nan, None),
+        (None, None),
+    ],
 )
 def test_values_as_inspects_own_value_to_float(inspect_log, value, score):
     # Beside it stands one sample that is judged, so that the scorer is known.
@@ -63,24 +83,40 @@ def test_values_beyond_one_stay_outcomes(inspect_log):
 
 
 def test_broken_samples_are_set_aside_with_rule_and_row(inspect_log):
-    path = inspect_log([
-        sample(1), sample(1), sample(3, math.inf), sample(4, id=None), "no sample",
-        sample(6, invalidation={"author": "x"}),
-    ])
+    path = inspect_log(
+        [
+            sample(1),
+            sample(1),
+            sample(3, math.inf),
+            sample(4, id=None),
+            "no sample",
+            sample(6, invalidation={"author": "x"}),
+        ]
+    )
     imported = import_log([path])
     assert imported.executions.height == 1
     told = imported.rejected.sort("row").select("row", "rule").rows()
-    assert told == [(2, "execution_id_unique"), (3, "score_finite"), (4, "item_given"), (5, "record_readable"),
-                    (6, "sample_valid")]
+    assert told == [
+        (2, "execution_id_unique"),
+        (3, "score_finite"),
+        (4, "item_given"),
+        (5, "record_readable"),
+        (6, "sample_valid"),
+    ]
     assert all(sentence.endswith(".") for sentence in imported.rejected["sentence"])
 
 
 def test_errors_limits_and_retries(inspect_log):
     failed = {"message": "secret text", "traceback": "Traceback\n  x\nmy.module.SandboxError: secret text"}
-    path = inspect_log([
-        sample(1, error=failed, scores=None), sample(2, limit={"type": "token", "limit": 10}), sample(3),
-        sample(4, error={"message": "?"}, error_retries=[{"message": "once"}]),
-    ], status="error")
+    path = inspect_log(
+        [
+            sample(1, error=failed, scores=None),
+            sample(2, limit={"type": "token", "limit": 10}),
+            sample(3),
+            sample(4, error={"message": "?"}, error_retries=[{"message": "once"}]),
+        ],
+        status="error",
+    )
     imported = import_log([path])
     assert imported.executions["error_type"].to_list() == ["SandboxError", "limit:token", None, "error"]
     assert imported.executions["attempts"].to_list() == [None, None, None, 2]
@@ -109,10 +145,18 @@ def test_cached_tokens_counted_beside_the_input_are_added(inspect_log):
 
 
 def test_factors_from_metadata_arguments_and_tags_and_nothing_secret(inspect_log):
-    arguments = {"tensor_parallel_size": 2, "api_key": "sk-hidden", "auth_token": "hidden2", "client_secret": "hidden3",
-                 "max_tokens": 77, "kv_cache_dtype": "fp8"}
+    arguments = {
+        "tensor_parallel_size": 2,
+        "api_key": "sk-hidden",
+        "auth_token": "hidden2",
+        "client_secret": "hidden3",
+        "max_tokens": 77,
+        "kv_cache_dtype": "fp8",
+    }
     path = inspect_log(
-        [sample()], metadata={"engine": "vllm", "unrelated": 1}, tags=["hardware:h100", "nightly", "engine=other"],
+        [sample()],
+        metadata={"engine": "vllm", "unrelated": 1},
+        tags=["hardware:h100", "nightly", "engine=other"],
         plan={"config": {"temperature": 1.0, "top_p": 0.9}},
         eval={"model_args": arguments, "model_base_url": "https://user:hidden4@host.example:8000/v1?key=hidden5"},
     )
@@ -143,8 +187,11 @@ def test_constants_and_regime(inspect_log):
     table = import_log([path], constants={"regime": "deployment", "model": "gpt", "turn": "3"}).executions
     assert table.select("regime", "model", "turn").row(0) == ("deployment", "gpt", 3)
     assert table.schema["turn"] == pl.Int64
-    for wrong, said in [({"regime": "production"}, "evaluation or deployment"), ({"modle": "x"}, "did you mean model"),
-                        ({"turn": "three"}, "Int64")]:
+    for wrong, said in [
+        ({"regime": "production"}, "evaluation or deployment"),
+        ({"modle": "x"}, "did you mean model"),
+        ({"turn": "three"}, "Int64"),
+    ]:
         with pytest.raises(InputError, match=said):
             import_log([path], constants=wrong)
 
@@ -173,10 +220,14 @@ HEADER = {"version": 2, "eval": {"task": "arith", "model": "m", "run_id": "r"}, 
 
 def test_an_interrupted_archive_gives_its_samples_and_summaries(tmp_path):
     late = sample(2, "I", retries=1, message_count=3, error="timeout")
-    path = archive(tmp_path / "a.eval", {
-        "_journal/start.json": HEADER, "samples/q1_epoch_1.json": sample(1),
-        "_journal/summaries/1.json": [sample(1, "I"), late],
-    })
+    path = archive(
+        tmp_path / "a.eval",
+        {
+            "_journal/start.json": HEADER,
+            "samples/q1_epoch_1.json": sample(1),
+            "_journal/summaries/1.json": [sample(1, "I"), late],
+        },
+    )
     imported = import_log([path])
     assert imported.executions["score"].to_list() == [1.0, 0.0]
     assert imported.executions["attempts"].to_list() == [None, 2]
@@ -194,10 +245,15 @@ def test_a_text_that_a_summary_cut_has_no_hash(tmp_path):
 
 
 def test_a_damaged_member_is_one_rejected_row(tmp_path):
-    path = archive(tmp_path / "a.eval", {
-        "header.json": {**HEADER, "status": "success"}, "samples/q1_epoch_1.json": sample(1),
-        "samples/q2_epoch_1.json": '{"id": ', "summaries.json": [sample(1), sample(2)],
-    })
+    path = archive(
+        tmp_path / "a.eval",
+        {
+            "header.json": {**HEADER, "status": "success"},
+            "samples/q1_epoch_1.json": sample(1),
+            "samples/q2_epoch_1.json": '{"id": ',
+            "summaries.json": [sample(1), sample(2)],
+        },
+    )
     imported = import_log([path])
     assert imported.executions.height == 1
     assert imported.rejected.select("row", "rule").rows() == [(2, "record_readable")]
@@ -207,7 +263,8 @@ def test_a_damaged_member_is_one_rejected_row(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.eval", b"no archive", "not a whole ZIP"), ("a.json", b"{", "no format that is recognised"),
+        ("a.eval", b"no archive", "not a whole ZIP"),
+        ("a.json", b"{", "no format that is recognised"),
         ("a.json", b'{"version": 2, "status": "success", "eval": {', "not valid JSON"),
         ("a.json", b'{"status": "success", "eval": {"model": "m"}, "samples": 3}', "`samples` is not a list"),
         ("a.txt", b"", "no format that is recognised"),

@@ -10,8 +10,18 @@ from divergence.executions.importers import import_log
 
 
 def line(number=0, **more):
-    return {"doc_id": number, "doc_hash": f"{number:08d}ff", "target": "a", "arguments": {}, "resps": [["a"]],
-            "filtered_resps": ["a"], "filter": "none", "metrics": ["exact_match"], "exact_match": 1.0, **more}
+    return {
+        "doc_id": number,
+        "doc_hash": f"{number:08d}ff",
+        "target": "a",
+        "arguments": {},
+        "resps": [["a"]],
+        "filtered_resps": ["a"],
+        "filter": "none",
+        "metrics": ["exact_match"],
+        "exact_match": 1.0,
+        **more,
+    }
 
 
 def choice(likelihoods, continuations, target, **more):
@@ -21,13 +31,28 @@ def choice(likelihoods, continuations, target, **more):
 
 
 def test_broken_lines_are_set_aside_with_their_number(lm_eval_run):
-    lines = [line(0), '{"doc_id": 1,', line(2, exact_match=math.nan), line(0), line(4, doc_id=None), "[]",
-             line(6, metrics=[]), line(7, exact_match=None), "", line(9)]
+    lines = [
+        line(0),
+        '{"doc_id": 1,',
+        line(2, exact_match=math.nan),
+        line(0),
+        line(4, doc_id=None),
+        "[]",
+        line(6, metrics=[]),
+        line(7, exact_match=None),
+        "",
+        line(9),
+    ]
     imported = import_log([lm_eval_run(lines)])
     assert imported.executions["item"].to_list() == ["t/0-00000000", "t/9-00000009"]
     assert imported.rejected.sort("row").select("row", "rule").rows() == [
-        (2, "record_readable"), (3, "score_finite"), (4, "filter_unique"), (5, "record_is_sample"),
-        (6, "record_is_sample"), (7, "record_is_sample"), (8, "score_finite"),
+        (2, "record_readable"),
+        (3, "score_finite"),
+        (4, "filter_unique"),
+        (5, "record_is_sample"),
+        (6, "record_is_sample"),
+        (7, "record_is_sample"),
+        (8, "score_finite"),
     ]
     assert all(sentence.endswith(".") for sentence in imported.rejected["sentence"])
 
@@ -108,8 +133,16 @@ def test_metrics_where_lower_is_better_or_beyond_one_are_no_score(lm_eval_run):
 
 
 def test_older_lines_without_a_list_of_metrics(lm_eval_run):
-    old = {"doc_id": 0, "doc": {}, "target": "a", "arguments": [["Q", {"temperature": 0.5}]], "resps": [["a"]],
-           "filtered_resps": ["a"], "exact_match": 1.0, "f1": 0.5}
+    old = {
+        "doc_id": 0,
+        "doc": {},
+        "target": "a",
+        "arguments": [["Q", {"temperature": 0.5}]],
+        "resps": [["a"]],
+        "filtered_resps": ["a"],
+        "exact_match": 1.0,
+        "f1": 0.5,
+    }
     imported = import_log([lm_eval_run([old])])
     assert imported.outcomes["metric"].to_list() == ["exact_match", "f1"]
     assert imported.executions["sampler"].to_list() == ["temperature=0.5"]
@@ -134,10 +167,22 @@ def test_the_same_file_twice_is_counted_once(lm_eval_run, tmp_path):
 
 def test_what_the_run_says_becomes_serving_factors_and_secrets_do_not(lm_eval_run):
     arguments = "pretrained=org/llama,tensor_parallel_size=2,kv_cache_dtype=fp8,api_key=sk-hidden"
-    config = {"model": "vllm", "batch_size": "auto", "model_dtype": "torch.bfloat16", "model_args": arguments,
-              "gen_kwargs": "temperature=0.2"}
-    said = {"model_name": "org/llama", "model_source": "vllm", "n-shot": {"t": 5}, "date": 1.7e9, "config": config,
-            "chat_template_sha": "0123456789abcdef", "system_instruction_sha": "fedcba9876543210"}
+    config = {
+        "model": "vllm",
+        "batch_size": "auto",
+        "model_dtype": "torch.bfloat16",
+        "model_args": arguments,
+        "gen_kwargs": "temperature=0.2",
+    }
+    said = {
+        "model_name": "org/llama",
+        "model_source": "vllm",
+        "n-shot": {"t": 5},
+        "date": 1.7e9,
+        "config": config,
+        "chat_template_sha": "0123456789abcdef",
+        "system_instruction_sha": "fedcba9876543210",
+    }
     imported = import_log([lm_eval_run([line()], results=said)])
     row = imported.executions.row(0, named=True)
     named = ("model", "engine", "parallelism", "kv_cache_dtype", "quantization")

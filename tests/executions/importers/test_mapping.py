@@ -24,8 +24,20 @@ def test_names_of_factors_are_canonical():
     assert not [name for name in factors.SAMPLER_NAMES if factors.secret(name)]
 
 
-@pytest.mark.parametrize("name", ["api_key", "apikey", "HF_TOKEN", "auth_token", "client_secret", "aws_access_key_id",
-                                  "password", "Authorization", "credentials"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "api_key",
+        "apikey",
+        "HF_TOKEN",
+        "auth_token",
+        "client_secret",
+        "aws_access_key_id",
+        "password",
+        "Authorization",
+        "credentials",
+    ],
+)
 def test_secrets_by_their_names(name):
     assert factors.secret(name)
 
@@ -60,9 +72,19 @@ def test_converters_give_canonical_values_or_the_end_of_a_sentence():
     instant = convert.moment("2025-05-12T20:28:13-04:00")
     assert instant == datetime.datetime(2025, 5, 13, 0, 28, 13, tzinfo=datetime.UTC)
     assert convert.moment(0) == datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    wrong = [(convert.count, -1), (convert.count, True), (convert.count, 1.5), (convert.count, 2**63),
-             (convert.amount, float("nan")), (convert.amount, -0.1), (convert.moment, "2025-05-12T20:28:13"),
-             (convert.moment, "yesterday"), (convert.moment, True), (convert.text, ["a"]), (convert.text, "\ud800")]
+    wrong = [
+        (convert.count, -1),
+        (convert.count, True),
+        (convert.count, 1.5),
+        (convert.count, 2**63),
+        (convert.amount, float("nan")),
+        (convert.amount, -0.1),
+        (convert.moment, "2025-05-12T20:28:13"),
+        (convert.moment, "yesterday"),
+        (convert.moment, True),
+        (convert.text, ["a"]),
+        (convert.text, "\ud800"),
+    ]
     for converter, value in wrong:
         with pytest.raises(ValueError, match=r"^is not "):
             converter(value)
@@ -75,8 +97,11 @@ def test_paths_of_nested_records():
 
 
 def draft(*reads):
-    fields = [Field("execution_id", "d.id", convert.text, needed=True), Field("answer", "s.first", convert.label),
-              Field("answer", "s.second", convert.label)]
+    fields = [
+        Field("execution_id", "d.id", convert.text, needed=True),
+        Field("answer", "s.first", convert.label),
+        Field("answer", "s.second", convert.label),
+    ]
     return Draft(fields, reads, {})
 
 
@@ -90,7 +115,17 @@ def test_the_second_path_of_a_column_is_used_where_the_first_is_empty():
 
 def test_names_that_carry_data_and_are_not_read_are_collected():
     made = draft("s.scores.*.value", "s.all")
-    made.watch("s", {"first": "x", "all": {"deep": 1}, "empty": None, "nothing": [], "other": 0,
-                     "scores": {"one": {"value": 1, "why": "y"}, "two": {"value": 2}}, "my_api_key": "sk"})
+    made.watch(
+        "s",
+        {
+            "first": "x",
+            "all": {"deep": 1},
+            "empty": None,
+            "nothing": [],
+            "other": 0,
+            "scores": {"one": {"value": 1, "why": "y"}, "two": {"value": 2}},
+            "my_api_key": "sk",
+        },
+    )
     assert made.unmapped == {"s.other", "s.scores.*.why"}
     assert made.sentences() == ("Left out, since the name looks like a secret: s.my_api_key.",)

@@ -28,13 +28,23 @@ def three(hand_made):
     first, second = np.triu_indices(4, 1)
     chances = risk(BETA[:1], TAU[:1], np.array([centres[j] - centres[i] for i, j in zip(first, second, strict=True)]))[0]
     draws = np.concatenate([(np.arange(400)[:, None] < 400 * chances).astype(float), risk(BETA, TAU, GAPS)], 1)
-    rows = pl.DataFrame({
-        "model": [*(names[i] for i in first), *[None] * 31], "model_b": [*(names[j] for j in second), *[None] * 31],
-        "statistic": [*[None] * 6, *["curve"] * 31], "level": [*[None] * 6, *(f"{g:g}" for g in GAPS)],
-    })
+    rows = pl.DataFrame(
+        {
+            "model": [*(names[i] for i in first), *[None] * 31],
+            "model_b": [*(names[j] for j in second), *[None] * 31],
+            "statistic": [*[None] * 6, *["curve"] * 31],
+            "level": [*[None] * 6, *(f"{g:g}" for g in GAPS)],
+        }
+    )
     reversal = Estimate("reversal", "", "probability", rows, draws)
-    trusted = Estimate("gap_for_confidence", "", "points", pl.DataFrame({"model": [None]}, schema={"model": pl.String}),
-                       (1.645 * TAU / BETA)[:, None], quantiles_only=np.array([True]))
+    trusted = Estimate(
+        "gap_for_confidence",
+        "",
+        "points",
+        pl.DataFrame({"model": [None]}, schema={"model": pl.String}),
+        (1.645 * TAU / BETA)[:, None],
+        quantiles_only=np.array([True]),
+    )
     return bench, reversal, trusted
 
 
@@ -93,8 +103,15 @@ def test_the_section_of_a_fitted_log(waves_posterior):
 
 
 def test_a_section_without_a_line_says_why(content):
-    few = dataclasses.replace(content, estimates={**content.estimates, "projection_instability": Estimate.refused(
-        "projection_instability", "", "points", "3 model(s) have rows in both regimes")})
+    few = dataclasses.replace(
+        content,
+        estimates={
+            **content.estimates,
+            "projection_instability": Estimate.refused(
+                "projection_instability", "", "points", "3 model(s) have rows in both regimes"
+            ),
+        },
+    )
     blocks = order_sections.bench_gaps(few)
     assert blocks[0].tone == "refusal" and blocks[0].text.startswith("3 model(s) have rows in both regimes")
 

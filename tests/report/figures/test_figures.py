@@ -190,9 +190,7 @@ def test_a_map_holds_many_models_and_contexts_by_drawing_those_that_move_most():
 
 def test_a_chart_takes_any_name(hand_made):
     names = ["<script>alert(1)</script>", "tab\there", "two\nlines", "'\"\\", "x" * 300]
-    effect = hand_made(
-        "context_effect", {"model": names * 2, "context": ["one"] * 5 + ["two\t'\n\"<b>"] * 5}, [0.1] * 10
-    )
+    effect = hand_made("context_effect", {"model": names * 2, "context": ["one"] * 5 + ["two\t'\n\"<b>"] * 5}, [0.1] * 10)
     for chart in (gap.chart(hand_made("gap", {"model": names}, [0.1] * 5)), context_map.chart(effect)):
         json.loads(chart.to_json())
 
