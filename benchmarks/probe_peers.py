@@ -120,7 +120,7 @@ told("inspect-ai, openai-api", inspect_ai.__version__, before,
 
 def plain(count: int) -> list[dict]:
     """Items of the lab, each as one message: its worked examples and its question in one text, exactly scored."""
-    from divergence.probe.items import FAMILIES, items
+    from lab.items import FAMILIES, items
 
     made = []
     listed = items(-(-count // len(FAMILIES)))

@@ -1,7 +1,7 @@
 """How right are the risks, and how fast do they come, beside other tools on the same rows? Section `Calibration` of
 `benchmarks/risk.md`.
 
-Worlds with known risks (`tests/risk/worlds.py`: levels, strata that move with model and context, items): every tool learns
+Worlds with known risks (`risk_worlds.py`: levels, strata that move with model and context, items): every tool learns
 from the same judged rows and is asked about the same fresh ones. scikit-learn is a logistic regression on indicator
 columns (main effects, or all pairs with the penalty that cross-validation likes best), its intervals 5 % and 95 % of 200
 refits on resampled items. NannyML and evidently run in an environment of their own (`risk_peers.py`) and take the
@@ -15,22 +15,20 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 import time
 
 import numpy as np
 import polars as pl
+import risk_worlds as worlds
+from risk_throughput import PAGE, replace_section
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures
 
 ROOT = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "risk"))
 
-import worlds  # noqa: E402
-from risk_throughput import PAGE, replace_section  # noqa: E402
 
 import divergence as dv  # noqa: E402
 from divergence.risk.labelfree import expected_failures  # noqa: E402

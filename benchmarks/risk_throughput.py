@@ -27,9 +27,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from divergence.risk.gather import Grid, take
-from divergence.risk.score import score_log
-from divergence.risk.sources import BATCH
+from divergence.risk.lookup import LookupGrid, take
+from divergence.scoring.score import score_log
+from divergence.scoring.sources import BATCH
 
 PAGE = pathlib.Path(__file__).with_name("risk.md")
 HEADING = "## Throughput"
@@ -54,7 +54,7 @@ class Scorer:
     def __init__(self) -> None:
         shape = tuple(len(known) + 1 for known in LEVELS.values())
         random, size = np.random.default_rng(0), int(np.prod(shape))
-        self.grid = Grid(LEVELS, np.arange(size, dtype=np.int32).reshape(shape))
+        self.grid = LookupGrid(LEVELS, np.arange(size, dtype=np.int32).reshape(shape))
         floats = {name: random.random(size) for name in ("risk", "excess", "lower", "upper", "novelty")}
         reason = pa.array(["model", "context", "stratum", "novelty"]).take(pa.array(random.integers(0, 4, size)))
         self.table = {**floats, "known": random.random(size) < 0.9, "reason": reason.dictionary_encode()}

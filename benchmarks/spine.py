@@ -62,7 +62,7 @@ def measure(command: list[str], cache: pathlib.Path, accept: tuple[int, ...] = (
 
 def verb(*words: object) -> list[str]:
     """A call of the command line in this environment."""
-    return [sys.executable, "-m", "divergence.cli", *map(str, words)]
+    return [sys.executable, "-m", "divergence", *map(str, words)]
 
 
 def row(case: str, used: Usage, target: str) -> str:

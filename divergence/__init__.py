@@ -50,7 +50,7 @@ _HOME = {
         "stability",
     ),
     "divergence.risk.classifier": ("RiskClassifier",),
-    "divergence.risk.construct": ("risk_model",),
+    "divergence.risk.build": ("risk_model",),
     "divergence.risk.model": ("RiskModel",),
     "divergence.results": ("answer_all", "write_report"),
 }

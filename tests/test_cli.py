@@ -202,7 +202,7 @@ def test_an_interrupt_leaves_nothing(log, tmp_path):
     """Ctrl-C in the middle of the work: the sentence, exit code 2, and no folder."""
     out = tmp_path / "out"
     child = subprocess.Popen(
-        [sys.executable, "-m", "divergence.cli", "report", str(log), "-o", str(out), "--quiet"],
+        [sys.executable, "-m", "divergence", "report", str(log), "-o", str(out), "--quiet"],
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},

@@ -17,8 +17,8 @@ from divergence.cells.measures import measure_histograms, measure_sums, measured
 from divergence.cells.merge import recoded
 from divergence.cells.trials import trial_sums
 from divergence.executions import Executions, with_outcome
-from divergence.executions.clusters import is_kept
 from divergence.executions.names import TIMES
+from divergence.executions.random_groups import is_kept
 
 
 def collapse(log: Executions, *, outcome: str | None = None) -> Cells:

@@ -23,7 +23,7 @@ import polars as pl
 from divergence.cells.cells import Cells, Table
 from divergence.cells.trials import trial_sums
 from divergence.executions import Executions
-from divergence.executions.clusters import block
+from divergence.executions.random_groups import block
 
 CAPS = ("calls", "budget", "time", "timeout", "length", "limit", "max_turns", "max_calls", "max_tokens", "cut", "censored")
 """Finish reasons that are caps and not failures."""

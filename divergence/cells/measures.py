@@ -14,8 +14,8 @@ import polars as pl
 from divergence.cells.histograms import bin_expression
 from divergence.cells.trials import trial_sums
 from divergence.executions import Executions
-from divergence.executions.clusters import block
 from divergence.executions.names import GROUP, TIMES
+from divergence.executions.random_groups import block
 
 MEASURES = (
     "latency_s",

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from divergence.cells.cells import MISSING, Table
-from divergence.executions.clusters import is_kept
+from divergence.executions.random_groups import is_kept
 
 
 def thinned(table: Table, levels: dict[str, tuple[str, ...]], every: int) -> Table:

@@ -28,7 +28,7 @@ import numpy as np
 import polars as pl
 
 from divergence.errors import InputError
-from divergence.estimands.combinations import Combinations, Target, combinations
+from divergence.estimands.combinations import Combinations, CombinationTarget, combinations
 from divergence.estimands.rows import answer, frame, level_unit, refuse, unit_of
 from divergence.estimands.spend import Prices
 from divergence.estimate import Estimate
@@ -70,7 +70,7 @@ def coherence(
     nothing = np.full(len(fit.effects), np.nan)
     rows, draws, reasons = [], [], []
 
-    def add(target: Target, statistic: str | None, unit: str, values: np.ndarray, why: str | None) -> None:
+    def add(target: CombinationTarget, statistic: str | None, unit: str, values: np.ndarray, why: str | None) -> None:
         rows.append((*coordinates(found, target), statistic, unit))
         draws.append(nothing if why else values)
         reasons.append(why)
@@ -127,7 +127,7 @@ def meets(found: Combinations, bounds: Mapping[str, float]) -> dict[str, np.ndar
     return met
 
 
-def coordinates(found: Combinations, target: Target) -> tuple:
+def coordinates(found: Combinations, target: CombinationTarget) -> tuple:
     """Model, context, factor, level of a target's rows."""
     return (found.models[target.model], target.context, "what_if" if target.what_if else None, target.what_if)
 

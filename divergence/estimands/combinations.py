@@ -41,7 +41,7 @@ SIDES = ("quality", "gap", "latency", "cost", "flips")
 
 
 @dataclasses.dataclass(frozen=True)
-class Target:
+class CombinationTarget:
     """A model in a context, or under a law over contexts."""
 
     model: int
@@ -58,7 +58,7 @@ class Target:
 class Combinations:
     """Draws of every side of every target."""
 
-    targets: tuple[Target, ...]
+    targets: tuple[CombinationTarget, ...]
     """The targets, single contexts first."""
     models: tuple[str, ...]
     """Model names by code."""
@@ -133,27 +133,27 @@ def _scores(x: np.ndarray) -> np.ndarray:
     return ndtri((np.cumsum(count) - (count - 1) / 2 - 0.5) / len(x))[where]
 
 
-def _targets(fit: Fit, mu: Levels, what_if: Mapping[str, object]) -> tuple[tuple[Target, ...], int]:
+def _targets(fit: Fit, mu: Levels, what_if: Mapping[str, object]) -> tuple[tuple[CombinationTarget, ...], int]:
     """Logged combinations, then models under the deployment law, then under every what-if."""
     logged = np.argwhere(mu.observed)
     sign = -1 if fit.cells.kind == "positive" else 1
     best_first = np.argsort(-sign * mu.draws.mean(0)[tuple(logged.T)], kind="stable")
     kept = logged[np.sort(best_first[:TARGETS_MAX])]
     eye = np.eye(len(mu.contexts))
-    found = [Target(int(m), mu.contexts[c], None, eye[c]) for m, c in kept]
+    found = [CombinationTarget(int(m), mu.contexts[c], None, eye[c]) for m, c in kept]
     models = np.flatnonzero(mu.observed.any(1))
-    found += [Target(int(m), None, None, mu.law[m]) for m in models]
+    found += [CombinationTarget(int(m), None, None, mu.law[m]) for m in models]
     for name, law in what_if.items():
         try:
             other = levels(fit, "deployment", law)
         except InputError as error:
             told = str(error).replace("the declared deployment law", "the law")
             raise InputError(f"In [what_if] {name}: {told}") from error
-        found += [Target(int(m), None, name, other.law[m]) for m in models]
+        found += [CombinationTarget(int(m), None, name, other.law[m]) for m in models]
     return tuple(found), len(logged) - len(kept)
 
 
-def _unseen(mu: Levels, target: Target) -> str | None:
+def _unseen(mu: Levels, target: CombinationTarget) -> str | None:
     missing = [
         name
         for name, w, seen in zip(mu.contexts, target.weights, mu.observed[target.model], strict=True)
@@ -166,7 +166,7 @@ def _unseen(mu: Levels, target: Target) -> str | None:
     )
 
 
-def _own_rates(fit: Fit, columns: list[int], targets: tuple[Target, ...], weight: np.ndarray) -> np.ndarray:
+def _own_rates(fit: Fit, columns: list[int], targets: tuple[CombinationTarget, ...], weight: np.ndarray) -> np.ndarray:
     """The block bootstrap's own success rate of each target, shape (S, targets)."""
     score = block_sums(fit.cells, "score", "deployment")
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -174,7 +174,7 @@ def _own_rates(fit: Fit, columns: list[int], targets: tuple[Target, ...], weight
     return np.stack([rate[:, t.model] @ t.weights for t in targets], 1)
 
 
-def _gap(fit: Fit, targets: tuple[Target, ...], quality: np.ndarray) -> tuple[np.ndarray, tuple[str | None, ...]]:
+def _gap(fit: Fit, targets: tuple[CombinationTarget, ...], quality: np.ndarray) -> tuple[np.ndarray, tuple[str | None, ...]]:
     bench, conflict = levels(fit, "evaluation"), scorer_conflict(fit.cells)
     if bench is None or conflict:
         why = conflict or "the log has no evaluation rows: there is no bench level"
@@ -184,7 +184,7 @@ def _gap(fit: Fit, targets: tuple[Target, ...], quality: np.ndarray) -> tuple[np
     return np.abs(quality - bench.mean()[:, [t.model for t in targets]]), why
 
 
-def _filled(counts: np.ndarray, target: Target, columns: list[int], what: str) -> str | None:
+def _filled(counts: np.ndarray, target: CombinationTarget, columns: list[int], what: str) -> str | None:
     """Why a bootstrap over blocks says nothing about a target; `counts` (blocks, models, contexts)."""
     for w, c in zip(target.weights, columns, strict=True):
         blocks = int((counts[:, target.model, c] > 0).sum())
@@ -197,7 +197,7 @@ def _filled(counts: np.ndarray, target: Target, columns: list[int], what: str) -
     return None
 
 
-def _latency(fit: Fit, columns: list[int], targets: tuple[Target, ...], weight: np.ndarray):
+def _latency(fit: Fit, columns: list[int], targets: tuple[CombinationTarget, ...], weight: np.ndarray):
     """p95 of each target's mixture of contexts."""
     bins, counts = histogram(fit.cells, "latency_s", "deployment")
     rows = counts.sum(3)
@@ -218,7 +218,12 @@ def _latency(fit: Fit, columns: list[int], targets: tuple[Target, ...], weight: 
 
 
 def _spend(
-    fit: Fit, columns: list[int], targets: tuple[Target, ...], weight: np.ndarray, prices: Prices | None, currency: str
+    fit: Fit,
+    columns: list[int],
+    targets: tuple[CombinationTarget, ...],
+    weight: np.ndarray,
+    prices: Prices | None,
+    currency: str,
 ):
     """Mean spend an execution of each target."""
     sums = spend(fit, "deployment", prices, currency)
@@ -237,7 +242,7 @@ def _spend(
     return draws, tuple(why)
 
 
-def _flips(fit: Fit, targets: tuple[Target, ...], quality: np.ndarray):
+def _flips(fit: Fit, targets: tuple[CombinationTarget, ...], quality: np.ndarray):
     """Excess flips against the bench, coupled through the change against the bench."""
     found = against_bench(fit)
     draws, why = np.full_like(quality, np.nan), []

@@ -14,14 +14,14 @@ A log is read in this order, one file a step:
 | `recognise` | which of the three tables each file is, and whether every declared name exists |
 | `columns` | raw columns -> canonical columns and types; what cannot be typed is kept as text beside them |
 | `rules`, `duplicates` | which rows are set aside, and by which rule |
-| `tables` | the same for the tables of further outcomes and of telemetry |
-| `embeddings` | vectors by distinct text, joined to the executions that gave it |
+| `further_tables` | the same for the tables of further outcomes and of telemetry |
+| `embedded_texts` | vectors by distinct text, joined to the executions that gave it |
 | `tally`, `counted`, `labels` | large Parquet files counted by their distinct rows first: the same numbers, sooner |
-| `clusters` | blocks and samples of whole sessions (or items), by a hash |
+| `random_groups` | blocks and samples of whole sessions (or items), by a hash |
 | `profile` | what all rows hold, counted in streaming passes |
 | `outcome`, `contexts` | kind of the outcome; which serving factors vary; what contexts are called |
 | `with_outcome` | the same log read for another outcome |
-| `design`, `answers` | how models, contexts, items and replicates cross, and what that identifies |
+| `log_design`, `answers` | how models, contexts, items and replicates cross, and what that identifies |
 
 Nothing is repaired silently: a bad value in a needed column rejects its row, one in an optional column makes that
 column unusable, and both are named. A new canonical column is a line in `schema`, a new rule one in `rules`.

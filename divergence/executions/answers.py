@@ -29,7 +29,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from divergence.executions.design import Design
+from divergence.executions.log_design import LogDesign
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Answer:
     """A sentence with the counts seen: what it rests on, or what is missing."""
 
 
-def answers(design: Design, requirements: bool = True) -> tuple[Answer, ...]:
+def answers(design: LogDesign, requirements: bool = True) -> tuple[Answer, ...]:
     """One answer per question, in the order of the results table; `requirements`: is an acceptance region declared?"""
     found = {question: judge(design) for question, judge in QUESTIONS.items()}
     if not requirements and found["coherence"][0]:
@@ -56,8 +56,8 @@ def _many(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def _level(regime: str) -> Callable[[Design], tuple[bool, str]]:
-    def judge(design: Design) -> tuple[bool, str]:
+def _level(regime: str) -> Callable[[LogDesign], tuple[bool, str]]:
+    def judge(design: LogDesign) -> tuple[bool, str]:
         other = "deployment" if regime == "evaluation" else "evaluation"
         if not design.rows[regime]:
             return False, f"It needs judged {regime} rows; this log has 0 (and {design.rows[other]} of {other})."
@@ -69,7 +69,7 @@ def _level(regime: str) -> Callable[[Design], tuple[bool, str]]:
     return judge
 
 
-def _both(design: Design) -> str | None:
+def _both(design: LogDesign) -> str | None:
     """What keeps the two regimes from being compared, or None."""
     for regime, rows in design.rows.items():
         if not rows:
@@ -83,7 +83,7 @@ def _both(design: Design) -> str | None:
     return None
 
 
-def _gap(design: Design) -> tuple[bool, str]:
+def _gap(design: LogDesign) -> tuple[bool, str]:
     missing = _both(design)
     if missing:
         return False, missing
@@ -97,21 +97,21 @@ def _gap(design: Design) -> tuple[bool, str]:
     return True, reason
 
 
-def _overlap(design: Design) -> str:
+def _overlap(design: LogDesign) -> str:
     about = "about " if design.every > 1 else ""
     if design.items_in_both:
         return f"{about}{_many(design.items_in_both * design.every, 'item')} answered in both"
     return "no item was answered in both, so each level stands on its own items"
 
 
-def _deployment_contexts(design: Design) -> str | None:
+def _deployment_contexts(design: LogDesign) -> str | None:
     contexts = design.contexts["deployment"]
     if contexts < 2:
         return f"It needs two deployment contexts; this log has {contexts}."
     return None
 
 
-def _kappa(design: Design) -> tuple[bool, str]:
+def _kappa(design: LogDesign) -> tuple[bool, str]:
     missing = _deployment_contexts(design)
     if missing:
         return False, missing
@@ -126,7 +126,7 @@ def _kappa(design: Design) -> tuple[bool, str]:
     )
 
 
-def _coupling(design: Design) -> tuple[bool, str]:
+def _coupling(design: LogDesign) -> tuple[bool, str]:
     missing = _deployment_contexts(design)
     models, contexts = design.models["deployment"], design.contexts["deployment"]
     if missing:
@@ -141,10 +141,10 @@ def _coupling(design: Design) -> tuple[bool, str]:
     return True, f"{models} models in {contexts} deployment contexts."
 
 
-def _models_in_both(least: int) -> Callable[[Design], tuple[bool, str]]:
+def _models_in_both(least: int) -> Callable[[LogDesign], tuple[bool, str]]:
     words = {2: "two", 4: "four"}[least]
 
-    def judge(design: Design) -> tuple[bool, str]:
+    def judge(design: LogDesign) -> tuple[bool, str]:
         missing = _both(design)
         if missing:
             return False, missing
@@ -155,7 +155,7 @@ def _models_in_both(least: int) -> Callable[[Design], tuple[bool, str]]:
     return judge
 
 
-def _excess_flips(design: Design) -> tuple[bool, str]:
+def _excess_flips(design: LogDesign) -> tuple[bool, str]:
     scale, about = design.every, "about " if design.every > 1 else ""
     if not design.items_in_several:
         return False, (
@@ -171,7 +171,7 @@ def _excess_flips(design: Design) -> tuple[bool, str]:
     return True, f"{shared}, {about}{design.items_replicated * scale} of them with two replicates in two contexts."
 
 
-def _serving_effect(design: Design) -> tuple[bool, str]:
+def _serving_effect(design: LogDesign) -> tuple[bool, str]:
     if not design.factors:
         return False, "It needs a serving factor that varies; this log names none."
     if max(factor.levels for factor in design.factors.values()) < 2:
@@ -200,7 +200,7 @@ def _serving_effect(design: Design) -> tuple[bool, str]:
     return True, reason
 
 
-def _instrument(design: Design) -> tuple[bool, str]:
+def _instrument(design: LogDesign) -> tuple[bool, str]:
     if design.waves < 2:
         return False, f"It needs two waves; this log has {design.waves}."
     if design.shared_waves < 2:
@@ -210,7 +210,7 @@ def _instrument(design: Design) -> tuple[bool, str]:
     return True, f"{design.waves} waves; up to {design.shared_waves} measured the same model in the same context."
 
 
-def _matrix(design: Design) -> tuple[bool, str]:
+def _matrix(design: LogDesign) -> tuple[bool, str]:
     for regime, rows in design.rows.items():
         if not rows:
             other = "deployment" if regime == "evaluation" else "evaluation"
@@ -218,7 +218,7 @@ def _matrix(design: Design) -> tuple[bool, str]:
     return True, " and ".join(f"{_many(n, 'judged row')} of {regime}" for regime, n in design.rows.items()) + "."
 
 
-def _pass_power(design: Design) -> tuple[bool, str]:
+def _pass_power(design: LogDesign) -> tuple[bool, str]:
     about = "about " if design.every > 1 else ""
     known = sum(design.items.values()) * design.every
     if not known:
@@ -228,7 +228,7 @@ def _pass_power(design: Design) -> tuple[bool, str]:
     return True, f"{about}{_many(design.repeated * design.every, 'item')} with two trials of one model in one context."
 
 
-def _collapse_hazard(design: Design) -> tuple[bool, str]:
+def _collapse_hazard(design: LogDesign) -> tuple[bool, str]:
     rows = sum(counts["episode"] for counts in design.logged.values())
     if not rows:
         return False, (
@@ -238,20 +238,20 @@ def _collapse_hazard(design: Design) -> tuple[bool, str]:
     return True, f"{_many(rows, 'row')} of episodes."
 
 
-def _horizon(design: Design) -> tuple[bool, str]:
+def _horizon(design: LogDesign) -> tuple[bool, str]:
     rows = sum(counts["task_length"] for counts in design.logged.values())
     if not rows:
         return False, "It needs the declared length of the tasks; no row of this log has task_length."
     return True, f"{_many(rows, 'row')} of tasks with a declared length."
 
 
-def _spend(design: Design, regime: str) -> int:
+def _spend(design: LogDesign, regime: str) -> int:
     """Judged rows of a regime whose spend is known."""
     counts = design.logged[regime]
     return counts["cost_usd"] or (counts["tokens"] if design.priced else 0)
 
 
-def _cost_per_success(design: Design) -> tuple[bool, str]:
+def _cost_per_success(design: LogDesign) -> tuple[bool, str]:
     rows = {regime: _spend(design, regime) for regime in design.logged}
     if not any(rows.values()):
         tokens = sum(counts["tokens"] for counts in design.logged.values())
@@ -263,14 +263,14 @@ def _cost_per_success(design: Design) -> tuple[bool, str]:
     return True, "; ".join(f"{_many(n, 'row')} of {regime} with a known cost" for regime, n in rows.items() if n) + "."
 
 
-def _cost_ledger(design: Design) -> tuple[bool, str]:
+def _cost_ledger(design: LogDesign) -> tuple[bool, str]:
     for regime in design.logged:
         if not _spend(design, regime):
             return False, f"It needs a known cost in both regimes; this log has 0 {regime} rows with one."
     return True, "; ".join(f"{_many(_spend(design, r), 'row')} of {r} with a known cost" for r in design.logged) + "."
 
 
-def _combinations(design: Design) -> tuple[bool, str]:
+def _combinations(design: LogDesign) -> tuple[bool, str]:
     models, contexts = design.models["deployment"], design.contexts["deployment"]
     if not design.rows["deployment"]:
         return False, f"It needs judged deployment rows; this log has 0 (and {design.rows['evaluation']} of evaluation)."
@@ -279,7 +279,7 @@ def _combinations(design: Design) -> tuple[bool, str]:
     return True, f"{_many(models, 'model')} in {_many(contexts, 'deployment context')}."
 
 
-QUESTIONS: dict[str, Callable[[Design], tuple[bool, str]]] = {
+QUESTIONS: dict[str, Callable[[LogDesign], tuple[bool, str]]] = {
     "bench_level": _level("evaluation"),
     "deployed_level": _level("deployment"),
     "gap": _gap,

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 import polars as pl
 
 from divergence.configuration import Configuration
-from divergence.executions.clusters import is_kept
 from divergence.executions.files import Source
 from divergence.executions.names import FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, ROW, TIMES
+from divergence.executions.random_groups import is_kept
 from divergence.executions.schema import COLUMNS, Column
 
 VERBATIM = ("answer", "gold")  # an empty answer is an answer

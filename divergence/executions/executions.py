@@ -12,9 +12,9 @@ import polars as pl
 from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions.answers import Answer, answers
-from divergence.executions.design import SPENT, Design, design
-from divergence.executions.embeddings import by_text, comparable, distinct, joined, stacked
+from divergence.executions.embedded_texts import by_text, comparable, distinct, joined, stacked
 from divergence.executions.files import Source
+from divergence.executions.log_design import SPENT, LogDesign, design
 from divergence.executions.names import BROKEN, FILE_NUMBER
 from divergence.executions.rules import Rule, rejected_rows
 
@@ -178,7 +178,7 @@ class Executions:
         return answers(self.design, self.configuration.acceptance is not None)
 
     @functools.cached_property
-    def design(self) -> Design:
+    def design(self) -> LogDesign:
         """Counts of models, contexts, items and replicates, and how they cross."""
         return design(
             self.distinct(),

@@ -7,8 +7,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from divergence.executions.clusters import block_of_text
 from divergence.executions.columns import typed
+from divergence.executions.random_groups import block_of_text
 from divergence.executions.schema import COLUMNS
 
 VALUES_MAX = 2**20  # distinct values of a column that is still one of labels

@@ -22,6 +22,7 @@ from divergence.executions.counted import Counted, distinct_rows
 from divergence.executions.duplicates import duplicate_rows, with_duplicates
 from divergence.executions.executions import ALWAYS, Counts, Executions, Tallied
 from divergence.executions.files import Source, local_paths, open_sources, unreadable
+from divergence.executions.further_tables import FurtherTable, metric, metrics, read_table
 from divergence.executions.names import BROKEN, DUPLICATE, FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, TIMES
 from divergence.executions.outcome import infer_kind, usable, usable_values
 from divergence.executions.profile import Profile, profile
@@ -36,7 +37,6 @@ from divergence.executions.recognise import (
 )
 from divergence.executions.rules import NEEDED, Rule, row_rules, with_broken
 from divergence.executions.schema import COLUMNS, SERVING_FACTORS, Column
-from divergence.executions.tables import Table, metric, metrics, read_table
 
 ACCEPT_REJECTED = 0.05  # share of rejected rows above which a log is more likely misread than dirty
 
@@ -57,11 +57,11 @@ class _Log:
         return self.tables["executions"]
 
     @functools.cached_property
-    def outcomes(self) -> Table | None:
+    def outcomes(self) -> FurtherTable | None:
         return self._table("outcomes")
 
     @functools.cached_property
-    def telemetry(self) -> Table | None:
+    def telemetry(self) -> FurtherTable | None:
         return self._table("telemetry")
 
     @property
@@ -69,7 +69,7 @@ class _Log:
         frames = [source.frame.select(source.columns) for source in self.tables["embeddings"]]
         return pl.concat(frames, how="diagonal_relaxed") if frames else None
 
-    def _table(self, name: str) -> Table | None:
+    def _table(self, name: str) -> FurtherTable | None:
         return read_table(name, self.tables[name], self.where(name), self.accept_rejected)
 
     def where(self, table: str) -> dict[str, tuple[str, ...]]:

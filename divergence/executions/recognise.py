@@ -9,7 +9,7 @@ import polars as pl
 from divergence.configuration import Configuration, nearest
 from divergence.errors import InputError
 from divergence.executions.columns import renamed
-from divergence.executions.embeddings import NEEDED
+from divergence.executions.embedded_texts import NEEDED
 from divergence.executions.files import Source
 from divergence.executions.schema import COLUMNS, Column
 

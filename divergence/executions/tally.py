@@ -20,10 +20,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from divergence.executions.clusters import BLOCKS, block_of_row
 from divergence.executions.files import Source
 from divergence.executions.labels import Label, Uncountable
 from divergence.executions.names import GROUP, ROW, TIMES
+from divergence.executions.random_groups import BLOCKS, block_of_row
 
 PLACES_MAX = 2**25  # places of the array of codes, 4 bytes each
 COMBINATIONS_MAX = 2**22  # distinct rows that are still a summary

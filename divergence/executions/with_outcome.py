@@ -8,11 +8,11 @@ import polars as pl
 
 from divergence.errors import InputError
 from divergence.executions.executions import Executions
+from divergence.executions.further_tables import metric, metrics
 from divergence.executions.outcome import infer_kind, usable, usable_values
 from divergence.executions.profile import outcome_count
 from divergence.executions.recognise import listed
 from divergence.executions.schema import COLUMNS
-from divergence.executions.tables import metric, metrics
 
 
 def with_outcome(log: Executions, name: str) -> Executions:

@@ -25,10 +25,10 @@ import numpy as np
 
 from divergence.errors import InputError
 from divergence.estimate import Estimate
-from divergence.geometry.admit import labels, scaled, table, usable
 from divergence.geometry.answer import Row, answer, refuse
 from divergence.geometry.embedder import noted, one_embedder
 from divergence.geometry.uncertainty import Jackknife, from_parts
+from divergence.geometry.usable_rows import labels, scaled, table, usable
 
 QUESTION, TEXT = "displacement", "squared movement of the same items, beyond reruns, in noise floors"
 SQUARED = "squared distance"

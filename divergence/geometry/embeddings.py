@@ -19,8 +19,8 @@ import numpy as np
 import polars as pl
 
 from divergence.errors import InputError
-from divergence.geometry.admit import table
 from divergence.geometry.embedder import Embedder, Embeddings
+from divergence.geometry.usable_rows import table
 
 BATCH = 1024  # texts handed to a function at once
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}

@@ -18,8 +18,8 @@ import dataclasses
 import numpy as np
 
 from divergence.errors import InputError
-from divergence.geometry.admit import labels, scaled, table, usable
 from divergence.geometry.embedder import Embedder, embedder_of, one_embedder
+from divergence.geometry.usable_rows import labels, scaled, table, usable
 
 GROUPS = 256  # a side: 2000 permutations of 2 x 256 groups take a second, more groups sharpen nothing
 # Bandwidths over the median distance, in half octaves. Wider kernels than the median see little more than the mean, which

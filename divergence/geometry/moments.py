@@ -22,9 +22,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from divergence.errors import InputError
-from divergence.geometry.admit import labels, scaled, table, usable
 from divergence.geometry.embedder import Embedder, embedder_of, one_embedder
 from divergence.geometry.sums import Sums, add_segments
+from divergence.geometry.usable_rows import labels, scaled, table, usable
 
 BLOCKS = 32  # a jackknife of 32 groups estimates its standard error to 13 %; memory grows with it
 CHUNK_ROWS = 8192  # 12 MB of float32 at 384 dimensions, and 256 rows a block: products stay large

@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 
 from divergence.errors import InputError
-from divergence.geometry.admit import table, usable
+from divergence.geometry.usable_rows import table, usable
 
 BLOCKS = 200  # a Bayesian bootstrap over 200 blocks has the variance of one over all items to half a percent
 DIRECTIONS = 8  # directions kept for the regression: more add noise before they add movement
@@ -158,7 +158,7 @@ def _summed(vectors: np.ndarray, data: pl.DataFrame, origins: tuple, places: pl.
     """The state of rows whose places are numbered."""
     unseen = _unseen(data, origins)
     data = data.filter(pl.col("place").is_not_null())
-    cells = Cells(vectors, data, len(origins) + places.height)
+    cells = ItemRuns(vectors, data, len(origins) + places.height)
     number, m = len(cells.blocks), len(origins)
     k = places.height
     gram, items = np.zeros((number, k, k)), np.zeros((number, k, k))
@@ -201,7 +201,7 @@ def _summed(vectors: np.ndarray, data: pl.DataFrame, origins: tuple, places: pl.
     )
 
 
-class Cells:
+class ItemRuns:
     """Runs of every item at every place: how many, their means, the variance within."""
 
     def __init__(self, vectors: np.ndarray, data: pl.DataFrame, places: int) -> None:
@@ -239,7 +239,7 @@ class Cells:
         return total / np.maximum(self.runs[:, part], 1)[:, :, None]
 
 
-def _floor(cells: Cells, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _floor(cells: ItemRuns, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """V_m, V_hi, changed items and items with reruns, and the spread of each origin."""
     from scipy.stats import beta
 
@@ -262,7 +262,7 @@ def _floor(cells: Cells, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np
     return noise, high, np.stack([k, n], 1), spread
 
 
-def _moves(cells: Cells, axes: np.ndarray, m: int, home: np.ndarray, kept: float) -> tuple[np.ndarray, np.ndarray]:
+def _moves(cells: ItemRuns, axes: np.ndarray, m: int, home: np.ndarray, kept: float) -> tuple[np.ndarray, np.ndarray]:
     """Displacements in these directions, and the error variance of the means, averaged over the items.
 
     Both are stretched by the share that is kept, so that the squared lengths of all places together stay what they are.
@@ -280,7 +280,7 @@ def _moves(cells: Cells, axes: np.ndarray, m: int, home: np.ndarray, kept: float
     return moves / np.sqrt(kept), error / kept
 
 
-def _scores(data: pl.DataFrame, cells: Cells, m: int, home: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _scores(data: pl.DataFrame, cells: ItemRuns, m: int, home: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Changes of the mean score of the items, summed in blocks, and how many items have one."""
     mean = np.full(cells.runs.shape, np.nan)
     found = data.join(cells.columns, on="item").group_by("place", "column").agg(pl.col("score").mean()).drop_nulls()

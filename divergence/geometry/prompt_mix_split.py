@@ -27,12 +27,12 @@ import numpy as np
 
 from divergence.errors import InputError
 from divergence.estimate import Estimate
-from divergence.geometry.admit import labels, scaled, table, usable
 from divergence.geometry.answer import Row, answer, refuse
 from divergence.geometry.embedder import noted, one_embedder
 from divergence.geometry.kernels import kernel_for
 from divergence.geometry.mmd import EXACT_ROWS, FEATURES
 from divergence.geometry.uncertainty import Jackknife, from_parts
+from divergence.geometry.usable_rows import labels, scaled, table, usable
 from divergence.geometry.weighted_sums import discrepancies, exact_gram, feature_gram
 
 QUESTION, TEXT = "prompt_mix_split", "difference of answers that is behaviour given the prompt (squared MMD)"

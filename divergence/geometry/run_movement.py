@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from divergence.geometry.admit import table
 from divergence.geometry.explained_by_displacement import Runs
 from divergence.geometry.movement import Movement, numbered
+from divergence.geometry.usable_rows import table
 
 MOST_RUNS = 8  # runs of an item in a context that are used: more add little and cost memory
 

@@ -6,7 +6,7 @@
 | `arms`, `weights`, `covariance` | arm levels with their clustered covariance |
 | `noise` | how sure the noise of a level is, from few items or sessions |
 | `design`, `aliases` | which effect enters which arm; which factors cannot be told apart |
-| `model` | the NumPyro model, in the order of its equations |
+| `numpyro_model` | the NumPyro model, in the order of its equations |
 | `coordinates`, `hierarchy` | the same density on the host, in LAPACK |
 | `problem` | the arrays it is conditioned on; effects given standard deviations, exactly |
 | `importance`, `item_level`, `nuts` | the methods; `choice` the rule that takes one, `methods` their gates |

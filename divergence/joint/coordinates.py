@@ -23,7 +23,7 @@ def half_normal_slope(x: np.ndarray, width: float | np.ndarray) -> np.ndarray:
 
 
 def correlation(x: np.ndarray) -> np.ndarray:
-    """cos(pi u^2) with u the probability that a standard normal exceeds x; see `model.correlation`."""
+    """cos(pi u^2) with u the probability that a standard normal exceeds x; see `numpyro_model.correlation`."""
     return np.cos(np.pi * ndtr(-x) ** 2)
 
 

@@ -18,12 +18,12 @@ from divergence.cells.grades import grade_notes
 from divergence.cells.tasks import resolve_tasks
 from divergence.errors import InputError
 from divergence.joint.aliases import alias_notes
-from divergence.joint.approach import approach
 from divergence.joint.arms import Arms
 from divergence.joint.choice import choose_method
 from divergence.joint.design import make_design, why_one_scale
 from divergence.joint.importance import Importance
 from divergence.joint.item_level import ItemLevel
+from divergence.joint.linearisation import linearisation
 from divergence.joint.methods import Sample
 from divergence.joint.nuts import NUTS
 from divergence.joint.posterior import Fit, Posterior, prior_centre, standard_deviations
@@ -100,7 +100,7 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
         one = why_one_scale(arms, design.n_models, spec)
         why += f"; all models have one instability scale ({one})" if one else "; each model has its own instability scale"
     progress("drawing from the posterior")
-    found = approach(design, arms, spec)
+    found = linearisation(design, arms, spec)
     design, loadings, response, centre = found.design, found.loadings, found.response, prior_centre(arms)
     notes = (*alias_notes(design), *apart_notes(cells, design, arms, found.residuals), *grade_notes(cells))
     cells = dataclasses.replace(cells, notes=(*cells.notes, *notes))

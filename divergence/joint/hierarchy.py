@@ -1,4 +1,4 @@
-"""The density of `model.joint_model` on the host, in LAPACK: what the default method evaluates thousands of times.
+"""The density of `numpyro_model.joint_model` on the host, in LAPACK: what the default method evaluates thousands of times.
 
     value ~ N(0, S(x)),    S = V + sum_k s_k(x) P_k,    x ~ N(0, I)
 

@@ -71,7 +71,7 @@ class Importance:
         return clustered_arms(cells, spec or Spec())
 
     def __call__(self, data: dict[str, np.ndarray], seed: int) -> Sample:
-        """Draw from the posterior of the coordinates given `data` (see `model.joint_model`)."""
+        """Draw from the posterior of the coordinates given `data` (see `numpyro_model.joint_model`)."""
         target = Hierarchy.of(data)
         x, gates = self.sample(target, np.zeros(target.dims), seed, PRIOR_CURVATURE)
         return Sample(x, gates, "importance sampling")

@@ -36,5 +36,5 @@ class ItemLevel:
         return measure_arms(cells, functools.partial(item_levels, movement=spec.item_movement))
 
     def __call__(self, data: dict[str, np.ndarray], seed: int) -> Sample:
-        """Draw from the posterior of the coordinates given `data` (see `model.joint_model`)."""
+        """Draw from the posterior of the coordinates given `data` (see `numpyro_model.joint_model`)."""
         return self.sampler(data, seed)

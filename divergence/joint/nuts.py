@@ -31,13 +31,13 @@ class NUTS:
         return clustered_arms(cells, spec or Spec())
 
     def __call__(self, data: dict[str, np.ndarray], seed: int) -> Sample:
-        """Draw from the posterior of the coordinates given `data` (see `model.joint_model`)."""
+        """Draw from the posterior of the coordinates given `data` (see `numpyro_model.joint_model`)."""
         import jax
         from arviz_stats.base import array_stats
         from numpyro.infer import MCMC
         from numpyro.infer import NUTS as Kernel
 
-        from divergence.joint.model import joint_model
+        from divergence.joint.numpyro_model import joint_model
 
         data, keep = padded(data)
         with jax.enable_x64(True):

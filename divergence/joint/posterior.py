@@ -148,7 +148,7 @@ def hierarchy_of(fit: Fit) -> Hierarchy:
 
 
 def standard_deviations(design: Design, x: np.ndarray) -> dict[str, np.ndarray]:
-    """Coordinates to standard deviations, exactly as in `model.joint_model`."""
+    """Coordinates to standard deviations, exactly as in `numpyro_model.joint_model`."""
     width = design.term("theta_E").width
     out = {"theta_E": half_normal(x[:, 0], width), "theta_D": half_normal(x[:, 1], width), "rho": correlation(x[:, 2])}
     free = free_terms(design)

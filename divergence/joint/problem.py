@@ -13,7 +13,7 @@ TERM_BUCKET = 4
 
 
 def problem(design: Design, response: Response, loadings: np.ndarray, centre: float = 0.0) -> dict[str, np.ndarray]:
-    """The `data` of `model.joint_model`; `centre` is the prior mean of alpha."""
+    """The `data` of `numpyro_model.joint_model`; `centre` is the prior mean of alpha."""
     arms = len(response.value)
 
     def product(name: str, other: str | None = None) -> np.ndarray:

@@ -4,22 +4,21 @@
 |---|---|
 | `plan`, `reading` | the plan as data; reading and validating it and its items |
 | `item_files`, `replay` | the items: JSON lines, Parquet, or a log of another tool to ask again |
-| `items` | the questions of the serving lab, made by construction |
 | `factorial` | crossed contexts, fractions of them, and what they confound |
 | `workloads`, `agent` | single questions, conversations, episodes with tools |
 | `arrivals`, `budget`, `telemetry` | when requests go out, what a run may cost, what servers say meanwhile |
-| `outline`, `greeting` | what a plan would ask, without asking; is the endpoint there? |
+| `dry_run`, `endpoint_check` | what a plan would ask, without asking; is the endpoint there? |
 | `client` | one streamed chat completion with retries |
 | `scoring` | strict and lenient scorers |
 | `store` | the crash-safe journal, and the final table |
 | `campaign`, `block` | blocks in random order, waves; `run(plan_path, out)` is the entry |
-| `stack`, `server`, `second_engine`, `router`, `weights` | real local servers of two engines, a router, weights |
+| `stack`, `server`, `second_engine`, `router` | real local servers of two engines, a router before them |
 
-`divergence.probe.run(plan_path, out, quiet=False, seed=0)` returns a `ProbeSummary`, `outline(plan_path)` an `Outline`.
+`divergence.probe.run(plan_path, out, quiet=False, seed=0)` returns a `ProbeSummary`, `dry_run(plan_path)` a `DryRun`.
 aiohttp is needed for any run; the local stack needs the `lab` extra as well. Neither is imported before it is used.
 """
 
 from divergence.probe.campaign import ProbeSummary, run
-from divergence.probe.outline import Outline, outline
+from divergence.probe.dry_run import DryRun, dry_run
 
-__all__ = ["Outline", "ProbeSummary", "outline", "run"]
+__all__ = ["DryRun", "ProbeSummary", "dry_run", "run"]

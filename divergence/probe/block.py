@@ -12,13 +12,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
-from divergence.probe import arrivals, client, scoring, stack, weights
+from divergence.probe import arrivals, client, scoring, stack
 from divergence.probe import router as routing
 from divergence.probe.budget import Spending
 from divergence.probe.plan import Context, Plan, System
 from divergence.probe.router import SESSION_HEADER
 from divergence.probe.store import Key, Store
 from divergence.probe.telemetry import Scrape
+from divergence.probe.weights_file import weights_file
 from divergence.probe.workloads import Asked, execute
 
 
@@ -168,7 +169,7 @@ async def _serve(run: Run, block: Block) -> AsyncIterator[Target]:
         servers = []
         for replica in replicas:
             own = dataclasses.replace(settings, **replica.server)
-            servers.append(await exits.enter_async_context(stack.serve(weights_of(block.system, replica), own)))
+            servers.append(await exits.enter_async_context(stack.serve(weights_of(run.plan, block.system, replica), own)))
         bases = [server.base_url for server in servers]
         base = bases[0]
         if router is not None:
@@ -186,10 +187,10 @@ async def _serve(run: Run, block: Block) -> AsyncIterator[Target]:
         yield Target(f"{base}/chat/completions", {}, extra, {r.name: r.factors for r in replicas}, watched)
 
 
-def weights_of(system: System, replica: routing.Replica) -> Path:
-    """The weights file of a replica; made when absent."""
+def weights_of(plan: Plan, system: System, replica: routing.Replica) -> Path:
+    """The weights file of a replica."""
     name = replica.weights.replace("{family}", system.weights.rsplit("-", 1)[0]) or system.weights
-    return weights.find(name)
+    return weights_file(name, plan.folder)
 
 
 def request_body(plan: Plan, block: Block, messages: list[dict[str, str]]) -> dict:

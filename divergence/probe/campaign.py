@@ -27,8 +27,8 @@ from divergence.errors import InputError
 from divergence.probe import client, scoring, stack, telemetry
 from divergence.probe.block import Block, Run, run_block, weights_of
 from divergence.probe.budget import Spending
-from divergence.probe.greeting import greet
-from divergence.probe.outline import confounded, read_traces, workloads
+from divergence.probe.dry_run import confounded, read_traces, workloads
+from divergence.probe.endpoint_check import greet
 from divergence.probe.plan import Plan
 from divergence.probe.reading import read_plan
 from divergence.probe.router import Replica
@@ -93,7 +93,7 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
     if not quiet:
         for sentence in confounded(plan):
             print(f"note: {sentence}", file=sys.stderr)
-    _weights(plan, quiet)
+    _weights(plan)
     spending = Spending(plan.budget, plan.price)
     started = time.perf_counter()
     folder = Path(out)
@@ -154,17 +154,15 @@ async def _watching(path: Path, scrapes: tuple[Scrape, ...]):
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _weights(plan: Plan, quiet: bool) -> None:
-    """Find or make the weights of the local systems; making one takes up to a minute, once."""
+def _weights(plan: Plan) -> None:
+    """Are the engines installed, and the weights of the local systems there? Asked before anything is started."""
     local = [system for system in plan.system if system.weights]
     for context in plan.context if local else ():
         stack.check_installed(plan.settings(context).engine)
     replicas = [r for c in plan.context if c.router for r in c.router.replica] or [Replica("server")]
     for system in local:
-        if not quiet:
-            print(f"weights of {system.model}", file=sys.stderr)
         for replica in [Replica("server"), *replicas]:
-            weights_of(system, replica)
+            weights_of(plan, system, replica)
 
 
 @contextlib.contextmanager

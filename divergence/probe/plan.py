@@ -87,7 +87,7 @@ class System:
     endpoint: str = ""
     """Name of an `[endpoint.*]` table, or empty when `weights` is given."""
     weights: str = ""
-    """Name of `weights.names()` or path of a GGUF file, served by the local stack."""
+    """Path of a GGUF file, or its name in the folder of weights (see `weights_file`), served by the local stack."""
     request_model: str = ""
     """Model name sent in the request; empty = `model`."""
 

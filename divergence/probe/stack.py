@@ -1,10 +1,10 @@
 """A local serving stack: one real llama.cpp server a process, on a free loopback port, for as long as it is needed.
 
-    async with serve(weights.find("smollm2-135m-q4_1"), ServerSettings(slots=8)) as server:
+    async with serve(weights_file("smollm2-135m-q4_1"), ServerSettings(slots=8)) as server:
         ...  # server.base_url is OpenAI-compatible
 
 The server is stopped when the block is left, by an error or by Ctrl-C too. It reads a pipe from this process, so it
-also ends when this process is killed outright. Needs the `lab` extra (xllamacpp, gguf) and a package with weights.
+also ends when this process is killed outright. Needs the `lab` extra (xllamacpp) and weights.
 """
 
 from __future__ import annotations

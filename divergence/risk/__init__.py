@@ -2,21 +2,14 @@
 
 | file | what |
 |---|---|
-| `construct` | `risk_model`: posterior and log to a risk model; what is split off for calibration and for the check |
+| `build` | `risk_model`: posterior and log to a risk model; what is split off for calibration and for the check |
 | `model` | `RiskModel`: one row a (model, context, stratum), saved as JSON and npz; a score is a lookup |
 | `summaries`, `strata` | that table from the posterior, the never seen included; what a task adds to a level |
 | `calibrate` | maps of risks, and which one the held-out sessions prefer |
-| `reliability`, `conformal`, `stale` | how far risks are right beside what a right score shows; sets; do they still hold |
-| `plausible` | joint draws of all risks, for the null of a posterior that is right about its own uncertainty |
+| `reliability`, `conformal` | how far risks are right beside what a right score shows; sets |
+| `risk_draws` | joint draws of all risks, for the null of a posterior that is right about its own uncertainty |
 | `classifier`, `categories` | `RiskClassifier`: calibrated risks of any table, for scikit-learn; categories in frames |
-| `served` | how each context was served: what contradicts a label is no known context |
+| `context_definitions` | how each context was served: what contradicts a label is no known context |
 | `labelfree` | failure rates without labels, their bounds, and what a few labels make of them; which to label next |
-| `score` | a log to results: partitions, resume, manifest |
-| `sources`, `places` | which partitions a log has, how one is read; local or in an object store |
-| `admit`, `dictionaries` | raw batches to the requests that keep every rule of the log |
-| `partitions` | one partition, start to end: the function that all executors run |
-| `workers`, `cluster` | processes of this machine; a Ray cluster |
-| `outputs`, `manifest` | results that appear whole or not at all, and the record of a run |
-| `observed` | what was predicted against what happened, as sums that add up over partitions |
-| `gather` | from dictionary codes to the row of a small summary table, then one take an output column |
+| `lookup` | from dictionary codes to the row of a small summary table, then one take an output column |
 """

@@ -7,7 +7,7 @@ lookup.
     novelty q_D / (q_D + q_E) of the stratum's shares of traffic and bench: 1/2 = as common in both, 1 = never on the
             bench, or a model or context that no log has; null where no strata are logged
     known   was this model seen in this context in deployment, and this stratum anywhere? A context label that the request's
-            serving factors contradict is no known one (`served`)
+            serving factors contradict is no known one (`context_definitions`)
     reason  what is new, or the largest contributions: `+chat_template=chatml; -task=capital` (+ raises the risk)
 
 A request is known by model, context and stratum only: one that repeats an item of the bench gets the risk of its stratum,
@@ -34,8 +34,8 @@ import pyarrow as pa
 
 from divergence.errors import InputError
 from divergence.risk.calibrate import Calibrator
-from divergence.risk.gather import Grid, coded, looked_up, take
-from divergence.risk.served import Served
+from divergence.risk.context_definitions import Served
+from divergence.risk.lookup import LookupGrid, coded, looked_up, take
 
 FORMAT = 3  # 1 had a design effect of the whole log, 2 did not say how contexts were served
 WORDS, ARRAYS = "risk.json", "risk.npz"
@@ -88,9 +88,9 @@ class RiskModel:
         return tuple(f for f in self.served.factors if f not in self.factors)
 
     @functools.cached_property
-    def _grid(self) -> Grid:
+    def _grid(self) -> LookupGrid:
         shape = tuple(len(v) + 1 for v in self.levels.values())
-        return Grid(self.levels, np.arange(np.prod(shape), dtype=np.int32).reshape(shape))
+        return LookupGrid(self.levels, np.arange(np.prod(shape), dtype=np.int32).reshape(shape))
 
     @functools.cached_property
     def _columns(self) -> dict[str, np.ndarray | pa.Array]:

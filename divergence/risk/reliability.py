@@ -12,8 +12,8 @@
 A score that was estimated from finitely many rows is no perfect score, and enough fresh rows show it: the first null asks
 whether the error is zero, the second whether it is larger than the score's own intervals say. Where the posterior is right
 the second holds its level on average over worlds, at any number of fresh rows. `failure` is one minus the score, `weight`
-the trials behind it. Everything but the clusters' residuals follows from one `Tally`, whose counts add up over parts of a
-log. Unit: probability. Source: Murphy 1973; Stephenson, Coelho and Jolliffe 2008 for the terms within bins; Box 1980 for
+the trials behind it. Everything but the clusters' residuals follows from one `RiskTally`, whose counts add up over parts of
+a log. Unit: probability. Source: Murphy 1973; Stephenson, Coelho and Jolliffe 2008 for the terms within bins; Box 1980 for
 the null of a posterior.
 """
 
@@ -30,7 +30,7 @@ CLUSTERS_MIN = 20  # below it the null of whole clusters is too coarse to be cal
 
 
 @dataclasses.dataclass(frozen=True)
-class Tally:
+class RiskTally:
     """Trials and failures of each risk: all that a calibration of independent trials needs."""
 
     risk: np.ndarray
@@ -41,7 +41,7 @@ class Tally:
     """Failures of each."""
 
     @classmethod
-    def of(cls, risk: np.ndarray, n: np.ndarray, failures: np.ndarray) -> Tally:
+    def of(cls, risk: np.ndarray, n: np.ndarray, failures: np.ndarray) -> RiskTally:
         """Add up what has the same risk."""
         x, where = np.unique(np.asarray(risk, float), return_inverse=True)
         return cls(x, *(np.bincount(where.ravel(), v, len(x)) for v in (n, failures)))
@@ -64,7 +64,7 @@ def reliability(
     risk, failure = np.asarray(risk, float), np.asarray(failure, float)
     weight = np.ones(len(risk)) if weight is None else np.asarray(weight, float)
     unit = np.arange(len(risk)) if cluster is None else np.unique(cluster, return_inverse=True)[1].ravel()
-    found = Tally.of(risk, weight, weight * failure)
+    found = RiskTally.of(risk, weight, weight * failure)
     place, rng = equal_bins(found.risk, found.n, bins), np.random.default_rng(seed)
     where = place[np.searchsorted(found.risk, risk)]
     alone = unit.max() + 1 == len(risk)
@@ -81,7 +81,7 @@ def reliability(
 
 
 def tallied(
-    found: Tally,
+    found: RiskTally,
     *,
     design_effect: float = 1.0,
     plausible: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
@@ -102,7 +102,7 @@ def tallied(
     return out
 
 
-def _summary(found: Tally, place: np.ndarray, null: np.ndarray) -> dict:
+def _summary(found: RiskTally, place: np.ndarray, null: np.ndarray) -> dict:
     """ECE beside its null (draws of the bins' summed residuals), the Brier score, and the bins with their bands."""
     count = place.max() + 1
     n = np.bincount(place, found.n, count)
@@ -203,7 +203,7 @@ def effect(found: dict, part: str, trials: float) -> float:
     return 1 + max(mine["size"] * more - 1, 0.0) * mine["correlation"]
 
 
-def _drawn(found: Tally, place: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _drawn(found: RiskTally, place: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The bins' summed residuals if the risks were right and trials independent, shape (draws, bins)."""
     count = place.max() + 1
     x, n = np.clip(found.risk, 0, 1), found.n

@@ -12,7 +12,7 @@ import divergence as dv
 from divergence.cells import blocks, histograms
 from divergence.cells.cells import TABLES
 from divergence.cells.measures import QUANTILES
-from divergence.executions import clusters
+from divergence.executions import random_groups as clusters
 from divergence.simulate import simulate, world
 
 ALL = np.arange(histograms.ZERO + 1, 1000)

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from divergence.configuration import Configuration
-from divergence.executions import design as counting
+from divergence.executions import log_design as counting
 from divergence.executions import read
 
 QUESTIONS = [

@@ -6,7 +6,7 @@ import pytest
 
 from divergence.errors import InputError
 from divergence.executions import read
-from divergence.executions.embeddings import text_hash
+from divergence.executions.embedded_texts import text_hash
 
 LOG = pl.DataFrame(
     {

@@ -1,39 +1,21 @@
 """What the tests of geometry share: the reference table, worlds of sessions, and the proofs that run on request."""
 
-import importlib.util
-import pathlib
-
+import geometry_values
+import moved_places
 import numpy as np
 import pytest
-
-
-def pytest_collection_modifyitems(config, items):
-    """Proofs run with `-m prove` only: they take minutes."""
-    if "prove" in (config.option.markexpr or ""):
-        return
-    for item in items:
-        if item.get_closest_marker("prove") and "geometry" in item.path.parts:
-            item.add_marker(pytest.mark.skip(reason="a slow proof: pytest -m prove tests/geometry"))
-
-
-def beside(name):
-    """A module found beside this file whatever the import mode."""
-    spec = importlib.util.spec_from_file_location(name, pathlib.Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")
 def reference():
     """The module of reference values."""
-    return beside("reference")
+    return geometry_values
 
 
 @pytest.fixture(scope="session")
 def places():
     """The module of logs with known movement."""
-    return beside("places")
+    return moved_places
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,8 @@
 """Checks of a fitted model: each against a slow computation, and each sees what was planted for it."""
 
 import dataclasses
-import importlib.util
-import pathlib
 
+import calibration as sbc
 import numpy as np
 import polars as pl
 import pytest
@@ -18,10 +17,6 @@ from divergence.joint.predictive_check import surprises
 from divergence.joint.prior_sensitivity import SENSITIVE, cumulative_jensen_shannon
 from divergence.joint.problem import problem
 from divergence.simulate import simulate, world
-
-_spec = importlib.util.spec_from_file_location("calibration_sbc", pathlib.Path(__file__).parents[1] / "recovery" / "sbc.py")
-sbc = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(sbc)
 
 
 @pytest.fixture(scope="module")

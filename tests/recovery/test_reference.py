@@ -1,7 +1,6 @@
 """The default method against long NUTS chains on the embedded data set, number by number."""
 
 import hashlib
-import importlib.util
 import json
 import pathlib
 
@@ -10,16 +9,13 @@ import pytest
 from scipy.stats import kurtosis, norm
 
 import divergence as dv
+from benchmarks import reference as script
 
 ROOT = pathlib.Path(__file__).parents[2]
 MODEL = ROOT / "models" / "serving-lab"
 AGAIN = "; `make reference` draws it again"
 RUNS = 16
 ALARM = 0.01  # chance that any of the bounds fails by Monte Carlo error alone
-
-_spec = importlib.util.spec_from_file_location("reference_posterior", ROOT / "benchmarks" / "reference.py")
-script = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(script)
 
 
 @pytest.fixture(scope="module")

@@ -1,21 +1,14 @@
 """Are posterior ranks uniform? A small version in every run, with a planted error; the full one behind `make prove`."""
 
 import dataclasses
-import importlib.util
 import pathlib
 
+import calibration as sbc
+import calibration_rows as through_rows
 import numpy as np
 import pytest
 
 import divergence as dv
-
-_spec = importlib.util.spec_from_file_location("calibration_sbc", pathlib.Path(__file__).with_name("sbc.py"))
-sbc = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(sbc)
-
-_rows = importlib.util.spec_from_file_location("calibration_sbc_rows", pathlib.Path(__file__).with_name("sbc_rows.py"))
-through_rows = importlib.util.module_from_spec(_rows)
-_rows.loader.exec_module(through_rows)
 
 ALARM = 0.01  # chance of any false alarm among all quantities of one run
 

@@ -8,7 +8,7 @@ import pytest
 
 import divergence as dv
 from divergence.behaviour import QUESTIONS, behaviour
-from divergence.executions.embeddings import text_hash
+from divergence.executions.embedded_texts import text_hash
 from divergence.report import behaviour as section_of
 from divergence.report import render
 from divergence.report.blocks import Figure, Table, Text

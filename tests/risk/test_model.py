@@ -11,20 +11,20 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-import worlds
+import risk_worlds as worlds
 
 import divergence as dv
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.joint.predict import levels
-from divergence.risk.construct import risk_model
-from divergence.risk.manifest import folder_hash
+from divergence.risk.build import risk_model
 from divergence.risk.model import ARRAYS, NUMBERS, WORDS, RiskModel, _hash
-from divergence.risk.plausible import plausible_risks
 from divergence.risk.reliability import reliability
-from divergence.risk.score import score_log
-from divergence.risk.stale import stale
+from divergence.risk.risk_draws import plausible_risks
 from divergence.risk.strata import _fresh
 from divergence.risk.summaries import summarise
+from divergence.scoring.manifest import folder_hash
+from divergence.scoring.score import score_log
+from divergence.scoring.stale import stale
 
 LOG = ("regime", "model", "context", "task", "item", "score")
 

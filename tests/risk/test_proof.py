@@ -7,18 +7,18 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-import worlds
+import risk_worlds as worlds
 
 import divergence as dv
 from divergence.numerics import expit
+from divergence.risk.build import risk_model
 from divergence.risk.conformal import coverage, thresholds
-from divergence.risk.construct import risk_model
 from divergence.risk.labelfree import expected_failures
-from divergence.risk.observed import Observations
-from divergence.risk.plausible import plausible_risks
 from divergence.risk.reliability import reliability
-from divergence.risk.stale import RATE, stale
+from divergence.risk.risk_draws import plausible_risks
 from divergence.risk.summaries import summarise
+from divergence.scoring.outcome_counts import Observations
+from divergence.scoring.stale import RATE, stale
 from divergence.simulate.truth import normal_nodes
 
 WORLDS = 96

@@ -7,7 +7,7 @@ import pytest
 
 import divergence as dv
 from divergence.risk.model import RiskModel
-from divergence.risk.score import score_log
+from divergence.scoring.score import score_log
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -5,7 +5,7 @@ import pytest
 
 from divergence.risk.conformal import coverage, prediction_sets, threshold, thresholds
 from divergence.risk.reliability import clustering, design_effect, effect, equal_bins, murphy, reliability
-from divergence.risk.stale import E_MAX, P_MIN, RATE, _e_value, stale
+from divergence.scoring.stale import E_MAX, P_MIN, RATE, _e_value, stale
 
 
 def _perfect(seed, n=2000, clusters=None):

@@ -1,0 +1,101 @@
+"""The command `divergence`. Thin: each verb reads flags, calls the stages in order, and turns errors into sentences.
+
+One verb a file; to add one, write `cli/NAME.py` with a command `NAME` and put its name into `VERBS`. A verb's file is
+loaded when it is asked for, so that no verb pays for the imports of another.
+
+Exit codes: 0 done; 1 done, but a diagnostic failed; 2 input or usage error, or interrupted, nothing half-written;
+3 no question, or not the one asked for, can be answered from this log.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+
+import click
+
+from divergence.errors import InputError, NotIdentifiedError
+
+VERBS = ("report", "check", "fit", "import", "probe", "score", "simulate")
+KEPT = (["probe"], ["score"])  # verbs that keep what was done when interrupted
+LISTS = ("--evaluation", "--deployment")  # take several values after one flag, as a shell's glob gives them
+
+
+class Verbs(click.Group):
+    """A group whose commands are the files of this folder, loaded one at a time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Names of the verbs, in the order in which a newcomer meets them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command of that name; None where there is no such verb."""
+        if cmd_name not in VERBS:
+            return None
+        name = "import_" if cmd_name == "import" else cmd_name  # `import` is a word of the language
+        return getattr(importlib.import_module(f"divergence.cli.{name}"), name)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="eval-divergence", prog_name="divergence")
+def cli() -> None:
+    """How far does a benchmark score carry to deployment? Fits both worlds' logs jointly, with uncertainty."""
+
+
+def spread_lists(arguments: list[str]) -> list[str]:
+    """`--evaluation a b` as `--evaluation a --evaluation b`: a shell expands a glob to several words."""
+    out, flag = [], None
+    for argument in arguments:
+        if argument.startswith("-"):
+            name = argument.split("=")[0]
+            flag = name if name in LISTS else None
+            if argument != flag:
+                out.append(argument)
+            continue
+        out += [flag, argument] if flag else [argument]
+    return out
+
+
+def _interrupted(*_) -> None:
+    """Ctrl-C: an exception raised in the middle of a compiled module's import would crash, so the process just ends."""
+    from divergence.staging import abandon
+
+    abandon()
+    os.write(2, b"divergence: interrupted; nothing was written\n")
+    os._exit(2)
+
+
+def _unexpected(kind: type[BaseException], error: BaseException, _) -> None:
+    """What no rule foresaw is one sentence too; `--debug` shows where it came from."""
+    from divergence.staging import abandon
+
+    abandon()
+    words = " ".join(str(error).split())[:300]
+    os.write(2, f"divergence: unexpected {kind.__name__}: {words}; run again with --debug and report it\n".encode())
+    os._exit(2)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: runs a verb and exits with its code."""
+    given = spread_lists(list(sys.argv[1:] if arguments is None else arguments))
+    if arguments is None and "--debug" not in given:
+        sys.excepthook = _unexpected
+    if arguments is None and given[:1] not in KEPT:  # the probe ends its servers and its journal by itself
+        signal.signal(signal.SIGINT, _interrupted)
+    try:
+        sys.exit(cli.main(given, prog_name="divergence", standalone_mode=False) or 0)
+    except NotIdentifiedError as error:
+        code, sentence, cause = 3, str(error), error
+    except InputError as error:
+        code, sentence, cause = 2, str(error), error
+    except click.ClickException as error:
+        code, sentence, cause = 2, error.format_message(), error
+    except (KeyboardInterrupt, click.Abort) as error:
+        kept = "what was done is kept, run again to go on" if given[:1] in KEPT else "nothing was written"
+        code, sentence, cause = 2, f"interrupted; {kept}", error
+    if "--debug" in given:
+        raise cause
+    click.echo(f"divergence: {sentence}", err=True)
+    sys.exit(code)

@@ -1,0 +1,61 @@
+"""`divergence report`: read, check, collapse, fit, estimate, draw."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+
+import click
+
+from divergence.cli.fitting import answerable, fitted, gates, known_question, risk_of
+from divergence.cli.options import common, reading
+from divergence.cli.progress import steps
+from divergence.errors import InputError, NotIdentifiedError
+
+
+@click.command()
+@reading
+@common
+@click.option("-o", "--output", required=True, type=click.Path(path_type=pathlib.Path), help="Folder of the results.")
+@click.option("--question", help="Stop with exit code 3 unless this question is answered.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    metavar="html|md|tex|json",
+    help="Also write report.md, report.tex, report.json; several, or a list with commas. The page is always made.",
+)
+@click.option("--risk", is_flag=True, help="Also make the risk model of the log's requests, and show its calibration.")
+def report(read, output, question, formats, risk, quiet, as_json, seed, **_) -> int:
+    """Read, check, collapse, fit, estimate, draw: the main job."""
+    from divergence.results import QUESTIONS, write_report
+
+    known_question(question, QUESTIONS)
+    formats = _known_formats(formats)
+    with steps(6, quiet) as tell:
+        tell("reading the log")
+        log = read(functools.partial(tell, steps=0))
+        answerable(log, question)
+        posterior = fitted(log, seed, tell)
+        check = risk_of(posterior, log, seed, output) if risk else None
+        estimates = write_report(posterior, output, log=log, progress=tell, formats=formats, calibration=check)
+    if question and not estimates.filter((estimates["question"] == question) & estimates["identified"]).height:
+        raise NotIdentifiedError(
+            f"{question} cannot be answered from this log (the other answers are in {output}): "
+            f"{estimates.filter(estimates['question'] == question)['reason'][0]}"
+        )
+    if as_json:
+        click.echo(estimates.write_json())
+    elif not quiet:
+        click.echo(f"{output / 'report.html'}", err=True)
+    return gates(posterior)
+
+
+def _known_formats(given: tuple[str, ...]) -> tuple[str, ...]:
+    from divergence.results import FORMATS
+
+    names = tuple(dict.fromkeys(name.strip() for text in given for name in text.split(",")))
+    for name in names:
+        if name not in FORMATS:
+            raise InputError(f"--format {name!r} is not known; choose from {', '.join(FORMATS)}")
+    return names

@@ -1,0 +1,148 @@
+"""What `divergence score` shows: a progress bar with rows a second and the time left, then a summary with calibration."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import click
+
+from divergence.errors import InputError
+from divergence.scoring.filesystems import shown
+from divergence.scoring.score import Progress, Scored, score_log
+
+
+class Bar(Progress):
+    """A progress bar on stderr."""
+
+    def __init__(self, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Columns
+
+        self.quiet, self.rows, self.finished, self.count = quiet, 0, 0, 0
+        shown = (
+            BarColumn(bar_width=20),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        self.bar = Columns(*shown, console=Console(stderr=True), disable=quiet, transient=True)
+        self.begin = time.monotonic()
+
+    def start(self, count: int, size: int) -> None:
+        """The bar is as long as the log has bytes."""
+        self.count, self.begin = count, time.monotonic()
+        self.task = self.bar.add_task("starting", total=size)
+        self.bar.start()
+
+    def tell(self, rows: int, size: int) -> None:
+        """Advance."""
+        self.rows += rows
+        self.bar.update(
+            self.task,
+            advance=size,
+            description=f"{self.finished}/{self.count} partitions, {self.rows:,} rows, {self.rate:,.0f} rows/s",
+        )
+
+    def done(self, outcome) -> None:
+        """A failure is said at once."""
+        self.finished += 1
+        if outcome.record is None and not outcome.no_log and not self.quiet:
+            failure = f"FAILED {shown(outcome.job.partition.address)}: {outcome.reason}"
+            self.bar.console.print(failure, markup=False, highlight=False, soft_wrap=True)
+
+    @property
+    def rate(self) -> float:
+        """Rows a second so far."""
+        return self.rows / max(time.monotonic() - self.begin, 1e-3)
+
+
+def run(model: str, logs: tuple[str, ...], output: str, *, quiet: bool, as_json: bool, **options) -> int:
+    """Score, show, and say with the exit code whether every partition was scored and the model still holds."""
+    bar = Bar(quiet)
+    try:
+        scored = score_log(model, list(logs), output, progress=bar, **options)
+    finally:
+        bar.bar.stop()
+    made = scored.manifest
+    done = len(made["partitions"]) - len(scored.failed)
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "rows": made["rows"],
+                    "partitions": len(made["partitions"]),
+                    "failed": len(scored.failed),
+                    "calibration": made["calibration"],
+                    "stale": made.get("stale"),
+                    "scored": made["scored"],
+                    "failures": scored.failed,
+                }
+            )
+        )
+    elif not quiet:
+        click.echo("\n".join(summary(scored, output, bar.rate)))
+    for failure in scored.failed if quiet else ():  # the bar has said it already
+        click.echo(f"FAILED {failure['partition']}: {failure['reason']}", err=True)
+    if not done:
+        raise InputError(f"none of {len(scored.failed)} partitions could be scored; the first: {scored.failed[0]['reason']}")
+    return 1 if scored.failed or made.get("stale", {}).get("stale") else 0
+
+
+def summary(scored: Scored, output: str, rate: float) -> list[str]:
+    """The lines that a person reads."""
+    made = scored.manifest
+    done = len(made["partitions"]) - len(scored.failed)
+    lines = [
+        f"{made['scored']:,} requests scored in {done} of {len(made['partitions'])} partitions ({rate:,.0f} rows/s), "
+        f"results in {shown(str(output))}"
+    ]
+    if made["evaluation"]:
+        lines.append(f"{made['evaluation']:,} evaluation rows are no requests and were not scored")
+    lines += [f"set aside by {rule}: {number:,} rows" for rule, number in made["rejected"].items()]
+    absent = sorted({name for p in made["partitions"] for name in p.get("absent", ())})
+    if absent:
+        lines.append(f"some partitions lack {', '.join(absent)}, which the model uses: their contexts are unknown to it")
+    lines += [f"not read: {skip['file']} ({skip['reason']})" for skip in made["skipped"]]
+    if made["left_over"]:
+        lines.append(f"results that belong to nothing scored now: {', '.join(made['left_over'])}")
+    if made["outdated"]:
+        lines.append(f"earlier results of partitions that failed now, put aside: {', '.join(made['outdated'])}")
+    if made["model"]["check"]:
+        lines.append(f"when the model was made: {made['model']['check']}")
+    lines += calibration_lines(made["calibration"])
+    return lines + ([made["stale"]["reason"]] if "stale" in made else [])
+
+
+def calibration_lines(found: dict | None) -> list[str]:
+    """What happened against what was predicted."""
+    if found is None:
+        return ["calibration: no request of this log is judged, so nothing can be said about it"]
+    worst = found["worst_context"]
+    lines = [
+        f"calibration on {found['judged']:,.0f} judged requests: predicted to fail {found['risk']:.1%}, "
+        f"failed {found['failed']:.1%}, Brier score {found['brier']:.4f} (rows that the model was made from flatter it)",
+        f"calibration error {found['ece']:.4f}: {nulls(found)}",
+    ]
+    return [
+        *lines,
+        f"worst context {worst['context']}: predicted {worst['risk']:.1%}, failed {worst['failed']:.1%} "
+        f"of {worst['judged']:,.0f}",
+    ]
+
+
+def nulls(found: dict) -> str:
+    """A calibration error beside both of its nulls."""
+    words = (
+        f"{'within' if found['inside_null'] else 'ABOVE'} the {found['ece_null_95']:.4f} that 95 % of perfect scores "
+        "have at most at this number of rows"
+    )
+    if "ece_posterior_95" not in found:
+        return words
+    inside = "within" if found["inside_posterior"] else "ABOVE"
+    return (
+        f"{words}; {inside} the {found['ece_posterior_95']:.4f} that 95 % of scores have at most that are as unsure of "
+        "their risks as this one says"
+    )

@@ -1,0 +1,310 @@
+"""`risk_model`: from a posterior and its log to a risk model whose calibration was checked on rows that saw nothing of it.
+
+Whole clusters (sessions where they are logged, else items, else rows) are split off by a hash: 6 parts fit the joint model
+again, 2 choose and fit the calibrator, 2 take part in nothing but the check. The table that is kept is that of the given
+posterior (all rows); it is surer than the one that was checked, never less sure. Deployment rows count, bench rows of
+sessions' logs all go to the fit. Where a part has too few judged rows, the risks stay as the posterior has them and the
+check says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from importlib.metadata import version
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from divergence.cells import collapse
+from divergence.errors import InputError, NotIdentifiedError
+from divergence.executions import SERVING_FACTORS, Executions
+from divergence.executions.contexts import NOT_LOGGED
+from divergence.joint.fit import fit
+from divergence.joint.importance import Importance
+from divergence.joint.posterior import Posterior
+from divergence.numerics import logit
+from divergence.risk.calibrate import Calibrator, choose_calibrator
+from divergence.risk.conformal import GROUP_MIN, coverage, thresholds
+from divergence.risk.context_definitions import Served
+from divergence.risk.model import RiskModel
+from divergence.risk.reliability import BINS, CLUSTERS_MIN, clustering, equal_bins, reliability
+from divergence.risk.risk_draws import plausible_risks
+from divergence.risk.summaries import Summaries, summarise
+
+PARTS, CALIBRATION, CHECK = 10, (6, 7), (8, 9)
+DRAWS_KEPT, DRAWS_MIN, NUMBERS_KEPT = 200, 50, 2_000_000  # of tables of risks, in the model's folder: 8 MB at most
+ROWS_MIN = 200  # judged rows of a part below which nothing can be said about calibration
+NONE = Calibrator("none", {})
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """Judged deployment rows that the fit did not see."""
+
+    frame: pl.DataFrame
+    """`model`, `context`, `task`, `failure` (0..1), `trials`, `cluster`, `part`."""
+
+    def part(self, numbers: tuple[int, ...]) -> pl.DataFrame:
+        """The rows of some parts."""
+        return self.frame.filter(pl.col("part").is_in(numbers))
+
+
+def risk_model(posterior: Posterior, log: Executions | None = None, *, seed: int = 0) -> RiskModel:
+    """The risk model of a posterior's primary outcome; calibrated and checked where its `log` is given.
+
+    Raises NotIdentifiedError where the log has no judged deployment rows, or the outcome has no failures.
+    """
+    whole = summarise(posterior)
+    cells = posterior.fits[0].cells
+    factors = log.factors if log is not None else (("context",) if cells.factors == () else cells.factors)
+    calibrated = _unchecked("no log was given") if log is None else _calibrated(posterior, log, seed)
+    calibrator, check, sets, worth = calibrated
+    provenance = {
+        "seed": seed,
+        "version": version("eval-divergence"),
+        "method": posterior.fits[0].described_method,
+        "notes": list(cells.notes),
+    }
+    draws = min(DRAWS_KEPT, NUMBERS_KEPT // whole.risk.size)
+    kept = (
+        None
+        if draws < DRAWS_MIN
+        else calibrator(plausible_risks(posterior, draws=draws, seed=seed).reshape(draws, -1)).astype(np.float32)
+    )
+    return _model(
+        whole,
+        calibrator,
+        plausible=kept,
+        factors=tuple(factors),
+        served=_served(posterior, log),
+        outcome=cells.outcome,
+        kind=cells.kind,
+        check=check,
+        conformal=sets,
+        traffic=_traffic(whole, posterior, worth),
+        provenance=provenance,
+    )
+
+
+def _served(posterior: Posterior, log: Executions | None) -> Served:
+    """How deployed contexts were served: by all rows of the log, or else by what the fit kept of each factor."""
+    if log is None:
+        design = posterior.fits[0].design
+        factors = tuple(f for f in design.mixtures if f != "context")
+        here = [(c, label) for c, (regime, label) in enumerate(design.contexts) if regime == 1]
+        names = posterior.fits[0].cells.levels["context"]
+        apart = {
+            names[label]: tuple(
+                tuple(
+                    None if level == NOT_LOGGED else level
+                    for level, share in zip(design.levels[f], design.mixtures[f][c], strict=True)
+                    if share > 0
+                )
+                for f in factors
+            )
+            for c, label in here
+        }
+        return Served(factors, {}, apart if factors else {})
+    wanted = log.factors if log.configuration.factors is not None else dict.fromkeys((*log.factors, *SERVING_FACTORS))
+    factors = tuple(f for f in wanted if f != "context" and (f in log.factors or f in log.present))
+    rows = (
+        log.scan()
+        .filter(pl.col("regime") == "deployment")
+        .select(pl.col("context").cast(pl.String), *(pl.col(f).cast(pl.String).replace(NOT_LOGGED, None) for f in factors))
+    )
+    return Served.of(factors, rows.unique().collect(engine="streaming").iter_rows())
+
+
+def judged_rows(log: Executions) -> Judged:
+    """The log's judged deployment rows with their cluster and part."""
+    frame = log.scan().filter((pl.col("regime") == "deployment") & pl.col("outcome").is_not_null())
+    frame = frame.select(
+        pl.col("model", "context", "task").cast(pl.String),
+        failure=1 - pl.col("outcome"),
+        trials=pl.col("score_n").fill_null(1).cast(pl.Float64),
+        cluster=_cluster(),
+        part=_part(),
+    )
+    return Judged(frame.collect(engine="streaming").sort("cluster", "model", "context", "task", "failure", nulls_last=True))
+
+
+def _cluster() -> pl.Expr:
+    return pl.coalesce(
+        pl.col("session").cast(pl.String), pl.col("item").cast(pl.String), pl.col("row").cast(pl.String)
+    ).hash(seed=2)
+
+
+def _part() -> pl.Expr:
+    return (_cluster() // 7 % PARTS).cast(pl.Int64)
+
+
+def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calibrator, dict, dict, dict]:
+    """Calibrator, check, thresholds and how outcomes cluster, from a fit to six of ten parts."""
+    judged = judged_rows(log)
+    calibration, check = judged.part(CALIBRATION), judged.part(CHECK)
+    for part, what in ((calibration, "calibrate with"), (check, "check with")):
+        clusters = part["cluster"].n_unique()
+        if part.height < ROWS_MIN or clusters < CLUSTERS_MIN:
+            return _unchecked(
+                f"{part.height} judged rows in {clusters} sessions or items are left to {what}, at least "
+                f"{ROWS_MIN} in {CLUSTERS_MIN} are needed"
+            )
+    if calibration["failure"].sum() in (0, calibration.height):
+        return _unchecked("all rows to calibrate with have the same outcome")
+    some, every = (
+        log.scan()
+        .filter(pl.col("regime") == "deployment")
+        .select(some=pl.col("session").is_not_null().any(), every=pl.col("session").is_not_null().all())
+        .collect()
+        .row(0)
+    )
+    kept = _part() < CALIBRATION[0]
+    if some:
+        kept |= pl.col("regime") == "evaluation"
+    part = dataclasses.replace(log, frame=log.frame.filter(kept.fill_null(True)))
+    try:
+        fitted = fit(collapse(part), spec=posterior.spec, method=Importance(), seed=seed)
+        trained = _model(summarise(fitted), NONE)
+    except (InputError, NotIdentifiedError) as error:
+        return _unchecked(f"the part of the log to fit is too small ({error})")
+    risk, failure, trials, cluster, context = _scored(trained, calibration)
+    calibrator, scores = choose_calibrator(risk, failure, cluster, trials)
+    sets = thresholds(calibrator(risk), failure, context) if np.isin(failure, (0, 1)).all() else {}
+    raw, failure, trials, cluster, context = _scored(trained, check)
+    risk = calibrator(raw)
+    draws = plausible_risks(fitted, seed=seed)
+    plausible = calibrator(draws.reshape(len(draws), -1)), trained.rows(_batch(check))
+    found = reliability(risk, failure, weight=trials, cluster=cluster, plausible=plausible, seed=seed)
+    found["clustering"] = _clustering(risk, failure, trials, cluster, context) | {
+        "sessions": every,
+        "clusters": judged.frame["cluster"].n_unique(),
+    }
+    found["log_scores"] = scores
+    found["ece_before"] = reliability(raw, failure, weight=trials, cluster=cluster, seed=seed)["ece"]
+    if sets:
+        found["sets"] = coverage(risk, failure, context, sets)
+    found["contexts"] = _by_context(risk, failure, trials, cluster, context)
+    found["sentence"] = _sentence(found, calibrator)
+    return calibrator, found, sets, found["clustering"]
+
+
+def _clustering(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, cluster: np.ndarray, context: np.ndarray) -> dict:
+    """How outcomes hang together as a whole, within a context, and within a bin of risk: what a scored log's means are
+    worth."""
+    one, count = np.unique(cluster, return_inverse=True)[1].ravel(), len(np.unique(cluster))
+    places = {
+        "context": np.unique(context, return_inverse=True)[1].ravel(),
+        "bin": equal_bins(risk, trials, BINS),
+        "all": np.zeros(len(risk), int),
+    }
+    out = {}
+    for part, place in places.items():
+        unit = np.unique(one * (place.max() + 1) + place, return_inverse=True)[1].ravel()
+        groups = 1 if part == "bin" else place.max() + 1
+        out[part] = clustering(risk, failure, trials, unit, count * groups)
+    return out
+
+
+def _unchecked(why: str) -> tuple[Calibrator, dict, dict, dict]:
+    return NONE, {"sentence": f"calibration was not checked: {why}"}, {}, {}
+
+
+def _scored(model: RiskModel, rows: pl.DataFrame) -> tuple[np.ndarray, ...]:
+    risk = model.score(_batch(rows)).column("risk").to_numpy(zero_copy_only=False)
+    return (risk, *(rows[name].to_numpy() for name in ("failure", "trials", "cluster", "context")))
+
+
+def _batch(rows: pl.DataFrame) -> pa.RecordBatch:
+    return rows.select("model", "context", "task").to_arrow().combine_chunks().to_batches()[0]
+
+
+def _by_context(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, cluster: np.ndarray, context: np.ndarray) -> dict:
+    """Mean risk, failure rate and the standard error of their difference in each context, clusters whole."""
+    out = {}
+    for name in np.unique(context):
+        mine = context == name
+        n = trials[mine].sum()
+        sums = np.bincount(np.unique(cluster[mine], return_inverse=True)[1].ravel(), (trials * (failure - risk))[mine])
+        out[str(name)] = {
+            "rows": int(mine.sum()),
+            "risk": float(trials[mine] @ risk[mine] / n),
+            "failures": float(trials[mine] @ failure[mine] / n),
+            "se": float(np.sqrt((sums**2).sum()) / n),
+        }
+    return out
+
+
+def _sentence(found: dict, calibrator: Calibrator) -> str:
+    how = "left as the posterior has it" if calibrator.name == "none" else f"by {calibrator.name}"
+    inside = "within" if found["inside_null"] else "ABOVE"
+    words = (
+        f"calibration {how}: error {found['ece']:.3f} on {found['rows']} held-out rows ({found['clusters']} sessions "
+        f"or items), {inside} the {found['ece_null_95']:.3f} that a perfect score stays below in 95 % of such checks, "
+        f"{'within' if found['inside_posterior'] else 'ABOVE'} the {found['ece_posterior_95']:.3f} of a score that is "
+        "as unsure of its risks as this one says"
+    )
+    sets = found.get("sets")
+    if sets and sets["worst"] is not None:
+        words += (
+            f"; {sets['nominal']:.0%} sets hold {sets['coverage']:.1%}, in the worst context of at least {GROUP_MIN} "
+            f"rows ({sets['worst']}) {sets['worst_coverage']:.1%}"
+        )
+    return words
+
+
+def _traffic(whole: Summaries, posterior: Posterior, worth: dict) -> dict:
+    """What `stale` compares a scored log with."""
+    fit = posterior.fits[0]
+    cell = (logit(np.clip(whole.upper, 1e-9, 1 - 1e-9)) - logit(np.clip(whole.lower, 1e-9, 1 - 1e-9))) / (2 * 1.6448536)
+    cell = cell * whole.risk * (1 - whole.risk)
+    deployed = np.unique(fit.arms.context[fit.arms.deployed])
+    names = [fit.cells.levels["context"][c] for c in deployed]
+    contexts = {}
+    for name in names:
+        c = whole.levels["context"].index(name)
+        seen = whole.known[:-1, c].any(-1)
+        contexts[name] = {"sd": float(whole.level_sd[:-1, c][seen].mean()), "cell_sd": float(cell[:-1, c][seen].mean())}
+    return {
+        "clustering": worth,
+        "contexts": contexts,
+        # A new model or a new context, whichever is known less.
+        "unseen": {
+            "sd": float(max(whole.level_sd[:-1, -1].mean(), whole.level_sd[-1, :-1].mean())),
+            "cell_sd": float(max(cell[:-1, -1].mean(), cell[-1, :-1].mean())),
+        },
+    }
+
+
+def _model(whole: Summaries, calibrator: Calibrator, **fields) -> RiskModel:
+    """The table after calibration."""
+    low, high = calibrator.bounds(np.stack([whole.lower, whole.upper]))
+    risk = calibrator(whole.risk)
+    between = calibrator.bounds(whole.risk)
+    # Outside what calibration rows reach a step map is flat: where nothing was seen the posterior's limits stay.
+    new = ~whole.known
+    lower = np.minimum(np.minimum(low[0], between[0]), np.where(new, whole.lower, 1.0))
+    upper = np.maximum(np.maximum(high[1], between[1]), np.where(new, whole.upper, 0.0))
+    lower, upper = np.minimum(lower, risk), np.maximum(upper, risk)
+    table = {
+        "risk": risk,
+        "excess": risk - whole.promised,
+        "lower": lower,
+        "upper": upper,
+        "novelty": whole.novelty,
+        "known": whole.known,
+        "reason": whole.reason,
+    }
+    empty = {
+        "factors": (),
+        "outcome": "score",
+        "kind": "binary",
+        **{name: {} for name in ("check", "conformal", "traffic", "provenance")},
+    }
+    return RiskModel(
+        levels=whole.levels,
+        table={k: v.reshape(-1) for k, v in table.items()},
+        reasons=whole.reasons,
+        calibrator=calibrator,
+        **empty | fields,
+    )

@@ -1,0 +1,129 @@
+"""Where partitions lie and where results go: folders of this machine, or addresses of object stores, by one interface.
+
+Addresses are those that Arrow knows (`s3://`, `gs://`, `abfs://`, `hdfs://`), or else any that an installed `fsspec`
+opens. Credentials come from the environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL` and the like); those inside an
+address are used and never shown: every name and message passes through `shown` or `scrubbed`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import re
+import shutil
+import urllib.parse
+import uuid
+
+import pyarrow as pa
+import pyarrow.fs
+
+from divergence.errors import InputError
+
+SECRETS = re.compile(r"(ACCESS_KEY|SECRET|TOKEN|PASSWORD|CREDENTIAL|SAS|ACCOUNT_KEY)", re.IGNORECASE)
+"""Names of environment variables whose values are never shown."""
+CHUNK = 8 * 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Filesystem:
+    """A file or folder, and the file system that holds it."""
+
+    files: pa.fs.FileSystem
+    """The file system."""
+    path: str
+    """The path in it."""
+    address: str
+    """What the user wrote; may hold credentials."""
+
+    @property
+    def local(self) -> bool:
+        """Is it on this machine?"""
+        return isinstance(self.files, pa.fs.LocalFileSystem)
+
+    def child(self, name: str) -> Filesystem:
+        """A file below this folder."""
+        path = f"{self.path.rstrip('/')}/{name}"
+        if self.local:
+            return Filesystem(self.files, path, path)
+        address, mark, query = self.address.partition("?")
+        return Filesystem(self.files, path, f"{address.rstrip('/')}/{urllib.parse.quote(name)}{mark}{query}")
+
+    def __str__(self) -> str:
+        return shown(self.address)
+
+
+def place(address: str | os.PathLike) -> Filesystem:
+    """The place that an address or a path names. Raises InputError for a kind of address that nothing here opens."""
+    address = os.fspath(address)
+    if "://" not in address:
+        return Filesystem(pa.fs.LocalFileSystem(), os.path.abspath(address), address)
+    try:
+        return Filesystem(*pa.fs.FileSystem.from_uri(address), address)
+    except (pa.ArrowException, OSError) as error:
+        if "Unrecognized filesystem" not in str(error):
+            raise InputError(f"the address {shown(address)} cannot be opened: {sentence(error, address)}") from None
+    try:
+        import fsspec
+
+        files, path = fsspec.core.url_to_fs(address)
+    except (ImportError, ValueError) as error:
+        raise InputError(
+            f"the address {shown(address)} is of no kind that can be opened ({sentence(error, address)}): use "
+            "a path, s3://, gs://, abfs:// or hdfs://, or install fsspec for others"
+        ) from None
+    return Filesystem(pa.fs.PyFileSystem(pa.fs.FSSpecHandler(files)), path, address)
+
+
+def shown(address: str) -> str:
+    """An address without user, password and query.
+
+    >>> shown("s3://KEY:SECRET@bucket/logs?region=x")
+    's3://bucket/logs'
+    """
+    kind, mark, rest = address.partition("://")
+    if not mark:
+        return address
+    rest = rest.split("?", 1)[0].split("#", 1)[0]
+    host, slash, path = rest.partition("/")
+    return f"{kind}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def scrubbed(text: str, *addresses: str) -> str:
+    """A message without the secrets of the environment and of these addresses."""
+    secrets = {value for name, value in os.environ.items() if SECRETS.search(name) and len(value) >= 4}
+    for address in addresses:
+        parts = urllib.parse.urlsplit(address) if "://" in address else None
+        if parts is not None:
+            secrets |= {s for s in re.split(r"[:@]", parts.netloc.rpartition("@")[0]) if s}
+            secrets |= {value for _, value in urllib.parse.parse_qsl(parts.query) if len(value) >= 4}
+            text = text.replace(address, shown(address))
+    for secret in sorted({*secrets, *map(urllib.parse.unquote, secrets)}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
+def sentence(error: BaseException, *addresses: str) -> str:
+    """What an error says, on one line and without secrets."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    text = " ".join(text.split("(Request ID")[0].split(". Detail:")[0].split())
+    return scrubbed(text[:1].lower() + text[1:], *addresses).rstrip(" .")[:400]
+
+
+def publish(source: pathlib.Path, target: Filesystem) -> None:
+    """Make a finished local file appear at its place, whole or not at all, and durably."""
+    if target.local:
+        with open(source, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(source, target.path)
+        folder = os.open(os.path.dirname(target.path), os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return
+    folder, _, name = target.path.rpartition("/")
+    part = f"{folder}/.{name}.{uuid.uuid4().hex[:8]}.part"  # an interrupted upload must not have the name of a result
+    with open(source, "rb") as file, target.files.open_output_stream(part) as stream:
+        shutil.copyfileobj(file, stream, CHUNK)
+    target.files.move(part, target.path)

@@ -1,0 +1,101 @@
+"""What was scored, from what, by which model, with what result: `manifest.json` beside the results.
+
+Made from the records inside the results and from the failures of this run, in the order of the partitions' names; it
+holds no time and no number of workers, so that equal results have equal manifests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+import platform
+from importlib import metadata
+
+from divergence.errors import InputError
+from divergence.scoring.filesystems import Filesystem, publish, sentence, shown
+from divergence.scoring.outcome_counts import Observed, merge
+from divergence.scoring.outputs import FORMAT
+from divergence.scoring.partitions import PartitionOutcome
+
+NAME = "manifest.json"
+PACKAGES = ("eval-divergence", "numpy", "polars", "pyarrow")
+
+
+def folder_hash(folder: str | os.PathLike) -> str:
+    """SHA-256 over the names and the SHA-256 of all files of a folder. Raises InputError where one cannot be read."""
+    root = pathlib.Path(folder)
+    total = hashlib.sha256()
+    for path in sorted(p for p in root.rglob("*") if p.is_file()):
+        try:
+            with open(path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        total.update(f"{path.relative_to(root).as_posix()} {digest}\n".encode())
+    return "sha256:" + total.hexdigest()
+
+
+def manifest(
+    model: str,
+    model_hash: str,
+    outcomes: list[PartitionOutcome],
+    skipped: list[tuple[str, str]],
+    left_over: list[str],
+    outdated: list[str],
+) -> dict:
+    """The manifest of a run, as data."""
+    done = [o for o in outcomes if o.record is not None]
+    sums = ("rows", "scored", "evaluation")
+    rejected: dict[str, int] = {}
+    for outcome in done:
+        for rule, number in outcome.record["rejected"].items():
+            rejected[rule] = rejected.get(rule, 0) + number
+    return {
+        "format": FORMAT,
+        "model": {"folder": pathlib.Path(model).name, "hash": model_hash},
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
+        "partitions": [_partition(o) for o in outcomes],
+        **{name: sum(o.record[name] for o in done) for name in sums},
+        "rejected": dict(sorted(rejected.items())),
+        "failed": [{"partition": shown(o.job.partition.address), "reason": o.reason} for o in outcomes if o.record is None],
+        "skipped": [{"file": file, "reason": reason} for file, reason in skipped],
+        "left_over": left_over,
+        "outdated": outdated,
+    }
+
+
+def observed(outcomes: list[PartitionOutcome], name: str = "observed") -> Observed:
+    """The counts of risk against outcome over all partitions; `observed_new`: of what the model did not know."""
+    return merge([o.record[name] for o in outcomes if o.record is not None])
+
+
+def _partition(outcome: PartitionOutcome) -> dict:
+    result = outcome.job.target
+    about = {"partition": shown(outcome.job.partition.address), "bytes": outcome.job.partition.bytes}
+    if outcome.record is None:
+        return {**about, "failed": outcome.reason}
+    kept = ("rows", "scored", "evaluation", "rejected", "example", "unreadable", "absent")
+    return {
+        **about,
+        "result": result.path.rsplit("/", 1)[-1],
+        "input": outcome.record["key"]["input"],
+        **{name: outcome.record[name] for name in kept},
+    }
+
+
+def write(made: dict, output: Filesystem) -> None:
+    """Write the manifest, whole or not at all. Raises InputError where it cannot be written."""
+    import tempfile
+
+    target = output.child(NAME)
+    folder = output.path if output.local else tempfile.gettempdir()
+    part = pathlib.Path(folder) / f".{NAME}.{os.getpid()}.part"
+    try:
+        part.write_text(json.dumps(made, indent=1, sort_keys=False) + "\n")
+        publish(part, target)
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {sentence(error, output.address)}; the results are there") from None
+    finally:
+        part.unlink(missing_ok=True)

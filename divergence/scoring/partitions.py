@@ -1,0 +1,219 @@
+"""What is done with one partition, by whom it is done, and what a failure of one does to the others: nothing.
+
+`score_partition` reads, admits, scores and writes one partition and returns its record; it is the same function in this
+process, in the worker processes of `workers` and on a Ray cluster (`cluster`), and depends on nothing but its `Job`, so
+the three give the same bytes. A partition that fails is one sentence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from importlib import metadata
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from divergence.configuration import Configuration
+from divergence.errors import InputError
+from divergence.scoring.filesystems import Filesystem, place, sentence
+from divergence.scoring.outcome_counts import Observations
+from divergence.scoring.outputs import FORMAT, Output, record
+from divergence.scoring.request_rules import Admission, WantedColumns
+from divergence.scoring.sources import NoLog, Partition, Reader, fingerprint, other_table
+
+FORESEEN = (OSError, ValueError, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What a damaged partition or a full disk raises; anything else is an error of the program."""
+Tell = Callable[[int, int], None]
+"""Told rows and bytes of input that were done since the last call."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Everything that the score of one partition depends on."""
+
+    partition: Partition
+    """The partition."""
+    output: str
+    """Folder or address of the results."""
+    model: str
+    """Folder of the risk model."""
+    model_hash: str
+    """What the folder must hash to."""
+    load: Callable
+    """Reads the model's folder; an importable function."""
+    configuration: Configuration
+    """What was declared about the log."""
+    accept_rejected: float
+    """Share of rejected rows above which the partition fails."""
+
+    @property
+    def target(self) -> Filesystem:
+        """Where the result goes."""
+        name = self.partition.name
+        return place(self.output).child(name if name.endswith(".parquet") else f"{name}.parquet")
+
+    def key(self, content: str) -> dict:
+        """What a finished result must have been made from to be still right."""
+        declared = {name: getattr(self.configuration, name) for name in ("columns", "constants", "where")}
+        rule = self.configuration.regime
+        declared["regime"] = dataclasses.asdict(rule) if rule else None
+        declared["accept_rejected"] = self.accept_rejected
+        return {
+            "input": content,
+            "model": self.model_hash,
+            "format": FORMAT,
+            "version": metadata.version("eval-divergence"),
+            "declared": {k: v if not isinstance(v, tuple) else list(v) for k, v in _plain(declared).items()},
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class PartitionOutcome:
+    """What became of one partition."""
+
+    job: Job
+    """The partition's job."""
+    record: dict | None
+    """The record of its result; None where it failed."""
+    reason: str = ""
+    """Why it failed, a sentence."""
+    no_log: bool = False
+    """Is the file something else that lay in the folder?"""
+
+
+def _plain(value):
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    return {k: _plain(v) for k, v in value.items()} if hasattr(value, "items") else value
+
+
+def silent(rows: int, size: int) -> None:
+    """Tells nobody."""
+
+
+def attempt(job: Job, tell: Tell = silent) -> PartitionOutcome:
+    """Score a partition, or skip it where its result is finished and still right; a failure comes back as a sentence."""
+    try:
+        return PartitionOutcome(job, score_partition(job, tell))
+    except NoLog as error:
+        return PartitionOutcome(job, None, str(error), no_log=not job.partition.named)
+    except FORESEEN as error:
+        return PartitionOutcome(job, None, sentence(error, job.partition.address, job.output))
+    except MemoryError:
+        return PartitionOutcome(job, None, "there is not enough memory")
+
+
+def score_partition(job: Job, tell: Tell = silent) -> dict:
+    """Read, admit, score and write one partition; the record of its result. Raises what `FORESEEN` names."""
+    model = _model(job.load, job.model, job.model_hash)
+    before = _state(job.partition)
+    content = fingerprint(job.partition)
+    key = job.key(content)
+    target = job.target
+    made = record(target)
+    if made is not None and made.get("key") == key:
+        tell(made["rows"], job.partition.bytes)
+        return made
+    wanted = WantedColumns.of(model)
+    reader = Reader(job.partition)
+    try:
+        other_table(reader.names, job.configuration)
+        admission = Admission(reader.names, job.configuration, wanted, content.rpartition(":")[2][:16])
+        twice = [name for name, count in Counter(reader.names).items() if count > 1 and name in admission.columns]
+        if twice:
+            raise InputError(f"it has the column {twice[0]} twice: rename one")
+        output = Output(target)
+        try:
+            observations = _stream(reader, admission, model, output, functools.partial(_share, tell, job, reader))
+            _refuse(admission, job.accept_rejected)
+            if _state(job.partition) != before:
+                raise InputError("it changed while it was read; run again")
+            known, new = observations.sums
+            made = {
+                "key": key,
+                **_counts(admission, output),
+                "elsewhere": observations.elsewhere,
+                "observed": known,
+                "observed_new": new,
+            }
+            output.finish(made)
+        finally:
+            output.close()
+    finally:
+        reader.close()
+    tell(0, job.partition.bytes if reader.rows is None else 0)
+    return made
+
+
+def _stream(reader: Reader, admission: Admission, model, output: Output, tell: Tell) -> Observations:
+    observations = Observations()
+    for batch in reader.batches(admission.columns, admission.labels):
+        requests = admission.requests(batch)
+        if requests.batch.num_rows:
+            scores = model.score(requests.batch)
+            output.write(scores, requests.batch.num_rows)
+            risk, known = (np.asarray(scores.column(n).to_numpy(zero_copy_only=False)) for n in ("risk", "known"))
+            outcome = requests.outcome if model.kind != "positive" else np.full(len(risk), np.nan)
+            observations.add(requests.batch.column("context"), risk, known, outcome, requests.trials)
+        tell(batch.num_rows, 0)
+    return observations
+
+
+def _share(tell: Tell, job: Job, reader: Reader, rows: int, _: int) -> None:
+    tell(rows, round(job.partition.bytes * rows / reader.rows) if reader.rows else 0)
+
+
+def _counts(admission: Admission, output: Output) -> dict:
+    return {
+        "rows": admission.rows,
+        "scored": output.rows,
+        "evaluation": admission.evaluation,
+        "rejected": dict(sorted(admission.rejected.items())),
+        "example": admission.example,
+        "unreadable": dict(sorted(admission.unreadable.items())),
+        "absent": admission.absent,
+    }
+
+
+def _refuse(admission: Admission, accepted: float) -> None:
+    """A partition of which more rows break a rule than are accepted was misread rather than dirty."""
+    rejected = sum(admission.rejected.values())
+    if rejected > accepted * admission.rows or (rejected and rejected == admission.rows):
+        counts = ", ".join(f"{number} by {rule}" for rule, number in sorted(admission.rejected.items()))
+        raise InputError(
+            f"{rejected} of its {admission.rows} rows are rejected ({counts}; for example "
+            f"{admission.example}), accepted are {accepted:.1%}: correct them, or accept them with "
+            "--accept-rejected FRACTION"
+        )
+
+
+def _state(partition: Partition) -> tuple:
+    """What changes when somebody writes to the partition."""
+    file = place(partition.address)
+    if file.local:
+        about = os.stat(file.path)
+        return about.st_size, about.st_mtime_ns, about.st_ino
+    about = file.files.get_file_info(file.path)
+    return about.size, about.mtime_ns
+
+
+@functools.lru_cache(maxsize=1)
+def _model(load: Callable, folder: str, expected: str):
+    """The model, read once a process."""
+    from divergence.scoring.manifest import folder_hash
+
+    model = load(folder)
+    if folder_hash(folder) != expected:
+        raise InputError(f"the model {folder} was changed while this run used it; run again")
+    return model
+
+
+def in_this_process(jobs: list[Job], tell: Tell = silent) -> Iterator[PartitionOutcome]:
+    """One after the other, here."""
+    for job in jobs:
+        yield attempt(job, tell)
