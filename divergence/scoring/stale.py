@@ -40,10 +40,10 @@ def stale(
 ) -> dict:
     """Verdict on a scored log.
 
-    `observed` are the counts of `outcome_counts` (context -> risks, their trials and failures), `traffic` what the risk model
-    says of itself, `unseen` the share of all scored requests that it did not know (from judged rows and contexts where it is
-    not given), `new` the counts of those: their risks are as uncertain as those of what was never seen. `draws` gives
-    plausible risks of a context's requests (`RiskModel.draws`).
+    `observed` are the counts of `outcome_counts` (context -> risks, their trials and failures), `traffic` what the risk
+    model says of itself, `unseen` the share of all scored requests that it did not know (from judged rows and contexts
+    where it is not given), `new` the counts of those: their risks are as uncertain as those of what was never seen.
+    `draws` gives plausible risks of a context's requests (`RiskModel.draws`).
     """
     groups = []
     everything = [(name, sums, traffic["contexts"].get(name, traffic["unseen"])) for name, sums in observed.items()]
