@@ -68,6 +68,8 @@ class Estimate:
     """R values in the unit: what would be seen if nothing differed; NaN where no floor is known."""
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
     """What it rests on: `n_rows`, `n_items`, `n_sessions`, `n_contexts`."""
+    words: str = ""
+    """The question's name in plain words, as a heading says it; empty = its name."""
     method: str = ""
     """How the draws were made, in a few words; names a failed diagnostic."""
     bounds: np.ndarray | None = None

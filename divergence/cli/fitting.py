@@ -37,8 +37,11 @@ def risk_of(posterior: Posterior, log: Executions, seed: int, folder: pathlib.Pa
     return model.check
 
 
-def known_question(question: str | None, known: tuple[str, ...]) -> None:
+def known_question(question: str | None) -> None:
     """InputError where a question is asked for that does not exist."""
+    from divergence.estimands import QUESTIONS
+
+    known = [room.name for room in QUESTIONS]
     if question is not None and question not in known:
         raise InputError(f"the question {question!r} is not known; choose one of {', '.join(known)}")
 

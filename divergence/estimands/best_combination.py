@@ -28,15 +28,45 @@ import numpy as np
 from divergence.estimands.coherence import checked, coordinates, meets, not_asked, sides_of
 from divergence.estimands.combinations import Combinations, combinations
 from divergence.estimands.rank_agreement import first_place, tied
-from divergence.estimands.rows import Rows, refuse, unit_of
-from divergence.estimands.spend import Prices
+from divergence.estimands.rows import Rows, answered, refuse, unit_of
+from divergence.estimands.spend import Prices, checked_prices
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.log_design import LogDesign
+from divergence.identification.question import Need, Question
 from divergence.joint.posterior import Posterior
 
 QUESTION, TEXT = "best_combination", "the best combination of model and context, and how sure that is"
 COORDINATES = ("model", "context", "factor", "level", "statistic", "regime", "axis")
 
 
+def choice_needs(design: LogDesign) -> Need:
+    """Two combinations of model and context."""
+    found = needs.level_needs(design, "deployment")
+    if not found.met:
+        return found
+    if design.cells.kind == "positive":
+        return Need(False, f"A choice is by a score; {design.cells.outcome} is not one.")
+    combinations_seen = int(design.arms.deployed.sum())
+    if combinations_seen < 2:
+        return Need(False, "It needs two combinations of model and context to choose from; this log has one.")
+    return Need(
+        True,
+        f"{needs.many(design.models['deployment'], 'model')} in "
+        f"{needs.many(design.contexts['deployment'], 'deployment context')}.",
+    )
+
+
+ROOM = Question(
+    QUESTION,
+    "the best combination",
+    TEXT,
+    choice_needs,
+    declared=("requirements",),
+)
+
+
+@answered(ROOM, "probability", checked_prices)
 def best_combination(
     posterior: Posterior,
     *,

@@ -29,12 +29,16 @@ from divergence.cells.blocks import block_sums
 from divergence.cells.overlap import share_items
 from divergence.errors import InputError
 from divergence.estimands.beta_binomial import beta_parameters, draw_beta_binomial
-from divergence.estimands.rows import answer, frame, refuse
-from divergence.estimands.spend import Prices, Spend, mean_spend, spend, weights
+from divergence.estimands.rows import answer, answered, frame, refuse
+from divergence.estimands.spend import Prices, Spend, checked_prices, mean_spend, spend, weights
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.log_design import LogDesign
+from divergence.identification.question import Need, Question
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import levels
 from divergence.numerics import combinations
+from divergence.random_streams import stream
 
 QUESTION, TEXT = "cost_per_success", "what one success costs, failures included"
 CAP = 5  # tries that a gateway's retry policy allows at most, unless told otherwise
@@ -48,6 +52,42 @@ MISSING = (
 RATIOS = (None, "bench_ratio", "calls", "tokens")  # statistics whose mean need not exist
 
 
+def cost_needs(design: LogDesign) -> Need:
+    """A cost, or tokens with declared prices; calls and tokens of a success are given without."""
+    if design.cells.kind == "positive":
+        return Need(False, "It needs an outcome that can succeed: " + NOT_A_SCORE + ".")
+    rows = {regime: known_spend(design, regime) for regime in design.logged}
+    if any(rows.values()):
+        return Need(True, "; ".join(f"{needs.many(n, 'row')} of {r} with a known cost" for r, n in rows.items() if n) + ".")
+    said = {
+        name: sum(design.logged[r][key] for r in design.logged) for name, key in (("tokens", "tokens"), ("calls", "episode"))
+    }
+    instead = [name for name, number in said.items() if number and design.arms.total.any()]
+    if (design.arms.repeated >= 2).any() and design.cells.kind == "binary":
+        instead.append("attempts")
+    if not instead:
+        return Need(False, "It needs a cost: no row has cost_usd, nor tokens that declared [prices] could be applied to.")
+    return Need(
+        True, f"No row has a cost and no prices are declared: only {' and '.join(instead)} of a success can be given."
+    )
+
+
+def known_spend(design: LogDesign, regime: str) -> int:
+    """Rows of a regime whose spend is known."""
+    counts = design.logged[regime]
+    return counts["cost_usd"] or (counts["tokens"] if design.priced else 0)
+
+
+ROOM = Question(
+    QUESTION,
+    "cost of one success",
+    TEXT,
+    cost_needs,
+    declared=("cost",),
+)
+
+
+@answered(ROOM, "usd", checked_prices)
 def cost_per_success(
     posterior: Posterior,
     *,
@@ -127,7 +167,7 @@ class _Rows:
 
 def _per_context(out: _Rows, fit: Fit, regime: str, sums: Spend, weight: np.ndarray, budget: float | None) -> None:
     cost, success = mean_spend(sums, weight)
-    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 12]))
+    rng = stream(fit.seed, "failed spend")
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = cost / success
         lost = np.tensordot(weight, sums.lost, 1) / np.tensordot(weight, sums.cost, 1)
@@ -215,7 +255,7 @@ def _attempts(out: _Rows, fit: Fit, regime: str, cap: int) -> None:
         return
     r = cells.levels["regime"].index(regime)
     counts = cells.counts.take((cells.counts["regime"] == r) & (cells.counts["item"] >= 0) & (cells.counts["n"] > 0))
-    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 10, r]))
+    rng = stream(fit.seed, "attempts", r)
     for m, c in combinations(counts["model"], counts["context"])[0].T:
         mine = counts.take((counts["model"] == m) & (counts["context"] == c))
         _, item = combinations(mine["task"], mine["item"])

@@ -17,8 +17,10 @@ import numpy as np
 
 from divergence.estimands.coupling_anova import INCOMPLETE, STATISTICS, draw_shares, grids_of
 from divergence.estimands.generalizability import dependability, relative
-from divergence.estimands.rows import answer, deployed_contexts, frame, models_with_rows, refuse
+from divergence.estimands.rows import answer, answered, deployed_contexts, frame, models_with_rows, refuse
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.question import Question
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import Levels
 
@@ -27,6 +29,15 @@ QUESTION, TEXT = "coupling", "share of the variance between models that depends 
 ALIKE = 0.01  # sd of the models' levels below which there is no ranking to couple: one point
 
 
+ROOM = Question(
+    QUESTION,
+    "coupling of ranking and context",
+    TEXT,
+    needs.crossed,
+)
+
+
+@answered(ROOM, "ratio")
 def coupling(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
     """One number for the log (`statistic` null), and the ANOVA versions."""
     fit, mu, reason = crossed_levels(posterior, outcome, law)

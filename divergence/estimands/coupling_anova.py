@@ -26,6 +26,7 @@ from divergence.estimate import Estimate
 from divergence.joint.arms import Arms, measure_arms
 from divergence.joint.link import linearise, start
 from divergence.numerics import combinations
+from divergence.random_streams import stream
 
 QUESTION, TEXT = "coupling", "share of the variance between models that depends on the context, by unbiased ANOVA components"
 STATISTICS = ("anova", "anova_raw", "anova_link", "anova_link_raw")
@@ -119,7 +120,7 @@ def draw_shares(grids: list[Grid], seed: int) -> np.ndarray:
 
     A share is not linear in the mean squares; their means are moved to where the table's own shares are.
     """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 5]))
+    rng = stream(seed, "anova")
     columns = []
     for table in grids:
         noise = noise_squares(table)

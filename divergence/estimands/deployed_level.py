@@ -9,13 +9,27 @@ the model. Unit: probability (or the outcome's own). Source: Brennan 2001 (unive
 
 from __future__ import annotations
 
+import functools
+
 from divergence.estimands.bench_level import level
+from divergence.estimands.rows import answered, level_unit
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.question import Question
 from divergence.joint.posterior import Posterior
 
 QUESTION, TEXT = "deployed_level", "the level of each model in deployment, for new items"
 
 
+ROOM = Question(
+    QUESTION,
+    "level in deployment",
+    TEXT,
+    functools.partial(needs.level_needs, regime="deployment"),
+)
+
+
+@answered(ROOM, level_unit)
 def deployed_level(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
     """Deployed level of every model with deployment rows: one row a model, `regime` = deployment.
 

@@ -15,14 +15,25 @@ import polars as pl
 
 from divergence.cells.overlap import scorer_conflict, share_items
 from divergence.estimands.gap_split import PARTS, split
-from divergence.estimands.rows import answer, frame, models_with_rows, refuse, unit_of
+from divergence.estimands.rows import answer, answered, frame, models_with_rows, refuse, unit_of
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.question import Question
 from divergence.joint.posterior import Posterior
 from divergence.joint.predict import levels
 
 QUESTION, TEXT = "gap", "deployed level minus bench level of each model"
 
 
+ROOM = Question(
+    QUESTION,
+    "gap between deployment and bench",
+    TEXT,
+    needs.compared,
+)
+
+
+@answered(ROOM, unit_of)
 def gap(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
     """One row a model, and one for each of its parts; refused by name for a model that lacks a regime."""
     whole = difference(posterior, QUESTION, TEXT, 1.0, law, outcome)

@@ -15,13 +15,16 @@ Identified by four models with rows in both regimes; three pairs of three models
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import polars as pl
 
 from divergence.cells.overlap import scorer_conflict
-from divergence.estimands.rows import answer, frame, models_with_rows, refuse, unit_of
+from divergence.estimands.rows import answer, answered, frame, models_with_rows, refuse, unit_of
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.question import Question
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import levels
 
@@ -51,6 +54,15 @@ class Projection:
     """Root mean square residual of the deployed gap over pairs, shape (S,)."""
 
 
+ROOM = Question(
+    QUESTION,
+    "how far apart equal systems land",
+    TEXT,
+    functools.partial(needs.models_in_both, least=4),
+)
+
+
+@answered(ROOM, unit_of)
 def projection_instability(
     posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
 ) -> Estimate:

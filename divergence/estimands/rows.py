@@ -2,12 +2,51 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Concatenate, ParamSpec
+
 import numpy as np
 import polars as pl
 
 from divergence.estimate import COORDINATES, Estimate
+from divergence.identification.question import Question
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import Levels, levels
+
+Parameters = ParamSpec("Parameters")
+Answering = Callable[Concatenate[Posterior, Parameters], Estimate]
+
+
+def answered(
+    question: Question, unit: str | Callable[[Fit], str], check: Callable[[Fit, Mapping], None] | None = None
+) -> Callable[[Answering], Answering]:
+    """Ask what a question needs of the log's design before the function that answers it: `check` asks the same.
+
+    `unit`: of the refusal, or a function of the fit that gives it. `check`: raises InputError for arguments that cannot be
+    meant, before the log is asked.
+    """
+
+    def decorate(function: Answering) -> Answering:
+        @functools.wraps(function)
+        def asked(posterior: Posterior, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Estimate:
+            outcome = kwargs.get("outcome")
+            fit = posterior[outcome if isinstance(outcome, str) else None]
+            if check is not None:
+                check(fit, kwargs)
+            design = fit.log_design.declaring(priced=bool(kwargs.get("prices")), required=bool(kwargs.get("acceptance")))
+            need = question.needs(design)
+            if not (need.met or need.bounds):
+                of = unit if isinstance(unit, str) else unit(fit)
+                found = refuse(fit, question.name, question.text, of, need.sentence)
+            else:
+                found = function(posterior, *args, **kwargs)
+            return dataclasses.replace(found, words=question.words)
+
+        return asked
+
+    return decorate
 
 
 def unit_of(fit: Fit) -> str:

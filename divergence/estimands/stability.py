@@ -25,16 +25,29 @@ from divergence.errors import InputError
 from divergence.estimands.coupling import components, crossed_levels
 from divergence.estimands.generalizability import dependability
 from divergence.estimands.repeated_success import repeated_success
-from divergence.estimands.rows import answer, deployed_contexts, frame, level_unit, models_with_rows, refuse
+from divergence.estimands.rows import answer, answered, deployed_contexts, frame, level_unit, models_with_rows, refuse
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.question import Question
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import Levels
+from divergence.random_streams import stream
 
 QUESTION, TEXT = "stability", "share of the deployment law in which a model's level is within eps of its mean"
 EPS = 0.05  # five points: what a reader of a leaderboard acts on
 TAIL = 0.1  # the worst share of the law
 
 
+ROOM = Question(
+    QUESTION,
+    "stability over contexts",
+    TEXT,
+    needs.moves_over_contexts,
+    declared=("stability",),
+)
+
+
+@answered(ROOM, "probability")
 def stability(
     posterior: Posterior,
     *,
@@ -131,7 +144,7 @@ def _repeats(fit: Fit, mu: Levels, seen: np.ndarray, k: int):
     """Rows, draws and reasons of pass^k within a context, across contexts, and their difference."""
     draws, reasons = np.full((len(mu.draws), 3, len(seen)), np.nan), []
     contexts = np.flatnonzero(fit.design.contexts[:, 0] == 1)
-    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 6]))
+    rng = stream(fit.seed, "repeated success")
     for j, m in enumerate(seen):
         found = (
             f"success {k} times in a row is counted for scores of 0 or 1, not for {fit.cells.outcome}"

@@ -32,6 +32,7 @@ from divergence.joint.problem import draw_effects, problem
 from divergence.joint.spec import Spec
 from divergence.joint.standing_apart import apart_notes
 from divergence.numerics import combinations
+from divergence.random_streams import stream
 
 Method = Importance | ItemLevel | NUTS
 ARMS_MAX = 512  # a dense covariance of the arms per draw: more takes more than 2 GB
@@ -109,7 +110,7 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     if method is None and not all(d.passed for d in sample.diagnostics) and len(arms) <= FALLBACK_ARMS_MAX:
         progress("a gate failed: drawing again with NUTS")
         sample, why = _better(sample, NUTS()(data, seed)), f"{why}; a gate failed and NUTS drew again"
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
+    rng = stream(seed, "effects")
     effects = draw_effects(design, response, loadings, standard_deviations(design, sample.x), rng, centre)
     wave = np.zeros((len(sample.x), 0))
     if len(arms.wave):

@@ -24,6 +24,7 @@ from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.methods import EFFECTIVE_DRAWS_MIN, K_HAT_MAX, NEWTON_STEP_MAX, Diagnostic, Sample
 from divergence.joint.pareto import smoothed_weights
 from divergence.joint.spec import Spec
+from divergence.random_streams import stream
 
 # Degrees of freedom of the Student-t proposals, by round. Heavy tails find what the mode's curvature hides, and stay in
 # the mixture; each costs 8 % of the draws an axis, so the rest have lighter ones. With 10 throughout, 5 and 95 %
@@ -83,7 +84,7 @@ class Importance:
 
         `least` is the smallest curvature that an axis of the first proposal is believed to have.
         """
-        rng, dims = np.random.default_rng(np.random.SeedSequence([seed, 1])), len(start)
+        rng, dims = stream(seed, "proposals"), len(start)
         mode, shape, newton = find_peak(target, start, least)
         proposal = Proposal(mode, np.linalg.cholesky(INFLATION * shape), np.ones(dims), np.ones(dims), FREEDOM[0])
         pool = Pool.empty(dims)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 
 import numpy as np
 
 from divergence.cells import Cells
 from divergence.errors import InputError
+from divergence.identification import LogDesign, log_design
 from divergence.joint.arms import Arms
 from divergence.joint.coordinates import correlation, half_normal
 from divergence.joint.design import Design
@@ -67,6 +69,11 @@ class Fit:
             "n_sessions": self.cells.n_sessions,
             "n_contexts": len(np.unique(self.design.contexts[:, 1])),
         }
+
+    @functools.cached_property
+    def log_design(self) -> LogDesign:
+        """What the log can tell, counted from its cells without the fit."""
+        return log_design(self.cells)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{number} {name[2:]}" for name, number in self.counts.items())

@@ -11,7 +11,7 @@ from divergence.report.content import PageContent
 from divergence.report.figures import amplifier
 from divergence.report.names import spoken
 from divergence.report.reading import take
-from divergence.report.words import amount, capital, join, phrase, question_name
+from divergence.report.words import amount, capital, join, phrase
 
 REGIMES = {"evaluation": "on the bench", "deployment": "in deployment"}
 
@@ -100,7 +100,7 @@ def _line(content: PageContent) -> list[tuple[str, str]]:
     slope = _row(content.answer("projection_instability"), statistic="beta")
     return [
         (
-            capital(question_name("projection_instability")),
+            content.words("projection_instability"),
             f"{phrase(apart)} on average. Of a gap on the bench, {phrase(slope | {'unit': 'ratio'})} of it is expected in "
             "deployment.",
         )

@@ -23,6 +23,7 @@ from divergence.errors import NotIdentifiedError
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import levels
 from divergence.numerics import expit, logit
+from divergence.random_streams import stream
 from divergence.risk.strata import Strata, measure_strata
 
 Z_90 = 1.6448536  # 95 % quantile of a standard normal law
@@ -113,7 +114,7 @@ def link_draws(fit: Fit, width: float, labels: np.ndarray) -> np.ndarray:
     """Draws of the deployed level on the link scale, (S, models + 1, contexts + 1); the last ones are never seen."""
     design, scales = fit.design, fit.scales
     draws, models = len(fit.effects), design.n_models
-    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 8]))
+    rng = stream(fit.seed, "risk summaries")
     deployed = design.contexts[:, 0] == 1
     # A context that only the bench has is asked for as a deployed one, with the same factor levels.
     where = np.array([np.flatnonzero(design.contexts[:, 1] == label)[-1] for label in labels])

@@ -131,10 +131,10 @@ def test_turns_of_a_session_fail_after_the_last_success():
 @pytest.mark.parametrize(
     ("log", "words"),
     [
-        (_episodes([1] * 8, [0.0, 1.0] * 4), "no episode was logged"),
-        (_episodes([3] * 8, [0.0] * 8, ["calls"] * 8), "no failure to time"),
-        (_episodes([3] * 8, [1.0] * 8), "no failure to time"),
-        (_episodes([3, 4], [0.0, 1.0]), "2 episodes; a hazard needs 5"),
+        (_episodes([1] * 8, [0.0, 1.0] * 4), "It needs episodes: rows with calls above 1"),
+        (_episodes([3] * 8, [0.0] * 8, ["calls"] * 8), "It needs an episode that failed"),
+        (_episodes([3] * 8, [1.0] * 8), "It needs an episode that failed"),
+        (_episodes([3, 4], [0.0, 1.0]), "It needs 5 episodes of one model in one context; this log has 2"),
     ],
     ids=["single executions", "censored everywhere", "all solved", "too few"],
 )

@@ -103,7 +103,7 @@ def test_free_is_not_missing_and_missing_is_not_free():
     answer = dv.cost_per_success(_posterior(known)).where(context="c", statistic=None)
     assert np.median(answer.draws) == pytest.approx(known["cost_usd"].mean() / known["score"].mean(), rel=0.03)
     nothing = dv.cost_per_success(_posterior(_log(rng, 1).drop("cost_usd")))
-    assert not nothing.identified and "log cost_usd, or declare [prices]" in nothing.reasons[0]
+    assert not nothing.identified and "no row has cost_usd, nor tokens that declared [prices]" in nothing.reasons[0]
 
 
 def test_calls_and_tokens_do_not_hide_that_money_is_not_known():
@@ -218,7 +218,7 @@ def test_the_ledger_of_a_log_sums_to_the_difference_of_costs():
     k = [cost.where(context=c, statistic=None).draws[:, 0] for c in ("c", "bench")]
     assert np.abs(whole - (k[0] - k[1])).max() < 1e-12
     assert ledger.where(factor="failure").interval()[0][0] > 0 and ledger.where(factor="calls").interval()[0][0] > 0
-    assert "no model has spend and a success in bench" in dv.cost_ledger(_posterior(live)).reasons[0]
+    assert "0 judged evaluation rows" in dv.cost_ledger(_posterior(live)).reasons[0]
 
 
 @pytest.mark.parametrize(

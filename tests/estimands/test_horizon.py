@@ -75,12 +75,12 @@ def test_coverage():
 @pytest.mark.parametrize(
     ("log", "words"),
     [
-        (_log(np.random.default_rng(4)).drop("task_length"), "no task declares its length"),
+        (_log(np.random.default_rng(4)).drop("task_length"), "no row of this log has task_length"),
         (
             _log(np.random.default_rng(4), regime=["deployment"] * 400, item=pl.Series([None] * 400, dtype=pl.String)),
-            "0 tasks have a name",
+            "It needs 3 declared lengths and 5 named tasks",
         ),
-        (_log(np.random.default_rng(4), lengths=(2, 4)), "tasks declare 2 lengths"),
+        (_log(np.random.default_rng(4), lengths=(2, 4)), "It needs 3 declared lengths and 5 named tasks"),
         (_log(np.random.default_rng(4), slope=1.0), "does not surely fall"),
         (_log(np.random.default_rng(4), 3000, middle=300.0, slope=-0.8), "above the lengths that were tried"),
     ],

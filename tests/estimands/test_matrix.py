@@ -94,7 +94,7 @@ def test_what_an_axis_lacks_is_said():
     assert "to rank by" in reasons["focus"][0] and "not logged in both" in reasons["state"][0]
     assert "waves" in reasons["output"][0]
     one = dv.matrix(dv.fit(dv.collapse(dv.read(log.filter(regime="evaluation"))), seed=0))
-    assert one.reasons == ("the log has no deployment rows",)
+    assert one.reasons == ("It needs both regimes; this log has 0 deployment rows and 120 of evaluation.",)
 
 
 def test_models_of_one_price_have_no_order_and_unjudged_traffic_has_no_contexts():

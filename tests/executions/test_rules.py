@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from divergence.errors import InputError
+from divergence.estimands import QUESTIONS
 from divergence.executions import read
-from divergence.executions.answers import QUESTIONS
 from divergence.executions.rules import dataframely_schema
 from divergence.executions.schema import SERVING_FACTORS, polars_schema
 
@@ -143,7 +143,7 @@ def whole(log):
     assert log.valid["context"].null_count() == 0
     assert log.valid["execution_id"].is_unique().all()
     assert log.valid["outcome"].is_between(0, 1).all() or log.kind == "positive"
-    assert [a.question for a in log.answers()] == list(QUESTIONS)
+    assert [a.question for a in log.answers()] == [question.name for question in QUESTIONS]
 
 
 def attempt(source):
