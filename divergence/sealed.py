@@ -41,7 +41,7 @@ class Sealed:
         packed = held.getvalue()
         written = {"format": self.format, **words, "arrays_sha256": hashlib.sha256(packed).hexdigest()}
         written = json.loads(json.dumps(written))
-        written["words_sha256"] = _hash(written)
+        written["words_sha256"] = seal_of(written)
         return {self.arrays: packed, self.words: (json.dumps(written, indent=1) + "\n").encode()}
 
     def open(self, folder: pathlib.Path) -> tuple[dict, dict[str, np.ndarray]]:
@@ -60,7 +60,7 @@ class Sealed:
         if found != self.format:
             raise InputError(f"{folder} has format {found!r}, this version reads {self.format}; {self.again}")
         expected = words.pop("words_sha256", None)
-        if _hash(words) != expected:
+        if seal_of(words) != expected:
             raise InputError(f"{path} was changed after it was saved (its SHA-256 differs); {self.again}")
         if hashlib.sha256(packed).hexdigest() != words.pop("arrays_sha256", None):
             raise InputError(f"{folder / self.arrays} was changed after it was saved (its SHA-256 differs); {self.again}")
@@ -69,7 +69,7 @@ class Sealed:
             with np.load(io.BytesIO(packed), allow_pickle=False) as saved:
                 return words, {name: saved[name] for name in saved.files}
         except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{folder / self.arrays} is damaged ({_shown(error)}); {self.again}") from None
+            raise self.damaged(folder, error) from None
 
     def damaged(self, folder: pathlib.Path, error: Exception) -> InputError:
         """The error of a folder whose files are as they were written and yet hold no whole value."""
@@ -84,5 +84,6 @@ def _shown(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _hash(words: dict) -> str:
+def seal_of(words: dict) -> str:
+    """SHA-256 of the words as they are written, their own hash left out."""
     return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()

@@ -17,7 +17,7 @@ import divergence as dv
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.joint.predict import levels
 from divergence.risk.build import risk_model
-from divergence.risk.model import ARRAYS, NUMBERS, WORDS, RiskModel, _hash
+from divergence.risk.model import NUMBERS, SEALED, RiskModel
 from divergence.risk.reliability import reliability
 from divergence.risk.risk_draws import plausible_risks
 from divergence.risk.strata import _fresh
@@ -25,6 +25,9 @@ from divergence.risk.summaries import summarise
 from divergence.scoring.manifest import folder_hash
 from divergence.scoring.score import score_log
 from divergence.scoring.stale import stale
+from divergence.sealed import seal_of
+
+WORDS, ARRAYS = SEALED.words, SEALED.arrays
 
 LOG = ("regime", "model", "context", "task", "item", "score")
 
@@ -270,7 +273,7 @@ def rehashed(folder, drop=(), **changed):
     words = json.loads((folder / WORDS).read_text()) | changed
     words["arrays_sha256"] = hashlib.sha256((folder / ARRAYS).read_bytes()).hexdigest()
     words = {name: value for name, value in words.items() if name not in ("words_sha256", *drop)}
-    (folder / WORDS).write_text(json.dumps(words | {"words_sha256": _hash(words)}))
+    (folder / WORDS).write_text(json.dumps(words | {"words_sha256": seal_of(words)}))
 
 
 @pytest.mark.parametrize("drop", ["arrays_sha256", "levels", "reasons", "served", "calibrator", "outcome"])
