@@ -92,9 +92,10 @@ def best_combination(
     out = Rows(fit, QUESTION, "probability", COORDINATES)
     listed = 0
     for members in lists(found):
-        known = [k for k in members if found.reason(k) is None]
-        for k in set(members) - set(known):
-            out.refuse(found.reason(k), **_place(found, k))
+        why = {k: reason for k in members if (reason := found.reason(k)) is not None}
+        known = [k for k in members if k not in why]
+        for k, reason in why.items():
+            out.refuse(reason, **_place(found, k))
         if len(known) > 1:
             listed += 1
             _rank(out, found, known, met[:, known], unit_of(fit))
@@ -121,7 +122,7 @@ def _place(found: Combinations, k: int) -> dict[str, str | None]:
 def _rank(out: Rows, found: Combinations, known: list[int], met: np.ndarray, unit: str) -> None:
     """All rows of one list; `met` (S, members)."""
     quality = found.draws["quality"][:, known]
-    some = met.any(1)
+    some = np.asarray(met.any(1))
     best = first_among(quality, met)
     held = tied(best[some]) if some.any() else np.zeros((1, len(known)))
     first = np.where(met, quality, -np.inf).max(1)

@@ -124,7 +124,8 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
 
 def _moved(moved: Moved) -> tuple[list[str], list[np.ndarray], list[str | None]]:
     """Statistics, draws and reasons of one task with two right answers."""
-    names, draws, why = ["bias", "competence"], [moved.bias, moved.competence], [None, None]
+    names, draws = ["bias", "competence"], [moved.bias, moved.competence]
+    why: list[str | None] = [None, None]
     if moved.only_bias:
         draws[1] = np.full_like(moved.competence, np.nan)
         why[1] = (

@@ -124,7 +124,7 @@ def cost_per_success(
 
 def read_with(fit: Fit, prices: Prices | None, date: str | None) -> str:
     """What has to be said beside every number: whose prices these are, and whether the tasks are the same."""
-    metered = sum(block_sums(fit.cells, "cost_usd", regime).n.sum((0, 2)) for regime in ("evaluation", "deployment"))
+    metered = np.sum([block_sums(fit.cells, "cost_usd", r).n.sum((0, 2)) for r in ("evaluation", "deployment")], 0)
     used = (
         any(name in prices and not rows for name, rows in zip(fit.cells.levels["model"], metered, strict=True))
         if prices
@@ -271,5 +271,5 @@ def _attempts(out: _Rows, fit: Fit, regime: str, cap: int) -> None:
             )
             continue
         a, b = beta_parameters(*draw_beta_binomial(n, y, len(fit.effects), rng))
-        tries = sum(np.prod([(b + i) / (a + b + i) for i in range(j)], axis=0) * np.ones_like(a) for j in range(cap))
+        tries = np.sum([np.prod([(b + i) / (a + b + i) for i in range(j)], axis=0) * np.ones_like(a) for j in range(cap)], 0)
         out.add(place, "expected_attempts", "attempts", tries)

@@ -88,7 +88,11 @@ def crossed_levels(posterior: Posterior, outcome: str | None, law: object) -> tu
     mu = mu.of_models(models_with_rows(fit, True))
     shared = mu.observed.astype(int) @ mu.observed.T.astype(int)
     if len(mu.models) < 2:
-        return fit, None, f"the log has one deployed model ({mu.models[0]}); what separates models needs at least two"
+        return (
+            fit,
+            None,
+            f"the log has one deployed model ({', '.join(mu.models)}); what separates models needs at least two",
+        )
     if shared[~np.eye(len(shared), dtype=bool)].max() < 2:
         return fit, None, "no two models were deployed in the same two contexts: what is the context's cannot be told"
     return fit, mu, ""

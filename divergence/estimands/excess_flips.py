@@ -109,8 +109,8 @@ def excess_flips(posterior: Posterior, *, outcome: str | None = None) -> Estimat
     pairs = _ordered_pairs(contexts)
     if not pairs:
         return refuse(fit, QUESTION, TEXT, "probability", "the log has one context; flips need two")
-    models = np.arange(fit.design.n_models)
-    shared = {m: _outcome_pairs(fit, int(m), pairs) for m in models}
+    models = range(fit.design.n_models)
+    shared = {m: _outcome_pairs(fit, m, pairs) for m in models}
     any_shared = any(np.isfinite(s.disagreement).any() for s in shared.values())
     if not any_shared:
         return refuse(fit, QUESTION, TEXT, "probability", "no two contexts share items for the same model")
@@ -120,7 +120,7 @@ def excess_flips(posterior: Posterior, *, outcome: str | None = None) -> Estimat
     columns.add(shared, weights, None)
     columns.add_floors(shared, weights)
     if len(fit.cells.answers):
-        columns.add({m: _label_pairs(fit, int(m), pairs) for m in models}, weights, "answers")
+        columns.add({m: _label_pairs(fit, m, pairs) for m in models}, weights, "answers")
     return columns.estimate()
 
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from divergence.cells.overlap import scorer_conflict, share_items
 from divergence.estimands.gap_split import PARTS, split
-from divergence.estimands.rows import answer, answered, frame, models_with_rows, refuse, unit_of
+from divergence.estimands.rows import answer, answered, frame, logged_levels, models_with_rows, refuse, unit_of
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -40,7 +40,7 @@ def gap(posterior: Posterior, *, law: object = None, outcome: str | None = None)
     if not whole.identified:
         return whole
     fit = posterior[outcome]
-    bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law)
+    bench, deployed = logged_levels(fit, "evaluation"), logged_levels(fit, "deployment", law)
     rows, draws, reasons = [], [], []
     for m, name in enumerate(bench.models):
         if whole.reason[m] is not None:

@@ -93,8 +93,8 @@ def project(
         return fit, None, f"{both.sum()} model(s) have rows in both regimes; {what} needs at least {least}"
     names = tuple(name for name, yes in zip(bench.models, both, strict=True) if yes)
     b, d = bench.mean()[:, both], deployed.mean()[:, both]
-    law = deployed.law[both].mean(0)
-    return fit, Projection(names, b, d, deployed.draws[:, both], law, *regress(b, d)), ""
+    weights = deployed.law[both].mean(0)
+    return fit, Projection(names, b, d, deployed.draws[:, both], weights, *regress(b, d)), ""
 
 
 def regress(bench: np.ndarray, deployed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -82,7 +82,7 @@ def reversal(posterior: Posterior, *, law: object = None, contexts: str = "logge
             rows += [curve_rows(gaps, "curve_new_context"), pairs.with_columns(statistic=pl.lit("new_context"))]
             lines = [regress(line.bench, line.within[:, :, c])[1:] for c in range(len(line.law))]
             for at in (gaps, np.abs(b[:, first] - b[:, second])):
-                draws.append(sum(w * risk(*own, at) for w, own in zip(line.law, lines, strict=True)))
+                draws.append(np.sum([w * risk(*own, at) for w, own in zip(line.law, lines, strict=True)], 0))
     table = pl.concat(rows, how="diagonal")
     reasons += [None] * (table.height - len(reasons))
     return answer(fit, QUESTION, TEXT, "probability", table, np.concatenate(draws, 1), reason=tuple(reasons))

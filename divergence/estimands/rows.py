@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec
 import numpy as np
 import polars as pl
 
+from divergence.errors import NotIdentifiedError
 from divergence.estimate import COORDINATES, Estimate
 from divergence.identification.question import Question
 from divergence.joint.posterior import Fit, Posterior
@@ -87,6 +88,14 @@ def refuse(fit: Fit, question: str, text: str, unit: str, reason: str) -> Estima
     return Estimate.refused(
         question, text, unit, reason, outcome=fit.cells.outcome, counts=fit.counts, method=fit.described_method
     )
+
+
+def logged_levels(fit: Fit, regime: str, law: object = None) -> Levels:
+    """Levels in a regime's contexts where it is known that the log has them. Raises NotIdentifiedError where it has not."""
+    mu = levels(fit, regime, law)
+    if mu is None:
+        raise NotIdentifiedError(f"the log has no {regime} rows")
+    return mu
 
 
 def deployed_contexts(posterior: Posterior, outcome: str | None, law: object, least: int) -> tuple[Fit, Levels | None, str]:

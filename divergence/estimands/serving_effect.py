@@ -30,7 +30,7 @@ from divergence.cells.overlap import replays
 from divergence.errors import InputError
 from divergence.estimands.matched_contexts import contrast, crossed, matched
 from divergence.estimands.positivity import assignment, positivity
-from divergence.estimands.rows import Rows, answered, models_with_rows, refuse, unit_of
+from divergence.estimands.rows import Rows, answered, logged_levels, models_with_rows, refuse, unit_of
 from divergence.estimands.variance_shares import alone, shares
 from divergence.estimate import Estimate
 from divergence.identification import needs
@@ -263,7 +263,7 @@ def _add_shares(
     rows: Rows, fit: Fit, unknown: dict[str, str | None], moved: list[tuple[str, np.ndarray, np.ndarray]]
 ) -> None:
     """Variance shares and their range over orders; `moved` has the name, mixture and effects of what has an effect."""
-    mu = levels(fit, "deployment") or levels(fit, "evaluation")
+    mu = levels(fit, "deployment") or logged_levels(fit, "evaluation")
     regime = fit.design.contexts[:, 0]
     here, law = regime == regime.max(), mu.law.mean(0)
     if sum(np.ptp(m[here], axis=0).max() > 0 for m in fit.design.mixtures.values()) < 2:

@@ -134,7 +134,7 @@ def _dependability(posterior: Posterior, required: float | None, law: object, ou
     if required is None:
         reason = "no required level is declared (quality_required): Phi(lambda) is dependability at that level"
     rows = _rows([None], "Phi(lambda)", "ratio")
-    if reason:
+    if mu is None or required is None:
         return rows, np.full((len(fit.effects), 1), np.nan), [reason]
     grand = mu.mean().mean(1)
     return rows, dependability(components(mu), {"c": 1}, distance=grand - required)[:, None], [None]

@@ -56,7 +56,7 @@ def fit(
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise InputError(f"the seed must be a whole number from 0 on, not {seed!r}")
     spec = spec or Spec()
-    several = list(cells) if isinstance(cells, list | tuple) else [cells]
+    several: list = list(cells) if isinstance(cells, list | tuple) else [cells]
     if not several:
         raise InputError("there is nothing to fit: no cells were given")
     strange = [type(c).__name__ for c in several if not isinstance(c, Cells)]
@@ -149,7 +149,7 @@ def _cache_compilations() -> None:
     """Keep compiled kernels in the user's cache folder, so that a second run compiles nothing. An own setting wins."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.values["jax_compilation_cache_dir"] is None:
         home = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
         jax.config.update("jax_compilation_cache_dir", str(home / "divergence" / f"jax-{jax.__version__}"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

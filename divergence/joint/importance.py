@@ -44,12 +44,15 @@ class Target(Protocol):
 
     def density(self, x: np.ndarray) -> np.ndarray:
         """At points (n, dims), shape (n,)."""
+        ...
 
     def gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """At one point (dims,): value and gradient."""
+        ...
 
     def curvature(self, x: np.ndarray) -> np.ndarray:
         """Minus the Hessian at one point, shape (dims, dims)."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,7 +232,7 @@ def _tempered(log_weight: np.ndarray, least: float) -> np.ndarray:
     """Weights to the largest power, at most 1, that leaves `least` effective draws; they sum to one."""
 
     def powered(power: float) -> np.ndarray:
-        return np.exp(power * log_weight - logsumexp(power * log_weight))
+        return np.exp(power * log_weight - np.asarray(logsumexp(power * log_weight)))
 
     low, high = 0.0, 1.0
     if 1 / np.square(powered(1.0)).sum() >= least:
@@ -250,5 +253,5 @@ def _adapted(points: np.ndarray, weight: np.ndarray, freedom: float) -> Proposal
     mass = np.cumsum(weight[order], axis=0)
     last, axes = len(z) - 1, np.arange(z.shape[1])
     lower, middle, upper = (ranked[np.minimum((mass < q).sum(0), last), axes] for q in (0.05, 0.5, 0.95))
-    widths = [np.maximum(side / NORMAL_95, 0.2) for side in (middle - lower, upper - middle)]
-    return Proposal(root @ middle, root, *widths, freedom)
+    below, above = (np.maximum(side / NORMAL_95, 0.2) for side in (middle - lower, upper - middle))
+    return Proposal(root @ middle, root, below, above, freedom)

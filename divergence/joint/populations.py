@@ -82,8 +82,9 @@ def new_context_levels(fit: Fit, law: np.ndarray, count: int) -> np.ndarray:
     `law` are the weights of the logged deployment contexts, shape (contexts,).
     """
     design, scales, draws = fit.design, fit.scales, len(fit.effects)
-    if local_term(design) is not None:  # a new label has a scale of its own, too
-        scales[local_term(design).name] = half_normal(fit.x[:, 3], local_term(design).width)
+    local = local_term(design)
+    if local is not None:  # a new label has a scale of its own, too
+        scales[local.name] = half_normal(fit.x[:, 3], local.width)
     rng = stream(fit.seed, "new contexts")
     link = np.zeros((draws, design.n_models, count))
     moved = {f: rng.random((draws, count)) >= _reference_share(design, f, law) for f in design.mixtures}

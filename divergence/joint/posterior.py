@@ -161,8 +161,9 @@ def standard_deviations(design: Design, x: np.ndarray) -> dict[str, np.ndarray]:
     free = free_terms(design)
     for k, term in enumerate(free):
         out[term.name] = half_normal(x[:, 3 + k], term.width)
-    if local_term(design) is not None:
-        first = local_term(design).columns
+    local = local_term(design)
+    if local is not None:
+        first = local.columns
         own = x[:, 3 + len(free) : 3 + len(free) + first.stop - first.start]
         out[free[0].name] = out[free[0].name][:, None] * np.exp(design.outlier * own)
     if model_term(design) is not None:

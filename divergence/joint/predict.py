@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -100,7 +101,7 @@ def link_levels(fit: Fit, contexts: np.ndarray, mixtures: dict[str, np.ndarray] 
     return (fit.effects @ z.T).reshape(len(fit.effects), fit.design.n_models, len(contexts))
 
 
-def _law(fit: Fit, regime: str, names: tuple[str, ...], law: object) -> np.ndarray:
+def _law(fit: Fit, regime: str, names: tuple[str, ...], law: Any) -> np.ndarray:
     """Weights per model and context."""
     models = fit.design.n_models
     if law == "uniform":

@@ -95,7 +95,8 @@ def vega_bundle() -> str:
     """Vega, Vega-Lite and the embedding script as one text, safe inside a script element."""
     import vl_convert
 
-    return vl_convert.javascript_bundle(None).replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    bundle = vl_convert.javascript_bundle(None)  # pyright: ignore[reportArgumentType]  # its stub forgets None = everything
+    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _json(value: object) -> str:

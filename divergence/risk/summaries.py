@@ -87,7 +87,9 @@ def summarise(posterior: Posterior, outcome: str | None = None) -> Summaries:
     mean, variance = eta.mean(0)[:, :, None], eta.var(0)[:, :, None]
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     sd = np.sqrt(variance + v)
-    risk = sum(w * expit(-(mean + d + sd * z)) for z, w in zip(nodes, weights / weights.sum(), strict=True))
+    risk = np.zeros_like(mean + d)
+    for z, w in zip(nodes, weights / weights.sum(), strict=True):
+        risk += w * expit(-(mean + d + sd * z))
     known = np.zeros((models + 1, contexts + 1, d.shape[2]), bool)
     here = fit.arms.deployed
     known[fit.arms.model[here], np.searchsorted(labels, fit.arms.context[here])] = True
@@ -137,7 +139,7 @@ def link_draws(fit: Fit, width: float, labels: np.ndarray) -> np.ndarray:
 
     varied = [t.name for t in design.terms if t.name.startswith(("beta", "gamma", "apart")) or t.name in ("u", "delta")]
     common = [t.columns for t in design.terms if t.name in ("alpha", "shift")]
-    base = sum(fit.effects[:, c] for c in common)[:, 0] if deployed.any() else fit.effects[:, common[0]][:, 0]
+    base = np.sum([fit.effects[:, c] for c in common], 0)[:, 0] if deployed.any() else fit.effects[:, common[0]][:, 0]
     ability = fit.effects[:, design.term("theta_D").columns]
     for m in range(models):
         moved = fresh(varied, m) if varied else np.abs(rng.standard_normal(draws)) * width * rng.standard_normal(draws)
@@ -238,7 +240,7 @@ def _reasons(
             p = expit(-(eta[m, c] + d[m, c, t]))
             parts = _contributions(design, effects, m, where[c], names["context"][c])
             if "task" in names:
-                parts[f"task={names['task'][t]}"] = d[m, c, t]
+                parts[f"task={names['task'][t]}"] = float(d[m, c, t])
             points = {name: -value * p * (1 - p) for name, value in parts.items()}
             top = sorted((n for n in points if abs(points[n]) >= MATERIAL), key=lambda n: -abs(points[n]))[:2]
             text = "; ".join(f"{'+' if points[n] > 0 else '-'}{n}" for n in top) or "as usual"

@@ -29,7 +29,7 @@ RETRIES = 3  # times that a task is run again after its node or worker died
 def on_ray(jobs: list[Job], address: str, tell: Tell = silent) -> Iterator[PartitionOutcome]:
     """The jobs on the cluster at `address` (`auto`, `HOST:PORT`, `ray://HOST:PORT`), in the order in which they finish."""
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]  # of the extra ray
     except ImportError:
         raise InputError("a Ray cluster needs the package ray: pip install 'eval-divergence[ray]'") from None
     mine = not ray.is_initialized()
@@ -92,7 +92,7 @@ def _task(job: Job, model: list) -> PartitionOutcome:
 @functools.lru_cache(maxsize=1)
 def _unpacked(reference) -> str:
     """The model as a folder of this node, once a process."""
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]  # of the extra ray
 
     folder = pathlib.Path(tempfile.mkdtemp(prefix="divergence-model-"))
     for name, content in ray.get(reference).items():

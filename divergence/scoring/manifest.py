@@ -46,18 +46,18 @@ def manifest(
     outdated: list[str],
 ) -> dict:
     """The manifest of a run, as data."""
-    done = [o for o in outcomes if o.record is not None]
+    done = [o.record for o in outcomes if o.record is not None]
     sums = ("rows", "scored", "evaluation")
     rejected: dict[str, int] = {}
-    for outcome in done:
-        for rule, number in outcome.record["rejected"].items():
+    for record in done:
+        for rule, number in record["rejected"].items():
             rejected[rule] = rejected.get(rule, 0) + number
     return {
         "format": FORMAT,
         "model": {"folder": pathlib.Path(model).name, "hash": model_hash},
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
         "partitions": [_partition(o) for o in outcomes],
-        **{name: sum(o.record[name] for o in done) for name in sums},
+        **{name: sum(record[name] for record in done) for name in sums},
         "rejected": dict(sorted(rejected.items())),
         "failed": [{"partition": shown(o.job.partition.address), "reason": o.reason} for o in outcomes if o.record is None],
         "skipped": [{"file": file, "reason": reason} for file, reason in skipped],

@@ -68,7 +68,7 @@ class Job:
             "model": self.model_hash,
             "format": FORMAT,
             "version": metadata.version("eval-divergence"),
-            "declared": {k: v if not isinstance(v, tuple) else list(v) for k, v in _plain(declared).items()},
+            "declared": {name: _plain(value) for name, value in declared.items()},
         }
 
 

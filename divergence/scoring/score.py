@@ -13,8 +13,7 @@ import os
 import pathlib
 from collections.abc import Callable, Iterator
 
-import pyarrow as pa
-import pyarrow.fs
+from pyarrow import fs
 
 from divergence.configuration import Configuration, nearest
 from divergence.errors import InputError
@@ -212,5 +211,5 @@ def _outdated(target: Filesystem, outcomes: list[PartitionOutcome]) -> list[str]
 
 
 def _ending(target: Filesystem, end: str) -> list[str]:
-    selector = pa.fs.FileSelector(target.path, recursive=True, allow_not_found=True)
+    selector = fs.FileSelector(target.path, recursive=True, allow_not_found=True)
     return sorted(a.path for a in target.files.get_file_info(selector) if a.path.endswith(end))

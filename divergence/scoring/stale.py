@@ -122,13 +122,13 @@ def _sentence(
     judged: float,
 ) -> str:
     words = []
-    if "groups" in by:
+    if worst is not None and "groups" in by:
         _, name, what, seen, expected = worst
         words.append(
             f"stale: in the context {name} {what} fail {seen:.1%} of the time, expected were {expected:.1%} "
             f"(evidence {e_value:.3g} to 1 against calibration); fit again with these rows"
         )
-    if "level" in by:
+    if level is not None and "level" in by:
         words.append(
             f"stale: all known requests together fail {level['failed']:.1%} of the time, expected were "
             f"{level['risk']:.1%} (p = {level['p_value']:.2g}); fit again with these rows"

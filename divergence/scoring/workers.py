@@ -75,13 +75,14 @@ def in_workers(jobs: list[Job], count: int, tell: Tell = silent) -> Iterator[Par
         for _ in range(min(count, len(jobs))):
             workers.append(_Worker())
             workers[-1].give(waiting)
-        while busy := {worker.pipe: worker for worker in workers if worker.job is not None}:
-            for pipe in connection.wait(list(busy)):
-                worker = busy[pipe]
+        while busy := [(worker, worker.job) for worker in workers if worker.job is not None]:
+            ready = connection.wait([worker.pipe for worker, _ in busy])
+            for worker, job in busy:
+                if worker.pipe not in ready:
+                    continue
                 try:
-                    message = pipe.recv()
+                    message = worker.pipe.recv()
                 except (EOFError, OSError):
-                    job = worker.job
                     workers.remove(worker)
                     yield PartitionOutcome(job, None, worker.end())
                     if waiting:
