@@ -12,7 +12,7 @@ Names load on first use; importing the package loads neither JAX nor anything of
 
 import importlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "divergence.configuration": ("Configuration",),
