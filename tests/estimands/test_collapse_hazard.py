@@ -5,7 +5,6 @@ import polars as pl
 import pytest
 
 import divergence as dv
-from divergence.cells.episodes import agent_episodes
 from divergence.estimands.collapse_hazard import half_life, step_bands
 
 
@@ -71,26 +70,6 @@ def test_a_constant_hazard_is_found_in_spite_of_caps():
     assert slope[0] < 0 < slope[1]
     half = answer.where(statistic="half_life").interval(0.99)[0]
     assert half[0] < np.log(0.5) / np.log(0.85) < half[1]
-
-
-def test_coverage_of_the_mean_hazard():
-    """100 logs of 80 episodes: coverage of 90 % intervals within four standard errors."""
-    rng = np.random.default_rng(12)
-    hits = 0
-    for _ in range(100):
-        cells = dv.collapse(dv.read(_episodes(*_simulate(rng, 80, 0.12, 8))))
-        low, high = _mean_hazard(cells, rng)
-        hits += low <= 0.12 <= high
-    assert abs(hits / 100 - 0.9) < 4 * np.sqrt(0.09 / 100), hits
-
-
-def _mean_hazard(cells, rng):
-    from divergence.estimands.collapse_hazard import _combinations, _numbers
-
-    weight = rng.standard_exponential((400, len(cells.levels["block"])))
-    ((_, mine),) = _combinations(cells, agent_episodes(cells))
-    draws = next(value for statistic, _, _, value, _ in _numbers(cells, mine, weight, rng) if statistic is None)
-    return np.quantile(draws, [0.05, 0.95])
 
 
 def test_frail_tasks_are_told_from_alike_ones():
