@@ -16,7 +16,7 @@ import dataclasses
 import polars as pl
 
 from divergence.executions.names import BROKEN, DUPLICATE, FAILED, GIVEN_REGIME
-from divergence.executions.schema import COLUMNS, EXECUTIONS, REGIMES
+from divergence.executions.schema import COLUMNS, REGIMES
 
 NEEDED = ("regime", "model", "item", "score", "score_n", "execution_id", "probability")
 """Columns whose bad values reject the row; a bad value in any other column makes that column unusable."""

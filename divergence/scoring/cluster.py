@@ -19,8 +19,9 @@ import pyarrow as pa
 
 from divergence.errors import InputError
 from divergence.scoring.filesystems import sentence
+from divergence.scoring.jobs import Job, PartitionOutcome
 from divergence.scoring.outputs import record
-from divergence.scoring.partitions import Job, PartitionOutcome, Tell, attempt, silent
+from divergence.scoring.partitions import Tell, attempt, silent
 
 IN_FLIGHT = 4  # tasks a core that wait on the cluster: enough to keep it busy, few enough for logs of any size
 RETRIES = 3  # times that a task is run again after its node or worker died

@@ -6,7 +6,6 @@ holds no time and no number of workers, so that equal results have equal manifes
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pathlib
@@ -15,26 +14,12 @@ from importlib import metadata
 
 from divergence.errors import InputError
 from divergence.scoring.filesystems import Filesystem, publish, sentence, shown
+from divergence.scoring.jobs import PartitionOutcome
 from divergence.scoring.outcome_counts import Observed, merge
 from divergence.scoring.outputs import FORMAT
-from divergence.scoring.partitions import PartitionOutcome
 
 NAME = "manifest.json"
 PACKAGES = ("eval-divergence", "numpy", "polars", "pyarrow")
-
-
-def folder_hash(folder: str | os.PathLike) -> str:
-    """SHA-256 over the names and the SHA-256 of all files of a folder. Raises InputError where one cannot be read."""
-    root = pathlib.Path(folder)
-    total = hashlib.sha256()
-    for path in sorted(p for p in root.rglob("*") if p.is_file()):
-        try:
-            with open(path, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}") from None
-        total.update(f"{path.relative_to(root).as_posix()} {digest}\n".encode())
-    return "sha256:" + total.hexdigest()
 
 
 def manifest(

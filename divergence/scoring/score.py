@@ -21,9 +21,11 @@ from divergence.executions.files import local_paths
 from divergence.executions.schema import COLUMNS
 from divergence.scoring import manifest
 from divergence.scoring.filesystems import Filesystem, place, sentence
+from divergence.scoring.jobs import Job, PartitionOutcome
+from divergence.scoring.model_folder import folder_hash
 from divergence.scoring.outcome_counts import Observed, calibration, merge
 from divergence.scoring.outputs import ASIDE, clear, put_aside, record
-from divergence.scoring.partitions import Job, PartitionOutcome, in_this_process
+from divergence.scoring.partitions import in_this_process
 from divergence.scoring.sources import partitions
 from divergence.scoring.stale import stale
 
@@ -82,7 +84,7 @@ def score_log(
     if not 0 <= accept_rejected <= 1:
         raise InputError(f"accept_rejected is a fraction between 0 and 1, seen {accept_rejected}")
     configuration = configuration or Configuration.beside(local_paths(logs))
-    loaded, model_hash = load(os.fspath(model)), manifest.folder_hash(model)
+    loaded, model_hash = load(os.fspath(model)), folder_hash(model)
     _check_names(configuration, tuple(loaded.factors))
     found, skipped = partitions(logs)
     target, progress = place(output), progress or Progress()

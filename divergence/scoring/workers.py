@@ -19,7 +19,8 @@ from multiprocessing import connection
 import pyarrow as pa
 
 from divergence.scoring.filesystems import scrubbed
-from divergence.scoring.partitions import Job, PartitionOutcome, Tell, attempt, silent
+from divergence.scoring.jobs import Job, PartitionOutcome
+from divergence.scoring.partitions import Tell, attempt, silent
 
 ONE_THREAD = {
     "POLARS_MAX_THREADS": "1",

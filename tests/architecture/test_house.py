@@ -162,3 +162,16 @@ def test_public_names_are_frozen():
     assert not PUBLIC & folders, "a public name that is a folder's hides it"
     for name in PUBLIC:
         assert getattr(divergence, name).__doc__, f"{name} has no docstring"
+
+
+def test_editors_see_what_loads_lazily():
+    """The imports for type checkers name each public name once, from where it is loaded; `public_types.py` uses them all."""
+    import divergence
+
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert seen == divergence._FROM
+    used = (pathlib.Path(__file__).parent / "public_types.py").read_text()
+    assert not [name for name in PUBLIC if f"dv.{name}" not in used]
+    assert (PACKAGE / "py.typed").is_file()

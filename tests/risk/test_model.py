@@ -18,7 +18,7 @@ from divergence.errors import InputError
 from divergence.risk.build import risk_model
 from divergence.risk.model import NUMBERS, SEALED, RiskModel
 from divergence.risk.reliability import reliability
-from divergence.scoring.manifest import folder_hash
+from divergence.scoring.model_folder import folder_hash
 from divergence.scoring.score import score_log
 from divergence.sealed import seal_of
 

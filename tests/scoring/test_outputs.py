@@ -14,7 +14,7 @@ def score(model, logs, out, **options):
 def test_a_result_of_another_format_or_a_damaged_one_is_made_again(model, logs, tmp_path, monkeypatch):
     """A newer version's results, and files of their names that are something else: not trusted, and no error."""
     score(model, logs, tmp_path / "good")
-    monkeypatch.setattr("divergence.scoring.partitions.FORMAT", 99)
+    monkeypatch.setattr("divergence.scoring.jobs.FORMAT", 99)
     score(model, logs, tmp_path / "out")
     monkeypatch.undo()
     (tmp_path / "out/part-1.parquet").write_bytes(b"PAR1 and nothing else PAR1")
