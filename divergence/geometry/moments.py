@@ -247,7 +247,7 @@ def moments_of_chunks(
             y = np.zeros((len(x), 0), x.dtype) if y is None else table(y, "y")
             if len(x) != len(y):
                 raise InputError(f"a chunk has {len(x)} rows of x and {len(y)} of y: paired rows need the same items")
-            yield x, y, labels(cluster, len(x)) if clustered else None
+            yield x, y, None if cluster is None else labels(cluster, len(x))
 
     state = _build(parts(), clustered, unit_length, blocks)
     return dataclasses.replace(state, embedder=made[0], embedder_y=made[1])

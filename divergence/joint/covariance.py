@@ -20,7 +20,7 @@ def shrunk_covariance(influence: sp.csr_array, labels: np.ndarray) -> np.ndarray
     squares = unit.multiply(unit)
     shared = influence.astype(bool).astype(float)
     count = (shared.T @ shared).toarray()
-    items = max(np.shape(influence)[0], 2)
+    items = max(len(influence.indptr) - 1, 2)
     noise = (squares.T @ squares).toarray() - correlation**2 / items
     same = np.sum([(row[:, None] == row[None, :]).astype(int) << k for k, row in enumerate(labels)], 0)
     pair = (count > 0) & ~np.eye(len(scale), dtype=bool) & (np.diag(sample)[:, None] > 0) & (np.diag(sample) > 0)

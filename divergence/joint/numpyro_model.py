@@ -62,4 +62,4 @@ def joint_model(data: dict[str, jax.Array]) -> None:
 
 def log_density(x: jax.Array, data: dict[str, jax.Array]) -> jax.Array:
     """Log posterior density of the coordinates, up to a constant that does not depend on x."""
-    return util.log_density(joint_model, (data,), {}, {"x": x})[0]
+    return jnp.asarray(util.log_density(joint_model, (data,), {}, {"x": x})[0])
