@@ -4,6 +4,7 @@ import ast
 import pathlib
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -175,3 +176,21 @@ def test_editors_see_what_loads_lazily():
     used = (pathlib.Path(__file__).parent / "public_types.py").read_text()
     assert not [name for name in PUBLIC if f"dv.{name}" not in used]
     assert (PACKAGE / "py.typed").is_file()
+
+
+def test_the_version_is_said_alike():
+    import divergence
+
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    cited = (ROOT / "CITATION.cff").read_text()
+    assert divergence.__version__ == declared and f"\nversion: {declared}\n" in cited
+
+
+def test_locks_name_no_registry_and_pin_by_hash():
+    for lock in sorted(ROOT.glob("requirements*.lock")):
+        lines = lock.read_text().splitlines()
+        assert not [line for line in lines if "://" in line or "index-url" in line.replace("--no-emit-index-url", "")], (
+            lock.name
+        )
+        pinned = [line for line in lines if "==" in line and not line.startswith((" ", "#"))]
+        assert pinned and all(line.endswith("\\") for line in pinned), f"{lock.name} has a package without a hash"
