@@ -21,7 +21,7 @@ bench-spine: .venv/ready
 	$(BIN)/python benchmarks/spine.py
 
 prove: .venv/tested
-	$(BIN)/python -m pytest -m prove tests/recovery tests/geometry tests/risk -s
+	$(BIN)/python -m pytest -m prove tests -s
 
 lab-packages: .venv/ready
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-lab.lock
