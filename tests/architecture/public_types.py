@@ -20,7 +20,7 @@ def files(path: str) -> None:
     log = assert_type(dv.read(path), Executions)
     cells = assert_type(dv.collapse(log), dv.Cells)
     assert_type(dv.merge(cells, cells), dv.Cells)
-    assert_type(dv.fit(cells, dv.Spec(), dv.NUTS()), Posterior)
+    assert_type(dv.fit(cells, spec=dv.Spec(), method=dv.NUTS()), Posterior)
     assert_type(dv.fit(cells, method=dv.Importance(), seed=1), dv.Posterior)
     assert_type(dv.load(path), Posterior)
     assert_type(dv.Configuration.load(path), Configuration)
