@@ -69,7 +69,8 @@ class LogDesign:
     @functools.cached_property
     def both(self) -> np.ndarray:
         """Codes of the models with judged rows in both regimes."""
-        return np.intersect1d(*(self.arms.model[self._in(r)] for r in REGIMES))
+        bench, deployed = (self.arms.model[self._in(r)] for r in REGIMES)
+        return np.intersect1d(bench, deployed)
 
     @functools.cached_property
     def served(self) -> np.ndarray:

@@ -1,20 +1,17 @@
-"""A posterior as a folder: JSON for what people read, npz for arrays, a hash over both. Nothing is ever unpickled."""
+"""Writing a posterior: a folder with JSON for what people read, npz for arrays, a hash over both; `saved` reads it."""
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
+from typing import TYPE_CHECKING
 
-from divergence.cells import Cells, Table
 from divergence.cells.cells import TABLES
-from divergence.joint.arms import Arms
-from divergence.joint.design import make_design
-from divergence.joint.link import Response
-from divergence.joint.methods import Diagnostic
-from divergence.joint.posterior import Fit, Posterior
-from divergence.joint.spec import Spec
-from divergence.sealed import DAMAGE, Sealed
+from divergence.sealed import Sealed
 from divergence.staging import move_into, staging
+
+if TYPE_CHECKING:
+    from divergence.joint.posterior import Fit, Posterior
 
 FORMAT = 10
 RESPONSE = ("value", "covariance", "mu", "noise_log_sd", "noise_lean", "noise_group")
@@ -74,51 +71,6 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
         for name, content in SEALED.contents(words, arrays).items():
             (fresh / name).write_bytes(content)
         move_into(fresh, folder)
-
-
-def load(folder: str | pathlib.Path) -> Posterior:
-    """Read a saved posterior. Raises InputError when it is of another format, incomplete or changed."""
-    folder = pathlib.Path(folder)
-    words, arrays = SEALED.open(folder)
-    try:
-        spec = Spec(**words["spec"])
-        fits = tuple(_fit(k, saved, arrays, spec) for k, saved in enumerate(words["fits"]))
-        return Posterior(fits, spec, words["provenance"])
-    except DAMAGE as error:
-        raise SEALED.damaged(folder, error) from None
-
-
-def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
-    tables = {
-        table: Table({n: arrays[f"{k}/{table}/{n}"] for n in keys}, {n: arrays[f"{k}/{table}/{n}"] for n in sums})
-        for table, (keys, sums) in TABLES.items()
-    }
-    law = saved["declared_law"]
-    cells = Cells(
-        saved["outcome"],
-        saved["kind"],
-        {n: tuple(v) for n, v in saved["levels"].items()},
-        **tables,
-        grade_names=tuple(saved["grade_names"]),
-        declared_law=law if isinstance(law, str) else (law[0], tuple((level, share) for level, share in law[1])),
-        notes=tuple(saved["notes"]),
-    )
-    arms = Arms(**{name: arrays[f"{k}/arms/{name}"] for name in ARMS}, link=saved["link"], notes=tuple(saved["arm_notes"]))
-    apart = tuple(map(tuple, saved["apart"]))
-    return Fit(
-        cells,
-        arms,
-        make_design(cells, arms, spec).with_apart(apart, spec.apart),
-        arrays[f"{k}/x"],
-        Response(*(arrays[f"{k}/response/{name}"] for name in RESPONSE)),
-        arrays[f"{k}/effects"],
-        arrays[f"{k}/wave"],
-        tuple(Diagnostic(**d) for d in saved["diagnostics"]),
-        saved["method"],
-        saved["seed"],
-        saved["why"],
-        saved["cpu_seconds"],
-    )
 
 
 def to_arviz(fit: Fit):

@@ -10,8 +10,11 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((ROOT / "divergence").rglob("*.py"))
 }
+ASKED = "`Executions.answers()` is part of the contract: a log asks what lies above it when somebody asks the log"
 EXPLAINED = {
-    ("divergence.joint.posterior", "divergence.joint.store"): "`Posterior.save` writes what `load` makes a `Posterior` of",
+    ("divergence.executions.executions", "divergence.cells"): ASKED,
+    ("divergence.executions.executions", "divergence.identification"): ASKED,
+    ("divergence.executions.executions", "divergence.estimands"): ASKED,
 }
 """Imports inside functions that close a circle all the same, and why."""
 
