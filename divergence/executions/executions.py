@@ -181,14 +181,14 @@ class Executions:
     @functools.cached_property
     def cells(self) -> Cells:
         """Sufficient statistics of the log's outcome, collapsed once."""
-        from divergence.cells import collapse
+        from divergence.cells.collapse import collapse
 
         return collapse(self)
 
     @functools.cached_property
     def design(self) -> LogDesign:
         """What the log can tell of models, contexts, items, scorers and costs, counted once."""
-        from divergence.identification import log_design
+        from divergence.identification.log_design import log_design
 
         declared = self.configuration
         return log_design(self.cells, priced=declared.prices is not None, required=declared.acceptance is not None)
@@ -196,6 +196,6 @@ class Executions:
     def answers(self) -> tuple[Answer, ...]:
         """Which questions this log can answer by its design, and why not the others."""
         from divergence.estimands import QUESTIONS
-        from divergence.identification import answerable
+        from divergence.identification.question import answerable
 
         return answerable(QUESTIONS, self.design)

@@ -12,8 +12,9 @@ MODULES = {
 }
 ASKED = "`Executions.answers()` is part of the contract: a log asks what lies above it when somebody asks the log"
 EXPLAINED = {
-    ("divergence.executions.executions", "divergence.cells"): ASKED,
-    ("divergence.executions.executions", "divergence.identification"): ASKED,
+    ("divergence.executions.executions", "divergence.cells.collapse"): ASKED,
+    ("divergence.executions.executions", "divergence.identification.log_design"): ASKED,
+    ("divergence.executions.executions", "divergence.identification.question"): ASKED,
     ("divergence.executions.executions", "divergence.estimands"): ASKED,
 }
 """Imports inside functions that close a circle all the same, and why."""
