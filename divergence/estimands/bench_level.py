@@ -17,6 +17,7 @@ from divergence.estimands.rows import answer, answered, frame, level_unit, model
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 from divergence.joint.predict import levels
 
@@ -37,7 +38,7 @@ def bench_level(posterior: Posterior, *, outcome: str | None = None) -> Estimate
     return level(posterior, "evaluation", QUESTION, TEXT, outcome, None)
 
 
-def level(posterior: Posterior, regime: str, question: str, text: str, outcome: str | None, law: object) -> Estimate:
+def level(posterior: Posterior, regime: str, question: str, text: str, outcome: str | None, law: Law | None) -> Estimate:
     """Levels of one regime; also what `deployed_level` calls."""
     fit = posterior[outcome]
     mu = levels(fit, regime, law)

@@ -34,6 +34,7 @@ from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 
 QUESTION, TEXT = "best_combination", "the best combination of model and context, and how sure that is"
@@ -73,7 +74,7 @@ def best_combination(
     acceptance: Mapping[str, float] | None = None,
     prices: Prices | None = None,
     currency: str = "USD",
-    what_if: Mapping[str, object] | None = None,
+    what_if: Mapping[str, Law] | None = None,
     outcome: str | None = None,
 ) -> Estimate:
     """Rows as in the table above. Raises InputError for a bound that is none, or a law over levels never seen."""

@@ -35,6 +35,7 @@ from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 
 QUESTION, TEXT = "coherence", "probability that a combination meets all declared requirements"
@@ -78,7 +79,7 @@ def coherence(
     acceptance: Mapping[str, float] | None = None,
     prices: Prices | None = None,
     currency: str = "USD",
-    what_if: Mapping[str, object] | None = None,
+    what_if: Mapping[str, Law] | None = None,
     outcome: str | None = None,
 ) -> Estimate:
     """Rows as in the table above; `acceptance` maps bounds to numbers. Raises InputError for a bound that is none."""

@@ -31,6 +31,7 @@ from divergence.errors import InputError
 from divergence.estimands.excess_flips import against_bench
 from divergence.estimands.rows import logged_levels, models_with_rows
 from divergence.estimands.spend import Prices, spend
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit
 from divergence.joint.predict import Levels, levels
 
@@ -82,7 +83,7 @@ def combinations(
     *,
     prices: Prices | None = None,
     currency: str = "USD",
-    what_if: Mapping[str, object] | None = None,
+    what_if: Mapping[str, Law] | None = None,
 ) -> Combinations | None:
     """Draws of the `sides` of every logged combination and of every model under each law; None without deployment."""
     mu = levels(fit, "deployment")
@@ -133,7 +134,7 @@ def _scores(x: np.ndarray) -> np.ndarray:
     return ndtri((np.cumsum(count) - (count - 1) / 2 - 0.5) / len(x))[where]
 
 
-def _targets(fit: Fit, mu: Levels, what_if: Mapping[str, object]) -> tuple[tuple[CombinationTarget, ...], int]:
+def _targets(fit: Fit, mu: Levels, what_if: Mapping[str, Law]) -> tuple[tuple[CombinationTarget, ...], int]:
     """Logged combinations, then models under the deployment law, then under every what-if."""
     logged = np.argwhere(mu.observed)
     sign = -1 if fit.cells.kind == "positive" else 1

@@ -35,6 +35,7 @@ from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import levels
 from divergence.numerics import combinations
@@ -96,7 +97,7 @@ def cost_per_success(
     date: str | None = None,
     cap: int = CAP,
     budget: float | None = None,
-    law: object = None,
+    law: Law | None = None,
     outcome: str | None = None,
 ) -> Estimate:
     """Rows as in the table above; `date`: when the prices held. Raises InputError for what cannot be meant."""
@@ -196,7 +197,7 @@ def _per_context(out: _Rows, fit: Fit, regime: str, sums: Spend, weight: np.ndar
             out.add(place, "failed_share", "probability", lost[:, m, c])
 
 
-def _over_contexts(out: _Rows, fit: Fit, sums: dict[str, Spend], weight: np.ndarray, law: object) -> None:
+def _over_contexts(out: _Rows, fit: Fit, sums: dict[str, Spend], weight: np.ndarray, law: Law | None) -> None:
     """K under the deployment law, and its ratio to the bench's."""
     mu = levels(fit, "deployment", law)
     missing = [regime for regime, part in sums.items() if not part.known.any()]

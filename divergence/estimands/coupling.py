@@ -21,6 +21,7 @@ from divergence.estimands.rows import answer, answered, deployed_contexts, frame
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import Levels
 
@@ -38,7 +39,7 @@ ROOM = Question(
 
 
 @answered(ROOM, "ratio")
-def coupling(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+def coupling(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None) -> Estimate:
     """One number for the log (`statistic` null), and the ANOVA versions."""
     fit, mu, reason = crossed_levels(posterior, outcome, law)
     if mu is None:
@@ -72,7 +73,7 @@ def _scale(fit: Fit, mu: Levels) -> float:
     return float(mu.draws.mean()) if fit.cells.kind == "positive" else 1.0
 
 
-def absolute(posterior: Posterior, question: str, text: str, law: object, outcome: str | None) -> Estimate:
+def absolute(posterior: Posterior, question: str, text: str, law: Law | None, outcome: str | None) -> Estimate:
     """The absolute coupling; what `coupling_absolute` calls."""
     fit, mu, reason = crossed_levels(posterior, outcome, law)
     if mu is None:
@@ -80,7 +81,7 @@ def absolute(posterior: Posterior, question: str, text: str, law: object, outcom
     return answer(fit, question, text, "ratio", frame(model=[None]), (1 - dependability(components(mu), {"c": 1}))[:, None])
 
 
-def crossed_levels(posterior: Posterior, outcome: str | None, law: object) -> tuple[Fit, Levels | None, str]:
+def crossed_levels(posterior: Posterior, outcome: str | None, law: Law | None) -> tuple[Fit, Levels | None, str]:
     """Levels of the deployed models where two of them share two contexts; else the reason."""
     fit, mu, reason = deployed_contexts(posterior, outcome, law, 2)
     if mu is None:

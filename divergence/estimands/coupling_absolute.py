@@ -13,6 +13,7 @@ from divergence.estimands.rows import answered
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 
 QUESTION, TEXT = "coupling_absolute", "share of the spread of scores that depends on the context"
@@ -27,6 +28,6 @@ ROOM = Question(
 
 
 @answered(ROOM, "ratio")
-def coupling_absolute(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+def coupling_absolute(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None) -> Estimate:
     """One number for the log."""
     return absolute(posterior, QUESTION, TEXT, law, outcome)

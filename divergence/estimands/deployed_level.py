@@ -16,6 +16,7 @@ from divergence.estimands.rows import answered, level_unit
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 
 QUESTION, TEXT = "deployed_level", "the level of each model in deployment, for new items"
@@ -30,7 +31,7 @@ ROOM = Question(
 
 
 @answered(ROOM, level_unit)
-def deployed_level(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+def deployed_level(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None) -> Estimate:
     """Deployed level of every model with deployment rows: one row a model, `regime` = deployment.
 
     `law`: `logged`, `own`, `uniform` or {context: probability}; None = what the log's configuration says.

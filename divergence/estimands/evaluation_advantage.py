@@ -13,6 +13,7 @@ from divergence.estimands.rows import answered, unit_of
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 
 QUESTION, TEXT = "evaluation_advantage", "bench level minus deployed level of each model"
@@ -27,6 +28,6 @@ ROOM = Question(
 
 
 @answered(ROOM, unit_of)
-def evaluation_advantage(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+def evaluation_advantage(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None) -> Estimate:
     """One row a model; minus the gap, draw by draw."""
     return difference(posterior, QUESTION, TEXT, -1.0, law, outcome)

@@ -19,6 +19,7 @@ from divergence.estimands.rows import answer, answered, frame, logged_levels, mo
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 from divergence.joint.predict import levels
 
@@ -34,7 +35,7 @@ ROOM = Question(
 
 
 @answered(ROOM, unit_of)
-def gap(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+def gap(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None) -> Estimate:
     """One row a model, and one for each of its parts; refused by name for a model that lacks a regime."""
     whole = difference(posterior, QUESTION, TEXT, 1.0, law, outcome)
     if not whole.identified:
@@ -60,7 +61,9 @@ def gap(posterior: Posterior, *, law: object = None, outcome: str | None = None)
     )
 
 
-def difference(posterior: Posterior, question: str, text: str, sign: float, law: object, outcome: str | None) -> Estimate:
+def difference(
+    posterior: Posterior, question: str, text: str, sign: float, law: Law | None, outcome: str | None
+) -> Estimate:
     """`sign * (D_m - B_m)`; also what `evaluation_advantage` calls."""
     fit = posterior[outcome]
     unit = unit_of(fit)

@@ -27,6 +27,7 @@ from divergence.estimands.rows import answer, answered, frame, refuse, unit_of
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.link import from_link, linearise
 from divergence.joint.posterior import Fit, Posterior, arm_loadings
 
@@ -47,7 +48,7 @@ ROOM = Question(
 
 @answered(ROOM, unit_of)
 def gap_for_confidence(
-    posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
+    posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
 ) -> Estimate:
     """g_05 (`statistic` null), `g_05_observed`, `lambda` over all pairs, and `lambda` of each pair."""
     fit, line, reason = project(posterior, outcome, law, contexts=contexts)

@@ -16,6 +16,7 @@ from divergence.estimands.rows import answer, answered, deployed_contexts, frame
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 from divergence.joint.predict import Levels
 
@@ -31,7 +32,7 @@ ROOM = Question(
 
 
 @answered(ROOM, unit_of)
-def kappa(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+def kappa(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None) -> Estimate:
     """One row a model with deployment rows."""
     fit, mu, reason = deployed_contexts(posterior, outcome, law, 2)
     if mu is None:

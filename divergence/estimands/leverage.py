@@ -23,6 +23,7 @@ from divergence.estimands.rows import answer, answered, frame, refuse
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 
 QUESTION, TEXT = "leverage", "share of the deployed gap of a pair that the bench gap does not decide"
@@ -37,7 +38,9 @@ ROOM = Question(
 
 
 @answered(ROOM, "ratio")
-def leverage(posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None) -> Estimate:
+def leverage(
+    posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
+) -> Estimate:
     """The headline, one row a pair (`model`, `model_b`), and the curve over the bench gap."""
     fit, line, reason = project(posterior, outcome, law, contexts=contexts)
     if line is None:

@@ -25,6 +25,7 @@ from divergence.estimands.rows import answer, answered, frame, models_with_rows,
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import levels
 
@@ -64,7 +65,7 @@ ROOM = Question(
 
 @answered(ROOM, unit_of)
 def projection_instability(
-    posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
+    posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
 ) -> Estimate:
     """Three numbers for the log: PI0 (`statistic` null), `tau_p` and `beta`; PI0 again under its own name."""
     fit, line, reason = project(posterior, outcome, law, contexts=contexts)
@@ -77,7 +78,7 @@ def projection_instability(
 
 
 def project(
-    posterior: Posterior, outcome: str | None, law: object, least: int = MODELS_MIN, contexts: str = "logged"
+    posterior: Posterior, outcome: str | None, law: Law | None, least: int = MODELS_MIN, contexts: str = "logged"
 ) -> tuple[Fit, Projection | None, str]:
     """The fit, the line, and the reason why there is none ('' = there is); what every question of the amplifier asks."""
     fit = posterior[outcome]

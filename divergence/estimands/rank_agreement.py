@@ -30,6 +30,7 @@ from divergence.estimands.rows import answer, answered, frame, refuse, unit_of
 from divergence.estimate import INTERVAL, Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 
 QUESTION, TEXT = "rank_agreement", "agreement of the bench order with the deployed order (Kendall tau)"
@@ -45,7 +46,7 @@ ROOM = Question(
 
 @answered(ROOM, "ratio")
 def rank_agreement(
-    posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
+    posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
 ) -> Estimate:
     """Kendall tau, top-1 regret, and per model and regime the probability to be first, the place, the tied set."""
     fit, line, reason = project(posterior, outcome, law, 2, contexts)

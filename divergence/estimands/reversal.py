@@ -28,6 +28,7 @@ from divergence.estimands.rows import answer, answered, frame, models_with_rows,
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 from divergence.joint.predict import levels
 
@@ -45,7 +46,9 @@ ROOM = Question(
 
 
 @answered(ROOM, "probability")
-def reversal(posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None) -> Estimate:
+def reversal(
+    posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
+) -> Estimate:
     """One row a pair (`model`, `model_b`), in the order of the names; then the curves, and the pairs in a new context."""
     fit = posterior[outcome]
     bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law, contexts=contexts)

@@ -13,6 +13,7 @@ import polars as pl
 from divergence.errors import NotIdentifiedError
 from divergence.estimate import COORDINATES, Estimate
 from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import Levels, levels
 
@@ -90,7 +91,7 @@ def refuse(fit: Fit, question: str, text: str, unit: str, reason: str) -> Estima
     )
 
 
-def logged_levels(fit: Fit, regime: str, law: object = None) -> Levels:
+def logged_levels(fit: Fit, regime: str, law: Law | None = None) -> Levels:
     """Levels in a regime's contexts where it is known that the log has them. Raises NotIdentifiedError where it has not."""
     mu = levels(fit, regime, law)
     if mu is None:
@@ -98,7 +99,9 @@ def logged_levels(fit: Fit, regime: str, law: object = None) -> Levels:
     return mu
 
 
-def deployed_contexts(posterior: Posterior, outcome: str | None, law: object, least: int) -> tuple[Fit, Levels | None, str]:
+def deployed_contexts(
+    posterior: Posterior, outcome: str | None, law: Law | None, least: int
+) -> tuple[Fit, Levels | None, str]:
     """The fit, the deployment levels, and the reason why fewer than `least` contexts do not answer ('' = they do)."""
     fit = posterior[outcome]
     mu = levels(fit, "deployment", law)

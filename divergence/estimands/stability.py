@@ -29,6 +29,7 @@ from divergence.estimands.rows import answer, answered, deployed_contexts, frame
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import Levels
 from divergence.random_streams import stream
@@ -54,7 +55,7 @@ def stability(
     eps: float | None = None,
     quality_required: float | None = None,
     k: int = 2,
-    law: object = None,
+    law: Law | None = None,
     outcome: str | None = None,
 ) -> Estimate:
     """Rows as in the table above. Raises InputError for an eps or a required level that is no level, or a k below 2."""
@@ -128,7 +129,7 @@ def _rows(names: list, statistic: str | None, unit: str) -> pl.DataFrame:
     return frame(model=names, statistic=[statistic] * len(names)).with_columns(unit=pl.lit(unit))
 
 
-def _dependability(posterior: Posterior, required: float | None, law: object, outcome: str | None):
+def _dependability(posterior: Posterior, required: float | None, law: Law | None, outcome: str | None):
     """Row, draws and reason of Phi(lambda)."""
     fit, mu, reason = crossed_levels(posterior, outcome, law)
     if required is None:
