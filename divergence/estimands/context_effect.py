@@ -15,7 +15,7 @@ import itertools
 import numpy as np
 import polars as pl
 
-from divergence.cells.overlap import scorer_conflict
+from divergence.cells.overlap import context_conflict, scorer_conflict
 from divergence.estimands.answer_bias import Moved, answer_bias
 from divergence.estimands.rows import answer, answered, frame, models_with_rows, unit_of
 from divergence.estimate import Estimate
@@ -32,7 +32,7 @@ CONTRASTS_MAX = 40  # contexts: beyond it the pairs are too many to read; ask `c
 def context_needs(design: LogDesign) -> Need:
     """A bench to compare with, or two deployment contexts to compare with each other."""
     against_bench, contexts = needs.compared(design), design.contexts["deployment"]
-    if against_bench.met or not 1 < contexts <= CONTRASTS_MAX:
+    if against_bench.met or not 1 < contexts <= CONTRASTS_MAX or context_conflict(design.cells):
         return against_bench
     return Need(
         True,
@@ -90,7 +90,7 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
             rows.append(_rows([None], (None,)))
             parts.append(np.full((len(effect), 1), np.nan))
             reasons.append("no model has rows in both regimes")
-    if 1 < len(contexts) <= CONTRASTS_MAX:
+    if 1 < len(contexts) <= CONTRASTS_MAX and context_conflict(fit.cells) is None:
         seen = models_with_rows(fit, True)
         mean = deployed.draws[:, seen].mean(1)
         pairs = list(itertools.combinations(range(len(contexts)), 2))

@@ -57,32 +57,39 @@ def flip_needs(design: LogDesign) -> Need:
             f"({needs.many(sum(design.sharing.items.values()), 'item')} with an identity).",
         )
     told = f"{needs.many(shared, 'item')} answered in two contexts or more"
-    replicated = replicated_items(design)
+    replicated, repeated = replicated_items(design)
+    if not replicated and repeated:
+        return Need(
+            True,
+            f"{told}; too few of them have two replicates in two contexts, so only the noise of repeating a request is "
+            f"given ({needs.many(repeated, 'item')}), and bounds.",
+        )
     if not replicated:
         return Need(
             False,
-            f"It needs two replicates per item and context; the {told} have one (or fewer than {REPLICATED_MIN} have "
-            "two), so there is no noise floor and only bounds can be given.",
+            f"It needs two replicates per item and context; the {told} have one, so there is no "
+            "noise floor and only bounds can be given.",
             bounds=True,
         )
     return Need(True, f"{told}, {replicated} of them with two replicates in two contexts.")
 
 
-def replicated_items(design: LogDesign) -> int:
-    """The most items whose flips between two contexts of one model are known; 0 where no pair has enough of them."""
+def replicated_items(design: LogDesign) -> tuple[int, int]:
+    """The most items of one model that are replicated in each of two contexts (0 where no pair has enough of them), and the
+    most in one context."""
     contexts = np.unique(np.stack([design.arms.deployed.astype(int), design.arms.context], 1), axis=0)
     names = design.cells.levels["regime"]
     code = [names.index("deployment" if deployed else "evaluation") for deployed in contexts[:, 0]]
     codes = np.stack([np.array(code, int), contexts[:, 1]], 1)
-    most = 0
+    most = floor = 0
     for model in np.unique(design.arms.model):
         whole = replicates(design.cells, int(model), codes)[0].pooled()
         once, twice = whole.n[:, 0] > 0, whole.pairs[:, 0] > 0
         known, shared = twice.astype(float) @ twice.T, once.astype(float) @ once.T
         enough = known >= np.maximum(2, np.minimum(REPLICATED_MIN, shared))
         enough[range(len(enough)), range(len(enough))] = False
-        most = max(most, int(known[enough].max(initial=0)))
-    return most
+        most, floor = max(most, int(known[enough].max(initial=0))), max(floor, int(twice.sum(1).max(initial=0)))
+    return most, floor
 
 
 ROOM = Question(

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from divergence.cells.overlap import replays
+from divergence.cells.overlap import context_conflict, replays
 from divergence.errors import InputError
 from divergence.estimands.matched_contexts import contrast, crossed, matched
 from divergence.estimands.positivity import assignment, positivity
@@ -34,7 +34,7 @@ from divergence.estimands.rows import Rows, answered, logged_levels, models_with
 from divergence.estimands.variance_shares import alone, shares
 from divergence.estimate import Estimate
 from divergence.identification import needs
-from divergence.identification.factor_levels import moved_together, why_unknown
+from divergence.identification.factor_levels import moved_together
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
 from divergence.joint.link import from_link
@@ -49,11 +49,15 @@ def factor_needs(design: LogDesign) -> Need:
     """A factor with two levels within one regime that others do not give away."""
     factors = design.factors
     named = design.cells.factors
+    conflict = context_conflict(design.cells)
+    if named and (conflict or design.constant is not None):
+        judge = f"It needs one judge in all contexts: {conflict}."
+        return Need(False, judge if conflict else needs.nothing_varies(design) or "")
     if not named:
         return Need(False, "It needs a serving factor that varies; this log names none.")
     if not factors:
         return Need(False, f"It needs a factor with two levels; this log has one of {', '.join(named)}.")
-    usable = {name: factor for name, factor in factors.items() if factor.within_model >= 2 or name == "context"}
+    usable = {n: f for n, f in factors.items() if f.within_model >= 2 or (n == "context" and not f.why_not)}
     if not usable:
         seen = ", ".join(f"{name} {len(factor.levels)}" for name, factor in factors.items())
         return Need(
@@ -97,7 +101,7 @@ def serving_effect(
     if not any(t.name.startswith("beta:") for t in fit.design.terms):
         return refuse(fit, QUESTION, TEXT, unit, "no serving factor has two levels in this log")
     rows = Rows(fit, QUESTION, unit, ("factor", "level", "model", "statistic", "axis"))
-    unknown = {factor: why_unknown(factors, fit.design.contexts[:, 0], factor) for factor in factors}
+    unknown = {factor: fit.log_design.factors[factor].why_not for factor in factors}
     moved = []
     for factor, why in unknown.items():
         if why:

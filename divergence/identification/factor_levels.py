@@ -108,15 +108,19 @@ def factor_levels(cells: Cells, arms: ArmCounts) -> dict[str, FactorLevels]:
     place = {tuple(k): j for j, k in enumerate(contexts)}
     row = np.array([place[int(d), int(c)] for d, c in zip(arms.deployed, arms.context, strict=True)], int)
     groups = moved_together(shares, deployed)
+    models, sides = set(arms.model.tolist()), set(zip(arms.model.tolist(), arms.deployed.tolist(), strict=True))
+
+    def seen(share: np.ndarray, mask: np.ndarray) -> int:
+        return int((share[row[mask]] > 0).any(0).sum())
+
     return {
         factor: FactorLevels(
             levels=names[factor],
             shares=share,
-            within_model=max(
-                (share[row[(arms.model == m) & (arms.deployed == d)]] > 0).any(0).sum()
-                for m, d in {(int(m), bool(d)) for m, d in zip(arms.model, arms.deployed, strict=True)}
-            ),
-            why_not=why_unknown(shares, deployed, factor),
+            within_model=max(seen(share, (arms.model == m) & (arms.deployed == d)) for m, d in sides),
+            why_not=f"{factor} differs only between models: its effect cannot be told from theirs"
+            if max(seen(share, arms.model == m) for m in models) < 2
+            else why_unknown(shares, deployed, factor),
             together=next((group for group in groups if factor in group), ()),
             fixed_by=tuple(
                 f for f, other in shares.items() if f != factor and spanned(share, [other]) and not spanned(other, [share])

@@ -16,7 +16,7 @@ from divergence.cells import Cells
 from divergence.cells.blocks import block_sums
 from divergence.cells.cells import MISSING
 from divergence.cells.episodes import agent_episodes
-from divergence.cells.tasks import resolve_tasks
+from divergence.cells.telling_items import prepared
 from divergence.identification.arm_counts import ArmCounts, arm_counts
 from divergence.identification.factor_levels import FactorLevels, factor_levels
 from divergence.identification.item_sharing import ItemSharing, item_sharing
@@ -172,4 +172,4 @@ class LogDesign:
 
 def log_design(cells: Cells, *, priced: bool = False, required: bool = False) -> LogDesign:
     """The design of a log's cells; items without a task take the one that they have elsewhere, as in a fit."""
-    return LogDesign(resolve_tasks(cells), priced, required)
+    return LogDesign(prepared(cells), priced, required)

@@ -5,7 +5,7 @@ Each gives the sentence on what is missing, or None where nothing is.
 
 from __future__ import annotations
 
-from divergence.cells.overlap import scorer_conflict
+from divergence.cells.overlap import context_conflict, scorer_conflict
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need
 
@@ -52,9 +52,16 @@ def no_comparison(design: LogDesign) -> str | None:
     return f"It needs one judge in both regimes: {conflict}." if conflict else None
 
 
+def nothing_varies(design: LogDesign) -> str | None:
+    """Why nothing can be told apart: every judged row has one value."""
+    if design.constant is None:
+        return None
+    return f"It needs outcomes that differ; every judged row of this log has {design.cells.outcome} = {design.constant:g}."
+
+
 def models_in_both(design: LogDesign, least: int) -> Need:
     """What an order or a line over models with both regimes needs."""
-    missing = no_comparison(design)
+    missing = no_comparison(design) or nothing_varies(design)
     if missing is None and len(design.both) < least:
         missing = f"It needs {NUMBERS[least]} models in both regimes; this log has {len(design.both)}."
     return Need(missing is None, missing or f"{len(design.both)} models with judged rows in both regimes.")
@@ -66,7 +73,8 @@ def no_contexts(design: LogDesign) -> str | None:
         return f"It needs two deployment contexts; this log has {design.contexts['deployment']}."
     if design.served.shape[1] < 2:
         return "It needs two contexts in the deployment law; the declared one gives weight to one."
-    return None
+    conflict = context_conflict(design.cells)
+    return f"It needs one judge in all contexts: {conflict}." if conflict else nothing_varies(design)
 
 
 def moves_over_contexts(design: LogDesign) -> Need:

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from divergence.cells import Cells
 from divergence.cells.grades import grade_notes
-from divergence.cells.tasks import resolve_tasks
+from divergence.cells.telling_items import prepared
 from divergence.errors import InputError
 from divergence.joint.aliases import alias_notes
 from divergence.joint.arms import Arms
@@ -84,7 +84,7 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
         raise InputError(f"no row of the log has a judged {cells.outcome!r}; there is nothing to fit")
     progress("measuring arm levels")
     begin = time.process_time()
-    cells = resolve_tasks(cells)
+    cells = prepared(cells)
     judged = cells.counts["n"] > 0
     count = combinations(*(cells.counts[k][judged] for k in ("model", "regime", "context")))[0].shape[1]
     if count > ARMS_MAX:  # before anything of that size squared is made

@@ -19,4 +19,4 @@ def test_levels_against_loops(waves_posterior):
 def test_without_evaluation_rows_there_is_none(waves_world):
     traffic = waves_world[0].filter(pl.col("regime") == "deployment")
     found = dv.bench_level(dv.fit(dv.collapse(dv.read(traffic)), seed=0))
-    assert found.reasons == ("the log has no evaluation rows",)
+    assert found.reasons == ("It needs judged evaluation rows; this log has 0 (and 3840 of deployment).",)
