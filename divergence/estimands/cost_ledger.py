@@ -43,9 +43,20 @@ def ledger_needs(design: LogDesign) -> Need:
     for regime in design.logged:
         if not known_spend(design, regime):
             return Need(False, f"It needs a known cost in both regimes; this log has 0 {regime} rows with one.")
+    if not spending_models(design, "evaluation") & spending_models(design, "deployment"):
+        return Need(False, "It needs a model with a known cost and a success in both regimes; this log has none.")
     return Need(
         True, "; ".join(f"{needs.many(known_spend(design, r), 'row')} of {r} with a known cost" for r in design.logged) + "."
     )
+
+
+def spending_models(design: LogDesign, regime: str) -> set[int]:
+    """Models that spent something and had a success in one context of the regime."""
+    score, cost = (block_sums(design.cells, name, regime) for name in ("score", "cost_usd"))
+    spent = cost.y.sum(0) > 0
+    if not cost.n.sum() and design.priced:
+        spent = block_sums(design.cells, "output_tokens", regime).n.sum(0) > 0
+    return set(np.flatnonzero((spent & (score.y.sum(0) > 0)).any(1)).tolist())
 
 
 ROOM = Question(
