@@ -20,6 +20,8 @@ FILE_NAME = "divergence.toml"
 KINDS = ("binary", "proportion", "fraction", "ordinal", "positive")
 """Kinds of outcome: 0 or 1, a rate with its number of trials, a bounded fraction, grades, a positive quantity."""
 GRADES_MAX = 20  # each grade is a question of its own; a finer scale is a fraction
+ZERO_COSTS = ("missing", "free")
+"""What a logged cost of 0 in every row of a combination can mean."""
 LAWS = ("logged", "own", "uniform")
 """Named context laws: shares of the log common to all models, each model's own shares, equal shares."""
 SUM_TOLERANCE = 1e-6  # declared shares are typed by hand, with at most six decimals
@@ -93,6 +95,8 @@ class Configuration:
     """Half width of the stability band, outcome scale."""
     quality_required: float | None = None
     """Level that must be reached (the lambda of dependability), outcome scale."""
+    zero_cost: str = "missing"
+    """What a logged cost of 0 means where every row of a model in a context has it: `missing` (not metered), or `free`."""
     prices: Prices | None = None
     """Declared prices."""
     what_if: Mapping[str, ContextLaw] = dataclasses.field(default_factory=dict)
@@ -306,6 +310,7 @@ _PARSERS = {
     "deployment_law": _law,
     "stability_eps": lambda key, value: _number(key, value, 0),
     "quality_required": _number,
+    "zero_cost": lambda key, value: _choice(key, value, ZERO_COSTS),
     "prices": _prices,
     "what_if": _what_if,
     "acceptance": _acceptance,

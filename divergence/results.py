@@ -16,7 +16,6 @@ import dataclasses
 import json
 import pathlib
 import platform
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -26,12 +25,13 @@ from divergence import estimands
 from divergence.behaviour import behaviour
 from divergence.configuration import Configuration
 from divergence.estimate import INTERVAL, Estimate, table
+from divergence.identification.audit import audit
 from divergence.staging import move_into, staging
 
 if TYPE_CHECKING:
     from divergence.executions import Executions
     from divergence.identification import Question
-    from divergence.joint import Posterior
+    from divergence.joint import Fit, Posterior
     from divergence.joint.checks import ModelCheck
 
 FORMATS = ("html", "md", "tex", "json")
@@ -267,36 +267,12 @@ def _price_note(log: Executions | None) -> list[str]:
     return [f"Where the log does not meter cost it is tokens at declared prices {of}, in {prices.currency}."]
 
 
-def _cautions(fit) -> tuple[str, ...]:
-    """Combinations that stand apart, scorers that differ between the regimes, and the context with the fewest judged rows,
-    where they are few."""
+def _cautions(fit: Fit) -> tuple[str, ...]:
+    """What the audit of the log finds that the first screen must carry, and combinations that stand apart."""
     from divergence.joint.standing_apart import apart_names
 
-    cells, counts = fit.cells, fit.cells.counts
-    judged_by: dict[str, set[str]] = {}
-    rows, unjudged = Counter(), Counter()
-    for regime, context, scorer, all_rows, without in zip(
-        *(counts[name] for name in ("regime", "context", "scorer", "rows", "unjudged")), strict=True
-    ):
-        if scorer >= 0 and all_rows > without:
-            judged_by.setdefault(cells.levels["regime"][regime], set()).add(cells.levels["scorer"][scorer])
-        place = cells.levels["regime"][regime], cells.levels["context"][context]
-        rows[place] += all_rows
-        unjudged[place] += without
-    told = []
-    one, two = (judged_by.get(regime, set()) for regime in ("evaluation", "deployment"))
-    if one and two and one != two:
-        told.append(
-            f"The regimes do not have the same scorers (evaluation: {', '.join(sorted(one))}; deployment: "
-            f"{', '.join(sorted(two))}): a part of every difference between them may be the judges'."
-        )
-    share, (regime, context) = min((1 - unjudged[place] / rows[place], place) for place in rows)
-    if share < JUDGED_MIN:
-        told.append(
-            f"Only {share:.0%} of the {regime} rows in {context} are judged; the others are taken as missing at "
-            "random, which no number of rows can show."
-        )
-    apart = apart_names(cells, fit.design)
+    told = [str(finding) for finding in audit(fit.log_design) if finding.level == "caution"]
+    apart = apart_names(fit.cells, fit.design)
     if apart:
         told.append(
             f"{' and '.join(apart)} {'stand' if apart[1:] else 'stands'} apart from what all others say: look at "
@@ -305,7 +281,6 @@ def _cautions(fit) -> tuple[str, ...]:
     return tuple(told)
 
 
-JUDGED_MIN = 0.9  # judged share of a context below which the first screen says so: a tenth can move a level by ten points
 LOWER_LIMITS = ("effective draws", "E-BFMI")  # diagnostics that pass when they are large
 
 

@@ -50,9 +50,18 @@ def rows_of(cells: Cells, table: Table, measure: str, regime: str) -> Table:
     return table.take((table["measure"] == wanted[0]) & (table["regime"] == wanted[1]))
 
 
+def metered(cells: Cells, table: Table) -> Table:
+    """The rows of a table of costs without the combinations whose cost is 0 in every row and is read as missing."""
+    for regime, model, context in cells.unmetered:
+        table = table.take(~((table["regime"] == regime) & (table["model"] == model) & (table["context"] == context)))
+    return table
+
+
 def block_sums(cells: Cells, measure: str, regime: str) -> BlockSums:
     """Sums of a measure in one regime by block, model and context (in the order of `cells.levels`), all tasks together."""
     table = rows_of(cells, cells.measures, measure, regime)
+    if measure == "cost_usd":
+        table = metered(cells, table)
     shape = (BLOCKS, len(cells.levels["model"]), len(cells.levels["context"]))
     where = np.ravel_multi_index((block_numbers(cells)[table["block"]], table["model"], table["context"]), shape)
     return BlockSums(

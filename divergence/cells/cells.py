@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from divergence.numerics import combinations
+
 KEYS = (
     "model",
     "regime",
@@ -127,8 +129,22 @@ class Cells:
     """The grades of an ordinal outcome, the worst first."""
     declared_law: DeclaredLaw | str = "logged"
     """The deployment law: `logged`, `own`, `uniform`, or declared shares of a factor's (or of the context's) levels."""
+    zero_cost: str = "missing"
+    """What a cost of 0 in every row of a combination means: `missing` (not metered) or `free`."""
     notes: tuple[str, ...] = ()
     """Sentences about the log that belong beside every result."""
+
+    @property
+    def unmetered(self) -> tuple[tuple[int, int, int], ...]:
+        """(regime, model, context) codes of the combinations whose cost is 0 in every row and is read as missing."""
+        if self.zero_cost == "free" or "cost_usd" not in self.levels["measure"]:
+            return ()
+        table = self.measures.take(self.measures["measure"] == self.levels["measure"].index("cost_usd"))
+        keys, place = combinations(*(table[k] for k in ("regime", "model", "context")))
+        spent, size = np.bincount(place, np.abs(table["y"]), keys.shape[1]), np.bincount(place, table["yy"], keys.shape[1])
+        return tuple(
+            (int(r), int(m), int(c)) for (r, m, c), y, yy in zip(keys.T, spent, size, strict=True) if not y and not yy
+        )
 
     @property
     def design_weights(self) -> np.ndarray:

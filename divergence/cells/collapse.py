@@ -161,6 +161,7 @@ def _coded(log: Executions, frames: dict[str, pl.DataFrame]) -> Cells:
         **tables,
         grade_names=log.configuration.grades if log.kind == "ordinal" else (),
         declared_law=_law(log),
+        zero_cost=log.configuration.zero_cost,
         notes=tuple(log.notes),
     )
 

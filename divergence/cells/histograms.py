@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from divergence.cells.blocks import BLOCKS, block_numbers, rows_of
+from divergence.cells.blocks import BLOCKS, block_numbers, metered, rows_of
 from divergence.cells.cells import Cells
 
 STEPS = 16  # bins an octave: finer ones move a p95 by less than its sampling error at 1e5 rows, and cost memory
@@ -49,6 +49,8 @@ def histogram(cells: Cells, measure: str, regime: str) -> tuple[np.ndarray, np.n
     Models and contexts are in the order of `cells.levels`. No bins where the log does not have the measure.
     """
     table = rows_of(cells, cells.histograms, measure, regime)
+    if measure == "cost_usd":
+        table = metered(cells, table)
     shape = (BLOCKS, len(cells.levels["model"]), len(cells.levels["context"]))
     number = np.array([int(name) for name in cells.levels["bin"]], np.int64)[table["bin"]]
     bins, place = np.unique(number, return_inverse=True)

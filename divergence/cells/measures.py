@@ -50,7 +50,9 @@ def measured(log: Executions) -> pl.LazyFrame:
         return _in_blocks(log, log.tally)
     frame = log.scan()
     values = [
-        pl.when((pl.col(m) >= 0) & pl.col(m).cast(pl.Float64).is_finite()).then(pl.col(m).cast(pl.Float64)).alias(m)
+        pl.when(((pl.col(m) >= 0) | (m == "cost_usd")) & pl.col(m).cast(pl.Float64).is_finite())
+        .then(pl.col(m).cast(pl.Float64))
+        .alias(m)
         for m in names
     ]
     keys = [pl.col(key).cast(pl.Categorical) for key in ("model", "regime", "context", "task")]
@@ -103,7 +105,7 @@ def measure_histograms(frame: pl.LazyFrame) -> pl.DataFrame:
     keys = ("model", "regime", "context", "block")
     names = [m for m in QUANTILES if m in frame.collect_schema().names()]
     counted = [
-        frame.filter(pl.col(m).is_not_null())
+        frame.filter(pl.col(m) >= 0)  # a refund has no place on a scale of logarithms
         .group_by(*keys, bin_expression(pl.col(m)).alias("bin"))
         .agg(n=pl.len().cast(pl.Float64))
         .collect(engine="streaming")

@@ -14,7 +14,7 @@ def merge(first: Cells, second: Cells) -> Cells:
 
     Raises InputError when the two are not about the same outcome, or were read under different laws.
     """
-    for field in ("outcome", "kind", "declared_law", "grade_names"):
+    for field in ("outcome", "kind", "declared_law", "grade_names", "zero_cost"):
         a, b = getattr(first, field), getattr(second, field)
         if a != b:
             raise InputError(f"cells of {field} {a!r} and {b!r} cannot be merged; collapse both logs in the same way")
@@ -31,6 +31,7 @@ def merge(first: Cells, second: Cells) -> Cells:
         **tables,
         grade_names=first.grade_names,
         declared_law=first.declared_law,
+        zero_cost=first.zero_cost,
         notes=notes,
     )
 

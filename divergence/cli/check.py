@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from divergence.cli.fitting import answerable, known_question
 from divergence.cli.options import common, reading
 from divergence.cli.progress import print_table
+
+if TYPE_CHECKING:
+    from divergence.identification import Answer
 
 
 @click.command()
@@ -18,22 +23,35 @@ from divergence.cli.progress import print_table
 def check(read, question, as_json, **_) -> int:
     """Validate a log, and say which questions it can answer, which not, and why."""
     known_question(question)
+    from divergence.identification.audit import audit
+
     log = read()
-    answers = log.answers()
+    answers, findings = log.answers(), audit(log.design)
     if as_json:
         click.echo(
             json.dumps(
                 {
                     "rows": log.counts.rows,
                     "rejected": sum(log.counts.rejected.values()),
-                    "answers": [{"question": a.question, "identified": a.identified, "reason": a.reason} for a in answers],
+                    "findings": [dataclasses.asdict(f) for f in findings],
+                    "answers": [
+                        {"question": a.question, "identified": a.identified, "reason": a.reason, "depends": a.depends}
+                        for a in answers
+                    ],
                 }
             )
         )
     else:
         click.echo(repr(log))
-        print_table(
-            ("question", "answer", "why"), [(a.question, "yes" if a.identified else "no", a.reason or "") for a in answers]
-        )
+        for finding in findings:
+            click.echo(f"{finding.level}: {finding}")
+        print_table(("question", "answer", "why"), [(a.question, _answer(a), a.reason) for a in answers])
     answerable(log, question)
     return 0
+
+
+def _answer(found: Answer) -> str:
+    """Yes, no, or yes unless the values say otherwise."""
+    if not found.identified:
+        return "no"
+    return f"depends on the values: {found.depends}" if found.depends else "yes"

@@ -15,6 +15,7 @@ from divergence.cells.cells import MISSING
 from divergence.cells.overlap import in_regime, share_items
 from divergence.cells.replicates import context_rows
 from divergence.estimands.rows import context_codes
+from divergence.identification.rules_of_results import unlogged_difference
 from divergence.joint.posterior import Fit
 from divergence.numerics import combinations
 
@@ -41,6 +42,8 @@ def served(fit: Fit, bench: bool = False) -> tuple[np.ndarray, np.ndarray]:
 
 def assignment(fit: Fit) -> str:
     """How contexts came to their items, in words that begin with `causal` or `association`."""
+    if unlogged_difference(fit.log_design) is not None:
+        return "association: contexts with the same logged factors differ, so something that is not logged does, too"
     counts = fit.cells.counts.take(in_regime(fit.cells, "deployment") & (fit.cells.counts["n"] > 0))
     if len(counts) and (counts["chance"] != MISSING).all():
         return "causal reading: rows were routed with logged chances"

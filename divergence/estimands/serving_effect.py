@@ -37,6 +37,7 @@ from divergence.identification import needs
 from divergence.identification.factor_levels import moved_together
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
+from divergence.identification.rules_of_results import unlogged_difference
 from divergence.joint.link import from_link
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import levels, link_levels
@@ -225,8 +226,12 @@ def _comparable(fit: Fit) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 def _add_matched(rows: Rows, fit: Fit, unknown: dict[str, str | None]) -> None:
     """Contrasts of contexts that differ in one factor only."""
     table, mixtures = _comparable(fit)
+    disagreeing = unlogged_difference(fit.log_design)
     for factor in mixtures:
         if unknown[factor]:
+            continue
+        if disagreeing is not None:
+            rows.refuse(disagreeing.sentence, factor=factor, statistic="matched")
             continue
         base = _reference(fit, factor)
         for level, name in enumerate(fit.design.levels[factor]):

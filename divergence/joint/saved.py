@@ -41,6 +41,7 @@ def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
         **tables,
         grade_names=tuple(saved["grade_names"]),
         declared_law=law if isinstance(law, str) else (law[0], tuple((level, share) for level, share in law[1])),
+        zero_cost=saved.get("zero_cost", "missing"),
         notes=tuple(saved["notes"]),
     )
     arms = Arms(**{name: arrays[f"{k}/arms/{name}"] for name in ARMS}, link=saved["link"], notes=tuple(saved["arm_notes"]))

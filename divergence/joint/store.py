@@ -49,6 +49,7 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
                     "levels": fit.cells.levels,
                     "grade_names": fit.cells.grade_names,
                     "declared_law": fit.cells.declared_law,
+                    "zero_cost": fit.cells.zero_cost,
                     "notes": fit.cells.notes,
                     "method": fit.method,
                     "seed": fit.seed,

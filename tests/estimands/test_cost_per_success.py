@@ -49,7 +49,10 @@ def test_over_contexts_it_is_the_ratio_of_means():
 
 def test_free_is_not_missing_and_missing_is_not_free():
     rng = np.random.default_rng(5)
-    free = dv.cost_per_success(_posterior(_log(rng).with_columns(cost_usd=pl.lit(0.0))))
+    nought = _log(rng).with_columns(cost_usd=pl.lit(0.0))
+    declared = dv.read(nought, configuration=dv.Configuration(zero_cost="free"))
+    free = dv.cost_per_success(dv.fit(dv.collapse(declared), seed=0))
+    assert not dv.cost_per_success(_posterior(nought)).where(context="c", statistic=None).identified, "not declared"
     assert free.where(context="c", statistic=None).draws.max() == 0.0
     half = _log(rng, 400)
     known = half.with_columns(cost_usd=pl.when(pl.int_range(pl.len()) % 2 == 0).then("cost_usd"))

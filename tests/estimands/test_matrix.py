@@ -74,9 +74,9 @@ def test_what_an_axis_lacks_is_said():
 
 def test_models_of_one_price_have_no_order_and_unjudged_traffic_has_no_contexts():
     log = _log(np.random.default_rng(5))
-    for price in (0.0, 0.001):  # an order made of ties would be that of the names
+    for price in (0.002, 0.001):  # an order made of ties would be that of the names
         assert "same for all models" in _answer(log.with_columns(cost_usd=pl.lit(price))).where(axis="focus").reasons[0]
-    two = _answer(log.with_columns(cost_usd=pl.when(pl.col("model") < "m3").then(0.0).otherwise(0.01)))
+    two = _answer(log.with_columns(cost_usd=pl.when(pl.col("model") < "m3").then(0.001).otherwise(0.01)))
     # Quality m0 < ... < m4, cheap m0 = m1 = m2, dear m3 = m4: Spearman with shared places.
     assert _value(two, "rank_correlation", "evaluation") == pytest.approx(-np.sqrt(3) / 2, abs=1e-6)
     silent = log.with_columns(score=pl.when(pl.col("regime") == "evaluation").then(pl.col("score")))

@@ -1,0 +1,44 @@
+"""The audit: every rule, asked of a log's design.
+
+| rule | what it finds |
+|---|---|
+| `one_value` | every judged row has the same outcome |
+| `one_side` | models that were logged in one regime only |
+| `judged_share` | a context of which few rows are judged |
+| `other_judges` | regimes, contexts or tasks with scorers of their own |
+| `unmetered` | a cost of 0 in every row of a combination |
+| `times_disagree` | times that contradict each other, or lie in another unit |
+| `unlogged_difference` | contexts with equal logged factors and unequal results |
+| `opposite_effects` | a context that helps one model and hurts another |
+
+To add a rule: a function `LogDesign -> Finding | None` in the file of its subject, a row here, and two tests: a log that
+triggers it and a neighbour that must not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from divergence.identification.finding import Finding
+from divergence.identification.log_design import LogDesign
+from divergence.identification.rules_of_measures import times_disagree, unmetered
+from divergence.identification.rules_of_outcomes import judged_share, one_side, one_value, other_judges
+from divergence.identification.rules_of_results import opposite_effects, unlogged_difference
+
+Rule = Callable[[LogDesign], Finding | None]
+RULES: tuple[Rule, ...] = (
+    one_value,
+    unmetered,
+    one_side,
+    other_judges,
+    judged_share,
+    unlogged_difference,
+    opposite_effects,
+    times_disagree,
+)
+
+
+def audit(design: LogDesign) -> tuple[Finding, ...]:
+    """What the rules find, in their order."""
+    found = (rule(design) for rule in RULES)
+    return tuple(finding for finding in found if finding is not None)

@@ -1,0 +1,89 @@
+"""Rules about who was judged, by whom, and whether outcomes differ at all."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from divergence.cells.overlap import in_regime
+from divergence.identification.finding import Finding
+from divergence.identification.log_design import REGIMES, LogDesign
+
+JUDGED_MIN = 0.9  # judged share of a context below which it is said: a tenth can move a level by ten points
+NAMED = 4  # names given before "and others"
+
+
+def listed(names: list[str]) -> str:
+    """Names as words, the first few of many."""
+    if len(names) > NAMED:
+        return f"{', '.join(names[:NAMED])} and {len(names) - NAMED} others"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+def one_value(design: LogDesign) -> Finding | None:
+    """Every judged row has the same outcome: a file of failures (or of successes) alone looks like that."""
+    if design.constant is None:
+        return None
+    rows = int(design.arms.judged.sum())
+    return Finding(
+        "one_value",
+        "caution",
+        f"Every one of the {rows:,} judged rows has {design.cells.outcome} = {design.constant:g}: nothing can be told "
+        "apart, and a file that lists failures (or successes) alone looks like this.",
+        "If rows were left out, give the whole log.",
+    )
+
+
+def one_side(design: LogDesign) -> Finding | None:
+    """Models with rows in one regime only."""
+    if not all(design.rows.values()):
+        return None
+    names = design.cells.levels["model"]
+    bench, deployed = (np.unique(design.arms.model[design.arms.deployed == d]) for d in (False, True))
+    parts = []
+    for mine, what in ((np.setdiff1d(bench, deployed), "not deployed"), (np.setdiff1d(deployed, bench), "not on the bench")):
+        if len(mine):
+            verb = "was" if len(mine) == 1 else "were"
+            parts.append(f"{listed([names[m] for m in mine])} {verb} {what}")
+    if not parts:
+        return None
+    return Finding(
+        "one_side",
+        "caution",
+        f"In this log {' and '.join(parts)}: an order of the bench and one of deployment are about different models.",
+        questions=("gap", "reversal", "rank_agreement", "best_combination"),
+    )
+
+
+def judged_share(design: LogDesign) -> Finding | None:
+    """The context with the fewest judged rows, where they are few."""
+    counts, cells = design.cells.counts, design.cells
+    worst = (1.0, "", "")
+    for regime in REGIMES:
+        mine = in_regime(cells, regime)
+        for context in np.unique(counts["context"][mine]):
+            here = mine & (counts["context"] == context)
+            share = 1 - counts["unjudged"][here].sum() / counts["rows"][here].sum()
+            worst = min(worst, (float(share), regime, cells.levels["context"][context]))
+    share, regime, context = worst
+    if share >= JUDGED_MIN:
+        return None
+    return Finding(
+        "judged_share",
+        "caution",
+        f"Only {share:.0%} of the {regime} rows in {context} are judged; the others are taken as missing at random, which "
+        "no number of rows can show.",
+    )
+
+
+def other_judges(design: LogDesign) -> Finding | None:
+    """Scorers that differ between the regimes."""
+    one, two = (set(design.scorers(regime)) for regime in REGIMES)
+    if not one or not two or one == two:
+        return None
+    return Finding(
+        "other_judges",
+        "caution",
+        f"The regimes do not have the same scorers (evaluation: {', '.join(sorted(one))}; deployment: "
+        f"{', '.join(sorted(two))}): a part of every difference between them may be the judges'.",
+        questions=("gap", "evaluation_advantage", "context_effect", "reversal"),
+    )

@@ -1,0 +1,94 @@
+"""Rules about results that the logged design does not explain, from raw rates: plain counts, no fit."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from divergence.identification.finding import Finding
+from divergence.identification.log_design import LogDesign
+
+CLEAR = 4.0  # standard errors: among a thousand pairs of contexts that do not differ, .06 are called different
+FEW = 30  # trials of an arm below which a raw rate says little
+
+
+def unlogged_difference(design: LogDesign) -> Finding | None:
+    """Two contexts with equal logged factors whose results differ beyond chance: something that is not logged does it."""
+    arms, factors = design.arms, design.factors
+    if not factors or "context" in factors or design.cells.kind == "positive":
+        return None
+    contexts = np.unique(np.stack([arms.deployed.astype(int), arms.context], 1), axis=0)
+    served = np.concatenate([factor.shares for factor in factors.values()], 1).round(9)
+    rate, error = _rates(design, contexts)
+    worst: tuple[float, int, int] | None = None
+    for i, j in itertools.combinations(range(len(contexts)), 2):
+        if np.array_equal(served[i], served[j]):
+            both = np.isfinite(rate[:, i]) & np.isfinite(rate[:, j])
+            if both.any():
+                gap = (rate[both, i] - rate[both, j]).mean()
+                noise = np.sqrt((error[both, i] ** 2 + error[both, j] ** 2).sum()) / both.sum()
+                if abs(gap) > CLEAR * noise and (worst is None or abs(gap) > abs(worst[0])):
+                    worst = (float(gap), i, j)
+    if worst is None:
+        return None
+    gap, i, j = worst
+    one, two = (design.cells.levels["context"][contexts[k, 1]] for k in (i, j))
+    return Finding(
+        "unlogged_difference",
+        "caution",
+        f"{one} and {two} have the same logged serving factors and differ by {100 * abs(gap):.0f} points: something that is "
+        "not logged differs between them, so no effect of a factor can be read as a cause.",
+        "Log what differs as a serving factor.",
+        ("serving_effect",),
+    )
+
+
+def opposite_effects(design: LogDesign) -> Finding | None:
+    """A context that clearly helps one model and clearly hurts another: a mean over models describes neither."""
+    arms = design.arms
+    if design.cells.kind == "positive" or not all(design.rows.values()):
+        return None
+    contexts = np.unique(np.stack([arms.deployed.astype(int), arms.context], 1), axis=0)
+    rate, error = _rates(design, contexts)
+    bench = contexts[:, 0] == 0
+    if bench.sum() != 1:
+        return None
+    base, of_base = rate[:, bench][:, 0], error[:, bench][:, 0]
+    worst: tuple[float, int, int, int, float, float] | None = None
+    for c in np.flatnonzero(~bench):
+        effect = rate[:, c] - base
+        noise = np.sqrt(error[:, c] ** 2 + of_base**2)
+        clear = np.isfinite(effect) & (np.abs(effect) > CLEAR * noise)
+        up, down = np.flatnonzero(clear & (effect > 0)), np.flatnonzero(clear & (effect < 0))
+        if len(up) and len(down):
+            high, low = int(up[effect[up].argmax()]), int(down[effect[down].argmin()])
+            found = (float(effect[high] - effect[low]), int(c), high, low, float(effect[high]), float(effect[low]))
+            worst = found if worst is None or found[0] > worst[0] else worst
+    if worst is None:
+        return None
+    _, c, high, low, gain, loss = worst
+    names = design.cells.levels["model"]
+    return Finding(
+        "opposite_effects",
+        "caution",
+        f"{design.cells.levels['context'][contexts[c, 1]]} helps {names[high]} ({100 * gain:+.0f} points) and hurts "
+        f"{names[low]} ({100 * loss:+.0f} points): what it does depends on the model, and its mean describes none.",
+        questions=("context_effect", "serving_effect"),
+    )
+
+
+def _rates(design: LogDesign, contexts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Raw rate and its binomial standard error, each (models, contexts); NaN where there are few trials."""
+    arms = design.arms
+    shape = (len(design.cells.levels["model"]), len(contexts))
+    rate, error = np.full(shape, np.nan), np.full(shape, np.nan)
+    place = {tuple(key): k for k, key in enumerate(contexts)}
+    for a in np.flatnonzero(arms.trials >= FEW):
+        k = place[int(arms.deployed[a]), int(arms.context[a])]
+        shrunk = (arms.total[a] + 1) / (arms.trials[a] + 2)  # a rate of 0 or 1 is not known without error
+        # Items are the units: repeated trials of one item add little.
+        units = arms.items[a] if arms.items[a] else arms.trials[a]
+        rate[arms.model[a], k] = arms.rate[a]
+        error[arms.model[a], k] = np.sqrt(shrunk * (1 - shrunk) / max(units, 1))
+    return rate, error

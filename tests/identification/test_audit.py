@@ -1,0 +1,110 @@
+"""Each rule of the audit: logs that trigger it, and neighbours that must not."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+import divergence as dv
+from divergence.executions import read
+from divergence.identification.audit import RULES, audit
+
+
+def log(rates, items=150, seed=3, **columns):
+    """One trial of every item; `rates` maps (regime, context, model) to a rate; columns are functions of a row."""
+    random = np.random.default_rng(seed)
+    rows = [
+        {"regime": r, "context": c, "model": m, "item": f"i{i}", "score": float(random.random() < p)}
+        for (r, c, m), p in rates.items()
+        for i in range(items)
+    ]
+    return pl.DataFrame([row | {name: make(row) for name, make in columns.items()} for row in rows])
+
+
+def found(frame, configuration=None):
+    return {f.name: f for f in audit(read(frame, configuration=configuration).design)}
+
+
+PLAIN = {("evaluation", "bench", "A"): 0.7, ("deployment", "x", "A"): 0.65, ("deployment", "y", "A"): 0.68}
+TWO = PLAIN | {(r, c, "B"): p - 0.1 for (r, c, _), p in PLAIN.items()}
+
+
+def test_a_plain_log_has_no_findings():
+    assert found(log(TWO)) == {}
+    assert len({rule.__name__ for rule in RULES}) == len(RULES)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_one_value_is_said_and_a_single_other_row_ends_it(value):
+    told = found(log(TWO, score=lambda _: value))["one_value"]
+    assert f"score = {value:g}" in told.sentence and "900 judged rows" in told.sentence
+    assert "one_value" not in found(log(TWO, score=lambda row: value if row["item"] != "i7" else 1 - value))
+
+
+def test_models_of_one_side_are_named():
+    rates = TWO | {("evaluation", "bench", "best"): 0.9, ("deployment", "x", "traffic only"): 0.5}
+    told = found(log(rates))["one_side"].sentence
+    assert "best was not deployed" in told and "traffic only was not on the bench" in told
+    assert "one_side" not in found(log({k: v for k, v in rates.items() if k[0] == "deployment"}))
+
+
+def test_a_cost_of_nothing_in_every_row_is_missing_unless_it_is_declared_free():
+    def cost(row):
+        return 0.0 if row["context"] == "y" else 0.01 + 0.001 * int(row["item"][1:])
+
+    frame = log(TWO, cost_usd=cost)
+    told = found(frame)["unmetered"]
+    assert "A in y" in told.sentence and "zero_cost" in told.action
+    free = dv.Configuration(zero_cost="free")
+    assert "unmetered" not in found(frame, free)
+    assert "unmetered" not in found(log(TWO, cost_usd=lambda row: 0.0 if row["item"] == "i1" else 0.01))
+    missing, kept = (dv.cost_per_success(dv.fit(read(frame, configuration=c).cells, seed=0)) for c in (None, free))
+    place = {"model": "A", "context": "y", "statistic": None}
+    assert not missing.where(**place).identified and missing.where(model="A", context="x", statistic=None).identified
+    assert kept.where(**place).to_frame()["median"][0] == 0
+
+
+def test_refunds_count():
+    frame = log(PLAIN, cost_usd=lambda row: -0.1 if int(row["item"][1:]) % 3 == 0 else 0.1)
+    mean = frame.group_by("context").agg(pl.col("cost_usd").mean(), pl.col("score").mean()).filter(context="x")
+    answer = dv.cost_per_success(dv.fit(read(frame).cells, seed=0)).where(model="A", context="x", statistic=None)
+    truth = mean["cost_usd"][0] / mean["score"][0]
+    low, high = answer.interval()[0]
+    assert low < truth < high and high < 0.12
+
+
+def test_times_in_another_unit_are_named():
+    told = found(log(TWO, latency_s=lambda row: 900.0 if row["regime"] == "deployment" else 0.9))["times_disagree"]
+    assert "latency_s is 0.9 on average in evaluation and 900 in deployment" in told.sentence
+    told = found(log(TWO, latency_s=lambda _: 1.0, ttft_s=lambda _: 2.5))["times_disagree"]
+    assert "the first token comes after 2.5 s" in told.sentence
+    assert "times_disagree" not in found(log(TWO, latency_s=lambda row: 9.0 if row["regime"] == "deployment" else 0.9))
+
+
+@pytest.mark.parametrize("drop", [0.3, 0.45])
+def test_contexts_alike_in_all_that_is_logged_and_unlike_in_results(drop):
+    rates = {
+        key: value
+        for m, base in (("A", 0.8), ("B", 0.7))
+        for key, value in {
+            ("evaluation", "bench", m): base,
+            ("deployment", "cut", m): base - drop,
+            ("deployment", "load", m): base,
+        }.items()
+    }
+    frame = log(rates, concurrency=lambda row: "8" if row["context"] == "load" else "1")
+    told = found(frame)["unlogged_difference"].sentence
+    assert "bench and cut" in told
+    effect = dv.serving_effect(dv.fit(read(frame).cells, seed=0))
+    assert "association" in effect.method and not effect.where(statistic="matched").identified
+    alike = log(
+        rates | {("deployment", "cut", m): b for m, b in (("A", 0.8), ("B", 0.7))},
+        concurrency=lambda row: "8" if row["context"] == "load" else "1",
+    )
+    assert "unlogged_difference" not in found(alike)
+
+
+def test_effects_of_opposite_sign_are_named_before_any_mean():
+    rates = TWO | {("deployment", "x", "A"): 0.95, ("deployment", "x", "B"): 0.3}
+    told = found(log(rates))["opposite_effects"].sentence
+    assert "x helps A" in told and "hurts B" in told
+    assert "opposite_effects" not in found(log(TWO | {("deployment", "x", "A"): 0.4, ("deployment", "x", "B"): 0.3}))
