@@ -194,20 +194,23 @@ class Estimate:
         )
 
     def _lines(self) -> tuple[list[str], list[list[str]]]:
-        """Header and cells of the small table that a notebook shows."""
+        """Header and cells of the small table that a notebook shows; rows of several units say theirs."""
         dims = list(self.dims)
         body = []
         frame = self.to_frame()
+        several = frame["unit"].n_unique() > 1
         indicator = ((self.draws == 0) | (self.draws == 1)).all(0)  # 0/1 draws: their mean is the probability
         for row, yes_or_no in zip(frame.iter_rows(named=True), indicator, strict=True):
             cells = [str(row[d]) if row[d] is not None else "" for d in dims]
+            unit = [row["unit"] or ""] if several else []
             if row["median"] is None:
-                body.append([*cells, "", row["reason"] or ""])
+                body.append([*cells, "", row["reason"] or "", *unit])
             else:
                 middle = row["mean" if yes_or_no else "median"]
                 limits = [f"{row[limit]:.4g}" if row[limit] is not None else "no limit" for limit in ("lower", "upper")]
-                body.append([*cells, f"{middle:.4g}", " .. ".join(limits)])
-        return [*dims, self.unit, f"{INTERVAL:.0%} interval"], body
+                body.append([*cells, f"{middle:.4g}", " .. ".join(limits), *unit])
+        head = ["value"] if several else [self.unit]
+        return [*dims, *head, f"{INTERVAL:.0%} interval", *(["unit"] if several else [])], body
 
     def __repr__(self) -> str:
         header, body = self._lines()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+NORMAL_95 = 1.6448536269514722
+"""95 % quantile of the standard normal law: half of a 90 % equal-tailed interval, in standard deviations."""
+
 
 def logit(p: np.ndarray) -> np.ndarray:
     """log(p / (1 - p)); logit(0.75) = 1.0986123."""

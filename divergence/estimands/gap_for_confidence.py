@@ -30,10 +30,10 @@ from divergence.identification.question import Question
 from divergence.joint.laws import Law
 from divergence.joint.link import from_link, linearise
 from divergence.joint.posterior import Fit, Posterior, arm_loadings
+from divergence.numerics import NORMAL_95
 
 QUESTION, TEXT = "gap_for_confidence", "the bench gap at which deployment reverses an order with a probability of 5 %"
 REVERSED = 0.05  # the risk that a reader takes
-Z = 1.6448536269514722  # standard normal quantile of 1 - REVERSED
 DOUBT_MAX = 0.05  # probability of beta <= 0 above which the bench does not order deployment
 
 
@@ -82,7 +82,7 @@ def needed(line: Projection, shrink: np.ndarray | None = None) -> np.ndarray:
     shrink = np.ones_like(line.beta) if shrink is None else shrink
     left = np.sqrt(line.tau**2 + (line.beta * line.gap) ** 2 * (1 - shrink))
     with np.errstate(divide="ignore"):
-        return np.where(line.beta > 0, Z * left / np.maximum(line.beta * shrink, 0.0), np.inf)
+        return np.where(line.beta > 0, NORMAL_95 * left / np.maximum(line.beta * shrink, 0.0), np.inf)
 
 
 def pair_noise(fit: Fit, line: Projection, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.methods import EFFECTIVE_DRAWS_MIN, K_HAT_MAX, NEWTON_STEP_MAX, Diagnostic, Sample
 from divergence.joint.pareto import smoothed_weights
 from divergence.joint.spec import Spec
+from divergence.numerics import NORMAL_95
 from divergence.random_streams import stream
 
 # Degrees of freedom of the Student-t proposals, by round. Heavy tails find what the mode's curvature hides, and stay in
@@ -33,7 +34,6 @@ from divergence.random_streams import stream
 FREEDOM = (3.0, 3.0, 8.0)
 DRAWS_AN_AXIS = 5.0  # effective draws that an adaptation rests on, at least: a covariance needs more draws than axes
 GOOD_ENOUGH = 0.75  # share of the k-hat gate at which adaptation stops: room for the estimate's own noise
-NORMAL_95 = 1.6448536  # 95 % quantile of a standard normal law
 INFLATION = 2.0  # of the first proposal: standard deviations near zero make the posterior wider than its curvature
 PRIOR_CURVATURE = 0.25  # of a coordinate with a standard normal prior at least, near the mode
 NEWTON_STEPS = 8  # after BFGS one or two are taken

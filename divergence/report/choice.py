@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from divergence.estimate import Estimate
+from divergence.numerics import NORMAL_95
 from divergence.report.content import PageContent
 from divergence.report.names import spoken
 from divergence.report.words import (
@@ -33,7 +34,7 @@ from divergence.report.words import (
 )
 
 SURE, HALF = 0.9, 0.5
-SETTLED = 1.645  # standard deviations between a value and its limit that make it 95 % sure
+SETTLED = NORMAL_95  # standard deviations between a value and its limit that make it 95 % sure
 SENSIBLE = 100  # times the items, beyond which more of them is no advice
 MOST = 8  # combinations of the first table
 VALUES = {  # bound -> statistic of its value, heading, is it a lower limit, unit of the limit

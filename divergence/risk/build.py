@@ -23,7 +23,7 @@ from divergence.executions.contexts import NOT_LOGGED
 from divergence.joint.fit import fit
 from divergence.joint.importance import Importance
 from divergence.joint.posterior import Posterior
-from divergence.numerics import logit
+from divergence.numerics import NORMAL_95, logit
 from divergence.risk.calibrate import Calibrator, choose_calibrator
 from divergence.risk.conformal import GROUP_MIN, coverage, thresholds
 from divergence.risk.context_definitions import Served
@@ -256,7 +256,7 @@ def _sentence(found: dict, calibrator: Calibrator) -> str:
 def _traffic(whole: Summaries, posterior: Posterior, worth: dict) -> dict:
     """What `stale` compares a scored log with."""
     fit = posterior.fits[0]
-    cell = (logit(np.clip(whole.upper, 1e-9, 1 - 1e-9)) - logit(np.clip(whole.lower, 1e-9, 1 - 1e-9))) / (2 * 1.6448536)
+    cell = (logit(np.clip(whole.upper, 1e-9, 1 - 1e-9)) - logit(np.clip(whole.lower, 1e-9, 1 - 1e-9))) / (2 * NORMAL_95)
     cell = cell * whole.risk * (1 - whole.risk)
     deployed = np.unique(fit.arms.context[fit.arms.deployed])
     names = [fit.cells.levels["context"][c] for c in deployed]

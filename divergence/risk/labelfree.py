@@ -25,7 +25,9 @@ import dataclasses
 import numpy as np
 from scipy.special import stdtrit
 
-Z = {0.9: 1.6448536, 0.95: 1.9599640, 0.99: 2.5758293}
+from divergence.numerics import NORMAL_95
+
+Z = {0.9: NORMAL_95, 0.95: 1.9599640, 0.99: 2.5758293}
 """Normal quantiles of two-sided intervals."""
 FIRST = 30  # labels before which an asymptotic sequence promises nothing
 GAMMA_MAX = 1e6

@@ -22,11 +22,10 @@ from divergence.cells.overlap import in_regime
 from divergence.errors import NotIdentifiedError
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import levels
-from divergence.numerics import expit, logit
+from divergence.numerics import NORMAL_95, expit, logit
 from divergence.random_streams import stream
 from divergence.risk.strata import Strata, measure_strata
 
-Z_90 = 1.6448536  # 95 % quantile of a standard normal law
 ROWS_MAX = 2_000_000  # combinations in the table: 100 MB
 MATERIAL = 0.01  # contributions below one point are no reason
 NODES = 15
@@ -101,8 +100,8 @@ def summarise(posterior: Posterior, outcome: str | None = None) -> Summaries:
     return Summaries(
         names,
         risk,
-        expit(-(middle + d) - np.hypot(high - middle, Z_90 * np.sqrt(v))),
-        expit(-(middle + d) + np.hypot(middle - low, Z_90 * np.sqrt(v))),
+        expit(-(middle + d) - np.hypot(high - middle, NORMAL_95 * np.sqrt(v))),
+        expit(-(middle + d) + np.hypot(middle - low, NORMAL_95 * np.sqrt(v))),
         _promised(fit, strata, risk.shape),
         _novelty(fit, names, risk.shape),
         known,

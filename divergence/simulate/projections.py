@@ -10,7 +10,7 @@ import itertools
 
 import numpy as np
 
-Z = 1.6448536269514722  # standard normal quantile of .95
+from divergence.numerics import NORMAL_95
 
 
 def projection_truth(level: np.ndarray) -> dict[str, float]:
@@ -26,7 +26,7 @@ def projection_truth(level: np.ndarray) -> dict[str, float]:
         "tau_p": float(tau),
         "beta": float(beta),
         "PI0": float(tau * np.sqrt(2 / np.pi)),
-        "g_05": float(Z * tau / beta) if beta > 0 else np.inf,
+        "g_05": float(NORMAL_95 * tau / beta) if beta > 0 else np.inf,
         "leverage": float(tau**2 / (tau**2 + beta**2 * square)),
         "kendall": float(np.mean([np.sign(e) * np.sign(d) for e, d in gaps])),
         "regret": float(deployed.max() - deployed[bench.argmax()]),
