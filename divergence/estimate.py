@@ -55,8 +55,8 @@ class Estimate:
     text: str
     """The question in plain words."""
     unit: str
-    """`probability`, `points` (differences on the 0..1 scale, stored as fractions), `s`, `usd`, `nats`, `ratio`; in
-    geometry also `rad`, `squared distance`, `dimensions`."""
+    """`probability` (0..1), `fraction` (a difference of probabilities or scores, which people see as points), `s`, `usd`,
+    `nats`, `ratio`; in geometry also `rad`, `squared distance`, `dimensions`. Rows may have units of their own."""
     rows: pl.DataFrame
     """R rows of coordinates (any of `COORDINATES`, and optionally `unit`), nulls where one does not apply."""
     draws: np.ndarray

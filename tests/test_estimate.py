@@ -10,7 +10,7 @@ from divergence.estimate import COORDINATES, SCHEMA, Estimate, table
 def _estimate(**fields):
     draws = np.linspace(0, 1, 1001)[:, None] * np.array([1.0, 2.0])
     rows = pl.DataFrame({"model": ["a", "b"], "context": [None, "c"]})
-    return Estimate("gap", "a question", "points", rows, draws, **fields)
+    return Estimate("gap", "a question", "fraction", rows, draws, **fields)
 
 
 def test_table_has_the_columns_of_the_contract():
@@ -70,7 +70,7 @@ def test_bounds_are_shown_though_not_identified():
 
 
 def test_refusing_gives_one_row():
-    refusal = Estimate.refused("gap", "a question", "points", "nothing there")
+    refusal = Estimate.refused("gap", "a question", "fraction", "nothing there")
     assert not refusal.identified
     assert refusal.reasons == ("nothing there",)
     assert refusal.to_frame().height == 1
@@ -86,15 +86,15 @@ def test_where_takes_rows():
 def test_wrong_shapes_are_errors():
     rows = pl.DataFrame({"model": ["a"]})
     with pytest.raises(ValueError, match="draws"):
-        Estimate("q", "t", "points", rows, np.zeros((5, 2)))
+        Estimate("q", "t", "fraction", rows, np.zeros((5, 2)))
     with pytest.raises(ValueError, match="reasons"):
-        Estimate("q", "t", "points", rows, np.zeros((5, 1)), reason=("a", "b"))
+        Estimate("q", "t", "fraction", rows, np.zeros((5, 1)), reason=("a", "b"))
 
 
 def test_it_prints_as_a_table_and_escapes_html():
     one = _estimate()
     assert "0.05 .. 0.95" in repr(one)
-    evil = Estimate("q", "<script>", "points", pl.DataFrame({"model": ["<b>"]}), np.zeros((3, 1)))
+    evil = Estimate("q", "<script>", "fraction", pl.DataFrame({"model": ["<b>"]}), np.zeros((3, 1)))
     assert "<script>" not in evil._repr_html_()
     assert "<b>&" not in evil._repr_html_()
 
@@ -106,5 +106,5 @@ def test_tables_stack():
 
 
 def test_rows_that_do_not_exist_are_an_empty_table():
-    answer = Estimate("gap", "text", "points", pl.DataFrame({"model": ["a"]}), np.zeros((3, 1)))
+    answer = Estimate("gap", "text", "fraction", pl.DataFrame({"model": ["a"]}), np.zeros((3, 1)))
     assert answer.where(model="b").to_frame().height == 0

@@ -5,7 +5,7 @@
 Rows with `statistic` = `contrast` compare two deployment contexts, `mu_mc - mu_mc'`, over models: they need no bench. Those
 with `bias`, `competence`, `one_way` say whether answers or ability moved, for tasks with two right answers (`answer_bias`).
 Identified by evaluation rows and deployment rows of the model; cells without rows are filled by the joint model and
-said so. Unit: points, stored as fractions.
+said so. Unit: fraction (points are hundredths of it).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     ECA_m = B_m - D_m
 
 The signed form of coupling: positive where the evaluation context is kinder than deployment. Identified as the gap is.
-Unit: points, stored as fractions.
+Unit: fraction (points are hundredths of it).
 """
 
 from __future__ import annotations

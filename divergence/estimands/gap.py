@@ -4,7 +4,7 @@
 
 Rows with `statistic` = `A`, `B`, `C`, `B_context`, `B_residual` are its parts (`gap_split`); A + B + C is the gap.
 Identified for models with rows in both regimes that the same scorer judged. Where bench and traffic share no item each
-level stands on its own items, and the gap is marked as resting on the model. Unit: points, stored as fractions.
+level stands on its own items, and the gap is marked as resting on the model. Unit: fraction (points are hundredths of it).
 Source: Cai, Namkoong and Yadlowsky 2023 (arXiv 2303.02011) for the gap and its parts.
 """
 

@@ -3,7 +3,7 @@
     points of wave w minus the mean over waves, averaged over models, items, contexts and both regimes
 
 A wave in which every context moves together is a change of the test set or the grader, not of the models. Identified by
-two waves or more that share (model, context) combinations. Unit: points, stored as fractions.
+two waves or more that share (model, context) combinations. Unit: fraction (points are hundredths of it).
 """
 
 from __future__ import annotations

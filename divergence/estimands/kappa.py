@@ -4,7 +4,7 @@
 
 A standard deviation in points that does not depend on which other models are in the log. The evaluation context is not
 one of the contexts. Identified by two deployment contexts or more; sampling noise is taken out by the joint model, so a
-log in which nothing moves has a kappa near 0, never exactly 0. Unit: points, stored as fractions.
+log in which nothing moves has a kappa near 0, never exactly 0. Unit: fraction (points are hundredths of it).
 Source: Gelman 2005 (finite-population standard deviations); Brennan 2001.
 """
 

@@ -7,7 +7,7 @@
 | state | `context_tokens`, `turn` | mean prompt tokens, mean turn: single turn against many | tokens, turns |
 | infrastructure | `contexts` | effective number of serving contexts, exp of the entropy of their shares | contexts |
 | infrastructure | `unseen` | share of the judged rows in contexts never evaluated | probability |
-| output | `between_waves` | sd of the level between measuring waves: a point against a process | points |
+| output | `between_waves` | sd of the level between measuring waves: a point against a process | fraction |
 
 Rows: the value with `regime` = evaluation, deployment, the contrast deployment - evaluation with `regime` null, whose
 `noise_floor` is the 95 % quantile of its size when regimes (for `output`: waves) are relabelled at random within items or
@@ -240,5 +240,5 @@ def _infrastructure(fit: Fit, rng: np.random.Generator) -> list[Axis]:
 def _output(fit: Fit, rng: np.random.Generator) -> Axis:
     found = between_waves(fit.cells, len(fit.effects), PERMUTATIONS, rng)
     if isinstance(found, str):
-        return Axis("output", "between_waves", "points", reason=found)
-    return Axis("output", "between_waves", "points", *found)
+        return Axis("output", "between_waves", "fraction", reason=found)
+    return Axis("output", "between_waves", "fraction", *found)

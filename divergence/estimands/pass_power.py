@@ -94,7 +94,7 @@ def pass_power(posterior: Posterior, *, powers: tuple[int, ...] = POWERS, outcom
             f"fewer than {TASKS_MIN} items were answered by one model in one context: rates of single trials need an item",
         )
     for model, regime, value, reason in _single_turn(fit, rng):
-        rows.append((model, None, regime, "single_turn_gap", "points", None))
+        rows.append((model, None, regime, "single_turn_gap", "fraction", None))
         draws.append(value)
         reasons.append(reason)
     model, context, regime, statistic, unit, items = (list(c) for c in zip(*rows, strict=True))

@@ -54,7 +54,7 @@ def answered(
 def unit_of(fit: Fit) -> str:
     """Unit of a difference of levels: points for scores; else what the outcome's name says."""
     if fit.cells.kind != "positive":
-        return "points"
+        return "fraction"
     name = fit.cells.outcome
     return "usd" if name.endswith("_usd") else "s" if name.endswith("_s") else name
 

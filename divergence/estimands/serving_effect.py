@@ -16,7 +16,7 @@ frequent level; a log without evaluation whose only factor is the context itself
 | `positivity` | share of the log's (model, item) pairs that were served at the level |
 
 A factor that changes only together with others is refused, they are named, and its share is given as a range. `method`
-ends in `causal reading` or `association` (`positivity`). Unit: points, stored as fractions; shares ratio.
+ends in `causal reading` or `association` (`positivity`). Unit: fraction (points are hundredths of it); shares ratio.
 """
 
 from __future__ import annotations

@@ -158,6 +158,6 @@ def _repeats(fit: Fit, mu: Levels, seen: np.ndarray, k: int):
     names = [mu.models[m] for m in seen]
     parts = [
         (f"pass^{k}_{kind}", unit)
-        for kind, unit in (("within", "probability"), ("across", "probability"), ("movement", "points"))
+        for kind, unit in (("within", "probability"), ("across", "probability"), ("movement", "fraction"))
     ]
     return pl.concat([_rows(names, *part) for part in parts]), draws.reshape(len(draws), -1), reasons * 3

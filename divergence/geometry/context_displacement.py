@@ -35,7 +35,7 @@ def context_displacement(state: Movement) -> Estimate:
     with np.errstate(divide="ignore", invalid="ignore"):
         values = {None: squared / noise, "share": squared / spread, "score_change": score}
         floors = {None: high / noise, "share": high / spread, "score_change": np.full(len(noise), np.nan)}
-    unit = {None: "ratio", "share": "ratio", "score_change": "points"}
+    unit = {None: "ratio", "share": "ratio", "score_change": "fraction"}
     number = state.items.sum(0).diagonal().astype(int)
     contexts = list(dict.fromkeys(state.context))
     rows, draws, floor = [], [], []

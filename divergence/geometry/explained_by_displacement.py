@@ -42,8 +42,8 @@ STATISTICS = {
     "slope": "ratio",
     "naive_slope": "ratio",
     "reliability": "ratio",
-    "gap": "points",
-    "gap_with_movement": "points",
+    "gap": "fraction",
+    "gap_with_movement": "fraction",
 }
 QUANTILE = 0.05  # of the bootstrapped variance of true movement: at or below 0 it is not told from noise
 FEWEST = 10  # items: below it the covariance between items' scores says nothing

@@ -149,7 +149,7 @@ def silent(rows: pl.DataFrame) -> Text:
         listed = join([f"{names[m]} in {names[c]}" for m, c in found.select("model", "context").iter_rows()], MOST)
         parts.append(
             f"in {number(found.height)} of {compared} the answers move beyond the floor while the score stays "
-            f"within {amount(LEVEL_MATERIAL, 'points', 1.0)}: {listed}."
+            f"within {amount(LEVEL_MATERIAL, 'fraction', 1.0)}: {listed}."
         )
     if open_too.height:
         start = "in" if not parts else "In"

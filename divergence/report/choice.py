@@ -39,7 +39,7 @@ SENSIBLE = 100  # times the items, beyond which more of them is no advice
 MOST = 8  # combinations of the first table
 VALUES = {  # bound -> statistic of its value, heading, is it a lower limit, unit of the limit
     "quality_min": ("quality", "level", True, "probability"),
-    "bench_gap_max": ("bench_gap", "distance from the bench", False, "points"),
+    "bench_gap_max": ("bench_gap", "distance from the bench", False, "fraction"),
     "latency_p95_max_s": ("latency_p95", "p95 latency", False, "s"),
     "cost_per_success_max_usd": ("cost_per_success", "cost per success", False, "usd"),
     "excess_flips_max": ("excess_flips", "excess flips", False, "probability"),
@@ -189,7 +189,7 @@ def _how_sure(options: list[Option], names: Mapping[str, str], content: PageCont
                 f" or {plural(len(tied) - 3, 'other')}" if len(tied) > 3 else ""
             )
             sentences.append(f"The best that meets everything is {who}; of these {_who(first, names)} is the surest.")
-        lost = amount(first.regret, "points", max(first.regret, 0.005))
+        lost = amount(first.regret, "fraction", max(first.regret, 0.005))
         sentences.append(f"Choosing it loses {lost} of level on average against whichever is best.")
     enough = sum(o.meets >= SURE for o in options)
     sentences.append(
@@ -266,7 +266,7 @@ def _next(options: list[Option], bounds: Mapping[str, float], names: Mapping[str
         low, high = np.quantile(difference, [0.05, 0.95])
         what = (
             f"the level of {_who(first, names)} against {_who(rivals[0], names)} (difference "
-            f"{span(float(low), float(high), 'points')} points)"
+            f"{span(float(low), float(high), 'fraction')} points)"
         )
         return _more(what, factor, items)
     return "The decision is settled at these thresholds; more items would not change it."

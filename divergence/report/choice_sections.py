@@ -144,7 +144,7 @@ def _laws(content: PageContent) -> pl.DataFrame:
                 "model": names[model],
                 "meets": brief_chance(v["meets"]),
                 "best": brief_chance(v["best"]),
-                "regret": amount(v["regret"], "points"),
+                "regret": amount(v["regret"], "fraction"),
             }
             for model, v in sorted(mine, key=lambda one: -one[1]["best"])
         ]

@@ -180,7 +180,7 @@ def silent_line(drift: SilentDrift, pairs: Estimate, tone: str) -> Text:
         who = f"{clearest.model} in {names[clearest.context]}" if clearest.model else names[clearest.context]
         text = (
             f"in {number(len(drift.silent))} of {compared} of a context with the bench, items move while the level "
-            f"stays within {amount(LEVEL_MATERIAL, 'points', 1.0)}. Clearest is {who}: {phrase(row)} of the {kind} "
+            f"stays within {amount(LEVEL_MATERIAL, 'fraction', 1.0)}. Clearest is {who}: {phrase(row)} of the {kind} "
             f"change beyond what repeating changes, the level by {phrase(effect, signed=True)}."
         )
     if drift.open:

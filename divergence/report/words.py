@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 MINUS = "\N{MINUS SIGN}"
 MONEY = 8  # decimals of an amount of money at most: a call may cost a millionth
 DEFAULT_WIDTH = 0.05  # of a number without an interval, in the unit: one digit for points
-SCALES = {"probability": 100.0, "points": 100.0}
-SUFFIXES = {"probability": "%", "points": " points", "s": " s", "usd": " USD", "nats": " nats", "ratio": ""}
-AXES = {"probability": "percent", "points": "percentage points", "s": "seconds", "usd": "USD"}
+SCALES = {"probability": 100.0, "fraction": 100.0}
+SUFFIXES = {"probability": "%", "fraction": " points", "s": " s", "usd": " USD", "nats": " nats", "ratio": ""}
+AXES = {"probability": "percent", "fraction": "percentage points", "s": "seconds", "usd": "USD"}
 SMALL = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
@@ -54,7 +54,7 @@ def decimal(value: float, places: int, signed: bool = False) -> str:
 def amount(value: float, unit: str, width: float = DEFAULT_WIDTH, signed: bool = False) -> str:
     """A value with its unit: `62.4%`, `−3.4 points`, `0.82 s`; `width` of its interval sets the digits."""
     text = decimal(value * scale(unit), digits(width * scale(unit), MONEY if unit == "usd" else 4), signed)
-    if unit == "points" and text.lstrip(f"+{MINUS}") == "1":
+    if unit == "fraction" and text.lstrip(f"+{MINUS}") == "1":
         return f"{text} point"
     return text + SUFFIXES.get(unit, f" {unit}")
 

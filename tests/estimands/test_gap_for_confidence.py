@@ -64,7 +64,12 @@ def test_a_bench_that_orders_nothing_is_refused():
 def test_infinite_draws_have_quantiles_and_no_mean():
     draws = np.r_[np.linspace(1, 2, 97), [np.inf] * 3][:, None].repeat(2, 1)
     estimate = Estimate(
-        "gap_for_confidence", "", "points", pl.DataFrame({"model": ["a", "b"]}), draws, quantiles_only=np.array([True, True])
+        "gap_for_confidence",
+        "",
+        "fraction",
+        pl.DataFrame({"model": ["a", "b"]}),
+        draws,
+        quantiles_only=np.array([True, True]),
     )
     row = estimate.to_frame().row(0, named=True)
     assert row["mean"] is None and row["sd"] is None and row["identified"]

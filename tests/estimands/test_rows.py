@@ -19,7 +19,7 @@ def test_a_regime_without_rows_is_not_identified(waves_world):
 
 def test_a_bound_is_shown_and_a_refusal_is_not(waves_posterior):
     fit = waves_posterior.fits[0]
-    rows = Rows(fit, "kappa", "points", ("model", "statistic"))
+    rows = Rows(fit, "kappa", "fraction", ("model", "statistic"))
     ones = np.ones(len(fit.effects))
     rows.add(ones, model="a")
     rows.add(2 * ones, model="a", statistic="highest", bound="two factors move together", unit="ratio")
@@ -28,4 +28,4 @@ def test_a_bound_is_shown_and_a_refusal_is_not(waves_posterior):
     assert frame["mean"].to_list() == [1.0, 2.0, None]
     assert frame["identified"].to_list() == [True, False, False]
     assert frame["reason"].to_list() == [None, "two factors move together", "no rows"]
-    assert frame["unit"].to_list() == ["points", "ratio", "points"]
+    assert frame["unit"].to_list() == ["fraction", "ratio", "fraction"]

@@ -91,7 +91,7 @@ def test_score_moves_on_the_same_items(places):
     scores[:, 0, :40], scores[:, 1, :20] = 1, 1
     answer = context_displacement(places.state(means, 0.0, scores=scores))
     row = answer.where(statistic="score_change", model="model 0").to_frame()
-    assert row["mean"][0] == pytest.approx(-0.25, abs=0.01) and row["unit"][0] == "points"
+    assert row["mean"][0] == pytest.approx(-0.25, abs=0.01) and row["unit"][0] == "fraction"
 
 
 def test_what_was_run_once_is_refused_by_name(world, places):

@@ -56,7 +56,7 @@ class World:
         self.mu = self.bench[:, :, None] + self.effect
         self.deployed = self.mu.mean(axis=2)
 
-    def by_model(self, question, draws, unit="points", **fields):
+    def by_model(self, question, draws, unit="fraction", **fields):
         return Estimate(
             question,
             f"synthetic {question}",
@@ -77,7 +77,7 @@ class World:
             }
         )
         draws = np.concatenate([self.effect.reshape(DRAWS, -1), self.effect.mean(axis=1)], axis=1)
-        return Estimate("context_effect", "synthetic", "points", rows, draws, counts={"n_items": 200})
+        return Estimate("context_effect", "synthetic", "fraction", rows, draws, counts={"n_items": 200})
 
     def excess_flips(self):
         c = len(self.contexts)
@@ -113,7 +113,7 @@ class World:
         )
         return Estimate("reversal", "synthetic", "probability", rows, draws)
 
-    def serving_effect(self, unit="points", size=1.0):
+    def serving_effect(self, unit="fraction", size=1.0):
         rows = [(factor, level) for factor, levels in FACTORS.items() for level in levels]
         centre = self.generator.normal(0, 0.06 * size, len(rows))
         draws = centre + self.generator.normal(0, 0.02 * size, (DRAWS, len(rows)))
@@ -123,7 +123,7 @@ class World:
     def instrument(self):
         draws = np.array([0.002, -0.001, -0.031]) + self.generator.normal(0, 0.008, (DRAWS, 3))
         rows = pl.DataFrame({"factor": ["wave"] * 3, "level": ["2031-03", "2031-04", "2031-05"]})
-        return Estimate("instrument", "synthetic", "points", rows, draws)
+        return Estimate("instrument", "synthetic", "fraction", rows, draws)
 
     def answers(self):
         single = pl.DataFrame({"model": [None]}, schema={"model": pl.String})
@@ -214,7 +214,7 @@ def make_content(world, **changes):
 STEPS = np.linspace(-1, 1, 401)  # symmetric draws: the 5% and 95% quantiles lie at -0.9 and 0.9
 
 
-def _hand_made(question, rows, centres, unit="points", spread=0.01, **fields):
+def _hand_made(question, rows, centres, unit="fraction", spread=0.01, **fields):
     """An estimate whose medians are `centres` and whose 90% limits lie 0.9 spread on either side."""
     frame = pl.DataFrame(rows, schema=dict.fromkeys(rows, pl.String))
     draws = np.asarray(centres)[None, :] + np.asarray(spread) * STEPS[:, None]

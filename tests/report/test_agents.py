@@ -141,7 +141,7 @@ def test_sections_are_there_where_they_have_an_answer(content, passes, spent, pa
 
 def test_who_fails_the_loop_is_told(build, hand_made):
     rows = {"model": ["a", "b", "c"], "regime": ["evaluation"] * 3, "statistic": ["single_turn_gap"] * 3}
-    gap = hand_made("pass_power", rows, [0.3, 0.0, -0.2], "points", 0.05)
+    gap = hand_made("pass_power", rows, [0.3, 0.0, -0.2], "fraction", 0.05)
     _, make = build
     blocks = agents.agents(make(build[0](), estimates={"pass_power": gap}))
     ((_, text),) = next(block for block in blocks if isinstance(block, Listing)).items

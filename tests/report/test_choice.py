@@ -178,7 +178,7 @@ def test_without_requirements_one_sentence_says_how_to_declare_them(page, conten
 
 
 def test_declared_numbers_are_shown_as_declared():
-    assert [exact(*pair) for pair in ((1.0, "s"), (0.6, "probability"), (2e-5, "usd"), (0.025, "points"))] == [
+    assert [exact(*pair) for pair in ((1.0, "s"), (0.6, "probability"), (2e-5, "usd"), (0.025, "fraction"))] == [
         "1 s",
         "60%",
         "0.00002 USD",

@@ -146,7 +146,7 @@ def test_a_failed_check_cannot_be_overlooked(content):
 
 
 def test_an_unidentified_answer_shows_its_reason_in_place_of_a_figure(content):
-    refused = Estimate.refused("gap", "", "points", "the log has no item in both regimes")
+    refused = Estimate.refused("gap", "", "fraction", "the log has no item in both regimes")
     page = render(dataclasses.replace(content, estimates={**content.estimates, "gap": refused}))
     assert 'id="figure-gap"' not in page
     section = page[page.index('<section id="gap">') : page.index('<section id="contexts">')]

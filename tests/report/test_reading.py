@@ -37,7 +37,7 @@ def test_rows_of_one_task_are_not_the_models_level(hand_made):
 def test_refused_numbers_are_left_out():
     rows = pl.DataFrame({"model": ["a", "b"]})
     draws = np.stack([np.full(9, np.nan), np.linspace(0, 1, 9)], axis=1)
-    frame, kept = reading.identified(Estimate("gap", "", "points", rows, draws, reason=("no rows", None)), "model")
+    frame, kept = reading.identified(Estimate("gap", "", "fraction", rows, draws, reason=("no rows", None)), "model")
     assert frame["model"].to_list() == ["b"]
     assert kept.shape == (9, 1)
 

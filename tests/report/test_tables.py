@@ -13,9 +13,9 @@ def test_points_are_shown_as_percentage_points_with_sensible_digits(hand_made):
 
 
 def test_units_may_differ_from_row_to_row():
-    rows = pl.DataFrame({"factor": ["f", "f"], "statistic": [None, "variance_share"], "unit": ["points", "ratio"]})
+    rows = pl.DataFrame({"factor": ["f", "f"], "statistic": [None, "variance_share"], "unit": ["fraction", "ratio"]})
     draws = np.stack([np.linspace(0.02, 0.04, 50), np.linspace(0.3, 0.5, 50)], axis=1)
-    html = tables.fragment(tables.answers(Estimate("serving_effect", "", "points", rows, draws)))
+    html = tables.fragment(tables.answers(Estimate("serving_effect", "", "fraction", rows, draws)))
     assert "3.0" in html
     assert "0.40" in html
 
@@ -23,7 +23,9 @@ def test_units_may_differ_from_row_to_row():
 def test_a_refused_number_shows_its_reason_and_no_value():
     rows = pl.DataFrame({"model": ["a", "b"]})
     draws = np.stack([np.linspace(0, 0.1, 9), np.full(9, np.nan)], axis=1)
-    html = tables.fragment(tables.answers(Estimate("gap", "", "points", rows, draws, reason=(None, "b has no bench rows"))))
+    html = tables.fragment(
+        tables.answers(Estimate("gap", "", "fraction", rows, draws, reason=(None, "b has no bench rows")))
+    )
     assert "b has no bench rows" in html
     assert "nan" not in html.lower()
 

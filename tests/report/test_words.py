@@ -14,10 +14,10 @@ def test_digits_leave_two_of_the_width(width, places):
     ("value", "unit", "width", "text"),
     [
         (0.6244, "probability", 0.04, "62.4%"),
-        (-0.0341, "points", 0.039, "−3.4 points"),
-        (-0.00004, "points", 0.05, "0.0 points"),
-        (0.01, "points", 1.0, "1 point"),
-        (-0.01, "points", 1.0, "−1 point"),
+        (-0.0341, "fraction", 0.039, "−3.4 points"),
+        (-0.00004, "fraction", 0.05, "0.0 points"),
+        (0.01, "fraction", 1.0, "1 point"),
+        (-0.01, "fraction", 1.0, "−1 point"),
         (1234.5, "s", 20.0, "1,234 s"),
         (0.0123, "usd", 0.004, "0.0123 USD"),
         (0.41, "ratio", 0.2, "0.41"),
@@ -28,7 +28,7 @@ def test_amounts_carry_unit_digits_and_a_real_minus(value, unit, width, text):
 
 
 def test_a_phrase_states_the_unit_once():
-    row = {"median": -0.034, "lower": -0.051, "upper": -0.012, "unit": "points"}
+    row = {"median": -0.034, "lower": -0.051, "upper": -0.012, "unit": "fraction"}
     assert words.phrase(row) == "−3.4 points (−5.1 to −1.2)"
     assert words.phrase(row | {"median": 0.034, "lower": 0.012, "upper": 0.051}, signed=True) == "+3.4 points (1.2 to 5.1)"
 

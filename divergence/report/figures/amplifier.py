@@ -168,4 +168,4 @@ def _until(line: pl.DataFrame, far: float) -> pl.DataFrame:
 
 def _points(unit: str) -> str:
     """The unit of a difference of levels."""
-    return "points" if unit == "probability" else unit
+    return "fraction" if unit == "probability" else unit

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 SIGNS = ["below 0", "contains 0", "above 0"]
 SHAPES = ["triangle-down", "circle", "triangle-up"]
-SHARES = ("points", "probability")  # units on the 0..1 scale, where 5 points are what a reader acts on
+SHARES = ("fraction", "probability")  # units on the 0..1 scale, where 5 points are what a reader acts on
 MOST = 36  # rows of a forest that are drawn
 
 
@@ -62,7 +62,7 @@ def build(frame: pl.DataFrame, draws: np.ndarray, names: list[str], full: list[s
         outer_upper=pl.Series(outer[:, 1], dtype=pl.Float64),
         sign=sign.otherwise(pl.lit(SIGNS[1])),
     )
-    return Forest(frame.with_columns(**added), frame["unit"][0] if frame.height else "points")
+    return Forest(frame.with_columns(**added), frame["unit"][0] if frame.height else "fraction")
 
 
 def trimmed(forest: Forest) -> Forest:
@@ -104,7 +104,7 @@ def beside(forest: Forest) -> str:
     parts = [f"Drawn are the {MOST} of {rows:,} rows furthest from 0."] if rows > MOST else []
     parts.append(f"Triangle: the {INTERVAL:.0%} interval (thick) excludes 0; circle: it contains 0.")
     if _shaded(trimmed(forest)):
-        parts.append(f"Shaded: less than {amount(LEVEL_MATERIAL, 'points', 1.0)}.")
+        parts.append(f"Shaded: less than {amount(LEVEL_MATERIAL, 'fraction', 1.0)}.")
     return " ".join([*parts, multiplicity(forest)]).strip()
 
 

@@ -75,7 +75,7 @@ def rows(matrix: Estimate) -> pl.DataFrame:
 
 
 def _value(value: float, unit: str) -> str:
-    if unit in ("probability", "points"):
+    if unit in ("probability", "fraction"):
         return amount(value, unit, 0.05)
     return f"{value:.3g}" + ("" if unit in ("ratio", "contexts", "turns") else f" {unit}")
 

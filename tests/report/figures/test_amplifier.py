@@ -40,7 +40,7 @@ def three(hand_made):
     trusted = Estimate(
         "gap_for_confidence",
         "",
-        "points",
+        "fraction",
         pl.DataFrame({"model": [None]}, schema={"model": pl.String}),
         (1.645 * TAU / BETA)[:, None],
         quantiles_only=np.array([True]),
@@ -71,7 +71,7 @@ def test_the_sentence_counts_the_pairs_that_are_too_close(three):
 
 def test_a_bench_that_orders_nothing_has_a_curve_and_no_mark(three):
     bench, reversal, _ = three
-    none = Estimate.refused("gap_for_confidence", "", "points", "the bench does not order deployment")
+    none = Estimate.refused("gap_for_confidence", "", "fraction", "the bench does not order deployment")
     spec = amplifier.chart(bench, reversal, none).to_dict()
     assert not any("text" in rows[0] for rows in spec["datasets"].values())
     assert amplifier.sentence(bench, reversal, none).startswith("No bench gap of this log can be trusted")
@@ -108,7 +108,7 @@ def test_a_section_without_a_line_says_why(content):
         estimates={
             **content.estimates,
             "projection_instability": Estimate.refused(
-                "projection_instability", "", "points", "3 model(s) have rows in both regimes"
+                "projection_instability", "", "fraction", "3 model(s) have rows in both regimes"
             ),
         },
     )

@@ -182,7 +182,7 @@ def test_a_map_holds_many_models_and_contexts_by_drawing_those_that_move_most():
     models, places = [f"model-{k}" for k in range(20)], [f"context {k}" for k in range(40)]
     rows = pl.DataFrame([{"model": m, "context": c} for m in models for c in places])
     draws = np.random.default_rng(5).normal(0, 0.1, (60, rows.height))
-    estimate = Estimate("context_effect", "", "points", rows, draws)
+    estimate = Estimate("context_effect", "", "fraction", rows, draws)
     values = next(iter(context_map.chart(estimate).to_dict()["datasets"].values()))
     assert len(values) == context_map.MODELS * context_map.CONTEXTS
     assert "Drawn are the 12 models and 30 contexts" in context_map.beside(context_map.rows(estimate))
