@@ -11,6 +11,7 @@ Names load on first use; importing the package loads neither JAX nor anything of
 """
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what editors and type checkers see; at run time names load on first use
@@ -30,84 +31,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; at run time names load 
     from divergence.errors import (
         NotIdentifiedError as NotIdentifiedError,
     )
-    from divergence.estimands import (
-        bench_level as bench_level,
-    )
-    from divergence.estimands import (
-        best_combination as best_combination,
-    )
-    from divergence.estimands import (
-        coherence as coherence,
-    )
-    from divergence.estimands import (
-        collapse_hazard as collapse_hazard,
-    )
-    from divergence.estimands import (
-        context_effect as context_effect,
-    )
-    from divergence.estimands import (
-        cost_ledger as cost_ledger,
-    )
-    from divergence.estimands import (
-        cost_per_success as cost_per_success,
-    )
-    from divergence.estimands import (
-        coupling as coupling,
-    )
-    from divergence.estimands import (
-        coupling_absolute as coupling_absolute,
-    )
-    from divergence.estimands import (
-        coupling_anova as coupling_anova,
-    )
-    from divergence.estimands import (
-        deployed_level as deployed_level,
-    )
-    from divergence.estimands import (
-        evaluation_advantage as evaluation_advantage,
-    )
-    from divergence.estimands import (
-        excess_flips as excess_flips,
-    )
-    from divergence.estimands import (
-        gap as gap,
-    )
-    from divergence.estimands import (
-        gap_for_confidence as gap_for_confidence,
-    )
-    from divergence.estimands import (
-        horizon as horizon,
-    )
-    from divergence.estimands import (
-        instrument as instrument,
-    )
-    from divergence.estimands import (
-        kappa as kappa,
-    )
-    from divergence.estimands import (
-        leverage as leverage,
-    )
-    from divergence.estimands import (
-        matrix as matrix,
-    )
-    from divergence.estimands import (
-        pass_power as pass_power,
-    )
-    from divergence.estimands import (
-        projection_instability as projection_instability,
-    )
-    from divergence.estimands import (
-        rank_agreement as rank_agreement,
-    )
-    from divergence.estimands import (
-        reversal as reversal,
-    )
-    from divergence.estimands import (
-        serving_effect as serving_effect,
-    )
-    from divergence.estimands import (
-        stability as stability,
-    )
+    from divergence.estimands import *  # noqa: F403 - every question, by the name of its function
     from divergence.estimate import (
         Estimate as Estimate,
     )
@@ -157,34 +81,6 @@ _HOME = {
     "divergence.executions": ("Executions", "read"),
     "divergence.cells": ("Cells", "collapse", "merge"),
     "divergence.joint": ("NUTS", "Importance", "Posterior", "Spec", "fit", "load"),
-    "divergence.estimands": (
-        "bench_level",
-        "best_combination",
-        "coherence",
-        "collapse_hazard",
-        "context_effect",
-        "cost_ledger",
-        "cost_per_success",
-        "coupling",
-        "coupling_absolute",
-        "coupling_anova",
-        "deployed_level",
-        "evaluation_advantage",
-        "excess_flips",
-        "gap",
-        "gap_for_confidence",
-        "horizon",
-        "instrument",
-        "kappa",
-        "leverage",
-        "matrix",
-        "pass_power",
-        "projection_instability",
-        "rank_agreement",
-        "reversal",
-        "serving_effect",
-        "stability",
-    ),
     "divergence.risk.classifier": ("RiskClassifier",),
     "divergence.risk.build": ("risk_model",),
     "divergence.risk.model": ("RiskModel",),
@@ -192,14 +88,17 @@ _HOME = {
 }
 _FROM = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = sorted(_FROM)  # pyright: ignore[reportUnsupportedDunderAll]
-
 
 def __getattr__(name: str):
-    if name not in _FROM:
-        raise AttributeError(f"module 'divergence' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(importlib.import_module(_FROM[name]), name)
+    if name == "__all__":  # the questions' names stand where the questions are, and are asked when they are needed
+        return sorted({*_FROM, *importlib.import_module("divergence.estimands").__all__})
+    if name.startswith("__") or importlib.util.find_spec(f"divergence.{name}") is not None:
+        raise AttributeError(name)  # a folder of the package: the import statement finds it
+    home = importlib.import_module(_FROM.get(name, "divergence.estimands"))
+    if name in _FROM or name in home.__all__:
+        return getattr(home, name)
+    raise AttributeError(f"module 'divergence' has no attribute {name!r}; it has {', '.join(__dir__())}")
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__getattr__("__all__"), "__version__"]

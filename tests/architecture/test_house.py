@@ -170,10 +170,10 @@ def test_reading_needs_no_jax():
 def test_public_names_are_frozen():
     import divergence
 
-    assert set(divergence.__all__) == PUBLIC
+    assert set(divergence.__all__) >= PUBLIC, "a public name stays"
     folders = {p.name for p in PACKAGE.iterdir() if p.is_dir()}
-    assert not PUBLIC & folders, "a public name that is a folder's hides it"
-    for name in PUBLIC:
+    assert not set(divergence.__all__) & folders, "a public name that is a folder's hides it"
+    for name in divergence.__all__:
         assert getattr(divergence, name).__doc__, f"{name} has no docstring"
 
 
@@ -184,6 +184,7 @@ def test_editors_see_what_loads_lazily():
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
     block = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert seen.pop(None) == "divergence.estimands", "the questions, by a star"
     assert seen == divergence._FROM
     used = (pathlib.Path(__file__).parent / "public_types.py").read_text()
     assert not [name for name in PUBLIC if f"dv.{name}" not in used]

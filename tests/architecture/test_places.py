@@ -1,0 +1,76 @@
+"""Adding a question, a format, a verb or a calibrator touches the places that CONTRIBUTING names, and no other.
+
+A second table of such names somewhere in the package is a further place: each kind may be listed in one file only.
+"""
+
+import ast
+import pathlib
+import pkgutil
+
+import pytest
+
+from divergence import estimands
+from divergence.cli import VERBS
+from divergence.executions.importers import formats
+from divergence.risk.calibrate import NAMES
+
+ROOT = pathlib.Path(__file__).parents[2]
+PACKAGE = ROOT / "divergence"
+MANY = 0.6  # share of all names of a kind that makes a collection of texts a table of them
+QUESTIONS = [question.name for question in estimands.QUESTIONS]
+KINDS = {  # kind -> its names, the file that may list them
+    "question": (QUESTIONS, "estimands/__init__.py"),
+    "verb": (list(VERBS), "cli/__init__.py"),
+    "format": (list(formats()), "executions/importers/__init__.py"),
+    "calibrator": (list(NAMES), "risk/calibrate.py"),
+}
+
+
+def tables(path: pathlib.Path) -> list[set[str]]:
+    """The texts of every list, tuple, set and dictionary of a file."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Dict):
+            parts = [key for key in node.keys if key is not None]
+        elif isinstance(node, ast.List | ast.Tuple | ast.Set):
+            parts = node.elts
+        else:
+            continue
+        found.append({part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)})
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_is_listed_once(kind):
+    names, home = KINDS[kind]
+    several = len(names) > 4  # two or three names together are no table
+    listing = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        for table in tables(path)
+        if several and len(table & set(names)) >= MANY * len(names)
+    }
+    assert listing <= {home}
+
+
+def test_every_question_is_a_room_with_a_test():
+    for name in QUESTIONS:
+        text = (PACKAGE / "estimands" / f"{name}.py").read_text()
+        assert "ROOM = Question(" in text and "@answered(ROOM" in text
+        assert (ROOT / "tests" / "estimands" / f"test_{name}.py").is_file()
+
+
+def test_every_verb_is_a_file():
+    modules = {module.name for module in pkgutil.iter_modules([str(PACKAGE / "cli")])}
+    assert {"import_" if verb == "import" else verb for verb in VERBS} <= modules
+
+
+def test_contributing_names_the_places():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    for heading in (
+        "Add a question (three places)",
+        "Add an importer (two places)",
+        "Add a verb (two places)",
+        "Add a calibrator (one place)",
+    ):
+        assert heading in text
