@@ -46,7 +46,12 @@ def label(value: Any) -> str | None:
     trimmed = written.strip() if written else ""
     if len(trimmed) <= LABEL_LIMIT:
         return trimmed or None
-    return "sha256:" + hashlib.sha256(trimmed.encode()).hexdigest()[:16]
+    return digest(trimmed)
+
+
+def digest(text: str) -> str:
+    """What stands for a text that is too long to be kept."""
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def only_label(value: Any) -> str | None:

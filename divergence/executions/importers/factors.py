@@ -15,7 +15,15 @@ from typing import Any
 
 from divergence.executions.importers import convert
 
-SECRET = re.compile(r"key|secret|passw|credential|authori[sz]ation|bearer|token(?!s|i[sz]|_type)", re.IGNORECASE)
+VOCABULARY = (
+    "bos|eos|eot|eom|sos|pad|unk|sep|cls|mask|stop|special|think|image|prompt|completion|output|input|per|first|next|last"
+)
+SECRET = re.compile(
+    rf"key|secret|passw|credential|authori[sz]ation|bearer"
+    rf"|(?<!{'_)(?<!'.join(VOCABULARY.split('|'))}_)token(?!s|i[sz]|_?(type|id|limit|count|usage|budget))",
+    re.IGNORECASE,
+)
+"""Names of secrets. A token is one, unless it is a word of a vocabulary (`add_bos_token`) or is counted (`token_limit`)."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,10 +20,10 @@ from typing import Any
 from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, inspect_samples
 from divergence.executions.importers.foreign_files import Archive, read_json
+from divergence.executions.importers.format import Format
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, dig
 from divergence.executions.schema import SERVING_FACTORS
 
-NAME = "inspect"
 VERSIONS = (1, 2)  # log versions whose fields are known here
 SAMPLE_MEMBER = re.compile(r"samples/.+_epoch_\d+(/sample)?\.json")
 SUMMARY_MEMBER = re.compile(r"summaries\.json|_journal/summaries/\d+\.json")
@@ -70,6 +70,16 @@ READS = (
     *("plan.config.max_connections", "eval.model_generate_config.max_connections"),
 )
 """Fields read for `derived` and `factors`, and those that only repeat what is read."""
+
+FORMAT = Format(
+    name="inspect",
+    title="Inspect (`inspect_ai`): `.eval` archives and `.json` logs",
+    versions="log versions 1 and 2",
+    authority="`src/inspect_ai/log/_log.py` and `scorer/_metric.py` of UKGovernmentBEIS/inspect_ai",
+    unit="one sample in one epoch",
+    fields=FIELDS,
+    reads=READS,
+)
 
 KEPT = tuple(field.path.removeprefix("sample.") for field in FIELDS if field.path.startswith("sample."))
 """The fields of a sample that stay in memory until its whole log is read."""

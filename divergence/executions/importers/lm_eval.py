@@ -21,11 +21,11 @@ from typing import Any
 from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, lm_eval_documents
 from divergence.executions.importers.foreign_files import parsed, read_json, read_lines
+from divergence.executions.importers.format import Format
 from divergence.executions.importers.lm_eval_documents import Document
 from divergence.executions.importers.mapping import Draft, Field, Place, dig
 from divergence.executions.schema import SERVING_FACTORS
 
-NAME = "lm-eval"
 STAMP = r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}(?:\.\d+)?"
 SAMPLES_NAME = re.compile(rf"samples_(?P<task>.+?)(?:_(?P<stamp>{STAMP}))?\.jsonl(?:\.gz)?")
 RESULTS_NAME = re.compile(rf".*?_?(?P<stamp>{STAMP})\.json")
@@ -57,6 +57,17 @@ READS = (
     *factors.factor_paths("results.config.model_args"),
 )
 """Fields read for `derived` and `factors`, and those that only repeat what is read."""
+
+FORMAT = Format(
+    name="lm-eval",
+    title="LM evaluation harness (`lm_eval`): `samples_*.jsonl` with `results_*.json`",
+    versions="0.3 to 0.4.13",
+    authority="`lm_eval/result_schema.py` and `lm_eval/loggers/evaluation_tracker.py` of EleutherAI/lm-evaluation-harness",
+    unit="one document",
+    fields=FIELDS,
+    reads=READS,
+    rank=60,
+)
 
 
 def recognises(path: Path, start: bytes) -> bool:
