@@ -37,7 +37,7 @@ class Claim:
     """`mean`, `sum` or `count`."""
 
 
-def differences(claims: list[Claim], rows: pl.DataFrame, outcomes: pl.DataFrame) -> list[str]:
+def differences(claims: list[Claim], rows: pl.LazyFrame, outcomes: pl.LazyFrame) -> list[str]:
     """A sentence for every claim that the imported rows do not bear out. `rows` have the column `__file`."""
     said = []
     for claim in claims:
@@ -49,21 +49,22 @@ def differences(claims: list[Claim], rows: pl.DataFrame, outcomes: pl.DataFrame)
     return said
 
 
-def observed(claim: Claim, rows: pl.DataFrame, outcomes: pl.DataFrame) -> tuple[float | None, int]:
+def observed(claim: Claim, rows: pl.LazyFrame, outcomes: pl.LazyFrame) -> tuple[float | None, int]:
     """The same aggregate of the imported rows and how many rows it is of; None where no row carries the metric."""
     inside = rows.filter(*(pl.col("__file" if name == "file" else name) == level for name, level in claim.scope.items()))
     if claim.statistic == "count":
-        return float(inside.height), inside.height
-    if claim.metric in rows.columns:
-        values = inside[claim.metric]
+        height = inside.select(pl.len()).collect(engine="streaming").item()
+        return float(height), height
+    if claim.metric in rows.collect_schema():
+        values = inside.select(pl.col(claim.metric).alias("value"))
     else:
         judged = outcomes.filter(pl.col("metric") == claim.metric)
-        values = judged.join(inside.select("execution_id"), on="execution_id", how="semi")["value"]
-    values = values.drop_nulls().cast(pl.Float64)
-    if not len(values):
+        values = judged.join(inside.select("execution_id"), on="execution_id", how="semi").select("value")
+    found = values.drop_nulls().select(pl.col("value").cast(pl.Float64)).collect(engine="streaming")["value"]
+    if not len(found):
         return None, 0
-    total = math.fsum(values)
-    return (total if claim.statistic == "sum" else total / len(values)), len(values)
+    total = math.fsum(found)
+    return (total if claim.statistic == "sum" else total / len(found)), len(found)
 
 
 def agrees(stated: float, seen: float) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import difflib
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import polars as pl
 
 from divergence.errors import InputError
 from divergence.executions import schema
-from divergence.executions.importers import claims, convert, run_settings
+from divergence.executions.importers import claims, convert, foreign_files, run_settings
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.mapping import Draft
 
@@ -27,10 +28,12 @@ TEXTS = pl.Schema({"execution_id": pl.String(), "role": pl.String(), "text": pl.
 class Imported:
     """A foreign log as canonical tables."""
 
-    executions: pl.DataFrame
+    frame: pl.LazyFrame
     """One row an execution; canonical columns only, those that the log fills."""
-    outcomes: pl.DataFrame
+    judged: pl.LazyFrame
     """Every judgement of every execution: execution_id, metric, value, label, scorer."""
+    rows: int
+    """Number of executions."""
     format: str
     """Name of the foreign format."""
     rejected: pl.DataFrame
@@ -49,6 +52,18 @@ class Imported:
     """Prompts and completions, if they were asked for: execution_id, role, text."""
     closed: tuple[tuple[str, str], ...] = ()
     """The questions that a log of these rows alone cannot answer, each with what is missing."""
+    holds: tuple[Any, ...] = ()
+    """What must live as long as the frames do."""
+
+    @functools.cached_property
+    def executions(self) -> pl.DataFrame:
+        """The executions in memory."""
+        return self.frame.collect(engine="streaming")
+
+    @functools.cached_property
+    def outcomes(self) -> pl.DataFrame:
+        """The judgements in memory."""
+        return self.judged.collect(engine="streaming")
 
 
 def _empty(table: str) -> pl.DataFrame:
@@ -62,9 +77,8 @@ def assemble(draft: Draft, format: Format) -> Imported:
     scorer: a selection of rows by their value would bias what is left. Run settings that differ are put into
     `scaffold`; what the log states about itself is compared with the rows.
     """
-    typed = pl.Schema({**schema.polars_schema(), "__file": pl.String()})
-    executions = pl.DataFrame(draft.rows, schema=typed, orient="row")
-    outcomes = pl.DataFrame(draft.outcomes, schema=schema.polars_schema("outcomes"), orient="row")
+    draft.settle()
+    executions, outcomes = draft.rows.frames()
     executions = executions.with_columns(**constants_of(draft.constants))
     if "regime" not in draft.constants:
         executions = executions.with_columns(pl.col("regime").fill_null(format.regime))
@@ -74,19 +88,23 @@ def assemble(draft: Draft, format: Format) -> Imported:
     executions, sentences = run_settings.with_settings(executions, draft.runs)
     for sentence in sentences:
         draft.note(sentence)
-    executions = executions.drop("__file")
-    filled = [name for name in executions.columns if executions[name].null_count() < executions.height]
+    executions = executions.drop("__file", "__row")
+    counts = executions.select(pl.all().count(), pl.len().alias("__rows")).collect(engine="streaming").row(0, named=True)
+    rows = counts.pop("__rows")
+    filled = [name for name, count in counts.items() if count]
     return Imported(
-        executions=executions.select(name for name in executions.columns if name in filled or name in IDENTITY),
-        outcomes=outcomes,
+        frame=executions.select(name for name in counts if name in filled or name in IDENTITY),
+        judged=outcomes,
+        rows=rows,
         format=format.name,
         rejected=pl.DataFrame(draft.rejected, schema=REJECTED, orient="row"),
         unmapped=tuple(sorted(draft.unmapped)),
-        missing=tuple(name for name in executions.columns if name not in filled and name not in draft.constants),
+        missing=tuple(name for name in counts if name not in filled and name not in draft.constants),
         notes=draft.sentences(),
-        sources={convert.printable(path): _sha256(path) for path in draft.sources},
+        sources={convert.printable(path): foreign_files.sha256(path) for path in draft.sources},
         telemetry=pl.DataFrame(draft.telemetry, schema=schema.polars_schema("telemetry"), orient="row"),
         texts=pl.DataFrame(draft.texts, schema=TEXTS, orient="row"),
+        holds=(draft.rows,),
     )
 
 
@@ -97,9 +115,12 @@ def together(parts: Sequence[Imported]) -> Imported:
     """
     if len(parts) == 1:
         return parts[0]
-    executions = pl.concat([part.executions for part in parts], how="diagonal")
-    again = executions["execution_id"].is_duplicated() & ~executions["execution_id"].is_first_distinct()
-    twice = executions.filter(again)["execution_id"]
+    named = pl.concat([part.frame.select("execution_id") for part in parts]).collect(engine="streaming")["execution_id"]
+    again = ~named.is_first_distinct()
+    twice = named.filter(again)
+    executions = pl.concat([part.frame for part in parts], how="diagonal")
+    if len(twice):
+        executions = executions.filter(~again)
     sentences = [f"execution_id {convert.shown(name)} was already seen in another format of this import." for name in twice]
     rejected = pl.DataFrame(
         {
@@ -111,8 +132,9 @@ def together(parts: Sequence[Imported]) -> Imported:
         schema=REJECTED,
     )
     return Imported(
-        executions=executions.filter(~again),
-        outcomes=pl.concat([part.outcomes for part in parts]),
+        frame=executions,
+        judged=pl.concat([part.judged for part in parts]),
+        rows=len(named) - len(twice),
         format=", ".join(part.format for part in parts),
         rejected=pl.concat([*(part.rejected for part in parts), rejected]),
         unmapped=tuple(f"{part.format}: {name}" for part in parts for name in part.unmapped),
@@ -121,21 +143,24 @@ def together(parts: Sequence[Imported]) -> Imported:
         sources={name: digest for part in parts for name, digest in part.sources.items()},
         telemetry=pl.concat([part.telemetry for part in parts]),
         texts=pl.concat([part.texts for part in parts]),
+        holds=tuple(held for part in parts for held in part.holds),
     )
 
 
-def _within_unit(executions: pl.DataFrame, draft: Draft) -> pl.DataFrame:
+def _within_unit(executions: pl.LazyFrame, draft: Draft) -> pl.LazyFrame:
     group = ["task", "scorer"]
-    beyond = executions.filter(~pl.col("score").is_between(0, 1))
-    for (task, scorer), rows in beyond.group_by(group, maintain_order=True):
+    beyond = executions.filter(~pl.col("score").is_between(0, 1)).group_by(group, maintain_order=True)
+    ranges = beyond.agg(low=pl.col("score").min(), high=pl.col("score").max()).collect(engine="streaming")
+    for task, scorer, low, high in ranges.iter_rows():
         draft.note(
-            f"{scorer} of task {task} gives values from {rows['score'].min():g} to {rows['score'].max():g} outside 0 to"
-            " 1: it is kept in the outcomes, and score is null for the whole task."
+            f"{scorer} of task {task} gives values from {low:g} to {high:g} outside 0 to 1: it is kept in the outcomes,"
+            " and score is null for the whole task."
         )
-    if not beyond.height:
+    if not ranges.height:
         return executions
-    inside = pl.col("score").is_between(0, 1).all().over(group)
-    return executions.with_columns(score=pl.when(inside).then("score"))
+    marked = ranges.lazy().select(*group, pl.lit(True).alias("__beyond"))
+    joined = executions.join(marked, on=group, how="left", nulls_equal=True, maintain_order="left")
+    return joined.with_columns(score=pl.when(pl.col("__beyond").is_null()).then("score")).drop("__beyond")
 
 
 def checked_constants(constants: Mapping[str, str]) -> dict[str, str]:
@@ -168,8 +193,3 @@ def _typed(name: str, value: str) -> Any:
         return convert.amount(float(value)) if column.dtype.is_float() else convert.text(value)
     except ValueError as error:
         raise InputError(f"{name} cannot be set to {value!r}: the column holds {column.dtype} values.") from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

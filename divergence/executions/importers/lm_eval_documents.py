@@ -9,13 +9,12 @@ reads it. In generation the answer is the text that the filter left.
 from __future__ import annotations
 
 import ast
-import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from divergence.executions.importers import convert
+from divergence.executions.importers import convert, foreign_files
 from divergence.executions.importers.mapping import Outcome
 
 FRAME = frozenset(
@@ -99,8 +98,7 @@ def derived(document: Document, primary: str | None, task: str | None, prefix: s
 
 def file_identity(path: Path) -> str:
     """The start of the file's SHA-256: the same file makes the same execution ids."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return foreign_files.sha256(path)[:16]
 
 
 def _judged(metric: str, value: Any, filter_name: str | None) -> tuple[Outcome | None, str | None]:

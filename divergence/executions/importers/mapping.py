@@ -18,6 +18,7 @@ from typing import Any
 
 from divergence.executions.importers import convert, factors
 from divergence.executions.importers.claims import STATISTICS, Claim
+from divergence.executions.importers.drafted_rows import DraftedRows
 from divergence.executions.importers.privacy import Privacy
 
 
@@ -101,8 +102,7 @@ class Draft:
         self.fields = tuple(fields)
         self.constants = dict(constants)
         self.privacy = privacy or Privacy()
-        self.rows: list[dict[str, Any]] = []
-        self.outcomes: list[dict[str, Any]] = []
+        self.rows = DraftedRows()
         self.telemetry: list[dict[str, Any]] = []
         self.texts: list[dict[str, str]] = []
         self.rejected: list[dict[str, Any]] = []
@@ -113,7 +113,6 @@ class Draft:
         self.sources: list[Path] = []
         self._counted: collections.Counter[str] = collections.Counter()
         self._secrets: set[str] = set()
-        self._ids: set[str] = set()
         self._steps = {path: tuple(path.split(".")) for f in self.fields for path in (f.path, *f.aliases)}
         self._known = _tree([*self._steps, *reads])
 
@@ -146,7 +145,10 @@ class Draft:
     def add(
         self, record: Mapping[str, Any], outcomes: Iterable[Outcome], place: Place, shared: Shared | None = None
     ) -> bool:
-        """Map one record to one row and its outcomes; False where the row was set aside."""
+        """Map one record to one row and its outcomes; False where the row was set aside.
+
+        An execution that was seen before is set aside later, by `settle`.
+        """
         row: dict[str, Any] = dict(shared.values) if shared else {}
         for field in shared.rest if shared else self.fields:
             column = field.column
@@ -163,25 +165,16 @@ class Draft:
             if field.needed and row[column] is None:
                 self.reject(place, f"{column}_given", f"{field.path} is absent or empty.")
                 return False
-        identity = row["execution_id"]
-        if identity in self._ids:
-            sentence = f"execution_id {convert.shown(identity)} was already seen in this import."
-            self.reject(place, "execution_id_unique", sentence)
-            return False
-        self._ids.add(identity)
-        row["__file"] = place.file
-        self.rows.append(row)
-        for outcome in outcomes:
-            self.outcomes.append(
-                {
-                    "execution_id": identity,
-                    "metric": outcome.metric,
-                    "value": outcome.value,
-                    "label": outcome.label,
-                    "scorer": outcome.scorer,
-                }
-            )
+        self.rows.add(row, [(o.metric, o.value, o.label, o.scorer) for o in outcomes], place.file, place.row)
+        if self.rows.full:
+            self.settle()
         return True
+
+    def settle(self) -> None:
+        """Bring the rows at hand into columns; an execution that was seen before is set aside."""
+        for file, row, identity in self.rows.settle():
+            sentence = f"execution_id {convert.shown(identity)} was already seen in this import."
+            self.reject(Place(file, row), "execution_id_unique", sentence)
 
     def _value(self, field: Field, record: Mapping[str, Any]) -> Any:
         foreign = dig(record, self._steps[field.path])
@@ -193,7 +186,8 @@ class Draft:
 
     def judge(self, identity: str, outcomes: Iterable[Outcome]) -> None:
         """Add judgements of an execution that stand apart from it: feedback, a table of scores."""
-        self.outcomes += [{"execution_id": identity, **dataclasses.asdict(outcome)} for outcome in outcomes]
+        for outcome in outcomes:
+            self.rows.judge(identity, outcome.metric, outcome.value, outcome.label, outcome.scorer)
 
     def measure(self, window: Mapping[str, Any]) -> None:
         """Add one number of a window of telemetry, under the names of the canonical table `telemetry`."""

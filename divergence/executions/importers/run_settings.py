@@ -17,12 +17,15 @@ GROUP = ("model", "task")
 SHOWN = 60  # characters of a value that a label shows; a longer one is told by its hash
 
 
-def with_settings(executions: pl.DataFrame, runs: Mapping[str, Mapping[str, str]]) -> tuple[pl.DataFrame, list[str]]:
+def with_settings(executions: pl.LazyFrame, runs: Mapping[str, Mapping[str, str]]) -> tuple[pl.LazyFrame, list[str]]:
     """The executions with these settings in `scaffold`, and a sentence for every model whose runs differ.
 
     `runs` holds the settings of each run by the file in column `__file`.
     """
-    groups = executions.group_by(GROUP, maintain_order=True).agg(pl.col("__file").unique(maintain_order=True))
+    if len(runs) < 2:
+        return executions, []
+    distinct = executions.select(*GROUP, "__file").unique(maintain_order=True).collect(engine="streaming")
+    groups = distinct.group_by(GROUP, maintain_order=True).agg("__file")
     labels: dict[tuple[str, str | None, str], str] = {}
     said: dict[str, None] = {}
     for model, task, files in groups.iter_rows():
@@ -36,7 +39,7 @@ def with_settings(executions: pl.DataFrame, runs: Mapping[str, Mapping[str, str]
             ] = None
     if not labels:
         return executions, list(said)
-    table = pl.DataFrame(
+    table = pl.LazyFrame(
         [(*key, label) for key, label in labels.items()],
         schema={**{name: pl.String for name in (*GROUP, "__file")}, "__settings": pl.String},
         orient="row",

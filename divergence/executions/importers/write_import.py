@@ -25,7 +25,8 @@ BESIDE = ("outcomes", "telemetry", "texts")
 
 def several_outcomes(imported: Imported) -> bool:
     """Do the outcomes hold more than the score column: further metrics, or values that no score holds?"""
-    return imported.outcomes.height > imported.executions["score"].count()
+    judged = imported.judged.select(pl.len()).collect(engine="streaming").item()
+    return judged > imported.frame.select(pl.col("score").count()).collect(engine="streaming").item()
 
 
 def write(imported: Imported, path: Path) -> tuple[Path, ...]:
@@ -38,16 +39,16 @@ def write(imported: Imported, path: Path) -> tuple[Path, ...]:
     if path.suffix != ".parquet":
         raise InputError(f"An import is written as Parquet, and {path.name!r} does not end in .parquet: name it so.")
     beside = {name: path.with_name(f"{path.stem}.{name}.parquet") for name in BESIDE}
-    tables = {path: imported.executions}
+    tables = {path: imported.frame}
     if several_outcomes(imported):
-        tables[beside["outcomes"]] = imported.outcomes
-    tables |= {beside[name]: table for name in BESIDE[1:] if (table := getattr(imported, name)).height}
+        tables[beside["outcomes"]] = imported.judged
+    tables |= {beside[name]: table.lazy() for name in BESIDE[1:] if (table := getattr(imported, name)).height}
     metadata = {METADATA: json.dumps({"format": imported.format, "sources": imported.sources})}
     drafts = {target: target.with_name(f".{target.name}.{os.getpid()}.tmp") for target in tables}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for target, table in tables.items():
-            table.write_parquet(drafts[target], metadata=metadata)
+            table.sink_parquet(drafts[target], metadata=metadata, maintain_order=True)
         for target, draft in drafts.items():
             os.replace(draft, target)
         for other in beside.values():

@@ -105,6 +105,11 @@ def test_paths_of_nested_records():
     assert dig(None, "a") is None
 
 
+def settled(made):
+    made.settle()
+    return made.rows.frames()[0].collect()
+
+
 def draft(*reads):
     fields = [
         Field("execution_id", "d.id", convert.text, needed=True),
@@ -118,7 +123,7 @@ def test_the_second_path_of_a_column_is_used_where_the_first_is_empty():
     made = draft()
     for number, record in enumerate([{"first": "a", "second": "b"}, {"second": "b"}, {"first": [], "second": "b"}]):
         assert made.add({"d": {"id": str(number)}, "s": record}, [], Place("f", number))
-    assert [row["answer"] for row in made.rows] == ["a", "b", "b"]
+    assert settled(made)["answer"].to_list() == ["a", "b", "b"]
     assert "answer was left empty where s.first is not text: [] (1 times)." in made.sentences()
 
 
@@ -153,11 +158,8 @@ def test_what_a_run_shares_is_mapped_once_and_later_sources_still_fill_gaps():
     assert shared.values == {"model": "m"}
     for number, own in enumerate([{"answer": "own"}, {}]):
         assert made.add({**run, "d": {"id": str(number), **own}}, [], Place("f", number), shared)
-    assert [(row["model"], row["answer"]) for row in made.rows] == [("m", "own"), ("m", "of the run")]
-    assert made.rows == [{**row} for row in (plain_add(fields, run, {"answer": "own"}), plain_add(fields, run, {}, "1"))]
-
-
-def plain_add(fields, run, own, identity="0"):
-    made = Draft(fields, [], {})
-    assert made.add({**run, "d": {"id": identity, **own}}, [], Place("f", 1))
-    return made.rows[0]
+    assert settled(made).select("model", "answer").rows() == [("m", "own"), ("m", "of the run")]
+    plain = Draft(fields, [], {})
+    for number, own in enumerate([{"answer": "own"}, {}]):
+        assert plain.add({**run, "d": {"id": str(number), **own}}, [], Place("f", number))
+    assert settled(made).equals(settled(plain))

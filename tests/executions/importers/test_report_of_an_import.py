@@ -64,8 +64,8 @@ def test_numbers_agree_within_the_digits_that_are_stated(stated, seen, same):
 
 
 def test_a_claim_of_an_empty_scope_is_told():
-    rows = pl.DataFrame({"execution_id": ["a"], "task": ["t"], "__file": ["f"]})
-    outcomes = pl.DataFrame({"execution_id": ["a"], "metric": ["acc"], "value": [1.0]})
+    rows = pl.LazyFrame({"execution_id": ["a"], "task": ["t"], "__file": ["f"]})
+    outcomes = pl.LazyFrame({"execution_id": ["a"], "metric": ["acc"], "value": [1.0]})
     assert "no imported row" in differences([Claim("acc", 1.0, {"task": "other"})], rows, outcomes)[0]
 
 
