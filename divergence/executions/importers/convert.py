@@ -27,7 +27,8 @@ def shown(value: Any) -> str:
 
 def printable(name: Any) -> str:
     """A foreign name made safe for a table: half surrogates become their escapes."""
-    return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+    written = str(name)
+    return written if written.isascii() else written.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def text(value: Any) -> str | None:
@@ -35,7 +36,7 @@ def text(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"is not text: {shown(value)}")
     written = str(value)
-    if printable(written) != written:
+    if not written.isascii() and printable(written) != written:
         raise ValueError(f"is not valid Unicode: {shown(value)}")
     return written or None
 
@@ -47,6 +48,11 @@ def label(value: Any) -> str | None:
     if len(trimmed) <= LABEL_LIMIT:
         return trimmed or None
     return digest(trimmed)
+
+
+def verbatim(value: Any) -> str | None:
+    """An answer as it was given: a label, but an empty text stays one. An empty answer is an answer."""
+    return "" if isinstance(value, str) and not value.strip() else None if value is None else label(value)
 
 
 def digest(text: str) -> str:

@@ -12,6 +12,7 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from divergence.executions.importers import convert
 
@@ -167,6 +168,15 @@ def _setting(value: bool | int | float | str) -> str:
     if number is None:
         return convert.printable(value).lower().strip()
     return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
+
+
+def host(url: Any) -> str | None:
+    """Host and port of a model's address, without user, password, path or query."""
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else None
+        return f"{parts.hostname}:{parts.port}" if parts and parts.port else parts.hostname if parts else None
+    except ValueError:
+        return None
 
 
 def factor_paths(*prefixes: str) -> Iterator[str]:

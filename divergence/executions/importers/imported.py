@@ -86,7 +86,7 @@ def assemble(draft: Draft, format: Format) -> Imported:
         draft.note(sentence)
     executions = _within_unit(executions, draft)
     executions, sentences = run_settings.with_settings(executions, draft.runs)
-    for sentence in sentences:
+    for sentence in (*sentences, *_empty_answers(executions), *run_settings.told(draft.told)):
         draft.note(sentence)
     executions = executions.drop("__file", "__row")
     counts = executions.select(pl.all().count(), pl.len().alias("__rows")).collect(engine="streaming").row(0, named=True)
@@ -161,6 +161,16 @@ def _within_unit(executions: pl.LazyFrame, draft: Draft) -> pl.LazyFrame:
     marked = ranges.lazy().select(*group, pl.lit(True).alias("__beyond"))
     joined = executions.join(marked, on=group, how="left", nulls_equal=True, maintain_order="left")
     return joined.with_columns(score=pl.when(pl.col("__beyond").is_null()).then("score")).drop("__beyond")
+
+
+def _empty_answers(executions: pl.LazyFrame) -> list[str]:
+    """A sentence for every task in which answers are empty: often a cut or a failed reply, and judged as wrong."""
+    counts = executions.group_by("task", maintain_order=True).agg((pl.col("answer") == "").sum(), pl.len())
+    return [
+        f"{empty} of {rows} answers{f' of task {task}' if task else ''} are empty."
+        for task, empty, rows in counts.collect(engine="streaming").iter_rows()
+        if empty
+    ]
 
 
 def checked_constants(constants: Mapping[str, str]) -> dict[str, str]:

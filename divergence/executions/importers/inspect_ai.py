@@ -172,7 +172,7 @@ def _run(path: Path, header: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
         specification.get("task_args"),
         {"max_connections": dig(config, "max_connections") or dig(model_config, "max_connections")},
         {"scaffold": specification.get("solver"), "sampler": factors.sampler_label(model_config, config)},
-        {"router": inspect_samples.host(specification.get("model_base_url"))},
+        {"router": factors.host(specification.get("model_base_url"))},
     )
     log = {name: header.get(name) for name in ("version", "status", "tags", "metadata", "results", "error")}
     return {"eval": specification, "plan": header.get("plan"), "log": log, "factors": found}

@@ -12,7 +12,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from divergence.executions.importers import convert
 from divergence.executions.importers.mapping import Draft, Outcome, dig
@@ -223,15 +222,6 @@ def _finish_reason(sample: Mapping[str, Any]) -> Any:
     choices = _list(dig(sample, "output.choices"))
     reason = dig(choices[-1], "stop_reason") if choices else None
     return STOP_REASONS.get(reason, reason) if isinstance(reason, str) else None
-
-
-def host(url: Any) -> str | None:
-    """Host and port of a model's address, without user, password, path or query."""
-    try:
-        parts = urlsplit(url) if isinstance(url, str) else None
-        return f"{parts.hostname}:{parts.port}" if parts and parts.port else parts.hostname if parts else None
-    except ValueError:
-        return None
 
 
 def _integer(value: Any) -> int:

@@ -93,7 +93,7 @@ class Draft:
     """An import in the making: rows, outcomes, rejections, notes and unmapped names, in the order in which they came.
 
     `constants` are the columns that the caller sets, which the foreign records then need not have. `privacy` holds
-    what may be kept of texts and the salt of identities.
+    what may be kept of texts and the salt of identities. `memory` is the importer's own, for one import.
     """
 
     def __init__(
@@ -109,6 +109,8 @@ class Draft:
         self.notes: list[str] = []
         self.claims: list[Claim] = []
         self.runs: dict[str, dict[str, str]] = {}
+        self.told: dict[str, dict[str, str]] = {}
+        self.memory: dict[str, Any] = {}
         self.unmapped: set[str] = set()
         self.sources: list[Path] = []
         self._counted: collections.Counter[str] = collections.Counter()
@@ -165,10 +167,14 @@ class Draft:
             if field.needed and row[column] is None:
                 self.reject(place, f"{column}_given", f"{field.path} is absent or empty.")
                 return False
-        self.rows.add(row, [(o.metric, o.value, o.label, o.scorer) for o in outcomes], place.file, place.row)
+        self.put(row, [(o.metric, o.value, o.label, o.scorer) for o in outcomes], place.file, place.row)
+        return True
+
+    def put(self, row: dict[str, Any], judged: list[tuple[Any, ...]], file: str, number: int) -> None:
+        """Take a row that is mapped already (canonical column -> value), and its outcomes (metric, value, label, scorer)."""
+        self.rows.add(row, judged, file, number)
         if self.rows.full:
             self.settle()
-        return True
 
     def settle(self) -> None:
         """Bring the rows at hand into columns; an execution that was seen before is set aside."""
@@ -209,18 +215,19 @@ class Draft:
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < convert.LARGEST_COUNT:
             self.claims.append(Claim(metric, float(value), dict(scope or {}), statistic))
 
-    def run_settings(self, file: str, settings: Mapping[str, Any]) -> None:
+    def run_settings(self, file: str, settings: Mapping[str, Any], told: Mapping[str, Any] | None = None) -> None:
         """State the settings of the run in `file` that no column holds; those that differ between runs become context.
 
-        Names that look like secrets are left out here, and listed.
+        What is in `told` should change no answer: it makes no context, and is named where it differs. Names that look
+        like secrets are left out here, and listed.
         """
-        mine = self.runs.setdefault(file, {})
-        for name, value in settings.items():
-            if factors.secret(str(name)):
-                self._secrets.add(convert.printable(name))
-            elif value is not None:
-                written = value if isinstance(value, str) else convert.compact(value)
-                mine[convert.printable(name)] = convert.printable(written)
+        for mine, given in ((self.runs.setdefault(file, {}), settings), (self.told.setdefault(file, {}), told or {})):
+            for name, value in given.items():
+                if factors.secret(str(name)):
+                    self._secrets.add(convert.printable(name))
+                elif value is not None:
+                    written = value if isinstance(value, str) else convert.compact(value)
+                    mine[convert.printable(name)] = convert.printable(written)
 
     def reject(self, place: Place, rule: str, sentence: str) -> None:
         """Set a row aside with the rule that it breaks."""

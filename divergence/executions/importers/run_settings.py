@@ -49,6 +49,13 @@ def with_settings(executions: pl.LazyFrame, runs: Mapping[str, Mapping[str, str]
     return joined.with_columns(scaffold=pl.when(label != "").then(label)).drop("__settings"), list(said)
 
 
+def told(runs: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """A sentence that names what differs between runs and makes no context of its own."""
+    files = list(runs)
+    names = [name for name in dict.fromkeys(n for run in runs.values() for n in run) if _differs(name, files, runs)]
+    return [f"Left out of the context, though runs differ in it: {', '.join(names)}."] if names else []
+
+
 def _differs(name: str, files: list[str], runs: Mapping[str, Mapping[str, str]]) -> bool:
     return len({runs[file].get(name) for file in files}) > 1
 

@@ -69,7 +69,7 @@ def test_the_whole_folder_with_the_run_beside_it(lm_eval_logs, results):
     assert table["time"].unique().to_list() == [datetime.datetime.fromtimestamp(results["date"], datetime.UTC)]
     assert any("3ykv54sv" in note and "--set model=NAME" in note for note in imported.notes)
     assert "latency_s" in imported.missing
-    assert {"sample.doc", "sample.resps", "results.lm_eval_version"} <= set(imported.unmapped)
+    assert {"sample.doc", "sample.resps", "results.pretty_env_info"} <= set(imported.unmapped)
     assert not {"sample.acc", "sample.exact_match", "sample.doc_id"} & set(imported.unmapped)
 
 

@@ -44,7 +44,7 @@ def test_broken_lines_are_set_aside_with_their_number(lm_eval_run):
         line(9),
     ]
     imported = import_log([lm_eval_run(lines)])
-    assert imported.executions["item"].to_list() == ["t/0-00000000", "t/9-00000009"]
+    assert imported.executions["item"].to_list() == ["t/00000000ff", "t/00000009ff"]
     assert imported.rejected.sort("row").select("row", "rule").rows() == [
         (2, "record_readable"),
         (3, "score_finite"),
@@ -191,7 +191,7 @@ def test_what_the_run_says_becomes_serving_factors_and_secrets_do_not(lm_eval_ru
     assert row["prompt_version"] == "shots=5,system=fedcba987654"
     assert row["batch_policy"] == "batch_size=auto"
     assert "hidden" not in repr(imported)
-    assert any("results.config.model_args.api_key" in note for note in imported.notes)
+    assert any("secret: api_key" in note for note in imported.notes)
 
 
 def test_compressed_lines(lm_eval_run):
