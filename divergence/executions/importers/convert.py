@@ -43,6 +43,8 @@ def text(value: Any) -> str | None:
 
 def label(value: Any) -> str | None:
     """An answer: trimmed text up to 200 characters, the hash of longer text, None for empty text."""
+    if type(value) is str and value.isascii() and len(value) <= LABEL_LIMIT:
+        return value.strip() or None
     written = text("true" if value is True else "false" if value is False else value)
     trimmed = written.strip() if written else ""
     if len(trimmed) <= LABEL_LIMIT:

@@ -7,6 +7,7 @@ an execution was seen before.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,10 +57,9 @@ class DraftedRows:
         again = [(row["__file"], row["__row"], row["execution_id"]) for row, new in zip(rows, fresh, strict=True) if not new]
         rows = rows if not again else [row for row, new in zip(rows, fresh, strict=True) if new]
         judged, self._judged = self._judged, []
-        for row in rows:
-            identity = row["execution_id"]
-            judged += [(identity, *outcome) for outcome in row["__judged"]]
-        names = [name for name in ROWS if any(name in row for row in rows[:1000]) or any(name in row for row in rows)]
+        judged += [(row["execution_id"], *outcome) for row in rows for outcome in row["__judged"]]
+        present = set(itertools.chain.from_iterable(rows))
+        names = [name for name in ROWS if name in present]
         table = pl.DataFrame({name: pl.Series(name, [row.get(name) for row in rows], ROWS[name]) for name in names})
         self._keep("executions", table)
         self._keep("outcomes", pl.DataFrame(judged, schema=OUTCOMES, orient="row"))
@@ -101,5 +101,7 @@ class DraftedRows:
         if not parts:
             return pl.LazyFrame(schema=whole)
         frame = pl.concat(parts, how="diagonal")
-        absent = [pl.lit(None, dtype).alias(column) for column, dtype in whole.items() if column not in frame.collect_schema()]
+        absent = [
+            pl.lit(None, dtype).alias(column) for column, dtype in whole.items() if column not in frame.collect_schema()
+        ]
         return frame.with_columns(*absent).select(whole.names())

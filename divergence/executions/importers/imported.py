@@ -6,9 +6,7 @@ import dataclasses
 import datetime
 import difflib
 import functools
-import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import polars as pl

@@ -7,6 +7,7 @@ Inspect marks a sample that its scorer could not judge.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import re
@@ -27,6 +28,7 @@ USAGE = (
     "total_tokens",
     "total_cost",
 )
+GRADE = re.compile(r"[A-Z][+-]?")  # one letter as a grade: Inspect's own, or those of a school
 SUMMARY_TEXT = 1000  # characters: summaries cut answers a little above this
 EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?::|$)")
 
@@ -51,6 +53,21 @@ def outcomes(sample: Mapping[str, Any], header: Mapping[str, Any], draft: Draft)
             if number is None and label is not None:
                 draft.count(f"{metric} gave a value that is no number: it is kept as a label, and is not a score")
     return found
+
+
+def without_grades(found: list[list[Outcome]], name: str, draft: Draft) -> None:
+    """Take the numbers from every metric whose words are grades of another scale: there a C is no correct answer."""
+    words: dict[str, set[str]] = {}
+    for outcome in (o for outcomes in found for o in outcomes):
+        if outcome.label is not None and GRADE.fullmatch(outcome.label):
+            words.setdefault(outcome.metric, set()).add(outcome.label)
+    scales = {metric: sorted(seen) for metric, seen in words.items() if not seen <= set(WORDS)}
+    for metric, seen in scales.items():
+        draft.note(f"{name}: {metric} gives the grades {', '.join(seen)}, which are not Inspect's C, I, P, N: no score.")
+    for outcomes in found if scales else ():
+        outcomes[:] = [
+            dataclasses.replace(o, value=None) if o.metric in scales and o.label is not None else o for o in outcomes
+        ]
 
 
 def _scores(sample: Mapping[str, Any], header: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -125,8 +142,8 @@ def _answers(sample: Mapping[str, Any], header: Mapping[str, Any], summary: bool
     for scorer, score in _scores(sample, header).items():
         answer = dig(score, "answer")
         if isinstance(answer, str) and not (summary and len(answer) >= SUMMARY_TEXT):
-            label = convert.label(convert.printable(answer))
-            if label:
+            label = convert.verbatim(convert.printable(answer))
+            if label is not None:
                 yield convert.printable(scorer), label
 
 

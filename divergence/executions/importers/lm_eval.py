@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from divergence.errors import InputError
-from divergence.executions.importers import convert, foreign_files, lm_eval_run
+from divergence.executions.importers import convert, factors, foreign_files, lm_eval_run
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.lm_eval_documents import Lines, problem
 from divergence.executions.importers.lm_eval_run import Run
@@ -54,7 +54,8 @@ READS = (
     "sample.arguments",
     *(f"results.{name}" for name in lm_eval_run.READ),
     *(f"results.config.{name}" for name in lm_eval_run.READ_OF_CONFIG),
-    "results.config.model_args",
+    *(f"results.config.model_args.{name}" for name in (*lm_eval_run.MODEL_ARGUMENTS, "base_url")),
+    *factors.factor_paths("results.config.model_args"),
 )
 """Fields read for `derived` and `factors`, and those that only repeat what is read."""
 
@@ -215,14 +216,15 @@ def _lines(path: Path, results: Path | None, draft: Draft) -> Lines:
             continue
         shape = tuple(sample)
         if count <= WATCHED or shape not in shapes:
-            shapes.add(shape)
             names = gathered.metric_names(sample)
+            if not names:
+                draft.reject(Place(file, number), "record_is_sample", "The line has no metric.")
+                continue
+            shapes.add(shape)
             draft.watch("sample", {name: value for name, value in sample.items() if name not in names})
         if not gathered.take(number, sample):
             name, filter_name = convert.shown(sample["doc_id"]), convert.shown(sample.get("filter"))
-            draft.reject(
-                Place(file, number), "filter_unique", f"doc_id {name} was already seen with filter {filter_name}."
-            )
+            draft.reject(Place(file, number), "filter_unique", f"doc_id {name} was already seen with filter {filter_name}.")
     if not count:
         raise InputError(f"{path} is empty: lm-eval writes one line for each document with --log_samples.")
     return gathered

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from divergence.executions.importers import convert
@@ -82,9 +82,7 @@ class Lines:
         if document is None:
             document = self.by_key[doc_id, doc_hash] = Document(row, doc_id, doc_hash)
             document.choices = choices = _choices(sample)
-            document.gold = (
-                _right_choice(sample.get("target"), choices) if choices else _right_text(sample.get("target"))
-            )
+            document.gold = _right_choice(sample.get("target"), choices) if choices else _right_text(sample.get("target"))
             document.settings = self._settings(sample)
         name = None if name is None or name == "none" else convert.printable(name)
         if name in document.answers:
@@ -108,7 +106,7 @@ class Lines:
     def _full_names(self, sample: Mapping[str, Any], name: str | None) -> list[tuple[str, str]]:
         """The metrics of a line and their names as outcomes; worked out once for lines that list the same ones."""
         listed = sample.get("metrics")
-        if not isinstance(listed, list):
+        if type(listed) is not list:
             return [(metric, _full(metric, name)) for metric in metric_names(sample)]
         try:
             key = (*listed, name)
@@ -141,7 +139,7 @@ class Lines:
 
     def _settings(self, sample: Mapping[str, Any]) -> int:
         """The number of the generation settings of a document; most documents have those of the one before."""
-        first = next((value for request in _requests(sample)[:1] for value in request if isinstance(value, dict)), None)
+        first = next((value for value in _first_request(sample) if type(value) is dict), None)
         if self.settings[-1] == first:
             return len(self.settings) - 1
         if first not in self.settings:
@@ -162,7 +160,7 @@ def problem(sample: Any) -> str | None:
         return f"doc_id is not a number or a name: {convert.shown(doc_id)}."
     if not isinstance(sample.get("doc_hash"), str | None):
         return f"doc_hash is not text: {convert.shown(sample['doc_hash'])}."
-    return None if metric_names(sample) else "The line has no metric."
+    return None
 
 
 def metric_names(sample: Mapping[str, Any]) -> list[str]:
@@ -181,6 +179,13 @@ def _requests(sample: Mapping[str, Any]) -> list[list[Any]]:
     return [list(r.values()) if isinstance(r, dict) else r if isinstance(r, list) else [] for r in requests]
 
 
+def _first_request(sample: Mapping[str, Any]) -> Iterable[Any]:
+    arguments = sample.get("arguments")
+    requests = arguments.values() if isinstance(arguments, dict) else arguments if isinstance(arguments, list) else ()
+    first = next(iter(requests), None)
+    return first.values() if isinstance(first, dict) else first if isinstance(first, list) else ()
+
+
 def _likelihoods(sample: Mapping[str, Any]) -> list[float]:
     """Log-likelihoods of the choices; empty where the responses are not such pairs."""
     responses = sample.get("filtered_resps")
@@ -196,6 +201,9 @@ def _likelihoods(sample: Mapping[str, Any]) -> list[float]:
 
 def _choices(sample: Mapping[str, Any]) -> list[str]:
     """Names of the choices of a multiple-choice document, empty for generation and for single continuations."""
+    responses = sample.get("filtered_resps")
+    if type(responses) is list and responses and type(responses[0]) is str:
+        return []
     size = len(_likelihoods(sample))
     if "acc_mutual_info" in metric_names(sample):
         size //= 2  # the second half scores the same choices without the question

@@ -130,9 +130,7 @@ def _settings(
     """What can change answers and is in no column."""
     mapped = {factor.name for factor in factors.FACTOR_NAMES}
     settings = {name: value for name, value in own.items() if name not in (*mapped, *CLIENT_ARGUMENTS)}
-    settings |= {
-        f"gen_kwargs.{name}": value for name, value in requested.items() if name not in factors.SAMPLER_NAMES
-    }
+    settings |= {f"gen_kwargs.{name}": value for name, value in requested.items() if name not in factors.SAMPLER_NAMES}
     settings["model_revision"] = dig(results, "config.model_sha") or dig(results, "config.model_revision")
     settings["fewshot_seed"] = dig(results, "config.fewshot_seed")
     settings["task_version"] = _mapping(results.get("versions")).get(task or "")

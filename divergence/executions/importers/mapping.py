@@ -219,13 +219,11 @@ class Draft:
         """State the settings of the run in `file` that no column holds; those that differ between runs become context.
 
         What is in `told` should change no answer: it makes no context, and is named where it differs. Names that look
-        like secrets are left out here, and listed.
+        like secrets are left out.
         """
         for mine, given in ((self.runs.setdefault(file, {}), settings), (self.told.setdefault(file, {}), told or {})):
             for name, value in given.items():
-                if factors.secret(str(name)):
-                    self._secrets.add(convert.printable(name))
-                elif value is not None:
+                if value is not None and not factors.secret(str(name)):
                     written = value if isinstance(value, str) else convert.compact(value)
                     mine[convert.printable(name)] = convert.printable(written)
 

@@ -90,11 +90,10 @@ def test_a_cut_file_gives_both_numbers(logs):
     assert len(said) == 1 and "is 5000 in the log itself, and 10 in the 10 rows" in said[0]
 
 
-def test_what_should_change_no_answer_is_named_and_makes_no_context(lm_eval_run, tmp_path):
+def test_what_should_change_no_answer_is_named_and_makes_no_context(lm_eval_run):
     def run(folder, **config):
         line = {"doc_id": 0, "doc_hash": "h", "filter": "none", "metrics": ["acc"], "acc": 1.0, "filtered_resps": ["a"]}
-        path = lm_eval_run([line], stamp=f"2026-01-01T00-00-0{folder}.0", results={"config": {"model": "hf", **config}})
-        return path
+        return lm_eval_run([line], stamp=f"2026-01-01T00-00-0{folder}.0", results={"config": {"model": "hf", **config}})
 
     paths = [run(0, model_args="pretrained=m", torch_seed=1), run(1, model_args="pretrained=m", torch_seed=2)]
     imported = import_log(paths)

@@ -191,7 +191,7 @@ def test_what_the_run_says_becomes_serving_factors_and_secrets_do_not(lm_eval_ru
     assert row["prompt_version"] == "shots=5,system=fedcba987654"
     assert row["batch_policy"] == "batch_size=auto"
     assert "hidden" not in repr(imported)
-    assert any("secret: api_key" in note for note in imported.notes)
+    assert any("results.config.model_args.api_key" in note for note in imported.notes)
 
 
 def test_compressed_lines(lm_eval_run):
