@@ -13,7 +13,7 @@ import functools
 import glob
 import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ class Source:
     """Where it lies; None for frames and remote addresses."""
     bytes: int | None = None
     """Size in bytes; None for frames and remote addresses."""
+    holds: object = None
+    """What must live as long as the frame does: the files of an import."""
 
     @functools.cached_property
     def columns(self) -> tuple[str, ...]:
@@ -77,8 +79,13 @@ class Source:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def open_sources(source: object, regime: str | None = None) -> tuple[list[Source], list[tuple[str, str]]]:
-    """Everything that a user named, opened lazily, and the files of folders that are no tables, with the reason."""
+def open_sources(
+    source: object, regime: str | None = None, without: Collection[Path] = ()
+) -> tuple[list[Source], list[tuple[str, str]]]:
+    """Everything that a user named, opened lazily, and the files of folders that are no tables, with the reason.
+
+    Files in `without` are passed over.
+    """
     sources: list[Source] = []
     skipped: list[tuple[str, str]] = []
     seen: set[Path] = set()
@@ -88,8 +95,8 @@ def open_sources(source: object, regime: str | None = None) -> tuple[list[Source
         elif "://" in str(entry):
             sources.append(_remote_source(str(entry), regime))
         else:
-            for path, named in _expand(str(entry)):
-                if path.resolve() in seen:
+            for path, named in expanded(str(entry)):
+                if path.resolve() in seen or path in without:
                     continue
                 seen.add(path.resolve())
                 opened = _open(path, named, regime)
@@ -111,7 +118,7 @@ def local_paths(sources: Iterable[object]) -> list[Path]:
     return found
 
 
-def _expand(entry: str) -> list[tuple[Path, bool]]:
+def expanded(entry: str) -> list[tuple[Path, bool]]:
     """The files behind a path, a folder or a glob; True where the user named the file itself."""
     path = Path(entry)
     if path.is_dir():
@@ -136,7 +143,8 @@ def _files_of(folder: Path) -> list[Path]:
     return [p for p in paths if not any(part.startswith((".", "_")) for part in p.relative_to(folder).parts)]
 
 
-def _format(name: str) -> str | None:
+def format_of(name: str) -> str | None:
+    """The kind of table that a file holds by the end of its name; None for other files."""
     suffixes = [s.lower() for s in Path(name).suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes = suffixes[:-1]
@@ -145,7 +153,7 @@ def _format(name: str) -> str | None:
 
 def _open(path: Path, named: bool, regime: str | None) -> Source | str:
     """A file as a source, or the sentence why it is none. Raises InputError for a file that is broken."""
-    kind = _format(path.name)
+    kind = format_of(path.name)
     if kind is None:
         if named:
             raise InputError(f"The file {path} has no known format: its name must end like one of {FORMATS}.")
@@ -210,7 +218,7 @@ def _scan(path: Path, kind: str) -> pl.LazyFrame:
 
 def _remote_source(address: str, regime: str | None) -> Source:
     """An object store or web address, left to Polars."""
-    kind = _format(address)
+    kind = format_of(address)
     scans = {"parquet": pl.scan_parquet, "arrow": pl.scan_ipc, "csv": pl.scan_csv, "ndjson": pl.scan_ndjson}
     if kind not in scans:
         raise InputError(f"The address {address} has no known format: its name must end like one of {FORMATS}.")

@@ -7,10 +7,11 @@ traces as deployment, unless the file says otherwise or `regime` is set; files o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from divergence.errors import InputError
+from divergence.executions.importers.addresses import brought
 from divergence.executions.importers.imported import Imported, assemble, checked_constants, together
 from divergence.executions.importers.mapping import Draft
 from divergence.executions.importers.privacy import Privacy
@@ -21,32 +22,44 @@ __all__ = ["Imported", "Privacy", "detect", "formats", "import_log", "mapping_of
 
 
 def import_log(
-    paths: Sequence[Path],
+    paths: Sequence[str | Path],
     format: str | None = None,
     constants: Mapping[str, str] | None = None,
     primary: str | None = None,
     privacy: Privacy | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Imported:
     """Read foreign logs into canonical tables.
 
-    `paths` are files or folders, of one format or of several; each file's format is detected where `format` is None.
-    `constants` sets canonical columns for all rows (`{"model": "llama-3-8b", "regime": "deployment"}`). `primary` names
-    the scorer or metric of the score column where a log has several; the first is taken otherwise. `privacy` says
-    whether texts are kept, and holds the salt of identities. Raises InputError, with one sentence, for what cannot be
-    read at all; what is wrong with single rows is in `Imported.rejected`.
+    `paths` are files, folders or addresses (`s3://...`), of one format or of several; each file's format is detected where
+    `format` is None. `constants` sets canonical columns for all rows (`{"model": "llama-3-8b", "regime": "deployment"}`).
+    `primary` names the scorer or metric of the score column where a log has several; the first is taken otherwise.
+    `privacy` says whether texts are kept, and holds the salt of identities; `progress` is told how far a large import is.
+    Raises InputError, with one sentence, for what cannot be read at all; what is wrong with single rows is in
+    `Imported.rejected`.
     """
     checked = checked_constants(constants or {})
-    found: dict[str, list[Path]] = {}
-    for file in dict.fromkeys(file for path in paths for file in _files(Path(path), format)):
-        found.setdefault(format or _detected(file), []).append(file)
-    if not found:
-        raise InputError(f"No path was given: name files or folders in one of the formats {', '.join(formats())}.")
-    return together([_imported(name, files, checked, primary, privacy or Privacy()) for name, files in found.items()])
+    with brought(paths) as local:
+        found: dict[str, list[Path]] = {}
+        for file in dict.fromkeys(file for path in local for file in _files(path, format)):
+            found.setdefault(format or _detected(file), []).append(file)
+        if not found:
+            raise InputError(f"No path was given: name files or folders in one of the formats {', '.join(formats())}.")
+        privacy = privacy or Privacy()
+        return together([_imported(name, f, checked, primary, privacy, progress) for name, f in found.items()])
 
 
-def _imported(name: str, files: list[Path], constants: Mapping[str, str], primary: str | None, privacy: Privacy) -> Imported:
+def _imported(
+    name: str,
+    files: list[Path],
+    constants: Mapping[str, str],
+    primary: str | None,
+    privacy: Privacy,
+    progress: Callable[[str], None] | None,
+) -> Imported:
     reader = module(name)
     draft = Draft(reader.FORMAT.fields, reader.FORMAT.reads, constants, privacy)
+    draft.progress = progress
     reader.read(files, primary, draft)
     return assemble(draft, reader.FORMAT)
 

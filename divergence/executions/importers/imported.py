@@ -16,6 +16,8 @@ from divergence.executions import schema
 from divergence.executions.importers import claims, convert, foreign_files, run_settings
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.mapping import Draft
+from divergence.executions.model_names import suggestions
+from divergence.executions.names import ROW
 
 IDENTITY = ("regime", "model", "item", "score", "execution_id")  # kept in the table even where every value is null
 REJECTED = pl.Schema({"file": pl.String(), "row": pl.Int64(), "rule": pl.String(), "sentence": pl.String()})
@@ -48,8 +50,6 @@ class Imported:
     """Numbers of windows, as the canonical table `telemetry` has them."""
     texts: pl.DataFrame = dataclasses.field(default_factory=lambda: pl.DataFrame(schema=TEXTS))
     """Prompts and completions, if they were asked for: execution_id, role, text."""
-    closed: tuple[tuple[str, str], ...] = ()
-    """The questions that a log of these rows alone cannot answer, each with what is missing."""
     holds: tuple[Any, ...] = ()
     """What must live as long as the frames do."""
 
@@ -57,6 +57,26 @@ class Imported:
     def executions(self) -> pl.DataFrame:
         """The executions in memory."""
         return self.frame.collect(engine="streaming")
+
+    @functools.cached_property
+    def closed(self) -> dict[str, str]:
+        """The questions that these rows alone cannot answer, each with what is missing."""
+        from divergence.executions.foreign import sources_of
+        from divergence.executions.read import read
+
+        if not self.rows:
+            return {"all": "It needs executions; none was imported."}
+        try:
+            answers = read([source.frame.drop(ROW) for source in sources_of(self, "import")]).answers()
+        except InputError as error:
+            return {"all": str(error)}
+        return {answer.question: answer.reason for answer in answers if not answer.identified}
+
+    @functools.cached_property
+    def models(self) -> list[str]:
+        """Sentences that suggest which names may be one model; none is merged."""
+        names = self.frame.select("model").unique().collect(engine="streaming")["model"].drop_nulls()
+        return suggestions(names.to_list())
 
     @functools.cached_property
     def outcomes(self) -> pl.DataFrame:

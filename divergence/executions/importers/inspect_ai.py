@@ -166,6 +166,7 @@ def _read_log(
     seen.update(names)
     if asked and names and asked not in names:
         draft.note(f"{path.name} has no scorer {asked}: its score is that of {primary}.")
-    inspect_run.report(path, header, draft, rows, summaries)
+    if again < rows or not rows:
+        inspect_run.report(path, header, draft, rows, summaries)
     for part in ("eval", "plan", "log"):
         draft.watch(part, run[part])

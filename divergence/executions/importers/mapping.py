@@ -93,7 +93,8 @@ class Draft:
     """An import in the making: rows, outcomes, rejections, notes and unmapped names, in the order in which they came.
 
     `constants` are the columns that the caller sets, which the foreign records then need not have. `privacy` holds
-    what may be kept of texts and the salt of identities. `memory` is the importer's own, for one import.
+    what may be kept of texts and the salt of identities. `memory` is the importer's own, for one import. `progress` is
+    told from time to time how many rows were read.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Draft:
         self.runs: dict[str, dict[str, str]] = {}
         self.told: dict[str, dict[str, str]] = {}
         self.memory: dict[str, Any] = {}
+        self.progress: Callable[[str], None] | None = None
         self.unmapped: set[str] = set()
         self.sources: list[Path] = []
         self._counted: collections.Counter[str] = collections.Counter()
@@ -175,6 +177,8 @@ class Draft:
         self.rows.add(row, judged, file, number)
         if self.rows.full:
             self.settle()
+            if self.progress:
+                self.progress(f"{self.rows.height} rows read")
 
     def settle(self) -> None:
         """Bring the rows at hand into columns; an execution that was seen before is set aside."""
