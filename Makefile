@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out
 
-.PHONY: bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
+.PHONY: fuzz bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
 
 report: .venv/ready
 	$(BIN)/divergence report datasets/serving-lab --config datasets/serving-lab/decision.toml -o $(OUT)
@@ -18,6 +18,9 @@ bench-spine: .venv/ready
 
 prove: .venv/ready
 	$(BIN)/python -m pytest -m prove tests/recovery tests/geometry tests/risk -s
+
+fuzz: .venv/ready
+	DIVERGENCE_FUZZ=$(or $(EXAMPLES),1000) $(BIN)/python -m pytest tests/executions/importers/test_fuzz.py
 
 lab-packages: .venv/ready
 	$(BIN)/python -m pip install -q -e '.[lab]'

@@ -102,9 +102,9 @@ def _archive(path: Path) -> Iterator[Any]:
             raise InputError(f"{path} is a ZIP archive, but no log of Inspect: it has no {HEADER_MEMBERS[0]}.")
         try:
             yield _header(path, archive.member(present[0]))
+        except InputError:
+            raise
         except ValueError as error:
-            if isinstance(error, InputError):
-                raise
             raise InputError(f"{present[0]} in {path} {error}.") from error
         known = set()
         for row, name in enumerate(filter(SAMPLE_MEMBER.fullmatch, archive.names), start=1):
@@ -119,6 +119,8 @@ def _archive(path: Path) -> Iterator[Any]:
 def _member(archive: Archive, row: int, name: str) -> Loaded:
     try:
         sample = archive.member(name)
+    except InputError:
+        raise  # the archive as a whole is refused
     except ValueError as error:
         return Loaded(row, None, f"{convert.printable(name)} {convert.printable(error)}.")
     whole = isinstance(sample, dict)
@@ -131,6 +133,8 @@ def _summaries(archive: Archive, known: set[str]) -> Iterator[Loaded]:
     for name in sorted((n for n in archive.names if SUMMARY_MEMBER.fullmatch(n)), reverse=True):
         try:
             summaries = archive.member(name)
+        except InputError:
+            raise
         except ValueError:
             continue  # summaries repeat what the samples say; those that are missing are counted in the notes
         for summary in summaries if isinstance(summaries, list) else []:
