@@ -80,7 +80,7 @@ class Source:
 
 
 def open_sources(
-    source: object, regime: str | None = None, without: Collection[Path] = ()
+    source: object, regime: str | None = None, without: Collection[str | Path] = ()
 ) -> tuple[list[Source], list[tuple[str, str]]]:
     """Everything that a user named, opened lazily, and the files of folders that are no tables, with the reason.
 
@@ -93,6 +93,8 @@ def open_sources(
         if not isinstance(entry, (str, Path)):
             sources.append(_frame_source(entry, f"{regime or ''} frame {len(sources) + 1}".strip(), regime))
         elif "://" in str(entry):
+            if entry in without or str(entry) in without:
+                continue
             sources.append(_remote_source(str(entry), regime))
         else:
             for path, named in expanded(str(entry)):

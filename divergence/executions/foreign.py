@@ -17,6 +17,7 @@ import polars as pl
 from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions.files import Source, expanded, format_of, open_sources
+from divergence.executions.importers.addresses import is_address
 from divergence.executions.names import ROW
 from divergence.executions.recognise import recognise
 from divergence.executions.schema import COLUMNS
@@ -40,12 +41,16 @@ class Foreign:
     """Rows that the imports set aside: file, row, rule, sentence, value."""
 
 
-def among(entries: object, regime: str | None, configuration: Configuration) -> list[Path]:
-    """The foreign logs among the files, folders and patterns that were named."""
+def among(entries: object, regime: str | None, configuration: Configuration) -> list[str | Path]:
+    """The foreign logs among the files, folders, patterns and addresses that were named.
+
+    What an address holds is not looked at: it is a foreign log where its name is of no kind that is read from afar.
+    """
     named = entries if isinstance(entries, list | tuple) else [entries]
-    paths = [str(entry) for entry in named if isinstance(entry, str | Path) and "://" not in str(entry)]
-    files = dict.fromkeys(path for entry in paths for path, _ in expanded(entry))
-    return [path for path in files if is_foreign(path, regime, configuration)]
+    given = [str(entry) for entry in named if isinstance(entry, str | Path)]
+    files = dict.fromkeys(path for entry in given if not is_address(entry) for path, _ in expanded(entry))
+    found: list[str | Path] = [path for path in files if is_foreign(path, regime, configuration)]
+    return found + [entry for entry in given if is_address(entry) and format_of(entry) in (None, "json")]
 
 
 def is_foreign(path: Path, regime: str | None, configuration: Configuration) -> bool:
@@ -68,7 +73,7 @@ def _is_table(path: Path, regime: str | None, configuration: Configuration) -> b
     return any(tables.values())
 
 
-def imported(paths: Mapping[str | None, list[Path]], configuration: Configuration, accept_rejected: float) -> Foreign:
+def imported(paths: Mapping[str | None, list[str | Path]], configuration: Configuration, accept_rejected: float) -> Foreign:
     """Import foreign logs by the regime that the user gave them. Raises InputError as `read` and `import_log` do."""
     from divergence.executions.importers import import_log
 
@@ -90,7 +95,7 @@ def imported(paths: Mapping[str | None, list[Path]], configuration: Configuratio
                 f"{first['sentence']} Correct them, or accept them with --accept-rejected FRACTION."
             )
         name = str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
-        size = sum(path.stat().st_size for path in files)
+        size = sum(Path(path).stat().st_size for path in files if not is_address(path))
         sources += sources_of(log, name, regime, size, tuple(constants))  # constants are put in again, as for every file
         notes += [f"{log.rows} rows imported from {log.format}.", *log.notes]
         rejected.append(log.rejected.with_columns(value=pl.lit(None, pl.String)))

@@ -27,6 +27,8 @@ def marked(value, name=""):
     """The same document with a canary in every text and in everything personal."""
     if isinstance(value, dict) and isinstance(value.get("key"), str) and "value" in value:  # an attribute of OTLP
         return {**value, "value": marked(value["value"], value["key"])}
+    if isinstance(value, dict) and "errorType" in value:  # an answer of a server of metrics, not of a model
+        return value
     if isinstance(value, dict):
         inner = {"stringValue", "value"} & set(value)
         return {key: marked(part, name if key in inner and name else key) for key, part in value.items()}
@@ -65,8 +67,8 @@ def test_no_canary_leaves_a_genuine_log(name, tmp_path):
             imported = import_log([target], format=name, privacy=Privacy(salt=b"0" * 32))
         except InputError:
             continue
-        assert CANARY.encode() in target.read_bytes() or target.read_bytes()[:2] == b"PK"
-        seen += bool(imported.rows)
+        holds_texts = CANARY.encode() in target.read_bytes() or target.read_bytes()[:2] == b"PK"
+        seen += bool(imported.rows) and holds_texts
         written = write(imported, folder / "out.parquet")
         told = [*imported.notes, *imported.unmapped, *imported.sources, *imported.rejected["sentence"]]
         for table in (imported.executions, imported.outcomes, imported.telemetry, imported.texts):
@@ -74,7 +76,7 @@ def test_no_canary_leaves_a_genuine_log(name, tmp_path):
         assert not [one for one in told if CANARY in one], path
         assert not [file for file in written if CANARY.encode() in file.read_bytes()]
     if not seen:
-        pytest.skip(f"no genuine file of {name} can be rewritten")
+        pytest.skip(f"no genuine file of {name} holds texts and can be rewritten")
 
 
 def test_texts_are_kept_where_they_are_asked_for_and_nowhere_else():
