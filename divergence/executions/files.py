@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import glob
 import hashlib
+import importlib
 import zlib
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -96,6 +97,8 @@ def open_sources(
             if entry in without or str(entry) in without:
                 continue
             sources.append(_remote_source(str(entry), regime))
+        elif kind := table_kind(entry):
+            sources.append(_table_source(str(entry), kind, regime))
         else:
             for path, named in expanded(str(entry)):
                 if path.resolve() in seen or path in without:
@@ -118,6 +121,41 @@ def local_paths(sources: Iterable[object]) -> list[Path]:
                 path = Path(entry)
                 found += [path] if path.exists() else map(Path, sorted(glob.glob(str(entry), recursive=True))[:1])
     return found
+
+
+def table_kind(path: str | Path) -> str | None:
+    """`delta` or `iceberg` where a folder is a table of that kind, None for everything else."""
+    if "://" in str(path):
+        return None
+    folder = Path(path)
+    if (folder / "_delta_log").is_dir():
+        return "delta"
+    return "iceberg" if next(folder.glob("metadata/*.metadata.json"), None) is not None else None
+
+
+def _table_source(path: str, kind: str, regime: str | None) -> Source:
+    """A Delta or an Iceberg table as it is now, through Polars."""
+    needs = {"delta": "deltalake", "iceberg": "pyiceberg"}[kind]
+    try:
+        if kind == "delta":
+            frame = pl.scan_delta(path)
+        else:
+            versions = sorted(Path(path).glob("metadata/*.metadata.json"), key=lambda file: file.stat().st_mtime)
+            frame = pl.scan_iceberg(str(versions[-1]))
+        source = Source(path, frame.with_row_index(ROW, offset=1), regime)
+        source.schema  # noqa: B018  opens the table now, so that a damaged one is named here
+    except ImportError as error:
+        raise InputError(f"{path} is a table of {kind}, which needs the package {needs}: pip install {needs}.") from error
+    except (*DAMAGED, KeyError, RuntimeError, *_delta_errors()) as error:
+        raise unreadable(path, error) from error
+    return source
+
+
+def _delta_errors() -> tuple[type[Exception], ...]:
+    try:
+        return (importlib.import_module("deltalake.exceptions").DeltaError,)
+    except ImportError:
+        return ()
 
 
 def expanded(entry: str) -> list[tuple[Path, bool]]:

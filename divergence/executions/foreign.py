@@ -16,7 +16,7 @@ import polars as pl
 
 from divergence.configuration import Configuration
 from divergence.errors import InputError
-from divergence.executions.files import Source, expanded, format_of, open_sources
+from divergence.executions.files import Source, expanded, format_of, open_sources, table_kind
 from divergence.executions.importers.addresses import is_address
 from divergence.executions.names import ROW
 from divergence.executions.recognise import recognise
@@ -48,7 +48,9 @@ def among(entries: object, regime: str | None, configuration: Configuration) -> 
     """
     named = entries if isinstance(entries, list | tuple) else [entries]
     given = [str(entry) for entry in named if isinstance(entry, str | Path)]
-    files = dict.fromkeys(path for entry in given if not is_address(entry) for path, _ in expanded(entry))
+    files = dict.fromkeys(
+        path for entry in given if not (is_address(entry) or table_kind(entry)) for path, _ in expanded(entry)
+    )
     found: list[str | Path] = [path for path in files if is_foreign(path, regime, configuration)]
     return found + [entry for entry in given if is_address(entry) and format_of(entry) in (None, "json")]
 
