@@ -7,7 +7,9 @@ traces as deployment, unless the file says otherwise or `regime` is set; files o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from divergence.errors import InputError
@@ -60,8 +62,21 @@ def _imported(
     reader = module(name)
     draft = Draft(reader.FORMAT.fields, reader.FORMAT.reads, constants, privacy)
     draft.progress = progress
-    reader.read(files, primary, draft)
+    with _without_collector():
+        reader.read(files, primary, draft)
     return assemble(draft, reader.FORMAT)
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Python's collector of cycles pauses: parsed documents hold none, and it would look at all of them again and again."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def _files(path: Path, format: str | None) -> Iterable[Path]:

@@ -11,12 +11,10 @@ import datetime
 import hashlib
 import json
 import math
-import re
 from typing import Any
 
 LABEL_LIMIT = 200  # characters: a longer answer is prose, which is compared by its hash and not kept
 LARGEST_COUNT = 2**63 - 1  # what an Int64 column holds
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def shown(value: Any) -> str:
@@ -107,5 +105,8 @@ def compact(value: Any) -> str | None:
 
 def finite_number(written: str) -> float | None:
     """The number that a text writes in full, or None."""
-    number = float(written) if NUMBER.fullmatch(written.strip()) else math.nan
-    return number if math.isfinite(number) else None
+    try:
+        number = float(written)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and "_" not in written else None  # Python alone writes 1_000

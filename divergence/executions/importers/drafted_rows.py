@@ -8,7 +8,9 @@ an execution was seen before.
 from __future__ import annotations
 
 import itertools
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ class DraftedRows:
         self._judged: list[tuple[Any, ...]] = []
         self._held: dict[str, list[pl.DataFrame]] = {"executions": [], "outcomes": []}
         self._files: dict[str, list[Path]] = {"executions": [], "outcomes": []}
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
         self._seen: list[np.ndarray] = []
 
     def add(self, row: dict[str, Any], judged: list[tuple[Any, ...]], file: str, number: int) -> None:
@@ -90,11 +92,17 @@ class DraftedRows:
             return
         self._held[name].append(table)
         if sum(part.height for part in self._held[name]) > IN_MEMORY:
-            self._folder = self._folder or tempfile.TemporaryDirectory(prefix="divergence-import-")
-            path = Path(self._folder.name) / f"{name}-{len(self._files[name]):05d}.parquet"
+            path = self._temporary() / f"{name}-{len(self._files[name]):05d}.parquet"
             pl.concat(self._held[name], how="diagonal").write_parquet(path)
             self._files[name].append(path)
             self._held[name] = []
+
+    def _temporary(self) -> Path:
+        """The folder of what does not fit into memory, removed with this object."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="divergence-import-"))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        return self._folder
 
     def _all(self, name: str, whole: pl.Schema) -> pl.LazyFrame:
         parts = [pl.scan_parquet(path) for path in self._files[name]] + [table.lazy() for table in self._held[name]]

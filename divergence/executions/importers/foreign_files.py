@@ -122,7 +122,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                     while line and not line.endswith(b"\n"):
                         line = file.readline(LINE_BYTES)
                     yield number, LINE_TOO_LONG
-                elif not line.isspace():
+                elif len(line) > 8 or not line.isspace():
                     yield number, line
     except _DAMAGE as error:
         raise InputError(f"{path} cannot be read to its end: {error}.") from error

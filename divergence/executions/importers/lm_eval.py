@@ -175,7 +175,11 @@ def _write(path: Path, lines: Lines, run: Run, primary: str | None, draft: Draft
     trials = draft.memory.setdefault("lm-eval trials", {})
     task, samplers, filter_name = run.task, {}, (primary or "").partition(",")[2] or None
     for document, item in zip(lines.documents, lines.items(task), strict=True):
-        score = next((o for o in document.outcomes if o[0] == primary), None)
+        score = None
+        for outcome in document.outcomes:
+            if outcome[0] == primary:
+                score = outcome
+                break
         if score is None and primary is not None:
             broken = (document.problems or {}).get(primary) or f"The line with {primary} is absent."
             draft.reject(Place(file, document.row), "score_finite", broken)

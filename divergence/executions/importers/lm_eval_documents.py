@@ -79,16 +79,17 @@ class Lines:
         """Add one line; False where the document was seen under that filter already."""
         doc_id, doc_hash, name = sample["doc_id"], sample.get("doc_hash"), sample.get("filter")
         document = self.by_key.get((doc_id, doc_hash))
+        likelihoods = _likelihoods(sample)
         if document is None:
             document = self.by_key[doc_id, doc_hash] = Document(row, doc_id, doc_hash)
-            document.choices = choices = _choices(sample)
+            document.choices = choices = _choices(sample, likelihoods)
             document.gold = _right_choice(sample.get("target"), choices) if choices else _right_text(sample.get("target"))
             document.settings = self._settings(sample)
-        name = None if name is None or name == "none" else convert.printable(name)
+        name = None if name == "none" or name is None else convert.printable(name)
         if name in document.answers:
             return False
         choices = document.choices
-        document.answers[name] = _likeliest(sample, choices) if choices else _text(sample)
+        document.answers[name] = _likeliest(likelihoods, choices) if choices else _text(sample)
         for metric, full in self._full_names(sample, name):
             value = sample.get(metric)
             if type(value) is not float or not math.isfinite(value):
@@ -139,7 +140,12 @@ class Lines:
 
     def _settings(self, sample: Mapping[str, Any]) -> int:
         """The number of the generation settings of a document; most documents have those of the one before."""
-        first = next((value for value in _first_request(sample) if type(value) is dict), None)
+        try:
+            first = sample["arguments"]["gen_args_0"]["arg_1"]  # as the harness writes it today
+        except (KeyError, TypeError, IndexError):
+            first = None
+        if type(first) is not dict:
+            first = next((value for value in _first_request(sample) if type(value) is dict), None)
         if self.settings[-1] == first:
             return len(self.settings) - 1
         if first not in self.settings:
@@ -156,6 +162,8 @@ def problem(sample: Any) -> str | None:
     if not isinstance(sample, dict):
         return "The line is not an object."
     doc_id = sample.get("doc_id")
+    if type(doc_id) is int and type(sample.get("doc_hash")) is str:
+        return None
     if isinstance(doc_id, bool) or not isinstance(doc_id, int | str):
         return f"doc_id is not a number or a name: {convert.shown(doc_id)}."
     if not isinstance(sample.get("doc_hash"), str | None):
@@ -171,11 +179,11 @@ def metric_names(sample: Mapping[str, Any]) -> list[str]:
     return [name for name, value in sample.items() if name not in FRAME and isinstance(value, int | float)]
 
 
-def _requests(sample: Mapping[str, Any]) -> list[list[Any]]:
-    """The arguments of every request of a document: dictionaries of arg_0, arg_1 on disk, lists in older files."""
+def _requests(sample: Mapping[str, Any], size: int) -> list[list[Any]]:
+    """The arguments of the first requests of a document: dictionaries of arg_0, arg_1 on disk, lists in older files."""
     arguments = sample.get("arguments")
     requests = list(arguments.values()) if isinstance(arguments, dict) else arguments
-    requests = requests if isinstance(requests, list) else []
+    requests = requests[:size] if isinstance(requests, list) else []
     return [list(r.values()) if isinstance(r, dict) else r if isinstance(r, list) else [] for r in requests]
 
 
@@ -190,34 +198,31 @@ def _likelihoods(sample: Mapping[str, Any]) -> list[float]:
     """Log-likelihoods of the choices; empty where the responses are not such pairs."""
     responses = sample.get("filtered_resps")
     found = []
-    for response in responses if isinstance(responses, list) else []:
-        pair = isinstance(response, list) and len(response) == 2 and str(response[1]) in ("True", "False")
-        number = convert.finite_number(str(response[0])) if pair else None
+    for response in responses if type(responses) is list else ():
+        if type(response) is not list or len(response) != 2 or str(response[1]) not in ("True", "False"):
+            return []
+        number = convert.finite_number(str(response[0]))
         if number is None:
             return []
         found.append(number)
     return found
 
 
-def _choices(sample: Mapping[str, Any]) -> list[str]:
+def _choices(sample: Mapping[str, Any], likelihoods: list[float]) -> list[str]:
     """Names of the choices of a multiple-choice document, empty for generation and for single continuations."""
-    responses = sample.get("filtered_resps")
-    if type(responses) is list and responses and type(responses[0]) is str:
-        return []
-    size = len(_likelihoods(sample))
-    if "acc_mutual_info" in metric_names(sample):
+    size = len(likelihoods)
+    if size > 2 and "acc_mutual_info" in metric_names(sample):
         size //= 2  # the second half scores the same choices without the question
-    continuations = [request[-1] for request in _requests(sample)[:size] if request]
-    texts = [text.strip() for text in continuations if isinstance(text, str) and len(text) <= convert.LABEL_LIMIT]
     if size < 2:
         return []
+    continuations = [request[-1] for request in _requests(sample, size) if request]
+    texts = [text.strip() for text in continuations if isinstance(text, str) and len(text) <= convert.LABEL_LIMIT]
     named = len(set(texts)) == size and all(texts)
     return [convert.printable(text) for text in texts] if named else [str(place) for place in range(size)]
 
 
-def _likeliest(sample: Mapping[str, Any], choices: list[str]) -> str:
-    likelihoods = _likelihoods(sample)[: len(choices)]
-    return choices[likelihoods.index(max(likelihoods))]
+def _likeliest(likelihoods: list[float], choices: list[str]) -> str:
+    return choices[max(range(len(choices)), key=likelihoods.__getitem__)]
 
 
 def _right_choice(target: Any, choices: list[str]) -> str | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,11 +83,16 @@ class Shared:
 
 def dig(record: Any, path: str | Sequence[str]) -> Any:
     """The value at a path of nested dictionaries (dotted, or split), None where any step is absent."""
-    for name in path.split(".") if isinstance(path, str) else path:
+    for name in _split(path) if type(path) is str else path:
         if not isinstance(record, dict):
             return None
         record = record.get(name)
     return record
+
+
+@functools.lru_cache(maxsize=4096)
+def _split(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
 
 
 class Draft:
