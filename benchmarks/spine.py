@@ -19,6 +19,8 @@ import tempfile
 import time
 from importlib.metadata import version
 
+from history import append, processor
+
 ROOT = pathlib.Path(__file__).parents[1]
 LAB = ROOT / "datasets" / "serving-lab"
 PACKAGES = ("eval-divergence", "jax", "numpyro", "numpy", "polars", "scipy")
@@ -70,18 +72,25 @@ def row(case: str, used: Usage, target: str) -> str:
     return f"| {case} | {used.cpu_s:.1f} | {used.wall_s:.1f} | {used.peak_mib:.0f} | {target} |"
 
 
-def main_job(folder: pathlib.Path, cache: pathlib.Path) -> list[str]:
+def figures(case: str, cold: Usage, warm: Usage) -> dict[str, float]:
+    """What the history keeps of a case."""
+    return {f"{case}_cold_cpu_s": cold.cpu_s, f"{case}_cpu_s": warm.cpu_s, f"{case}_peak_mib": warm.peak_mib}
+
+
+def main_job(folder: pathlib.Path, cache: pathlib.Path) -> tuple[list[str], dict[str, float]]:
     """The embedded data set: an empty folder of compiled kernels, then the middle one of some runs with a full one."""
+    rows = json.loads(measure(verb("check", LAB, "--json"), cache).output)["rows"]
     command = verb("report", LAB, "-o", folder / "out", "--quiet")
     cold = measure(command, cache)
     warm = sorted((measure(command, cache) for _ in range(WARM_RUNS)), key=lambda used: used.cpu_s)[WARM_RUNS // 2]
-    return [
-        row("`report datasets/serving-lab` (31,824 rows), nothing compiled", cold, "none"),
+    lines = [
+        row(f"`report datasets/serving-lab` ({rows:,} rows), nothing compiled", cold, "none"),
         row("the same, compiled", warm, f"{SECONDS_LAB} s, {MEMORY_MIB} MiB"),
     ]
+    return lines, figures("lab", cold, warm)
 
 
-def many_rows(folder: pathlib.Path, cache: pathlib.Path, least: int) -> list[str]:
+def many_rows(folder: pathlib.Path, cache: pathlib.Path, least: int) -> tuple[list[str], dict[str, float]]:
     """A simulated log of at least `least` rows."""
     items = -(-least // (MODELS * (CONTEXTS + 1) * TRIALS))
     log = folder / "simulated" / "log.parquet"
@@ -92,13 +101,14 @@ def many_rows(folder: pathlib.Path, cache: pathlib.Path, least: int) -> list[str
     accept = (0, 1)  # a gate that fails is reported by the command; the time is the same
     cold, warm = measure(command, cache, accept), measure(command, cache, accept)
     megabytes = log.stat().st_size / 1e6
-    return [
+    lines = [
         row(f"`report` on {rows:,} simulated rows ({megabytes:.1f} MB Parquet), not compiled", cold, "none"),
         row("the same, compiled", warm, f"{SECONDS_MILLION} s, {MEMORY_MIB} MiB"),
     ]
+    return lines, figures("simulated", cold, warm) | {"simulated_rows": rows}
 
 
-def methods(cache: pathlib.Path) -> list[str]:
+def methods(cache: pathlib.Path) -> tuple[list[str], dict[str, float]]:
     """Effective draws a CPU second of the default method and of NUTS, on the same cells."""
     script = [sys.executable, str(ROOT / "benchmarks" / "fit_twice.py"), str(LAB)]
     found = {name: json.loads(measure([*script, name], cache / name).output) for name in ("importance", "nuts")}
@@ -114,7 +124,8 @@ def methods(cache: pathlib.Path) -> list[str]:
     apart = {name: abs(first[name][0] - second[name][0]) / second[name][1] for name in first}
     worst = max(apart, key=lambda name: apart[name])
     error = found["nuts"]["effective_draws"] ** -0.5
-    return [
+    rates = {f"{name}_draws_a_cpu_s": fit["effective_draws"] / fit["second_cpu_s"] for name, fit in found.items()}
+    said = [
         *lines,
         "",
         "Effective draws: `1 / sum w^2` of the importance weights, one number for all coordinates; for NUTS the least",
@@ -124,14 +135,7 @@ def methods(cache: pathlib.Path) -> list[str]:
         f"{apart[worst]:.2f} posterior standard deviations (`{worst}`); the Monte Carlo error of one such difference",
         f"is about {error:.2f}.",
     ]
-
-
-def processor() -> str:
-    """Name of the processor, from /proc/cpuinfo where there is one."""
-    information = pathlib.Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return said, rates
 
 
 def main() -> None:
@@ -143,8 +147,11 @@ def main() -> None:
     load = os.getloadavg()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        processes = [*main_job(folder, folder / "cache"), *many_rows(folder, folder / "cache", given.rows)]
-        compared = methods(folder / "fits")
+        lab, of_lab = main_job(folder, folder / "cache")
+        simulated, of_simulated = many_rows(folder, folder / "cache", given.rows)
+        compared, rates = methods(folder / "fits")
+    processes = [*lab, *simulated]
+    append("spine", of_lab | of_simulated | rates, load[0])
     today = datetime.date.today().isoformat()
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     given.output.write_text(

@@ -11,8 +11,144 @@ Names load on first use; importing the package loads neither JAX nor anything of
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:  # what editors and type checkers see; at run time names load on first use
+    from divergence.cells import (
+        Cells as Cells,
+    )
+    from divergence.cells import (
+        collapse as collapse,
+    )
+    from divergence.cells import (
+        merge as merge,
+    )
+    from divergence.configuration import Configuration as Configuration
+    from divergence.errors import (
+        InputError as InputError,
+    )
+    from divergence.errors import (
+        NotIdentifiedError as NotIdentifiedError,
+    )
+    from divergence.estimands import (
+        bench_level as bench_level,
+    )
+    from divergence.estimands import (
+        best_combination as best_combination,
+    )
+    from divergence.estimands import (
+        coherence as coherence,
+    )
+    from divergence.estimands import (
+        collapse_hazard as collapse_hazard,
+    )
+    from divergence.estimands import (
+        context_effect as context_effect,
+    )
+    from divergence.estimands import (
+        cost_ledger as cost_ledger,
+    )
+    from divergence.estimands import (
+        cost_per_success as cost_per_success,
+    )
+    from divergence.estimands import (
+        coupling as coupling,
+    )
+    from divergence.estimands import (
+        coupling_absolute as coupling_absolute,
+    )
+    from divergence.estimands import (
+        coupling_anova as coupling_anova,
+    )
+    from divergence.estimands import (
+        deployed_level as deployed_level,
+    )
+    from divergence.estimands import (
+        evaluation_advantage as evaluation_advantage,
+    )
+    from divergence.estimands import (
+        excess_flips as excess_flips,
+    )
+    from divergence.estimands import (
+        gap as gap,
+    )
+    from divergence.estimands import (
+        gap_for_confidence as gap_for_confidence,
+    )
+    from divergence.estimands import (
+        horizon as horizon,
+    )
+    from divergence.estimands import (
+        instrument as instrument,
+    )
+    from divergence.estimands import (
+        kappa as kappa,
+    )
+    from divergence.estimands import (
+        leverage as leverage,
+    )
+    from divergence.estimands import (
+        matrix as matrix,
+    )
+    from divergence.estimands import (
+        pass_power as pass_power,
+    )
+    from divergence.estimands import (
+        projection_instability as projection_instability,
+    )
+    from divergence.estimands import (
+        rank_agreement as rank_agreement,
+    )
+    from divergence.estimands import (
+        reversal as reversal,
+    )
+    from divergence.estimands import (
+        serving_effect as serving_effect,
+    )
+    from divergence.estimands import (
+        stability as stability,
+    )
+    from divergence.estimate import (
+        Estimate as Estimate,
+    )
+    from divergence.estimate import (
+        table as table,
+    )
+    from divergence.executions import (
+        Executions as Executions,
+    )
+    from divergence.executions import (
+        read as read,
+    )
+    from divergence.joint import (
+        NUTS as NUTS,
+    )
+    from divergence.joint import (
+        Importance as Importance,
+    )
+    from divergence.joint import (
+        Posterior as Posterior,
+    )
+    from divergence.joint import (
+        Spec as Spec,
+    )
+    from divergence.joint import (
+        fit as fit,
+    )
+    from divergence.joint import (
+        load as load,
+    )
+    from divergence.results import (
+        answer_all as answer_all,
+    )
+    from divergence.results import (
+        write_report as write_report,
+    )
+    from divergence.risk.build import risk_model as risk_model
+    from divergence.risk.classifier import RiskClassifier as RiskClassifier
+    from divergence.risk.model import RiskModel as RiskModel
+
+__version__ = "0.2.0"
 
 _HOME = {
     "divergence.configuration": ("Configuration",),

@@ -12,6 +12,7 @@ Without embeddings each is refused with what is missing.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -23,7 +24,14 @@ from divergence.estimate import Estimate
 if TYPE_CHECKING:
     from divergence.executions import Executions
 
-QUESTIONS = {
+WORDS = {
+    "context_displacement": "movement of the answers",
+    "behaviour_map": "map of behaviour",
+    "displacement_regression": "what each serving factor moves",
+    "explained_by_displacement": "success that goes with movement",
+}
+"""The questions that embeddings answer, with their names in plain words."""
+TEXTS = {
     "context_displacement": "squared movement of the answers to the same items, in noise floors",
     "behaviour_map": "where models in contexts lie, seen from the evaluation",
     "displacement_regression": "squared movement of the answers due to each serving factor",
@@ -45,16 +53,17 @@ def behaviour(log: Executions) -> dict[str, Estimate]:
         state = geometry.movement(vectors, rows["text"], cluster=None, **labels)
     except InputError as error:
         return {
-            question: Estimate.refused(question, text, "ratio", str(error), outcome="embedding")
-            for question, text in QUESTIONS.items()
+            question: Estimate.refused(question, text, "ratio", str(error), outcome="embedding", words=WORDS[question])
+            for question, text in TEXTS.items()
         }
     runs = geometry.run_movement(state, vectors, rows["text"], **labels)
-    return {
+    found = {
         "context_displacement": geometry.context_displacement(state),
         "behaviour_map": geometry.behaviour_map(state),
         "displacement_regression": geometry.displacement_regression(state, _factors(log, rows)),
         "explained_by_displacement": geometry.explained_by_displacement(runs),
     }
+    return {question: dataclasses.replace(answer, words=WORDS[question]) for question, answer in found.items()}
 
 
 def _factors(log: Executions, rows: pl.DataFrame) -> pl.DataFrame:

@@ -30,6 +30,7 @@ COORDINATES = [
 ]
 NUMBERS = ["mean", "median", "sd", "lower", "upper"]
 COUNTS = ["n_rows", "n_items", "n_sessions", "n_contexts"]
+NOT_GIVEN = np.zeros(0)  # stands for a value a row that nobody gave
 SCHEMA: dict[str, type[pl.DataType]] = {
     "question": pl.String,
     **dict.fromkeys(COORDINATES, pl.String),
@@ -64,16 +65,19 @@ class Estimate:
     """Name of the outcome."""
     reason: tuple[str | None, ...] = ()
     """R sentences: why the number is not identified, or None where it is. Empty = all identified."""
-    noise_floor: np.ndarray | None = None
-    """R values in the unit: what would be seen if nothing differed; NaN where no floor is known."""
+    noise_floor: np.ndarray = dataclasses.field(default_factory=lambda: NOT_GIVEN)
+    """R values in the unit: what would be seen if nothing differed; NaN where no floor is known. Empty = none is known."""
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
     """What it rests on: `n_rows`, `n_items`, `n_sessions`, `n_contexts`."""
+    words: str = ""
+    """The question's name in plain words, as a heading says it; empty = its name."""
     method: str = ""
     """How the draws were made, in a few words; names a failed diagnostic."""
-    bounds: np.ndarray | None = None
-    """R booleans: rows that are bounds of an unidentified number, whose values are shown all the same."""
-    quantiles_only: np.ndarray | None = None
-    """R booleans: rows whose mean need not exist (ratios; infinite draws), so that only median and interval are given."""
+    bounds: np.ndarray = dataclasses.field(default_factory=lambda: NOT_GIVEN)
+    """R booleans: rows that are bounds of an unidentified number, whose values are shown all the same. Empty = none is."""
+    quantiles_only: np.ndarray = dataclasses.field(default_factory=lambda: NOT_GIVEN)
+    """R booleans: rows whose mean need not exist (ratios; infinite draws), so that only median and interval are given.
+    Empty = none is."""
 
     def __post_init__(self) -> None:
         """Fill the defaults that depend on the number of rows and check the shapes."""
@@ -85,10 +89,10 @@ class Estimate:
             object.__setattr__(self, "reason", (None,) * self.rows.height)
         if len(self.reason) != self.rows.height:
             raise ValueError(f"{len(self.reason)} reasons for {self.rows.height} rows")
-        if self.noise_floor is None:
+        if not len(self.noise_floor):
             object.__setattr__(self, "noise_floor", np.full(self.rows.height, np.nan))
         for name in ("bounds", "quantiles_only"):
-            if getattr(self, name) is None:
+            if not len(getattr(self, name)):
                 object.__setattr__(self, name, np.zeros(self.rows.height, bool))
 
     @classmethod

@@ -30,36 +30,10 @@ from divergence.staging import move_into, staging
 
 if TYPE_CHECKING:
     from divergence.executions import Executions
+    from divergence.identification import Question
     from divergence.joint import Posterior
     from divergence.joint.checks import ModelCheck
 
-QUESTIONS = (
-    "bench_level",
-    "deployed_level",
-    "gap",
-    "evaluation_advantage",
-    "kappa",
-    "coupling",
-    "coupling_absolute",
-    "stability",
-    "projection_instability",
-    "gap_for_confidence",
-    "reversal",
-    "rank_agreement",
-    "leverage",
-    "context_effect",
-    "serving_effect",
-    "excess_flips",
-    "instrument",
-    "matrix",
-    "pass_power",
-    "collapse_hazard",
-    "horizon",
-    "cost_per_success",
-    "cost_ledger",
-    "coherence",
-    "best_combination",
-)
 FORMATS = ("html", "md", "tex", "json")
 """How a report can be written; the page (`html`) always is."""
 FILES = ("report.html", "estimates.parquet", "rejected.parquet", "posterior", "run.json")
@@ -76,21 +50,24 @@ def answer_all(
     declared = configuration or Configuration()
     primary = posterior[outcome] is posterior.fits[0]
     return {
-        question: getattr(estimands, question)(
-            posterior,
-            outcome=outcome,
-            **(DECLARED.get(question, _nothing)(declared) if primary or question not in OF_THE_OUTCOME else {}),
+        question.name: getattr(estimands, question.name)(
+            posterior, outcome=outcome, **_declared(question, declared, primary)
         )
-        for question in QUESTIONS
+        for question in estimands.QUESTIONS
     }
 
 
-OF_THE_OUTCOME = {"stability", "coherence", "best_combination"}
-"""Questions whose declared values are in the unit of the primary outcome: they hold for no other."""
+OF_THE_OUTCOME = {"stability", "requirements"}
+"""Declarations in the unit of the primary outcome: they hold for no other."""
 
 
-def _nothing(_: Configuration) -> dict:
-    return {}
+def _declared(question: Question, configuration: Configuration, primary: bool) -> dict:
+    """What a question is given of the configuration, as keyword arguments."""
+    given = {}
+    for kind in question.declared:
+        if primary or kind not in OF_THE_OUTCOME:
+            given |= DECLARED[kind](configuration)
+    return given
 
 
 def _prices(declared: Configuration) -> dict:
@@ -123,13 +100,12 @@ def _requirements(declared: Configuration) -> dict:
 
 
 DECLARED: dict[str, Callable[[Configuration], dict]] = {
-    "cost_per_success": _cost,
-    "cost_ledger": _dated,
+    "cost": _cost,
+    "dated": _dated,
     "stability": lambda declared: {"eps": declared.stability_eps, "quality_required": declared.quality_required},
-    "coherence": _requirements,
-    "best_combination": _requirements,
+    "requirements": _requirements,
 }
-"""Question -> what of the configuration it is given, as keyword arguments; questions that need nothing have no row."""
+"""Kind of declaration (`Question.declared`) -> its keyword arguments."""
 
 
 def write_report(

@@ -33,10 +33,26 @@ def staging(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         _open.discard(fresh)
 
 
+@contextlib.contextmanager
+def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A file beside `path` to write into; it takes its place when the block ends well, and is removed when not."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _open.add(part)
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+        _open.discard(part)
+
+
 def abandon() -> None:
-    """Remove every folder that is still being made: for a process that ends now."""
+    """Remove everything that is still being made: for a process that ends now."""
     for fresh in tuple(_open):
-        shutil.rmtree(fresh, ignore_errors=True)
+        if fresh.is_dir():
+            shutil.rmtree(fresh, ignore_errors=True)
+        else:
+            fresh.unlink(missing_ok=True)
 
 
 def move_into(fresh: pathlib.Path, folder: pathlib.Path) -> None:

@@ -22,6 +22,7 @@ from divergence.executions.schema import COLUMNS
 from divergence.probe.embedder import write_embeddings
 from divergence.probe.item_files import read_items
 from divergence.probe.reading import read_plan
+from divergence.staging import whole
 
 KEY = ("context", "item", "model", "wave", "trial")
 LEVELS_MAX = 60  # a column with more distinct labels is described without listing them
@@ -82,9 +83,8 @@ def _schema(rows: pl.DataFrame) -> dict:
 
 
 def _parquet(frame: pl.DataFrame, path: Path) -> None:
-    unfinished = path.with_suffix(".part")
-    frame.write_parquet(unfinished, compression="zstd", compression_level=19, row_group_size=1 << 20)
-    unfinished.replace(path)
+    with whole(path) as part:
+        frame.write_parquet(part, compression="zstd", compression_level=19, row_group_size=1 << 20)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """What several test folders share."""
 
 import pathlib
+from collections.abc import Callable
 
+import polars as pl
 import pytest
 
 import divergence as dv
@@ -29,3 +31,32 @@ def waves_world():
 def waves_posterior(waves_world):
     """Its posterior."""
     return dv.fit(dv.collapse(dv.read(waves_world[0])), seed=0)
+
+
+@pytest.fixture
+def rows() -> Callable[..., pl.DataFrame]:
+    """`rows(column=values, ...)`: two models x two items x an evaluation and two deployment contexts x two trials."""
+
+    def make(without: tuple[str, ...] = (), **columns: object) -> pl.DataFrame:
+        arms = [("evaluation", "bench"), ("deployment", "vllm"), ("deployment", "sglang")]
+        records = [
+            {
+                "regime": regime,
+                "model": model,
+                "item": item,
+                "trial": trial,
+                "engine": engine,
+                "score": float((place + trial) % 2),
+            }
+            for place, (regime, engine) in enumerate(arms)
+            for model in ("small", "large")
+            for item in ("a", "b")
+            for trial in (0, 1)
+        ]
+        frame = pl.DataFrame(records).drop(without)
+        return frame.with_columns(
+            pl.Series(name, value) if isinstance(value, list) else pl.lit(value).alias(name)
+            for name, value in columns.items()
+        )
+
+    return make

@@ -19,6 +19,7 @@ import numpy as np
 
 from divergence.cells.cells import Cells, Table
 from divergence.executions.random_groups import BLOCKS
+from divergence.random_streams import stream
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,4 +62,4 @@ def block_sums(cells: Cells, measure: str, regime: str) -> BlockSums:
 
 def block_weights(draws: int, seed: int) -> np.ndarray:
     """Weights of a Bayesian bootstrap over blocks, shape (draws, blocks): the same for everything that is to be joint."""
-    return np.random.default_rng(np.random.SeedSequence([seed, 128])).standard_exponential((draws, BLOCKS))
+    return stream(seed, "blocks").standard_exponential((draws, BLOCKS))

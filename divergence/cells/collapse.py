@@ -53,7 +53,7 @@ BY_OUTCOME = ("counts", "sessions", "answers", "grades", "session_grades")
 def _by_outcome(chosen: Executions) -> dict[str, pl.DataFrame]:
     frame = _rows(chosen, chosen.distinct())
     tables = {"counts": _group(frame, "counts").collect(engine="streaming")}
-    rows = {name: tables["counts"][column].sum() for name, column in ROWS_OF.items()}
+    rows = {name: float(tables["counts"][column].sum()) for name, column in ROWS_OF.items()}
     if rows["sessions"]:
         kept = _kept_rows(chosen, thinned_by(rows["sessions"]), ("session",))
         kept = kept.filter(pl.col("session").is_not_null() & (pl.col("n") > 0))

@@ -14,6 +14,7 @@ import polars as pl
 from divergence.cells.histograms import bin_expression
 from divergence.cells.trials import trial_sums
 from divergence.executions import Executions
+from divergence.executions.executions import Tallied
 from divergence.executions.names import GROUP, TIMES
 from divergence.executions.random_groups import block
 
@@ -46,7 +47,7 @@ def measured(log: Executions) -> pl.LazyFrame:
     """
     names = [m for m in MEASURES if m in log.present]
     if log.tally is not None and not names:
-        return _in_blocks(log)
+        return _in_blocks(log, log.tally)
     frame = log.scan()
     values = [
         pl.when((pl.col(m) >= 0) & pl.col(m).cast(pl.Float64).is_finite()).then(pl.col(m).cast(pl.Float64)).alias(m)
@@ -57,10 +58,10 @@ def measured(log: Executions) -> pl.LazyFrame:
     return frame.select(*keys, block(frame.collect_schema().names()).alias("block"), *values, *trial_sums(log), score=score)
 
 
-def _in_blocks(log: Executions) -> pl.LazyFrame:
-    group, number = log.tally.blocks.nonzero()
-    rows = pl.DataFrame({GROUP: group, "block": number.astype(np.int16), TIMES: log.tally.blocks[group, number]})
-    groups = log.tally.frame.unique(GROUP)
+def _in_blocks(log: Executions, tally: Tallied) -> pl.LazyFrame:
+    group, number = tally.blocks.nonzero()
+    rows = pl.DataFrame({GROUP: group, "block": number.astype(np.int16), TIMES: tally.blocks[group, number]})
+    groups = tally.frame.unique(GROUP)
     score = pl.col("outcome").cast(pl.Float64)
     sums = [(sum_ * pl.col(TIMES)).alias(name) for name, sum_ in zip(("n", "y", "yy"), trial_sums(log), strict=True)]
     keys = ("model", "regime", "context", "task")

@@ -6,6 +6,8 @@ import numpy as np
 
 from divergence.cells.cells import Cells
 
+ALIKE_MIN = 0.9  # share of rows judged alike: a tenth judged by another, ten points stricter, moves a level by one point
+
 
 def share_items(cells: Cells) -> bool:
     """Is any item judged in both regimes?"""
@@ -30,12 +32,50 @@ def scorers(cells: Cells) -> dict[str, set[str]]:
 
 
 def scorer_conflict(cells: Cells) -> str | None:
-    """Why the regimes cannot be compared, where no scorer judged rows of both; None where one did or none is named."""
+    """Why the regimes cannot be compared, where most rows of a task were judged by others than in the other regime."""
     judges = scorers(cells)
-    if not all(judges.values()) or judges["evaluation"] & judges["deployment"]:
+    if not all(judges.values()):
+        return None
+    sides = [in_regime(cells, regime) for regime in ("evaluation", "deployment")]
+    if judged_alike(cells, *sides):
         return None
     names = [", ".join(sorted(judges[regime])) for regime in ("evaluation", "deployment")]
-    return f"the regimes were judged by different scorers ({names[0]} against {names[1]}) and no rows carry both"
+    return f"the regimes were judged by different scorers ({names[0]} against {names[1]})"
+
+
+def context_conflict(cells: Cells, regime: str = "deployment") -> str | None:
+    """Why the contexts of a regime cannot be compared with each other: they were judged by different scorers."""
+    here = in_regime(cells, regime) & (cells.counts["n"] > 0)
+    contexts = np.unique(cells.counts["context"][here])
+    if len(np.unique(cells.counts["scorer"][here & (cells.counts["scorer"] >= 0)])) < 2:
+        return None
+    for place, first in enumerate(contexts):
+        for second in contexts[place + 1 :]:
+            one, two = (here & (cells.counts["context"] == c) for c in (first, second))
+            if not judged_alike(cells, one, two):
+                names = [cells.levels["context"][c] for c in (first, second)]
+                judges = [
+                    ", ".join(cells.levels["scorer"][k] for k in np.unique(cells.counts["scorer"][side]) if k >= 0)
+                    for side in (one, two)
+                ]
+                return f"{names[0]} and {names[1]} were judged by different scorers ({judges[0]} against {judges[1]})"
+    return None
+
+
+def judged_alike(cells: Cells, first: np.ndarray, second: np.ndarray) -> bool:
+    """Do the same scorers judge two sets of rows of `counts`, task by task? Rows that name no scorer are left out."""
+    counts = cells.counts
+    judged = np.where(counts["scorer"] >= 0, counts["rows"] - counts["unjudged"], 0.0)
+    size = len(cells.levels["scorer"])
+    for task in np.intersect1d(counts["task"][first], counts["task"][second]):
+        shares = []
+        for side in (first, second):
+            mine = side & (counts["task"] == task) & (judged > 0)
+            rows = np.bincount(counts["scorer"][mine], judged[mine], size)
+            shares.append(rows / rows.sum() if rows.sum() else None)
+        if shares[0] is not None and shares[1] is not None and np.minimum(*shares).sum() < ALIKE_MIN:
+            return False
+    return True
 
 
 def deployed_regimes(cells: Cells) -> np.ndarray:

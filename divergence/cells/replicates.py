@@ -63,20 +63,28 @@ def replicates(cells: Cells, model: int, contexts: np.ndarray) -> tuple[Replicat
         np.add.at(out, (row[ok], where[0][ok], where[1][ok]), values[ok])
         return out
 
-    place = (wave.ravel(), item)
-    whole = np.ones(len(counts)) if cells.every("sessions") == 1 else (counts["grouped"] == 0).astype(float)
-    n, y, yy = (spread(counts, counts[name] * whole, place) for name in ("n", "y", "yy"))
-    table = cells.sessions.take((cells.sessions["model"] == model) & (cells.sessions["item"] >= 0))
-    if len(table):
-        both = together(*(np.concatenate([items[k], table[name]]) for k, name in enumerate(("task", "item"))))
-        where = (np.searchsorted(waves, table["wave"]), both[items.shape[1] :])  # `items` are sorted: 0, 1, ..
-    if len(table) and cells.every("sessions") > 1:
-        n, y, yy = (a + spread(table, table[name], where) for a, name in ((n, "n"), (y, "y"), (yy, "yy")))
-    same_n, same_y = n.copy(), yy.copy()
-    if len(table):
-        same_n += spread(table, table["n"] ** 2 - table["n"], where)
-        same_y += spread(table, table["y"] ** 2 - table["yy"], where)
-    return Replicates(n, y, yy, n**2 - same_n, y**2 - same_y), items
+    every = cells.every("sessions")
+    sessions = cells.sessions.take((cells.sessions["model"] == model) & (cells.sessions["item"] >= 0))
+    total = [np.zeros(shape) for _ in range(5)]
+    # Several judgements of one answer are no repetitions of it: pairs are those that one scorer judged.
+    for scorer in np.unique(np.concatenate([counts["scorer"], sessions["scorer"]])):
+        mine, pick = counts["scorer"] == scorer, sessions["scorer"] == scorer
+        own, place = counts.take(mine), (wave.ravel()[mine], item[mine])
+        part = np.ones(len(own)) if every == 1 else (own["grouped"] == 0).astype(float)
+        n, y, yy = (spread(own, own[name] * part, place) for name in ("n", "y", "yy"))
+        table = sessions.take(pick)
+        if len(table):
+            both = together(*(np.concatenate([items[k], table[name]]) for k, name in enumerate(("task", "item"))))
+            where = (np.searchsorted(waves, table["wave"]), both[items.shape[1] :])  # `items` are sorted: 0, 1, ..
+            if every > 1:
+                n, y, yy = (a + spread(table, table[name], where) for a, name in ((n, "n"), (y, "y"), (yy, "yy")))
+        same_n, same_y = n.copy(), yy.copy()
+        if len(table):
+            same_n += spread(table, table["n"] ** 2 - table["n"], where)
+            same_y += spread(table, table["y"] ** 2 - table["yy"], where)
+        for sum_, value in zip(total, (n, y, yy, n**2 - same_n, y**2 - same_y), strict=True):
+            sum_ += value
+    return Replicates(*total), items
 
 
 def context_rows(table: Table, contexts: np.ndarray) -> np.ndarray:

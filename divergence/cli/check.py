@@ -17,9 +17,7 @@ from divergence.cli.progress import print_table
 @click.option("--question", help="Stop with exit code 3 unless this question can be answered.")
 def check(read, question, as_json, **_) -> int:
     """Validate a log, and say which questions it can answer, which not, and why."""
-    from divergence.results import QUESTIONS
-
-    known_question(question, QUESTIONS)
+    known_question(question)
     log = read()
     answers = log.answers()
     if as_json:

@@ -25,9 +25,9 @@ def fitted(log: Executions, seed: int, tell: Callable[[str], None]) -> Posterior
 def risk_of(posterior: Posterior, log: Executions, seed: int, folder: pathlib.Path) -> dict:
     """Save the risk model in the folder; what its calibration was measured to be, or why there is none."""
     from divergence.risk.build import risk_model
-    from divergence.risk.model import ARRAYS, WORDS
+    from divergence.risk.model import SEALED
 
-    for name in (ARRAYS, WORDS):  # of an earlier fit
+    for name in (SEALED.arrays, SEALED.words):  # of an earlier fit
         (folder / name).unlink(missing_ok=True)
     try:
         model = risk_model(posterior, log, seed=seed)
@@ -37,8 +37,11 @@ def risk_of(posterior: Posterior, log: Executions, seed: int, folder: pathlib.Pa
     return model.check
 
 
-def known_question(question: str | None, known: tuple[str, ...]) -> None:
+def known_question(question: str | None) -> None:
     """InputError where a question is asked for that does not exist."""
+    from divergence.estimands import QUESTIONS
+
+    known = [room.name for room in QUESTIONS]
     if question is not None and question not in known:
         raise InputError(f"the question {question!r} is not known; choose one of {', '.join(known)}")
 

@@ -31,6 +31,7 @@ def import_(paths, output, format_, constants, primary, keep_text, salt, as_json
 
     Files of several formats make one table: those of a harness come in as evaluation, traces as deployment.
     """
+    from divergence.executions.closed_questions import closed
     from divergence.executions.importers import Privacy, import_log, write
 
     format_ = None if format_ == "auto" else format_
@@ -39,7 +40,7 @@ def import_(paths, output, format_, constants, primary, keep_text, salt, as_json
     imported = import_log(paths, format_, pairs_of(constants), primary, privacy, progress=told)
     written = write(imported, output)
     if as_json:
-        click.echo(json.dumps(summary(imported)))
+        click.echo(json.dumps(summary(imported, closed(imported))))
     elif not quiet:
         click.echo(
             f"{imported.rows} rows from {imported.format} in {', '.join(map(str, written))}; "
@@ -48,7 +49,7 @@ def import_(paths, output, format_, constants, primary, keep_text, salt, as_json
         click.echo(f"not mapped: {', '.join(imported.unmapped) or 'nothing'}")
         click.echo(f"missing: {', '.join(imported.missing) or 'nothing'}")
         reasons: dict[str, list[str]] = {}
-        for question, reason in imported.closed.items():
+        for question, reason in closed(imported).items():
             reasons.setdefault(reason, []).append(question)
         for reason, questions in reasons.items():
             click.echo(f"closed: {', '.join(questions)}: {reason}")
@@ -56,7 +57,7 @@ def import_(paths, output, format_, constants, primary, keep_text, salt, as_json
     return 0
 
 
-def summary(imported: Imported) -> dict:
+def summary(imported: Imported, closed: dict[str, str]) -> dict:
     """What `--json` prints."""
     return {
         "format": imported.format,
@@ -65,7 +66,7 @@ def summary(imported: Imported) -> dict:
         "rejected_by": dict(collections.Counter(imported.rejected["rule"])),
         "unmapped": list(imported.unmapped),
         "missing": list(imported.missing),
-        "closed": imported.closed,
+        "closed": closed,
         "notes": [*imported.notes, *imported.models],
         "sources": imported.sources,
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import pathlib
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -38,7 +39,9 @@ def naming(command: Callable) -> Callable:
     return command
 
 
-def configuration_of(config: str | None, paths: list[str], flags: dict[str, tuple[str, ...]]) -> Configuration:
+def configuration_of(
+    config: str | None, paths: Sequence[str | pathlib.Path], flags: dict[str, tuple[str, ...]]
+) -> Configuration:
     """What was declared: in the file named, else in the one beside the log; then by the flags of `naming`."""
     from divergence.configuration import Configuration
 
@@ -70,6 +73,7 @@ def reading(command: Callable) -> Callable:
 
         return command(read=read, **flags)
 
+    declared: Callable = with_log
     for option in (
         click.argument("logs", nargs=-1),
         click.option("--evaluation", multiple=True, help="Files whose rows are all evaluation."),
@@ -84,8 +88,8 @@ def reading(command: Callable) -> Callable:
             help="Stop when more than this share of the rows breaks a rule.",
         ),
     ):
-        with_log = option(with_log)
-    return with_log
+        declared = option(declared)
+    return declared
 
 
 def pairs_of(texts: tuple[str, ...]) -> dict[str, str]:

@@ -21,9 +21,12 @@ def probe(plan, output, unsent, quiet, as_json, seed, **_) -> int:
     """Run items in declared contexts against live endpoints, and write executions. Run again to resume."""
     from divergence.probe import dry_run, run
 
-    if output is None and not unsent:
+    if unsent:
+        done = dry_run(plan)
+    elif output is None:
         raise click.UsageError("name the folder of the rows with -o, or look at the plan with --dry-run")
-    done = dry_run(plan) if unsent else run(plan, output, quiet=quiet, seed=seed)
+    else:
+        done = run(plan, output, quiet=quiet, seed=seed)
     if as_json or not quiet:
         click.echo(json.dumps(done.to_dict()) if as_json else done)
     return 0

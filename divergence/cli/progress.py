@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
+
+
+class Tell(Protocol):
+    """Is told what a verb does next."""
+
+    def __call__(self, what: str, steps: int = 1) -> None:
+        """`what` begins; so many `steps` are behind."""
 
 
 @contextlib.contextmanager
-def steps(total: int, quiet: bool) -> Iterator[Callable[[str], None]]:
+def steps(total: int, quiet: bool) -> Iterator[Tell]:
     """A progress bar on stderr that is told each step."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

@@ -28,9 +28,9 @@ from divergence.errors import InputError, NotIdentifiedError
 @click.option("--risk", is_flag=True, help="Also make the risk model of the log's requests, and show its calibration.")
 def report(read, output, question, formats, risk, quiet, as_json, seed, **_) -> int:
     """Read, check, collapse, fit, estimate, draw: the main job."""
-    from divergence.results import QUESTIONS, write_report
+    from divergence.results import write_report
 
-    known_question(question, QUESTIONS)
+    known_question(question)
     formats = _known_formats(formats)
     with steps(6, quiet) as tell:
         tell("reading the log")

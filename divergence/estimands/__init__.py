@@ -23,6 +23,8 @@
 | did the test itself change between campaigns? | `instrument` |
 """
 
+import sys
+
 from divergence.estimands.bench_level import bench_level
 from divergence.estimands.best_combination import best_combination
 from divergence.estimands.coherence import coherence
@@ -49,32 +51,37 @@ from divergence.estimands.rank_agreement import rank_agreement
 from divergence.estimands.reversal import reversal
 from divergence.estimands.serving_effect import serving_effect
 from divergence.estimands.stability import stability
+from divergence.identification.question import Question
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - the order of the results table
     "bench_level",
-    "best_combination",
-    "coherence",
-    "collapse_hazard",
-    "context_effect",
-    "cost_ledger",
-    "cost_per_success",
+    "deployed_level",
+    "gap",
+    "evaluation_advantage",
+    "kappa",
     "coupling",
     "coupling_absolute",
-    "coupling_anova",
-    "deployed_level",
-    "evaluation_advantage",
-    "excess_flips",
-    "gap",
+    "stability",
+    "projection_instability",
     "gap_for_confidence",
-    "horizon",
-    "instrument",
-    "kappa",
+    "reversal",
+    "rank_agreement",
     "leverage",
+    "context_effect",
+    "serving_effect",
+    "excess_flips",
+    "instrument",
     "matrix",
     "pass_power",
-    "projection_instability",
-    "rank_agreement",
-    "reversal",
-    "serving_effect",
-    "stability",
+    "collapse_hazard",
+    "horizon",
+    "cost_per_success",
+    "cost_ledger",
+    "coherence",
+    "best_combination",
+    "coupling_anova",
 ]
+
+_MODULES = (sys.modules[f"{__name__}.{name}"] for name in __all__)
+QUESTIONS: tuple[Question, ...] = tuple(module.ROOM for module in _MODULES if hasattr(module, "ROOM"))
+"""Every question, in the order of the results table. To add one: its file, its test, its two lines here."""

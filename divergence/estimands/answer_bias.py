@@ -26,6 +26,7 @@ from scipy.special import ndtri
 
 from divergence.cells import Table
 from divergence.joint.posterior import Fit
+from divergence.random_streams import stream
 
 EVIDENCE_MIN = 5  # trials of each class in each context
 FLIPS_MIN = 20  # changed answers from which their direction is told
@@ -70,7 +71,7 @@ def answer_bias(fit: Fit) -> list[Moved]:
     golds = cells.golds
     if not len(golds):
         return []
-    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 11]))
+    rng = stream(fit.seed, "answers")
     weight = rng.standard_exponential((len(fit.effects), len(cells.levels["block"])))
     deployed = np.array([name == "deployment" for name in cells.levels["regime"]])[golds["regime"]]
     out = []

@@ -9,22 +9,36 @@ Source: Miller 2024 (arXiv 2411.00640) for items as a sample; Brennan 2001 for u
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-from divergence.estimands.rows import answer, frame, level_unit, models_with_rows, refuse
+from divergence.estimands.rows import answer, answered, frame, level_unit, models_with_rows, refuse
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 from divergence.joint.predict import levels
 
 QUESTION, TEXT = "bench_level", "the level of each model on the bench, for new items"
 
 
+ROOM = Question(
+    QUESTION,
+    "level on the bench",
+    TEXT,
+    functools.partial(needs.level_needs, regime="evaluation"),
+)
+
+
+@answered(ROOM, level_unit)
 def bench_level(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
     """Bench level of every model with evaluation rows: one row a model, `regime` = evaluation."""
     return level(posterior, "evaluation", QUESTION, TEXT, outcome, None)
 
 
-def level(posterior: Posterior, regime: str, question: str, text: str, outcome: str | None, law: object) -> Estimate:
+def level(posterior: Posterior, regime: str, question: str, text: str, outcome: str | None, law: Law | None) -> Estimate:
     """Levels of one regime; also what `deployed_level` calls."""
     fit = posterior[outcome]
     mu = levels(fit, regime, law)

@@ -28,22 +28,53 @@ import numpy as np
 from divergence.estimands.coherence import checked, coordinates, meets, not_asked, sides_of
 from divergence.estimands.combinations import Combinations, combinations
 from divergence.estimands.rank_agreement import first_place, tied
-from divergence.estimands.rows import Rows, refuse, unit_of
-from divergence.estimands.spend import Prices
+from divergence.estimands.rows import Rows, answered, refuse, unit_of
+from divergence.estimands.spend import Prices, checked_prices
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.log_design import LogDesign
+from divergence.identification.question import Need, Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 
 QUESTION, TEXT = "best_combination", "the best combination of model and context, and how sure that is"
 COORDINATES = ("model", "context", "factor", "level", "statistic", "regime", "axis")
 
 
+def choice_needs(design: LogDesign) -> Need:
+    """Two combinations of model and context."""
+    found = needs.level_needs(design, "deployment")
+    if not found.met:
+        return found
+    if design.cells.kind == "positive":
+        return Need(False, f"A choice is by a score; {design.cells.outcome} is not one.")
+    combinations_seen = int(design.arms.deployed.sum())
+    if combinations_seen < 2:
+        return Need(False, "It needs two combinations of model and context to choose from; this log has one.")
+    return Need(
+        True,
+        f"{needs.many(design.models['deployment'], 'model')} in "
+        f"{needs.many(design.contexts['deployment'], 'deployment context')}.",
+    )
+
+
+ROOM = Question(
+    QUESTION,
+    "the best combination",
+    TEXT,
+    choice_needs,
+    declared=("requirements",),
+)
+
+
+@answered(ROOM, "probability", checked_prices)
 def best_combination(
     posterior: Posterior,
     *,
     acceptance: Mapping[str, float] | None = None,
     prices: Prices | None = None,
     currency: str = "USD",
-    what_if: Mapping[str, object] | None = None,
+    what_if: Mapping[str, Law] | None = None,
     outcome: str | None = None,
 ) -> Estimate:
     """Rows as in the table above. Raises InputError for a bound that is none, or a law over levels never seen."""
@@ -62,9 +93,10 @@ def best_combination(
     out = Rows(fit, QUESTION, "probability", COORDINATES)
     listed = 0
     for members in lists(found):
-        known = [k for k in members if found.reason(k) is None]
-        for k in set(members) - set(known):
-            out.refuse(found.reason(k), **_place(found, k))
+        why = {k: reason for k in members if (reason := found.reason(k)) is not None}
+        known = [k for k in members if k not in why]
+        for k, reason in why.items():
+            out.refuse(reason, **_place(found, k))
         if len(known) > 1:
             listed += 1
             _rank(out, found, known, met[:, known], unit_of(fit))
@@ -91,7 +123,7 @@ def _place(found: Combinations, k: int) -> dict[str, str | None]:
 def _rank(out: Rows, found: Combinations, known: list[int], met: np.ndarray, unit: str) -> None:
     """All rows of one list; `met` (S, members)."""
     quality = found.draws["quality"][:, known]
-    some = met.any(1)
+    some = np.asarray(met.any(1))
     best = first_among(quality, met)
     held = tied(best[some]) if some.any() else np.zeros((1, len(known)))
     first = np.where(met, quality, -np.inf).max(1)

@@ -29,9 +29,13 @@ import polars as pl
 
 from divergence.errors import InputError
 from divergence.estimands.combinations import Combinations, CombinationTarget, combinations
-from divergence.estimands.rows import answer, frame, level_unit, refuse, unit_of
-from divergence.estimands.spend import Prices
+from divergence.estimands.rows import answer, answered, frame, level_unit, refuse, unit_of
+from divergence.estimands.spend import Prices, checked_prices
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.log_design import LogDesign
+from divergence.identification.question import Need, Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 
 QUESTION, TEXT = "coherence", "probability that a combination meets all declared requirements"
@@ -49,13 +53,33 @@ UNDECLARED = (
 )
 
 
+def requirement_needs(design: LogDesign) -> Need:
+    """Declared requirements, and judged deployment rows."""
+    found = needs.level_needs(design, "deployment")
+    if found.met and design.cells.kind == "positive":
+        return Need(False, f"Requirements are about a score; {design.cells.outcome} is not one.")
+    if found.met and not design.required:
+        return Need(False, "It needs declared requirements: name them in [acceptance] of the configuration.")
+    return found
+
+
+ROOM = Question(
+    QUESTION,
+    "chance of meeting the requirements",
+    TEXT,
+    requirement_needs,
+    declared=("requirements",),
+)
+
+
+@answered(ROOM, "probability", checked_prices)
 def coherence(
     posterior: Posterior,
     *,
     acceptance: Mapping[str, float] | None = None,
     prices: Prices | None = None,
     currency: str = "USD",
-    what_if: Mapping[str, object] | None = None,
+    what_if: Mapping[str, Law] | None = None,
     outcome: str | None = None,
 ) -> Estimate:
     """Rows as in the table above; `acceptance` maps bounds to numbers. Raises InputError for a bound that is none."""

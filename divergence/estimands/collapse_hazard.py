@@ -27,9 +27,14 @@ import polars as pl
 from divergence.cells import Cells, Table
 from divergence.cells.episodes import agent_episodes
 from divergence.estimands.beta_binomial import draw_beta_binomial
-from divergence.estimands.rows import answer, frame, refuse
+from divergence.estimands.rows import answer, answered, frame, refuse
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.log_design import LogDesign
+from divergence.identification.question import Need, Question
 from divergence.joint.posterior import Posterior
+from divergence.numerics import combinations
+from divergence.random_streams import stream
 
 QUESTION, TEXT = "collapse_hazard", "the chance that an episode breaks down at a step that it reached"
 EPISODES_MIN = 5
@@ -39,6 +44,33 @@ MISSING = (
 )
 
 
+def episode_needs(design: LogDesign) -> Need:
+    """Enough episodes of one combination, some of which failed."""
+    episodes = agent_episodes(design.cells)
+    if not len(episodes):
+        return Need(
+            False,
+            "It needs episodes: rows with calls above 1 (map the column that counts them, for example --map "
+            "calls=n_messages), or sessions with turns.",
+        )
+    _, place = combinations(*(episodes[k] for k in ("regime", "model", "context")))
+    number, failed = np.bincount(place, episodes["n"]), np.bincount(place, episodes["failed"])
+    if number.max() < EPISODES_MIN:
+        return Need(False, f"It needs {EPISODES_MIN} episodes of one model in one context; this log has {number.max():.0f}.")
+    if not failed[number >= EPISODES_MIN].any():
+        return Need(False, f"It needs an episode that failed; none of {number.sum():.0f} did before a cap or its success.")
+    return Need(True, f"{needs.many(int(number.sum()), 'episode')}, {failed.sum():.0f} of them failed.")
+
+
+ROOM = Question(
+    QUESTION,
+    "where an agent breaks down",
+    TEXT,
+    episode_needs,
+)
+
+
+@answered(ROOM, "probability")
 def collapse_hazard(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
     """Rows as in the table above."""
     fit = posterior[outcome]
@@ -46,7 +78,7 @@ def collapse_hazard(posterior: Posterior, *, outcome: str | None = None) -> Esti
     episodes = agent_episodes(cells)
     if not len(episodes):
         return refuse(fit, QUESTION, TEXT, "probability", MISSING)
-    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 8]))
+    rng = stream(fit.seed, "episodes")
     weight = rng.standard_exponential((len(fit.effects), len(cells.levels["block"])))
     rows, draws, reasons = [], [], []
     for place, mine in _combinations(cells, episodes):

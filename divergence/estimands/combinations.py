@@ -29,8 +29,9 @@ from divergence.cells.histograms import histogram, quantile
 from divergence.cells.overlap import scorer_conflict
 from divergence.errors import InputError
 from divergence.estimands.excess_flips import against_bench
-from divergence.estimands.rows import models_with_rows
+from divergence.estimands.rows import logged_levels, models_with_rows
 from divergence.estimands.spend import Prices, spend
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit
 from divergence.joint.predict import Levels, levels
 
@@ -82,7 +83,7 @@ def combinations(
     *,
     prices: Prices | None = None,
     currency: str = "USD",
-    what_if: Mapping[str, object] | None = None,
+    what_if: Mapping[str, Law] | None = None,
 ) -> Combinations | None:
     """Draws of the `sides` of every logged combination and of every model under each law; None without deployment."""
     mu = levels(fit, "deployment")
@@ -133,7 +134,7 @@ def _scores(x: np.ndarray) -> np.ndarray:
     return ndtri((np.cumsum(count) - (count - 1) / 2 - 0.5) / len(x))[where]
 
 
-def _targets(fit: Fit, mu: Levels, what_if: Mapping[str, object]) -> tuple[tuple[CombinationTarget, ...], int]:
+def _targets(fit: Fit, mu: Levels, what_if: Mapping[str, Law]) -> tuple[tuple[CombinationTarget, ...], int]:
     """Logged combinations, then models under the deployment law, then under every what-if."""
     logged = np.argwhere(mu.observed)
     sign = -1 if fit.cells.kind == "positive" else 1
@@ -145,7 +146,7 @@ def _targets(fit: Fit, mu: Levels, what_if: Mapping[str, object]) -> tuple[tuple
     found += [CombinationTarget(int(m), None, None, mu.law[m]) for m in models]
     for name, law in what_if.items():
         try:
-            other = levels(fit, "deployment", law)
+            other = logged_levels(fit, "deployment", law)
         except InputError as error:
             told = str(error).replace("the declared deployment law", "the law")
             raise InputError(f"In [what_if] {name}: {told}") from error
@@ -206,7 +207,7 @@ def _latency(fit: Fit, columns: list[int], targets: tuple[CombinationTarget, ...
     laws = {}
     for k, t in enumerate(targets):
         if why[k] is None:
-            mixed = 0.0
+            mixed = np.zeros(len(bins))
             for w, c in zip(t.weights, columns, strict=True):
                 if w > 0:
                     if (t.model, c) not in laws:
@@ -249,7 +250,7 @@ def _flips(fit: Fit, targets: tuple[CombinationTarget, ...], quality: np.ndarray
     if isinstance(found, str):
         return draws, (found,) * len(targets)
     flips, change, reasons = found
-    bench = levels(fit, "evaluation").mean()
+    bench = logged_levels(fit, "evaluation").mean()
     for k, t in enumerate(targets):
         used = np.flatnonzero(t.weights > 0)
         why.append(next((reasons[t.model][c] for c in used if reasons[t.model][c]), None))

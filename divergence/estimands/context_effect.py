@@ -15,10 +15,13 @@ import itertools
 import numpy as np
 import polars as pl
 
-from divergence.cells.overlap import scorer_conflict
+from divergence.cells.overlap import context_conflict, scorer_conflict
 from divergence.estimands.answer_bias import Moved, answer_bias
-from divergence.estimands.rows import answer, frame, models_with_rows, unit_of
+from divergence.estimands.rows import answer, answered, frame, models_with_rows, unit_of
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.log_design import LogDesign
+from divergence.identification.question import Need, Question
 from divergence.joint.posterior import Posterior
 from divergence.joint.predict import levels
 
@@ -26,6 +29,27 @@ QUESTION, TEXT = "context_effect", "level in a deployment context minus the benc
 CONTRASTS_MAX = 40  # contexts: beyond it the pairs are too many to read; ask `contrast` for the ones of interest
 
 
+def context_needs(design: LogDesign) -> Need:
+    """A bench to compare with, or two deployment contexts to compare with each other."""
+    against_bench, contexts = needs.compared(design), design.contexts["deployment"]
+    if against_bench.met or not 1 < contexts <= CONTRASTS_MAX or context_conflict(design.cells):
+        return against_bench
+    return Need(
+        True,
+        f"{contexts} deployment contexts can be compared with each other; with the bench not: "
+        f"{against_bench.sentence[0].lower()}{against_bench.sentence[1:]}",
+    )
+
+
+ROOM = Question(
+    QUESTION,
+    "effects of contexts",
+    TEXT,
+    context_needs,
+)
+
+
+@answered(ROOM, unit_of)
 def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
     """Rows (model, context), rows (model null, context) over models, and contrasts of deployment contexts."""
     fit = posterior[outcome]
@@ -66,7 +90,7 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
             rows.append(_rows([None], (None,)))
             parts.append(np.full((len(effect), 1), np.nan))
             reasons.append("no model has rows in both regimes")
-    if 1 < len(contexts) <= CONTRASTS_MAX:
+    if 1 < len(contexts) <= CONTRASTS_MAX and context_conflict(fit.cells) is None:
         seen = models_with_rows(fit, True)
         mean = deployed.draws[:, seen].mean(1)
         pairs = list(itertools.combinations(range(len(contexts)), 2))
@@ -100,7 +124,8 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
 
 def _moved(moved: Moved) -> tuple[list[str], list[np.ndarray], list[str | None]]:
     """Statistics, draws and reasons of one task with two right answers."""
-    names, draws, why = ["bias", "competence"], [moved.bias, moved.competence], [None, None]
+    names, draws = ["bias", "competence"], [moved.bias, moved.competence]
+    why: list[str | None] = [None, None]
     if moved.only_bias:
         draws[1] = np.full_like(moved.competence, np.nan)
         why[1] = (

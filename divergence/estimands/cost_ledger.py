@@ -20,16 +20,44 @@ from collections.abc import Mapping
 import numpy as np
 
 from divergence.cells.blocks import block_sums
-from divergence.estimands.cost_per_success import MISSING, NOT_A_SCORE, read_with
-from divergence.estimands.rows import answer, frame, refuse
-from divergence.estimands.spend import Prices, mean_spend, rates, spend, weights
+from divergence.estimands.cost_per_success import MISSING, NOT_A_SCORE, known_spend, read_with
+from divergence.estimands.rows import answer, answered, frame, refuse
+from divergence.estimands.spend import Prices, checked_prices, mean_spend, rates, spend, weights
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.log_design import LogDesign
+from divergence.identification.question import Need, Question
 from divergence.joint.posterior import Fit, Posterior
 
 QUESTION, TEXT = "cost_ledger", "what the change of the cost of a success is made of"
 PARTS = ("price", "tokens", "calls", "attempts", "cache mix", "failure")
 
 
+def ledger_needs(design: LogDesign) -> Need:
+    """A known spend in both regimes."""
+    if design.cells.kind == "positive":
+        return Need(False, "It needs an outcome that can succeed: " + NOT_A_SCORE + ".")
+    missing = needs.no_regimes(design)
+    if missing:
+        return Need(False, missing)
+    for regime in design.logged:
+        if not known_spend(design, regime):
+            return Need(False, f"It needs a known cost in both regimes; this log has 0 {regime} rows with one.")
+    return Need(
+        True, "; ".join(f"{needs.many(known_spend(design, r), 'row')} of {r} with a known cost" for r in design.logged) + "."
+    )
+
+
+ROOM = Question(
+    QUESTION,
+    "what makes it cost more",
+    TEXT,
+    ledger_needs,
+    declared=("dated",),
+)
+
+
+@answered(ROOM, "usd", checked_prices)
 def cost_ledger(
     posterior: Posterior,
     *,

@@ -29,12 +29,17 @@ from divergence.cells.blocks import block_sums
 from divergence.cells.overlap import share_items
 from divergence.errors import InputError
 from divergence.estimands.beta_binomial import beta_parameters, draw_beta_binomial
-from divergence.estimands.rows import answer, frame, refuse
-from divergence.estimands.spend import Prices, Spend, mean_spend, spend, weights
+from divergence.estimands.rows import answer, answered, frame, refuse
+from divergence.estimands.spend import Prices, Spend, checked_prices, mean_spend, spend, weights
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.log_design import LogDesign
+from divergence.identification.question import Need, Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import levels
 from divergence.numerics import combinations
+from divergence.random_streams import stream
 
 QUESTION, TEXT = "cost_per_success", "what one success costs, failures included"
 CAP = 5  # tries that a gateway's retry policy allows at most, unless told otherwise
@@ -48,6 +53,42 @@ MISSING = (
 RATIOS = (None, "bench_ratio", "calls", "tokens")  # statistics whose mean need not exist
 
 
+def cost_needs(design: LogDesign) -> Need:
+    """A cost, or tokens with declared prices; calls and tokens of a success are given without."""
+    if design.cells.kind == "positive":
+        return Need(False, "It needs an outcome that can succeed: " + NOT_A_SCORE + ".")
+    rows = {regime: known_spend(design, regime) for regime in design.logged}
+    if any(rows.values()):
+        return Need(True, "; ".join(f"{needs.many(n, 'row')} of {r} with a known cost" for r, n in rows.items() if n) + ".")
+    said = {
+        name: sum(design.logged[r][key] for r in design.logged) for name, key in (("tokens", "tokens"), ("calls", "episode"))
+    }
+    instead = [name for name, number in said.items() if number and design.arms.total.any()]
+    if (design.arms.repeated >= 2).any() and design.cells.kind == "binary":
+        instead.append("attempts")
+    if not instead:
+        return Need(False, "It needs a cost: no row has cost_usd, nor tokens that declared [prices] could be applied to.")
+    return Need(
+        True, f"No row has a cost and no prices are declared: only {' and '.join(instead)} of a success can be given."
+    )
+
+
+def known_spend(design: LogDesign, regime: str) -> int:
+    """Rows of a regime whose spend is known."""
+    counts = design.logged[regime]
+    return counts["cost_usd"] or (counts["tokens"] if design.priced else 0)
+
+
+ROOM = Question(
+    QUESTION,
+    "cost of one success",
+    TEXT,
+    cost_needs,
+    declared=("cost",),
+)
+
+
+@answered(ROOM, "usd", checked_prices)
 def cost_per_success(
     posterior: Posterior,
     *,
@@ -56,7 +97,7 @@ def cost_per_success(
     date: str | None = None,
     cap: int = CAP,
     budget: float | None = None,
-    law: object = None,
+    law: Law | None = None,
     outcome: str | None = None,
 ) -> Estimate:
     """Rows as in the table above; `date`: when the prices held. Raises InputError for what cannot be meant."""
@@ -84,7 +125,7 @@ def cost_per_success(
 
 def read_with(fit: Fit, prices: Prices | None, date: str | None) -> str:
     """What has to be said beside every number: whose prices these are, and whether the tasks are the same."""
-    metered = sum(block_sums(fit.cells, "cost_usd", regime).n.sum((0, 2)) for regime in ("evaluation", "deployment"))
+    metered = np.sum([block_sums(fit.cells, "cost_usd", r).n.sum((0, 2)) for r in ("evaluation", "deployment")], 0)
     used = (
         any(name in prices and not rows for name, rows in zip(fit.cells.levels["model"], metered, strict=True))
         if prices
@@ -127,7 +168,7 @@ class _Rows:
 
 def _per_context(out: _Rows, fit: Fit, regime: str, sums: Spend, weight: np.ndarray, budget: float | None) -> None:
     cost, success = mean_spend(sums, weight)
-    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 12]))
+    rng = stream(fit.seed, "failed spend")
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = cost / success
         lost = np.tensordot(weight, sums.lost, 1) / np.tensordot(weight, sums.cost, 1)
@@ -156,7 +197,7 @@ def _per_context(out: _Rows, fit: Fit, regime: str, sums: Spend, weight: np.ndar
             out.add(place, "failed_share", "probability", lost[:, m, c])
 
 
-def _over_contexts(out: _Rows, fit: Fit, sums: dict[str, Spend], weight: np.ndarray, law: object) -> None:
+def _over_contexts(out: _Rows, fit: Fit, sums: dict[str, Spend], weight: np.ndarray, law: Law | None) -> None:
     """K under the deployment law, and its ratio to the bench's."""
     mu = levels(fit, "deployment", law)
     missing = [regime for regime, part in sums.items() if not part.known.any()]
@@ -215,7 +256,7 @@ def _attempts(out: _Rows, fit: Fit, regime: str, cap: int) -> None:
         return
     r = cells.levels["regime"].index(regime)
     counts = cells.counts.take((cells.counts["regime"] == r) & (cells.counts["item"] >= 0) & (cells.counts["n"] > 0))
-    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 10, r]))
+    rng = stream(fit.seed, "attempts", r)
     for m, c in combinations(counts["model"], counts["context"])[0].T:
         mine = counts.take((counts["model"] == m) & (counts["context"] == c))
         _, item = combinations(mine["task"], mine["item"])
@@ -231,5 +272,5 @@ def _attempts(out: _Rows, fit: Fit, regime: str, cap: int) -> None:
             )
             continue
         a, b = beta_parameters(*draw_beta_binomial(n, y, len(fit.effects), rng))
-        tries = sum(np.prod([(b + i) / (a + b + i) for i in range(j)], axis=0) * np.ones_like(a) for j in range(cap))
+        tries = np.sum([np.prod([(b + i) / (a + b + i) for i in range(j)], axis=0) * np.ones_like(a) for j in range(cap)], 0)
         out.add(place, "expected_attempts", "attempts", tries)

@@ -17,8 +17,11 @@ import numpy as np
 
 from divergence.estimands.coupling_anova import INCOMPLETE, STATISTICS, draw_shares, grids_of
 from divergence.estimands.generalizability import dependability, relative
-from divergence.estimands.rows import answer, deployed_contexts, frame, models_with_rows, refuse
+from divergence.estimands.rows import answer, answered, deployed_contexts, frame, models_with_rows, refuse
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import Levels
 
@@ -27,7 +30,16 @@ QUESTION, TEXT = "coupling", "share of the variance between models that depends 
 ALIKE = 0.01  # sd of the models' levels below which there is no ranking to couple: one point
 
 
-def coupling(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+ROOM = Question(
+    QUESTION,
+    "coupling of ranking and context",
+    TEXT,
+    needs.crossed,
+)
+
+
+@answered(ROOM, "ratio")
+def coupling(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None) -> Estimate:
     """One number for the log (`statistic` null), and the ANOVA versions."""
     fit, mu, reason = crossed_levels(posterior, outcome, law)
     if mu is None:
@@ -61,7 +73,7 @@ def _scale(fit: Fit, mu: Levels) -> float:
     return float(mu.draws.mean()) if fit.cells.kind == "positive" else 1.0
 
 
-def absolute(posterior: Posterior, question: str, text: str, law: object, outcome: str | None) -> Estimate:
+def absolute(posterior: Posterior, question: str, text: str, law: Law | None, outcome: str | None) -> Estimate:
     """The absolute coupling; what `coupling_absolute` calls."""
     fit, mu, reason = crossed_levels(posterior, outcome, law)
     if mu is None:
@@ -69,7 +81,7 @@ def absolute(posterior: Posterior, question: str, text: str, law: object, outcom
     return answer(fit, question, text, "ratio", frame(model=[None]), (1 - dependability(components(mu), {"c": 1}))[:, None])
 
 
-def crossed_levels(posterior: Posterior, outcome: str | None, law: object) -> tuple[Fit, Levels | None, str]:
+def crossed_levels(posterior: Posterior, outcome: str | None, law: Law | None) -> tuple[Fit, Levels | None, str]:
     """Levels of the deployed models where two of them share two contexts; else the reason."""
     fit, mu, reason = deployed_contexts(posterior, outcome, law, 2)
     if mu is None:
@@ -77,7 +89,11 @@ def crossed_levels(posterior: Posterior, outcome: str | None, law: object) -> tu
     mu = mu.of_models(models_with_rows(fit, True))
     shared = mu.observed.astype(int) @ mu.observed.T.astype(int)
     if len(mu.models) < 2:
-        return fit, None, f"the log has one deployed model ({mu.models[0]}); what separates models needs at least two"
+        return (
+            fit,
+            None,
+            f"the log has one deployed model ({', '.join(mu.models)}); what separates models needs at least two",
+        )
     if shared[~np.eye(len(shared), dtype=bool)].max() < 2:
         return fit, None, "no two models were deployed in the same two contexts: what is the context's cannot be told"
     return fit, mu, ""

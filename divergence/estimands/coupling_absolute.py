@@ -9,12 +9,25 @@ deployment contexts and two models. No unit. Source: Brennan 2001 (index of depe
 from __future__ import annotations
 
 from divergence.estimands.coupling import absolute
+from divergence.estimands.rows import answered
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 
 QUESTION, TEXT = "coupling_absolute", "share of the spread of scores that depends on the context"
 
 
-def coupling_absolute(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+ROOM = Question(
+    QUESTION,
+    "coupling of level and context",
+    TEXT,
+    needs.crossed,
+)
+
+
+@answered(ROOM, "ratio")
+def coupling_absolute(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None) -> Estimate:
     """One number for the log."""
     return absolute(posterior, QUESTION, TEXT, law, outcome)

@@ -26,6 +26,7 @@ from divergence.estimate import Estimate
 from divergence.joint.arms import Arms, measure_arms
 from divergence.joint.link import linearise, start
 from divergence.numerics import combinations
+from divergence.random_streams import stream
 
 QUESTION, TEXT = "coupling", "share of the variance between models that depends on the context, by unbiased ANOVA components"
 STATISTICS = ("anova", "anova_raw", "anova_link", "anova_link_raw")
@@ -56,7 +57,7 @@ def coupling_anova(cells: Cells, *, seed: int = 0) -> Estimate:
         inner = (y + 0.5) / (n + 1)
         slope = inner * (1 - inner)
         scales = [(y / n, y / n * (1 - y / n) / n), (np.log(inner / (1 - inner)), 1 / (n * slope))]
-        grids = [grid(arms[0], arms[1], *values) for values in scales]
+        grids = complete([grid(arms[0], arms[1], *values) for values in scales])
     elif arms.shape[1] <= ARMS_MAX:
         grids = grids_of(measure_arms(cells))
     else:
@@ -66,7 +67,7 @@ def coupling_anova(cells: Cells, *, seed: int = 0) -> Estimate:
         )
     method = "unbiased ANOVA components, parametric bootstrap of the sampling noise"
     sizes = {"n_rows": int(counts["rows"].sum()), "n_contexts": len(np.unique(arms[1]))}
-    if grids is None or grids[0] is None:
+    if grids is None:
         return Estimate.refused(
             QUESTION, TEXT, "ratio", INCOMPLETE, outcome=cells.outcome, counts=sizes, method=method, rows=rows_of_shares()
         )
@@ -98,7 +99,13 @@ def grids_of(arms: Arms) -> list[Grid] | None:
         grid(arms.model[mine], arms.context[mine], value[mine], covariance[np.ix_(mine, mine)])
         for value, covariance in ((arms.level, arms.covariance), (response.value, response.covariance))
     ]
-    return None if grids[0] is None else grids
+    return complete(grids)
+
+
+def complete(grids: list[Grid | None]) -> list[Grid] | None:
+    """The tables of one log on several scales: all of them are complete, or none is."""
+    known = [table for table in grids if table is not None]
+    return known if len(known) == len(grids) else None
 
 
 def grid(model: np.ndarray, context: np.ndarray, level: np.ndarray, covariance: np.ndarray) -> Grid | None:
@@ -119,7 +126,7 @@ def draw_shares(grids: list[Grid], seed: int) -> np.ndarray:
 
     A share is not linear in the mean squares; their means are moved to where the table's own shares are.
     """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 5]))
+    rng = stream(seed, "anova")
     columns = []
     for table in grids:
         noise = noise_squares(table)
@@ -148,7 +155,8 @@ def noise_squares(table: Grid) -> tuple[float, float]:
     """What sampling noise is expected to put into both mean squares: traces of the covariance between the projections."""
     models, contexts = table.level.shape
     if table.covariance.ndim == 1:
-        return (float(table.covariance.mean()),) * 2
+        noise = float(table.covariance.mean())
+        return noise, noise
     full = table.covariance.reshape(models, contexts, models, contexts)
     total, single = full.sum(), np.trace(table.covariance)
     same_model = np.einsum("mcmd->", full)

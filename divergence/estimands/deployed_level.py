@@ -9,14 +9,29 @@ the model. Unit: probability (or the outcome's own). Source: Brennan 2001 (unive
 
 from __future__ import annotations
 
+import functools
+
 from divergence.estimands.bench_level import level
+from divergence.estimands.rows import answered, level_unit
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 
 QUESTION, TEXT = "deployed_level", "the level of each model in deployment, for new items"
 
 
-def deployed_level(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+ROOM = Question(
+    QUESTION,
+    "level in deployment",
+    TEXT,
+    functools.partial(needs.level_needs, regime="deployment"),
+)
+
+
+@answered(ROOM, level_unit)
+def deployed_level(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None) -> Estimate:
     """Deployed level of every model with deployment rows: one row a model, `regime` = deployment.
 
     `law`: `logged`, `own`, `uniform` or {context: probability}; None = what the log's configuration says.

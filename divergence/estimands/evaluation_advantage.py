@@ -9,12 +9,25 @@ Unit: points, stored as fractions.
 from __future__ import annotations
 
 from divergence.estimands.gap import difference
+from divergence.estimands.rows import answered, unit_of
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 
 QUESTION, TEXT = "evaluation_advantage", "bench level minus deployed level of each model"
 
 
-def evaluation_advantage(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+ROOM = Question(
+    QUESTION,
+    "advantage on the bench",
+    TEXT,
+    needs.compared,
+)
+
+
+@answered(ROOM, unit_of)
+def evaluation_advantage(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None) -> Estimate:
     """One row a model; minus the gap, draw by draw."""
     return difference(posterior, QUESTION, TEXT, -1.0, law, outcome)

@@ -20,9 +20,13 @@ import itertools
 import numpy as np
 
 from divergence.cells.replicates import Replicates, answer_pairs, replicates
-from divergence.estimands.rows import answer, context_codes, frame, refuse
+from divergence.estimands.rows import answer, answered, context_codes, frame, refuse
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.log_design import LogDesign
+from divergence.identification.question import Need, Question
 from divergence.joint.posterior import Fit, Posterior
+from divergence.random_streams import stream
 
 QUESTION, TEXT = "excess_flips", "answers that a change of context flips, beyond the noise of repeating a request"
 REPLICATED_MIN = 10  # items with replicates (or all shared items, where there are fewer): three say nothing of thousands
@@ -41,6 +45,62 @@ class _Pairs:
     items: np.ndarray
 
 
+def flip_needs(design: LogDesign) -> Need:
+    """Items that one model answered in two contexts, with two replicates in each; with fewer only bounds."""
+    if design.cells.kind == "positive":
+        return Need(False, f"Flips are counted for scores and answers; {design.cells.outcome} is a time or a cost.")
+    shared = design.sharing.in_several
+    if not shared:
+        return Need(
+            False,
+            "It needs items that one model answered in two contexts; this log has none "
+            f"({needs.many(sum(design.sharing.items.values()), 'item')} with an identity).",
+        )
+    told = f"{needs.many(shared, 'item')} answered in two contexts or more"
+    replicated, repeated = replicated_items(design)
+    if not replicated and repeated:
+        return Need(
+            True,
+            f"{told}; too few of them have two replicates in two contexts, so only the noise of repeating a request is "
+            f"given ({needs.many(repeated, 'item')}), and bounds.",
+        )
+    if not replicated:
+        return Need(
+            False,
+            f"It needs two replicates per item and context; the {told} have one, so there is no "
+            "noise floor and only bounds can be given.",
+            bounds=True,
+        )
+    return Need(True, f"{told}, {replicated} of them with two replicates in two contexts.")
+
+
+def replicated_items(design: LogDesign) -> tuple[int, int]:
+    """The most items of one model that are replicated in each of two contexts (0 where no pair has enough of them), and the
+    most in one context."""
+    contexts = np.unique(np.stack([design.arms.deployed.astype(int), design.arms.context], 1), axis=0)
+    names = design.cells.levels["regime"]
+    code = [names.index("deployment" if deployed else "evaluation") for deployed in contexts[:, 0]]
+    codes = np.stack([np.array(code, int), contexts[:, 1]], 1)
+    most = floor = 0
+    for model in np.unique(design.arms.model):
+        whole = replicates(design.cells, int(model), codes)[0].pooled()
+        once, twice = whole.n[:, 0] > 0, whole.pairs[:, 0] > 0
+        known, shared = twice.astype(float) @ twice.T, once.astype(float) @ once.T
+        enough = known >= np.maximum(2, np.minimum(REPLICATED_MIN, shared))
+        enough[range(len(enough)), range(len(enough))] = False
+        most, floor = max(most, int(known[enough].max(initial=0))), max(floor, int(twice.sum(1).max(initial=0)))
+    return most, floor
+
+
+ROOM = Question(
+    QUESTION,
+    "items that change sides",
+    TEXT,
+    flip_needs,
+)
+
+
+@answered(ROOM, "probability")
 def excess_flips(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
     """Rows (model, context, context_b), and over models with `model` null."""
     fit = posterior[outcome]
@@ -56,18 +116,18 @@ def excess_flips(posterior: Posterior, *, outcome: str | None = None) -> Estimat
     pairs = _ordered_pairs(contexts)
     if not pairs:
         return refuse(fit, QUESTION, TEXT, "probability", "the log has one context; flips need two")
-    models = np.arange(fit.design.n_models)
-    shared = {m: _outcome_pairs(fit, int(m), pairs) for m in models}
+    models = range(fit.design.n_models)
+    shared = {m: _outcome_pairs(fit, m, pairs) for m in models}
     any_shared = any(np.isfinite(s.disagreement).any() for s in shared.values())
     if not any_shared:
         return refuse(fit, QUESTION, TEXT, "probability", "no two contexts share items for the same model")
-    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 3]))
+    rng = stream(fit.seed, "items of flips")
     columns = _Columns(fit, pairs)
     weights = _ItemWeights(fit, rng)
     columns.add(shared, weights, None)
     columns.add_floors(shared, weights)
     if len(fit.cells.answers):
-        columns.add({m: _label_pairs(fit, int(m), pairs) for m in models}, weights, "answers")
+        columns.add({m: _label_pairs(fit, m, pairs) for m in models}, weights, "answers")
     return columns.estimate()
 
 
@@ -81,7 +141,7 @@ def against_bench(fit: Fit) -> tuple[np.ndarray, np.ndarray, list[list[str | Non
     bench, deployed = np.flatnonzero(contexts[:, 0] == 0), np.flatnonzero(contexts[:, 0] == 1)
     if fit.cells.kind == "positive" or not len(bench):
         return "the log has no evaluation rows to count flips against" if not len(bench) else "flips are counted for scores"
-    weights = _ItemWeights(fit, np.random.default_rng(np.random.SeedSequence([fit.seed, 3])))
+    weights = _ItemWeights(fit, stream(fit.seed, "items of flips"))
     pairs = [(int(b), int(c)) for c in deployed for b in bench]
     shape = (weights.draws, fit.design.n_models, len(deployed))
     flips, change = np.full((2, *shape), np.nan)

@@ -15,21 +15,33 @@ import polars as pl
 
 from divergence.cells.overlap import scorer_conflict, share_items
 from divergence.estimands.gap_split import PARTS, split
-from divergence.estimands.rows import answer, frame, models_with_rows, refuse, unit_of
+from divergence.estimands.rows import answer, answered, frame, logged_levels, models_with_rows, refuse, unit_of
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 from divergence.joint.predict import levels
 
 QUESTION, TEXT = "gap", "deployed level minus bench level of each model"
 
 
-def gap(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+ROOM = Question(
+    QUESTION,
+    "gap between deployment and bench",
+    TEXT,
+    needs.compared,
+)
+
+
+@answered(ROOM, unit_of)
+def gap(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None) -> Estimate:
     """One row a model, and one for each of its parts; refused by name for a model that lacks a regime."""
     whole = difference(posterior, QUESTION, TEXT, 1.0, law, outcome)
     if not whole.identified:
         return whole
     fit = posterior[outcome]
-    bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law)
+    bench, deployed = logged_levels(fit, "evaluation"), logged_levels(fit, "deployment", law)
     rows, draws, reasons = [], [], []
     for m, name in enumerate(bench.models):
         if whole.reason[m] is not None:
@@ -49,7 +61,9 @@ def gap(posterior: Posterior, *, law: object = None, outcome: str | None = None)
     )
 
 
-def difference(posterior: Posterior, question: str, text: str, sign: float, law: object, outcome: str | None) -> Estimate:
+def difference(
+    posterior: Posterior, question: str, text: str, sign: float, law: Law | None, outcome: str | None
+) -> Estimate:
     """`sign * (D_m - B_m)`; also what `evaluation_advantage` calls."""
     fit = posterior[outcome]
     unit = unit_of(fit)

@@ -16,14 +16,18 @@ Source: shrinkage of a normal mean under a normal law (Efron and Morris 1973) fo
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
 import polars as pl
 
 from divergence.estimands.projection_instability import Projection, project
-from divergence.estimands.rows import answer, frame, refuse, unit_of
+from divergence.estimands.rows import answer, answered, frame, refuse, unit_of
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.link import from_link, linearise
 from divergence.joint.posterior import Fit, Posterior, arm_loadings
 
@@ -33,8 +37,18 @@ Z = 1.6448536269514722  # standard normal quantile of 1 - REVERSED
 DOUBT_MAX = 0.05  # probability of beta <= 0 above which the bench does not order deployment
 
 
+ROOM = Question(
+    QUESTION,
+    "the bench gap that can be trusted",
+    TEXT,
+    functools.partial(needs.models_in_both, least=4),
+    depends="the slope of deployed on bench gaps must be surely above 0",
+)
+
+
+@answered(ROOM, unit_of)
 def gap_for_confidence(
-    posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
+    posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
 ) -> Estimate:
     """g_05 (`statistic` null), `g_05_observed`, `lambda` over all pairs, and `lambda` of each pair."""
     fit, line, reason = project(posterior, outcome, law, contexts=contexts)

@@ -27,6 +27,7 @@ from divergence.joint.posterior import Fit
 from divergence.joint.predict import Levels
 from divergence.joint.weights import item_weights
 from divergence.numerics import combinations
+from divergence.random_streams import stream
 
 PARTS = ("A", "B", "C", "B_context", "B_residual")
 SHARED_MIN = 10.0  # effective shared items: below it one item carries a tenth of the answer
@@ -108,7 +109,7 @@ def split(fit: Fit, bench: Levels, deployed: Levels, delta: np.ndarray, model: i
             f"bench and traffic of {bench.models[model]} share {laws.effective:.1f} effective items; the split needs "
             f"{SHARED_MIN:g}"
         )
-    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 12]))  # one stream: models share the items' weights
+    rng = stream(fit.seed, "parts of a gap")  # one stream: models share the items' weights
     size = len(laws.bench)
     step = max(1, CHUNK // size)
     drawn = np.concatenate(

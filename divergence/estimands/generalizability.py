@@ -16,22 +16,23 @@ from collections.abc import Mapping
 
 import numpy as np
 
-Variances = Mapping[str, "float | np.ndarray"]
-"""Component -> variance (a number, or draws of it); a component is named by the letters of what it crosses."""
+Variances = Mapping[str, np.ndarray]
+"""Component -> variance (draws of it, or one number); a component is named by the letters of what it crosses."""
 
 
-def relative(variances: Variances, sizes: Mapping[str, int], of: str = "m") -> float | np.ndarray:
+def relative(variances: Variances, sizes: Mapping[str, int], of: str = "m") -> np.ndarray:
     """G: share of the variance of observed differences between objects that is theirs."""
     return variances[of] / (variances[of] + _error(variances, sizes, of, [k for k in variances if of in k]))
 
 
 def dependability(
     variances: Variances, sizes: Mapping[str, int], of: str = "m", distance: float | np.ndarray = 0.0
-) -> float | np.ndarray:
+) -> np.ndarray:
     """Phi, or Phi(lambda) for `distance` = mean over objects minus lambda: how sure a level is told from lambda."""
     signal = variances[of] + distance**2
     return signal / (signal + _error(variances, sizes, of, list(variances)))
 
 
-def _error(variances: Variances, sizes: Mapping[str, int], of: str, names: list[str]) -> float | np.ndarray:
-    return sum(variances[name] / np.prod([sizes[facet] for facet in name if facet != of]) for name in names if name != of)
+def _error(variances: Variances, sizes: Mapping[str, int], of: str, names: list[str]) -> np.ndarray:
+    facets = {name: np.prod([sizes[facet] for facet in name if facet != of]) for name in names if name != of}
+    return np.sum([variances[name] / size for name, size in facets.items()], 0)

@@ -23,9 +23,14 @@ import polars as pl
 from scipy.stats import norm, t
 
 from divergence.cells import Cells, Table
-from divergence.estimands.rows import answer, frame, refuse
+from divergence.estimands.rows import answer, answered, frame, refuse
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.log_design import LogDesign
+from divergence.identification.question import Need, Question
 from divergence.joint.posterior import Posterior
+from divergence.numerics import combinations
+from divergence.random_streams import stream
 
 QUESTION, TEXT = "horizon", "the declared task length at which a model still solves half of the tasks"
 LENGTHS_MIN = 3
@@ -35,13 +40,46 @@ PRIOR_SD = 5.0  # of both coefficients: keeps separated data finite, and moves n
 MISSING = "no task declares its length: the horizon needs the column task_length (map it with --map task_length=NAME)"
 
 
+def length_needs(design: LogDesign) -> Need:
+    """Tasks of several declared lengths, and names to cluster them by."""
+    lengths = design.cells.lengths
+    if not len(lengths):
+        return Need(False, "It needs the declared length of the tasks; no row of this log has task_length.")
+    keys, place = combinations(*(lengths[k] for k in ("regime", "model", "context")))
+    for k in range(keys.shape[1]):
+        mine = lengths.take(place == k)
+        if len(np.unique(mine["task_length"])) >= LENGTHS_MIN and named_clusters(mine) >= FAMILIES_MIN:
+            return Need(True, f"{needs.many(int(lengths['n'].sum()), 'row')} of tasks with a declared length.")
+    return Need(
+        False,
+        f"It needs {LENGTHS_MIN} declared lengths and {FAMILIES_MIN} named tasks or families of one model in one context.",
+    )
+
+
+def named_clusters(mine: Table) -> int:
+    """Families where there are enough of them, else items, that have a name."""
+    families = np.unique(mine["task"])
+    cluster = mine["task"] if len(families) >= FAMILIES_MIN else mine["item"]
+    return len(np.unique(cluster[cluster >= 0]))
+
+
+ROOM = Question(
+    QUESTION,
+    "task length that is still solved",
+    TEXT,
+    length_needs,
+    depends="success must surely fall with the declared length, to one half near the lengths tried",
+)
+
+
+@answered(ROOM, "declared")
 def horizon(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
     """Rows as in the table above."""
     fit = posterior[outcome]
     cells = fit.cells
     if not len(cells.lengths):
         return refuse(fit, QUESTION, TEXT, "declared", MISSING)
-    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 9]))
+    rng = stream(fit.seed, "horizons")
     rows, draws, reasons = [], [], []
     for place, mine in _combinations(cells):
         length = np.array([float(name) for name in cells.levels["task_length"]])[mine["task_length"]]

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from divergence.estimands.rows import answer, frame, refuse, unit_of
+from divergence.estimands.rows import answer, answered, frame, refuse, unit_of
 from divergence.estimate import Estimate
+from divergence.identification.log_design import LogDesign
+from divergence.identification.question import Need, Question
 from divergence.joint.link import from_link
 from divergence.joint.posterior import Posterior
 from divergence.joint.predict import link_levels
@@ -19,6 +21,28 @@ from divergence.joint.predict import link_levels
 QUESTION, TEXT = "instrument", "shift of each measuring wave against the mean over waves"
 
 
+def wave_needs(design: LogDesign) -> Need:
+    """Two waves that measured the same model in the same context."""
+    if design.waves < 2:
+        return Need(False, f"It needs two waves; this log has {design.waves}.")
+    if not design.waves_connected:
+        return Need(
+            False,
+            "It needs waves that measured the same model in the same context, directly or through other waves; not all "
+            f"of the {design.waves} waves do.",
+        )
+    return Need(True, f"{design.waves} waves; up to {design.most_waves()} measured the same model in the same context.")
+
+
+ROOM = Question(
+    QUESTION,
+    "drift of the instrument",
+    TEXT,
+    wave_needs,
+)
+
+
+@answered(ROOM, unit_of)
 def instrument(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
     """One row a wave: `factor` = wave, `level` = its name."""
     fit = posterior[outcome]

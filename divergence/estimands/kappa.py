@@ -12,15 +12,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from divergence.estimands.rows import answer, deployed_contexts, frame, models_with_rows, refuse, unit_of
+from divergence.estimands.rows import answer, answered, deployed_contexts, frame, models_with_rows, refuse, unit_of
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 from divergence.joint.predict import Levels
 
 QUESTION, TEXT = "kappa", "standard deviation of each model's level over the deployment contexts"
 
 
-def kappa(posterior: Posterior, *, law: object = None, outcome: str | None = None) -> Estimate:
+ROOM = Question(
+    QUESTION,
+    "spread over deployment contexts",
+    TEXT,
+    needs.moves_over_contexts,
+)
+
+
+@answered(ROOM, unit_of)
+def kappa(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None) -> Estimate:
     """One row a model with deployment rows."""
     fit, mu, reason = deployed_contexts(posterior, outcome, law, 2)
     if mu is None:

@@ -11,6 +11,7 @@ Identified as `projection_instability` is, by four models in both regimes. Unit:
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -18,14 +19,28 @@ import polars as pl
 
 from divergence.estimands.projection_instability import project
 from divergence.estimands.reversal import bench_gaps, curve_rows
-from divergence.estimands.rows import answer, frame, refuse
+from divergence.estimands.rows import answer, answered, frame, refuse
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 
 QUESTION, TEXT = "leverage", "share of the deployed gap of a pair that the bench gap does not decide"
 
 
-def leverage(posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None) -> Estimate:
+ROOM = Question(
+    QUESTION,
+    "leverage of deployment on the order",
+    TEXT,
+    functools.partial(needs.models_in_both, least=4),
+)
+
+
+@answered(ROOM, "ratio")
+def leverage(
+    posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
+) -> Estimate:
     """The headline, one row a pair (`model`, `model_b`), and the curve over the bench gap."""
     fit, line, reason = project(posterior, outcome, law, contexts=contexts)
     if line is None:

@@ -26,11 +26,16 @@ import polars as pl
 from scipy.stats import rankdata
 
 from divergence.cells.blocks import BLOCKS, block_sums, block_weights
-from divergence.estimands.rows import answer, frame, refuse
+from divergence.cells.overlap import in_regime
+from divergence.estimands.rows import answer, answered, frame, refuse
 from divergence.estimands.worlds_apart import between_waves, outside, relabelled
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.log_design import LogDesign
+from divergence.identification.question import Need, Question
 from divergence.joint.posterior import Fit, Posterior
 from divergence.numerics import combinations
+from divergence.random_streams import stream
 
 QUESTION, TEXT = "matrix", "in which respects deployment differs from evaluation as a world"
 PERMUTATIONS = 400  # p-values down to .0025: enough to tell the axes apart, in a second
@@ -58,6 +63,30 @@ class Axis:
     """Why there is none."""
 
 
+def world_needs(design: LogDesign) -> Need:
+    """Rows in both regimes that are judged, name their items, or count their prompts; each axis says what else it needs."""
+    counts, cells = design.cells.counts, design.cells
+    rows = {r: int(counts["rows"][in_regime(cells, r)].sum()) for r in design.rows}
+    for regime, number in rows.items():
+        if not number:
+            other = "deployment" if regime == "evaluation" else "evaluation"
+            return Need(False, f"It needs both regimes; this log has 0 {regime} rows and {rows[other]} of {other}.")
+    named = all((counts["item"][in_regime(cells, r)] >= 0).any() for r in rows)
+    if all(design.rows.values()) or named or all(block_sums(cells, "input_tokens", r).n.sum() for r in rows):
+        told = " and ".join(f"{needs.many(n, 'judged row')} of {regime}" for regime, n in design.rows.items())
+        return Need(True, told + ".")
+    return Need(False, "It needs rows of both regimes that are judged, name their items, or count their prompt's tokens.")
+
+
+ROOM = Question(
+    QUESTION,
+    "context divergence matrix",
+    TEXT,
+    world_needs,
+)
+
+
+@answered(ROOM, "ratio")
 def matrix(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
     """Rows as in the table above."""
     fit = posterior[outcome]
@@ -65,7 +94,7 @@ def matrix(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
     if regimes != {"evaluation", "deployment"}:
         missing = ({"evaluation", "deployment"} - regimes).pop()
         return refuse(fit, QUESTION, TEXT, "ratio", f"the log has no {missing} rows")
-    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 13]))
+    rng = stream(fit.seed, "worlds")
     rows, draws, reasons, floors = [], [], [], []
     for line in (_nature(fit, rng), _focus(fit, rng), *_state(fit, rng), *_infrastructure(fit, rng), _output(fit, rng)):
         nothing = np.full(len(fit.effects), np.nan)

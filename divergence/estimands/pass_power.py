@@ -24,16 +24,46 @@ from divergence.cells import Cells
 from divergence.cells.episodes import agent_episodes
 from divergence.errors import InputError
 from divergence.estimands.beta_binomial import draw_beta_binomial, power_mean
-from divergence.estimands.rows import answer, frame, refuse
+from divergence.estimands.rows import answer, answered, frame, refuse
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.log_design import LogDesign
+from divergence.identification.question import Need, Question
 from divergence.joint.posterior import Fit, Posterior
 from divergence.numerics import combinations
+from divergence.random_streams import stream
 
 QUESTION, TEXT = "pass_power", "the chance that a model solves a task k times in a row"
 POWERS = (1, 2, 3, 4)
 TASKS_MIN = 2
 
 
+def trial_needs(design: LogDesign) -> Need:
+    """Two items that one model answered in one context."""
+    if design.cells.kind != "binary":
+        return Need(False, f"Success k times in a row is counted for scores of 0 or 1, not for {design.cells.outcome}.")
+    known, repeated = int(design.arms.items.max(initial=0)), int(design.arms.repeated.max(initial=0))
+    if known < TASKS_MIN:
+        items = sum(design.sharing.items.values())
+        return Need(
+            False,
+            f"It needs items with an identity, {TASKS_MIN} of them answered by one model in one context; this log has "
+            f"{items}.",
+        )
+    if repeated < TASKS_MIN:
+        return Need(True, f"{needs.many(known, 'item')} with one trial each: only the first power can be counted.")
+    return Need(True, f"{needs.many(repeated, 'item')} with two trials of one model in one context.")
+
+
+ROOM = Question(
+    QUESTION,
+    "success k times in a row",
+    TEXT,
+    trial_needs,
+)
+
+
+@answered(ROOM, "probability")
 def pass_power(posterior: Posterior, *, powers: tuple[int, ...] = POWERS, outcome: str | None = None) -> Estimate:
     """Rows as in the table above. Raises InputError for a power that is no whole number from 1 on."""
     for k in powers:
@@ -48,7 +78,7 @@ def pass_power(posterior: Posterior, *, powers: tuple[int, ...] = POWERS, outcom
             "probability",
             f"success k times in a row is counted for scores of 0 or 1, not for {fit.cells.outcome}",
         )
-    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 7]))
+    rng = stream(fit.seed, "success in a row")
     rows, draws, reasons = [], [], []
     for place, n, y in _combinations(fit.cells):
         for statistic, value, reason in _numbers(n, y, powers, len(fit.effects), rng):

@@ -12,25 +12,30 @@ from __future__ import annotations
 import numpy as np
 
 from divergence.cells.cells import MISSING
-from divergence.cells.overlap import in_regime
+from divergence.cells.overlap import in_regime, share_items
+from divergence.cells.replicates import context_rows
+from divergence.estimands.rows import context_codes
 from divergence.joint.posterior import Fit
 from divergence.numerics import combinations
 
 REPLAYED_MIN = 0.95  # share of (model, item, context) with rows; a few requests that failed do not undo a replay
 
 
-def served(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
-    """Which unit was served in which deployment context, shape (units, contexts), and the contexts' design indices.
+def served(fit: Fit, bench: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Which unit was served in which context, shape (units, contexts), and the contexts' design indices.
 
-    Without deployment rows: in the evaluation contexts.
+    The contexts are those of deployment, with `bench` those of the evaluation too where both regimes tried the same items;
+    without deployment rows those of the evaluation.
     """
-    deployed = bool((fit.design.contexts[:, 0] == 1).any())
-    mine = np.flatnonzero(fit.design.contexts[:, 0] == deployed)
-    regime = in_regime(fit.cells, "deployment" if deployed else "evaluation")
-    counts = fit.cells.counts.take(regime & (fit.cells.counts["n"] > 0))
+    regime = fit.design.contexts[:, 0]
+    used = (regime == 1) | (bench and share_items(fit.cells)) if (regime == 1).any() else regime == 0
+    mine = np.flatnonzero(used)
+    counts = fit.cells.counts.take(fit.cells.counts["n"] > 0)
+    place = context_rows(counts, context_codes(fit)[mine])
+    counts, place = counts.take(place >= 0), place[place >= 0]
     unit = combinations(*(counts[k] for k in ("model", "task", "item")))[1]
     seen = np.zeros((unit.max() + 1, len(mine)), bool)
-    seen[unit, np.searchsorted(fit.design.contexts[mine, 1], counts["context"])] = True
+    seen[unit, place] = True
     return seen, mine
 
 
@@ -39,7 +44,7 @@ def assignment(fit: Fit) -> str:
     counts = fit.cells.counts.take(in_regime(fit.cells, "deployment") & (fit.cells.counts["n"] > 0))
     if len(counts) and (counts["chance"] != MISSING).all():
         return "causal reading: rows were routed with logged chances"
-    seen, _ = served(fit)
+    seen, _ = served(fit, bench=True)
     named = not len(counts) or bool((counts["item"] != MISSING).all())
     if named and seen.shape[1] > 1 and seen.mean() >= REPLAYED_MIN:
         return "causal reading: the same items were replayed in every context"

@@ -15,13 +15,17 @@ Identified by four models with rows in both regimes; three pairs of three models
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import polars as pl
 
 from divergence.cells.overlap import scorer_conflict
-from divergence.estimands.rows import answer, frame, models_with_rows, refuse, unit_of
+from divergence.estimands.rows import answer, answered, frame, models_with_rows, refuse, unit_of
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import levels
 
@@ -51,8 +55,17 @@ class Projection:
     """Root mean square residual of the deployed gap over pairs, shape (S,)."""
 
 
+ROOM = Question(
+    QUESTION,
+    "how far apart equal systems land",
+    TEXT,
+    functools.partial(needs.models_in_both, least=4),
+)
+
+
+@answered(ROOM, unit_of)
 def projection_instability(
-    posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
+    posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
 ) -> Estimate:
     """Three numbers for the log: PI0 (`statistic` null), `tau_p` and `beta`; PI0 again under its own name."""
     fit, line, reason = project(posterior, outcome, law, contexts=contexts)
@@ -65,7 +78,7 @@ def projection_instability(
 
 
 def project(
-    posterior: Posterior, outcome: str | None, law: object, least: int = MODELS_MIN, contexts: str = "logged"
+    posterior: Posterior, outcome: str | None, law: Law | None, least: int = MODELS_MIN, contexts: str = "logged"
 ) -> tuple[Fit, Projection | None, str]:
     """The fit, the line, and the reason why there is none ('' = there is); what every question of the amplifier asks."""
     fit = posterior[outcome]
@@ -81,8 +94,8 @@ def project(
         return fit, None, f"{both.sum()} model(s) have rows in both regimes; {what} needs at least {least}"
     names = tuple(name for name, yes in zip(bench.models, both, strict=True) if yes)
     b, d = bench.mean()[:, both], deployed.mean()[:, both]
-    law = deployed.law[both].mean(0)
-    return fit, Projection(names, b, d, deployed.draws[:, both], law, *regress(b, d)), ""
+    weights = deployed.law[both].mean(0)
+    return fit, Projection(names, b, d, deployed.draws[:, both], weights, *regress(b, d)), ""
 
 
 def regress(bench: np.ndarray, deployed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -19,21 +19,34 @@ Source: Kendall 1938; Mogstad et al. 2024 (sets of tied ranks).
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
 import polars as pl
 
 from divergence.estimands.projection_instability import project
-from divergence.estimands.rows import answer, frame, refuse, unit_of
+from divergence.estimands.rows import answer, answered, frame, refuse, unit_of
 from divergence.estimate import INTERVAL, Estimate
+from divergence.identification import needs
+from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 
 QUESTION, TEXT = "rank_agreement", "agreement of the bench order with the deployed order (Kendall tau)"
 
 
+ROOM = Question(
+    QUESTION,
+    "agreement of the two orders",
+    TEXT,
+    functools.partial(needs.models_in_both, least=2),
+)
+
+
+@answered(ROOM, "ratio")
 def rank_agreement(
-    posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None
+    posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
 ) -> Estimate:
     """Kendall tau, top-1 regret, and per model and regime the probability to be first, the place, the tied set."""
     fit, line, reason = project(posterior, outcome, law, 2, contexts)

@@ -51,7 +51,7 @@ def _dealt(power: np.ndarray, law: np.ndarray, k: int) -> np.ndarray:
     series = [np.ones(power.shape[2])] + [np.zeros(power.shape[2])] * k
     for c, weight in enumerate(law):
         series = [
-            sum(series[total - j] * weight**j * power[j, c] / math.factorial(j) for j in range(total + 1))
+            np.sum([series[total - j] * weight**j * power[j, c] / math.factorial(j) for j in range(total + 1)], 0)
             for total in range(k + 1)
         ]
     return math.factorial(k) * series[k]

@@ -15,6 +15,7 @@ unit of the outcome (a gap of 5 points is 0.05).
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -23,8 +24,11 @@ from scipy.special import ndtr
 
 from divergence.cells.overlap import scorer_conflict
 from divergence.estimands.projection_instability import project, regress
-from divergence.estimands.rows import answer, frame, models_with_rows, refuse
+from divergence.estimands.rows import answer, answered, frame, models_with_rows, refuse
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
 from divergence.joint.predict import levels
 
@@ -33,7 +37,18 @@ STEPS = 40  # points of a curve after the one at 0
 REACH = 1.25  # a curve ends this much beyond the largest bench gap of the log
 
 
-def reversal(posterior: Posterior, *, law: object = None, contexts: str = "logged", outcome: str | None = None) -> Estimate:
+ROOM = Question(
+    QUESTION,
+    "pairs that change order",
+    TEXT,
+    functools.partial(needs.models_in_both, least=2),
+)
+
+
+@answered(ROOM, "probability")
+def reversal(
+    posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
+) -> Estimate:
     """One row a pair (`model`, `model_b`), in the order of the names; then the curves, and the pairs in a new context."""
     fit = posterior[outcome]
     bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law, contexts=contexts)
@@ -70,7 +85,7 @@ def reversal(posterior: Posterior, *, law: object = None, contexts: str = "logge
             rows += [curve_rows(gaps, "curve_new_context"), pairs.with_columns(statistic=pl.lit("new_context"))]
             lines = [regress(line.bench, line.within[:, :, c])[1:] for c in range(len(line.law))]
             for at in (gaps, np.abs(b[:, first] - b[:, second])):
-                draws.append(sum(w * risk(*own, at) for w, own in zip(line.law, lines, strict=True)))
+                draws.append(np.sum([w * risk(*own, at) for w, own in zip(line.law, lines, strict=True)], 0))
     table = pl.concat(rows, how="diagonal")
     reasons += [None] * (table.height - len(reasons))
     return answer(fit, QUESTION, TEXT, "probability", table, np.concatenate(draws, 1), reason=tuple(reasons))

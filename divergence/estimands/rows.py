@@ -2,12 +2,53 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Concatenate, ParamSpec
+
 import numpy as np
 import polars as pl
 
+from divergence.errors import NotIdentifiedError
 from divergence.estimate import COORDINATES, Estimate
+from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import Levels, levels
+
+Parameters = ParamSpec("Parameters")
+Answering = Callable[Concatenate[Posterior, Parameters], Estimate]
+
+
+def answered(
+    question: Question, unit: str | Callable[[Fit], str], check: Callable[[Fit, Mapping], None] | None = None
+) -> Callable[[Answering], Answering]:
+    """Ask what a question needs of the log's design before the function that answers it: `check` asks the same.
+
+    `unit`: of the refusal, or a function of the fit that gives it. `check`: raises InputError for arguments that cannot be
+    meant, before the log is asked.
+    """
+
+    def decorate(function: Answering) -> Answering:
+        @functools.wraps(function)
+        def asked(posterior: Posterior, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Estimate:
+            outcome = kwargs.get("outcome")
+            fit = posterior[outcome if isinstance(outcome, str) else None]
+            if check is not None:
+                check(fit, kwargs)
+            design = fit.log_design.declaring(priced=bool(kwargs.get("prices")), required=bool(kwargs.get("acceptance")))
+            need = question.needs(design)
+            if not (need.met or need.bounds):
+                of = unit if isinstance(unit, str) else unit(fit)
+                found = refuse(fit, question.name, question.text, of, need.sentence)
+            else:
+                found = function(posterior, *args, **kwargs)
+            return dataclasses.replace(found, words=question.words)
+
+        return asked
+
+    return decorate
 
 
 def unit_of(fit: Fit) -> str:
@@ -50,7 +91,17 @@ def refuse(fit: Fit, question: str, text: str, unit: str, reason: str) -> Estima
     )
 
 
-def deployed_contexts(posterior: Posterior, outcome: str | None, law: object, least: int) -> tuple[Fit, Levels | None, str]:
+def logged_levels(fit: Fit, regime: str, law: Law | None = None) -> Levels:
+    """Levels in a regime's contexts where it is known that the log has them. Raises NotIdentifiedError where it has not."""
+    mu = levels(fit, regime, law)
+    if mu is None:
+        raise NotIdentifiedError(f"the log has no {regime} rows")
+    return mu
+
+
+def deployed_contexts(
+    posterior: Posterior, outcome: str | None, law: Law | None, least: int
+) -> tuple[Fit, Levels | None, str]:
     """The fit, the deployment levels, and the reason why fewer than `least` contexts do not answer ('' = they do)."""
     fit = posterior[outcome]
     mu = levels(fit, "deployment", law)

@@ -26,13 +26,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from divergence.cells.overlap import replays
+from divergence.cells.overlap import context_conflict, replays
 from divergence.errors import InputError
 from divergence.estimands.matched_contexts import contrast, crossed, matched
 from divergence.estimands.positivity import assignment, positivity
-from divergence.estimands.rows import Rows, models_with_rows, refuse, unit_of
+from divergence.estimands.rows import Rows, answered, logged_levels, models_with_rows, refuse, unit_of
 from divergence.estimands.variance_shares import alone, shares
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.factor_levels import moved_together
+from divergence.identification.log_design import LogDesign
+from divergence.identification.question import Need, Question
 from divergence.joint.link import from_link
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import levels, link_levels
@@ -41,6 +45,46 @@ QUESTION, TEXT = "serving_effect", "what a level of a serving factor does to the
 PAIRS_MAX = 200  # contrasts of pairs shown when none is asked for
 
 
+def factor_needs(design: LogDesign) -> Need:
+    """A factor with two levels within one regime that others do not give away."""
+    factors = design.factors
+    named = design.cells.factors
+    conflict = context_conflict(design.cells)
+    if named and (conflict or design.constant is not None):
+        judge = f"It needs one judge in all contexts: {conflict}."
+        return Need(False, judge if conflict else needs.nothing_varies(design) or "")
+    if not named:
+        return Need(False, "It needs a serving factor that varies; this log names none.")
+    if not factors:
+        return Need(False, f"It needs a factor with two levels; this log has one of {', '.join(named)}.")
+    usable = {n: f for n, f in factors.items() if f.within_model >= 2 or (n == "context" and not f.why_not)}
+    if not usable:
+        seen = ", ".join(f"{name} {len(factor.levels)}" for name, factor in factors.items())
+        return Need(
+            False,
+            "It needs a factor with two levels within one model and regime; here levels differ only between models or "
+            f"between regimes (levels seen: {seen}).",
+        )
+    told = "; ".join(f"{name} has {needs.many(len(factor.levels), 'level')}" for name, factor in usable.items()) + "."
+    for group in dict.fromkeys(factor.together for factor in usable.values() if factor.together):
+        told += f" {' and '.join(group)} change together: their effects cannot be told apart."
+    for name, factor in usable.items():
+        told += "".join(f" The level of {finer} fixes that of {name}." for finer in factor.fixed_by)
+    if not any(factor.why_not is None or factor.together for factor in usable.values()):
+        return Need(False, "It needs a factor that changes by itself: " + told)
+    rest = [name for name in named if name not in usable]
+    return Need(True, told + (f" Within one model and regime there is one level of {', '.join(rest)}." if rest else ""))
+
+
+ROOM = Question(
+    QUESTION,
+    "effects of serving factors",
+    TEXT,
+    factor_needs,
+)
+
+
+@answered(ROOM, unit_of)
 def serving_effect(
     posterior: Posterior, *, pairs: Sequence[tuple[str, str]] | None = None, outcome: str | None = None
 ) -> Estimate:
@@ -57,12 +101,14 @@ def serving_effect(
     if not any(t.name.startswith("beta:") for t in fit.design.terms):
         return refuse(fit, QUESTION, TEXT, unit, "no serving factor has two levels in this log")
     rows = Rows(fit, QUESTION, unit, ("factor", "level", "model", "statistic", "axis"))
-    unknown = {factor: _unknown(fit, factor) for factor in factors}
+    unknown = {factor: fit.log_design.factors[factor].why_not for factor in factors}
     moved = []
     for factor, why in unknown.items():
         if why:
             rows.refuse(why, factor=factor)
-    for group in [(factor,) for factor, why in unknown.items() if not why] + _together(fit):
+    for group in [(factor,) for factor, why in unknown.items() if not why] + moved_together(
+        factors, fit.design.contexts[:, 0]
+    ):
         effect, reference, shown = _effects(fit, group)
         names = [_combination(fit, group, k) for k in shown]
         _add_effects(
@@ -78,55 +124,6 @@ def serving_effect(
             constant = np.full(len(fit.effects), share)
             rows.add(constant, factor=factor, level=level, statistic="positivity", unit="probability")
     return rows.estimate(TEXT + _confounded(fit), f"{fit.described_method}; {assignment(fit)}")
-
-
-def aliases(fit: Fit, factor: str) -> list[str]:
-    """The other factors from whose levels this one's can be told in every context of the log."""
-    mine = fit.design.mixtures[factor]
-    others = {f: m for f, m in fit.design.mixtures.items() if f != factor}
-    if not others:
-        return []
-    single = [f for f, m in others.items() if _spanned(mine, [m])]
-    if single:
-        return single
-    return list(others) if _spanned(mine, list(others.values())) else []
-
-
-def _unknown(fit: Fit, factor: str) -> str | None:
-    """Why a factor's own effect is not identified, or None."""
-    others = aliases(fit, factor)
-    if others:
-        return f"{factor} changes only together with {' and '.join(others)}: their effects cannot be told apart"
-    if not _varies_within_a_regime(fit, factor):
-        return f"{factor} differs only between the regimes: its effect cannot be told from deployment's"
-    return None
-
-
-def _together(fit: Fit) -> list[tuple[str, ...]]:
-    """Groups of factors that change exactly together and within a regime: their combination has an effect."""
-    groups: list[tuple[str, ...]] = []
-    for factor, mine in fit.design.mixtures.items():
-        same = tuple(
-            f
-            for f, other in fit.design.mixtures.items()
-            if f == factor or (_spanned(mine, [other]) and _spanned(other, [mine]))
-        )
-        if len(same) > 1 and same not in groups and _varies_within_a_regime(fit, factor):
-            groups.append(same)
-    return groups
-
-
-def _spanned(mine: np.ndarray, others: list[np.ndarray]) -> bool:
-    base = np.concatenate([np.ones((len(mine), 1)), *others], 1)
-    rank = np.linalg.matrix_rank(base)
-    return np.linalg.matrix_rank(np.concatenate([base, mine], 1)) == rank
-
-
-def _varies_within_a_regime(fit: Fit, factor: str) -> bool:
-    """Does the factor vary over the contexts of one regime? A bare context label is compared with the bench itself."""
-    regime = fit.design.contexts[:, 0]
-    mixture = fit.design.mixtures[factor]
-    return factor == "context" or any(np.ptp(mixture[regime == r], axis=0).max() > 0 for r in np.unique(regime))
 
 
 def _effects(fit: Fit, group: tuple[str, ...]) -> tuple[np.ndarray, int, list[int]]:
@@ -270,7 +267,7 @@ def _add_shares(
     rows: Rows, fit: Fit, unknown: dict[str, str | None], moved: list[tuple[str, np.ndarray, np.ndarray]]
 ) -> None:
     """Variance shares and their range over orders; `moved` has the name, mixture and effects of what has an effect."""
-    mu = levels(fit, "deployment") or levels(fit, "evaluation")
+    mu = levels(fit, "deployment") or logged_levels(fit, "evaluation")
     regime = fit.design.contexts[:, 0]
     here, law = regime == regime.max(), mu.law.mean(0)
     if sum(np.ptp(m[here], axis=0).max() > 0 for m in fit.design.mixtures.values()) < 2:

@@ -47,11 +47,7 @@ class Spend:
 def spend(fit: Fit, regime: str, prices: Prices | None = None, currency: str = "USD") -> Spend:
     """Spend and success of one regime. Raises InputError for prices that cannot be meant, and for a mix of currencies."""
     check_prices(fit, prices)
-    if prices and currency.upper() != "USD" and "cost_usd" in fit.cells.levels["measure"]:
-        raise InputError(
-            f"the log meters cost_usd and [prices] are in {currency}: one question has one currency; declare "
-            "the prices in USD, or leave cost_usd out"
-        )
+    check_currency(fit, prices, currency)
     score = block_sums(fit.cells, "score", regime)
     metered = block_sums(fit.cells, "cost_usd", regime)
     cost, rows, lost = (part.astype(float) for part in (metered.y, metered.n, metered.lost))
@@ -73,6 +69,15 @@ def spend(fit: Fit, regime: str, prices: Prices | None = None, currency: str = "
         rows[:, m] = counted
         known[m] = rows[:, m].sum() > 0
     return Spend(cost, rows, lost, score.y, score.n, known)
+
+
+def check_currency(fit: Fit, prices: Prices | None, currency: str) -> None:
+    """Raises InputError where the log's own costs and the declared prices have two currencies."""
+    if prices and currency.upper() != "USD" and "cost_usd" in fit.cells.levels["measure"]:
+        raise InputError(
+            f"the log meters cost_usd and [prices] are in {currency}: one question has one currency; declare "
+            "the prices in USD, or leave cost_usd out"
+        )
 
 
 def rates(price: Mapping[str, float]) -> dict[str, float]:
@@ -97,6 +102,13 @@ def check_prices(fit: Fit, prices: Prices | None) -> None:
         if not {"input", "output"} <= set(price):
             lacks = "input" if "input" not in price else "output"
             raise InputError(f"the prices of {model} lack {lacks}: missing is not 0; declare 0 where tokens are really free")
+
+
+def checked_prices(fit: Fit, arguments: Mapping) -> None:
+    """Raises InputError where the `prices` among the arguments of a question cannot be meant."""
+    prices, currency = arguments.get("prices"), arguments.get("currency", "USD")
+    check_prices(fit, prices)
+    check_currency(fit, prices, currency)
 
 
 def weights(fit: Fit) -> np.ndarray:

@@ -25,23 +25,37 @@ from divergence.errors import InputError
 from divergence.estimands.coupling import components, crossed_levels
 from divergence.estimands.generalizability import dependability
 from divergence.estimands.repeated_success import repeated_success
-from divergence.estimands.rows import answer, deployed_contexts, frame, level_unit, models_with_rows, refuse
+from divergence.estimands.rows import answer, answered, deployed_contexts, frame, level_unit, models_with_rows, refuse
 from divergence.estimate import Estimate
+from divergence.identification import needs
+from divergence.identification.question import Question
+from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import Levels
+from divergence.random_streams import stream
 
 QUESTION, TEXT = "stability", "share of the deployment law in which a model's level is within eps of its mean"
 EPS = 0.05  # five points: what a reader of a leaderboard acts on
 TAIL = 0.1  # the worst share of the law
 
 
+ROOM = Question(
+    QUESTION,
+    "stability over contexts",
+    TEXT,
+    needs.moves_over_contexts,
+    declared=("stability",),
+)
+
+
+@answered(ROOM, "probability")
 def stability(
     posterior: Posterior,
     *,
     eps: float | None = None,
     quality_required: float | None = None,
     k: int = 2,
-    law: object = None,
+    law: Law | None = None,
     outcome: str | None = None,
 ) -> Estimate:
     """Rows as in the table above. Raises InputError for an eps or a required level that is no level, or a k below 2."""
@@ -115,13 +129,13 @@ def _rows(names: list, statistic: str | None, unit: str) -> pl.DataFrame:
     return frame(model=names, statistic=[statistic] * len(names)).with_columns(unit=pl.lit(unit))
 
 
-def _dependability(posterior: Posterior, required: float | None, law: object, outcome: str | None):
+def _dependability(posterior: Posterior, required: float | None, law: Law | None, outcome: str | None):
     """Row, draws and reason of Phi(lambda)."""
     fit, mu, reason = crossed_levels(posterior, outcome, law)
     if required is None:
         reason = "no required level is declared (quality_required): Phi(lambda) is dependability at that level"
     rows = _rows([None], "Phi(lambda)", "ratio")
-    if reason:
+    if mu is None or required is None:
         return rows, np.full((len(fit.effects), 1), np.nan), [reason]
     grand = mu.mean().mean(1)
     return rows, dependability(components(mu), {"c": 1}, distance=grand - required)[:, None], [None]
@@ -131,7 +145,7 @@ def _repeats(fit: Fit, mu: Levels, seen: np.ndarray, k: int):
     """Rows, draws and reasons of pass^k within a context, across contexts, and their difference."""
     draws, reasons = np.full((len(mu.draws), 3, len(seen)), np.nan), []
     contexts = np.flatnonzero(fit.design.contexts[:, 0] == 1)
-    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 6]))
+    rng = stream(fit.seed, "repeated success")
     for j, m in enumerate(seen):
         found = (
             f"success {k} times in a row is counted for scores of 0 or 1, not for {fit.cells.outcome}"

@@ -21,13 +21,11 @@ A log is read in this order, one file a step:
 | `profile` | what all rows hold, counted in streaming passes |
 | `outcome`, `contexts` | kind of the outcome; which serving factors vary; what contexts are called |
 | `with_outcome` | the same log read for another outcome |
-| `log_design`, `answers` | how models, contexts, items and replicates cross, and what that identifies |
 
 Nothing is repaired silently: a bad value in a needed column rejects its row, one in an optional column makes that
 column unusable, and both are named. A new canonical column is a line in `schema`, a new rule one in `rules`.
 """
 
-from divergence.executions.answers import Answer
 from divergence.executions.executions import Counts, Executions
 from divergence.executions.read import read
 from divergence.executions.schema import EXECUTIONS, OUTCOMES, REGIMES, SERVING_FACTORS, TELEMETRY, Column, markdown
@@ -39,7 +37,6 @@ __all__ = [
     "REGIMES",
     "SERVING_FACTORS",
     "TELEMETRY",
-    "Answer",
     "Column",
     "Counts",
     "Executions",

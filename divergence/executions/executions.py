@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from divergence.configuration import Configuration
 from divergence.errors import InputError
-from divergence.executions.answers import Answer, answers
 from divergence.executions.embedded_texts import by_text, comparable, distinct, joined, stacked
 from divergence.executions.files import Source
-from divergence.executions.log_design import SPENT, LogDesign, design
 from divergence.executions.names import BROKEN, FILE_NUMBER
 from divergence.executions.rules import Rule, rejected_rows
+
+if TYPE_CHECKING:
+    from divergence.cells import Cells
+    from divergence.identification import Answer, LogDesign
 
 ALWAYS = (
     "regime",
@@ -173,28 +176,26 @@ class Executions:
         rows = self.valid.with_columns(pl.when(pl.Series(known)).then(pl.Series(text)).alias("text"))
         return rows.drop("embedding", "prompt_embedding", strict=False), vectors
 
-    def answers(self) -> tuple[Answer, ...]:
-        """Which questions this log can answer by its design, and why not the others."""
-        return answers(self.design, self.configuration.acceptance is not None)
+    # What lies above this room is asked when somebody asks for it, and not before.
+
+    @functools.cached_property
+    def cells(self) -> Cells:
+        """Sufficient statistics of the log's outcome, collapsed once."""
+        from divergence.cells.collapse import collapse
+
+        return collapse(self)
 
     @functools.cached_property
     def design(self) -> LogDesign:
-        """Counts of models, contexts, items and replicates, and how they cross."""
-        return design(
-            self.distinct(),
-            self.factors,
-            trials=self.outcome == "score",
-            priced=self.configuration.prices is not None,
-            spent=self.scan() if self.present & SPENT else None,
-        )
+        """What the log can tell of models, contexts, items, scorers and costs, counted once."""
+        from divergence.identification.log_design import log_design
 
-    def __repr__(self) -> str:
-        lines = [
-            f"Executions: {self.counts.valid} valid rows of {self.counts.rows} in {len(self.sources)} file(s), "
-            + ", ".join(f"{number} {regime}" for regime, number in self.counts.regimes.items()),
-            self.kind_reason,
-            f"factors: {', '.join(self.factors) or 'none, one context'}",
-        ]
-        lines += [f"rejected by {rule}: {number}" for rule, number in self.counts.rejected.items()]
-        lines += [f"not used: {column}, {reason}" for column, reason in self.unused]
-        return "\n".join(lines)
+        declared = self.configuration
+        return log_design(self.cells, priced=declared.prices is not None, required=declared.acceptance is not None)
+
+    def answers(self) -> tuple[Answer, ...]:
+        """Which questions this log can answer by its design, and why not the others."""
+        from divergence.estimands import QUESTIONS
+        from divergence.identification.question import answerable
+
+        return answerable(QUESTIONS, self.design)

@@ -17,7 +17,7 @@ import polars as pl
 from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions.files import Source, expanded, format_of, open_sources, table_kind
-from divergence.executions.importers.addresses import is_address
+from divergence.executions.importers.addresses import in_a_store, is_address
 from divergence.executions.names import ROW
 from divergence.executions.recognise import recognise
 from divergence.executions.schema import COLUMNS
@@ -52,7 +52,7 @@ def among(entries: object, regime: str | None, configuration: Configuration) -> 
         path for entry in given if not (is_address(entry) or table_kind(entry)) for path, _ in expanded(entry)
     )
     found: list[str | Path] = [path for path in files if is_foreign(path, regime, configuration)]
-    return found + [entry for entry in given if is_address(entry) and format_of(entry) in (None, "json")]
+    return found + [entry for entry in given if in_a_store(entry) and format_of(entry) in (None, "json")]
 
 
 def is_foreign(path: Path, regime: str | None, configuration: Configuration) -> bool:

@@ -51,7 +51,7 @@ class Label:
             self._learn(dictionary)
         indices = column.indices
         if column.null_count:
-            indices = pc.fill_null(indices, len(self.dictionary))
+            indices = pc.fill_null(indices, len(dictionary))
         return indices.to_numpy(zero_copy_only=False)
 
     def _learn(self, dictionary: pa.Array) -> None:
@@ -59,28 +59,28 @@ class Label:
         if len(dictionary) > VALUES_MAX and not self.presence:
             raise Uncountable
         if self.canonical is not None:
-            self.blocks = self._blocks(dictionary)
+            self.blocks = self._blocks(dictionary, self.canonical)
         if self.presence:
             self.numbers = (self.blocks >= 0).astype(np.int64)
             if self.numbers.any() and not len(self.values):
                 self.values = dictionary.take([int(self.numbers.argmax())])
             return
-        place = pc.index_in(dictionary, self.values)
+        place = pc.call_function("index_in", [dictionary], pc.SetLookupOptions(self.values))
         if place.null_count:
             self.values = pa.concat_arrays([self.values, dictionary.filter(place.is_null())])
-            place = pc.index_in(dictionary, self.values)
+            place = pc.call_function("index_in", [dictionary], pc.SetLookupOptions(self.values))
         self.numbers = np.append(place.to_numpy(zero_copy_only=False).astype(np.int64) + self.first, 0)
 
-    def _blocks(self, dictionary: pa.Array) -> np.ndarray:
+    def _blocks(self, dictionary: pa.Array, canonical: str) -> np.ndarray:
         """The block of each value as reading will write it, -1 for what it reads as missing."""
         raw = pl.DataFrame({self.name: pl.from_arrow(dictionary)})
-        text = typed(COLUMNS[self.canonical], self.name, raw.schema[self.name])[0]
-        block = raw.select(text).select(block_of_text(self.canonical).cast(pl.Int64).fill_null(-1)).to_series()
+        text = typed(COLUMNS[canonical], self.name, raw.schema[self.name])[0]
+        block = raw.select(text).select(block_of_text(canonical).cast(pl.Int64).fill_null(-1)).to_series()
         return np.append(block.to_numpy(), -1)
 
     def column(self, number: np.ndarray, dtype: pl.DataType) -> pl.Series:
         """The raw values behind numbers, of the type that the file's have."""
-        values = pl.from_arrow(self.values).cast(pl.String if self.text else dtype)
+        values = pl.Series(self.values).cast(pl.String if self.text else dtype)
         if self.first:
             values = pl.concat([pl.Series([None], dtype=values.dtype), values])
         return values.gather(number).alias(self.name)

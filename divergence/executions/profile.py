@@ -94,7 +94,11 @@ def profile(
         ask |= _column(column)
     seen = _counts(frame, ask, columns)
     if apart:
-        seen |= _counts(rows, {name: e for column in apart.values() for name, e in _column(column).items()}, apart)
+        seen |= _counts(
+            frame if rows is None else rows,
+            {name: e for column in apart.values() for name, e in _column(column).items()},
+            apart,
+        )
         columns = columns | apart
     return Profile(
         rows=seen["rows"],

@@ -6,22 +6,17 @@ dropped silently and never repaired.
 Why the rules are expressions of our own and not a `dataframely.Schema.filter`: that call keeps the good rows lazy, but
 its failure counts exist only after all failing rows, with all their columns, have been collected. Here one streaming
 pass counts the broken rules together with everything else that is asked about the log, so a file larger than memory
-whose every row is wrong is refused with its counts. `dataframely_schema` gives users the same rules as a schema to
-validate and sample with; the tests hold the two to the same verdict.
+whose every row is wrong is refused with its counts. The tests hold the rules to the verdict of such a schema.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from divergence.executions.names import BROKEN, DUPLICATE, FAILED, GIVEN_REGIME
-from divergence.executions.schema import COLUMNS, EXECUTIONS, REGIMES
-
-if TYPE_CHECKING:
-    import dataframely
+from divergence.executions.schema import COLUMNS, REGIMES
 
 NEEDED = ("regime", "model", "item", "score", "score_n", "execution_id", "probability")
 """Columns whose bad values reject the row; a bad value in any other column makes that column unusable."""
@@ -122,21 +117,3 @@ def rejected_rows(frame: pl.LazyFrame, rules: tuple[Rule, ...]) -> pl.DataFrame:
         )
         .collect(engine="streaming")
     )
-
-
-def dataframely_schema() -> type[dataframely.Schema]:
-    """The canonical table and its row rules as a dataframely schema, to validate or to sample tables with."""
-    import dataframely as dy
-
-    kinds = {
-        pl.String(): dy.String,
-        pl.Float64(): dy.Float64,
-        pl.Int64(): dy.Int64,
-        pl.List(pl.Float32): lambda **options: dy.List(dy.Float32(nullable=True), **options),
-        pl.Datetime("us", "UTC"): lambda **options: dy.Datetime(time_unit="us", time_zone="UTC", **options),
-    }
-    body: dict[str, object] = {c.name: kinds[c.dtype](nullable=True) for c in EXECUTIONS}
-    for rule in ROW_RULES + SCORE_RULES:
-        if rule.table:
-            body[rule.name] = dy.rule()(lambda cls, holds=rule.holds: holds)  # noqa: ARG005
-    return type("ExecutionRows", (dy.Schema,), body)

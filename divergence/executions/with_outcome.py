@@ -30,13 +30,14 @@ def with_outcome(log: Executions, name: str) -> Executions:
     used = usable_values(kind, counts)
     if not used:
         raise InputError(f"The outcome {name} has no usable value in {log.counts.valid} valid rows: name another one.")
+    sample = log.sample
     return dataclasses.replace(
         log,
         frame=frame.with_columns(value),
         tally=None,
         configuration=configuration,
         outcome=name,
-        sample=log.sample and (lambda *asked: _with_values(log, log.sample(*asked), name).with_columns(value)),
+        sample=None if sample is None else (lambda *asked: _with_values(log, sample(*asked), name).with_columns(value)),
         kind=kind,
         kind_reason=reason,
         counts=dataclasses.replace(log.counts, unjudged=log.counts.valid - used),
@@ -50,7 +51,7 @@ def _with_values(log: Executions, rows: pl.LazyFrame, name: str) -> pl.LazyFrame
         return rows.with_columns(pl.col(name).cast(pl.Float64))
     known = metrics(log.outcomes) if log.outcomes is not None else []
     reason = dict(log.unused).get(name)
-    if name not in known or reason or name in COLUMNS:
+    if log.outcomes is None or name not in known or reason or name in COLUMNS:
         numbers = [c for c, kind in schema.items() if kind.is_numeric() and c not in ("outcome", "row") and c[:2] != "__"]
         raise InputError(
             f"The log has no outcome {name}"

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import polars as pl
 
-from divergence.estimate import Estimate
+from divergence.estimate import NOT_GIVEN, Estimate
 from divergence.geometry.moments import Moments
 from divergence.geometry.uncertainty import METHOD, Jackknife
 
@@ -34,7 +34,7 @@ def answer(
     *,
     counts: dict[str, int],
     rejected: int,
-    noise_floor: np.ndarray | None = None,
+    noise_floor: np.ndarray = NOT_GIVEN,
     note: str = "",
 ) -> Estimate:
     """The Estimate of R rows; a number that came out as NaN is refused row by row."""

@@ -17,12 +17,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from divergence.estimate import Estimate
+from divergence.estimate import NOT_GIVEN, Estimate
 from divergence.geometry.answer import Row, answer, counts_of, refuse
 from divergence.geometry.embedder import noted
 from divergence.geometry.moments import Moments
 from divergence.geometry.sums import Sums
 from divergence.geometry.uncertainty import jackknife, too_few_sessions
+
+Number = float | np.ndarray
+"""A number, or an array without dimensions."""
 
 QUESTION, TEXT = "cka", "similarity of two representations of the same items (debiased linear CKA)"
 ROWS = [Row(None, "ratio", False), Row("biased", "ratio", False)]
@@ -38,7 +41,7 @@ def cka(pairs: Moments, *, floor: Moments | None = None) -> Estimate:
     reason = reason_against(pairs, 5)
     if reason is not None:
         return refuse(QUESTION, TEXT, ROWS, reason, counts=counts_of(pairs), rejected=pairs.rejected)
-    noise_floor = None if floor is None or reason_against(floor, 4) else both(floor.sums.pooled())
+    noise_floor = NOT_GIVEN if floor is None or reason_against(floor, 4) else both(floor.sums.pooled())
     return answer(
         QUESTION,
         TEXT,
@@ -62,7 +65,7 @@ def both(sums: Sums) -> np.ndarray:
     return np.array([debiased, biased])
 
 
-def hsic(squares: float, ab: float, a: float, b: float, n: float) -> float:
+def hsic(squares: Number, ab: Number, a: Number, b: Number, n: Number) -> Number:
     """Unbiased HSIC of linear kernels from |S_xy|^2, sum ab, sum a, sum b and n; NaN below 4 rows."""
     if n < 4:
         return np.nan

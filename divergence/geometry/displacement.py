@@ -28,7 +28,7 @@ from divergence.estimate import Estimate
 from divergence.geometry.answer import Row, answer, refuse
 from divergence.geometry.embedder import noted, one_embedder
 from divergence.geometry.uncertainty import Jackknife, from_parts
-from divergence.geometry.usable_rows import labels, scaled, table, usable
+from divergence.geometry.usable_rows import Labels, labels, scaled, table, usable
 
 QUESTION, TEXT = "displacement", "squared movement of the same items, beyond reruns, in noise floors"
 SQUARED = "squared distance"
@@ -59,7 +59,7 @@ class Runs:
 
 
 def displacement(
-    x: object, y: object, *, items: tuple[object, object], cluster: tuple[object, object] | None, unit_length: bool = False
+    x: object, y: object, *, items: tuple[Labels, Labels], cluster: tuple[Labels, Labels] | None, unit_length: bool = False
 ) -> Estimate:
     """Replicate-corrected displacement of y (rows, d) against x (rows, d); rows in any order, several a item.
 
@@ -108,7 +108,7 @@ def floors(jack: Jackknife) -> np.ndarray:
     return np.array([0.0, 0.0, np.nan, 2 * jack.value[2]])
 
 
-def runs(values: np.ndarray, items: object, cluster: object, name: str, unit_length: bool, shift: np.ndarray) -> Runs:
+def runs(values: np.ndarray, items: Labels, cluster: Labels | None, name: str, unit_length: bool, shift: np.ndarray) -> Runs:
     """Sum the usable rows of one side within items, about a common shift (which keeps the digits of float32 rows)."""
     keep = usable(values, unit_length)
     keys = labels(items, len(values), f"items of {name}")[keep]

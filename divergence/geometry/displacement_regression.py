@@ -130,7 +130,7 @@ class Regression:
         """(D,) of parameters (D, size)."""
         widest = max(len(g.design) for g in self.groups)
         step = max(1, CHUNK // (len(self.scale) * widest**2))
-        at = theta if self.mode is None else self.mode + (theta - self.mode) @ self.stretch.T
+        at = theta if self.mode is None or self.stretch is None else self.mode + (theta - self.mode) @ self.stretch.T
         likelihood = [self.parts(at[a : a + step])[0] for a in range(0, len(theta), step)]
         return self.log_prior(theta) + np.concatenate(likelihood)
 
@@ -208,7 +208,7 @@ def displacement_regression(state: Movement, factors: pl.DataFrame, *, draws: in
     noise = np.array([part.noise for part in parts])[:, None, None]
     floor = float(np.mean([part.floor for part in parts]))
     table = [np.nanmean(squared / noise, 0), np.nansum(common, 0) / np.nansum(squared, 0)]
-    rows = [(s, f, level) for s in (None, "common") for f, level in names]
+    rows: list[tuple[str | None, str, str | None]] = [(s, f, level) for s in (None, "common") for f, level in names]
     by_level = np.nansum([part.squared * part.times for part in parts], 0)
     every = by_level.sum(1) + rest
     owners = [f for f, _ in names]
@@ -337,7 +337,7 @@ def regression(
     m = len(state.origins)
     where = [k for k, home in enumerate(state.home) if home == origin]
     own = design[[contexts.index(state.context[k]) for k in where]] if where else design[:0]
-    used, times = own.any(0), own.sum(0)
+    used, times = np.asarray(own.any(0)), own.sum(0)
     moves = state.moves[where].transpose(1, 0, 2)
     squares = np.nansum(state.moves**2, axis=(0, 1))
     scale = np.maximum(squares, 1e-3 * squares.sum() + 1e-12)

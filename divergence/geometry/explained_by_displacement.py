@@ -121,7 +121,7 @@ def explained_by_displacement(runs: Runs) -> Estimate:
 
 def _shared(runs: Runs) -> Runs:
     """Without the contexts that share no item with the evaluation: nothing moved there that could be measured."""
-    keep = np.isfinite(runs.moved).any((0, 2))
+    keep = np.asarray(np.isfinite(runs.moved).any((0, 2)))
     keep[0] = True
     contexts = tuple(name for name, stays in zip(runs.contexts, keep, strict=True) if stays)
     return dataclasses.replace(runs, success=runs.success[:, keep], moved=runs.moved[:, keep], contexts=contexts)

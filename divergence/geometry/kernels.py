@@ -19,7 +19,7 @@ import numpy as np
 
 from divergence.errors import InputError
 from divergence.geometry.embedder import Embedder, embedder_of, one_embedder
-from divergence.geometry.usable_rows import labels, scaled, table, usable
+from divergence.geometry.usable_rows import Labels, labels, scaled, table, usable
 
 GROUPS = 256  # a side: 2000 permutations of 2 x 256 groups take a second, more groups sharpen nothing
 # Bandwidths over the median distance, in half octaves. Wider kernels than the median see little more than the mean, which
@@ -105,7 +105,7 @@ def fold(keys: np.ndarray, sessions: np.ndarray) -> np.ndarray:
     return keys % np.uint64(GROUPS) if len(sessions) > GROUPS else keys
 
 
-def sample(values: object, cluster: object, name: str, unit_length: bool = False) -> Sample:
+def sample(values: object, cluster: Labels | None, name: str, unit_length: bool = False) -> Sample:
     """Admit the rows of one side. Raises InputError where none is usable."""
     made, array = embedder_of(values), table(values, name)
     keep = usable(array, unit_length)
@@ -152,7 +152,7 @@ def kernel_for(
 
 
 def feature_sums(
-    values: object, kernel: Kernel, *, cluster: object, unit_length: bool = False, name: str = "rows"
+    values: object, kernel: Kernel, *, cluster: Labels | None, unit_length: bool = False, name: str = "rows"
 ) -> FeatureSums:
     """Sums of random features of rows (n, d) by session; cluster None: rows are independent. Raises InputError."""
     return sums_of(sample(values, cluster, name, unit_length), kernel)

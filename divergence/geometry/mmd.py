@@ -41,6 +41,7 @@ from divergence.geometry.kernels import (
     sums_of,
 )
 from divergence.geometry.uncertainty import METHOD, Jackknife, from_parts
+from divergence.geometry.usable_rows import Labels
 
 QUESTION, TEXT = "mmd", "difference of two sets of embeddings (squared maximum mean discrepancy)"
 ROWS = [Row(None, "ratio", False), Row("biased", "ratio", False), Row("p_value", "probability", False)]
@@ -70,7 +71,7 @@ def mmd(
     x: object,
     y: object,
     *,
-    cluster: tuple[object, object] | None,
+    cluster: tuple[Labels, Labels] | None,
     bandwidths: tuple[float, ...] | None = None,
     features: int | None = None,
     permutations: int = PERMUTATIONS,

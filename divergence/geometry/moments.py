@@ -24,7 +24,7 @@ import numpy as np
 from divergence.errors import InputError
 from divergence.geometry.embedder import Embedder, embedder_of, one_embedder
 from divergence.geometry.sums import Sums, add_segments
-from divergence.geometry.usable_rows import labels, scaled, table, usable
+from divergence.geometry.usable_rows import Labels, labels, scaled, table, usable
 
 BLOCKS = 32  # a jackknife of 32 groups estimates its standard error to 13 %; memory grows with it
 CHUNK_ROWS = 8192  # 12 MB of float32 at 384 dimensions, and 256 rows a block: products stay large
@@ -99,10 +99,17 @@ class _Builder:
         if blocks < 2:
             raise InputError(f"blocks is {blocks}: an interval needs at least 2 blocks")
         self.blocks, self.clustered = blocks, clustered
-        self.sums: Sums | None = None
+        self.begun: Sums | None = None
         self.slot: dict[int, int] = {}
         self.sessions = np.zeros(0, np.uint64)
         self.seen = self.rejected = 0
+
+    @property
+    def sums(self) -> Sums:
+        """What has grown so far; there from the first rows on."""
+        if self.begun is None:
+            raise ValueError("no rows have arrived yet")
+        return self.begun
 
     @property
     def folded(self) -> bool:
@@ -139,10 +146,10 @@ class _Builder:
         self.sums.add_at(self._slots(keys), shifted)
 
     def _start(self, shift_x: np.ndarray, shift_y: np.ndarray) -> None:
-        if self.sums is None:
+        if self.begun is None:
             # rounded to float32, so that subtracting it from float32 rows and from their sums is the same shift
             self.shift_x, self.shift_y = (s.astype(np.float32).astype(np.float64) for s in (shift_x, shift_y))
-            self.sums = Sums.zeros(self.blocks, len(shift_x), len(shift_y))
+            self.begun = Sums.zeros(self.blocks, len(shift_x), len(shift_y))
 
     def _meet(self, keys: np.ndarray) -> None:
         """Note new sessions; when they become more than the blocks, put the old blocks into hashed ones."""
@@ -152,7 +159,7 @@ class _Builder:
         self.sessions = np.union1d(self.sessions, keys)
         if self.folded and not was_folded and self.slot:
             old, old_slots = self.sums, dict(self.slot)
-            self.slot, self.sums = {}, Sums.zeros(self.blocks, len(self.shift_x), len(self.shift_y))
+            self.slot, self.begun = {}, Sums.zeros(self.blocks, len(self.shift_x), len(self.shift_y))
             into = self._slots(np.array(list(old_slots), np.uint64) % np.uint64(self.blocks))
             self.sums.add_at(into, old[list(old_slots.values())])
 
@@ -169,7 +176,7 @@ class _Builder:
 
 
 def moments(
-    x: object, *, cluster: object, unit_length: bool = False, blocks: int = BLOCKS, chunk_rows: int = CHUNK_ROWS
+    x: object, *, cluster: Labels | None, unit_length: bool = False, blocks: int = BLOCKS, chunk_rows: int = CHUNK_ROWS
 ) -> Moments:
     """The state of one sample: x (n, p), cluster n session labels or None (rows are independent)."""
     made, x = embedder_of(x), table(x, "x")
@@ -181,8 +188,8 @@ def paired_moments(
     x: object,
     y: object,
     *,
-    cluster: object,
-    items: tuple[object, object] | None = None,
+    cluster: Labels | None,
+    items: tuple[Labels, Labels] | None = None,
     unit_length: bool = False,
     blocks: int = BLOCKS,
     chunk_rows: int = CHUNK_ROWS,
@@ -201,7 +208,9 @@ def paired_moments(
     return dataclasses.replace(state, embedder=made[0], embedder_y=made[1])
 
 
-def _of_tables(x: np.ndarray, y: np.ndarray, cluster: object, unit_length: bool, blocks: int, chunk_rows: int) -> Moments:
+def _of_tables(
+    x: np.ndarray, y: np.ndarray, cluster: Labels | None, unit_length: bool, blocks: int, chunk_rows: int
+) -> Moments:
     keys = None if cluster is None else labels(cluster, len(x))
     if chunk_rows < 1:
         raise InputError(f"chunk_rows is {chunk_rows}: a chunk needs at least 1 row")
@@ -213,7 +222,11 @@ def _of_tables(x: np.ndarray, y: np.ndarray, cluster: object, unit_length: bool,
 
 
 def moments_of_chunks(
-    chunks: Iterable[tuple[object, object, object]], *, clustered: bool, unit_length: bool = False, blocks: int = BLOCKS
+    chunks: Iterable[tuple[object, object, Labels | None]],
+    *,
+    clustered: bool,
+    unit_length: bool = False,
+    blocks: int = BLOCKS,
 ) -> Moments:
     """The state of a stream of (x, y, cluster) chunks, for rows that do not fit in memory (Parquet, Arrow, memmap).
 
@@ -234,7 +247,7 @@ def moments_of_chunks(
             y = np.zeros((len(x), 0), x.dtype) if y is None else table(y, "y")
             if len(x) != len(y):
                 raise InputError(f"a chunk has {len(x)} rows of x and {len(y)} of y: paired rows need the same items")
-            yield x, y, labels(cluster, len(x)) if clustered else None
+            yield x, y, None if cluster is None else labels(cluster, len(x))
 
     state = _build(parts(), clustered, unit_length, blocks)
     return dataclasses.replace(state, embedder=made[0], embedder_y=made[1])
@@ -253,12 +266,12 @@ def _build(parts: Iterable[tuple], clustered: bool, unit_length: bool, blocks: i
             x, y, keys = x[keep], y[keep], None if keys is None else keys[keep]
         y_scaled = scaled(y, unit_length) if width[1] else y
         builder.add(scaled(x, unit_length), y_scaled, keys, rejected)
-    if builder.sums is None:
+    if builder.begun is None:
         raise InputError(f"no usable rows ({builder.rejected} set aside): give finite embeddings")
     return builder.state()
 
 
-def _check_items(items: tuple[object, object], rows: int) -> None:
+def _check_items(items: tuple[Labels, Labels], rows: int) -> None:
     first, second = (np.asarray(i).astype(str) for i in items)
     if len(first) != rows or len(second) != rows:
         raise InputError(f"items name {len(first)} and {len(second)} rows, the tables have {rows}: name every row once")

@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 
 from divergence.errors import InputError
-from divergence.geometry.usable_rows import table, usable
+from divergence.geometry.usable_rows import Labels, table, usable
 
 BLOCKS = 200  # a Bayesian bootstrap over 200 blocks has the variance of one over all items to half a percent
 DIRECTIONS = 8  # directions kept for the regression: more add noise before they add movement
@@ -90,14 +90,14 @@ def over(total: np.ndarray, count: np.ndarray) -> np.ndarray:
 
 def movement(
     vectors: np.ndarray,
-    text: object,
+    text: Labels,
     *,
-    model: object,
-    context: object,
-    item: object,
-    evaluation: object,
-    cluster: object | None,
-    score: object | None = None,
+    model: Labels,
+    context: Labels,
+    item: Labels,
+    evaluation: Labels,
+    cluster: Labels | None,
+    score: Labels | None = None,
 ) -> Movement:
     """The state of N rows; `text` is each row's row of `vectors` (texts, d), null where it has none.
 
@@ -114,16 +114,23 @@ def movement(
 
 def numbered(
     vectors: np.ndarray,
-    text: object,
-    model: object,
-    context: object,
-    item: object,
-    evaluation: object,
-    cluster: object,
-    score: object | None,
+    text: Labels,
+    model: Labels,
+    context: Labels,
+    item: Labels,
+    evaluation: Labels,
+    cluster: Labels,
+    score: Labels | None,
 ) -> tuple[pl.DataFrame, tuple[tuple[str, str], ...], pl.DataFrame]:
     """Usable rows with the number of their `place` (origins first, null where there is none), origins, deployed places."""
-    labels = {"text": text, "model": model, "context": context, "item": item, "evaluation": evaluation, "cluster": cluster}
+    labels: dict[str, Labels] = {
+        "text": text,
+        "model": model,
+        "context": context,
+        "item": item,
+        "evaluation": evaluation,
+        "cluster": cluster,
+    }
     rows = len(text)
     labels["score"] = [None] * rows if score is None else score
     for name, values in labels.items():
@@ -131,7 +138,7 @@ def numbered(
             raise InputError(f"{name} has {len(values)} labels for {rows} rows: give one a row")
     data = pl.DataFrame(labels, schema_overrides={"score": pl.Float64}, strict=False)
     numbers = data["text"].drop_nulls()
-    if numbers.len() and not (numbers.dtype.is_integer() and numbers.min() >= 0 and numbers.max() < len(vectors)):
+    if numbers.len() and not (numbers.dtype.is_integer() and numbers.is_between(0, len(vectors) - 1).all()):
         raise InputError(f"text holds no row numbers of the {len(vectors)} vectors: give whole numbers from 0, or null")
     data = data.filter(pl.col("text").is_not_null() & pl.col("item").is_not_null())
     data = data.filter(pl.Series(usable(vectors), dtype=pl.Boolean).gather(data["text"])) if data.height else data

@@ -32,7 +32,7 @@ from divergence.geometry.embedder import noted, one_embedder
 from divergence.geometry.kernels import kernel_for
 from divergence.geometry.mmd import EXACT_ROWS, FEATURES
 from divergence.geometry.uncertainty import Jackknife, from_parts
-from divergence.geometry.usable_rows import labels, scaled, table, usable
+from divergence.geometry.usable_rows import Labels, labels, scaled, table, usable
 from divergence.geometry.weighted_sums import discrepancies, exact_gram, feature_gram
 
 QUESTION, TEXT = "prompt_mix_split", "difference of answers that is behaviour given the prompt (squared MMD)"
@@ -78,7 +78,7 @@ def prompt_mix_split(
     prompts: tuple[object, object],
     answers: tuple[object, object],
     *,
-    cluster: tuple[object, object] | None,
+    cluster: tuple[Labels, Labels] | None,
     unit_length: bool = False,
     features: int | None = None,
     seed: int = 0,
@@ -120,7 +120,7 @@ def prompt_mix_split(
     return answer(QUESTION, TEXT, ROWS, jack, counts=counts, rejected=rejected, noise_floor=np.zeros(len(ROWS)), note=note)
 
 
-def side(prompts: object, answers: object, cluster: object, name: str, unit_length: bool) -> Side:
+def side(prompts: object, answers: object, cluster: Labels | None, name: str, unit_length: bool) -> Side:
     """Admit the rows of one regime: both embeddings must be usable. Raises InputError where tables do not fit."""
     p, a = table(prompts, f"prompts of {name}"), table(answers, f"answers of {name}")
     if len(p) != len(a):

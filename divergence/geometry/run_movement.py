@@ -12,7 +12,7 @@ import polars as pl
 
 from divergence.geometry.explained_by_displacement import Runs
 from divergence.geometry.movement import Movement, numbered
-from divergence.geometry.usable_rows import table
+from divergence.geometry.usable_rows import Labels, table
 
 MOST_RUNS = 8  # runs of an item in a context that are used: more add little and cost memory
 
@@ -20,13 +20,13 @@ MOST_RUNS = 8  # runs of an item in a context that are used: more add little and
 def run_movement(
     state: Movement,
     vectors: np.ndarray,
-    text: object,
+    text: Labels,
     *,
-    model: object,
-    context: object,
-    item: object,
-    evaluation: object,
-    score: object,
+    model: Labels,
+    context: Labels,
+    item: Labels,
+    evaluation: Labels,
+    score: Labels,
 ) -> Runs:
     """Runs by unit, context and run, from the rows that made `state`."""
     vectors = table(vectors, "vectors")

@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from divergence.errors import InputError
-from divergence.estimate import Estimate
+from divergence.estimate import NOT_GIVEN, Estimate
 from divergence.geometry.answer import Row, answer, counts_of, refuse
 from divergence.geometry.cka import reason_against
 from divergence.geometry.embedder import noted, one_embedder
@@ -66,7 +66,7 @@ def shape_distance(pairs: Moments, *, components: int | None = None, floor: Mome
     def statistic(sums: Sums) -> np.ndarray:
         return parts(sums, basis)
 
-    noise_floor = None
+    noise_floor = NOT_GIVEN
     if floor is not None and reason_against(floor, 5) is None and floor.dimensions == pairs.dimensions:
         noise_floor = statistic(floor.about(state.shift_x).sums.pooled())
         noise_floor[-1] = np.nan

@@ -30,6 +30,7 @@ from divergence.geometry.answer import Row, answer, refuse
 from divergence.geometry.embedder import noted, one_embedder
 from divergence.geometry.kernels import Sample, sample, squared_distances
 from divergence.geometry.uncertainty import Jackknife, from_parts
+from divergence.geometry.usable_rows import Labels
 
 QUESTION, TEXT = "sinkhorn", "cost of moving evaluation's behaviour to deployment's (Sinkhorn divergence)"
 ROWS = [Row(None, "squared distance", False)]
@@ -59,7 +60,7 @@ def sinkhorn(
     x: object,
     y: object,
     *,
-    cluster: tuple[object, object] | None,
+    cluster: tuple[Labels, Labels] | None,
     epsilon: float | None = None,
     centres: int = CENTRES,
     seed: int = 0,
@@ -130,16 +131,17 @@ def histograms(first: Sample, second: Sample, centres: int, seed: int) -> tuple[
     """Both sides as weighted points, and the share of variance between centres (None: every row is its own point)."""
     sides, rows = (first, second), [s.rows.astype(np.float64) for s in (first, second)]
     if max(len(r) for r in rows) <= centres:
-        return *(Histogram(r, _by_session(s, np.arange(len(r)), len(r))) for s, r in zip(sides, rows, strict=True)), None
+        left, right = (Histogram(r, _by_session(s, np.arange(len(r)), len(r))) for s, r in zip(sides, rows, strict=True))
+        return left, right, None
     from sklearn.cluster import MiniBatchKMeans
 
     pooled = np.concatenate(rows)
-    fit = MiniBatchKMeans(min(centres, len(pooled)), random_state=seed, n_init=1, batch_size=4096).fit(pooled)
-    nearest = fit.predict(pooled)
-    held = 1 - ((pooled - fit.cluster_centers_[nearest]) ** 2).sum() / ((pooled - pooled.mean(0)) ** 2).sum()
+    fit = MiniBatchKMeans(min(centres, len(pooled)), random_state=seed, batch_size=4096).set_params(n_init=1).fit(pooled)
+    middles, nearest = np.asarray(fit.cluster_centers_), np.asarray(fit.predict(pooled))
+    held = 1 - ((pooled - middles[nearest]) ** 2).sum() / ((pooled - pooled.mean(0)) ** 2).sum()
     out = []
     for s, where in zip(sides, np.split(nearest, [len(rows[0])]), strict=True):
-        out.append(Histogram(fit.cluster_centers_, _by_session(s, where, len(fit.cluster_centers_))))
+        out.append(Histogram(middles, _by_session(s, where, len(middles))))
     return out[0], out[1], float(held)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,7 @@ class TwoSample:
     """Made of the sums of the first sample."""
     second: Callable[[Sums], object]
     """Made of the sums of the second sample."""
-    both: Callable[[object, object], np.ndarray]
+    both: Callable[[Any, Any], np.ndarray]
     """The R statistics of both."""
 
     def __call__(self, first: Sums, second: Sums) -> np.ndarray:

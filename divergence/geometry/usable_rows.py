@@ -8,12 +8,16 @@ set aside. Everything that is no table of numbers is an InputError of one senten
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence, Sized
 
 import numpy as np
 import polars as pl
 
 from divergence.errors import InputError
 from divergence.geometry.embedder import Embeddings
+
+Labels = Sequence | np.ndarray | pl.Series
+"""One label a row."""
 
 LARGEST = 1e15  # squares of larger numbers leave float32; no embedder writes them
 
@@ -55,7 +59,8 @@ def _series(values: pl.Series, name: str) -> np.ndarray:
 
 
 def _ragged(name: str, values: object) -> str:
-    lengths = {len(row) if hasattr(row, "__len__") else 0 for row in values}
+    rows = values if isinstance(values, Iterable) else ()
+    lengths = {len(row) if isinstance(row, Sized) else 0 for row in rows}
     seen = ", ".join(str(length) for length in sorted(lengths)[:4])
     return f"{name} has rows of different lengths or types (lengths {seen}): every row needs the same number of numbers"
 
@@ -76,7 +81,7 @@ def scaled(array: np.ndarray, unit_length: bool) -> np.ndarray:
     return (array / length[:, None]).astype(array.dtype)
 
 
-def labels(cluster: object, rows: int, name: str = "cluster") -> np.ndarray:
+def labels(cluster: Labels, rows: int, name: str = "cluster") -> np.ndarray:
     """One 64-bit key a row, made from the text of the label alone: the same label has the same key in every shard."""
     values = cluster if isinstance(cluster, pl.Series) else pl.Series("cluster", list(cluster), strict=False)
     if values.len() != rows:

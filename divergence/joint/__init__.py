@@ -18,7 +18,7 @@
 | `prior_sensitivity` | which standard deviations are the prior's doing |
 | `new_context_check` | how well a context that was not seen is predicted |
 | `checks` | the three of them, as the report shows them |
-| `posterior`, `store` | the value; how it is saved |
+| `posterior`, `store`, `saved` | the value; how it is written and read |
 | `predict` | levels of every model in every context: what every estimand calls |
 | `populations` | the same for the observed items, and for contexts that the log never saw |
 """
@@ -33,8 +33,8 @@ from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import Levels, levels
 from divergence.joint.predictive_check import predictive_check
 from divergence.joint.prior_sensitivity import prior_sensitivity
+from divergence.joint.saved import load
 from divergence.joint.spec import Spec
-from divergence.joint.store import load
 from divergence.joint.user_density import sample_density
 
 __all__ = [

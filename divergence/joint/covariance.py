@@ -16,13 +16,13 @@ def shrunk_covariance(influence: sp.csr_array, labels: np.ndarray) -> np.ndarray
     sample = (influence.T @ influence).toarray()
     scale = np.sqrt(np.maximum(np.diag(sample), 1e-300))
     correlation = sample / np.outer(scale, scale)
-    unit = influence @ sp.diags_array(1 / scale)
+    unit = sp.csr_array(influence @ sp.diags_array(1 / scale))
     squares = unit.multiply(unit)
-    shared = (influence != 0).astype(float)
+    shared = influence.astype(bool).astype(float)
     count = (shared.T @ shared).toarray()
-    items = max(influence.shape[0], 2)
+    items = max(len(influence.indptr) - 1, 2)
     noise = (squares.T @ squares).toarray() - correlation**2 / items
-    same = sum((labels[k][:, None] == labels[k][None, :]).astype(int) << k for k in range(labels.shape[0]))
+    same = np.sum([(row[:, None] == row[None, :]).astype(int) << k for k, row in enumerate(labels)], 0)
     pair = (count > 0) & ~np.eye(len(scale), dtype=bool) & (np.diag(sample)[:, None] > 0) & (np.diag(sample) > 0)
     target = correlation.copy()
     for kind in np.unique(same[pair]):

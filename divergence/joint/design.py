@@ -11,8 +11,9 @@ import dataclasses
 import numpy as np
 
 from divergence.cells import Cells
-from divergence.cells.overlap import deployed_regimes, replays
+from divergence.cells.overlap import replays
 from divergence.errors import InputError
+from divergence.identification.factor_levels import context_shares
 from divergence.joint.arms import Arms
 from divergence.joint.spec import Spec
 
@@ -132,7 +133,7 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
     """The design of a log's arms. A factor with one level in use has no effect to estimate and is left out."""
     contexts = np.unique(np.stack([arms.deployed.astype(int), arms.context], 1), axis=0)
     labels = len(np.unique(contexts[:, 1]))
-    mixtures, levels = _mixtures(cells, contexts)
+    mixtures, levels = context_shares(cells, contexts)
     single = len(mixtures) == 1 and "context" in mixtures
     bench = contexts[:, 0] == 0
     reference = {
@@ -192,24 +193,3 @@ def why_one_scale(arms: Arms, models: int, spec: Spec) -> str:
     if reason and spec.instability == "per_model":
         raise InputError(f'instability="per_model" cannot be fitted to this log: {reason}; use "shared" or "auto"')
     return reason
-
-
-def _mixtures(cells: Cells, contexts: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
-    """Shares of factor levels per context; factors that do not vary over the contexts in use are dropped."""
-    regimes = deployed_regimes(cells)
-    table = cells.designs
-    place = {tuple(k): j for j, k in enumerate(contexts)}
-    row = np.array(
-        [place.get((int(regimes[r]), int(c)), -1) for r, c in zip(table["regime"], table["context"], strict=True)], dtype=int
-    )
-    mixtures, names = {}, {}
-    for code, factor in enumerate(cells.factors):
-        mine = (table["factor"] == code) & (row >= 0)
-        used = np.unique(table["level"][mine])
-        share = np.zeros((len(contexts), len(used)))
-        np.add.at(share, (row[mine], np.searchsorted(used, table["level"][mine])), table["n"][mine])
-        share /= share.sum(1, keepdims=True)
-        if len(used) > 1 and np.ptp(share, axis=0).max() > 0:
-            mixtures[factor] = share
-            names[factor] = tuple(cells.levels["level"][k] for k in used)
-    return mixtures, names

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from divergence.cells import Cells
 from divergence.cells.grades import grade_notes
-from divergence.cells.tasks import resolve_tasks
+from divergence.cells.telling_items import prepared
 from divergence.errors import InputError
 from divergence.joint.aliases import alias_notes
 from divergence.joint.arms import Arms
@@ -32,6 +32,7 @@ from divergence.joint.problem import draw_effects, problem
 from divergence.joint.spec import Spec
 from divergence.joint.standing_apart import apart_notes
 from divergence.numerics import combinations
+from divergence.random_streams import stream
 
 Method = Importance | ItemLevel | NUTS
 ARMS_MAX = 512  # a dense covariance of the arms per draw: more takes more than 2 GB
@@ -55,7 +56,7 @@ def fit(
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise InputError(f"the seed must be a whole number from 0 on, not {seed!r}")
     spec = spec or Spec()
-    several = list(cells) if isinstance(cells, list | tuple) else [cells]
+    several: list = list(cells) if isinstance(cells, list | tuple) else [cells]
     if not several:
         raise InputError("there is nothing to fit: no cells were given")
     strange = [type(c).__name__ for c in several if not isinstance(c, Cells)]
@@ -83,7 +84,7 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
         raise InputError(f"no row of the log has a judged {cells.outcome!r}; there is nothing to fit")
     progress("measuring arm levels")
     begin = time.process_time()
-    cells = resolve_tasks(cells)
+    cells = prepared(cells)
     judged = cells.counts["n"] > 0
     count = combinations(*(cells.counts[k][judged] for k in ("model", "regime", "context")))[0].shape[1]
     if count > ARMS_MAX:  # before anything of that size squared is made
@@ -109,7 +110,7 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     if method is None and not all(d.passed for d in sample.diagnostics) and len(arms) <= FALLBACK_ARMS_MAX:
         progress("a gate failed: drawing again with NUTS")
         sample, why = _better(sample, NUTS()(data, seed)), f"{why}; a gate failed and NUTS drew again"
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
+    rng = stream(seed, "effects")
     effects = draw_effects(design, response, loadings, standard_deviations(design, sample.x), rng, centre)
     wave = np.zeros((len(sample.x), 0))
     if len(arms.wave):
@@ -148,7 +149,7 @@ def _cache_compilations() -> None:
     """Keep compiled kernels in the user's cache folder, so that a second run compiles nothing. An own setting wins."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.values["jax_compilation_cache_dir"] is None:
         home = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
         jax.config.update("jax_compilation_cache_dir", str(home / "divergence" / f"jax-{jax.__version__}"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -24,6 +24,7 @@ from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.methods import EFFECTIVE_DRAWS_MIN, K_HAT_MAX, NEWTON_STEP_MAX, Diagnostic, Sample
 from divergence.joint.pareto import smoothed_weights
 from divergence.joint.spec import Spec
+from divergence.random_streams import stream
 
 # Degrees of freedom of the Student-t proposals, by round. Heavy tails find what the mode's curvature hides, and stay in
 # the mixture; each costs 8 % of the draws an axis, so the rest have lighter ones. With 10 throughout, 5 and 95 %
@@ -43,12 +44,15 @@ class Target(Protocol):
 
     def density(self, x: np.ndarray) -> np.ndarray:
         """At points (n, dims), shape (n,)."""
+        ...
 
     def gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """At one point (dims,): value and gradient."""
+        ...
 
     def curvature(self, x: np.ndarray) -> np.ndarray:
         """Minus the Hessian at one point, shape (dims, dims)."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +87,7 @@ class Importance:
 
         `least` is the smallest curvature that an axis of the first proposal is believed to have.
         """
-        rng, dims = np.random.default_rng(np.random.SeedSequence([seed, 1])), len(start)
+        rng, dims = stream(seed, "proposals"), len(start)
         mode, shape, newton = find_peak(target, start, least)
         proposal = Proposal(mode, np.linalg.cholesky(INFLATION * shape), np.ones(dims), np.ones(dims), FREEDOM[0])
         pool = Pool.empty(dims)
@@ -228,7 +232,7 @@ def _tempered(log_weight: np.ndarray, least: float) -> np.ndarray:
     """Weights to the largest power, at most 1, that leaves `least` effective draws; they sum to one."""
 
     def powered(power: float) -> np.ndarray:
-        return np.exp(power * log_weight - logsumexp(power * log_weight))
+        return np.exp(power * log_weight - np.asarray(logsumexp(power * log_weight)))
 
     low, high = 0.0, 1.0
     if 1 / np.square(powered(1.0)).sum() >= least:
@@ -249,5 +253,5 @@ def _adapted(points: np.ndarray, weight: np.ndarray, freedom: float) -> Proposal
     mass = np.cumsum(weight[order], axis=0)
     last, axes = len(z) - 1, np.arange(z.shape[1])
     lower, middle, upper = (ranked[np.minimum((mass < q).sum(0), last), axes] for q in (0.05, 0.5, 0.95))
-    widths = [np.maximum(side / NORMAL_95, 0.2) for side in (middle - lower, upper - middle)]
-    return Proposal(root @ middle, root, *widths, freedom)
+    below, above = (np.maximum(side / NORMAL_95, 0.2) for side in (middle - lower, upper - middle))
+    return Proposal(root @ middle, root, below, above, freedom)

@@ -48,7 +48,7 @@ def linearisation(design: Design, arms: Arms, spec: Spec) -> Linearisation:
             target = Hierarchy.of(problem(design, response, loadings, prior_centre(arms)))
             x = climb(target, np.zeros(target.dims) if x is None else x)
             mu = _fitted(design, arms, response, loadings, x)
-        found = standing_apart(design, arms, target, x) if spec.apart > 0 else None
+        found = standing_apart(design, arms, target, x) if x is not None and spec.apart > 0 else None
         if found is None:
             return Linearisation(design, loadings, linearise(arms, mu), tuple(residuals))
         cell, residual = found

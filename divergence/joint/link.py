@@ -80,8 +80,8 @@ def linearise(arms: Arms, mu: np.ndarray) -> Response:
     if deviation.max() <= ALIKE * deviation.min():
         covariance = uncoupled(covariance, arms.model, arms.context * 2 + arms.deployed)
     covariance = nearest_psd(covariance)
-    known = arms.noise_log_sd is None
-    noise = () if known else pooled_noise(arms.covariance, arms.noise_log_sd, arms.noise_lean)
+    log_sd, lean = arms.noise_log_sd, arms.noise_lean
+    noise = () if log_sd is None or lean is None else pooled_noise(arms.covariance, log_sd, lean)
     return Response(to_link(mu, arms.link) + (arms.level - mu) / slope, covariance, mu, *noise)
 
 

@@ -171,7 +171,7 @@ def _laws(fit: Fit, x: np.ndarray, held: np.ndarray, block: np.ndarray) -> tuple
 
 def _mixture_density(left: np.ndarray, share: np.ndarray, blocks: np.ndarray) -> np.ndarray:
     """Log density of the mixture at the observed values, shape (S,)."""
-    return logsumexp([_log_density(left, one) for one in blocks], axis=0, b=share[:, None])
+    return np.asarray(logsumexp([_log_density(left, one) for one in blocks], axis=0, b=share[:, None]))
 
 
 def _compared(
@@ -181,7 +181,7 @@ def _compared(
     below = np.einsum("k,s,ksa->a", share, weight, ndtr(left / np.sqrt(np.einsum("ksaa->ksa", blocks))))
     pit = share @ ndtr(left.mean(1) / np.sqrt(blocks.mean((2, 3)))) @ weight
     found = {
-        "elpd": float(logsumexp(_mixture_density(left, share, blocks), b=weight)),
+        "elpd": float(np.asarray(logsumexp(_mixture_density(left, share, blocks), b=weight))),
         "covered": float(((below > TAIL) & (below < 1 - TAIL)).mean()),
         "pit": float(pit),
         "rmse": _root(weight @ left),

@@ -105,7 +105,7 @@ def drawn_noise(
 
     w is centred on `exp(tau^2 / 2)`, because the log of an unbiased variance is that much too small on average.
     """
-    if log_sd is None or not log_sd.any():
+    if log_sd is None or rho is None or group is None or not log_sd.any():
         return covariance, np.ones((draws, 1)), np.zeros((draws, 1))
     lean, left = leaning_noise(covariance, rho, group)
     z = rng.standard_normal((draws, len(lean)))

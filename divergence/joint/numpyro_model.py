@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 from jax.scipy.special import ndtr, ndtri
+from numpyro.infer import util
 
 
 def half_normal(x: jax.Array, width: jax.Array) -> jax.Array:
@@ -44,7 +45,7 @@ def joint_model(data: dict[str, jax.Array]) -> None:
     terms, levels = data["widths"].shape[0], data["local"].shape[0]
     models = data["own"].shape[0]
     count = 3 + terms + levels + (models > 0) + models
-    x = numpyro.sample("x", dist.Normal(0.0, 1.0).expand([count]).to_event(1))
+    x = jnp.asarray(numpyro.sample("x", dist.Normal(0.0, 1.0).expand([count]).to_event(1)))
     sigma, rho = half_normal(x[:2], data["ability"]), correlation(x[2])
     sd = half_normal(x[3 : 3 + terms], data["widths"])
     own = sd[0] * jnp.exp(data["outlier"] * x[3 + terms : 3 + terms + levels])
@@ -61,4 +62,4 @@ def joint_model(data: dict[str, jax.Array]) -> None:
 
 def log_density(x: jax.Array, data: dict[str, jax.Array]) -> jax.Array:
     """Log posterior density of the coordinates, up to a constant that does not depend on x."""
-    return numpyro.infer.util.log_density(joint_model, (data,), {}, {"x": x})[0]
+    return jnp.asarray(util.log_density(joint_model, (data,), {}, {"x": x})[0])

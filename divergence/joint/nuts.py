@@ -33,7 +33,7 @@ class NUTS:
     def __call__(self, data: dict[str, np.ndarray], seed: int) -> Sample:
         """Draw from the posterior of the coordinates given `data` (see `numpyro_model.joint_model`)."""
         import jax
-        from arviz_stats.base import array_stats
+        from arviz_stats.base.array import array_stats
         from numpyro.infer import MCMC
         from numpyro.infer import NUTS as Kernel
 

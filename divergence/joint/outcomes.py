@@ -11,7 +11,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from divergence.cells import Cells, collapse, collapse_beside
+from divergence.cells import Cells, collapse_beside
 from divergence.cells.grades import at_least, grade_totals
 from divergence.errors import InputError
 from divergence.joint.fit import fit
@@ -29,7 +29,7 @@ def fit_outcomes(log, *, seed: int = 0, progress: Callable[[str], None] | None =
     """
     tell = progress or (lambda _: None)
     tell("collapsing rows to cells")
-    cells = collapse(log)
+    cells = log.cells
     posterior = fit(cells, seed=seed, progress=tell)
     fits, notes, seconds = [*posterior.fits], [], posterior.provenance["cpu_seconds"]
     for outcome, make in _further(log, cells).items():

@@ -24,6 +24,7 @@ from divergence.joint.link import STEADY_FAILURES, from_link
 from divergence.joint.posterior import Fit, arm_loadings
 from divergence.joint.problem import local_term
 from divergence.numerics import combinations, nearest_psd
+from divergence.random_streams import stream
 
 
 def observed_item_levels(fit: Fit) -> np.ndarray:
@@ -38,7 +39,7 @@ def observed_item_levels(fit: Fit) -> np.ndarray:
     left = value - fit.effects @ arm_loadings(fit.design, fit.arms).T
     pull = inside[:, None] * np.linalg.inv(covariance)  # E(e | left) = pull left
     spread = np.diag(inside) - pull * inside
-    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 7]))
+    rng = stream(fit.seed, "observed items")
     noise = rng.multivariate_normal(np.zeros(len(value)), (spread + spread.T) / 2, len(left), method="eigh")
     error = left @ pull.T + noise
     if fit.arms.link == "log":
@@ -81,9 +82,10 @@ def new_context_levels(fit: Fit, law: np.ndarray, count: int) -> np.ndarray:
     `law` are the weights of the logged deployment contexts, shape (contexts,).
     """
     design, scales, draws = fit.design, fit.scales, len(fit.effects)
-    if local_term(design) is not None:  # a new label has a scale of its own, too
-        scales[local_term(design).name] = half_normal(fit.x[:, 3], local_term(design).width)
-    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 8]))
+    local = local_term(design)
+    if local is not None:  # a new label has a scale of its own, too
+        scales[local.name] = half_normal(fit.x[:, 3], local.width)
+    rng = stream(fit.seed, "new contexts")
     link = np.zeros((draws, design.n_models, count))
     moved = {f: rng.random((draws, count)) >= _reference_share(design, f, law) for f in design.mixtures}
     for term in design.terms:

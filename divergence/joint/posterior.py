@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 
 import numpy as np
 
 from divergence.cells import Cells
 from divergence.errors import InputError
+from divergence.identification import LogDesign, log_design
 from divergence.joint.arms import Arms
 from divergence.joint.coordinates import correlation, half_normal
 from divergence.joint.design import Design
@@ -67,6 +69,11 @@ class Fit:
             "n_sessions": self.cells.n_sessions,
             "n_contexts": len(np.unique(self.design.contexts[:, 1])),
         }
+
+    @functools.cached_property
+    def log_design(self) -> LogDesign:
+        """What the log can tell, counted from its cells without the fit."""
+        return log_design(self.cells)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{number} {name[2:]}" for name, number in self.counts.items())
@@ -154,8 +161,9 @@ def standard_deviations(design: Design, x: np.ndarray) -> dict[str, np.ndarray]:
     free = free_terms(design)
     for k, term in enumerate(free):
         out[term.name] = half_normal(x[:, 3 + k], term.width)
-    if local_term(design) is not None:
-        first = local_term(design).columns
+    local = local_term(design)
+    if local is not None:
+        first = local.columns
         own = x[:, 3 + len(free) : 3 + len(free) + first.stop - first.start]
         out[free[0].name] = out[free[0].name][:, None] * np.exp(design.outlier * own)
     if model_term(design) is not None:

@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from divergence.cells.overlap import in_regime
 from divergence.errors import InputError
+from divergence.joint.laws import Law, law_weights
 from divergence.joint.link import from_link
 from divergence.joint.populations import new_context_levels, observed_item_levels
 from divergence.joint.posterior import Fit
@@ -39,7 +39,7 @@ class Levels:
 
 
 def levels(
-    fit: Fit, regime: str, law: object = None, *, items: str = "new", contexts: str = "logged", count: int = 1
+    fit: Fit, regime: str, law: Law | None = None, *, items: str = "new", contexts: str = "logged", count: int = 1
 ) -> Levels | None:
     """Levels in a regime's contexts; None when the log has no row of that regime. `law` overrides the log's own.
 
@@ -66,7 +66,7 @@ def levels(
         at = np.searchsorted(design.contexts[mine, 1], fit.arms.context[here])
         values[:, fit.arms.model[here], at] = observed_item_levels(fit)[:, here]
     chosen = law if law is not None else (fit.cells.declared_law if regime == "deployment" else "logged")
-    weights = _law(fit, regime, names, chosen)
+    weights = law_weights(fit, regime, names, chosen)
     if contexts == "new":
         shape = (design.n_models, count)
         return Levels(
@@ -98,56 +98,3 @@ def link_levels(fit: Fit, contexts: np.ndarray, mixtures: dict[str, np.ndarray] 
     spread = {f: np.tile(m, (fit.design.n_models, 1)) for f, m in mixtures.items()} if mixtures else None
     z = fit.design.loadings(models, fit.design.contexts[where, 0] == 1, where, spread)
     return (fit.effects @ z.T).reshape(len(fit.effects), fit.design.n_models, len(contexts))
-
-
-def _law(fit: Fit, regime: str, names: tuple[str, ...], law: object) -> np.ndarray:
-    """Weights per model and context."""
-    models = fit.design.n_models
-    if law == "uniform":
-        return np.full((models, len(names)), 1 / len(names))
-    rows = _logged(fit, regime, names)
-    if law == "logged":
-        rows = np.repeat(rows.sum(0, keepdims=True), models, 0)
-    elif law != "own":
-        factor, shares = law if isinstance(law, tuple) else ("context", tuple(dict(law).items()))
-        rows = np.repeat(_declared(fit, regime, names, rows.sum(0), factor, dict(shares))[None], models, 0)
-    rows = np.where(rows.sum(1, keepdims=True) > 0, rows, 1.0)
-    return rows / rows.sum(1, keepdims=True)
-
-
-def _logged(fit: Fit, regime: str, names: tuple[str, ...]) -> np.ndarray:
-    """Log rows per model and context, shape (models, contexts)."""
-    counts = fit.cells.counts
-    place = {name: k for k, name in enumerate(names)}
-    column = np.array([place.get(name, -1) for name in fit.cells.levels["context"]])[counts["context"]]
-    keep = in_regime(fit.cells, regime) & (column >= 0)
-    rows = np.zeros((fit.design.n_models, len(names)))
-    np.add.at(rows, (counts["model"][keep], column[keep]), counts["rows"][keep])
-    return rows
-
-
-def _declared(
-    fit: Fit, regime: str, names: tuple[str, ...], logged: np.ndarray, factor: str, shares: dict[str, float]
-) -> np.ndarray:
-    """Declared shares of levels, dealt to the contexts that have the level in proportion to their logged rows."""
-    if factor == "context":
-        member, levels = np.eye(len(names)), names
-    elif factor in fit.design.mixtures:
-        mine = fit.design.contexts[:, 0] == (regime == "deployment")
-        member, levels = fit.design.mixtures[factor][mine], fit.design.levels[factor]
-    else:
-        raise InputError(f"the declared deployment law is over {factor!r}, which does not vary in this log")
-    unseen = sorted(set(shares) - set(levels))
-    if unseen:
-        raise InputError(
-            f"the declared deployment law names {factor} = {unseen[0]!r}, which the log never saw; "
-            f"it has {', '.join(levels)}"
-        )
-    mass = member * logged[:, None]
-    empty = [name for k, name in enumerate(levels) if shares.get(name, 0) > 0 and mass[:, k].sum() == 0]
-    if empty:
-        raise InputError(
-            f"the declared deployment law gives weight to {factor} = {empty[0]!r}, which has no {regime} rows in this log"
-        )
-    share = np.array([shares.get(name, 0.0) for name in levels])
-    return (mass / np.maximum(mass.sum(0), 1e-300)) @ share

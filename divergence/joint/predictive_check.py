@@ -19,6 +19,7 @@ import polars as pl
 
 from divergence.joint.noise import drawn_noise
 from divergence.joint.posterior import Posterior, arm_loadings
+from divergence.random_streams import stream
 
 JITTER = 1e-9  # of a variance: arms that are copies of each other have a covariance without an inverse
 P_EXTREME = 0.005  # on either side: one in a hundred checks of a right model, at most
@@ -27,7 +28,7 @@ P_EXTREME = 0.005  # on either side: one in a hundred checks of a right model, a
 def predictive_check(posterior: Posterior, *, outcome: str | None = None) -> pl.DataFrame:
     """One row a check: regime, context, statistic, observed, mean, lower, upper (90 %), p, extreme."""
     fit = posterior[outcome]
-    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 9]))
+    rng = stream(fit.seed, "replications")
     eta = fit.effects @ arm_loadings(fit.design, fit.arms).T
     response, jitter = fit.response, JITTER * np.diag(np.diag(fit.response.covariance))
     root = np.linalg.cholesky(response.covariance + jitter)

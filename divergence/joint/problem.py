@@ -132,10 +132,11 @@ def draw_effects(
         )
         root = np.linalg.cholesky(covariance)
         gap = gap - prior @ loadings.T - wide * (moved + noise.standard_normal((draws, size)) @ root.T)
-    blocks = [t.columns for t in design.terms if t is not local_term(design) and t is not model_term(design)]
+    local = local_term(design)
+    blocks = [t.columns for t in design.terms if t is not local and t is not model_term(design)]
     blocks += _model_columns(design) if model_term(design) is not None else []
-    if local_term(design) is not None:
-        blocks += [slice(k, k + 1) for k in range(*local_term(design).columns.indices(design.size))]
+    if local is not None:
+        blocks += [slice(k, k + 1) for k in range(*local.columns.indices(design.size))]
     products = np.stack([(loadings[:, b] @ loadings[:, b].T).ravel() for b in blocks])
     cross = loadings[:, bench] @ loadings[:, deployed].T
     variances = np.stack([scale[:, b.start] ** 2 for b in blocks], 1)

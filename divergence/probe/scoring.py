@@ -61,12 +61,15 @@ def functions(path: Path | None) -> dict[str, Function]:
     if path is None:
         return {}
     spec = importlib.util.spec_from_file_location("divergence_plan_scorers", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"The scorers file {path} cannot be loaded: its name must end in .py.")
     try:
-        module = importlib.util.module_from_spec(spec)  # pyright: ignore[reportArgumentType]
-        spec.loader.exec_module(module)  # pyright: ignore[reportOptionalMemberAccess]
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
     except (OSError, SyntaxError, ImportError, AttributeError, NameError) as error:
         raise InputError(f"The scorers file {path} cannot be loaded: {type(error).__name__}: {error}.") from None
-    return {name: value for name, value in vars(module).items() if callable(value) and not name.startswith("_")}
+    found = vars(module)
+    return {name: found[name] for name in found if callable(found[name]) and not name.startswith("_")}
 
 
 def check(item: dict, where: str, known: Mapping[str, Function] = MappingProxyType({})) -> None:

@@ -20,6 +20,7 @@ import polars as pl
 
 from divergence.errors import InputError
 from divergence.executions.schema import EXECUTIONS
+from divergence.staging import whole
 
 Key = tuple[str, str, str, int, int]  # context, item, model, wave, trial
 
@@ -106,9 +107,8 @@ class Store:
     def _put(self, name: str, frame: pl.DataFrame) -> Path:
         """Write a table under a temporary name and move it into place."""
         target = self.folder / f"{name}.parquet"
-        unfinished = self.folder / f"{name}.{os.getpid()}.part"
-        frame.write_parquet(unfinished, compression="zstd", compression_level=19, statistics=True)
-        unfinished.replace(target)
+        with whole(target) as part:
+            frame.write_parquet(part, compression="zstd", compression_level=19, statistics=True)
         return target
 
     def _lock(self) -> None:

@@ -12,7 +12,6 @@ import asyncio
 import dataclasses
 import datetime
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 import polars as pl
 
 from divergence.errors import InputError
+from divergence.staging import whole
 
 SCRAPE_S = 5.0  # a server that does not answer in this time is busy; the next window comes soon
 NAMES: Mapping[str, str] = {
@@ -188,7 +188,6 @@ def finish(journal: Path, target: Path) -> int:
         "value": pl.Float64,
     }
     frame = pl.DataFrame(rows, schema=schema, orient="row").sort("window_start", "instance", "metric")
-    unfinished = target.with_suffix(f".{os.getpid()}.part")
-    frame.write_parquet(unfinished, compression="zstd")
-    unfinished.replace(target)
+    with whole(target) as part:
+        frame.write_parquet(part, compression="zstd")
     return frame.height

@@ -13,7 +13,7 @@ from divergence.report.blocks import Block, Figure, Listing, Table, Text
 from divergence.report.content import PageContent
 from divergence.report.figures import costs, curves, ledger, repeats, survival
 from divergence.report.names import spoken
-from divergence.report.words import capital, join, number, phrase, plural, question_name
+from divergence.report.words import capital, join, number, phrase, plural
 
 MOST = 6  # lines of a list
 AGENTS = ("pass_power", "collapse_hazard", "horizon")
@@ -31,7 +31,7 @@ def _figure(name: str, module: ModuleType, estimate: Estimate, note: str = "") -
 
 
 def _refused(content: PageContent, question: str) -> Text:
-    return Text(content.reason(question), "refusal", f"{capital(question_name(question))}:")
+    return Text(content.reason(question), "refusal", f"{content.words(question)}:")
 
 
 def agents(content: PageContent) -> tuple[Block, ...]:
@@ -44,7 +44,7 @@ def agents(content: PageContent) -> tuple[Block, ...]:
         elif module.rows(estimate).height:
             blocks.append(_figure(name, module, estimate, curves.beside(module.rows(estimate))))
         else:
-            blocks.append(Table(tables.fragment(tables.answers(estimate)), opened_by=capital(question_name(question))))
+            blocks.append(Table(tables.fragment(tables.answers(estimate)), opened_by=content.words(question)))
     lines = (*_single_turns(content.answer("pass_power")), *_horizons(content.answer("horizon")))
     if lines:
         blocks.append(Listing(lines))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from divergence.estimate import Estimate
-from divergence.report.words import sentence
+from divergence.report.words import capital, question_name, sentence
 
 Answers = Mapping[str, Estimate]
 
@@ -117,6 +117,11 @@ class PageContent:
         """The answer to a question, or None where it was not asked or nothing of it is identified."""
         estimate = self.estimates.get(question)
         return estimate if estimate is not None and estimate.identified else None
+
+    def words(self, question: str) -> str:
+        """A question's name in plain words, as a heading begins."""
+        estimate = self.estimates.get(question)
+        return capital(question_name(estimate) if estimate is not None else question.replace("_", " "))
 
     def reason(self, question: str) -> str:
         """Why there is no answer to a question."""

@@ -72,11 +72,11 @@ def sheets(content: PageContent) -> list[Sheet]:
         for estimate in answers.values():
             if estimate.identified:
                 texts, labels, right = tables.written(estimate)
-                title = capital(question_name(estimate.question)) + (f" ({outcome})" if outcome else "")
+                title = capital(question_name(estimate)) + (f" ({outcome})" if outcome else "")
                 found.append(Sheet(title, tables.caption(estimate), texts, labels, tuple(right)))
-    refused = {capital(question_name(q)): sentence(reason) for q, reason in content.refusals}
+    refused = {content.words(q): sentence(reason) for q, reason in content.refusals}
     refused |= {
-        capital(question_name(e.question)): sentence(e.reasons[0])
+        capital(question_name(e)): sentence(e.reasons[0])
         for e in content.estimates.values()
         if not e.identified and e.reasons
     }

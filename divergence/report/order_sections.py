@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from divergence.estimate import INTERVAL, Estimate
@@ -11,7 +12,7 @@ from divergence.report.content import PageContent
 from divergence.report.figures import amplifier
 from divergence.report.names import spoken
 from divergence.report.reading import take
-from divergence.report.words import amount, capital, join, phrase, question_name
+from divergence.report.words import amount, capital, join, phrase
 
 REGIMES = {"evaluation": "on the bench", "deployment": "in deployment"}
 
@@ -81,7 +82,7 @@ def _headline(confidence: Estimate) -> Estimate:
         confidence,
         confidence.rows["model"].is_null().to_numpy()
         if "model" in confidence.rows.columns
-        else [True] * confidence.rows.height,
+        else np.ones(confidence.rows.height, bool),
     )
 
 
@@ -95,12 +96,12 @@ def _row(answer: Estimate | None, **where: str | None) -> dict | None:
 
 def _line(content: PageContent) -> list[tuple[str, str]]:
     apart = _row(content.answer("projection_instability"), statistic=None)
-    if apart is None:
-        return []
     slope = _row(content.answer("projection_instability"), statistic="beta")
+    if apart is None or slope is None:
+        return []
     return [
         (
-            capital(question_name("projection_instability")),
+            content.words("projection_instability"),
             f"{phrase(apart)} on average. Of a gap on the bench, {phrase(slope | {'unit': 'ratio'})} of it is expected in "
             "deployment.",
         )
@@ -127,10 +128,10 @@ def _observed(content: PageContent) -> list[tuple[str, str]]:
 def _ranking(content: PageContent) -> list[tuple[str, str]]:
     answer = content.answer("rank_agreement")
     tau = _row(answer, statistic=None)
-    if answer is None or tau is None:
+    regret = _row(answer, statistic="top1_regret")
+    if answer is None or tau is None or regret is None:
         return []
     frame = answer.to_frame()
-    regret = _row(answer, statistic="top1_regret")
     tied = []
     for regime, where in REGIMES.items():
         names = frame.filter(statistic="tied", regime=regime).filter(pl.col("mean") == 1)["model"].to_list()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -26,6 +25,7 @@ from divergence.report.palette import DARK, LIGHT, TO_DARK
 from divergence.report.reading import levels
 from divergence.report.silent import find
 from divergence.report.words import plural, seen, sentence, verb
+from divergence.staging import whole
 
 MOST_PAIRS = 12  # pairs of neighbours that are listed
 
@@ -34,9 +34,8 @@ def write_page(content: PageContent, path: str | Path) -> Path:
     """Write the page to `path` (whole or not at all) and return the path."""
     path = Path(path)
     text = render(content)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
     return path
 
 
@@ -96,7 +95,8 @@ def vega_bundle() -> str:
     """Vega, Vega-Lite and the embedding script as one text, safe inside a script element."""
     import vl_convert
 
-    return vl_convert.javascript_bundle(None).replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    bundle = vl_convert.javascript_bundle(None)  # pyright: ignore[reportArgumentType]  # its stub forgets None = everything
+    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _json(value: object) -> str:

@@ -19,11 +19,11 @@ MOST_NAMES = 200  # names listed in full
 
 def cannot_tell(content: PageContent) -> tuple[Block, ...]:
     """Every refusal with its reason: of whole questions once, of single numbers with their count."""
-    shown = [(capital(question_name(question)), sentence(reason)) for question, reason in content.refusals]
+    shown = [(content.words(question), sentence(reason)) for question, reason in content.refusals]
     refused = {question for question, _ in content.refusals}
     further = [(outcome, e) for outcome, answers in content.other_outcomes.items() for e in answers.values()]
     for outcome, estimate in [("", e) for e in content.estimates.values()] + further:
-        name = capital(question_name(estimate.question)) + (f" ({outcome})" if outcome else "")
+        name = capital(question_name(estimate)) + (f" ({outcome})" if outcome else "")
         if outcome and (estimate.question in refused or content.answer(estimate.question) is None):
             continue  # the outcome that the decision is about says it already
         if estimate.identified:

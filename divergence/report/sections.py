@@ -91,7 +91,7 @@ def steadiness(content: PageContent) -> tuple[Block, ...]:
         rows = answer.where(statistic=None, model=None).to_frame() if answer is not None else pl.DataFrame()
         if rows.height and rows["median"][0] is not None:
             share = phrase(rows.row(0, named=True) | {"unit": "probability"})  # stored as a ratio, told as a percentage
-            items.append((capital(question_name(question)), f"{share} {meaning}."))
+            items.append((content.words(question), f"{share} {meaning}."))
     blocks += order_sections.steady_table(content)
     return (*blocks, Listing(tuple(items))) if items else tuple(blocks)
 
@@ -210,7 +210,7 @@ def other_outcome(place: int, estimates: Answers) -> tuple[Block, ...]:
             blocks.append(figure_of(f"other-{place}-{question}", module, answer, note=note))
         else:
             numbers = Table(tables.fragment(tables.answers(answer)), opened_by="The numbers")
-            blocks += [Text(module.sentence(answer), label=f"{capital(question_name(question))}:"), numbers]
+            blocks += [Text(module.sentence(answer), label=f"{capital(question_name(answer))}:"), numbers]
     return tuple(blocks)
 
 

@@ -152,7 +152,7 @@ def _prior(review: Review) -> tuple[str, bool]:
 
 def _new_context(review: Review) -> tuple[str, bool]:
     rows, names = review.rows, _names(review)
-    inside = float((rows["covered"] * rows["arms"]).sum() / rows["arms"].sum())
+    inside = float((rows["covered"] * rows["arms"]).sum()) / float(rows["arms"].sum())
     worst = rows.sort("elpd").row(0, named=True)
     levels = plural(int(rows["arms"].sum()), "level")
     text = (

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from divergence.estimate import Estimate
 
 MINUS = "\N{MINUS SIGN}"
 MONEY = 8  # decimals of an amount of money at most: a call may cost a millionth
@@ -16,42 +20,10 @@ SUFFIXES = {"probability": "%", "points": " points", "s": " s", "usd": " USD", "
 AXES = {"probability": "percent", "points": "percentage points", "s": "seconds", "usd": "USD"}
 SMALL = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
-QUESTIONS = {
-    "bench_level": "level on the bench",
-    "deployed_level": "level in deployment",
-    "gap": "gap between deployment and bench",
-    "kappa": "spread over deployment contexts",
-    "coupling": "coupling of ranking and context",
-    "coupling_absolute": "coupling of level and context",
-    "evaluation_advantage": "advantage on the bench",
-    "reversal": "pairs that change order",
-    "rank_agreement": "agreement of the two orders",
-    "excess_flips": "items that change sides",
-    "serving_effect": "effects of serving factors",
-    "context_effect": "effects of contexts",
-    "instrument": "drift of the instrument",
-    "projection_instability": "how far apart equal systems land",
-    "gap_for_confidence": "the bench gap that can be trusted",
-    "stability": "stability over contexts",
-    "matrix": "context divergence matrix",
-    "pass_power": "success k times in a row",
-    "collapse_hazard": "where an agent breaks down",
-    "horizon": "task length that is still solved",
-    "cost_per_success": "cost of one success",
-    "cost_ledger": "what makes it cost more",
-    "coherence": "chance of meeting the requirements",
-    "best_combination": "the best combination",
-    "context_displacement": "movement of the answers",
-    "behaviour_map": "map of behaviour",
-    "displacement_regression": "what each serving factor moves",
-    "explained_by_displacement": "success that goes with movement",
-    "leverage": "leverage of deployment on the order",
-}
 
-
-def question_name(question: str) -> str:
+def question_name(estimate: Estimate) -> str:
     """A question's name in plain words."""
-    return QUESTIONS.get(question, question.replace("_", " "))
+    return estimate.words or estimate.question.replace("_", " ")
 
 
 def scale(unit: str) -> float:

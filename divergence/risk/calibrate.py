@@ -58,7 +58,8 @@ class Calibrator:
     def bounds(self, risk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The two Venn-Abers probabilities p0 <= p1; the calibrated risk twice for the other maps."""
         if self.name != "venn_abers":
-            return (self(risk),) * 2
+            same = self(risk)
+            return same, same
         x, p0, p1 = (np.array(self.numbers[k]) for k in ("x", "p0", "p1"))
         # Place 2 k + 1 is knot k itself, place 2 k the gap before it.
         place = np.searchsorted(x, risk, side="left") + np.searchsorted(x, risk, side="right")

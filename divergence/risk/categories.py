@@ -30,7 +30,7 @@ class Categories:
         _once(frame)
         names = tuple(frame.columns)
         levels = {
-            name: tuple(sorted(set(_labels(frame[name], name)) - {None}))
+            name: tuple(sorted({label for label in _labels(frame[name], name) if label is not None}))
             for name in names
             if not _numeric(frame[name], name)
         }

@@ -9,6 +9,8 @@ saw, is not `predict_known`, and its interval is everything. Unit: probability o
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
@@ -55,7 +57,8 @@ class RiskClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"Classifier can't train when only one class is present: {self.classes_[0]!r}.")
         held = self._held(len(code), code, groups)
         base = self.estimator if self.estimator is not None else make_pipeline(StandardScaler(), LogisticRegression())
-        self.estimator_ = clone(base).fit(X[~held], code[~held])
+        fresh: Any = clone(base)  # scikit-learn says that a clone may be a list of estimators
+        self.estimator_ = fresh.fit(X[~held], code[~held])
         self.calibrator_, self.venn_abers_ = Calibrator("none", {}), Calibrator("none", {})
         if held.any():
             risk = self._raw(X[held])
@@ -93,7 +96,7 @@ class RiskClassifier(ClassifierMixin, BaseEstimator):
     def _rows(self, X) -> tuple[np.ndarray, np.ndarray]:
         """Features as numbers, and which rows are known."""
         if self.categories_ is None:
-            rows = validate_data(self, X, reset=False)
+            rows = np.asarray(validate_data(self, X, reset=False))
             return rows, np.ones(len(rows), bool)
         rows, known = self.categories_.encode(X)
         validate_data(self, X, reset=False, skip_check_array=True)

@@ -73,5 +73,5 @@ def coverage(risk: np.ndarray, failure: np.ndarray, context: np.ndarray, found: 
         "contexts": by,
         "both": float(sets.all(1).mean()) if len(sets) else None,
         "worst": worst,
-        "worst_coverage": large.get(worst),
+        "worst_coverage": None if worst is None else large[worst],
     }

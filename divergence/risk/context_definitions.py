@@ -36,7 +36,7 @@ class Served:
     """Context label -> the levels of each factor, for contexts of which combinations are too many or not known."""
 
     @classmethod
-    def of(cls, factors: tuple[str, ...], rows: Iterable[tuple[str | None, ...]]) -> Served:
+    def of(cls, factors: tuple[str, ...], rows: Iterable[tuple[str, *tuple[str | None, ...]]]) -> Served:
         """From distinct rows: the context, then the level of each factor."""
         found: dict[str, set[tuple[str | None, ...]]] = {}
         for context, *levels in rows:
@@ -62,7 +62,7 @@ class Served:
         for f, factor in enumerate(self.factors):
             named = {combination[f] for all_of in self.together.values() for combination in all_of}
             named |= {level for levels in self.apart.values() for level in levels[f]}
-            known = tuple(sorted(named - {None}))
+            known = tuple(sorted(level for level in named if level is not None))
             sets = np.full((len(self._contexts) + 1, len(known) + 2), EVERY)
             for c, context in enumerate(self._contexts):
                 mine = [{all_of[f]} for all_of in self.together.get(context, ())] or [set(self.apart[context][f])]

@@ -50,12 +50,11 @@ class LookupGrid:
         place = np.zeros(batch.num_rows, np.intp)
         for key, known in self.levels.items():
             column = coded(batch.column(key))
-            seen, where = self.hashed.get(key, (None, None))
-            if seen is None or not _same(seen, column.dictionary):
-                where = places(column.dictionary, known)
-                self.hashed[key] = column.dictionary, where
+            held = self.hashed.get(key)
+            if held is None or not _same(held[0], column.dictionary):
+                held = self.hashed[key] = column.dictionary, places(column.dictionary, known)
             place *= len(known) + 1
-            place += looked_up(column, where)
+            place += looked_up(column, held[1])
         return self.place.reshape(-1).take(place)
 
 
@@ -72,7 +71,7 @@ def codes(column: pa.Array, known: tuple[str, ...]) -> np.ndarray:
 def places(dictionary: pa.Array, known: tuple[str, ...]) -> np.ndarray:
     """Place of each dictionary value among the known levels; one more entry at the end, for nulls."""
     texts = dictionary if dictionary.type in (pa.string(), pa.large_string()) else dictionary.cast(pa.string())
-    found = pc.index_in(texts, value_set=pa.array(known, texts.type)).fill_null(len(known))
+    found = pc.call_function("index_in", [texts], pc.SetLookupOptions(pa.array(known, texts.type))).fill_null(len(known))
     return np.append(found.to_numpy(zero_copy_only=False).astype(np.intp), len(known))
 
 
@@ -109,11 +108,11 @@ def take(table: Mapping[str, np.ndarray | pa.Array], rows: np.ndarray) -> dict[s
     """Each column of a summary table at `rows`; texts stay dictionary codes."""
     out = {}
     for name, column in table.items():
-        if isinstance(column, pa.DictionaryArray):
+        if isinstance(column, np.ndarray):
+            out[name] = pa.array(column.take(rows))
+        elif isinstance(column, pa.DictionaryArray):
             indices = pa.array(column.indices.to_numpy(zero_copy_only=False).take(rows))
             out[name] = pa.DictionaryArray.from_arrays(indices, column.dictionary)
-        elif isinstance(column, pa.Array):
-            out[name] = column.take(pa.array(rows))
         else:
-            out[name] = pa.array(column.take(rows))
+            out[name] = column.take(pa.array(rows))
     return out

@@ -21,13 +21,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import io
-import json
 import math
 import os
 import pathlib
-import zipfile
 
 import numpy as np
 import pyarrow as pa
@@ -36,9 +32,17 @@ from divergence.errors import InputError
 from divergence.risk.calibrate import Calibrator
 from divergence.risk.context_definitions import Served
 from divergence.risk.lookup import LookupGrid, coded, looked_up, take
+from divergence.sealed import DAMAGE, Sealed
+from divergence.staging import whole
 
 FORMAT = 3  # 1 had a design effect of the whole log, 2 did not say how contexts were served
-WORDS, ARRAYS = "risk.json", "risk.npz"
+SEALED = Sealed(
+    "risk.json",
+    "risk.npz",
+    FORMAT,
+    "risk model",
+    "make it again with divergence fit LOG -o FOLDER, from a log with judged deployment rows",
+)
 NUMBERS = ("risk", "excess", "lower", "upper", "novelty")
 PLAUSIBLE = "plausible"
 KEYS = ("model", "context", "task")
@@ -176,23 +180,15 @@ class RiskModel:
     def save(self, folder: str | os.PathLike) -> None:
         """Write `risk.json` and `risk.npz` into the folder; a reader never sees a half-written one."""
         folder = pathlib.Path(folder)
-        held = io.BytesIO()
         draws = {} if self.plausible is None else {PLAUSIBLE: self.plausible}
-        np.savez_compressed(held, **self.table, **draws)
-        arrays = held.getvalue()
-        words = {
-            "format": FORMAT,
-            **{f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("table", PLAUSIBLE)},
-        }
+        kept = [f.name for f in dataclasses.fields(self) if f.name not in ("table", PLAUSIBLE)]
+        words = {name: getattr(self, name) for name in kept}
         words |= {"calibrator": self.calibrator.to_json(), "served": self.served.to_json()}
-        words["arrays_sha256"] = hashlib.sha256(arrays).hexdigest()
-        words["words_sha256"] = _hash(words)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for name, content in ((ARRAYS, arrays), (WORDS, (json.dumps(words, indent=1) + "\n").encode())):
-                part = folder / f".{name}.part"
-                part.write_bytes(content)
-                os.replace(part, folder / name)
+            for name, content in SEALED.contents(words, {**self.table, **draws}).items():
+                with whole(folder / name) as part:
+                    part.write_bytes(content)
         except OSError as error:
             raise InputError(f"the risk model cannot be written to {folder}: {error.strerror}") from None
 
@@ -200,44 +196,15 @@ class RiskModel:
     def load(cls, folder: str | os.PathLike) -> RiskModel:
         """Read a saved risk model. Raises InputError where it is missing, changed, or of another format."""
         folder = pathlib.Path(folder)
-        for name in (WORDS, ARRAYS):
-            if not (folder / name).is_file():
-                raise InputError(
-                    f"{folder} holds no risk model: {name} is missing; make one with divergence fit LOG -o "
-                    f"{folder}, from a log with judged deployment rows"
-                )
-        again = "make it again with divergence fit"
-        try:
-            words = json.loads((folder / WORDS).read_text())
-        except OSError as error:
-            raise InputError(f"{folder / WORDS} cannot be read: {error.strerror}") from None
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{folder / WORDS} is not readable JSON ({error}); {again}") from None
-        found = words.get("format") if isinstance(words, dict) else None
-        if found != FORMAT:
-            raise InputError(f"{folder / WORDS} has format {found!r}, this version reads {FORMAT}; {again}")
-        try:
-            arrays = (folder / ARRAYS).read_bytes()
-        except OSError as error:
-            raise InputError(f"{folder / ARRAYS} cannot be read: {error.strerror}") from None
-        expected = words.pop("words_sha256", None)
-        if _hash(words) != expected:
-            raise InputError(f"{folder / WORDS} was changed after it was saved (its SHA-256 differs); {again}")
-        if hashlib.sha256(arrays).hexdigest() != words.pop("arrays_sha256", None):
-            raise InputError(f"{folder / ARRAYS} was changed after it was saved (its SHA-256 differs); {again}")
-        del words["format"]
+        words, arrays = SEALED.open(folder)
         try:
             return cls._of(words, arrays)
-        except (ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(
-                f"{folder} holds no whole risk model ({type(error).__name__}: {' '.join(str(error).split())}); {again}"
-            ) from None
+        except DAMAGE as error:
+            raise SEALED.damaged(folder, error) from None
 
     @classmethod
-    def _of(cls, words: dict, arrays: bytes) -> RiskModel:
-        """The model of what `save` wrote; nothing is unpickled. Raises anything for what it did not write."""
-        with np.load(io.BytesIO(arrays), allow_pickle=False) as saved:
-            table = {name: saved[name] for name in saved.files}
+    def _of(cls, words: dict, table: dict[str, np.ndarray]) -> RiskModel:
+        """The model of what `save` wrote. Raises anything for what it did not write."""
         plausible = table.pop(PLAUSIBLE, None)
         levels = {name: tuple(v) for name, v in words["levels"].items()}
         rows = math.prod(len(v) + 1 for v in levels.values())
@@ -265,7 +232,3 @@ class RiskModel:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(v)} {name}s" for name, v in self.levels.items())
         return f"RiskModel of {self.outcome}: {sizes}; {self.check.get('sentence', 'not checked')}"
-
-
-def _hash(words: dict) -> str:
-    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()

@@ -13,6 +13,7 @@ import numpy as np
 
 from divergence.joint.posterior import Posterior
 from divergence.numerics import expit
+from divergence.random_streams import stream
 from divergence.risk.strata import measure_strata
 from divergence.risk.summaries import link_draws, targets
 
@@ -26,7 +27,7 @@ def plausible_risks(posterior: Posterior, outcome: str | None = None, draws: int
     strata = measure_strata(fit)
     labels = np.unique(fit.design.contexts[:, 1])
     eta = link_draws(fit, posterior.spec.factor, labels)
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 88]))
+    rng = stream(seed, "risk draws")
     size = eta[0].size * (len(strata.tasks) + 1)
     draws = int(min(draws, len(eta), max(NUMBERS_MAX // size, 20)))
     eta = eta[rng.permutation(len(eta))[:draws]]

@@ -23,6 +23,7 @@ from divergence.errors import NotIdentifiedError
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import levels
 from divergence.numerics import expit, logit
+from divergence.random_streams import stream
 from divergence.risk.strata import Strata, measure_strata
 
 Z_90 = 1.6448536  # 95 % quantile of a standard normal law
@@ -86,7 +87,9 @@ def summarise(posterior: Posterior, outcome: str | None = None) -> Summaries:
     mean, variance = eta.mean(0)[:, :, None], eta.var(0)[:, :, None]
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     sd = np.sqrt(variance + v)
-    risk = sum(w * expit(-(mean + d + sd * z)) for z, w in zip(nodes, weights / weights.sum(), strict=True))
+    risk = np.zeros_like(mean + d)
+    for z, w in zip(nodes, weights / weights.sum(), strict=True):
+        risk += w * expit(-(mean + d + sd * z))
     known = np.zeros((models + 1, contexts + 1, d.shape[2]), bool)
     here = fit.arms.deployed
     known[fit.arms.model[here], np.searchsorted(labels, fit.arms.context[here])] = True
@@ -113,7 +116,7 @@ def link_draws(fit: Fit, width: float, labels: np.ndarray) -> np.ndarray:
     """Draws of the deployed level on the link scale, (S, models + 1, contexts + 1); the last ones are never seen."""
     design, scales = fit.design, fit.scales
     draws, models = len(fit.effects), design.n_models
-    rng = np.random.default_rng(np.random.SeedSequence([fit.seed, 8]))
+    rng = stream(fit.seed, "risk summaries")
     deployed = design.contexts[:, 0] == 1
     # A context that only the bench has is asked for as a deployed one, with the same factor levels.
     where = np.array([np.flatnonzero(design.contexts[:, 1] == label)[-1] for label in labels])
@@ -136,7 +139,7 @@ def link_draws(fit: Fit, width: float, labels: np.ndarray) -> np.ndarray:
 
     varied = [t.name for t in design.terms if t.name.startswith(("beta", "gamma", "apart")) or t.name in ("u", "delta")]
     common = [t.columns for t in design.terms if t.name in ("alpha", "shift")]
-    base = sum(fit.effects[:, c] for c in common)[:, 0] if deployed.any() else fit.effects[:, common[0]][:, 0]
+    base = np.sum([fit.effects[:, c] for c in common], 0)[:, 0] if deployed.any() else fit.effects[:, common[0]][:, 0]
     ability = fit.effects[:, design.term("theta_D").columns]
     for m in range(models):
         moved = fresh(varied, m) if varied else np.abs(rng.standard_normal(draws)) * width * rng.standard_normal(draws)
@@ -237,7 +240,7 @@ def _reasons(
             p = expit(-(eta[m, c] + d[m, c, t]))
             parts = _contributions(design, effects, m, where[c], names["context"][c])
             if "task" in names:
-                parts[f"task={names['task'][t]}"] = d[m, c, t]
+                parts[f"task={names['task'][t]}"] = float(d[m, c, t])
             points = {name: -value * p * (1 - p) for name, value in parts.items()}
             top = sorted((n for n in points if abs(points[n]) >= MATERIAL), key=lambda n: -abs(points[n]))[:2]
             text = "; ".join(f"{'+' if points[n] > 0 else '-'}{n}" for n in top) or "as usual"

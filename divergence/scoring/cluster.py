@@ -19,8 +19,9 @@ import pyarrow as pa
 
 from divergence.errors import InputError
 from divergence.scoring.filesystems import sentence
+from divergence.scoring.jobs import Job, PartitionOutcome
 from divergence.scoring.outputs import record
-from divergence.scoring.partitions import Job, PartitionOutcome, Tell, attempt, silent
+from divergence.scoring.partitions import Tell, attempt, silent
 
 IN_FLIGHT = 4  # tasks a core that wait on the cluster: enough to keep it busy, few enough for logs of any size
 RETRIES = 3  # times that a task is run again after its node or worker died
@@ -29,7 +30,7 @@ RETRIES = 3  # times that a task is run again after its node or worker died
 def on_ray(jobs: list[Job], address: str, tell: Tell = silent) -> Iterator[PartitionOutcome]:
     """The jobs on the cluster at `address` (`auto`, `HOST:PORT`, `ray://HOST:PORT`), in the order in which they finish."""
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]  # of the extra ray
     except ImportError:
         raise InputError("a Ray cluster needs the package ray: pip install 'eval-divergence[ray]'") from None
     mine = not ray.is_initialized()
@@ -92,7 +93,7 @@ def _task(job: Job, model: list) -> PartitionOutcome:
 @functools.lru_cache(maxsize=1)
 def _unpacked(reference) -> str:
     """The model as a folder of this node, once a process."""
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]  # of the extra ray
 
     folder = pathlib.Path(tempfile.mkdtemp(prefix="divergence-model-"))
     for name, content in ray.get(reference).items():

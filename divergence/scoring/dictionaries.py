@@ -47,10 +47,10 @@ class Dictionary:
         dictionary = coded.dictionary
         if self.raw.type != dictionary.type or (self.endless and len(self.raw) > FULL):
             self._empty(dictionary.slice(0, 0))
-        place = pc.index_in(dictionary, value_set=self.raw)
+        place = pc.call_function("index_in", [dictionary], pc.SetLookupOptions(self.raw))
         if place.null_count:
-            self._learn(dictionary.filter(pc.is_null(place)).unique())
-            place = pc.index_in(dictionary, value_set=self.raw)
+            self._learn(dictionary.filter(place.is_null()).unique())
+            place = pc.call_function("index_in", [dictionary], pc.SetLookupOptions(self.raw))
         where = np.append(self.codes.take(place.to_numpy(zero_copy_only=False)), np.int32(MISSING))
         indices = coded.indices
         if indices.null_count:

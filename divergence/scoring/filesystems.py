@@ -16,7 +16,7 @@ import urllib.parse
 import uuid
 
 import pyarrow as pa
-import pyarrow.fs
+from pyarrow import fs
 
 from divergence.errors import InputError
 
@@ -29,7 +29,7 @@ CHUNK = 8 * 2**20
 class Filesystem:
     """A file or folder, and the file system that holds it."""
 
-    files: pa.fs.FileSystem
+    files: fs.FileSystem
     """The file system."""
     path: str
     """The path in it."""
@@ -39,7 +39,7 @@ class Filesystem:
     @property
     def local(self) -> bool:
         """Is it on this machine?"""
-        return isinstance(self.files, pa.fs.LocalFileSystem)
+        return isinstance(self.files, fs.LocalFileSystem)
 
     def child(self, name: str) -> Filesystem:
         """A file below this folder."""
@@ -57,14 +57,15 @@ def place(address: str | os.PathLike) -> Filesystem:
     """The place that an address or a path names. Raises InputError for a kind of address that nothing here opens."""
     address = os.fspath(address)
     if "://" not in address:
-        return Filesystem(pa.fs.LocalFileSystem(), os.path.abspath(address), address)
+        return Filesystem(fs.LocalFileSystem(), os.path.abspath(address), address)
     try:
-        return Filesystem(*pa.fs.FileSystem.from_uri(address), address)
+        files, path = fs.FileSystem.from_uri(address)
+        return Filesystem(files, path, address)
     except (pa.ArrowException, OSError) as error:
         if "Unrecognized filesystem" not in str(error):
             raise InputError(f"the address {shown(address)} cannot be opened: {sentence(error, address)}") from None
     try:
-        import fsspec
+        import fsspec  # pyright: ignore[reportMissingImports]  # the user's own, where addresses need it
 
         files, path = fsspec.core.url_to_fs(address)
     except (ImportError, ValueError) as error:
@@ -72,7 +73,7 @@ def place(address: str | os.PathLike) -> Filesystem:
             f"the address {shown(address)} is of no kind that can be opened ({sentence(error, address)}): use "
             "a path, s3://, gs://, abfs:// or hdfs://, or install fsspec for others"
         ) from None
-    return Filesystem(pa.fs.PyFileSystem(pa.fs.FSSpecHandler(files)), path, address)
+    return Filesystem(fs.PyFileSystem(fs.FSSpecHandler(files)), path, address)
 
 
 def shown(address: str) -> str:

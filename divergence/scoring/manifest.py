@@ -6,7 +6,6 @@ holds no time and no number of workers, so that equal results have equal manifes
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pathlib
@@ -15,26 +14,12 @@ from importlib import metadata
 
 from divergence.errors import InputError
 from divergence.scoring.filesystems import Filesystem, publish, sentence, shown
+from divergence.scoring.jobs import PartitionOutcome
 from divergence.scoring.outcome_counts import Observed, merge
 from divergence.scoring.outputs import FORMAT
-from divergence.scoring.partitions import PartitionOutcome
 
 NAME = "manifest.json"
 PACKAGES = ("eval-divergence", "numpy", "polars", "pyarrow")
-
-
-def folder_hash(folder: str | os.PathLike) -> str:
-    """SHA-256 over the names and the SHA-256 of all files of a folder. Raises InputError where one cannot be read."""
-    root = pathlib.Path(folder)
-    total = hashlib.sha256()
-    for path in sorted(p for p in root.rglob("*") if p.is_file()):
-        try:
-            with open(path, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}") from None
-        total.update(f"{path.relative_to(root).as_posix()} {digest}\n".encode())
-    return "sha256:" + total.hexdigest()
 
 
 def manifest(
@@ -46,18 +31,18 @@ def manifest(
     outdated: list[str],
 ) -> dict:
     """The manifest of a run, as data."""
-    done = [o for o in outcomes if o.record is not None]
+    done = [o.record for o in outcomes if o.record is not None]
     sums = ("rows", "scored", "evaluation")
     rejected: dict[str, int] = {}
-    for outcome in done:
-        for rule, number in outcome.record["rejected"].items():
+    for record in done:
+        for rule, number in record["rejected"].items():
             rejected[rule] = rejected.get(rule, 0) + number
     return {
         "format": FORMAT,
         "model": {"folder": pathlib.Path(model).name, "hash": model_hash},
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
         "partitions": [_partition(o) for o in outcomes],
-        **{name: sum(o.record[name] for o in done) for name in sums},
+        **{name: sum(record[name] for record in done) for name in sums},
         "rejected": dict(sorted(rejected.items())),
         "failed": [{"partition": shown(o.job.partition.address), "reason": o.reason} for o in outcomes if o.record is None],
         "skipped": [{"file": file, "reason": reason} for file, reason in skipped],

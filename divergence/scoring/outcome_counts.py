@@ -123,9 +123,10 @@ def calibration(
     whole = RiskTally.of(*(np.concatenate([getattr(t, name) for t in parts.values()]) for name in COUNTS))
     contexts = {context: _rates(found) for context, found in parts.items()}
     worst = max(contexts, key=lambda c: _surprise(**contexts[c]))
-    kinds = [draws(context, found.risk) for context, found in parts.items()] if draws is not None else [None]
+    drawn = [] if draws is None else [draws(context, found.risk) for context, found in parts.items()]
+    kept = [values for values in drawn if values is not None]
     risk, n = (np.concatenate([getattr(t, name) for t in parts.values()]) for name in ("risk", "n"))
-    plausible = None if kinds[0] is None else (np.concatenate(kinds, axis=1), risk, n)
+    plausible = (np.concatenate(kept, axis=1), risk, n) if kept else None
     worth = effect(clustering or {}, "bin", whole.n.sum())
     return {
         **_rates(whole),

@@ -14,11 +14,12 @@ import os
 import pathlib
 import tempfile
 import uuid
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs
 import pyarrow.parquet as pq
+from pyarrow import fs
 
 from divergence.errors import InputError
 from divergence.scoring.filesystems import Filesystem, publish
@@ -119,14 +120,12 @@ def _writer(file, first: pa.Table) -> pq.ParquetWriter:
     """Numbers that come from few summaries are small as dictionaries; many distinct ones are faster, and no larger, as
     they are. The first row group decides."""
     numbers = [f.name for f in SCHEMA if pa.types.is_floating(f.type)]
-    few = pc.count_distinct(first["risk"]).as_py() <= FEW
-    return pq.ParquetWriter(
-        file,
-        SCHEMA,
-        compression={f.name: "none" if f.name in numbers else "zstd" for f in SCHEMA},
-        use_dictionary=["known", "reason", *(numbers if few else [])],
-        write_statistics=False,
-    )
+    few = pc.call_function("count_distinct", [first["risk"]]).as_py() <= FEW
+    by_column: dict[str, Any] = {  # pyarrow has no types, and its defaults are taken for all that it accepts
+        "compression": {f.name: "none" if f.name in numbers else "zstd" for f in SCHEMA},
+        "use_dictionary": ["known", "reason", *(numbers if few else [])],
+    }
+    return pq.ParquetWriter(file, SCHEMA, write_statistics=False, **by_column)
 
 
 def record(target: Filesystem) -> dict | None:
@@ -155,7 +154,7 @@ def put_aside(target: Filesystem) -> bool:
 def clear(folder: Filesystem) -> None:
     """Remove what an interrupted run left half-written."""
     if not folder.local:
-        selector = pa.fs.FileSelector(folder.path, allow_not_found=True, recursive=True)
+        selector = fs.FileSelector(folder.path, allow_not_found=True, recursive=True)
         for about in folder.files.get_file_info(selector):
             if about.base_name.startswith(".") and about.base_name.endswith(".part"):
                 folder.files.delete_file(about.path)

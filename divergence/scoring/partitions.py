@@ -7,22 +7,21 @@ the three give the same bytes. A partition that fails is one sentence.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from importlib import metadata
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from divergence.configuration import Configuration
 from divergence.errors import InputError
-from divergence.scoring.filesystems import Filesystem, place, sentence
+from divergence.scoring.filesystems import place, sentence
+from divergence.scoring.jobs import Job, PartitionOutcome
+from divergence.scoring.model_folder import folder_hash
 from divergence.scoring.outcome_counts import Observations
-from divergence.scoring.outputs import FORMAT, Output, record
+from divergence.scoring.outputs import Output, record
 from divergence.scoring.request_rules import Admission, WantedColumns
 from divergence.scoring.sources import NoLog, Partition, Reader, fingerprint, other_table
 
@@ -30,66 +29,6 @@ FORESEEN = (OSError, ValueError, pa.ArrowException, pl.exceptions.PolarsError, p
 """What a damaged partition or a full disk raises; anything else is an error of the program."""
 Tell = Callable[[int, int], None]
 """Told rows and bytes of input that were done since the last call."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """Everything that the score of one partition depends on."""
-
-    partition: Partition
-    """The partition."""
-    output: str
-    """Folder or address of the results."""
-    model: str
-    """Folder of the risk model."""
-    model_hash: str
-    """What the folder must hash to."""
-    load: Callable
-    """Reads the model's folder; an importable function."""
-    configuration: Configuration
-    """What was declared about the log."""
-    accept_rejected: float
-    """Share of rejected rows above which the partition fails."""
-
-    @property
-    def target(self) -> Filesystem:
-        """Where the result goes."""
-        name = self.partition.name
-        return place(self.output).child(name if name.endswith(".parquet") else f"{name}.parquet")
-
-    def key(self, content: str) -> dict:
-        """What a finished result must have been made from to be still right."""
-        declared = {name: getattr(self.configuration, name) for name in ("columns", "constants", "where")}
-        rule = self.configuration.regime
-        declared["regime"] = dataclasses.asdict(rule) if rule else None
-        declared["accept_rejected"] = self.accept_rejected
-        return {
-            "input": content,
-            "model": self.model_hash,
-            "format": FORMAT,
-            "version": metadata.version("eval-divergence"),
-            "declared": {k: v if not isinstance(v, tuple) else list(v) for k, v in _plain(declared).items()},
-        }
-
-
-@dataclasses.dataclass(frozen=True)
-class PartitionOutcome:
-    """What became of one partition."""
-
-    job: Job
-    """The partition's job."""
-    record: dict | None
-    """The record of its result; None where it failed."""
-    reason: str = ""
-    """Why it failed, a sentence."""
-    no_log: bool = False
-    """Is the file something else that lay in the folder?"""
-
-
-def _plain(value):
-    if isinstance(value, (tuple, list)):
-        return [_plain(v) for v in value]
-    return {k: _plain(v) for k, v in value.items()} if hasattr(value, "items") else value
 
 
 def silent(rows: int, size: int) -> None:
@@ -205,8 +144,6 @@ def _state(partition: Partition) -> tuple:
 @functools.lru_cache(maxsize=1)
 def _model(load: Callable, folder: str, expected: str):
     """The model, read once a process."""
-    from divergence.scoring.manifest import folder_hash
-
     model = load(folder)
     if folder_hash(folder) != expected:
         raise InputError(f"the model {folder} was changed while this run used it; run again")

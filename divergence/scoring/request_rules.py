@@ -202,7 +202,7 @@ class Admission:
         }
         judged = {FAILED + n: failed.get(n, pl.lit(None, pl.String)) for n in ("model", "item", "execution_id")}
         record = FAILED + "record"
-        judged[record] = pl.from_arrow(batch.column(record)) if record in batch.schema.names else pl.lit(None, pl.String)
+        judged[record] = pl.Series(batch.column(record)) if record in batch.schema.names else pl.lit(None, pl.String)
         lazy = frame.lazy().select(columns) if columns else frame.lazy()
         lazy = lazy.with_columns(regime=self._regime(codes, batch.num_rows), **labels).with_columns(
             *(pl.when(pl.col(name) >= 0).then(pl.col(name)).alias(name) for name in labels), **judged
@@ -219,11 +219,11 @@ class Admission:
         if rule and rule.column in self.raw:
             regimes = ["evaluation" if n in rule.evaluation else "deployment" for n in names.to_pylist()]
             return pl.Series(np.array([*regimes, None], dtype=object)[codes["regime"]], dtype=pl.String)
-        return pl.from_arrow(labelled(codes["regime"], names))
+        return pl.Series(labelled(codes["regime"], names))
 
     def _count(self, broken: pl.Series, rows: np.ndarray, failed: dict[str, pl.Series], frame: pl.DataFrame) -> None:
         if broken.null_count() < len(broken):
-            first = int(broken.is_not_null().arg_max())
+            first = int(broken.is_not_null().to_numpy().argmax())
             self.example = self.example or f"row {rows[first]}: {self.rules[broken[first]].sentence}"
             for place, number in broken.drop_nulls().value_counts().iter_rows():
                 self.rejected[self.rules[place].name] += number

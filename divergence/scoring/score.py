@@ -13,8 +13,7 @@ import os
 import pathlib
 from collections.abc import Callable, Iterator
 
-import pyarrow as pa
-import pyarrow.fs
+from pyarrow import fs
 
 from divergence.configuration import Configuration, nearest
 from divergence.errors import InputError
@@ -22,9 +21,11 @@ from divergence.executions.files import local_paths
 from divergence.executions.schema import COLUMNS
 from divergence.scoring import manifest
 from divergence.scoring.filesystems import Filesystem, place, sentence
+from divergence.scoring.jobs import Job, PartitionOutcome
+from divergence.scoring.model_folder import folder_hash
 from divergence.scoring.outcome_counts import Observed, calibration, merge
 from divergence.scoring.outputs import ASIDE, clear, put_aside, record
-from divergence.scoring.partitions import Job, PartitionOutcome, in_this_process
+from divergence.scoring.partitions import in_this_process
 from divergence.scoring.sources import partitions
 from divergence.scoring.stale import stale
 
@@ -83,7 +84,7 @@ def score_log(
     if not 0 <= accept_rejected <= 1:
         raise InputError(f"accept_rejected is a fraction between 0 and 1, seen {accept_rejected}")
     configuration = configuration or Configuration.beside(local_paths(logs))
-    loaded, model_hash = load(os.fspath(model)), manifest.folder_hash(model)
+    loaded, model_hash = load(os.fspath(model)), folder_hash(model)
     _check_names(configuration, tuple(loaded.factors))
     found, skipped = partitions(logs)
     target, progress = place(output), progress or Progress()
@@ -212,5 +213,5 @@ def _outdated(target: Filesystem, outcomes: list[PartitionOutcome]) -> list[str]
 
 
 def _ending(target: Filesystem, end: str) -> list[str]:
-    selector = pa.fs.FileSelector(target.path, recursive=True, allow_not_found=True)
+    selector = fs.FileSelector(target.path, recursive=True, allow_not_found=True)
     return sorted(a.path for a in target.files.get_file_info(selector) if a.path.endswith(end))

@@ -21,8 +21,8 @@ from collections.abc import Iterable, Iterator
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.fs
 import pyarrow.parquet as pq
+from pyarrow import fs
 
 from divergence.configuration import FILE_NAME, Configuration
 from divergence.errors import InputError
@@ -72,7 +72,7 @@ def partitions(logs: Iterable[str | os.PathLike]) -> tuple[tuple[Partition, ...]
     folders that are no tables, with the reason. Raises InputError where there is nothing."""
     found: dict[str, tuple[str, Filesystem, int, bool]] = {}
     skipped = []
-    for log in map(os.fspath, logs):
+    for log in [os.fspath(log) for log in logs]:
         for name, file, size, named in _expand(log):
             if _format(name) is None:
                 if named:
@@ -104,10 +104,10 @@ def _expand(log: str) -> Iterator[tuple[str, Filesystem, int, bool]]:
     root = place(log)
     try:
         about = root.files.get_file_info(root.path)
-        if about.type == pa.fs.FileType.File:
+        if about.type == fs.FileType.File:
             yield root.path.rsplit("/", 1)[-1], root, about.size, True
             return
-        if about.type == pa.fs.FileType.Directory:
+        if about.type == fs.FileType.Directory:
             yield from _below(root)
             return
         if not glob.has_magic(root.path):
@@ -115,7 +115,7 @@ def _expand(log: str) -> Iterator[tuple[str, Filesystem, int, bool]]:
         magic = r"[*?\[]" if root.local else r"[*\[]"  # in an address ? begins the query
         base = place(re.split(magic, root.path if root.local else log, maxsplit=1)[0].rpartition("/")[0] or "/")
         pattern = re.compile(_pattern(root.path[len(base.path.rstrip("/")) + 1 :]))
-        there = base.files.get_file_info(base.path).type == pa.fs.FileType.Directory
+        there = base.files.get_file_info(base.path).type == fs.FileType.Directory
         matches = [m for m in _below(base) if pattern.fullmatch(m[0])] if there else []
     except OSError as error:
         raise InputError(f"{root} cannot be read: {sentence(error, log)}") from None
@@ -139,8 +139,8 @@ def _listed(folder: Filesystem) -> Iterator[tuple[str, int]]:
             if not path.is_dir():
                 yield path.relative_to(folder.path).as_posix(), path.stat().st_size if path.exists() else 0
         return
-    for about in folder.files.get_file_info(pa.fs.FileSelector(folder.path, recursive=True)):
-        if about.type == pa.fs.FileType.File:
+    for about in folder.files.get_file_info(fs.FileSelector(folder.path, recursive=True)):
+        if about.type == fs.FileType.File:
             yield about.path[len(folder.path.rstrip("/")) :].strip("/"), about.size
 
 
@@ -161,7 +161,7 @@ def fingerprint(partition: Partition) -> str:
         with open(file.path, "rb") as stream:
             return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
     about = file.files.get_file_info(file.path)
-    if about.type != pa.fs.FileType.File:
+    if about.type != fs.FileType.File:
         raise FileNotFoundError(2, "no such object")
     with file.files.open_input_file(file.path) as stream:
         start = max(0, about.size - TAIL)

@@ -40,10 +40,10 @@ def stale(
 ) -> dict:
     """Verdict on a scored log.
 
-    `observed` are the counts of `outcome_counts` (context -> risks, their trials and failures), `traffic` what the risk model
-    says of itself, `unseen` the share of all scored requests that it did not know (from judged rows and contexts where it is
-    not given), `new` the counts of those: their risks are as uncertain as those of what was never seen. `draws` gives
-    plausible risks of a context's requests (`RiskModel.draws`).
+    `observed` are the counts of `outcome_counts` (context -> risks, their trials and failures), `traffic` what the risk
+    model says of itself, `unseen` the share of all scored requests that it did not know (from judged rows and contexts
+    where it is not given), `new` the counts of those: their risks are as uncertain as those of what was never seen.
+    `draws` gives plausible risks of a context's requests (`RiskModel.draws`).
     """
     groups = []
     everything = [(name, sums, traffic["contexts"].get(name, traffic["unseen"])) for name, sums in observed.items()]
@@ -122,13 +122,13 @@ def _sentence(
     judged: float,
 ) -> str:
     words = []
-    if "groups" in by:
+    if worst is not None and "groups" in by:
         _, name, what, seen, expected = worst
         words.append(
             f"stale: in the context {name} {what} fail {seen:.1%} of the time, expected were {expected:.1%} "
             f"(evidence {e_value:.3g} to 1 against calibration); fit again with these rows"
         )
-    if "level" in by:
+    if level is not None and "level" in by:
         words.append(
             f"stale: all known requests together fail {level['failed']:.1%} of the time, expected were "
             f"{level['risk']:.1%} (p = {level['p_value']:.2g}); fit again with these rows"

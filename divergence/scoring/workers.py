@@ -19,7 +19,8 @@ from multiprocessing import connection
 import pyarrow as pa
 
 from divergence.scoring.filesystems import scrubbed
-from divergence.scoring.partitions import Job, PartitionOutcome, Tell, attempt, silent
+from divergence.scoring.jobs import Job, PartitionOutcome
+from divergence.scoring.partitions import Tell, attempt, silent
 
 ONE_THREAD = {
     "POLARS_MAX_THREADS": "1",
@@ -75,13 +76,14 @@ def in_workers(jobs: list[Job], count: int, tell: Tell = silent) -> Iterator[Par
         for _ in range(min(count, len(jobs))):
             workers.append(_Worker())
             workers[-1].give(waiting)
-        while busy := {worker.pipe: worker for worker in workers if worker.job is not None}:
-            for pipe in connection.wait(list(busy)):
-                worker = busy[pipe]
+        while busy := [(worker, worker.job) for worker in workers if worker.job is not None]:
+            ready = connection.wait([worker.pipe for worker, _ in busy])
+            for worker, job in busy:
+                if worker.pipe not in ready:
+                    continue
                 try:
-                    message = pipe.recv()
+                    message = worker.pipe.recv()
                 except (EOFError, OSError):
-                    job = worker.job
                     workers.remove(worker)
                     yield PartitionOutcome(job, None, worker.end())
                     if waiting:

@@ -106,7 +106,7 @@ def agent_truth(spec: AgentWorld) -> dict[str, np.ndarray]:
     rank = (np.arange(NODES) + 0.5) / NODES
     mean = mean_hazards(spec)
     names = ("calls", "hazard", "first_hazard", "frailty", "cost", "cost_per_success", "failed_share", "attempts")
-    out = {name: np.zeros(mean.shape) for name in names}
+    out: dict[str, np.ndarray] = {name: np.zeros(mean.shape) for name in names}
     out["pass"] = np.zeros((4, *mean.shape))
     steps = np.arange(spec.cap)
     gap = np.zeros(spec.n_models)

@@ -34,7 +34,9 @@ def _marginal(spec: World, effects: Effects, eta: np.ndarray) -> np.ndarray:
     p = np.zeros_like(eta)
     for shift in effects.waves:
         if spec.session:
-            inside = sum(w * expit(eta + shift + spec.session * z) for z, w in zip(nodes, weights, strict=True))
+            inside = np.zeros_like(eta)
+            for z, w in zip(nodes, weights, strict=True):
+                inside += w * expit(eta + shift + spec.session * z)
             plain = expit(eta + shift)
             inside[:, 0] = plain[:, 0]  # the bench has no sessions
         else:

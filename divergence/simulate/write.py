@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pathlib
 
 import numpy as np
@@ -13,6 +12,7 @@ from divergence.errors import InputError
 from divergence.simulate import agents
 from divergence.simulate.draw import simulate
 from divergence.simulate.worlds import World
+from divergence.staging import whole
 
 
 def write(spec: World | agents.AgentWorld, seed: int, path: pathlib.Path) -> int:
@@ -26,12 +26,9 @@ def write(spec: World | agents.AgentWorld, seed: int, path: pathlib.Path) -> int
     words = {"world": dataclasses.asdict(spec), "seed": seed, "estimates": rows}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.part")
-        log.write_parquet(fresh)
-        os.replace(fresh, path)
-        fresh = path.parent / ".truth.json.part"
-        fresh.write_text(json.dumps(words, indent=1))
-        os.replace(fresh, path.parent / "truth.json")
+        with whole(path) as part, whole(path.parent / "truth.json") as beside:
+            log.write_parquet(part)
+            beside.write_text(json.dumps(words, indent=1))
     except OSError as error:
         raise InputError(f"the simulated log cannot be written to {path}: {error.strerror}") from None
     return log.height

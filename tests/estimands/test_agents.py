@@ -28,7 +28,7 @@ def _reason(estimate, **where):
 def test_one_context():
     """The bench alone: every number of the bench stands, what compares with deployment is refused."""
     posterior = _posterior(_log().filter(regime="evaluation"))
-    assert "in deployment" in _reason(dv.cost_ledger(posterior))
+    assert "0 judged deployment rows" in _reason(dv.cost_ledger(posterior))
     cost = dv.cost_per_success(posterior)
     assert cost.where(context="agent-bench", statistic=None).identified
     assert _reason(cost, statistic="bench_ratio") == "the log has no deployment rows with a known cost"
@@ -64,7 +64,7 @@ def test_censored_everywhere():
         score=pl.when(pl.col("calls").is_not_null()).then(0.0).otherwise("score"),
     )
     posterior = _posterior(log)
-    assert "no failure to time" in _reason(dv.collapse_hazard(posterior), statistic=None)
+    assert "none of 256 did before a cap" in _reason(dv.collapse_hazard(posterior), statistic=None)
     assert "trials succeeded" in _reason(dv.cost_per_success(posterior), context="agent-1", statistic=None)
 
 

@@ -69,25 +69,6 @@ def test_tasks_without_two_right_answers_have_none():
     assert not (set(_effects(*logs).rows["statistic"].drop_nulls()) & {"bias", "competence"})
 
 
-def test_coverage():
-    """100 pairs of contexts: bias and competence each covered within four standard errors of 90 %."""
-    from divergence.estimands.answer_bias import _rates
-
-    rng = np.random.default_rng(3)
-    hits = np.zeros(2)
-    for _ in range(100):
-        draws = []
-        for criterion in (0.0, 0.5):
-            log = _world(rng, 200, criterion, "evaluation", "bench")
-            cells = dv.collapse(dv.read(log))
-            weight = rng.standard_exponential((400, len(cells.levels["block"])))
-            draws.append(split(*_rates(cells.golds, np.unique(cells.golds["gold"]), weight)))
-        for k, truth in ((0, 0.0), (1, 0.5)):
-            low, high = np.quantile(draws[1][k] - draws[0][k], [0.05, 0.95])
-            hits[k] += low <= truth <= high
-    assert (np.abs(hits / 100 - 0.9) < 4 * np.sqrt(0.09 / 100)).all(), hits
-
-
 @pytest.mark.skipif(not DRIFT.is_file(), reason="the shared drift log is absent")
 def test_the_drift_of_gpt_4_on_primes_is_bias():
     """84.0 -> 51.1 % because it stopped saying prime: 476 primes lost and none gained, 147 composites gained."""

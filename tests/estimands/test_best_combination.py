@@ -98,4 +98,4 @@ def test_a_region_that_nothing_meets(posterior):
 def test_one_combination_is_no_choice():
     log, _ = simulate(world("baseline", n_models=1, n_contexts=1, n_items=40), 3)
     answer = dv.best_combination(dv.fit(dv.collapse(dv.read(log)), seed=0))
-    assert answer.reasons == ("a choice needs two combinations; this log has one",)
+    assert answer.reasons == ("It needs two combinations of model and context to choose from; this log has one.",)

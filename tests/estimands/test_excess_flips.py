@@ -74,7 +74,7 @@ def test_one_replicate_is_refused_with_bounds():
 
 def test_no_shared_items_is_refused():
     log, _ = simulate(world("no_overlap", n_models=1, n_contexts=1), 6)
-    assert "share" in _flips(log).reasons[0]
+    assert "items that one model answered in two contexts; this log has none" in _flips(log).reasons[0]
 
 
 def test_replicates_of_one_session_do_not_count():

@@ -55,32 +55,15 @@ def test_the_fit_agrees_with_a_general_optimiser():
         assert (a[s], b[s]) == pytest.approx((best[0] - best[1] * centre, best[1]), abs=1e-5)
 
 
-def test_coverage():
-    """150 logs of 150 tasks: coverage of T50 within four standard errors."""
-    from divergence.estimands.horizon import _combinations, _fit
-
-    rng = np.random.default_rng(3)
-    hits = total = 0
-    for _ in range(150):
-        cells = dv.collapse(dv.read(_log(rng, 150)))
-        ((_, mine),) = _combinations(cells)
-        length = np.array([float(v) for v in cells.levels["task_length"]])[mine["task_length"]]
-        found, why = _fit(mine, length, 400, rng)
-        if why is None:
-            low, high = np.quantile(found[0], [0.05, 0.95])
-            hits, total = hits + (low <= 4.0 <= high), total + 1
-    assert total > 140 and abs(hits / total - 0.9) < 4 * np.sqrt(0.09 / total), hits / total
-
-
 @pytest.mark.parametrize(
     ("log", "words"),
     [
-        (_log(np.random.default_rng(4)).drop("task_length"), "no task declares its length"),
+        (_log(np.random.default_rng(4)).drop("task_length"), "no row of this log has task_length"),
         (
             _log(np.random.default_rng(4), regime=["deployment"] * 400, item=pl.Series([None] * 400, dtype=pl.String)),
-            "0 tasks have a name",
+            "It needs 3 declared lengths and 5 named tasks",
         ),
-        (_log(np.random.default_rng(4), lengths=(2, 4)), "tasks declare 2 lengths"),
+        (_log(np.random.default_rng(4), lengths=(2, 4)), "It needs 3 declared lengths and 5 named tasks"),
         (_log(np.random.default_rng(4), slope=1.0), "does not surely fall"),
         (_log(np.random.default_rng(4), 3000, middle=300.0, slope=-0.8), "above the lengths that were tried"),
     ],

@@ -10,7 +10,6 @@ import pytest
 
 import divergence as dv
 from divergence.configuration import Configuration
-from divergence.estimands.beta_binomial import beta_parameters, draw_beta_binomial, power_mean
 from divergence.estimands.pass_power import unbiased
 
 TAU = pathlib.Path(__file__).parents[3] / "shared/data/tau_bench_episodes.parquet"
@@ -28,18 +27,16 @@ def _posterior(log):
     return dv.fit(dv.collapse(dv.read(log)), seed=0)
 
 
+def _posterior_of(log):
+    return dv.fit(dv.collapse(log), seed=0)
+
+
 def test_the_unbiased_count_is_the_share_of_successful_tuples():
     for n, y, k in itertools.product(range(1, 7), range(7), range(1, 4)):
         if y <= n and k <= n:
             trials = [1] * y + [0] * (n - y)
             tuples = list(itertools.combinations(trials, k))
             assert unbiased(np.array([n]), np.array([y]), k)[0] == pytest.approx(sum(map(math.prod, tuples)) / len(tuples))
-
-
-def test_the_power_of_a_uniform_law():
-    for k in range(1, 6):
-        assert power_mean(np.array(0.5), np.array(1 / 3), k) == pytest.approx(1 / (k + 1))
-    assert np.allclose(beta_parameters(0.5, 1 / 3), (1, 1))
 
 
 @pytest.mark.skipif(not TAU.is_file(), reason="the shared tau-bench episodes are absent")
@@ -55,38 +52,11 @@ def test_tau_bench():
     assert mean["task_correlation"] == pytest.approx(0.40, abs=0.03)
 
 
-def _posterior_of(log):
-    return dv.fit(dv.collapse(log), seed=0)
-
-
-def test_grid_posterior_covers_and_finds_both_parameters():
-    """200 worlds of 60 tasks x 4: coverage of 90 % intervals within four binomial standard errors."""
-    rng = np.random.default_rng(20261124)
-    hits = np.zeros(3)
-    for _ in range(200):
-        m, r = rng.uniform(0.15, 0.85), rng.uniform(0.05, 0.7)  # inside the prior's range
-        p = rng.beta(*beta_parameters(m, r), 60)
-        mean, correlation = draw_beta_binomial(np.full(60, 4.0), rng.binomial(4, p).astype(float), 500, rng)
-        for k, (draws, truth) in enumerate(
-            ((mean, m), (correlation, r), (power_mean(mean, correlation, 4), power_mean(np.array(m), np.array(r), 4)))
-        ):
-            low, high = np.quantile(draws, [0.05, 0.95])
-            hits[k] += low <= truth <= high
-    assert (np.abs(hits / 200 - 0.9) < 4 * np.sqrt(0.09 / 200)).all(), hits / 200
-
-
 def test_more_tries_than_trials_are_the_models_business():
     answer = dv.pass_power(_posterior(_log([0, 1, 2, 2, 1, 0, 2, 2], 2)), powers=(1, 2, 3))
     assert answer.where(statistic="pass^3").reason == ("0 items have 3 trials; the count needs 2",)
     assert answer.where(statistic="pass^3_model").identified
     assert np.allclose(answer.where(statistic=None).draws, answer.where(statistic="pass^2").draws)
-
-
-@pytest.mark.parametrize("value", [0, 2])
-def test_all_succeed_or_all_fail_is_not_certainty(value):
-    answer = dv.pass_power(_posterior(_log([value] * 10, 2)))
-    low, high = answer.where(statistic="pass^2").interval()[0]
-    assert high - low > 0.05 and (low > 0.7 if value else high < 0.3)
 
 
 def test_one_trial_gives_the_first_power_only():

@@ -1,19 +1,11 @@
 """What serving factors do: shares over orders by brute force, contrasts of matched contexts, what may be called a cause."""
 
-import itertools
-
 import numpy as np
 import polars as pl
 import pytest
 
 import divergence as dv
-from divergence.estimands.matched_contexts import contrast, crossed, matched
-from divergence.estimands.variance_shares import alone, shares
-from divergence.joint import levels
 from divergence.simulate import simulate, world
-
-RNG = np.random.default_rng(20260714)
-LAW = np.array([0.4, 0.3, 0.2, 0.1])
 
 
 def _posterior(log):
@@ -35,62 +27,12 @@ def posterior(log):
     return _posterior(log)
 
 
-def test_shares_against_all_orders():
-    parts = RNG.standard_normal((5, 3, 4))
-    level = parts.sum(1) + 7.0
-    mean, least, most = shares(parts, level, LAW)
-    for s in range(5):
-
-        def variance(chosen, s=s):
-            total = sum((parts[s, f] for f in chosen), np.zeros(4))
-            return LAW @ (total - LAW @ total) ** 2
-
-        gains = {f: [] for f in range(3)}
-        for order in itertools.permutations(range(3)):
-            for k, f in enumerate(order):
-                gains[f].append((variance(order[: k + 1]) - variance(order[:k])) / variance(range(3)))
-        for f, seen in gains.items():
-            assert (mean[s, f], least[s, f], most[s, f]) == pytest.approx((np.mean(seen), min(seen), max(seen)))
-    np.testing.assert_allclose(mean.sum(1), 1)
+def _posterior_of(log, **options):
+    return dv.fit(dv.collapse(dv.read(log, **options)), seed=0)
 
 
-def test_what_a_factor_could_account_for_alone_is_an_r_squared():
-    level, mixture = RNG.standard_normal((4, 4)), np.eye(3)[[0, 0, 1, 2]]
-    for s, found in enumerate(alone(level, LAW, mixture)):
-        fitted = np.array([np.average(level[s][mixture[:, k] == 1], weights=LAW[mixture[:, k] == 1]) for k in (0, 1, 2)])
-        left = LAW @ (level[s] - mixture @ fitted) ** 2
-        assert found == pytest.approx(1 - left / (LAW @ (level[s] - LAW @ level[s]) ** 2))
-
-
-def test_matched_and_crossed_contexts_of_a_grid():
-    engine, cache, other = np.eye(2)[[0, 0, 1, 1, 0]], np.eye(2)[[0, 1, 0, 1, 0]], np.eye(2)[[0, 0, 0, 0, 1]]
-    mixtures = {"engine": engine, "cache": cache, "other": other}
-    assert matched(mixtures, "engine", 1, 0) == [(2, 0), (3, 1)]
-    assert matched(mixtures, "other", 1, 0) == [(4, 0)]
-    assert crossed(mixtures, ("engine", "cache"), (1, 1), (0, 0)) == [(3, 2, 1, 0)]
-    assert crossed(mixtures, ("engine", "other"), (1, 1), (0, 0)) == []
-    level = np.array([[10.0, 13.0, 11.0, 19.0, 0.0]])
-    assert contrast(level, matched(mixtures, "engine", 1, 0)) == pytest.approx((1 + 6) / 2)
-    assert contrast(level, crossed(mixtures, ("engine", "cache"), (1, 1), (0, 0))) == pytest.approx(5)
-
-
-def test_contrasts_are_those_of_the_levels(posterior):
-    effect = dv.serving_effect(posterior)
-    mu = levels(posterior.fits[0], "deployment").draws.mean(1)
-    # context-1 .. 6: (f16, f16) (q8_0, f16) (q4_0, f16) (f16, q4_0) (q8_0, q4_0) (q4_0, q4_0)
-    found = {
-        (r["factor"], r["level"]): k
-        for k, r in enumerate(effect.rows.iter_rows(named=True))
-        if r["statistic"] in ("matched", "pair")
-    }
-    exact = {
-        ("quantization", "q8_0"): (mu[:, 1] - mu[:, 0] + mu[:, 4] - mu[:, 3]) / 2,
-        ("kv_cache_dtype", "q4_0"): (mu[:, 3:] - mu[:, :3]).mean(1),
-        ("kv_cache_dtype x quantization", "q4_0 x q8_0"): mu[:, 4] - mu[:, 3] - mu[:, 1] + mu[:, 0],
-    }
-    for key, draws in exact.items():
-        np.testing.assert_allclose(effect.draws[:, found[key]], draws, atol=1e-9, err_msg=str(key))
-    assert not effect.where(factor="concurrency", statistic="matched").rows.height  # it is the regime
+def _small_log(kind="baseline", **sizes):
+    return simulate(world(kind, **({"n_models": 3, "n_contexts": 2, "n_items": 40} | sizes)), 2)[0]
 
 
 def test_interactions_are_what_is_left_of_the_mean(posterior):
@@ -126,21 +68,6 @@ def test_aliased_factors_have_a_range_and_no_number(log):
     assert set(both.rows["level"]) == {"e-q8_0 + q8_0", "e-q4_0 + q4_0"}
     assert both.rows["axis"][0] == "against e-f16 + f16"
     assert effect.where(factor="engine + quantization", statistic="variance_share").identified
-
-
-def test_cause_only_where_contexts_were_replayed_or_routed_by_known_chances(log, posterior):
-    assert dv.serving_effect(posterior).method.endswith("causal reading: the same items were replayed in every context")
-    split = log.filter(
-        (pl.col("regime") == "evaluation")
-        | (pl.col("item").str.slice(5).cast(int) % 6 == pl.col("context").str.slice(-1).str.to_integer(strict=False) - 1)
-    )
-    routed = dv.serving_effect(_posterior(split))
-    assert "association" in routed.method
-    share = routed.where(statistic="positivity", factor="quantization").draws[0]
-    assert share == pytest.approx(np.full(3, 1 / 3), abs=0.05)  # each item met one context of six, two for each level
-    chance = dv.serving_effect(_posterior(split.with_columns(probability=pl.lit(1 / 6))))
-    assert chance.method.endswith("causal reading: rows were routed with logged chances")
-    assert (dv.serving_effect(posterior).where(statistic="positivity", factor="quantization").draws == 1).all()
 
 
 def test_asked_pairs(posterior):
@@ -186,3 +113,38 @@ def test_a_model_that_was_not_served_has_no_effect_of_its_own(log):
         own = answer.where(factor="quantization", model="model-1", statistic=statistic)
         assert len(own.reasons) and not np.isfinite(own.draws).any() and all("no judged rows" in r for r in own.reason)
         assert np.isfinite(answer.where(factor="quantization", model="model-0", statistic=statistic).draws).all()
+
+
+def test_aliased_factors():
+    log = (
+        _small_log()
+        .drop("kv_cache_dtype", "concurrency", "quantization")
+        .with_columns(engine=pl.col("context"), sampler=pl.concat_str(pl.lit("s"), pl.col("context")))
+    )
+    effect = dv.serving_effect(_posterior_of(log))
+    for factor in ("engine", "sampler"):
+        assert not effect.where(factor=factor, statistic=None).identified
+        assert not effect.where(factor=factor, statistic="variance_share").identified
+    assert "only together with" in effect.reasons[0]
+    together = effect.where(factor="engine + sampler", model=None, statistic=None)
+    assert together.identified and set(together.rows["level"]) == {"context-1 + scontext-1", "context-2 + scontext-2"}
+
+
+def test_a_factor_that_is_the_regime():
+    log = (
+        _small_log()
+        .drop("kv_cache_dtype", "concurrency", "quantization", "context")
+        .with_columns(engine=pl.col("regime"), sampler=pl.concat_str(pl.lit("s"), (pl.col("trial") % 2).cast(pl.String)))
+    )
+    effect = dv.serving_effect(_posterior_of(log))
+    assert not effect.where(factor="engine", statistic=None).identified
+    assert effect.where(factor="sampler", statistic=None).identified
+
+
+def test_a_models_own_effect_of_a_context():
+    """With the label alone known, a model's serving effect is its context effect, draw by draw."""
+    log = _small_log().select("regime", "model", "item", "context", "trial", "score")
+    posterior = _posterior_of(log)
+    own = dv.serving_effect(posterior).where(model="model-1", level="context-2", statistic=None).draws
+    effect = dv.context_effect(posterior).where(model="model-1", context="context-2", statistic=None).draws
+    assert abs(own - effect).max() < 1e-9

@@ -106,7 +106,7 @@ def test_trials_are_counted_for_scores_only(rows):
     with pytest.raises(InputError, match="Only score can be a proportion"):
         read(frame, configuration=Configuration(outcome="share", kind="proportion"))
     seconds = read(frame, configuration=Configuration(outcome="latency_s"))
-    assert seconds.design.items_in_both == 2, "a latency is one of one item, however many trials its score counts"
+    assert seconds.design.sharing.in_both == 2, "a latency is one of one item, however many trials its score counts"
 
 
 def test_another_outcome_of_zeros_and_ones_is_binary(rows):

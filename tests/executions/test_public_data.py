@@ -19,7 +19,8 @@ def test_one_model_under_fourteen_servings(public):
     assert log.valid["context"].n_unique() == 14
     assert "2024-11" in dict(log.unused)["time"], "dates are no instants"
     assert {"cost", "label"} <= set(log.ignored)
-    assert identified(log) == {"deployed_level", "kappa", "serving_effect", "stability", "best_combination"}
+    expected = {"deployed_level", "kappa", "context_effect", "serving_effect", "stability", "best_combination"}
+    assert identified(log) == expected
     reasons = {answer.question: answer.reason for answer in log.answers()}
     assert reasons["coupling"] == "It needs two models in deployment; this log has 1."
     assert reasons["gap"] == "It needs both regimes; this log has 0 judged evaluation rows and 14 of deployment."
@@ -80,7 +81,7 @@ def test_agent_episodes(public):
     log = read(public("tau_bench_episodes"), configuration=Configuration().with_flags(set=["regime=evaluation"]))
     assert (log.counts.valid, log.kind) == (200, "binary")
     assert log.valid["outcome"].mean() == pytest.approx(0.42)  # pass^1 as published
-    assert identified(log) == {"bench_level", "pass_power"}
+    assert identified(log) == {"bench_level", "pass_power", "cost_per_success"}
 
 
 def test_image_models_on_eight_test_sets(public):

@@ -6,11 +6,11 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from row_schema import row_schema
 
 from divergence.errors import InputError
+from divergence.estimands import QUESTIONS
 from divergence.executions import read
-from divergence.executions.answers import QUESTIONS
-from divergence.executions.rules import dataframely_schema
 from divergence.executions.schema import SERVING_FACTORS, polars_schema
 
 BREAKS = [
@@ -143,7 +143,7 @@ def whole(log):
     assert log.valid["context"].null_count() == 0
     assert log.valid["execution_id"].is_unique().all()
     assert log.valid["outcome"].is_between(0, 1).all() or log.kind == "positive"
-    assert [a.question for a in log.answers()] == list(QUESTIONS)
+    assert [a.question for a in log.answers()] == [question.name for question in QUESTIONS]
 
 
 def attempt(source):
@@ -202,5 +202,5 @@ def test_dataframely_gives_the_same_verdict_on_every_row(records):
     labels = ("regime", "model", "item", *SERVING_FACTORS)
     named = [{**record, "execution_id": f"id-{number}"} for number, record in enumerate([SOUND, *records])]
     frame = pl.DataFrame(named, schema=polars_schema()).with_columns(pl.col(labels).replace("", None))
-    good, _ = dataframely_schema().filter(frame)
+    good, _ = row_schema().filter(frame)
     assert read(frame, accept_rejected=1.0).valid["execution_id"].to_list() == good["execution_id"].to_list()

@@ -1,9 +1,9 @@
 """The schema is complete, in the order of the contract, and turns into a page and a dataframely schema."""
 
 import polars as pl
+from row_schema import row_schema
 
 from divergence.executions import schema
-from divergence.executions.rules import dataframely_schema
 
 CONTRACT = (
     "engine engine_version quantization kv_cache_dtype attention batch_policy concurrency prefix_cache spec_decode "
@@ -33,5 +33,5 @@ def test_the_page_has_a_line_for_every_column_of_every_table():
 def test_dataframely_validates_the_canonical_table():
     row = {"regime": "evaluation", "model": "m", "item": "i", "score": 0.5}
     rows = pl.DataFrame([row], schema=schema.polars_schema())
-    assert dataframely_schema().validate(rows).height == 1
-    assert dataframely_schema().column_names() == [column.name for column in schema.EXECUTIONS]
+    assert row_schema().validate(rows).height == 1
+    assert row_schema().column_names() == [column.name for column in schema.EXECUTIONS]

@@ -44,7 +44,7 @@ def test_a_context_of_one_regime_only():
     _finite(_fit(both.drop("quantization", "kv_cache_dtype", "concurrency")))  # bench in both, the others in one
     with_one = _fit(log.filter(regime="deployment"))
     assert not dv.gap(with_one).to_frame()["identified"].any()
-    assert "no evaluation rows" in dv.gap(with_one).to_frame()["reason"][0]
+    assert "0 judged evaluation rows" in dv.gap(with_one).to_frame()["reason"][0]
 
 
 @pytest.mark.parametrize("method", [None, ItemLevel()])

@@ -10,8 +10,8 @@ import pytest
 import divergence as dv
 from divergence.joint import levels
 from divergence.joint.posterior import hierarchy_of
+from divergence.joint.saved import load
 from divergence.joint.standing_apart import deleted_residuals
-from divergence.joint.store import load
 from divergence.simulate import simulate, world
 
 new_context_check = importlib.import_module("divergence.joint.new_context_check")  # its function has its name

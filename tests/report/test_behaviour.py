@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 import divergence as dv
-from divergence.behaviour import QUESTIONS, behaviour
+from divergence.behaviour import WORDS, behaviour
 from divergence.executions.embedded_texts import text_hash
 from divergence.report import behaviour as section_of
 from divergence.report import render
@@ -123,7 +123,7 @@ def test_movement_explains_the_broken_context(answers):
 def test_without_embeddings_one_sentence_says_what_is_missing(tmp_path, content):
     log_frame(np.random.default_rng(0)).write_parquet(tmp_path / "log.parquet")
     refused = behaviour(dv.read(tmp_path))
-    assert set(refused) == set(QUESTIONS) and not any(e.identified for e in refused.values())
+    assert set(refused) == set(WORDS) and not any(e.identified for e in refused.values())
     (text,) = section_of.section(dataclasses.replace(content, estimates={**content.estimates, **refused}))
     assert text.tone == "refusal" and "add a column embedding, or a file with text_hash" in text.text
 

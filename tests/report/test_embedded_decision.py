@@ -9,7 +9,8 @@ import pytest
 
 import divergence as dv
 from divergence import behaviour
-from divergence.results import QUESTIONS, write_report
+from divergence.estimands import QUESTIONS
+from divergence.results import write_report
 
 FOLDER = pathlib.Path(__file__).parents[2] / "datasets" / "serving-lab"
 SECONDS_MAX = 60  # CPU time of all answers and the page on a busy machine; alone it takes about a quarter
@@ -29,7 +30,7 @@ def results(tmp_path_factory):
 
 def test_every_question_has_a_row_or_a_refusal_with_its_reason(results):
     _, table = results
-    assert set(table["question"]) == set(QUESTIONS) | set(behaviour.QUESTIONS)
+    assert set(table["question"]) == {question.name for question in QUESTIONS} | set(behaviour.WORDS)
     refused = table.filter(~pl.col("identified"))
     assert refused["reason"].null_count() == 0 and (refused["reason"].str.len_chars() > 10).all()
     assert table.filter(pl.col("identified") & pl.col("median").is_null() & pl.col("upper").is_null()).height == 0

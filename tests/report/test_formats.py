@@ -22,8 +22,8 @@ def test_every_answer_has_its_table(content):
     titles = [sheet.title for sheet in sheets(content)]
     assert len(titles) == len(set(titles))
     for estimate in content.estimates.values():
-        assert capital(question_name(estimate.question)) in titles
-    assert "Effects of serving factors (latency_s)" in titles
+        assert capital(question_name(estimate)) in titles
+    assert "Serving effect (latency_s)" in titles
     assert titles[-2:] == ["What this log cannot tell", "Diagnostics"]
 
 

@@ -14,17 +14,15 @@ import pytest
 import risk_worlds as worlds
 
 import divergence as dv
-from divergence.errors import InputError, NotIdentifiedError
-from divergence.joint.predict import levels
+from divergence.errors import InputError
 from divergence.risk.build import risk_model
-from divergence.risk.model import ARRAYS, NUMBERS, WORDS, RiskModel, _hash
+from divergence.risk.model import NUMBERS, SEALED, RiskModel
 from divergence.risk.reliability import reliability
-from divergence.risk.risk_draws import plausible_risks
-from divergence.risk.strata import _fresh
-from divergence.risk.summaries import summarise
-from divergence.scoring.manifest import folder_hash
+from divergence.scoring.model_folder import folder_hash
 from divergence.scoring.score import score_log
-from divergence.scoring.stale import stale
+from divergence.sealed import seal_of
+
+WORDS, ARRAYS = SEALED.words, SEALED.arrays
 
 LOG = ("regime", "model", "context", "task", "item", "score")
 
@@ -52,6 +50,14 @@ def _batch(rows):
     )
 
 
+def rehashed(folder, drop=(), **changed):
+    """Words with right hashes over whatever was changed."""
+    words = json.loads((folder / WORDS).read_text()) | changed
+    words["arrays_sha256"] = hashlib.sha256((folder / ARRAYS).read_bytes()).hexdigest()
+    words = {name: value for name, value in words.items() if name not in ("words_sha256", *drop)}
+    (folder / WORDS).write_text(json.dumps(words | {"words_sha256": seal_of(words)}))
+
+
 def test_a_score_is_the_row_of_its_combination_however_the_log_is_cut(model):
     random = np.random.default_rng(1)
     names = {
@@ -73,44 +79,6 @@ def test_a_score_is_the_row_of_its_combination_however_the_log_is_cut(model):
         assert whole["reason"][k].as_py() == model.reasons[model.table["reason"][place]]
     parts = [model.score(_batch(rows[a : a + 7])) for a in range(0, 500, 7)]
     assert pa.Table.from_batches(parts).to_pylist() == pa.Table.from_batches([whole]).to_pylist()
-
-
-def test_without_strata_the_risk_is_one_minus_the_level(waves_posterior):
-    """The posterior's own levels: mean by quadrature within the Monte Carlo error of the draws, limits exactly."""
-    got = summarise(waves_posterior)
-    deployed = levels(waves_posterior.fits[0], "deployment")
-    for c, name in enumerate(deployed.contexts):
-        place = got.levels["context"].index(name)
-        p = 1 - deployed.draws[:, :, c]
-        error = p.std(0) / np.sqrt(len(p))
-        np.testing.assert_allclose(got.risk[:-1, place, 0], p.mean(0), atol=(4 * error).max() + 1e-3)
-        np.testing.assert_allclose(got.lower[:-1, place, 0], np.quantile(p, 0.05, axis=0), rtol=1e-3)
-        np.testing.assert_allclose(got.upper[:-1, place, 0], np.quantile(p, 0.95, axis=0), rtol=1e-3)
-
-
-def test_risks_of_strata_hold_the_truth(world):
-    """24 true risks, 90 % intervals: fewer than 18 inside has probability .007 if they were independent; they share items,
-    which makes it likelier. The seed is fixed."""
-    _, truth, posterior = world
-    got = summarise(posterior)
-    deployed = np.s_[:3, 1:3, :4]
-    inside = (truth[:, 1:] >= got.lower[deployed]) & (truth[:, 1:] <= got.upper[deployed])
-    assert inside.mean() >= 0.75
-    assert np.abs(got.risk[deployed] - truth[:, 1:]).mean() < np.abs(got.risk[deployed].mean() - truth[:, 1:]).mean() / 2
-
-
-def test_plausible_tables_have_the_law_of_the_table(world):
-    """Means within four Monte Carlo errors, limits to two points: 2000 draws leave .7 of their 5 % points."""
-    _, _, posterior = world
-    got, draws = summarise(posterior), plausible_risks(posterior, draws=2000)
-    error = 4 * draws.std(0) / np.sqrt(len(draws))
-    assert draws.shape == (len(draws), *got.risk.shape) and (np.abs(draws.mean(0) - got.risk) < error + 1e-3).all()
-    seen = np.s_[:3, 1:3, :4]
-    for limit, share in ((got.lower, 0.05), (got.upper, 0.95)):
-        assert np.abs(np.quantile(draws, share, axis=0)[seen] - limit[seen]).max() < 0.02
-    # What the models share makes them move together: the sample of items of a task is the same for all.
-    together = [np.corrcoef(draws[:, 0, 1, t], draws[:, 1, 1, t])[0, 1] for t in range(4)]
-    assert np.mean(together) > 0.05
 
 
 def test_draws_of_a_context_are_those_of_its_rows(model):
@@ -144,54 +112,6 @@ def test_a_scored_log_has_the_null_of_the_posterior_that_memory_has(world, model
         assert told["ece_null_95"] == here["ece_null_95"]
         assert told["ece_posterior_95"] == pytest.approx(here["ece_posterior_95"], rel=1e-6)
     assert told["ece_posterior_95"] > told["ece_null_95"]
-
-
-def test_an_error_that_the_posterior_expects_is_inside_its_own_null():
-    """A score that is off as a whole by a draw from a law that it knows: outside the null of a perfect score, inside that of
-    its posterior, in 19 of 20 worlds; fewer than 50 of 60 has probability .001."""
-    inside = perfect = 0
-    for seed in range(60):
-        random = np.random.default_rng(seed)
-        risk = np.linspace(0.2, 0.8, 30)
-        kind = random.integers(0, 30, 5000)
-        truth = risk + 0.1 * random.uniform(-1, 1)
-        draws = risk + 0.1 * random.uniform(-1, 1, (400, 1))
-        got = reliability(risk[kind], (random.random(5000) < truth[kind]).astype(float), plausible=(draws, kind), seed=seed)
-        inside, perfect = inside + got["inside_posterior"], perfect + got["inside_null"]
-    assert inside >= 50 and perfect <= 30
-
-
-@pytest.mark.parametrize("n", [(1, 1, 1), (5, 3, 1, 1), (9, 1)])
-def test_a_new_task_varies_more_around_the_mean_of_seen_ones_than_they_do(n):
-    """By drawing tasks: 40,000 draws leave 1 % of a variance, so four standard errors of the ratio are 6 %."""
-    share = np.array(n) / sum(n)
-    tasks = np.random.default_rng(0).standard_normal((40_000, len(n) + 1))
-    level = tasks[:, :-1] @ share
-    seen = ((tasks[:, :-1] - level[:, None]) ** 2).mean()
-    assert _fresh(np.array(n)) == pytest.approx(((tasks[:, -1] - level) ** 2).mean() / seen, rel=0.06)
-
-
-def test_what_was_never_seen_is_wider_and_not_known(model):
-    def one(*labels):
-        return model.score(_batch([("e", *labels)])).to_pylist()[0]
-
-    def width(row):
-        return row["upper"] - row["lower"]
-
-    known = one("m0", "c1", "t0")
-    assert known["known"] and known["excess"] is not None and "new" not in known["reason"]
-    for labels, what in (
-        (("x", "c1", "t0"), "new model"),
-        (("m0", "x", "t0"), "new context"),
-        (("m0", "c1", "x"), "new stratum"),
-    ):
-        new = one(*labels)
-        assert not new["known"] and what in new["reason"] and width(new) > width(known)
-        assert new["lower"] > 0.02 or new["upper"] < 0.98 or width(new) > 0.5  # never a confident number
-    everything = one("x", "x", "x")
-    assert everything["novelty"] == 1 and width(everything) > 0.4
-    assert one("x", "c1", "t0")["excess"] is None  # nothing was promised for a model that has no bench
-    assert not one("m0", "c0", "t0")["known"]  # the bench's context in deployment was never seen
 
 
 def test_interval_order_and_range(model):
@@ -265,14 +185,6 @@ def test_a_pickle_is_never_loaded(model, tmp_path):
         RiskModel.load(tmp_path)
 
 
-def rehashed(folder, drop=(), **changed):
-    """Words with right hashes over whatever was changed."""
-    words = json.loads((folder / WORDS).read_text()) | changed
-    words["arrays_sha256"] = hashlib.sha256((folder / ARRAYS).read_bytes()).hexdigest()
-    words = {name: value for name, value in words.items() if name not in ("words_sha256", *drop)}
-    (folder / WORDS).write_text(json.dumps(words | {"words_sha256": _hash(words)}))
-
-
 @pytest.mark.parametrize("drop", ["arrays_sha256", "levels", "reasons", "served", "calibrator", "outcome"])
 def test_words_that_lack_something_are_refused_with_a_sentence(model, tmp_path, drop):
     model.save(tmp_path)
@@ -311,44 +223,3 @@ def test_scoring_needs_neither_scipy_nor_sklearn_nor_jax(model, tmp_path):
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
-
-
-def test_no_deployment_and_no_failures_are_refused(world):
-    log, _, _ = world
-    bench = dv.read(log.valid.filter(pl.col("regime") == "evaluation").select(LOG))
-    with pytest.raises(NotIdentifiedError, match="no judged deployment rows"):
-        risk_model(dv.fit(dv.collapse(bench), seed=0))
-
-
-def test_a_small_log_says_that_calibration_was_not_checked(world):
-    log, _, posterior = world
-    few = dv.read(log.valid.filter(pl.col("item").str.ends_with("1")).select(LOG))
-    found = risk_model(posterior, few)
-    assert found.calibrator.name == "none" and "calibration was not checked" in found.check["sentence"]
-    assert "no log was given" in risk_model(posterior).check["sentence"]
-
-
-def _observed(model, truth, n, shift=0.0, context="c1"):
-    """Sums of a night of traffic in which failures happen with the true risk, moved by `shift`."""
-    sums = {k: [] for k in ("n", "risk", "failures")}
-    random = np.random.default_rng(3)
-    for m in range(3):
-        for t in range(4):
-            sums["n"].append(n)
-            sums["risk"].append(model.score(_batch([("e", f"m{m}", context, f"t{t}")]))["risk"][0].as_py())
-            sums["failures"].append(int(random.binomial(n, np.clip(truth[m, 1, t] + shift, 0, 1))))
-    return {context: sums}
-
-
-def test_stale_when_outcomes_moved_or_contexts_are_new(world, model):
-    _, truth, _ = world
-    right = stale(_observed(model, truth, 2000), model.traffic)
-    assert not right["stale"] and right["e_value"] < 20 and right["unseen_share"] == 0
-    moved = stale(_observed(model, truth, 2000, 0.25), model.traffic)
-    assert moved["stale"] and "in the context c1" in moved["reason"]
-    moved = stale(_observed(model, truth, 2000, 0.25), model.traffic, draws=model.draws)
-    assert moved["stale"] and "all known requests together" in moved["reason"]
-    elsewhere = stale(_observed(model, truth, 2000, context="c9"), model.traffic)
-    assert elsewhere["stale"] and elsewhere["unseen_share"] == 1 and "never had" in elsewhere["reason"]
-    silent = stale({}, model.traffic)
-    assert not silent["stale"] and silent["e_value"] is None and "not identified" in silent["reason"]

@@ -9,7 +9,6 @@ import small_scorer
 from small_scorer import tree
 
 from divergence.errors import InputError
-from divergence.scoring.filesystems import place, scrubbed, sentence, shown
 from divergence.scoring.score import score_log
 
 CANARIES = ("CANARYKEYID", "canary-secret-value", "canary-session-token", "USERCANARY", "PASSCANARY", "QUERYCANARY")
@@ -117,14 +116,3 @@ def test_a_store_that_does_not_answer_is_one_sentence(model, tmp_path, monkeypat
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(InputError, match=r"s3://traffic/logs cannot be read: .*onnect"):
         score_log(model, ["s3://traffic/logs"], tmp_path / "out", load=small_scorer.load, workers=0)
-
-
-def test_names_of_places(monkeypatch):
-    assert shown("s3://a:b@bucket/x?secret=c#d") == "s3://bucket/x"
-    assert shown("/a/b?c") == "/a/b?c"
-    monkeypatch.setenv("MY_SECRET_KEY", "hush-hush")
-    address = "s3://me:pa%2Fss@b/x"
-    assert scrubbed(f"it was hush-hush at {address} and pa/ss", address) == "it was *** at s3://b/x and ***"
-    assert sentence(OSError(2, "No such file. Detail: [errno 2] x")) == "no such file"
-    with pytest.raises(InputError, match="of no kind that can be opened"):
-        place("http://example.org/a.parquet")

@@ -15,12 +15,18 @@ from pathlib import Path, PurePosixPath
 
 from divergence.errors import InputError
 
+STORES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs")  # of the addresses that Arrow's file systems know
 CHUNK = 8 * 2**20  # bytes that are copied at a time
 
 
 def is_address(path: str | Path) -> bool:
     """Is it an address rather than a path?"""
     return "://" in str(path)
+
+
+def in_a_store(path: str | Path) -> bool:
+    """Is it an address in an object store?"""
+    return str(path).partition("://")[0] in STORES and is_address(path)
 
 
 @contextlib.contextmanager

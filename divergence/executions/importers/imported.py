@@ -17,7 +17,6 @@ from divergence.executions.importers import claims, convert, foreign_files, run_
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.mapping import Draft
 from divergence.executions.model_names import suggestions
-from divergence.executions.names import ROW
 
 IDENTITY = ("regime", "model", "item", "score", "execution_id")  # kept in the table even where every value is null
 REJECTED = pl.Schema({"file": pl.String(), "row": pl.Int64(), "rule": pl.String(), "sentence": pl.String()})
@@ -57,20 +56,6 @@ class Imported:
     def executions(self) -> pl.DataFrame:
         """The executions in memory."""
         return self.frame.collect(engine="streaming")
-
-    @functools.cached_property
-    def closed(self) -> dict[str, str]:
-        """The questions that these rows alone cannot answer, each with what is missing."""
-        from divergence.executions.foreign import sources_of
-        from divergence.executions.read import read
-
-        if not self.rows:
-            return {"all": "It needs executions; none was imported."}
-        try:
-            answers = read([source.frame.drop(ROW) for source in sources_of(self, "import")]).answers()
-        except InputError as error:
-            return {"all": str(error)}
-        return {answer.question: answer.reason for answer in answers if not answer.identified}
 
     @functools.cached_property
     def models(self) -> list[str]:

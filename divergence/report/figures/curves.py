@@ -45,7 +45,7 @@ def beside(frame: pl.DataFrame) -> str:
     return f"Drawn are the first {MOST} of {lines:,} lines." if lines > MOST else ""
 
 
-def draw(frame: pl.DataFrame, x: alt.X, y_title: str, description: str) -> alt.LayerChart:
+def draw(frame: pl.DataFrame, x: alt.X, x_title: str, y_title: str, description: str) -> alt.LayerChart:
     """Lines over the column `x` of result rows that are probabilities, with their intervals."""
     import altair as alt
 
@@ -77,7 +77,7 @@ def draw(frame: pl.DataFrame, x: alt.X, y_title: str, description: str) -> alt.L
 
     tooltip = [
         alt.Tooltip("line:N", title="where"),
-        alt.Tooltip("x:N", title=str(x.to_dict()["title"])),
+        alt.Tooltip("x:N", title=x_title),
         alt.Tooltip("value:N", title="median (interval)"),
     ]
     base = alt.Chart(data).encode(x=x, tooltip=tooltip)

@@ -62,7 +62,7 @@ def chart(cost_ledger: Estimate) -> alt.LayerChart:
     parts = frame.filter(pl.col("factor").is_not_null() & (pl.col("mean") != 0)).to_dicts()
     steps, at = [], 0.0
     for row in parts:
-        steps.append(_step(PARTS.get(row["factor"], row["factor"]), at, at + row["mean"], row))
+        steps.append(_step(str(PARTS.get(row["factor"], row["factor"])), at, at + row["mean"], row))
         at += row["mean"]
     steps.append(_step(WHOLE, 0.0, at, frame.filter(pl.col("factor").is_null()).row(0, named=True)))
     data = pl.DataFrame(steps)

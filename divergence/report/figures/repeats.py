@@ -47,5 +47,6 @@ def chart(pass_power: Estimate) -> alt.LayerChart:
     """The counts over the power."""
     import altair as alt
 
-    x = alt.X("x:O", title="successes in a row", axis=alt.Axis(labelAngle=0, grid=False))
-    return curves.draw(curves.chosen(rows(pass_power)), x, "solved every time, percent", sentence(pass_power))
+    title = "successes in a row"
+    x = alt.X("x:O", title=title, axis=alt.Axis(labelAngle=0, grid=False))
+    return curves.draw(curves.chosen(rows(pass_power)), x, title, "solved every time, percent", sentence(pass_power))

@@ -67,9 +67,9 @@ def _placed(points: pl.DataFrame) -> pl.DataFrame:
     A name that fits nowhere is left to the tooltip.
     """
     shown = short(points["model"], NAME)
-    low, high = points["score_lower"].min(), points["score_upper"].max()
+    low, high, top = points.select(pl.min("score_lower"), pl.max("score_upper"), pl.max("kappa_upper")).row(0)
     across = PLOT / ((high - low) or 1.0)
-    down = HEIGHT / (points["kappa_upper"].max() or 1.0)
+    down = HEIGHT / (top or 1.0)
     medians = points.select("score_median", "kappa_median").iter_rows()
     spots = [((x - low) * across, HEIGHT - y * down) for x, y in medians]
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in spots]
@@ -110,7 +110,7 @@ def chart(score: Estimate, kappa: Estimate) -> alt.LayerChart:
     y_title = f"spread over contexts, {axis_title(kappa.unit)}"
     span = alt.Scale(zero=False, nice=False, padding=24, reverse=not higher_is_better(score))
     x = alt.X("score_median:Q", title=x_title, scale=span, axis=alt.Axis(tickCount=6))
-    top = float(data["kappa_upper"].max() or 1.0) * 1.08
+    top = float(data.select(pl.max("kappa_upper")).item() or 1.0) * 1.08
     y = alt.Y("kappa_median:Q", title=y_title, scale=alt.Scale(domain=[0, top], nice=False), axis=alt.Axis(tickCount=5))
     tooltip = [
         alt.Tooltip("model:N"),

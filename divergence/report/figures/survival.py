@@ -48,5 +48,6 @@ def chart(collapse_hazard: Estimate) -> alt.LayerChart:
     import altair as alt
 
     frame = curves.chosen(rows(collapse_hazard))
-    x = alt.X("x:Q", title="step of the episode", axis=alt.Axis(tickCount=6, grid=False, format="d"))
-    return curves.draw(frame, x, "not yet failed, percent", sentence(collapse_hazard))
+    title = "step of the episode"
+    x = alt.X("x:Q", title=title, axis=alt.Axis(tickCount=6, grid=False, format="d"))
+    return curves.draw(frame, x, title, "not yet failed, percent", sentence(collapse_hazard))

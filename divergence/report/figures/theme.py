@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from divergence.report.palette import LIGHT
 
@@ -32,7 +32,7 @@ def finish(chart: alt.LayerChart | alt.FacetChart, height: int, description: str
         "labelPadding": 6,
         "titlePadding": 8,
     }
-    return (
+    finished = (
         chart.properties(
             width="container",
             height=height,
@@ -56,6 +56,7 @@ def finish(chart: alt.LayerChart | alt.FacetChart, height: int, description: str
         )
         .configure_text(color=LIGHT["ink"], fontSize=LABEL)
     )
+    return cast("alt.LayerChart", finished)  # `alt.layer` gives another kind only of facets, which no figure has
 
 
 def name_axis(headings: bool = False) -> alt.Axis:

@@ -1,0 +1,136 @@
+"""What several questions need of a design: judged rows, both regimes, contexts that are shared.
+
+Each gives the sentence on what is missing, or None where nothing is.
+"""
+
+from __future__ import annotations
+
+from divergence.cells.overlap import context_conflict, scorer_conflict
+from divergence.identification.log_design import LogDesign
+from divergence.identification.question import Need
+
+NUMBERS = {2: "two", 3: "three", 4: "four"}
+
+
+def many(number: int, noun: str) -> str:
+    """A count with its noun: many(2, "model") = "2 models"."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def level_needs(design: LogDesign, regime: str) -> Need:
+    """What a level of one regime needs."""
+    other = "deployment" if regime == "evaluation" else "evaluation"
+    if not design.rows[regime]:
+        return Need(False, f"It needs judged {regime} rows; this log has 0 (and {design.rows[other]} of {other}).")
+    return Need(
+        True,
+        f"{many(design.rows[regime], f'judged {regime} row')} of {many(design.models[regime], 'model')} in "
+        f"{many(design.contexts[regime], 'context')}.",
+    )
+
+
+def no_regimes(design: LogDesign) -> str | None:
+    """Why the two regimes cannot be held side by side: one has no judged rows."""
+    for regime, rows in design.rows.items():
+        if not rows:
+            other = "deployment" if regime == "evaluation" else "evaluation"
+            return f"It needs both regimes; this log has 0 judged {regime} rows and {design.rows[other]} of {other}."
+    return None
+
+
+def no_comparison(design: LogDesign) -> str | None:
+    """Why no model can be compared between the regimes."""
+    missing = no_regimes(design)
+    if missing:
+        return missing
+    if not len(design.both):
+        return (
+            f"It needs a model in both regimes; the {many(design.models['evaluation'], 'evaluation model')} and the "
+            f"{many(design.models['deployment'], 'deployment model')} have no name in common."
+        )
+    conflict = scorer_conflict(design.cells)
+    return f"It needs one judge in both regimes: {conflict}." if conflict else None
+
+
+def nothing_varies(design: LogDesign) -> str | None:
+    """Why nothing can be told apart: every judged row has one value."""
+    if design.constant is None:
+        return None
+    return f"It needs outcomes that differ; every judged row of this log has {design.cells.outcome} = {design.constant:g}."
+
+
+def models_in_both(design: LogDesign, least: int) -> Need:
+    """What an order or a line over models with both regimes needs."""
+    missing = no_comparison(design) or nothing_varies(design)
+    if missing is None and len(design.both) < least:
+        missing = f"It needs {NUMBERS[least]} models in both regimes; this log has {len(design.both)}."
+    return Need(missing is None, missing or f"{len(design.both)} models with judged rows in both regimes.")
+
+
+def no_contexts(design: LogDesign) -> str | None:
+    """Why nothing can be said about moving over deployment contexts."""
+    if design.contexts["deployment"] < 2:
+        return f"It needs two deployment contexts; this log has {design.contexts['deployment']}."
+    if design.served.shape[1] < 2:
+        return "It needs two contexts in the deployment law; the declared one gives weight to one."
+    conflict = context_conflict(design.cells)
+    return f"It needs one judge in all contexts: {conflict}." if conflict else nothing_varies(design)
+
+
+def moves_over_contexts(design: LogDesign) -> Need:
+    """What the spread of one model's level over deployment contexts needs."""
+    missing = no_contexts(design)
+    if missing:
+        return Need(False, missing)
+    each = design.served.sum(1)
+    if not (each >= 2).any():
+        return Need(
+            False,
+            f"It needs a model in two deployment contexts; each of the {many(design.models['deployment'], 'model')} "
+            f"was seen in one of the {design.contexts['deployment']} only.",
+        )
+    return Need(
+        True,
+        f"{many(int((each >= 2).sum()), 'model')} in two or more of the {design.contexts['deployment']} deployment "
+        f"contexts (one of them in {int(each.max())}).",
+    )
+
+
+def crossed(design: LogDesign) -> Need:
+    """What telling models and contexts apart needs: two models that share two deployment contexts."""
+    missing = no_contexts(design)
+    models, contexts = design.models["deployment"], design.contexts["deployment"]
+    if missing:
+        return Need(False, missing)
+    if models < 2:
+        return Need(False, f"It needs two models in deployment; this log has {models}.")
+    shared = design.served.astype(float) @ design.served.T
+    shared[range(len(shared)), range(len(shared))] = 0
+    if shared.max() < 2:
+        return Need(
+            False,
+            f"It needs two models that share two deployment contexts; none of the {models} models and {contexts} "
+            "contexts do, so models and contexts cannot be told apart.",
+        )
+    return Need(True, f"{models} models in {contexts} deployment contexts.")
+
+
+def compared(design: LogDesign) -> Need:
+    """What a difference between the regimes needs."""
+    missing = no_comparison(design)
+    if missing:
+        return Need(False, missing)
+    shared = design.sharing.in_both
+    overlap = (
+        f"{many(shared, 'item')} answered in both"
+        if shared
+        else ("no item was answered in both, so each level stands on its own items")
+    )
+    reason = f"{many(len(design.both), 'model')} with judged rows in both regimes; {overlap}."
+    evaluation, deployment = (set(design.scorers(regime)) for regime in ("evaluation", "deployment"))
+    if evaluation != deployment:
+        reason += (
+            f" The regimes have different scorers (evaluation: {', '.join(sorted(evaluation)) or 'not logged'}; "
+            f"deployment: {', '.join(sorted(deployment)) or 'not logged'}), so it may be a difference of judges."
+        )
+    return Need(True, reason)

@@ -1,0 +1,58 @@
+"""A question as a room of its own: its name, its words, and what it needs of a log."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from divergence.identification.log_design import LogDesign
+
+
+@dataclasses.dataclass(frozen=True)
+class Need:
+    """Does a log's design allow an answer?"""
+
+    met: bool
+    """Does it?"""
+    sentence: str
+    """What the answer rests on, or what is missing, with the counts seen."""
+    bounds: bool = False
+    """Where it is not met: can bounds of the number still be given?"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """One question about a log."""
+
+    name: str
+    """Its name in the results table, and of the function that answers it."""
+    words: str
+    """Its name in plain words, as a heading."""
+    text: str
+    """What is answered, in one line."""
+    needs: Callable[[LogDesign], Need]
+    """What it needs of a design; `check`, the refusal of the estimand and the page ask this."""
+    depends: str = ""
+    """What of the values, beyond the design, may still refuse it; empty where nothing does."""
+    declared: tuple[str, ...] = ()
+    """What of the configuration it is given: `prices`, `requirements`, `stability`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """Can this log answer one question?"""
+
+    question: str
+    """Name of the question, as in the results table."""
+    identified: bool
+    """Does the design identify it?"""
+    reason: str
+    """A sentence with the counts seen: what it rests on, or what is missing."""
+    depends: str = ""
+    """What of the values may still refuse it."""
+
+
+def answerable(questions: tuple[Question, ...], design: LogDesign) -> tuple[Answer, ...]:
+    """Which of these questions the design answers, in their order."""
+    found = [(question, question.needs(design)) for question in questions]
+    return tuple(Answer(q.name, need.met, need.sentence, q.depends if need.met else "") for q, need in found)

@@ -1,0 +1,81 @@
+"""How much each serving context counts: laws over contexts.
+
+| law | weight of a context |
+|---|---|
+| `"logged"` | its share of the log's rows, common to all models |
+| `"own"` | the same for each model's own rows |
+| `"uniform"` | the same for each |
+| `{context: share}` | as declared |
+| `(factor, ((level, share), ...))` | declared shares of levels, dealt to the contexts that have them by logged rows |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from divergence.cells.cells import DeclaredLaw
+from divergence.cells.overlap import in_regime
+from divergence.errors import InputError
+from divergence.joint.posterior import Fit
+
+NAMED = ("logged", "own", "uniform")
+Law = str | Mapping[str, float] | DeclaredLaw
+"""`logged`, `own`, `uniform`, shares of contexts, or a factor with shares of its levels."""
+
+
+def law_weights(fit: Fit, regime: str, names: tuple[str, ...], law: Law) -> np.ndarray:
+    """Weights of the contexts, shape (models, contexts), each row summing to one. Raises InputError for a law over levels
+    that the log never saw, or has no rows of."""
+    models = fit.design.n_models
+    if law == "uniform":
+        return np.full((models, len(names)), 1 / len(names))
+    rows = _logged(fit, regime, names)
+    if law == "logged":
+        rows = np.repeat(rows.sum(0, keepdims=True), models, 0)
+    elif law != "own":
+        if isinstance(law, str):
+            raise InputError(f"the law {law!r} is not known; choose {', '.join(NAMED)}, or declare a share for each context")
+        factor, shares = law if isinstance(law, tuple) else ("context", tuple(law.items()))
+        rows = np.repeat(_declared(fit, regime, names, rows.sum(0), factor, dict(shares))[None], models, 0)
+    rows = np.where(rows.sum(1, keepdims=True) > 0, rows, 1.0)
+    return rows / rows.sum(1, keepdims=True)
+
+
+def _logged(fit: Fit, regime: str, names: tuple[str, ...]) -> np.ndarray:
+    """Log rows per model and context, shape (models, contexts)."""
+    counts = fit.cells.counts
+    place = {name: k for k, name in enumerate(names)}
+    column = np.array([place.get(name, -1) for name in fit.cells.levels["context"]])[counts["context"]]
+    keep = in_regime(fit.cells, regime) & (column >= 0)
+    rows = np.zeros((fit.design.n_models, len(names)))
+    np.add.at(rows, (counts["model"][keep], column[keep]), counts["rows"][keep])
+    return rows
+
+
+def _declared(
+    fit: Fit, regime: str, names: tuple[str, ...], logged: np.ndarray, factor: str, shares: dict[str, float]
+) -> np.ndarray:
+    """Declared shares of levels, dealt to the contexts that have the level in proportion to their logged rows."""
+    if factor == "context":
+        member, levels = np.eye(len(names)), names
+    elif factor in fit.design.mixtures:
+        mine = fit.design.contexts[:, 0] == (regime == "deployment")
+        member, levels = fit.design.mixtures[factor][mine], fit.design.levels[factor]
+    else:
+        raise InputError(f"the declared deployment law is over {factor!r}, which does not vary in this log")
+    unseen = sorted(set(shares) - set(levels))
+    if unseen:
+        raise InputError(
+            f"the declared deployment law names {factor} = {unseen[0]!r}, which the log never saw; "
+            f"it has {', '.join(levels)}"
+        )
+    mass = member * logged[:, None]
+    empty = [name for k, name in enumerate(levels) if shares.get(name, 0) > 0 and mass[:, k].sum() == 0]
+    if empty:
+        raise InputError(
+            f"the declared deployment law gives weight to {factor} = {empty[0]!r}, which has no {regime} rows in this log"
+        )
+    share = np.array([shares.get(name, 0.0) for name in levels])
+    return (mass / np.maximum(mass.sum(0), 1e-300)) @ share

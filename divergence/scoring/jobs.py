@@ -1,0 +1,76 @@
+"""What is one partition's work, and what became of it? Plain data that travels to worker processes and clusters.
+
+A `Job` holds everything that the score of a partition depends on; its `key` says what a finished result must have been
+made from to be still right, so that equal keys mean that nothing has to be done again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from importlib import metadata
+
+from divergence.configuration import Configuration
+from divergence.scoring.filesystems import Filesystem, place
+from divergence.scoring.outputs import FORMAT
+from divergence.scoring.sources import Partition
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Everything that the score of one partition depends on."""
+
+    partition: Partition
+    """The partition."""
+    output: str
+    """Folder or address of the results."""
+    model: str
+    """Folder of the risk model."""
+    model_hash: str
+    """What the folder must hash to."""
+    load: Callable
+    """Reads the model's folder; an importable function."""
+    configuration: Configuration
+    """What was declared about the log."""
+    accept_rejected: float
+    """Share of rejected rows above which the partition fails."""
+
+    @property
+    def target(self) -> Filesystem:
+        """Where the result goes."""
+        name = self.partition.name
+        return place(self.output).child(name if name.endswith(".parquet") else f"{name}.parquet")
+
+    def key(self, content: str) -> dict:
+        """What a finished result must have been made from to be still right."""
+        declared = {name: getattr(self.configuration, name) for name in ("columns", "constants", "where")}
+        rule = self.configuration.regime
+        declared["regime"] = dataclasses.asdict(rule) if rule else None
+        declared["accept_rejected"] = self.accept_rejected
+        return {
+            "input": content,
+            "model": self.model_hash,
+            "format": FORMAT,
+            "version": metadata.version("eval-divergence"),
+            "declared": {name: _plain(value) for name, value in declared.items()},
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class PartitionOutcome:
+    """What became of one partition."""
+
+    job: Job
+    """The partition's job."""
+    record: dict | None
+    """The record of its result; None where it failed."""
+    reason: str = ""
+    """Why it failed, a sentence."""
+    no_log: bool = False
+    """Is the file something else that lay in the folder?"""
+
+
+def _plain(value):
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    return {k: _plain(v) for k, v in value.items()} if hasattr(value, "items") else value

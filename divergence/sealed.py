@@ -1,0 +1,89 @@
+"""A value as two files: JSON for what people read, npz for arrays, and hashes over both. Nothing is ever unpickled.
+
+Who keeps something this way says what the files are called, which format they have, what they hold, and what to do about a
+damaged one. Whatever is wrong with them is an InputError of one sentence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import pathlib
+import zipfile
+from collections.abc import Mapping
+
+import numpy as np
+
+from divergence.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Sealed:
+    """How one kind of value is kept."""
+
+    words: str
+    """Name of the JSON file."""
+    arrays: str
+    """Name of the npz file."""
+    format: int
+    """Version of what is in them."""
+    what: str
+    """What they hold, as in "is no saved posterior"."""
+    again: str
+    """What to do about files that cannot be used."""
+
+    def contents(self, words: Mapping[str, object], arrays: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+        """Both files by name, as bytes."""
+        held = io.BytesIO()
+        np.savez_compressed(held, **arrays)  # pyright: ignore[reportArgumentType] - keys are free names
+        packed = held.getvalue()
+        written = {"format": self.format, **words, "arrays_sha256": hashlib.sha256(packed).hexdigest()}
+        written = json.loads(json.dumps(written))
+        written["words_sha256"] = seal_of(written)
+        return {self.arrays: packed, self.words: (json.dumps(written, indent=1) + "\n").encode()}
+
+    def open(self, folder: pathlib.Path) -> tuple[dict, dict[str, np.ndarray]]:
+        """Words and arrays of a folder. Raises InputError where they are missing, changed, or of another format."""
+        for name in (self.words, self.arrays):
+            if not (folder / name).is_file():
+                raise InputError(f"{folder} holds no {self.what}: {name} is missing; {self.again}")
+        path = folder / self.words
+        try:
+            words, packed = json.loads(path.read_text()), (folder / self.arrays).read_bytes()
+        except OSError as error:
+            raise InputError(f"{error.filename or folder} cannot be read: {error.strerror}") from None
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path} is not readable JSON ({error}); {self.again}") from None
+        found = words.get("format") if isinstance(words, dict) else None
+        if found != self.format:
+            raise InputError(f"{folder} has format {found!r}, this version reads {self.format}; {self.again}")
+        expected = words.pop("words_sha256", None)
+        if seal_of(words) != expected:
+            raise InputError(f"{path} was changed after it was saved (its SHA-256 differs); {self.again}")
+        if hashlib.sha256(packed).hexdigest() != words.pop("arrays_sha256", None):
+            raise InputError(f"{folder / self.arrays} was changed after it was saved (its SHA-256 differs); {self.again}")
+        del words["format"]
+        try:
+            with np.load(io.BytesIO(packed), allow_pickle=False) as saved:
+                return words, {name: saved[name] for name in saved.files}
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise self.damaged(folder, error) from None
+
+    def damaged(self, folder: pathlib.Path, error: Exception) -> InputError:
+        """The error of a folder whose files are as they were written and yet hold no whole value."""
+        return InputError(f"{folder} holds no whole {self.what} ({type(error).__name__}: {_shown(error)}); {self.again}")
+
+
+DAMAGE = (ValueError, TypeError, KeyError, AttributeError, IndexError)
+"""What building a value of damaged parts raises."""
+
+
+def _shown(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def seal_of(words: dict) -> str:
+    """SHA-256 of the words as they are written, their own hash left out."""
+    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()

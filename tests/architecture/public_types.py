@@ -1,0 +1,68 @@
+"""What a type checker knows of the public names: pyright reads this file in `make test`, nothing runs it.
+
+`assert_type` fails where a name is `Any`, as all were while they loaded lazily without a word to editors.
+"""
+
+from typing import assert_type
+
+import polars as pl
+
+import divergence as dv
+from divergence.configuration import Configuration
+from divergence.errors import InputError, NotIdentifiedError
+from divergence.estimate import Estimate
+from divergence.executions.executions import Executions
+from divergence.joint.posterior import Posterior
+
+
+def files(path: str) -> None:
+    """From files to a posterior."""
+    log = assert_type(dv.read(path), Executions)
+    cells = assert_type(dv.collapse(log), dv.Cells)
+    assert_type(dv.merge(cells, cells), dv.Cells)
+    assert_type(dv.fit(cells, spec=dv.Spec(), method=dv.NUTS()), Posterior)
+    assert_type(dv.fit(cells, method=dv.Importance(), seed=1), dv.Posterior)
+    assert_type(dv.load(path), Posterior)
+    assert_type(dv.Configuration.load(path), Configuration)
+    assert_type(dv.Executions, type[Executions])
+    assert_type(dv.InputError, type[InputError])
+    assert_type(dv.NotIdentifiedError, type[NotIdentifiedError])
+
+
+def answers(posterior: Posterior, cells: dv.Cells) -> None:
+    """Every question gives an Estimate."""
+    assert_type(dv.bench_level(posterior), Estimate)
+    assert_type(dv.best_combination(posterior), Estimate)
+    assert_type(dv.coherence(posterior), Estimate)
+    assert_type(dv.collapse_hazard(posterior), Estimate)
+    assert_type(dv.context_effect(posterior), Estimate)
+    assert_type(dv.cost_ledger(posterior), Estimate)
+    assert_type(dv.cost_per_success(posterior), Estimate)
+    assert_type(dv.coupling(posterior), Estimate)
+    assert_type(dv.coupling_absolute(posterior), Estimate)
+    assert_type(dv.coupling_anova(cells), Estimate)
+    assert_type(dv.deployed_level(posterior), Estimate)
+    assert_type(dv.evaluation_advantage(posterior), Estimate)
+    assert_type(dv.excess_flips(posterior), Estimate)
+    assert_type(dv.gap(posterior), Estimate)
+    assert_type(dv.gap_for_confidence(posterior), Estimate)
+    assert_type(dv.horizon(posterior), Estimate)
+    assert_type(dv.instrument(posterior), Estimate)
+    assert_type(dv.kappa(posterior), Estimate)
+    assert_type(dv.leverage(posterior), Estimate)
+    assert_type(dv.matrix(posterior), Estimate)
+    assert_type(dv.pass_power(posterior), Estimate)
+    assert_type(dv.projection_instability(posterior), Estimate)
+    assert_type(dv.rank_agreement(posterior), Estimate)
+    assert_type(dv.reversal(posterior), Estimate)
+    assert_type(dv.serving_effect(posterior), Estimate)
+    assert_type(dv.stability(posterior), Estimate)
+
+
+def results(posterior: Posterior, log: dv.Executions) -> None:
+    """Reports and risk."""
+    estimates = assert_type(dv.answer_all(posterior), dict[str, dv.Estimate])
+    assert_type(dv.table(list(estimates.values())), pl.DataFrame)
+    dv.write_report(posterior, "out")
+    assert_type(dv.risk_model(posterior, log), dv.RiskModel)
+    assert_type(dv.RiskClassifier(), dv.RiskClassifier)

@@ -1,0 +1,44 @@
+"""Do the intervals of answer bias hold what they say?"""
+
+import numpy as np
+import polars as pl
+
+import divergence as dv
+from divergence.estimands.answer_bias import split
+
+
+def _world(rng, size, criterion, regime, context, ability=1.5):
+    """Evidence of class a is N(d'/2, 1), of b N(-d'/2, 1); the answer is a above the criterion."""
+    gold = rng.choice(["a", "b"], size)
+    evidence = np.where(gold == "a", ability / 2, -ability / 2) + rng.standard_normal(size)
+    right = (evidence > criterion) == (gold == "a")
+    return pl.DataFrame(
+        {
+            "regime": regime,
+            "model": "m",
+            "context": context,
+            "task": "two",
+            "item": [f"i{k}" for k in range(size)],
+            "gold": gold,
+            "score": right.astype(float),
+        }
+    )
+
+
+def test_coverage():
+    """100 pairs of contexts: bias and competence each covered within four standard errors of 90 %."""
+    from divergence.estimands.answer_bias import _rates
+
+    rng = np.random.default_rng(3)
+    hits = np.zeros(2)
+    for _ in range(100):
+        draws = []
+        for criterion in (0.0, 0.5):
+            log = _world(rng, 200, criterion, "evaluation", "bench")
+            cells = dv.collapse(dv.read(log))
+            weight = rng.standard_exponential((400, len(cells.levels["block"])))
+            draws.append(split(*_rates(cells.golds, np.unique(cells.golds["gold"]), weight)))
+        for k, truth in ((0, 0.0), (1, 0.5)):
+            low, high = np.quantile(draws[1][k] - draws[0][k], [0.05, 0.95])
+            hits[k] += low <= truth <= high
+    assert (np.abs(hits / 100 - 0.9) < 4 * np.sqrt(0.09 / 100)).all(), hits
