@@ -28,6 +28,7 @@ USAGE = (
     "total_tokens",
     "total_cost",
 )
+SCORING = ("scorer", "scorers")  # kinds of span, and of step in older logs, in which judges work
 GRADE = re.compile(r"[A-Z][+-]?")  # one letter as a grade: Inspect's own, or those of a school
 SUMMARY_TEXT = 1000  # characters: summaries cut answers a little above this
 EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?::|$)")
@@ -162,13 +163,16 @@ def _model_calls(events: list[Any]) -> Iterator[tuple[Any, bool]]:
     judging: set[Any] = set()
     depth = 0
     for event in events:
-        kind, scoring = dig(event, "event"), dig(event, "type") in ("scorer", "scorers")
-        if kind == "span_begin" and (scoring or _key(dig(event, "parent_id")) in judging):
-            judging.add(_key(dig(event, "id")))
-        elif kind == "step" and scoring:
-            depth = max(0, depth + (1 if dig(event, "action") == "begin" else -1))
-        elif kind == "model":
-            yield event, depth > 0 or _key(dig(event, "span_id")) in judging
+        if type(event) is not dict:
+            continue
+        kind = event.get("event")
+        if kind == "model":
+            yield event, depth > 0 or _key(event.get("span_id")) in judging
+        elif kind == "span_begin":
+            if event.get("type") in SCORING or _key(event.get("parent_id")) in judging:
+                judging.add(_key(event.get("id")))
+        elif kind == "step" and event.get("type") in SCORING:
+            depth = max(0, depth + (1 if event.get("action") == "begin" else -1))
 
 
 def _key(value: Any) -> str | None:
@@ -201,8 +205,8 @@ def _with_cache(usage: dict[str, float]) -> dict[str, float]:
 def _summed(usages: Any) -> dict[str, float]:
     total: dict[str, float] = {}
     for usage in usages:
-        for name in USAGE:
-            value = dig(usage, name)
+        for name in USAGE if type(usage) is dict else ():
+            value = usage.get(name)
             if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**53:
                 total[name] = total.get(name, 0) + value
     return total

@@ -21,6 +21,7 @@ FRAME = frozenset(
     + [f"{part}_hash" for part in ("doc", "prompt", "target")]
 )
 """The keys of a line that are no metrics; older versions list no `metrics`, and there every other number is one."""
+GREEDY = ("True", "False")  # how the harness writes whether a continuation is the greedy one
 HASH_DIGITS = 12  # of the hash of a document that its item shows: 48 bits tell the documents of a task apart
 
 
@@ -199,10 +200,10 @@ def _likelihoods(sample: Mapping[str, Any]) -> list[float]:
     responses = sample.get("filtered_resps")
     found = []
     for response in responses if type(responses) is list else ():
-        if type(response) is not list or len(response) != 2 or str(response[1]) not in ("True", "False"):
+        if type(response) is not list or len(response) != 2 or str(response[1]) not in GREEDY:
             return []
-        number = convert.finite_number(str(response[0]))
-        if number is None:
+        number = response[0] if type(response[0]) is float else convert.finite_number(str(response[0]))
+        if number is None or not math.isfinite(number):
             return []
         found.append(number)
     return found
@@ -211,7 +212,7 @@ def _likelihoods(sample: Mapping[str, Any]) -> list[float]:
 def _choices(sample: Mapping[str, Any], likelihoods: list[float]) -> list[str]:
     """Names of the choices of a multiple-choice document, empty for generation and for single continuations."""
     size = len(likelihoods)
-    if size > 2 and "acc_mutual_info" in metric_names(sample):
+    if size > 2 and "acc_mutual_info" in sample and "acc_mutual_info" in metric_names(sample):
         size //= 2  # the second half scores the same choices without the question
     if size < 2:
         return []

@@ -129,8 +129,8 @@ class Draft:
     def shared(self, record: Mapping[str, Any]) -> Shared:
         """Map once what all records of a run have in common: the columns whose first sources lie in `record`.
 
-        Give the result to `add` with every record of the run. Where the run leaves a column empty, `add` goes on with
-        the column's further sources.
+        Give the result to `add` with every record of the run, which holds these parts unchanged. Where the run leaves a
+        column empty, `add` goes on with the column's further sources.
         """
         values: dict[str, Any] = {}
         rest: list[Field] = []
@@ -145,11 +145,12 @@ class Draft:
             try:
                 value = self._value(field, record)
             except ValueError:
-                value = None
-            if value is None:
                 rest.append(field)  # read again with each row, so that what is wrong with it is said of each row
-            else:
+                continue
+            if value is not None:
                 values[field.column] = value
+            elif field.needed:
+                rest.append(field)
         return Shared(values, tuple(field for field in rest if field.column not in values))
 
     def add(
