@@ -78,6 +78,16 @@ class RegimeRule:
 
 
 @dataclasses.dataclass(frozen=True)
+class ValueMeaning:
+    """What the values of a text or of another scale mean, on the scale of the outcome."""
+
+    levels: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Number by level as it is written in the file; other values stay as they are."""
+    scale: tuple[float, float] | None = None
+    """The value that means 0 and the one that means 1, in the file's unit; what lies between is linear."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Configuration:
     """Everything that can be declared about a log."""
 
@@ -103,6 +113,10 @@ class Configuration:
     """Other context laws, by name, to answer the decision under."""
     acceptance: Acceptance | None = None
     """The acceptance region; None = no coherence number."""
+    values: Mapping[str, ValueMeaning] = dataclasses.field(default_factory=dict)
+    """Outcome -> what its values mean."""
+    models: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Name of a model as a log writes it -> the name that its servings share."""
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Canonical name -> name in the file."""
     constants: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -302,6 +316,28 @@ def _grades(key: str, value: object) -> tuple[str, ...]:
     return names
 
 
+def _values(key: str, value: object) -> dict[str, ValueMeaning]:
+    return {name: _meaning(f"{key}.{name}", meaning) for name, meaning in _table(key, value).items()}
+
+
+def _meaning(key: str, value: object) -> ValueMeaning:
+    """`{ up = 1, down = 0 }` or `{ scale = [1, 5] }`."""
+    table = _table(key, value)
+    if "scale" not in table:
+        if not table:
+            raise InputError(f"{key} is empty: say what its values mean, for example {{ up = 1, down = 0 }}.")
+        return ValueMeaning({level: _number(f"{key}.{level}", number) for level, number in table.items()})
+    ends = table["scale"]
+    if len(table) > 1 or not isinstance(ends, list) or len(ends) != 2:
+        raise InputError(
+            f"{key}.scale is the two ends of a scale and stands alone, as in {{ scale = [1, 5] }}, seen {value!r}."
+        )
+    low, high = (_number(f"{key}.scale", end) for end in ends)
+    if low == high:
+        raise InputError(f"{key}.scale needs two ends that differ, seen {ends!r}.")
+    return ValueMeaning(scale=(low, high))
+
+
 _PARSERS = {
     "outcome": _text,
     "grades": _grades,
@@ -314,6 +350,8 @@ _PARSERS = {
     "prices": _prices,
     "what_if": _what_if,
     "acceptance": _acceptance,
+    "values": _values,
+    "models": lambda key, value: {n: _text(f"{key}.{n}", v) for n, v in _table(key, value).items()},
     "columns": lambda key, value: {n: _text(f"{key}.{n}", v) for n, v in _table(key, value).items()},
     "constants": lambda key, value: {n: _level(f"{key}.{n}", v) for n, v in _table(key, value).items()},
     "regime": _regime,

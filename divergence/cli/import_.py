@@ -1,45 +1,81 @@
-"""`divergence import`: another tool's log as a canonical one."""
+"""`divergence import`: other tools' logs as a canonical one, and what of them could not be carried over."""
 
 from __future__ import annotations
 
+import collections
 import json
 import pathlib
+from typing import TYPE_CHECKING
 
 import click
 
 from divergence.cli.options import common, pairs_of
 
+if TYPE_CHECKING:
+    from divergence.executions.importers import Imported
+
+SHOWN = 10  # rejected rows that are printed
+
 
 @click.command("import")
 @common
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=pathlib.Path))
+@click.argument("paths", nargs=-1, required=True)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=pathlib.Path), help="Parquet file to write.")
-@click.option("--format", "format_", help="Format of the log; detected when left out.")
+@click.option("--format", "format_", default="auto", help="Format of the logs; `auto` detects it by their content.")
 @click.option("--set", "constants", multiple=True, metavar="COLUMN=VALUE", help="A column that the log lacks.")
 @click.option("--primary", help="Metric that becomes the score; by default the log's first.")
-def import_(paths, output, format_, constants, primary, as_json, quiet, **_) -> int:
-    """Turn another tool's log into a canonical one, and list what could not be mapped."""
-    from divergence.executions.importers import import_log, write
+@click.option("--keep-text", is_flag=True, help="Keep prompts and completions, in a table beside the executions.")
+@click.option("--salt", type=click.Path(path_type=pathlib.Path), help="File with the salt of hashed identities.")
+def import_(paths, output, format_, constants, primary, keep_text, salt, as_json, quiet, **_) -> int:
+    """Turn other tools' logs into a canonical one, and list what could not be mapped.
 
-    imported = import_log(list(paths), format_, constants=pairs_of(constants), primary=primary)
+    Files of several formats make one table: those of a harness come in as evaluation, traces as deployment.
+    """
+    from divergence.executions.closed_questions import closed
+    from divergence.executions.importers import Privacy, import_log, write
+
+    format_ = None if format_ == "auto" else format_
+    privacy = Privacy(keep_text, salt_path=salt)
+    told = None if quiet or as_json else lambda sentence: click.echo(sentence, err=True)
+    imported = import_log(paths, format_, pairs_of(constants), primary, privacy, progress=told)
     written = write(imported, output)
-    summary = {
-        "format": imported.format,
-        "rows": imported.executions.height,
-        "rejected": imported.rejected.height,
-        "unmapped": list(imported.unmapped),
-        "missing": list(imported.missing),
-    }
     if as_json:
-        click.echo(json.dumps(summary))
+        click.echo(json.dumps(summary(imported, closed(imported))))
     elif not quiet:
         click.echo(
-            f"{summary['rows']} rows from {imported.format} in {', '.join(map(str, written))}; "
-            f"{summary['rejected']} rejected"
+            f"{imported.rows} rows from {imported.format} in {', '.join(map(str, written))}; "
+            f"{imported.rejected.height} rejected"
         )
         click.echo(f"not mapped: {', '.join(imported.unmapped) or 'nothing'}")
-        for note in imported.notes:
-            click.echo(note, err=True)
-        for row in imported.rejected.head(10).iter_rows(named=True):
-            click.echo(f"rejected: {row['file']} row {row['row']}: {row['sentence']}", err=True)
+        click.echo(f"missing: {', '.join(imported.missing) or 'nothing'}")
+        reasons: dict[str, list[str]] = {}
+        for question, reason in closed(imported).items():
+            reasons.setdefault(reason, []).append(question)
+        for reason, questions in reasons.items():
+            click.echo(f"closed: {', '.join(questions)}: {reason}")
+        _say(imported)
     return 0
+
+
+def summary(imported: Imported, closed: dict[str, str]) -> dict:
+    """What `--json` prints."""
+    return {
+        "format": imported.format,
+        "rows": imported.rows,
+        "rejected": imported.rejected.height,
+        "rejected_by": dict(collections.Counter(imported.rejected["rule"])),
+        "unmapped": list(imported.unmapped),
+        "missing": list(imported.missing),
+        "closed": closed,
+        "notes": [*imported.notes, *imported.models],
+        "sources": imported.sources,
+    }
+
+
+def _say(imported: Imported) -> None:
+    for note in (*imported.notes, *imported.models):
+        click.echo(note, err=True)
+    for rule, rows in collections.Counter(imported.rejected["rule"]).items():
+        click.echo(f"rejected by {rule}: {rows}", err=True)
+    for row in imported.rejected.head(SHOWN).iter_rows(named=True):
+        click.echo(f"rejected: {row['file']} row {row['row']}: {row['sentence']}", err=True)

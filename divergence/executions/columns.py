@@ -7,11 +7,11 @@ what happens to it is decided once, by the rules and by the check of optional co
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import polars as pl
 
-from divergence.configuration import Configuration
+from divergence.configuration import Configuration, ValueMeaning
 from divergence.executions.files import Source
 from divergence.executions.names import FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, ROW, TIMES
 from divergence.executions.random_groups import is_kept
@@ -87,7 +87,9 @@ def _instant(name: str, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
         return pl.col(name).dt.convert_time_zone("UTC").dt.cast_time_unit("us")
     if dtype == pl.String:
-        return pl.col(name).str.strip_chars().str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
+        # A database writes the zone as hours alone, `2025-12-10 12:00:00+00`, and a person writes a space before it.
+        written = pl.col(name).str.strip_chars().str.replace(r"\s*([+-]\d{2})$", "${1}:00").str.replace(r"\s*UTC$", "Z")
+        return written.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
     return pl.lit(None, pl.Datetime("us", "UTC"))
 
 
@@ -132,6 +134,28 @@ def graded(name: str, raw: str, dtype: pl.DataType, grades: tuple[str, ...]) -> 
     return [place.alias(name), pl.when(place.is_null() & given).then(label).alias(FAILED + name)]
 
 
+def meant(name: str, raw: str, dtype: pl.DataType, meaning: ValueMeaning) -> list[pl.Expr]:
+    """The numbers that the levels of a column mean, and beside them the text of what means nothing.
+
+    A level that is a number is met by every way to write it. A declared scale is applied later, by `scaled`.
+    """
+    label = as_label(raw, dtype).str.strip_chars()
+    number = written = _number(raw, dtype, COLUMNS["score"])
+    for level, value in meaning.levels.items():
+        met = written == float(level) if _is_number(level) else label == level
+        number = pl.when(met).then(pl.lit(float(value))).otherwise(number)
+    failed = pl.when(number.is_null() & label.is_not_null() & (label != "")).then(label)
+    return [number.cast(pl.Float64).alias(name), failed.alias(FAILED + name)]
+
+
+def scaled(name: str, meaning: ValueMeaning, regimes: Iterable[str]) -> pl.Expr:
+    """A column on a declared scale as 0 to 1, in the regimes of which it is known to be on that scale."""
+    assert meaning.scale is not None
+    low, high = meaning.scale
+    value = (pl.col(name) - low) / (high - low)
+    return pl.when(pl.col("regime").is_in(list(regimes))).then(value).otherwise(pl.col(name)).alias(name)
+
+
 def canonical(
     source: Source,
     number: int,
@@ -151,6 +175,9 @@ def canonical(
     for column in {**COLUMNS, **extra}.values():
         if column.name in names and column.name == configuration.outcome and configuration.grades:
             expressions += graded(column.name, names[column.name], schema[names[column.name]], configuration.grades)
+        elif column.name in names and column.name in configuration.values:
+            meaning = configuration.values[column.name]
+            expressions += meant(column.name, names[column.name], schema[names[column.name]], meaning)
         elif column.name in names:
             expressions += typed(column, names[column.name], schema[names[column.name]])
         elif column.name in configuration.constants:
@@ -161,6 +188,8 @@ def canonical(
         expressions.append(_regime_by_level(configuration, schema[configuration.regime.column]))
     elif source.regime and "regime" not in names:
         expressions.append(pl.lit(source.regime).alias("regime"))
+    if configuration.models:
+        expressions = [_known_models(e, configuration) if e.meta.output_name() == "model" else e for e in expressions]
     return frame.select(
         *expressions,
         pl.col(FAILED + "record") if FAILED + "record" in schema else pl.lit(None, pl.String).alias(FAILED + "record"),
@@ -170,6 +199,11 @@ def canonical(
         pl.col(ROW).cast(pl.Int64).alias("row"),
         *(pl.col(name) for name in (TIMES, GROUP) if name in schema),
     )
+
+
+def _known_models(name: pl.Expr, configuration: Configuration) -> pl.Expr:
+    """The model's name, as [models] declares it where it does."""
+    return name.replace(dict(configuration.models))
 
 
 def sampled(source: Source, configuration: Configuration, clusters: tuple[str, ...], every: int) -> Source:

@@ -101,8 +101,12 @@ def _wanted(
     """The raw columns of one file, or None where they do not play one part each."""
     names = renamed(source, configuration)
     made = configuration.constants
-    if configuration.outcome not in names or any(name in made and name not in names for name in CLUSTERS):
-        return None  # an outcome of another table, or one session for all rows
+    if (
+        configuration.values
+        or configuration.outcome not in names
+        or any(name in made and name not in names for name in CLUSTERS)
+    ):
+        return None  # an outcome of another table or scale, or one session for all rows
     raw = [names[name] for name in labels if name in names]
     if configuration.regime and configuration.regime.column in source.columns:
         raw.append(configuration.regime.column)

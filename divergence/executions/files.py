@@ -12,8 +12,9 @@ import dataclasses
 import functools
 import glob
 import hashlib
+import importlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ class Source:
     """Where it lies; None for frames and remote addresses."""
     bytes: int | None = None
     """Size in bytes; None for frames and remote addresses."""
+    holds: object = None
+    """What must live as long as the frame does: the files of an import."""
 
     @functools.cached_property
     def columns(self) -> tuple[str, ...]:
@@ -77,8 +80,13 @@ class Source:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def open_sources(source: object, regime: str | None = None) -> tuple[list[Source], list[tuple[str, str]]]:
-    """Everything that a user named, opened lazily, and the files of folders that are no tables, with the reason."""
+def open_sources(
+    source: object, regime: str | None = None, without: Collection[str | Path] = ()
+) -> tuple[list[Source], list[tuple[str, str]]]:
+    """Everything that a user named, opened lazily, and the files of folders that are no tables, with the reason.
+
+    Files in `without` are passed over.
+    """
     sources: list[Source] = []
     skipped: list[tuple[str, str]] = []
     seen: set[Path] = set()
@@ -86,10 +94,14 @@ def open_sources(source: object, regime: str | None = None) -> tuple[list[Source
         if not isinstance(entry, (str, Path)):
             sources.append(_frame_source(entry, f"{regime or ''} frame {len(sources) + 1}".strip(), regime))
         elif "://" in str(entry):
+            if entry in without or str(entry) in without:
+                continue
             sources.append(_remote_source(str(entry), regime))
+        elif kind := table_kind(entry):
+            sources.append(_table_source(str(entry), kind, regime))
         else:
-            for path, named in _expand(str(entry)):
-                if path.resolve() in seen:
+            for path, named in expanded(str(entry)):
+                if path.resolve() in seen or path in without:
                     continue
                 seen.add(path.resolve())
                 opened = _open(path, named, regime)
@@ -111,7 +123,42 @@ def local_paths(sources: Iterable[object]) -> list[Path]:
     return found
 
 
-def _expand(entry: str) -> list[tuple[Path, bool]]:
+def table_kind(path: str | Path) -> str | None:
+    """`delta` or `iceberg` where a folder is a table of that kind, None for everything else."""
+    if "://" in str(path):
+        return None
+    folder = Path(path)
+    if (folder / "_delta_log").is_dir():
+        return "delta"
+    return "iceberg" if next(folder.glob("metadata/*.metadata.json"), None) is not None else None
+
+
+def _table_source(path: str, kind: str, regime: str | None) -> Source:
+    """A Delta or an Iceberg table as it is now, through Polars."""
+    needs = {"delta": "deltalake", "iceberg": "pyiceberg"}[kind]
+    try:
+        if kind == "delta":
+            frame = pl.scan_delta(path)
+        else:
+            versions = sorted(Path(path).glob("metadata/*.metadata.json"), key=lambda file: file.stat().st_mtime)
+            frame = pl.scan_iceberg(str(versions[-1]))
+        source = Source(path, frame.with_row_index(ROW, offset=1), regime)
+        source.schema  # noqa: B018  opens the table now, so that a damaged one is named here
+    except ImportError as error:
+        raise InputError(f"{path} is a table of {kind}, which needs the package {needs}: pip install {needs}.") from error
+    except (*DAMAGED, KeyError, RuntimeError, *_delta_errors()) as error:
+        raise unreadable(path, error) from error
+    return source
+
+
+def _delta_errors() -> tuple[type[Exception], ...]:
+    try:
+        return (importlib.import_module("deltalake.exceptions").DeltaError,)
+    except ImportError:
+        return ()
+
+
+def expanded(entry: str) -> list[tuple[Path, bool]]:
     """The files behind a path, a folder or a glob; True where the user named the file itself."""
     path = Path(entry)
     if path.is_dir():
@@ -136,7 +183,8 @@ def _files_of(folder: Path) -> list[Path]:
     return [p for p in paths if not any(part.startswith((".", "_")) for part in p.relative_to(folder).parts)]
 
 
-def _format(name: str) -> str | None:
+def format_of(name: str) -> str | None:
+    """The kind of table that a file holds by the end of its name; None for other files."""
     suffixes = [s.lower() for s in Path(name).suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes = suffixes[:-1]
@@ -145,7 +193,7 @@ def _format(name: str) -> str | None:
 
 def _open(path: Path, named: bool, regime: str | None) -> Source | str:
     """A file as a source, or the sentence why it is none. Raises InputError for a file that is broken."""
-    kind = _format(path.name)
+    kind = format_of(path.name)
     if kind is None:
         if named:
             raise InputError(f"The file {path} has no known format: its name must end like one of {FORMATS}.")
@@ -210,7 +258,7 @@ def _scan(path: Path, kind: str) -> pl.LazyFrame:
 
 def _remote_source(address: str, regime: str | None) -> Source:
     """An object store or web address, left to Polars."""
-    kind = _format(address)
+    kind = format_of(address)
     scans = {"parquet": pl.scan_parquet, "arrow": pl.scan_ipc, "csv": pl.scan_csv, "ndjson": pl.scan_ndjson}
     if kind not in scans:
         raise InputError(f"The address {address} has no known format: its name must end like one of {FORMATS}.")

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from divergence.configuration import ValueMeaning
 from divergence.errors import InputError
-from divergence.executions.columns import kept, typed
+from divergence.executions.columns import kept, meant, typed
 from divergence.executions.files import Source
 from divergence.executions.names import BROKEN, FAILED, ROW
 from divergence.executions.rules import Rule, rejected_rows, with_broken
@@ -56,12 +57,27 @@ class FurtherTable:
     """The rows set aside: file, row, rule, sentence, value."""
 
 
-def read_table(name: str, sources: list[Source], where: Mapping[str, tuple[str, ...]], accept: float) -> FurtherTable | None:
+def read_table(
+    name: str,
+    sources: list[Source],
+    where: Mapping[str, tuple[str, ...]],
+    accept: float,
+    values: Mapping[str, ValueMeaning] | None = None,
+) -> FurtherTable | None:
     """All files of one table, or None. Raises InputError if more than the fraction `accept` of its rows is rejected."""
     if not sources:
         return None
     frames = [_canonical(source, TABLES[name], where) for source in sources]
     frame = pl.concat(frames)
+    if name == "outcomes":
+        for outcome, meaning in (values or {}).items():
+            number, _ = meant("value", "__written", pl.String(), meaning)
+            written = pl.coalesce(FAILED + "value", "label", pl.col("value").cast(pl.String)).alias("__written")
+            mine = pl.col("metric") == outcome
+            frame = frame.with_columns(written).with_columns(
+                pl.when(mine).then(number).otherwise("value").alias("value"),
+                pl.when(~mine | number.is_null()).then(FAILED + "value").alias(FAILED + "value"),
+            )
     rules = RULES[name]
     checked = with_broken(frame, rules)
     rows, broken = checked.select(pl.len(), pl.col(BROKEN).count().alias("broken")).collect(engine="streaming").row(0)
@@ -76,8 +92,11 @@ def read_table(name: str, sources: list[Source], where: Mapping[str, tuple[str, 
 
 
 def metric(outcomes: pl.LazyFrame, name: str) -> pl.LazyFrame:
-    """One metric by execution: execution_id, value, scorer. Raises InputError if an execution has it twice."""
-    chosen = outcomes.filter(pl.col("metric") == name).select("execution_id", "value", "scorer")
+    """One metric by execution: execution_id, value, scorer. The same judgement written twice is one.
+
+    Raises InputError if an execution has two that differ.
+    """
+    chosen = outcomes.filter(pl.col("metric") == name).select("execution_id", "value", "scorer").unique(maintain_order=True)
     twice = chosen.group_by("execution_id").len().filter(pl.col("len") > 1).head(1).collect(engine="streaming")
     if twice.height:
         identity = twice["execution_id"][0]

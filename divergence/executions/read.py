@@ -16,13 +16,15 @@ import polars as pl
 
 from divergence.configuration import Configuration
 from divergence.errors import InputError
-from divergence.executions import contexts
-from divergence.executions.columns import canonical, graded, sampled
+from divergence.executions import contexts, foreign
+from divergence.executions.columns import canonical, graded, sampled, scaled
 from divergence.executions.counted import Counted, distinct_rows
 from divergence.executions.duplicates import duplicate_rows, with_duplicates
 from divergence.executions.executions import ALWAYS, Counts, Executions, Tallied
 from divergence.executions.files import Source, local_paths, open_sources, unreadable
 from divergence.executions.further_tables import FurtherTable, metric, metrics, read_table
+from divergence.executions.importers.registry import formats
+from divergence.executions.model_names import suggestions
 from divergence.executions.names import BROKEN, DUPLICATE, FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, TIMES
 from divergence.executions.outcome import infer_kind, usable, usable_values
 from divergence.executions.profile import Profile, profile
@@ -35,6 +37,7 @@ from divergence.executions.recognise import (
     recognise,
     unknown_columns,
 )
+from divergence.executions.rejection import refuse_rejected
 from divergence.executions.rules import NEEDED, Rule, row_rules, with_broken
 from divergence.executions.schema import COLUMNS, SERVING_FACTORS, Column
 
@@ -69,8 +72,21 @@ class _Log:
         frames = [source.frame.select(source.columns) for source in self.tables["embeddings"]]
         return pl.concat(frames, how="diagonal_relaxed") if frames else None
 
+    @functools.cached_property
+    def on_scale(self) -> dict[str, tuple[str, ...]]:
+        """Outcomes with a declared scale -> the regimes whose values are on it, since some lie outside 0 to 1."""
+        found = {}
+        for name, meaning in self.configuration.values.items():
+            if meaning.scale is None or name != self.configuration.outcome:
+                continue
+            frame, present = _unscaled(self, self.sources)
+            if name in present:
+                beyond = frame.filter(~pl.col(name).is_between(0, 1)).select("regime").unique().drop_nulls()
+                found[name] = tuple(beyond.collect(engine="streaming")["regime"].sort())
+        return found
+
     def _table(self, name: str) -> FurtherTable | None:
-        return read_table(name, self.tables[name], self.where(name), self.accept_rejected)
+        return read_table(name, self.tables[name], self.where(name), self.accept_rejected, self.configuration.values)
 
     def where(self, table: str) -> dict[str, tuple[str, ...]]:
         """The conditions on rows that concern one table: those whose column one of its files has."""
@@ -106,24 +122,38 @@ def read(
     given = [(entry, regime) for entry, regime in given if entry is not None]
     if configuration is None:
         configuration = Configuration.beside(local_paths(entry for entry, _ in given))
-    sources, skipped = [], []
+    sources, skipped, others = [], [], {}
     for entry, regime in given:
-        opened, left = open_sources(entry, regime)
+        others[regime] = foreign.among(entry, regime, configuration)
+        opened, left = open_sources(entry, regime, frozenset(others[regime]))
         sources += opened
         skipped += left
-    tables, left = recognise(sources, configuration)
+    brought = foreign.imported(others, configuration, accept_rejected)
+    tables, left = recognise([*sources, *brought.sources], configuration)
     skipped += left
     if not tables["executions"]:
         seen = "; ".join(f"{file}: {reason}" for file, reason in skipped[:5]) or "no file was found"
         raise InputError(
-            f"There is no execution log ({seen}). Name a file, or its columns with --map model=NAME; a log of another "
-            "tool becomes one with divergence import."
+            f"There is no execution log ({seen}). Name a file, or its columns with --map model=NAME; the formats of other "
+            f"tools that are read are {', '.join(formats())}."
         )
     extra = extra_columns(configuration)
     check_names(tables, configuration, extra)
     check_regime(tables["executions"], configuration)
     rules = row_rules(configuration.outcome, configuration.grades)
-    return _judged(_Log(tables, configuration, extra, rules, accept_rejected, progress), skipped)
+    log = _judged(_Log(tables, configuration, extra, rules, accept_rejected, progress), skipped)
+    return log if not brought.sources else _with_imports(log, brought)
+
+
+def _with_imports(log: Executions, brought: foreign.Foreign) -> Executions:
+    """The log with what its imports have to say, and the rows that they set aside."""
+    models = log.distinct().select("model").unique().collect(engine="streaming")["model"].to_list()
+    rejected = [frame for frame in (log.rejected_elsewhere, brought.rejected) if frame is not None and frame.height]
+    return dataclasses.replace(
+        log,
+        notes=(*brought.notes, *suggestions(models), *log.notes),
+        rejected_elsewhere=pl.concat(rejected, how="diagonal_relaxed") if rejected else None,
+    )
 
 
 def _judged(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
@@ -167,7 +197,13 @@ def _executions(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
 
 
 def _assembled(log: _Log, sources: Iterable[Source]) -> tuple[pl.LazyFrame, set[str]]:
-    """All files as one lazy frame of canonical columns, and the names of those that any file has."""
+    """All files as one lazy frame of canonical columns on their declared scales, and the names that any file has."""
+    frame, present = _unscaled(log, sources)
+    values = log.configuration.values
+    return frame.with_columns(scaled(name, values[name], where) for name, where in log.on_scale.items()), present
+
+
+def _unscaled(log: _Log, sources: Iterable[Source]) -> tuple[pl.LazyFrame, set[str]]:
     where, outcome = log.where("executions"), log.configuration.outcome
     frames = [canonical(s, number, log.configuration, log.extra, where) for number, s in enumerate(sources)]
     frame = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
@@ -206,20 +242,11 @@ def _with_metric(frame: pl.LazyFrame, present: set[str], log: _Log) -> pl.LazyFr
 
 
 def _check_counts(seen: Profile, log: _Log, checked: pl.LazyFrame) -> None:
-    rows, rejected = seen.rows, sum(seen.broken.values())
-    if rows == 0:
+    if seen.rows == 0:
         kept = ", ".join(f"{name} = {' or '.join(levels)}" for name, levels in log.configuration.where.items())
         raise InputError("The log has no rows" + (f" where {kept}: check the levels." if kept else "."))
-    if rejected > log.accept_rejected * rows or rejected == rows:
-        counts = ", ".join(f"{number} by {name}" for name, number in seen.broken.items())
-        first = checked.filter(pl.col(BROKEN).is_not_null()).head(1).select("file", "row", BROKEN)
-        example = first.collect(engine="streaming").row(0, named=True)
-        advice = ": no valid row is left" if rejected == rows else ", or accept them with --accept-rejected FRACTION"
-        raise InputError(
-            f"{rejected} of {rows} rows are rejected ({rejected / rows:.1%}, accepted are {log.accept_rejected:.1%}): "
-            f"{counts}; for example row {example['row']} of {example['file']}: {log.rules[example[BROKEN]].sentence}. "
-            f"Correct them{advice}."
-        )
+    if seen.broken:
+        refuse_rejected(checked, seen, log.rules, log.accept_rejected)
     rule = log.configuration.regime
     if rule and not seen.regimes["evaluation"]:
         raise InputError(
@@ -285,7 +312,7 @@ def _finished(
         sources=tuple(log.sources),
         skipped=tuple(skipped),
         unused=tuple(unused),
-        notes=_notes(seen, dict(unused)),
+        notes=(*_notes(seen, dict(unused)), *_scale_notes(log)),
         ignored=unknown_columns(log.sources, configuration, columns),
         outcomes=log.outcomes.frame if log.outcomes else None,
         telemetry=log.telemetry.frame if log.telemetry else None,
@@ -323,6 +350,14 @@ def _unused(seen: Profile, columns: dict[str, Column], outcome: str, grades: tup
             bounds += f" or above {column.maximum:g}" if column.maximum is not None else ""
             unused.append((name, f"{count.outside} of {total} values are {bounds}"))
     return unused
+
+
+def _scale_notes(log: _Log) -> list[str]:
+    return [
+        f"{name} is read on its declared scale in {' and '.join(regimes) or 'no'} rows; where it lies within 0 to 1 already "
+        "it is left as it is."
+        for name, regimes in log.on_scale.items()
+    ]
 
 
 def _notes(seen: Profile, unused: dict[str, str]) -> tuple[str, ...]:

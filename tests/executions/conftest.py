@@ -21,3 +21,12 @@ def public() -> Callable[[str], str]:
         return str(file)
 
     return path
+
+
+@pytest.fixture(scope="session")
+def cases_folder():
+    """Small logs that were misread once."""
+    folder = Path(__file__).resolve().parents[3] / "shared" / "cases"
+    if not folder.is_dir():
+        pytest.skip("the cases ../shared/cases are not on this machine")
+    return folder

@@ -1,80 +1,87 @@
 """Foreign logs to the canonical table, one file a format.
 
-| format | files | module |
-|---|---|---|
-| `inspect` | `.eval`, `.json` of Inspect | `inspect_ai` |
-| `lm-eval` | `samples_*.jsonl` with `results_*.json` of the LM evaluation harness | `lm_eval` |
-
-A format is a module with `NAME`, `FIELDS` (the mapping, as data), `READS` (further foreign fields that it reads),
-`recognises(path, start)` and `read(paths, primary, draft)`. To add one, write that module, put it into `MODULES`, and
-test it on a genuine file. Rows come in as evaluation, which is what these harnesses do, unless `regime` is set.
+A format is one module of this folder with the line `FORMAT = Format(...)`: the mapping as data, what it rests on, and
+two functions (see `format`). `docs/formats.md` lists them all. Rows of a harness come in as evaluation and rows of
+traces as deployment, unless the file says otherwise or `regime` is set; files of several formats make one table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from divergence.errors import InputError
-from divergence.executions.importers import foreign_files, inspect_ai, lm_eval
-from divergence.executions.importers.imported import Imported, assemble, checked_constants, write
-from divergence.executions.importers.mapping import Draft, Field
+from divergence.executions.importers.addresses import brought
+from divergence.executions.importers.imported import Imported, assemble, checked_constants, together
+from divergence.executions.importers.mapping import Draft
+from divergence.executions.importers.privacy import Privacy
+from divergence.executions.importers.registry import detect, formats, mapping_of, module
+from divergence.executions.importers.write_import import write
 
-__all__ = ["Imported", "detect", "formats", "import_log", "mapping_of", "write"]
-
-MODULES = {module.NAME: module for module in (inspect_ai, lm_eval)}
-
-
-def formats() -> tuple[str, ...]:
-    """Names of the formats that can be imported."""
-    return tuple(MODULES)
-
-
-def mapping_of(format: str) -> tuple[Field, ...]:
-    """The mapping of one format: canonical column, foreign path, converter, note, in the order of application."""
-    return _module(format).FIELDS
-
-
-def detect(path: Path) -> str | None:
-    """The format of one file by its name and first bytes; None where no format recognises it."""
-    start = foreign_files.head(Path(path))
-    return next((name for name, module in MODULES.items() if module.recognises(Path(path), start)), None)
+__all__ = ["Imported", "Privacy", "detect", "formats", "import_log", "mapping_of", "write"]
 
 
 def import_log(
-    paths: Sequence[Path],
+    paths: Sequence[str | Path],
     format: str | None = None,
     constants: Mapping[str, str] | None = None,
     primary: str | None = None,
+    privacy: Privacy | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Imported:
     """Read foreign logs into canonical tables.
 
-    `paths` are files or folders of one format, which is detected where `format` is None. `constants` sets canonical
-    columns for all rows (`{"model": "llama-3-8b", "regime": "deployment"}`). `primary` names the scorer or metric of
-    the score column where a log has several; the first is taken otherwise. Raises InputError, with one sentence, for
-    what cannot be read at all; what is wrong with single rows is in `Imported.rejected`.
+    `paths` are files, folders or addresses (`s3://...`), of one format or of several; each file's format is detected where
+    `format` is None. `constants` sets canonical columns for all rows (`{"model": "llama-3-8b", "regime": "deployment"}`).
+    `primary` names the scorer or metric of the score column where a log has several; the first is taken otherwise.
+    `privacy` says whether texts are kept, and holds the salt of identities; `progress` is told how far a large import is.
+    Raises InputError, with one sentence, for what cannot be read at all; what is wrong with single rows is in
+    `Imported.rejected`.
     """
     checked = checked_constants(constants or {})
-    files = [file for path in paths for file in _files(Path(path), format)]
-    if not files:
-        raise InputError(f"No path was given: name files or folders in one of the formats {', '.join(formats())}.")
-    found = {file: format or _detected(file) for file in files}
-    if len(set(found.values())) > 1:
-        several = ", ".join(sorted(set(found.values())))
-        raise InputError(f"These files are in several formats ({several}): import one at a time, with --format.")
-    module = _module(found[files[0]])
-    draft = Draft(module.FIELDS, module.READS, checked)
-    module.read(list(found), primary, draft)
-    return assemble(draft, module.NAME)
+    with brought(paths) as local:
+        found: dict[str, list[Path]] = {}
+        for file in dict.fromkeys(file for path in local for file in _files(path, format)):
+            found.setdefault(format or _detected(file), []).append(file)
+        if not found:
+            raise InputError(f"No path was given: name files or folders in one of the formats {', '.join(formats())}.")
+        privacy = privacy or Privacy()
+        return together([_imported(name, f, checked, primary, privacy, progress) for name, f in found.items()])
 
 
-def _module(format: str):
-    if format not in MODULES:
-        raise InputError(f"{format!r} is not a format that can be imported: choose from {', '.join(formats())}.")
-    return MODULES[format]
+def _imported(
+    name: str,
+    files: list[Path],
+    constants: Mapping[str, str],
+    primary: str | None,
+    privacy: Privacy,
+    progress: Callable[[str], None] | None,
+) -> Imported:
+    reader = module(name)
+    draft = Draft(reader.FORMAT.fields, reader.FORMAT.reads, constants, privacy)
+    draft.progress = progress
+    with _without_collector():
+        reader.read(files, primary, draft)
+    return assemble(draft, reader.FORMAT)
 
 
-def _files(path: Path, format: str | None) -> list[Path]:
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Python's collector of cycles pauses: parsed documents hold none, and it would look at all of them again and again."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+def _files(path: Path, format: str | None) -> Iterable[Path]:
+    if format is not None:
+        module(format)
     if not path.exists():
         raise InputError(f"{path} does not exist: name a file or a folder of logs.")
     if not path.is_dir():

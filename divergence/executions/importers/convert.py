@@ -11,12 +11,10 @@ import datetime
 import hashlib
 import json
 import math
-import re
 from typing import Any
 
 LABEL_LIMIT = 200  # characters: a longer answer is prose, which is compared by its hash and not kept
 LARGEST_COUNT = 2**63 - 1  # what an Int64 column holds
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def shown(value: Any) -> str:
@@ -27,7 +25,8 @@ def shown(value: Any) -> str:
 
 def printable(name: Any) -> str:
     """A foreign name made safe for a table: half surrogates become their escapes."""
-    return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+    written = str(name)
+    return written if written.isascii() else written.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def text(value: Any) -> str | None:
@@ -35,18 +34,30 @@ def text(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"is not text: {shown(value)}")
     written = str(value)
-    if printable(written) != written:
+    if not written.isascii() and printable(written) != written:
         raise ValueError(f"is not valid Unicode: {shown(value)}")
     return written or None
 
 
 def label(value: Any) -> str | None:
     """An answer: trimmed text up to 200 characters, the hash of longer text, None for empty text."""
+    if type(value) is str and value.isascii() and len(value) <= LABEL_LIMIT:
+        return value.strip() or None
     written = text("true" if value is True else "false" if value is False else value)
     trimmed = written.strip() if written else ""
     if len(trimmed) <= LABEL_LIMIT:
         return trimmed or None
-    return "sha256:" + hashlib.sha256(trimmed.encode()).hexdigest()[:16]
+    return digest(trimmed)
+
+
+def verbatim(value: Any) -> str | None:
+    """An answer as it was given: a label, but an empty text stays one. An empty answer is an answer."""
+    return "" if isinstance(value, str) and not value.strip() else None if value is None else label(value)
+
+
+def digest(text: str) -> str:
+    """What stands for a text that is too long to be kept."""
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def only_label(value: Any) -> str | None:
@@ -94,5 +105,8 @@ def compact(value: Any) -> str | None:
 
 def finite_number(written: str) -> float | None:
     """The number that a text writes in full, or None."""
-    number = float(written) if NUMBER.fullmatch(written.strip()) else math.nan
-    return number if math.isfinite(number) else None
+    try:
+        number = float(written)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and "_" not in written else None  # Python alone writes 1_000

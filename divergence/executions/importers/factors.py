@@ -12,10 +12,19 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from divergence.executions.importers import convert
 
-SECRET = re.compile(r"key|secret|passw|credential|authori[sz]ation|bearer|token(?!s|i[sz]|_type)", re.IGNORECASE)
+VOCABULARY = (
+    "bos|eos|eot|eom|sos|pad|unk|sep|cls|mask|stop|special|think|image|prompt|completion|output|input|per|first|next|last"
+)
+SECRET = re.compile(
+    rf"key|secret|passw|credential|authori[sz]ation|bearer"
+    rf"|(?<!{'_)(?<!'.join(VOCABULARY.split('|'))}_)token(?!s|i[sz]|_?(type|id|limit|count|usage|budget))",
+    re.IGNORECASE,
+)
+"""Names of secrets. A token is one, unless it is a word of a vocabulary (`add_bos_token`) or is counted (`token_limit`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +168,15 @@ def _setting(value: bool | int | float | str) -> str:
     if number is None:
         return convert.printable(value).lower().strip()
     return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
+
+
+def host(url: Any) -> str | None:
+    """Host and port of a model's address, without user, password, path or query."""
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else None
+        return f"{parts.hostname}:{parts.port}" if parts and parts.port else parts.hostname if parts else None
+    except ValueError:
+        return None
 
 
 def factor_paths(*prefixes: str) -> Iterator[str]:

@@ -1,13 +1,17 @@
-"""Opening foreign files: JSON, JSON lines, and ZIP archives with Zstandard members.
+"""Opening foreign files: JSON, JSON lines, gzip and Zstandard of both, and ZIP archives with Zstandard members.
 
 Whatever is wrong with a file comes out as one InputError with the file's name and the reason, and whatever is wrong
-with one member or line as a ValueError, for the caller to set that row aside.
+with one member or line as a ValueError, for the caller to set that row aside. Nothing is unpacked without a bound: a
+document, a line and an archive each have one, and what exceeds it is refused like any other damage.
 """
 
 from __future__ import annotations
 
+import functools
 import gzip
+import hashlib
 import importlib
+import io
 import json
 import lzma
 import struct
@@ -16,12 +20,19 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from divergence.errors import InputError
 
 HEAD_BYTES = 65536  # enough for the first keys of every format known here
+LINE_BYTES = 64 * 2**20  # one record of JSON lines; the longest genuine ones (long agents) have a few megabytes
+DOCUMENT_BYTES = 2**31  # one JSON file, which has to be in memory as a whole
+MEMBER_BYTES = 256 * 2**20  # one member of an archive
+ARCHIVE_RATIO = 100  # unpacked bytes a packed byte; logs of text pack 5 to 30 fold, and bombs a thousandfold
+ARCHIVE_FLOOR = 2**28  # unpacked bytes that every archive may have, however well it is packed
 ZIP_ZSTANDARD = 93  # compression method of the ZIP specification; the standard library knows it from Python 3.14 on
+LINE_TOO_LONG = b"\0line too long"
+"""What stands for a line above `LINE_BYTES`; `parsed` raises for it."""
 BAD_ZIP = (
     zipfile.BadZipFile,
     zlib.error,
@@ -39,17 +50,40 @@ BAD_ZIP = (
 its kinds) for unknown methods, the others for damaged structures."""
 
 
+class _Damaged(Exception):
+    """A compressed file that cannot be unpacked to its end."""
+
+
 def head(path: Path) -> bytes:
-    """The first bytes of a file, decompressed where it is gzip; empty where it cannot be read."""
+    """The first bytes of a file, unpacked where it is gzip or Zstandard; empty where it cannot be read."""
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             return file.read(HEAD_BYTES)
-    except (OSError, EOFError, zlib.error):
+    except (*_DAMAGE, InputError):
         return b""
+
+
+@functools.lru_cache(maxsize=4096)
+def _sha256(path: Path, size: int, modified: int) -> str:  # noqa: ARG001  the two tell versions of a file apart
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, read once as long as it does not change."""
+    status = path.stat()
+    return _sha256(path, status.st_size, status.st_mtime_ns)
+
+
+def bare_suffix(path: Path) -> str:
+    """The end of a file's name without that of its compression: `.jsonl` of `a.jsonl.gz`."""
+    return (path.with_suffix("") if path.suffix in (".gz", ".zst") else path).suffix
 
 
 def parsed(data: bytes) -> Any:
     """JSON as Inspect and lm-eval write it (NaN and Infinity allowed); ValueError with the end of a sentence."""
+    if data is LINE_TOO_LONG:
+        raise ValueError(f"is longer than {LINE_BYTES / 2**20:.0f} MiB")
     try:
         return json.loads(data)
     except RecursionError as error:
@@ -61,23 +95,81 @@ def parsed(data: bytes) -> Any:
 def read_json(path: Path) -> Any:
     """A whole JSON file; InputError where it cannot be read or parsed."""
     try:
-        with _opened(path) as file:
-            return parsed(file.read())
-    except (OSError, EOFError, zlib.error) as error:
+        with opened(path) as file:
+            data = file.read(DOCUMENT_BYTES + 1)
+        if len(data) > DOCUMENT_BYTES:
+            raise InputError(f"{path} is larger than {DOCUMENT_BYTES / 2**30:.0f} GiB, which one JSON document may have.")
+        return parsed(data)
+    except _DAMAGE as error:
         raise InputError(f"{path} cannot be read: {error}.") from error
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError(f"{path} {error}.") from error
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a text file with their numbers from 1, empty ones left out; InputError where it cannot be read."""
+    """The lines of a text file with their numbers from 1, empty ones left out; InputError where it cannot be read.
+
+    A line above `LINE_BYTES` is `LINE_TOO_LONG`, which `parsed` refuses.
+    """
     try:
-        with _opened(path) as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
+        with opened(path) as file:
+            number = 0
+            while line := file.readline(LINE_BYTES + 1):
+                number += 1
+                if len(line) > LINE_BYTES:
+                    while line and not line.endswith(b"\n"):
+                        line = file.readline(LINE_BYTES)
+                    yield number, LINE_TOO_LONG
+                elif len(line) > 8 or not line.isspace():
                     yield number, line
-    except (OSError, EOFError, zlib.error) as error:
+    except _DAMAGE as error:
         raise InputError(f"{path} cannot be read to its end: {error}.") from error
+
+
+def opened(path: Path) -> IO[bytes]:
+    """A file for reading bytes, unpacked on the way where its name ends in .gz or .zst."""
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    if path.suffix == ".zst":
+        return _Zstandard(path)
+    return path.open("rb")
+
+
+class _Zstandard(io.BufferedReader):
+    """A Zstandard file, unpacked while it is read."""
+
+    def __init__(self, path: Path):
+        self._file = path.open("rb")
+        super().__init__(_unpacking(path, self._file), 2**18)
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
+
+
+def _unpacking(path: Path, file: IO[bytes]) -> io.RawIOBase:
+    try:
+        zstandard = importlib.import_module("zstandard")
+    except ImportError as error:
+        raise InputError(f"{path} is Zstandard: install eval-divergence[inspect], which reads it.") from error
+    stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+
+    class Stream(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> int:
+            try:
+                return stream.readinto(buffer)
+            except zstandard.ZstdError as error:
+                raise _Damaged(str(error)) from error
+
+    return Stream()
+
+
+_DAMAGE = (OSError, EOFError, zlib.error, _Damaged)
 
 
 class Archive:
@@ -90,15 +182,27 @@ class Archive:
         except BAD_ZIP as error:
             raise InputError(f"{path} is not a whole ZIP archive, as .eval files are: {error}.") from error
         self.names = tuple(dict.fromkeys(self._zip.namelist()))
+        self._left = max(ARCHIVE_FLOOR, ARCHIVE_RATIO * path.stat().st_size)
         methods = {info.compress_type for info in self._zip.infolist()}
         self._damage = (*BAD_ZIP, *(_zstandard_errors(path) if ZIP_ZSTANDARD in methods else ()))
 
     def member(self, name: str) -> Any:
-        """One member, parsed; ValueError with the end of a sentence where it is damaged."""
+        """One member, parsed; ValueError with the end of a sentence where it is damaged or too large.
+
+        Raises InputError where the archive as a whole unpacks to more than a log does.
+        """
         try:
-            data = self._zip.read(name)
+            with self._zip.open(name) as file:
+                data = file.read(min(MEMBER_BYTES, self._left) + 1)
         except self._damage as error:
             raise ValueError(f"is damaged: {error}") from error
+        self._left -= len(data)
+        if self._left < 0:
+            raise InputError(
+                f"{self.path} unpacks to more than {ARCHIVE_RATIO} times its size: it is no log, and was not read further."
+            )
+        if len(data) > MEMBER_BYTES:
+            raise ValueError(f"unpacks to more than {MEMBER_BYTES / 2**20:.0f} MiB")
         return parsed(data)
 
     def close(self) -> None:
@@ -122,7 +226,3 @@ def _zstandard_errors(path: Path) -> tuple[type[Exception], ...]:
         except ImportError:
             continue
     return tuple(errors)
-
-
-def _opened(path: Path):
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")

@@ -5,33 +5,34 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import difflib
-import hashlib
-import json
-import os
-from collections.abc import Mapping
-from pathlib import Path
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from divergence.errors import InputError
 from divergence.executions import schema
-from divergence.executions.importers import convert
+from divergence.executions.importers import claims, convert, foreign_files, run_settings
+from divergence.executions.importers.format import Format
 from divergence.executions.importers.mapping import Draft
+from divergence.executions.model_names import suggestions
 
 IDENTITY = ("regime", "model", "item", "score", "execution_id")  # kept in the table even where every value is null
 REJECTED = pl.Schema({"file": pl.String(), "row": pl.Int64(), "rule": pl.String(), "sentence": pl.String()})
-METADATA = "divergence.import"  # the key in the Parquet metadata: format and sources as JSON
+TEXTS = pl.Schema({"execution_id": pl.String(), "role": pl.String(), "text": pl.String()})
 
 
 @dataclasses.dataclass(frozen=True)
 class Imported:
     """A foreign log as canonical tables."""
 
-    executions: pl.DataFrame
+    frame: pl.LazyFrame
     """One row an execution; canonical columns only, those that the log fills."""
-    outcomes: pl.DataFrame
+    judged: pl.LazyFrame
     """Every judgement of every execution: execution_id, metric, value, label, scorer."""
+    rows: int
+    """Number of executions."""
     format: str
     """Name of the foreign format."""
     rejected: pl.DataFrame
@@ -44,44 +45,135 @@ class Imported:
     """Sentences that a reader of the import must know."""
     sources: dict[str, str]
     """The files read, with the SHA-256 of each."""
+    telemetry: pl.DataFrame = dataclasses.field(default_factory=lambda: _empty("telemetry"))
+    """Numbers of windows, as the canonical table `telemetry` has them."""
+    texts: pl.DataFrame = dataclasses.field(default_factory=lambda: pl.DataFrame(schema=TEXTS))
+    """Prompts and completions, if they were asked for: execution_id, role, text."""
+    holds: tuple[Any, ...] = ()
+    """What must live as long as the frames do."""
+
+    @functools.cached_property
+    def executions(self) -> pl.DataFrame:
+        """The executions in memory."""
+        return self.frame.collect(engine="streaming")
+
+    @functools.cached_property
+    def models(self) -> list[str]:
+        """Sentences that suggest which names may be one model; none is merged."""
+        names = self.frame.select("model").unique().collect(engine="streaming")["model"].drop_nulls()
+        return suggestions(names.to_list())
+
+    @functools.cached_property
+    def outcomes(self) -> pl.DataFrame:
+        """The judgements in memory."""
+        return self.judged.collect(engine="streaming")
 
 
-def assemble(draft: Draft, format: str) -> Imported:
+def _empty(table: str) -> pl.DataFrame:
+    return pl.DataFrame(schema=schema.polars_schema(table))
+
+
+def assemble(draft: Draft, format: Format) -> Imported:
     """The tables of a finished draft, in canonical types.
 
     Scores that leave the range 0 to 1 anywhere in a task are kept as outcomes only, for the whole of that task and
-    scorer: a selection of rows by their value would bias what is left.
+    scorer: a selection of rows by their value would bias what is left. Run settings that differ are put into
+    `scaffold`; what the log states about itself is compared with the rows.
     """
-    executions = pl.DataFrame(draft.rows, schema=schema.polars_schema(), orient="row")
+    draft.settle()
+    executions, outcomes = draft.rows.frames()
+    executions = executions.with_columns(**constants_of(draft.constants))
+    if "regime" not in draft.constants:
+        executions = executions.with_columns(pl.col("regime").fill_null(format.regime))
+    for sentence in claims.differences(draft.claims, executions, outcomes):
+        draft.note(sentence)
     executions = _within_unit(executions, draft)
-    executions = executions.with_columns(**_constants(draft.constants))
-    filled = [name for name in executions.columns if executions[name].null_count() < executions.height]
-    missing = tuple(name for name in executions.columns if name not in filled and name not in draft.constants)
-    kept = [name for name in executions.columns if name in filled or name in IDENTITY]
+    executions, sentences = run_settings.with_settings(executions, draft.runs)
+    for sentence in (*sentences, *_empty_answers(executions), *run_settings.told(draft.told)):
+        draft.note(sentence)
+    executions = executions.drop("__file", "__row")
+    counts = executions.select(pl.all().count(), pl.len().alias("__rows")).collect(engine="streaming").row(0, named=True)
+    rows = counts.pop("__rows")
+    filled = [name for name, count in counts.items() if count]
     return Imported(
-        executions=executions.select(kept),
-        outcomes=pl.DataFrame(draft.outcomes, schema=schema.polars_schema("outcomes"), orient="row"),
-        format=format,
+        frame=executions.select(name for name in counts if name in filled or name in IDENTITY),
+        judged=outcomes,
+        rows=rows,
+        format=format.name,
         rejected=pl.DataFrame(draft.rejected, schema=REJECTED, orient="row"),
         unmapped=tuple(sorted(draft.unmapped)),
-        missing=missing,
+        missing=tuple(name for name in counts if name not in filled and name not in draft.constants),
         notes=draft.sentences(),
-        sources={convert.printable(path): _sha256(path) for path in draft.sources},
+        sources={convert.printable(path): foreign_files.sha256(path) for path in draft.sources},
+        telemetry=pl.DataFrame(draft.telemetry, schema=schema.polars_schema("telemetry"), orient="row"),
+        texts=pl.DataFrame(draft.texts, schema=TEXTS, orient="row"),
+        holds=(draft.rows,),
     )
 
 
-def _within_unit(executions: pl.DataFrame, draft: Draft) -> pl.DataFrame:
+def together(parts: Sequence[Imported]) -> Imported:
+    """Several imports as one: the tables below each other, the reports side by side.
+
+    An execution id that two formats share is kept in the first of them, and set aside in the other.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    named = pl.concat([part.frame.select("execution_id") for part in parts]).collect(engine="streaming")["execution_id"]
+    again = ~named.is_first_distinct()
+    twice = named.filter(again)
+    executions = pl.concat([part.frame for part in parts], how="diagonal")
+    if len(twice):
+        executions = executions.filter(~again)
+    sentences = [f"execution_id {convert.shown(name)} was already seen in another format of this import." for name in twice]
+    rejected = pl.DataFrame(
+        {
+            "file": [", ".join(part.format for part in parts)] * len(twice),
+            "row": [None] * len(twice),
+            "rule": ["execution_id_unique"] * len(twice),
+            "sentence": sentences,
+        },
+        schema=REJECTED,
+    )
+    return Imported(
+        frame=executions,
+        judged=pl.concat([part.judged for part in parts]),
+        rows=len(named) - len(twice),
+        format=", ".join(part.format for part in parts),
+        rejected=pl.concat([*(part.rejected for part in parts), rejected]),
+        unmapped=tuple(f"{part.format}: {name}" for part in parts for name in part.unmapped),
+        missing=tuple(name for name in schema.COLUMNS if all(name in part.missing for part in parts)),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        sources={name: digest for part in parts for name, digest in part.sources.items()},
+        telemetry=pl.concat([part.telemetry for part in parts]),
+        texts=pl.concat([part.texts for part in parts]),
+        holds=tuple(held for part in parts for held in part.holds),
+    )
+
+
+def _within_unit(executions: pl.LazyFrame, draft: Draft) -> pl.LazyFrame:
     group = ["task", "scorer"]
-    beyond = executions.filter(~pl.col("score").is_between(0, 1))
-    for (task, scorer), rows in beyond.group_by(group, maintain_order=True):
+    beyond = executions.filter(~pl.col("score").is_between(0, 1)).group_by(group, maintain_order=True)
+    ranges = beyond.agg(low=pl.col("score").min(), high=pl.col("score").max()).collect(engine="streaming")
+    for task, scorer, low, high in ranges.iter_rows():
         draft.note(
-            f"{scorer} of task {task} gives values from {rows['score'].min():g} to {rows['score'].max():g} outside 0 to"
-            " 1: it is kept in the outcomes, and score is null for the whole task."
+            f"{scorer} of task {task} gives values from {low:g} to {high:g} outside 0 to 1: it is kept in the outcomes,"
+            " and score is null for the whole task."
         )
-    if not beyond.height:
+    if not ranges.height:
         return executions
-    inside = pl.col("score").is_between(0, 1).all().over(group)
-    return executions.with_columns(score=pl.when(inside).then("score"))
+    marked = ranges.lazy().select(*group, pl.lit(True).alias("__beyond"))
+    joined = executions.join(marked, on=group, how="left", nulls_equal=True, maintain_order="left")
+    return joined.with_columns(score=pl.when(pl.col("__beyond").is_null()).then("score")).drop("__beyond")
+
+
+def _empty_answers(executions: pl.LazyFrame) -> list[str]:
+    """A sentence for every task in which answers are empty: often a cut or a failed reply, and judged as wrong."""
+    counts = executions.group_by("task", maintain_order=True).agg((pl.col("answer") == "").sum(), pl.len())
+    return [
+        f"{empty} of {rows} answers{f' of task {task}' if task else ''} are empty."
+        for task, empty, rows in counts.collect(engine="streaming").iter_rows()
+        if empty
+    ]
 
 
 def checked_constants(constants: Mapping[str, str]) -> dict[str, str]:
@@ -94,11 +186,12 @@ def checked_constants(constants: Mapping[str, str]) -> dict[str, str]:
             raise InputError(f"{name!r} cannot be set: it is not a canonical column of one value{hint}")
         if name == "regime" and value not in schema.REGIMES:
             raise InputError(f"regime cannot be set to {value!r}: choose {' or '.join(schema.REGIMES)}.")
-    _constants(constants)
-    return {"regime": "evaluation", **constants}
+    constants_of(constants)
+    return dict(constants)
 
 
-def _constants(constants: Mapping[str, str]) -> dict[str, pl.Expr]:
+def constants_of(constants: Mapping[str, str]) -> dict[str, pl.Expr]:
+    """The columns that the caller sets, as expressions of canonical type; InputError for a value that has not that type."""
     return {name: pl.lit(_typed(name, value), schema.COLUMNS[name].dtype) for name, value in constants.items()}
 
 
@@ -113,51 +206,3 @@ def _typed(name: str, value: str) -> Any:
         return convert.amount(float(value)) if column.dtype.is_float() else convert.text(value)
     except ValueError as error:
         raise InputError(f"{name} cannot be set to {value!r}: the column holds {column.dtype} values.") from error
-
-
-def several_outcomes(imported: Imported) -> bool:
-    """Do the outcomes hold more than the score column: further metrics, or values that no score holds?"""
-    return imported.outcomes.height > imported.executions["score"].count()
-
-
-def write(imported: Imported, path: Path) -> tuple[Path, ...]:
-    """Write the executions as Parquet, and `<stem>.outcomes.parquet` beside them where there are several outcomes.
-
-    Each file is written under a temporary name and put in place as a whole. Format and source hashes stand in the
-    Parquet metadata. Returns the files written; InputError where the path cannot be written.
-    """
-    path = Path(path)
-    if path.suffix != ".parquet":
-        raise InputError(f"An import is written as Parquet, and {path.name!r} does not end in .parquet: name it so.")
-    beside = path.with_name(f"{path.stem}.outcomes.parquet")
-    tables = {path: imported.executions}
-    if several_outcomes(imported):
-        tables[beside] = imported.outcomes
-    metadata = {METADATA: json.dumps({"format": imported.format, "sources": imported.sources})}
-    drafts = {target: target.with_name(f".{target.name}.{os.getpid()}.tmp") for target in tables}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for target, table in tables.items():
-            table.write_parquet(drafts[target], metadata=metadata)
-        for target, draft in drafts.items():
-            os.replace(draft, target)
-        if beside not in tables and _is_import(beside):
-            beside.unlink()  # outcomes of an earlier import under this name, whose executions are gone
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        for draft in drafts.values():
-            draft.unlink(missing_ok=True)
-    return tuple(tables)
-
-
-def _is_import(path: Path) -> bool:
-    try:
-        return path.is_file() and METADATA in pl.read_parquet_metadata(path)
-    except (pl.exceptions.PolarsError, OSError):
-        return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

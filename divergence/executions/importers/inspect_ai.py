@@ -1,8 +1,8 @@
 """Logs of Inspect (`inspect_ai`): `.eval` archives and `.json` files, log versions 1 and 2.
 
-One row is one sample in one epoch. `FIELDS` is the mapping; what it takes from `derived` is worked out in
-`inspect_samples`, and `READS` names the foreign fields behind that. Samples are read one at a time from archives; those
-that an interrupted archive holds only as summaries are read from the summaries.
+One row is one sample in one epoch; a sample that a retry of its task took over counts once. `FIELDS` is the mapping;
+what it takes from `derived` is worked out in `inspect_samples`, and `READS` names the foreign fields behind that.
+`inspect_log` opens the files, and `inspect_run` reads what a log says about all its samples.
 
 Authority: `src/inspect_ai/log/_log.py` and `src/inspect_ai/scorer/_metric.py` of UKGovernmentBEIS/inspect_ai, log
 version 2. Tokens, cost and calls are those of the model under test: what a scorer's judge spent is taken out. The
@@ -11,23 +11,19 @@ model's name is kept as Inspect writes it, with the provider in front.
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from divergence.errors import InputError
-from divergence.executions.importers import convert, factors, inspect_samples
-from divergence.executions.importers.foreign_files import Archive, read_json
-from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, dig
+from divergence.executions.importers import convert, factors, inspect_log, inspect_run, inspect_samples
+from divergence.executions.importers.format import Format
+from divergence.executions.importers.mapping import Draft, Field, Outcome, Place
 from divergence.executions.schema import SERVING_FACTORS
 
-NAME = "inspect"
-VERSIONS = (1, 2)  # log versions whose fields are known here
-SAMPLE_MEMBER = re.compile(r"samples/.+_epoch_\d+(/sample)?\.json")
-SUMMARY_MEMBER = re.compile(r"summaries\.json|_journal/summaries/\d+\.json")
-HEADER_MEMBERS = ("header.json", "_journal/start.json")  # the second is all that an interrupted run has
+FIRST_KEY = re.compile(rb'\s*\{\s*"(version|status|eval|plan|invalidated|tags|metadata|log_updates)"\s*:')
+"""What a log begins with; the `logs.json` of an eval set begins with the name of a log."""
+WATCHED = 50  # samples of a log whose names are looked at one by one; later ones only where they have other names
 
 FIELDS = (
     Field("execution_id", "derived.execution_id", convert.text, "the uuid, else a hash of run and sample", True),
@@ -37,7 +33,7 @@ FIELDS = (
     Field("trial", "sample.epoch", convert.count),
     Field("score", "derived.score", float, "C, I, P, N are 1, 0, 0.5, 0; NaN and other words are not judged"),
     Field("scorer", "derived.scorer", convert.text, "the first scorer, or the one asked for"),
-    Field("answer", "derived.answer", convert.label, "of the primary scorer; over 200 characters its hash"),
+    Field("answer", "derived.answer", convert.verbatim, "of the primary scorer; over 200 characters its hash"),
     Field("gold", "sample.target", convert.only_label, "empty where several answers are right"),
     Field("time", "sample.started_at", convert.moment),
     Field("time", "derived.first_event", convert.moment, "logs before 2025-10 have no started_at"),
@@ -67,183 +63,110 @@ READS = (
     *("sample.score.value", "sample.score.answer", "sample.output.usage", "sample.output.choices"),
     *factors.factor_paths("eval.metadata", "log.metadata", "eval.model_args", "eval.task_args"),
     *(f"{config}.{name}" for config in ("plan.config", "eval.model_generate_config") for name in factors.SAMPLER_NAMES),
-    *("plan.config.max_connections", "eval.model_generate_config.max_connections"),
+    *("plan.config.max_connections", "eval.model_generate_config.max_connections", "eval.task_version"),
+    *(f"eval.{name}" for name in ("eval_id", "eval_set_id")),
+    *(f"eval.config.{name}" for name in (*inspect_run.LIMITS, "limit", "fail_on_error")),
+    *("eval.packages", "eval.revision", "sample.token_limit", "sample.token_limit_type", "sample.events_data"),
 )
 """Fields read for `derived` and `factors`, and those that only repeat what is read."""
+
+FORMAT = Format(
+    name="inspect",
+    title="Inspect (`inspect_ai`): `.eval` archives and `.json` logs",
+    versions="log versions 1 and 2",
+    authority="`src/inspect_ai/log/_log.py` and `scorer/_metric.py` of UKGovernmentBEIS/inspect_ai",
+    unit="one sample in one epoch",
+    fields=FIELDS,
+    reads=READS,
+    notes=(
+        "Tries of one task (`task_id`) share samples: the newest try has them, and each counts once.",
+        "C, I, P and N are Inspect's own grades; where a scorer gives other letters too, its letters are labels, no scores.",
+    ),
+)
 
 KEPT = tuple(field.path.removeprefix("sample.") for field in FIELDS if field.path.startswith("sample."))
 """The fields of a sample that stay in memory until its whole log is read."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Loaded:
-    """One sample of a log."""
-
-    row: int
-    """Position in the log, from 1."""
-    sample: Mapping[str, Any] | None
-    """The foreign record; None where it is damaged."""
-    problem: str = ""
-    """What is wrong with a damaged one, as a sentence."""
-    summary: bool = False
-    """Is it a summary, with long texts cut?"""
-
-
 def recognises(path: Path, start: bytes) -> bool:
-    """Is this a log of Inspect, by its name and its first bytes?"""
+    """Is this a log of Inspect, by its name and its first bytes? (The list of logs of an eval set is none.)"""
     if path.suffix == ".eval":
         return True
     if start[:2] == b"PK":
         return b"_journal/" in start or b"header.json" in start
-    return start.lstrip()[:1] == b"{" and re.search(rb'"eval"\s*:\s*\{', start) is not None and b'"status"' in start
+    return FIRST_KEY.match(start) is not None and re.search(rb'"eval"\s*:\s*\{', start) is not None and b'"status"' in start
 
 
 def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
     """Add the samples of every log to the draft; `primary` names the scorer or metric of the score column.
 
-    Raises InputError where a file is no log of Inspect, or where no log has the primary scorer asked for.
+    Tries of one task are read from the newest to the oldest, and a sample counts once. Raises InputError where a file
+    is no log of Inspect, or where no log has the primary scorer asked for.
     """
     seen: dict[str, None] = {}
-    for path in paths:
-        draft.sources.append(path)
-        with path.open("rb") as file:
-            archive = path.suffix == ".eval" or file.read(2) == b"PK"
-        _read_log(path, _archive(path) if archive else _json(path), primary, draft, seen)
+    known = {path: inspect_log.tries(path) for path in paths}
+    newest = sorted(paths, key=lambda path: known[path].created, reverse=True)
+    tasks = dict.fromkeys(known[path].task_id or str(path) for path in paths)
+    groups = {task: [path for path in newest if (known[path].task_id or str(path)) == task] for task in tasks}
+    for group in groups.values():
+        taken: set[tuple[Any, ...]] = set()
+        for path in group:
+            draft.sources.append(path)
+            _read_log(path, primary, draft, seen, taken if len(group) > 1 else None)
     if primary and seen and primary not in seen:
         raise InputError(f"No scorer of these logs is named {primary!r}: choose from {', '.join(seen)}.")
 
 
-def _read_log(path: Path, log: Iterator[Any], asked: str | None, draft: Draft, seen: dict[str, None]) -> None:
+def _read_log(
+    path: Path, asked: str | None, draft: Draft, seen: dict[str, None], taken: set[tuple[Any, ...]] | None
+) -> None:
+    log = inspect_log.opened(path)
     header = next(log)
-    run = _run(path, header, draft)
+    run = inspect_run.declared(path, header, draft)
+    shared = draft.shared(run)
     read: list[tuple[Place, dict[str, Any], list[Outcome]]] = []
-    rows, summaries = 0, 0
+    rows, summaries, again, watched = 0, 0, 0, set()
     for loaded in log:
         rows += 1
         summaries += loaded.summary
         place = Place(convert.printable(path), loaded.row)
-        if loaded.sample is None:
+        sample = loaded.sample
+        if sample is None:
             draft.reject(place, "record_readable", loaded.problem)
             continue
-        draft.watch("sample", loaded.sample)
-        if loaded.sample.get("invalidation"):
+        if rows <= WATCHED or tuple(sample) not in watched:
+            watched.add(tuple(sample))
+            draft.watch("sample", sample)
+        if sample.get("invalidation"):
             draft.reject(place, "sample_valid", "The sample was marked as invalid in Inspect.")
             continue
-        outcomes = inspect_samples.outcomes(loaded.sample, header, draft)
-        kept = {name: loaded.sample.get(name) for name in KEPT}
-        derived = inspect_samples.derived(loaded.sample, header, loaded.summary)
+        if taken is not None:
+            identity = (run["eval"].get("model"), repr(sample.get("id")), repr(sample.get("epoch")))
+            again += identity in taken
+            if identity in taken:
+                continue
+            taken.add(identity)
+        outcomes = inspect_samples.outcomes(sample, header, draft)
+        kept = {name: sample.get(name) for name in KEPT}
+        derived = inspect_samples.derived(sample, header, loaded.summary)
         read.append((place, {**run, "sample": kept, "derived": derived}, outcomes))
+    if again:
+        draft.note(f"{path.name} is an earlier try: {again} of its {rows} samples are in a later one too, and count once.")
+    else:
+        inspect_run.claim(path, header, draft)
+    inspect_samples.without_grades([outcomes for *_, outcomes in read], path.name, draft)
     primary = inspect_samples.primary_metric([outcomes for *_, outcomes in read], header, asked)
     for place, record, outcomes in read:
         record["derived"].update(inspect_samples.judgement(outcomes, record["derived"]["answers"], primary))
         if record["derived"]["infinite"]:
             draft.reject(place, "score_finite", "The primary score is infinite.")
         else:
-            draft.add(record, outcomes, place)
+            draft.add(record, outcomes, place, shared)
     names = {name: None for *_, outcomes in read for o in outcomes for name in (o.scorer, o.metric) if name}
     seen.update(names)
     if asked and names and asked not in names:
         draft.note(f"{path.name} has no scorer {asked}: its score is that of {primary}.")
-    _report(path, header, draft, rows, summaries)
+    if again < rows or not rows:
+        inspect_run.report(path, header, draft, rows, summaries)
     for part in ("eval", "plan", "log"):
         draft.watch(part, run[part])
-
-
-def _run(path: Path, header: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
-    specification = header["eval"]
-    if not specification.get("model") and "model" not in draft.constants:
-        raise InputError(f"{path} names no model: give it with --set model=NAME.")
-    config, model_config = dig(header, "plan.config"), specification.get("model_generate_config")
-    found = factors.serving_factors(
-        header.get("metadata"),
-        specification.get("metadata"),
-        factors.tagged(header.get("tags") or specification.get("tags")),
-        specification.get("model_args"),
-        specification.get("task_args"),
-        {"max_connections": dig(config, "max_connections") or dig(model_config, "max_connections")},
-        {"scaffold": specification.get("solver"), "sampler": factors.sampler_label(model_config, config)},
-        {"router": inspect_samples.host(specification.get("model_base_url"))},
-    )
-    log = {name: header.get(name) for name in ("version", "status", "tags", "metadata", "results", "error")}
-    return {"eval": specification, "plan": header.get("plan"), "log": log, "factors": found}
-
-
-def _report(path: Path, header: Mapping[str, Any], draft: Draft, rows: int, summaries: int) -> None:
-    status, version = header.get("status") or "started", header.get("version")
-    if not rows:
-        draft.note(f"{path.name} holds a header and no samples, as under --no-log-samples: no rows come from it.")
-    elif status != "success":
-        expected = dig(header, "results.total_samples")
-        of = f" of {expected}" if isinstance(expected, int) else ""
-        draft.note(f"{path.name} is of a run whose status is {convert.shown(status)}: {rows}{of} samples are in it.")
-    if summaries:
-        draft.note(f"{path.name} holds {summaries} samples as summaries only: their messages and events are not in it.")
-    if version not in VERSIONS:
-        draft.note(f"{path.name} has log version {convert.shown(version)}; versions 1 and 2 are known here.")
-
-
-def _header(path: Path, header: Any) -> Mapping[str, Any]:
-    if not isinstance(header, dict) or not isinstance(header.get("eval"), dict):
-        raise InputError(f"{path} is not a log of Inspect: it has no `eval` section with the model and the task.")
-    return header
-
-
-def _json(path: Path) -> Iterator[Any]:
-    log = _header(path, read_json(path))
-    yield log
-    samples = log.get("samples")
-    if samples is not None and not isinstance(samples, list):
-        raise InputError(f"{path} is not a log of Inspect: `samples` is not a list.")
-    for row, sample in enumerate(samples or [], start=1):
-        whole = isinstance(sample, dict)
-        yield Loaded(row, sample if whole else None, "" if whole else f"Sample {row} is not an object.")
-
-
-def _archive(path: Path) -> Iterator[Any]:
-    archive = Archive(path)
-    try:
-        present = [name for name in HEADER_MEMBERS if name in archive.names]
-        if not present:
-            raise InputError(f"{path} is a ZIP archive, but no log of Inspect: it has no {HEADER_MEMBERS[0]}.")
-        try:
-            yield _header(path, archive.member(present[0]))
-        except ValueError as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{present[0]} in {path} {error}.") from error
-        known = set()
-        for row, name in enumerate(filter(SAMPLE_MEMBER.fullmatch, archive.names), start=1):
-            loaded = _member(archive, row, name)
-            known.add(_member_name(loaded.sample) if loaded.sample else re.sub(r"(/sample)?\.json$", "", name))
-            yield loaded
-        yield from _summaries(archive, known)
-    finally:
-        archive.close()
-
-
-def _member(archive: Archive, row: int, name: str) -> Loaded:
-    try:
-        sample = archive.member(name)
-    except ValueError as error:
-        return Loaded(row, None, f"{convert.printable(name)} {convert.printable(error)}.")
-    whole = isinstance(sample, dict)
-    return Loaded(row, sample if whole else None, "" if whole else f"{convert.printable(name)} is not an object.")
-
-
-def _summaries(archive: Archive, known: set[str]) -> Iterator[Loaded]:
-    """Samples that stand in the summaries only, as where a run was cut off before it wrote them out."""
-    row = len(known)
-    for name in sorted((n for n in archive.names if SUMMARY_MEMBER.fullmatch(n)), reverse=True):
-        try:
-            summaries = archive.member(name)
-        except ValueError:
-            continue  # summaries repeat what the samples say; those that are missing are counted in the notes
-        for summary in summaries if isinstance(summaries, list) else []:
-            if isinstance(summary, dict) and _member_name(summary) not in known:
-                known.add(_member_name(summary))
-                row += 1
-                yield Loaded(row, summary, summary=True)
-
-
-def _member_name(sample: Mapping[str, Any]) -> str:
-    return f"samples/{sample.get('id')}_epoch_{sample.get('epoch')}"

@@ -7,12 +7,12 @@ Inspect marks a sample that its scorer could not judge.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from divergence.executions.importers import convert
 from divergence.executions.importers.mapping import Draft, Outcome, dig
@@ -28,6 +28,8 @@ USAGE = (
     "total_tokens",
     "total_cost",
 )
+SCORING = ("scorer", "scorers")  # kinds of span, and of step in older logs, in which judges work
+GRADE = re.compile(r"[A-Z][+-]?")  # one letter as a grade: Inspect's own, or those of a school
 SUMMARY_TEXT = 1000  # characters: summaries cut answers a little above this
 EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?::|$)")
 
@@ -52,6 +54,21 @@ def outcomes(sample: Mapping[str, Any], header: Mapping[str, Any], draft: Draft)
             if number is None and label is not None:
                 draft.count(f"{metric} gave a value that is no number: it is kept as a label, and is not a score")
     return found
+
+
+def without_grades(found: list[list[Outcome]], name: str, draft: Draft) -> None:
+    """Take the numbers from every metric whose words are grades of another scale: there a C is no correct answer."""
+    words: dict[str, set[str]] = {}
+    for outcome in (o for outcomes in found for o in outcomes):
+        if outcome.label is not None and GRADE.fullmatch(outcome.label):
+            words.setdefault(outcome.metric, set()).add(outcome.label)
+    scales = {metric: sorted(seen) for metric, seen in words.items() if not seen <= set(WORDS)}
+    for metric, seen in scales.items():
+        draft.note(f"{name}: {metric} gives the grades {', '.join(seen)}, which are not Inspect's C, I, P, N: no score.")
+    for outcomes in found if scales else ():
+        outcomes[:] = [
+            dataclasses.replace(o, value=None) if o.metric in scales and o.label is not None else o for o in outcomes
+        ]
 
 
 def _scores(sample: Mapping[str, Any], header: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -126,8 +143,8 @@ def _answers(sample: Mapping[str, Any], header: Mapping[str, Any], summary: bool
     for scorer, score in _scores(sample, header).items():
         answer = dig(score, "answer")
         if isinstance(answer, str) and not (summary and len(answer) >= SUMMARY_TEXT):
-            label = convert.label(convert.printable(answer))
-            if label:
+            label = convert.verbatim(convert.printable(answer))
+            if label is not None:
                 yield convert.printable(scorer), label
 
 
@@ -146,13 +163,16 @@ def _model_calls(events: list[Any]) -> Iterator[tuple[Any, bool]]:
     judging: set[Any] = set()
     depth = 0
     for event in events:
-        kind, scoring = dig(event, "event"), dig(event, "type") in ("scorer", "scorers")
-        if kind == "span_begin" and (scoring or _key(dig(event, "parent_id")) in judging):
-            judging.add(_key(dig(event, "id")))
-        elif kind == "step" and scoring:
-            depth = max(0, depth + (1 if dig(event, "action") == "begin" else -1))
-        elif kind == "model":
-            yield event, depth > 0 or _key(dig(event, "span_id")) in judging
+        if type(event) is not dict:
+            continue
+        kind = event.get("event")
+        if kind == "model":
+            yield event, depth > 0 or _key(event.get("span_id")) in judging
+        elif kind == "span_begin":
+            if event.get("type") in SCORING or _key(event.get("parent_id")) in judging:
+                judging.add(_key(event.get("id")))
+        elif kind == "step" and event.get("type") in SCORING:
+            depth = max(0, depth + (1 if event.get("action") == "begin" else -1))
 
 
 def _key(value: Any) -> str | None:
@@ -185,8 +205,8 @@ def _with_cache(usage: dict[str, float]) -> dict[str, float]:
 def _summed(usages: Any) -> dict[str, float]:
     total: dict[str, float] = {}
     for usage in usages:
-        for name in USAGE:
-            value = dig(usage, name)
+        for name in USAGE if type(usage) is dict else ():
+            value = usage.get(name)
             if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**53:
                 total[name] = total.get(name, 0) + value
     return total
@@ -223,15 +243,6 @@ def _finish_reason(sample: Mapping[str, Any]) -> Any:
     choices = _list(dig(sample, "output.choices"))
     reason = dig(choices[-1], "stop_reason") if choices else None
     return STOP_REASONS.get(reason, reason) if isinstance(reason, str) else None
-
-
-def host(url: Any) -> str | None:
-    """Host and port of a model's address, without user, password, path or query."""
-    try:
-        parts = urlsplit(url) if isinstance(url, str) else None
-        return f"{parts.hostname}:{parts.port}" if parts and parts.port else parts.hostname if parts else None
-    except ValueError:
-        return None
 
 
 def _integer(value: Any) -> int:

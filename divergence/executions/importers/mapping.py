@@ -12,11 +12,15 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from divergence.executions.importers import convert, factors
+from divergence.executions.importers.claims import STATISTICS, Claim
+from divergence.executions.importers.drafted_rows import DraftedRows
+from divergence.executions.importers.privacy import Privacy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +37,14 @@ class Field:
     """What a reader must know about it."""
     needed: bool = False
     """Is a row without it set aside?"""
+    aliases: tuple[str, ...] = ()
+    """Other paths of the same value, in other versions or dialects, tried after `path` in this order."""
+    unit: str = ""
+    """Unit of the foreign value where it is not the unit of the column."""
+    authority: str = ""
+    """What defines the foreign field, where it is not the authority of the whole format."""
+    since: str = ""
+    """Version of the tool, or of its conventions, that brought the field."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,60 +71,172 @@ class Place:
     """Line number, or position in the log, from 1."""
 
 
-def dig(record: Any, path: str) -> Any:
-    """The value at a dotted path of nested dictionaries, None where any step is absent."""
-    for name in path.split("."):
+@dataclasses.dataclass(frozen=True)
+class Shared:
+    """What the records of one run have in common, mapped once."""
+
+    values: Mapping[str, Any]
+    """Canonical column -> value."""
+    rest: tuple[Field, ...]
+    """The fields that still have to be read from each record."""
+
+
+def dig(record: Any, path: str | Sequence[str]) -> Any:
+    """The value at a path of nested dictionaries (dotted, or split), None where any step is absent."""
+    for name in _split(path) if type(path) is str else path:
         if not isinstance(record, dict):
             return None
         record = record.get(name)
     return record
 
 
+@functools.lru_cache(maxsize=4096)
+def _split(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
+
+
 class Draft:
     """An import in the making: rows, outcomes, rejections, notes and unmapped names, in the order in which they came.
 
-    `constants` are the columns that the caller sets, which the foreign records then need not have.
+    `constants` are the columns that the caller sets, which the foreign records then need not have. `privacy` holds
+    what may be kept of texts and the salt of identities. `memory` is the importer's own, for one import. `progress` is
+    told from time to time how many rows were read.
     """
 
-    def __init__(self, fields: Iterable[Field], reads: Iterable[str], constants: Mapping[str, str]):
+    def __init__(
+        self, fields: Iterable[Field], reads: Iterable[str], constants: Mapping[str, str], privacy: Privacy | None = None
+    ):
         self.fields = tuple(fields)
         self.constants = dict(constants)
-        self.rows: list[dict[str, Any]] = []
-        self.outcomes: list[dict[str, Any]] = []
+        self.privacy = privacy or Privacy()
+        self.rows = DraftedRows()
+        self.telemetry: list[dict[str, Any]] = []
+        self.texts: list[dict[str, str]] = []
         self.rejected: list[dict[str, Any]] = []
         self.notes: list[str] = []
+        self.claims: list[Claim] = []
+        self.runs: dict[str, dict[str, str]] = {}
+        self.told: dict[str, dict[str, str]] = {}
+        self.memory: dict[str, Any] = {}
+        self.progress: Callable[[str], None] | None = None
         self.unmapped: set[str] = set()
         self.sources: list[Path] = []
         self._counted: collections.Counter[str] = collections.Counter()
         self._secrets: set[str] = set()
-        self._ids: set[str] = set()
-        self._known = _tree([field.path for field in self.fields] + list(reads))
+        self._steps = {path: tuple(path.split(".")) for f in self.fields for path in (f.path, *f.aliases)}
+        self._known = _tree([*self._steps, *reads])
 
-    def add(self, record: Mapping[str, Any], outcomes: Iterable[Outcome], place: Place) -> bool:
-        """Map one record to one row and its outcomes; False where the row was set aside."""
-        row: dict[str, Any] = {}
+    def shared(self, record: Mapping[str, Any]) -> Shared:
+        """Map once what all records of a run have in common: the columns whose first sources lie in `record`.
+
+        Give the result to `add` with every record of the run, which holds these parts unchanged. Where the run leaves a
+        column empty, `add` goes on with the column's further sources.
+        """
+        values: dict[str, Any] = {}
+        rest: list[Field] = []
+        open_columns: set[str] = set()
         for field in self.fields:
-            if field.column in self.constants or row.get(field.column) is not None:
+            if field.column in values or field.column in self.constants:
                 continue
-            foreign = dig(record, field.path)
+            if field.column in open_columns or field.path.partition(".")[0] not in record:
+                open_columns.add(field.column)
+                rest.append(field)
+                continue
             try:
-                row[field.column] = None if foreign is None else field.convert(foreign)
+                value = self._value(field, record)
+            except ValueError:
+                rest.append(field)  # read again with each row, so that what is wrong with it is said of each row
+                continue
+            if value is not None:
+                values[field.column] = value
+            elif field.needed:
+                rest.append(field)
+        return Shared(values, tuple(field for field in rest if field.column not in values))
+
+    def add(
+        self, record: Mapping[str, Any], outcomes: Iterable[Outcome], place: Place, shared: Shared | None = None
+    ) -> bool:
+        """Map one record to one row and its outcomes; False where the row was set aside.
+
+        An execution that was seen before is set aside later, by `settle`.
+        """
+        row: dict[str, Any] = dict(shared.values) if shared else {}
+        for field in shared.rest if shared else self.fields:
+            column = field.column
+            if column in self.constants or row.get(column) is not None:
+                continue
+            try:
+                row[column] = self._value(field, record)
             except ValueError as error:
                 if field.needed:
-                    self.reject(place, f"{field.column}_type", f"{field.path} {error}.")
+                    self.reject(place, f"{column}_type", f"{field.path} {error}.")
                     return False
-                self.count(f"{field.column} was left empty where {field.path} {error}")
-            if field.needed and row[field.column] is None:
-                self.reject(place, f"{field.column}_given", f"{field.path} is absent or empty.")
+                row[column] = None
+                self.count(f"{column} was left empty where {field.path} {error}")
+            if field.needed and row[column] is None:
+                self.reject(place, f"{column}_given", f"{field.path} is absent or empty.")
                 return False
-        if row["execution_id"] in self._ids:
-            sentence = f"execution_id {convert.shown(row['execution_id'])} was already seen in this import."
-            self.reject(place, "execution_id_unique", sentence)
-            return False
-        self._ids.add(row["execution_id"])
-        self.rows.append(row)
-        self.outcomes += [{"execution_id": row["execution_id"], **dataclasses.asdict(o)} for o in outcomes]
+        self.put(row, [(o.metric, o.value, o.label, o.scorer) for o in outcomes], place.file, place.row)
         return True
+
+    def put(self, row: dict[str, Any], judged: list[tuple[Any, ...]], file: str, number: int) -> None:
+        """Take a row that is mapped already (canonical column -> value), and its outcomes (metric, value, label, scorer)."""
+        self.rows.add(row, judged, file, number)
+        if self.rows.full:
+            self.settle()
+            if self.progress:
+                self.progress(f"{self.rows.height} rows read")
+
+    def settle(self) -> None:
+        """Bring the rows at hand into columns; an execution that was seen before is set aside."""
+        for file, row, identity in self.rows.settle():
+            sentence = f"execution_id {convert.shown(identity)} was already seen in this import."
+            self.reject(Place(file, row), "execution_id_unique", sentence)
+
+    def _value(self, field: Field, record: Mapping[str, Any]) -> Any:
+        foreign = dig(record, self._steps[field.path])
+        for path in field.aliases if foreign is None else ():
+            foreign = dig(record, self._steps[path])
+            if foreign is not None:
+                break
+        return None if foreign is None else field.convert(foreign)
+
+    def judge(self, identity: str, outcomes: Iterable[Outcome]) -> None:
+        """Add judgements of an execution that stand apart from it: feedback, a table of scores."""
+        for outcome in outcomes:
+            self.rows.judge(identity, outcome.metric, outcome.value, outcome.label, outcome.scorer)
+
+    def measure(self, window: Mapping[str, Any]) -> None:
+        """Add one number of a window of telemetry, under the names of the canonical table `telemetry`."""
+        self.telemetry.append(dict(window))
+
+    def keep_text(self, identity: str, role: str, text: Any) -> None:
+        """Keep a prompt or a completion of an execution, if the user asked for texts; `role` is `prompt` or `response`."""
+        if self.privacy.keep_text and isinstance(text, str) and text:
+            self.texts.append({"execution_id": identity, "role": role, "text": convert.printable(text)})
+
+    def claim(self, metric: str, value: Any, scope: Mapping[str, str] | None = None, statistic: str = "mean") -> None:
+        """State an aggregate that the log itself carries; it is compared with the imported rows.
+
+        `metric` is an outcome or a canonical column; `scope` names canonical columns, or `file` (as in `Place.file`).
+        What is no finite number is not a claim.
+        """
+        if statistic not in STATISTICS:
+            raise ValueError(f"a claim is one of {', '.join(STATISTICS)}, seen {statistic!r}")
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < convert.LARGEST_COUNT:
+            self.claims.append(Claim(metric, float(value), dict(scope or {}), statistic))
+
+    def run_settings(self, file: str, settings: Mapping[str, Any], told: Mapping[str, Any] | None = None) -> None:
+        """State the settings of the run in `file` that no column holds; those that differ between runs become context.
+
+        What is in `told` should change no answer: it makes no context, and is named where it differs. Names that look
+        like secrets are left out.
+        """
+        for mine, given in ((self.runs.setdefault(file, {}), settings), (self.told.setdefault(file, {}), told or {})):
+            for name, value in given.items():
+                if value is not None and not factors.secret(str(name)):
+                    written = value if isinstance(value, str) else convert.compact(value)
+                    mine[convert.printable(name)] = convert.printable(written)
 
     def reject(self, place: Place, rule: str, sentence: str) -> None:
         """Set a row aside with the rule that it breaks."""

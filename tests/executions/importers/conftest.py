@@ -5,7 +5,28 @@ from pathlib import Path
 
 import pytest
 
-FORMATS = Path(__file__).resolve().parents[4] / "shared" / "formats"
+SHARED = Path(__file__).resolve().parents[4] / "shared"
+FORMATS = SHARED / "formats"
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """Small logs that were misread once."""
+    if not (SHARED / "cases").is_dir():
+        pytest.skip("the cases ../shared/cases are not on this machine")
+    return SHARED / "cases"
+
+
+@pytest.fixture(scope="session")
+def logs():
+    """The folder of one tool's genuine logs, by the tool's name."""
+
+    def folder(tool: str) -> Path:
+        if not (SHARED / "logs" / tool).is_dir():
+            pytest.skip(f"the genuine logs ../shared/logs/{tool} are not on this machine")
+        return SHARED / "logs" / tool
+
+    return folder
 
 
 @pytest.fixture(scope="session")

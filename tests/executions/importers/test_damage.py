@@ -5,79 +5,15 @@ replaced by values of other kinds. The examples are drawn the same way in every 
 """
 
 import json
-import tempfile
-from pathlib import Path
 
 import pytest
+from damage import EDIT, ODD, STEPS, changed, replaced, survives
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from divergence.errors import InputError
-from divergence.executions.importers import import_log, write
-
 pytest.importorskip("zipfile_zstd")
 
-ODD = [
-    None,
-    [],
-    {},
-    "",
-    [1],
-    {"a": {"b": [1]}},
-    float("nan"),
-    float("inf"),
-    -1,
-    10**30,
-    2**64,
-    True,
-    "\ud800",
-    "x\x00",
-    "0001-01-01T00:00:00+14:00",
-    "1e999",
-    7,
-    0.5,
-    [["-1", "True"], ["-2", "False"]],
-    "a" * 1500,
-]
-PLACE, KIND = st.floats(0, 1, exclude_max=True), st.sampled_from(["replace", "cut", "add", "end"])
-EDIT = st.tuples(PLACE, KIND, st.binary(min_size=1, max_size=8))
-STEPS = st.lists(st.integers(0, 40), min_size=1, max_size=6)
 FEW = settings(max_examples=40, deadline=None, derandomize=True)
-
-
-def changed(content: bytes, edits) -> bytes:
-    for place, kind, new in edits:
-        at = int(place * len(content))
-        end = {"replace": at + len(new), "cut": at + 40, "add": at, "end": len(content)}[kind]
-        content = content[:at] + (new if kind in ("replace", "add") else b"") + content[end:]
-    return content
-
-
-def replaced(value, steps, new):
-    """The value with the part below the given steps replaced; a step is a place among keys or members."""
-    if not steps or not isinstance(value, dict | list) or not value:
-        return new
-    if isinstance(value, list):
-        at = steps[0] % len(value)
-        return [*value[:at], replaced(value[at], steps[1:], new), *value[at + 1 :]]
-    name = list(value)[steps[0] % len(value)]
-    return {**value, name: replaced(value[name], steps[1:], new)}
-
-
-def survives(files: dict[str, bytes], name: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        for file, content in files.items():
-            (Path(folder) / file).write_bytes(content)
-        try:
-            imported = import_log([Path(folder) / name])
-        except InputError as error:
-            assert "\n" not in str(error).strip()
-            assert len(str(error)) > 20
-            return
-        write(imported, Path(folder) / "out.parquet")
-        assert imported.executions["execution_id"].is_unique().all()
-        scores = imported.executions["score"].drop_nulls()
-        assert scores.is_between(0, 1).all()
 
 
 @pytest.mark.parametrize(

@@ -158,4 +158,5 @@ def test_unmapped_and_missing_are_told(inspect_logs):
 
 
 def test_registry():
-    assert formats() == ("inspect", "lm-eval")
+    assert {"inspect", "lm-eval"} <= set(formats())
+    assert list(formats()) == sorted(formats())

@@ -69,7 +69,7 @@ def test_the_whole_folder_with_the_run_beside_it(lm_eval_logs, results):
     assert table["time"].unique().to_list() == [datetime.datetime.fromtimestamp(results["date"], datetime.UTC)]
     assert any("3ykv54sv" in note and "--set model=NAME" in note for note in imported.notes)
     assert "latency_s" in imported.missing
-    assert {"sample.doc", "sample.resps", "results.lm_eval_version"} <= set(imported.unmapped)
+    assert {"sample.doc", "sample.resps", "results.pretty_env_info"} <= set(imported.unmapped)
     assert not {"sample.acc", "sample.exact_match", "sample.doc_id"} & set(imported.unmapped)
 
 
@@ -95,7 +95,10 @@ def test_averages_alone_are_refused(lm_eval_logs):
         import_log([path])
 
 
-def test_two_formats_are_refused_together(lm_eval_logs, inspect_logs):
-    paths = [lm_eval_logs, inspect_logs / "repo_log_tool_call_error.json"]
-    with pytest.raises(InputError, match="several formats"):
-        import_log(paths)
+def test_two_formats_are_one_import(lm_eval_logs, inspect_logs):
+    pytest.importorskip("zipfile_zstd")
+    paths = [lm_eval_logs, inspect_logs / "mock_arith_inspect-0.3.285.eval"]
+    both = import_log(paths)
+    assert both.format == "lm-eval, inspect"
+    assert both.executions.height == 40 + 24
+    assert both.outcomes.height == sum(import_log([path]).outcomes.height for path in paths)

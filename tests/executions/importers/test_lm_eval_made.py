@@ -44,7 +44,7 @@ def test_broken_lines_are_set_aside_with_their_number(lm_eval_run):
         line(9),
     ]
     imported = import_log([lm_eval_run(lines)])
-    assert imported.executions["item"].to_list() == ["t/0-00000000", "t/9-00000009"]
+    assert imported.executions["item"].to_list() == ["t/00000000ff", "t/00000009ff"]
     assert imported.rejected.sort("row").select("row", "rule").rows() == [
         (2, "record_readable"),
         (3, "score_finite"),

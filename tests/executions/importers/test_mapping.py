@@ -13,8 +13,8 @@ from divergence.executions.importers.mapping import Draft, Field, Place, dig
 def test_mappings_fill_canonical_columns_only(name):
     fields = mapping_of(name)
     assert {field.column for field in fields} <= set(schema.COLUMNS)
-    assert {"execution_id", "model", "item", "score"} <= {field.column for field in fields}
-    assert {field.column for field in fields if field.needed} == {"execution_id", "model", "item"}
+    if fields:  # a format of telemetry alone fills no executions
+        assert {"execution_id", "model"} <= {field.column for field in fields if field.needed}
 
 
 def test_names_of_factors_are_canonical():
@@ -36,13 +36,22 @@ def test_names_of_factors_are_canonical():
         "password",
         "Authorization",
         "credentials",
+        "token",
+        "session_token",
+        "x-access-token",
     ],
 )
 def test_secrets_by_their_names(name):
     assert factors.secret(name)
 
 
-@pytest.mark.parametrize("name", ["max_tokens", "tokenizer", "input_tokens", "tokenized_requests", "token_type"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("max_tokens", "tokenizer", "input_tokens", "tokenized_requests", "token_type"),
+        *("add_bos_token", "eot_token_id", "tokenizer_bos_token", "token_limit", "time_per_output_token", "tokenCount"),
+    ],
+)
 def test_names_that_are_no_secrets(name):
     assert not factors.secret(name)
 
@@ -96,6 +105,11 @@ def test_paths_of_nested_records():
     assert dig(None, "a") is None
 
 
+def settled(made):
+    made.settle()
+    return made.rows.frames()[0].collect()
+
+
 def draft(*reads):
     fields = [
         Field("execution_id", "d.id", convert.text, needed=True),
@@ -109,7 +123,7 @@ def test_the_second_path_of_a_column_is_used_where_the_first_is_empty():
     made = draft()
     for number, record in enumerate([{"first": "a", "second": "b"}, {"second": "b"}, {"first": [], "second": "b"}]):
         assert made.add({"d": {"id": str(number)}, "s": record}, [], Place("f", number))
-    assert [row["answer"] for row in made.rows] == ["a", "b", "b"]
+    assert settled(made)["answer"].to_list() == ["a", "b", "b"]
     assert "answer was left empty where s.first is not text: [] (1 times)." in made.sentences()
 
 
@@ -129,3 +143,23 @@ def test_names_that_carry_data_and_are_not_read_are_collected():
     )
     assert made.unmapped == {"s.other", "s.scores.*.why"}
     assert made.sentences() == ("Left out, since the name looks like a secret: s.my_api_key.",)
+
+
+def test_what_a_run_shares_is_mapped_once_and_later_sources_still_fill_gaps():
+    fields = [
+        Field("execution_id", "d.id", convert.text, needed=True),
+        Field("model", "run.model", convert.text, needed=True, aliases=("run.old_model",)),
+        Field("answer", "d.answer", convert.label),
+        Field("answer", "run.answer", convert.label),
+    ]
+    made = Draft(fields, [], {})
+    run = {"run": {"old_model": "m", "answer": "of the run"}}
+    shared = made.shared(run)
+    assert shared.values == {"model": "m"}
+    for number, own in enumerate([{"answer": "own"}, {}]):
+        assert made.add({**run, "d": {"id": str(number), **own}}, [], Place("f", number), shared)
+    assert settled(made).select("model", "answer").rows() == [("m", "own"), ("m", "of the run")]
+    plain = Draft(fields, [], {})
+    for number, own in enumerate([{"answer": "own"}, {}]):
+        assert plain.add({**run, "d": {"id": str(number), **own}}, [], Place("f", number))
+    assert settled(made).equals(settled(plain))

@@ -9,7 +9,7 @@ import pytest
 import divergence.executions as executions
 from divergence.errors import InputError
 from divergence.executions.importers import import_log, write
-from divergence.executions.importers.imported import METADATA
+from divergence.executions.importers.write_import import METADATA
 
 
 def test_a_written_import_reads_back_as_a_log_without_rejections(lm_eval_logs, tmp_path):

@@ -1,0 +1,115 @@
+"""The rows of an import while it is read: kept in columns, each execution once, and on disk where they are many.
+
+Rows arrive one by one as dictionaries. Every `CHUNK` rows they are turned into columns; above `IN_MEMORY` rows the
+columns wait in a temporary folder, so that memory is bounded by a chunk and by 8 bytes an execution, which tell whether
+an execution was seen before.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from divergence.executions import schema
+
+CHUNK = 50_000  # rows that are held as dictionaries: about 50 MB
+IN_MEMORY = 1_000_000  # rows that are held as columns: about 200 MB
+ROWS = pl.Schema({**schema.polars_schema(), "__file": pl.String(), "__row": pl.Int64()})
+OUTCOMES = schema.polars_schema("outcomes")
+
+
+class DraftedRows:
+    """Rows and their outcomes in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.height = 0
+        self._rows: list[dict[str, Any]] = []
+        self._judged: list[tuple[Any, ...]] = []
+        self._held: dict[str, list[pl.DataFrame]] = {"executions": [], "outcomes": []}
+        self._files: dict[str, list[Path]] = {"executions": [], "outcomes": []}
+        self._folder: Path | None = None
+        self._seen: list[np.ndarray] = []
+
+    def add(self, row: dict[str, Any], judged: list[tuple[Any, ...]], file: str, number: int) -> None:
+        """Take a row (canonical column -> value) and its outcomes (metric, value, label, scorer), from a line of a file."""
+        row["__file"], row["__row"], row["__judged"] = file, number, judged
+        self._rows.append(row)
+
+    @property
+    def full(self) -> bool:
+        """Is it time to `settle`?"""
+        return len(self._rows) >= CHUNK
+
+    def judge(self, identity: str, metric: str, value: float | None, label: str | None, scorer: str | None) -> None:
+        """Take an outcome that stands apart from its execution."""
+        self._judged.append((identity, metric, value, label, scorer))
+
+    def settle(self) -> Iterator[tuple[str, int, str]]:
+        """Turn the rows at hand into columns; gives file, line and id of those whose execution was seen before."""
+        rows, self._rows = self._rows, []
+        fresh = self._fresh([row["execution_id"] for row in rows])
+        again = [(row["__file"], row["__row"], row["execution_id"]) for row, new in zip(rows, fresh, strict=True) if not new]
+        rows = rows if not again else [row for row, new in zip(rows, fresh, strict=True) if new]
+        judged, self._judged = self._judged, []
+        judged += [(row["execution_id"], *outcome) for row in rows for outcome in row["__judged"]]
+        present = set(itertools.chain.from_iterable(rows))
+        names = [name for name in ROWS if name in present]
+        table = pl.DataFrame({name: pl.Series(name, [row.get(name) for row in rows], ROWS[name]) for name in names})
+        self._keep("executions", table)
+        self._keep("outcomes", pl.DataFrame(judged, schema=OUTCOMES, orient="row"))
+        self.height += len(rows)
+        yield from again
+
+    def frames(self) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+        """All settled rows and outcomes. The frames hold the temporary folder as long as this object lives."""
+        return self._all("executions", ROWS), self._all("outcomes", OUTCOMES)
+
+    def _fresh(self, identities: list[str]) -> list[bool]:
+        hashes = np.fromiter((hash(identity) for identity in identities), np.int64, len(identities))
+        _, first = np.unique(hashes, return_index=True)
+        fresh = np.zeros(len(hashes), bool)
+        fresh[first] = True
+        for known in self._seen:
+            places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+            fresh &= known[places] != hashes
+        new = np.sort(hashes[fresh])
+        while self._seen and len(self._seen[-1]) <= 2 * len(new):  # few sorted arrays, each much longer than the next
+            new = np.sort(np.concatenate([self._seen.pop(), new]))
+        if len(new):
+            self._seen.append(new)
+        return fresh.tolist()
+
+    def _keep(self, name: str, table: pl.DataFrame) -> None:
+        if not table.height:
+            return
+        self._held[name].append(table)
+        if sum(part.height for part in self._held[name]) > IN_MEMORY:
+            path = self._temporary() / f"{name}-{len(self._files[name]):05d}.parquet"
+            pl.concat(self._held[name], how="diagonal").write_parquet(path)
+            self._files[name].append(path)
+            self._held[name] = []
+
+    def _temporary(self) -> Path:
+        """The folder of what does not fit into memory, removed with this object."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="divergence-import-"))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        return self._folder
+
+    def _all(self, name: str, whole: pl.Schema) -> pl.LazyFrame:
+        parts = [pl.scan_parquet(path) for path in self._files[name]] + [table.lazy() for table in self._held[name]]
+        if not parts:
+            return pl.LazyFrame(schema=whole)
+        frame = pl.concat(parts, how="diagonal")
+        absent = [
+            pl.lit(None, dtype).alias(column) for column, dtype in whole.items() if column not in frame.collect_schema()
+        ]
+        return frame.with_columns(*absent).select(whole.names())

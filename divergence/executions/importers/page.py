@@ -1,0 +1,54 @@
+"""The page `docs/formats.md`, made from what the formats declare: `python -m divergence.executions.importers.page`.
+
+Without an argument the page is printed; with a path it is written there.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from divergence.executions import schema
+from divergence.executions.importers.format import Format
+from divergence.executions.importers.mapping import Field
+from divergence.executions.importers.registry import declared
+
+HEADING = """# Formats that can be imported
+
+Made by `python -m divergence.executions.importers.page docs/formats.md` from the mappings themselves; do not edit.
+*genuine*: tested on files that the tool itself wrote. *from documentation*: made after the tool's documentation or
+source, and not yet tested on a file of the tool.
+"""
+
+
+def page() -> str:
+    """The whole page: a table of the formats, and the mapping of each."""
+    formats = declared()
+    lines = ["| format | what is read | versions | one row is | regime | evidence |", "|" + "---|" * 6]
+    lines += [
+        f"| [`{f.name}`](#{f.name}) | {f.title} | {f.versions} | {f.unit} | {f.regime} | {f.evidence} |" for f in formats
+    ]
+    return "\n".join([HEADING, *lines, "", *(section(format) for format in formats)])
+
+
+def section(format: Format) -> str:
+    """The mapping of one format: every column with its sources, in the order in which they are tried."""
+    lines = [f"## {format.name}", "", f"{format.title}; {format.versions}. Authority: {format.authority}.", ""]
+    lines += [f"- {note}" for note in format.notes] + ([""] if format.notes else [])
+    lines += ["| column | unit | from | since | note |", "|" + "---|" * 5]
+    lines += [_row(field) for field in format.fields]
+    return "\n".join([*lines, ""])
+
+
+def _row(field: Field) -> str:
+    sources = ", ".join(f"`{path}`" for path in (field.path, *field.aliases))
+    unit = field.unit or schema.COLUMNS[field.column].unit
+    note = "; ".join(part for part in (field.note, field.authority and f"after {field.authority}") if part)
+    return f"| `{field.column}`{' (needed)' if field.needed else ''} | {unit} | {sources} | {field.since} | {note} |"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text(page(), encoding="utf-8")
+    else:
+        sys.stdout.write(page())
