@@ -103,19 +103,19 @@ class _Reading:
         if not isinstance(document, dict) or not any(kind in document for kind in KINDS):
             self.draft.reject(Place(file, row), "record_readable", "The document is no OTLP export request.")
             return
-        for shared, scope, span in otlp_spans.resources(document, "resourceSpans", "scopeSpans", "spans"):
+        for shared, span in otlp_spans.resources(document, "resourceSpans", "scopeSpans", "spans"):
             self._spans += 1
             try:
-                record = otlp_spans.flat_span(span, shared, scope, self._unknown)
+                record = otlp_spans.flat_span(span, shared, self._unknown)
             except otlp_spans.UNREADABLE as error:
                 self._unreadable(Place(file, self._spans), "span", error)
                 continue
             self._span(record, file)
-        for shared, scope, entry in otlp_spans.resources(document, "resourceLogs", "scopeLogs", "logRecords"):
+        for shared, entry in otlp_spans.resources(document, "resourceLogs", "scopeLogs", "logRecords"):
             self._entries += 1
             try:
                 judged = otlp_events.evaluation(entry)
-                record = None if judged else otlp_events.details(entry, shared, scope, self._unknown)
+                record = None if judged else otlp_events.details(entry, shared, self._unknown)
             except otlp_spans.UNREADABLE as error:
                 self._unreadable(Place(file, self._entries), "log record", error)
                 continue

@@ -33,7 +33,7 @@ def evaluation(entry: Mapping[str, Any]) -> Judged | None:
     return Judged(Outcome(metric, value, label, "gen_ai.evaluation"), call=str(call), trace=trace)
 
 
-def details(entry: Mapping[str, Any], shared: Mapping[str, Any], scope: str, unknown: set[str]) -> dict[str, Any] | None:
+def details(entry: Mapping[str, Any], shared: Mapping[str, Any], unknown: set[str]) -> dict[str, Any] | None:
     """The call that an event of operation details describes, as a flat record; None for another event."""
     named = entry.get("eventName") or next(
         (otlp_spans.value_of(pair["value"]) for pair in entry.get("attributes") or () if pair["key"] == "event.name"), None
@@ -42,7 +42,7 @@ def details(entry: Mapping[str, Any], shared: Mapping[str, Any], scope: str, unk
         return None
     instant = entry.get("timeUnixNano") or entry.get("observedTimeUnixNano")
     span = {**entry, "startTimeUnixNano": instant, "endTimeUnixNano": None, "name": named, "events": None, "status": None}
-    return otlp_spans.flat_span(span, shared, scope, unknown)
+    return otlp_spans.flat_span(span, shared, unknown)
 
 
 def outcomes(judged: list[Judged], calls: pl.DataFrame, draft: Draft) -> list[tuple[str, Outcome]]:

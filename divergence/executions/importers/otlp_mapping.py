@@ -193,7 +193,9 @@ request would put every request into a context of its own."""
 PARAMETERS = (INVOCATION, "langfuse.observation.model.parameters")
 """Attributes that hold the settings of a request as JSON text."""
 
-EXPANDED = (*PARAMETERS, "embedding.invocation_parameters", USAGE, "langfuse.observation.cost_details", "gen_ai.usage.raw")
+EXPANDED = frozenset(
+    {*PARAMETERS, "embedding.invocation_parameters", USAGE, "langfuse.observation.cost_details", "gen_ai.usage.raw"}
+)
 """Attributes whose JSON text is read; their members are paths below them."""
 
 NOTED = (

@@ -10,7 +10,6 @@ import base64
 import binascii
 import functools
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,7 +23,8 @@ CALLS = ("chat", "text_completion", "generate_content", "completion", "responses
 FIRST_TOKEN = ("First Token Stream Event", "gen_ai.content.completion.chunk", "new_token")
 """Events that mark a chunk of a stream; the earliest one is the first token."""
 STATUS_ERROR = (2, "2", "STATUS_CODE_ERROR", "ERROR")
-HEX = re.compile(r"[0-9a-fA-F]*")
+UNSET = ("Infinity", "inf", "NOT_GIVEN", "{}")
+"""What Langfuse writes for settings that were not given."""
 WANTED = frozenset(
     {
         *(path for path in paths_of(FIELDS) if not path.startswith(("span.", "resource.", "request."))),
@@ -34,6 +34,8 @@ WANTED = frozenset(
     }
 )
 """Attributes of spans that are decoded."""
+SETTING_OF = {path: name for name, paths in SETTINGS.items() for path in paths}
+"""Attribute -> setting of the sampler."""
 RESOURCE = ("service.name", "service.version", "service.instance.id", "cloud.region", "host.type", "deployment.environment.name")
 """Attributes of resources that are decoded."""
 UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
@@ -54,8 +56,8 @@ def value_of(value: Mapping[str, Any]) -> Any:
     return None
 
 
-def resources(document: Mapping[str, Any], whole: str, scopes: str, parts: str) -> Iterator[tuple[dict[str, Any], str, Any]]:
-    """(resource attributes, scope name, span or log record or metric) of one export request, in order.
+def resources(document: Mapping[str, Any], whole: str, scopes: str, parts: str) -> Iterator[tuple[dict[str, Any], Any]]:
+    """(what resource and scope say, span or log record or metric) of one export request, in order.
 
     `whole`, `scopes`, `parts` are the names of the three levels: `resourceSpans`, `scopeSpans`, `spans`. What is not of
     that shape is passed over here; a document without any is refused by the caller.
@@ -64,15 +66,15 @@ def resources(document: Mapping[str, Any], whole: str, scopes: str, parts: str) 
         attributes = _list(_part(resource, "resource").get("attributes"))
         shared = {f"resource.{key}": value for key, value in _pairs(attributes, RESOURCE)}
         for scope in _list(resource.get(scopes) or resource.get("instrumentationLibrarySpans")):
-            name = _part(scope, "scope").get("name")
+            of_scope = _of_scope(shared, _part(scope, "scope").get("name"))
             for part in _list(scope.get(parts)):
-                yield shared, name if isinstance(name, str) else "", part
+                yield of_scope, part
 
 
-def flat_span(span: Mapping[str, Any], shared: Mapping[str, Any], scope: str, unknown: set[str]) -> dict[str, Any]:
+def flat_span(span: Mapping[str, Any], shared: Mapping[str, Any], unknown: set[str]) -> dict[str, Any]:
     """One span as a flat record; names that nothing reads are added to `unknown`. Raises one of `UNREADABLE`."""
     record = flat_attributes(span.get("attributes") or (), unknown)
-    record.update(shared)
+    record.update(shared)  # resource and engine, worked out once a scope
     trace, own = _hexadecimal(span.get("traceId")), _hexadecimal(span.get("spanId"))
     record["span.trace"], record["span.id"] = trace, own
     record["span.parent"] = _hexadecimal(span.get("parentSpanId"))
@@ -89,33 +91,36 @@ def flat_span(span: Mapping[str, Any], shared: Mapping[str, Any], scope: str, un
     begun = record.pop("langfuse.observation.completion_start_time", None)
     if begun is not None and start and (instant := utc(begun)) is not None:
         record["span.first_token_s"] = instant.timestamp() - int(start) / 1e9
-    _engine(record, scope)
+    if "gen_ai.latency.e2e" in record and "span.engine" not in record:
+        record["span.engine"] = "sglang" if "sglang" in str(record.get("resource.service.name")) else "vllm"
     return record
 
 
 def flat_attributes(attributes: Any, unknown: set[str]) -> dict[str, Any]:
     """The attributes that the mapping reads, JSON texts expanded, and the sampler's settings as one label."""
     record: dict[str, Any] = {}
+    expanded: list[str] = []
     for attribute in attributes:
         key = attribute["key"]
         if key in WANTED:
             value = attribute["value"]
             text = value.get("stringValue")
-            record[key] = text if text is not None else value_of(value)
+            if text is None:
+                text = value_of(value)
+            if key in EXPANDED:
+                expanded.append(key)
+                _expand(key, text, record)
+            else:
+                record[key] = text
         else:
             unknown.add(key)
-    for key in EXPANDED:
-        if key in record:
-            _expand(key, record.pop(key), record)
-    settings = {name: record[path] for name, paths in SETTINGS.items() for path in paths if path in record}
-    for prefix in PARAMETERS:
-        for name in factors.SAMPLER_NAMES:
-            value = record.get(f"{prefix}.{name}")
-            if value is not None:
-                settings.setdefault(name, value)
-    settings.pop("seed", None)
+    settings = [(name, str(record[path])) for path, name in SETTING_OF.items() if path in record]
+    for prefix in expanded:
+        if prefix in PARAMETERS:
+            given = ((name, record.get(f"{prefix}.{name}")) for name in factors.SAMPLER_NAMES if name != "seed")
+            settings += [(name, str(value)) for name, value in given if value is not None]
     if settings:
-        record["request.sampler"] = _sampler(tuple((name, str(value)) for name, value in settings.items()))
+        record["request.sampler"] = _sampler(tuple(settings))
     return record
 
 
@@ -154,7 +159,7 @@ def _expand(prefix: str, text: Any, record: dict[str, Any]) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def _sampler(settings: tuple[tuple[str, str], ...]) -> str | None:
-    return factors.sampler_label({name: value for name, value in settings if value not in ("Infinity", "inf", "NOT_GIVEN", "{}")})
+    return factors.sampler_label(*({name: value} for name, value in settings if value not in UNSET))
 
 
 def _read_events(events: Any, start: Any, record: dict[str, Any]) -> None:
@@ -170,24 +175,22 @@ def _read_events(events: Any, start: Any, record: dict[str, Any]) -> None:
         record["span.first_token_s"] = (first - int(start)) / 1e9
 
 
-def _engine(record: dict[str, Any], scope: str) -> None:
-    engine = next((name for name in ("vllm", "sglang") if scope.startswith(name)), None)
-    if engine is None and "gen_ai.latency.e2e" in record:
-        engine = "sglang" if "sglang" in str(record.get("resource.service.name")) else "vllm"
+def _of_scope(attributes: Mapping[str, Any], scope: Any) -> dict[str, Any]:
+    """What all spans of one resource and scope have in common: the engine that wrote them, or the service that asked."""
+    engine = next((name for name in ("vllm", "sglang") if isinstance(scope, str) and scope.startswith(name)), None)
     if engine is not None:
-        record["span.engine"] = engine
-        return
-    service = record.get("resource.service.name")
-    if isinstance(service, str) and not service.startswith("unknown_service"):
-        version = record.get("resource.service.version")
-        record["resource.service"] = f"{service} {version}" if version else service
+        return {**attributes, "span.engine": engine}
+    service, version = attributes.get("resource.service.name"), attributes.get("resource.service.version")
+    if not isinstance(service, str) or service.startswith("unknown_service"):
+        return dict(attributes)
+    return {**attributes, "resource.service": f"{service} {version}" if version else service}
 
 
 def _hexadecimal(identity: Any) -> str | None:
     """An id as OTLP/JSON writes it; the base64 of protobuf's own JSON form is turned into it."""
-    if not isinstance(identity, str) or not identity:
+    if identity is None or identity == "":
         return None
-    if len(identity) in (16, 32) and HEX.fullmatch(identity):
+    if len(identity) in (16, 32):  # in base64 they have 12 and 24 characters
         return identity
     try:
         return base64.b64decode(identity, validate=True).hex() or None
