@@ -90,7 +90,7 @@ def parse(text: str) -> Reading:
 
 def samples(name: str, labels: Mapping[str, str], value: float, types: Mapping[str, str]) -> list[Sample]:
     """One sample as what it means; empty where it means nothing here. `types` are what the page says of its families."""
-    if name.endswith(("_created", "_info")) or name.startswith(OF_A_PROCESS) or value != value or value >= BLANK:
+    if name.endswith(("_created", "_info")) or name.startswith(OF_A_PROCESS) or not abs(value) < BLANK:
         return []
     family, part = _family(name, types)
     known = BY_FAMILY.get(family)

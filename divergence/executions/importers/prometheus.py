@@ -22,7 +22,7 @@ from divergence.errors import InputError
 from divergence.executions import metric_pages
 from divergence.executions.importers import convert, foreign_files
 from divergence.executions.importers.format import Format
-from divergence.executions.importers.mapping import Draft, Field, Place
+from divergence.executions.importers.mapping import Draft, Place
 from divergence.executions.metric_names import METRICS
 from divergence.executions.metric_pages import Reading, Sample, Series
 
@@ -32,17 +32,16 @@ FORMAT = Format(
     versions="text format 0.0.4; HTTP API v1; vLLM 0.4 to 0.32, SGLang to 0.5, llama.cpp to 2026, TGI 3, LiteLLM 1",
     authority="prometheus/prometheus: docs/querying/api.md; the servers' own lists, named in `executions/metric_names.py`",
     unit="one metric of one server in one window",
-    fields=(
-        Field(m.name or "left out", m.family, float, f"{m.factor:g} times" if m.factor != 1 else "", since=m.since, unit=m.kind)
-        for m in METRICS
-    ),
+    fields=(),
+    metrics=METRICS,
     regime="deployment",
     rank=30,
-    notes=("The columns below are metrics of the table `telemetry`; the units say what they are, whatever a page types them.",),
+    notes=("Pages hold no executions: they fill the table `telemetry`.",),
 )
 SAMPLE = re.compile(rb"^[A-Za-z_:][\w:]*(\{[^}\n]*\})?[ \t]+[-+0-9.naif]", re.MULTILINE | re.IGNORECASE)
 STAMP = re.compile(r"(\d{4}-\d{2}-\d{2})[T_ ](\d{2})[-:](\d{2})[-:](\d{2})(Z|[+-]\d{2}:?\d{2})?")
 LARGEST = 64 * 2**20  # bytes of a page: the largest genuine one at hand has 54 kB
+SAID = 200  # characters of a server's sentence that are repeated
 ALONE_S = 1.0
 """Length of a window that nothing tells the length of, in seconds."""
 
@@ -123,7 +122,7 @@ def _answer(path: Path, draft: Draft) -> None:
     place = Place(convert.printable(path), 1)
     if not isinstance(document, dict) or document.get("status") != "success":
         said = document.get("error") if isinstance(document, dict) else None
-        draft.reject(place, "answer_success", f"The server answered with an error: {convert.shown(said)}.")
+        draft.reject(place, "answer_success", f"The server answered with an error: {convert.printable(said)[:SAID]}.")
         return
     found: dict[str | None, dict[float, list[Sample]]] = {}
     nameless, nothing, read = 0, 0, 0
