@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from divergence.executions import schema
-from divergence.executions.importers.mapping import Draft, Field, Place
+from divergence.executions.importers.mapping import Draft, Field, Place, dig
 from divergence.executions.importers.written import FAST
 
 RECORDS = 20_000  # records mapped together: enough for columns to pay, some 30 MB of text at most in usual logs
@@ -164,3 +164,13 @@ def seconds_between(start: pl.Expr, end: pl.Expr) -> pl.Expr:
     """Seconds from one instant to another, null where they go backwards."""
     passed = (end - start).dt.total_microseconds() / 1e6
     return pl.when(passed >= 0).then(passed)
+
+
+def nested(record: Mapping[str, Any], steps: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """The values of a nested record by dotted path, for `Gathered.add`; `steps` are the paths, split."""
+    return {path: value for path, names in steps.items() if (value := dig(record, names)) is not None}
+
+
+def steps_of(paths: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Dotted paths, split once for `nested`."""
+    return {path: tuple(path.split(".")) for path in paths}
