@@ -20,12 +20,13 @@ from typing import Any
 import polars as pl
 
 from divergence.errors import InputError
-from divergence.executions.importers import blocks, convert, otlp_events, otlp_protobuf, otlp_spans, span_tree
+from divergence.executions.importers import convert, otlp_events, otlp_protobuf, otlp_spans
 from divergence.executions.importers.feedback import Judged, scored
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.json_documents import documents
 from divergence.executions.importers.mapping import Draft, Place
 from divergence.executions.importers.otlp_mapping import DROPPED, FIELDS, NOTED
+from divergence.executions.importers.trace_reading import TraceReading
 
 FORMAT = Format(
     name="otlp",
@@ -45,7 +46,6 @@ FORMAT = Format(
 )
 KINDS = ("resourceSpans", "resourceLogs")
 SPAN_COLUMNS = {
-    **{name: pl.String() for name in (span_tree.TRACE, span_tree.SPAN, span_tree.PARENT)},
     **{name: pl.String() for name in ("logfire.span_type", "gen_ai.response.id", "resource.service")},
     **{name: pl.Float64() for name in ("duration", "gen_ai.latency.time_in_model_decode")},
 }
@@ -80,23 +80,16 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
 
 
 class _Reading:
-    """What was read so far: calls that are mapped, the tree of all spans, evaluations, and names that nothing reads."""
+    """What was read so far: spans, evaluations, names that nothing reads, and settings that no column holds."""
 
     def __init__(self, draft: Draft):
         self.draft = draft
         self.evaluations: list[Judged] = []
-        self._gathered = self._fresh()
-        self._frames: list[pl.DataFrame] = []
-        self._tree: list[tuple[str | None, ...]] = []
-        self._trees: list[pl.DataFrame] = []
+        self._traces = TraceReading(draft, SPAN_COLUMNS)
         self._unknown: set[str] = set()
         self._settings: dict[str, set[str]] = collections.defaultdict(set)
         self._spans = self._entries = 0
         self._details: list[tuple[dict[str, Any], str, int]] = []
-
-    @staticmethod
-    def _fresh() -> blocks.Gathered:
-        return blocks.Gathered({*blocks.paths_of(FIELDS), *SPAN_COLUMNS})
 
     def take(self, document: Any, file: str, row: int) -> None:
         """Read one export request."""
@@ -128,50 +121,38 @@ class _Reading:
         self.draft.reject(place, "record_readable", f"The {what} is of no known shape: {convert.shown(str(error))}.")
 
     def _span(self, record: dict[str, Any], file: str) -> None:
+        call = otlp_spans.is_call(record)
         agent = record.get("gen_ai.agent.name") or record.get("agent.name")
-        named = record.get("gen_ai.conversation.id") or record.get("session.id")
-        place = (record["span.trace"], record["span.id"], record["span.parent"])
-        self._tree.append((*place, *(v if isinstance(v, str) else None for v in (agent, named))))
-        if not otlp_spans.is_call(record):
-            return
-        for name in NOTED:
-            if name in record and len(self._settings[name]) < VALUES_NOTED:
-                self._settings[name].add(str(record[name]))
-        self._gathered.add(self._spans, record)
-        if len(self._gathered) >= blocks.RECORDS:
-            self.flush(file)
+        conversation = record.get("gen_ai.conversation.id") or record.get("session.id")
+        if call:
+            for name in NOTED:
+                if name in record and len(self._settings[name]) < VALUES_NOTED:
+                    self._settings[name].add(str(record[name]))
+        self._traces.span(record, self._spans, file, call, (agent, conversation))
 
     def flush(self, file: str) -> None:
-        """Map the calls gathered so far."""
-        if len(self._gathered):
-            self._frames.append(blocks.mapped(self.draft, self._gathered, file, SPAN_COLUMNS))
-            self._gathered = self._fresh()
-        if self._tree:
-            self._trees.append(pl.DataFrame(self._tree, schema=span_tree.TREE, orient="row"))
-            self._tree = []
+        """Map the calls of a file."""
+        self._traces.flush(file)
 
     def calls(self) -> pl.DataFrame:
         """All calls, each once, with what their traces say together."""
         self._details_without_span()
-        calls = pl.concat([blocks.canonical(SPAN_COLUMNS), *self._frames], how="diagonal")
+        calls = self._traces.calls()
         _refuse_without_model(calls, self.draft)
         calls = otlp_events.streams_of_logfire(calls, self.draft)
-        nothing = [pl.lit(None, pl.String).alias(name) for name in (span_tree.AGENT, span_tree.CONVERSATION)]
-        calls = span_tree.leaves(calls.with_columns(nothing), pl.concat([pl.DataFrame(schema=span_tree.TREE), *self._trees]), self.draft)
-        calls = span_tree.in_sessions(calls)
-        calls = span_tree.served_version(calls, self.draft)
+        calls = self._traces.executions(calls)
         calls = otlp_events.without_varied_lengths(calls, self.draft)
         self._say(calls)
         return otlp_events.derived(calls)
 
     def _details_without_span(self) -> None:
         """Events of operation details stand for a call whose span was not exported."""
-        spans = {place for tree in self._trees for place in tree.select(span_tree.TRACE, span_tree.SPAN).iter_rows()}
+        spans = self._traces.spans() if self._details else set()
         alone = [entry for entry in self._details if (entry[0]["span.trace"], entry[0]["span.id"]) not in spans]
         for file in dict.fromkeys(file for _, file, _ in alone):
             for record, _, row in (entry for entry in alone if entry[1] == file):
-                self._gathered.add(row, record)
-            self.flush(file)
+                self._traces.event(record, row)
+            self._traces.flush(file)
         repeated = len(self._details) - len(alone)
         if repeated:
             self.draft.note(f"{repeated} events of operation details repeat spans of this import, and are not counted again.")
