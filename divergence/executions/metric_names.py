@@ -146,7 +146,9 @@ def _dcgm() -> tuple[Metric, ...]:
     return (
         Metric("DCGM_FI_DEV_GPU_UTIL", "gpu_utilisation", GAUGE, percent, MEAN),
         Metric("DCGM_FI_DEV_MEM_COPY_UTIL", "gpu_memory_copy_utilisation", GAUGE, percent, MEAN),
-        Metric("DCGM_FI_PROF_DRAM_ACTIVE", "gpu_memory_active", GAUGE, over=MEAN),  # a fraction, though its help says percent
+        Metric(
+            "DCGM_FI_PROF_DRAM_ACTIVE", "gpu_memory_active", GAUGE, over=MEAN
+        ),  # a fraction, though its help says percent
         Metric("DCGM_FI_PROF_SM_ACTIVE", "gpu_processors_active", GAUGE, over=MEAN),
         Metric("DCGM_FI_DEV_SM_CLOCK", "gpu_clock_hz", GAUGE, 1e6, MEAN),
         Metric("DCGM_FI_DEV_MEM_CLOCK", "gpu_memory_clock_hz", GAUGE, 1e6, MEAN),

@@ -18,7 +18,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from divergence.executions.metric_names import BLANK, BY_FAMILY, COUNTER, DROPPED, GAUGE, HISTOGRAM, LARGEST, MEAN, OF_A_PROCESS, SUM
+from divergence.executions.metric_names import (
+    BLANK,
+    BY_FAMILY,
+    COUNTER,
+    DROPPED,
+    GAUGE,
+    HISTOGRAM,
+    LARGEST,
+    MEAN,
+    OF_A_PROCESS,
+    SUM,
+)
 
 TYPE = re.compile(r"^#\s*TYPE\s+(\S+)\s+(\S+)", re.MULTILINE)
 PARTS = ("_bucket", "_sum", "_count")

@@ -17,7 +17,7 @@ from divergence.executions.importers import convert
 from divergence.executions.importers.foreign_files import DAMAGE, LINE_BYTES, opened
 from divergence.executions.importers.mapping import Draft, Place
 
-COPY = re.compile(r'COPY\s+\S+\s+\((.*)\)\s+FROM\s+stdin;', re.IGNORECASE)
+COPY = re.compile(r"COPY\s+\S+\s+\((.*)\)\s+FROM\s+stdin;", re.IGNORECASE)
 ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 REPLACED = "\ufffd"
@@ -34,7 +34,9 @@ def csv_rows(path: Path, draft: Draft, delimiter: str = ",") -> Iterator[tuple[i
                 try:
                     cells = next(reader, None)
                 except csv.Error as error:
-                    draft.reject(Place(convert.printable(path), reader.line_num), "record_readable", f"The row is no CSV: {error}.")
+                    draft.reject(
+                        Place(convert.printable(path), reader.line_num), "record_readable", f"The row is no CSV: {error}."
+                    )
                     continue
                 if cells is None:
                     return

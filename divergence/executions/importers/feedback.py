@@ -38,6 +38,12 @@ def number_or_label(value: object) -> tuple[float | None, str | None]:
     return None, convert.label(value) if isinstance(value, str) else None
 
 
+def without_judgements(primary: str | None, tool: str) -> None:
+    """Raises InputError where a score is asked for from a log that holds no judgements."""
+    if primary:
+        raise InputError(f"{tool} logs no judgements, so that {primary!r} cannot be the score: leave --primary out.")
+
+
 def attach(
     judged: Sequence[Judged], calls: pl.DataFrame, names: Sequence[str], trace: str, draft: Draft
 ) -> list[tuple[str, Outcome]]:
@@ -73,11 +79,15 @@ def scored(calls: pl.DataFrame, outcomes: Sequence[tuple[str, Outcome]], primary
         draft.judge(identity, (outcome,))
     numeric = list(dict.fromkeys(outcome.metric for _, outcome in outcomes if outcome.value is not None))
     if primary and primary not in numeric:
-        raise InputError(f"No judgement with numbers is named {primary!r}: choose from {', '.join(numeric) or 'none, there is none'}.")
+        raise InputError(
+            f"No judgement with numbers is named {primary!r}: choose from {', '.join(numeric) or 'none, there is none'}."
+        )
     chosen = primary or (numeric[0] if len(numeric) == 1 else None)
     if chosen is None:
         if numeric:
-            draft.note(f"The log judges by {', '.join(numeric)}: they are outcomes, and score is empty; --primary names one.")
+            draft.note(
+                f"The log judges by {', '.join(numeric)}: they are outcomes, and score is empty; --primary names one."
+            )
         return calls
     values: dict[str, tuple[float | None, str | None]] = {}
     for identity, outcome in outcomes:

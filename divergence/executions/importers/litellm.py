@@ -14,6 +14,7 @@ So the sums here are what models read and wrote; what was left out is said with 
 from __future__ import annotations
 
 import datetime
+import importlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ import polars as pl
 
 from divergence.errors import InputError
 from divergence.executions.importers import blocks, convert, delimited, written
+from divergence.executions.importers.feedback import without_judgements
 from divergence.executions.importers.foreign_files import head
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.json_documents import documents
@@ -32,7 +34,9 @@ from divergence.executions.importers.registry import ADDRESS
 USAGE = "metadata.usage_object"
 FIELDS = (
     Field("execution_id", "request_id", convert.text, "a hit of the cache has a name of its own", True),
-    Field("model", "model", convert.text, "the deployment's model, with the provider in front", True, aliases=("model_group",)),
+    Field(
+        "model", "model", convert.text, "the deployment's model, with the provider in front", True, aliases=("model_group",)
+    ),
     Field("task", "call_type", convert.text, "acompletion, aembedding, aresponses, ..."),
     Field("session", "session_id", convert.text, "where several requests share it; LiteLLM makes one up for each otherwise"),
     Field("time", "startTime", written.utc, "UTC, though it is written without a zone"),
@@ -61,7 +65,15 @@ FORMAT = Format(
     authority="BerriAI/litellm: schema.prisma, model LiteLLM_SpendLogs",
     unit="a request to the proxy",
     fields=FIELDS,
-    reads=("status", "cache_hit", "endTime", "completionStartTime", "total_tokens", "response.choices", "metadata.attempted_fallbacks"),
+    reads=(
+        "status",
+        "cache_hit",
+        "endTime",
+        "completionStartTime",
+        "total_tokens",
+        "response.choices",
+        "metadata.attempted_fallbacks",
+    ),
     regime="deployment",
     rank=30,
     notes=(
@@ -93,6 +105,7 @@ def recognises(path: Path, start: bytes) -> bool:
 
 def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
     """Add the rows of all files and servers to the draft. Raises InputError where a server cannot be read."""
+    without_judgements(primary, "LiteLLM")
     steps = blocks.steps_of({*blocks.paths_of(FIELDS), *EXTRA})
     frames, names, settings = [], set(), {name: set() for name in NOTED}
     for path in paths:
@@ -135,7 +148,7 @@ def _rows(path: Path, draft: Draft) -> Iterator[tuple[int, Any]]:
 def _of_server(path: Path, draft: Draft) -> Iterator[tuple[int, dict[str, Any]]]:
     address = ADDRESS.sub("postgresql://", str(path))
     try:
-        from adbc_driver_postgresql import dbapi
+        dbapi = importlib.import_module("adbc_driver_postgresql.dbapi")
     except ImportError as error:
         raise InputError("Reading PostgreSQL needs adbc-driver-postgresql: install eval-divergence[postgres].") from error
     try:
@@ -196,7 +209,9 @@ def _json(value: Any) -> dict[str, Any]:
 
 def _finish(response: Mapping[str, Any]) -> list[Any] | None:
     choices = response.get("choices")
-    reasons = [choice.get("finish_reason") for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    reasons = (
+        [choice.get("finish_reason") for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    )
     return reasons or None
 
 
@@ -212,7 +227,9 @@ def _metered(rows: pl.DataFrame, draft: Draft) -> pl.DataFrame:
             draft.note(f"{taken.height} {what} {sums}, which no model read: they are left out.")
     unpriced = rows.filter(free & ~failed).height
     if unpriced:
-        draft.note(f"{unpriced} requests have tokens and a spend of 0, a price that LiteLLM does not know: cost_usd is empty.")
+        draft.note(
+            f"{unpriced} requests have tokens and a spend of 0, a price that LiteLLM does not know: cost_usd is empty."
+        )
     ran = ~(failed | cached)
     tokens = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
     return rows.with_columns(
@@ -223,6 +240,4 @@ def _metered(rows: pl.DataFrame, draft: Draft) -> pl.DataFrame:
 def _in_sessions(rows: pl.DataFrame) -> pl.DataFrame:
     several = pl.col("session").is_not_null() & (pl.len().over("session") > 1)
     order = pl.struct("time", blocks.ROW).rank("ordinal").over("session") - 1
-    return rows.with_columns(
-        session=pl.when(several).then("session"), turn=pl.when(several).then(order.cast(pl.Int64))
-    )
+    return rows.with_columns(session=pl.when(several).then("session"), turn=pl.when(several).then(order.cast(pl.Int64)))

@@ -192,7 +192,8 @@ class Draft:
     def extend(self, block: pl.DataFrame) -> None:
         """Take many rows that are mapped already, by columns (`blocks.mapped`); those seen before are set aside."""
         self.settle()
-        self._seen_before(self.rows.extend(block))
+        if block.height:
+            self._seen_before(self.rows.extend(block))
 
     def settle(self) -> None:
         """Bring the rows at hand into columns; an execution that was seen before is set aside."""

@@ -1,4 +1,4 @@
-"""OpenTelemetry: spans, events and metrics of calls to language models, as OTLP in JSON, JSON lines or protobuf.
+"""OpenTelemetry: spans and events of calls to language models, as OTLP in JSON, JSON lines or protobuf.
 
 One row is one call to one model: a span, or where only the events were exported an event of operation details. Dialects
 and versions are in `otlp_mapping`. What must be known:
@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from divergence.errors import InputError
-from divergence.executions.importers import convert, otlp_events, otlp_protobuf, otlp_spans
+from divergence.executions.importers import convert, langfuse, otlp_events, otlp_protobuf, otlp_spans
 from divergence.executions.importers.feedback import Judged, scored
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.json_documents import documents
@@ -30,7 +30,7 @@ from divergence.executions.importers.trace_reading import TraceReading
 
 FORMAT = Format(
     name="otlp",
-    title="OpenTelemetry traces, events and metrics (OTLP): GenAI conventions, OpenInference, OpenLLMetry, Logfire, Langfuse",
+    title="OpenTelemetry traces and events (OTLP): GenAI conventions, OpenInference, OpenLLMetry, Logfire, Langfuse",
     versions="OTLP 1; GenAI conventions 1.26 to 1.38 and after; OpenInference 0.1; OpenLLMetry to 0.62; vLLM to 0.32",
     authority="open-telemetry/semantic-conventions-genai: docs/gen-ai; open-telemetry/opentelemetry-proto",
     unit="a call to a model: the leaf spans of a trace",
@@ -53,11 +53,13 @@ SPAN_COLUMNS = {
 VALUES_NOTED = 20  # different values of one setting that are remembered for the note
 
 
-def recognises(path: Path, start: bytes) -> bool:
+def recognises(_path: Path, start: bytes) -> bool:
     """Is this OTLP, by its first bytes?"""
     begin = start.lstrip()[:1]
     if begin == b"{" and any(f'"{kind}"'.encode() in start for kind in KINDS):
         return True
+    if begin == b"[" and b'"traceId"' in start and b'"dataType"' in start and b'"projectId"' not in start:
+        return True  # scores as the SDK of Langfuse posts them; those of its API name a project
     return otlp_protobuf.looks_binary(start)
 
 
@@ -92,7 +94,10 @@ class _Reading:
         self._details: list[tuple[dict[str, Any], str, int]] = []
 
     def take(self, document: Any, file: str, row: int) -> None:
-        """Read one export request."""
+        """Read one export request, or one body of scores that the SDK of Langfuse posts beside its spans."""
+        if isinstance(document, list) and all(isinstance(entry, dict) and "dataType" in entry for entry in document):
+            self.evaluations += [judged for entry in document for judged in langfuse.judgement(entry)]
+            return
         if not isinstance(document, dict) or not any(kind in document for kind in KINDS):
             self.draft.reject(Place(file, row), "record_readable", "The document is no OTLP export request.")
             return
@@ -155,7 +160,9 @@ class _Reading:
             self._traces.flush(file)
         repeated = len(self._details) - len(alone)
         if repeated:
-            self.draft.note(f"{repeated} events of operation details repeat spans of this import, and are not counted again.")
+            self.draft.note(
+                f"{repeated} events of operation details repeat spans of this import, and are not counted again."
+            )
 
     def _say(self, calls: pl.DataFrame) -> None:
         self.draft.unmapped |= otlp_spans.unmapped(self._unknown)

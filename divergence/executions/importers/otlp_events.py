@@ -62,7 +62,9 @@ def streams_of_logfire(calls: pl.DataFrame, draft: Draft) -> pl.DataFrame:
     keys = [pl.col(name).fill_null("").alias(f"__{name}") for name in LOGFIRE_KEYS]
     begun = starts.select("time", *keys, begun="time", opened="execution_id", first="span.id").sort("time")
     paired = ends.with_columns(*keys).sort("time")
-    paired = paired.join_asof(begun, on="time", by=[f"__{name}" for name in LOGFIRE_KEYS], strategy="backward", check_sortedness=False)
+    paired = paired.join_asof(
+        begun, on="time", by=[f"__{name}" for name in LOGFIRE_KEYS], strategy="backward", check_sortedness=False
+    )
     paired = paired.filter(pl.col("opened").is_not_null()).unique("opened", keep="first", maintain_order=True)
     merged = paired.with_columns(
         latency_s=blocks.seconds_between(pl.col("begun"), pl.col("time")),
@@ -104,6 +106,8 @@ def without_varied_lengths(calls: pl.DataFrame, draft: Draft) -> pl.DataFrame:
     lengths = calls["sampler"].str.extract(LENGTH)
     if lengths.drop_nulls().n_unique() ** 2 <= calls.height:
         return calls
-    draft.note(f"max_tokens has {lengths.drop_nulls().n_unique()} values in {calls.height} calls, and is left out of the sampler.")
+    draft.note(
+        f"max_tokens has {lengths.drop_nulls().n_unique()} values in {calls.height} calls, and is left out of the sampler."
+    )
     rest = pl.col("sampler").str.replace(LENGTH, "").str.strip_chars(",").str.replace(",,", ",", literal=True)
     return calls.with_columns(sampler=pl.when(rest != "").then(rest))

@@ -118,7 +118,11 @@ FIELDS = (
         written.whole,
         "part of the input",
         aliases=(
-            *("gen_ai.usage.cache_read_input_tokens", "gen_ai.usage.cached_tokens", "llm.token_count.prompt_details.cache_read"),
+            *(
+                "gen_ai.usage.cache_read_input_tokens",
+                "gen_ai.usage.cached_tokens",
+                "llm.token_count.prompt_details.cache_read",
+            ),
             *(f"{USAGE}.prompt_tokens_details.cached_tokens", f"{USAGE}.input_tokens_details.cached_tokens"),
             *(f"{USAGE}.prompt_tokens_details", f"{USAGE}.input_cached_tokens", f"{USAGE}.cache_read_input_tokens"),
         ),
@@ -158,13 +162,23 @@ FIELDS = (
         "the snapshot that was served, where it differs from the name asked for",
         aliases=("llm.response.model_name", "llm.model_name", "langfuse.observation.model.name"),
     ),
-    Field("provider", "gen_ai.provider.name", convert.label, aliases=("gen_ai.system", "llm.provider", "llm.system"), since="1.37"),
+    Field(
+        "provider",
+        "gen_ai.provider.name",
+        convert.label,
+        aliases=("gen_ai.system", "llm.provider", "llm.system"),
+        since="1.37",
+    ),
     Field("router", "server.address", convert.label, "host that was asked", aliases=("net.peer.name",)),
     Field("router", "gen_ai.openai.api_base", host),
     Field("region", "resource.cloud.region", convert.label),
     Field("hardware", "resource.host.type", convert.label),
     Field(
-        "scaffold", "gen_ai.agent.name", convert.label, "of the call or an ancestor; else service and version", aliases=("agent.name",)
+        "scaffold",
+        "gen_ai.agent.name",
+        convert.label,
+        "of the call or an ancestor; else service and version",
+        aliases=("agent.name",),
     ),
     Field(
         "prompt_version",
@@ -208,7 +222,14 @@ DROPPED = (
     *("gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.system_instructions", "gen_ai.prompt", "gen_ai.completion"),
     *("input.value", "output.value", "llm.input_messages", "llm.output_messages", "llm.tools", "llm.prompts"),
     *("langfuse.observation.input", "langfuse.observation.output", "langfuse.trace.input", "langfuse.trace.output"),
-    *("request_data", "response_data", "logfire.msg", "logfire.json_schema", "traceloop.entity.input", "traceloop.entity.output"),
+    *(
+        "request_data",
+        "response_data",
+        "logfire.msg",
+        "logfire.json_schema",
+        "traceloop.entity.input",
+        "traceloop.entity.output",
+    ),
     *("user.id", "gen_ai.user", "langfuse.user.id", "enduser.id", "client.address", "embedding.embeddings"),
     *("code.filepath", "code.function", "code.lineno", "code.namespace", "exception.message", "exception.stacktrace"),
 )

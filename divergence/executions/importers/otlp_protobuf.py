@@ -43,7 +43,9 @@ def _message(package: str, request: str, path: Path) -> Any:
     try:
         module = importlib.import_module(f"opentelemetry.proto.collector.{package}.v1.{service}_pb2")
     except ImportError as error:
-        raise InputError(f"{path} is OTLP in binary form, which needs opentelemetry-proto: install eval-divergence[otlp].") from error
+        raise InputError(
+            f"{path} is OTLP in binary form, which needs opentelemetry-proto: install eval-divergence[otlp]."
+        ) from error
     return getattr(module, request)()
 
 
@@ -78,7 +80,8 @@ def _span(span: Any) -> dict[str, Any]:
         "status": {"code": span.status.code},
         "attributes": _attributes(span.attributes),
         "events": [
-            {"name": e.name, "timeUnixNano": str(e.time_unix_nano), "attributes": _attributes(e.attributes)} for e in span.events
+            {"name": e.name, "timeUnixNano": str(e.time_unix_nano), "attributes": _attributes(e.attributes)}
+            for e in span.events
         ],
     }
 
@@ -107,7 +110,9 @@ def _log(record: Any) -> dict[str, Any]:
 def _metrics(message: Any) -> list[dict[str, Any]]:
     found = []
     for resource in message.resource_metrics:
-        scopes = [{"scope": {}, "metrics": [_metric(m) for m in scope.metrics if m.name]} for scope in resource.scope_metrics]
+        scopes = [
+            {"scope": {}, "metrics": [_metric(m) for m in scope.metrics if m.name]} for scope in resource.scope_metrics
+        ]
         found.append({"resource": {"attributes": _attributes(resource.resource.attributes)}, "scopeMetrics": scopes})
     return found if any(scope["metrics"] for part in found for scope in part["scopeMetrics"]) else []
 

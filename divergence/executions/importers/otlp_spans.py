@@ -36,7 +36,14 @@ WANTED = frozenset(
 """Attributes of spans that are decoded."""
 SETTING_OF = {path: name for name, paths in SETTINGS.items() for path in paths}
 """Attribute -> setting of the sampler."""
-RESOURCE = ("service.name", "service.version", "service.instance.id", "cloud.region", "host.type", "deployment.environment.name")
+RESOURCE = (
+    "service.name",
+    "service.version",
+    "service.instance.id",
+    "cloud.region",
+    "host.type",
+    "deployment.environment.name",
+)
 """Attributes of resources that are decoded."""
 UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
 """What a span of another shape than OTLP's raises; the span is then set aside."""
@@ -167,7 +174,9 @@ def _read_events(events: Any, start: Any, record: dict[str, Any]) -> None:
     for event in events:
         name = event.get("name")
         if name == "exception":
-            record.setdefault("span.exception", next((v for _, v in _pairs(event.get("attributes"), ("exception.type",))), None))
+            record.setdefault(
+                "span.exception", next((v for _, v in _pairs(event.get("attributes"), ("exception.type",))), None)
+            )
         elif name in FIRST_TOKEN and start and event.get("timeUnixNano"):
             instant = int(event["timeUnixNano"])
             first = instant if first is None else min(first, instant)

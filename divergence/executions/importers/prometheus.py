@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 from divergence.errors import InputError
 from divergence.executions import metric_pages
 from divergence.executions.importers import convert, foreign_files
+from divergence.executions.importers.feedback import without_judgements
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.mapping import Draft, Place
 from divergence.executions.metric_names import METRICS
@@ -46,7 +48,7 @@ ALONE_S = 1.0
 """Length of a window that nothing tells the length of, in seconds."""
 
 
-def recognises(path: Path, start: bytes) -> bool:
+def recognises(_path: Path, start: bytes) -> bool:
     """Is this a page of metrics or an answer of the query API, by its first bytes?"""
     if re.match(rb'\s*\{\s*"status"\s*:\s*"(success|error)"', start):
         return b'"resultType"' in start or b'"errorType"' in start
@@ -58,6 +60,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
 
     Raises InputError where a page is none. An answer that is an error is set aside with what the server said.
     """
+    without_judgements(primary, "a metrics page")
     pages: dict[str, list[_Page]] = {}
     for path in paths:
         draft.sources.append(path)
@@ -88,7 +91,9 @@ def _page(path: Path) -> _Page:
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"{path} is no page of metrics in Prometheus' text format: {convert.shown(str(error))}.") from error
     except ImportError as error:
-        raise InputError(f"{path} is a page of metrics, which needs prometheus-client: install eval-divergence[probe].") from error
+        raise InputError(
+            f"{path} is a page of metrics, which needs prometheus-client: install eval-divergence[probe]."
+        ) from error
     return _Page(path, reading, _time_of(path, text))
 
 
@@ -104,8 +109,10 @@ def _time_of(path: Path, text: str) -> float:
 
 def _windows_of_pages(instance: str, sequence: list[_Page], draft: Draft) -> None:
     times = [page.time for page in sequence]
-    if any(later <= earlier for earlier, later in zip(times, times[1:], strict=False)):
-        draft.note(f"The pages of {instance} have no times that increase: their windows last 1 s each and join nothing by time.")
+    if any(later <= earlier for earlier, later in itertools.pairwise(times)):
+        draft.note(
+            f"The pages of {instance} have no times that increase: their windows last 1 s each and join nothing by time."
+        )
         times = [times[0] + place * ALONE_S for place in range(len(times))]
     before = None
     for place, page in enumerate(sequence):
@@ -136,7 +143,9 @@ def _answer(path: Path, draft: Draft) -> None:
     for instance, instants in found.items():
         _windows_of_answer(instance or path.stem, instants, draft)
     if nameless:
-        draft.note(f"{path.name} has {nameless} series without a name, worked out by the server: they are metric {path.stem}.")
+        draft.note(
+            f"{path.name} has {nameless} series without a name, worked out by the server: they are metric {path.stem}."
+        )
     if nothing:
         draft.note(f"{path.name}: {nothing} values are no number, and are left out.")
 
@@ -164,7 +173,7 @@ def _points(points: Any) -> Iterator[tuple[float, float]]:
 def _windows_of_answer(instance: str, instants: dict[float, list[Sample]], draft: Draft) -> None:
     """Windows from one instant to the next, series by series: a series without a point in between has a longer one."""
     order = sorted(instants)
-    steps = sorted(later - earlier for earlier, later in zip(order, order[1:], strict=False))
+    steps = sorted(later - earlier for earlier, later in itertools.pairwise(order))
     step = steps[len(steps) // 2] if steps else ALONE_S
     last: dict[tuple[Any, ...], tuple[float, Sample]] = {}
     for instant in order:
@@ -194,4 +203,3 @@ def _measure(draft: Draft, series: Series, instance: str, start: float, length: 
             "value": value,
         }
     )
-

@@ -28,7 +28,9 @@ class TraceReading:
         self._places: list[tuple[str | None, ...]] = []
         self._trees: list[pl.DataFrame] = []
 
-    def span(self, record: Mapping[str, Any], row: int, file: str, call: bool, named: tuple[Any, Any] = (None, None)) -> None:
+    def span(
+        self, record: Mapping[str, Any], row: int, file: str, call: bool, named: tuple[Any, Any] = (None, None)
+    ) -> None:
         """Take one span, `row` from 1 in its file; `named` are the agent and the conversation that it names itself."""
         place = (record.get(span_tree.TRACE), record.get(span_tree.SPAN), record.get(span_tree.PARENT), *named)
         self._places.append(tuple(value if isinstance(value, str) else None for value in place))

@@ -7,6 +7,7 @@ it cannot convert, and the scalar function is then asked for that value, so that
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import math
@@ -20,7 +21,13 @@ from divergence.executions.schema import TIME
 
 MICROSECONDS = pl.Datetime("us", "UTC")
 LATEST_S = 253402300799  # the last second of the year 9999, the last that the standard library can write
-FINISH_WORDS = {"tool_call": "tool_calls", "max_tokens": "length", "end_turn": "stop", "STOP": "stop", "MAX_TOKENS": "length"}
+FINISH_WORDS = {
+    "tool_call": "tool_calls",
+    "max_tokens": "length",
+    "end_turn": "stop",
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+}
 """Reasons of stopping that one tool words differently from the others -> the canonical word."""
 
 
@@ -92,10 +99,8 @@ def utc(value: Any) -> datetime.datetime | None:
 def finish(value: Any) -> str | None:
     """Why generation stopped: one canonical word; several choices give each word once, joined by commas."""
     if isinstance(value, str) and value[:1] in ("[", '"'):
-        try:
+        with contextlib.suppress(ValueError, RecursionError):  # a word that begins like JSON and is none stays
             value = json.loads(value)
-        except ValueError:
-            pass  # a word that begins like JSON and is none is kept as it is
     words = value if isinstance(value, list) else [value]
     named = [FINISH_WORDS.get(word, word) for word in words if isinstance(word, str) and word]
     return convert.label(",".join(dict.fromkeys(named))) if named else None

@@ -31,7 +31,7 @@ def test_rows_tokens_cost_and_errors(logs, name):
     assert rows["cost_usd"].sum() == pytest.approx(0.00132046, rel=1e-12)
     assert rows["latency_s"].sum() == pytest.approx(2.102, rel=1e-12)
     assert (rows["input_tokens"].sum(), rows["output_tokens"].sum()) == (1298, 458)  # what the stub served with 200
-    assert 1298 + 27 + 109 == TABLE["prompt_tokens"] and 458 + 29 == TABLE["completion_tokens"]
+    assert TABLE["prompt_tokens"] == 1298 + 27 + 109 and TABLE["completion_tokens"] == 458 + 29
     said = " ".join(imported.notes)
     assert "3 failed requests carry estimates of 27 input" in said and "repeat 109 input and 29 output" in said
 

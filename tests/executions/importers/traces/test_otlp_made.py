@@ -75,7 +75,9 @@ def test_a_span_of_another_shape_is_set_aside(spans):
 
 
 def test_half_a_surrogate_and_long_texts_do_no_harm(spans):
-    imported = import_log([spans({"attributes": {"gen_ai.request.model": "a\ud800"}}, {"attributes": {"error.type": "x" * 999}})])
+    imported = import_log(
+        [spans({"attributes": {"gen_ai.request.model": "a\ud800"}}, {"attributes": {"error.type": "x" * 999}})]
+    )
     assert imported.rejected["rule"].to_list() == ["model_type"]
     assert imported.executions["error_type"].to_list()[0].startswith("sha256:")
 
@@ -98,7 +100,9 @@ def test_cut_and_binary_rubbish_is_refused_in_one_sentence(spans, tmp_path):
 def test_lines_that_are_no_export_request_are_set_aside_with_their_numbers(spans, tmp_path):
     line = spans({}).read_text()
     path = tmp_path / "traces.jsonl"
-    path.write_text("\n".join([line, "{cut", "", '["a list"]', '{"resourceSpans": 5}', line.replace("a" * 32, "b" * 32)]) + "\n")
+    path.write_text(
+        "\n".join([line, "{cut", "", '["a list"]', '{"resourceSpans": 5}', line.replace("a" * 32, "b" * 32)]) + "\n"
+    )
     imported = import_log([path])
     assert imported.executions.height == 2
     assert imported.rejected.select("row", "rule").rows() == [(2, "record_readable"), (4, "record_readable")]
