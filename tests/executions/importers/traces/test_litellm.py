@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import polars as pl
@@ -83,17 +84,15 @@ def _run(*command: str | Path, **given) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, logs):
+def server(logs):
     """A PostgreSQL server of its own, on a socket, with the genuine dump in it."""
     if shutil.which("initdb") is None or shutil.which("pg_ctl") is None:
         pytest.skip("PostgreSQL's initdb is not on this machine")
     if importlib.util.find_spec("adbc_driver_postgresql") is None:
         pytest.skip("adbc-driver-postgresql (extra postgres) is not installed")
-    folder = tmp_path_factory.mktemp("pg")
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))  # a short path: a socket's name has a hundred characters at most
     owner = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     if owner:
-        for part in (folder, *folder.parents[:2]):
-            part.chmod(0o755)
         shutil.chown(folder, "postgres", "postgres")
     data = folder / "data"
     _run(*owner, "initdb", "-D", data, "-U", "tester", "-A", "trust")
@@ -105,6 +104,7 @@ def server(tmp_path_factory, logs):
         yield f"postgresql://tester:secret@/postgres?host={folder}"
     finally:
         _run(*owner, "pg_ctl", "-D", data, "-m", "immediate", "stop")
+        shutil.rmtree(folder)
 
 
 @pytest.mark.postgres
