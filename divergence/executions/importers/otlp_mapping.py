@@ -171,6 +171,9 @@ FIELDS = (
     ),
     Field("router", "server.address", convert.label, "host that was asked", aliases=("net.peer.name",)),
     Field("router", "gen_ai.openai.api_base", host),
+    Field(
+        "instance", "span.instance", convert.label, "address and port that were asked; the instance of an engine's own spans"
+    ),
     Field("region", "resource.cloud.region", convert.label),
     Field("hardware", "resource.host.type", convert.label),
     Field(

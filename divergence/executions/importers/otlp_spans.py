@@ -29,7 +29,7 @@ WANTED = frozenset(
     {
         *(path for path in paths_of(FIELDS) if not path.startswith(("span.", "resource.", "request."))),
         *(name for names in SETTINGS.values() for name in names),
-        *(*EXPANDED, *NOTED, "logfire.span_type", "duration", "gen_ai.response.id"),
+        *(*EXPANDED, *NOTED, "logfire.span_type", "duration", "gen_ai.response.id", "server.port"),
         *("gen_ai.latency.time_in_model_decode", "langfuse.observation.completion_start_time"),
     }
 )
@@ -98,6 +98,8 @@ def flat_span(span: Mapping[str, Any], shared: Mapping[str, Any], unknown: set[s
     begun = record.pop("langfuse.observation.completion_start_time", None)
     if begun is not None and start and (instant := utc(begun)) is not None:
         record["span.first_token_s"] = instant.timestamp() - int(start) / 1e9
+    if "server.port" in record and "server.address" in record:
+        record.setdefault("span.instance", f"{record['server.address']}:{record['server.port']}")
     if "gen_ai.latency.e2e" in record and "span.engine" not in record:
         record["span.engine"] = "sglang" if "sglang" in str(record.get("resource.service.name")) else "vllm"
     return record
@@ -188,7 +190,7 @@ def _of_scope(attributes: Mapping[str, Any], scope: Any) -> dict[str, Any]:
     """What all spans of one resource and scope have in common: the engine that wrote them, or the service that asked."""
     engine = next((name for name in ("vllm", "sglang") if isinstance(scope, str) and scope.startswith(name)), None)
     if engine is not None:
-        return {**attributes, "span.engine": engine}
+        return {**attributes, "span.engine": engine, "span.instance": attributes.get("resource.service.instance.id")}
     service, version = attributes.get("resource.service.name"), attributes.get("resource.service.version")
     if not isinstance(service, str) or service.startswith("unknown_service"):
         return dict(attributes)
