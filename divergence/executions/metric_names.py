@@ -165,9 +165,34 @@ def _dcgm() -> tuple[Metric, ...]:
     )
 
 
+def _opentelemetry() -> tuple[Metric, ...]:
+    usage = "gen_ai.client.inference.usage"
+    return (
+        Metric("gen_ai.client.operation.duration", "latency_s", HISTOGRAM, since="until 1.38"),
+        Metric("gen_ai.client.inference.duration", "latency_s", HISTOGRAM, since="unreleased"),
+        Metric("gen_ai.server.request.duration", "latency_s", HISTOGRAM),
+        Metric("gen_ai.client.operation.time_to_first_chunk", "ttft_s", HISTOGRAM, since="1.38"),
+        Metric("gen_ai.client.inference.time_to_first_chunk", "ttft_s", HISTOGRAM, since="unreleased"),
+        Metric("gen_ai.server.time_to_first_token", "ttft_s", HISTOGRAM),
+        Metric("gen_ai.server.time_per_output_token", "tpot_s", HISTOGRAM),
+        Metric(
+            "gen_ai.client.token.usage:input", "request_input_tokens", HISTOGRAM, since="until 1.38", total="input_tokens"
+        ),
+        Metric(
+            "gen_ai.client.token.usage:output", "request_output_tokens", HISTOGRAM, since="until 1.38", total="output_tokens"
+        ),
+        Metric(f"{usage}.input_tokens", "input_tokens", COUNTER, since="unreleased"),
+        Metric(f"{usage}.output_tokens", "output_tokens", COUNTER, since="unreleased"),
+        Metric(f"{usage}.cache_read.input_tokens", "cached_tokens", COUNTER, since="unreleased"),
+        Metric(f"{usage}.reasoning.output_tokens", "reasoning_tokens", COUNTER, since="unreleased"),
+    )
+
+
+OPENTELEMETRY = _opentelemetry()
+"""The metrics of OpenTelemetry's conventions; after a colon stands `gen_ai.token.type`."""
 METRICS: tuple[Metric, ...] = (*_vllm(), *_sglang(), *_llama_cpp(), *_text_generation_inference(), *_litellm(), *_dcgm())
 """Every family that is known, a server after the other."""
-BY_FAMILY = {metric.family: metric for metric in METRICS}
+BY_FAMILY = {metric.family: metric for metric in (*METRICS, *OPENTELEMETRY)}
 """The families by their name."""
 
 OF_A_PROCESS = ("python_", "process_", "go_", "promhttp_", "scrape_", "prometheus_", "net_conntrack_")

@@ -1,4 +1,4 @@
-"""OpenTelemetry: spans and events of calls to language models, as OTLP in JSON, JSON lines or protobuf.
+"""OpenTelemetry: spans, events and metrics of calls to language models, as OTLP in JSON, JSON lines or protobuf.
 
 One row is one call to one model: a span, or where only the events were exported an event of operation details. Dialects
 and versions are in `otlp_mapping`. What must be known:
@@ -26,16 +26,19 @@ from divergence.executions.importers.format import Format
 from divergence.executions.importers.json_documents import documents
 from divergence.executions.importers.mapping import Draft, Place
 from divergence.executions.importers.otlp_mapping import DROPPED, FIELDS, NOTED
+from divergence.executions.importers.otlp_metrics import OtlpMetrics
 from divergence.executions.importers.trace_reading import TraceReading
+from divergence.executions.metric_names import OPENTELEMETRY
 
 FORMAT = Format(
     name="otlp",
-    title="OpenTelemetry traces and events (OTLP): GenAI conventions, OpenInference, OpenLLMetry, Logfire, Langfuse",
+    title="OpenTelemetry traces, events, metrics (OTLP): GenAI conventions, OpenInference, OpenLLMetry, Logfire, Langfuse",
     versions="OTLP 1; GenAI conventions 1.26 to 1.38 and after; OpenInference 0.1; OpenLLMetry to 0.62; vLLM to 0.32",
     authority="open-telemetry/semantic-conventions-genai: docs/gen-ai; open-telemetry/opentelemetry-proto",
     unit="a call to a model: the leaf spans of a trace",
     fields=FIELDS,
     reads=(*DROPPED, *NOTED),
+    metrics=OPENTELEMETRY,
     regime="deployment",
     rank=20,
     notes=(
@@ -44,7 +47,7 @@ FORMAT = Format(
         "Evaluation events become outcomes of the call that they name.",
     ),
 )
-KINDS = ("resourceSpans", "resourceLogs")
+KINDS = ("resourceSpans", "resourceLogs", "resourceMetrics")
 SPAN_COLUMNS = {
     **{name: pl.String() for name in ("logfire.span_type", "gen_ai.response.id", "resource.service")},
     **{name: pl.Float64() for name in ("duration", "gen_ai.latency.time_in_model_decode")},
@@ -79,6 +82,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
     evaluations = otlp_events.outcomes(reading.evaluations, calls, draft)
     calls = scored(calls, evaluations, primary, draft)
     draft.extend(calls)
+    reading.metrics.measure(draft)
 
 
 class _Reading:
@@ -87,6 +91,7 @@ class _Reading:
     def __init__(self, draft: Draft):
         self.draft = draft
         self.evaluations: list[Judged] = []
+        self.metrics = OtlpMetrics()
         self._traces = TraceReading(draft, SPAN_COLUMNS)
         self._unknown: set[str] = set()
         self._settings: dict[str, set[str]] = collections.defaultdict(set)
@@ -121,6 +126,11 @@ class _Reading:
                 self.evaluations.append(judged)
             if record:
                 self._details.append((record, file, self._entries))
+        for shared, metric in otlp_spans.resources(document, "resourceMetrics", "scopeMetrics", "metrics"):
+            try:
+                self.metrics.take(metric, shared)
+            except otlp_spans.UNREADABLE as error:
+                self._unreadable(Place(file, row), "metric", error)
 
     def _unreadable(self, place: Place, what: str, error: Exception) -> None:
         self.draft.reject(place, "record_readable", f"The {what} is of no known shape: {convert.shown(str(error))}.")

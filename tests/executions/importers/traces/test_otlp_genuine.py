@@ -146,3 +146,20 @@ def test_times_are_utc_to_the_microsecond_and_texts_and_people_stay_behind(logs)
         written = imported.executions.write_csv() + " ".join((*imported.unmapped, *imported.notes))
         for canary in ("Paris", "user-0001", "Be brief", "capital", "18 C, sunny"):
             assert canary not in written
+
+
+@pytest.mark.parametrize("name", ["otlp-genai-openai/metrics.json", "otlp-genai-openai/metrics.pb"])
+def test_metrics_are_windows_in_the_shared_vocabulary(logs, name):
+    telemetry = read(logs(name)).telemetry
+    found = dict(telemetry.group_by("metric").agg(pl.col("value").sum()).iter_rows())
+    assert found["latency_s count"] == 21 and found["ttft_s count"] == 4
+    assert found["input_tokens"] + found["output_tokens"] == 2168
+    assert found["request_input_tokens count"] + found["request_output_tokens count"] == 29
+    assert (telemetry["window_s"] > 0).all()
+
+
+def test_metrics_of_another_instrumentation_keep_their_own_totals(logs):
+    found = dict(
+        read(logs("otlp-traceloop/metrics.json")).telemetry.group_by("metric").agg(pl.col("value").sum()).iter_rows()
+    )
+    assert found["input_tokens"] + found["output_tokens"] == 1400 and found["latency_s count"] == 16

@@ -154,3 +154,17 @@ def test_older_conventions_are_aliases(spans):
     found = rows(spans({"attributes": old}))
     assert found.select("provider", "input_tokens", "output_tokens").rows() == [("openai", 7, 3)]
     assert found.schema["input_tokens"] == pl.Int64
+
+
+def test_totals_since_a_start_are_differenced_and_steps_are_not(tmp_path):
+    def request(at, value, temporality):
+        point = {"startTimeUnixNano": str(10**18), "timeUnixNano": str(10**18 + at * 10**9), "asInt": str(value)}
+        total = {"aggregationTemporality": temporality, "dataPoints": [point]}
+        metric = {"name": "gen_ai.client.inference.usage.input_tokens", "sum": total}
+        return {"resourceMetrics": [{"resource": {}, "scopeMetrics": [{"scope": {}, "metrics": [metric]}]}]}
+
+    path = tmp_path / "metrics.jsonl"
+    for temporality, values in ((2, [5, 7, 3]), (1, [5, 7, 3])):
+        path.write_text("\n".join(json.dumps(request(10 * (n + 1), v, temporality)) for n, v in enumerate(values)))
+        found = import_log([path]).telemetry.sort("window_start", "window_s")["value"].to_list()
+        assert found == ([5, 2, 3] if temporality == 2 else [5, 7, 3])
