@@ -71,6 +71,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; at run time names load 
     from divergence.risk.build import risk_model as risk_model
     from divergence.risk.classifier import RiskClassifier as RiskClassifier
     from divergence.risk.model import RiskModel as RiskModel
+    from divergence.under_load import load_curve as load_curve
 
 __version__ = "0.2.0"
 
@@ -81,6 +82,7 @@ _HOME = {
     "divergence.executions": ("Executions", "read"),
     "divergence.cells": ("Cells", "collapse", "merge"),
     "divergence.joint": ("NUTS", "Importance", "Posterior", "Spec", "fit", "load"),
+    "divergence.under_load": ("load_curve",),
     "divergence.risk.classifier": ("RiskClassifier",),
     "divergence.risk.build": ("risk_model",),
     "divergence.risk.model": ("RiskModel",),

@@ -27,6 +27,7 @@ from divergence.configuration import Configuration
 from divergence.estimate import INTERVAL, Estimate, table
 from divergence.identification.audit import audit
 from divergence.staging import move_into, staging
+from divergence.under_load import under_load
 
 if TYPE_CHECKING:
     from divergence.executions import Executions
@@ -137,7 +138,7 @@ def write_report(
     answers = {fit.cells.outcome: answer_all(posterior, fit.cells.outcome, declared) for fit in posterior.fits}
     if log is not None:
         tell("measuring movement")
-        answers[posterior.fits[0].cells.outcome] |= behaviour(log)
+        answers[posterior.fits[0].cells.outcome] |= behaviour(log) | under_load(log)
     estimates = table([e for of_outcome in answers.values() for e in of_outcome.values()], interval)
     with staging(folder) as fresh:
         estimates.write_parquet(fresh / "estimates.parquet")

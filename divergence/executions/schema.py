@@ -108,6 +108,8 @@ EXECUTIONS = (
     _count("output_tokens", "tokens written", "token", "gen_ai.usage.output_tokens"),
     _count("cached_tokens", "input tokens served from a cache", "token", "gen_ai.usage.cache_read.input_tokens"),
     _count("reasoning_tokens", "tokens of hidden reasoning", "token", "gen_ai.usage.reasoning.output_tokens"),
+    _text("instance", "replica or server that answered, as telemetry names it", otel="service.instance.id"),
+    Column("load", pl.Float64(), "load of its server when it began", unit="requests", minimum=0),
     _count("retries", "calls repeated after an error"),
     _count("tool_calls", "tools called"),
     _count("attempts", "tries at the task"),

@@ -2,7 +2,7 @@
 
 One row is one metric of one instance in one window: a gauge's value at the end of the window, a counter's increase in
 it (a counter that fell was restarted: its new value is the increase), a histogram's increase by bucket (`metric` =
-`ttft_s le 0.5`). Names of llama.cpp, vLLM, SGLang and TGI are mapped to one vocabulary, others kept as they are.
+`ttft_s le 0.5`). Names and meanings are those of `executions.metric_names`, which imported pages share.
 A scrape that fails is counted and leaves a gap; it never disturbs a request.
 """
 
@@ -13,56 +13,16 @@ import dataclasses
 import datetime
 import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
 from divergence.errors import InputError
+from divergence.executions import metric_pages
+from divergence.executions.metric_pages import Reading, parse
 from divergence.staging import whole
 
 SCRAPE_S = 5.0  # a server that does not answer in this time is busy; the next window comes soon
-NAMES: Mapping[str, str] = {
-    # llama.cpp names its gauges `_seconds` although they are tokens a second; its counters restart with the process.
-    "llamacpp:prompt_tokens_total": "input_tokens",
-    "llamacpp:prompt_seconds_total": "prefill_s",
-    "llamacpp:tokens_predicted_total": "output_tokens",
-    "llamacpp:tokens_predicted_seconds_total": "decode_s",
-    "llamacpp:n_decode_total": "decode_steps",
-    "llamacpp:requests_processing": "requests_running",
-    "llamacpp:requests_deferred": "requests_waiting",
-    "llamacpp:n_busy_slots_per_decode": "batch_size",
-    "llamacpp:prompt_tokens_seconds": "prefill_tokens_per_s",
-    "llamacpp:predicted_tokens_seconds": "decode_tokens_per_s",
-    "vllm:num_requests_running": "requests_running",
-    "vllm:num_requests_waiting": "requests_waiting",
-    "vllm:kv_cache_usage_perc": "kv_cache_usage",  # a fraction in spite of its name
-    "vllm:gpu_cache_usage_perc": "kv_cache_usage",
-    "vllm:num_preemptions_total": "preemptions",
-    "vllm:prompt_tokens_total": "input_tokens",
-    "vllm:generation_tokens_total": "output_tokens",
-    "vllm:time_to_first_token_seconds": "ttft_s",
-    "vllm:time_per_output_token_seconds": "tpot_s",
-    "vllm:e2e_request_latency_seconds": "latency_s",
-    "vllm:request_queue_time_seconds": "queue_s",
-    "sglang:num_running_reqs": "requests_running",
-    "sglang:num_queue_reqs": "requests_waiting",
-    "sglang:token_usage": "kv_cache_usage",
-    "sglang:cache_hit_rate": "prefix_cache_hit_rate",
-    "sglang:gen_throughput": "decode_tokens_per_s",
-    "sglang:prompt_tokens_total": "input_tokens",
-    "sglang:generation_tokens_total": "output_tokens",
-    "sglang:time_to_first_token_seconds": "ttft_s",
-    "sglang:e2e_request_latency_seconds": "latency_s",
-    "tgi_queue_size": "requests_waiting",
-    "tgi_batch_current_size": "batch_size",
-    "tgi_request_duration": "latency_s",
-    "tgi_request_queue_duration": "queue_s",
-    "tgi_request_mean_time_per_token_duration": "tpot_s",
-    "tgi_request_generated_tokens": "output_tokens",
-    "tgi_request_input_length": "input_tokens",
-}
-"""Metric name of an engine -> the name in the log."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,16 +39,6 @@ class Scrape:
     """Length of a window, in seconds."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Reading:
-    """All samples of one scrape."""
-
-    gauges: dict[str, float]
-    """Metric -> value."""
-    counters: dict[str, float]
-    """Metric (with its bucket, for histograms) -> cumulative value."""
-
-
 def check(scrapes: tuple[Scrape, ...]) -> None:
     """Raises `InputError` for an address that is not plain HTTP(S), or a period that is no period."""
     for scrape in scrapes:
@@ -98,38 +48,10 @@ def check(scrapes: tuple[Scrape, ...]) -> None:
             raise InputError(f"period_s of telemetry {scrape.instance!r} must be above 0, seen {scrape.period_s}.")
 
 
-def parse(text: str) -> Reading:
-    """Samples of a Prometheus text page, summed over labels other than `le`. Raises ValueError where it is none."""
-    from prometheus_client.parser import text_string_to_metric_families
-
-    gauges: dict[str, float] = {}
-    counters: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name.endswith("_created"):
-                continue
-            base = sample.name
-            for end in ("_bucket", "_sum", "_count"):
-                if family.type in ("histogram", "summary"):
-                    base = base.removesuffix(end)
-            name = NAMES.get(base, NAMES.get(sample.name, base))
-            if family.type in ("histogram", "summary"):
-                edge = sample.labels.get("le", sample.labels.get("quantile"))
-                part = sample.name.removeprefix(base).removeprefix("_")
-                name = f"{name} le {edge}" if edge is not None else f"{name} {part}"
-            target = counters if family.type in ("counter", "histogram") or base.endswith("_total") else gauges
-            target[name] = target.get(name, 0.0) + float(sample.value)
-    return Reading(gauges, counters)
-
-
 def window(before: Reading | None, after: Reading) -> dict[str, float]:
-    """Metric -> value of one window: gauges as they are, counters by their increase; no counters in the first one."""
-    values = dict(after.gauges)
-    if before is not None:
-        for name, value in after.counters.items():
-            last = before.counters.get(name, 0.0)
-            values[name] = value - last if value >= last else value
-    return values
+    """Metric -> value of one window of one server, its models and devices put together."""
+    changed = metric_pages.window(before.as_one() if before else None, after.as_one())
+    return {series.metric: value for series, value in changed.items()}
 
 
 async def watch(session, scrape: Scrape, path: Path, failed: list[str]) -> None:

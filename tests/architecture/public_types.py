@@ -18,6 +18,7 @@ from divergence.joint.posterior import Posterior
 def files(path: str) -> None:
     """From files to a posterior."""
     log = assert_type(dv.read(path), Executions)
+    assert_type(dv.load_curve(log), Estimate)
     cells = assert_type(dv.collapse(log), dv.Cells)
     assert_type(dv.merge(cells, cells), dv.Cells)
     assert_type(dv.fit(cells, spec=dv.Spec(), method=dv.NUTS()), Posterior)

@@ -26,7 +26,8 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
     "simulate": {"executions", "cells"},
     "probe": {"executions"},
     "behaviour": {"executions", "geometry"},
-    "results": {"behaviour", "configuration", "estimands", "joint", "executions", "identification", "report"},
+    "under_load": {"executions", "estimands"},
+    "results": {"under_load", "behaviour", "configuration", "estimands", "joint", "executions", "identification", "report"},
     "cli": {
         "configuration",
         "executions",
@@ -83,6 +84,7 @@ PUBLIC = {
     "instrument",
     "kappa",
     "leverage",
+    "load_curve",
     "load",
     "matrix",
     "merge",

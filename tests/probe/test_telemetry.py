@@ -25,9 +25,10 @@ def test_counters_become_increases_and_restarts_are_seen():
     first, second, restarted = (telemetry.parse(PAGE.format(total=t, low=low)) for t, low in ((100, 60), (130, 75), (8, 2)))
     assert telemetry.window(None, first) == {"requests_running": 3}
     values = telemetry.window(first, second)
-    assert values["input_tokens"] == 30 and values["requests_running"] == 3
+    assert values["uncached_input_tokens"] == 30 and "input_tokens" not in values  # its cached tokens are not on this page
+    assert values["requests_running"] == 3
     assert values["ttft_s le 0.5"] == 15 and values["ttft_s le +Inf"] == 30 and values["ttft_s count"] == 30
-    assert telemetry.window(second, restarted)["input_tokens"] == 8
+    assert telemetry.window(second, restarted)["uncached_input_tokens"] == 8
 
 
 def test_a_page_that_is_none_is_a_value_error():
@@ -49,7 +50,7 @@ def test_a_run_leaves_windows_that_the_toolkit_reads(write_plan, tmp_path, stub)
     summary = run(write_plan({f"ok {n}": "x" for n in range(20)}, head=watched + gone), tmp_path / "out", quiet=True)
     table = pl.read_parquet(tmp_path / "out" / "telemetry.parquet")
     assert summary.windows == table.height > 3 and set(table["instance"]) == {"a"}
-    assert set(table["metric"]) == {"input_tokens", "requests_running"}
+    assert set(table["metric"]) == {"uncached_input_tokens", "requests_running"}
     log = read(tmp_path / "out")
     assert log.counts.valid == 40 and log.telemetry.collect().height == table.height
     assert log.outcomes.collect()["metric"].unique().to_list() == ["lenient"]

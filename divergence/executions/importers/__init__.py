@@ -17,7 +17,7 @@ from divergence.executions.importers.addresses import brought
 from divergence.executions.importers.imported import Imported, assemble, checked_constants, together
 from divergence.executions.importers.mapping import Draft
 from divergence.executions.importers.privacy import Privacy
-from divergence.executions.importers.registry import detect, formats, mapping_of, module
+from divergence.executions.importers.registry import ADDRESS, detect, formats, mapping_of, module
 from divergence.executions.importers.write_import import write
 
 __all__ = ["Imported", "Privacy", "detect", "formats", "import_log", "mapping_of", "write"]
@@ -82,6 +82,8 @@ def _without_collector() -> Iterator[None]:
 def _files(path: Path, format: str | None) -> Iterable[Path]:
     if format is not None:
         module(format)
+    if ADDRESS.match(str(path)):
+        return [path]
     if not path.exists():
         raise InputError(f"{path} does not exist: name a file or a folder of logs.")
     if not path.is_dir():

@@ -68,6 +68,19 @@ class DraftedRows:
         self.height += len(rows)
         yield from again
 
+    def extend(self, table: pl.DataFrame) -> Iterator[tuple[str, int, str]]:
+        """Take many rows that are in columns already, `__file` and `__row` among them; gives those seen before, as `settle`.
+
+        Rows that came one by one before them are settled first by the caller.
+        """
+        table = table.select(name for name in ROWS if name in table.columns)
+        fresh = pl.Series(self._fresh(table["execution_id"].to_list()), dtype=pl.Boolean)
+        again = table.filter(~fresh).select("__file", "__row", "execution_id")
+        kept = table.filter(fresh) if again.height else table
+        self._keep("executions", kept)
+        self.height += kept.height
+        yield from again.iter_rows()
+
     def frames(self) -> tuple[pl.LazyFrame, pl.LazyFrame]:
         """All settled rows and outcomes. The frames hold the temporary folder as long as this object lives."""
         return self._all("executions", ROWS), self._all("outcomes", OUTCOMES)

@@ -59,7 +59,7 @@ def head(path: Path) -> bytes:
     try:
         with opened(path) as file:
             return file.read(HEAD_BYTES)
-    except (*_DAMAGE, InputError):
+    except (*DAMAGE, InputError):
         return b""
 
 
@@ -100,7 +100,7 @@ def read_json(path: Path) -> Any:
         if len(data) > DOCUMENT_BYTES:
             raise InputError(f"{path} is larger than {DOCUMENT_BYTES / 2**30:.0f} GiB, which one JSON document may have.")
         return parsed(data)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise InputError(f"{path} cannot be read: {error}.") from error
     except InputError:
         raise
@@ -124,7 +124,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                     yield number, LINE_TOO_LONG
                 elif len(line) > 8 or not line.isspace():
                     yield number, line
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise InputError(f"{path} cannot be read to its end: {error}.") from error
 
 
@@ -169,7 +169,7 @@ def _unpacking(path: Path, file: IO[bytes]) -> io.RawIOBase:
     return Stream()
 
 
-_DAMAGE = (OSError, EOFError, zlib.error, _Damaged)
+DAMAGE = (OSError, EOFError, zlib.error, _Damaged)
 
 
 class Archive:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from divergence.executions.importers.mapping import Draft, Field
+from divergence.executions.metric_names import Metric
 
 GENUINE = "genuine"
 DOCUMENTED = "from documentation"
@@ -42,6 +43,8 @@ class Format:
     """Further foreign fields that are read, or that only repeat what is read."""
     genuine: bool = True
     """Was it tested on files that the tool itself wrote (else on files made after its documentation)?"""
+    metrics: tuple[Metric, ...] = ()
+    """Families of metrics that fill the table `telemetry`, for a format that has them."""
     regime: str = "evaluation"
     """Regime of rows that neither the file nor the caller places: `evaluation` of a harness, `deployment` of traces."""
     rank: int = 50

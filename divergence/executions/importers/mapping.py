@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from divergence.executions.importers import convert, factors
 from divergence.executions.importers.claims import STATISTICS, Claim
 from divergence.executions.importers.drafted_rows import DraftedRows
@@ -187,9 +189,18 @@ class Draft:
             if self.progress:
                 self.progress(f"{self.rows.height} rows read")
 
+    def extend(self, block: pl.DataFrame) -> None:
+        """Take many rows that are mapped already, by columns (`blocks.mapped`); those seen before are set aside."""
+        self.settle()
+        if block.height:
+            self._seen_before(self.rows.extend(block))
+
     def settle(self) -> None:
         """Bring the rows at hand into columns; an execution that was seen before is set aside."""
-        for file, row, identity in self.rows.settle():
+        self._seen_before(self.rows.settle())
+
+    def _seen_before(self, again: Iterable[tuple[str, int, str]]) -> None:
+        for file, row, identity in again:
             sentence = f"execution_id {convert.shown(identity)} was already seen in this import."
             self.reject(Place(file, row), "execution_id_unique", sentence)
 

@@ -35,8 +35,12 @@ def section(format: Format) -> str:
     """The mapping of one format: every column with its sources, in the order in which they are tried."""
     lines = [f"## {format.name}", "", f"{format.title}; {format.versions}. Authority: {format.authority}.", ""]
     lines += [f"- {note}" for note in format.notes] + ([""] if format.notes else [])
-    lines += ["| column | unit | from | since | note |", "|" + "---|" * 5]
-    lines += [_row(field) for field in format.fields]
+    if format.fields:
+        lines += ["| column | unit | from | since | note |", "|" + "---|" * 5]
+        lines += [_row(field) for field in format.fields]
+    if format.metrics:
+        lines += ["| metric | kind, whatever a page types it | family | factor | since |", "|" + "---|" * 5]
+        lines += [f"| `{m.name or '-'}` | {m.kind} | `{m.family}` | {m.factor:g} | {m.since} |" for m in format.metrics]
     return "\n".join([*lines, ""])
 
 

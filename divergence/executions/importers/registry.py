@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,6 +16,8 @@ from divergence.executions.importers.mapping import Field
 if TYPE_CHECKING:
     from divergence.executions.importers.format import FormatModule
 
+ADDRESS = re.compile(r"postgres(ql)?:/+")
+"""The beginning of a path that is the address of a server; a path writes one slash for several."""
 SIGN = "\nFORMAT = Format("
 """The line that makes a module a format."""
 

@@ -1,0 +1,135 @@
+"""How does quality change with the load of the server?
+
+    E y_ig = a_i + f_g          item i, level of load g; model and context fixed
+    level(g) = mean_i a_i + f_g
+
+`a_i` takes out which items happened to arrive under which load: the curve rests on items that were run under several
+loads, and only differences within them move it. Least squares on the outcome scale; the band reweighs items (Bayesian
+bootstrap: one exponential weight an item, all its executions together), so that it holds for new items of the same kind,
+widened for few items as t is against the normal.
+
+| statistic | unit | what |
+|---|---|---|
+| null | of the level | level at that load, `level` = the mean load |
+| `change` | of a difference | level at the highest load - at the lowest |
+
+Refused where items and loads do not overlap: where some levels are connected to no other by an item that was run under
+both, nothing tells hard items from heavy load. What is found is an association: it is the effect of load only where
+nothing else that matters moved with it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.stats import norm, t
+
+from divergence.estimate import Estimate
+
+QUESTION, TEXT = "load_curve", "quality of each model in each context over the load of its server"
+WORDS = "quality under load"
+ITEMS_MIN = 5
+"""Items that were run under more than one load: how sure a curve is needs several of them, as a horizon does."""
+DRAWS = 400
+CHUNK = 64
+"""Draws that are reweighed together: with 100,000 items their weights take 50 MB."""
+
+
+def load_curve(
+    table: pl.DataFrame, load: np.ndarray, source: str, *, outcome: str = "score", unit: str = "probability", seed: int = 0
+) -> Estimate:
+    """Rows as in the table above.
+
+    `table` has, per (model, context, item, level), the number n of judged executions and their sum y; `load` is the mean
+    load of each level, and `source` says what the load is. Raises ValueError for a table without rows.
+    """
+    if not table.height:
+        raise ValueError("a curve over load needs judged executions with an item and a load")
+    rows, columns, reasons = [], [], []
+    for number, ((model, context), mine) in enumerate(table.group_by("model", "context", maintain_order=True)):
+        rng = np.random.default_rng(np.random.SeedSequence([seed, number]))
+        present = np.unique(mine["level"].to_numpy())
+        reason = refusal(mine, load, source)
+        draws = _draws(mine, present, rng) if reason is None else np.full((DRAWS, len(present)), np.nan)
+        counts = mine.group_by("level").agg(pl.col("n").sum(), pl.col("item").n_unique().alias("items")).sort("level")
+        for place, (_, executions, items) in enumerate(counts.iter_rows()):
+            level = f"{load[present[place]]:.4g}"
+            rows.append((None, str(model), str(context), source, level, executions, items, unit))
+            columns.append(draws[:, place])
+            reasons.append(reason)
+        difference = "points" if unit == "probability" else unit
+        ends = f"{load[present[0]]:.4g} to {load[present[-1]]:.4g}"
+        total = int(mine["n"].sum()), mine["item"].n_unique()
+        rows.append(("change", str(model), str(context), source, ends, *total, difference))
+        columns.append(draws[:, -1] - draws[:, 0])
+        reasons.append(reason)
+    names = ("statistic", "model", "context", "factor", "level", "n_rows", "n_items", "unit")
+    types = dict.fromkeys(names, pl.String) | {"n_rows": pl.Int64, "n_items": pl.Int64}
+    frame = pl.DataFrame(rows, schema=types, orient="row")
+    return Estimate(
+        QUESTION,
+        TEXT,
+        unit,
+        frame,
+        np.stack(columns, axis=1),
+        outcome=outcome,
+        reason=tuple(reasons),
+        words=WORDS,
+        method="items reweighed (Bayesian bootstrap) around least squares with an effect an item",
+    )
+
+
+def refusal(mine: pl.DataFrame, load: np.ndarray, source: str) -> str | None:
+    """Why the executions of one model in one context give no curve; None where they do."""
+    present = np.unique(mine["level"].to_numpy())
+    if len(present) < 2:
+        return f"every judged execution was run under one level of {source} ({load[present[0]]:.4g}): a curve needs two"
+    item, level = (np.unique(mine[name].to_numpy(), return_inverse=True)[1] for name in ("item", "level"))
+    items, width = int(item.max()) + 1, len(present)
+    pairs = coo_array((np.ones(len(item)), (item, items + level)), shape=(items + width, items + width))
+    parts, member = connected_components(pairs, directed=False)
+    if parts > 1 and len(np.unique(member[items:])) > 1:
+        apart = load[present[member[items:] != member[items]]]
+        return (
+            f"items and {source} do not overlap: no item joins the levels {', '.join(f'{value:.4g}' for value in apart)} to "
+            "the others, so that hard items and heavy load cannot be told apart"
+        )
+    several = int((np.bincount(item) > 1).sum())
+    if several < ITEMS_MIN:
+        return f"{several} items were run under more than one level of {source}; how sure a curve is needs {ITEMS_MIN}"
+    return None
+
+
+def fit(n: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Levels (draws, G) from executions and sums (items, G) and weights of items (draws, items), by least squares."""
+    total = n.sum(1)
+    width = n.shape[1]
+    within = np.einsum("ig,gh->igh", n, np.eye(width)) - n[:, :, None] * n[:, None, :] / total[:, None, None]
+    moment = y - n * (y.sum(1) / total)[:, None]
+    items, draws = n.shape[0], weight.shape[0]
+    design = (weight @ within.reshape(items, -1)).reshape(draws, width, width)
+    scale = np.trace(design, axis1=1, axis2=2)[:, None, None] / width
+    shift = np.linalg.solve(design + scale * np.full((width, width), 1 / width), (weight @ moment)[:, :, None])[:, :, 0]
+    share = weight / weight.sum(1, keepdims=True)
+    middle = share @ (y.sum(1) / total) - np.einsum("dg,dg->d", share @ (n / total[:, None]), shift)
+    return middle[:, None] + shift
+
+
+def _draws(mine: pl.DataFrame, present: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    item = np.unique(mine["item"].to_numpy(), return_inverse=True)[1]
+    level = np.searchsorted(present, mine["level"].to_numpy())
+    n, y = (np.zeros((int(item.max()) + 1, len(present))) for _ in range(2))
+    np.add.at(n, (item, level), mine["n"].to_numpy())
+    np.add.at(y, (item, level), mine["y"].to_numpy())
+    middle = fit(n, y, np.ones((1, len(n))))
+    found = [fit(n, y, rng.standard_exponential((min(CHUNK, DRAWS - start), len(n)))) for start in range(0, DRAWS, CHUNK)]
+    several = n[np.count_nonzero(n, axis=1) > 1]
+    thinnest = max(int((several > 0).sum(0).min()), 2)  # what the level rests on that the fewest such items were run under
+    return middle + few_items(thinnest) * (np.concatenate(found) - middle)
+
+
+def few_items(count: int) -> float:
+    """Factor that a bootstrap over few items is too narrow by: its own divisor, and t for normal quantiles; 12: 1.140."""
+    return float(np.sqrt(count / (count - 1)) * t.ppf(0.95, count - 1) / norm.ppf(0.95))

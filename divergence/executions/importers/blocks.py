@@ -1,0 +1,176 @@
+"""Many foreign records at once: the declared mapping applied to columns instead of to single records.
+
+A production log has millions of small records. `Gathered` collects their values by path, and `mapped` turns them into a
+frame of canonical columns with the same fields, the same rejections and the same notes as `Draft.add`, column by column:
+each value goes through the fast conversion of its field (`written.FAST`), and through the scalar one where that gives
+nothing. Records that hold text which is no Unicode, or nested values, take the scalar way throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import polars as pl
+
+from divergence.executions import schema
+from divergence.executions.importers.mapping import Draft, Field, Place, dig
+from divergence.executions.importers.written import FAST
+
+RECORDS = 20_000  # records mapped together: enough for columns to pay, some 30 MB of text at most in usual logs
+ROW = "__row"  # the place of a record in its file, from 1
+FILE = "__file"  # the file that it comes from, as in `Place.file`
+
+
+class Gathered:
+    """Values of foreign records by path, until they are mapped together."""
+
+    def __init__(self, paths: Iterable[str]):
+        self.paths = frozenset(paths)
+        self.rows: list[int] = []
+        self._where: dict[str, list[int]] = {path: [] for path in self.paths}
+        self._what: dict[str, list[Any]] = {path: [] for path in self.paths}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def add(self, row: int, values: Mapping[str, Any]) -> None:
+        """Take one record, `row` from 1; values under paths that nobody asked for are left out."""
+        place = len(self.rows)
+        self.rows.append(row)
+        for path, value in values.items():
+            if value is not None and path in self.paths:
+                self._where[path].append(place)
+                self._what[path].append(value)
+
+    def column(self, path: str) -> list[Any] | None:
+        """The values under one path, None for records without it; None where no record has it."""
+        where = self._where.get(path)
+        if not where:
+            return None
+        if len(where) == len(self.rows):
+            return self._what[path]
+        column: list[Any] = [None] * len(self.rows)
+        for place, value in zip(where, self._what[path], strict=True):
+            column[place] = value
+        return column
+
+
+def paths_of(fields: Iterable[Field]) -> set[str]:
+    """Every foreign path that a mapping reads."""
+    return {path for field in fields for path in (field.path, *field.aliases)}
+
+
+def mapped(draft: Draft, gathered: Gathered, file: str, extra: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:
+    """The records as canonical rows, those that lack a needed column set aside in the draft.
+
+    `extra` names foreign paths that are kept as they are, under their own names and of the given types, for what is
+    worked out over several records. The frame has the columns `__file` and `__row` beside the canonical ones.
+    """
+    height = len(gathered)
+    frame = pl.DataFrame({ROW: gathered.rows}, schema={ROW: pl.Int64})
+    columns: dict[str, pl.Series] = {}
+    set_aside: dict[int, tuple[str, str]] = {}
+    for field in draft.fields:
+        if field.column in draft.constants:
+            continue
+        values, found = _foreign(gathered, field), columns.get(field.column)
+        if values is not None:
+            series, problems = _converted(values, field)
+            columns[field.column] = series if found is None else found.zip_with(found.is_not_null(), series)
+            _problems(draft, field, problems, set_aside)
+        if field.needed:
+            _needed(field, columns.get(field.column), height, set_aside)
+    for index in sorted(set_aside):
+        rule, sentence = set_aside[index]
+        draft.reject(Place(file, gathered.rows[index]), rule, sentence)
+    frame = frame.with_columns(*(series.alias(name) for name, series in columns.items()))
+    for path, dtype in (extra or {}).items():
+        values = gathered.column(path)
+        frame = frame.with_columns(pl.Series(path, values if values is not None else [None] * height, dtype, strict=False))
+    kept = pl.Series([index not in set_aside for index in range(height)], dtype=pl.Boolean) if set_aside else None
+    return (frame if kept is None else frame.filter(kept)).with_columns(pl.lit(file).alias(FILE))
+
+
+def canonical(extra: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """No row, with all canonical columns, those of `extra`, and file and row: the head of a concatenation."""
+    return pl.DataFrame(schema={**schema.polars_schema(), **extra, FILE: pl.String(), ROW: pl.Int64()})
+
+
+def _foreign(gathered: Gathered, field: Field) -> list[Any] | None:
+    values = gathered.column(field.path)
+    for alias in field.aliases:
+        other = gathered.column(alias)
+        if values is None or other is None:
+            values = other if values is None else values
+        else:
+            values = [first if first is not None else second for first, second in zip(values, other, strict=True)]
+    return values
+
+
+def _converted(values: list[Any], field: Field) -> tuple[pl.Series, dict[int, str]]:
+    dtype = schema.COLUMNS[field.column].dtype
+    fast, texts = FAST.get(field.convert), _texts(values)
+    if fast is None or texts is None:
+        return _one_by_one(values, range(len(values)), field, None, dtype)
+    series = pl.select(fast(pl.lit(texts))).to_series().cast(dtype)
+    doubtful = (texts.is_not_null() & series.is_null()).arg_true().to_list()
+    return _one_by_one(values, doubtful, field, series, dtype) if doubtful else (series, {})
+
+
+def _one_by_one(
+    values: list[Any], places: Iterable[int], field: Field, series: pl.Series | None, dtype: pl.DataType
+) -> tuple[pl.Series, dict[int, str]]:
+    column: list[Any] = [None] * len(values) if series is None else series.to_list()
+    problems: dict[int, str] = {}
+    for place in places:
+        if values[place] is None:
+            continue
+        try:
+            column[place] = field.convert(values[place])
+        except ValueError as error:
+            problems[place] = str(error)
+    return pl.Series(column, dtype=dtype), problems
+
+
+def _texts(values: list[Any]) -> pl.Series | None:
+    """The values as texts; None where one of them is nested or no Unicode, or a switch."""
+    if not all(isinstance(value, str) for value in values if value is not None):
+        allowed = (str, int, float)
+        if not all(value is None or (isinstance(value, allowed) and not isinstance(value, bool)) for value in values):
+            return None
+        values = [value if value is None or isinstance(value, str) else repr(value) for value in values]
+    try:
+        return pl.Series(values, dtype=pl.String)
+    except UnicodeEncodeError:
+        return None
+
+
+def _problems(draft: Draft, field: Field, problems: Mapping[int, str], set_aside: dict[int, tuple[str, str]]) -> None:
+    for index, problem in problems.items():
+        if field.needed:
+            set_aside.setdefault(index, (f"{field.column}_type", f"{field.path} {problem}."))
+        else:
+            draft.count(f"{field.column} was left empty where {field.path} {problem}")
+
+
+def _needed(field: Field, series: pl.Series | None, height: int, set_aside: dict[int, tuple[str, str]]) -> None:
+    absent = range(height) if series is None else series.is_null().arg_true().to_list()
+    for index in absent:
+        set_aside.setdefault(index, (f"{field.column}_given", f"{field.path} is absent or empty."))
+
+
+def seconds_between(start: pl.Expr, end: pl.Expr) -> pl.Expr:
+    """Seconds from one instant to another, null where they go backwards."""
+    passed = (end - start).dt.total_microseconds() / 1e6
+    return pl.when(passed >= 0).then(passed)
+
+
+def nested(record: Mapping[str, Any], steps: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """The values of a nested record by dotted path, for `Gathered.add`; `steps` are the paths, split."""
+    return {path: value for path, names in steps.items() if (value := dig(record, names)) is not None}
+
+
+def steps_of(paths: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Dotted paths, split once for `nested`."""
+    return {path: tuple(path.split(".")) for path in paths}

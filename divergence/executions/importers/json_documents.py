@@ -1,0 +1,80 @@
+"""JSON documents of a file of any size: one document, or one a line, whichever it is.
+
+A line is held in memory alone, and one longer than `LONGEST` is passed over in pieces and set aside; so is a line that
+is no JSON. A file whose first line is no document by itself (it is written over several lines) is read as a whole, up to
+the same length.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from divergence.errors import InputError
+from divergence.executions.importers import convert
+from divergence.executions.importers.foreign_files import DAMAGE, opened, parsed
+from divergence.executions.importers.mapping import Place
+
+LONGEST = 256 * 2**20
+"""Bytes of the longest line that is read: parsed JSON takes some five times as much memory."""
+
+Reject = Callable[[Place, str, str], None]
+
+
+def documents(path: Path, reject: Reject, longest: int = LONGEST) -> Iterator[tuple[int, Any]]:
+    """The documents of a file, each with its line from 1; what cannot be parsed is handed to `reject`.
+
+    Raises InputError where the file cannot be read, or holds no JSON document at all. The collector of reference cycles
+    rests meanwhile: documents have none, and it would walk through them again and again.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        with opened(path) as file:
+            yield from _documents(file, path, reject, longest)
+    except DAMAGE as error:
+        raise InputError(f"{path} cannot be read to its end: {error}.") from error
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _documents(file: IO[bytes], path: Path, reject: Reject, longest: int) -> Iterator[tuple[int, Any]]:
+    name, row, found = convert.printable(path), 0, 0
+    while line := file.readline(longest + 1):
+        row += 1
+        if len(line) > longest:
+            _skip(file, longest)
+            reject(Place(name, row), "line_length", f"The line has more than {longest // 2**20} MiB.")
+            continue
+        if not line.strip():
+            continue
+        try:
+            document = parsed(line)
+        except ValueError as error:
+            if not found and row == 1 and line.lstrip()[:1] in (b"{", b"["):
+                yield from _whole(line, file, path, longest)
+                return
+            reject(Place(name, row), "record_readable", f"The line {convert.printable(error)}.")
+            continue
+        found += 1
+        yield row, document
+
+
+def _whole(first: bytes, file: IO[bytes], path: Path, longest: int) -> Iterator[tuple[int, Any]]:
+    rest = file.read(longest + 1 - len(first))
+    if len(first) + len(rest) > longest:
+        raise InputError(f"{path} is one JSON document of more than {longest // 2**20} MiB: write one document a line.")
+    try:
+        yield 1, parsed(first + rest)
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} {convert.printable(error)}.") from error
+
+
+def _skip(file: IO[bytes], piece: int) -> None:
+    while (rest := file.readline(piece)) and not rest.endswith(b"\n"):
+        pass

@@ -1,0 +1,199 @@
+"""OpenTelemetry: spans, events and metrics of calls to language models, as OTLP in JSON, JSON lines or protobuf.
+
+One row is one call to one model: a span, or where only the events were exported an event of operation details. Dialects
+and versions are in `otlp_mapping`. What must be known:
+
+    A call with another call below it is a wrapper; only leaves are counted (`span_tree`).
+    Logfire writes a stream as two spans, one without usage and one of no length with it: they are one call here.
+    A silent retry of a client is inside its span, and its time is in the latency.
+    Several choices (n = 2) are one call, with the tokens of all of them.
+    Success is the absence of an error: its status is unset, not OK. A stream that was cut carries no tokens.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from divergence.errors import InputError
+from divergence.executions.importers import convert, langfuse, otlp_events, otlp_protobuf, otlp_spans
+from divergence.executions.importers.feedback import Judged, scored
+from divergence.executions.importers.format import Format
+from divergence.executions.importers.json_documents import documents
+from divergence.executions.importers.mapping import Draft, Place
+from divergence.executions.importers.otlp_mapping import DROPPED, FIELDS, NOTED
+from divergence.executions.importers.otlp_metrics import OtlpMetrics
+from divergence.executions.importers.trace_reading import TraceReading
+from divergence.executions.metric_names import OPENTELEMETRY
+
+FORMAT = Format(
+    name="otlp",
+    title="OpenTelemetry traces, events, metrics (OTLP): GenAI conventions, OpenInference, OpenLLMetry, Logfire, Langfuse",
+    versions="OTLP 1; GenAI conventions 1.26 to 1.38 and after; OpenInference 0.1; OpenLLMetry to 0.62; vLLM to 0.32",
+    authority="open-telemetry/semantic-conventions-genai: docs/gen-ai; open-telemetry/opentelemetry-proto",
+    unit="a call to a model: the leaf spans of a trace",
+    fields=FIELDS,
+    reads=(*DROPPED, *NOTED),
+    metrics=OPENTELEMETRY,
+    regime="deployment",
+    rank=20,
+    notes=(
+        "Protobuf needs the extra `otlp`.",
+        "Prompts, answers and users are not read; the seed of a request is no part of its sampler.",
+        "Evaluation events become outcomes of the call that they name.",
+    ),
+)
+KINDS = ("resourceSpans", "resourceLogs", "resourceMetrics")
+SPAN_COLUMNS = {
+    **{name: pl.String() for name in ("logfire.span_type", "gen_ai.response.id", "resource.service")},
+    **{name: pl.Float64() for name in ("duration", "gen_ai.latency.time_in_model_decode")},
+}
+"""Paths that are kept beside the canonical columns, for what several spans say together."""
+VALUES_NOTED = 20  # different values of one setting that are remembered for the note
+
+
+def recognises(_path: Path, start: bytes) -> bool:
+    """Is this OTLP, by its first bytes?"""
+    begin = start.lstrip()[:1]
+    if begin == b"{" and any(f'"{kind}"'.encode() in start for kind in KINDS):
+        return True
+    if begin == b"[" and b'"traceId"' in start and b'"dataType"' in start and b'"projectId"' not in start:
+        return True  # scores as the SDK of Langfuse posts them; those of its API name a project
+    return otlp_protobuf.looks_binary(start)
+
+
+def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
+    """Add the calls of all files to the draft; `primary` names the evaluation that becomes the score.
+
+    Raises InputError where a file is no OTLP, and where no call names a model and none is set.
+    """
+    reading = _Reading(draft)
+    for path in paths:
+        draft.sources.append(path)
+        file = convert.printable(path)
+        for row, document in _documents(path, draft):
+            reading.take(document, file, row)
+        reading.flush(file)
+    calls = reading.calls()
+    evaluations = otlp_events.outcomes(reading.evaluations, calls, draft)
+    calls = scored(calls, evaluations, primary, draft)
+    draft.extend(calls)
+    reading.metrics.measure(draft)
+
+
+class _Reading:
+    """What was read so far: spans, evaluations, names that nothing reads, and settings that no column holds."""
+
+    def __init__(self, draft: Draft):
+        self.draft = draft
+        self.evaluations: list[Judged] = []
+        self.metrics = OtlpMetrics()
+        self._traces = TraceReading(draft, SPAN_COLUMNS)
+        self._unknown: set[str] = set()
+        self._settings: dict[str, set[str]] = collections.defaultdict(set)
+        self._spans = self._entries = 0
+        self._details: list[tuple[dict[str, Any], str, int]] = []
+
+    def take(self, document: Any, file: str, row: int) -> None:
+        """Read one export request, or one body of scores that the SDK of Langfuse posts beside its spans."""
+        if isinstance(document, list) and all(isinstance(entry, dict) and "dataType" in entry for entry in document):
+            self.evaluations += [judged for entry in document for judged in langfuse.judgement(entry)]
+            return
+        if not isinstance(document, dict) or not any(kind in document for kind in KINDS):
+            self.draft.reject(Place(file, row), "record_readable", "The document is no OTLP export request.")
+            return
+        for shared, span in otlp_spans.resources(document, "resourceSpans", "scopeSpans", "spans"):
+            self._spans += 1
+            try:
+                record = otlp_spans.flat_span(span, shared, self._unknown)
+            except otlp_spans.UNREADABLE as error:
+                self._unreadable(Place(file, self._spans), "span", error)
+                continue
+            self._span(record, file)
+        for shared, entry in otlp_spans.resources(document, "resourceLogs", "scopeLogs", "logRecords"):
+            self._entries += 1
+            try:
+                judged = otlp_events.evaluation(entry)
+                record = None if judged else otlp_events.details(entry, shared, self._unknown)
+            except otlp_spans.UNREADABLE as error:
+                self._unreadable(Place(file, self._entries), "log record", error)
+                continue
+            if judged:
+                self.evaluations.append(judged)
+            if record:
+                self._details.append((record, file, self._entries))
+        for shared, metric in otlp_spans.resources(document, "resourceMetrics", "scopeMetrics", "metrics"):
+            try:
+                self.metrics.take(metric, shared)
+            except otlp_spans.UNREADABLE as error:
+                self._unreadable(Place(file, row), "metric", error)
+
+    def _unreadable(self, place: Place, what: str, error: Exception) -> None:
+        self.draft.reject(place, "record_readable", f"The {what} is of no known shape: {convert.shown(str(error))}.")
+
+    def _span(self, record: dict[str, Any], file: str) -> None:
+        call = otlp_spans.is_call(record)
+        agent = record.get("gen_ai.agent.name") or record.get("agent.name")
+        conversation = record.get("gen_ai.conversation.id") or record.get("session.id")
+        if call:
+            for name in NOTED:
+                if name in record and len(self._settings[name]) < VALUES_NOTED:
+                    self._settings[name].add(str(record[name]))
+        self._traces.span(record, self._spans, file, call, (agent, conversation))
+
+    def flush(self, file: str) -> None:
+        """Map the calls of a file."""
+        self._traces.flush(file)
+
+    def calls(self) -> pl.DataFrame:
+        """All calls, each once, with what their traces say together."""
+        self._details_without_span()
+        calls = self._traces.calls()
+        _refuse_without_model(calls, self.draft)
+        calls = otlp_events.streams_of_logfire(calls, self.draft)
+        calls = self._traces.executions(calls)
+        calls = otlp_events.without_varied_lengths(calls, self.draft)
+        self._say(calls)
+        return otlp_events.derived(calls)
+
+    def _details_without_span(self) -> None:
+        """Events of operation details stand for a call whose span was not exported."""
+        spans = self._traces.spans() if self._details else set()
+        alone = [entry for entry in self._details if (entry[0]["span.trace"], entry[0]["span.id"]) not in spans]
+        for file in dict.fromkeys(file for _, file, _ in alone):
+            for record, _, row in (entry for entry in alone if entry[1] == file):
+                self._traces.event(record, row)
+            self._traces.flush(file)
+        repeated = len(self._details) - len(alone)
+        if repeated:
+            self.draft.note(
+                f"{repeated} events of operation details repeat spans of this import, and are not counted again."
+            )
+
+    def _say(self, calls: pl.DataFrame) -> None:
+        self.draft.unmapped |= otlp_spans.unmapped(self._unknown)
+        differing = sorted(name for name, values in self._settings.items() if len(values) > 1)
+        if differing:
+            self.draft.note(f"Settings that differ between calls and stand in no column: {', '.join(differing)}.")
+        embedded = calls.filter(pl.col("task").str.to_lowercase().str.contains("embedding")).height
+        if embedded:
+            self.draft.note(f"{embedded} calls embed text and answer nothing: their task says so.")
+
+
+def _documents(path: Path, draft: Draft) -> Iterator[tuple[int, Any]]:
+    with path.open("rb") as file:
+        binary = otlp_protobuf.looks_binary(file.read(65536))
+    if binary:
+        yield 1, otlp_protobuf.document(path)
+    else:
+        yield from documents(path, draft.reject)
+
+
+def _refuse_without_model(calls: pl.DataFrame, draft: Draft) -> None:
+    nameless = sum(row["rule"] == "model_given" for row in draft.rejected)
+    if not calls.height and nameless:
+        raise InputError(f"{nameless} calls name no model, as those of vLLM: give it with --set model=NAME.")

@@ -1,0 +1,71 @@
+"""Reading spans of any tool: calls are mapped by columns as they come, all spans make the tree, leaves become executions.
+
+A span is a flat record with the paths `span.trace`, `span.id`, `span.parent` beside those of the tool's mapping. Spans
+may come in any order, children before parents and traces over several files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from divergence.executions.importers import blocks, span_tree
+from divergence.executions.importers.mapping import Draft
+
+OF_A_SPAN = {name: pl.String() for name in (span_tree.TRACE, span_tree.SPAN, span_tree.PARENT)}
+
+
+class TraceReading:
+    """What was read so far of the spans of one import."""
+
+    def __init__(self, draft: Draft, extra: Mapping[str, pl.DataType] | None = None):
+        self.draft = draft
+        self.extra = {**OF_A_SPAN, **(extra or {})}
+        self._gathered = self._fresh()
+        self._frames: list[pl.DataFrame] = []
+        self._places: list[tuple[str | None, ...]] = []
+        self._trees: list[pl.DataFrame] = []
+
+    def span(
+        self, record: Mapping[str, Any], row: int, file: str, call: bool, named: tuple[Any, Any] = (None, None)
+    ) -> None:
+        """Take one span, `row` from 1 in its file; `named` are the agent and the conversation that it names itself."""
+        place = (record.get(span_tree.TRACE), record.get(span_tree.SPAN), record.get(span_tree.PARENT), *named)
+        self._places.append(tuple(value if isinstance(value, str) else None for value in place))
+        if call:
+            self._gathered.add(row, record)
+        if len(self._gathered) >= blocks.RECORDS or len(self._places) >= 5 * blocks.RECORDS:
+            self.flush(file)
+
+    def event(self, record: Mapping[str, Any], row: int) -> None:
+        """Take a call that is no span of the tree: an event that stands for one."""
+        self._gathered.add(row, record)
+
+    def flush(self, file: str) -> None:
+        """Map the calls gathered so far; to be called at the end of each file."""
+        if len(self._gathered):
+            self._frames.append(blocks.mapped(self.draft, self._gathered, file, self.extra))
+            self._gathered = self._fresh()
+        if self._places:
+            self._trees.append(pl.DataFrame(self._places, schema=span_tree.TREE, orient="row"))
+            self._places = []
+
+    def spans(self) -> set[tuple[str, str]]:
+        """Trace and span of every span read."""
+        return {place for tree in self._trees for place in tree.select(span_tree.TRACE, span_tree.SPAN).iter_rows()}
+
+    def calls(self) -> pl.DataFrame:
+        """All calls in the order read, with all canonical columns and those of `extra`."""
+        return pl.concat([blocks.canonical(self.extra), *self._frames], how="diagonal")
+
+    def executions(self, calls: pl.DataFrame) -> pl.DataFrame:
+        """The leaves of `calls`, with sessions and turns, and with the served version where failed calls name none."""
+        nothing = [pl.lit(None, pl.String).alias(name) for name in (span_tree.AGENT, span_tree.CONVERSATION)]
+        tree = pl.concat([pl.DataFrame(schema=span_tree.TREE), *self._trees])
+        leaves = span_tree.leaves(calls.with_columns(nothing), tree, self.draft)
+        return span_tree.served_version(span_tree.in_sessions(leaves), self.draft)
+
+    def _fresh(self) -> blocks.Gathered:
+        return blocks.Gathered({*blocks.paths_of(self.draft.fields), *self.extra})

@@ -1,0 +1,170 @@
+"""What the genuine traces do not show: wrappers, cycles, duplicates, deep trees, and damage of every kind."""
+
+import json
+import tracemalloc
+
+import polars as pl
+import pytest
+
+from divergence.errors import InputError
+from divergence.executions.importers import import_log, json_documents
+
+
+def rows(path, **given):
+    return import_log([path], **given).executions
+
+
+def test_only_leaves_are_counted(spans):
+    wrapper = {"spanId": "f" * 16, "attributes": {"gen_ai.usage.input_tokens": 30}}
+    chain = {"spanId": "e" * 16, "parentSpanId": "f" * 16, "bare": True, "name": "step"}
+    leaves = ({"parentSpanId": "e" * 16}, {"parentSpanId": "e" * 16, "attributes": {"gen_ai.usage.input_tokens": 20}})
+    imported = import_log([spans(*leaves, chain, wrapper)])
+    assert imported.executions["input_tokens"].to_list() == [10, 20]
+    assert any("1 calls wrap other logged calls" in note for note in imported.notes)
+
+
+def test_cycles_of_parents_and_own_parents_end(spans):
+    cycle = ({"spanId": "1" * 16, "parentSpanId": "2" * 16}, {"spanId": "2" * 16, "parentSpanId": "1" * 16})
+    own = {"spanId": "3" * 16, "parentSpanId": "3" * 16}
+    assert rows(spans(*cycle, own)).height == 1  # each of the two wraps the other; the third wraps nothing
+
+
+def test_a_tree_of_any_depth_ends_the_search(spans):
+    links = [{"spanId": f"{n:016x}", "parentSpanId": f"{n - 1:016x}", "bare": True} for n in range(1, 3000)]
+    assert rows(spans(*links, {"spanId": "f" * 16, "parentSpanId": f"{2999:016x}"})).height == 1
+
+
+def test_a_span_that_comes_twice_is_set_aside_once(spans):
+    imported = import_log([spans({"spanId": "a" * 16}, {"spanId": "a" * 16}, {})])
+    assert imported.executions.height == 2
+    assert imported.rejected.select("row", "rule").rows() == [(2, "execution_id_unique")]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "column"),
+    [
+        ({"gen_ai.usage.input_tokens": "NaN"}, "input_tokens"),
+        ({"gen_ai.usage.input_tokens": -3}, "input_tokens"),
+        ({"gen_ai.usage.input_tokens": "1.5"}, "input_tokens"),
+        ({"gen_ai.usage.input_tokens": "9" * 30}, "input_tokens"),
+        ({"gen_ai.response.time_to_first_chunk": "Infinity"}, "ttft_s"),
+    ],
+)
+def test_a_number_that_is_none_is_left_empty_and_said(spans, attributes, column):
+    imported = import_log([spans({"attributes": attributes}, {"attributes": {"gen_ai.response.time_to_first_chunk": 0.5}})])
+    assert imported.executions[column].null_count() >= 1 and imported.executions.height == 2
+    assert any(note.startswith(f"{column} was left empty where") for note in imported.notes)
+
+
+def test_a_call_that_ends_before_it_starts_has_no_latency(spans):
+    imported = import_log([spans({"endTimeUnixNano": "5"}, {})])
+    assert imported.executions["latency_s"].to_list() == [None, 1.0]
+    assert any("latency_s was left empty where span.duration_s" in note for note in imported.notes)
+
+
+def test_a_span_of_another_shape_is_set_aside(spans):
+    path = spans({}, {})
+    document = json.loads(path.read_text())
+    listed = document["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    listed += [{"spanId": 7}, "no span", {**listed[0], "spanId": "b" * 16, "attributes": [{"key": "gen_ai.system"}]}]
+    listed += [{**listed[0], "spanId": "c" * 16, "startTimeUnixNano": "soon"}]
+    path.write_text(json.dumps(document))
+    imported = import_log([path])
+    assert imported.executions.height == 2
+    assert set(imported.rejected["rule"]) == {"record_readable"}
+
+
+def test_half_a_surrogate_and_long_texts_do_no_harm(spans):
+    imported = import_log(
+        [spans({"attributes": {"gen_ai.request.model": "a\ud800"}}, {"attributes": {"error.type": "x" * 999}})]
+    )
+    assert imported.rejected["rule"].to_list() == ["model_type"]
+    assert imported.executions["error_type"].to_list()[0].startswith("sha256:")
+
+
+def test_cut_and_binary_rubbish_is_refused_in_one_sentence(spans, tmp_path):
+    whole = spans({}, {}).read_bytes()
+    for name, data in {
+        "cut.json": whole[: len(whole) // 2],
+        "not-utf8.json": whole[:300] + b"\xff\xfe" + whole[300:],
+        "deep.json": b'{"resourceSpans": ' + b"[" * 200_000 + b"]" * 200_000 + b"}",
+        "rubbish.pb": b"\n\x05service.name\x00\xff\xff",
+    }.items():
+        path = tmp_path / name
+        path.write_bytes(data)
+        with pytest.raises(InputError) as refused:
+            import_log([path], format="otlp")
+        assert str(refused.value).count("\n") == 0
+
+
+def test_lines_that_are_no_export_request_are_set_aside_with_their_numbers(spans, tmp_path):
+    line = spans({}).read_text()
+    path = tmp_path / "traces.jsonl"
+    path.write_text(
+        "\n".join([line, "{cut", "", '["a list"]', '{"resourceSpans": 5}', line.replace("a" * 32, "b" * 32)]) + "\n"
+    )
+    imported = import_log([path])
+    assert imported.executions.height == 2
+    assert imported.rejected.select("row", "rule").rows() == [(2, "record_readable"), (4, "record_readable")]
+
+
+def test_a_line_of_any_length_takes_bounded_memory(tmp_path, spans):
+    """A line of 100 MB is passed over in pieces, and the lines after it are read."""
+    path, line = tmp_path / "traces.jsonl", spans({}).read_text()
+    with path.open("w") as file:
+        file.write(line + "\n")
+        for _ in range(100):
+            file.write("x" * 10**6)
+        file.write("\n" + line + "\n")
+    rejected = []
+    tracemalloc.start()
+    read = list(json_documents.documents(path, lambda *why: rejected.append(why), longest=2**20))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [row for row, _ in read] == [1, 3] and [why[1] for why in rejected] == ["line_length"]
+    assert peak < 16 * 2**20
+
+
+def test_the_sampler_keeps_what_serving_sets_and_not_what_each_request_sets(spans):
+    varied = [{"attributes": {"gen_ai.request.max_tokens": n, "gen_ai.request.temperature": 0.5}} for n in range(30)]
+    imported = import_log([spans(*varied)])
+    assert imported.executions["sampler"].unique().to_list() == ["temperature=0.5"]
+    assert any("max_tokens has 30 values in 30 calls" in note for note in imported.notes)
+    fixed = [{"attributes": {"gen_ai.request.max_tokens": 64, "gen_ai.request.seed": n}} for n in range(30)]
+    imported = import_log([spans(*fixed)])
+    assert imported.executions["sampler"].unique().to_list() == ["max_tokens=64"]
+    assert any("gen_ai.request.seed" in note for note in imported.notes)
+
+
+def test_a_failed_call_is_in_the_context_of_those_that_worked(spans):
+    served = {"attributes": {"gen_ai.response.model": "m-2026-01-01"}}
+    failed = {"attributes": {"error.type": "timeout", "gen_ai.response.model": "m"}}
+    found = rows(spans(failed, served, failed)).sort("time")
+    assert found["engine_version"].to_list() == ["m-2026-01-01"] * 3
+
+
+def test_regime_and_model_may_be_set(spans):
+    found = rows(spans({}), constants={"regime": "evaluation", "model": "other"})
+    assert found.select("regime", "model").rows() == [("evaluation", "other")]
+
+
+def test_older_conventions_are_aliases(spans):
+    old = {"gen_ai.operation.name": None, "gen_ai.system": "openai", "gen_ai.usage.input_tokens": None}
+    old |= {"gen_ai.usage.prompt_tokens": 7, "gen_ai.usage.completion_tokens": 3}
+    found = rows(spans({"attributes": old}))
+    assert found.select("provider", "input_tokens", "output_tokens").rows() == [("openai", 7, 3)]
+    assert found.schema["input_tokens"] == pl.Int64
+
+
+def test_totals_since_a_start_are_differenced_and_steps_are_not(tmp_path):
+    def request(at, value, temporality):
+        point = {"startTimeUnixNano": str(10**18), "timeUnixNano": str(10**18 + at * 10**9), "asInt": str(value)}
+        total = {"aggregationTemporality": temporality, "dataPoints": [point]}
+        metric = {"name": "gen_ai.client.inference.usage.input_tokens", "sum": total}
+        return {"resourceMetrics": [{"resource": {}, "scopeMetrics": [{"scope": {}, "metrics": [metric]}]}]}
+
+    path = tmp_path / "metrics.jsonl"
+    for temporality, values in ((2, [5, 7, 3]), (1, [5, 7, 3])):
+        path.write_text("\n".join(json.dumps(request(10 * (n + 1), v, temporality)) for n, v in enumerate(values)))
+        found = import_log([path]).telemetry.sort("window_start", "window_s")["value"].to_list()
+        assert found == ([5, 2, 3] if temporality == 2 else [5, 7, 3])
