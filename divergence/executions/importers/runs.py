@@ -1,0 +1,209 @@
+"""What distinguishes the runs of one import: which settings differ, and which repetition an execution is.
+
+A setting that a format maps to a serving factor needs nothing more. One that is left over and differs between two runs
+of a model must not turn them into replicates: it becomes part of the label of their context, together with the factors
+that differ, and a note says so. Sizes (how many items were run) are named in a note and distinguish nothing. Settings
+are compared as flat texts, `phases.profiling.type=concurrency`; names that look like secrets are left out.
+"""
+
+from __future__ import annotations
+
+import bisect
+import collections
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from divergence.executions.importers import convert, factors
+from divergence.executions.importers.mapping import Draft
+
+DEEPEST = 12  # levels of nested settings that are compared: no tool nests its own deeper
+SHOWN = 8  # names that a note lists at most
+CLOSE = 1e-9  # relative: what sums in another order may differ by
+
+
+@dataclasses.dataclass
+class Run:
+    """One run of a tool: one model under one configuration."""
+
+    name: str
+    """How notes call it."""
+    model: str | None
+    """The model that it evaluated; None where only the caller knows it."""
+    factors: dict[str, str]
+    """Canonical serving factors that it states."""
+    settings: dict[str, str]
+    """Its other settings, flat."""
+    sizes: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Settings that say how much was run."""
+
+
+def flat(value: Any, skip: Iterable[str] = (), prefix: str = "") -> dict[str, str]:
+    """Nested settings as dotted names and texts, without empty ones, secrets and the names or paths in `skip`.
+
+    A list of dictionaries is named by the members' own `name`, else by place; other lists are one text.
+    """
+    found: dict[str, str] = {}
+    if prefix.count(".") >= DEEPEST or not isinstance(value, dict):
+        return found
+    skip = frozenset(skip)
+    for key, part in value.items():
+        name = convert.printable(key)
+        path = f"{prefix}{name}"
+        if name in skip or path in skip or factors.secret(name) or part is None or part in ("", [], {}):
+            continue
+        if isinstance(part, dict):
+            found |= flat(part, skip, f"{path}.")
+        elif isinstance(part, list) and all(isinstance(member, dict) for member in part):
+            for place, member in enumerate(part):
+                named = member.get("name")
+                found |= flat(member, skip, f"{path}.{named if isinstance(named, str) else place}.")
+        else:
+            written = _written(part)
+            if written is not None:
+                found[path] = written
+    return found
+
+
+def tell_apart(runs: list[Run], draft: Draft) -> None:
+    """Make settings that differ between runs of one model part of their context, and say which.
+
+    Where the caller has set `context` for all rows, they are named as dropped instead.
+    """
+    settings = _differing(runs, "settings")
+    sizes = _differing(runs, "sizes")
+    if sizes:
+        draft.note(f"Runs of one model differ in size ({_listed(sizes)}): that is no part of their context.")
+    if not settings:
+        return
+    if "context" in draft.constants:
+        draft.note(f"Dropped, since context is set for all rows: runs of one model differ in {_listed(settings)}.")
+        return
+    draft.note(f"Runs of one model differ in {_listed(settings)}, which fill no column: they are part of the context.")
+    varying = [name for name in dict.fromkeys(n for run in runs for n in run.factors) if _varies(runs, name)]
+    for run in runs:
+        parts = [f"{name}={run.factors.get(name, 'not logged')}" for name in varying if name != "context"]
+        parts += [f"{name}={run.settings.get(name, 'not logged')}" for name in settings]
+        given = [run.factors["context"]] if "context" in run.factors else []
+        run.factors["context"] = convert.printable("|".join([*given, *parts]))
+
+
+def _varies(runs: list[Run], name: str) -> bool:
+    return len({run.factors.get(name) for run in runs}) > 1
+
+
+def _differing(runs: list[Run], part: str) -> list[str]:
+    """Names whose values differ between two runs of one model."""
+    groups: dict[Any, list[dict[str, str]]] = collections.defaultdict(list)
+    for run in runs:
+        groups[run.model].append(getattr(run, part))
+    names = {n for group in groups.values() for s in group for n in s if len({other.get(n) for other in group}) > 1}
+    return sorted(names)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _written(value: Any) -> str | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value) if abs(value) < 2**53 else math.nan
+        return repr(int(number)) if number.is_integer() else repr(value) if math.isfinite(number) else str(value)[:40]
+    try:
+        return convert.label(value) if isinstance(value, str | bool) else convert.compact(value)
+    except (ValueError, RecursionError):
+        return None
+
+
+class Trials:
+    """Counts the executions of one item by one model in one context, in the order in which they are read."""
+
+    def __init__(self) -> None:
+        self._seen: collections.Counter[Any] = collections.Counter()
+
+    def next(self, run: Run, item: Any) -> int:
+        """The number of this execution, from 1."""
+        key = (run.model, repr(item), tuple(sorted(run.factors.items())))
+        self._seen[key] += 1
+        return self._seen[key]
+
+
+def file_identity(path: Path) -> str:
+    """The start of the file's SHA-256: the same file makes the same execution ids."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def host(address: Any) -> str | None:
+    """Host and port of an address, without user, password, path or query."""
+    if not isinstance(address, str):
+        return None
+    try:
+        parts = urlsplit(address if "//" in address else f"//{address}")
+        return f"{parts.hostname}:{parts.port}" if parts.hostname and parts.port else parts.hostname
+    except ValueError:
+        return None
+
+
+def failures(draft: Draft, name: str, errors: Iterable[Any], rows: int, counted: str = "") -> None:
+    """Say how many executions of a run ended in an error, and in which; `counted` says what the tool makes of them."""
+    kinds = collections.Counter(convert.printable(kind) for kind in errors if kind)
+    if not kinds:
+        return
+    listed = ", ".join(f"{times} {kind}" for kind, times in sorted(kinds.items(), key=lambda e: (-e[1], e[0])))
+    draft.note(f"{name}: {kinds.total()} of {rows} executions ended in an error ({listed}). {counted}".rstrip())
+
+
+def text_of(value: Any) -> str | None:
+    """A text that is there and says something, else None."""
+    return value if isinstance(value, str) and value else None
+
+
+def mapping_of(value: Any) -> Mapping[str, Any]:
+    """A dictionary, or an empty one where the value is none."""
+    return value if isinstance(value, dict) else {}
+
+
+def list_of(value: Any) -> list[Any]:
+    """A list, or an empty one where the value is none."""
+    return value if isinstance(value, list) else []
+
+
+def claim(draft: Draft, name: str, what: str, stated: Any, own: float | None) -> None:
+    """Compare an aggregate that a log states with that of its own rows; a note says where they differ."""
+    given = isinstance(stated, int | float) and not isinstance(stated, bool)
+    if not given or own is None:
+        return
+    if abs(float(stated) - own) > CLOSE * max(1.0, abs(own)):
+        draft.note(f"{name} states {what} {float(stated):g}, and its rows give {own:g}.")
+
+
+def in_flight(spans: Sequence[tuple[float, float] | None]) -> list[int | None]:
+    """For every request, how many others were in flight when it was sent; None for those without start and end.
+
+    A request is in flight from its start, included, to its end, excluded; times are in one unit of one clock.
+    """
+    starts = sorted(span[0] for span in spans if span)
+    ends = sorted(span[1] for span in spans if span)
+    return [None if span is None else _others(*span, starts, ends) for span in spans]
+
+
+def _others(start: float, end: float, starts: list[float], ends: list[float]) -> int:
+    begun, ended = bisect.bisect_right(starts, start) - 1, bisect.bisect_right(ends, start) - (end <= start)
+    return begun - ended
+
+
+def elapsed(start: Any, end: Any) -> float | None:
+    """Seconds between two instants of a log; None where one is absent or unreadable, or they stand in the wrong order."""
+    try:
+        instants = [convert.moment(value) for value in (start, end) if value is not None]
+    except ValueError:
+        return None
+    first, last = (*instants, None, None)[:2]
+    taken = (last - first).total_seconds() if first and last else -1.0
+    return taken if taken >= 0 else None
