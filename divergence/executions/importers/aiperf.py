@@ -15,11 +15,10 @@ milliseconds, as each metric's `unit` says.
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import datetime
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,11 @@ from typing import Any
 from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, runs
 from divergence.executions.importers.foreign_files import head, parsed, read_json, read_lines
+from divergence.executions.importers.format import Format
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, dig
 from divergence.executions.importers.runs import Run, mapping_of, text_of
 from divergence.executions.schema import SERVING_FACTORS
 
-NAME = "aiperf"
 SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "seconds": 1.0}
 SIZES = ("requests", "request_count", "entries", "sessions", "duration", "num", "benchmark_duration")
 SKIPPED = ("artifacts", "models", "model_names", "urls", "url", "extra", "concurrency", "ui", "cli_command", "output")
@@ -72,15 +71,12 @@ FIELDS = (
     Field("gold", "accuracy.expected", convert.label),
     Field("session", "derived.session", convert.text, "of datasets with several turns"),
     Field("turn", "derived.turn", convert.count, "of datasets with several turns"),
-    Field("time", "metadata.request_start_ns", nanoseconds),
-    Field("time", "metadata.timestamp_ns", nanoseconds, "before version 0.3"),
-    Field("latency_s", "metrics.request_latency", seconds),
-    Field("ttft_s", "metrics.time_to_first_token", seconds),
-    Field("ttft_s", "metrics.ttft", seconds, "before version 0.3"),
+    Field("time", "metadata.request_start_ns", nanoseconds, unit="ns", aliases=("metadata.timestamp_ns",)),
+    Field("latency_s", "metrics.request_latency", seconds, unit="as stated"),
+    Field("ttft_s", "metrics.time_to_first_token", seconds, aliases=("metrics.ttft",)),
     Field("tpot_s", "metrics.inter_token_latency", seconds, "mean over the tokens after the first"),
     Field("input_tokens", "metrics.usage_prompt_tokens", number, "as the server counted"),
     Field("input_tokens", "metrics.input_sequence_length", number, "as the client's tokenizer counts"),
-    Field("input_tokens", "metrics.error_isl", number, "of a request that failed, as the client counts"),
     Field("output_tokens", "metrics.usage_completion_tokens", number, "as the server counted"),
     Field("output_tokens", "metrics.output_sequence_length", number, "as the client counts, reasoning included"),
     Field("cached_tokens", "metrics.usage_prompt_cache_read_tokens", number),
@@ -98,15 +94,22 @@ READS = (
 )
 """Fields read for `derived` and `factors`, and those that only repeat what is read."""
 
+FORMAT = Format(
+    name="aiperf",
+    title="AIPerf: `profile_export.jsonl`, joined with `accuracy_export.jsonl`",
+    versions="0.1 to 0.13",
+    authority="`src/aiperf/common/models/record_models.py` and `export_models.py` of ai-dynamo/aiperf",
+    unit="one request of the profiled phase",
+    fields=FIELDS,
+    reads=READS,
+    notes=(
+        "Requests and grades join on `x_request_id`: quality under load. Outcome `requests_in_flight`: the other requests"
+        " of the run in flight when this one was sent.",
+        "AIPerf's accuracy counts a request that failed as a wrong answer; here it has no score.",
+    ),
+)
+
 REQUESTS, GRADES, AVERAGES = "requests", "grades", "averages"
-
-
-@dataclasses.dataclass
-class Folder:
-    """The files of one folder by what they hold."""
-
-    files: dict[str, list[Path]]
-    """`requests`, `grades`, `averages` -> files."""
 
 
 def kind(start: bytes) -> str | None:
@@ -117,7 +120,7 @@ def kind(start: bytes) -> str | None:
             return REQUESTS
         if b'"passed"' in line and b'"grader_name"' in line:
             return GRADES
-    if start[:1] == b"{" and (b'"aiperf_version"' in start[:512] or b'"records"' in start[:64] and b'"tag"' in start):
+    if start[:1] == b"{" and (b'"aiperf_version"' in start[:512] or (b'"records"' in start[:64] and b'"tag"' in start)):
         return AVERAGES
     return None
 
@@ -140,7 +143,6 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:  # noqa:
             loaded.append((path, averages, grades, _run(path, averages, draft)))
     if not loaded:
         raise InputError(f"{paths[0]} has no profile_export.jsonl beside it: that file holds the single requests.")
-    runs.tell_apart([run for *_, run in loaded], draft)
     trials = runs.Trials()
     for path, averages, grades, run in loaded:
         _read_run(path, averages, grades, run, trials, draft)
@@ -209,9 +211,9 @@ def _run(path: Path, averages: tuple[Path, Any] | None, draft: Draft) -> Run:
     flat = runs.flat(configuration, (*SKIPPED, *SIZES)) | runs.flat(endpoint.get("extra"), factors.SAMPLER_NAMES, "extra.")
     seed = dig(log, "run_info.random_seed")
     flat |= {} if seed is None else {"random_seed": convert.shown(seed)}
-    sizes = {name: value for name, value in runs.flat(configuration).items() if name.rpartition(".")[2] in SIZES}
     kept = {name: convert.printable(value) for name, value in stated.items() if value is not None}
-    return Run(convert.printable(path), models[0] if models else None, kept, flat, sizes)
+    draft.run_settings(convert.printable(path), flat)
+    return Run(convert.printable(path), models[0] if models else None, kept, flat)
 
 
 def _concurrency(configuration: Mapping[str, Any]) -> str | None:
@@ -258,7 +260,7 @@ def _read_run(
     wrong = sum(bool(error) and passed is False for error, passed in zip(errors, graded, strict=True))
     counted = f"AIPerf counts {wrong} of them as wrong answers; here they have no score." if wrong else ""
     runs.failures(draft, path.name, errors, len(records), counted)
-    _compare(path, averages, [record for _, record in records], [p for p in graded if p is not None], draft)
+    _claim(path, averages, draft)
 
 
 def _records(path: Path, draft: Draft) -> list[tuple[Place, dict[str, Any]]]:
@@ -333,22 +335,14 @@ def _flights(records: list[dict[str, Any]]) -> list[int | None]:
     return runs.in_flight(spans)
 
 
-def _compare(
-    path: Path, averages: tuple[Path, Any] | None, records: list[dict[str, Any]], graded: list[Any], draft: Draft
-) -> None:
-    """The log's own averages beside those of its rows."""
-    log = averages[1] if averages else None
-    latencies = []
-    for record in records:
-        value = dig(record, "metrics.request_latency.value")
-        if isinstance(value, int | float) and not isinstance(value, bool) and not record.get("error"):
-            latencies.append(float(value))
-    stated = dig(log, "request_latency.avg")
-    stated = dig(log, "records.request_latency.avg") if stated is None else stated
-    own = math.fsum(latencies) / len(latencies) if latencies else None
-    runs.claim(draft, path.name, "mean request_latency in ms", stated, own)
+def _claim(path: Path, averages: tuple[Path, Any] | None, draft: Draft) -> None:
+    """State the log's own averages."""
+    log, scope = averages[1] if averages else None, {"file": convert.printable(path)}
+    latency = dig(log, "request_latency") or dig(log, "records.request_latency")
+    with contextlib.suppress(ValueError):  # a log without averages claims nothing
+        draft.claim("latency_s", seconds({"value": dig(latency, "avg"), "unit": dig(latency, "unit")}), scope)
     overall = mapping_of(log).get("accuracy.overall")
-    size, total = dig(overall, "count"), dig(overall, "sum")
-    accuracy = total / size if isinstance(size, int) and isinstance(total, int | float) and size > 0 else None
-    own = sum(map(bool, graded)) / len(graded) if graded else None
-    runs.claim(draft, path.name, "accuracy, failed requests as wrong", accuracy, own)
+    size, right = dig(overall, "count"), dig(overall, "sum")
+    if isinstance(size, int) and isinstance(right, int | float) and size > 0:
+        draft.claim("passed", right, scope, "sum")
+        draft.claim("passed", right / size, scope)

@@ -24,19 +24,28 @@ from typing import Any
 from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, runs
 from divergence.executions.importers.foreign_files import head, read_json
+from divergence.executions.importers.format import Format
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, dig
 from divergence.executions.importers.runs import Run, mapping_of, text_of
 from divergence.executions.schema import SERVING_FACTORS
 
-NAME = "harbor"
 PRIMARY = "reward"
-PLACES = ("task", "trial_name", "trials_dir", "job_id", "source_trial", "model_name", "schema_version", "job_name", "jobs_dir")
+PLACES = (
+    "task",
+    "trial_name",
+    "trials_dir",
+    "job_id",
+    "source_trial",
+    "model_name",
+    "schema_version",
+    "job_name",
+    "jobs_dir",
+)
 """Names in a trial's configuration that say which trial it is, and not how it ran."""
 
 FIELDS = (
     Field("execution_id", "trial.id", convert.text, "", True),
-    Field("model", "trial.config.agent.model_name", convert.text, "as it was asked for", False),
-    Field("model", "trial.agent_info.model_info.name", convert.text, "as the agent names it", True),
+    Field("model", "trial.config.agent.model_name", convert.text, "", True, ("trial.agent_info.model_info.name",)),
     Field("item", "derived.item", convert.text, "source, task name and the start of its checksum", True),
     Field("task", "trial.source", convert.text),
     Field("trial", "derived.trial", convert.count, "attempts in the order of their start"),
@@ -59,6 +68,17 @@ READS = (
     *("trial.agent_execution.finished_at", "trial.finished_at", "trial.exception_info.policy", "trial.schema_version"),
 )
 """Fields read for `derived` and `factors`, and those that only repeat what is read."""
+
+FORMAT = Format(
+    name="harbor",
+    title="Harbor (the runner of Terminal-Bench 2): `JOB/TRIAL/result.json`",
+    versions="0.26 (`schema_version` 1)",
+    authority="`src/harbor/models/trial/result.py` and `models/job/result.py` of laude-institute/harbor",
+    unit="one trial of an agent at a task",
+    fields=FIELDS,
+    reads=READS,
+    notes=("An exception and a reward coexist: where Harbor calls the reward valid it is the score, beside `error_type`.",),
+)
 
 
 @dataclasses.dataclass
@@ -109,9 +129,9 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
         raise InputError(f"No trial has a reward {primary!r}: choose from {', '.join(sorted(names))}.")
     chosen = primary or (PRIMARY if PRIMARY in names or not names else min(names))
     _add(loaded, chosen, draft)
-    for folder, path in jobs.items():
+    for path in jobs.values():
         draft.sources.append(path)
-        _compare(path, [trial.log for trial in loaded if trial.path.parent.parent == folder], draft)
+        _claim(path, draft)
 
 
 def _load(path: Path, draft: Draft) -> Trial | None:
@@ -143,38 +163,34 @@ def _rewards(log: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _add(loaded: list[Trial], chosen: str, draft: Draft) -> None:
-    made: dict[str, Run] = {}
-    ran = []
-    for trial in loaded:
-        run = _run(trial)
-        key = json.dumps([trial.job, run.model, run.factors, run.settings], sort_keys=True)
-        ran.append(made.setdefault(key, run))
-    runs.tell_apart(list(made.values()), draft)
     attempts = runs.Trials()
     errors: dict[str, list[tuple[Any, bool]]] = {}
-    for trial, run in zip(loaded, ran, strict=True):
+    places: dict[str, dict[str, str]] = {}
+    for trial in loaded:
+        run = _run(trial)
+        settings = places.setdefault(trial.job, {})
+        key = json.dumps([run.model, run.settings], sort_keys=True)
+        folder = convert.printable(trial.path.parent.parent)
+        file = settings.setdefault(key, folder if not settings else f"{folder} ({len(settings) + 1})")
+        draft.run_settings(file, run.settings)
         rewards = _rewards(trial.log)
         outcomes = [Outcome(name, value, None, "verifier") for name, value in rewards.items()]
         item = _item(trial.log)
+        execution = mapping_of(trial.log.get("agent_execution"))
         derived = {
             "item": item,
             "trial": attempts.next(run, item),
             "score": rewards.get(chosen),
             "scorer": chosen if rewards else None,
-            "latency_s": runs.elapsed(
-                dig(trial.log, "agent_execution.started_at"), dig(trial.log, "agent_execution.finished_at")
-            ),
+            "latency_s": runs.elapsed(execution.get("started_at"), execution.get("finished_at")),
         }
-        errors.setdefault(trial.job, []).append((dig(trial.log, "exception_info.exception_type"), bool(rewards)))
-        draft.add({"trial": trial.log, "factors": run.factors, "derived": derived}, outcomes, _place(trial.path))
+        found = errors.setdefault(trial.job, [])
+        found.append((dig(trial.log, "exception_info.exception_type"), bool(rewards)))
+        draft.add({"trial": trial.log, "factors": run.factors, "derived": derived}, outcomes, Place(file, len(found)))
     for job, found in errors.items():
         judged = sum(bool(error) and valid for error, valid in found)
         counted = f"{judged} of them have a valid reward, which counts here as in the tool." if judged else ""
         runs.failures(draft, f"Job {job}", [text_of(error) for error, _ in found], len(found), counted)
-
-
-def _place(path: Path) -> Place:
-    return Place(convert.printable(path), 1)
 
 
 def _run(trial: Trial) -> Run:
@@ -202,24 +218,23 @@ def _item(log: Mapping[str, Any]) -> str | None:
     return convert.printable(f"{name}-{checksum[:8]}" if isinstance(checksum, str) and checksum else name)
 
 
-def _compare(path: Path, logs: list[Mapping[str, Any]], draft: Draft) -> None:
-    """The job's own counts, means and sums beside those of its trials."""
+def _claim(path: Path, draft: Draft) -> None:
+    """State the job's own counts, means and sums."""
     job = read_json(path)
-    stats = mapping_of(dig(job, "stats"))
-    name = f"{path.parent.name}/{path.name}"
-    runs.claim(draft, name, "n_total_trials", dig(job, "n_total_trials"), len(logs))
+    stats, scope = mapping_of(dig(job, "stats")), {"file": convert.printable(path.parent)}
     retries = stats.get("n_retries")
     if isinstance(retries, int) and retries:
-        draft.note(f"{name}: {retries} trials were run again after an error; only the last of each is in the job.")
+        draft.note(f"{scope['file']}: {retries} trials were run again after an error; the last of each is in the job.")
     evals = list(mapping_of(stats.get("evals")).values())
     stated = [mapping_of(metric) for one in evals for metric in runs.list_of(dig(one, "metrics"))]
-    if len(stated) == 1:  # several agents or data sets in one job: their means are not compared
-        rewards = [_rewards(log) for log in logs]
-        for reward, mean in stated[0].items():
-            values = [one[reward] for one in rewards if reward in one]
-            own = math.fsum(values) / len(values) if values else None
-            runs.claim(draft, name, f"mean {convert.printable(reward)}", mean, own)
-    for total in ("n_input_tokens", "n_output_tokens", "cost_usd"):
-        values = [dig(log, f"agent_result.{total}") for log in logs]
-        known = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 2**53]
-        runs.claim(draft, name, total, stats.get(total), math.fsum(known))
+    if len(evals) != 1 or len(stated) != 1:
+        return  # several agents or data sets in one job: their sums and means are not those of all its rows
+    draft.claim("trials", dig(job, "n_total_trials"), scope, "count")
+    for reward, mean in stated[0].items():
+        draft.claim(convert.printable(reward), mean, scope)
+    for column, total in (
+        ("input_tokens", "n_input_tokens"),
+        ("output_tokens", "n_output_tokens"),
+        ("cost_usd", "cost_usd"),
+    ):
+        draft.claim(column, stats.get(total), scope, "sum")

@@ -1,9 +1,9 @@
-"""What distinguishes the runs of one import: which settings differ, and which repetition an execution is.
+"""The runs of one import: their settings as flat texts, and which repetition of an item an execution is.
 
-A setting that a format maps to a serving factor needs nothing more. One that is left over and differs between two runs
-of a model must not turn them into replicates: it becomes part of the label of their context, together with the factors
-that differ, and a note says so. Sizes (how many items were run) are named in a note and distinguish nothing. Settings
-are compared as flat texts, `phases.profiling.type=concurrency`; names that look like secrets are left out.
+A setting that a format maps to a serving factor needs nothing more; the others are handed to `Draft.run_settings`, which
+makes those that differ between runs of one model part of the context. Settings are compared as flat texts,
+`phases.profiling.type=concurrency`; names that look like secrets are left out. Sizes (how many items were run) are no
+settings: they show in the rows.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from divergence.executions.importers import convert, factors
 from divergence.executions.importers.mapping import Draft
 
 DEEPEST = 12  # levels of nested settings that are compared: no tool nests its own deeper
-SHOWN = 8  # names that a note lists at most
-CLOSE = 1e-9  # relative: what sums in another order may differ by
 
 
 @dataclasses.dataclass
@@ -38,8 +36,6 @@ class Run:
     """Canonical serving factors that it states."""
     settings: dict[str, str]
     """Its other settings, flat."""
-    sizes: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Settings that say how much was run."""
 
 
 def flat(value: Any, skip: Iterable[str] = (), prefix: str = "") -> dict[str, str]:
@@ -69,47 +65,6 @@ def flat(value: Any, skip: Iterable[str] = (), prefix: str = "") -> dict[str, st
     return found
 
 
-def tell_apart(runs: list[Run], draft: Draft) -> None:
-    """Make settings that differ between runs of one model part of their context, and say which.
-
-    Where the caller has set `context` for all rows, they are named as dropped instead.
-    """
-    settings = _differing(runs, "settings")
-    sizes = _differing(runs, "sizes")
-    if sizes:
-        draft.note(f"Runs of one model differ in size ({_listed(sizes)}): that is no part of their context.")
-    if not settings:
-        return
-    if "context" in draft.constants:
-        draft.note(f"Dropped, since context is set for all rows: runs of one model differ in {_listed(settings)}.")
-        return
-    draft.note(f"Runs of one model differ in {_listed(settings)}, which fill no column: they are part of the context.")
-    varying = [name for name in dict.fromkeys(n for run in runs for n in run.factors) if _varies(runs, name)]
-    for run in runs:
-        parts = [f"{name}={run.factors.get(name, 'not logged')}" for name in varying if name != "context"]
-        parts += [f"{name}={run.settings.get(name, 'not logged')}" for name in settings]
-        given = [run.factors["context"]] if "context" in run.factors else []
-        run.factors["context"] = convert.printable("|".join([*given, *parts]))
-
-
-def _varies(runs: list[Run], name: str) -> bool:
-    return len({run.factors.get(name) for run in runs}) > 1
-
-
-def _differing(runs: list[Run], part: str) -> list[str]:
-    """Names whose values differ between two runs of one model."""
-    groups: dict[Any, list[dict[str, str]]] = collections.defaultdict(list)
-    for run in runs:
-        groups[run.model].append(getattr(run, part))
-    names = {n for group in groups.values() for s in group for n in s if len({other.get(n) for other in group}) > 1}
-    return sorted(names)
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
-
-
 def _written(value: Any) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         number = float(value) if abs(value) < 2**53 else math.nan
@@ -128,7 +83,7 @@ class Trials:
 
     def next(self, run: Run, item: Any) -> int:
         """The number of this execution, from 1."""
-        key = (run.model, repr(item), tuple(sorted(run.factors.items())))
+        key = (run.model, repr(item), tuple(sorted(run.factors.items())), tuple(sorted(run.settings.items())))
         self._seen[key] += 1
         return self._seen[key]
 
@@ -172,15 +127,6 @@ def mapping_of(value: Any) -> Mapping[str, Any]:
 def list_of(value: Any) -> list[Any]:
     """A list, or an empty one where the value is none."""
     return value if isinstance(value, list) else []
-
-
-def claim(draft: Draft, name: str, what: str, stated: Any, own: float | None) -> None:
-    """Compare an aggregate that a log states with that of its own rows; a note says where they differ."""
-    given = isinstance(stated, int | float) and not isinstance(stated, bool)
-    if not given or own is None:
-        return
-    if abs(float(stated) - own) > CLOSE * max(1.0, abs(own)):
-        draft.note(f"{name} states {what} {float(stated):g}, and its rows give {own:g}.")
 
 
 def in_flight(spans: Sequence[tuple[float, float] | None]) -> list[int | None]:

@@ -18,11 +18,11 @@ from typing import Any
 from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, runs
 from divergence.executions.importers.foreign_files import head, read_json
+from divergence.executions.importers.format import Format
 from divergence.executions.importers.mapping import Draft, Field, Place, dig
 from divergence.executions.importers.runs import Run, mapping_of, text_of
 from divergence.executions.schema import SERVING_FACTORS
 
-NAME = "terminal-bench"
 NO_FAILURE = ("none", "unset")  # failure modes that say that nothing failed
 PLACES = ("run_id", "uuid", "output_path", "dataset_path", "username", "s3_bucket", "start_time", "end_time", "resumed_at")
 RESULTS = ("accuracy", "pass_at_k", "model_name", "agent_name", "log_level", "cleanup", "no_rebuild")
@@ -52,6 +52,17 @@ READS = (
     *("run.dataset_name", "run.dataset_version", "run.commit_hash"),
 )
 """Fields read for `derived` and `factors`, and those that only repeat what is read."""
+
+FORMAT = Format(
+    name="terminal-bench",
+    title="Terminal-Bench 1 (`tb run`): `results.json` with `run_metadata.json`",
+    versions="0.1 to 0.2.18",
+    authority="`terminal_bench/harness/models.py` of laude-institute/terminal-bench",
+    unit="one trial of an agent at a task",
+    fields=FIELDS,
+    reads=READS,
+    notes=("A null `is_resolved` is an error of the harness: no score. The tool's `accuracy` counts it as unresolved.",),
+)
 
 
 def kind(start: bytes) -> str | None:
@@ -85,7 +96,6 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:  # noqa:
         log = read_json(path)
         metadata = _metadata(path, draft)
         loaded.append((path, log, metadata, _run(path, metadata, draft)))
-    runs.tell_apart([run for *_, run in loaded], draft)
     attempts = runs.Trials()
     for path, log, metadata, run in loaded:
         _read_run(path, log, metadata, run, attempts, draft)
@@ -113,13 +123,12 @@ def _run(path: Path, metadata: Mapping[str, Any], draft: Draft) -> Run:
     }
     kept = {column: convert.printable(value) for column, value in stated.items() if isinstance(value, str) and value}
     skipped = (*PLACES, *RESULTS, *SIZES, *(f"agent_kwargs.{name}" for name in factors.SAMPLER_NAMES), "n_concurrent_trials")
-    sizes = runs.flat({name: metadata.get(name) for name in (*SIZES, "n_concurrent_trials")})
-    return Run(convert.printable(path), model, kept, runs.flat(metadata, skipped), sizes)
+    settings = runs.flat(metadata, skipped)
+    draft.run_settings(convert.printable(path), settings)
+    return Run(convert.printable(path), model, kept, settings)
 
 
-def _read_run(
-    path: Path, log: Any, metadata: Mapping[str, Any], run: Run, attempts: runs.Trials, draft: Draft
-) -> None:
+def _read_run(path: Path, log: Any, metadata: Mapping[str, Any], run: Run, attempts: runs.Trials, draft: Draft) -> None:
     trials = dig(log, "results") if isinstance(dig(log, "results"), list) else [log]
     named = [part for part in (metadata.get("dataset_name"), metadata.get("dataset_version")) if isinstance(part, str)]
     task = convert.printable("==".join(named)) or None
@@ -151,7 +160,10 @@ def _read_run(
         draft.add({"trial": trial, "run": metadata, "factors": run.factors, "derived": derived}, [], place)
     draft.watch("run", metadata)
     null = sum(score is None for score in scores)
-    counted = f"{null} have no verdict: the tool's accuracy counts them as unresolved, here they have no score." if null else ""
+    counted = (
+        f"{null} have no verdict: the tool's accuracy counts them as unresolved, here they have no score." if null else ""
+    )
     runs.failures(draft, path.name, errors, len(scores), counted)
-    own = sum(score or 0.0 for score in scores) / len(scores) if scores else None
-    runs.claim(draft, path.name, "accuracy, trials without a verdict as unresolved", dig(log, "accuracy"), own)
+    scope = {"file": convert.printable(path)}
+    draft.claim("score", dig(log, "accuracy"), scope)
+    draft.claim("score", dig(log, "n_resolved"), scope, "sum")

@@ -26,11 +26,11 @@ from typing import Any
 from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, runs
 from divergence.executions.importers.foreign_files import parsed, read_json, read_lines
+from divergence.executions.importers.format import Format
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place
-from divergence.executions.importers.runs import Run, list_of, text_of
+from divergence.executions.importers.runs import Run, text_of
 from divergence.executions.schema import SERVING_FACTORS
 
-NAME = "vllm-bench"
 HTTP_PHRASES = {status.phrase: f"http_{status.value}" for status in http.HTTPStatus}
 EXCEPTION = re.compile(r"\b([A-Z]\w*(?:Error|Exception|Timeout))\b")
 NO_CHUNK = "Never received a valid chunk"
@@ -40,7 +40,17 @@ MEASURED = re.compile(
 )
 """Top-level names of what was measured; `request_rate` is the one setting among them."""
 NAMED = ("model_id", "tokenizer_id", "request_rate", "burstiness", "max_concurrency", "backend", "endpoint_type", "label")
-LISTS = ("input_lens", "output_lens", "ttfts", "itls", "latencies", "start_times", "queue_times", "generated_texts", "errors")
+LISTS = (
+    "input_lens",
+    "output_lens",
+    "ttfts",
+    "itls",
+    "latencies",
+    "start_times",
+    "queue_times",
+    "generated_texts",
+    "errors",
+)
 SIZES = ("num_prompts",)
 ENGINES = ("vllm", "sglang", "tgi", "tensorrt-llm", "llama.cpp", "scalellm", "deepspeed-mii")
 
@@ -49,7 +59,6 @@ FIELDS = (
     Field("model", "run.model_id", convert.text, "", True),
     Field("item", "derived.item", convert.text, "the request's place in its dataset, from 0", True),
     Field("trial", "derived.trial", convert.count, "counts the runs of one item in one context, in the order read"),
-    Field("score", "derived.score", float, "always empty: the tool does not grade"),
     Field("answer", "request.generated_texts", convert.label, "over 200 characters its hash"),
     Field("input_tokens", "request.input_lens", convert.count, "as the client's tokenizer counts"),
     Field("output_tokens", "request.output_lens", convert.count),
@@ -62,6 +71,20 @@ FIELDS = (
 
 READS = (*(f"run.{name}" for name in (*NAMED, *LISTS, *SIZES, "date")), *factors.factor_paths("run"))
 """Fields read for `derived` and `factors`, and those that only repeat what is read."""
+
+FORMAT = Format(
+    name="vllm-bench",
+    title="`vllm bench serve --save-result --save-detailed`",
+    versions="0.10 to 0.33",
+    authority="`vllm/benchmarks/serve.py` of vllm-project/vllm",
+    unit="one request",
+    fields=FIELDS,
+    reads=READS,
+    notes=(
+        "The tool does not grade and writes no sampler settings; the item is the place within a hash of prompt lengths.",
+        "Outcome `requests_in_flight`: the other requests of the run in flight when this one was sent.",
+    ),
+)
 
 
 def recognises(path: Path, start: bytes) -> bool:  # noqa: ARG001
@@ -76,8 +99,8 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:  # noqa:
     for path in paths:
         draft.sources.append(path)
         logs = _logs(path)
-        loaded += [(path, place, log, _run(path, place if len(logs) > 1 else None, log, draft)) for place, log in logs]
-    runs.tell_apart([run for *_, run in loaded], draft)
+        logs = [(number if len(logs) > 1 else None, log) for number, log in logs]
+        loaded += [(path, place, log, _run(path, place, log, draft)) for place, log in logs]
     trials = runs.Trials()
     for path, place, log, run in loaded:
         _read_run(path, place, log, run, trials, draft)
@@ -115,16 +138,21 @@ def _run(path: Path, number: int | None, log: dict[str, Any], draft: Draft) -> R
     taken = {factor.name for factor in factors.FACTOR_NAMES if factor.column in stated} - {"backend"}
     settings = runs.flat(own, (*taken, "max_concurrency"))
     name = convert.printable(path.name if number is None else f"{path.name} line {number}")
-    return Run(name, text_of(model), stated, settings, runs.flat({size: log.get(size) for size in SIZES}))
+    draft.run_settings(_key(path, number), settings)
+    return Run(name, text_of(model), stated, settings)
 
 
-def _read_run(path: Path, number: int, log: dict[str, Any], run: Run, trials: runs.Trials, draft: Draft) -> None:
+def _key(path: Path, number: int | None) -> str:
+    return convert.printable(path if number is None else f"{path} line {number}")
+
+
+def _read_run(path: Path, number: int | None, log: dict[str, Any], run: Run, trials: runs.Trials, draft: Draft) -> None:
     lists = {name: log[name] for name in LISTS if isinstance(log.get(name), list)}
     size = len(lists["input_lens"])
     for name in [name for name, values in lists.items() if len(values) != size]:
         draft.note(f"{run.name}: {name} has {len(lists[name])} entries for {size} requests, and is not used.")
         del lists[name]
-    prefix = f"{runs.file_identity(path)}-{number}"
+    prefix = runs.file_identity(path) + ("" if number is None else f"-{number}")
     lengths = hashlib.sha256(repr(lists["input_lens"]).encode(errors="replace")).hexdigest()[:6]
     errors = []
     flights = _flights(lists, size)
@@ -132,7 +160,7 @@ def _read_run(path: Path, number: int, log: dict[str, Any], run: Run, trials: ru
         whole = {name: values[place] for name, values in lists.items()}
         error = _error(whole.get("errors"))
         errors.append(error)
-        request = {name: whole.get(name) for name in LISTS} if error is None else {"input_lens": whole["input_lens"]}
+        request = {name: whole.get(name) for name in LISTS} if error is None else {}
         item = f"{lengths}/{place}"
         derived = {
             "execution_id": f"{prefix}-{place}",
@@ -144,10 +172,10 @@ def _read_run(path: Path, number: int, log: dict[str, Any], run: Run, trials: ru
         flight = flights[place]
         outcomes = [] if flight is None else [Outcome("requests_in_flight", float(flight), None, None)]
         record = {"run": {"model_id": log.get("model_id")}, "factors": run.factors, "request": request, "derived": derived}
-        draft.add(record, outcomes, Place(convert.printable(path), place + 1))
+        draft.add(record, outcomes, Place(_key(path, number), place + 1))
     draft.watch("run", {name: value for name, value in log.items() if not MEASURED.fullmatch(name)})
     runs.failures(draft, run.name, errors, size)
-    _compare(log, lists, errors, run.name, draft)
+    _claim(log, _key(path, number), draft)
 
 
 def _error(value: Any) -> str | None:
@@ -189,14 +217,13 @@ def _flights(lists: Mapping[str, list[Any]], size: int) -> list[int | None]:
     return runs.in_flight(spans)
 
 
-def _compare(log: dict[str, Any], lists: Mapping[str, list[Any]], errors: list[str | None], name: str, draft: Draft) -> None:
-    """The tool's own counts and averages beside those of the rows; its averages are over answered requests."""
-    answered = [place for place, error in enumerate(errors) if error is None]
-    runs.claim(draft, name, "completed", log.get("completed"), len(answered))
-    for column, total in (("input_lens", "total_input_tokens"), ("output_lens", "total_output_tokens")):
-        counts = [_amount(lists[column][place]) for place in answered] if column in lists else [None]
-        own = math.fsum(count for count in counts if count is not None) if None not in counts else None
-        runs.claim(draft, name, total, log.get(total), own)
-    first = [_amount(list_of(lists.get("ttfts"))[place]) for place in answered] if "ttfts" in lists else []
-    known = [value for value in first if value is not None]
-    runs.claim(draft, name, "mean_ttft_ms", log.get("mean_ttft_ms"), 1e3 * math.fsum(known) / len(known) if known else None)
+def _claim(log: dict[str, Any], file: str, draft: Draft) -> None:
+    """State the tool's own counts and averages; they are over the requests that were answered."""
+    scope = {"file": file}
+    completed, failed, first = log.get("completed"), log.get("failed"), log.get("mean_ttft_ms")
+    if isinstance(completed, int) and isinstance(failed, int):
+        draft.claim("requests", completed + failed, scope, "count")
+    draft.claim("input_tokens", log.get("total_input_tokens"), scope, "sum")
+    draft.claim("output_tokens", log.get("total_output_tokens"), scope, "sum")
+    if isinstance(first, int | float):
+        draft.claim("ttft_s", first / 1e3, scope)
