@@ -38,8 +38,6 @@ PLACES = (
     "source_trial",
     "model_name",
     "schema_version",
-    "job_name",
-    "jobs_dir",
 )
 """Names in a trial's configuration that say which trial it is, and not how it ran."""
 

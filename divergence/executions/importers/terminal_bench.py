@@ -160,9 +160,7 @@ def _read_run(path: Path, log: Any, metadata: Mapping[str, Any], run: Run, attem
         draft.add({"trial": trial, "run": metadata, "factors": run.factors, "derived": derived}, [], place)
     draft.watch("run", metadata)
     null = sum(score is None for score in scores)
-    counted = (
-        f"{null} have no verdict: the tool's accuracy counts them as unresolved, here they have no score." if null else ""
-    )
+    counted = f"{null} have no verdict: unresolved in the tool's accuracy, without a score here." if null else ""
     runs.failures(draft, path.name, errors, len(scores), counted)
     scope = {"file": convert.printable(path)}
     draft.claim("score", dig(log, "accuracy"), scope)

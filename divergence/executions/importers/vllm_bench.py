@@ -204,8 +204,8 @@ def _times(request: Mapping[str, Any]) -> dict[str, float | None]:
         known = [gap for gap in each if gap is not None]
         latency = first + math.fsum(known) if len(known) == len(each) else None
     tokens = request.get("output_lens")
-    several = isinstance(tokens, int) and not isinstance(tokens, bool) and tokens > 1
-    spread = (latency - first) / (tokens - 1) if several and latency is not None and first is not None else None
+    gaps_between = tokens - 1 if isinstance(tokens, int) and not isinstance(tokens, bool) else 0
+    spread = (latency - first) / gaps_between if latency is not None and first is not None and gaps_between > 0 else None
     return {"latency_s": latency, "tpot_s": None if spread is None or spread < 0 else spread}
 
 
@@ -213,8 +213,8 @@ def _flights(lists: Mapping[str, list[Any]], size: int) -> list[int | None]:
     starts, latencies = lists.get("start_times"), lists.get("latencies")
     if starts is None or latencies is None:
         return [None] * size
-    spans = [(a, a + b) if _amount(a) is not None and _amount(b) is not None else None for a, b in zip(starts, latencies)]
-    return runs.in_flight(spans)
+    timed = [(_amount(start), _amount(latency)) for start, latency in zip(starts, latencies, strict=True)]
+    return runs.in_flight([None if s is None or taken is None else (s, s + taken) for s, taken in timed])
 
 
 def _claim(log: dict[str, Any], file: str, draft: Draft) -> None:
