@@ -13,6 +13,7 @@ import collections
 import dataclasses
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from urllib.parse import urlsplit
 from divergence.executions.importers import convert, factors
 from divergence.executions.importers.mapping import Draft
 
+PROSE = re.compile(r"prompt|instruction|template|message|policy|guideline|description", re.IGNORECASE)
+"""Names of settings that hold texts; such a text is told by its hash."""
 DEEPEST = 12  # levels of nested settings that are compared: no tool nests its own deeper
 
 
@@ -61,7 +64,7 @@ def flat(value: Any, skip: Iterable[str] = (), prefix: str = "") -> dict[str, st
         else:
             written = _written(part)
             if written is not None:
-                found[path] = written
+                found[path] = convert.digest(written) if PROSE.search(name) and " " in written else written
     return found
 
 
