@@ -27,6 +27,7 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
     "probe": {"executions"},
     "behaviour": {"executions", "geometry"},
     "results": {"behaviour", "configuration", "estimands", "joint", "executions", "identification", "report"},
+    "exchange": {"configuration", "executions", "cells", "joint"},
     "cli": {
         "configuration",
         "executions",
@@ -39,6 +40,7 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
         "risk",
         "scoring",
         "identification",
+        "exchange",
     },
     "__main__": {"cli"},
     "errors": set(),

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, runs
-from divergence.executions.importers.foreign_files import read_json
+from divergence.executions.importers.foreign_files import bare_suffix, read_json
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, dig
 from divergence.executions.importers.runs import Run, list_of, mapping_of, text_of
@@ -89,7 +89,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
     Raises InputError where no details file is given or beside, where the model is not known, and where no file has the
     metric asked for.
     """
-    results = [path for path in paths if path.suffix == ".json"]
+    results = [path for path in paths if bare_suffix(path) == ".json"]
     details = [path for path in paths if path not in results] or [d for path in results for d in _details(path)]
     if not details:
         raise InputError(f"{paths[0]} holds averages only: lighteval writes details_*.parquet with --save-details.")

@@ -24,7 +24,7 @@ from typing import Any
 
 from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, runs
-from divergence.executions.importers.foreign_files import parsed, read_json, read_lines
+from divergence.executions.importers.foreign_files import bare_suffix, parsed, read_json, read_lines
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, dig
 from divergence.executions.importers.runs import Run, list_of, mapping_of, text_of
@@ -95,11 +95,11 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
 
     Raises InputError where a file holds no results, and where no result has the metric asked for.
     """
-    exports = {path.with_suffix("") for path in paths if path.suffix == ".json"}
+    exports = {_stem(path) for path in paths if bare_suffix(path) == ".json"}
     seen: set[str] = set()
     trials = runs.Trials()
     for path in paths:
-        if path.suffix == ".jsonl" and path.with_suffix("") in exports:
+        if bare_suffix(path) == ".jsonl" and _stem(path) in exports:
             draft.note(f"{path.name} is left out: the export of the same name beside it holds the same results.")
             continue
         draft.sources.append(path)
@@ -109,9 +109,13 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
         raise InputError(f"No result of these evaluations has a metric {primary!r}: choose from {', '.join(sorted(seen))}.")
 
 
+def _stem(path: Path) -> Path:
+    return path.parent / path.name.split(".json", 1)[0]
+
+
 def _log(path: Path, draft: Draft) -> dict[str, Any]:
     """The evaluation of one file: `rows` with their numbers, and what an export says beside them."""
-    if path.name.endswith((".jsonl", ".jsonl.gz")):
+    if bare_suffix(path) == ".jsonl":
         rows = []
         for number, line in read_lines(path):
             try:

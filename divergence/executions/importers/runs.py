@@ -11,7 +11,6 @@ from __future__ import annotations
 import bisect
 import collections
 import dataclasses
-import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from divergence.executions.importers import convert, factors
+from divergence.executions.importers import convert, factors, foreign_files
 from divergence.executions.importers.mapping import Draft
 
 PROSE = re.compile(r"prompt|instruction|template|message|policy|guideline|description", re.IGNORECASE)
@@ -93,8 +92,7 @@ class Trials:
 
 def file_identity(path: Path) -> str:
     """The start of the file's SHA-256: the same file makes the same execution ids."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return foreign_files.sha256(path)[:16]
 
 
 def host(address: Any) -> str | None:
