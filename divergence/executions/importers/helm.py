@@ -158,7 +158,7 @@ def _read_run(path: Path, asked: str | None, trials: runs.Trials, draft: Draft) 
     errors = []
     for key, (number, parts) in cells.items():
         own = states.get(key, [])
-        derived = _derived(key, parts, judged[key], own, primary) | {"task": task}
+        derived = _derived(parts, judged[key], own, primary) | {"task": task}
         derived["execution_id"] = convert.printable("-".join([prefix, *(str(part) for part in key if part is not None)]))
         derived["item"] = convert.printable("/".join(str(part) for part in (task, key[0], key[2]) if part is not None))
         derived["trial"] = trials.next(run, derived["item"])
@@ -237,7 +237,7 @@ def _outcomes(parts: Mapping[str, float]) -> list[Outcome]:
 
 
 def _derived(
-    key: Key, parts: Mapping[str, float], outcomes: list[Outcome], states: list[Mapping[str, Any]], primary: str | None
+    parts: Mapping[str, float], outcomes: list[Outcome], states: list[Mapping[str, Any]], primary: str | None
 ) -> dict[str, Any]:
     failed = any(dig(state, "result.success") is False for state in states)
     cached = any(dig(state, "result.cached") is True for state in states)
