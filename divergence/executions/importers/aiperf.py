@@ -323,7 +323,8 @@ def _flights(records: list[dict[str, Any]]) -> list[int | None]:
     """For every request, how many others of the run were in flight when it was sent; None without its times."""
     spans = []
     for record in records:
-        start = dig(record, "metadata.request_start_ns") or dig(record, "metadata.timestamp_ns")
+        begun = [dig(record, f"metadata.{name}") for name in ("request_start_ns", "timestamp_ns")]
+        start = next((value for value in begun if value is not None), None)
         end = dig(record, "metadata.request_end_ns")
         try:
             taken = seconds(dig(record, "metrics.request_latency")) if end is None else None
