@@ -80,7 +80,8 @@ def write(
     source: Source | None = None,
     now: datetime.datetime | None = None,
 ) -> Written:
-    """Write the log into `folder`, whole or not at all. Raises InputError where it holds no row to write.
+    """Write the log into `folder`, whole or not at all. Raises InputError for a relationship that the schema
+    does not know, and where the folder cannot be written.
 
     `intervals` are those of `level_intervals`, by task, regime, model and context; a cell without one has none. `now` is
     the instant that the files name as that of their writing.
@@ -91,8 +92,6 @@ def write(
     stamp = str(int((now or datetime.datetime.now(datetime.UTC)).timestamp()))
     rows = _rows(log)
     writable = rows.filter(pl.col("outcome").is_not_null() | pl.col("error_type").is_not_null())
-    if not writable.height:
-        raise InputError("The log has no row with a score or an error: there is nothing that the format could hold.")
     outcomes = _further(log)
     files = []
     with staging(folder) as fresh:

@@ -4,8 +4,8 @@ One row is one sample in one epoch. A file of instances mixes the metrics of an 
 sample and epoch are one row, and every metric (`evaluation_result_id`) is an outcome of it. The score is the first metric
 of the aggregate for which higher is better, or the one asked for.
 
-The item follows the tool that made the rows, so that one item keeps its name: a bare number gets the data set before it
-and the start of lm-eval's `doc_hash` after it. `is_correct` is not read: it may be false for a fraction. A line with an
+The item follows the tool that made the rows, so that one item keeps its name: lm-eval's `doc_hash`, and a bare number, get
+the data set before them. `is_correct` is not read: it may be false for a fraction. A line with an
 `error` has no score, since the schema makes converters write one. Texts of inputs and messages are not read.
 
 Authority: `every_eval_ever/schemas/eval.schema.json` and `instance_level_eval.schema.json` of evaleval/every_eval_ever,
@@ -24,6 +24,7 @@ from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, runs
 from divergence.executions.importers.foreign_files import bare_suffix, head, parsed, read_json, read_lines, sha256
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.lm_eval_documents import HASH_DIGITS
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, dig
 from divergence.executions.importers.runs import Run, list_of, mapping_of, text_of
 from divergence.executions.schema import SERVING_FACTORS
@@ -54,7 +55,7 @@ FIELDS = (
     Field("execution_id", "derived.execution_id", convert.text, "hash of the file, with sample and epoch", True),
     Field("regime", "sample.metadata.divergence.regime", convert.text, "of our own export"),
     Field("model", "sample.model_id", convert.text, "", True),
-    Field("item", "derived.item", convert.text, "sample_id; a bare number gets the data set before it", True),
+    Field("item", "derived.item", convert.text, "as the tool that made the rows names it", True),
     Field("task", "derived.task", convert.text, "the data set, else the name of the evaluation"),
     Field("trial", "derived.trial", convert.count, "metadata.epoch, else counted in the order read"),
     Field("score", "derived.score", float, "first metric for which higher is better, or the one asked for"),
@@ -186,7 +187,8 @@ def _read_instances(path: Path, log: dict[str, Any], asked: str | None, trials: 
     errors = []
     for sample in samples:
         derived = _derived(sample, primary if primary not in lower else None, prefix, named)
-        derived["trial"] = _epoch(sample.record) or trials.next(run, derived["item"])
+        epoch = _epoch(sample.record)
+        derived["trial"] = trials.next(run, derived["item"]) if epoch is None else epoch
         errors.append(derived["error_type"])
         outcomes = [] if sample.error else list(sample.outcomes.values())
         own = _own(sample.record)
@@ -285,11 +287,10 @@ def _derived(sample: Sample, primary: str | None, prefix: str, named: Mapping[st
 
 
 def _item(record: Mapping[str, Any], task: str | None) -> str:
-    identity = record["sample_id"]
-    if not identity.isdecimal() or not task:
+    identity, digest = record["sample_id"], text_of(dig(record, "metadata.doc_hash"))
+    if not task or not (digest or identity.isdecimal()):
         return identity
-    digest = text_of(dig(record, "metadata.doc_hash"))
-    return f"{task}/{identity}" + (f"-{digest[:8]}" if digest else "")
+    return f"{task}/{digest[:HASH_DIGITS] if digest else identity}"
 
 
 def _epoch(record: Mapping[str, Any]) -> int | None:

@@ -68,7 +68,11 @@ def test_averages_alone_and_schemas_are_no_logs(logs):
 
 def instance(sample, metric="acc", score=1.0, **changes):
     line = {"schema_version": "0.3.0", "evaluation_id": "e", "model_id": "m", "evaluation_name": "t", "sample_id": sample}
-    line |= {"evaluation_result_id": metric, "interaction_type": "single_turn", "input": {"raw": "CANARY", "reference": ["x"]}}
+    line |= {
+        "evaluation_result_id": metric,
+        "interaction_type": "single_turn",
+        "input": {"raw": "CANARY", "reference": ["x"]},
+    }
     return {**line, "output": {"raw": ["x"]}, "evaluation": {"score": score, "is_correct": False}, **changes}
 
 

@@ -57,7 +57,10 @@ def test_another_reward_can_be_the_score(logs):
 
 def trial(tmp_path, number, **changes):
     log = {"id": f"id{number}", "task_name": "t", "trial_name": f"t__{number}", "task_checksum": "abcdef0123", "source": "s"}
-    log |= {"config": {"job_id": "j", "agent": {"model_name": "p/m", "kwargs": {}}}, "verifier_result": {"rewards": {"reward": 1}}}
+    log |= {
+        "config": {"job_id": "j", "agent": {"model_name": "p/m", "kwargs": {}}},
+        "verifier_result": {"rewards": {"reward": 1}},
+    }
     folder = tmp_path / "job" / f"t__{number}"
     folder.mkdir(parents=True)
     (folder / "result.json").write_text(json.dumps({**log, **changes}))

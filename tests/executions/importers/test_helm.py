@@ -49,16 +49,29 @@ def made(tmp_path, instances, states=(), **adapter):
 def test_perturbed_instances_are_items_of_their_own_and_cached_answers_have_no_latency(tmp_path):
     perturbed = {"name": "typos"}
     instances = [
-        {"instance_id": "id1", "train_trial_index": 0, "stats": [stat("first", 1.0), stat("second", 0.5), stat("inference_runtime", 2.0)]},
+        {
+            "instance_id": "id1",
+            "train_trial_index": 0,
+            "stats": [stat("first", 1.0), stat("second", 0.5), stat("inference_runtime", 2.0)],
+        },
         {"instance_id": "id1", "train_trial_index": 0, "stats": [stat("second", 0.0, perturbation=perturbed)]},
         {"instance_id": "id2", "train_trial_index": 0, "stats": [stat("second", 1.0)]},
     ]
     states = [
-        {"instance": {"id": "id1"}, "train_trial_index": 0, "result": {"cached": True, "completions": [{"text": " A"}]}, "output_mapping": {"A": "yes"}},
+        {
+            "instance": {"id": "id1"},
+            "train_trial_index": 0,
+            "result": {"cached": True, "completions": [{"text": " A"}]},
+            "output_mapping": {"A": "yes"},
+        },
         {"instance": {"id": "id2"}, "train_trial_index": 0, "result": {"success": False, "completions": []}},
     ]
     table = import_log([made(tmp_path, instances, states)]).executions
-    assert table["item"].to_list() == ["mmlu:subject=anatomy/id1", "mmlu:subject=anatomy/id1/typos", "mmlu:subject=anatomy/id2"]
+    assert table["item"].to_list() == [
+        "mmlu:subject=anatomy/id1",
+        "mmlu:subject=anatomy/id1/typos",
+        "mmlu:subject=anatomy/id2",
+    ]
     assert table["scorer"].to_list() == ["second", "second", None]
     assert table["score"].to_list() == [0.5, 0.0, None]
     assert table["error_type"].to_list() == [None, None, "error"]

@@ -51,14 +51,22 @@ def details(tmp_path, rows, metrics=(), results=True, stamp="2026-01-01T00-00-00
         {
             "doc": {"id": str(i), "task_name": "t|0", "choices": ["x", "y"], "gold_index": 1, "query": "CANARY"},
             "metric": metric,
-            "model_response": {"text": [f"a{i}"], "text_post_processed": None, "input_tokens": [1, 2], "output_tokens": [[1]]},
+            "model_response": {
+                "text": [f"a{i}"],
+                "text_post_processed": None,
+                "input_tokens": [1, 2],
+                "output_tokens": [[1]],
+            },
         }
         for i, metric in enumerate(rows)
     ]
     path = tmp_path / f"details_t|0_{stamp}.parquet"
     pl.DataFrame(documents).write_parquet(path)
     if results:
-        said = {"lighteval_sha": "?", "model_config": {"model_name": "m", "api_key": "sk-hidden", "system_prompt": "CANARY two"}}
+        said = {
+            "lighteval_sha": "?",
+            "model_config": {"model_name": "m", "api_key": "sk-hidden", "system_prompt": "CANARY two"},
+        }
         listed = [{"metric_name": name, "higher_is_better": better} for name, better in metrics]
         log = {"config_general": said, "results": {"t|0": {"em": 0.5}}, "config_tasks": {"t|0": {"metrics": listed}}}
         (tmp_path / f"results_{stamp}.json").write_text(json.dumps(log))

@@ -32,7 +32,14 @@ def test_a_pair_flips_as_stated_and_its_functions_are_contexts(logs):
 
 
 def event(kind, sample, **data):
-    return {"run_id": "r", "event_id": 0, "sample_id": sample, "type": kind, "data": data, "created_at": "2026-01-01 00:00:00+00:00"}
+    return {
+        "run_id": "r",
+        "event_id": 0,
+        "sample_id": sample,
+        "type": kind,
+        "data": data,
+        "created_at": "2026-01-01 00:00:00+00:00",
+    }
 
 
 def test_events_need_not_be_neighbours_and_errors_are_the_harness(tmp_path):

@@ -53,7 +53,9 @@ def test_a_pair_joins_on_descriptions_and_flips_as_stated(logs):
     for model, label in STUBS.items():
         assert flips(of(before, model), of(after, model)) == (GAINED[label], LOST[label])
     speed = [
-        import_log([logs("promptfoo") / f"{run}.json"], primary="speed").executions.group_by("model").agg(pl.col("score").sum())
+        import_log([logs("promptfoo") / f"{run}.json"], primary="speed")
+        .executions.group_by("model")
+        .agg(pl.col("score").sum())
         for run in RIGHT
     ]
     totals = [dict(zip(one["model"], one["score"], strict=True)) for one in speed]
@@ -91,13 +93,22 @@ def result(number, **changes):
         for kind, metric, score, passed in changes.pop("components", [("equals", None, 1, True)])
     ]
     row = {"id": f"r{number}", "provider": {"id": "p:m", "label": "m"}, "promptId": "abc", "promptIdx": 0, "testIdx": number}
-    row |= {"gradingResult": {"componentResults": components}, "failureReason": 0, "namedScores": {}, "vars": {"q": f"CANARY{number}"}}
+    row |= {
+        "gradingResult": {"componentResults": components},
+        "failureReason": 0,
+        "namedScores": {},
+        "vars": {"q": f"CANARY{number}"},
+    }
     row |= {"latencyMs": 10, "response": {"output": "a", "cost": 0.5}}
     return {**row, **changes}
 
 
 def export(tmp_path, results, name="a.json", providers=()):
-    log = {"evalId": "e", "results": {"version": 3, "results": results, "prompts": []}, "config": {"providers": list(providers)}}
+    log = {
+        "evalId": "e",
+        "results": {"version": 3, "results": results, "prompts": []},
+        "config": {"providers": list(providers)},
+    }
     path = tmp_path / name
     path.write_text(json.dumps(log))
     return path
@@ -124,10 +135,14 @@ def test_cached_answers_have_neither_latency_nor_cost(tmp_path):
 
 
 def test_two_configurations_of_one_provider_are_two_contexts(tmp_path):
-    configured = [{"id": "p:m", "label": label, "config": {"reasoning": label, "apiKey": "sk-hidden"}} for label in ("low", "high")]
+    configured = [
+        {"id": "p:m", "label": label, "config": {"reasoning": label, "apiKey": "sk-hidden"}} for label in ("low", "high")
+    ]
     rows = [result(i, provider={"id": "p:m", "label": label}) for i, label in enumerate(("low", "high"))]
     imported = import_log([export(tmp_path, rows, providers=configured)], privacy=SALT)
-    assert imported.executions["scaffold"].to_list() == [f"reasoning={label},provider.label={label}" for label in ("low", "high")]
+    assert imported.executions["scaffold"].to_list() == [
+        f"reasoning={label},provider.label={label}" for label in ("low", "high")
+    ]
     assert "hidden" not in repr(imported)
 
 

@@ -21,7 +21,9 @@ def test_lists_are_rows_and_the_official_number_is_compared(logs, run, resolved)
 
 
 def test_a_pair_flips_as_stated_and_run_ids_are_contexts(logs):
-    before, after = (import_log([logs("swebench") / f"org__demo-model.{run}.json"]).executions for run in ("before", "after"))
+    before, after = (
+        import_log([logs("swebench") / f"org__demo-model.{run}.json"]).executions for run in ("before", "after")
+    )
     assert flips(before, after) == (["astropy__astropy-12912", "astropy__astropy-12913", "django__django-11003"], [])
     both = import_log([logs("swebench") / f"org__demo-model.{run}.json" for run in ("before", "after")]).executions
     assert both["scaffold"].unique().sort().to_list() == ["run=after", "run=before"]
