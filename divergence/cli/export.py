@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import pathlib
 
@@ -30,9 +29,9 @@ def export(read, output, format_, organization, relationship, library, no_interv
         raise InputError(f"--format {format_!r} cannot be written; choose from {', '.join(FORMATS)}")
     with steps(3, quiet) as tell:
         tell("reading the log")
-        log = read(functools.partial(tell, steps=0))
-        tell("fitting")
-        intervals, notes = ({}, ()) if no_intervals else level_intervals(log, seed, functools.partial(tell, steps=0))
+        log = read()
+        tell("fitting each task")
+        intervals, notes = ({}, ()) if no_intervals else level_intervals(log, seed)
         tell("writing")
         written = write(log, intervals, output, Source(organization, relationship, library))
     if as_json:

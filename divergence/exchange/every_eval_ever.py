@@ -193,8 +193,7 @@ def _primary(group: pl.DataFrame, log: Executions) -> str:
 
 def _instance(row: Mapping[str, Any], evaluation: str, name: str, metric: str, value: float | None) -> dict[str, Any]:
     answer = row["answer"]
-    tokens = {column: row.get(column) for column in ("input_tokens", "output_tokens")}
-    counted = None not in tokens.values()
+    read, wrote = row.get("input_tokens"), row.get("output_tokens")
     latency, first = row.get("latency_s"), row.get("ttft_s")
     return {
         "schema_version": VERSION,
@@ -214,12 +213,13 @@ def _instance(row: Mapping[str, Any], evaluation: str, name: str, metric: str, v
             "tool_calls_count": row.get("tool_calls"),
         },
         "token_usage": {
-            **tokens,
-            "total_tokens": sum(tokens.values()),
+            "input_tokens": read,
+            "output_tokens": wrote,
+            "total_tokens": read + wrote,
             "input_tokens_cache_read": row.get("cached_tokens"),
             "reasoning_tokens": row.get("reasoning_tokens"),
         }
-        if counted
+        if read is not None and wrote is not None
         else None,
         "performance": {
             "latency_ms": None if latency is None else 1e3 * latency,

@@ -10,7 +10,6 @@ outcome's own. Source: as `estimands.bench_level`, of which this is the part of 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import polars as pl
@@ -47,15 +46,11 @@ class Interval:
     """How it was computed, in a few words; names a failed diagnostic."""
 
 
-def level_intervals(
-    log: Executions, seed: int = 0, progress: Callable[[str], None] | None = None
-) -> tuple[dict[Key, Interval], tuple[str, ...]]:
+def level_intervals(log: Executions, seed: int = 0) -> tuple[dict[Key, Interval], tuple[str, ...]]:
     """The intervals of every cell with judged rows, and a sentence for every task that could not be fitted."""
-    tell = progress or (lambda _: None)
     found: dict[Key, Interval] = {}
     notes = []
     for task, part in _tasks(log):
-        tell(f"fitting {task or 'the log'}")
         try:
             posterior = fit(collapse(part), seed=seed)
         except (InputError, NotIdentifiedError) as error:

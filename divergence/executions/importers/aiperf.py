@@ -325,15 +325,19 @@ def _flights(records: list[dict[str, Any]]) -> list[int | None]:
     for record in records:
         begun = [dig(record, f"metadata.{name}") for name in ("request_start_ns", "timestamp_ns")]
         start = next((value for value in begun if value is not None), None)
-        end = dig(record, "metadata.request_end_ns")
-        try:
-            taken = seconds(dig(record, "metrics.request_latency")) if end is None else None
-            nanoseconds(start)
-            end = end if taken is None else start + int(taken * 1e9)
-            spans.append((start, end) if isinstance(end, int) and end >= start else None)
-        except (ValueError, OverflowError):
-            spans.append(None)
+        spans.append(_span(start, dig(record, "metadata.request_end_ns"), dig(record, "metrics.request_latency")))
     return runs.in_flight(spans)
+
+
+def _span(start: Any, end: Any, latency: Any) -> tuple[int, int] | None:
+    """Start and end in nanoseconds; the end is the latency's where the log has none."""
+    try:
+        nanoseconds(start)
+        taken = seconds(latency) if end is None else None
+    except ValueError:
+        return None
+    last = end if taken is None else start + int(taken * 1e9)
+    return (start, last) if isinstance(last, int) and not isinstance(last, bool) and last >= start else None
 
 
 def _claim(path: Path, averages: tuple[Path, Any] | None, draft: Draft) -> None:
@@ -343,7 +347,7 @@ def _claim(path: Path, averages: tuple[Path, Any] | None, draft: Draft) -> None:
     with contextlib.suppress(ValueError):  # a log without averages claims nothing
         draft.claim("latency_s", seconds({"value": dig(latency, "avg"), "unit": dig(latency, "unit")}), scope)
     overall = mapping_of(log).get("accuracy.overall")
-    size, right = dig(overall, "count"), dig(overall, "sum")
-    if isinstance(size, int) and isinstance(right, int | float) and size > 0:
+    size, right = runs.finite(dig(overall, "count")), runs.finite(dig(overall, "sum"))
+    if size is not None and right is not None and size > 0:
         draft.claim("passed", right, scope, "sum")
         draft.claim("passed", right / size, scope)

@@ -214,19 +214,20 @@ def _samples(path: Path, draft: Draft) -> list[Sample]:
         except ValueError as error:
             draft.reject(place, "record_readable", f"The line {convert.printable(error)}.")
             continue
-        score = dig(record, "evaluation.score")
-        if not isinstance(dig(record, "sample_id"), str) or isinstance(score, bool) or not isinstance(score, int | float):
-            draft.reject(place, "record_is_instance", "The line has no sample_id with a score.")
+        if not isinstance(dig(record, "sample_id"), str):
+            draft.reject(place, "record_is_instance", "The line has no sample_id.")
             continue
-        if not abs(score) < float("inf"):
-            draft.reject(place, "score_finite", f"evaluation.score is not a finite number: {score}.")
+        score = runs.finite(dig(record, "evaluation.score"))
+        if score is None:
+            seen = convert.shown(dig(record, "evaluation.score"))
+            draft.reject(place, "score_finite", f"evaluation.score is not a finite number: {seen}.")
             continue
         draft.watch("sample", _with_own(record, _own(record)))
         metric = convert.printable(record.get("evaluation_result_id") or record.get("evaluation_name"))
         base = (repr(record.get("evaluation_id")), record["sample_id"], repr(dig(record, "metadata.epoch")))
         times = again[(*base, metric)] = again.get((*base, metric), 0) + 1  # without an epoch a repetition is a line again
         sample = samples.setdefault((*base, times), Sample(number, record, {}, False))
-        sample.outcomes[metric] = Outcome(metric, float(score), None, None)
+        sample.outcomes[metric] = Outcome(metric, score, None, None)
         sample.error |= bool(record.get("error")) and not _judged(record)
     if not lines:
         raise InputError(f"{path} is empty: Every Eval Ever writes one line for each sample and metric.")

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -155,8 +154,9 @@ def _rewards(log: Mapping[str, Any]) -> dict[str, float]:
         return {}
     finite: dict[str, float] = {}
     for name, value in rewards.items():
-        if isinstance(value, int | float) and abs(value) < math.inf:
-            finite[convert.printable(name)] = float(value)
+        number = runs.finite(value, truth=True)
+        if number is not None:
+            finite[convert.printable(name)] = number
     return finite
 
 

@@ -11,7 +11,6 @@ Authority: `src/helm/benchmark/metrics/metric.py` (`PerInstanceStats`), `metrics
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -212,12 +211,12 @@ def _cells(path: Path, instances: list[Any], draft: Draft) -> dict[Key, tuple[in
             continue
         own = text_of(dig(instance, "perturbation.name"))
         for stat in instance["stats"]:
-            name, mean = dig(stat, "name.name"), dig(stat, "mean")
+            name, mean = dig(stat, "name.name"), runs.finite(dig(stat, "mean"))
             perturbation = text_of(dig(stat, "name.perturbation.name")) or own
             trial = trial if isinstance(trial, int) else None
             _, parts = cells.setdefault((identity, trial, perturbation), (number, {}))
-            if isinstance(name, str) and isinstance(mean, int | float) and abs(mean) < math.inf:
-                parts[convert.printable(name)] = float(mean)
+            if isinstance(name, str) and mean is not None:
+                parts[convert.printable(name)] = mean
     return cells
 
 

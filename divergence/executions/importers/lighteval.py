@@ -13,7 +13,6 @@ Authority: `src/lighteval/logging/info_loggers.py` and `evaluation_tracker.py` o
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -216,8 +215,9 @@ def _lower(of_task: Mapping[str, Any]) -> set[str]:
 
 def _outcome(name: str, value: Any, draft: Draft) -> Outcome | None:
     named = convert.printable(name)
-    if isinstance(value, int | float) and abs(value) < math.inf:
-        return Outcome(named, float(value), None, None)
+    number = runs.finite(value, truth=True)
+    if number is not None:
+        return Outcome(named, number, None, None)
     if value is not None:
         draft.count(f"{named} gave a value that is no finite number, and is not carried over")
     return None
@@ -243,7 +243,7 @@ def _derived(row: dict[str, Any], prefix: str, primary: str | None, outcomes: li
 
 
 def _answer(texts: list[Any], choices: list[Any], logprobs: list[Any]) -> Any:
-    numbers = [float(value) for value in logprobs if isinstance(value, int | float) and abs(value) < math.inf]
+    numbers = [number for value in logprobs if (number := runs.finite(value)) is not None]
     if len(texts) == 1:
         return texts[0]
     likely = not texts and len(numbers) == len(choices) == len(logprobs) > 1

@@ -11,7 +11,6 @@ Authority: `evals/record.py` and `evals/cli/oaieval.py` of openai/evals, version
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -169,8 +168,8 @@ def _outcomes(data: Mapping[str, Any]) -> list[Outcome]:
     """`correct` of a match; every finite number of other judgements."""
     if isinstance(data.get("correct"), bool):
         return [Outcome("correct", float(data["correct"]), None, None)]
-    numbers = {name: value for name, value in data.items() if isinstance(value, int | float) and abs(value) < math.inf}
-    return [Outcome(convert.printable(name), float(value), None, None) for name, value in numbers.items()]
+    numbers = {name: runs.finite(value, truth=True) for name, value in data.items()}
+    return [Outcome(convert.printable(name), value, None, None) for name, value in numbers.items() if value is not None]
 
 
 def _usage(samplings: list[Mapping[str, Any]]) -> dict[str, int | None]:

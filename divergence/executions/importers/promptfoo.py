@@ -225,11 +225,11 @@ def _components(row: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], float, 
     found = []
     for component in list_of(dig(row, "gradingResult.componentResults")):
         assertion, score = dig(component, "assertion"), dig(component, "score")
-        finite = isinstance(score, int | float) and abs(score) < math.inf
-        if isinstance(assertion, dict) and isinstance(assertion.get("type"), str) and finite:
-            weight = assertion.get("weight", 1)
-            known = isinstance(weight, int | float) and 0 <= weight < math.inf
-            found.append((assertion, float(score), float(weight) if known else 1.0, dig(component, "pass") is True))
+        number = runs.finite(score, truth=True)
+        if isinstance(assertion, dict) and isinstance(assertion.get("type"), str) and number is not None:
+            weight = runs.finite(assertion.get("weight"))
+            share = weight if weight is not None and weight >= 0 else 1.0
+            found.append((assertion, number, share, dig(component, "pass") is True))
     return found
 
 
@@ -275,13 +275,12 @@ def _failed(row: Mapping[str, Any]) -> bool:
 def _derived(row: Mapping[str, Any], outcomes: list[Outcome], primary: str | None) -> dict[str, Any]:
     score = next((o for o in outcomes if o.metric == primary), None)
     output, cached = dig(row, "response.output"), dig(row, "response.cached") is True
-    latency = row.get("latencyMs")
-    timed = isinstance(latency, int | float) and not isinstance(latency, bool) and not cached
+    latency = runs.finite(row.get("latencyMs"))
     return {
         "score": score.value if score else None,
         "scorer": primary if score else None,
         "answer": output if isinstance(output, str | int | float) else None if output is None else convert.compact(output),
-        "latency_s": latency / 1e3 if timed else None,
+        "latency_s": None if cached or latency is None else latency / 1e3,
         "cost_usd": None if cached else dig(row, "response.cost"),
         "error_type": _error(row) if _failed(row) else None,
     }
@@ -302,19 +301,19 @@ def _claim(results: Mapping[str, Any], made: Mapping[str, Run], draft: Draft) ->
     stated = [mapping_of(prompt) for prompt in list_of(results.get("prompts"))]
     labels = [text_of(prompt.get("provider")) for prompt in stated]
     for label, prompt in zip(labels, stated, strict=True):
-        if label not in made or labels.count(label) > 1:
+        if label is None or label not in made or labels.count(label) > 1:
             continue  # several prompts at one provider: the totals are of parts of its rows
         metrics, scope = mapping_of(prompt.get("metrics")), {"file": made[label].name}
         counts = [metrics.get(f"test{kind}Count") for kind in ("Pass", "Fail", "Error")]
-        if all(isinstance(count, int) for count in counts):
-            draft.claim("results", sum(counts), scope, "count")
+        known = [count for count in counts if isinstance(count, int)]
+        draft.claim("results", sum(known) if len(known) == len(counts) else None, scope, "count")
         weights = mapping_of(metrics.get("namedScoreWeights"))
         for name, total in mapping_of(metrics.get("namedScores")).items():
-            weight = weights.get(name)
-            if isinstance(weight, int | float) and isinstance(total, int | float) and weight > 0:
-                draft.claim(convert.printable(name), total / weight, scope)
+            weight, summed = runs.finite(weights.get(name)), runs.finite(total)
+            if weight is not None and summed is not None and weight > 0:
+                draft.claim(convert.printable(name), summed / weight, scope)
         draft.claim("input_tokens", dig(metrics, "tokenUsage.prompt"), scope, "sum")
         draft.claim("output_tokens", dig(metrics, "tokenUsage.completion"), scope, "sum")
         draft.claim("cost_usd", metrics.get("cost"), scope, "sum")
-        latency = metrics.get("totalLatencyMs")
-        draft.claim("latency_s", latency / 1e3 if isinstance(latency, int | float) else None, scope, "sum")
+        latency = runs.finite(metrics.get("totalLatencyMs"))
+        draft.claim("latency_s", None if latency is None else latency / 1e3, scope, "sum")

@@ -115,6 +115,12 @@ def failures(draft: Draft, name: str, errors: Iterable[Any], rows: int, counted:
     draft.note(f"{name}: {kinds.total()} of {rows} executions ended in an error ({listed}). {counted}".rstrip())
 
 
+def finite(value: Any, truth: bool = False) -> float | None:
+    """A finite number, else None; `truth` takes true and false as 1 and 0."""
+    known = isinstance(value, int | float) and (truth or not isinstance(value, bool))
+    return float(value) if known and abs(value) <= convert.LARGEST_NUMBER else None
+
+
 def text_of(value: Any) -> str | None:
     """A text that is there and says something, else None."""
     return value if isinstance(value, str) and value else None

@@ -10,7 +10,6 @@ Authority: `src/tau2/data_model/simulation.py` of sierra-research/tau2-bench.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -108,16 +107,15 @@ def _read_results(path: Path, draft: Draft) -> None:
     errors, unjudged = [], 0
     for number, simulation in _simulations(path, log, draft):
         draft.watch("simulation", simulation)
-        reward = dig(simulation, "reward_info.reward")
-        judged = isinstance(reward, int | float) and not isinstance(reward, bool) and abs(reward) < math.inf
+        reward = runs.finite(dig(simulation, "reward_info.reward"))
         reason = simulation.get("termination_reason")
         error = reason if isinstance(reason, str) and reason in HARNESS else None
         task = simulation.get("task_id")
         named = isinstance(task, str | int) and not isinstance(task, bool)
         derived = {
             "item": convert.printable(f"{domain}/{task}" if domain else task) if named else None,
-            "score": float(reward) if judged and not error else None,
-            "scorer": "reward" if judged and not error else None,
+            "score": reward if not error else None,
+            "scorer": "reward" if reward is not None and not error else None,
             "error_type": error,
             **_agent(list_of(simulation.get("messages"))),
         }
@@ -171,8 +169,9 @@ def _run(path: Path, info: Mapping[str, Any], draft: Draft) -> Run:
 def _outcomes(simulation: Mapping[str, Any]) -> Iterator[Outcome]:
     parts = {"reward": dig(simulation, "reward_info.reward"), **mapping_of(dig(simulation, "reward_info.reward_breakdown"))}
     for name, value in parts.items():
-        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf:
-            yield Outcome(convert.printable(name), float(value), None, None)
+        number = runs.finite(value)
+        if number is not None:
+            yield Outcome(convert.printable(name), number, None, None)
 
 
 def _agent(messages: list[Any]) -> dict[str, int | None]:

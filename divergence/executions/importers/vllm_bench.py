@@ -220,10 +220,9 @@ def _flights(lists: Mapping[str, list[Any]], size: int) -> list[int | None]:
 def _claim(log: dict[str, Any], file: str, draft: Draft) -> None:
     """State the tool's own counts and averages; they are over the requests that were answered."""
     scope = {"file": file}
-    completed, failed, first = log.get("completed"), log.get("failed"), log.get("mean_ttft_ms")
+    completed, failed, first = log.get("completed"), log.get("failed"), runs.finite(log.get("mean_ttft_ms"))
     if isinstance(completed, int) and isinstance(failed, int):
         draft.claim("requests", completed + failed, scope, "count")
     draft.claim("input_tokens", log.get("total_input_tokens"), scope, "sum")
     draft.claim("output_tokens", log.get("total_output_tokens"), scope, "sum")
-    if isinstance(first, int | float):
-        draft.claim("ttft_s", first / 1e3, scope)
+    draft.claim("ttft_s", None if first is None else first / 1e3, scope)

@@ -20,7 +20,20 @@ from divergence.executions.importers import Privacy, import_log, write
 
 ODD = [
     *(None, [], {}, "", [1], {"a": {"b": [1]}}, float("nan"), float("inf"), -float("inf"), -1, 10**30, 2**64, True, False),
-    *("\ud800", "x\x00", "0001-01-01T00:00:00+14:00", "1e999", 7, 0.5, "a" * 1500, [[]], [None], {"": None}, -(2**63)),
+    *(
+        "\ud800",
+        "x\x00",
+        "0001-01-01T00:00:00+14:00",
+        "1e999",
+        7,
+        0.5,
+        "a" * 1500,
+        [[]],
+        [None],
+        {"": None},
+        -(2**63),
+        10**400,
+    ),
 ]
 PLACE, KIND = st.floats(0, 1, exclude_max=True), st.sampled_from(["replace", "cut", "add", "end"])
 EDITS = st.lists(st.tuples(PLACE, KIND, st.binary(min_size=1, max_size=8)), min_size=1, max_size=3)
@@ -31,10 +44,11 @@ FEW = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_
 DEEP = 20_000  # levels: beyond what Python's parser follows
 SALT = Privacy(salt=b"of this test, not of a user")
 
+AIPERF = ("profile_export.jsonl", "profile_export_aiperf.json", "accuracy_export.jsonl")
 FILES = {  # format -> files of one run, the damaged one first; those that only lie beside it after it
-    "aiperf": ["aiperf/acc-before/profile_export.jsonl", "aiperf/acc-before/accuracy_export.jsonl"],
-    "aiperf grades": ["aiperf/acc-before/accuracy_export.jsonl", "aiperf/acc-before/profile_export.jsonl"],
-    "aiperf averages": ["aiperf/acc-before/profile_export_aiperf.json", "aiperf/acc-before/profile_export.jsonl"],
+    "aiperf": [f"aiperf/acc-before/{name}" for name in AIPERF],
+    "aiperf grades": [f"aiperf/acc-before/{name}" for name in AIPERF[::-1]],
+    "aiperf averages": [f"aiperf/acc-before/{name}" for name in (AIPERF[1], AIPERF[0], AIPERF[2])],
     "vllm-bench": ["vllm_bench/vllm_before.json"],
     "harbor": ["harbor/before/ar-000__77DTgBC/result.json"],
     "harbor job": ["harbor/before/result.json", "harbor/before/ar-000__77DTgBC/result.json"],
@@ -110,7 +124,7 @@ def contents(logs, name) -> dict[str, bytes]:
         path = root.parent / file
         if not path.is_file():
             pytest.skip(f"the genuine log ../shared/logs/{file} is not on this machine")
-        short = "/".join(Path(file).parts[-3:]) if "harbor" in file else Path(file).name
+        short = file.removeprefix("harbor/") if "harbor" in file else Path(file).name
         found[short] = path.read_bytes()
     return found
 

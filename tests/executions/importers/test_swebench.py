@@ -16,7 +16,7 @@ def test_lists_are_rows_and_the_official_number_is_compared(logs, run, resolved)
     assert sorted(table["error_type"].drop_nulls()) == ["error", "incomplete"]
     assert table["finish_reason"].drop_nulls().to_list() == ["empty_patch"]
     assert any("1 submitted instances are not in the data set" in note for note in imported.notes)
-    assert any(f"The mean of score" in note and f"is {resolved / 20:g} in the log itself" in note for note in imported.notes)
+    assert any("The mean of score" in note and f"is {resolved / 20:g} in the log itself" in note for note in imported.notes)
     assert not [note for note in imported.notes if "sum" in note or "number of rows" in note]
 
 

@@ -33,5 +33,5 @@ def test_an_index_reads_its_simulations_and_what_was_not_judged_has_no_score(log
 def test_a_simulation_without_results_names_no_model(logs, tmp_path):
     copy = tmp_path / "a.json.gz"
     copy.write_bytes(next((logs("tau2_bench") / "experiment" / "simulations").iterdir()).read_bytes())
-    with pytest.raises(InputError, match="results.json"):
+    with pytest.raises(InputError, match=r"results\.json"):
         import_log([copy])
