@@ -254,7 +254,8 @@ def _read_run(
         graded.append(dig(grade, "passed"))
         outcomes = [] if flight is None else [Outcome("requests_in_flight", float(flight), None, None)]
         if derived["score"] is not None:
-            outcomes.insert(0, Outcome("passed", derived["score"], None, text_of(dig(grade, "grader_name"))))
+            grader = text_of(dig(grade, "grader_name"))
+            outcomes.insert(0, Outcome("passed", derived["score"], None, convert.printable(grader) if grader else None))
         levels = {"factors": run.factors, "run": {"model": run.model}}
         draft.add({**record, **levels, "accuracy": grade, "derived": derived}, outcomes, place)
     wrong = sum(bool(error) and passed is False for error, passed in zip(errors, graded, strict=True))
