@@ -61,6 +61,7 @@ FORMAT = Format(
     unit="one trial of an agent at a task",
     fields=FIELDS,
     reads=READS,
+    genuine=False,
     notes=("A null `is_resolved` is an error of the harness: no score. The tool's `accuracy` counts it as unresolved.",),
 )
 

@@ -1,8 +1,8 @@
-"""Damaged logs of the benches: whatever bytes or values change, an import gives tables, rejected rows or one sentence.
+"""Damaged logs of harnesses whose files belong together: requests and grades, trials and their job, samples and averages.
 
-As in `test_damage`, over every format of a harness: bytes of genuine files replaced, cut out or added; values anywhere in
-their JSON replaced by values of other kinds, at every level; nesting deeper than any parser follows. The examples are drawn
-the same way in every run. `make fuzz` draws more of them (`DIVERGENCE_FUZZ` examples a file).
+As in `test_fuzz`, but with the other files of the run beside the damaged one, so that an import goes on past its start:
+bytes of genuine files replaced, cut out or added; values anywhere in their JSON replaced by values of other kinds, at every
+level; nesting deeper than any parser follows. The examples are drawn the same way in every run (`DIVERGENCE_FUZZ` of them).
 """
 
 import json
@@ -12,33 +12,16 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from damage import EDIT, ODD, STEPS, changed, replaced
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from divergence.errors import InputError
 from divergence.executions.importers import Privacy, import_log, write
 
-ODD = [
-    *(None, [], {}, "", [1], {"a": {"b": [1]}}, float("nan"), float("inf"), -float("inf"), -1, 10**30, 2**64, True, False),
-    *(
-        "\ud800",
-        "x\x00",
-        "0001-01-01T00:00:00+14:00",
-        "1e999",
-        7,
-        0.5,
-        "a" * 1500,
-        [[]],
-        [None],
-        {"": None},
-        -(2**63),
-        10**400,
-    ),
-]
-PLACE, KIND = st.floats(0, 1, exclude_max=True), st.sampled_from(["replace", "cut", "add", "end"])
-EDITS = st.lists(st.tuples(PLACE, KIND, st.binary(min_size=1, max_size=8)), min_size=1, max_size=3)
-STEPS = st.lists(st.integers(0, 40), min_size=1, max_size=7)
-CHANGES = st.lists(st.tuples(STEPS, st.sampled_from(ODD)), min_size=1, max_size=3)
+ODDER = [*ODD, False, -float("inf"), [[]], [None], {"": None}, -(2**63), 10**400]
+EDITS = st.lists(EDIT, min_size=1, max_size=3)
+CHANGES = st.lists(st.tuples(STEPS, st.sampled_from(ODDER)), min_size=1, max_size=3)
 EXAMPLES = int(os.environ.get("DIVERGENCE_FUZZ", "12"))
 FEW = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 DEEP = 20_000  # levels: beyond what Python's parser follows
@@ -76,25 +59,6 @@ FILES = {  # format -> files of one run, the damaged one first; those that only 
         "../formats/helm/simple_mcqa_model=simple_model1/per_instance_stats.json",
     ],
 }
-
-
-def changed(content: bytes, edits) -> bytes:
-    for place, kind, new in edits:
-        at = int(place * len(content))
-        end = {"replace": at + len(new), "cut": at + 40, "add": at, "end": len(content)}[kind]
-        content = content[:at] + (new if kind in ("replace", "add") else b"") + content[end:]
-    return content
-
-
-def replaced(value, steps, new):
-    """The value with the part below the given steps replaced; a step is a place among keys or members."""
-    if not steps or not isinstance(value, dict | list) or not value:
-        return new
-    if isinstance(value, list):
-        at = steps[0] % len(value)
-        return [*value[:at], replaced(value[at], steps[1:], new), *value[at + 1 :]]
-    name = list(value)[steps[0] % len(value)]
-    return {**value, name: replaced(value[name], steps[1:], new)}
 
 
 def survives(contents: dict[str, bytes], format: str) -> None:
