@@ -27,7 +27,7 @@ fuzz: .venv/tested
 	DIVERGENCE_FUZZ=$(or $(EXAMPLES),1000) $(BIN)/python -m pytest tests/executions/importers/test_fuzz.py
 
 test-tools: .venv/tested
-	$(BIN)/python -m pytest -m tools tests/executions/importers
+	$(BIN)/python -m pytest -m tools tests/executions/importers tests/exchange
 
 lab-packages: .venv/ready
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-lab.lock

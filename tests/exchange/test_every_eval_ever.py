@@ -4,6 +4,10 @@ import datetime
 import hashlib
 import json
 import math
+import os
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +185,18 @@ def test_the_verb_writes_a_genuine_log_with_its_further_outcomes(tmp_path, capsy
         main(["export", *paths, "--format", "none", "-o", str(tmp_path / "other")])
     assert refused.value.code == 2
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.tools
+def test_the_tools_own_validator_passes_what_is_written(tmp_path):
+    """Needs `pip install every_eval_ever` (Python 3.12): on the PATH, or as the command in `DIVERGENCE_EVERY_EVAL_EVER`."""
+    given = os.environ.get("DIVERGENCE_EVERY_EVAL_EVER")
+    command = shlex.split(given) if given else [shutil.which("every_eval_ever")]
+    if command[0] is None:
+        pytest.skip("every_eval_ever is not on this machine")
+    log = read(rows(models=("org/a", "stub-a"), items=6))
+    write(log, level_intervals(log)[0], tmp_path / "out")
+    paths = [str(path) for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    done = subprocess.run([*command, "validate", *paths], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
+    assert "4 passed" in done.stdout
