@@ -45,6 +45,7 @@ KEPT = ("regime", "task", "context", "session", "scorer", "wave", "execution_id"
 RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
 SETTING = re.compile(r"\b(temperature|top_p|top_k|max_tokens|max_new_tokens|max_gen_toks)=([-+0-9.eE]+)")
 LIMITS = ("max_tokens", "max_new_tokens", "max_gen_toks")  # names of one setting, of which the schema has the first
+LOCAL = "local"  # developer of a name without one: whoever serves it; the schema's own tools refuse "unknown" there
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 GROUP = ("task", "regime", "model", "context")
 
@@ -254,7 +255,7 @@ def _timestamp(group: pl.DataFrame) -> dict[str, str]:
 
 
 def _model(model: str, group: pl.DataFrame) -> dict[str, Any]:
-    """The model with its engine and platform; a locally served name without a developer is kept as it is."""
+    """The model with its engine and platform; a locally served name is kept as it is."""
     one = {name: _only(group, name) for name in SERVING_FACTORS}
     engine = {part: one[name] for part, name in (("name", "engine"), ("version", "engine_version")) if one[name]}
     details = {f"{MARK}{name}": level for name, level in one.items() if level}
@@ -269,7 +270,7 @@ def _model(model: str, group: pl.DataFrame) -> dict[str, Any]:
 
 
 def _developer(model: str) -> str:
-    return model.split("/", 1)[0] if "/" in model and model.split("/", 1)[0] else "unknown"
+    return model.split("/", 1)[0] if "/" in model and model.split("/", 1)[0] else LOCAL
 
 
 def _only(group: pl.DataFrame, column: str) -> str | None:
