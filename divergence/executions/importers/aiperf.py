@@ -246,6 +246,7 @@ def _read_run(
     several = any(dig(record, "metadata.turn_index") not in (None, 0) for _, record in records)
     dataset, identity = _dataset(averages)
     errors, graded = [], []
+    shared = draft.shared({"run": {"model": run.model}, "factors": run.factors})
     for (place, record), flight in zip(records, flights, strict=True):
         grade = grades.get(str(dig(record, "metadata.x_request_id")))
         derived = _derived(record, grade, several, dataset, identity)
@@ -256,8 +257,8 @@ def _read_run(
         if derived["score"] is not None:
             grader = text_of(dig(grade, "grader_name"))
             outcomes.insert(0, Outcome("passed", derived["score"], None, convert.printable(grader) if grader else None))
-        levels = {"factors": run.factors, "run": {"model": run.model}}
-        draft.add({**record, **levels, "accuracy": grade, "derived": derived}, outcomes, place)
+        whole = {**record, "accuracy": grade, "derived": derived, "run": {"model": run.model}}
+        draft.add(whole, outcomes, place, shared)
     wrong = sum(bool(error) and passed is False for error, passed in zip(errors, graded, strict=True))
     counted = f"AIPerf counts {wrong} of them as wrong answers; here they have no score." if wrong else ""
     runs.failures(draft, path.name, errors, len(records), counted)

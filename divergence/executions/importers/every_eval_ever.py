@@ -185,6 +185,7 @@ def _read_instances(path: Path, log: dict[str, Any], asked: str | None, trials: 
     run = _run(path, log, named.get(primary or "", results[0] if results else {}), draft)
     prefix = runs.file_identity(path)
     errors = []
+    shared = draft.shared({"run": log, "factors": run.factors})
     for sample in samples:
         derived = _derived(sample, primary if primary not in lower else None, prefix, named)
         epoch = _epoch(sample.record)
@@ -194,7 +195,7 @@ def _read_instances(path: Path, log: dict[str, Any], asked: str | None, trials: 
         own = _own(sample.record)
         levels = {**run.factors, **{name: own[name] for name in (*SERVING_FACTORS, "context", "wave") if name in own}}
         record = {"sample": _with_own(sample.record, own), "run": log, "factors": levels, "derived": derived}
-        draft.add(record, outcomes, Place(convert.printable(path), sample.row))
+        draft.add(record, outcomes, Place(convert.printable(path), sample.row), None if own else shared)
     runs.failures(draft, path.name, errors, len(samples), "A score beside an error is the schema's, and is not read.")
     for name, result in named.items():
         draft.claim(convert.printable(name), dig(result, "score_details.score"), {"file": convert.printable(path)})
