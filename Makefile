@@ -5,7 +5,7 @@ BIN := .venv/bin
 OUT ?= out
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 
-.PHONY: fuzz bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup locks clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
+.PHONY: fuzz test-tools bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup locks clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
 
 report: .venv/ready
 	$(BIN)/divergence report datasets/serving-lab --config datasets/serving-lab/decision.toml -o $(OUT)
@@ -25,6 +25,9 @@ prove: .venv/tested
 
 fuzz: .venv/tested
 	DIVERGENCE_FUZZ=$(or $(EXAMPLES),1000) $(BIN)/python -m pytest tests/executions/importers/test_fuzz.py
+
+test-tools: .venv/tested
+	$(BIN)/python -m pytest -m tools tests/executions/importers tests/exchange
 
 lab-packages: .venv/ready
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-lab.lock

@@ -28,6 +28,7 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
     "behaviour": {"executions", "geometry"},
     "under_load": {"executions", "estimands"},
     "results": {"under_load", "behaviour", "configuration", "estimands", "joint", "executions", "identification", "report"},
+    "exchange": {"configuration", "executions", "cells", "joint"},
     "cli": {
         "configuration",
         "executions",
@@ -40,6 +41,7 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
         "risk",
         "scoring",
         "identification",
+        "exchange",
     },
     "__main__": {"cli"},
     "errors": set(),

@@ -11,10 +11,12 @@ import datetime
 import hashlib
 import json
 import math
+import sys
 from typing import Any
 
 LABEL_LIMIT = 200  # characters: a longer answer is prose, which is compared by its hash and not kept
 LARGEST_COUNT = 2**63 - 1  # what an Int64 column holds
+LARGEST_NUMBER = sys.float_info.max  # what a Float64 column holds: whole numbers in JSON can be larger
 
 
 def shown(value: Any) -> str:
@@ -76,7 +78,7 @@ def count(value: Any) -> int:
 
 def amount(value: Any) -> float:
     """Seconds or dollars: a finite number from 0 up."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST_NUMBER:
         raise ValueError(f"is not a finite number from 0 up: {shown(value)}")
     return float(value)
 

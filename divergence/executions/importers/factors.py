@@ -9,6 +9,7 @@ secrets are not even listed among the unmapped fields.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -97,6 +98,7 @@ SAMPLER_NAMES = (
 """Settings of the sampler in the order in which its label names them."""
 
 
+@functools.lru_cache(maxsize=4096)
 def secret(name: str) -> bool:
     """Does a field of this name hold a secret? (keys, tokens, passwords; not counts such as `max_tokens`)"""
     return SECRET.search(name) is not None

@@ -125,6 +125,7 @@ class Draft:
         self.sources: list[Path] = []
         self._counted: collections.Counter[str] = collections.Counter()
         self._secrets: set[str] = set()
+        self._told: set[tuple[str, Any]] = set()
         self._steps = {path: tuple(path.split(".")) for f in self.fields for path in (f.path, *f.aliases)}
         self._known = _tree([*self._steps, *reads])
 
@@ -278,6 +279,8 @@ class Draft:
 
     def _walk(self, part: Mapping[str, Any], known: dict[str, Any], prefix: str) -> None:
         for name, value in part.items():
+            if known.get(name, known) is None or (prefix, name) in self._told:
+                continue  # covered as a whole, or said already
             if value is None or value in ("", [], {}):
                 continue
             step = str(name) if name in known else "*"
@@ -285,8 +288,10 @@ class Draft:
             below = known.get(step)
             if step not in known and factors.secret(str(name)):
                 self._secrets.add(path)
+                self._told.add((prefix, name))
             elif step not in known or (below is not None and not isinstance(value, dict)):
                 self.unmapped.add(path)
+                self._told |= {(prefix, name)} if step not in known else set()
             elif below is not None:
                 self._walk(value, below, path)
 
