@@ -80,6 +80,7 @@ _HOME = {
     "divergence.errors": ("InputError", "NotIdentifiedError"),
     "divergence.estimate": ("Estimate", "table"),
     "divergence.executions": ("Executions", "read"),
+    "divergence.comparison": ("Comparison", "Comparisons", "compare", "compare_runs"),
     "divergence.cells": ("Cells", "collapse", "merge"),
     "divergence.joint": ("NUTS", "Importance", "Posterior", "Spec", "fit", "load"),
     "divergence.under_load": ("load_curve",),

@@ -16,6 +16,7 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
     "configuration": set(),
     "executions": {"configuration"},
     "cells": {"executions"},
+    "comparison": {"executions", "configuration"},
     "identification": {"cells"},
     "joint": {"cells", "identification"},
     "estimands": {"joint", "cells", "identification"},
@@ -32,6 +33,7 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
         "configuration",
         "executions",
         "cells",
+        "comparison",
         "joint",
         "estimands",
         "results",
@@ -51,6 +53,8 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
 }
 PUBLIC = {
     "Cells",
+    "Comparison",
+    "Comparisons",
     "Configuration",
     "Estimate",
     "Executions",
@@ -68,6 +72,8 @@ PUBLIC = {
     "coherence",
     "collapse",
     "collapse_hazard",
+    "compare",
+    "compare_runs",
     "context_effect",
     "cost_ledger",
     "cost_per_success",
