@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from divergence.comparison.sides import Side
+from divergence.comparison.pairs import Pairs
+from divergence.comparison.sides import Side, settings_of
 
 UNCOUNTED = ("base_url", "model_base_url")
 """Addresses: where something is served is shown, and is no change of what is served."""
@@ -31,13 +32,14 @@ class Change:
         return self.field.rpartition(".")[2] not in UNCOUNTED
 
 
-def changes(before: Side, after: Side, apart: str | None = None) -> tuple[Change, ...]:
+def changes(before: Side, after: Side, pairs: Pairs, apart: str | None = None) -> tuple[Change, ...]:
     """The settings that differ, in the order in which the first run names them; `apart` is a column that was asked for.
 
-    The label of a context is no setting where the factors say what it stands for.
+    Only rows that decide are looked at; what tells pairs apart is the same on both sides. The label of a context is no
+    setting where the factors say what it stands for.
     """
-    names = list(dict.fromkeys([*before.settings, *after.settings]))
-    found = [Change(n, before.settings.get(n), after.settings.get(n)) for n in names]
+    first, second = settings_of(before, pairs.before, pairs.strata), settings_of(after, pairs.after, pairs.strata)
+    found = [Change(name, first.get(name), second.get(name)) for name in dict.fromkeys([*first, *second])]
     found = [change for change in found if change.before != change.after]
     models = [" | ".join(side.rows["model"].unique().sort().to_list()) for side in (before, after)]
     if models[0] != models[1] and not any(c.field.rpartition(".")[2] in ("model", "pretrained") for c in found):

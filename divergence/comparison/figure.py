@@ -23,7 +23,7 @@ def forest(found: Comparison) -> altair.LayerChart:
 
     factor = 100 if found.unit == "fraction" else 1
     one = len({group.model for group in found.groups}) == 1
-    ordered = sorted(found.groups, key=lambda group: group.difference.estimate)[:GROUPS]
+    ordered = words.worst_first(found)[:GROUPS]
     parts = [("all items", found.whole), *((words.group_name(g.model, g.task, one), g) for g in ordered)]
     parts = parts if len(found.groups) > 1 else parts[:1]
     rows = [

@@ -21,7 +21,7 @@ def junit(found: Comparison) -> bytes:
     cases = [("all items", found.verdict, words.first_line(found))]
     for g in found.groups:
         told = words.interval(g.simultaneous or g.difference, found.unit)
-        sentence = f"{g.verdict_simultaneous}: {told} on {g.items.shared} items; {words.flipped(g)}"
+        sentence = f"{g.verdict_simultaneous}: {told} on {g.items.shared} items; {words.flipped(g, found.unit)}"
         cases.append((words.group_name(g.model, g.task, False), g.verdict_simultaneous, sentence))
     suite = ElementTree.Element(
         "testsuite",

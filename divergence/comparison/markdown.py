@@ -35,7 +35,7 @@ def markdown(found: Comparison) -> str:
 
 def _groups(found: Comparison) -> list[str]:
     one = len({group.model for group in found.groups}) == 1
-    ordered = sorted(found.groups, key=lambda group: group.difference.estimate)
+    ordered = words.worst_first(found)
     rows = ["| group | verdict | difference | for all groups at once | items | down | up |", "|---|---|---|---|---|---|---|"]
     for g in ordered[:GROUPS]:
         every = words.interval(g.simultaneous, found.unit).partition(" (")[2].rstrip(")") if g.simultaneous else ""

@@ -75,7 +75,7 @@ def _changed(found: Comparison) -> str:
 
 def _groups(found: Comparison) -> str:
     one = len({group.model for group in found.groups}) == 1
-    ordered = sorted(found.groups, key=lambda group: group.difference.estimate)
+    ordered = words.worst_first(found)
     parts: list[tuple[str, Part]] = [("all items", found.whole)]
     if len(ordered) > 1:
         parts += [(words.group_name(g.model, g.task, one), g) for g in ordered]

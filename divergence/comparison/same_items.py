@@ -69,5 +69,5 @@ def _sampler(side: Side) -> str:
         if levels.len():
             return ",".join(levels.to_list())
     names = ("temperature", "do_sample", "sampler")
-    kept = [f"{n.rpartition('.')[2]}={v}" for n, v in side.settings.items() if n.rpartition(".")[2] in names]
+    kept = [f"{n.rpartition('.')[2]}={v}" for n, v in (side.settings or {}).items() if n.rpartition(".")[2] in names]
     return ",".join(dict.fromkeys(kept))

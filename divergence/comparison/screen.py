@@ -33,7 +33,9 @@ def screens(found) -> str:
     lines = [f"{found.verdict}: {len(found.runs)} runs against {found.runs[0].before}, corrected by Holm over the runs"]
     for run, verdict in zip(found.runs, found.verdicts, strict=True):
         alone = "" if verdict == run.verdict else f" (alone: {run.verdict})"
-        lines.append(_indented(f"{verdict}{alone}: {words.interval(run.difference, unit)}, {words.flipped(run.whole)}"))
+        lines.append(
+            _indented(f"{verdict}{alone}: {words.interval(run.difference, unit)}, {words.flipped(run.whole, unit)}")
+        )
         lines.append(f"    {run.after}")
     apart = [c for c in found.contrasts if c.differs]
     same = len(found.contrasts) - len(apart)
@@ -47,7 +49,7 @@ def screens(found) -> str:
 
 def _groups(found: Comparison) -> list[str]:
     one = len({group.model for group in found.groups}) == 1
-    ordered = sorted(found.groups, key=lambda group: group.difference.estimate)
+    ordered = words.worst_first(found)
     shown = ordered[:GROUPS]
     names = [words.shortened(words.group_name(g.model, g.task, one), 40) for g in shown]
     wide = max(map(len, names))

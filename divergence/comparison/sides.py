@@ -32,8 +32,8 @@ class Side:
     """Judged rows: the columns of `KEPT`, the serving factors that the log has, `file`, `row`, and columns asked for."""
     unjudged: pl.DataFrame
     """Rows without a usable score, the same columns."""
-    settings: Mapping[str, str]
-    """Settings that hold for the whole run, name -> value."""
+    settings: Mapping[str, str] | None
+    """Settings of the whole run as another tool wrote them, name -> value; None for tables, whose columns say them."""
     context_given: bool
     """Does the log name its contexts itself?"""
     kind: str
@@ -92,12 +92,11 @@ def _side(log: Opened, name: str, reading: Reading, level: tuple[str, str] | Non
             f"{name} has {frame.height} rows and none carries the outcome {log.log.outcome}: judge them first, or name "
             "another outcome with --outcome."
         )
-    settings = _columns_as_settings(rows, factors) if log.settings is None else dict(log.settings)
     return Side(
         name=name,
         rows=rows,
         unjudged=frame.filter(pl.col("outcome").is_null()),
-        settings=settings,
+        settings=log.settings,
         context_given="context" in log.log.present,
         kind=log.log.kind,
         outcome=log.log.outcome,
@@ -115,13 +114,16 @@ def _scored_by(frame: pl.DataFrame, scorer: str | None, name: str, log: Opened) 
     return frame.filter(pl.col("scorer") == scorer)
 
 
-def _columns_as_settings(rows: pl.DataFrame, factors: list[str]) -> dict[str, str]:
-    settings = {}
-    for factor in factors:
-        levels = rows[factor].drop_nulls().unique().sort().to_list()
-        if levels:
-            settings[factor] = " | ".join(levels)
-    return settings
+def settings_of(side: Side, rows: pl.DataFrame, apart: tuple[str, ...] = ()) -> dict[str, str]:
+    """Settings of a run: those that its tool wrote, else the levels of the serving factors in these rows of it."""
+    if side.settings is not None:
+        return dict(side.settings)
+    found = {}
+    for factor in SERVING_FACTORS:
+        levels = rows[factor].drop_nulls().unique().sort().to_list() if factor in rows.columns else []
+        if levels and factor not in apart:
+            found[factor] = " | ".join(levels)
+    return found
 
 
 def _some(levels: list[str], most: int = 8) -> str:

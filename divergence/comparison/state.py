@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from divergence.comparison.changes import Change
-from divergence.comparison.sides import Side
+from divergence.comparison.sides import Side, settings_of
 from divergence.errors import InputError
 from divergence.staging import staging
 
@@ -88,7 +88,10 @@ def load(path: Path) -> State:
 
 def about(sides: tuple[Side, Side], confidence: float, cluster: str | None) -> dict[str, Any]:
     """What a look is about, to be the same at every look."""
-    settings = [{n: v for n, v in side.settings.items() if Change(n, None, None).counts} for side in sides]
+    settings = [
+        {name: value for name, value in settings_of(side, side.rows).items() if Change(name, None, None).counts}
+        for side in sides
+    ]
     return {
         "outcome": sides[0].outcome,
         "confidence": confidence,

@@ -136,7 +136,7 @@ def between(before: Side, after: Side, asked: Asked) -> Comparison:
     group, names = _groups(pairs.table)
     if asked.items == "observed":
         notes.append(same_items.repeats(pairs, before, after))
-    settings = changes(before, after, asked.apart)
+    settings = changes(before, after, pairs, asked.apart)
     p = [float(p_value(whole, d)[0]) if asked.items == "new" else None for d in (-margin * judge.sign, 0.0)]
     p_worse, p_no_worse = _one_sided(p[0], float(whole.estimate[0]) * judge.sign, margin)
     head = judge.parts(np.zeros(len(difference), np.int64))[0]
@@ -234,7 +234,8 @@ class _Judge:
             return "these very items: error of replicates only"
         if self.pairs.binary and self.pairs.single and self.pairs.clusters is None:
             return "Tango's score interval of a paired difference"
-        units = "items" if self.pairs.clusters is None else f"clusters by {self.pairs.clusters}"
+        clusters = self.pairs.clusters
+        units = "items" if clusters in (None, "item") else f"clusters of one {clusters}"
         counted = whole.moved[0] <= 0.5 * whole.units[0]
         return f"{'score interval of the effective flips' if counted else 'Student t'}, by {units}"
 
@@ -328,6 +329,8 @@ def _tells(found: Comparison) -> list[str]:
             said.append("The difference sits on the margin: no number of items settles it. Choose another margin.")
         else:
             said.append(f"About {found.items_needed:,} shared items would settle it, if the difference stays.")
+    if found.units == "item" and not found.table["cluster"].null_count():
+        said.append(f"{n:,} pairs of {found.table['cluster'].n_unique():,} items: an item under several models is one unit.")
     if len(found.groups) > 1:
         said.append(
             f"{len(found.groups)} groups: at their single limits {found.expected_false_worse:.2g} would be called worse by "

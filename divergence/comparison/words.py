@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from divergence.comparison.comparison import Comparison, Difference, Part
+from divergence.comparison.comparison import Comparison, Difference, Group, Part
+from divergence.comparison.verdicts import sign
 
 CHANGED_SHOWN = 120  # characters of a value in a sentence
 
@@ -32,13 +33,14 @@ def count(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
-def flipped(part: Part) -> str:
+def flipped(part: Part, unit: str = "fraction") -> str:
     """`25 of 220 answers changed, 4 scores flipped (2 down, 2 up)`."""
     flips, answers = part.flips, part.answers_changed
-    scores = f"{count(flips.observed)} scores flipped ({count(flips.down)} down, {count(flips.up)} up)"
+    what = "scores flipped" if unit == "fraction" else "values moved"
+    ways = f"({count(flips.down)} down, {count(flips.up)} up)"
     if answers is None:
-        return f"{count(flips.observed)} of {flips.of:,} scores flipped ({count(flips.down)} down, {count(flips.up)} up)"
-    return f"{count(answers.observed)} of {answers.of:,} answers changed, {scores}"
+        return f"{count(flips.observed)} of {flips.of:,} {what} {ways}"
+    return f"{count(answers.observed)} of {answers.of:,} answers changed, {count(flips.observed)} {what} {ways}"
 
 
 def first_line(found: Comparison) -> str:
@@ -48,13 +50,15 @@ def first_line(found: Comparison) -> str:
     margin = number(found.margin, unit, signed=False)
     return (
         f"{found.verdict}: {interval(found.difference, unit)} on {found.items.shared:,} {items}, margin {margin}; "
-        f"{flipped(found.whole)}"
+        f"{flipped(found.whole, unit)}"
     )
 
 
-def floor(found: Comparison) -> str:
-    """What is known of flips beyond those that repeating alone makes."""
+def floor(found: Comparison) -> str | None:
+    """What is known of flips beyond those that repeating alone makes; None where scores are no 0 to 1."""
     flips = found.flips
+    if found.unit != "fraction":
+        return None
     if flips.floor is not None:
         return (
             f"Repeating alone flips {100 * flips.floor:.1f} % of items; beyond that {100 * flips.excess_lower:.1f} to "
@@ -83,6 +87,11 @@ def room(found: Comparison) -> str | None:
         f"{found.saturated.right:,} items are right and {found.saturated.wrong:,} wrong in every run; "
         f"{found.items.shared - both:,} moved or lie between."
     )
+
+
+def worst_first(found: Comparison) -> list[Group]:
+    """The groups, those that lost most first."""
+    return sorted(found.groups, key=lambda group: group.difference.estimate * sign(found.outcome))
 
 
 def group_name(model: str | None, task: str | None, one_model: bool) -> str:
