@@ -59,37 +59,64 @@ class AnswerChanges:
     """Share of items whose answer repeating alone changes; None without replicates on both sides."""
 
 
-def flips(pairs: Pairs, chosen: np.ndarray, confidence: float) -> Flips:
-    """The flips of the chosen pairs (a mask or places)."""
-    table = pairs.table.filter(pl.Series(chosen))
+def flips(pairs: Pairs, group: np.ndarray, confidence: float) -> list[Flips]:
+    """The flips of every group, for whole numbers `group` (n,) of the pairs."""
+    table, size = pairs.table, int(group.max()) + 1
     before, after = table["before"].to_numpy(), table["after"].to_numpy()
     if pairs.binary:
-        down, up = before * (1 - after), after * (1 - before)
+        ways = before * (1 - after), after * (1 - before)
     else:
-        down, up = (after < before - SAME).astype(float), (after > before + SAME).astype(float)
-    observed, net = float((down + up).sum()), abs(float((after - before).mean()))
-    found = Flips(_tidy(observed), table.height, _tidy(down.sum()), _tidy(up.sum()), None, net, observed / table.height)
+        ways = (after < before - SAME).astype(float), (after > before + SAME).astype(float)
+    items = np.bincount(group, minlength=size)
+    down, up, net = (np.bincount(group, values, minlength=size) for values in (*ways, after - before))
+    found = [
+        Flips(
+            observed=_tidy(down[k] + up[k]),
+            of=int(items[k]),
+            down=_tidy(down[k]),
+            up=_tidy(up[k]),
+            floor=None,
+            excess_lower=float(abs(net[k]) / items[k]),
+            excess_upper=float((down[k] + up[k]) / items[k]),
+        )
+        for k in range(size)
+    ]
+    return _beyond_floor(found, pairs, group, ways[0] + ways[1], confidence) if pairs.binary and not pairs.single else found
+
+
+def _beyond_floor(
+    found: list[Flips], pairs: Pairs, group: np.ndarray, flipped: np.ndarray, confidence: float
+) -> list[Flips]:
+    """The same with floor and excess, where a group has items with replicates on both sides."""
+    table, within = pairs.table, np.zeros(len(group))
     runs = [table[f"{side}_n"].to_numpy() for side in ("before", "after")]
+    for side, n in zip(("before", "after"), runs, strict=True):
+        p = table[side].to_numpy()
+        within += p * (1 - p) * n / np.maximum(n - 1, 1)  # half of 2 p (1 - p): the floor is the mean over the sides
     twice = (runs[0] > 1) & (runs[1] > 1)
-    if not pairs.binary or not twice.any():
-        return found
-    within = [2 * p[twice] * (1 - p[twice]) * n[twice] / (n[twice] - 1) for p, n in zip((before, after), runs, strict=True)]
-    floor = (within[0] + within[1]) / 2
-    cluster = None if table["cluster"].null_count() else table["cluster"].to_numpy()[twice]
-    excess = moves((down + up)[twice] - floor, cluster=cluster)
-    low, high = limits(excess, confidence) if excess.effective[0] >= 2 else (np.zeros(1), np.ones(1))
-    return dataclasses.replace(
-        found,
-        floor=float(floor.mean()),
-        excess_lower=float(max(low[0], 0)),
-        excess_upper=float(max(high[0], 0)),
-    )
+    cluster = None if table["cluster"].null_count() else table["cluster"].to_numpy()
+    made = list(found)
+    for k in np.unique(group[twice]):
+        here = twice & (group == k)
+        excess = moves((flipped - within)[here], cluster=None if cluster is None else cluster[here])
+        low, high = limits(excess, confidence) if excess.effective[0] >= 2 else (np.zeros(1), np.ones(1))
+        made[k] = dataclasses.replace(
+            found[k],
+            floor=float(within[here].mean()),
+            excess_lower=float(max(low[0], 0)),
+            excess_upper=float(max(high[0], 0)),
+        )
+    return made
 
 
 def agreement(pairs: Pairs) -> pl.DataFrame:
     """By pair with answers on both sides: `changed`, P(two answers of different sides differ); `floor`, of the same side."""
+    if pairs.single:
+        said = _answered(pairs.table, "answer_before", "answer_after")
+        changed = (pl.col("answer_before") != pl.col("answer_after")).cast(pl.Float64)
+        return said.select("pair", changed=changed, floor=pl.lit(None, pl.Float64))
     counted = [
-        _answered(rows).group_by("pair", "answer").len().rename({"len": side})
+        _answered(rows, "answer").group_by("pair", "answer").len().rename({"len": side})
         for rows, side in ((pairs.before, "before"), (pairs.after, "after"))
     ]
     sums = [
@@ -107,20 +134,28 @@ def agreement(pairs: Pairs) -> pl.DataFrame:
     ).sort("pair")
 
 
-def _answered(rows: pl.DataFrame) -> pl.DataFrame:
+def _answered(rows: pl.DataFrame, *names: str) -> pl.DataFrame:
     """Rows with an answer. A side that logs answers for most of its rows said nothing in the others, which is one too."""
-    if rows["answer"].null_count() <= EMPTY_SHARE_MAX * rows.height:
-        return rows.with_columns(pl.col("answer").fill_null(""))
-    return rows.filter(pl.col("answer").is_not_null())
+    for name in names:
+        if rows[name].null_count() <= EMPTY_SHARE_MAX * rows.height:
+            rows = rows.with_columns(pl.col(name).fill_null(""))
+    return rows.drop_nulls(names)
 
 
-def answer_changes(agreed: pl.DataFrame, chosen: np.ndarray) -> AnswerChanges | None:
-    """Changes of the chosen pairs (a mask over the table); None where answers are not logged on both sides."""
-    here = agreed.filter(pl.Series(chosen[agreed["pair"].to_numpy()]))
-    if not here.height:
-        return None
-    floor = here["floor"].mean()
-    return AnswerChanges(_tidy(here["changed"].sum()), here.height, None if floor is None else float(floor))  # pyright: ignore[reportArgumentType]
+def answer_changes(agreed: pl.DataFrame, group: np.ndarray) -> list[AnswerChanges | None]:
+    """Changes of every group, for whole numbers `group` (n,) of the pairs; None where a side logs no answers."""
+    size, owner = int(group.max()) + 1, group[agreed["pair"].to_numpy()]
+    items = np.bincount(owner, minlength=size)
+    changed = np.bincount(owner, agreed["changed"].to_numpy(), minlength=size)
+    known = agreed["floor"].is_not_null().to_numpy()
+    twice = np.bincount(owner[known], minlength=size)
+    floor = np.bincount(owner[known], agreed["floor"].to_numpy()[known], minlength=size)
+    return [
+        AnswerChanges(_tidy(changed[k]), int(items[k]), float(floor[k] / twice[k]) if twice[k] else None)
+        if items[k]
+        else None
+        for k in range(size)
+    ]
 
 
 def _tidy(number: float) -> float:

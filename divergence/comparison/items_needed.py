@@ -18,28 +18,20 @@ ROUNDS, POINTS = 3, 40  # of narrowing a geometric grid: nine decades to one in 
 
 def items_needed(seen: Moves, margin: float, confidence: float) -> list[int | None]:
     """The number of every group, None where no number up to ten million settles it; `margin` is above 0."""
-    found: list[int | None] = []
-    for k in range(len(seen.items)):
-        one = Moves(*(getattr(seen, name)[[k]] for name in _ARRAYS), scale=seen.scale)
-        found.append(_smallest(one, margin, confidence))
-    return found
-
-
-_ARRAYS = ("items", "units", "effective", "total", "absolute", "square")
-
-
-def _smallest(one: Moves, margin: float, confidence: float) -> int | None:
-    low, high = 2.5 / float(one.effective[0]), LARGEST / float(one.items[0])  # two units are the least that has an error
-    if high <= low:
-        return None
+    low = 2.5 / seen.effective  # two units are the least that has an error
+    high = LARGEST / seen.items
+    settles = low < high
+    low, high = np.where(settles, low, 1.0), np.where(settles, high, 2.0)
+    place = np.arange(len(low))
     for _ in range(ROUNDS):
-        factors = np.geomspace(low, high, POINTS)
-        lower, upper = limits(one.times(factors), confidence)
+        factors = np.geomspace(low, high, POINTS, axis=1)
+        lower, upper = limits(seen.times(factors), confidence)
         settled = (lower >= -margin) | (upper < -margin)
-        if not settled[-1]:
-            return None
-        if settled.all():
-            return int(np.ceil(low * one.items[0]))
-        last = int(np.flatnonzero(~settled)[-1])
-        low, high = factors[last], factors[last + 1]
-    return int(np.ceil(high * one.items[0]))
+        settles &= settled[:, -1]
+        last = POINTS - 1 - np.argmax(~settled[:, ::-1], axis=1)  # the largest that does not settle it
+        always = settled.all(axis=1)
+        step = np.minimum(last + 1, POINTS - 1)
+        high = np.where(always, low, factors[place, step])
+        low = np.where(always, low, factors[place, np.minimum(last, POINTS - 1)])
+    found = np.ceil(high * seen.items)
+    return [int(number) if done else None for number, done in zip(found, settles, strict=True)]

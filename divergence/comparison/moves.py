@@ -82,9 +82,9 @@ class Moves:
         unseen = np.broadcast_to(np.asarray((self.scale or 0.0) * self.design * self.units / self.items), self.square.shape)
         return np.divide(self.square, self.absolute, out=unseen.copy(), where=self.absolute > 0)
 
-    def times(self, factor: np.ndarray | float) -> Moves:
-        """As many times the units, with everything else as it is."""
-        grown = {f.name: getattr(self, f.name) * factor for f in dataclasses.fields(self) if f.name != "scale"}
+    def times(self, factors: np.ndarray) -> Moves:
+        """As many times the units, with everything else as it is; for factors (K, P) every field has that shape."""
+        grown = {f.name: getattr(self, f.name)[:, None] * factors for f in dataclasses.fields(self) if f.name != "scale"}
         return Moves(**grown, scale=self.scale)
 
 

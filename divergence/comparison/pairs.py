@@ -29,7 +29,8 @@ class Pairs:
 
     table: pl.DataFrame
     """One row a pair: `model`, strata, `task`, `item`, `cluster`; `before`, `before_n`, `before_variance` and the same of
-    `after`: mean score, replicates, variance between replicates (null for one)."""
+    `after`: mean score, replicates, variance between replicates (null for one); `answer_before`, `answer_after`: the
+    first answer; `gold`."""
     before: pl.DataFrame
     """Rows of the shared pairs in the first run, with `pair`, the place in the table."""
     after: pl.DataFrame
@@ -60,14 +61,15 @@ def paired(before: Side, after: Side, cluster: str | None = None) -> Pairs:
     first, second = (
         rows.with_columns(pl.col(name).fill_null(NOT_LOGGED) for name in (*strata, "task")) for rows in (first, second)
     )
-    for side, rows in ((before, first), (after, second)):
-        notes += _replicated(side.name, rows, keys)
     summaries = [_summary(rows, keys, which, cluster) for rows, which in ((first, "before"), (second, "after"))]
+    for side, rows, summary in zip((before, after), (first, second), summaries, strict=True):
+        notes += _replicated(side.name, rows, keys) if summary.height < rows.height else []
     table = summaries[0].join(summaries[1], on=keys, how="inner", maintain_order="left")
     if not table.height:
         raise InputError(_nothing_shared(before, after, first, second, tasks))
-    only = [summary.height - table.height for summary in summaries]
-    notes += _left_over(before, after, first, second, keys, tasks)
+    table = table.with_columns(gold=pl.coalesce("gold_before", "gold_after")).drop("gold_before", "gold_after")
+    lone = [summary.select(keys).join(table, on=keys, how="anti") for summary in summaries]
+    notes += _left_over(before, after, lone, (first, second) if tasks else None)
     if not tasks:
         table = table.with_columns(task=pl.lit(None, pl.String))
     table, clusters = _clustered(table.sort(keys), cluster, keys)
@@ -78,8 +80,8 @@ def paired(before: Side, after: Side, cluster: str | None = None) -> Pairs:
         table=table,
         before=kept[0],
         after=kept[1],
-        only_before=only[0],
-        only_after=only[1],
+        only_before=lone[0].height,
+        only_after=lone[1].height,
         strata=strata,
         binary=all(bool(((v == 0) | (v == 1)).all()) for v in values),
         single=bool(((table["before_n"] == 1) & (table["after_n"] == 1)).all()),
@@ -114,18 +116,21 @@ def _strata(first: pl.DataFrame, second: pl.DataFrame, keys: list[str], context_
     columns = [f for f in SERVING_FACTORS if f in first.columns and f in second.columns]
     varying = {c for rows in (first, second) for c in _varying(rows, keys, [*columns, "context", "regime"])}
     found = ["regime"] if "regime" in varying else []
-    both = set(first["context"]) & set(second["context"])
-    if context_given and "context" in varying and both:
+    if context_given and "context" in varying and _levels(first, "context") & _levels(second, "context"):
         return (*found, "context")
     found += [c for c in columns if c in varying]
     for column in found:
-        if not set(first[column]) & set(second[column]):
+        if not _levels(first, column) & _levels(second, column):
             raise InputError(
                 f"One side has several levels of {column} for one item and the sides share none of them "
                 f"({_listed(first[column].unique().to_list())} against {_listed(second[column].unique().to_list())}): keep "
                 f"one a side with --where {column}=LEVEL, or compare two levels with --by."
             )
     return tuple(found)
+
+
+def _levels(rows: pl.DataFrame, column: str) -> set:
+    return set(rows[column].unique())
 
 
 def _varying(rows: pl.DataFrame, keys: list[str], columns: list[str]) -> list[str]:
@@ -168,6 +173,8 @@ def _summary(rows: pl.DataFrame, keys: list[str], which: str, cluster: str | Non
         pl.col("outcome").mean().alias(which),
         pl.col("outcome").len().alias(f"{which}_n"),
         pl.col("outcome").var().alias(f"{which}_variance"),
+        pl.col("answer").drop_nulls().first().alias(f"answer_{which}"),
+        pl.col("gold").first().alias(f"gold_{which}"),
         *asked,
     )
 
@@ -194,7 +201,8 @@ def _clustered(table: pl.DataFrame, cluster: str | None, keys: list[str]) -> tup
         made = table.with_columns(cluster=number)
         return made.drop(*(f"{c}_{s}" for c in ("cluster", "clusters") for s in ("before", "after"))), cluster
     item = [name for name in keys if name in ("task", "item")]
-    if table.select(item).is_unique().all():
+    alone = table["model"].n_unique() == 1 and len(keys) == 1 + len(item)
+    if alone or table.select(item).is_unique().all():
         return table.with_columns(cluster=pl.lit(None, pl.Int64)), None
     return table.with_columns(cluster=pl.struct(item).rank("dense").cast(pl.Int64) - 1), "item"
 
@@ -215,18 +223,16 @@ def _nothing_shared(before: Side, after: Side, first: pl.DataFrame, second: pl.D
 
 
 def _left_over(
-    before: Side, after: Side, first: pl.DataFrame, second: pl.DataFrame, keys: list[str], tasks: bool
+    before: Side, after: Side, lone: list[pl.DataFrame], by_task: tuple[pl.DataFrame, pl.DataFrame] | None
 ) -> list[str]:
     """What does not decide, and why: ids written differently, tasks of one side, answers judged on one side only."""
     notes = []
-    ids = [rows.select(keys).unique() for rows in (first, second)]
-    lone = [one.join(other, on=keys, how="anti") for one, other in (ids, reversed(ids))]
     if all(side.height for side in lone):
         pairs = near_ids.alike(*(side["item"].to_list() for side in lone))
         if pairs:
             notes.append(f"{near_ids.sentence(pairs)}; they are not compared.")
-    if tasks:
-        names = [set(rows["task"].unique()) for rows in (first, second)]
+    if by_task is not None:
+        names = [set(rows["task"].unique()) for rows in by_task]
         notes += [
             f"Tasks only in {side.name}, not compared: {_listed(sorted(here - there))}."
             for side, here, there in ((before, *names), (after, *reversed(names)))

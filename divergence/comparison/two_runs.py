@@ -132,7 +132,7 @@ def between(before: Side, after: Side, asked: Asked) -> Comparison:
         level = anytime.information(whole)
         wide = anytime.widening(level, kept.first_information or level, asked.confidence)
         look = Look(len(kept.looks) + fresh, wide, fresh)
-    judge = _Judge(pairs, asked, margin, wide, scale, verdicts.sign(before.outcome))
+    judge = _Judge(pairs, agreement(pairs), asked, margin, wide, scale, verdicts.sign(before.outcome))
     group, names = _groups(pairs.table)
     if asked.items == "observed":
         notes.append(same_items.repeats(pairs, before, after))
@@ -162,7 +162,7 @@ def between(before: Side, after: Side, asked: Asked) -> Comparison:
         look=look,
         method=judge.method(whole),
         notes=(),
-        table=_item_table(pairs),
+        table=_item_table(pairs, judge.agreed),
     )
     notes = [sentence(settings), *notes, *_tells(comparison)]
     if kept is not None and look is not None:
@@ -175,6 +175,7 @@ class _Judge:
     """The interval and everything beside it, for any division of the pairs into groups."""
 
     pairs: Pairs
+    agreed: pl.DataFrame
     asked: Asked
     margin: float
     widening: float
@@ -187,22 +188,21 @@ class _Judge:
         if self.asked.items == "new":
             turned = dataclasses.replace(seen, total=seen.total * self.sign)
             needed = items_needed(turned, self.margin, self.asked.confidence)
-        agreed = agreement(self.pairs)
-        made = []
-        for k in range(len(low)):
-            chosen = group == k
-            made.append(
-                Part(
-                    verdict=verdicts.verdict(low[k], high[k], self.margin, self.sign),
-                    direction=verdicts.direction(low[k], high[k]),
-                    difference=Difference(float(seen.estimate[k]), float(low[k]), float(high[k])),
-                    items=Items(int(chosen.sum()), 0, 0),
-                    flips=flips(self.pairs, chosen, self.asked.confidence),
-                    answers_changed=answer_changes(agreed, chosen),
-                    items_needed=needed[k],
-                )
+        flipped = flips(self.pairs, group, self.asked.confidence)
+        answers = answer_changes(self.agreed, group)
+        items = np.bincount(group)
+        return [
+            Part(
+                verdict=verdicts.verdict(low[k], high[k], self.margin, self.sign),
+                direction=verdicts.direction(low[k], high[k]),
+                difference=Difference(float(seen.estimate[k]), float(low[k]), float(high[k])),
+                items=Items(int(items[k]), 0, 0),
+                flips=flipped[k],
+                answers_changed=answers[k],
+                items_needed=needed[k],
             )
-        return made
+            for k in range(len(low))
+        ]
 
     def groups(self, group: np.ndarray, names: list[tuple[str, str | None]]) -> list[Group]:
         every = 1 - (1 - self.asked.confidence) / len(names)
@@ -282,7 +282,7 @@ def _same_rows(before: Side, after: Side) -> list[str]:
     """A sentence where both sides are the same thing, or share executions."""
     if before.fingerprint == after.fingerprint:
         return ["BEFORE and AFTER hold the same executions: an A/A of a run with itself, which says nothing about a change."]
-    shared = len(set(before.rows["execution_id"].drop_nulls()) & set(after.rows["execution_id"].drop_nulls()))
+    shared = int(before.rows["execution_id"].is_in(after.rows["execution_id"].drop_nulls().implode()).sum())
     if not shared:
         return []
     return [f"{shared} executions stand on both sides, taken over from one run by the other: they cannot differ."]
@@ -306,16 +306,12 @@ def _unit(outcome: str) -> str:
     return COLUMNS[outcome].unit if outcome in COLUMNS and COLUMNS[outcome].unit else outcome
 
 
-def _item_table(pairs: Pairs) -> pl.DataFrame:
-    first = [
-        rows.group_by("pair").agg(pl.col("answer").drop_nulls().first().alias(f"answer_{side}"), pl.col("gold").first())
-        for rows, side in ((pairs.before, "before"), (pairs.after, "after"))
-    ]
-    table = pairs.table.join(first[0], on="pair", how="left").join(first[1].drop("gold"), on="pair", how="left")
-    changed = agreement(pairs).select("pair", answers_changed="changed")
-    table = table.join(changed, on="pair", how="left").with_columns(difference=pl.col("after") - pl.col("before"))
+def _item_table(pairs: Pairs, agreed: pl.DataFrame) -> pl.DataFrame:
+    changed = agreed.select("pair", answers_changed="changed")
+    table = pairs.table.join(changed, on="pair", how="left", maintain_order="left")
     names = ["model", *pairs.strata, "task", "item", "cluster", "before", "before_n", "after", "after_n", "difference"]
-    return table.sort("pair").select([*names, "gold", "answer_before", "answer_after", "answers_changed"])
+    table = table.with_columns(difference=pl.col("after") - pl.col("before"))
+    return table.select([*names, "gold", "answer_before", "answer_after", "answers_changed"])
 
 
 def _tells(found: Comparison) -> list[str]:
