@@ -22,7 +22,7 @@ from divergence.comparison.changes import changes, sentence
 from divergence.comparison.comparison import Comparison, Difference, Group, Items, Look, Part, Saturated
 from divergence.comparison.flips import agreement, answer_changes, flips
 from divergence.comparison.items_needed import items_needed
-from divergence.comparison.moves import Moves, limits, moves, p_value
+from divergence.comparison.moves import MOVED_SHARE_MAX, Moves, limits, moves, p_value
 from divergence.comparison.opening import Reading
 from divergence.comparison.pairs import Pairs, paired
 from divergence.comparison.sides import Side, side, sides_by
@@ -236,7 +236,7 @@ class _Judge:
             return "Tango's score interval of a paired difference"
         clusters = self.pairs.clusters
         units = "items" if clusters in (None, "item") else f"clusters of one {clusters}"
-        counted = whole.moved[0] <= 0.5 * whole.units[0]
+        counted = whole.moved[0] <= MOVED_SHARE_MAX * whole.units[0]
         return f"{'score interval of the effective flips' if counted else 'Student t'}, by {units}"
 
 
