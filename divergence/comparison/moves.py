@@ -12,8 +12,9 @@ With right and wrong answers and one run a side, `moved` is the number of flips 
 |---|---|
 | whole flips of items, or at most half of the units moved | Tango's score interval of `moved` flips, times `step` |
 | more | mean +- t s / sqrt(units), Student's t on the effective number of units less one |
-| but | at least -log(alpha) * design / items to each side, where whole flips are not what was seen: none among n items does
-not exclude 3 in n |
+
+Where smaller moves were counted, the interval reaches at least -log(alpha) * design / items to each side: no whole flip
+among n items does not exclude 3 in n.
 
 The quantile of the score interval carries sqrt(1 + 1 / n), without which 30 items cover 93.0 % at the worst point of
 the grid instead of 93.5 %. Measured coverage: `benchmarks/compare.md`.
@@ -180,8 +181,8 @@ def _flips(seen: Moves) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _unseen(seen: Moves) -> np.ndarray:
-    """How far one item in `items` that was not seen to move would move the mean; 0 where whole flips were counted."""
-    return np.where(_whole(seen), 0.0, (seen.scale or 0.0) * seen.design / seen.items)
+    """How far one whole flip that was not seen would move the mean; 0 where whole flips were counted or most units moved."""
+    return np.where(_whole(seen) | ~_counted(seen), 0.0, (seen.scale or 0.0) * seen.design / seen.items)
 
 
 def _small_sample(seen: Moves) -> np.ndarray:

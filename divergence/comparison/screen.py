@@ -14,8 +14,7 @@ NOTES = 6
 
 def screen(found: Comparison) -> str:
     """At most about 24 lines."""
-    head = textwrap.fill(words.first_line(found), WIDTH, subsequent_indent="    ")
-    lines = [head, f"  BEFORE {found.before}", f"  AFTER  {found.after}"]
+    lines = [words.first_line(found), f"  BEFORE {found.before}", f"  AFTER  {found.after}"]
     told = [words.floor(found), words.room(found), words.left_out(found)]
     lines += [_indented(sentence) for sentence in told if sentence]
     if len(found.groups) > 1:
