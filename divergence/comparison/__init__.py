@@ -8,7 +8,7 @@
 | file | what it decides |
 |---|---|
 | `sides`, `opening` | one side: rows of anything that `read` or `import` takes, and how the run was set |
-| `run_settings`, `changes` | what differs between the settings of two runs |
+| `logged_settings`, `changes` | what differs between the settings of two runs |
 | `pairs`, `near_ids` | which items both sides answered; ids that differ only in how they are written |
 | `moves`, `tango` | the interval of a paired difference: flips, replicates, clusters |
 | `same_items` | the interval for these very items, from replicates alone |

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from divergence.comparison import run_settings
+from divergence.comparison import logged_settings
 from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions import Executions, read
@@ -121,7 +121,7 @@ def _imported(paths: list[Path], reading: Reading) -> Opened:
     frames = [imported.executions, *([imported.outcomes] if imported.outcomes.height else [])]
     configuration = dataclasses.replace(_chosen(paths, reading, {}), constants={}, columns={})
     log = read(frames, configuration=configuration, accept_rejected=reading.accept_rejected)
-    settings = run_settings.settings(imported.format, imported.sources)
+    settings = logged_settings.settings(imported.format, imported.sources)
     return Opened(log, imported.sources, settings, (*notes, *log.notes))
 
 

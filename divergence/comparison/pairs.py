@@ -16,10 +16,10 @@ import polars as pl
 from divergence.comparison import near_ids
 from divergence.comparison.sides import Side
 from divergence.errors import InputError
+from divergence.executions.contexts import NOT_LOGGED
 from divergence.executions.schema import SERVING_FACTORS
 
 REPEATED_SHARE_MIN = 0.5  # of the items: fewer that stand twice are a resumed or doubled file, and no replicates
-NOT_LOGGED = "not logged"
 SHOWN = 5  # examples in a sentence
 
 

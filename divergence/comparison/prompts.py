@@ -44,9 +44,10 @@ def _lm_eval(path: Path) -> Iterator[tuple[list[str], str]]:
             sample = parsed(line)
         except ValueError:
             continue  # set aside, and counted, when the rows were read
-        digest = f"-{sample['doc_hash'][:8]}" if sample.get("doc_hash") else ""
+        number, digest = sample.get("doc_id"), sample.get("doc_hash") or ""
+        names = [f"{number}-{digest[:8]}", *(digest[:digits] for digits in (8, 12, 16)), str(number)]
         first = next(iter(_values(sample.get("arguments"))), None)
-        yield [f"{task}{sample.get('doc_id')}{digest}"], _text(next(iter(_values(first)), None))
+        yield [task + name for name in names], _text(next(iter(_values(first)), None))
 
 
 def _inspect(path: Path) -> Iterator[tuple[list[str], str]]:

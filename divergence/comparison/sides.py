@@ -13,7 +13,8 @@ import polars as pl
 
 from divergence.comparison.opening import Opened, Reading, fingerprint, opened
 from divergence.errors import InputError, NotIdentifiedError
-from divergence.executions.schema import SERVING_FACTORS
+from divergence.executions.contexts import NOT_LOGGED
+from divergence.executions.schema import COLUMNS, SERVING_FACTORS
 
 KEPT = (
     *("model", "task", "item", "trial", "scorer", "answer", "gold", "regime", "session", "wave", "context"),
@@ -86,6 +87,8 @@ def _side(log: Opened, name: str, reading: Reading, level: tuple[str, str] | Non
     absent = [pl.lit(None, pl.String).alias(column) for column in KEPT if column not in frame.columns]
     wanted = list(dict.fromkeys([*KEPT, *factors, *extra, "file", "row"]))
     frame = frame.with_columns(absent).select(wanted)
+    declared = [column for column in extra if column not in COLUMNS]  # reading writes a label where one is missing
+    frame = frame.with_columns(pl.when(pl.col(column) != NOT_LOGGED).then(column) for column in declared)
     rows = frame.filter(pl.col("outcome").is_not_null())
     if not rows.height:
         raise NotIdentifiedError(

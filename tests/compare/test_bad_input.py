@@ -54,7 +54,7 @@ def test_one_side_empty(tmp_path):
 
 def test_nothing_judged():
     unjudged = run(GOOD).with_columns(score=pl.lit(None, pl.Float64), answer=pl.lit("x"))
-    with pytest.raises((dv.InputError, dv.NotIdentifiedError), match="usable value|carries the outcome"):
+    with pytest.raises((dv.InputError, dv.NotIdentifiedError), match=r"usable value|carries the outcome"):
         dv.compare(unjudged, run(GOOD))
 
 

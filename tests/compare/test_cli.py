@@ -149,7 +149,8 @@ def test_a_million_rows(tmp_path):
 
 def test_it_is_light(runs):
     code = (
-        f"import sys; from divergence.cli import main\ntry: main(['compare', {str(runs['before'])!r}, {str(runs['open'])!r}])\n"
+        "import sys; from divergence.cli import main\n"
+        f"try: main(['compare', {str(runs['before'])!r}, {str(runs['open'])!r}])\n"
         f"except SystemExit: pass\nprint([name for name in {HEAVY} if name in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

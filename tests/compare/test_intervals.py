@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from compare_worlds import (
     CLUSTERS,
-    ICC,
     ITEMS,
     KINDS,
-    RATES,
+    cluster_grid,
     clustered,
     counted,
     covered,
     exact,
     false_worse_ever,
     powers,
+    replicate_grid,
     replicated,
     widths,
 )
@@ -183,34 +183,19 @@ def test_looking_again_raises_few_false_alarms(kind):
 
 @pytest.mark.prove
 def test_replicates_cover_on_the_whole_grid():
-    generator, worlds = np.random.default_rng(19), 10_000
-    for items in ITEMS:
-        for rate in RATES:
-            for replicates in (2, 5):
-                for kind in KINDS:
-                    for share in (0.5, 0.75, 1.0) if kind != "noise" else (0.5,):
-                        drawn = worlds if items < 1000 else 3000
-                        found, truth = replicated(generator, drawn, items, rate, replicates, kind, share)
-                        inside = covered(found, truth)
-                        row = (items, rate, replicates, kind, share, inside)
-                        error = 3.5 * math.sqrt(0.05 * 0.95 / drawn)  # wrong once in 4,000, of 1,000 cells
-                        assert inside >= COVERAGE_MIN - error, row
-                        assert inside <= COVERAGE_MAX + error or items * rate < FLIPS_MIN, row
+    for row in replicate_grid(np.random.default_rng(19), 8000):
+        error = 3.5 * math.sqrt(0.05 * 0.95 / row["worlds"])  # wrong once in 4,000, of 500 cells
+        assert row["covered"] >= COVERAGE_MIN - error, row
+        assert row["covered"] <= COVERAGE_MAX + error or row["items"] * row["rate"] < FLIPS_MIN, row
 
 
 @pytest.mark.prove
 def test_clusters_cover_on_the_whole_grid():
-    generator, worlds = np.random.default_rng(20), 6000
-    for name, sizes in CLUSTERS.items():
-        design = 1 + ((sizes**2).sum() / sizes.sum() - 1) * ICC
-        for rate in RATES[1:]:
-            for share in (0.5, 0.75):
-                found, truth = clustered(generator, worlds, sizes, rate, share)
-                inside = covered(found, truth, np.repeat(np.arange(len(sizes)), sizes))
-                error = 3.5 * math.sqrt(0.05 * 0.95 / worlds)
-                assert inside >= CLUSTERED_MIN - error, (name, rate, share, inside)
-                enough = sizes.sum() * rate / design >= FLIPS_MIN
-                assert inside <= CLUSTERED_MAX + error or not enough, (name, rate, share, inside)
+    """Flips all in one direction are drawn too, and held to two points less: benchmarks/compare.md says so."""
+    for row in cluster_grid(np.random.default_rng(20), 6000):
+        error = 3.5 * math.sqrt(0.05 * 0.95 / row["worlds"])
+        assert row["covered"] >= CLUSTERED_MIN - error - (0.02 if row["share"] == 1 else 0), row
+        assert row["covered"] <= CLUSTERED_MAX + error or row["flips"] < FLIPS_MIN, row
 
 
 @pytest.mark.prove

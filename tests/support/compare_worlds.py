@@ -146,6 +146,27 @@ def covered(differences, truth, cluster=None):
     return float(((low <= truth + 1e-12) & (truth - 1e-12 <= high)).mean())
 
 
+def replicate_grid(generator, worlds):
+    """Coverage in every world of replicates: items, rate, replicates, kind, share, covered, and the worlds drawn."""
+    for items, rate, replicates, kind in itertools.product(ITEMS, RATES, (2, 5), KINDS):
+        for share in (0.5,) if kind == "noise" else (0.5, 0.75, 1.0):
+            drawn = worlds if items < 1000 else max(worlds // 4, 1)
+            inside = covered(*replicated(generator, drawn, items, rate, replicates, kind, share))
+            row = {"items": items, "rate": rate, "replicates": replicates, "kind": kind, "share": share}
+            yield row | {"covered": inside, "worlds": drawn}
+
+
+def cluster_grid(generator, worlds):
+    """Coverage in every world of clusters: clusters, rate, share, covered, and how many independent flips are expected."""
+    for name, sizes in CLUSTERS.items():
+        cluster = np.repeat(np.arange(len(sizes)), sizes)
+        design = 1 + ((sizes**2).sum() / sizes.sum() - 1) * ICC
+        for rate, share in itertools.product(RATES[1:], (0.5, 0.75, 1.0)):
+            inside = covered(*clustered(generator, worlds, sizes, rate, share), cluster)
+            row = {"clusters": name, "rate": rate, "share": share, "flips": sizes.sum() * rate / design}
+            yield row | {"covered": inside, "worlds": worlds}
+
+
 def false_worse_ever(generator, worlds, looks, rate, kind, margin=1e-4):
     """The share of A/A worlds in which any of the looks says `worse`, at a margin of almost nothing.
 
