@@ -5,6 +5,7 @@ Exit codes: 0 no worse, 4 worse, 5 not settled; 2 input or usage error, 3 the qu
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from typing import Any
 
@@ -46,22 +47,20 @@ def compare(runs, by, output, keep_text, exit_zero, quiet, as_json, **flags) -> 
     if flags.pop("anytime") != (flags["state"] is not None):
         raise click.UsageError("--anytime and --state FILE go together: the looks share the file")
     reading, asked = _asked(runs, by, flags)
-    several = by is None and len(runs) > 2
-    if several:
-        found, files = _several(runs, reading, asked), {}
+    if by is None and len(runs) > 2:
+        found = _several(runs, reading, asked)
+        page, save = "compare.json", functools.partial(write_runs, found)
     else:
         found, files = _two(runs, by, flags, reading, asked)
+        page, save = "compare.html", functools.partial(write, found, prompts=_prompts(found, files) if keep_text else None)
     if output is not None:
-        if several:
-            write_runs(found, output)
-        else:
-            write(found, output, _prompts(found, files) if keep_text else None)
+        save(folder=output)
     if as_json:
         click.echo(dumped(found.to_dict()), nl=False)
     elif not quiet:
         click.echo(repr(found))
         if output is not None:
-            click.echo(f"{output / ('compare.json' if several else 'compare.html')}", err=True)
+            click.echo(f"{output / page}", err=True)
     return 0 if exit_zero else found.exit_code
 
 
@@ -89,21 +88,22 @@ def _two(runs: tuple[str, ...], by: str | None, flags: dict[str, Any], reading, 
     from divergence.comparison.sides import side, sides_by
     from divergence.comparison.two_runs import between
 
-    levels = (flags["before"], flags["after"])
+    level_before, level_after = flags["before"], flags["after"]
     if by is not None:
-        if len(runs) > 1 or None in levels:
+        if len(runs) > 1 or level_before is None or level_after is None:
             raise click.UsageError("--by COLUMN takes one log, with --before LEVEL and --after LEVEL")
-        sides = sides_by(runs[0], (by, *levels), reading)
+        (log,) = runs
+        before, after = sides_by(log, (by, level_before, level_after), reading)
     elif len(runs) == 1:
         raise InputError(
             f"Only {runs[0]} is named: name a second run, or compare it with itself by --by COLUMN --before LEVEL "
             "--after LEVEL (for a folder with several models: --by model)."
         )
-    elif any(level is not None for level in levels):
+    elif level_before is not None or level_after is not None:
         raise click.UsageError("--before and --after name levels of --by COLUMN; two runs are named by their paths")
     else:
-        sides = tuple(side(run, run, reading) for run in runs)
-    return between(*sides, asked), {**sides[0].files, **sides[1].files}
+        before, after = (side(run, run, reading) for run in runs)
+    return between(before, after, asked), {**before.files, **after.files}
 
 
 def _several(runs: tuple[str, ...], reading, asked):

@@ -209,7 +209,7 @@ class Comparison:
         texts = dict.fromkeys(("model", "task"), pl.String)
         return pl.DataFrame(rows, schema_overrides={**numbers, **texts, "items_needed": pl.Int64})
 
-    def plot(self) -> altair.LayerChart:
+    def plot(self) -> altair.LayerChart | altair.FacetChart:
         """The difference of every model and task with its limits and the margin, as an Altair chart."""
         from divergence.comparison.figure import forest
 

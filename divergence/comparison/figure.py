@@ -17,7 +17,7 @@ GROUPS = 40  # rows that a chart can carry; the worst ones are shown
 ROW = 26  # px
 
 
-def forest(found: Comparison) -> altair.LayerChart:
+def forest(found: Comparison) -> altair.LayerChart | altair.FacetChart:
     """Estimate and interval by group, the whole on top."""
     import altair as alt
 

@@ -107,7 +107,7 @@ def check(state: State, now: dict[str, Any]) -> None:
         kept = state.about.get(name)
         if not state.about or kept == value:
             continue
-        if isinstance(value, dict):
+        if isinstance(value, dict) and isinstance(kept, dict):
             field = next(f for f in [*kept, *value] if kept.get(f) != value.get(f))
             name, kept, value = f"{field} of {name.upper()}", kept.get(field), value.get(field)
         raise InputError(
