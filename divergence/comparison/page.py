@@ -27,7 +27,7 @@ p{margin:.3rem 0}ul{margin:.3rem 0;padding-left:1.2rem}.muted{color:var(--muted)
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.25rem .5rem .25rem 0;vertical-align:top;
 border-top:1px solid var(--faint);overflow-wrap:anywhere}th{font-weight:600;border-top:0}
 td.bar{width:34%;min-width:6rem}svg{display:block;width:100%;height:1.5rem}code,.text{overflow-wrap:anywhere}
-.text{white-space:pre-wrap;font-size:.85rem;color:var(--muted);margin:.2rem 0}
+.move{white-space:nowrap}.text{white-space:pre-wrap;font-size:.85rem;color:var(--muted);margin:.2rem 0}
 @media(max-width:600px){table.groups thead{display:none}table.groups td{display:block;border:0;padding:.05rem 0}
 table.groups tr{display:block;border-top:1px solid var(--faint);padding:.4rem 0}td.bar{width:auto}}
 """
@@ -139,7 +139,7 @@ def _row(row: Mapping, prompts: Mapping[str, str]) -> str:
     asked = f"<div class='text'>{_safe(text)}</div>" if text else ""
     return (
         f"<tr><td class='{kind}'>{sign}</td><td>{_safe(row['item'])}{asked}</td>"
-        f"<td>{row['before']:.3g} → {row['after']:.3g}</td><td>{_safe(answers)}</td></tr>"
+        f"<td class='move'>{row['before']:.3g} → {row['after']:.3g}</td><td>{_safe(answers)}</td></tr>"
     )
 
 

@@ -16,7 +16,7 @@ from divergence.executions.importers.foreign_files import Archive, parsed, read_
 
 COLUMNS = ("prompt", "question", "input")
 """Columns of a table that hold what was asked."""
-LONGEST = 1000  # characters of a prompt on the page: the end, where the question stands
+LONGEST = 400  # characters of a prompt on the page: the end, where the question stands
 
 
 def prompts(files: Mapping[str, str], items: Iterable[str]) -> dict[str, str]:

@@ -280,9 +280,9 @@ def _same_scorers(before: Side, after: Side) -> dict[str, list[str]]:
 
 def _same_rows(before: Side, after: Side) -> list[str]:
     """A sentence where both sides are the same thing, or share executions."""
-    if before.files and sorted(before.files.values()) == sorted(after.files.values()):
-        return ["BEFORE and AFTER are the same files: an A/A of a run with itself, which says nothing about a change."]
     if before.fingerprint == after.fingerprint:
+        if before.files and sorted(before.files.values()) == sorted(after.files.values()):
+            return ["BEFORE and AFTER are the same files: an A/A of a run with itself, which says nothing about a change."]
         return ["BEFORE and AFTER hold the same rows: a run beside itself, or one that repeated itself exactly (A/A)."]
     shared = int(before.rows["execution_id"].is_in(after.rows["execution_id"].drop_nulls().implode()).sum())
     if not shared:
