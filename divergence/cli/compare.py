@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -83,7 +84,7 @@ def _asked(runs: tuple[str, ...], by: str | None, flags: dict[str, Any]):
     return reading, Asked(**{name: flags[name] for name in names}, apart=by)
 
 
-def _two(runs: tuple[str, ...], by: str | None, flags: dict[str, Any], reading, asked):
+def _two(runs: Sequence[str], by: str | None, flags: dict[str, Any], reading, asked):
     """Two runs, or one log by a column: the comparison, and the files behind it."""
     from divergence.comparison.sides import side, sides_by
     from divergence.comparison.two_runs import between
@@ -92,8 +93,7 @@ def _two(runs: tuple[str, ...], by: str | None, flags: dict[str, Any], reading, 
     if by is not None:
         if len(runs) > 1 or level_before is None or level_after is None:
             raise click.UsageError("--by COLUMN takes one log, with --before LEVEL and --after LEVEL")
-        (log,) = runs
-        before, after = sides_by(log, (by, level_before, level_after), reading)
+        before, after = sides_by(runs[0], (by, level_before, level_after), reading)
     elif len(runs) == 1:
         raise InputError(
             f"Only {runs[0]} is named: name a second run, or compare it with itself by --by COLUMN --before LEVEL "

@@ -141,13 +141,40 @@ class Comparison:
     table: pl.DataFrame
     """One row a shared item: `model`, `task`, `item`, scores, replicates, answers and difference."""
 
-    verdict = property(lambda self: self.whole.verdict, doc="`no worse`, `worse` or `not settled`.")
-    direction = property(lambda self: self.whole.direction, doc="`lower`, `higher` or `open`.")
-    difference = property(lambda self: self.whole.difference, doc="The paired difference AFTER - BEFORE and its limits.")
-    items = property(lambda self: self.whole.items, doc="Items that decide, and that do not.")
-    flips = property(lambda self: self.whole.flips, doc="Scores that changed.")
-    answers_changed = property(lambda self: self.whole.answers_changed, doc="Answers that changed, or None.")
-    items_needed = property(lambda self: self.whole.items_needed, doc="Shared items that would settle it, or None.")
+    @property
+    def verdict(self) -> str:
+        """`no worse`, `worse` or `not settled`."""
+        return self.whole.verdict
+
+    @property
+    def direction(self) -> str:
+        """`lower`, `higher` or `open`."""
+        return self.whole.direction
+
+    @property
+    def difference(self) -> Difference:
+        """The paired difference AFTER - BEFORE and its limits."""
+        return self.whole.difference
+
+    @property
+    def items(self) -> Items:
+        """Items that decide, and that do not."""
+        return self.whole.items
+
+    @property
+    def flips(self) -> Flips:
+        """Scores that changed."""
+        return self.whole.flips
+
+    @property
+    def answers_changed(self) -> AnswerChanges | None:
+        """Answers that changed; None where they are not logged."""
+        return self.whole.answers_changed
+
+    @property
+    def items_needed(self) -> int | None:
+        """Shared items that would settle it; None = no number does."""
+        return self.whole.items_needed
 
     @property
     def exit_code(self) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from divergence.comparison import verdicts, words
-from divergence.comparison.comparison import Comparison
 
 if TYPE_CHECKING:
     import altair
+
+    from divergence.comparison.comparison import Comparison
 
 COLOURS = {verdicts.NO_WORSE: "#1a63a8", verdicts.WORSE: "#b4500e", verdicts.NOT_SETTLED: "#77818e"}
 """Blue and orange as in the report; the verdict is also a shape."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from divergence.comparison import words
-from divergence.comparison.comparison import Comparison, Part
 from divergence.comparison.moved import moved_items
+
+if TYPE_CHECKING:
+    from divergence.comparison.comparison import Comparison, Part
 
 MOVED = 400  # items on the page: more are in compare.parquet
 STYLE = """

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import textwrap
+from typing import TYPE_CHECKING
 
 from divergence.comparison import words
-from divergence.comparison.comparison import Comparison, Group
+
+if TYPE_CHECKING:
+    from divergence.comparison.comparison import Comparison, Group
 
 WIDTH = 100  # characters
 GROUPS = 8  # lines of groups: one screen holds 24 lines

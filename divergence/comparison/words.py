@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from divergence.comparison.comparison import Comparison, Difference, Group, Part
+from typing import TYPE_CHECKING
+
 from divergence.comparison.verdicts import sign
+
+if TYPE_CHECKING:
+    from divergence.comparison.comparison import Comparison, Difference, Group, Part
 
 CHANGED_SHOWN = 120  # characters of a value in a sentence
 
