@@ -108,3 +108,8 @@ bench-engine: .venv/ready
 reference: .venv/ready
 	for seed in 0 1 2 3 4 5 6 7; do $(BIN)/python benchmarks/reference.py chain $$seed || exit 1; done
 	$(BIN)/python benchmarks/reference.py write
+
+bench-compare: .venv/ready
+	test -x build/compare-peers/bin/python || $(PYTHON) -m venv build/compare-peers
+	build/compare-peers/bin/python -c "import errorbars, evalsig" 2>/dev/null || build/compare-peers/bin/python -m pip install -q --disable-pip-version-check errorbars evalsig
+	$(BIN)/python benchmarks/compare.py --peers build/compare-peers/bin/python

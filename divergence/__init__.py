@@ -24,6 +24,18 @@ if TYPE_CHECKING:  # what editors and type checkers see; at run time names load 
     from divergence.cells import (
         merge as merge,
     )
+    from divergence.comparison import (
+        Comparison as Comparison,
+    )
+    from divergence.comparison import (
+        Comparisons as Comparisons,
+    )
+    from divergence.comparison import (
+        compare as compare,
+    )
+    from divergence.comparison import (
+        compare_runs as compare_runs,
+    )
     from divergence.configuration import Configuration as Configuration
     from divergence.errors import (
         InputError as InputError,
@@ -80,6 +92,7 @@ _HOME = {
     "divergence.errors": ("InputError", "NotIdentifiedError"),
     "divergence.estimate": ("Estimate", "table"),
     "divergence.executions": ("Executions", "read"),
+    "divergence.comparison": ("Comparison", "Comparisons", "compare", "compare_runs"),
     "divergence.cells": ("Cells", "collapse", "merge"),
     "divergence.joint": ("NUTS", "Importance", "Posterior", "Spec", "fit", "load"),
     "divergence.under_load": ("load_curve",),

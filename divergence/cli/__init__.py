@@ -4,7 +4,7 @@ One verb a file; to add one, write `cli/NAME.py` with a command `NAME` and put i
 loaded when it is asked for, so that no verb pays for the imports of another.
 
 Exit codes: 0 done; 1 done, but a diagnostic failed; 2 input or usage error, or interrupted, nothing half-written;
-3 no question, or not the one asked for, can be answered from this log.
+3 no question, or not the one asked for, can be answered from this log; `compare` only: 4 worse, 5 not settled.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import click
 
 from divergence.errors import InputError, NotIdentifiedError
 
-VERBS = ("report", "check", "fit", "import", "export", "probe", "score", "simulate")
+VERBS = ("report", "compare", "check", "fit", "import", "export", "probe", "score", "simulate")
 KEPT = (["probe"], ["score"])  # verbs that keep what was done when interrupted
 LISTS = ("--evaluation", "--deployment")  # take several values after one flag, as a shell's glob gives them
 

@@ -8,6 +8,7 @@ from typing import assert_type
 import polars as pl
 
 import divergence as dv
+from divergence.comparison.comparison import Difference
 from divergence.configuration import Configuration
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.estimate import Estimate
@@ -67,3 +68,10 @@ def results(posterior: Posterior, log: dv.Executions) -> None:
     dv.write_report(posterior, "out")
     assert_type(dv.risk_model(posterior, log), dv.RiskModel)
     assert_type(dv.RiskClassifier(), dv.RiskClassifier)
+
+
+def two_runs(path: str) -> None:
+    """Two runs beside each other."""
+    found = assert_type(dv.compare(path, path, margin=0.02), dv.Comparison)
+    assert_type(found.difference, Difference)
+    assert_type(dv.compare_runs(path, [path]), dv.Comparisons)

@@ -16,6 +16,7 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
     "configuration": set(),
     "executions": {"configuration"},
     "cells": {"executions"},
+    "comparison": {"executions", "configuration"},
     "identification": {"cells"},
     "joint": {"cells", "identification"},
     "estimands": {"joint", "cells", "identification"},
@@ -33,6 +34,7 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
         "configuration",
         "executions",
         "cells",
+        "comparison",
         "joint",
         "estimands",
         "results",
@@ -53,6 +55,8 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
 }
 PUBLIC = {
     "Cells",
+    "Comparison",
+    "Comparisons",
     "Configuration",
     "Estimate",
     "Executions",
@@ -70,6 +74,8 @@ PUBLIC = {
     "coherence",
     "collapse",
     "collapse_hazard",
+    "compare",
+    "compare_runs",
     "context_effect",
     "cost_ledger",
     "cost_per_success",

@@ -1,0 +1,13 @@
+"""Which items moved, the largest losses first."""
+
+from __future__ import annotations
+
+import polars as pl
+
+SAME = 1e-9  # scores that differ by less are the same number, added up in another order
+
+
+def moved_items(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a comparison's table whose score moved, worst first, ties by task and item."""
+    moved = table.filter(pl.col("difference").abs() > SAME)
+    return moved.sort("difference", "task", "item", nulls_last=True)
