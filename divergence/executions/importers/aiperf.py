@@ -42,7 +42,7 @@ def seconds(value: Any) -> float | None:
     number, unit = dig(value, "value"), dig(value, "unit")
     if isinstance(number, list):
         return None
-    if unit not in SECONDS:
+    if not isinstance(unit, str) or unit not in SECONDS:
         raise ValueError(f"has no unit of time: {convert.shown(unit)}")
     return convert.amount(number) * SECONDS[unit]
 
