@@ -25,8 +25,15 @@ SHOWN = 10  # rejected rows that are printed
 @click.option("--set", "constants", multiple=True, metavar="COLUMN=VALUE", help="A column that the log lacks.")
 @click.option("--primary", help="Metric that becomes the score; by default the log's first.")
 @click.option("--keep-text", is_flag=True, help="Keep prompts and completions, in a table beside the executions.")
+@click.option(
+    "--item-key",
+    type=click.Choice(["id", "prompt"]),
+    default="id",
+    show_default=True,
+    help="Items by the tools' own ids, or by the salted hash of their prompt, which is one over tools that log it.",
+)
 @click.option("--salt", type=click.Path(path_type=pathlib.Path), help="File with the salt of hashed identities.")
-def import_(paths, output, format_, constants, primary, keep_text, salt, as_json, quiet, **_) -> int:
+def import_(paths, output, format_, constants, primary, keep_text, item_key, salt, as_json, quiet, **_) -> int:
     """Turn other tools' logs into a canonical one, and list what could not be mapped.
 
     Files of several formats make one table: those of a harness come in as evaluation, traces as deployment.
@@ -35,7 +42,7 @@ def import_(paths, output, format_, constants, primary, keep_text, salt, as_json
     from divergence.executions.importers import Privacy, import_log, write
 
     format_ = None if format_ == "auto" else format_
-    privacy = Privacy(keep_text, salt_path=salt)
+    privacy = Privacy(keep_text, salt_path=salt, item_by_prompt=item_key == "prompt")
     told = None if quiet or as_json else lambda sentence: click.echo(sentence, err=True)
     imported = import_log(paths, format_, pairs_of(constants), primary, privacy, progress=told)
     written = write(imported, output)

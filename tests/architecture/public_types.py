@@ -25,6 +25,7 @@ def files(path: str) -> None:
     assert_type(dv.fit(cells, spec=dv.Spec(), method=dv.NUTS()), Posterior)
     assert_type(dv.fit(cells, method=dv.Importance(), seed=1), dv.Posterior)
     assert_type(dv.load(path), Posterior)
+    assert_type(dv.load_curve(log), Estimate)
     assert_type(dv.Configuration.load(path), Configuration)
     assert_type(dv.Executions, type[Executions])
     assert_type(dv.InputError, type[InputError])

@@ -11,6 +11,7 @@ import divergence as dv
 from divergence.errors import NotIdentifiedError
 from divergence.estimands import load_curve as room
 from divergence.executions import load, read
+from divergence.under_load import under_load
 
 SEED = 20261129
 LOADS = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
@@ -163,6 +164,15 @@ def test_from_a_log_with_telemetry_to_the_answer(tmp_path):
     assert np.quantile(change, 0.95) < 0 and answer.rows["unit"].to_list()[-1] == "points"
     refused = dv.load_curve(read(tmp_path / "log.parquet"))
     assert not refused.identified and "no column load" in refused.reasons[0]
+
+
+def test_a_report_asks_only_where_a_load_is_offered(tmp_path):
+    rows = {"regime": ["deployment"] * 4, "model": ["m"] * 4, "item": ["a", "a", "b", "b"], "score": [1.0, 0.0, 1.0, 1.0]}
+    pl.DataFrame(rows).write_parquet(tmp_path / "plain.parquet")
+    pl.DataFrame(rows | {"load": [1.0, 2.0, 1.0, 2.0]}).write_parquet(tmp_path / "loaded.parquet")
+    assert under_load(read(tmp_path / "plain.parquet")) == {}
+    (answer,) = under_load(read(tmp_path / "loaded.parquet")).values()
+    assert not answer.identified and "needs 5" in answer.reasons[0]
 
 
 def test_a_concurrency_is_a_load_and_no_context(tmp_path):

@@ -142,12 +142,26 @@ def together(parts: Sequence[Imported]) -> Imported:
         rejected=pl.concat([*(part.rejected for part in parts), rejected]),
         unmapped=tuple(f"{part.format}: {name}" for part in parts for name in part.unmapped),
         missing=tuple(name for name in schema.COLUMNS if all(name in part.missing for part in parts)),
-        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        notes=(*dict.fromkeys(note for part in parts for note in part.notes), *_joined(executions)),
         sources={name: digest for part in parts for name, digest in part.sources.items()},
         telemetry=pl.concat([part.telemetry for part in parts]),
         texts=pl.concat([part.texts for part in parts]),
         holds=tuple(held for part in parts for held in part.holds),
     )
+
+
+def _joined(executions: pl.LazyFrame) -> list[str]:
+    """A sentence about the items that both regimes have, where there are both."""
+    named = executions.select("regime", "item").drop_nulls("regime").unique().collect(engine="streaming")
+    sides = {regime: set(named.filter(regime=regime)["item"].drop_nulls()) for regime in named["regime"].unique()}
+    if len(sides) < 2:
+        return []
+    evaluation, deployment = (sides.get(regime, set()) for regime in schema.REGIMES)
+    both = len(evaluation & deployment)
+    sentence = f"{both} of {len(evaluation)} evaluation items are among the {len(deployment)} of deployment"
+    if both:
+        return [f"{sentence}."]
+    return [f"{sentence}: levels can be compared, items not. Tools that log the prompt join by it with --item-key prompt."]
 
 
 def _within_unit(executions: pl.LazyFrame, draft: Draft) -> pl.LazyFrame:

@@ -12,17 +12,20 @@ model's name is kept as Inspect writes it, with the provider in front.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, inspect_log, inspect_run, inspect_samples
 from divergence.executions.importers.format import Format
-from divergence.executions.importers.mapping import Draft, Field, Outcome, Place
+from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, dig
+from divergence.executions.importers.prompt_texts import prompt_text
 from divergence.executions.schema import SERVING_FACTORS
 
 FIRST_KEY = re.compile(rb'\s*\{\s*"(version|status|eval|plan|invalidated|tags|metadata|log_updates)"\s*:')
 """What a log begins with; the `logs.json` of an eval set begins with the name of a log."""
+ATTACHMENT = "attachment://"  # how a log refers to a long text that it keeps once
 WATCHED = 50  # samples of a log whose names are looked at one by one; later ones only where they have other names
 
 FIELDS = (
@@ -149,6 +152,8 @@ def _read_log(
         outcomes = inspect_samples.outcomes(sample, header, draft)
         kept = {name: sample.get(name) for name in KEPT}
         derived = inspect_samples.derived(sample, header, loaded.summary)
+        if draft.privacy.wants_texts and not loaded.summary:
+            derived["item"] = _with_texts(sample, derived, draft)
         read.append((place, {**run, "sample": kept, "derived": derived}, outcomes))
     if again:
         draft.note(f"{path.name} is an earlier try: {again} of its {rows} samples are in a later one too, and count once.")
@@ -170,3 +175,14 @@ def _read_log(
         inspect_run.report(path, header, draft, rows, summaries)
     for part in ("eval", "plan", "log"):
         draft.watch(part, run[part])
+
+
+def _with_texts(sample: Mapping[str, Any], derived: Mapping[str, Any], draft: Draft) -> Any:
+    """Keep prompt and completion of a sample where texts are asked for; gives the item, by its prompt where asked for."""
+    prompt = prompt_text(sample.get("input"))
+    attached = sample.get("attachments")
+    if prompt is not None and prompt.startswith(ATTACHMENT) and isinstance(attached, dict):
+        prompt = prompt_text(attached.get(prompt.removeprefix(ATTACHMENT)))
+    draft.keep_text(derived["execution_id"], "prompt", prompt)
+    draft.keep_text(derived["execution_id"], "response", dig(sample, "output.completion"))
+    return draft.privacy.prompt_item(prompt) if prompt and draft.privacy.item_by_prompt else derived["item"]

@@ -187,6 +187,10 @@ def _write(path: Path, lines: Lines, run: Run, primary: str | None, draft: Draft
         if document.settings not in samplers:
             samplers[document.settings] = run.sampler(lines.settings[document.settings])
         sampler = samplers[document.settings]
+        if document.prompt is not None and draft.privacy.item_by_prompt:
+            item = draft.privacy.prompt_item(document.prompt)
+        draft.keep_text(f"{lines.run}-{document.name}", "prompt", document.prompt)
+        draft.keep_text(f"{lines.run}-{document.name}", "response", document.response)
         key = (run.identity, sampler, item)
         trials[key] = trial = trials.get(key, 0) + 1
         row = {
@@ -207,7 +211,10 @@ def _write(path: Path, lines: Lines, run: Run, primary: str | None, draft: Draft
 def _lines(path: Path, results: Path | None, draft: Draft) -> Lines:
     """All lines of one file put together into documents."""
     written = "".join(foreign_files.sha256(file) for file in (path, results) if file is not None)
-    gathered, file = Lines(hashlib.sha256(written.encode()).hexdigest()[:16]), convert.printable(path)
+    gathered, file = (
+        Lines(hashlib.sha256(written.encode()).hexdigest()[:16], draft.privacy.wants_texts),
+        convert.printable(path),
+    )
     shapes: set[tuple[str, ...]] = set()
     count = 0
     for number, sample in _samples(path, draft):

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from divergence.executions.importers import convert
+from divergence.executions.importers.prompt_texts import prompt_text
 
 FRAME = frozenset(
     ["doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics"]
@@ -28,7 +29,19 @@ HASH_DIGITS = 12  # of the hash of a document that its item shows: 48 bits tell 
 class Document:
     """The lines of one document: row of the first, outcomes, answers by filter, right answer, number of its settings."""
 
-    __slots__ = ("answers", "choices", "doc_hash", "doc_id", "gold", "outcomes", "problems", "row", "settings")
+    __slots__ = (
+        "answers",
+        "choices",
+        "doc_hash",
+        "doc_id",
+        "gold",
+        "outcomes",
+        "problems",
+        "prompt",
+        "response",
+        "row",
+        "settings",
+    )
 
     def __init__(self, row: int, doc_id: Any, doc_hash: str | None):
         self.row = row
@@ -40,6 +53,8 @@ class Document:
         self.choices: list[str] = []
         self.gold: str | None = None
         self.settings = 0
+        self.prompt: str | None = None
+        self.response: str | None = None
 
     @property
     def name(self) -> str:
@@ -50,11 +65,12 @@ class Document:
 class Lines:
     """The documents of one file, gathered line by line; what most lines have alike is worked out once.
 
-    `run` tells the run apart: two runs may write the same lines.
+    `run` tells the run apart: two runs may write the same lines. `texts`: are prompts and completions kept for a while?
     """
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, texts: bool = False) -> None:
         self.run = run
+        self.texts = texts
         self.by_key: dict[Any, Document] = {}
         self.metrics: dict[str, None] = {}
         self.settings: list[Mapping[str, Any] | None] = [None]
@@ -86,6 +102,9 @@ class Lines:
             document.choices = choices = _choices(sample, likelihoods)
             document.gold = _right_choice(sample.get("target"), choices) if choices else _right_text(sample.get("target"))
             document.settings = self._settings(sample)
+            if self.texts:
+                document.prompt = prompt_text(next(iter(_first_request(sample)), None))
+                document.response = prompt_text(sample.get("resps"))
         name = None if name == "none" or name is None else convert.printable(name)
         if name in document.answers:
             return False

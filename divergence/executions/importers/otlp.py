@@ -20,13 +20,14 @@ from typing import Any
 import polars as pl
 
 from divergence.errors import InputError
-from divergence.executions.importers import convert, langfuse, otlp_events, otlp_protobuf, otlp_spans
+from divergence.executions.importers import convert, langfuse, otlp_events, otlp_protobuf, otlp_spans, prompts
 from divergence.executions.importers.feedback import Judged, scored
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.json_documents import documents
 from divergence.executions.importers.mapping import Draft, Place
 from divergence.executions.importers.otlp_mapping import DROPPED, FIELDS, NOTED
 from divergence.executions.importers.otlp_metrics import OtlpMetrics
+from divergence.executions.importers.privacy import prompt_digest
 from divergence.executions.importers.trace_reading import TraceReading
 from divergence.executions.metric_names import OPENTELEMETRY
 
@@ -43,13 +44,14 @@ FORMAT = Format(
     rank=20,
     notes=(
         "Protobuf needs the extra `otlp`.",
-        "Prompts, answers and users are not read; the seed of a request is no part of its sampler.",
+        "A prompt that comes more than once names the item, by a salted hash; users are not read.",
+        "The seed of a request is no part of its sampler.",
         "Evaluation events become outcomes of the call that they name.",
     ),
 )
 KINDS = ("resourceSpans", "resourceLogs", "resourceMetrics")
 SPAN_COLUMNS = {
-    **{name: pl.String() for name in ("logfire.span_type", "gen_ai.response.id", "resource.service")},
+    **{name: pl.String() for name in ("logfire.span_type", "gen_ai.response.id", "resource.service", "span.prompt")},
     **{name: pl.Float64() for name in ("duration", "gen_ai.latency.time_in_model_decode")},
 }
 """Paths that are kept beside the canonical columns, for what several spans say together."""
@@ -143,7 +145,23 @@ class _Reading:
             for name in NOTED:
                 if name in record and len(self._settings[name]) < VALUES_NOTED:
                     self._settings[name].add(str(record[name]))
+            self._texts(record)
         self._traces.span(record, self._spans, file, call, (agent, conversation))
+
+    def _texts(self, record: dict[str, Any]) -> None:
+        """The digest of the prompt, and the texts themselves where the user asks for them."""
+        for role in ("prompt", "response"):
+            raw = record.pop(f"text.{role}", None)
+            if raw is None or (role == "response" and not self.draft.privacy.keep_text):
+                continue
+            try:
+                text = prompts.text_of(otlp_spans.value_of(raw))
+            except otlp_spans.UNREADABLE:
+                continue  # of a shape that is no text: the call counts all the same
+            if text and role == "prompt":
+                record["span.prompt"] = prompt_digest(text)
+            if record["span.identity"]:
+                self.draft.keep_text(record["span.identity"], role, text)
 
     def flush(self, file: str) -> None:
         """Map the calls of a file."""
@@ -157,6 +175,7 @@ class _Reading:
         calls = otlp_events.streams_of_logfire(calls, self.draft)
         calls = self._traces.executions(calls)
         calls = otlp_events.without_varied_lengths(calls, self.draft)
+        calls = prompts.repeated_items(calls, self.draft)
         self._say(calls)
         return otlp_events.derived(calls)
 

@@ -215,6 +215,12 @@ EXPANDED = frozenset(
 )
 """Attributes whose JSON text is read; their members are paths below them."""
 
+PROMPTS = ("gen_ai.input.messages", "llm.input_messages", "langfuse.observation.input", "input.value", "gen_ai.prompt")
+"""Attributes that hold a prompt; only a salted hash of it is kept, unless texts are asked for."""
+
+ANSWERS = ("gen_ai.output.messages", "langfuse.observation.output", "output.value", "gen_ai.completion")
+"""Attributes that hold an answer; read only where texts are asked for."""
+
 NOTED = (
     *("gen_ai.request.stream", "openai.response.service_tier", "gen_ai.request.seed", "gen_ai.is_streaming"),
     *("openai.response.system_fingerprint", "gen_ai.openai.response.system_fingerprint"),

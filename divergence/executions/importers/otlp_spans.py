@@ -15,7 +15,16 @@ from typing import Any
 
 from divergence.executions.importers import factors
 from divergence.executions.importers.blocks import paths_of
-from divergence.executions.importers.otlp_mapping import DROPPED, EXPANDED, FIELDS, NOTED, PARAMETERS, SETTINGS
+from divergence.executions.importers.otlp_mapping import (
+    ANSWERS,
+    DROPPED,
+    EXPANDED,
+    FIELDS,
+    NOTED,
+    PARAMETERS,
+    PROMPTS,
+    SETTINGS,
+)
 from divergence.executions.importers.written import utc
 
 CALLS = ("chat", "text_completion", "generate_content", "completion", "responses", "embeddings", "embedding", "rerank")
@@ -121,6 +130,10 @@ def flat_attributes(attributes: Any, unknown: set[str]) -> dict[str, Any]:
                 _expand(key, text, record)
             else:
                 record[key] = text
+        elif key in PROMPTS:
+            record.setdefault("text.prompt", attribute["value"])
+        elif key in ANSWERS:
+            record.setdefault("text.response", attribute["value"])
         else:
             unknown.add(key)
     settings = [(name, str(record[path])) for path, name in SETTING_OF.items() if path in record]

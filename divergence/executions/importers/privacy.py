@@ -29,12 +29,24 @@ SPACES = re.compile(r"\s+")
 
 
 class Privacy:
-    """What may be kept, and the salt of identities, which is read when it is first needed."""
+    """What may be kept, whether items are known by their prompts, and the salt of identities, read when first needed."""
 
-    def __init__(self, keep_text: bool = False, salt: bytes | None = None, salt_path: Path | None = None):
+    def __init__(
+        self,
+        keep_text: bool = False,
+        salt: bytes | None = None,
+        salt_path: Path | None = None,
+        item_by_prompt: bool = False,
+    ):
         self.keep_text = keep_text
+        self.item_by_prompt = item_by_prompt
         self.salt_path = salt_path
         self._given = salt
+
+    @property
+    def wants_texts(self) -> bool:
+        """Is a prompt to be looked at, to keep it or to know the item by it?"""
+        return self.keep_text or self.item_by_prompt
 
     @functools.cached_property
     def salt(self) -> bytes:
@@ -48,7 +60,13 @@ class Privacy:
 
     def prompt_item(self, prompt: str) -> str:
         """The identity of an item by its prompt: equal for prompts that differ in space and in Unicode form only."""
-        return self.pseudonym("prompt", SPACES.sub(" ", unicodedata.normalize("NFKC", prompt)).strip())
+        return self.pseudonym("prompt", prompt_digest(prompt))
+
+
+def prompt_digest(prompt: str) -> str:
+    """What tells prompts apart before they are salted; it leaves no import, since texts can be tried against it."""
+    plain = SPACES.sub(" ", unicodedata.normalize("NFKC", prompt)).strip()
+    return hashlib.sha256(plain.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def default_salt_path() -> Path:

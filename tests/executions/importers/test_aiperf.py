@@ -127,3 +127,12 @@ def test_a_run_of_several_models_or_without_requests_is_refused(tmp_path):
     path.unlink()
     with pytest.raises(InputError, match="holds the single requests"):
         import_log([tmp_path / "profile_export_aiperf.json"])
+
+
+def test_a_metric_without_a_unit_is_left_empty(tmp_path):
+    records = [record(0, metrics={"request_latency": {"value": 1.0, "unit": unit}}) for unit in (["ms"], None, "parsec")]
+    for number, one in enumerate(records):
+        one["metadata"]["x_request_id"] = str(number)
+    imported = import_log([written(tmp_path, records)])
+    assert "latency_s" in imported.missing
+    assert any("has no unit of time" in note for note in imported.notes)

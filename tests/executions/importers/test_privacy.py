@@ -79,10 +79,31 @@ def test_no_canary_leaves_a_genuine_log(name, tmp_path):
         pytest.skip(f"no genuine file of {name} holds texts and can be rewritten")
 
 
-def test_texts_are_kept_where_they_are_asked_for_and_nowhere_else():
-    privacy = Privacy(keep_text=True, salt=b"1" * 32)
-    assert privacy.keep_text
-    assert not Privacy().keep_text
+def test_texts_are_kept_where_they_are_asked_for_and_nowhere_else(inspect_log, lm_eval_run, tmp_path):
+    sample = {"id": "a", "epoch": 1, "uuid": "u", "target": "x", "scores": {"match": {"value": "C"}}}
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 2 + 2?"}]
+    arguments = {"gen_args_0": {"arg_0": [json.dumps(chat)], "arg_1": {}}}
+    line = {"doc_id": 0, "filter": "none", "metrics": ["acc"], "acc": 0.0, "filtered_resps": ["4"], "resps": [["It is 4"]]}
+    paths = [
+        inspect_log([{**sample, "input": chat, "output": {"completion": "4!"}}]),
+        lm_eval_run([{**line, "arguments": arguments}]),
+    ]
+    assert import_log(paths).texts.height == 0
+    kept = import_log(paths, privacy=Privacy(keep_text=True, salt=b"1" * 32))
+    assert kept.texts.sort("text")["text"].to_list() == ["4!", "It is 4", "What is 2 + 2?", "What is 2 + 2?"]
+    assert [path.name for path in write(kept, tmp_path / "a.parquet")][-1] == "a.texts.parquet"
+
+
+def test_an_item_is_known_by_its_prompt_over_tools_where_it_is_asked_for(inspect_log, lm_eval_run):
+    sample = {"id": "a", "epoch": 1, "uuid": "u", "target": "x", "scores": {"match": {"value": "C"}}}
+    line = {"doc_id": 0, "filter": "none", "metrics": ["acc"], "acc": 0.0, "filtered_resps": ["4"]}
+    arguments = {"gen_args_0": {"arg_0": "What is  2 + 2?\n", "arg_1": {}}}
+    paths = [inspect_log([{**sample, "input": "What is 2 + 2?"}]), lm_eval_run([{**line, "arguments": arguments}])]
+    assert import_log(paths).executions["item"].n_unique() == 2
+    joined = import_log(paths, privacy=Privacy(salt=b"1" * 32, item_by_prompt=True)).executions
+    assert joined["item"].n_unique() == 1
+    assert joined["item"][0].startswith("prompt:")
+    assert "2 + 2" not in str(joined.rows())
 
 
 def test_a_pseudonym_is_stable_under_one_salt_and_says_nothing_under_another():

@@ -9,6 +9,12 @@ import pytest
 LOGS = Path(__file__).resolve().parents[5] / "shared" / "logs"
 
 
+@pytest.fixture(autouse=True)
+def own_salt(tmp_path, monkeypatch):
+    """Salts of hashed identities are made in the test's own folder, and not in the user's."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "configuration"))
+
+
 @pytest.fixture(scope="session")
 def logs() -> Callable[[str], Path]:
     """`logs("mlflow/traces.jsonl")`: a genuine file, or a skip where it is absent."""

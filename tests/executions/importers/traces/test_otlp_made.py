@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from divergence.errors import InputError
-from divergence.executions.importers import import_log, json_documents
+from divergence.executions.importers import Privacy, import_log, json_documents
 
 
 def rows(path, **given):
@@ -168,3 +168,31 @@ def test_totals_since_a_start_are_differenced_and_steps_are_not(tmp_path):
         path.write_text("\n".join(json.dumps(request(10 * (n + 1), v, temporality)) for n, v in enumerate(values)))
         found = import_log([path]).telemetry.sort("window_start", "window_s")["value"].to_list()
         assert found == ([5, 2, 3] if temporality == 2 else [5, 7, 3])
+
+
+def messages(text, role="user"):
+    return json.dumps(
+        [
+            {"role": "system", "parts": [{"content": "Be brief."}]},
+            {"role": role, "parts": [{"content": text, "type": "text"}]},
+        ]
+    )
+
+
+def test_a_prompt_that_comes_again_names_its_item_and_no_text_is_kept(spans):
+    asked = (
+        {"attributes": {"gen_ai.input.messages": messages(text)}} for text in ("canary  one", "canary one", "canary two")
+    )
+    imported = import_log([spans(*asked)], privacy=Privacy(salt=b"s" * 32))
+    first, second, third = imported.executions["item"].to_list()
+    assert first == second == Privacy(salt=b"s" * 32).prompt_item("canary one") and third is None
+    assert imported.texts.is_empty() and "canary" not in imported.executions.write_csv()
+    assert import_log([spans({}, {})]).executions["item"].to_list() == [None, None]
+
+
+def test_texts_are_kept_where_they_are_asked_for(spans):
+    call = {
+        "attributes": {"gen_ai.input.messages": messages("what"), "gen_ai.output.messages": messages("that", "assistant")}
+    }
+    texts = import_log([spans(call)], privacy=Privacy(keep_text=True, salt=b"s" * 32)).texts
+    assert texts.select("role", "text").rows() == [("prompt", "what"), ("response", "that")]
