@@ -10,7 +10,7 @@ stream follows the reference without a break in time; scenario `null_ar` has row
 | `null`, `null_ar` | nothing |
 | `coupling` | six of 21 rank couplings (`REWIRED`), every marginal the same |
 | `coupling_weak` | one of them, queue with time to first token .75 -> .55 |
-| `tail` | Gaussian copula -> t copula, 2.5 degrees of freedom: same marginals, nearly the same correlations, joint extremes |
+| `tail` | Gaussian copula -> t copula, 2.5 degrees of freedom: nearly the same correlations, joint extremes |
 | `route_mix` | the marginal law of the route |
 | `route_affinity` | P(route given class); P(route), P(class) and the accuracy stay |
 | `mean_shift` | time to first token x1.12, time per output token x1.05 |
@@ -89,12 +89,10 @@ def changed_edges(scenario: str) -> set[frozenset[str]]:
         return {frozenset(pair) for pair in REWIRED}
     if scenario == "tail":
         return {frozenset((a, b)) for n, a in enumerate(SIGNALS) for b in SIGNALS[n + 1 :]}
-    known = {
-        "coupling_weak": ("queue", "ttft"),
-        "decay": ("queue", "ttft"),
-        "route_affinity": ("route", "class"),
-        "phase_offset": ("queue", "error_rate"),
-    }
+    if scenario == "phase_offset":  # error_rate follows queue, and so whatever goes with queue
+        row = correlation()[SIGNALS.index("queue")]
+        return {frozenset((name, "error_rate")) for name, r in zip(SIGNALS, row, strict=True) if r and name != "error_rate"}
+    known = {"coupling_weak": ("queue", "ttft"), "decay": ("queue", "ttft"), "route_affinity": ("route", "class")}
     return {frozenset(known[scenario])} if scenario in known else set()
 
 
