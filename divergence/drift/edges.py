@@ -8,12 +8,14 @@ Unit: the statistic's own scale (atanh of a correlation, arcsine of a share, log
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from divergence.drift.evidence import e_bh, half_width
 from divergence.drift.layout import FAMILIES
+from divergence.drift.trend import rate
 from divergence.drift.verdict import Edge, readable
 
 if TYPE_CHECKING:
@@ -45,11 +47,16 @@ def _family(monitor: Monitor, family: str) -> list[Edge]:
     settled = e_bh(mean, total * len(total) / total.sum(), monitor.asked.alpha / len(FAMILIES))
     by_log = np.log(np.maximum(mean * total / total.mean(), 1e-300))
     order = np.lexsort((-by_log, ~settled))[:SHOWN]
-    strongest = [chosen[place == number][np.argmax((weight * e)[place == number])] for number in order]
-    sizes = _sizes(monitor, family, np.array(strongest))
+    strongest = np.array([chosen[place == number][np.argmax((weight * e)[place == number])] for number in order])
+    before, after, series, middle, begin = _series(monitor, family, strongest)
+    sizes, t = _sizes(before, after, monitor.asked.alpha)
+    ranked = np.lexsort((-by_log[order], -np.where(settled[order], t, 0.0)))  # evidence is cut, so that settled ones tie
     return [
-        _edge(monitor, number, float(np.log(max(mean[edge], 1e-300))), bool(settled[edge]), size)
-        for edge, number, size in zip(order, strongest, sizes, strict=True)
+        dataclasses.replace(
+            _edge(monitor, strongest[k], float(np.log(max(mean[order[k]], 1e-300))), bool(settled[order[k]]), sizes[k]),
+            **_natural(monitor, strongest[k], series[:, k], middle, begin),
+        )
+        for k in ranked
     ]
 
 
@@ -72,8 +79,8 @@ def _edge(monitor: Monitor, number: int, log_e: float, settled: bool, size: np.n
         statistic.detail,
         log_e,
         settled,
-        readable(statistic.kind, before),
-        readable(statistic.kind, after),
+        float(readable(statistic.kind, before)),
+        float(readable(statistic.kind, after)),
         float(shift),
         float(shift - width),
         float(shift + width),
@@ -81,18 +88,36 @@ def _edge(monitor: Monitor, number: int, log_e: float, settled: bool, size: np.n
     )
 
 
-def _sizes(monitor: Monitor, family: str, numbers: np.ndarray) -> np.ndarray:
-    """Mean before, mean since the change, half width of the confidence sequence, shape (k, 3)."""
+def _natural(monitor: Monitor, number: int, series: np.ndarray, middle: np.ndarray, begin: int) -> dict[str, Any]:
+    """The rate in the unit that people read; for a location also the level before and since, in the signal's own unit."""
+    statistic = monitor.statistics[number]
+    if statistic.kind != "location":
+        return {"rate": rate(readable(statistic.kind, series), middle)}
+    place = monitor.reference.layout.numeric.index(statistic.a)
+    own = np.concatenate([monitor.reference.margins[:, place], monitor.history.margins[:, place]]).astype(float)
+    means = {"before": float(np.nanmean(own[:begin])), "after": float(np.nanmean(own[begin:]))}
+    return means | {"rate": rate(own, middle)}
+
+
+def _series(monitor: Monitor, family: str, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    """The chunks before the change, those since, all of them, their middles, and the place of the first since."""
     reference, history = monitor.reference, monitor.history
-    begin = monitor._begin(family)[0]
+    begin = monitor.begin(family)[0]
     inside = reference.daily.residual(reference.values, reference.middle, inside=True)[:, numbers]
     stream = reference.daily.residual(history.values.astype(float), history.middle)[:, numbers]
     since = history.number >= begin
-    before, after = np.vstack([inside, stream[~since]]), stream[since]
+    middle = np.concatenate([reference.middle, history.middle])
+    whole = np.vstack([inside, stream])
+    return np.vstack([inside, stream[~since]]), stream[since], whole, middle, len(inside) + int((~since).sum())
+
+
+def _sizes(before: np.ndarray, after: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mean before, mean since, half width of the confidence sequence, shape (k, 3); and |t| of each, shape (k,)."""
     n1, n2 = np.isfinite(before).sum(0), np.isfinite(after).sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = [np.nansum(part, axis=0) / n for part, n in ((before, n1), (after, n2))]
         squares = sum(np.nansum((part - m) ** 2, axis=0) for part, m in zip((before, after), mean, strict=True))
         error = np.sqrt(squares / (n1 + n2 - 2) * (1 / n1 + 1 / n2))
-        width = error * half_width(n1, n2, monitor.asked.alpha)
-    return np.column_stack([*mean, np.where(np.isfinite(width), width, np.inf)])
+        width = error * half_width(n1, n2, alpha)
+        t = np.abs(mean[1] - mean[0]) / error
+    return np.column_stack([*mean, np.where(np.isfinite(width), width, np.inf)]), np.nan_to_num(t, nan=0.0)

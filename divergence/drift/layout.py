@@ -23,6 +23,7 @@ LEVELS = 8
 """Levels of a class that are told apart; rarer ones are one level together."""
 RARE = 0.03
 """Share of the reference below which a level is too rare for statistics of a chunk and joins `OTHER`."""
+_CONSTANT = "is constant"
 OTHER = "(other)"
 ATOM = 0.1
 """Share of one value above which a signal has no joint tail: a tenth of the ranks would fall inside one tie."""
@@ -133,7 +134,7 @@ def learn(reference: pl.DataFrame, signals: tuple[str, ...] | None = None) -> tu
     if signals is not None and (missing := [name for name in signals if name not in known]):
         raise InputError(f"The stream has no column {', '.join(missing)}: it has {', '.join(known)}.")
     chosen = signals or tuple(name for name in known if name not in _NAMES)
-    numeric, smooth, spread, classes, notes = [], [], [], [], []
+    numeric, smooth, spread, classes, notes, constant = [], [], [], [], [], []
     for name in chosen:
         column, reason = reference[name], None
         given = column.drop_nulls()
@@ -145,18 +146,23 @@ def learn(reference: pl.DataFrame, signals: tuple[str, ...] | None = None) -> tu
             if not len(given):
                 reason = "has no value in the reference"
             elif given.min() == given.max():
-                reason = f"is constant in the reference ({given[0]:g})"
+                constant.append(f"{name} = {given[0]:g}")
             else:
                 numeric.append(name)
                 smooth.append(largest <= ATOM * len(some))
                 spread.append(given.n_unique() > 2 if some.n_unique() <= 2 else True)
         elif column.dtype == pl.String or column.dtype in (pl.Categorical, pl.Enum):
             levels, reason = _levels(given.cast(pl.String), len(reference))
+            if reason == _CONSTANT:
+                constant.append(f"{name} = {given[0]}")
+                reason = None
             classes += [(name, levels)] if levels else []
         else:
             reason = f"has the type {column.dtype}"
         if reason:
             notes.append(f"{name} {reason} and is not followed")
+    if constant:
+        notes.append(f"constant in the reference and not followed: {', '.join(constant)}")
     if not numeric and not classes:
         raise InputError(f"No column of the stream can be followed: {'; '.join(notes) or 'there is none beside the time'}.")
     if len(numeric) > MOST_SIGNALS:
@@ -171,7 +177,7 @@ def _levels(given: pl.Series, rows: int) -> tuple[tuple[str, ...], str | None]:
     counts = given.value_counts().sort("count", given.name, descending=[True, False])
     frequent = counts.filter(pl.col("count") >= RARE * rows)[given.name].to_list()[:LEVELS]
     if counts.height < 2:
-        return (), f"is constant in the reference ({counts[given.name][0]})" if counts.height else "has no value in the reference"
+        return (), _CONSTANT if counts.height else "has no value in the reference"
     if not frequent:
         return (), f"has {counts.height} levels, none with {RARE:.0%} of the rows"
     rest = counts["count"].sum() - counts["count"].head(len(frequent)).sum()

@@ -21,7 +21,7 @@ from divergence.drift.history import History
 from divergence.drift.hold import carriers, dependent_series
 from divergence.drift.layout import FAMILIES, weights_of
 from divergence.drift.ordering import arrange, shown
-from divergence.drift.reference import Reference, cut, learn_reference, middle_of
+from divergence.drift.reference import Chunk, Reference, cut, learn_reference
 from divergence.drift.rows import Rows, from_frame
 from divergence.drift.settings import Changed, cause, changes, settings
 from divergence.drift.verdict import BOTH, NONE, Alarm, Verdict, promise
@@ -29,6 +29,8 @@ from divergence.errors import InputError
 
 ALPHA = 0.05
 """Bound on false alarms, of both families together."""
+LONGEST_TRAIL = 2000
+"""Chunks of one run whose evidence is kept for `evidence.parquet`; not part of the state."""
 MARGIN = 0.1
 """Change of an edge on its statistic's scale that matters (on atanh r: a correlation .50 -> .57; see `edges.MARGINS`)."""
 
@@ -56,7 +58,7 @@ class Monitor:
         followed = reference.followed
         self.weight[followed] = family_weights(self.family[followed], kind[followed])
         self.evidence = Evidence.start(reference.winsorised(reference.values, reference.middle, inside=True), asked.horizon)
-        self.history = History.empty(len(self.statistics), len(FAMILIES))
+        self.history = History.empty(reference, len(FAMILIES))
         self.pending: Rows | None = None
         self.counted_to, self.counted = reference.end, reference.last
         self.alarms: dict[str, Alarm] = {}
@@ -64,6 +66,7 @@ class Monitor:
         self.held = np.zeros(len(self.statistics), bool)
         self.notes: dict[str, None] = dict.fromkeys((reference.chunking.sentence, reference.daily.sentence, *reference.notes))
         self.changed: dict[str, Changed] = {}
+        self.trail: list[np.ndarray] = []
         self.rows = self.skipped = 0
 
     @property
@@ -86,18 +89,19 @@ class Monitor:
         self.skipped += arranged.skipped
         chunks = cut(arranged.rows, self.length)
         for chunk in chunks:
-            self.add(self.reference.describe(chunk), int(chunk.time[0]), int(chunk.time[-1]), middle_of(chunk))
+            self.add(self.reference.summary(chunk))
         if chunks:
             self.counted_to = int(chunks[-1].time[-1])
             self.counted = chunks[-1].identity[chunks[-1].time == self.counted_to]
         self.pending = arranged.rows[len(chunks) * self.length :]
         self.rows += len(chunks) * self.length
 
-    def add(self, values: np.ndarray, start: int, end: int, middle: int) -> None:
-        """One finished chunk by its statistics: what `update` does for each, and a merge of partitions for all."""
-        self.evidence.add(self.reference.winsorised(values, np.array(middle)))
-        self.history.add(values, start, end, np.zeros(len(FAMILIES)))
-        self._notice_missing(values, start)
+    def add(self, chunk: Chunk) -> None:
+        """One finished chunk by its summary: what `update` does for each, and a merge of partitions for all."""
+        self.evidence.add(self.reference.winsorised(chunk.values.astype(float), np.array(chunk.middle)))
+        self.history.add(chunk, len(FAMILIES))
+        self.trail = [*self.trail[1 - LONGEST_TRAIL :], self.evidence.mixture]
+        self._notice_missing(chunk)
         for number, family in enumerate(FAMILIES):
             log_e = self._log_evidence(family)
             if log_e >= np.log(1 / self.asked.alpha) and family not in self.alarms:
@@ -124,7 +128,7 @@ class Monitor:
             reference.winsorised(reference.values, reference.middle, inside=True)[:, chosen],
             reference.winsorised(self.history.values.astype(float), self.history.middle)[:, chosen],
         ])
-        begin = self._begin(family)[0]
+        begin = self.begin(family)[0]
         place = len(reference.values) + int(np.searchsorted(self.history.number, begin))
         dependent = chosen[dependent_series(series, place)]
         self.held[dependent] = True
@@ -136,8 +140,8 @@ class Monitor:
             ] = None
         return self._log_evidence(family)
 
-    def _begin(self, family: str) -> tuple[int, int, int]:
-        """The chunk at which the change most likely begins, and the earliest and latest of 90 % of the evidence."""
+    def begin(self, family: str) -> tuple[int, int, int]:
+        """The chunk (from 1) at which the change most likely begins, and the earliest and latest of 90 % of the evidence."""
         contribution = self.evidence.by_restart @ np.where((self.family == family) & ~self.held, self.weight, 0.0)
         share = np.cumsum(contribution) / contribution.sum()
         restarts = self.evidence.restarts
@@ -148,7 +152,7 @@ class Monitor:
         )
 
     def _alarm(self, family: str) -> Alarm:
-        _, early, late = self._begin(family)
+        _, early, late = self.begin(family)
         place = np.clip(np.searchsorted(self.history.number, [early, late]), 0, len(self.history.number) - 1)
         return Alarm(
             family,
@@ -163,24 +167,18 @@ class Monitor:
         followed = {*layout.numeric, *(name for name, _ in layout.classes)}
         for name in sorted(followed - set(batch.columns)):
             self.notes[f"the signal {name} of the reference has vanished from the stream"] = None
-        fresh = [c for c in batch.columns if c not in followed | set(self.known) and not c.startswith("__")]
-        for name in fresh:
-            if batch[name].dtype.is_numeric() and name not in self.known.get("", ()):
-                self.notes[f"{name} was not a signal of the reference and is not followed"] = None
+        fresh = [c for c in batch.columns if c not in self.reference.columns and not c.startswith("__")]
+        if fresh:
+            self.notes[f"not a signal of the reference and not followed: {', '.join(fresh)}"] = None
         for one in changes(batch, self.known):
             if one.sentence not in self.changed:
                 self.changed[one.sentence] = one
 
-    def _notice_missing(self, values: np.ndarray, start: int) -> None:
-        lost = [
-            s.a
-            for s, value in zip(self.statistics[: len(self.reference.layout.numeric)], values, strict=False)
-            if not np.isfinite(value)
-        ]
-        for name in lost:
+    def _notice_missing(self, chunk: Chunk) -> None:
+        for name, mean in zip(self.reference.layout.numeric, chunk.margins, strict=True):
             key = f"{name} has no value in a chunk"
-            if not any(note.startswith(key) for note in self.notes):
-                self.notes[f"{key} that begins at {shown(start)}; such chunks say nothing about it"] = None
+            if not np.isfinite(mean) and not any(note.startswith(key) for note in self.notes):
+                self.notes[f"{key} that begins at {shown(chunk.start)}; such chunks say nothing about it"] = None
 
     def verdict(self) -> Verdict:
         """What is known after the last full chunk."""

@@ -24,11 +24,31 @@ from divergence.drift.ranks import normal_scores
 from divergence.drift.rows import Rows, from_frame
 from divergence.drift.structural import structural
 from divergence.drift.surface import grid_of, surface
+from divergence.drift.trend import detrended
 from divergence.errors import InputError
 
 _MAD = 1.4826  # median absolute deviation -> standard deviation of a normal law
 _NO_SPREAD = 1e-9
 _ALIKE = 0.4  # share of reference chunks with the very same value above which a statistic is a rare event, not a level
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """The summary of one chunk: all that is kept of its rows."""
+
+    values: np.ndarray
+    """Its statistics, single precision, shape (p,)."""
+    margins: np.ndarray
+    """Mean of each numeric signal in its own unit, single precision, shape (signals,)."""
+    start: int
+    """Time of its first row, microseconds."""
+    end: int
+    """Time of its last row."""
+
+    @property
+    def middle(self) -> int:
+        """The middle in time, microseconds."""
+        return (self.start + self.end) // 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +65,8 @@ class Reference:
     """Rows of a chunk, and why."""
     values: np.ndarray
     """Statistics of the reference chunks, shape (m, p)."""
+    margins: np.ndarray
+    """Mean of each numeric signal in each reference chunk, shape (m, signals)."""
     middle: np.ndarray
     """Middle of each reference chunk, microseconds, shape (m,)."""
     daily: Daily
@@ -59,6 +81,8 @@ class Reference:
     """Time of the last reference row, microseconds."""
     last: np.ndarray
     """Identities of the reference rows with just that time."""
+    columns: tuple[str, ...]
+    """All columns that the reference had."""
     notes: tuple[str, ...]
     """Sentences for a reader."""
 
@@ -67,9 +91,9 @@ class Reference:
         """The statistics, in order."""
         return self.layout.statistics()
 
-    def describe(self, chunk: Rows) -> np.ndarray:
-        """The statistics of one chunk, shape (p,)."""
-        return describe(chunk, self.layout, self.grids)
+    def summary(self, chunk: Rows) -> Chunk:
+        """The summary of the rows of one chunk."""
+        return summary_of(chunk, self.layout, self.grids)
 
     def standard(self, values: np.ndarray, middle: np.ndarray, inside: bool = False) -> np.ndarray:
         """Chunk statistics in robust spreads from the reference's median, not yet winsorised."""
@@ -81,22 +105,22 @@ class Reference:
         return np.where(self.followed, cut, np.nan)
 
 
-def describe(chunk: Rows, layout: Layout, grids: list[np.ndarray]) -> np.ndarray:
-    """The statistics of one chunk, in the order of the layout."""
+def summary_of(rows: Rows, layout: Layout, grids: list[np.ndarray]) -> Chunk:
+    """The statistics of one chunk in the order of the layout, its means and its times."""
     if layout.aggregated:
-        return surface(chunk, [], grids, layout)
-    scores, shares, ordered = normal_scores(chunk.numeric)
-    return np.concatenate([surface(chunk, ordered, grids, layout), structural(chunk, scores, shares, layout)])
+        values = surface(rows, [], grids, layout)
+    else:
+        scores, shares, ordered = normal_scores(rows.numeric)
+        values = np.concatenate([surface(rows, ordered, grids, layout), structural(rows, scores, shares, layout)])
+    there = np.isfinite(rows.numeric)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        margins = np.where(there, rows.numeric, 0.0).sum(0) / there.sum(0)
+    return Chunk(values.astype(np.float32), margins.astype(np.float32), int(rows.time[0]), int(rows.time[-1]))
 
 
 def cut(rows: Rows, length: int) -> list[Rows]:
     """The full chunks of the rows; what is left over is not among them."""
     return [rows[first : first + length] for first in range(0, len(rows) - length + 1, length)]
-
-
-def middle_of(chunk: Rows) -> int:
-    """The middle of a chunk in time, microseconds."""
-    return int((chunk.time[0] + chunk.time[-1]) // 2)
 
 
 def learn_reference(
@@ -124,7 +148,8 @@ def learn_reference(
     if aggregated and len(rows) < FEWEST_CHUNKS:
         raise InputError(f"The reference has {len(rows)} aggregated rows, at least {FEWEST_CHUNKS} are needed.")
     grids = [grid_of(column) for column in rows.numeric.T]
-    return _settled(rows, layout, baseline, grids, length, tau, chunk_rows, [*notes, *arranged.notes])
+    settled = _settled(rows, layout, baseline, grids, length, tau, chunk_rows, [*notes, *arranged.notes])
+    return dataclasses.replace(settled, columns=tuple(frame.columns))
 
 
 def _settled(
@@ -142,14 +167,14 @@ def _settled(
     kinds = np.array([f"{s.family} {s.kind}" for s in statistics])
     first = length
     while True:
-        chunks = cut(rows, length)
-        values = np.stack([describe(chunk, layout, grids) for chunk in chunks]).astype(np.float32).astype(float)  # as it is kept
-        middle = np.array([middle_of(chunk) for chunk in chunks])
+        chunks = [summary_of(chunk, layout, grids) for chunk in cut(rows, length)]
+        values = np.stack([chunk.values for chunk in chunks]).astype(float)
+        middle = np.array([chunk.middle for chunk in chunks])
         matched = daily(values, middle)
         residual = matched.residual(values, middle, inside=True)
         centre, spread, varies = _usual(residual)
         z = np.clip((residual - centre) / spread, -WINSOR, WINSOR)
-        worst, kind, alone = dependent(np.where(varies, z, np.nan), kinds)
+        worst, kind, alone = dependent(np.where(varies, detrended(z), np.nan), kinds)
         if worst <= NEIGHBOURS_MAX:
             break
         if chunk_rows is not None or len(rows) // (2 * length) < FEWEST_CHUNKS or layout.aggregated:
@@ -168,6 +193,7 @@ def _settled(
         grids,
         chunking,
         values,
+        np.stack([chunk.margins for chunk in chunks]),
         middle,
         matched,
         centre,
@@ -175,6 +201,7 @@ def _settled(
         varies & ~alone,
         end,
         rows.identity[rows.time == end],
+        (),
         tuple(notes),
     )
 

@@ -25,6 +25,7 @@ import polars as pl
 from divergence.drift.baseline import Answers, Baseline, Directions, Items
 from divergence.drift.chunking import Chunking
 from divergence.drift.daily import Daily
+from divergence.drift.history import BYTES, places
 from divergence.drift.layout import Layout
 from divergence.drift.monitor import Monitor, Promise
 from divergence.drift.reference import Reference
@@ -124,15 +125,16 @@ def asked_of(monitor: Monitor) -> dict[str, Any]:
 
 
 _EVIDENCE = ("count", "total", "square", "restarts", "before", "mixture", "by_restart")
-_HISTORY = ("values", "start", "end", "number", "evidence")
-_REFERENCE = ("values", "middle", "centre", "spread", "followed", "last")
+_HISTORY = ("values", "margins", "start", "end", "number", "evidence")
+_REFERENCE = ("values", "margins", "middle", "centre", "spread", "followed", "last")
 
 
 def _taken_apart(monitor: Monitor) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     reference, baseline = monitor.reference, monitor.reference.baseline
     arrays = {f"evidence.{name}": getattr(monitor.evidence, name) for name in _EVIDENCE}
     arrays["evidence.by_restart"] = monitor.evidence.by_restart.astype(np.float32)  # only for where a change began
-    arrays |= {f"history.{name}": getattr(monitor.history, name) for name in _HISTORY}
+    keep = places(BYTES, len(monitor.statistics))
+    arrays |= {f"history.{name}": getattr(monitor.history, name)[-keep:] for name in _HISTORY}
     arrays |= {f"reference.{name}": getattr(reference, name) for name in _REFERENCE}
     arrays["reference.values"] = reference.values.astype(np.float32)
     arrays |= {f"grid.{number}": grid for number, grid in enumerate(reference.grids)}
@@ -151,7 +153,7 @@ def _taken_apart(monitor: Monitor) -> tuple[dict[str, np.ndarray], dict[str, Any
         "daily": {"parts": reference.daily.parts, "sentence": reference.daily.sentence},
         "items": baseline.items.known["key"].to_list() if baseline.items else None,
         "answers": dataclasses.asdict(baseline.answers) if baseline.answers else None,
-        "reference": {"end": reference.end, "notes": list(reference.notes)},
+        "reference": {"end": reference.end, "columns": list(reference.columns), "notes": list(reference.notes)},
         "chunks": monitor.evidence.chunks,
         "counted_to": monitor.counted_to,
         "alarms": [dataclasses.asdict(alarm) for alarm in monitor.alarms.values()],
@@ -187,6 +189,7 @@ def _put_together(arrays: dict[str, np.ndarray], header: dict[str, Any]) -> Moni
         chunking=Chunking(**header["chunking"]),
         daily=Daily(header["daily"]["parts"], arrays["daily.centre"], arrays["daily.count"], header["daily"]["sentence"]),
         end=header["reference"]["end"],
+        columns=tuple(header["reference"]["columns"]),
         notes=tuple(header["reference"]["notes"]),
     )
     promise = Promise(**{f.name: header["asked"][f.name] for f in dataclasses.fields(Promise)})

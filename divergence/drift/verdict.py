@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 
+from divergence.drift.trend import Rate
+
 NONE, BOTH = "none", "both"
 
 
@@ -43,6 +45,8 @@ class Edge:
     """Upper end."""
     material: bool | None
     """Is it shown to be larger than the margin (True), shown to be smaller (False), or neither (None)?"""
+    rate: Rate | None = None
+    """How it moves with time: a jump, or a slope with an interval, in words' units per hour."""
 
     @property
     def name(self) -> str:
@@ -52,7 +56,8 @@ class Edge:
     @property
     def sentence(self) -> str:
         """What changed, in words."""
-        return f"{self.name}: {_words(self.kind, self.detail)} {_shown(self.before)} -> {_shown(self.after)}"
+        moving = f", {self.rate.sentence}" if self.rate and self.rate.shape != "jump" else ""
+        return f"{self.name}: {_words(self.kind, self.detail)} {_shown(self.before)} -> {_shown(self.after)}{moving}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,15 +165,15 @@ class Verdict:
         return f"Verdict: {self.verdict}\n{self.headline}\n{self.promise}"
 
 
-def readable(kind: str, value: float) -> float:
-    """A statistic in the unit that people read: a correlation for its atanh, a share for its arcsine."""
+def readable(kind: str, value: np.ndarray) -> np.ndarray:
+    """Statistics in the unit that people read: a correlation for its atanh, a share for its arcsine."""
     if kind in ("correlation", "lagged", "level"):
-        return float(np.tanh(value))
+        return np.tanh(value)
     if kind in ("share", "missing", "item_flips"):
-        return float(np.sin(np.clip(value, 0, np.pi / 2)) ** 2)
+        return np.sin(np.clip(value, 0, np.pi / 2)) ** 2
     if kind in ("tail_upper", "tail_lower"):
-        return float(np.square(value))
-    return float(value)
+        return np.square(value)
+    return np.asarray(value)
 
 
 def _words(kind: str, detail: str | None) -> str:
@@ -183,7 +188,7 @@ def _words(kind: str, detail: str | None) -> str:
         "item_flips": "items answered otherwise at equal accuracy",
         "share": f"share of {detail}",
         "missing": "share missing",
-        "location": "location",
+        "location": "mean",
         "scale": "log spread",
         "upper_quantile": "95 % point",
         "rate": "log rows per second",
@@ -195,7 +200,7 @@ def _words(kind: str, detail: str | None) -> str:
 
 
 def _shown(value: float) -> str:
-    return f"{value:.2f}"
+    return f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
 
 
 def promise(alpha: float, horizon: int | None) -> str:
