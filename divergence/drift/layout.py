@@ -94,7 +94,7 @@ def _surface(layout: Layout) -> list[Statistic]:
         for name, levels in layout.classes:
             out += [Statistic(SURFACE, "share", name, detail=level) for level in told_apart(levels)]
         out += [Statistic(SURFACE, "rate", "arrivals")] * layout.timed
-        out += [Statistic(SURFACE, kind, "answer") for kind in ("answer_bias", "competence") if layout.two_answers]
+        out += [Statistic(SURFACE, kind, kind) for kind in ("answer_bias", "competence") if layout.two_answers]
         out += [Statistic(SURFACE, "embedding_location", "embedding", detail=str(n + 1)) for n in range(layout.dimensions)]
     return out
 

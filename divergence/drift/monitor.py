@@ -116,8 +116,8 @@ class Monitor:
 
     def _log_evidence(self, family: str) -> float:
         """Evidence of a family divided among the families: log of its mean e over their number."""
-        with np.errstate(divide="ignore"):
-            return float(np.log(max(self._contribution(family).sum(), 1e-300) / len(FAMILIES)))
+        total = self._contribution(family).sum() if self.weight[self.family == family].any() else 1.0
+        return float(np.log(max(total, 1e-300) / len(FAMILIES)))
 
     def _hold(self, family: str) -> float:
         """Set aside the statistics behind an alarm whose chunks depend on each other; the evidence that is left."""

@@ -15,10 +15,12 @@ from divergence.drift.bridges import bridges, flips_headline
 from divergence.drift.layout import FAMILIES
 from divergence.drift.monitor import Monitor
 from divergence.drift.topology import chosen, strengths
-from divergence.drift.verdict import NONE, Verdict
+from divergence.drift.verdict import NONE, Edge, Verdict
 
 LIMITS = 3.0
 """Spreads between reference chunks at which a dashboard draws its control limits (Shewhart)."""
+MOST_EDGES = 12
+"""Edges of each family in the table of a page; the JSON has up to 20."""
 MOST_TILES = 18
 """Control charts on a page; the signals of changed edges come first."""
 
@@ -59,11 +61,20 @@ def page(monitor: Monitor, verdict: Verdict, splits: tuple[Split, ...] = (), not
         before=Markup(before),
         after=Markup(after),
         evidence=Markup(figures.evidence(history.end, curves, verdict.threshold, alarms)) if len(history.end) else "",
-        edges=[edge for edge in verdict.edges if edge.settled or edge.log_e > 0][:15],
+        edges=_listed(verdict),
         splits=splits,
         bridges=bridges(verdict),
         notes=(*verdict.notes, *notes),
     )
+
+
+def _listed(verdict: Verdict) -> list[Edge]:
+    """The edges of the table: of each family the first, settled or with evidence."""
+    return [
+        edge
+        for family in reversed(FAMILIES)
+        for edge in [e for e in verdict.edges if e.family == family and (e.settled or e.log_e > 0)][:MOST_EDGES]
+    ]
 
 
 def _tiles(monitor: Monitor, verdict: Verdict, begin: int | None) -> list[Tile]:

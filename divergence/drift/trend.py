@@ -54,21 +54,30 @@ def rate(series: np.ndarray, middle: np.ndarray, level: float = 0.95) -> Rate | 
     if known.sum() < 8:
         return None
     value, hour = series[known], (middle[known] - middle[0]) / HOUR
-    one = np.ones(len(value))
-    designs = {"slope": np.column_stack([one, hour])}
-    knots = hour[3:-3]
-    for shape, bent in (("jump", lambda knot: (hour >= knot).astype(float)), ("bend", lambda knot: np.maximum(hour - knot, 0.0))):
-        candidates = [np.column_stack([one, bent(knot)]) for knot in knots]
-        designs[shape] = min(candidates, key=lambda design: _fit(design, value)[2])
+    place = np.arange(len(value), dtype=float)  # the shape is judged by order: over a long pause a jump looks like a line
+    designs, knots = {"slope": np.column_stack([np.ones(len(value)), place])}, {}
+    for shape, bent in (("jump", _step), ("bend", _ramp)):
+        candidates = [np.column_stack([np.ones(len(value)), bent(place, knot)]) for knot in place[3:-3]]
+        knots[shape] = int(np.argmin([_fit(design, value)[2] for design in candidates]))
+        designs[shape] = candidates[knots[shape]]
     size = np.log(len(value))  # of the criterion: a jump and a bend have a place as a third number
     score = {
         shape: len(value) * np.log(max(_fit(design, value)[2], 1e-300)) + size * (shape != "slope")
         for shape, design in designs.items()
     }
     shape = min(score, key=score.__getitem__)
-    slope, error = _slope(designs["bend" if shape == "bend" else "slope"], value)
+    moved = _ramp(hour, hour[3 + knots["bend"]]) if shape == "bend" else hour
+    slope, error = _slope(np.column_stack([np.ones(len(value)), moved]), value)
     width = error * float(stdtrit(len(value) - 3, (1 + level) / 2))
     return Rate(shape, slope, slope - width, slope + width, level)
+
+
+def _step(place: np.ndarray, knot: float) -> np.ndarray:
+    return (place >= knot).astype(float)
+
+
+def _ramp(place: np.ndarray, knot: float) -> np.ndarray:
+    return np.maximum(place - knot, 0.0)
 
 
 def _slope(design: np.ndarray, value: np.ndarray) -> tuple[float, float]:

@@ -190,7 +190,7 @@ def _words(kind: str, detail: str | None) -> str:
         "missing": "share missing",
         "location": "mean",
         "scale": "log spread",
-        "upper_quantile": "95 % point",
+        "upper_quantile": "95 % point in spreads of the reference",
         "rate": "log rows per second",
         "answer_bias": "criterion",
         "competence": "d'",
