@@ -21,10 +21,13 @@ import polars as pl
 from divergence.drift.detect import Detection
 from divergence.drift.layout import Statistic
 from divergence.drift.ranks import normal_scores
+from divergence.drift.structural import TAIL
 from divergence.drift.verdict import Edge
 
 EDGES = 5
 """Edges that are split, the first of the verdict."""
+CORRELATIONS = ("correlation", "lagged", "level", "association")
+"""Kinds whose split has a part between the levels' means."""
 FEW = 20
 """Levels above which a text column is content, no factor."""
 _CONTENT = ("answer", "gold", "item", "session", "execution_id", "parent_id", "scorer", "context")
@@ -111,7 +114,7 @@ def split_of(edge: Edge, factor: str, before: pl.DataFrame, after: pl.DataFrame)
             shares[side, place] = chosen.mean()
             if chosen.any():
                 totals[side, place] = (u[chosen] * v[chosen]).mean()
-                apart[side, place] = u[chosen].mean() * v[chosen].mean() if edge.b else 0.0
+                apart[side, place] = u[chosen].mean() * v[chosen].mean() if edge.kind in CORRELATIONS else 0.0
         inside[side] = totals[side] - apart[side]
     for side in (0, 1):  # a level that one side lacks has no mean there: the other side's is used, so that it is all mix
         lacking = shares[side] == 0
@@ -127,12 +130,10 @@ def split_of(edge: Edge, factor: str, before: pl.DataFrame, after: pl.DataFrame)
 def contributions(edge: Edge, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray] | None:
     """Two numbers a row whose product has the statistic as its mean; None for a statistic that is no such mean."""
     statistic = Statistic(edge.family, edge.kind, edge.a, edge.b, edge.detail)
-    if statistic.kind in ("correlation", "lagged", "tail_upper", "tail_lower"):
+    if statistic.kind in ("correlation", "lagged") or statistic.kind.startswith("tail_"):
         scores, shares, _ = normal_scores(rows.select(pl.col(edge.a, edge.b).cast(pl.Float64)).to_numpy().copy())
-        if statistic.kind == "tail_upper":
-            return (shares[:, 0] > 0.9).astype(float), (shares[:, 1] > 0.9).astype(float)
-        if statistic.kind == "tail_lower":
-            return (shares[:, 0] < 0.1).astype(float), (shares[:, 1] < 0.1).astype(float)
+        if statistic.kind.startswith("tail_"):
+            return _joint(shares, statistic.kind), np.ones(len(rows))
         u, v = (_standard(column) for column in scores.T)
         if statistic.kind == "lagged":
             lag = int(str(edge.detail).lstrip("+"))
@@ -149,6 +150,12 @@ def contributions(edge: Edge, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarra
     if statistic.kind == "location" and rows[edge.a].dtype.is_numeric():
         return rows[edge.a].cast(pl.Float64).fill_null(strategy="mean").to_numpy(), np.ones(len(rows))
     return None
+
+
+def _joint(shares: np.ndarray, kind: str) -> np.ndarray:
+    """Is a row in the joint tail (half a row for each, where both tails count)?"""
+    upper, lower = (shares > TAIL).all(1), (shares < 1 - TAIL).all(1)
+    return {"tail_upper": upper * 1.0, "tail_lower": lower * 1.0, "tail_both": (upper * 1.0 + lower) / 2}[kind]
 
 
 def _has(column: pl.Series, level: str) -> np.ndarray:

@@ -25,7 +25,7 @@ SHOWN = 20
 """Edges that a verdict lists of each family at most; every settled one is among them up to this number."""
 ABOUT = 0.01
 """Share of the most evidence from which a statistic tells as much: 4.6 nats, one or two chunks."""
-MARGINS = {"tail_upper": 0.25, "tail_lower": 0.25, "share": 0.5, "missing": 0.5, "item_flips": 0.5}
+MARGINS = {"tail_both": 0.25, "tail_upper": 0.25, "tail_lower": 0.25, "share": 0.5, "missing": 0.5, "item_flips": 0.5}
 """The margin of these kinds in parts of that of a correlation: a share .50 -> .55, joint extremes .010 -> .016."""
 
 

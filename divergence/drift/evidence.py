@@ -114,15 +114,20 @@ class Evidence:
         self.total = self.total + filled
         self.square = self.square + np.square(filled)
         self.by_restart = _mean_over_scales(self.before, np.stack([self.count, self.total, self.square]))
-        summed = self.by_restart.sum(0)
-        if self.horizon is None:
-            self.mixture = summed
-        else:
-            self.mixture = (summed + max(self.horizon - self.chunks, 0)) / self.horizon
+        self.mixture = self._mixed(self.by_restart)
+
+    def _mixed(self, by_restart: np.ndarray) -> np.ndarray:
+        summed = by_restart.sum(0)
+        return summed if self.horizon is None else (summed + max(self.horizon - self.chunks, 0)) / self.horizon
+
+    def shrunk(self, columns: np.ndarray, r: np.ndarray) -> np.ndarray:
+        """M of some statistics if neighbouring chunks correlate by `r`: the variance of a mean is (1 + r)/(1 - r) times larger."""
+        now = np.stack([self.count, self.total, self.square])[:, columns]
+        return self._mixed(_mean_over_scales(self.before[:, :, columns], now, (1 - r) / (1 + r)))
 
 
-def _mean_over_scales(before: np.ndarray, now: np.ndarray) -> np.ndarray:
-    """E of every restart and statistic, shape (k, p)."""
+def _mean_over_scales(before: np.ndarray, now: np.ndarray, shrunk: np.ndarray | float = 1.0) -> np.ndarray:
+    """E of every restart and statistic, shape (k, p); t^2 is multiplied by `shrunk`."""
     n1, sum1, square1 = before = before.astype(float)
     n2, sum2, square2 = now[:, None] - before
     usable = (n1 >= 2) & (n2 >= 1)
@@ -131,6 +136,7 @@ def _mean_over_scales(before: np.ndarray, now: np.ndarray) -> np.ndarray:
     pooled = np.maximum(square1 - sum1**2 / n1, 0) + np.maximum(square2 - sum2**2 / n2, 0)
     share = n1 * n2 / (n1 + n2)
     ratio = (sum2 / n2 - sum1 / n1) ** 2 * share / np.maximum(pooled, 1e-9 * (n1 + n2))  # t^2 / freedom
+    ratio = ratio * shrunk
     power, top = 0.5 * (freedom + 1), np.log1p(ratio)
     mean = np.zeros_like(ratio)
     for scale in SCALES:
@@ -142,6 +148,7 @@ def _mean_over_scales(before: np.ndarray, now: np.ndarray) -> np.ndarray:
 GROUPS = {
     "scale": "shape",
     "upper_quantile": "shape",
+    "tail_both": "tails",
     "tail_upper": "tails",
     "tail_lower": "tails",
     "lagged": "phase",

@@ -2,17 +2,19 @@
 
 The reference alone may be too short to show that neighbouring chunks depend on each other. At an alarm the chunks of
 reference and stream are looked at together: what is left of a statistic after a clear trend, and a step and a slope since the
-supposed change, must not correlate from chunk to chunk by more than `HELD`. One that does is held: its evidence does not count, and that is
-said. Unit: lag-1 correlation.
+supposed change, must not correlate from chunk to chunk by more than `chunking.HELD`. One that does is held: its evidence does not count, and
+that is said. Below that its t is shrunk by what the correlation does to the variance of a mean. Unit: lag-1 correlation.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from divergence.drift.chunking import HELD, neighbour_correlation
+from divergence.drift.chunking import neighbour_correlation
 from divergence.drift.trend import detrended
 
+_FEWEST_FOR_SLOPE = 6  # chunks since the change below which a slope would fit anything
+_FEWEST_BEFORE = 12  # chunks before the change from which their own correlation is worth a look
 SHARE = 0.95
 """Share of a family's evidence whose statistics are looked at."""
 
@@ -24,14 +26,21 @@ def carriers(contribution: np.ndarray) -> np.ndarray:
     return order[:number]
 
 
-def dependent_series(series: np.ndarray, change: int) -> np.ndarray:
-    """Which columns are too dependent; series (chunks, k), `change`: the place of the first chunk after the change."""
+def neighbours(series: np.ndarray, change: int) -> np.ndarray:
+    """Correlation of neighbouring chunks in each column, at least 0, corrected for what was fitted; series (chunks, k).
+
+    `change`: the place of the first chunk after the supposed change.
+    """
     chunks = len(series)
     since = np.maximum(np.arange(chunks) - change, 0.0)
     after = (np.arange(chunks) >= change).astype(float)
-    design = np.column_stack([np.ones(chunks), after, since]) if chunks - change >= 4 else np.column_stack([np.ones(chunks), after])
+    parts = [np.ones(chunks), after, since] if chunks - change >= _FEWEST_FOR_SLOPE else [np.ones(chunks), after]
+    design = np.column_stack(parts)
     flat = detrended(series)
-    filled = np.where(np.isfinite(flat), flat, 0.0) + np.where(np.isfinite(flat), 0.0, np.nanmean(flat, axis=0))
+    filled = np.where(np.isfinite(flat), flat, np.nanmean(flat, axis=0))
     residual = filled - design @ np.linalg.lstsq(design, filled, rcond=None)[0]
-    residual = np.where(np.isfinite(series), residual, np.nan)
-    return np.nan_to_num(neighbour_correlation(residual), nan=0.0) > HELD
+    residual = np.where(np.isfinite(flat), residual, np.nan)
+    r = np.nan_to_num(neighbour_correlation(residual), nan=0.0) + (len(parts) - 1) / chunks  # each fitted number takes 1/n
+    if change >= _FEWEST_BEFORE:  # before the change nothing is fitted that a wandering series could hide behind
+        r = np.maximum(r, np.nan_to_num(neighbour_correlation(flat[:change]), nan=0.0))
+    return np.clip(r, 0.0, 0.95)

@@ -104,7 +104,7 @@ def _structural(layout: Layout) -> list[Statistic]:
     pairs = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
     out = [Statistic(STRUCTURAL, "correlation", names[i], names[j]) for i, j in pairs]
     tails = [(i, j) for i, j in pairs if layout.smooth[i] and layout.smooth[j]]
-    for kind in ("tail_upper", "tail_lower"):
+    for kind in ("tail_both", "tail_upper", "tail_lower"):
         out += [Statistic(STRUCTURAL, kind, names[i], names[j]) for i, j in tails]
     for lag in LAGS:
         both = [(i, j) for i in range(len(names)) for j in range(len(names)) if i != j]

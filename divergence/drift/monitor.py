@@ -15,10 +15,11 @@ import time as clock
 import numpy as np
 import polars as pl
 
+from divergence.drift.chunking import HELD, NEIGHBOURS_MAX
 from divergence.drift.edges import edges_of
 from divergence.drift.evidence import Evidence, family_weights
 from divergence.drift.history import History
-from divergence.drift.hold import carriers, dependent_series
+from divergence.drift.hold import carriers, neighbours
 from divergence.drift.layout import FAMILIES, weights_of
 from divergence.drift.ordering import arrange, shown
 from divergence.drift.reference import Chunk, Reference, cut, learn_reference
@@ -130,7 +131,9 @@ class Monitor:
         ])
         begin = self.begin(family)[0]
         place = len(reference.values) + int(np.searchsorted(self.history.number, begin))
-        dependent = chosen[dependent_series(series, place)]
+        r = neighbours(series, place)
+        edges = {self.statistics[number].edge for number in chosen[r > HELD]}
+        dependent = np.array([n for n in chosen if self.statistics[n].edge in edges], np.int64)
         self.held[dependent] = True
         for number in dependent[:5]:
             s = self.statistics[number]
@@ -138,7 +141,17 @@ class Monitor:
                 f"held at {shown(self.history.end[-1])}: {s.kind} of {' and '.join(s.edge)}, because its neighbouring chunks "
                 "correlate; a larger --chunk-rows would let it count"
             ] = None
-        return self._log_evidence(family)
+        contribution = self._contribution(family)
+        contribution[chosen] = np.where(self.held[chosen], 0.0, self.weight[chosen] * self.evidence.shrunk(chosen, r))
+        log_e = float(np.log(max(contribution.sum(), 1e-300) / len(FAMILIES)))
+        left = ~self.held[chosen]
+        if log_e >= np.log(1 / self.asked.alpha) and left.any() and r[left].max() > NEIGHBOURS_MAX:
+            s = self.statistics[chosen[left][r[left].argmax()]]
+            self.notes[
+                f"the {family} alarm rests on {s.kind} of {' and '.join(s.edge)}, whose neighbouring chunks correlate by "
+                f"{r[left].max():.2f} (limit {NEIGHBOURS_MAX}): its bound on false alarms is not sure; a larger --chunk-rows would be"
+            ] = None
+        return log_e
 
     def begin(self, family: str) -> tuple[int, int, int]:
         """The chunk (from 1) at which the change most likely begins, and the earliest and latest of 90 % of the evidence."""
@@ -192,7 +205,7 @@ class Monitor:
             NONE if not alarms else BOTH if len(alarms) == 2 else alarms[0].family,
             alarms,
             edges_of(self),
-            {family: self._log_evidence(family) if self.evidence.chunks else 0.0 for family in FAMILIES},
+            {f: float(self.history.evidence[-1, n]) if self.evidence.chunks else 0.0 for n, f in enumerate(FAMILIES)},
             dict(self.peak),
             self._conformal(),
             self.asked.alpha,

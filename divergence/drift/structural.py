@@ -1,8 +1,8 @@
 """Structural statistics: how the columns of a chunk go together, whatever each does alone.
 
 All are functions of ranks inside the chunk, so a monotone change of any margin leaves them as they are (exactly for
-continuous signals; ties of counts leak a little). Normal-score correlation as atanh r; joint tails sqrt P(U > .9, V > .9) and
-sqrt P(U < .1, V < .1); lagged correlation of one signal with another some rows later (a phase offset); level: atanh of the
+continuous signals; ties of counts leak a little). Normal-score correlation as atanh r; joint tails sqrt P(U > .9, V > .9),
+sqrt P(U < .1, V < .1) and the root of their mean; lagged correlation of one signal with another some rows later (a phase offset); level: atanh of the
 correlation of a signal's normal scores with a level of a class; association: log odds ratio of two levels, half a row added
 to each cell; spectrum: log eigenvalues of the embedding's covariance in the reference's directions and log of what lies
 outside them; item flips: arcsin sqrt of 2 min(up, down).
@@ -63,7 +63,8 @@ def _tails(shares: np.ndarray, smooth: np.ndarray) -> list[np.ndarray]:
     out = []
     for inside in (some > TAIL, some < 1 - TAIL):
         hits = inside.astype(np.float32)
-        out.append(np.sqrt((hits.T @ hits)[upper].astype(float) / max(len(shares), 1)))
+        out.append((hits.T @ hits)[upper].astype(float) / max(len(shares), 1))
+    out = [np.sqrt(share) for share in ((out[0] + out[1]) / 2, *out)]
     missing = np.isnan(some).all(0)
     lost = (missing[:, None] | missing)[upper]
     return [np.where(lost, np.nan, tail) for tail in out]

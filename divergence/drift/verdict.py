@@ -171,7 +171,7 @@ def readable(kind: str, value: np.ndarray) -> np.ndarray:
         return np.tanh(value)
     if kind in ("share", "missing", "item_flips"):
         return np.sin(np.clip(value, 0, np.pi / 2)) ** 2
-    if kind in ("tail_upper", "tail_lower"):
+    if kind.startswith("tail_"):
         return np.square(value)
     return np.asarray(value)
 
@@ -181,6 +181,7 @@ def _words(kind: str, detail: str | None) -> str:
         "correlation": "rank correlation",
         "level": f"rank correlation with {detail}",
         "lagged": f"rank correlation {str(detail).lstrip('+')} rows later",
+        "tail_both": "share of rows with both in the same outer tenth",
         "tail_upper": "share of rows with both in their upper tenth",
         "tail_lower": "share of rows with both in their lower tenth",
         "association": f"log odds ratio of {detail}",
