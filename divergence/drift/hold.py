@@ -32,15 +32,18 @@ def neighbours(series: np.ndarray, change: int) -> np.ndarray:
     `change`: the place of the first chunk after the supposed change.
     """
     chunks = len(series)
-    since = np.maximum(np.arange(chunks) - change, 0.0)
-    after = (np.arange(chunks) >= change).astype(float)
-    parts = [np.ones(chunks), after, since] if chunks - change >= _FEWEST_FOR_SLOPE else [np.ones(chunks), after]
-    design = np.column_stack(parts)
-    flat = detrended(series)
-    filled = np.where(np.isfinite(flat), flat, np.nanmean(flat, axis=0))
-    residual = filled - design @ np.linalg.lstsq(design, filled, rcond=None)[0]
-    residual = np.where(np.isfinite(flat), residual, np.nan)
-    r = np.nan_to_num(neighbour_correlation(residual), nan=0.0) + (len(parts) - 1) / chunks  # each fitted number takes 1/n
-    if change >= _FEWEST_BEFORE:  # before the change nothing is fitted that a wandering series could hide behind
-        r = np.maximum(r, np.nan_to_num(neighbour_correlation(flat[:change]), nan=0.0))
+    place = np.arange(chunks, dtype=float)
+    after, since = (place >= change).astype(float), np.maximum(place - change, 0.0)
+    bent = [np.ones(chunks), after, since] if chunks - change >= _FEWEST_FOR_SLOPE else [np.ones(chunks), after]
+    filled = np.where(np.isfinite(series), series, np.nanmean(series, axis=0))
+    residuals = [_residual(np.column_stack(parts), filled) for parts in (bent, [np.ones(chunks), place, after])]
+    better = np.square(residuals[1]).sum(0) < np.square(residuals[0]).sum(0)  # a trend through all, and a step
+    residual = np.where(np.isfinite(series), np.where(better, residuals[1], residuals[0]), np.nan)
+    r = np.nan_to_num(neighbour_correlation(residual), nan=0.0) + (len(bent) - 1) / chunks  # each fitted number takes 1/n
+    if change >= _FEWEST_BEFORE:  # before the change little is fitted that a wandering series could hide behind
+        r = np.maximum(r, np.nan_to_num(neighbour_correlation(detrended(series[:change])), nan=0.0))
     return np.clip(r, 0.0, 0.95)
+
+
+def _residual(design: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return values - design @ np.linalg.lstsq(design, values, rcond=None)[0]

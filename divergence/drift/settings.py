@@ -51,7 +51,7 @@ def settings(reference: pl.DataFrame) -> dict[str, tuple[str, ...]]:
     out = {}
     for name in reference.columns:
         if reference[name].dtype == pl.String and name not in _CONTENT and not name.startswith("__"):
-            counts = reference[name].drop_nulls().value_counts().sort("count", name, descending=[True, False])
+            counts = reference[name].drop_nulls().value_counts(name="__count").sort("__count", name, descending=[True, False])
             if 0 < counts.height <= FEW:
                 out[name] = tuple(counts[name].to_list())
     return out
