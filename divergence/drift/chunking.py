@@ -29,6 +29,7 @@ NEIGHBOURS_MAX = 0.2
 """Correlation of neighbouring chunks up to which the promise was measured to hold."""
 HELD = 0.3
 """The same, from reference and stream together, above which an alarm is held: between .2 (holds) and .4 (broken)."""
+_SURE = 2.0  # standard errors: about ten kinds are looked at, and a refusal must not come by chance
 _FALSE_EXCLUSION = 0.01  # chance that one of all statistics is set aside although its chunks are independent
 
 
@@ -93,7 +94,7 @@ def neighbour_correlation(values: np.ndarray) -> np.ndarray:
 
 
 def dependent(values: np.ndarray, kinds: np.ndarray) -> tuple[float, str, np.ndarray]:
-    """The largest mean neighbour correlation of a kind, less its own standard error, that kind, and which single statistics
+    """The largest mean neighbour correlation of a kind, less its own standard errors, that kind, and which single statistics
     are too dependent to be followed, shape (p,)."""
     r, chunks = neighbour_correlation(values), len(values)
     worst, where = -1.0, ""
@@ -101,7 +102,7 @@ def dependent(values: np.ndarray, kinds: np.ndarray) -> tuple[float, str, np.nda
         usable = (kinds == kind) & np.isfinite(r)
         if usable.any():
             error = 1 / np.sqrt(chunks * _independent(values[:, usable]))
-            bound = float(np.mean(r[usable]) - error)
+            bound = float(np.mean(r[usable]) - _SURE * error)
             worst, where = (bound, str(kind)) if bound > worst else (worst, where)
     limit = NEIGHBOURS_MAX - ndtri(_FALSE_EXCLUSION / max(len(r), 1)) / np.sqrt(chunks)
     return worst, where, np.nan_to_num(r, nan=0.0) > limit

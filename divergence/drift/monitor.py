@@ -141,8 +141,9 @@ class Monitor:
                 f"held at {shown(self.history.end[-1])}: {s.kind} of {' and '.join(s.edge)}, because its neighbouring chunks "
                 "correlate; a larger --chunk-rows would let it count"
             ] = None
+        sure = np.maximum(r - 1 / np.sqrt(len(series)), 0.0)  # what is left of the correlation less its standard error
         contribution = self._contribution(family)
-        contribution[chosen] = np.where(self.held[chosen], 0.0, self.weight[chosen] * self.evidence.shrunk(chosen, r))
+        contribution[chosen] = np.where(self.held[chosen], 0.0, self.weight[chosen] * self.evidence.shrunk(chosen, sure))
         log_e = float(np.log(max(contribution.sum(), 1e-300) / len(FAMILIES)))
         left = ~self.held[chosen]
         if log_e >= np.log(1 / self.asked.alpha) and left.any() and r[left].max() > NEIGHBOURS_MAX:

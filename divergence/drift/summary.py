@@ -48,14 +48,23 @@ def merge(parts: Sequence[Summary], reference: Reference) -> Summary:
 def _joined(chunks: tuple[tuple[int, Chunk], ...], loose: tuple[tuple[int, Rows], ...], reference: Reference) -> Summary:
     length, made, left, piece, begin = reference.chunking.rows, list(chunks), [], [], 0
     for number, (first, rows) in enumerate(loose):
-        if piece and begin + sum(map(len, piece)) != first:
-            raise InputError(f"The rows before row {first} of the stream are missing, or given twice: merge each part once.")
         piece, begin = [*piece, rows], first if not piece else begin
         following = loose[number + 1][0] if number + 1 < len(loose) else None
+        if following is not None and following < first + len(rows):
+            raise InputError(_overlap(following))
         if following != first + len(rows):  # the piece ends here
             new, rest = _cut(begin, concat(piece), length, reference)
             made, left, piece = made + new, left + rest, []
-    return Summary(tuple(sorted(made, key=lambda one: one[0])), tuple(left))
+    made.sort(key=lambda one: one[0])
+    twice = [second for (one, _), (second, _) in zip(made, made[1:], strict=False) if one == second]
+    inside = [first for first, _ in left if first // length in {number for number, _ in made}]
+    if twice or inside:
+        raise InputError(_overlap(twice[0] * length if twice else inside[0]))
+    return Summary(tuple(made), tuple(left))
+
+
+def _overlap(row: int) -> str:
+    return f"Row {row} of the stream is given twice: merge each part once."
 
 
 def _cut(begin: int, rows: Rows, length: int, reference: Reference) -> tuple[list, list]:
