@@ -132,7 +132,8 @@ class Monitor:
         begin = self.begin(family)[0]
         place = len(reference.values) + int(np.searchsorted(self.history.number, begin))
         r = neighbours(series, place)
-        edges = {self.statistics[number].edge for number in chosen[r > HELD]}
+        error = 1 / np.sqrt(len(series))
+        edges = {self.statistics[number].edge for number in chosen[r - error / 2 > HELD]}
         dependent = np.array([n for n in chosen if self.statistics[n].edge in edges], np.int64)
         self.held[dependent] = True
         for number in dependent[:5]:
@@ -141,7 +142,7 @@ class Monitor:
                 f"held at {shown(self.history.end[-1])}: {s.kind} of {' and '.join(s.edge)}, because its neighbouring chunks "
                 "correlate; a larger --chunk-rows would let it count"
             ] = None
-        sure = np.maximum(r - 1 / np.sqrt(len(series)), 0.0)  # what is left of the correlation less its standard error
+        sure = np.maximum(r - error, 0.0)  # what is left of the correlation less its standard error
         contribution = self._contribution(family)
         contribution[chosen] = np.where(self.held[chosen], 0.0, self.weight[chosen] * self.evidence.shrunk(chosen, sure))
         log_e = float(np.log(max(contribution.sum(), 1e-300) / len(FAMILIES)))

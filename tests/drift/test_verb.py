@@ -63,7 +63,7 @@ def test_a_state_goes_on_where_it_stopped(capsys, tmp_path):
     assert code == 0 and json.loads(text)["verdict"] == "none" and json.loads(text)["horizon"] is None
     code, text, _ = run(capsys, tmp_path / "two.parquet", "-o", out, "--state", state, "--json", *shared)
     made = json.loads(text)
-    assert code == 0 and made["verdict"] == "structural" and made["rows"] == 10_000 and made["skipped"] >= 3000
+    assert code == 0 and made["verdict"] in ("structural", "both") and made["rows"] == 10_000 and made["skipped"] >= 3000
     before = state.read_bytes()
     code, text, error = run(capsys, tmp_path / "two.parquet", "-o", out, "--state", state, "--alpha", "0.01", *shared)
     assert code == 2 and "was made with alpha = 0.05" in error and state.read_bytes() == before
