@@ -18,11 +18,15 @@ from divergence.errors import InputError
 @common
 @click.option("-o", "--output", required=True, type=click.Path(path_type=pathlib.Path), help="Folder of the results.")
 @click.option("--reference", metavar="RANGE", help="START/END in ISO 8601, or a fraction of the rows such as 0.4.")
-@click.option("--horizon", type=click.IntRange(min=1), metavar="CHUNKS", help="Planned chunks [default: the log's own length].")
+@click.option(
+    "--horizon", type=click.IntRange(min=1), metavar="CHUNKS", help="Planned chunks [default: the log's own length]."
+)
 @click.option("--endless", is_flag=True, help="No planned end: a bound on the rate of false alarms instead.")
 @click.option("--state", type=click.Path(path_type=pathlib.Path), help="Small file from which the next run goes on.")
 @click.option("--alpha", type=float, default=0.05, show_default=True, help="Bound on false alarms.")
-@click.option("--margin", type=float, default=0.1, show_default=True, help="Change of an edge that matters, on its own scale.")
+@click.option(
+    "--margin", type=float, default=0.1, show_default=True, help="Change of an edge that matters, on its own scale."
+)
 @click.option("--chunk-rows", type=click.IntRange(min=1), help="Rows of a chunk [default: from the autocorrelation].")
 @click.option("--signal", multiple=True, metavar="COLUMN", help="A further column of the files that is a signal.")
 @click.option("--only", multiple=True, metavar="COLUMN", help="Follow these signals and no others.")
@@ -59,7 +63,11 @@ def drift(logs, output, quiet, as_json, config, **flags) -> int:
     elif not quiet:
         click.echo(verdict.headline)
         click.echo(verdict.promise)
-        rows = [(e.name, e.family, e.kind, f"{e.before:.3g}", f"{e.after:.3g}", f"{e.log_e:.1f}") for e in verdict.edges if e.settled]
+        rows = [
+            (e.name, e.family, e.kind, f"{e.before:.3g}", f"{e.after:.3g}", f"{e.log_e:.1f}")
+            for e in verdict.edges
+            if e.settled
+        ]
         if rows:
             print_table(("edge", "family", "what", "before", "since", "log e"), rows[:10])
         click.echo(f"The page is {output / 'drift.html'}")

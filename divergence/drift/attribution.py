@@ -59,12 +59,18 @@ class Split:
         """The split in words."""
         total = self.after - self.before
         share = self.mix / total if abs(total) > 1e-12 else 0.0
-        how = "a change of its mix" if share > 0.5 else "found inside its levels" if abs(self.within) > abs(self.between) else (
-            "a change of the distance between its levels"
+        how = (
+            "a change of its mix"
+            if share > 0.5
+            else "found inside its levels"
+            if abs(self.within) > abs(self.between)
+            else ("a change of the distance between its levels")
         )
         word = "caused by" if self.randomised and share > 0.5 else "associated with"
-        return f"{self.edge}: {total:+.2f} by {self.factor}, mostly {how} ({word}, not more)" if word != "caused by" else (
-            f"{self.edge}: {total:+.2f}, mostly {how} of {self.factor}, whose levels were assigned at random"
+        return (
+            f"{self.edge}: {total:+.2f} by {self.factor}, mostly {how} ({word}, not more)"
+            if word != "caused by"
+            else (f"{self.edge}: {total:+.2f}, mostly {how} of {self.factor}, whose levels were assigned at random")
         )
 
 

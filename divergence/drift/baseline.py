@@ -127,7 +127,13 @@ def _items(reference: pl.DataFrame) -> Items | None:
 def _answers(reference: pl.DataFrame) -> Answers | None:
     if not {"answer", "score"} <= set(reference.columns):
         return None
-    counts = reference["answer"].cast(pl.String).drop_nulls().value_counts(name="__count").sort("__count", "answer", descending=[True, False])
+    counts = (
+        reference["answer"]
+        .cast(pl.String)
+        .drop_nulls()
+        .value_counts(name="__count")
+        .sort("__count", "answer", descending=[True, False])
+    )
     if counts.height < 2 or counts["__count"].head(2).sum() < 0.95 * counts["__count"].sum():
         return None
     if counts["__count"][1] < 0.02 * len(reference) or not reference["score"].drop_nulls().is_in([0.0, 1.0]).all():

@@ -30,7 +30,7 @@ def bridges(verdict: Verdict) -> tuple[str, ...]:
     return (
         f"Risk scores: stale since {since} ({why}): fit and calibrate again on rows after {verdict.time}.",
         f"Bench: claims that no longer carry past {since}: {claims}; read rows before and after as two contexts.",
-        f"Compare: replay the same items over {named}, before and after: divergence compare BEFORE AFTER, with BEFORE the rows "
+        f"Compare: replay the same items over {named}, before and after: divergence compare BEFORE AFTER, BEFORE the rows "
         f"up to {since} and AFTER those from {verdict.time} on.",
     )
 
@@ -42,6 +42,6 @@ def flips_headline(verdict: Verdict) -> str | None:
     if flips is None or accuracy:
         return None
     return (
-        f"Accuracy stays, the answers do not: {flips.after:.0%} of the items are answered otherwise than in the reference without "
+        f"Accuracy stays, the answers do not: {flips.after:.0%} of the items are answered otherwise than before without "
         f"a change of accuracy (repeats alone: {flips.before:.0%})."
     )

@@ -77,9 +77,9 @@ def first_length(rows: int, numeric: np.ndarray, chunk_rows: int | None) -> tupl
         length = chunk_rows
     if rows // length < FEWEST_CHUNKS:
         raise InputError(
-            f"The reference has {rows} rows, which is {rows // length} chunks of {length} rows, and at least {FEWEST_CHUNKS} "
-            f"are needed (its slowest signal keeps an autocorrelation for {tau:.0f} rows): take a longer --reference"
-            + ("." if chunk_rows is None else ", or a smaller --chunk-rows.")
+            f"The reference has {rows} rows, which is {rows // length} chunks of {length} rows, and at least "
+            f"{FEWEST_CHUNKS} are needed (its slowest signal keeps an autocorrelation for {tau:.0f} rows): "
+            "take a longer --reference" + ("." if chunk_rows is None else ", or a smaller --chunk-rows.")
         )
     return length, tau
 

@@ -21,7 +21,7 @@ RETRIES = 3
 
 
 def summarise_partitions(partitions: Sequence[Partition], reference: Reference, ray_address: str | None = None) -> Summary:
-    """The merged summary of the partitions of a stream; `ray_address`: `local` for a cluster of this machine, `auto`, `HOST:PORT`."""
+    """The merged summary of the partitions of a stream; `ray_address`: `local` (this machine), `auto`, `HOST:PORT`."""
     lengths = [_rows(part) for part in partitions]
     firsts = [sum(lengths[:number]) for number in range(len(lengths))]
     if ray_address is None:

@@ -1,7 +1,7 @@
 """The cross-check: a conformal rank martingale, exact for exchangeable chunks of any law.
 
 The p-value of a chunk is the rank of its distance from the median among all chunks so far (ties shared); a simple jumper
-(Vovk) bets on p-values that are too small or too large: with bets b in {-1, 0, 1}, E_b(t) = E_b(t-1) (1 + b (p - 1/2)), and a
+(Vovk) bets on p-values that are too small or too large: with b in {-1, 0, 1}, E_b(t) = E_b(t-1) (1 + 2b (p - 1/2)), and a
 share of the capital jumps between the bets at every step. Slower than the t e-values, and free of their law.
 Source: Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2nd ed. (2022), chapter 8.
 """

@@ -51,8 +51,12 @@ def daily(values: np.ndarray, middle: np.ndarray) -> Daily:
     nothing = np.zeros((1, p)), np.zeros((1, p))
     days = (middle[-1] - middle[0]) / DAY
     if days < 2:
-        return Daily(1, *nothing, f"the reference spans {days:.2g} days, so the time of day is not matched: a daily cycle in the "
-                     "stream would look like drift")
+        return Daily(
+            1,
+            *nothing,
+            f"the reference spans {days:.2g} days, so the time of day is not matched: a daily cycle in the "
+            "stream would look like drift",
+        )
     for parts in _PARTS:
         part = (middle % DAY) * parts // DAY
         if np.bincount(part, minlength=parts).min() >= _FEWEST:
@@ -61,5 +65,7 @@ def daily(values: np.ndarray, middle: np.ndarray) -> Daily:
             count = inside.astype(float) @ seen
             sums = inside.astype(float) @ np.where(seen, values, 0.0)
             centre = np.where(count > 0, sums / np.maximum(count, 1), 0.0)
-            return Daily(parts, centre, count, f"compared with the reference at the same {24 // parts} hours of the day (UTC)")
+            return Daily(
+                parts, centre, count, f"compared with the reference at the same {24 // parts} hours of the day (UTC)"
+            )
     return Daily(1, *nothing, "the reference has too few chunks in each part of the day, so the time of day is not matched")

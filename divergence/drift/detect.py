@@ -56,8 +56,8 @@ def split(frame: pl.DataFrame, reference: str) -> tuple[pl.DataFrame, pl.DataFra
 
 def _forms(reference: str) -> str:
     return (
-        f"--reference {reference!r} is neither a fraction of the rows between 0 and 1, for example 0.4, nor START/END in ISO 8601, "
-        "for example 2026-11-25T02:30:00Z/2026-11-25T02:36:00Z."
+        f"--reference {reference!r} is neither a fraction of the rows between 0 and 1, for example 0.4, nor START/END in "
+        "ISO 8601, for example 2026-11-25T02:30:00Z/2026-11-25T02:36:00Z."
     )
 
 
@@ -66,7 +66,7 @@ def _instant(text: str, reference: str) -> dt.datetime:
         moment = dt.datetime.fromisoformat(text.strip())
     except ValueError:
         raise InputError(_forms(reference)) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
 def detect(
@@ -96,7 +96,9 @@ def detect(
     now = now or clock.time_ns() // 1000
     made = monitor(before, horizon=None if horizon == HORIZON_LOG else int(horizon) if horizon else None, now=now, **asked)
     if horizon == HORIZON_LOG:
-        made = Monitor(made.reference, dataclasses.replace(made.asked, horizon=max(len(after) // made.length, 1)), made.known)
+        made = Monitor(
+            made.reference, dataclasses.replace(made.asked, horizon=max(len(after) // made.length, 1)), made.known
+        )
     made.history.room = WHOLE
     return Detection(made, made.update(after, now=now), before, after)
 

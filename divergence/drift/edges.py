@@ -106,7 +106,9 @@ def _natural(monitor: Monitor, number: int, series: np.ndarray, middle: np.ndarr
     return means | {"rate": rate(own, middle)}
 
 
-def _series(monitor: Monitor, family: str, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+def _series(
+    monitor: Monitor, family: str, numbers: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
     """The chunks before the change, those since, all of them, their middles, and the place of the first since."""
     reference, history = monitor.reference, monitor.history
     begin = monitor.begin(family)[0]

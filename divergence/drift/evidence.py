@@ -26,8 +26,8 @@ import numpy as np
 SCALES = (0.5, 1.0, 3.0)
 """Effect scales of the mixture, in spreads between chunks: a weak, a usual and a strong change."""
 WINSOR = 4.0
-"""Robust spreads at which a chunk statistic is cut: uncut, t3 tails give 23 % false alarms at a nominal 5 %; cut at 4 at most
-3 % over Gaussian, t5, t3 and lognormal chunks, at 5 more than 5 %. At 3 the alarm comes a chunk later."""
+"""Robust spreads at which a chunk statistic is cut: uncut, t3 tails give 23 % false alarms at a nominal 5 %; cut at 4 at
+most 3 % over Gaussian, t5, t3 and lognormal chunks, at 5 more than 5 %. At 3 the alarm comes a chunk later."""
 DENSE = 16
 """Restarts younger than this are all kept, those up to twice as old every second one, and so on."""
 _LARGEST = 600.0  # nats at which one e-value is cut, so that sums of 1e40 of them stay finite
@@ -121,7 +121,7 @@ class Evidence:
         return summed if self.horizon is None else (summed + max(self.horizon - self.chunks, 0)) / self.horizon
 
     def shrunk(self, columns: np.ndarray, r: np.ndarray) -> np.ndarray:
-        """M of some statistics if neighbouring chunks correlate by `r`: the variance of a mean is (1 + r)/(1 - r) times larger."""
+        """M of some statistics if neighbouring chunks correlate by `r`: a mean then varies (1 + r)/(1 - r) times more."""
         now = np.stack([self.count, self.total, self.square])[:, columns]
         return self._mixed(_mean_over_scales(self.before[:, :, columns], now, (1 - r) / (1 + r)))
 

@@ -55,4 +55,6 @@ def evidence_table(monitor: Monitor) -> pl.DataFrame:
 def _rows(time: dict[str, np.ndarray], words: dict[str, str | None], numbers: dict[str, np.ndarray]) -> pl.DataFrame:
     frame = pl.DataFrame(time | numbers).with_columns(*(pl.lit(text, pl.String).alias(name) for name, text in words.items()))
     instants = [pl.col(name).cast(pl.Datetime("us")).dt.replace_time_zone("UTC") for name in ("start", "end")]
-    return frame.with_columns(*instants, *(pl.col(name).fill_nan(None) for name in numbers)).select(SCHEMA.names()).cast(SCHEMA)
+    return (
+        frame.with_columns(*instants, *(pl.col(name).fill_nan(None) for name in numbers)).select(SCHEMA.names()).cast(SCHEMA)
+    )

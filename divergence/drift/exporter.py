@@ -2,8 +2,9 @@
 
 Gauges, all from the last verdict: `divergence_drift_log_e{family}` (divided among the families), `..._log_e_peak{family}`,
 `..._log_e_threshold` = log(1/alpha), `..._alarm{family}` (0 or 1), `..._chunks`, `..._rows`, and
-`..._edge_log_e{a,b,kind}` of the first edges. The rule fires on log e > log(1/alpha); over a planned run that happens without
-a change with a chance of at most alpha, however often Prometheus evaluates it, because the evidence is valid at any time.
+`..._edge_log_e{a,b,kind}` of the first edges. The rule fires on log e > log(1/alpha); over a planned run that happens
+without a change with a chance of at most alpha, however often Prometheus evaluates it, because the
+evidence is valid at any time.
 """
 
 from __future__ import annotations

@@ -35,11 +35,18 @@ def tile(series: np.ndarray, reference: int, low: float, high: float, change: fl
 
     place = np.arange(len(series))
     outside = np.isfinite(series) & ((series < low) | (series > high)) & (place >= reference)
-    marks = "".join(f'<circle cx="{across(p):.1f}" cy="{up(series[p]):.1f}" r="2.6" class="out"/>' for p in np.flatnonzero(outside))
-    line = "" if change is None else f'<line x1="{across(change):.1f}" x2="{across(change):.1f}" y1="0" y2="{height}" class="cut"/>'
+    marks = "".join(
+        f'<circle cx="{across(p):.1f}" cy="{up(series[p]):.1f}" r="2.6" class="out"/>' for p in np.flatnonzero(outside)
+    )
+    line = (
+        ""
+        if change is None
+        else f'<line x1="{across(change):.1f}" x2="{across(change):.1f}" y1="0" y2="{height}" class="cut"/>'
+    )
     return (
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{html.escape(label)}">'
-        f'<rect x="{pad}" width="{width - 2 * pad}" y="{up(high):.1f}" height="{max(up(low) - up(high), 0):.1f}" class="limits"/>'
+        f'<rect x="{pad}" width="{width - 2 * pad}" y="{up(high):.1f}" '
+        f'height="{max(up(low) - up(high), 0):.1f}" class="limits"/>'
         f'<rect x="{pad}" width="{max(across(reference - 0.5) - pad, 0):.1f}" y="0" height="{height}" class="past"/>'
         f'{line}<polyline points="{_points(across(place), up(series))}" class="trace"/>{marks}</svg>'
     )
@@ -72,7 +79,8 @@ def graph(names: list[str], strength: np.ndarray, changed: dict[frozenset[str], 
         bold = ' class="hot"' if name in touched else ""
         labels.append(
             f'<circle cx="{px:.1f}" cy="{py:.1f}" r="5" class="node{" hot" if name in touched else ""}"/>'
-            f'<text x="{px + 10 * math.cos(a):.1f}" y="{py + drop:.1f}" text-anchor="{side}"{bold}>{html.escape(_short(name))}</text>'
+            f'<text x="{px + 10 * math.cos(a):.1f}" y="{py + drop:.1f}" text-anchor="{side}"{bold}>'
+            f"{html.escape(_short(name))}</text>"
         )
     lines.sort(key=lambda line: "changed" in line)
     return (
@@ -100,7 +108,8 @@ def evidence(end: np.ndarray, curves: dict[str, np.ndarray], threshold: float, a
 
     parts = [
         f'<line x1="{left}" x2="{width - 10}" y1="{up(threshold):.1f}" y2="{up(threshold):.1f}" class="threshold"/>'
-        f'<text x="{width - 12}" y="{up(threshold) - 5:.1f}" text-anchor="end" class="small">alarm: log(1/alpha) = {threshold:.2f}</text>'
+        f'<text x="{width - 12}" y="{up(threshold) - 5:.1f}" text-anchor="end" class="small">'
+        f"alarm: log(1/alpha) = {threshold:.2f}</text>"
     ]
     for value in np.linspace(0, top, 4)[:-1]:
         parts.append(f'<text x="{left - 8}" y="{up(value) + 4:.1f}" text-anchor="end" class="small">{value:.0f}</text>')
@@ -112,4 +121,6 @@ def evidence(end: np.ndarray, curves: dict[str, np.ndarray], threshold: float, a
     if count:
         parts.append(f'<text x="{left}" y="{height - 6}" class="small">{shown(end[0])}</text>')
         parts.append(f'<text x="{width - 10}" y="{height - 6}" text-anchor="end" class="small">{shown(end[-1])}</text>')
-    return f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="log evidence over time">{"".join(parts)}</svg>'
+    return (
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="log evidence over time">{"".join(parts)}</svg>'
+    )

@@ -30,7 +30,25 @@ ATOM = 0.1
 MOST_SIGNALS = 64
 """Numeric signals at most: 2,016 pairs are more than a person reads, and the evidence of each shrinks with their number."""
 _ENOUGH = 50_000  # rows from which the share of one value is known well enough
-_NAMES = ("time", "regime", "wave", "scorer", "probability", "outcome", "context", "execution_id", "parent_id", "session", "item", "trial", "turn", "file", "row", "gold", "embedding")
+_NAMES = (
+    "time",
+    "regime",
+    "wave",
+    "scorer",
+    "probability",
+    "outcome",
+    "context",
+    "execution_id",
+    "parent_id",
+    "session",
+    "item",
+    "trial",
+    "turn",
+    "file",
+    "row",
+    "gold",
+    "embedding",
+)
 
 
 @dataclasses.dataclass(frozen=True)

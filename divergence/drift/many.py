@@ -30,7 +30,7 @@ class Fleet:
     """The verdicts of many streams."""
 
     alarm: np.ndarray
-    """Chunk (from 1) of the first alarm of each stream and family, 0 without one, shape (streams, 2); families as `FAMILIES`."""
+    """Chunk (from 1) of the first alarm of each stream and family, 0 without one, shape (streams, 2), as `FAMILIES`."""
     log_evidence: np.ndarray
     """Evidence after the last chunk, divided among the families, shape (streams, 2)."""
     named: np.ndarray
@@ -40,14 +40,16 @@ class Fleet:
 
 
 def fleet(values: np.ndarray, reference: int, chunk_rows: int, alpha: float = 0.05) -> Fleet:
-    """Verdicts of many streams; `values` (streams, rows, signals) in order of time, the first `reference` rows the reference.
+    """Verdicts of many streams; `values` (streams, rows, signals) in order of time; the first `reference` rows are it.
 
     >>> import numpy as np
     >>> fleet(np.random.default_rng(0).standard_normal((3, 1500, 2)), 500, 50).alarm.sum()
     0
     """
     if values.ndim != 3 or values.shape[2] < 1 or not np.isfinite(values).all():
-        raise InputError(f"Many streams come as finite numbers of shape (streams, rows, signals), seen shape {values.shape}.")
+        raise InputError(
+            f"Many streams come as finite numbers of shape (streams, rows, signals), seen shape {values.shape}."
+        )
     streams, rows, _ = values.shape
     known, chunks = reference // chunk_rows, (rows - reference) // chunk_rows
     if known < FEWEST_CHUNKS or chunks < 1:
@@ -86,7 +88,13 @@ def _statistics(values: np.ndarray, length: int, known: int) -> tuple[np.ndarray
         scale = np.log(np.maximum(standard.std(2), 1e-12))
     count = len(pairs[0])
     family = np.array([SURFACE] * (2 * signals) + [STRUCTURAL] * (3 * count))
-    names = ["location"] * signals + ["scale"] * signals + ["correlation"] * count + ["tail_upper"] * count + ["tail_lower"] * count
+    names = (
+        ["location"] * signals
+        + ["scale"] * signals
+        + ["correlation"] * count
+        + ["tail_upper"] * count
+        + ["tail_lower"] * count
+    )
     return np.concatenate([standard.mean(2), scale, correlation, *tails], axis=2), family, np.array(names)
 
 
@@ -99,7 +107,7 @@ def _usual(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 def _run(
     statistics: np.ndarray, family: np.ndarray, kind: np.ndarray, known: int, alpha: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """First alarm and last evidence of each stream and family: the evidence of all statistics of all streams side by side."""
+    """First alarm and last evidence of each stream and family: all statistics of all streams side by side."""
     streams, total, p = statistics.shape
     middle, spread = _usual(statistics[:, :known], 1)
     z = np.clip((statistics - middle[:, None]) / spread[:, None], -WINSOR, WINSOR)

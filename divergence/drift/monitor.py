@@ -65,7 +65,9 @@ class Monitor:
         self.alarms: dict[str, Alarm] = {}
         self.peak = dict.fromkeys(FAMILIES, 0.0)
         self.held = np.zeros(len(self.statistics), bool)
-        self.notes: dict[str, None] = dict.fromkeys((reference.chunking.sentence, reference.daily.sentence, *reference.notes))
+        self.notes: dict[str, None] = dict.fromkeys(
+            (reference.chunking.sentence, reference.daily.sentence, *reference.notes)
+        )
         self.changed: dict[str, Changed] = {}
         self.trail: list[np.ndarray] = []
         self.rows = self.skipped = 0
@@ -76,7 +78,10 @@ class Monitor:
         return self.reference.chunking.rows
 
     def update(self, batch: pl.DataFrame, *, now: int | None = None) -> Verdict:
-        """Take more rows; the verdict after them. `now` is the clock in microseconds. Raises InputError for rows without time."""
+        """Take more rows; the verdict after them. `now`: the clock in microseconds.
+
+        Raises InputError for rows without time.
+        """
         if len(batch):
             self._take(batch, now)
         return self.verdict()
@@ -125,10 +130,12 @@ class Monitor:
         contribution = self._contribution(family)
         chosen = carriers(contribution)
         reference = self.reference
-        series = np.vstack([
-            reference.winsorised(reference.values, reference.middle, inside=True)[:, chosen],
-            reference.winsorised(self.history.values.astype(float), self.history.middle)[:, chosen],
-        ])
+        series = np.vstack(
+            [
+                reference.winsorised(reference.values, reference.middle, inside=True)[:, chosen],
+                reference.winsorised(self.history.values.astype(float), self.history.middle)[:, chosen],
+            ]
+        )
         begin = self.begin(family)[0]
         place = len(reference.values) + int(np.searchsorted(self.history.number, begin))
         r = neighbours(series, place)
@@ -139,8 +146,8 @@ class Monitor:
         for number in dependent[:5]:
             s = self.statistics[number]
             self.notes[
-                f"held at {shown(self.history.end[-1])}: {s.kind} of {' and '.join(s.edge)}, because its neighbouring chunks "
-                "correlate; a larger --chunk-rows would let it count"
+                f"held at {shown(self.history.end[-1])}: {s.kind} of {' and '.join(s.edge)}, because its "
+                "neighbouring chunks correlate; a larger --chunk-rows would let it count"
             ] = None
         sure = np.maximum(r - error, 0.0)  # what is left of the correlation less its standard error
         contribution = self._contribution(family)
@@ -151,7 +158,7 @@ class Monitor:
             s = self.statistics[chosen[left][r[left].argmax()]]
             self.notes[
                 f"the {family} alarm rests on {s.kind} of {' and '.join(s.edge)}, whose neighbouring chunks correlate by "
-                f"{r[left].max():.2f} (limit {NEIGHBOURS_MAX}): its bound on false alarms is not sure; a larger --chunk-rows would be"
+                f"{r[left].max():.2f} (limit {NEIGHBOURS_MAX}): its bound on false alarms is not sure with these chunks"
             ] = None
         return log_e
 

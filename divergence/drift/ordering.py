@@ -19,7 +19,7 @@ JUMP = 3_600_000_000
 
 def shown(instant: int | float) -> str:
     """An instant in microseconds as ISO 8601, to the second."""
-    moment = dt.datetime.fromtimestamp(int(instant) // 1_000_000, dt.timezone.utc)
+    moment = dt.datetime.fromtimestamp(int(instant) // 1_000_000, dt.UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -55,8 +55,8 @@ def arrange(rows: Rows, pending: Rows | None, counted_to: int | None, counted: n
         known = (rows.time < counted_to) | ((rows.time == counted_to) & np.isin(rows.identity, counted))
         if known.any():
             notes.append(
-                f"{_rows(known.sum())} up to {shown(counted_to)}, where all rows are counted, skipped: they were counted before "
-                "or come too late"
+                f"{_rows(known.sum())} up to {shown(counted_to)}, where all rows are counted, skipped: they were "
+                "counted before or come too late"
             )
             rows = rows[~known]
     merged = rows if pending is None or not len(pending) else concat([pending, rows])

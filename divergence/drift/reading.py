@@ -91,8 +91,8 @@ def _nothing(sources: list[Source], configuration: Configuration) -> str:
     if not seen:
         return "There is no stream: no file was found; name a log of executions, or a table of telemetry."
     return (
-        f"The stream has no column time{nearest('time', seen)}, only {', '.join(seen[:20])}: drift is a matter of order; name "
-        "its column with --map time=NAME."
+        f"The stream has no column time{nearest('time', seen)}, only {', '.join(seen[:20])}: drift is a matter of order; "
+        "name its column with --map time=NAME."
     )
 
 
@@ -133,7 +133,9 @@ def _executions(
         made = {name: value for name, value in configuration.constants.items() if name not in names}
         own = dataclasses.replace(configuration, constants=made)
         extra = {name: _extra(name, source.schema[names[name]]) for name in signals if name in names and name not in COLUMNS}
-        extra |= {name: Column(name, pl.String(), "a declared factor") for name in configuration.factors or () if name in names}
+        extra |= {
+            name: Column(name, pl.String(), "a declared factor") for name in configuration.factors or () if name in names
+        }
         frame = canonical(zoned, number, own, {name: c for name, c in extra.items() if name not in COLUMNS}, where)
         frames.append(frame.select(pl.all().exclude("^__.*$")).collect())
     frame = pl.concat(frames, how="diagonal")
@@ -159,8 +161,8 @@ def _timed(frame: pl.DataFrame, known: dict[str, None]) -> tuple[pl.DataFrame, l
     missing = frame["time"].null_count()
     if missing == len(frame):
         raise InputError(
-            "No row of the stream has a time that is an instant with its zone, for example 2026-11-25T02:37:25Z: say the zone "
-            f"of times without one with --zone UTC, or name another column with --map time=NAME; columns are "
+            "No row of the stream has a time that is an instant with its zone, for example 2026-11-25T02:37:25Z: say the "
+            f"zone of times without one with --zone UTC, or name another column with --map time=NAME; columns are "
             f"{', '.join(list(known)[:20])}."
         )
     if missing > WITHOUT_TIME * len(frame):

@@ -178,13 +178,14 @@ def _settled(
         if worst <= NEIGHBOURS_MAX:
             break
         if chunk_rows is not None or len(rows) // (2 * length) < FEWEST_CHUNKS or layout.aggregated:
+            larger = " or a larger --chunk-rows" if chunk_rows is not None else ""
             raise InputError(
                 f"Neighbouring chunks of {length} rows are not independent: their {kind} statistics correlate by more than "
-                f"{worst:.2f} (limit {NEIGHBOURS_MAX}), and the reference of {len(rows)} rows holds fewer than {FEWEST_CHUNKS} "
-                f"chunks of twice the length: take a longer --reference{' or a larger --chunk-rows' * (chunk_rows is not None)}."
+                f"{worst:.2f} (limit {NEIGHBOURS_MAX}), and the reference of {len(rows)} rows holds fewer than "
+                f"{FEWEST_CHUNKS} chunks of twice the length: take a longer --reference{larger}."
             )
         length *= 2
-    notes += _set_aside(statistics, varies, alone & varies)
+    notes += _set_aside(statistics, alone & varies)
     chunking = Chunking(length, tau, worst, _sentence(length, first, tau, chunk_rows, layout.aggregated))
     end = int(rows.time[-1])
     return Reference(
@@ -218,7 +219,7 @@ def _usual(residual: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return centre, np.where(varies, spread, 1.0), varies
 
 
-def _set_aside(statistics: tuple[Statistic, ...], varies: np.ndarray, alone: np.ndarray) -> list[str]:
+def _set_aside(statistics: tuple[Statistic, ...], alone: np.ndarray) -> list[str]:
     names = [f"{s.kind} of {' and '.join(s.edge)}" for s, one in zip(statistics, alone, strict=True) if one]
     if not names:
         return []

@@ -99,7 +99,9 @@ def identities(frame: pl.DataFrame) -> np.ndarray:
     """A 64-bit hash of each row, the same on every machine: of its execution_id where all are given, else of all values."""
     if "execution_id" in frame.columns and frame["execution_id"].null_count() == 0:
         frame = frame.select("execution_id")
-    kept = [c for c in frame.columns if not frame[c].dtype.is_nested() and not c.startswith("__") and c not in ("file", "row")]
+    kept = [
+        c for c in frame.columns if not frame[c].dtype.is_nested() and not c.startswith("__") and c not in ("file", "row")
+    ]
     mixed = np.zeros(len(frame), np.uint64)
     for name in sorted(kept):
         mixed = (mixed ^ _hashed(frame[name])) * np.uint64(0x100000001B3)  # FNV prime: order of columns counts

@@ -44,7 +44,9 @@ class Asked:
     """Factors whose levels were assigned at random."""
 
 
-def run(stream: Stream, asked: Asked, output: pathlib.Path, state: pathlib.Path | None, tell: Callable[[str], None]) -> Verdict:
+def run(
+    stream: Stream, asked: Asked, output: pathlib.Path, state: pathlib.Path | None, tell: Callable[[str], None]
+) -> Verdict:
     """Look at the stream and write `drift.html`, `evidence.parquet` and the state, each whole or not at all."""
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is no folder: name one for the results with -o.")

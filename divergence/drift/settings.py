@@ -51,7 +51,9 @@ def settings(reference: pl.DataFrame) -> dict[str, tuple[str, ...]]:
     out = {}
     for name in reference.columns:
         if reference[name].dtype == pl.String and name not in _CONTENT and not name.startswith("__"):
-            counts = reference[name].drop_nulls().value_counts(name="__count").sort("__count", name, descending=[True, False])
+            counts = (
+                reference[name].drop_nulls().value_counts(name="__count").sort("__count", name, descending=[True, False])
+            )
             if 0 < counts.height <= FEW:
                 out[name] = tuple(counts[name].to_list())
     return out
@@ -65,7 +67,10 @@ def changes(frame: pl.DataFrame, known: dict[str, tuple[str, ...]]) -> list[Chan
             fresh = frame.select("time", name).filter(pl.col(name).is_not_null() & ~pl.col(name).is_in(list(levels)))
             first = fresh.group_by(name).agg(pl.col("time").min()).sort("time", name)
             moments = first["time"].dt.cast_time_unit("us").to_physical().to_list()
-            out += [Changed(name, levels[0], level, when) for level, when in zip(first[name].to_list()[:FEW], moments, strict=False)]
+            out += [
+                Changed(name, levels[0], level, when)
+                for level, when in zip(first[name].to_list()[:FEW], moments, strict=False)
+            ]
     return out
 
 

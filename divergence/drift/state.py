@@ -45,7 +45,7 @@ def locked(path: Path) -> Iterator[None]:
     lock = path.with_name(f".{path.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(lock, "w")  # noqa: SIM115: held over the yield
+        file = open(lock, "w")  # noqa: SIM115
     except OSError as error:
         raise InputError(f"The state {path} cannot be locked: {error.strerror}; choose another place.") from None
     with file:
@@ -87,16 +87,22 @@ def load(path: Path, asked: dict[str, Any] | None = None) -> Monitor:
     except OSError as error:
         raise InputError(f"The state {path} cannot be read: {error.strerror or error}.") from None
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError, NotImplementedError, zipfile.zlib.error) as error:
-        raise InputError(f"The state {path} is damaged ({error}): restore a copy, or start again with a new --state.") from None
+        raise InputError(
+            f"The state {path} is damaged ({error}): restore a copy, or start again with a new --state."
+        ) from None
     if version != VERSION:
-        raise InputError(f"The state {path} is of version {version}, this is version {VERSION}: start again with a new --state.")
+        raise InputError(
+            f"The state {path} is of version {version}, this is version {VERSION}: start again with a new --state."
+        )
     if digest != _digest(body):
-        raise InputError(f"The state {path} is damaged (its digest differs): restore a copy, or start again with a new --state.")
+        raise InputError(
+            f"The state {path} is damaged (its digest differs): restore a copy, or start again with a new --state."
+        )
     for name, value in (asked or {}).items():
         if header["asked"].get(name) != value:
             raise InputError(
-                f"The state {path} was made with {name} = {header['asked'].get(name)}, asked is {value}: ask for the same, or "
-                "start again with a new --state."
+                f"The state {path} was made with {name} = {header['asked'].get(name)}, asked is {value}: ask for the same, "
+                "or start again with a new --state."
             )
     return _put_together({name: np.load(io.BytesIO(content), allow_pickle=False) for name, content in body.items()}, header)
 

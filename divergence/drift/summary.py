@@ -9,6 +9,7 @@ monoid (associative, with the empty summary as its unit). Unit: rows and chunks 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,7 +57,7 @@ def _joined(chunks: tuple[tuple[int, Chunk], ...], loose: tuple[tuple[int, Rows]
             new, rest = _cut(begin, concat(piece), length, reference)
             made, left, piece = made + new, left + rest, []
     made.sort(key=lambda one: one[0])
-    twice = [second for (one, _), (second, _) in zip(made, made[1:], strict=False) if one == second]
+    twice = [second for (one, _), (second, _) in itertools.pairwise(made) if one == second]
     inside = [first for first, _ in left if first // length in {number for number, _ in made}]
     if twice or inside:
         raise InputError(_overlap(twice[0] * length if twice else inside[0]))
@@ -72,7 +73,8 @@ def _cut(begin: int, rows: Rows, length: int, reference: Reference) -> tuple[lis
     lead = min(-begin % length, len(rows))
     full = (len(rows) - lead) // length
     chunks = [
-        ((begin + lead) // length + n, reference.summary(rows[lead + n * length : lead + (n + 1) * length])) for n in range(full)
+        ((begin + lead) // length + n, reference.summary(rows[lead + n * length : lead + (n + 1) * length]))
+        for n in range(full)
     ]
     tail = lead + full * length
     ends = [(begin, rows[:lead]), (begin + tail, rows[tail:])]
@@ -83,7 +85,9 @@ def take(monitor: Monitor, summary: Summary) -> None:
     """Give a merged summary of the whole stream to a monitor that has seen nothing of it yet."""
     numbers = [number for number, _ in summary.chunks]
     if monitor.evidence.chunks or numbers != list(range(len(numbers))):
-        raise InputError("A monitor takes the summary of a whole stream once, from its first chunk on: merge all parts first.")
+        raise InputError(
+            "A monitor takes the summary of a whole stream once, from its first chunk on: merge all parts first."
+        )
     for _, chunk in summary.chunks:
         monitor.add(chunk)
     monitor.rows = len(numbers) * monitor.length

@@ -71,13 +71,19 @@ def joined_telemetry(frame: pl.DataFrame, table: pl.DataFrame) -> tuple[pl.DataF
     column, names = _instance_column(frame, instances)
     by = ["instance"] if column else []
     both = "model" in frame.columns and table["model"].drop_nulls().n_unique() > 1
-    wide, notes = windows(table.with_columns(pl.col("instance").replace(names)) if column else table, (*by, *(["model"] * both)))
+    wide, notes = windows(
+        table.with_columns(pl.col("instance").replace(names)) if column else table, (*by, *(["model"] * both))
+    )
     metrics = [name for name in wide.columns if name not in ("time", "instance", "model") and name not in frame.columns]
     empty = [name for name in metrics if wide[name].null_count() == len(wide)]
     keys = [*([column] if column else []), *(["model"] * both)]
-    right = wide.rename({"instance": column} if column else {}).select("time", *keys, *(m for m in metrics if m not in empty))
+    right = wide.rename({"instance": column} if column else {}).select(
+        "time", *keys, *(m for m in metrics if m not in empty)
+    )
     frame = frame.sort("time", maintain_order=True)
-    frame = frame.join_asof(right.sort("time"), on="time", by=keys or None, strategy="backward", tolerance="1h", check_sortedness=False)
+    frame = frame.join_asof(
+        right.sort("time"), on="time", by=keys or None, strategy="backward", tolerance="1h", check_sortedness=False
+    )
     how = f"of its {column}" if column else "of all instances together"
     return frame, [*notes, f"each execution carries the last telemetry window before it, {how}"]
 

@@ -16,7 +16,7 @@ _SCALE = {"correlation": 1.0, "level": 1.0, "association": 0.25}
 
 
 def strengths(monitor: Monitor, begin: int | None) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Names of all signals, strength of every pair before and since the chunk `begin` (None: the second half of the stream)."""
+    """Names of all signals, strength of every pair before and since the chunk `begin` (None: its second half)."""
     layout, history = monitor.reference.layout, monitor.history
     names = [*layout.numeric, *(name for name, _ in layout.classes)]
     first = begin if begin is not None else int(history.number[len(history.number) // 2]) if len(history.number) else 1

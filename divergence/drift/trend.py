@@ -89,7 +89,7 @@ def _slope(design: np.ndarray, value: np.ndarray) -> tuple[float, float]:
 
 
 def clear_trend(series: np.ndarray) -> np.ndarray:
-    """Which columns have a trend over their chunks that widened errors do not explain; series (chunks, k), NaN is skipped."""
+    """Which columns have a trend over their chunks that widened errors do not explain; series (chunks, k)."""
     place = np.arange(len(series), dtype=float)
     out = np.zeros(series.shape[1], bool)
     for column in range(series.shape[1]):

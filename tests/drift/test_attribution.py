@@ -25,9 +25,10 @@ def side(seed: int, share: float, within: float) -> pl.DataFrame:
     fast = rng.random(ROWS) < share
     x = rng.standard_normal(ROWS) + 2 * fast
     y = within * x + rng.standard_normal(ROWS) + 2 * fast
-    start = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
+    start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     return pl.DataFrame({"x": x, "y": y, "engine": np.where(fast, "fast", "slow")}).with_columns(
-        time=pl.Series([start + dt.timedelta(seconds=n) for n in range(ROWS)]), route=pl.Series(np.where(rng.random(ROWS) < 0.5, "r", "s"))
+        time=pl.Series([start + dt.timedelta(seconds=n) for n in range(ROWS)]),
+        route=pl.Series(np.where(rng.random(ROWS) < 0.5, "r", "s")),
     )
 
 

@@ -11,7 +11,7 @@ from divergence.errors import InputError
 from divergence.simulate import stream
 
 REFERENCE = 5_000
-NOW = int(dt.datetime(2026, 11, 29, tzinfo=dt.timezone.utc).timestamp() * 1e6)
+NOW = int(dt.datetime(2026, 11, 29, tzinfo=dt.UTC).timestamp() * 1e6)
 
 
 @pytest.fixture(scope="module")
@@ -79,20 +79,29 @@ def test_a_signal_that_vanishes_or_appears(rows):
 def test_windows_without_values(rows):
     batch = rows[REFERENCE:].with_columns(pl.when(~pl.int_range(pl.len()).is_between(1000, 2499)).then("ttft").alias("ttft"))
     verdict, mixture = evidence(batch, rows)
-    assert any("ttft has no value in a chunk that begins at" in note for note in verdict.notes) and np.isfinite(mixture).all()
+    assert (
+        any("ttft has no value in a chunk that begins at" in note for note in verdict.notes) and np.isfinite(mixture).all()
+    )
     with pytest.raises(InputError, match=r"No column of the stream can be followed: only has no value"):
         monitor(rows[:REFERENCE].select("time", only=pl.lit(None, pl.Float64)), now=NOW)
 
 
 def test_a_short_reference(rows):
-    with pytest.raises(InputError, match=r"The reference has 300 rows, which is 6 chunks of 50 rows, and at least 10 are needed"):
+    with pytest.raises(
+        InputError, match=r"The reference has 300 rows, which is 6 chunks of 50 rows, and at least 10 are needed"
+    ):
         monitor(rows[:300], now=NOW)
     with pytest.raises(InputError, match="has no rows"):
         monitor(rows[:0], now=NOW)
 
 
 def test_arguments(rows):
-    for asked, word in (({"alpha": 0}, "alpha"), ({"horizon": 0}, "horizon"), ({"chunk_rows": 0}, "chunk_rows"), ({"margin": -1}, "margin")):
+    for asked, word in (
+        ({"alpha": 0}, "alpha"),
+        ({"horizon": 0}, "horizon"),
+        ({"chunk_rows": 0}, "chunk_rows"),
+        ({"margin": -1}, "margin"),
+    ):
         with pytest.raises(InputError, match=word):
             monitor(rows[:REFERENCE], now=NOW, **asked)
     with pytest.raises(InputError, match="has no column tftt"):

@@ -13,7 +13,7 @@ from divergence.drift.daily import DAY, daily
 from divergence.drift.hold import neighbours
 from divergence.errors import InputError
 
-START = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
+START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 def framed(x: np.ndarray, seconds: float = 1.0) -> pl.DataFrame:
@@ -34,13 +34,15 @@ def test_autocorrelation_time():
 
 
 def test_neighbour_correlation_is_corrected_for_its_bias():
-    assert np.nanmean(neighbour_correlation(np.random.default_rng(2).standard_normal((20, 4000)))) == pytest.approx(0, abs=0.02)
+    assert np.nanmean(neighbour_correlation(np.random.default_rng(2).standard_normal((20, 4000)))) == pytest.approx(
+        0, abs=0.02
+    )
     assert np.nanmean(neighbour_correlation(series(0.5, 400, 200, 3))) == pytest.approx(0.5, abs=0.02)
 
 
 def test_dependent_chunks_are_seen_and_independent_ones_are_not():
     kinds = np.array(["location"] * 10)
-    worst, where, alone = dependent(series(0.6, 20, 10, 4), kinds)
+    worst, where, _ = dependent(series(0.6, 20, 10, 4), kinds)
     assert worst > 0.2 and where == "location"
     seen = [dependent(np.random.default_rng(seed).standard_normal((20, 10)), kinds) for seed in range(40)]
     assert sum(worst > 0.2 for worst, _, _ in seen) <= 1 and not any(alone.any() for _, _, alone in seen)

@@ -44,7 +44,7 @@ def test_e_value_is_the_ratio_of_marginal_likelihoods():
 
 def test_mixture_is_the_sum_over_restarts_by_loops():
     rng = np.random.default_rng(0)
-    reference, stream, horizon = rng.standard_normal((12, 3)), rng.standard_normal((10, 3)) + [0, 1, 3], 15
+    reference, stream, horizon = rng.standard_normal((12, 3)), rng.standard_normal((10, 3)) + np.array([0, 1, 3]), 15
     evidence = Evidence.start(reference, horizon)
     for number, value in enumerate(stream, start=1):
         evidence.add(value)
@@ -78,7 +78,11 @@ def test_restarts_are_thinned_and_the_young_stay():
     left = restarts[kept(restarts, now)]
     assert set(range(now - DENSE + 1, now + 1)) <= set(left.tolist())
     assert len(left) <= DENSE * (np.log2(now / DENSE) + 2)
-    assert all(kept(np.array([s]), later)[0] or not kept(np.array([s]), later + 1)[0] for s in (5, 8, 96) for later in range(100, 300))
+    assert all(
+        kept(np.array([s]), later)[0] or not kept(np.array([s]), later + 1)[0]
+        for s in (5, 8, 96)
+        for later in range(100, 300)
+    )
 
 
 def _ever(law: str, reference: int, streams: int, horizon: int | None, chunks: int, seed: int) -> np.ndarray:

@@ -81,9 +81,7 @@ def test_a_real_prometheus_scrapes_and_fires(rows, tmp_path):
         assert float(value[0]["value"][1]) == made.evidence.chunks
         assert json.loads(_get(f"{base}/alerts"))["data"]["alerts"] == []
         exporter.show(made.update(rows[REFERENCE + 1000 :]))
-        alerts = _wait(
-            lambda: [a for a in json.loads(_get(f"{base}/alerts"))["data"]["alerts"] if a["state"] == "firing"]
-        )
+        alerts = _wait(lambda: [a for a in json.loads(_get(f"{base}/alerts"))["data"]["alerts"] if a["state"] == "firing"])
         assert [a["labels"]["family"] for a in alerts] == ["structural"]
     finally:
         process.terminate()

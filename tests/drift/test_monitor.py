@@ -24,7 +24,15 @@ KINDS = {
     "route_mix": "surface",
     "mean_shift": "surface",
 }
-LATEST = {"coupling": 5, "coupling_weak": 9, "tail": 12, "route_affinity": 5, "phase_offset": 6, "route_mix": 6, "mean_shift": 7}
+LATEST = {
+    "coupling": 5,
+    "coupling_weak": 9,
+    "tail": 12,
+    "route_affinity": 5,
+    "phase_offset": 6,
+    "route_mix": 6,
+    "mean_shift": 7,
+}
 
 
 def look(scenario: str, seed: int):
@@ -136,9 +144,9 @@ def repeated_items(seed: int, flip: bool) -> pl.DataFrame:
     answer = np.where(np.arange(rows) < 6_000, right[item], (later if flip else right)[item])
     noise = rng.random(rows) < 0.03
     start = pl.datetime(2026, 1, 1, time_zone="UTC")
-    return pl.DataFrame({"item": item.astype(str), "score": (answer ^ noise).astype(float), "latency_s": rng.gamma(3, 1, rows)}).with_columns(
-        time=pl.datetime_range(start, start + pl.duration(seconds=rows - 1), "1s", time_zone="UTC", eager=True)
-    )
+    return pl.DataFrame(
+        {"item": item.astype(str), "score": (answer ^ noise).astype(float), "latency_s": rng.gamma(3, 1, rows)}
+    ).with_columns(time=pl.datetime_range(start, start + pl.duration(seconds=rows - 1), "1s", time_zone="UTC", eager=True))
 
 
 def test_flips_at_equal_accuracy_are_a_headline_of_their_own():

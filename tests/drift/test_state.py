@@ -29,7 +29,9 @@ def test_a_night_between_changes_nothing(rows, tmp_path):
     whole, nightly, path = monitor(rows[:REFERENCE], horizon=40), monitor(rows[:REFERENCE], horizon=40), tmp_path / "state"
     expected = whole.update(rows[REFERENCE:])
     for first in range(REFERENCE, len(rows), 777):
-        verdict = nightly.update(rows[max(first - 50, REFERENCE) : first + 777])  # each night repeats the end of the last one
+        verdict = nightly.update(
+            rows[max(first - 50, REFERENCE) : first + 777]
+        )  # each night repeats the end of the last one
         save(nightly, path)
         nightly = load(path)
     same = {name: value for name, value in verdict.to_json().items() if name not in ("notes", "skipped")}

@@ -21,7 +21,7 @@ def frame(seed: int = 0, rows: int = ROWS) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((rows, 3))
     x[:, 1] += x[:, 0]
-    start = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
+    start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     return pl.DataFrame(
         {
             "time": [start + dt.timedelta(seconds=n) for n in range(rows)],
@@ -73,7 +73,9 @@ def test_structure_does_not_see_margins_and_surface_does():
 def test_surface_does_not_see_who_goes_with_whom():
     rows = frame()
     rng = np.random.default_rng(2)
-    mixed = rows.with_columns(b=rows["b"].to_numpy()[rng.permutation(ROWS)], route=rows["route"].gather(rng.permutation(ROWS)))
+    mixed = rows.with_columns(
+        b=rows["b"].to_numpy()[rng.permutation(ROWS)], route=rows["route"].gather(rng.permutation(ROWS))
+    )
     before, after = described(rows), described(mixed, reference=rows)
     for name in before:
         if name[0] == SURFACE:
@@ -97,7 +99,9 @@ def test_oracles_of_the_structural_kinds():
         slow = (z[:-lag, 0] * z[lag:, 1]).sum() / np.sqrt(np.square(z).sum(0).prod())
         assert np.tanh(found[STRUCTURAL, "lagged", "a", "b", f"+{lag}"]) == pytest.approx(slow, abs=1e-6)
     is_x = rows["route"].eq("x").to_numpy().astype(float)
-    assert np.tanh(found[STRUCTURAL, "level", "a", "route", "x"]) == pytest.approx(np.corrcoef(z[:, 0], is_x)[0, 1], abs=1e-6)
+    assert np.tanh(found[STRUCTURAL, "level", "a", "route", "x"]) == pytest.approx(
+        np.corrcoef(z[:, 0], is_x)[0, 1], abs=1e-6
+    )
     short = rows["class"].eq("short").to_numpy()
     table = np.array([[np.sum((is_x == i) & (short == j)) for j in (1, 0)] for i in (1, 0)]) + 0.5
     odds = np.log(table[0, 0] * table[1, 1] / table[0, 1] / table[1, 0])

@@ -58,8 +58,25 @@ def test_a_state_goes_on_where_it_stopped(capsys, tmp_path):
     rows[:7000].write_parquet(tmp_path / "one.parquet")
     rows[4000:].write_parquet(tmp_path / "two.parquet")
     state, out = tmp_path / "state", tmp_path / "out"
-    shared = ["--chunk-rows", "200", "--only", "queue", "--only", "ttft", "--only", "kv_use", "--signal", "queue", "--signal", "ttft", "--signal", "kv_use"]
-    code, text, _ = run(capsys, tmp_path / "one.parquet", "-o", out, "--reference", "0.57143", "--state", state, "--json", *shared)
+    shared = [
+        "--chunk-rows",
+        "200",
+        "--only",
+        "queue",
+        "--only",
+        "ttft",
+        "--only",
+        "kv_use",
+        "--signal",
+        "queue",
+        "--signal",
+        "ttft",
+        "--signal",
+        "kv_use",
+    ]
+    code, text, _ = run(
+        capsys, tmp_path / "one.parquet", "-o", out, "--reference", "0.57143", "--state", state, "--json", *shared
+    )
     assert code == 0 and json.loads(text)["verdict"] == "none" and json.loads(text)["horizon"] is None
     code, text, _ = run(capsys, tmp_path / "two.parquet", "-o", out, "--state", state, "--json", *shared)
     made = json.loads(text)
@@ -89,13 +106,17 @@ def test_refusals_leave_nothing(capsys, tmp_path):
         code, _, error = run(capsys, tmp_path / f"{name}.parquet", "-o", tmp_path / "out", *arguments)
         assert code == 2 and word in error and "Traceback" not in error, (name, error)
         assert not (tmp_path / "out").exists()
-    code, _, error = run(capsys, tmp_path / "naive.parquet", "-o", tmp_path / "out", "--reference", "0.7", "--zone", "UTC", "--signal", "ttft")
+    code, _, error = run(
+        capsys, tmp_path / "naive.parquet", "-o", tmp_path / "out", "--reference", "0.7", "--zone", "UTC", "--signal", "ttft"
+    )
     assert code == 0, error
 
 
 def test_telemetry_alone_and_counters(capsys, tmp_path):
     os.makedirs(tmp_path / "log")
-    pl.read_parquet(INCIDENT / "telemetry.parquet").filter(pl.col("instance") != "bench/server").write_parquet(tmp_path / "log" / "t.parquet")
+    pl.read_parquet(INCIDENT / "telemetry.parquet").filter(pl.col("instance") != "bench/server").write_parquet(
+        tmp_path / "log" / "t.parquet"
+    )
     code, out, error = run(capsys, tmp_path / "log", "-o", tmp_path / "out", "--reference", "0.4", "--json")
     assert code in (0, 2)
     if code == 2:
