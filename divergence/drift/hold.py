@@ -2,9 +2,9 @@
 
 The reference alone may be too short to show that neighbouring chunks depend on each other. At an alarm the chunks of
 reference and stream are looked at together: what is left of a statistic after a trend, or a step and a slope since the
-supposed change, must not correlate from chunk to chunk by more than `chunking.HELD`. One that does is held: its evidence does
-not count, and that is said. Below that its t is shrunk by what the correlation does to the variance of a mean. Unit: lag-1
-correlation.
+supposed change, must not correlate from chunk to chunk by more than `chunking.HELD`. One that does is held: its evidence
+does not count, and that is said. Below that its t is shrunk by what the correlation does to the variance of a mean. Unit:
+lag-1 correlation.
 """
 
 from __future__ import annotations

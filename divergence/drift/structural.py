@@ -3,9 +3,9 @@
 All are functions of ranks inside the chunk, so a monotone change of any margin leaves them as they are (exactly for
 continuous signals; ties of counts leak a little). Normal-score correlation as atanh r; joint tails sqrt P(U > .9, V > .9),
 sqrt P(U < .1, V < .1) and the root of their mean; lagged correlation of one signal with another some rows later (a phase
-offset); level: atanh of the correlation of a signal's normal scores with a level of a class; association: log odds ratio of two
-levels, half a row added to each cell; spectrum: log eigenvalues of the embedding's covariance in the reference's directions and log of what lies
-outside them; item flips: arcsin sqrt of 2 min(up, down).
+offset); level: atanh of the correlation of a signal's normal scores with a level of a class; association: log odds ratio of
+two levels, half a row added to each cell; spectrum: log eigenvalues of the embedding's covariance in the reference's
+directions and log of what lies outside them; item flips: arcsin sqrt of 2 min(up, down).
 """
 
 from __future__ import annotations

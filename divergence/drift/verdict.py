@@ -210,7 +210,7 @@ def promise(alpha: float, horizon: int | None) -> str:
         return f"Over the planned {horizon} chunks the chance of ever a false alarm is at most {alpha:g}."
     return (
         f"Endless: without a change, {1 / alpha:.0f} chunks or more pass on average before a false alarm (error over "
-        f"patience at most {alpha:g}); over an endless run some false alarm is certain, so no chance of 'ever' is promised. A "
+        f"patience at most {alpha:g}); in the end some false alarm is certain, so no chance of 'ever' is promised. A "
         "planned run of 40 chunks promises more and sees a shift of three spreads about {delay} later."
     ).replace("{delay}", _delay(alpha))
 
