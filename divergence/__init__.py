@@ -25,6 +25,12 @@ if TYPE_CHECKING:  # what editors and type checkers see; at run time names load 
         merge as merge,
     )
     from divergence.configuration import Configuration as Configuration
+    from divergence.drift import (
+        detect as detect,
+    )
+    from divergence.drift import (
+        monitor as monitor,
+    )
     from divergence.errors import (
         InputError as InputError,
     )

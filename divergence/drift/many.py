@@ -43,7 +43,7 @@ def fleet(values: np.ndarray, reference: int, chunk_rows: int, alpha: float = 0.
     """Verdicts of many streams; `values` (streams, rows, signals) in order of time; the first `reference` rows are it.
 
     >>> import numpy as np
-    >>> fleet(np.random.default_rng(0).standard_normal((3, 1500, 2)), 500, 50).alarm.sum()
+    >>> int(fleet(np.random.default_rng(0).standard_normal((3, 1500, 2)), 500, 50).alarm.sum())
     0
     """
     if values.ndim != 3 or values.shape[2] < 1 or not np.isfinite(values).all():

@@ -9,6 +9,7 @@ import polars as pl
 
 import divergence as dv
 from divergence.configuration import Configuration
+from divergence.drift import Detection, Monitor, Verdict
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.estimate import Estimate
 from divergence.executions.executions import Executions
@@ -67,3 +68,10 @@ def results(posterior: Posterior, log: dv.Executions) -> None:
     dv.write_report(posterior, "out")
     assert_type(dv.risk_model(posterior, log), dv.RiskModel)
     assert_type(dv.RiskClassifier(), dv.RiskClassifier)
+
+
+def streams(rows: pl.DataFrame) -> None:
+    """Drift of a whole stream, and of batches as they come."""
+    assert_type(dv.detect(rows, "0.4"), Detection)
+    monitor = assert_type(dv.monitor(rows, horizon=40), Monitor)
+    assert_type(monitor.update(rows), Verdict)
