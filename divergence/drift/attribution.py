@@ -130,14 +130,14 @@ def split_of(edge: Edge, factor: str, before: pl.DataFrame, after: pl.DataFrame)
     mix = float((moved * totals.mean(0)).sum())
     within, between = (float((weight * (array[1] - array[0])).sum()) for array in (inside, apart))
     whole = [float((u * v).mean()) for u, v, _ in parts]
-    return Split(edge.name, factor, *whole, mix, within, between, False)
+    return Split(edge.name, factor, whole[0], whole[1], mix, within, between, False)
 
 
 def contributions(edge: Edge, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray] | None:
     """Two numbers a row whose product has the statistic as its mean; None for a statistic that is no such mean."""
     statistic = Statistic(edge.family, edge.kind, edge.a, edge.b, edge.detail)
     if statistic.kind in ("correlation", "lagged") or statistic.kind.startswith("tail_"):
-        scores, shares, _ = normal_scores(rows.select(pl.col(edge.a, edge.b).cast(pl.Float64)).to_numpy().copy())
+        scores, shares, _ = normal_scores(rows.select(pl.col(edge.a, str(edge.b)).cast(pl.Float64)).to_numpy().copy())
         if statistic.kind.startswith("tail_"):
             return _joint(shares, statistic.kind), np.ones(len(rows))
         u, v = (_standard(column) for column in scores.T)

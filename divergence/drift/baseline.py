@@ -88,7 +88,7 @@ class Directions:
         given = frame["embedding"].is_not_null().to_numpy()
         if not given.any():
             return out
-        vectors = np.stack(frame["embedding"].drop_nulls().to_numpy()).astype(np.float64) - self.centre
+        vectors = np.stack(list(frame["embedding"].drop_nulls().to_numpy())).astype(np.float64) - self.centre
         inside = vectors @ self.basis
         outside = np.maximum(np.square(vectors).sum(1) - np.square(inside).sum(1), 0)
         out[given] = np.column_stack([inside, outside])
@@ -134,9 +134,10 @@ def _answers(reference: pl.DataFrame) -> Answers | None:
         .value_counts(name="__count")
         .sort("__count", "answer", descending=[True, False])
     )
-    if counts.height < 2 or counts["__count"].head(2).sum() < 0.95 * counts["__count"].sum():
+    number = counts["__count"].to_numpy()
+    if counts.height < 2 or number[:2].sum() < 0.95 * number.sum():
         return None
-    if counts["__count"][1] < 0.02 * len(reference) or not reference["score"].drop_nulls().is_in([0.0, 1.0]).all():
+    if number[1] < 0.02 * len(reference) or not reference["score"].drop_nulls().is_in([0.0, 1.0]).all():
         return None
     first, second = sorted(counts["answer"].head(2).to_list(), reverse=True)  # yes before no, true before false
     return Answers(first, second)
@@ -148,7 +149,7 @@ def _directions(reference: pl.DataFrame, chunk_rows: int) -> Directions | None:
     given = reference["embedding"].drop_nulls()
     if len(given) < 0.5 * len(reference) or chunk_rows < 10 * DIMENSIONS or len(given) < 10 * DIMENSIONS:
         return None
-    vectors = np.stack(given.head(20_000).to_numpy()).astype(np.float64)
+    vectors = np.stack(list(given.head(20_000).to_numpy())).astype(np.float64)
     centre = vectors.mean(0)
     basis = np.linalg.svd(vectors - centre, full_matrices=False)[2][:DIMENSIONS].T
     signs = np.sign(basis[np.abs(basis).argmax(0), np.arange(basis.shape[1])])  # the same directions on every machine

@@ -47,7 +47,7 @@ def _one(partition: Partition, first: int, reference: Reference) -> Summary:
 
 def _on_ray(partitions: Sequence[Partition], firsts: list[int], reference: Reference, address: str) -> list[Summary]:
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError("a Ray cluster needs the package ray: pip install 'eval-divergence[ray]'") from None
     mine = not ray.is_initialized()

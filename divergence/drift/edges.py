@@ -55,8 +55,8 @@ def _family(monitor: Monitor, family: str) -> list[Edge]:
     ranked = np.lexsort((-by_log[order], -np.where(settled[order], t, 0.0)))  # evidence is cut, so that settled ones tie
     return [
         dataclasses.replace(
-            _edge(monitor, strongest[k], float(np.log(max(mean[order[k]], 1e-300))), bool(settled[order[k]]), sizes[k]),
-            **_natural(monitor, strongest[k], series[:, k], middle, begin),
+            _edge(monitor, int(strongest[k]), float(np.log(max(mean[order[k]], 1e-300))), bool(settled[order[k]]), sizes[k]),
+            **_natural(monitor, int(strongest[k]), series[:, k], middle, begin),
         )
         for k in ranked
     ]
@@ -102,8 +102,13 @@ def _natural(monitor: Monitor, number: int, series: np.ndarray, middle: np.ndarr
         return {"rate": rate(readable(statistic.kind, series), middle)}
     place = monitor.reference.layout.numeric.index(statistic.a)
     own = np.concatenate([monitor.reference.margins[:, place], monitor.history.margins[:, place]]).astype(float)
-    means = {"before": float(np.nanmean(own[:begin])), "after": float(np.nanmean(own[begin:]))}
+    means = {name: _known_mean(part) for name, part in (("before", own[:begin]), ("after", own[begin:]))}
     return means | {"rate": rate(own, middle)}
+
+
+def _known_mean(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _series(

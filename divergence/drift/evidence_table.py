@@ -37,7 +37,7 @@ def evidence_table(monitor: Monitor) -> pl.DataFrame:
     values = history.values[last].astype(float)
     spreads = monitor.reference.standard(values, history.middle[last]) if count else values
     with np.errstate(divide="ignore"):
-        log_e = np.log(np.maximum(np.array(trail[len(trail) - count :]).reshape(count, -1), 1e-300))
+        log_e = np.log(np.maximum(np.array(trail[len(trail) - count :]).reshape(count, len(monitor.statistics)), 1e-300))
     time = {"chunk": history.number[last], "start": history.start[last], "end": history.end[last]}
     for number, statistic in enumerate(monitor.statistics):
         if monitor.reference.followed[number]:

@@ -36,7 +36,8 @@ def tile(series: np.ndarray, reference: int, low: float, high: float, change: fl
     place = np.arange(len(series))
     outside = np.isfinite(series) & ((series < low) | (series > high)) & (place >= reference)
     marks = "".join(
-        f'<circle cx="{across(p):.1f}" cy="{up(series[p]):.1f}" r="2.6" class="out"/>' for p in np.flatnonzero(outside)
+        f'<circle cx="{across(float(p)):.1f}" cy="{up(series[p]):.1f}" r="2.6" class="out"/>'
+        for p in np.flatnonzero(outside)
     )
     line = (
         ""

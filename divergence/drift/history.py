@@ -41,7 +41,7 @@ class History:
         """Nothing seen."""
         none = np.zeros(0, np.int64)
         nothing = [np.zeros((0, array.shape[1]), np.float32) for array in (reference.values, reference.margins)]
-        return cls(*nothing, none, none, none, np.zeros((0, families)))
+        return cls(nothing[0], nothing[1], none, none, none, np.zeros((0, families)))
 
     def add(self, chunk: Chunk, families: int) -> None:
         """One more chunk, its evidence still 0; the oldest goes where there is no room."""

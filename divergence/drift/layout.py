@@ -160,7 +160,7 @@ def learn(reference: pl.DataFrame, signals: tuple[str, ...] | None = None) -> tu
             given = given.cast(pl.Float64)
             given = given.filter(given.is_finite())
             some = given.head(_ENOUGH)
-            largest = some.value_counts(name="__count")["__count"].max() if len(given) else 0
+            largest = int(some.value_counts(name="__count")["__count"].to_numpy().max()) if len(given) else 0
             if not len(given):
                 reason = "has no value in the reference"
             elif given.min() == given.max():
@@ -198,7 +198,7 @@ def _levels(given: pl.Series, rows: int) -> tuple[tuple[str, ...], str | None]:
         return (), _CONSTANT if counts.height else "has no value in the reference"
     if not frequent:
         return (), f"has {counts.height} levels, none with {RARE:.0%} of the rows"
-    rest = counts["__count"].sum() - counts["__count"].head(len(frequent)).sum()
+    rest = int(counts["__count"].to_numpy()[len(frequent) :].sum())
     levels = (*frequent, OTHER) if rest else tuple(frequent)
     if len(levels) < 2 or (len(levels) == 2 and levels[1] == OTHER and rest < RARE * rows):
         return (), f"is nearly constant in the reference ({frequent[0]})"

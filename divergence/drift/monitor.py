@@ -32,6 +32,8 @@ ALPHA = 0.05
 """Bound on false alarms, of both families together."""
 LONGEST_TRAIL = 2000
 """Chunks of one run whose evidence is kept for `evidence.parquet`; not part of the state."""
+MOST_NOTES = 40
+"""Sentences about the stream that are kept: a monitor without an end stays small."""
 MARGIN = 0.1
 """Change of an edge on its statistic's scale that matters (on atanh r: a correlation .50 -> .57; see `edges.MARGINS`)."""
 
@@ -63,7 +65,7 @@ class Monitor:
         self.pending: Rows | None = None
         self.counted_to, self.counted = reference.end, reference.last
         self.alarms: dict[str, Alarm] = {}
-        self.peak = dict.fromkeys(FAMILIES, 0.0)
+        self.peak: dict[str, float] = dict.fromkeys(FAMILIES, 0.0)
         self.held = np.zeros(len(self.statistics), bool)
         self.notes: dict[str, None] = dict.fromkeys(
             (reference.chunking.sentence, reference.daily.sentence, *reference.notes)
@@ -71,6 +73,13 @@ class Monitor:
         self.changed: dict[str, Changed] = {}
         self.trail: list[np.ndarray] = []
         self.rows = self.skipped = 0
+
+    def note(self, sentence: str) -> None:
+        """Remember a sentence for the reader, the last `MOST_NOTES` of them beside those of the reference."""
+        own = 2 + len(self.reference.notes)
+        if sentence not in self.notes and len(self.notes) >= own + MOST_NOTES:
+            del self.notes[list(self.notes)[own]]
+        self.notes[sentence] = None
 
     @property
     def length(self) -> int:
@@ -91,7 +100,8 @@ class Monitor:
         given = from_frame(batch, layout, self.reference.baseline)
         self._look(batch)
         arranged = arrange(given, self.pending, self.counted_to, self.counted, now or clock.time_ns() // 1000)
-        self.notes.update(dict.fromkeys(arranged.notes))
+        for note in arranged.notes:
+            self.note(note)
         self.skipped += arranged.skipped
         chunks = cut(arranged.rows, self.length)
         for chunk in chunks:
@@ -145,10 +155,10 @@ class Monitor:
         self.held[dependent] = True
         for number in dependent[:5]:
             s = self.statistics[number]
-            self.notes[
+            self.note(
                 f"held at {shown(self.history.end[-1])}: {s.kind} of {' and '.join(s.edge)}, because its "
                 "neighbouring chunks correlate; a larger --chunk-rows would let it count"
-            ] = None
+            )
         sure = np.maximum(r - error, 0.0)  # what is left of the correlation less its standard error
         contribution = self._contribution(family)
         contribution[chosen] = np.where(self.held[chosen], 0.0, self.weight[chosen] * self.evidence.shrunk(chosen, sure))
@@ -156,10 +166,10 @@ class Monitor:
         left = ~self.held[chosen]
         if log_e >= np.log(1 / self.asked.alpha) and left.any() and r[left].max() > NEIGHBOURS_MAX:
             s = self.statistics[chosen[left][r[left].argmax()]]
-            self.notes[
+            self.note(
                 f"the {family} alarm rests on {s.kind} of {' and '.join(s.edge)}, whose neighbouring chunks correlate by "
                 f"{r[left].max():.2f} (limit {NEIGHBOURS_MAX}): its bound on false alarms is not sure with these chunks"
-            ] = None
+            )
         return log_e
 
     def begin(self, family: str) -> tuple[int, int, int]:
@@ -180,18 +190,18 @@ class Monitor:
             family,
             self.evidence.chunks,
             shown(self.history.end[-1]),
-            shown(self.history.start[place[0]]),
-            shown(self.history.end[place[1]]),
+            shown(int(self.history.start[int(place[0])])),
+            shown(int(self.history.end[int(place[1])])),
         )
 
     def _look(self, batch: pl.DataFrame) -> None:
         layout = self.reference.layout
         followed = {*layout.numeric, *(name for name, _ in layout.classes)}
         for name in sorted(followed - set(batch.columns)):
-            self.notes[f"the signal {name} of the reference has vanished from the stream"] = None
+            self.note(f"the signal {name} of the reference has vanished from the stream")
         fresh = [c for c in batch.columns if c not in self.reference.columns and not c.startswith("__")]
         if fresh:
-            self.notes[f"not a signal of the reference and not followed: {', '.join(fresh)}"] = None
+            self.note(f"not a signal of the reference and not followed: {', '.join(fresh)}")
         for one in changes(batch, self.known):
             if one.sentence not in self.changed:
                 self.changed[one.sentence] = one
@@ -200,7 +210,7 @@ class Monitor:
         for name, mean in zip(self.reference.layout.numeric, chunk.margins, strict=True):
             key = f"{name} has no value in a chunk"
             if not np.isfinite(mean) and not any(note.startswith(key) for note in self.notes):
-                self.notes[f"{key} that begins at {shown(chunk.start)}; such chunks say nothing about it"] = None
+                self.note(f"{key} that begins at {shown(chunk.start)}; such chunks say nothing about it")
 
     def verdict(self) -> Verdict:
         """What is known after the last full chunk."""

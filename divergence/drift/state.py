@@ -15,6 +15,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def load(path: Path, asked: dict[str, Any] | None = None) -> Monitor:
             version, digest = header["version"], header["digest"]
     except OSError as error:
         raise InputError(f"The state {path} cannot be read: {error.strerror or error}.") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError, NotImplementedError, zipfile.zlib.error) as error:
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError, NotImplementedError, zlib.error) as error:
         raise InputError(
             f"The state {path} is damaged ({error}): restore a copy, or start again with a new --state."
         ) from None
@@ -176,7 +177,7 @@ def _taken_apart(monitor: Monitor) -> tuple[dict[str, np.ndarray], dict[str, Any
 def _put_together(arrays: dict[str, np.ndarray], header: dict[str, Any]) -> Monitor:
     layout = header["layout"]
     classes = tuple((name, tuple(levels)) for name, levels in layout.pop("classes"))
-    lists = {name: tuple(value) if isinstance(value, list) else value for name, value in layout.items()}
+    lists: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in layout.items()}
     items = None
     if header["items"] is not None:
         known = {"key": header["items"], "right": arrays["items.right"], "judged": arrays["items.judged"]}

@@ -27,7 +27,7 @@ def structural(rows: Rows, scores: np.ndarray, shares: np.ndarray, layout: Layou
     known = ~np.isnan(shares)
     whole = bool(known.all())
     out = [_correlations(scores, known, whole)]
-    out += _tails(shares, np.array(layout.smooth))
+    out += _tails(shares, np.array(layout.smooth, bool))
     out += _lagged(scores, known)
     out.append(_levels(rows.classes, scores, known, layout))
     out.append(_associations(rows.classes, layout))
@@ -60,12 +60,12 @@ def _correlations(scores: np.ndarray, known: np.ndarray, whole: bool) -> np.ndar
 def _tails(shares: np.ndarray, smooth: np.ndarray) -> list[np.ndarray]:
     some = shares[:, smooth]
     upper = np.triu_indices(some.shape[1], 1)
-    out = []
+    out: list[np.ndarray] = []
     for inside in (some > TAIL, some < 1 - TAIL):
         hits = inside.astype(np.float32)
         out.append((hits.T @ hits)[upper].astype(float) / max(len(shares), 1))
     out = [np.sqrt(share) for share in ((out[0] + out[1]) / 2, *out)]
-    missing = np.isnan(some).all(0)
+    missing = np.asarray(np.isnan(some).all(0))
     lost = (missing[:, None] | missing)[upper]
     return [np.where(lost, np.nan, tail) for tail in out]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
@@ -139,7 +140,10 @@ class Verdict:
         return f"Between {since[0]} and {since[1]} {' and '.join(parts)}{quiet}; the alarm was raised at {self.time}."
 
     def to_json(self) -> dict[str, object]:
-        """The object that `--json` prints."""
+        """The object that `--json` prints; a number that is unknown or without a bound is null."""
+        return _finite(self._contract())
+
+    def _contract(self) -> dict[str, Any]:
         return {
             "verdict": self.verdict,
             "time": self.time,
@@ -163,6 +167,14 @@ class Verdict:
 
     def __repr__(self) -> str:
         return f"Verdict: {self.verdict}\n{self.headline}\n{self.promise}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def readable(kind: str, value: np.ndarray) -> np.ndarray:
