@@ -85,7 +85,7 @@ def graph(names: list[str], strength: np.ndarray, changed: dict[frozenset[str], 
         )
     lines.sort(key=lambda line: "changed" in line)
     return (
-        f'<svg viewBox="0 55 {size:.0f} {size - 110:.0f}" role="img" aria-label="{html.escape(title)}">'
+        f'<svg viewBox="-45 55 {size + 90:.0f} {size - 110:.0f}" role="img" aria-label="{html.escape(title)}">'
         f"{''.join(lines)}{''.join(labels)}</svg>"
     )
 

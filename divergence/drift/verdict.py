@@ -132,7 +132,9 @@ class Verdict:
         since = min(alarm.change_from for alarm in self.alarms), max(alarm.change_to for alarm in self.alarms)
         parts = []
         for family in ("structural", "surface"):
-            named = [e.sentence for e in self.edges if e.family == family and e.settled][:2]
+            named = [e.sentence for e in self.edges if e.family == family and e.settled][
+                : 2 if family == "structural" else 1
+            ]
             if any(alarm.family == family for alarm in self.alarms):
                 what = "how signals go together changed" if family == "structural" else "single signals moved"
                 parts.append(what + (f" ({'; '.join(named)})" if named else ""))
