@@ -89,6 +89,7 @@ _HOME = {
     "divergence.cells": ("Cells", "collapse", "merge"),
     "divergence.joint": ("NUTS", "Importance", "Posterior", "Spec", "fit", "load"),
     "divergence.under_load": ("load_curve",),
+    "divergence.drift": ("detect", "monitor"),
     "divergence.risk.classifier": ("RiskClassifier",),
     "divergence.risk.build": ("risk_model",),
     "divergence.risk.model": ("RiskModel",),
