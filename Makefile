@@ -5,7 +5,7 @@ BIN := .venv/bin
 OUT ?= out
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 
-.PHONY: fuzz test-tools bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup locks clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
+.PHONY: bench-drift fuzz test-tools bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup locks clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
 
 report: .venv/ready
 	$(BIN)/divergence report datasets/serving-lab --config datasets/serving-lab/decision.toml -o $(OUT)
@@ -81,13 +81,16 @@ bench-probe: .venv/tested
 
 test-cluster: .venv/tested
 	$(BIN)/python -c "import ray" 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-cluster.lock
-	$(BIN)/python -m pytest -m cluster tests/scoring -s
+	$(BIN)/python -m pytest -m cluster tests/scoring tests/drift -s
 
 bench-risk: .venv/tested
 	test -x build/peers/bin/python || $(PYTHON) -m venv build/peers
 	-build/peers/bin/python -c "import nannyml, evidently" 2>/dev/null || build/peers/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-benchmarks.lock
 	PYTHONPATH=tests/support $(BIN)/python -W ignore benchmarks/risk_calibration.py --peers build/peers/bin/python
 	$(BIN)/python benchmarks/risk_throughput.py
+
+bench-drift: .venv/tested
+	$(BIN)/python benchmarks/drift.py
 
 bench-geometry: .venv/tested
 	$(BIN)/python benchmarks/geometry.py
