@@ -29,6 +29,9 @@ NAMES: Mapping[str, str] = {
     "llamacpp:tokens_predicted_total": "output_tokens",
     "llamacpp:tokens_predicted_seconds_total": "decode_s",
     "llamacpp:n_decode_total": "decode_steps",
+    "llamacpp:prompt_tokens_cached_total": "cached_tokens",
+    "llamacpp:spec_decode_num_draft_tokens_total": "draft_tokens",
+    "llamacpp:spec_decode_num_accepted_tokens_total": "accepted_tokens",
     "llamacpp:requests_processing": "requests_running",
     "llamacpp:requests_deferred": "requests_waiting",
     "llamacpp:n_busy_slots_per_decode": "batch_size",
@@ -39,6 +42,8 @@ NAMES: Mapping[str, str] = {
     "vllm:kv_cache_usage_perc": "kv_cache_usage",  # a fraction in spite of its name
     "vllm:gpu_cache_usage_perc": "kv_cache_usage",
     "vllm:num_preemptions_total": "preemptions",
+    "vllm:spec_decode_num_draft_tokens_total": "draft_tokens",
+    "vllm:spec_decode_num_accepted_tokens_total": "accepted_tokens",
     "vllm:prompt_tokens_total": "input_tokens",
     "vllm:generation_tokens_total": "output_tokens",
     "vllm:time_to_first_token_seconds": "ttft_s",
