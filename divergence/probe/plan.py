@@ -77,7 +77,7 @@ class ServerSettings:
     prefill_batch: int = 0
     """Prompt tokens decoded at once; 0 = the engine's own choice."""
     draft: str = ""
-    """Weights that draft tokens ahead (speculative decoding), of the same vocabulary; `{family}` is the system's family;
+    """Weights that draft tokens ahead (speculative decoding), of the same vocabulary, named as a replica's `weights` are;
     empty = none. `llama.cpp` only."""
     draft_tokens: int = 3
     """Most tokens drafted at once."""

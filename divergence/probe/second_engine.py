@@ -26,8 +26,6 @@ class Engine:
 
         if not settings["template"]:
             raise ValueError("the second engine needs a chat template in the plan's [stack]")
-        if settings["draft"]:
-            raise ValueError("this engine has no draft model here")
         if settings["kv_cache"] != "f16" or settings["slots"] != 1:
             raise ValueError("the second engine serves one slot with an f16 cache")
         self.model = IkLlama(

@@ -6,7 +6,7 @@ import pytest
 
 from divergence.probe.dry_run import confounded
 from divergence.probe.reading import read_plan
-from lab import sessions, traffic
+from lab import incidents, sessions, traffic
 from lab.items import items
 
 LAB = pathlib.Path(__file__).parents[2] / "lab"
@@ -59,3 +59,23 @@ def test_a_stream_has_the_overlap_and_the_drift_that_it_says():
         seen = sum(r["task"] == "capital" for r in part) / 400
         assert abs(seen - mixture["capital"]) < 4 * (0.21 / 400) ** 0.5 + 0.02  # the mixture moves by .02 within the part
     assert rows == list(traffic.stream(2400))
+
+
+def test_the_traffic_of_the_switched_stream_does_not_move():
+    """Each item of the bench is drawn equally often: within four standard errors in either half."""
+    rows, bench = list(incidents.speculation(880)), incidents.bench()
+    assert len({row["item"] for row in bench}) == len(bench) == 80 and rows == list(incidents.speculation(880))
+    for half in (rows[:440], rows[440:]):
+        for task in {row["task"] for row in bench}:
+            assert abs(sum(row["task"] == task for row in half) / 440 - 1 / 8) < 4 * (7 / 64 / 440) ** 0.5
+
+
+def test_the_memory_of_conversations_grows_on_its_line():
+    """Exchanges beside the worked examples: their number is the line, rounded up or down, and never of the own family."""
+    rows = list(incidents.growth(220))
+    first, last = incidents.REMEMBERED
+    for number, row in enumerate(rows):
+        remembered = len(row["examples"]) - incidents.WORKED
+        assert abs(remembered - (first + (last - first) * number / 219)) < 1
+        assert len(row["turns"]) == incidents.TURNS
+    assert rows == list(incidents.growth(220))

@@ -30,6 +30,15 @@ def test_counters_become_increases_and_restarts_are_seen():
     assert telemetry.window(second, restarted)["input_tokens"] == 8
 
 
+@pytest.mark.parametrize("engine", ["llamacpp", "vllm"])
+def test_drafted_and_accepted_tokens_have_one_name_in_both_engines(engine):
+    page = "".join(
+        f"# TYPE {engine}:spec_decode_num_{kind}_tokens_total counter\n{engine}:spec_decode_num_{kind}_tokens_total {value}\n"
+        for kind, value in (("draft", 90), ("accepted", 60))
+    )
+    assert telemetry.parse(page).counters == {"draft_tokens": 90, "accepted_tokens": 60}
+
+
 def test_a_page_that_is_none_is_a_value_error():
     with pytest.raises(ValueError):
         telemetry.parse("<html>{not metrics")
