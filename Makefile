@@ -41,10 +41,13 @@ lab-full: lab-packages
 	$(BIN)/python -m lab.sessions agents > build/lab/agents.jsonl
 	$(BIN)/python -m lab.sessions chats 24 > build/lab/chats.jsonl
 	$(BIN)/python -m lab.traffic 1600 > build/lab/stream.jsonl
+	for name in bench speculation growth; do $(BIN)/python -m lab.incidents $$name > build/lab/$$name.jsonl || exit 1; done
 	$(BIN)/divergence probe lab/full.toml -o build/lab/full
 	$(BIN)/divergence probe lab/agents.toml -o build/lab/agents
 	$(BIN)/divergence probe lab/stream.toml -o build/lab/stream
-	for name in full agents stream; do $(BIN)/python -m lab.dataset build/lab/$$name lab/$$name.toml build/lab/dataset-$$name || exit 1; done
+	$(BIN)/divergence probe lab/speculation.toml -o build/lab/speculation
+	$(BIN)/divergence probe lab/growth.toml -o build/lab/growth
+	for name in full agents stream speculation growth; do $(BIN)/python -m lab.dataset build/lab/$$name lab/$$name.toml build/lab/dataset-$$name || exit 1; done
 
 setup: .venv/ready
 

@@ -97,25 +97,52 @@ def plain(stream: Stream):
     yield "Fisher z of every pair, Bonferroni", "edge", tested(ranks, apart, stream)
 
 
+# --- this project -------------------------------------------------------------------------------------------------------
+
+
+def divergence(stream: Stream):
+    """The monitor of `divergence drift`, promised over the planned run; an alarm stays. Both families come from one pass."""
+    from divergence.drift.monitor import monitor
+
+    columns = ["time", *NUMERIC, *LABELS]
+    seen: list[set[str]] = []
+
+    def learn(reference):
+        return monitor(reference.select(columns), horizon=len(stream.chunks), chunk_rows=stream.chunks[0].height)
+
+    def look(state, chunk):
+        seen.append({alarm.family for alarm in state.update(chunk.select(columns)).alarms})
+        return bool(seen[-1])
+
+    _, *rest = tested(learn, look, stream)
+    for family, names in (("structural", "edge"), ("surface", "column")):
+        yield f"divergence, {family}", names, ([int(family in found) for found in seen], *rest)
+
+
 # --- river --------------------------------------------------------------------------------------------------------------
 
 
 def river(stream: Stream):
-    """One detector a column, warmed up on the reference; an alarm of a chunk is an alarm at any of its rows."""
-    from river import drift
+    """One detector a column, warmed up on the reference; an alarm of a chunk is an alarm at any of its rows.
+
+    Their default thresholds are for values of about unit size: columns are standardised by the reference.
+    """
+    from river import drift  # pyright: ignore[reportMissingImports]
 
     def columns(make):
         def learn(reference):
-            detectors = [make() for _ in NUMERIC]
-            feed(detectors, reference)
-            return detectors
+            centre, spread = numbers(reference).mean(0), numbers(reference).std(0)
+            state = [make() for _ in NUMERIC], centre, spread
+            feed(state, reference)
+            return state
 
         return learn
 
-    def feed(detectors, frame):
+    def feed(state, frame):
+        detectors, centre, spread = state
         seen = False
-        for detector, name in zip(detectors, NUMERIC, strict=True):
-            for value in frame[name].to_list():
+        for detector, values in zip(detectors, ((numbers(frame) - centre) / spread).T.tolist(), strict=True):
+            for value in values:
                 detector.update(value)
                 seen |= detector.drift_detected
         return seen
@@ -142,8 +169,8 @@ def river(stream: Stream):
 
 def frouros(stream: Stream):
     """Two-sample tests and distances of columns, and the kernel distance of whole rows with 100 permutations."""
-    from frouros.callbacks import PermutationTestDistanceBased
-    from frouros.detectors.data_drift import MMD, PSI, ChiSquareTest, KSTest
+    from frouros.callbacks import PermutationTestDistanceBased  # pyright: ignore[reportMissingImports]
+    from frouros.detectors.data_drift import MMD, PSI, ChiSquareTest, KSTest  # pyright: ignore[reportMissingImports]
 
     def columns(make, names):
         def learn(reference):
@@ -187,7 +214,7 @@ def frouros(stream: Stream):
 
 def alibi(stream: Stream):
     """Column tests with Bonferroni's level, and a classifier two-sample test with out-of-fold predictions."""
-    from alibi_detect.cd import ClassifierDrift, TabularDrift
+    from alibi_detect.cd import ClassifierDrift, TabularDrift  # pyright: ignore[reportMissingImports]
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     def tabular(reference):
@@ -212,7 +239,7 @@ def alibi(stream: Stream):
 
 def nannyml(stream: Stream):
     """Jensen-Shannon distance of each column, reconstruction error of principal components, and CBPE (no labels)."""
-    import nannyml as tool
+    import nannyml as tool  # pyright: ignore[reportMissingImports]
     import pandas as pd
 
     size = stream.chunks[0].height
@@ -259,8 +286,8 @@ def nannyml(stream: Stream):
 def evidently(stream: Stream):
     """The drift preset as it comes, and with Kolmogorov-Smirnov tests; its own flag of the data set, and any column."""
     import pandas as pd
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.presets import DataDriftPreset
+    from evidently import DataDefinition, Dataset, Report  # pyright: ignore[reportMissingImports]
+    from evidently.presets import DataDriftPreset  # pyright: ignore[reportMissingImports]
 
     if stream.seed >= FEW:
         return
@@ -296,8 +323,8 @@ def nonconform(stream: Stream):
     The forest learns from the first half of the reference, ranks begin with the second; P(ever an alarm) <= .05 where rows
     are exchangeable (columns: Bonferroni).
     """
-    from nonconform.martingales import SimpleJumperMartingale
-    from nonconform.monitoring import SequentialRankConformalizer
+    from nonconform.martingales import SimpleJumperMartingale  # pyright: ignore[reportMissingImports]
+    from nonconform.monitoring import SequentialRankConformalizer  # pyright: ignore[reportMissingImports]
     from sklearn.ensemble import IsolationForest
 
     def watched(scores):
@@ -332,6 +359,7 @@ def nonconform(stream: Stream):
 
 
 TOOLS = {  # what runs, and the distribution whose version is told
+    "divergence": (divergence, "eval-divergence"),
     "plain": (plain, "scipy"),
     "river": (river, "river"),
     "frouros": (frouros, "frouros"),

@@ -2,13 +2,13 @@
 
 `python -m lab.incidents bench|speculation|growth [COUNT]` writes JSON lines; the same call gives the same bytes.
 
-bench        80 items: ten each of the serving lab's six families and of two with longer answers (copying, counting), since a
-             draft model has nothing to draft where the answer is one token
-speculation  `COUNT` requests, each an item of the bench drawn uniformly and independently: whatever moves in this stream, the
-             traffic did not move it
-growth       `COUNT` conversations of `TURNS` questions. Each opens with what is remembered of earlier conversations, about
-             other things; the memory is never trimmed, so its exchanges grow from `REMEMBERED[0]` to `REMEMBERED[1]`,
-             linearly in the conversation's number (rounded up or down at random, so that the mean is the line)
+bench        80 items: ten each of the serving lab's six families and of two with longer answers (copying, counting), since
+             a draft model has nothing to draft where the answer is one token
+speculation  `COUNT` requests, each an item of the bench drawn uniformly and independently: whatever moves in this stream,
+             the traffic did not move it
+growth       `COUNT` conversations of `TURNS` questions. Each opens with what is remembered of earlier conversations,
+             about other things; the memory is never trimmed, so its exchanges grow from `REMEMBERED[0]` to
+             `REMEMBERED[1]`, linearly in the conversation's number (rounded up or down at random: the mean is the line)
 """
 
 from __future__ import annotations
@@ -38,12 +38,18 @@ def _sentence(draw: random.Random) -> str:
     return "the {} {} {} the {} {} {}.".format(*words)
 
 
-def _written(family: str, forms: tuple[str, ...], solved: list[tuple[dict, str]], asked: list[tuple[dict, str]]) -> list[dict]:
+def _written(
+    family: str, forms: tuple[str, ...], solved: list[tuple[dict, str]], asked: list[tuple[dict, str]]
+) -> list[dict]:
     """Items of a family whose answers are written out, form after form."""
     out = []
     for number, (fields, gold) in enumerate(asked):
         form = forms[number % len(forms)]
-        row = {"item": f"{family}-{number:02d}-w{number % len(forms) + 1}", "task": family, "wording": number % len(forms) + 1}
+        row = {
+            "item": f"{family}-{number:02d}-w{number % len(forms) + 1}",
+            "task": family,
+            "wording": number % len(forms) + 1,
+        }
         row |= {"examples": [[form.format(**f), g] for f, g in solved], "prompt": form.format(**fields)}
         out.append(row | {"gold": gold, "scorer": "exact"})
     return out

@@ -32,10 +32,8 @@ def test_counters_become_increases_and_restarts_are_seen():
 
 @pytest.mark.parametrize("engine", ["llamacpp", "vllm"])
 def test_drafted_and_accepted_tokens_have_one_name_in_both_engines(engine):
-    page = "".join(
-        f"# TYPE {engine}:spec_decode_num_{kind}_tokens_total counter\n{engine}:spec_decode_num_{kind}_tokens_total {value}\n"
-        for kind, value in (("draft", 90), ("accepted", 60))
-    )
+    values = {f"{engine}:spec_decode_num_{kind}_tokens_total": n for kind, n in (("draft", 90), ("accepted", 60))}
+    page = "".join(f"# TYPE {name} counter\n{name} {value}\n" for name, value in values.items())
     assert telemetry.parse(page).counters == {"draft_tokens": 90, "accepted_tokens": 60}
 
 
