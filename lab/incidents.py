@@ -7,8 +7,9 @@ bench        80 items: ten each of the serving lab's six families and of two wit
 speculation  `COUNT` requests, each an item of the bench drawn uniformly and independently: whatever moves in this stream,
              the traffic did not move it
 growth       `COUNT` conversations of `TURNS` questions. Each opens with what is remembered of earlier conversations,
-             about other things; the memory is never trimmed, so its exchanges grow from `REMEMBERED[0]` to
-             `REMEMBERED[1]`, linearly in the conversation's number (rounded up or down at random: the mean is the line)
+             about other things: one exchange, until at the share `UNTRIMMED` of the stream the memory stops being
+             trimmed. From then on its exchanges grow linearly in the conversation's number, to `REMEMBERED[1]` (rounded
+             up or down at random: the mean is the line), so that no conversation is far from the one before
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from lab.items import SEED, items
 
 PER_FAMILY = 10
 TURNS = 3
-REMEMBERED = (1.0, 13.0)  # exchanges: from a short memory to about 250 tokens, a quarter of a slot of the plan
+REMEMBERED = (1.0, 9.0)  # exchanges: from a short memory to about 200 tokens, a fifth of a slot of the plan
+UNTRIMMED = 0.45
 WORKED = 2  # worked examples of its own family that a conversation has beside its memory
 
 ADJECTIVES = ("old", "small", "tall", "green", "quiet", "new", "heavy", "round", "bright", "warm")
@@ -85,22 +87,27 @@ def speculation(count: int) -> Iterator[dict]:
     """Independent uniform draws from the bench."""
     draw = random.Random(f"{SEED}/speculation")
     listed = bench()
-    for number in range(count):
-        yield draw.choice(listed) | {"session": f"user-{number:05d}"}
+    for _ in range(count):
+        yield draw.choice(listed)
+
+
+def remembered(number: int, count: int) -> float:
+    """Mean number of exchanges that conversation `number` of `count` opens with."""
+    (first, last), begin = REMEMBERED, int(UNTRIMMED * count)
+    return first + (last - first) * max(number - begin, 0) / max(count - 1 - begin, 1)
 
 
 def growth(count: int) -> Iterator[dict]:
-    """Conversations whose memory grows by the same number of exchanges from one to the next."""
+    """Conversations whose memory is short, and later grows by the same number of exchanges from one to the next."""
     draw = random.Random(f"{SEED}/growth")
     families: dict[tuple[str, int], list[dict]] = {}
     for row in items():
         families.setdefault((row["task"], row["wording"]), []).append(row)
-    first, last = REMEMBERED
     for number in range(count):
         key = draw.choice(list(families))
         chosen = draw.sample(families[key], TURNS)
         others = [row for (task, _), rows in families.items() if task != key[0] for row in rows]
-        mean = first + (last - first) * number / max(count - 1, 1)
+        mean = remembered(number, count)
         told = draw.sample(others, int(mean) + (draw.random() < mean % 1))
         memory = [[row["prompt"], row["gold"]] for row in told]
         turns = [{k: row[k] for k in ("prompt", "gold", "scorer", "choices") if k in row} for row in chosen]
@@ -114,6 +121,6 @@ def growth(count: int) -> Iterator[dict]:
 
 if __name__ == "__main__":
     wanted = sys.argv[1]
-    count = int(sys.argv[2]) if len(sys.argv) > 2 else {"speculation": 880, "growth": 220}.get(wanted, 0)
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else {"speculation": 1160, "growth": 400}.get(wanted, 0)
     made = bench() if wanted == "bench" else {"speculation": speculation, "growth": growth}[wanted](count)
     sys.stdout.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in made)

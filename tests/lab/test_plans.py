@@ -62,20 +62,20 @@ def test_a_stream_has_the_overlap_and_the_drift_that_it_says():
 
 
 def test_the_traffic_of_the_switched_stream_does_not_move():
-    """Each item of the bench is drawn equally often: within four standard errors in either half."""
-    rows, bench = list(incidents.speculation(880)), incidents.bench()
-    assert len({row["item"] for row in bench}) == len(bench) == 80 and rows == list(incidents.speculation(880))
-    for half in (rows[:440], rows[440:]):
+    """Each family is drawn equally often: within four standard errors before the switch, and after it."""
+    rows, bench = list(incidents.speculation(1160)), incidents.bench()
+    assert len({row["item"] for row in bench}) == len(bench) == 80 and rows == list(incidents.speculation(1160))
+    for part in (rows[:640], rows[640:]):
         for task in {row["task"] for row in bench}:
-            assert abs(sum(row["task"] == task for row in half) / 440 - 1 / 8) < 4 * (7 / 64 / 440) ** 0.5
+            share = sum(row["task"] == task for row in part) / len(part)
+            assert abs(share - 1 / 8) < 4 * (7 / 64 / len(part)) ** 0.5
 
 
 def test_the_memory_of_conversations_grows_on_its_line():
     """Exchanges beside the worked examples: their number is the line, rounded up or down, and never of the own family."""
-    rows = list(incidents.growth(220))
-    first, last = incidents.REMEMBERED
-    for number, row in enumerate(rows):
-        remembered = len(row["examples"]) - incidents.WORKED
-        assert abs(remembered - (first + (last - first) * number / 219)) < 1
-        assert len(row["turns"]) == incidents.TURNS
-    assert rows == list(incidents.growth(220))
+    rows = list(incidents.growth(400))
+    told = [len(row["examples"]) - incidents.WORKED for row in rows]
+    assert set(told[:180]) == {1} and told[-1] == 9
+    assert all(abs(count - incidents.remembered(number, 400)) < 1 for number, count in enumerate(told))
+    assert all(abs(one - other) <= 1 for one, other in zip(told, told[1:], strict=False))
+    assert {len(row["turns"]) for row in rows} == {incidents.TURNS} and rows == list(incidents.growth(400))
