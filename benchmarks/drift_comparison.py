@@ -78,10 +78,18 @@ def _environment(tool: str, place: pathlib.Path) -> str | pathlib.Path:
         return sys.executable
     python = place / "bin" / "python"
     if not python.exists():
-        newer = next(filter(None, map(shutil.which, NEWER)), None) if tool in NEEDS_NEWER else None
-        _checked([newer or sys.executable, "-m", "venv", place])
+        _checked([(tool in NEEDS_NEWER and _newer()) or sys.executable, "-m", "venv", place])
     _checked([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages, "polars"])
     return python
+
+
+def _newer() -> str | None:
+    """A newer interpreter of this machine, if there is one that starts (a shim may lead nowhere)."""
+    for name in NEWER:
+        found = shutil.which(name)
+        if found and subprocess.run([found, "-c", ""], capture_output=True).returncode == 0:
+            return found
+    return None
 
 
 def _checked(command: list) -> str:
@@ -170,7 +178,7 @@ def page(lines: list[dict], failed: dict[str, str]) -> str:
 
 PAGE = """# Drift: who sees what, beside other tools
 
-Made by `make bench-drift` (`drift_comparison.py`): streams of `divergence.simulate.streams`, 10,000 rows of reference, then
+Made by `make bench-drift-peers` (`drift_comparison.py`): streams of `divergence.simulate.streams`, 10,000 rows of reference, then
 40 chunks of 500 rows, the change after chunk 20; the same Parquet files for every tool, each in an environment of its own,
 with the settings that its documentation starts with.
 {versions}.

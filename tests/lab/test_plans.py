@@ -1,5 +1,6 @@
 """Are the plans of the lab whole, and do they say what they confound?"""
 
+import itertools
 import pathlib
 
 import pytest
@@ -77,5 +78,5 @@ def test_the_memory_of_conversations_grows_on_its_line():
     told = [len(row["examples"]) - incidents.WORKED for row in rows]
     assert set(told[:180]) == {1} and told[-1] == 9
     assert all(abs(count - incidents.remembered(number, 400)) < 1 for number, count in enumerate(told))
-    assert all(abs(one - other) <= 1 for one, other in zip(told, told[1:], strict=False))
+    assert all(abs(one - other) <= 1 for one, other in itertools.pairwise(told))
     assert {len(row["turns"]) for row in rows} == {incidents.TURNS} and rows == list(incidents.growth(400))

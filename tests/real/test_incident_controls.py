@@ -1,5 +1,6 @@
 """Do the recorded incidents hold what their cards promise, by plain counting?"""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ def test_the_context_grows_on_a_line_and_not_by_a_step(grown):
     steps = [late[:k].var() * k + late[k:].var() * (size - k) for k in range(10, size - 10)]
     assert size * np.log(min(steps) / (line**2).sum()) > 10
     thirds = np.array_split(late, 3)
-    assert all(b.mean() > a.mean() and apart(a, b) > 3 for a, b in zip(thirds, thirds[1:], strict=False))
+    assert all(b.mean() > a.mean() and apart(a, b) > 3 for a, b in itertools.pairwise(thirds))
     assert apart(y[: UNTRIMMED // 2], y[UNTRIMMED // 2 : UNTRIMMED]) < 3
 
 
