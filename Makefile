@@ -5,7 +5,7 @@ BIN := .venv/bin
 OUT ?= out
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 
-.PHONY: bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup locks clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
+.PHONY: bench-drift-peers bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup locks clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
 
 report: .venv/ready
 	$(BIN)/divergence report datasets/serving-lab --config datasets/serving-lab/decision.toml -o $(OUT)
@@ -88,6 +88,9 @@ bench-risk: .venv/tested
 
 bench-geometry: .venv/tested
 	$(BIN)/python benchmarks/geometry.py
+
+bench-drift-peers: .venv/ready
+	$(BIN)/python benchmarks/drift_comparison.py
 
 bench-scaling: .venv/ready
 	$(BIN)/python benchmarks/scaling.py
