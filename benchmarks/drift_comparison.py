@@ -178,9 +178,9 @@ def page(lines: list[dict], failed: dict[str, str]) -> str:
 
 PAGE = """# Drift: who sees what, beside other tools
 
-Made by `make bench-drift-peers` (`drift_comparison.py`): streams of `divergence.simulate.streams`, 10,000 rows of reference, then
-40 chunks of 500 rows, the change after chunk 20; the same Parquet files for every tool, each in an environment of its own,
-with the settings that its documentation starts with.
+Made by `make bench-drift-peers` (`drift_comparison.py`): streams of `divergence.simulate.streams`, 10,000 rows of
+reference, then 40 chunks of 500 rows, the change after chunk 20; the same Parquet files for every tool, each in an
+environment of its own, with the settings that its documentation starts with.
 {versions}.
 
 ## False alarms, names and speed
