@@ -117,7 +117,7 @@ def rate(rows, column):
     slope = (x * y).sum() / (x * x).sum()
     score = x * (y - y.mean() - slope * x)
     clusters = pl.DataFrame({"number": grown["number"], "score": score}).group_by("number").agg(pl.col("score").sum())
-    return slope, np.sqrt((clusters["score"] ** 2).sum()) / (x * x).sum()
+    return slope, (clusters["score"].to_numpy() ** 2).sum() ** 0.5 / (x * x).sum()
 
 
 def test_the_rate_is_a_number_with_an_interval(grown):
