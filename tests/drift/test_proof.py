@@ -1,12 +1,9 @@
 """The promise over 25 seeds a scenario, and endless runs of 2,000 chunks: minutes, so behind `prove`."""
 
-import importlib.util
-import pathlib
-import sys
-
 import pytest
 
-PATH = pathlib.Path(__file__).parents[2] / "benchmarks" / "drift.py"
+from benchmarks import drift as bench
+
 SEEDS = 25
 LATEST = {  # median delay in chunks, of the note's table; those that it lacks are its slowest
     "coupling": 3.1,
@@ -20,18 +17,9 @@ LATEST = {  # median delay in chunks, of the note's table; those that it lacks a
 SURFACE = ("route_mix", "mean_shift")
 
 
-@pytest.fixture(scope="module")
-def bench():
-    spec = importlib.util.spec_from_file_location("bench_drift", PATH)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bench_drift"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.prove
 @pytest.mark.parametrize("name", ["null", "null_ar", *LATEST])
-def test_false_alarms_detection_and_cross_talk(bench, name):
+def test_false_alarms_detection_and_cross_talk(name):
     row = bench.scenario(name, SEEDS)
     assert row["surface before"] <= 0.05 * SEEDS and row["structural before"] <= 0.05 * SEEDS
     if name in LATEST:
@@ -44,12 +32,12 @@ def test_false_alarms_detection_and_cross_talk(bench, name):
 
 @pytest.mark.prove
 @pytest.mark.parametrize("law", ["Gaussian", "t5"])
-def test_endless_error_over_patience(bench, law):
+def test_endless_error_over_patience(law):
     row = bench.endless(200, 2000, 5, law).row(0, named=True)
     assert row["error over patience"] <= 0.05 and row["mean chunks watched"] >= 20
 
 
 @pytest.mark.prove
-def test_dependent_chunks_never_alarm_silently(bench):
+def test_dependent_chunks_never_alarm_silently():
     table = bench.boundary(10)
     assert table.filter(table["phi"] < 0.7)["silent alarms"].sum() <= 1
