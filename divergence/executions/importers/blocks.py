@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from divergence.executions import schema
+from divergence.executions.importers import convert
 from divergence.executions.importers.mapping import Draft, Field, Place, dig
 from divergence.executions.importers.written import FAST
 
@@ -87,7 +88,7 @@ def mapped(draft: Draft, gathered: Gathered, file: str, extra: Mapping[str, pl.D
     frame = frame.with_columns(*(series.alias(name) for name, series in columns.items()))
     for path, dtype in (extra or {}).items():
         values = gathered.column(path)
-        frame = frame.with_columns(pl.Series(path, values if values is not None else [None] * height, dtype, strict=False))
+        frame = frame.with_columns(_as_given(path, values if values is not None else [None] * height, dtype))
     kept = pl.Series([index not in set_aside for index in range(height)], dtype=pl.Boolean) if set_aside else None
     return (frame if kept is None else frame.filter(kept)).with_columns(pl.lit(file).alias(FILE))
 
@@ -95,6 +96,19 @@ def mapped(draft: Draft, gathered: Gathered, file: str, extra: Mapping[str, pl.D
 def canonical(extra: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """No row, with all canonical columns, those of `extra`, and file and row: the head of a concatenation."""
     return pl.DataFrame(schema={**schema.polars_schema(), **extra, FILE: pl.String(), ROW: pl.Int64()})
+
+
+def _as_given(path: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
+    """Values under their own name, in a type that is tried strictly first, which is faster by far."""
+    try:
+        return pl.Series(path, values, dtype)
+    except (TypeError, UnicodeEncodeError):
+        return pl.Series(
+            path,
+            [v if v is None or isinstance(v, int | float) else convert.printable(v) for v in values],
+            dtype,
+            strict=False,
+        )
 
 
 def _foreign(gathered: Gathered, field: Field) -> list[Any] | None:
@@ -123,11 +137,19 @@ def _one_by_one(
 ) -> tuple[pl.Series, dict[int, str]]:
     column: list[Any] = [None] * len(values) if series is None else series.to_list()
     problems: dict[int, str] = {}
+    known: dict[Any, Any] = {}  # labels repeat: one conversion a value
     for place in places:
-        if values[place] is None:
+        value = values[place]
+        if value is None:
             continue
+        key = tuple(value) if type(value) is list and all(type(member) is str for member in value) else value
         try:
-            column[place] = field.convert(values[place])
+            if type(key) in (str, tuple):
+                if key not in known:
+                    known[key] = field.convert(value)
+                column[place] = known[key]
+            else:
+                column[place] = field.convert(value)
         except ValueError as error:
             problems[place] = str(error)
     return pl.Series(column, dtype=dtype), problems
@@ -135,13 +157,15 @@ def _one_by_one(
 
 def _texts(values: list[Any]) -> pl.Series | None:
     """The values as texts; None where one of them is nested or no Unicode, or a switch."""
-    if not all(isinstance(value, str) for value in values if value is not None):
-        allowed = (str, int, float)
-        if not all(value is None or (isinstance(value, allowed) and not isinstance(value, bool)) for value in values):
-            return None
-        values = [value if value is None or isinstance(value, str) else repr(value) for value in values]
     try:
         return pl.Series(values, dtype=pl.String)
+    except (TypeError, UnicodeEncodeError):
+        pass  # not all are texts: numbers among them are written out below
+    allowed = (str, int, float)
+    if not all(value is None or (isinstance(value, allowed) and not isinstance(value, bool)) for value in values):
+        return None
+    try:
+        return pl.Series([v if v is None or isinstance(v, str) else repr(v) for v in values], dtype=pl.String)
     except UnicodeEncodeError:
         return None
 

@@ -20,14 +20,14 @@ from typing import Any
 import polars as pl
 
 from divergence.errors import InputError
-from divergence.executions.importers import convert, langfuse, otlp_events, otlp_protobuf, otlp_spans, prompts
+from divergence.executions.importers import convert, langfuse, otlp_events, otlp_protobuf, otlp_spans
 from divergence.executions.importers.feedback import Judged, scored
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.json_documents import documents
 from divergence.executions.importers.mapping import Draft, Place
 from divergence.executions.importers.otlp_mapping import DROPPED, FIELDS, NOTED
 from divergence.executions.importers.otlp_metrics import OtlpMetrics
-from divergence.executions.importers.privacy import prompt_digest
+from divergence.executions.importers.prompt_texts import prompt_text
 from divergence.executions.importers.trace_reading import TraceReading
 from divergence.executions.metric_names import OPENTELEMETRY
 
@@ -44,14 +44,14 @@ FORMAT = Format(
     rank=20,
     notes=(
         "Protobuf needs the extra `otlp`.",
-        "A prompt that comes more than once names the item, by a salted hash; users are not read.",
+        "Prompts and answers are read only where they are asked for; users are not read.",
         "The seed of a request is no part of its sampler.",
         "Evaluation events become outcomes of the call that they name.",
     ),
 )
 KINDS = ("resourceSpans", "resourceLogs", "resourceMetrics")
 SPAN_COLUMNS = {
-    **{name: pl.String() for name in ("logfire.span_type", "gen_ai.response.id", "resource.service", "span.prompt")},
+    **{name: pl.String() for name in ("logfire.span_type", "gen_ai.response.id", "resource.service")},
     **{name: pl.Float64() for name in ("duration", "gen_ai.latency.time_in_model_decode")},
 }
 """Paths that are kept beside the canonical columns, for what several spans say together."""
@@ -149,17 +149,18 @@ class _Reading:
         self._traces.span(record, self._spans, file, call, (agent, conversation))
 
     def _texts(self, record: dict[str, Any]) -> None:
-        """The digest of the prompt, and the texts themselves where the user asks for them."""
+        """The prompt's salted hash as item and the texts themselves, where the user asks for them."""
+        privacy = self.draft.privacy
         for role in ("prompt", "response"):
             raw = record.pop(f"text.{role}", None)
-            if raw is None or (role == "response" and not self.draft.privacy.keep_text):
+            if raw is None or not privacy.wants_texts:
                 continue
             try:
-                text = prompts.text_of(otlp_spans.value_of(raw))
+                text = prompt_text(otlp_spans.value_of(raw))
             except otlp_spans.UNREADABLE:
                 continue  # of a shape that is no text: the call counts all the same
-            if text and role == "prompt":
-                record["span.prompt"] = prompt_digest(text)
+            if text and role == "prompt" and privacy.item_by_prompt:
+                record["span.item"] = privacy.prompt_item(text)
             if record["span.identity"]:
                 self.draft.keep_text(record["span.identity"], role, text)
 
@@ -175,7 +176,6 @@ class _Reading:
         calls = otlp_events.streams_of_logfire(calls, self.draft)
         calls = self._traces.executions(calls)
         calls = otlp_events.without_varied_lengths(calls, self.draft)
-        calls = prompts.repeated_items(calls, self.draft)
         self._say(calls)
         return otlp_events.derived(calls)
 

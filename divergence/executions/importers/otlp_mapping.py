@@ -70,7 +70,13 @@ FIELDS = (
         "chat, text_completion, embeddings: what was asked for, where no workflow is named",
         aliases=("llm.request.type", "openinference.span.kind", "langfuse.observation.type", "span.name"),
     ),
-    Field("item", "langfuse.experiment.item.id", convert.text, authority=LANGFUSE, since="SDK 4"),
+    Field(
+        "item",
+        "span.item",
+        convert.text,
+        "salted hash of the prompt, with `--item-key prompt`; else the item of an experiment",
+        aliases=("langfuse.experiment.item.id",),
+    ),
     Field(
         "session",
         "gen_ai.conversation.id",

@@ -60,13 +60,7 @@ class Privacy:
 
     def prompt_item(self, prompt: str) -> str:
         """The identity of an item by its prompt: equal for prompts that differ in space and in Unicode form only."""
-        return self.pseudonym("prompt", prompt_digest(prompt))
-
-
-def prompt_digest(prompt: str) -> str:
-    """What tells prompts apart before they are salted; it leaves no import, since texts can be tried against it."""
-    plain = SPACES.sub(" ", unicodedata.normalize("NFKC", prompt)).strip()
-    return hashlib.sha256(plain.encode("utf-8", "backslashreplace")).hexdigest()
+        return self.pseudonym("prompt", SPACES.sub(" ", unicodedata.normalize("NFKC", prompt)).strip())
 
 
 def default_salt_path() -> Path:

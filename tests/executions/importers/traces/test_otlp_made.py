@@ -179,15 +179,16 @@ def messages(text, role="user"):
     )
 
 
-def test_a_prompt_that_comes_again_names_its_item_and_no_text_is_kept(spans):
-    asked = (
+def test_a_prompt_names_the_item_where_it_is_asked_for_and_no_text_is_kept(spans):
+    asked = [
         {"attributes": {"gen_ai.input.messages": messages(text)}} for text in ("canary  one", "canary one", "canary two")
-    )
-    imported = import_log([spans(*asked)], privacy=Privacy(salt=b"s" * 32))
-    first, second, third = imported.executions["item"].to_list()
-    assert first == second == Privacy(salt=b"s" * 32).prompt_item("canary one") and third is None
+    ]
+    mine = Privacy(salt=b"s" * 32, item_by_prompt=True)
+    imported = import_log([spans(*asked)], privacy=mine)
+    items = imported.executions["item"].to_list()
+    assert items == [mine.prompt_item(text) for text in ("canary one", "canary one", "canary two")] and items[0] != items[2]
     assert imported.texts.is_empty() and "canary" not in imported.executions.write_csv()
-    assert import_log([spans({}, {})]).executions["item"].to_list() == [None, None]
+    assert import_log([spans(*asked)]).executions["item"].null_count() == 3
 
 
 def test_texts_are_kept_where_they_are_asked_for(spans):
