@@ -5,7 +5,7 @@ BIN := .venv/bin
 OUT ?= out
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 
-.PHONY: fuzz test-tools bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup locks clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
+.PHONY: bench-drift-peers bench-drift fuzz test-tools bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup locks clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
 
 report: .venv/ready
 	$(BIN)/divergence report datasets/serving-lab --config datasets/serving-lab/decision.toml -o $(OUT)
@@ -47,10 +47,13 @@ lab-full: lab-packages
 	$(BIN)/python -m lab.sessions agents > build/lab/agents.jsonl
 	$(BIN)/python -m lab.sessions chats 24 > build/lab/chats.jsonl
 	$(BIN)/python -m lab.traffic 1600 > build/lab/stream.jsonl
+	for name in bench speculation growth; do $(BIN)/python -m lab.incidents $$name > build/lab/$$name.jsonl || exit 1; done
 	$(BIN)/divergence probe lab/full.toml -o build/lab/full
 	$(BIN)/divergence probe lab/agents.toml -o build/lab/agents
 	$(BIN)/divergence probe lab/stream.toml -o build/lab/stream
-	for name in full agents stream; do $(BIN)/python -m lab.dataset build/lab/$$name lab/$$name.toml build/lab/dataset-$$name || exit 1; done
+	$(BIN)/divergence probe lab/speculation.toml -o build/lab/speculation
+	$(BIN)/divergence probe lab/growth.toml -o build/lab/growth
+	for name in full agents stream speculation growth; do $(BIN)/python -m lab.dataset build/lab/$$name lab/$$name.toml build/lab/dataset-$$name || exit 1; done
 
 setup: .venv/ready
 
@@ -81,7 +84,7 @@ bench-probe: .venv/tested
 
 test-cluster: .venv/tested
 	$(BIN)/python -c "import ray" 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-cluster.lock
-	$(BIN)/python -m pytest -m cluster tests/scoring -s
+	$(BIN)/python -m pytest -m cluster tests/scoring tests/drift -s
 
 bench-risk: .venv/tested
 	test -x build/peers/bin/python || $(PYTHON) -m venv build/peers
@@ -89,8 +92,14 @@ bench-risk: .venv/tested
 	PYTHONPATH=tests/support $(BIN)/python -W ignore benchmarks/risk_calibration.py --peers build/peers/bin/python
 	$(BIN)/python benchmarks/risk_throughput.py
 
+bench-drift: .venv/tested
+	$(BIN)/python benchmarks/drift.py
+
 bench-geometry: .venv/tested
 	$(BIN)/python benchmarks/geometry.py
+
+bench-drift-peers: .venv/ready
+	$(BIN)/python benchmarks/drift_comparison.py
 
 bench-scaling: .venv/ready
 	$(BIN)/python benchmarks/scaling.py

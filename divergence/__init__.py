@@ -37,6 +37,12 @@ if TYPE_CHECKING:  # what editors and type checkers see; at run time names load 
         compare_runs as compare_runs,
     )
     from divergence.configuration import Configuration as Configuration
+    from divergence.drift import (
+        detect as detect,
+    )
+    from divergence.drift import (
+        monitor as monitor,
+    )
     from divergence.errors import (
         InputError as InputError,
     )
@@ -96,6 +102,7 @@ _HOME = {
     "divergence.cells": ("Cells", "collapse", "merge"),
     "divergence.joint": ("NUTS", "Importance", "Posterior", "Spec", "fit", "load"),
     "divergence.under_load": ("load_curve",),
+    "divergence.drift": ("detect", "monitor"),
     "divergence.risk.classifier": ("RiskClassifier",),
     "divergence.risk.build": ("risk_model",),
     "divergence.risk.model": ("RiskModel",),

@@ -44,7 +44,7 @@ def write_dataset(run: Path, plan: Path, folder: Path) -> Path:
         if (run / f"{name}.parquet").exists():
             table = pl.read_parquet(run / f"{name}.parquet")
             if name == "outcomes":
-                table = rows.select("execution_id").join(table, on="execution_id", maintain_order="left")
+                table = rows.select("execution_id").join(table, on="execution_id", how="inner", maintain_order="left")
             _parquet(table, folder / f"{name}.parquet")
     workloads = _plan(plan, folder)
     texts = {i["item"]: i["prompt"] for i in read_items(read_plan(folder / "plan.toml")) if "prompt" in i}

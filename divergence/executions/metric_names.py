@@ -58,6 +58,8 @@ def _vllm() -> tuple[Metric, ...]:
         Metric("vllm:prefix_cache_queries", "prefix_cache_query_tokens", COUNTER, since="0.9"),
         Metric("vllm:gpu_prefix_cache_queries", "prefix_cache_query_tokens", COUNTER, since="until 0.10"),
         Metric("vllm:generation_tokens", "output_tokens", COUNTER),
+        Metric("vllm:spec_decode_num_draft_tokens", "draft_tokens", COUNTER),
+        Metric("vllm:spec_decode_num_accepted_tokens", "accepted_tokens", COUNTER),
         Metric("vllm:request_success", "requests_finished", COUNTER),
         Metric("vllm:time_to_first_token_seconds", "ttft_s", HISTOGRAM),
         Metric("vllm:inter_token_latency_seconds", "itl_s", HISTOGRAM, since="0.11"),
@@ -101,6 +103,8 @@ def _llama_cpp() -> tuple[Metric, ...]:
         Metric("llamacpp:tokens_predicted", "output_tokens", COUNTER),
         Metric("llamacpp:tokens_predicted_seconds", "decode_s", COUNTER),
         Metric("llamacpp:n_decode", "decode_steps", COUNTER),
+        Metric("llamacpp:spec_decode_num_draft_tokens", "draft_tokens", COUNTER),
+        Metric("llamacpp:spec_decode_num_accepted_tokens", "accepted_tokens", COUNTER),
         Metric("llamacpp:n_tokens_max", "longest_sequence_tokens", GAUGE, over=LARGEST),  # typed counter, and is a maximum
         Metric("llamacpp:requests_processing", "requests_running", GAUGE),
         Metric("llamacpp:requests_deferred", "requests_waiting", GAUGE),

@@ -15,7 +15,7 @@ from pathlib import Path
 from divergence.probe import arrivals, client, scoring, stack
 from divergence.probe import router as routing
 from divergence.probe.budget import Spending
-from divergence.probe.plan import Context, Plan, System
+from divergence.probe.plan import Context, Plan, ServerSettings, System
 from divergence.probe.router import SESSION_HEADER
 from divergence.probe.store import Key, Store
 from divergence.probe.telemetry import Scrape
@@ -169,6 +169,7 @@ async def _serve(run: Run, block: Block) -> AsyncIterator[Target]:
         servers = []
         for replica in replicas:
             own = dataclasses.replace(settings, **replica.server)
+            own = dataclasses.replace(own, draft=str(draft_of(run.plan, block.system, own) or ""))
             servers.append(await exits.enter_async_context(stack.serve(weights_of(run.plan, block.system, replica), own)))
         bases = [server.base_url for server in servers]
         base = bases[0]
@@ -189,8 +190,16 @@ async def _serve(run: Run, block: Block) -> AsyncIterator[Target]:
 
 def weights_of(plan: Plan, system: System, replica: routing.Replica) -> Path:
     """The weights file of a replica."""
-    name = replica.weights.replace("{family}", system.weights.rsplit("-", 1)[0]) or system.weights
-    return weights_file(name, plan.folder)
+    return weights_file(_named(replica.weights, system) or system.weights, plan.folder)
+
+
+def draft_of(plan: Plan, system: System, settings: ServerSettings) -> Path | None:
+    """The weights file that drafts for a server with these settings; None = nothing is drafted."""
+    return weights_file(_named(settings.draft, system), plan.folder) if settings.draft else None
+
+
+def _named(name: str, system: System) -> str:
+    return name.replace("{family}", system.weights.rsplit("-", 1)[0])
 
 
 def request_body(plan: Plan, block: Block, messages: list[dict[str, str]]) -> dict:

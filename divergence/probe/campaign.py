@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from divergence.errors import InputError
 from divergence.probe import client, scoring, stack, telemetry
-from divergence.probe.block import Block, Run, run_block, weights_of
+from divergence.probe.block import Block, Run, draft_of, run_block, weights_of
 from divergence.probe.budget import Spending
 from divergence.probe.dry_run import confounded, read_traces, workloads
 from divergence.probe.endpoint_check import greet
@@ -160,9 +160,12 @@ def _weights(plan: Plan) -> None:
     for context in plan.context if local else ():
         stack.check_installed(plan.settings(context).engine)
     replicas = [r for c in plan.context if c.router for r in c.router.replica] or [Replica("server")]
+    served = [(c, r) for c in plan.context if local for r in (c.router.replica if c.router else (Replica("server"),))]
     for system in local:
         for replica in [Replica("server"), *replicas]:
             weights_of(plan, system, replica)
+        for context, replica in served:
+            draft_of(plan, system, dataclasses.replace(plan.settings(context), **replica.server))
 
 
 @contextlib.contextmanager

@@ -54,6 +54,10 @@ class Reply:
     """Answer tokens."""
     cached_tokens: int | None = None
     """Prompt tokens that were taken from the prefix cache."""
+    draft_tokens: int | None = None
+    """Tokens that a draft model proposed (speculative decoding); None = the server does not say, or drafts nothing."""
+    accepted_tokens: int | None = None
+    """Those of them that the model took."""
     retries: int = 0
     """Attempts before the last one."""
     retry_after_s: float | None = None
@@ -245,6 +249,8 @@ class _Stream:
             input_tokens=_count(self.usage.get("prompt_tokens")),
             output_tokens=_count(self.usage.get("completion_tokens")),
             cached_tokens=_count(cached),
+            draft_tokens=_count(self.timings.get("draft_n")),
+            accepted_tokens=_count(self.timings.get("draft_n_accepted")),
             passing=passing,
             replica=self.replica,
         )

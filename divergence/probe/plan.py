@@ -76,6 +76,11 @@ class ServerSettings:
     """Jinja chat template; empty = the one inside the weights file."""
     prefill_batch: int = 0
     """Prompt tokens decoded at once; 0 = the engine's own choice."""
+    draft: str = ""
+    """Weights that draft tokens ahead (speculative decoding), of the same vocabulary, named as a replica's `weights` are;
+    empty = none. `llama.cpp` only."""
+    draft_tokens: int = 3
+    """Most tokens drafted at once."""
 
 
 @dataclasses.dataclass(frozen=True)

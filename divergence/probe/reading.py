@@ -234,5 +234,16 @@ def _check_context(plan: Plan, context: Context) -> None:
         if any(system.endpoint for system in plan.system):
             raise InputError(f"{where} has a router, which stands before local servers; a system names an endpoint.")
     _build(ServerSettings, context.server, f"server of {where}")
-    if plan.settings(context).flash_attention not in FLASH:
+    replicas = context.router.replica if context.router is not None else (router.Replica("server"),)
+    for replica in replicas:
+        _build(ServerSettings, replica.server, f"server of replica {replica.name!r} of {where}")
+        _check_settings(dataclasses.replace(plan.settings(context), **replica.server), where)
+
+
+def _check_settings(settings: ServerSettings, where: str) -> None:
+    if settings.flash_attention not in FLASH:
         raise InputError(f"flash_attention of {where} must be one of {', '.join(FLASH)}.")
+    if settings.draft and settings.engine != "llama.cpp":
+        raise InputError(f"{where} has a draft model before the engine {settings.engine!r}; only llama.cpp drafts here.")
+    if settings.draft_tokens < 1:
+        raise InputError(f"draft_tokens of {where} is {settings.draft_tokens}; it must be at least 1.")

@@ -6,6 +6,7 @@
 | `sticky` | the replica that its session's hash picks, by share; requests without a session are drawn |
 | `least_loaded` | the replica with the fewest requests in flight for its share (ties: the first) |
 | `by_length` | the first replica if its prompt has `long_characters` or more, else one of the others by share |
+| `first`, `last` | the first replica, or the last: a release that waits for its hour (`switch_to`) |
 
 After `switch_after` requests (0 = never) the policy becomes `switch_to`: a change of infrastructure in the middle of a
 stream, with its time known. The answer streams through untouched, with the replica's name in the header `X-Replica`.
@@ -22,7 +23,7 @@ from typing import Any
 
 from divergence.errors import InputError
 
-POLICIES = ("weighted", "sticky", "least_loaded", "by_length")
+POLICIES = ("weighted", "sticky", "least_loaded", "by_length", "first", "last")
 REPLICA_HEADER, SESSION_HEADER = "X-Replica", "X-Session"
 
 
@@ -90,6 +91,8 @@ class Dealer:
         policy = router.switch_to if switched else router.policy
         self.requests += 1
         shares = [r.share for r in router.replica]
+        if policy in ("first", "last"):
+            return 0 if policy == "first" else len(shares) - 1
         if policy == "least_loaded":
             return min(range(len(shares)), key=lambda k: (self.in_flight[k] / shares[k], k))
         if policy == "by_length":

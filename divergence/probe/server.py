@@ -36,6 +36,12 @@ def parameters(settings: dict):
     flash = FLASH[settings["flash_attention"]]
     params.flash_attn_type = getattr(xllamacpp.llama_flash_attn_type, f"LLAMA_FLASH_ATTN_TYPE_{flash}")
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings["threads"]
+    if settings["draft"]:
+        drafting = params.speculative
+        drafting.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE]
+        drafting.draft.mparams.path = settings["draft"]
+        drafting.draft.n_max = settings["draft_tokens"]
+        drafting.draft.cpuparams.n_threads = drafting.draft.cpuparams_batch.n_threads = settings["threads"]
     if settings["prefill_batch"]:
         params.n_batch = params.n_ubatch = settings["prefill_batch"]
     params.endpoint_metrics = True

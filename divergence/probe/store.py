@@ -23,6 +23,7 @@ from divergence.executions.schema import EXECUTIONS
 from divergence.staging import whole
 
 Key = tuple[str, str, str, int, int]  # context, item, model, wave, trial
+DRAFTED = ("accepted_tokens", "draft_tokens")
 
 
 def key_of(row: dict) -> Key:
@@ -33,6 +34,22 @@ def key_of(row: dict) -> Key:
 def execution_id(plan_hash: str, key: Key) -> str:
     """16 hexadecimal digits that name the execution, the same in every run of the plan."""
     return hashlib.sha256(json.dumps([plan_hash, *key]).encode()).hexdigest()[:16]
+
+
+def further(rows: list[dict]) -> pl.DataFrame:
+    """What else is known of these executions (they have an `execution_id`), one row each, as the table `outcomes`.
+
+    `lenient` is the lenient score. `draft_tokens` and `accepted_tokens` are what speculative decoding proposed and took;
+    a row whose server drafts nothing has neither, which is not the same as a draft of which nothing was taken.
+    """
+    judged = [(r["execution_id"], "lenient", r["lenient"], f"{r['scorer']} (lenient)") for r in rows if _has(r, "lenient")]
+    drafted = [(r["execution_id"], name, float(r[name]), None) for r in rows for name in DRAFTED if _has(r, name)]
+    schema = {"execution_id": pl.String, "metric": pl.String, "value": pl.Float64, "scorer": pl.String}
+    return pl.DataFrame([*judged, *drafted], schema=schema, orient="row").sort("execution_id", "metric")
+
+
+def _has(row: dict, name: str) -> bool:
+    return row.get(name) is not None
 
 
 class Store:
@@ -89,19 +106,9 @@ class Store:
         columns = {name: [row.get(name) for row in rows] for name in schema}
         columns["time"] = [datetime.datetime.fromisoformat(row["time"]) for row in rows]
         frame = pl.DataFrame(columns, schema=schema).sort("time", "execution_id")
-        judged = [row for row in rows if row.get("lenient") is not None]
-        if judged:
-            self._put(
-                "outcomes",
-                pl.DataFrame(
-                    {
-                        "execution_id": [row["execution_id"] for row in judged],
-                        "metric": ["lenient"] * len(judged),
-                        "value": [row["lenient"] for row in judged],
-                        "scorer": [f"{row['scorer']} (lenient)" for row in judged],
-                    }
-                ).sort("execution_id"),
-            )
+        told = further(rows)
+        if told.height:
+            self._put("outcomes", told)
         return self._put("executions", frame)
 
     def _put(self, name: str, frame: pl.DataFrame) -> Path:

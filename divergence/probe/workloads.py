@@ -23,9 +23,10 @@ from divergence.probe.store import Key
 
 # What a reply and a row call by the same name.
 MEASURED = (
-    "input_tokens", "output_tokens", "cached_tokens", "retries", "latency_s", "ttft_s", "error_type", "finish_reason",
+    "input_tokens", "output_tokens", "cached_tokens", "draft_tokens", "accepted_tokens", "retries", "latency_s", "ttft_s",
+    "error_type", "finish_reason",
 )  # fmt: skip
-SUMMED = ("input_tokens", "output_tokens", "cached_tokens", "retries", "latency_s")
+SUMMED = ("input_tokens", "output_tokens", "cached_tokens", "draft_tokens", "accepted_tokens", "retries", "latency_s")
 
 Send = Callable[[list[dict[str, str]], str | None], Awaitable[Reply]]
 """Messages and session to the reply."""

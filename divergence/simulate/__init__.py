@@ -7,12 +7,26 @@
 | `truth` | the estimands' true values, by quadrature |
 | `agents` | a world of agents: episodes that break down, caps, costs; with its own truths |
 | `projections` | the true amplifier, stability and repeated success, by loops |
+| `streams` | streams of requests whose couplings, margins or nothing changes at a known row: for drift |
 | `write` | both as files |
 """
 
 from divergence.simulate.agents import AgentWorld, simulate_agents
 from divergence.simulate.draw import simulate, simulate_both
+from divergence.simulate.streams import SCENARIOS, changed_edges, stream
 from divergence.simulate.worlds import KINDS, World, world
 from divergence.simulate.write import write
 
-__all__ = ["KINDS", "AgentWorld", "World", "simulate", "simulate_agents", "simulate_both", "world", "write"]
+__all__ = [
+    "KINDS",
+    "SCENARIOS",
+    "AgentWorld",
+    "World",
+    "changed_edges",
+    "simulate",
+    "simulate_agents",
+    "simulate_both",
+    "stream",
+    "world",
+    "write",
+]

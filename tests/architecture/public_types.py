@@ -10,6 +10,7 @@ import polars as pl
 import divergence as dv
 from divergence.comparison.comparison import Difference
 from divergence.configuration import Configuration
+from divergence.drift import Detection, Monitor, Verdict
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.estimate import Estimate
 from divergence.executions.executions import Executions
@@ -76,3 +77,10 @@ def two_runs(path: str) -> None:
     found = assert_type(dv.compare(path, path, margin=0.02), dv.Comparison)
     assert_type(found.difference, Difference)
     assert_type(dv.compare_runs(path, [path]), dv.Comparisons)
+
+
+def streams(rows: pl.DataFrame) -> None:
+    """Drift of a whole stream, and of batches as they come."""
+    assert_type(dv.detect(rows, "0.4"), Detection)
+    monitor = assert_type(dv.monitor(rows, horizon=40), Monitor)
+    assert_type(monitor.update(rows), Verdict)

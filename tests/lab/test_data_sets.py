@@ -13,7 +13,7 @@ from divergence.probe.reading import read_plan
 from lab.dataset import write_dataset
 
 DATASETS = Path(__file__).parents[2] / "datasets"
-SETS = ["serving-stream", "serving-agents"]
+SETS = ["serving-stream", "serving-agents", "serving-speculation", "serving-growth"]
 SWITCH = 800  # requests before the router changes, as in the plan
 
 

@@ -1,12 +1,13 @@
 """Are the plans of the lab whole, and do they say what they confound?"""
 
+import itertools
 import pathlib
 
 import pytest
 
 from divergence.probe.dry_run import confounded
 from divergence.probe.reading import read_plan
-from lab import sessions, traffic
+from lab import incidents, sessions, traffic
 from lab.items import items
 
 LAB = pathlib.Path(__file__).parents[2] / "lab"
@@ -59,3 +60,23 @@ def test_a_stream_has_the_overlap_and_the_drift_that_it_says():
         seen = sum(r["task"] == "capital" for r in part) / 400
         assert abs(seen - mixture["capital"]) < 4 * (0.21 / 400) ** 0.5 + 0.02  # the mixture moves by .02 within the part
     assert rows == list(traffic.stream(2400))
+
+
+def test_the_traffic_of_the_switched_stream_does_not_move():
+    """Each family is drawn equally often: within four standard errors before the switch, and after it."""
+    rows, bench = list(incidents.speculation(1160)), incidents.bench()
+    assert len({row["item"] for row in bench}) == len(bench) == 80 and rows == list(incidents.speculation(1160))
+    for part in (rows[:640], rows[640:]):
+        for task in {row["task"] for row in bench}:
+            share = sum(row["task"] == task for row in part) / len(part)
+            assert abs(share - 1 / 8) < 4 * (7 / 64 / len(part)) ** 0.5
+
+
+def test_the_memory_of_conversations_grows_on_its_line():
+    """Exchanges beside the worked examples: their number is the line, rounded up or down, and never of the own family."""
+    rows = list(incidents.growth(400))
+    told = [len(row["examples"]) - incidents.WORKED for row in rows]
+    assert set(told[:180]) == {1} and told[-1] == 9
+    assert all(abs(count - incidents.remembered(number, 400)) < 1 for number, count in enumerate(told))
+    assert all(abs(one - other) <= 1 for one, other in itertools.pairwise(told))
+    assert {len(row["turns"]) for row in rows} == {incidents.TURNS} and rows == list(incidents.growth(400))

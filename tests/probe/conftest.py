@@ -111,6 +111,8 @@ class Stub:
         events += [{"choices": [{"delta": {"content": letter}, "finish_reason": None}]} for letter in answer]
         usage = {"prompt_tokens": 7, "completion_tokens": len(answer), "prompt_tokens_details": {"cached_tokens": 3}}
         events += [{"choices": [{"delta": {}, "finish_reason": "stop"}]}, {"choices": [], "usage": usage}]
+        if kind == "drafted":
+            events[-1]["timings"] = {"draft_n": 6, "draft_n_accepted": 4}
         if kind == "hang":
             await asyncio.sleep(5)
         if kind == "late":

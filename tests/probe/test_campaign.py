@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from divergence.errors import InputError
+from divergence.executions import read
 from divergence.probe import dry_run, run
 from divergence.probe.reading import read_plan
 
@@ -94,6 +95,16 @@ def test_rows_say_what_was_measured(write_plan, tmp_path, stub, capsys):
     assert rows["execution_id"].n_unique() == rows.height
     sent = [request for request in stub.requests if request["messages"][-1]["content"] == "ok abc"]
     assert {request.get("temperature") for request in sent} == {0.0, None}
+
+
+def test_what_a_draft_model_proposed_is_an_outcome_where_there_was_one(write_plan, tmp_path):
+    out = tmp_path / "out"
+    rows = pl.read_parquet(run(write_plan({"drafted a": "a", "ok b": "b"}), out, quiet=True).path)
+    told = pl.read_parquet(out / "outcomes.parquet").join(rows.select("execution_id", "item"), on="execution_id")
+    drafted = told.filter(pl.col("metric") != "lenient").select("item", "metric", "value", "scorer").unique().sort("metric")
+    assert drafted.rows() == [("i000", "accepted_tokens", 4.0, None), ("i000", "draft_tokens", 6.0, None)]
+    assert set(told.filter(metric="lenient")["item"]) == {"i000", "i001"}
+    assert read(out).outcomes.collect().height == told.height
 
 
 def test_a_context_does_what_it_says(write_plan, tmp_path, stub):

@@ -1,6 +1,7 @@
 """Does each policy deal as it says, does the change come when it is planned, and is the replica written into the row?"""
 
 import asyncio
+import re
 
 import pytest
 
@@ -45,6 +46,11 @@ def test_the_policy_changes_after_its_number_of_requests():
     assert {dealer.choose(60, None) for _ in range(50)} == {0} and {dealer.choose(49, None) for _ in range(50)} == {1}
 
 
+def test_a_release_goes_to_the_last_replica_from_its_hour_on():
+    dealer = Dealer(Router("first", TWO, switch_after=30, switch_to="last"), "seed")
+    assert [dealer.choose(n, f"s{n}") for n in range(60)] == [0] * 30 + [1] * 30
+
+
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
@@ -59,6 +65,23 @@ def test_the_policy_changes_after_its_number_of_requests():
 def test_a_router_that_cannot_work_is_a_sentence(bad, words):
     with pytest.raises(InputError, match=words):
         router.check(bad, "context 'live'")
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        ('draught = "small"', r"Unknown key 'draught' in server of replica 'a'.*nearest known one is 'draft'"),
+        ('engine = "ik_llama.cpp", draft = "small"', "only llama.cpp drafts here"),
+        ('draft = "small", draft_tokens = 0', "it must be at least 1"),
+    ],
+)
+def test_a_replica_that_cannot_be_started_is_a_sentence_before_anything_is(write_plan, server, words):
+    path = write_plan({"ok a": "a"})
+    system = re.sub(r'endpoint = "\w+"', 'weights = "w.gguf"', path.read_text())
+    before = f'[context.router]\npolicy = "first"\nreplica = [{{ name = "a", server = {{ {server} }} }}]\n'
+    path.write_text(system + before)
+    with pytest.raises(InputError, match=words):
+        read_plan(path)
 
 
 def test_answers_stream_through_and_name_their_replica(stub):

@@ -1,6 +1,7 @@
 """Is a local server there when it is needed, gone when it is not, and never left behind?"""
 
 import asyncio
+import dataclasses
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 from divergence.errors import InputError
 from divergence.probe import stack
 from divergence.probe.plan import ServerSettings
+from divergence.probe.server import parameters
 from divergence.probe.weights_file import weights_file
 from lab import weights
 
@@ -27,8 +29,11 @@ class CommonParams:
     def __init__(self):
         self.model = types.SimpleNamespace(); self.cpuparams = types.SimpleNamespace()
         self.cpuparams_batch = types.SimpleNamespace()
+        draft = types.SimpleNamespace(**{n: types.SimpleNamespace() for n in ("mparams", "cpuparams", "cpuparams_batch")})
+        self.speculative = types.SimpleNamespace(draft=draft, types=[])
 ggml_type = Names()
 llama_flash_attn_type = Names()
+common_speculative_type = Names()
 class Server:
     def __init__(self, params):
         print("noise of the engine on standard output", flush=True)
@@ -73,6 +78,17 @@ def test_a_server_lives_as_long_as_its_block(engine):
     with pytest.raises(KeyError):
         asyncio.run(visit(True))
     assert not any(alive(pid) for pid in pids)
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_draft_model_is_handed_to_the_engine_and_only_where_one_is_named(monkeypatch):
+    monkeypatch.delitem(sys.modules, "xllamacpp", raising=False)
+    named = dataclasses.asdict(ServerSettings(draft="d.gguf", draft_tokens=5, threads=2)) | {"path": "w.gguf"}
+    made = parameters(named).speculative
+    assert made.types == ["COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE"] and made.draft.mparams.path == "d.gguf"
+    assert (made.draft.n_max, made.draft.cpuparams.n_threads, made.draft.cpuparams_batch.n_threads) == (5, 2, 2)
+    assert parameters(named | {"draft": ""}).speculative.types == []
+    sys.modules.pop("xllamacpp")  # the double
 
 
 def test_settings_that_do_not_go_together_are_told(engine):

@@ -31,6 +31,13 @@ def test_counters_become_increases_and_restarts_are_seen():
     assert telemetry.window(second, restarted)["uncached_input_tokens"] == 8
 
 
+@pytest.mark.parametrize("engine", ["llamacpp", "vllm"])
+def test_drafted_and_accepted_tokens_have_one_name_in_both_engines(engine):
+    values = {f"{engine}:spec_decode_num_{kind}_tokens_total": n for kind, n in (("draft", 90), ("accepted", 60))}
+    page = "".join(f"# TYPE {name} counter\n{name} {value}\n" for name, value in values.items())
+    assert telemetry.parse(page).counters == {"draft_tokens": 90, "accepted_tokens": 60}
+
+
 def test_a_page_that_is_none_is_a_value_error():
     with pytest.raises(ValueError):
         telemetry.parse("<html>{not metrics")
