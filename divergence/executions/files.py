@@ -58,7 +58,7 @@ class Source:
     """Where it lies; None for frames and remote addresses."""
     bytes: int | None = None
     """Size in bytes; None for frames and remote addresses."""
-    holds: object = None
+    holds: object = dataclasses.field(default=None, repr=False)
     """What must live as long as the frame does: the files of an import."""
 
     @functools.cached_property
