@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 
 NORMAL_95 = 1.6448536269514722
 """95 % quantile of the standard normal law: half of a 90 % equal-tailed interval, in standard deviations."""
+
+
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """One thread for matrix products, so that the numbers of a job do not depend on the machine's; threads that wait for
+    small matrices took four times the work of one. SciPy's library is loaded first: a limit holds for what is there."""
+    import scipy.linalg  # noqa: F401
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
 
 
 def logit(p: np.ndarray) -> np.ndarray:
@@ -28,6 +42,12 @@ def nearest_psd(matrix: np.ndarray, floor: float = 1e-9) -> np.ndarray:
         return matrix
     values = np.maximum(values, floor * max(values[-1], 1e-300))
     return (vectors * values) @ vectors.T
+
+
+def square_root(covariance: np.ndarray) -> np.ndarray:
+    """A matrix whose cross product is the covariance, shape (A, A)."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
 
 
 def together(*codes: np.ndarray) -> np.ndarray:

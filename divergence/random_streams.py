@@ -22,6 +22,8 @@ STREAMS = {
     "episodes": 16,
     "horizons": 17,
     "failed spend": 18,
+    "halves of items": 19,
+    "noise of held-out items": 20,
     "risk draws": 88,
     "blocks": 128,
 }

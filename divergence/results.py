@@ -26,6 +26,7 @@ from divergence.behaviour import behaviour
 from divergence.configuration import Configuration
 from divergence.estimate import INTERVAL, Estimate, table
 from divergence.identification.audit import audit
+from divergence.numerics import one_blas_thread
 from divergence.staging import move_into, staging
 from divergence.under_load import under_load
 
@@ -109,6 +110,7 @@ DECLARED: dict[str, Callable[[Configuration], dict]] = {
 """Kind of declaration (`Question.declared`) -> its keyword arguments."""
 
 
+@one_blas_thread()
 def write_report(
     posterior: Posterior,
     folder: str | pathlib.Path,

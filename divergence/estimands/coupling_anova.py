@@ -97,7 +97,7 @@ def grids_of(arms: Arms) -> list[Grid] | None:
     response = linearise(arms, start(arms))
     grids = [
         grid(arms.model[mine], arms.context[mine], value[mine], covariance[np.ix_(mine, mine)])
-        for value, covariance in ((arms.level, arms.covariance), (response.value, response.covariance))
+        for value, covariance in ((arms.level, arms.covariance), (response.value, response.noise))
     ]
     return complete(grids)
 

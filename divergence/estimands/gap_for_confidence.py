@@ -94,7 +94,7 @@ def pair_noise(fit: Fit, line: Projection, first: np.ndarray, second: np.ndarray
     mu = from_link((fit.effects @ arm_loadings(fit.design, arms).T).mean(0), arms.link)
     slope = mu * (1 - mu) if arms.link == "logit" else mu
     bench = np.flatnonzero(~arms.deployed)
-    covariance = (linearise(arms, mu).covariance * np.outer(slope, slope))[np.ix_(bench, bench)]
+    covariance = (linearise(arms, mu).noise * np.outer(slope, slope))[np.ix_(bench, bench)]
     place = {name: k for k, name in enumerate(line.models)}
     mine = np.array([place.get(fit.cells.levels["model"][m], -1) for m in arms.model[bench]])
     mix = (mine[None, :] == np.arange(len(line.models))[:, None]).astype(float)

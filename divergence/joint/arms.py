@@ -23,13 +23,13 @@ from divergence.cells import Cells, Table
 from divergence.cells.overlap import deployed_regimes
 from divergence.errors import InputError
 from divergence.joint.clusters import item_influence, session_excess
-from divergence.joint.covariance import shrunk_covariance
 from divergence.joint.methods import NOISE_LOG_SD_MAX
 from divergence.joint.noise import noise_of_noise
+from divergence.joint.paired import FLIPS, flip_rates
 from divergence.joint.spec import Spec
 from divergence.joint.waves import remove_waves
 from divergence.joint.weights import item_weights
-from divergence.numerics import combinations, nearest_psd
+from divergence.numerics import combinations, nearest_psd, square_root
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +62,12 @@ class Arms:
     """Its correlation with the level's error, shape (A,)."""
     session_share: np.ndarray | None = None
     """Share of each variance that sessions add, shape (A,)."""
+    root: np.ndarray | None = None
+    """Root of the covariance, shape (R, A); None: it is made of it."""
+    least: np.ndarray | None = None
+    """Variance that a contrast with each arm has at least, outcome scale, shape (A,); None: nothing."""
+    flips: np.ndarray | None = None
+    """Mean squared difference of an item's outcome from the bench's (`paired.flip_rates`), shape (A,); None: not known."""
 
     def __len__(self) -> int:
         return len(self.level)
@@ -83,7 +89,7 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
         influence, pooled = item_influence(counts, raw, weight)
     else:
         found = by_item(counts, raw, weight, regime[raw_keys[0]])
-        level, influence, pooled = found.level, sp.csr_array(_square_root(found.covariance)), np.zeros(len(found.level))
+        level, influence, pooled = found.level, sp.csr_array(square_root(found.covariance)), np.zeros(len(found.level))
         notes += (
             f"Items have difficulties of standard deviation {found.sigma:.2f} on the logit scale; replicates of one "
             f"item have a correlation of {found.copies:.2f} beyond it.",
@@ -96,9 +102,7 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     slope = (of_arm if link == "log" else of_arm * (1 - of_arm))[raw_keys[0]]
     combine, shifts = remove_waves(raw_keys[0], raw_keys[1], rows, slope)
     carried = (sp.csr_array(combine) @ influence.T).T.tocsr()
-    covariance = (
-        (carried.T @ carried).toarray() if by_item else shrunk_covariance(carried, np.stack([keys[0], regime, keys[2]]))
-    )
+    covariance = (carried.T @ carried).toarray()
     covariance += combine @ np.diag(pooled) @ combine.T
     added = np.zeros(len(covariance))
     if sessions is not None:
@@ -135,6 +139,9 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
         noise,
         lean,
         share,
+        square_root(covariance),
+        FLIPS / np.maximum(clusters, 1.0) ** 2 if link == "logit" else np.zeros(len(levels)),
+        flip_rates(keys[0], regime, levels, covariance, clusters) if link == "logit" else np.zeros(len(levels)),
     )
 
 
@@ -146,7 +153,9 @@ def clustered_arms(cells: Cells, spec: Spec) -> Arms:
             "(item_movement is off): use ItemLevel()"
         )
     arms = measure_arms(cells)
-    return arms if spec.item_difficulty else dataclasses.replace(arms, covariance=np.diag(np.diag(arms.covariance)))
+    return (
+        arms if spec.item_difficulty else dataclasses.replace(arms, covariance=np.diag(np.diag(arms.covariance)), root=None)
+    )
 
 
 def _few(
@@ -165,12 +174,6 @@ def _few(
         f"{what[0]}: {behind[worst]:.0f} {what[1]} behind the level of {cells.outcome} of {where}{more}. "
         "How much chance moves it is hardly known, and its interval may be too narrow.",
     )
-
-
-def _square_root(covariance: np.ndarray) -> np.ndarray:
-    """A matrix whose cross product is the covariance, shape (R, R)."""
-    values, vectors = np.linalg.eigh(covariance)
-    return np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
 
 
 def _clusters(counts: Table, raw: np.ndarray, arm_of_raw: np.ndarray, weight: np.ndarray) -> np.ndarray:

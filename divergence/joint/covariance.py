@@ -31,26 +31,3 @@ def shrunk_covariance(influence: sp.csr_array, labels: np.ndarray) -> np.ndarray
     distance = ((correlation - target)[pair] ** 2).sum()
     intensity = np.clip(noise[pair].sum() / distance, 0.0, 1.0) if distance > 0 else 1.0
     return np.outer(scale, scale) * ((1 - intensity) * correlation + intensity * target)
-
-
-def uncoupled(covariance: np.ndarray, model: np.ndarray, context: np.ndarray) -> np.ndarray:
-    """The covariance without what ties the noise of means to the noise of contrasts, shape (A, A).
-
-    Noise is split as levels are: grand mean, models, contexts, the rest. Each part keeps its covariance; the parts are
-    made uncorrelated. Otherwise generalised least squares would read an interaction that it takes for noise as news
-    about the mean of all levels, by a regression on dozens of directions that a few hundred items cannot support: on
-    held-out items of real data that made levels worse than their raw means. For arms of like standard errors only.
-    """
-    total = np.zeros_like(covariance)
-    seen = np.zeros((len(model), 0))
-    for columns in (np.ones((len(model), 1)), _indicators(model), _indicators(context), np.eye(len(model))):
-        fresh = columns - seen @ (seen.T @ columns)
-        left, size, _ = np.linalg.svd(fresh, full_matrices=False)
-        basis = left[:, size > 1e-8 * max(size[0], 1e-300)] if size[0] > 1e-8 else left[:, :0]
-        total += basis @ (basis.T @ covariance @ basis) @ basis.T
-        seen = np.concatenate([seen, basis], axis=1)
-    return total + np.diag(np.maximum(np.diag(covariance) - np.diag(total), 0.0))  # nobody gets surer by it
-
-
-def _indicators(code: np.ndarray) -> np.ndarray:
-    return (code[:, None] == np.unique(code)).astype(float)

@@ -65,6 +65,24 @@ class Design:
     """(model, context, regime) of the combinations with an effect and a scale of their own, `apart:0` and on: codes of model
     and context, regime 0 = evaluation, 1 = deployment, -1 = wherever the context occurs."""
 
+    moved: np.ndarray | None = None
+    """How many answers each context changes in each model, relative to the log's mean, shape (models, contexts). What a
+    context does to a level is of that size: `beta:context`, `u` and `delta` are effects on a typical context, and the level
+    of a context that changes hardly any answer is the bench's. None = all alike."""
+    hinged: bool = False
+    """Do the common shift and the models' own shifts, too, scale with it? Where replayed contexts have but a label: contexts
+    hurt more often than they help, each by as much as it changes answers."""
+
+    @property
+    def scaled(self) -> str:
+        """The effects that `moved` multiplies, in words for the equations; '' where there are none."""
+        if self.moved is None:
+            return ""
+        names = ["alpha[D] - alpha[E], theta[m,D] - theta[m,E]"] * self.hinged
+        terms = {"beta:context": "beta_context", "u": "u", "delta": "delta"}
+        names += [word for term, word in terms.items() if self.has(term)]
+        return ", ".join(names)
+
     def term(self, name: str) -> Term:
         """The block of that name."""
         return next(t for t in self.terms if t.name == name)
@@ -80,17 +98,20 @@ class Design:
         mixtures = mixtures or {f: m[context] for f, m in self.mixtures.items()}
         arms = np.arange(len(model))
         z = np.zeros((len(model), self.size))
+        moved = np.ones(len(model)) if self.moved is None else self.moved[model, context]
+        whole = moved if self.hinged else np.ones(len(model))
         for term in self.terms:
             start = term.columns.start
             kind, _, factor = term.name.partition(":")
             if kind == "alpha":
                 z[:, start] = 1
             elif kind == "shift":
-                z[:, start] = deployed
+                z[:, start] = deployed * whole
             elif kind in ("theta_E", "theta_D"):
-                z[arms, start + model] = deployed == (kind == "theta_D")
+                share = np.where(deployed, whole, 0.0)
+                z[arms, start + model] = share if kind == "theta_D" else 1 - share
             elif kind == "beta":
-                z[:, term.columns] = self._effects(factor, mixtures)
+                z[:, term.columns] = self._effects(factor, mixtures) * (moved[:, None] if factor == "context" else 1.0)
             elif kind == "gamma":
                 effects = self._effects(factor, mixtures)
                 for level in range(effects.shape[1]):
@@ -103,7 +124,7 @@ class Design:
             else:
                 label = self._label[context]
                 own = label if kind == "u" else model * self._labels + label
-                z[arms, start + own] = label != self.plain
+                z[arms, start + own] = (label != self.plain) * moved
         return z
 
     def with_apart(self, cells: tuple[tuple[int, int, int], ...], width: float) -> Design:
@@ -163,6 +184,8 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
         if width > 0:
             terms.append(Term(name, slice(start, start + count), width))
             start += count
+    moved = _moved(arms, contexts, models)
+    hinged = bool(single and bench.sum() == 1 and moved is not None and replays(cells))
     own = any(t.name == "delta" for t in terms) and not why_one_scale(arms, models, spec)
     few = single and 3 <= labels <= LOCAL_SCALES_MAX and not (own and labels + models > BOTH_SCALES_MAX)
     return Design(
@@ -174,9 +197,26 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
         levels,
         reference,
         plain,
-        spec.outlier if few else 0.0,
+        spec.outlier if few and not hinged else 0.0,
         spec.instability_spread if own else 0.0,
+        moved=moved,
+        hinged=hinged,
     )
+
+
+def _moved(arms: Arms, contexts: np.ndarray, models: int) -> np.ndarray | None:
+    """`Design.moved`: flip rates over their mean; a combination without rows is taken for the context's mean one."""
+    if arms.flips is None or not (arms.flips > 0).any():
+        return None
+    place = {tuple(k): j for j, k in enumerate(contexts)}
+    column = np.array([place[k] for k in zip(arms.deployed.astype(int), arms.context, strict=True)])
+    seen = arms.flips > 0
+    total, count = np.zeros((2, models, len(contexts)))
+    np.add.at(total, (arms.model[seen], column[seen]), arms.flips[seen] / arms.flips[seen].mean())
+    np.add.at(count, (arms.model[seen], column[seen]), 1.0)
+    tried = count.sum(0)
+    usual = np.where(tried > 0, total.sum(0) / np.maximum(tried, 1), 1.0)
+    return np.where(count > 0, total / np.maximum(count, 1), usual)
 
 
 def why_one_scale(arms: Arms, models: int, spec: Spec) -> str:

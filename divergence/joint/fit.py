@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
-import pathlib
 import platform
 import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from divergence.cells import Cells
 from divergence.cells.grades import grade_notes
@@ -31,7 +28,7 @@ from divergence.joint.predict import levels
 from divergence.joint.problem import draw_effects, problem
 from divergence.joint.spec import Spec
 from divergence.joint.standing_apart import apart_notes
-from divergence.numerics import combinations
+from divergence.numerics import combinations, one_blas_thread
 from divergence.random_streams import stream
 
 Method = Importance | ItemLevel | NUTS
@@ -64,9 +61,8 @@ def fit(
         raise InputError(f"fit takes Cells, one or a list of them, not {strange[0]}; make them with collapse(read(...))")
     if method is not None and not isinstance(method, Method):
         raise InputError(f"the method {method!r} is not known; choose Importance(), ItemLevel() or NUTS()")
-    _cache_compilations()
     begin = time.process_time()
-    with threadpool_limits(limits=1, user_api="blas"):  # threads that wait for small matrices took four times their work
+    with one_blas_thread():
         fits = tuple(_fit_one(c, spec, method, int(seed), progress or (lambda _: None)) for c in several)
     provenance = {
         "seed": int(seed),
@@ -143,16 +139,6 @@ def _better(first: Sample, second: Sample) -> Sample:
     """The sample that failed fewer gates."""
     failed = [sum(not d.passed for d in s.diagnostics) for s in (first, second)]
     return second if failed[1] <= failed[0] else first
-
-
-def _cache_compilations() -> None:
-    """Keep compiled kernels in the user's cache folder, so that a second run compiles nothing. An own setting wins."""
-    import jax
-
-    if jax.config.values["jax_compilation_cache_dir"] is None:
-        home = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
-        jax.config.update("jax_compilation_cache_dir", str(home / "divergence" / f"jax-{jax.__version__}"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import numpy as np
 from divergence.cells import Cells
 from divergence.errors import InputError
 from divergence.joint.arms import Arms, measure_arms
+from divergence.joint.compilations import kept_compilations
 from divergence.joint.importance import Importance
 from divergence.joint.item_levels import item_levels
 from divergence.joint.methods import Sample
@@ -33,7 +34,8 @@ class ItemLevel:
             raise InputError(
                 "the item-level method is a model of item difficulties, and item_difficulty is off: use Importance()"
             )
-        return measure_arms(cells, functools.partial(item_levels, movement=spec.item_movement))
+        with kept_compilations():
+            return measure_arms(cells, functools.partial(item_levels, movement=spec.item_movement))
 
     def __call__(self, data: dict[str, np.ndarray], seed: int) -> Sample:
         """Draw from the posterior of the coordinates given `data` (see `numpyro_model.joint_model`)."""

@@ -40,20 +40,41 @@ class Linearisation:
 
 def linearisation(design: Design, arms: Arms, spec: Spec) -> Linearisation:
     """From arm levels to what the density of the standard deviations is made of."""
-    mu, residuals = start(arms), []
+    cells, residuals = _apart(design, arms, spec) if spec.apart > 0 and design.has("delta") else ((), ())
+    design = design.with_apart(cells, spec.apart)
+    _, _, mu = _settled(design, arms, start(arms))
+    return Linearisation(design, arm_loadings(design, arms), linearise(arms, mu), residuals)
+
+
+def _apart(design: Design, arms: Arms, spec: Spec) -> tuple[tuple[tuple[int, int, int], ...], tuple[float, ...]]:
+    """The combinations that stand apart, one after the other, and their residuals when they were found.
+
+    Looked for as if all combinations could do alike much: one that changes many answers would else be expected to.
+    """
+    plain, residuals, mu = dataclasses.replace(design, moved=None, hinged=False), [], start(arms)
     while True:
-        loadings, x = arm_loadings(design, arms), None
-        for _ in range(LINEARISATIONS):
-            response = linearise(arms, mu)
-            target = Hierarchy.of(problem(design, response, loadings, prior_centre(arms)))
-            x = climb(target, np.zeros(target.dims) if x is None else x)
-            mu = _fitted(design, arms, response, loadings, x)
-        found = standing_apart(design, arms, target, x) if x is not None and spec.apart > 0 else None
+        target, x, mu = _settled(plain, arms, mu)
+        found = standing_apart(plain, arms, target, x)
         if found is None:
-            return Linearisation(design, loadings, linearise(arms, mu), tuple(residuals))
-        cell, residual = found
-        residuals.append(residual)
-        design = design.with_apart((cell,), spec.apart)
+            return plain.apart, tuple(residuals)
+        residuals.append(found[1])
+        plain = plain.with_apart((found[0],), spec.apart)
+
+
+def _settled(design: Design, arms: Arms, mu: np.ndarray) -> tuple[Hierarchy, np.ndarray, np.ndarray]:
+    """The density of the last linearisation, its mode, and the levels fitted there, outcome scale, shape (A,)."""
+    loadings = arm_loadings(design, arms)
+
+    def step(mu: np.ndarray, x: np.ndarray | None) -> tuple[Hierarchy, np.ndarray, np.ndarray]:
+        response = linearise(arms, mu)
+        target = Hierarchy.of(problem(design, response, loadings, prior_centre(arms)))
+        x = climb(target, np.zeros(target.dims) if x is None else x)
+        return target, x, _fitted(design, arms, response, loadings, x)
+
+    target, x, mu = step(mu, None)
+    for _ in range(LINEARISATIONS - 1):
+        target, x, mu = step(mu, x)
+    return target, x, mu
 
 
 def _fitted(design: Design, arms: Arms, response: Response, loadings: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -19,12 +19,11 @@ import dataclasses
 import numpy as np
 
 from divergence.joint.arms import Arms
-from divergence.joint.covariance import uncoupled
 from divergence.joint.noise import pooled_noise
-from divergence.numerics import expit, logit, nearest_psd
+from divergence.joint.paired import measure
+from divergence.numerics import expit, logit, nearest_psd, square_root
 
 PSEUDO = 0.5  # Jeffreys: half a success and half a failure, so that a first fit has a finite place to start from
-ALIKE = 1.5  # ratio of standard errors up to which arms are alike enough to share one noise of their means
 STEADY_FAILURES = 5.0  # items on the rarer side that weigh as much as the log's mean ratio
 
 
@@ -35,7 +34,7 @@ class Response:
     value: np.ndarray
     """Working responses on the link scale, shape (A,)."""
     covariance: np.ndarray
-    """Their covariance, shape (A, A)."""
+    """Their covariance as it rules the standard deviations (`paired`), shape (A, A)."""
     mu: np.ndarray
     """The fitted levels at which they were linearised, outcome scale, shape (A,)."""
     noise_log_sd: np.ndarray | None = None
@@ -44,6 +43,13 @@ class Response:
     """Its correlation with the mean error of the arm's group, shape (A,)."""
     noise_group: np.ndarray | None = None
     """Code of the arms whose noise hangs together, shape (A,)."""
+    root: np.ndarray | None = None
+    """Root of the whole noise, which draws take, shape (R, A); None: `covariance` is the noise, and conditioning exact."""
+
+    @property
+    def noise(self) -> np.ndarray:
+        """The covariance of the whole noise, shape (A, A)."""
+        return self.covariance if self.root is None else self.root.T @ self.root
 
 
 def to_link(mu: np.ndarray, link: str) -> np.ndarray:
@@ -71,18 +77,17 @@ def start(arms: Arms) -> np.ndarray:
 def linearise(arms: Arms, mu: np.ndarray) -> Response:
     """The working response at fitted levels `mu` (A,)."""
     slope = mu * (1 - mu) if arms.link == "logit" else mu  # d mu / d link
-    seen = np.diag(arms.covariance)
-    scale = np.sqrt(np.where(seen > 0, seen, 1.0))
-    correlation = np.where((seen > 0)[:, None] & (seen > 0), arms.covariance / np.outer(scale, scale), 0.0)
-    np.fill_diagonal(correlation, 1.0)
-    deviation = np.sqrt(_ratio(arms) * variance_function(mu, arms.link)) / slope
-    covariance = correlation * np.outer(deviation, deviation)
-    if deviation.max() <= ALIKE * deviation.min():
-        covariance = uncoupled(covariance, arms.model, arms.context * 2 + arms.deployed)
-    covariance = nearest_psd(covariance)
-    log_sd, lean = arms.noise_log_sd, arms.noise_lean
-    noise = () if log_sd is None or lean is None else pooled_noise(arms.covariance, log_sd, lean)
-    return Response(to_link(mu, arms.link) + (arms.level - mu) / slope, covariance, mu, *noise)
+    seen, fitted = variance_function(arms.level, arms.link), variance_function(mu, arms.link)
+    carry = np.where(seen > 0, np.sqrt(fitted / np.where(seen > 0, seen, 1.0)), 1.0) / slope
+    root = (square_root(arms.covariance) if arms.root is None else arms.root) * carry
+    least = np.zeros(len(arms)) if arms.least is None else arms.least / slope**2
+    place = arms.context * 2 + arms.deployed
+    found = measure(root, arms.model, arms.deployed, place, least, _ratio(arms) * fitted / slope**2)
+    covariance = nearest_psd(found.covariance(arms.model, place))
+    noise = (None, None, None)
+    if arms.noise_log_sd is not None and arms.noise_lean is not None:
+        noise = pooled_noise(arms.covariance, arms.noise_log_sd, arms.noise_lean)
+    return Response(to_link(mu, arms.link) + (arms.level - mu) / slope, covariance, mu, *noise, found.root)
 
 
 def _ratio(arms: Arms) -> np.ndarray:

@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 from scipy.special import logsumexp, ndtr
-from threadpoolctl import threadpool_limits
 
 from divergence.errors import NotIdentifiedError
 from divergence.joint.importance import Importance
@@ -38,6 +37,7 @@ from divergence.joint.pareto import smoothed_weights
 from divergence.joint.posterior import Fit, Posterior, arm_loadings, hierarchy_of, prior_centre, standard_deviations
 from divergence.joint.predictive_check import JITTER
 from divergence.joint.problem import problem
+from divergence.numerics import one_blas_thread
 
 if TYPE_CHECKING:
     from arviz_stats import ELPDData
@@ -147,7 +147,7 @@ def _without(fit: Fit, held: np.ndarray) -> tuple[np.ndarray, bool]:
     kept = np.setdiff1d(np.arange(len(fit.arms)), held)
     response = Response(fit.response.value[kept], fit.response.covariance[np.ix_(kept, kept)], fit.response.mu[kept])
     data = problem(fit.design, response, arm_loadings(fit.design, fit.arms)[kept], prior_centre(fit.arms))
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_blas_thread():
         sample = Importance()(data, fit.seed)
     return _thinned(sample.x, len(fit.arms)), all(d.passed for d in sample.diagnostics)
 

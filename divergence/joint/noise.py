@@ -16,10 +16,15 @@ with hundreds of items. Arms that share items share their z; arms on items of th
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
 from divergence.joint.methods import NOISE_LOG_SD_MAX
+
+if TYPE_CHECKING:
+    from divergence.joint.link import Response
 
 TOGETHER_MIN = 1e-3  # correlation from which on the noise of two arms hangs together; below it is rounding
 LEAN_MAX = 0.9  # of the correlation: what is left of the noise stays a covariance
@@ -78,35 +83,21 @@ def pooled_noise(covariance: np.ndarray, log_sd: np.ndarray, rho: np.ndarray) ->
     return np.sqrt(np.bincount(group, log_sd**2) / size)[group], (np.bincount(group, rho) / size)[group], group
 
 
-def leaning_noise(covariance: np.ndarray, rho: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the z of each group moves each arm by at w = 1, shape (groups, A), and the covariance that is left, (A, A).
+def draw_noise(response: Response, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of the working responses, and by how much each draw widens them, both (draws, A) or the latter (draws, 1).
 
-    It is the mean error of a group that leans; an arm follows as far as its own error goes with that mean.
+    z of each group leans on the group's mean error: an arm follows as far as its own error goes with that mean. w is centred
+    on `exp(tau^2 / 2)`, because the log of an unbiased variance is that much too small on average.
     """
-    member = (group == np.arange(group.max() + 1)[:, None]).astype(float)
-    block = covariance * (group[:, None] == group)
-    of_mean = np.sqrt(np.maximum(((member @ block) * member).sum(1), 1e-300))
-    lean = rho * (member @ block) / of_mean[:, None]
-    taken = np.linalg.eigvalsh(lean @ np.linalg.solve(covariance, lean.T)).max()
-    lean *= min(1.0, LEAN_MAX / np.sqrt(taken)) if taken > 0 else 1.0
-    return lean, covariance - lean.T @ lean
-
-
-def drawn_noise(
-    covariance: np.ndarray,
-    log_sd: np.ndarray | None,
-    rho: np.ndarray | None,
-    group: np.ndarray | None,
-    draws: int,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The law of the noise in each draw: its covariance at w = 1, (A, A), by how much the draw widens it, (draws, A), and
-    where it moves its centre before that, (draws, A). Variances that are as good as known are not drawn.
-
-    w is centred on `exp(tau^2 / 2)`, because the log of an unbiased variance is that much too small on average.
-    """
-    if log_sd is None or rho is None or group is None or not log_sd.any():
-        return covariance, np.ones((draws, 1)), np.zeros((draws, 1))
-    lean, left = leaning_noise(covariance, rho, group)
-    z = rng.standard_normal((draws, len(lean)))
-    return left, np.exp(0.5 * log_sd * (0.5 * log_sd - z[:, group])), z @ lean
+    root = np.linalg.cholesky(response.covariance).T if response.root is None else response.root
+    error = rng.standard_normal((draws, len(root))) @ root
+    log_sd, lean, group = response.noise_log_sd, response.noise_lean, response.noise_group
+    if log_sd is None or lean is None or group is None or not log_sd.any():
+        return error, np.ones((draws, 1))
+    member = (group[:, None] == np.arange(group.max() + 1)).astype(float)
+    size = np.sqrt(np.square(root @ member).sum(0))
+    rho = (lean @ member) / member.sum(0)
+    z = rho * (error @ member) / np.where(size > 0, size, 1.0)
+    z += np.sqrt(1 - rho**2) * rng.standard_normal(z.shape)
+    wide = np.exp(0.5 * log_sd * (0.5 * log_sd - z[:, group]))
+    return wide * error, wide

@@ -8,6 +8,7 @@ import numpy as np
 
 from divergence.cells import Cells
 from divergence.joint.arms import Arms, clustered_arms
+from divergence.joint.compilations import kept_compilations
 from divergence.joint.methods import E_BFMI_MIN, EFFECTIVE_DRAWS_MIN, R_HAT_MAX, Diagnostic, Sample
 from divergence.joint.problem import padded
 from divergence.joint.spec import Spec
@@ -40,7 +41,7 @@ class NUTS:
         from divergence.joint.numpyro_model import joint_model
 
         data, keep = padded(data)
-        with jax.enable_x64(True):
+        with kept_compilations(), jax.enable_x64(True):
             run = MCMC(
                 Kernel(joint_model),
                 num_warmup=self.warmup,

@@ -7,8 +7,9 @@ the fitted level is Gaussian and drawn exactly. One trial an item does not tell 
 that noise can be. A context without rows has no observed items; its level is the one for new items.
 
 *New contexts.* Of each serving factor a new context has the reference level as often as traffic had it; otherwise a level
-never seen, whose effects come from their priors given the standard deviations; so do its residuals. What is common to
-all contexts (intercept, shift, abilities) is as fitted.
+never seen, whose effects come from their priors given the standard deviations; so do its residuals. It changes as many
+answers as one of the logged contexts, drawn by the law, does: most may do nothing, some much. What is common to all contexts
+(intercept, shift, abilities) is as fitted.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def observed_item_levels(fit: Fit) -> np.ndarray:
     inside, between = replicate_share(fit.cells, fit.arms), fit.arms.session_share
     if between is not None:
         inside = inside * (1 - between) + between  # sessions are drawn anew
-    inside = inside * np.diag(covariance)
+    inside = inside * np.diag(fit.response.noise)
     # Two estimates need not agree: where more noise is promised than the covariance has room for, it makes room.
     covariance = nearest_psd(covariance - np.diag(inside)) + np.diag(inside)
     left = value - fit.effects @ arm_loadings(fit.design, fit.arms).T
@@ -88,27 +89,41 @@ def new_context_levels(fit: Fit, law: np.ndarray, count: int) -> np.ndarray:
     rng = stream(fit.seed, "new contexts")
     link = np.zeros((draws, design.n_models, count))
     moved = {f: rng.random((draws, count)) >= _reference_share(design, f, law) for f in design.mixtures}
+    size = _changed(design, law, draws, count, rng)
+    whole = size if design.hinged else np.ones((1, design.n_models, 1))
     for term in design.terms:
         kind, _, factor = term.name.partition(":")
-        if kind in ("alpha", "shift"):
+        if kind == "alpha":
             link += fit.effects[:, term.columns, None]
-        elif kind == "theta_D":
-            link += fit.effects[:, term.columns][:, :, None]
+        elif kind == "shift":
+            link += whole * fit.effects[:, term.columns, None]
+        elif kind in ("theta_E", "theta_D"):
+            link += (whole if kind == "theta_D" else 1 - whole) * fit.effects[:, term.columns][:, :, None]
         elif kind == "beta":
             wide = np.exp(design.outlier * rng.standard_normal((draws, count)))  # 1 where labels have no own scales
-            effect = scales[term.name][:, None] * wide * rng.standard_normal((draws, count))
-            link += (moved[factor] * effect)[:, None]
+            effect = moved[factor] * scales[term.name][:, None] * wide * rng.standard_normal((draws, count))
+            link += effect[:, None] * (size if factor == "context" else 1.0)
         elif kind == "gamma":
             own = rng.standard_normal((draws, design.n_models, count))
             link += moved[factor][:, None] * scales[term.name][:, None, None] * own
         elif kind == "u":
-            link += (scales["u"][:, None] * rng.standard_normal((draws, count)))[:, None]
+            link += size * (scales["u"][:, None] * rng.standard_normal((draws, count)))[:, None]
         elif kind == "delta":
-            link += scales["delta"].reshape(draws, -1)[:, :, None] * rng.standard_normal((draws, design.n_models, count))
+            own = rng.standard_normal((draws, design.n_models, count))
+            link += size * scales["delta"].reshape(draws, -1)[:, :, None] * own
         elif kind == "apart":  # each of those seen once in so many combinations
             apart = rng.random((draws, design.n_models, count)) < 1 / len(fit.arms)
             link += apart * scales[term.name][:, None, None] * rng.standard_normal((draws, design.n_models, count))
     return from_link(link, fit.arms.link)
+
+
+def _changed(design: Design, law: np.ndarray, draws: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """How many answers a new context changes, as `Design.moved`: as many as a logged one, (draws, models, count)."""
+    if design.moved is None:
+        return np.ones((draws, design.n_models, count))
+    deployed = np.flatnonzero(design.contexts[:, 0] == 1)
+    pick = rng.choice(deployed, (draws, count), p=law / law.sum())
+    return np.moveaxis(design.moved[:, pick], 0, 1)
 
 
 def _reference_share(design: Design, factor: str, law: np.ndarray) -> float:

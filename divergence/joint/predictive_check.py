@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from divergence.joint.noise import drawn_noise
+from divergence.joint.noise import draw_noise
 from divergence.joint.posterior import Posterior, arm_loadings
 from divergence.random_streams import stream
 
@@ -32,10 +32,7 @@ def predictive_check(posterior: Posterior, *, outcome: str | None = None) -> pl.
     eta = fit.effects @ arm_loadings(fit.design, fit.arms).T
     response, jitter = fit.response, JITTER * np.diag(np.diag(fit.response.covariance))
     root = np.linalg.cholesky(response.covariance + jitter)
-    law, wide, moved = drawn_noise(
-        response.covariance, response.noise_log_sd, response.noise_lean, response.noise_group, len(eta), rng
-    )
-    noise = wide * (moved + rng.standard_normal(eta.shape) @ np.linalg.cholesky(law + jitter).T)
+    noise, _ = draw_noise(response, len(eta), rng)
     again, value = eta + noise, fit.response.value
     left = np.linalg.solve(root, (value - eta).T)
     rows = [_row("all", None, "chi_square", np.square(left).sum(0), np.square(np.linalg.solve(root, noise.T)).sum(0))]

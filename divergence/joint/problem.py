@@ -6,10 +6,12 @@ import numpy as np
 
 from divergence.joint.design import Design, Term
 from divergence.joint.link import Response
-from divergence.joint.noise import drawn_noise
+from divergence.joint.noise import draw_noise
+from divergence.joint.paired import LIMIT
 
 ARM_BUCKETS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 TERM_BUCKET = 4
+UNSHRUNK = 5.0  # link scale: a bench level's noise of .3 is drawn by .4 % of its distance to the other models
 
 
 def problem(design: Design, response: Response, loadings: np.ndarray, centre: float = 0.0) -> dict[str, np.ndarray]:
@@ -99,6 +101,13 @@ def _model_columns(design: Design) -> list[slice]:
     return [slice(columns.start + m * step, columns.start + (m + 1) * step) for m in range(each)]
 
 
+def _common(design: Design) -> set[int]:
+    """Columns of effects that all models share but for the intercepts: of factors' levels, and of contexts."""
+    return {
+        k for t in design.terms if t.name.startswith("beta") or t.name == "u" for k in range(t.columns.start, t.columns.stop)
+    }
+
+
 def draw_effects(
     design: Design,
     response: Response,
@@ -107,7 +116,10 @@ def draw_effects(
     noise: np.random.Generator | None,
     centre: float = 0.0,
 ) -> np.ndarray:
-    """Effects given standard deviations, one draw each, shape (S, P): exact (Matheron's rule).
+    """Effects given standard deviations, one draw each, shape (S, P): `prior + K (value - Z prior - noise)`.
+
+    With `response.root` None this is exact conditioning (Matheron's rule). Otherwise `K` shrinks no bench level and what
+    contexts do to all models with limits, and the draws have the exact error of the estimate `K value` (see `paired`).
 
     `sd` maps term names to draws (S,) or, for levels (or models) with scales of their own, (S, levels); and `rho` to those
     of the correlation of theta_E and theta_D. Without `noise` their conditional means instead.
@@ -122,25 +134,30 @@ def draw_effects(
         scale[:, term.columns] = np.repeat(own, (term.columns.stop - term.columns.start) // own.shape[1], axis=1)
     rho = sd["rho"][:, None]
     prior, gap = np.zeros((draws, design.size)), response.value - middle @ loadings.T
-    covariance, wide = response.covariance, np.ones((draws, 1))
+    covariance = response.covariance
+    wide = np.ones((draws, 1))
     if noise is not None:
         unit = noise.standard_normal((draws, design.size))
         unit[:, deployed] = rho * unit[:, bench] + np.sqrt(1 - rho**2) * unit[:, deployed]
         prior = scale * unit
-        covariance, wide, moved = drawn_noise(
-            response.covariance, response.noise_log_sd, response.noise_lean, response.noise_group, draws, noise
-        )
-        root = np.linalg.cholesky(covariance)
-        gap = gap - prior @ loadings.T - wide * (moved + noise.standard_normal((draws, size)) @ root.T)
+        error, wide = draw_noise(response, draws, noise)
+        gap = gap - prior @ loadings.T - error
     local = local_term(design)
     blocks = [t.columns for t in design.terms if t is not local and t is not model_term(design)]
     blocks += _model_columns(design) if model_term(design) is not None else []
     if local is not None:
         blocks += [slice(k, k + 1) for k in range(*local.columns.indices(design.size))]
+    of_bench, of_deployed = (next(k for k, b in enumerate(blocks) if b.start == c.start) for c in (bench, deployed))
     products = np.stack([(loadings[:, b] @ loadings[:, b].T).ravel() for b in blocks])
     cross = loadings[:, bench] @ loadings[:, deployed].T
     variances = np.stack([scale[:, b.start] ** 2 for b in blocks], 1)
     covariances = rho[:, 0] * scale[:, bench.start] * scale[:, deployed.start]
+    if response.root is not None:  # a level is as measured; what a model's deployment does beside all others' is drawn
+        if design.hinged or design.n_models == 1:
+            variances[:, [k for k, b in enumerate(blocks) if b.start in _common(design)]] *= LIMIT
+        apart = variances[:, of_bench] + variances[:, of_deployed] - 2 * covariances
+        covariances = np.full(draws, UNSHRUNK**2)
+        variances[:, of_bench], variances[:, of_deployed] = UNSHRUNK**2, UNSHRUNK**2 + apart
     solved = np.empty((draws, size))
     for begin in range(0, draws, 250):  # bounds memory at 250 A x A systems
         part = slice(begin, begin + 250)
@@ -148,8 +165,11 @@ def draw_effects(
         total += covariance * (wide[part, :, None] * wide[part, None, :])
         total += covariances[part, None, None] * (cross + cross.T)
         solved[part] = np.linalg.solve(total, np.broadcast_to(gap, (draws, size))[part, :, None])[:, :, 0]
-    pull = scale * (solved @ loadings)
-    twisted = pull.copy()
-    twisted[:, bench] += rho * pull[:, deployed]
-    twisted[:, deployed] += rho * pull[:, bench]
-    return middle + prior + scale * twisted
+    raw = solved @ loadings
+    pull = np.empty_like(raw)
+    for k, block in enumerate(blocks):
+        pull[:, block] = variances[:, k, None] * raw[:, block]
+    first, second = raw[:, bench], raw[:, deployed]
+    pull[:, bench] = variances[:, of_bench, None] * first + covariances[:, None] * second
+    pull[:, deployed] = variances[:, of_deployed, None] * second + covariances[:, None] * first
+    return middle + prior + pull

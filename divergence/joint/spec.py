@@ -69,12 +69,19 @@ class Spec:
                 raise InputError(f"the prior width {field.name} is a number {least}, seen {width!r}")
 
     def equations(
-        self, link: str, factors: tuple[str, ...], per_model: bool | None = None, items: str = "", apart: int = 0
+        self,
+        link: str,
+        factors: tuple[str, ...],
+        per_model: bool | None = None,
+        items: str = "",
+        apart: int = 0,
+        moved: str = "",
     ) -> str:
         """The model in the order in which it is computed.
 
         `per_model`, `items` and `apart` are what the fit made of `instability` (None: as it is said here), of its items
-        (`item_equations`), and how many combinations it found to stand apart.
+        (`item_equations`), and how many combinations it found to stand apart; `moved` which effects scale with the answers
+        that a context changes (`Design.moved`).
         """
         own = self.instability == "per_model" if per_model is None else per_model
         gamma = self.interaction > 0
@@ -101,7 +108,9 @@ class Spec:
             lines.append(
                 f"epsilon[k] ~ N(0, a[k]) in the {apart} combinations that stand apart,  a ~ HalfNormal({self.apart:g})"
             )
-        if self.outlier > 0 and factors == ("context",):
+        if moved:
+            lines.append(f"{moved} are multiplied by f[m,c], the share of answers that c changes in m, over its mean")
+        if self.outlier > 0 and factors == ("context",) and "alpha" not in moved:
             lines.append(f"tau_context is tau times exp({self.outlier:g} z[c]),  z ~ N(0, 1): contexts may stand apart")
         return "\n".join(lines)
 

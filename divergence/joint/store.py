@@ -13,8 +13,8 @@ from divergence.staging import move_into, staging
 if TYPE_CHECKING:
     from divergence.joint.posterior import Fit, Posterior
 
-FORMAT = 10
-RESPONSE = ("value", "covariance", "mu", "noise_log_sd", "noise_lean", "noise_group")
+FORMAT = 11
+RESPONSE = ("value", "covariance", "mu", "noise_log_sd", "noise_lean", "noise_group", "root")
 ARMS = (
     "model",
     "deployed",
@@ -27,6 +27,9 @@ ARMS = (
     "noise_log_sd",
     "noise_lean",
     "session_share",
+    "root",
+    "least",
+    "flips",
 )
 SEALED = Sealed("posterior.json", "draws.npz", FORMAT, "saved posterior", "fit again")
 
@@ -64,6 +67,7 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
                         fit.design.instability > 0,
                         fit.method.partition(",")[0],
                         len(fit.design.apart),
+                        fit.design.scaled,
                     ).split("\n"),
                     "apart": fit.design.apart,
                 }

@@ -38,7 +38,7 @@ class Review:
     """A check of the model beside the gates: what was found, to be told and tabulated."""
 
     kind: str
-    """`predictive`, `prior` or `new context`."""
+    """`predictive`, `prior`, `new context` or `held items`."""
     rows: pl.DataFrame
     """What was found; empty where the log does not allow the check."""
     numbers: Mapping[str, float] = dataclasses.field(default_factory=dict)

@@ -19,8 +19,14 @@ TITLES = {
     "predictive": "Levels like those seen",
     "prior": "What the prior decides",
     "new context": "A context that was not seen",
+    "held items": "Items that were not seen",
 }
-OPENED = {"predictive": "The checks, by regime and context", "prior": "The scales", "new context": "The contexts, held out"}
+OPENED = {
+    "predictive": "The checks, by regime and context",
+    "prior": "The scales",
+    "new context": "The contexts, held out",
+    "held items": "The halves of the items, held out",
+}
 STATISTICS = {"mean": "mean over models", "spread": "variance over models", "chi_square": "distance of all levels"}
 LABELS = {
     "predictive": {
@@ -46,12 +52,25 @@ LABELS = {
         "k_hat": "k-hat",
         "refitted": "drawn again",
     },
+    "held items": {
+        "half": "half",
+        "items": "items in the fit",
+        "effects": "effects",
+        "rmse_fit": "error of the fit, points",
+        "rmse_paired": "of paired means",
+        "rmse_additive": "of their mean over models",
+        "covered": "inside, %",
+        "bench": "error of the bench level",
+        "bench_raw": "of the raw one",
+    },
 }
 CAPTIONS = {
     "predictive": "On the link scale; p is the share of replications above what was seen.",
     "prior": "How far the posterior of each standard deviation moves when its prior, or the data, are given more weight.",
     "new context": "Each context predicted from all others, on the link scale; log densities in nats.",
+    "held items": "Made of one half of the items, judged on the other; errors are root mean squares, in points.",
 }
+POINTS = ("rmse_fit", "rmse_paired", "rmse_additive", "bench", "bench_raw")
 LEFT = ("regime", "context", "statistic", "scale", "verdict", "refitted")
 
 
@@ -95,6 +114,8 @@ def _names(review: Review) -> dict[str, str]:
 def _cell(column: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else ""
+    if column in POINTS:
+        return decimal(100 * float(str(value)), 1)
     if isinstance(value, float):
         return decimal(100 * value, 0) if column == "covered" else decimal(value, 3 if column in ("p", "prior") else 2)
     return str(value)
@@ -104,7 +125,8 @@ def verdict(review: Review) -> tuple[str, bool]:
     """What a check found, and is it beyond its limit?"""
     if review.reason or not review.rows.height:
         return f"Not checked: {review.reason or 'there is nothing to check'}.", False
-    return {"predictive": _predictive, "prior": _prior, "new context": _new_context}[review.kind](review)
+    told = {"predictive": _predictive, "prior": _prior, "new context": _new_context, "held items": _held_items}
+    return told[review.kind](review)
 
 
 def _predictive(review: Review) -> tuple[str, bool]:
@@ -172,3 +194,19 @@ def _new_context(review: Review) -> tuple[str, bool]:
             f"{review.numbers['limit']:g})."
         )
     return text, bool(doubtful)
+
+
+def _held_items(review: Review) -> tuple[str, bool]:
+    rows, numbers = review.rows, review.numbers
+    plain = {name: numbers[name] for name in ("paired", "additive") if name in numbers}
+    best = min(plain.values())
+    ratio = numbers["fit"] / best if best > 0 else 1.0
+    how = "better than" if ratio < 1 / numbers["limit"] else "worse than" if ratio > numbers["limit"] else "as well as"
+    words = {"paired": "plain paired means", "additive": "their mean over the models"}
+    against = join([f"{decimal(100 * value, 1)} points for {words[name]}" for name, value in plain.items()])
+    inside = float((rows["covered"] * rows["effects"]).sum() / rows["effects"].sum())
+    return (
+        f"On held-out items this fit predicts context effects {how} plain means: made of one half of the items and judged "
+        f"on the other it is off by {decimal(100 * numbers['fit'], 1)} points (root mean square, the noise of the judging "
+        f"half included), against {against}. {100 * inside:.0f}% of the held-out effects lie inside their 90% intervals."
+    ), ratio > numbers["limit"]

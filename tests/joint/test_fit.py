@@ -9,10 +9,11 @@ import pytest
 import divergence as dv
 from divergence.joint.arms import measure_arms
 from divergence.joint.hierarchy import Hierarchy
-from divergence.joint.link import linearise, start
+from divergence.joint.link import Response, linearise, start
 from divergence.joint.methods import K_HAT_MAX
+from divergence.joint.paired import LIMIT
 from divergence.joint.posterior import arm_loadings, standard_deviations
-from divergence.joint.problem import draw_effects, padded, problem
+from divergence.joint.problem import UNSHRUNK, draw_effects, padded, problem
 from divergence.simulate import simulate, world
 
 
@@ -24,15 +25,11 @@ def _fit(log, **options):
     return dv.fit(dv.collapse(dv.read(log)), seed=1, **options)
 
 
-def test_effects_given_scales_are_the_conjugate_normal():
-    """Matheron's draws against the textbook posterior of a linear Gaussian model, by dense algebra."""
+def _linear_gaussian(draws):
+    """A design, its response, loadings, standard deviations, and the prior covariance of the effects written out."""
     fit = _fit(_log()).fits[0]
     design, arms = fit.design, fit.arms
-    z = arm_loadings(design, arms)
-    response = linearise(arms, start(arms))
-    draws = 20_000
     sd = {name: np.full(draws, values.mean()) for name, values in fit.scales.items()}
-    effects = draw_effects(design, response, z, sd, np.random.default_rng(5))
     prior = np.zeros((design.size, design.size))
     for term in design.terms:
         prior[term.columns, term.columns] = (
@@ -41,6 +38,15 @@ def test_effects_given_scales_are_the_conjugate_normal():
     bench, deployed = design.term("theta_E").columns, design.term("theta_D").columns
     cross = np.eye(bench.stop - bench.start) * sd["rho"][0] * sd["theta_E"][0] * sd["theta_D"][0]
     prior[bench, deployed] = prior[deployed, bench] = cross
+    return design, linearise(arms, start(arms)), arm_loadings(design, arms), sd, prior
+
+
+def test_effects_given_scales_are_the_conjugate_normal():
+    """Matheron's draws against the textbook posterior of a linear Gaussian model, by dense algebra."""
+    draws = 20_000
+    design, measured, z, sd, prior = _linear_gaussian(draws)
+    response = Response(measured.value, measured.covariance, measured.mu)
+    effects = draw_effects(design, response, z, sd, np.random.default_rng(5))
     precision = np.linalg.inv(prior) + z.T @ np.linalg.solve(response.covariance, z)
     covariance = np.linalg.inv(precision)
     mean = covariance @ z.T @ np.linalg.solve(response.covariance, response.value)
@@ -50,6 +56,32 @@ def test_effects_given_scales_are_the_conjugate_normal():
     np.testing.assert_allclose(np.cov(seen.T), spread, atol=5 * np.diag(spread).max() / np.sqrt(draws / 2))
     exact = draw_effects(design, response, z, {k: v[:1] for k, v in sd.items()}, None)
     np.testing.assert_allclose(exact[0] @ z.T, z @ mean, atol=1e-9)
+
+
+@pytest.mark.parametrize("hinged", [False, True])
+def test_effects_have_the_error_of_their_estimate(hinged):
+    """Draws of a log's own response: centred on K value, spread as (K Z - 1) b + K e, K made with a wider
+    law of contexts and bench levels that are not shrunk."""
+    draws = 20_000
+    design, response, z, sd, prior = _linear_gaussian(draws)
+    design = dataclasses.replace(design, hinged=hinged)  # the loadings are those of the log either way
+    effects = draw_effects(design, response, z, sd, np.random.default_rng(6))
+    wide = prior.copy()
+    bench, deployed = design.term("theta_E").columns, design.term("theta_D").columns
+    own = np.eye(bench.stop - bench.start)
+    left = prior[bench, bench] + prior[deployed, deployed] - 2 * prior[bench, deployed]
+    wide[bench, bench] = wide[bench, deployed] = wide[deployed, bench] = UNSHRUNK**2 * own
+    wide[deployed, deployed] = UNSHRUNK**2 * own + left
+    if hinged:
+        for term in (t for t in design.terms if t.name.startswith("beta") or t.name == "u"):
+            wide[term.columns, term.columns] *= LIMIT
+    k = wide @ z.T @ np.linalg.inv(z @ wide @ z.T + response.covariance)
+    missed = np.eye(design.size) - k @ z
+    spread = z @ (missed @ prior @ missed.T + k @ response.noise @ k.T) @ z.T
+    seen = effects @ z.T
+    error = np.sqrt(np.diag(spread) / draws)
+    assert np.abs((seen.mean(0) - z @ k @ response.value) / error).max() < 4.5
+    np.testing.assert_allclose(np.cov(seen.T), spread, atol=5 * np.diag(spread).max() / np.sqrt(draws / 2))
 
 
 @pytest.mark.parametrize("factors", [True, False])

@@ -32,12 +32,12 @@ def test_links_invert(link):
 
 
 def test_at_its_own_level_it_is_the_delta_method():
-    # both ratios are 1: nothing to steady; errors unlike enough to be left as they are
+    # both ratios are 1: nothing to steady
     arms = _arms([0.3, 0.9], [[0.0021, 0.0003], [0.0003, 0.0009]])
     response = linearise(arms, arms.level)
     slope = arms.level * (1 - arms.level)
     np.testing.assert_allclose(response.value, to_link(arms.level, "logit"))
-    np.testing.assert_allclose(response.covariance, arms.covariance / np.outer(slope, slope), rtol=1e-9)
+    np.testing.assert_allclose(response.noise, arms.covariance / np.outer(slope, slope), rtol=1e-9)
 
 
 def test_no_failure_is_not_certainty():
@@ -59,6 +59,6 @@ def test_the_variance_is_that_of_the_fitted_level():
 
 def test_times_keep_their_coefficient_of_variation():
     arms = _arms([2.0, 4.0], np.diag([0.04, 0.16]), link="log")
-    np.testing.assert_allclose(np.sqrt(np.diag(linearise(arms, arms.level).covariance)), 0.1)
+    np.testing.assert_allclose(np.sqrt(np.diag(linearise(arms, arms.level).noise)), 0.1)
     doubled = dataclasses.replace(arms, level=2 * arms.level, covariance=4 * arms.covariance)
-    np.testing.assert_allclose(linearise(doubled, doubled.level).covariance, linearise(arms, arms.level).covariance)
+    np.testing.assert_allclose(linearise(doubled, doubled.level).noise, linearise(arms, arms.level).noise, atol=1e-15)

@@ -10,7 +10,8 @@ from scipy.stats import norm, t
 import divergence as dv
 from divergence.joint import methods
 from divergence.joint.arms import measure_arms
-from divergence.joint.noise import LEAN_MAX, drawn_noise, leaning_noise, noise_of_noise, pooled_noise
+from divergence.joint.link import Response
+from divergence.joint.noise import draw_noise, noise_of_noise, pooled_noise
 
 REPLICATIONS = 4000
 
@@ -58,17 +59,25 @@ def test_it_vanishes_with_items_and_ends_at_its_limit():
     assert _of_items(2.0, 5)[0] == methods.NOISE_LOG_SD_MAX
 
 
-def test_what_is_left_of_the_noise_is_a_covariance():
+def _response(covariance, log_sd, rho):
+    size = len(covariance)
+    pooled = pooled_noise(covariance, np.full(size, log_sd), np.full(size, rho))
+    return Response(np.zeros(size), covariance, np.ones(size), *pooled)
+
+
+def test_drawn_errors_keep_their_covariance_and_lean_on_their_group():
+    """Before they are widened: the covariance as given, whatever leans; and the log width correlates with the mean error."""
     blocks = np.kron(np.eye(3), 0.9 + 0.1 * np.eye(4))
     for covariance, groups in ((np.eye(30), 30), (0.8 + 0.2 * np.eye(30), 1), (blocks, 3), (np.eye(1), 1)):
-        _, rho, group = pooled_noise(covariance, np.full(len(covariance), 0.4), np.full(len(covariance), 0.5))
-        assert len(np.unique(group)) == groups
-        lean, left = leaning_noise(covariance, rho, group)
-        np.testing.assert_allclose(left + lean.T @ lean, covariance, atol=1e-12)
-        assert np.linalg.eigvalsh(left).min() > (1 - LEAN_MAX**2) * np.linalg.eigvalsh(covariance).min() * 0.99
-        # the mean error of a group correlates with its z as it is told to
-        mine = group == 0
-        np.testing.assert_allclose(lean[0, mine].sum() / np.sqrt(covariance[np.ix_(mine, mine)].sum()), 0.5)
+        response, draws = _response(covariance, 0.4, 0.5), 20_000
+        assert len(np.unique(response.noise_group)) == groups
+        error, wide = draw_noise(response, draws, np.random.default_rng(2))
+        plain = error / wide
+        np.testing.assert_allclose(np.cov(plain.T), covariance, atol=5 / np.sqrt(draws / 2))
+        mine = response.noise_group == 0
+        z = -np.log(wide[:, 0])  # 0.5 tau z and a constant
+        seen = np.corrcoef(z, plain[:, mine].mean(1))[0, 1]
+        assert seen == pytest.approx(0.5, abs=4 / np.sqrt(draws))
 
 
 def test_copies_of_an_arm_stay_copies():
@@ -76,9 +85,7 @@ def test_copies_of_an_arm_stay_copies():
     sd = np.array([1.0, 1.0, 1.0])
     covariance = np.outer(sd, sd) * (1 - 1e-6) + 1e-6 * np.eye(3)
     pooled = pooled_noise(covariance, np.array([0.1, 0.3, 0.6]), np.array([0.1, 0.2, 0.3]))
-    rng = np.random.default_rng(0)
-    law, wide, moved = drawn_noise(covariance, *pooled, 4000, rng)
-    error = wide * (moved + rng.standard_normal((4000, 3)) @ np.linalg.cholesky(law).T)
+    error, _ = draw_noise(Response(np.zeros(3), covariance, sd, *pooled), 4000, np.random.default_rng(0))
     assert error[:, 0].std() > 1
     np.testing.assert_allclose((error[:, 0] - error[:, 2]).std() / np.sqrt(2e-6), 1.0, atol=0.15)
 

@@ -30,7 +30,7 @@ def reviews(posterior):
 
 
 def test_each_check_names_its_worst(reviews):
-    predictive, prior, contexts = reviews
+    predictive, prior, contexts, _ = reviews
     text, warns = trust.verdict(predictive)
     worst = predictive.rows.with_columns(tail=pl.min_horizontal("p", 1 - pl.col("p"))).sort("tail").row(0, named=True)
     assert not warns and f"none of {predictive.rows.height} checks" in text
@@ -44,7 +44,7 @@ def test_each_check_names_its_worst(reviews):
 
 
 def test_what_is_beyond_its_limit_is_boxed(reviews):
-    predictive, _, contexts = reviews
+    predictive, _, contexts, _ = reviews
     off = predictive.rows.with_columns(
         p=pl.when(pl.col("context").is_null()).then(0.0001).otherwise("p"), extreme=pl.col("context").is_null()
     )
@@ -55,6 +55,18 @@ def test_what_is_beyond_its_limit_is_boxed(reviews):
     assert warns and "not reliable" in text
     boxed = trust.blocks((dataclasses.replace(contexts, rows=doubtful),))
     assert boxed[0].tone == "notice"
+
+
+def test_held_out_items_are_a_sentence(reviews):
+    held = reviews[-1]
+    text, warns = trust.verdict(held)
+    assert text.startswith("On held-out items this fit predicts context effects ") and "plain paired means" in text
+    assert f"{100 * held.numbers['fit']:.1f} points" in text
+    worse = dataclasses.replace(
+        held, numbers={**held.numbers, "fit": 1.1 * min(held.numbers["paired"], held.numbers["additive"])}
+    )
+    text, warns = trust.verdict(worse)
+    assert warns and "worse than" in text
 
 
 def test_a_check_that_the_log_does_not_allow_says_why():
@@ -75,7 +87,7 @@ def test_page_and_sheets_hold_them(content, reviews):
 def test_the_run_record_holds_them(posterior, log, tmp_path):
     write_report(posterior, tmp_path / "out", log=log)
     checks = json.loads((tmp_path / "out" / "run.json").read_text())["fits"][0]["checks"]
-    assert set(checks) == {"predictive", "prior", "new context"}
+    assert set(checks) == {"predictive", "prior", "new context", "held items"}
     assert checks["predictive"]["limit"] == 0.005
     assert len(checks["new context"]["rows"]) == 4
     assert "A context that was not seen" in (tmp_path / "out" / "report.html").read_text()

@@ -1,0 +1,176 @@
+"""Held-out items: is a fit ever worse than a plain mean? Splits real and simulated logs by their items.
+
+    python benchmarks/heldout.py --splits 50 --records build/heldout
+
+Each log is split at random into items to fit (30, 60 or 100 of them) and the others, which judge; see
+`divergence.joint.held_items` for what is compared. Appends one JSON line a split, so that a run that was stopped goes on,
+and writes `benchmarks/heldout.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import pathlib
+import sys
+import time
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+
+import divergence as dv
+from divergence.joint.held_items import compared, item_names, of_items, paired_effects
+from divergence.simulate import simulate_both, world
+
+HERE = pathlib.Path(__file__).parent
+LAB = HERE.parent / "datasets" / "serving-lab" / "data.parquet"
+PUBLIC = HERE.parents[1] / "shared" / "data"
+SIZES = (30, 60, 100)
+WORLDS = ("baseline", "null", "copies", "moving", "broken")
+BASE = ("regime", "model", "item", "score", "wave", "trial")
+
+
+def lab(model: str | None = None, factors: bool = False) -> dv.Executions:
+    """The embedded log: one model or all six, its context label only or the serving factors."""
+    frame = pl.read_parquet(LAB)
+    frame = frame if model is None else frame.filter(pl.col("model") == model)
+    if factors:
+        return dv.read(frame)
+    return dv.read(frame.select([c for c in (*BASE, "context") if c in frame.columns]))
+
+
+def stability() -> dv.Executions:
+    """gpt-4o on one task under eleven prompts, uneven repeats; the run without a schema is the bench."""
+    frame = pl.read_parquet(PUBLIC / "llm_stability_items.parquet").filter(
+        pl.col("task") == "college_mathematics", pl.col("model") == "gpt-4o_OAI"
+    )
+    bench = pl.col("context") == "newsletter_grice_runs|no_ling"
+    regime = pl.when(bench).then(pl.lit("evaluation")).otherwise(pl.lit("deployment"))
+    return dv.read(frame.select("model", "context", "item", "trial", "score", regime=regime))
+
+
+def simulated(kind: str, seed: int, **sizes) -> dv.Executions:
+    """A simulated world of 204 items; each split has one of its own."""
+    return dv.read(simulate_both(world(kind, n_items=204, **sizes), seed)[0])
+
+
+def logs() -> dict[str, Callable[[int], dv.Executions]]:
+    """Name to what reads the log of a split; that of all splits where it is a real one."""
+    models = sorted(pl.read_parquet(LAB, columns=["model"])["model"].unique())
+    found: dict[str, Callable[[int], dv.Executions]] = {
+        "serving-lab, six models, labels": once(lab),
+        "serving-lab, six models, factors": once(lab, factors=True),
+    }
+    for name in models:
+        found[f"{name}, labels"] = once(lab, name)
+    for name in models[1:3]:
+        found[f"{name}, factors"] = once(lab, name, True)
+    if (PUBLIC / "llm_stability_items.parquet").exists():
+        found["llm-stability, gpt-4o"] = once(stability)
+    for kind in WORLDS:
+        found[f"simulated, {kind}"] = functools.partial(simulated, kind)
+    found["simulated, broken, one model"] = functools.partial(simulated, "broken", n_models=1)
+    return found
+
+
+def once(read: Callable[..., dv.Executions], *given, **named) -> Callable[[int], dv.Executions]:
+    """The same log for every split, read at the first."""
+    kept = functools.cache(functools.partial(read, *given, **named))
+    return lambda _: kept()
+
+
+def splits(
+    name: str, log: Callable[[int], dv.Executions], size: int, count: int, records: pathlib.Path | None
+) -> list[dict]:
+    """The comparison of `count` splits with `size` items in the fit; those already recorded are not fitted again."""
+    path = records / f"{name.replace(' ', '_')}-{size}.jsonl" if records else None
+    done = [json.loads(line) for line in path.read_text().splitlines()] if path and path.exists() else []
+    for k in range(len(done), count):
+        cells = dv.collapse(log(k))
+        items = item_names(cells)
+        if len(items) < size + 30:
+            return []
+        chosen = np.random.default_rng([k, size]).permutation(items)[:size]
+        part, rest = of_items(cells, chosen), of_items(cells, np.setdiff1d(items, chosen))
+        begin = time.process_time()
+        posterior = dv.fit(part, seed=k)
+        spent = time.process_time() - begin
+        done.append(compared(posterior.fits[0], paired_effects(part), paired_effects(rest), k) | {"cpu_s": spent})
+        if path:
+            with path.open("a") as out:
+                out.write(json.dumps(done[-1]) + "\n")
+    return done[:count]
+
+
+def row(name: str, size: int, done: list[dict]) -> str:
+    """A line of the table: roots of mean squares over all splits, means of shares."""
+
+    def mean(key: str) -> float:
+        return float(np.mean([one[key] for one in done]))
+
+    def root(key: str) -> float:
+        return float(np.sqrt(mean(key)))
+
+    best = np.nanmin([root("paired"), root("additive")])
+    cells = [
+        name,
+        f"{size}",
+        f"{len(done)}",
+        *(f"{root(k):.4f}" for k in ("fit", "paired", "additive")),
+        f"{root('fit') / best:.2f}",
+        *(f"{mean(k):.2f}" for k in ("covered", "covered_paired")),
+        *(f"{100 * mean(k):.1f}" for k in ("half_width", "half_width_paired")),
+        f"{100 * mean('bench_minus_raw'):+.1f}",
+        *(f"{root(k):.4f}" for k in ("bench", "bench_raw")),
+        f"{mean('cpu_s'):.2f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+HEADER = (
+    "| log | items | splits | fit | paired | additive | fit / better | covered | paired | half | paired | bench-raw | "
+    "bench | raw | CPU-s |\n" + "|---" * 15 + "|"
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the splits that are missing, print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--splits", type=int, default=50)
+    parser.add_argument("--only", default="", help="logs whose name holds this")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--records", type=pathlib.Path)
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")
+    if given.records:
+        given.records.mkdir(parents=True, exist_ok=True)
+    print(HEADER)
+    lines = []
+    for name, log in logs().items():
+        if given.only not in name:
+            continue
+        for size in given.sizes:
+            done = splits(name, log, size, given.splits, given.records)
+            if done:
+                lines.append(row(name, size, done))
+                print(lines[-1], flush=True)
+    if given.write:
+        write(lines)
+
+
+def write(lines: list[str]) -> None:
+    """The table that is committed; what is said under it stays."""
+    path = HERE / "heldout.md"
+    kept = (path.read_text() if path.exists() else "").partition("\n## ")
+    text = (
+        "# Held-out items\n\nMade by `benchmarks/heldout.py`: fit on some items, judged on the others; 90 % intervals.\n\n"
+    )
+    path.write_text(text + "\n".join([HEADER, *lines]) + "\n" + ("\n## " + kept[2] if kept[1] else ""))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,165 @@
+"""What a log measures: the bench level of each model, and what each of its other contexts moves, paired item by item.
+
+    V_m  ~  c 11' + l l' + diag(d)          one model m, its arms;  l = d = 0 for its bench
+
+`c` is the variance of its bench level, `d + l^2` those of its contrasts with the bench, item by item and session by session:
+contexts whose answers are copies of the bench's have hardly any. The noise of a bench level and that of its contrasts are
+taken as unrelated, whatever a few hundred items say about it: read at its word, contexts that all lie lower make the bench
+look lucky, and on held-out items of real logs that was far worse than no model (`benchmarks/heldout.md`). What bench levels
+share (easy items), what one context's contrasts share over models (items that move with it), and what a model's contrasts
+share (the luck of its bench) enters through three mean correlations; the last in logs of several models only, as of one
+nothing tells luck from what all contexts do. Without a bench, or with several, the mean over a
+model's arms takes its place, and each arm's deviation that of a contrast.
+
+This covariance rules the standard deviations, and how far effects are drawn to each other. But where contexts have nothing
+but a label, or one model tells all, what a context does to all models is drawn to what others do as if its law were `LIMIT`
+times as wide: a translation limited as in Efron and Morris (1972), who give up little of what shrinkage gains on average for
+not losing much on any single one. How sure an answer is follows from neither: the error of a linear estimate `K y` is
+`(K Z - 1) b + K e`, with all that items and sessions say about `e` (`root`), whatever `K` was made with. There answers that
+are copies cancel by construction.
+
+A contrast that was never seen to flip is not known to be zero: `FLIPS` flips are added to what was seen, which at none of n
+makes 90 % limits of z^2 / n, the width of Tango's score interval. Unit: link scale, flips on the outcome scale.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+FLIPS = 2.7  # z^2 at 90 %: Tango's interval for 0 flips of n items is z^2 / (n + z^2) wide to either side
+TRUST = 0.05  # of them in the gain: an effect measured as nothing is not drawn to what other contexts do
+# Times the variance of what a context does to all models, in the gain. On held-out items 3 to 10 lie within a per cent of
+# each other; at 1 (no limit) a log of one model is up to 6 % worse than its plain paired means.
+LIMIT = 5.0
+SHARED_MAX = 0.9  # of a correlation, so that every contrast keeps noise of its own
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """The covariance in its parts, and the root of the whole noise."""
+
+    own: np.ndarray
+    """`d`: variance of each arm's contrast that is its own, shape (A,); 0 for the bench arm of a model."""
+    anchor: np.ndarray
+    """Sd of the noise of the model's bench level that is its own, at each arm, shape (A,)."""
+    easy: np.ndarray
+    """The part of it that models have in common, as a sd at each arm, shape (A,)."""
+    moved: np.ndarray
+    """What contrasts of one context have in common over models, as a sd at each arm, shape (A,)."""
+    luck: np.ndarray
+    """What contrasts of one model have in common, as a sd at each arm, shape (A,)."""
+    root: np.ndarray
+    """The whole noise of the arms is `g @ root` with g standard normal, shape (R, A)."""
+
+    def covariance(self, model: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """The parts together, shape (A, A); `place` is a code of each arm's regime and context."""
+        alike, there = model[:, None] == model, place[:, None] == place
+        total = np.diag(self.own) + np.outer(self.easy, self.easy)
+        total += alike * (np.outer(self.anchor, self.anchor) + np.outer(self.luck, self.luck))
+        return total + there * np.outer(self.moved, self.moved)
+
+
+def bench_arms(model: np.ndarray, deployed: np.ndarray) -> np.ndarray:
+    """The bench arm of each model, -1 where it has none or several, shape (models,)."""
+    bench = np.flatnonzero(~deployed)
+    times = np.bincount(model[bench], minlength=int(model.max()) + 1)
+    out = np.full(len(times), -1)
+    out[model[bench]] = bench
+    return np.where(times == 1, out, -1)
+
+
+def measure(
+    root: np.ndarray, model: np.ndarray, deployed: np.ndarray, place: np.ndarray, least: np.ndarray, steady: np.ndarray
+) -> Measured:
+    """From the root of the arms' noise on the link scale (R, A).
+
+    `least` is what `FLIPS` flips are worth for each arm's contrast, `steady` the variance that each arm's level has at
+    least (`link`), both (A,).
+    """
+    models = int(model.max()) + 1
+    count = np.bincount(model, minlength=models)
+    bench = bench_arms(model, deployed)
+    known = bench >= 0
+    centre = np.zeros((models, len(root)))  # noise of what contrasts are taken with
+    np.add.at(centre, model, root.T)
+    centre /= np.maximum(count, 1)[:, None]
+    centre[known] = root[:, bench[known]].T
+    contrast = root - centre[model].T
+    plain = np.zeros(len(model), bool)
+    plain[bench[known]] = True
+    contrast[:, plain] = 0.0
+    few = np.where(known, 1.0, count / np.maximum(count - 1, 1))[model]  # a deviation from a mean that it is part of
+    spread = np.where(plain, 0.0, np.square(contrast).sum(0) * few + TRUST * least)
+    anchor = np.square(centre).sum(1)
+    lift = _lift(model, bench, count, steady, np.square(root).sum(0))
+    of_anchor = anchor + lift
+    if not known.all():  # deviations add to the mean's noise what is their own: it is no part of what is common
+        inside = np.bincount(model, spread, models) / np.maximum(count, 1) ** 2
+        of_anchor = np.where(known, of_anchor, np.maximum(of_anchor - inside, 1e-3 * of_anchor))
+    across, between = _mean_correlation(contrast, spread, place, ~plain), _mean_correlation(centre.T, anchor)
+    within = _mean_correlation(contrast, spread, model, ~plain) if (count > 0).sum() > 1 else 0.0
+    if across + within > SHARED_MAX:
+        across, within = (share * SHARED_MAX / (across + within) for share in (across, within))
+    common = np.zeros((models, len(model)))
+    common[model, np.arange(len(model))] = np.sqrt(lift)[model]
+    alone = np.diag(np.sqrt(np.where(plain, 0.0, least)))
+    whole = np.concatenate([root, common[lift > 0], alone[(least > 0) & ~plain]])
+    if len(whole) > len(model):
+        whole = np.asarray(np.linalg.qr(whole, mode="r"))
+    return Measured(
+        (1 - across - within) * spread,
+        np.sqrt((1 - between) * of_anchor)[model],
+        np.sqrt(between * of_anchor)[model],
+        np.sqrt(across * spread),
+        np.sqrt(within * spread),
+        whole,
+    )
+
+
+def _lift(model: np.ndarray, bench: np.ndarray, count: np.ndarray, steady: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """What the variance of each model's level lacks to the steadied one, shape (models,): common to all of its arms."""
+    lift = np.zeros(len(count))
+    known = bench >= 0
+    lift[known] = np.maximum(steady - seen, 0.0)[bench[known]]
+    least = np.full(len(count), np.inf)
+    np.minimum.at(least, model, np.maximum(steady - seen, 0.0))
+    return np.where(known | (count == 0), lift, least)
+
+
+def _mean_correlation(
+    noise: np.ndarray, variance: np.ndarray, group: np.ndarray | None = None, keep: np.ndarray | None = None
+) -> float:
+    """Mean correlation of pairs of one group from squares of sums, 0..`SHARED_MAX`; `noise` has shape (R, K)."""
+    group = np.zeros(noise.shape[1], int) if group is None else group
+    keep = (variance > 0) & (True if keep is None else keep)
+    unit = np.where(keep, noise / np.sqrt(np.where(variance > 0, variance, 1.0)), 0.0)
+    sums = np.zeros((int(group.max()) + 1, len(noise)))
+    np.add.at(sums, group, unit.T)
+    size = np.bincount(group, keep)
+    pairs = (size * (size - 1)).sum()
+    shared = (np.square(sums).sum() - np.square(unit).sum()) / pairs if pairs else 0.0
+    return float(np.clip(shared, 0.0, SHARED_MAX))
+
+
+def flip_rates(
+    model: np.ndarray, deployed: np.ndarray, level: np.ndarray, covariance: np.ndarray, clusters: np.ndarray
+) -> np.ndarray:
+    """Mean squared difference of an item's outcome from the bench's (or the mean over the model's arms), shape (A,).
+
+    With one trial an item it is the share of items that flip, one more of them than was seen; 0 for the bench. Arms on
+    items of their own have what two draws of items differ by: all alike.
+    """
+    bench, out = bench_arms(model, deployed), np.zeros(len(model))
+    for m in np.unique(model):
+        mine = np.flatnonzero(model == m)
+        if len(mine) < 2:
+            continue
+        plain = mine == bench[m]
+        weight = plain.astype(float) if bench[m] >= 0 else np.full(len(mine), 1 / len(mine))
+        block = covariance[np.ix_(mine, mine)] * np.sqrt(np.outer(clusters[mine], clusters[mine]))
+        each = np.diag(block) + weight @ block @ weight - 2 * block @ weight
+        each += (level[mine] - weight @ level[mine]) ** 2 + 1 / clusters[mine]
+        out[mine] = np.where(plain, 0.0, each) * (1.0 if bench[m] >= 0 else len(mine) / (len(mine) - 1))
+    return out

@@ -1,0 +1,97 @@
+"""What a log measures: paired contrasts keep their precision, levels are not shrunk, copies cancel."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+import divergence as dv
+from divergence.joint import levels
+from divergence.joint.arms import measure_arms
+from divergence.joint.held_items import compared, item_names, of_items, paired_effects
+from divergence.joint.link import linearise, start
+from divergence.joint.paired import FLIPS, bench_arms, flip_rates
+from divergence.simulate import simulate, world
+
+
+def _log(outcomes):
+    """One model, its bench and contexts a, b, ...: a list of item outcomes each."""
+    rows = [
+        {"regime": "deployment" if k else "evaluation", "model": "m", "context": "bench" if not k else f"c{k}",
+         "item": f"i{i}", "score": float(y)}
+        for k, values in enumerate(outcomes)
+        for i, y in enumerate(values)
+    ]  # fmt: skip
+    return pl.DataFrame(rows)
+
+
+def _fit(log, **options):
+    return dv.fit(dv.collapse(dv.read(log)), seed=3, **options).fits[0]
+
+
+def test_flip_rates_are_shares_of_flipped_items():
+    bench = np.r_[np.ones(60), np.zeros(40)]
+    moved = bench.copy()
+    moved[:15] = 0
+    arms = measure_arms(dv.collapse(dv.read(_log([bench, bench, moved]))))
+    rates = flip_rates(arms.model, arms.deployed, arms.level, arms.covariance, arms.clusters)
+    # Bessel's 100 / 99 on the spread of the difference about its mean, and one flip more than seen
+    assert rates[~arms.deployed] == 0
+    assert rates[arms.deployed] == pytest.approx([0.01, 0.15 * 0.85 * 100 / 99 + 0.15**2 + 0.01], rel=1e-6)
+
+
+def test_the_noise_of_a_contrast_is_the_paired_one():
+    rng = np.random.default_rng(0)
+    bench = rng.random(200) < 0.6
+    moved = np.where(rng.random(200) < 0.2, rng.random(200) < 0.5, bench)
+    arms = measure_arms(dv.collapse(dv.read(_log([bench, moved]))))
+    response = linearise(arms, start(arms))
+    slope = response.mu * (1 - response.mu)
+    noise = response.noise * np.outer(slope, slope)
+    a, b = np.flatnonzero(arms.deployed)[0], bench_arms(arms.model, arms.deployed)[0]
+    seen = noise[a, a] + noise[b, b] - 2 * noise[a, b]
+    expected = np.var(moved.astype(float) - bench, ddof=1) / 200 + FLIPS / 200**2
+    assert seen == pytest.approx(expected, rel=0.02)  # the slopes of two levels differ
+
+
+def test_identical_answers_are_as_sure_as_pairing_makes_them():
+    """200 items, no flip: about 1.3 points at 90 %, whatever a broken context beside it does."""
+    rng = np.random.default_rng(1)
+    bench = rng.random(200) < 0.6
+    broken = bench & (rng.random(200) < 0.1)
+    fit = _fit(_log([bench, bench, bench, broken]))
+    effect = levels(fit, "deployment").draws[:, 0] - levels(fit, "evaluation").draws[:, 0]
+    low, high = np.quantile(effect, [0.05, 0.95], axis=0)
+    assert ((high - low)[:2] / 2 < 1.25 * FLIPS / 200).all()
+    assert ((high - low)[:2] / 2 > 0.004).all(), "nothing seen is not nothing"
+    assert (low[:2] <= 0).all() and (high[:2] >= 0).all()
+    truth = broken.mean() - bench.mean()
+    assert low[2] < truth < high[2]
+    assert effect[:, 2].mean() == pytest.approx(truth, abs=0.02)
+
+
+def test_the_bench_is_as_measured():
+    """Contexts that all hurt do not make the bench look lucky: its level lies where its items put it."""
+    rng = np.random.default_rng(2)
+    bench = rng.random(120) < 0.7
+    contexts = [np.where(rng.random(120) < 0.3, rng.random(120) < 0.3, bench) for _ in range(8)]
+    fit = _fit(_log([bench, *contexts]))
+    level = levels(fit, "evaluation").draws[:, 0, 0]
+    assert level.mean() == pytest.approx(bench.mean(), abs=0.005)
+    raw = np.sqrt(bench.mean() * (1 - bench.mean()) / 119)
+    assert level.std() == pytest.approx(raw, rel=0.1)
+
+
+def test_never_worse_than_plain_means_on_held_out_items():
+    """Eight splits of a world whose contexts all hurt, and hurt some models more: against both baselines."""
+    cells = dv.collapse(dv.read(simulate(world("moving", n_models=4, n_contexts=5, n_items=160, shift=-0.6), 4)[0]))
+    items, found = item_names(cells), []
+    for k in range(8):
+        kept = np.random.default_rng(k).permutation(items)[:60]
+        part, rest = of_items(cells, kept), of_items(cells, np.setdiff1d(items, kept))
+        fit = dv.fit(part, seed=k).fits[0]
+        found.append(compared(fit, paired_effects(part), paired_effects(rest), k))
+    mean = {key: np.mean([one[key] for one in found]) for key in found[0]}
+    assert mean["fit"] <= 1.02**2 * min(mean["paired"], mean["additive"])
+    assert abs(mean["bench_minus_raw"]) < 0.005
+    assert mean["bench"] <= 1.02**2 * mean["bench_raw"]
+    assert 0.82 < mean["covered"] < 0.98  # 160 effects of eight overlapping splits: about .9 to 3 errors of .025
