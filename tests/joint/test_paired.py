@@ -82,16 +82,18 @@ def test_the_bench_is_as_measured():
 
 
 def test_never_worse_than_plain_means_on_held_out_items():
-    """Eight splits of a world whose contexts all hurt, and hurt some models more: against both baselines."""
-    cells = dv.collapse(dv.read(simulate(world("moving", n_models=4, n_contexts=5, n_items=160, shift=-0.6), 4)[0]))
-    items, found = item_names(cells), []
-    for k in range(8):
+    """Ten worlds whose contexts all hurt, and hurt some models more; sixty items in the fit, a hundred that judge."""
+    found = []
+    for k in range(10):
+        log = simulate(world("moving", n_models=5, n_contexts=6, n_items=160, shift=-0.4), 10 + k)[0]
+        cells = dv.collapse(dv.read(log))
+        items = item_names(cells)
         kept = np.random.default_rng(k).permutation(items)[:60]
         part, rest = of_items(cells, kept), of_items(cells, np.setdiff1d(items, kept))
         fit = dv.fit(part, seed=k).fits[0]
         found.append(compared(fit, paired_effects(part), paired_effects(rest), k))
     mean = {key: np.mean([one[key] for one in found]) for key in found[0]}
-    assert mean["fit"] <= 1.02**2 * min(mean["paired"], mean["additive"])
+    assert mean["fit"] <= 0.95**2 * min(mean["paired"], mean["additive"])
     assert abs(mean["bench_minus_raw"]) < 0.005
     assert mean["bench"] <= 1.02**2 * mean["bench_raw"]
-    assert 0.82 < mean["covered"] < 0.98  # 160 effects of eight overlapping splits: about .9 to 3 errors of .025
+    assert 0.85 < mean["covered"] < 0.98  # 300 effects that share their items and bench within a world: error about .025
