@@ -5,9 +5,8 @@ import polars as pl
 import pytest
 
 import divergence as dv
-from divergence.joint import levels
 from divergence.joint.arms import measure_arms
-from divergence.joint.held_items import compared, item_names, of_items, paired_effects
+from divergence.joint.held_items import compared, fitted_effects, item_names, of_items, paired_effects
 from divergence.joint.link import linearise, start
 from divergence.joint.paired import FLIPS, bench_arms, flip_rates
 from divergence.simulate import simulate, world
@@ -59,7 +58,7 @@ def test_identical_answers_are_as_sure_as_pairing_makes_them():
     bench = rng.random(200) < 0.6
     broken = bench & (rng.random(200) < 0.1)
     fit = _fit(_log([bench, bench, bench, broken]))
-    effect = levels(fit, "deployment").draws[:, 0] - levels(fit, "evaluation").draws[:, 0]
+    effect = fitted_effects(fit)[0][:, 0]
     low, high = np.quantile(effect, [0.05, 0.95], axis=0)
     assert ((high - low)[:2] / 2 < 1.25 * FLIPS / 200).all()
     assert ((high - low)[:2] / 2 > 0.004).all(), "nothing seen is not nothing"
@@ -75,7 +74,7 @@ def test_the_bench_is_as_measured():
     bench = rng.random(120) < 0.7
     contexts = [np.where(rng.random(120) < 0.3, rng.random(120) < 0.3, bench) for _ in range(8)]
     fit = _fit(_log([bench, *contexts]))
-    level = levels(fit, "evaluation").draws[:, 0, 0]
+    level = fitted_effects(fit)[1][:, 0]
     assert level.mean() == pytest.approx(bench.mean(), abs=0.005)
     raw = np.sqrt(bench.mean() * (1 - bench.mean()) / 119)
     assert level.std() == pytest.approx(raw, rel=0.1)
