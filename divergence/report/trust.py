@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 from divergence.report import tables
@@ -204,7 +205,7 @@ def _held_items(review: Review) -> tuple[str, bool]:
     how = "better than" if ratio < 1 / numbers["limit"] else "worse than" if ratio > numbers["limit"] else "as well as"
     words = {"paired": "plain paired means", "additive": "their mean over the models"}
     against = join([f"{decimal(100 * value, 1)} points for {words[name]}" for name, value in plain.items()])
-    inside = float((rows["covered"] * rows["effects"]).sum() / rows["effects"].sum())
+    inside = float(np.average(rows["covered"].to_numpy(), weights=rows["effects"].to_numpy()))
     return (
         f"On held-out items this fit predicts context effects {how} plain means: made of one half of the items and judged "
         f"on the other it is off by {decimal(100 * numbers['fit'], 1)} points (root mean square, the noise of the judging "
