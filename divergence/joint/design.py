@@ -67,7 +67,7 @@ class Design:
 
     moved: np.ndarray | None = None
     """How many answers each context changes in each model, relative to the log's mean, shape (models, contexts). What a
-    context does to a level is of that size: `beta:context`, `u` and `delta` are effects on a typical context, and the level
+    context does to a level is of that size: `beta:context` and `delta` are effects on a typical context, and the level
     of a context that changes hardly any answer is the bench's. None = all alike."""
     hinged: bool = False
     """Do the common shift and the models' own shifts, too, scale with it? Where replayed contexts have but a label: contexts
@@ -79,7 +79,7 @@ class Design:
         if self.moved is None:
             return ""
         names = ["alpha[D] - alpha[E], theta[m,D] - theta[m,E]"] * self.hinged
-        terms = {"beta:context": "beta_context", "u": "u", "delta": "delta"}
+        terms = {"beta:context": "beta_context", "delta": "delta"}
         names += [word for term, word in terms.items() if self.has(term)]
         return ", ".join(names)
 
@@ -124,7 +124,7 @@ class Design:
             else:
                 label = self._label[context]
                 own = label if kind == "u" else model * self._labels + label
-                z[arms, start + own] = (label != self.plain) * moved
+                z[arms, start + own] = (label != self.plain) * (moved if kind == "delta" else 1.0)
         return z
 
     def with_apart(self, cells: tuple[tuple[int, int, int], ...], width: float) -> Design:

@@ -107,7 +107,7 @@ def new_context_levels(fit: Fit, law: np.ndarray, count: int) -> np.ndarray:
             own = rng.standard_normal((draws, design.n_models, count))
             link += moved[factor][:, None] * scales[term.name][:, None, None] * own
         elif kind == "u":
-            link += size * (scales["u"][:, None] * rng.standard_normal((draws, count)))[:, None]
+            link += (scales["u"][:, None] * rng.standard_normal((draws, count)))[:, None]
         elif kind == "delta":
             own = rng.standard_normal((draws, design.n_models, count))
             link += size * scales["delta"].reshape(draws, -1)[:, :, None] * own
