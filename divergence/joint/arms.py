@@ -140,7 +140,10 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
         lean,
         share,
         square_root(covariance),
-        FLIPS / np.maximum(clusters, 1.0) ** 2 if link == "logit" else np.zeros(len(levels)),
+        # a flip of a score between 0 and 1 is as large as its items differ
+        (1.0 if cells.kind == "binary" else float((variance * clusters).mean())) * FLIPS / np.maximum(clusters, 1.0) ** 2
+        if link == "logit"
+        else np.zeros(len(levels)),
         flip_rates(keys[0], regime, levels, covariance, clusters) if link == "logit" else np.zeros(len(levels)),
     )
 
