@@ -30,7 +30,7 @@ def results(tmp_path_factory):
 
 def test_every_question_has_a_row_or_a_refusal_with_its_reason(results):
     _, table = results
-    assert set(table["question"]) == {question.name for question in QUESTIONS} | set(behaviour.WORDS)
+    assert set(table["question"]) == {question.name for question in QUESTIONS} | {*behaviour.WORDS, "load_curve"}
     refused = table.filter(~pl.col("identified"))
     assert refused["reason"].null_count() == 0 and (refused["reason"].str.len_chars() > 10).all()
     assert table.filter(pl.col("identified") & pl.col("median").is_null() & pl.col("upper").is_null()).height == 0
