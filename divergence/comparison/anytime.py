@@ -17,8 +17,9 @@ Annals of Statistics 52 (2024) 2613 (asymptotic confidence sequences).
 
 from __future__ import annotations
 
-import math
 import statistics
+
+import numpy as np
 
 from divergence.comparison.moves import Moves
 
@@ -34,8 +35,8 @@ def information(seen: Moves) -> float:
     return 1 / max(float(seen.variance[0]), least, 1e-300)
 
 
-def widening(now: float, first: float, confidence: float) -> float:
+def widening(now: float | np.ndarray, first: float, confidence: float) -> np.ndarray:
     """How much wider than a single look's interval this look's must be; `now` and `first` are information."""
-    alpha, ratio = 1 - confidence, now / (PRIOR_SHARE * first)
-    z = math.sqrt((1 + 1 / ratio) * math.log((1 + ratio) / alpha**2))
+    alpha, ratio = 1 - confidence, np.asarray(now) / (PRIOR_SHARE * first)
+    z = np.sqrt((1 + 1 / ratio) * np.log((1 + ratio) / alpha**2))
     return z / statistics.NormalDist().inv_cdf(1 - alpha / 2)

@@ -11,6 +11,8 @@ import dataclasses
 from divergence.comparison.pairs import Pairs
 from divergence.comparison.sides import Side, settings_of
 
+MEASURED = ("wave", "trial", "session", "turn", "item", "task")
+"""Columns that say when or on what was measured: two of their levels are no change of what is served."""
 UNCOUNTED = ("base_url", "model_base_url")
 """Addresses: where something is served is shown, and is no change of what is served."""
 
@@ -36,7 +38,7 @@ def changes(before: Side, after: Side, pairs: Pairs, apart: str | None = None) -
     """The settings that differ, in the order in which the first run names them; `apart` is a column that was asked for.
 
     Only rows that decide are looked at; what tells pairs apart is the same on both sides. The label of a context is no
-    setting where the factors say what it stands for.
+    setting where the factors say what it stands for; where nothing else differs, another label is the change.
     """
     first, second = settings_of(before, pairs.before, pairs.strata), settings_of(after, pairs.after, pairs.strata)
     found = [Change(name, first.get(name), second.get(name)) for name in dict.fromkeys([*first, *second])]
@@ -44,8 +46,11 @@ def changes(before: Side, after: Side, pairs: Pairs, apart: str | None = None) -
     models = [" | ".join(side.rows["model"].unique().sort().to_list()) for side in (before, after)]
     if models[0] != models[1] and not any(c.field.rpartition(".")[2] in ("model", "pretrained") for c in found):
         found.insert(0, Change("model", *models))
-    if apart == "context" and not found:
-        found.append(Change("context", before.name, after.name))
+    if apart not in (None, "context", *MEASURED, *(change.field for change in found)):
+        found.append(Change(apart, before.name, after.name))
+    labels = [" | ".join(rows["context"].unique().sort().to_list()) for rows in (pairs.before, pairs.after)]
+    if before.context_given and after.context_given and labels[0] != labels[1] and not found:
+        found.append(Change("context", *labels))
     return tuple(found)
 
 

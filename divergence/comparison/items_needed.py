@@ -8,6 +8,8 @@ Identification: that of the interval. Unit: items. Source: the interval of `move
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from divergence.comparison.moves import Moves, limits
@@ -16,8 +18,13 @@ LARGEST = 10_000_000  # items; a difference that needs more sits on the margin f
 ROUNDS, POINTS = 3, 40  # of narrowing a geometric grid: nine decades to one in 3,000
 
 
-def items_needed(seen: Moves, margin: float, confidence: float) -> list[int | None]:
-    """The number of every group, None where no number up to ten million settles it; `margin` is above 0."""
+def items_needed(
+    seen: Moves, margin: float, confidence: float, widening: Callable[[np.ndarray], np.ndarray] | None = None
+) -> list[int | None]:
+    """The number of every group, None where no number up to ten million settles it; `margin` is above 0.
+
+    `widening` gives the factor on the quantile of repeated looks when there are so many times the items.
+    """
     low = 2.5 / seen.effective  # two units are the least that has an error
     high = LARGEST / seen.items
     settles = low < high
@@ -25,7 +32,7 @@ def items_needed(seen: Moves, margin: float, confidence: float) -> list[int | No
     place = np.arange(len(low))
     for _ in range(ROUNDS):
         factors = np.geomspace(low, high, POINTS, axis=1)
-        lower, upper = limits(seen.times(factors), confidence)
+        lower, upper = limits(seen.times(factors), confidence, 1.0 if widening is None else widening(factors))
         settled = (lower >= -margin) | (upper < -margin)
         settles &= settled[:, -1]
         last = POINTS - 1 - np.argmax(~settled[:, ::-1], axis=1)  # the largest that does not settle it

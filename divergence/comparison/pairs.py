@@ -17,7 +17,6 @@ from divergence.comparison import near_ids
 from divergence.comparison.sides import Side
 from divergence.errors import InputError
 from divergence.executions.contexts import NOT_LOGGED
-from divergence.executions.schema import SERVING_FACTORS
 
 REPEATED_SHARE_MIN = 0.5  # of the items: fewer that stand twice are a resumed or doubled file, and no replicates
 SHOWN = 5  # examples in a sentence
@@ -35,10 +34,10 @@ class Pairs:
     """Rows of the shared pairs in the first run, with `pair`, the place in the table."""
     after: pl.DataFrame
     """Rows of the shared pairs in the second run, with `pair`."""
-    only_before: int
-    """Items that only the first run has."""
-    only_after: int
-    """Items that only the second run has."""
+    lone_before: pl.DataFrame
+    """`model` and `task` of the items that only the first run has, a row an item."""
+    lone_after: pl.DataFrame
+    """The same of the second run."""
     strata: tuple[str, ...]
     """Further columns that tell pairs apart, because one side holds several levels of them for one item."""
     binary: bool
@@ -56,7 +55,8 @@ def paired(before: Side, after: Side, cluster: str | None = None) -> Pairs:
     first, second, notes = _same_models(before, after)
     tasks = all(rows["task"].null_count() < rows.height for rows in (first, second))
     names = ["model", *(["task"] if tasks else []), "item"]
-    strata = _strata(first, second, names, before.context_given and after.context_given)
+    factors = [factor for factor in before.factors if factor in after.factors]
+    strata = _strata(first, second, names, factors, before.context_given and after.context_given)
     keys = [*names[:1], *strata, *names[1:]]
     first, second = (
         rows.with_columns(pl.col(name).fill_null(NOT_LOGGED) for name in (*strata, "task")) for rows in (first, second)
@@ -72,6 +72,7 @@ def paired(before: Side, after: Side, cluster: str | None = None) -> Pairs:
     notes += _left_over(before, after, lone, (first, second) if tasks else None)
     if not tasks:
         table = table.with_columns(task=pl.lit(None, pl.String))
+        lone = [side.with_columns(task=pl.lit(None, pl.String)) for side in lone]
     table, clusters = _clustered(table.sort(keys), cluster, keys)
     table = table.with_row_index("pair")
     kept = [rows.join(table.select(*keys, "pair"), on=keys, how="inner") for rows in (first, second)]
@@ -80,8 +81,8 @@ def paired(before: Side, after: Side, cluster: str | None = None) -> Pairs:
         table=table,
         before=kept[0],
         after=kept[1],
-        only_before=lone[0].height,
-        only_after=lone[1].height,
+        lone_before=lone[0],
+        lone_after=lone[1],
         strata=strata,
         binary=all(bool(((v == 0) | (v == 1)).all()) for v in values),
         single=bool(((table["before_n"] == 1) & (table["after_n"] == 1)).all()),
@@ -111,9 +112,10 @@ def _same_models(before: Side, after: Side) -> tuple[pl.DataFrame, pl.DataFrame,
     )
 
 
-def _strata(first: pl.DataFrame, second: pl.DataFrame, keys: list[str], context_given: bool) -> tuple[str, ...]:
+def _strata(
+    first: pl.DataFrame, second: pl.DataFrame, keys: list[str], columns: list[str], context_given: bool
+) -> tuple[str, ...]:
     """Columns of the serving that differ among the rows of one item on one side: contexts are never replicates."""
-    columns = [f for f in SERVING_FACTORS if f in first.columns and f in second.columns]
     varying = {c for rows in (first, second) for c in _varying(rows, keys, [*columns, "context", "regime"])}
     found = ["regime"] if "regime" in varying else []
     if context_given and "context" in varying and _levels(first, "context") & _levels(second, "context"):
@@ -209,6 +211,9 @@ def _clustered(table: pl.DataFrame, cluster: str | None, keys: list[str]) -> tup
 
 def _nothing_shared(before: Side, after: Side, first: pl.DataFrame, second: pl.DataFrame, tasks: bool) -> str:
     ids = [rows["item"].drop_nulls().unique().sort().to_list() for rows in (first, second)]
+    for side, found in zip((before, after), ids, strict=True):
+        if not found:
+            return f"{side.name} has {side.rows.height} judged rows and none names its item: map the column of ids to item."
     said = f"No item is shared: {before.name} has {_counted(ids[0], 'item')}, {after.name} {_counted(ids[1], 'item')}"
     same = set(ids[0]) & set(ids[1])
     if same and tasks:

@@ -37,6 +37,10 @@ class Side:
     """Settings of the whole run as another tool wrote them, name -> value; None for tables, whose columns say them."""
     context_given: bool
     """Does the log name its contexts itself?"""
+    identified: bool
+    """Does the log name its executions itself?"""
+    factors: tuple[str, ...]
+    """Columns that say how it was served: the serving factors that the log has, and those that the user declared."""
     kind: str
     """Kind of the outcome, as `Executions.kind`."""
     outcome: str
@@ -82,7 +86,8 @@ def _side(log: Opened, name: str, reading: Reading, level: tuple[str, str] | Non
     if level is not None:
         frame = frame.filter(pl.col(level[0]).cast(pl.String) == level[1])
     frame = _scored_by(frame, reading.scorer, name, log)
-    factors = [factor for factor in SERVING_FACTORS if factor in frame.columns]
+    own = [name for name in log.log.factors if name not in COLUMNS and name not in reading.columns]
+    factors = [factor for factor in (*SERVING_FACTORS, *own) if factor in frame.columns]
     extra = [column for column in reading.columns if column in frame.columns]
     absent = [pl.lit(None, pl.String).alias(column) for column in KEPT if column not in frame.columns]
     wanted = list(dict.fromkeys([*KEPT, *factors, *extra, "file", "row"]))
@@ -101,6 +106,8 @@ def _side(log: Opened, name: str, reading: Reading, level: tuple[str, str] | Non
         unjudged=frame.filter(pl.col("outcome").is_null()),
         settings=log.settings,
         context_given="context" in log.log.present,
+        identified="execution_id" in log.log.present,
+        factors=tuple(factors),
         kind=log.log.kind,
         outcome=log.log.outcome,
         files=log.files,
@@ -122,9 +129,9 @@ def settings_of(side: Side, rows: pl.DataFrame, apart: tuple[str, ...] = ()) -> 
     if side.settings is not None:
         return dict(side.settings)
     found = {}
-    for factor in SERVING_FACTORS:
-        levels = rows[factor].drop_nulls().unique().sort().to_list() if factor in rows.columns else []
-        if levels and factor not in apart:
+    for factor in side.factors:
+        levels = rows[factor].drop_nulls().unique().sort().to_list()
+        if levels not in ([], [NOT_LOGGED]) and factor not in apart:
             found[factor] = " | ".join(levels)
     return found
 

@@ -79,7 +79,11 @@ def load(path: Path) -> State:
     try:
         words = json.loads(pl.read_parquet_metadata(path)[METADATA])
         rows = pl.read_parquet(path)
-    except (OSError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
+        rows.select("side", "look", *KEPT)
+        looks = [(look["look"], look["before"], look["after"]) for look in words["looks"]]
+        if not (looks and words["about"].keys() and float(words["first_information"]) > 0):
+            raise ValueError("no look was kept")
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, pl.exceptions.PolarsError) as error:
         raise InputError(
             f"{path} is no state of a comparison: name another --state, or a file that is not there."
         ) from error

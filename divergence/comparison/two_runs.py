@@ -12,6 +12,9 @@ Source: Miller 2411.00640 for paired differences of evaluations; Tango 1998 for 
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +109,7 @@ def between(before: Side, after: Side, asked: Asked) -> Comparison:
     margin = verdicts.checked(asked.margin, asked.confidence, bounded, before.outcome)
     found = _same_scorers(before, after)
     notes = [f"{s.name}: {note}" for s in (before, after) for note in s.notes]
-    notes += _same_rows(before, after)
+    notes += [*_scorer_unknown(found), *_same_rows(before, after)]
     kept, fresh, now = None, True, {}
     tonight = (before, after)
     if asked.state is not None:
@@ -127,12 +130,14 @@ def between(before: Side, after: Side, asked: Asked) -> Comparison:
         raise NotIdentifiedError(
             f"{int(whole.units[0])} {pairs.clusters or 'item'} is shared: from one unit no error can be told. Compare more."
         )
-    wide, look = 1.0, None
+    wide, later, look = 1.0, None, None
     if kept is not None:
         level = anytime.information(whole)
-        wide = anytime.widening(level, kept.first_information or level, asked.confidence)
+        first = kept.first_information or level
+        wide = float(anytime.widening(level, first, asked.confidence))
+        later = functools.partial(_later, level, first, asked.confidence)
         look = Look(len(kept.looks) + fresh, wide, fresh)
-    judge = _Judge(pairs, agreement(pairs), asked, margin, wide, scale, verdicts.sign(before.outcome))
+    judge = _Judge(pairs, agreement(pairs), asked, margin, wide, later, scale, verdicts.sign(before.outcome))
     group, names = _groups(pairs.table)
     if asked.items == "observed":
         notes.append(same_items.repeats(pairs, before, after))
@@ -140,7 +145,7 @@ def between(before: Side, after: Side, asked: Asked) -> Comparison:
     p = [float(p_value(whole, d)[0]) if asked.items == "new" else None for d in (-margin * judge.sign, 0.0)]
     p_worse, p_no_worse = _one_sided(p[0], float(whole.estimate[0]) * judge.sign, margin)
     head = judge.parts(np.zeros(len(difference), np.int64))[0]
-    head = dataclasses.replace(head, items=Items(len(difference), pairs.only_before, pairs.only_after))
+    head = dataclasses.replace(head, items=Items(len(difference), pairs.lone_before.height, pairs.lone_after.height))
     comparison = Comparison(
         before=before.name,
         after=after.name,
@@ -179,6 +184,7 @@ class _Judge:
     asked: Asked
     margin: float
     widening: float
+    later: Callable[[np.ndarray], np.ndarray] | None
     scale: float | None
     sign: int
 
@@ -187,7 +193,7 @@ class _Judge:
         needed: list[int | None] = [None] * len(low)
         if self.asked.items == "new":
             turned = dataclasses.replace(seen, total=seen.total * self.sign)
-            needed = items_needed(turned, self.margin, self.asked.confidence)
+            needed = items_needed(turned, self.margin, self.asked.confidence, self.later)
         flipped = flips(self.pairs, group, self.asked.confidence)
         answers = answer_changes(self.agreed, group)
         items = np.bincount(group)
@@ -207,9 +213,13 @@ class _Judge:
     def groups(self, group: np.ndarray, names: list[tuple[str, str | None]]) -> list[Group]:
         every = 1 - (1 - self.asked.confidence) / len(names)
         seen, low, high = self._limits(group, every)
+        lone = [
+            Counter(side.select("model", "task").iter_rows()) for side in (self.pairs.lone_before, self.pairs.lone_after)
+        ]
         return [
             Group(
-                **{f.name: getattr(part, f.name) for f in dataclasses.fields(part)},
+                **{f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+                | {"items": Items(part.items.shared, lone[0][model, task], lone[1][model, task])},
                 model=model,
                 task=task,
                 simultaneous=Difference(float(seen.estimate[k]), float(low[k]), float(high[k])),
@@ -238,6 +248,11 @@ class _Judge:
         units = "items" if clusters in (None, "item") else f"clusters of one {clusters}"
         counted = whole.moved[0] <= MOVED_SHARE_MAX * whole.units[0]
         return f"{'score interval of the effective flips' if counted else 'Student t'}, by {units}"
+
+
+def _later(information: float, first: float, confidence: float, times: np.ndarray) -> np.ndarray:
+    """The widening of a look with so many times the information of this one."""
+    return anytime.widening(information * times, first, confidence)
 
 
 def _groups(table: pl.DataFrame) -> tuple[np.ndarray, list[tuple[str, str | None]]]:
@@ -278,16 +293,28 @@ def _same_scorers(before: Side, after: Side) -> dict[str, list[str]]:
     }
 
 
+def _scorer_unknown(found: dict[str, list[str]]) -> list[str]:
+    """A sentence where only one side says what judged."""
+    if bool(found["before"]) == bool(found["after"]):
+        return []
+    silent, named = ("BEFORE", "after") if found["after"] else ("AFTER", "before")
+    return [f"{silent} does not say what judged it; the other side was judged by {', '.join(found[named])}."]
+
+
 def _same_rows(before: Side, after: Side) -> list[str]:
     """A sentence where both sides are the same thing, or share executions."""
     if before.fingerprint == after.fingerprint:
         if before.files and sorted(before.files.values()) == sorted(after.files.values()):
             return ["BEFORE and AFTER are the same files: an A/A of a run with itself, which says nothing about a change."]
         return ["BEFORE and AFTER hold the same rows: a run beside itself, or one that repeated itself exactly (A/A)."]
-    shared = int(before.rows["execution_id"].is_in(after.rows["execution_id"].drop_nulls().implode()).sum())
-    if not shared:
+    if not (before.identified and after.identified):
         return []
-    return [f"{shared} executions stand on both sides, taken over from one run by the other: they cannot differ."]
+    said = ["item", "answer", "outcome"]
+    both = before.rows.select("execution_id", *said).join(after.rows.select("execution_id", *said), on="execution_id")
+    same = both.select(pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}_right")) for name in said)).to_series()
+    if not both.height or not same.all():  # ids that name other answers on the other side are numbers of rows
+        return []
+    return [f"{both.height} executions stand on both sides, taken over from one run by the other: they cannot differ."]
 
 
 def _one_sided(p: float | None, estimate: float, margin: float) -> tuple[float | None, float | None]:

@@ -6,6 +6,8 @@ For outcomes of which less is better (seconds, dollars, retries) the signs are t
 
 from __future__ import annotations
 
+import numbers
+
 from divergence.errors import InputError
 
 NO_WORSE, WORSE, NOT_SETTLED = "no worse", "worse", "not settled"
@@ -40,6 +42,9 @@ def sign(outcome: str) -> int:
 
 def checked(margin: float | None, confidence: float, bounded: bool, outcome: str) -> float:
     """The margin to use. Raises InputError where no verdict could ever be reached."""
+    for name, value in (("margin", margin), ("confidence", confidence)):
+        if value is not None and not isinstance(value, numbers.Real):
+            raise InputError(f"The {name} is a number, seen {value!r}: for example 0.02 for two points, 0.95 for 95 %.")
     if not 0.5 < confidence < 1:
         raise InputError(f"The confidence lies above 0.5 and below 1, seen {confidence}: 0.95 is usual.")
     if margin is None:

@@ -179,3 +179,30 @@ def test_by_needs_two_levels_of_a_column():
 def test_unknown_population():
     with pytest.raises(dv.InputError, match="one of new, observed"):
         dv.compare(run(GOOD), run(GOOD), items="old")
+
+
+def test_ids_of_executions_that_name_other_answers_are_no_shared_executions():
+    """Frames carry no ids of their own, and row numbers as ids are the same on any two runs."""
+    before, after = (run(scores) for scores in flipped(100, 10, 2))
+    numbered = [side.with_columns(execution_id=pl.int_range(100).cast(pl.String)) for side in (before, after)]
+    for sides in ((before, after), (before, after.head(40)), numbered):
+        assert not any("stand on both sides" in note for note in dv.compare(*sides).notes)
+    one = numbered[0].with_columns(execution_id=pl.lit("run-") + pl.col("execution_id"))
+    assert any("50 executions stand on both sides" in note for note in dv.compare(one, one.head(50)).notes)
+
+
+def test_one_side_that_names_no_scorer_is_said():
+    found = dv.compare(run(GOOD), run(GOOD, scorer="judge"))
+    assert any("BEFORE does not say what judged it" in note and "judge" in note for note in found.notes)
+
+
+def test_no_ids_of_items():
+    traffic = run(GOOD, regime="deployment").with_columns(item=pl.lit(None, pl.String))
+    with pytest.raises(dv.InputError, match="60 judged rows and none names its item"):
+        dv.compare(traffic, traffic)
+
+
+@pytest.mark.parametrize("asked", [{"margin": "0.02"}, {"confidence": "95"}])
+def test_numbers_that_are_none(asked):
+    with pytest.raises(dv.InputError, match="is a number, seen"):
+        dv.compare(run(GOOD), run(GOOD), **asked)

@@ -6,6 +6,7 @@ import pytest
 from compare_runs import flipped, run
 
 import divergence as dv
+from divergence.comparison import anytime, tango
 from divergence.comparison.state import load
 
 
@@ -83,3 +84,23 @@ def test_looks_find_what_is_there(tmp_path):
     assert found[-1].verdict == "worse"
     widths = [c.difference.upper - c.difference.lower for c in found]
     assert widths == sorted(widths, reverse=True)
+
+
+@pytest.mark.parametrize("words", ["{}", "[1]", "null", '{"about": {}, "first_information": 1.0, "looks": []}'])
+def test_a_damaged_state_is_a_sentence(tmp_path, words):
+    pl.DataFrame({"item": ["i0"]}).write_parquet(tmp_path / "state", metadata={"divergence.compare": words})
+    with pytest.raises(dv.InputError, match="is no state of a comparison"):
+        dv.compare(*(run(scores) for scores in flipped(100, 6, 2)), state=tmp_path / "state")
+
+
+def test_items_needed_count_the_looks(tmp_path):
+    """The number that settles it at limits that hold over all looks, beside a search at those limits one by one."""
+    found = dv.compare(*(run(scores) for scores in flipped(100, 10, 2)), state=tmp_path / "state")
+    variance = (0.12 - 0.08**2) / 99
+
+    def settled(n):
+        widening = anytime.widening(n / 100 / variance, 1 / variance, 0.95)
+        low, high = tango.limits(n * 0.1, n * 0.02, n, 1.959964 * (1 + 1 / n) ** 0.5 * widening)
+        return low >= -0.02 or high < -0.02
+
+    assert found.items_needed == 1 + max(n for n in range(50, 1000) if not settled(n))
