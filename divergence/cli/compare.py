@@ -48,9 +48,12 @@ def compare(runs, by, output, keep_text, exit_zero, quiet, as_json, **flags) -> 
     if flags.pop("anytime") != (flags["state"] is not None):
         raise click.UsageError("--anytime and --state FILE go together: the looks share the file")
     reading, asked = _asked(runs, by, flags)
+    if by is None and (flags["before"] is not None or flags["after"] is not None):
+        raise click.UsageError("--before and --after name levels of --by COLUMN; runs are named by their paths")
     if by is None and len(runs) > 2:
-        found = _several(runs, reading, asked)
-        page, save = "compare.json", functools.partial(write_runs, found)
+        found, files = _several(runs, reading, asked)
+        prompts = [_prompts(run, files) for run in found.runs] if keep_text else None
+        page, save = "compare.json", functools.partial(write_runs, found, prompts=prompts)
     else:
         found, files = _two(runs, by, flags, reading, asked)
         page, save = "compare.html", functools.partial(write, found, prompts=_prompts(found, files) if keep_text else None)
@@ -99,19 +102,18 @@ def _two(runs: Sequence[str], by: str | None, flags: dict[str, Any], reading, as
             f"Only {runs[0]} is named: name a second run, or compare it with itself by --by COLUMN --before LEVEL "
             "--after LEVEL (for a folder with several models: --by model)."
         )
-    elif level_before is not None or level_after is not None:
-        raise click.UsageError("--before and --after name levels of --by COLUMN; two runs are named by their paths")
     else:
         before, after = (side(run, run, reading) for run in runs)
     return between(before, after, asked), {**before.files, **after.files}
 
 
 def _several(runs: tuple[str, ...], reading, asked):
+    """Several runs after one: the comparisons, and the files behind them."""
     from divergence.comparison.many_runs import among
     from divergence.comparison.sides import side
 
     sides = [side(run, run, reading) for run in runs]
-    return among(sides[0], sides[1:], asked)
+    return among(sides[0], sides[1:], asked), {path: digest for one in sides for path, digest in one.files.items()}
 
 
 def _prompts(found, files) -> dict[str, str]:

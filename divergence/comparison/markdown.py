@@ -6,7 +6,7 @@ import polars as pl
 
 from divergence.comparison import words
 from divergence.comparison.comparison import Comparison
-from divergence.comparison.moved import moved_items
+from divergence.comparison.moved import moved_items, names_beside
 
 GROUPS = 20  # rows of a table that people read in a comment
 MOVED = 20
@@ -54,15 +54,18 @@ def _groups(found: Comparison) -> list[str]:
 
 
 def _moved(moved: pl.DataFrame) -> list[str]:
+    beside = names_beside(moved)
     rows = [f"<details><summary>{moved.height} items moved</summary>", "", "| item | before | after |", "|---|---|---|"]
     for row in moved.head(MOVED).iter_rows(named=True):
-        rows.append(f"| {_cell(row['item'])} | {row['before']:.3g} | {row['after']:.3g} |")
+        name = " · ".join(str(row[column]) for column in (*beside, "item"))
+        rows.append(f"| {_cell(name)} | {row['before']:.3g} | {row['after']:.3g} |")
     left = moved.height - MOVED
     return [*rows, *([f"| and {left} more | | |"] if left > 0 else []), "", "</details>"]
 
 
 def _safe(text: str) -> str:
     """Text of a log that cannot become markup, a mention or a table cell of its own."""
+    text = "".join(mark if mark.isprintable() else " " for mark in text)
     for mark in ("\\", "`", "*", "_", "<", "[", "]", "|"):
         text = text.replace(mark, f"\\{mark}")
     return " ".join(text.replace("@", "@\u200b").split())

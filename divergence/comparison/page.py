@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from divergence.comparison import words
-from divergence.comparison.moved import moved_items
+from divergence.comparison.moved import moved_items, names_beside
 
 if TYPE_CHECKING:
     from divergence.comparison.comparison import Comparison, Part
@@ -120,28 +120,30 @@ def _moved(found: Comparison, prompts: Mapping[str, str]) -> str:
     if not moved.height:
         return "<h2>Items that moved</h2><p>No score moved.</p>"
     shown = moved.head(MOVED).sort("task", "difference", "item", nulls_last=True)
+    beside = [column for column in names_beside(moved) if column != "task"]  # which heads the list
     parts = [f"<h2>Items that moved ({moved.height:,})</h2>"]
     for task, rows in groupby(shown.iter_rows(named=True), key=lambda row: row["task"]):
         lines = list(rows)
         down = sum(row["difference"] < 0 for row in lines)
         name = task if task is not None else "all"
         parts.append(f"<details open><summary>{_safe(name)}: {down} down, {len(lines) - down} up</summary><table><tbody>")
-        parts += [_row(row, prompts) for row in lines]
+        parts += [_row(row, prompts, beside) for row in lines]
         parts.append("</tbody></table></details>")
     if moved.height > MOVED:
         parts.append(f"<p class='muted'>The other {moved.height - MOVED:,} are in compare.parquet.</p>")
     return "".join(parts)
 
 
-def _row(row: Mapping, prompts: Mapping[str, str]) -> str:
+def _row(row: Mapping, prompts: Mapping[str, str], beside: list[str]) -> str:
     kind, sign = ("worse", "▼") if row["difference"] < 0 else ("fine", "▲")
     answers = ""
     if row["answer_before"] is not None or row["answer_after"] is not None:
         answers = f"{words.shortened(row['answer_before'] or '', 80)} → {words.shortened(row['answer_after'] or '', 80)}"
+    name = " · ".join(str(row[column]) for column in (*beside, "item"))
     text = prompts.get(row["item"])
     asked = f"<div class='text'>{_safe(text)}</div>" if text else ""
     return (
-        f"<tr><td class='{kind}'>{sign}</td><td>{_safe(row['item'])}{asked}</td>"
+        f"<tr><td class='{kind}'>{sign}</td><td>{_safe(name)}{asked}</td>"
         f"<td class='move'>{row['before']:.3g} → {row['after']:.3g}</td><td>{_safe(answers)}</td></tr>"
     )
 

@@ -40,7 +40,8 @@ def count(value: float) -> str:
 def flipped(part: Part, unit: str = "fraction") -> str:
     """`25 of 220 answers changed, 4 scores flipped (2 down, 2 up)`."""
     flips, answers = part.flips, part.answers_changed
-    what = "scores flipped" if unit == "fraction" else "values moved"
+    what = "score{} flipped" if unit == "fraction" else "value{} moved"
+    what = what.format("" if flips.observed == 1 else "s")
     ways = f"({count(flips.down)} down, {count(flips.up)} up)"
     if answers is None:
         return f"{count(flips.observed)} of {flips.of:,} {what} {ways}"
@@ -69,8 +70,9 @@ def floor(found: Comparison) -> str | None:
             f"{100 * flips.excess_upper:.1f} % flipped."
         )
     return (
-        f"How many flips repeating alone makes is not known (one run on a side): the change moved at least "
-        f"{100 * flips.excess_lower:.1f} and at most {100 * flips.excess_upper:.1f} % of the items."
+        f"How many flips repeating alone makes is not known (one run on a side): beyond it, at least "
+        f"{100 * flips.excess_lower:.1f} (the net) and at most {100 * flips.excess_upper:.1f} % of the items flipped here, "
+        "sampling error aside."
     )
 
 
@@ -109,5 +111,5 @@ def shortened(text: str | None, most: int = CHANGED_SHOWN) -> str:
     """A text on one line, cut at the end; `not logged` for none."""
     if text is None:
         return "not logged"
-    line = " ".join(text.split())
+    line = " ".join("".join(mark if mark.isprintable() else " " for mark in text).split())
     return line if len(line) <= most else line[: most - 3] + "..."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from divergence.comparison.comparison import Comparison
@@ -23,13 +23,13 @@ def write(found: Comparison, folder: Path, prompts: Mapping[str, str] | None = N
     return tuple(folder / name for name in names)
 
 
-def write_runs(found: Comparisons, folder: Path) -> tuple[Path, ...]:
+def write_runs(found: Comparisons, folder: Path, prompts: Sequence[Mapping[str, str]] | None = None) -> tuple[Path, ...]:
     """Write `compare.json` of all runs into a folder, and the files of each run into `run-1`, `run-2`, ...; the paths."""
     with staging(folder) as fresh:
         (fresh / "compare.json").write_text(dumped(found.to_dict()), encoding="utf-8")
         for number, run in enumerate(found.runs, start=1):
             (fresh / f"run-{number}").mkdir()
-            _fill(run, fresh / f"run-{number}", None)
+            _fill(run, fresh / f"run-{number}", prompts[number - 1] if prompts else None)
         names = sorted(part.name for part in fresh.iterdir())
         move_into(fresh, folder)
     return tuple(folder / name for name in names)

@@ -155,3 +155,19 @@ def test_it_is_light(runs):
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert told.splitlines()[-1] == "[]"
+
+
+def test_levels_without_a_column_are_refused(runs, capsys):
+    for sides in (("before", "worse"), ("before", "worse", "open")):
+        assert called(*(runs[name] for name in sides), "--before", "x") == 2
+    assert "name levels of --by" in capsys.readouterr().err
+
+
+def test_prompts_of_several_runs(tmp_path):
+    for name, down in (("before", 0), ("monday", 3), ("tuesday", 5)):
+        asked = [f"What is {k}?" for k in range(100)]
+        run(flipped(100, down, 0)[1], prompt=asked, engine=name).write_parquet(tmp_path / f"{name}.parquet")
+    paths = [tmp_path / f"{name}.parquet" for name in ("before", "monday", "tuesday")]
+    called(*paths, "--keep-text", "-o", tmp_path / "out")
+    shown = [(tmp_path / "out" / f"run-{k}" / "compare.html").read_text().count("What is ") for k in (1, 2)]
+    assert shown == [3, 5]

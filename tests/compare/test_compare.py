@@ -1,6 +1,7 @@
 """The verdict and everything beside it, on runs of known flips."""
 
 import json
+from xml.etree import ElementTree
 
 import numpy as np
 import polars as pl
@@ -8,7 +9,10 @@ import pytest
 from compare_runs import flipped, run
 
 import divergence as dv
+from divergence.comparison.junit import junit
 from divergence.comparison.many_runs import holm
+from divergence.comparison.markdown import markdown
+from divergence.comparison.page import page
 
 
 @pytest.mark.parametrize(
@@ -196,3 +200,49 @@ def test_many_runs_raise_few_false_alarms():
         runs = {f"r{k}": run(np.abs(before - (generator.random(120) < np.where(before > 0, 0.1, 0.15)))) for k in range(4)}
         any_worse += "worse" in dv.compare_runs(run(before), runs, margin=0.05).verdicts
     assert any_worse <= 5  # 2.5 % of 40 is 1; above 5 once in 2,000
+
+
+def test_groups_count_what_only_one_side_has():
+    sides = [run(scores, task=["a"] * 50 + ["b"] * 50) for scores in flipped(100, 2, 1)]
+    found = dv.compare(sides[0], sides[1].slice(10, 70))
+    assert [(g.items.shared, g.items.only_before, g.items.only_after) for g in found.groups] == [(40, 10, 0), (30, 20, 0)]
+
+
+def test_what_tells_the_sides_apart_is_a_change(pair, tmp_path):
+    """The column of --by, the label of the contexts, and a factor of one's own; two waves are an A/A."""
+    before, after = pair(100, 10, 2)
+
+    def marked(column):
+        return [side.with_columns(pl.lit(level).alias(column)) for side, level in ((before, "r1"), (after, "r2"))]
+
+    for column in ("release", "context"):
+        found = dv.compare(pl.concat(marked(column)), by=(column, "r1", "r2"))
+        assert [(c.field, c.before, c.after) for c in found.changed] == [(column, "r1", "r2")]
+    assert [c.field for c in dv.compare(*marked("context")).changed] == ["context"]
+    assert not dv.compare(pl.concat(marked("wave")), by=("wave", "r1", "r2")).changed
+    for side, name in zip(marked("gpu"), ("before", "after"), strict=True):
+        (tmp_path / name).mkdir()
+        side.write_csv(tmp_path / name / "log.csv")
+        (tmp_path / name / "divergence.toml").write_text('factors = ["gpu"]\n')
+    found = dv.compare(tmp_path / "before", tmp_path / "after")
+    assert [(c.field, c.before, c.after) for c in found.changed] == [("gpu", "r1", "r2")]
+
+
+def test_items_that_moved_are_told_apart():
+    """An item under two models stands twice, and says under which."""
+    sides = [pl.concat([run(scores, model=model, task="t") for model in ("big", "small")]) for scores in flipped(100, 2, 1)]
+    found = dv.compare(*sides)
+    for name in ("big · i0", "small · i0"):
+        assert f"| {name} | 1 | 0 |" in markdown(found) and f"<td>{name}</td>" in page(found)
+
+
+def test_names_of_a_log_stay_names():
+    """No control character, no cell and no markup of a log reaches the files."""
+    names = ["<script>", "a|b", "line\nbreak", "\x1b[31mred\x00", "@someone", "`tick`"]
+    sides = [run(scores[:60], task="t\x1b[2J<b>") for scores in flipped(60, 6, 0)]
+    found = dv.compare(*(side.with_columns(item=pl.Series(names + side["item"].to_list()[6:])) for side in sides))
+    text = markdown(found)
+    assert not any(mark in text + repr(found) for mark in "\x1b\x00")
+    assert "<script>" not in page(found) and "\\<script>" in text and "| a\\|b | 1 | 0 |" in text
+    assert "| line break | 1 | 0 |" in text and "@someone" not in text and "1 score flipped" not in text
+    ElementTree.fromstring(junit(found))
