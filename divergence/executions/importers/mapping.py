@@ -196,6 +196,14 @@ class Draft:
         if block.height:
             self._seen_before(self.rows.extend(block))
 
+    def distinct(self, block: pl.DataFrame) -> pl.DataFrame:
+        """A block with each of its executions once; the others are set aside, and bear on nothing worked out over rows."""
+        again = ~block["execution_id"].is_first_distinct()
+        if not again.any():
+            return block
+        self._seen_before(block.filter(again).select("__file", "__row", "execution_id").iter_rows())
+        return block.filter(~again)
+
     def settle(self) -> None:
         """Bring the rows at hand into columns; an execution that was seen before is set aside."""
         self._seen_before(self.rows.settle())
