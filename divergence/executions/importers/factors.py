@@ -17,9 +17,7 @@ from urllib.parse import urlsplit
 
 from divergence.executions.importers import convert
 
-VOCABULARY = (
-    "bos|eos|eot|eom|sos|pad|unk|sep|cls|mask|stop|special|think|image|prompt|completion|output|input|per|first|next|last"
-)
+VOCABULARY = "bos|eos|eot|eom|sos|pad|unk|sep|cls|mask|stop|special|think|image|prompt|completion|output|input|per|first|second|next|last"
 SECRET = re.compile(
     rf"key|secret|passw|credential|authori[sz]ation|bearer"
     rf"|(?<!{'_)(?<!'.join(VOCABULARY.split('|'))}_)token(?!s|i[sz]|_?(type|id|limit|count|usage|budget))",
