@@ -94,6 +94,8 @@ def assemble(draft: Draft, format: Format) -> Imported:
     executions, sentences = run_settings.with_settings(executions, draft.runs)
     for sentence in (*sentences, *_empty_answers(executions), *run_settings.told(draft.told)):
         draft.note(sentence)
+    if draft.privacy.keep_text and not draft.texts:
+        draft.note(f"No text is kept: these logs of {format.name} hold none, or none is read from that format.")
     executions = executions.drop("__file", "__row")
     counts = executions.select(pl.all().count(), pl.len().alias("__rows")).collect(engine="streaming").row(0, named=True)
     rows = counts.pop("__rows")
