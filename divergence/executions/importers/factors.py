@@ -35,7 +35,9 @@ PRIVATE = re.compile(
 """Names of settings that carry secrets under names of their own, or say who somebody is."""
 BEFORE_A_HOST = re.compile(r"(?<=://)[^/@\s\"']+@")
 """User and password in an address."""
-ASSIGNED = re.compile(r"""(["']?([\w.-]+)["']?\s*[=:]\s*)(?!//)(?:bearer\s+)?("[^"]*"|'[^']*'|[^\s,;?&"'}\])]+)""", re.IGNORECASE)
+ASSIGNED = re.compile(
+    r"""(["']?([\w.-]+)["']?\s*[=:]\s*)(?!//)(?:bearer\s+)?("[^"]*"|'[^']*'|[^\s,;?&"'}\])]+)""", re.IGNORECASE
+)
 """A name with its value inside a text: `api_key=...` in arguments or in the query of an address, `"password": "..."`."""
 
 
