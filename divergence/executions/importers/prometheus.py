@@ -16,7 +16,7 @@ import dataclasses
 import datetime
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ SCRAPED_S = 0.1
 """Files that were written closer to each other were copied: no server is scraped ten times a second."""
 LATEST = datetime.datetime.max.replace(tzinfo=datetime.UTC).timestamp()
 """Seconds since 1970 beyond which there is no instant."""
+Answers = dict[str, dict[float, dict[Any, Sample]]]
+"""Instance -> instant -> the samples of all answers, each series once: several answers often hold the same one."""
 
 
 def recognises(_path: Path, start: bytes) -> bool:
@@ -68,15 +70,18 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
     """
     without_judgements(primary, "a metrics page")
     pages: dict[str, list[_Page]] = {}
+    answers: Answers = {}
     for path in paths:
         draft.sources.append(path)
         start = foreign_files.head(path)
         if start.lstrip()[:1] == b"{":
-            _answer(path, draft)
+            _answer(path, answers, draft)
         else:
             pages.setdefault(path.resolve().parent.name, []).append(_page(path))
     for instance, sequence in pages.items():
         _windows_of_pages(instance, sequence, draft)
+    for instance, instants in answers.items():
+        _windows_of_answer(instance, instants, draft)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,24 +144,22 @@ def _windows_of_pages(instance: str, sequence: list[_Page], draft: Draft) -> Non
         draft.note(f"{instance} has one page: its gauges are read; what its counters rose by needs a second page.")
 
 
-def _answer(path: Path, draft: Draft) -> None:
+def _answer(path: Path, answers: Answers, draft: Draft) -> None:
     document = foreign_files.read_json(path)
     place = Place(convert.printable(path), 1)
     if not isinstance(document, dict) or document.get("status") != "success":
         said = document.get("error") if isinstance(document, dict) else None
         draft.reject(place, "answer_success", f"The server answered with an error: {convert.printable(said)[:SAID]}.")
         return
-    found: dict[str | None, dict[float, list[Sample]]] = {}
-    nameless, nothing, read = 0, 0, 0
+    nameless, nothing = 0, 0
     for labels, name, points in _results(document.get("data")):
         nameless += name is None
         for instant, value in points:
             made = metric_pages.samples(name or path.stem, labels, value, {} if name else {path.stem: "gauge"})
             nothing += value != value
-            read += bool(made)
-            found.setdefault(labels.get("instance"), {}).setdefault(instant, []).extend(made)
-    for instance, instants in found.items():
-        _windows_of_answer(instance or path.stem, instants, draft)
+            seen = answers.setdefault(labels.get("instance") or path.stem, {}).setdefault(instant, {})
+            for sample in made:
+                seen.setdefault((sample.series, sample.identity), sample)
     if nameless:
         draft.note(
             f"{path.name} has {nameless} series without a name, worked out by the server: they are metric {path.stem}."
@@ -186,7 +189,7 @@ def _points(points: Any) -> Iterator[tuple[float, float]]:
             yield instant, value
 
 
-def _windows_of_answer(instance: str, instants: dict[float, list[Sample]], draft: Draft) -> None:
+def _windows_of_answer(instance: str, instants: Mapping[float, Mapping[Any, Sample]], draft: Draft) -> None:
     """Windows from one instant to the next, series by series: a series without a point in between has a longer one."""
     order = sorted(instants)
     steps = sorted(later - earlier for earlier, later in itertools.pairwise(order))
@@ -194,7 +197,7 @@ def _windows_of_answer(instance: str, instants: dict[float, list[Sample]], draft
     last: dict[tuple[Any, ...], tuple[float, Sample]] = {}
     for instant in order:
         by_start: dict[float, list[Sample]] = {}
-        for sample in instants[instant]:
+        for sample in instants[instant].values():
             earlier = last.get((sample.series, sample.identity))
             last[sample.series, sample.identity] = (instant, sample)
             start = earlier[0] if earlier else instant - step

@@ -195,3 +195,12 @@ def test_digits_that_are_no_instant(tmp_path):
     result = [{"metric": {"__name__": "a"}, "values": points}]
     answer.write_text(json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}))
     assert import_log([answer]).telemetry["value"].to_list() == [4.0]
+
+
+def test_a_series_that_several_answers_hold_counts_once(logs):
+    names = ("all_llamacpp", "llamacpp_requests_processing", "llamacpp_tokens_predicted_total")
+    ranges = [logs(f"prometheus/query_range_{name}.json") for name in names]
+    alone = totals(import_log(ranges[:1]).telemetry)
+    assert totals(import_log(ranges).telemetry) == alone and alone["requests_running"] == 8
+    raw = logs("prometheus/query_matrix_raw.json")  # the same counter at instants of its own
+    assert totals(import_log([*ranges, raw]).telemetry)["output_tokens"] == alone["output_tokens"] == 212
