@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from divergence.executions.importers.factors import parsed_arguments, secret
+from divergence.executions.importers.factors import parsed_arguments, private, without_secrets
 from divergence.executions.importers.foreign_files import Archive, read_json
 
 LM_EVAL = (
@@ -105,12 +105,13 @@ def _parts(record: Mapping[str, Any], paths: tuple[str, ...]) -> Iterator[tuple[
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    if secret(name.rpartition(".")[2]) or value is None or value in ("", [], {}):
+    if private(name.rpartition(".")[2]) or value is None or value in ("", [], {}):
         return
     if isinstance(value, dict):
         for key, entry in value.items():
             yield from _flat(f"{name}.{key}", entry)
         return
+    value = without_secrets(value)
     written = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
     written = " ".join(written.encode("utf-8", "backslashreplace").decode("utf-8").split())
     yield name, written if len(written) <= LONGEST else written[: LONGEST - 3] + "..."

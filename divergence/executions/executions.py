@@ -193,6 +193,17 @@ class Executions:
         declared = self.configuration
         return log_design(self.cells, priced=declared.prices is not None, required=declared.acceptance is not None)
 
+    def __repr__(self) -> str:
+        lines = [
+            f"Executions: {self.counts.valid} valid rows of {self.counts.rows} in {len(self.sources)} file(s), "
+            + ", ".join(f"{number} {regime}" for regime, number in self.counts.regimes.items()),
+            self.kind_reason,
+            f"factors: {', '.join(self.factors) or 'none, one context'}",
+        ]
+        lines += [f"rejected by {rule}: {number}" for rule, number in self.counts.rejected.items()]
+        lines += [f"not used: {column}, {reason}" for column, reason in self.unused]
+        return "\n".join((*lines, *self.notes))
+
     def answers(self) -> tuple[Answer, ...]:
         """Which questions this log can answer by its design, and why not the others."""
         from divergence.estimands import QUESTIONS

@@ -288,3 +288,9 @@ def test_importing_the_stage_loads_nothing_heavy():
     code = f"import sys, divergence.executions; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_log_says_what_it_holds(tmp_path, rows):
+    said = repr(read(write(rows(), tmp_path / "log.parquet"))).splitlines()
+    assert said[0].startswith("Executions: 24 valid rows of 24 in ")
+    assert any(line.startswith("factors: ") for line in said) and "LazyFrame" not in repr(said)

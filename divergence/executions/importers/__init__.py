@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from divergence.errors import InputError
+from divergence.executions.importers import foreign_files
 from divergence.executions.importers.addresses import brought
 from divergence.executions.importers.imported import Imported, assemble, checked_constants, together
 from divergence.executions.importers.mapping import Draft
@@ -87,17 +88,27 @@ def _files(path: Path, format: str | None) -> Iterable[Path]:
     if not path.exists():
         raise InputError(f"{path} does not exist: name a file or a folder of logs.")
     if not path.is_dir():
+        if not path.is_file():
+            raise InputError(f"{path} is no regular file (a pipe or a device, say): write the log to a file and name that.")
         return [path]
     found = {file: detect(file) for file in sorted(path.rglob("*")) if file.is_file()}
     wanted = [file for file, name in found.items() if name is not None and format in (None, name)]
     if not wanted:
-        raise InputError(f"{path} holds no log in the formats {format or ', '.join(formats())}.")
+        raise InputError(
+            f"{path} holds no log of {format}."
+            if format
+            else f"{path} holds no log in one of the {len(formats())} formats that docs/formats.md lists."
+        )
     return wanted
 
 
 def _detected(path: Path) -> str:
     format = detect(path)
     if format is None:
-        known = ", ".join(formats())
-        raise InputError(f"{path} is in no format that is recognised: choose one of {known} with --format.")
+        if damage := foreign_files.unreadable(path):
+            raise InputError(f"{path} cannot be read: {damage}.")
+        raise InputError(
+            f"{path} is in no format that is recognised: docs/formats.md lists the {len(formats())} there are, and --format"
+            " names one."
+        )
     return format

@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 from divergence.executions.importers import convert
 
 VOCABULARY = (
-    "bos|eos|eot|eom|sos|pad|unk|sep|cls|mask|stop|special|think|image|prompt|completion|output|input|per|first|next|last"
+    "bos|eos|eot|eom|sos|pad|unk|sep|cls|mask|stop|special|think|image|prompt|completion|output|input|per"
+    "|first|second|next|last"
 )
 SECRET = re.compile(
     rf"key|secret|passw|credential|authori[sz]ation|bearer"
@@ -26,6 +27,18 @@ SECRET = re.compile(
     re.IGNORECASE,
 )
 """Names of secrets. A token is one, unless it is a word of a vocabulary (`add_bos_token`) or is counted (`token_limit`)."""
+
+
+PRIVATE = re.compile(
+    r"headers?$|^env(iron(ment)?)?(_?vars?)?$|cookie|e-?mail|(^|_)auth($|_)|^(end_?)?user(_?(id|name))?$", re.IGNORECASE
+)
+"""Names of settings that carry secrets under names of their own, or say who somebody is."""
+BEFORE_A_HOST = re.compile(r"(?<=://)[^/@\s\"']+@")
+"""User and password in an address."""
+ASSIGNED = re.compile(
+    r"""(["']?([\w.-]+)["']?\s*[=:]\s*)(?!//)(?:bearer\s+)?("[^"]*"|'[^']*'|[^\s,;?&"'}\])]+)""", re.IGNORECASE
+)
+"""A name with its value inside a text: `api_key=...` in arguments or in the query of an address, `"password": "..."`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +115,24 @@ SAMPLER_NAMES = (
 def secret(name: str) -> bool:
     """Does a field of this name hold a secret? (keys, tokens, passwords; not counts such as `max_tokens`)"""
     return SECRET.search(name) is not None
+
+
+@functools.lru_cache(maxsize=4096)
+def private(name: str) -> bool:
+    """Does a setting of this name hold secrets or name a person? (secrets, headers, environments, users)"""
+    return secret(name) or PRIVATE.search(name) is not None
+
+
+def without_secrets(value: Any) -> Any:
+    """A setting without what lies under private names at any depth, and its texts without passwords and keys."""
+    if isinstance(value, dict):
+        return {name: without_secrets(part) for name, part in value.items() if not private(str(name))}
+    if isinstance(value, list):
+        return [without_secrets(part) for part in value]
+    if not isinstance(value, str):
+        return value
+    text = BEFORE_A_HOST.sub("", value)
+    return ASSIGNED.sub(lambda found: f"{found[1]}..." if private(found[2]) else found[0], text)
 
 
 def serving_factors(*sources: Any) -> dict[str, str]:

@@ -7,6 +7,7 @@ document, a line and an archive each have one, and what exceeds it is refused li
 
 from __future__ import annotations
 
+import codecs
 import functools
 import gzip
 import hashlib
@@ -58,9 +59,19 @@ def head(path: Path) -> bytes:
     """The first bytes of a file, unpacked where it is gzip or Zstandard; empty where it cannot be read."""
     try:
         with opened(path) as file:
-            return file.read(HEAD_BYTES)
+            return file.read(HEAD_BYTES).removeprefix(codecs.BOM_UTF8)
     except (*DAMAGE, InputError):
         return b""
+
+
+def unreadable(path: Path) -> str | None:
+    """What is wrong with a file of which not even the first bytes can be read; None where they can."""
+    try:
+        with opened(path) as file:
+            file.read(HEAD_BYTES)
+    except DAMAGE as error:
+        return str(getattr(error, "strerror", None) or error)
+    return None
 
 
 @functools.lru_cache(maxsize=4096)

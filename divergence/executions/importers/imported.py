@@ -85,12 +85,17 @@ def assemble(draft: Draft, format: Format) -> Imported:
     executions = executions.with_columns(**constants_of(draft.constants))
     if "regime" not in draft.constants:
         executions = executions.with_columns(pl.col("regime").fill_null(format.regime))
-    for sentence in claims.differences(draft.claims, executions, outcomes):
+    repeats = _repeats(draft, executions)
+    for sentence in claims.differences(
+        [c for c in draft.claims if c.scope.get("file") not in repeats], executions, outcomes
+    ):
         draft.note(sentence)
     executions = _within_unit(executions, draft)
     executions, sentences = run_settings.with_settings(executions, draft.runs)
     for sentence in (*sentences, *_empty_answers(executions), *run_settings.told(draft.told)):
         draft.note(sentence)
+    if draft.privacy.keep_text and not draft.texts:
+        draft.note(f"No text is kept: these logs of {format.name} hold none, or none is read from that format.")
     executions = executions.drop("__file", "__row")
     counts = executions.select(pl.all().count(), pl.len().alias("__rows")).collect(engine="streaming").row(0, named=True)
     rows = counts.pop("__rows")
@@ -162,6 +167,17 @@ def _joined(executions: pl.LazyFrame) -> list[str]:
     if both:
         return [f"{sentence}."]
     return [f"{sentence}: levels can be compared, items not. Tools that log the prompt join by it with --item-key prompt."]
+
+
+def _repeats(draft: Draft, executions: pl.LazyFrame) -> set[str]:
+    """The files of which every execution was seen before, which is said; their aggregates are those of other files."""
+    again = {row["file"] for row in draft.rejected if row["rule"] == "execution_id_unique"}
+    if not again:
+        return again
+    again -= set(executions.select(pl.col("__file").unique()).collect(engine="streaming")["__file"])
+    for file in sorted(again):
+        draft.note(f"{file} repeats executions of other files, and gives none of its own.")
+    return again
 
 
 def _within_unit(executions: pl.LazyFrame, draft: Draft) -> pl.LazyFrame:

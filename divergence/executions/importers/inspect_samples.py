@@ -32,6 +32,7 @@ SCORING = ("scorer", "scorers")  # kinds of span, and of step in older logs, in 
 GRADE = re.compile(r"[A-Z][+-]?")  # one letter as a grade: Inspect's own, or those of a school
 SUMMARY_TEXT = 1000  # characters: summaries cut answers a little above this
 EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?::|$)")
+WRITTEN_OUT = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)\(")  # an exception as Python writes it: ValueError('...')
 
 
 def outcomes(sample: Mapping[str, Any], header: Mapping[str, Any], draft: Draft) -> list[Outcome]:
@@ -232,6 +233,7 @@ def _error_type(sample: Mapping[str, Any]) -> str | None:
     if error:
         lines = str(dig(error, "traceback") or "").strip().splitlines()
         named = EXCEPTION.match(lines[-1].strip()) if lines else None
+        named = named or WRITTEN_OUT.match(str(dig(error, "message") or ""))  # the text of some exceptions has many lines
         return named.group(1) if named else "error"
     if limit:
         kind = limit if isinstance(limit, str) else dig(limit, "type")

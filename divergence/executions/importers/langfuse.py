@@ -102,6 +102,10 @@ DROPPED = (
 )
 JSON_COLUMNS = (USAGE, COST, "modelParameters", "scores")
 
+OWN_ENVIRONMENT = "langfuse"
+"""The beginning of environments that Langfuse keeps for itself, as `langfuse-llm-as-a-judge`: calls of judges."""
+JUDGING = "An observation of Langfuse's own judges is no execution, and is left out"
+
 
 def recognises(path: Path, start: bytes) -> bool:
     """Are these traces, observations or scores of Langfuse, by the first bytes?"""
@@ -134,6 +138,9 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
             entry = {_camel(name): value for name, value in record.items()}
             if "dataType" in entry:
                 judged += judgement(entry)
+                continue
+            if str(entry.get("environment") or trace.get("environment")).startswith(OWN_ENVIRONMENT):
+                draft.count(JUDGING)
                 continue
             names |= entry.keys()
             values = blocks.nested(_record(entry, trace), steps)

@@ -99,8 +99,19 @@ def recognises(path: Path, start: bytes) -> bool:
         return True
     if b"LiteLLM_SpendLogs" in start and b"COPY " in start:
         return True
-    first = start.split(b"\n", 1)[0] if start[:1] != b"{" else start[:20000]
-    return all(name in first for name in HEADER)
+    first, rest, _ = start.partition(b"\n")
+    if start[:1] == b"{" and rest:
+        return _is_row(first)
+    return all(name in (start[:20000] if start[:1] == b"{" else first) for name in HEADER)
+
+
+def _is_row(line: bytes) -> bool:
+    """Is this a row of the table, and not the payload of a callback, which names the same things in its metadata?"""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(row, dict) and all(name.decode() in row for name in HEADER)
 
 
 def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
@@ -124,7 +135,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
                 frames.append(blocks.mapped(draft, gathered, file, EXTRA))
                 gathered = blocks.Gathered(steps)
         frames.append(blocks.mapped(draft, gathered, file, EXTRA))
-    rows = pl.concat([blocks.canonical(EXTRA), *frames], how="diagonal")
+    rows = draft.distinct(pl.concat([blocks.canonical(EXTRA), *frames], how="diagonal"))
     draft.extend(_in_sessions(_metered(rows, draft)))
     draft.unmapped |= names - {path.partition(".")[0] for path in (*steps, *FORMAT.reads)} - {*DROPPED}
     differing = sorted(name for name, values in settings.items() if len(values - {None, ""}) > 1)

@@ -196,6 +196,14 @@ class Draft:
         if block.height:
             self._seen_before(self.rows.extend(block))
 
+    def distinct(self, block: pl.DataFrame) -> pl.DataFrame:
+        """A block with each of its executions once; the others are set aside, and bear on nothing worked out over rows."""
+        again = ~block["execution_id"].is_first_distinct()
+        if not again.any():
+            return block
+        self._seen_before(block.filter(again).select("__file", "__row", "execution_id").iter_rows())
+        return block.filter(~again)
+
     def settle(self) -> None:
         """Bring the rows at hand into columns; an execution that was seen before is set aside."""
         self._seen_before(self.rows.settle())
@@ -241,13 +249,14 @@ class Draft:
     def run_settings(self, file: str, settings: Mapping[str, Any], told: Mapping[str, Any] | None = None) -> None:
         """State the settings of the run in `file` that no column holds; those that differ between runs become context.
 
-        What is in `told` should change no answer: it makes no context, and is named where it differs. Names that look
-        like secrets are left out.
+        What is in `told` should change no answer: it makes no context, and is named where it differs. Secrets, and what
+        says who somebody is, are left out at any depth.
         """
         for mine, given in ((self.runs.setdefault(file, {}), settings), (self.told.setdefault(file, {}), told or {})):
             for name, value in given.items():
-                if value is not None and not factors.secret(str(name)):
-                    written = value if isinstance(value, str) else convert.compact(value)
+                if value is not None and not factors.private(str(name).rpartition(".")[2]):
+                    public = factors.without_secrets(value)
+                    written = public if isinstance(public, str) else convert.compact(public)
                     mine[convert.printable(name)] = convert.printable(written)
 
     def reject(self, place: Place, rule: str, sentence: str) -> None:

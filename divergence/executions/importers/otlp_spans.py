@@ -96,7 +96,7 @@ def flat_span(span: Mapping[str, Any], shared: Mapping[str, Any], unknown: set[s
     record["span.parent"] = _hexadecimal(span.get("parentSpanId"))
     record["span.identity"] = f"{trace}:{own}" if trace and own else None
     record["span.name"] = span.get("name")
-    start, end = span.get("startTimeUnixNano"), span.get("endTimeUnixNano")
+    start, end = (span.get(name) if span.get(name) != "0" else None for name in ("startTimeUnixNano", "endTimeUnixNano"))
     record["span.start"] = start
     if start and end:
         record["span.duration_s"] = (int(end) - int(start)) / 1e9
@@ -134,7 +134,7 @@ def flat_attributes(attributes: Any, unknown: set[str]) -> dict[str, Any]:
             record.setdefault("text.prompt", attribute["value"])
         elif key in ANSWERS:
             record.setdefault("text.response", attribute["value"])
-        else:
+        elif isinstance(key, str):
             unknown.add(key)
     settings = [(name, str(record[path])) for path, name in SETTING_OF.items() if path in record]
     for prefix in expanded:

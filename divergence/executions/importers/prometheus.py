@@ -11,11 +11,12 @@ increase, windows of one second follow each other, which is said: such windows h
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +42,25 @@ FORMAT = Format(
     notes=("Pages hold no executions: they fill the table `telemetry`.",),
 )
 SAMPLE = re.compile(rb"^[A-Za-z_:][\w:]*(\{[^}\n]*\})?[ \t]+[-+0-9.naif]", re.MULTILINE | re.IGNORECASE)
+HEADER = re.compile(rb"^\s*#\s*(HELP|TYPE)\s+\S+\s+\S+", re.MULTILINE)
 STAMP = re.compile(r"(\d{4}-\d{2}-\d{2})[T_ ](\d{2})[-:](\d{2})[-:](\d{2})(Z|[+-]\d{2}:?\d{2})?")
 LARGEST = 64 * 2**20  # bytes of a page: the largest genuine one at hand has 54 kB
 SAID = 200  # characters of a server's sentence that are repeated
 ALONE_S = 1.0
 """Length of a window that nothing tells the length of, in seconds."""
+SCRAPED_S = 0.1
+"""Files that were written closer to each other were copied: no server is scraped ten times a second."""
+LATEST = datetime.datetime.max.replace(tzinfo=datetime.UTC).timestamp()
+"""Seconds since 1970 beyond which there is no instant."""
+Answers = dict[str, dict[float, dict[Any, Sample]]]
+"""Instance -> instant -> the samples of all answers, each series once: several answers often hold the same one."""
 
 
 def recognises(_path: Path, start: bytes) -> bool:
     """Is this a page of metrics or an answer of the query API, by its first bytes?"""
     if re.match(rb'\s*\{\s*"status"\s*:\s*"(success|error)"', start):
         return b'"resultType"' in start or b'"errorType"' in start
-    return bool(re.match(rb"\s*#\s*(HELP|TYPE)\s+\S+\s+\S+", start)) and SAMPLE.search(start) is not None
+    return bool(re.match(rb"\s*#", start)) and HEADER.search(start) is not None and SAMPLE.search(start) is not None
 
 
 def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
@@ -62,15 +70,18 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
     """
     without_judgements(primary, "a metrics page")
     pages: dict[str, list[_Page]] = {}
+    answers: Answers = {}
     for path in paths:
         draft.sources.append(path)
         start = foreign_files.head(path)
         if start.lstrip()[:1] == b"{":
-            _answer(path, draft)
+            _answer(path, answers, draft)
         else:
             pages.setdefault(path.resolve().parent.name, []).append(_page(path))
     for instance, sequence in pages.items():
         _windows_of_pages(instance, sequence, draft)
+    for instance, instants in answers.items():
+        _windows_of_answer(instance, instants, draft)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +89,7 @@ class _Page:
     path: Path
     reading: Reading
     time: float
+    stated: bool
 
 
 def _page(path: Path) -> _Page:
@@ -94,24 +106,30 @@ def _page(path: Path) -> _Page:
         raise InputError(
             f"{path} is a page of metrics, which needs prometheus-client: install eval-divergence[probe]."
         ) from error
-    return _Page(path, reading, _time_of(path, text))
+    stated = _time_of(path, text)
+    return _Page(path, reading, path.stat().st_mtime if stated is None else stated, stated is not None)
 
 
-def _time_of(path: Path, text: str) -> float:
+def _time_of(path: Path, text: str) -> float | None:
+    """When a page was scraped, by its name or the timestamps of its samples; None where neither says."""
     found = STAMP.search(path.name)
     if found:
         date, hour, minute, second, zone = found.groups()
         written = f"{date}T{hour}:{minute}:{second}{(zone or 'Z').replace('Z', '+00:00')}"
-        return datetime.datetime.fromisoformat(written).timestamp()
+        with contextlib.suppress(ValueError):  # digits that are no instant
+            return datetime.datetime.fromisoformat(written).timestamp()
     stamped = re.search(r"^[^#\n]*[ \t](\d{13})$", text, re.MULTILINE)
-    return int(stamped[1]) / 1e3 if stamped else path.stat().st_mtime
+    return int(stamped[1]) / 1e3 if stamped else None
 
 
 def _windows_of_pages(instance: str, sequence: list[_Page], draft: Draft) -> None:
     times = [page.time for page in sequence]
-    if any(later <= earlier for earlier, later in itertools.pairwise(times)):
+    shortest = 0.0 if all(page.stated for page in sequence) else SCRAPED_S
+    first, last = sequence[0].path.name, sequence[-1].path.name
+    if any(later - earlier <= shortest for earlier, later in itertools.pairwise(times)):
         draft.note(
-            f"The pages of {instance} have no times that increase: their windows last 1 s each and join nothing by time."
+            f"The pages of {instance} have no times that increase: from {first} to {last} each has a window of 1 s, which"
+            " joins nothing by time. Counters are differenced in that order: name the pages as they were scraped."
         )
         times = [times[0] + place * ALONE_S for place in range(len(times))]
     before = None
@@ -120,28 +138,28 @@ def _windows_of_pages(instance: str, sequence: list[_Page], draft: Draft) -> Non
         for series, value in metric_pages.window(before, page.reading).items():
             _measure(draft, series, instance, times[place] - length, length, value)
         before = page.reading
+    if len(sequence) > 1 and shortest and times[-1] == sequence[-1].time:
+        draft.note(f"The pages of {instance} say no time: that of a page is when its file was written, {first} to {last}.")
     if len(sequence) == 1:
         draft.note(f"{instance} has one page: its gauges are read; what its counters rose by needs a second page.")
 
 
-def _answer(path: Path, draft: Draft) -> None:
+def _answer(path: Path, answers: Answers, draft: Draft) -> None:
     document = foreign_files.read_json(path)
     place = Place(convert.printable(path), 1)
     if not isinstance(document, dict) or document.get("status") != "success":
         said = document.get("error") if isinstance(document, dict) else None
         draft.reject(place, "answer_success", f"The server answered with an error: {convert.printable(said)[:SAID]}.")
         return
-    found: dict[str | None, dict[float, list[Sample]]] = {}
-    nameless, nothing, read = 0, 0, 0
+    nameless, nothing = 0, 0
     for labels, name, points in _results(document.get("data")):
         nameless += name is None
         for instant, value in points:
             made = metric_pages.samples(name or path.stem, labels, value, {} if name else {path.stem: "gauge"})
             nothing += value != value
-            read += bool(made)
-            found.setdefault(labels.get("instance"), {}).setdefault(instant, []).extend(made)
-    for instance, instants in found.items():
-        _windows_of_answer(instance or path.stem, instants, draft)
+            seen = answers.setdefault(labels.get("instance") or path.stem, {}).setdefault(instant, {})
+            for sample in made:
+                seen.setdefault((sample.series, sample.identity), sample)
     if nameless:
         draft.note(
             f"{path.name} has {nameless} series without a name, worked out by the server: they are metric {path.stem}."
@@ -164,13 +182,14 @@ def _results(data: Any) -> Iterator[tuple[dict[str, str], str | None, list[tuple
 def _points(points: Any) -> Iterator[tuple[float, float]]:
     for point in points if isinstance(points, list) else []:
         try:
-            instant, value = point
-            yield float(instant), float(value)
-        except (TypeError, ValueError):
+            instant, value = float(point[0]), float(point[1])
+        except (TypeError, ValueError, IndexError, KeyError, OverflowError):
             continue  # a point of another shape than [seconds, "number"]
+        if 0 <= instant < LATEST:
+            yield instant, value
 
 
-def _windows_of_answer(instance: str, instants: dict[float, list[Sample]], draft: Draft) -> None:
+def _windows_of_answer(instance: str, instants: Mapping[float, Mapping[Any, Sample]], draft: Draft) -> None:
     """Windows from one instant to the next, series by series: a series without a point in between has a longer one."""
     order = sorted(instants)
     steps = sorted(later - earlier for earlier, later in itertools.pairwise(order))
@@ -178,7 +197,7 @@ def _windows_of_answer(instance: str, instants: dict[float, list[Sample]], draft
     last: dict[tuple[Any, ...], tuple[float, Sample]] = {}
     for instant in order:
         by_start: dict[float, list[Sample]] = {}
-        for sample in instants[instant]:
+        for sample in instants[instant].values():
             earlier = last.get((sample.series, sample.identity))
             last[sample.series, sample.identity] = (instant, sample)
             start = earlier[0] if earlier else instant - step

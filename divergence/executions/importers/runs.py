@@ -52,7 +52,7 @@ def flat(value: Any, skip: Iterable[str] = (), prefix: str = "") -> dict[str, st
     for key, part in value.items():
         name = convert.printable(key)
         path = f"{prefix}{name}"
-        if name in skip or path in skip or factors.secret(name) or part is None or part in ("", [], {}):
+        if name in skip or path in skip or factors.private(name) or part is None or part in ("", [], {}):
             continue
         if isinstance(part, dict):
             found |= flat(part, skip, f"{path}.")

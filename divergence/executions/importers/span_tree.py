@@ -33,9 +33,11 @@ def leaves(calls: pl.DataFrame, tree: pl.DataFrame, draft: Draft) -> pl.DataFram
     own = calls.get_column("__key")
     named = calls.select("__key", AGENT, CONVERSATION, "__cursor")
     wrappers: list[pl.Series] = []
+    circular: list[pl.Series] = []
     found = [named.select("__key", AGENT, CONVERSATION)]
     frontier = named.select("__key", "__cursor")
     for _ in range(DEPTH):
+        circular.append(frontier.filter(pl.col("__cursor") == pl.col("__key")).get_column("__key"))
         frontier = frontier.filter(pl.col("__cursor").is_not_null() & (pl.col("__cursor") != pl.col("__key")))
         if not frontier.height:
             break
@@ -46,7 +48,12 @@ def leaves(calls: pl.DataFrame, tree: pl.DataFrame, draft: Draft) -> pl.DataFram
     nearest = pl.concat(found).group_by("__key", maintain_order=True).agg(pl.col(AGENT, CONVERSATION).drop_nulls().first())
     calls = calls.drop(AGENT, CONVERSATION).join(nearest, on="__key", how="left", maintain_order="left")
     if wrappers:
-        above_a_call = own.is_in(pl.concat(wrappers).unique().implode())
+        own_ancestors = own.is_in(pl.concat(circular).unique().implode())
+        above_a_call = own.is_in(pl.concat(wrappers).unique().implode()) & ~own_ancestors
+        if own_ancestors.any():
+            draft.note(
+                f"{own_ancestors.sum()} calls are their own ancestors: nothing tells which wraps which; all are counted."
+            )
         if above_a_call.any():
             draft.note(
                 f"{above_a_call.sum()} calls wrap other logged calls and repeat their tokens: the inner ones are counted."

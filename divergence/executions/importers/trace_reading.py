@@ -57,8 +57,8 @@ class TraceReading:
         return {place for tree in self._trees for place in tree.select(span_tree.TRACE, span_tree.SPAN).iter_rows()}
 
     def calls(self) -> pl.DataFrame:
-        """All calls in the order read, with all canonical columns and those of `extra`."""
-        return pl.concat([blocks.canonical(self.extra), *self._frames], how="diagonal")
+        """All calls in the order read, each once, with all canonical columns and those of `extra`."""
+        return self.draft.distinct(pl.concat([blocks.canonical(self.extra), *self._frames], how="diagonal"))
 
     def executions(self, calls: pl.DataFrame) -> pl.DataFrame:
         """The leaves of `calls`, with sessions and turns, and with the served version where failed calls name none."""

@@ -9,9 +9,12 @@ from genuine_logs import genuine, rewritten
 
 from divergence.errors import InputError
 from divergence.executions.importers import Privacy, formats, import_log, write
+from divergence.executions.importers.factors import without_secrets
 from divergence.executions.importers.format import GENUINE
+from divergence.executions.importers.mapping import Draft
 from divergence.executions.importers.privacy import default_salt_path
 from divergence.executions.importers.registry import module
+from divergence.executions.importers.runs import flat
 
 CANARY = "canary7f3a"
 PERSONAL = re.compile(
@@ -138,3 +141,49 @@ def test_every_format_that_claims_genuine_files_has_some():
         pytest.skip("../shared is not on this machine")
     claimed = {name for name in formats() if module(name).FORMAT.evidence == GENUINE}
     assert claimed <= set(genuine(2**30)), claimed - set(genuine(2**30))
+
+
+SETTINGS = {
+    "base_url": "http://alice:hunter2@model.example:8000/v1?api_key=hunter2&v=1",
+    "headers": {"X-Own-Name": "hunter2"},
+    "header": '{"Authorization": "Bearer hunter2"}',
+    "client": {"password": "hunter2", "auth": "hunter2", "retries": 3},
+    "env": {"OPENAI": "hunter2"},
+    "arguments": "api_key=hunter2,temperature=0.7,'password': 'hunter2'",
+    "user_email": "alice@example.org",
+    "user": "alice",
+    "stages": [{"token": "hunter2", "turns": 2}],
+}
+
+
+def test_settings_carry_no_secret_at_any_depth():
+    draft = Draft((), (), {})
+    draft.run_settings("a", SETTINGS)
+    assert draft.runs["a"] == {
+        "base_url": "http://model.example:8000/v1?api_key=...&v=1",
+        "client": '{"retries":3}',
+        "arguments": "api_key=...,temperature=0.7,'password': ...",
+        "stages": '[{"turns":2}]',
+    }
+    flattened = json.dumps({**flat(SETTINGS), **{name: without_secrets(text) for name, text in flat(SETTINGS).items()}})
+    assert "hunter2" not in flattened and "alice" not in flattened
+
+
+def test_settings_of_a_run_of_inspect_reach_no_context_with_their_secrets(logs, tmp_path):
+    (log,) = (logs("inspect") / "dict-json").glob("*.json")
+    document = json.loads(log.read_text())
+    document["eval"] |= {"model_args": SETTINGS, "task_args": SETTINGS, "run_id": "other", "task_id": "other"}
+    for sample in document["samples"]:
+        sample["uuid"] += "-other"
+    (tmp_path / "other.json").write_text(json.dumps(document))
+    imported = import_log([log, tmp_path / "other.json"])
+    assert imported.rows == 16 and imported.executions["scaffold"].n_unique() == 2
+    written = json.dumps([imported.executions.write_csv(), *imported.notes, *imported.unmapped])
+    assert "hunter2" not in written and "alice" not in written
+
+
+def test_texts_that_were_asked_for_and_are_not_there_are_said(logs):
+    log = logs("openai_evals") / "before.jsonl"
+    said = "No text is kept: these logs of openai-evals hold none, or none is read from that format."
+    assert said in import_log([log], privacy=Privacy(keep_text=True, salt=b"s" * 32)).notes
+    assert said not in import_log([log]).notes

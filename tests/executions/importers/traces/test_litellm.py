@@ -122,3 +122,15 @@ def test_a_server_that_cannot_be_reached_is_one_sentence_without_the_password(tm
     with pytest.raises(InputError) as refused:
         import_log([Path(f"postgresql://a:hidden@/none?host={tmp_path}")])
     assert "hidden" not in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_rows_exported_twice_change_neither_session_nor_sums(logs, tmp_path):
+    path = logs("litellm/spendlogs_rows.jsonl")
+    (tmp_path / "again.jsonl").write_bytes(path.read_bytes())
+    once, twice = import_log([path]), import_log([path, tmp_path / "again.jsonl"])
+    assert twice.executions.equals(once.executions) and twice.rejected.height == 19
+    assert {note for note in twice.notes if "requests" in note} == {note for note in once.notes if "requests" in note}
+
+
+def test_payloads_of_callbacks_are_no_rows_of_the_table(logs):
+    assert detect(logs("litellm/standard_logging_payload.jsonl")) is None

@@ -190,3 +190,14 @@ def test_openrouter(logs):
         ("cancelled", 2.1, None),
     ] or rows["error_type"].to_list() == [None, None, "cancelled"]
     assert "user-0001" not in rows.write_csv() and "key-a" not in rows.write_csv()
+
+
+def test_judges_of_langfuse_are_no_executions(logs, tmp_path):
+    document = json.loads(logs("langfuse/fixture_ui_download/langgraph-2025-08-22.json").read_text())
+    calls = import_log([logs("langfuse/fixture_ui_download/langgraph-2025-08-22.json")]).rows
+    first = next(entry for entry in document["observations"] if entry["type"] == "GENERATION")
+    document["observations"].append({**first, "id": "judging", "environment": "langfuse-llm-as-a-judge"})
+    (tmp_path / "judged.json").write_text(json.dumps(document))
+    imported = import_log([tmp_path / "judged.json"])
+    assert imported.rows == calls and imported.rejected.is_empty()
+    assert any("judges" in note and "(1 times)" in note for note in imported.notes)

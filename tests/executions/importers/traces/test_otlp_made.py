@@ -26,7 +26,7 @@ def test_only_leaves_are_counted(spans):
 def test_cycles_of_parents_and_own_parents_end(spans):
     cycle = ({"spanId": "1" * 16, "parentSpanId": "2" * 16}, {"spanId": "2" * 16, "parentSpanId": "1" * 16})
     own = {"spanId": "3" * 16, "parentSpanId": "3" * 16}
-    assert rows(spans(*cycle, own)).height == 1  # each of the two wraps the other; the third wraps nothing
+    assert rows(spans(*cycle, own)).height == 3  # nothing tells which wraps which, and none may be lost
 
 
 def test_a_tree_of_any_depth_ends_the_search(spans):
@@ -197,3 +197,34 @@ def test_texts_are_kept_where_they_are_asked_for(spans):
     }
     texts = import_log([spans(call)], privacy=Privacy(keep_text=True, salt=b"s" * 32)).texts
     assert texts.select("role", "text").rows() == [("prompt", "what"), ("response", "that")]
+
+
+def test_spans_exported_twice_change_neither_session_nor_turn(logs, tmp_path):
+    path = logs("otlp-openinference/traces.json")
+    (tmp_path / "again.json").write_bytes(path.read_bytes())
+    once, twice = import_log([path]), import_log([path, tmp_path / "again.json"])
+    assert twice.executions.equals(once.executions)
+    assert twice.rejected.height == 19 and set(twice.rejected["rule"]) == {"execution_id_unique"}
+    assert [note for note in twice.notes if "calls" in note] == [note for note in once.notes if "calls" in note]
+
+
+def test_a_single_call_exported_twice_is_no_session(spans):
+    assert "session" not in import_log([spans({"spanId": "b" * 16}, {"spanId": "b" * 16})]).executions
+
+
+def test_a_circle_of_calls_loses_none(spans):
+    circle = [{"spanId": "1" * 16, "parentSpanId": "2" * 16}, {"spanId": "2" * 16, "parentSpanId": "1" * 16}]
+    imported = import_log([spans(*circle)])
+    assert imported.rows == 2
+    assert any("2 calls are their own ancestors" in note for note in imported.notes)
+
+
+def test_a_start_that_was_never_set_gives_no_latency(spans):
+    executions = import_log([spans({"startTimeUnixNano": "0"})]).executions
+    assert "latency_s" not in executions and "time" not in executions
+
+
+def test_an_attribute_whose_name_is_no_text(spans):
+    path = spans({})
+    path.write_text(path.read_text().replace('"attributes": [{"key"', '"attributes": [{"key": 1, "value": {}}, {"key"'))
+    assert import_log([path]).rows == 1

@@ -167,3 +167,40 @@ def test_times_of_pages_come_from_their_names(tmp_path):
     telemetry = import_log([tmp_path]).telemetry.sort("window_start")
     assert telemetry["window_s"].to_list() == [1.0, 60.0]
     assert telemetry["window_start"].dt.minute().to_list() == [59, 0]
+
+
+def test_a_page_may_begin_with_other_comments(logs):
+    page = logs("sglang/datadog_fixture_v0.5.10.post1.prom")
+    assert detect(page) == "prometheus" and import_log([page]).telemetry.height
+
+
+def test_pages_that_were_copied_are_in_no_order_of_time(logs, tmp_path):
+    # In the order of their names the pages count the first process twice: 318 tokens where 220 were made.
+    names = ("metrics_before", "metrics_after_12", "metrics_before_kill", "metrics2_before", "metrics2_after_5")
+    for name in sorted(names):
+        (tmp_path / f"{name}.prom").write_bytes(logs(f"llamacpp/{name}.prom").read_bytes())
+    folder = import_log([tmp_path])
+    assert totals(folder.telemetry)["output_tokens"] == 318 and folder.telemetry["window_s"].unique().to_list() == [1.0]
+    assert any("metrics2_after_5.prom to metrics_before_kill.prom" in note for note in folder.notes)
+    named = import_log([tmp_path / f"{name}.prom" for name in names])
+    assert totals(named.telemetry)["output_tokens"] == 220
+
+
+def test_digits_that_are_no_instant(tmp_path):
+    page = tmp_path / "page_2026-13-45T99-99-99.prom"
+    page.write_text("# TYPE a gauge\na 1\n")
+    assert import_log([page]).telemetry["value"].to_list() == [1.0]
+    answer = tmp_path / "answer.json"
+    points = [["nan", "1"], [1e300, "2"], [-1e20, "3"], [2e9, "4"], {"0": 1}, []]
+    result = [{"metric": {"__name__": "a"}, "values": points}]
+    answer.write_text(json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}))
+    assert import_log([answer]).telemetry["value"].to_list() == [4.0]
+
+
+def test_a_series_that_several_answers_hold_counts_once(logs):
+    names = ("all_llamacpp", "llamacpp_requests_processing", "llamacpp_tokens_predicted_total")
+    ranges = [logs(f"prometheus/query_range_{name}.json") for name in names]
+    alone = totals(import_log(ranges[:1]).telemetry)
+    assert totals(import_log(ranges).telemetry) == alone and alone["requests_running"] == 8
+    raw = logs("prometheus/query_matrix_raw.json")  # the same counter at instants of its own
+    assert totals(import_log([*ranges, raw]).telemetry)["output_tokens"] == alone["output_tokens"] == 212
