@@ -101,6 +101,11 @@ def test_fit_then_load(log, tmp_path, capsys):
     assert dv.kappa(dv.load(tmp_path / "m")).identified
 
 
+def test_check_opens_with_what_was_read(log, capsys):
+    code, out, _ = run("check", log, capsys=capsys)
+    assert code == 0 and out.startswith("Executions: ") and "score is binary" in out and "\nfactors: " in out
+
+
 def test_simulate_is_reproducible(tmp_path, capsys):
     for name in ("a", "b"):
         assert (

@@ -23,10 +23,10 @@ def replays(cells: Cells) -> bool:
 
 
 def scorers(cells: Cells) -> dict[str, set[str]]:
-    """Names of the scorers of each regime; rows without a scorer name none."""
-    names = cells.levels["scorer"]
+    """Names of the scorers that judged rows of each regime; rows without a scorer name none."""
+    names, judged = cells.levels["scorer"], cells.counts["n"] > 0
     return {
-        regime: {names[k] for k in np.unique(cells.counts["scorer"][in_regime(cells, regime)]) if k >= 0}
+        regime: {names[k] for k in np.unique(cells.counts["scorer"][judged & in_regime(cells, regime)]) if k >= 0}
         for regime in ("evaluation", "deployment")
     }
 

@@ -188,10 +188,12 @@ class Executions:
     @functools.cached_property
     def design(self) -> LogDesign:
         """What the log can tell of models, contexts, items, scorers and costs, counted once."""
+        from divergence.cells.collapse import collapse_design
         from divergence.identification.log_design import log_design
 
         declared = self.configuration
-        return log_design(self.cells, priced=declared.prices is not None, required=declared.acceptance is not None)
+        cells = self.cells if "cells" in vars(self) else collapse_design(self)
+        return log_design(cells, priced=declared.prices is not None, required=declared.acceptance is not None)
 
     def __repr__(self) -> str:
         lines = [

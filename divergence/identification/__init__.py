@@ -4,6 +4,9 @@
 |---|---|
 | `log_design` | `LogDesign`: the facts, counted once from `Cells`, without a fit |
 | `arm_counts`, `item_sharing`, `factor_levels` | rows and rates of each arm; how items are shared; how factors vary |
+| `audit` | every rule, asked of a log's design |
+| `finding` | `Finding`: one fact, its numbers, what to do |
+| `rules_of_outcomes`, `rules_of_results`, `rules_of_measures` | the rules, by what they are about |
 | `question` | `Question`: name, words, needs; `answerable` asks a log all of them |
 | `needs` | what several questions need |
 

@@ -1,4 +1,4 @@
-"""Rows, items, rates and scorers of each arm: one (model, regime, context) with judged rows."""
+"""Rows, items and rates of each arm: one (model, regime, context) with judged rows."""
 
 from __future__ import annotations
 
@@ -34,10 +34,6 @@ class ArmCounts:
     """Items with an identity, shape (A,)."""
     repeated: np.ndarray
     """Items with two trials or more, shape (A,)."""
-    scorers: tuple[tuple[int, ...], ...]
-    """Codes of what judged each arm; empty where no row names a scorer."""
-    by_scorer: dict[tuple[int, int], float]
-    """(arm, scorer code) -> judged rows; -1 = no scorer named."""
 
     def __len__(self) -> int:
         return len(self.model)
@@ -46,10 +42,6 @@ class ArmCounts:
     def rate(self) -> np.ndarray:
         """Raw mean of the outcome of each arm, shape (A,): what a plain group-by shows."""
         return self.total / self.trials
-
-    def scorers_of(self, arms: np.ndarray) -> list[tuple[int, ...]]:
-        """The scorers of these arms, a mask (A,)."""
-        return [self.scorers[k] for k in np.flatnonzero(arms)]
 
 
 def arm_counts(cells: Cells) -> ArmCounts:
@@ -66,12 +58,6 @@ def arm_counts(cells: Cells) -> ArmCounts:
     trials = np.bincount(pair, counts["n"][named], pairs.shape[1]) if pairs.shape[1] else np.zeros(0)
     owner = pairs[0] if pairs.shape[1] else np.zeros(0, int)
     judged = counts["rows"] - counts["unjudged"]
-    judges, judge = combinations(arm, counts["scorer"])
-    by_scorer = np.bincount(judge, judged, judges.shape[1])
-    scorers: list[list[int]] = [[] for _ in range(size)]
-    for a, code in judges.T:
-        if code != MISSING:
-            scorers[a].append(int(code))
     return ArmCounts(
         model=keys[0],
         deployed=deployed_regimes(cells)[keys[1]],
@@ -82,8 +68,6 @@ def arm_counts(cells: Cells) -> ArmCounts:
         total=total(counts["y"]),
         items=np.bincount(owner, minlength=size),
         repeated=np.bincount(owner[trials >= 2], minlength=size),
-        scorers=tuple(map(tuple, scorers)),
-        by_scorer={(int(a), int(code)): float(n) for (a, code), n in zip(judges.T, by_scorer, strict=True)},
     )
 
 

@@ -22,8 +22,6 @@ class ItemSharing:
     """Items that one model answered in both regimes."""
     in_several: int
     """Items that one model answered in two arms or more."""
-    constant: bool
-    """Do all rows with an identity name one item? Then it tells nothing apart."""
 
 
 def item_sharing(cells: Cells) -> ItemSharing:
@@ -44,5 +42,4 @@ def item_sharing(cells: Cells) -> ItemSharing:
         },
         in_both=len(np.unique(pairs[1][seen.all(0)])),
         in_several=len(np.unique(pairs[1][several])),
-        constant=len(counts) > 0 and len(np.unique(counts["item"])) == 1 and bool((cells.counts["item"] >= 0).all()),
     )

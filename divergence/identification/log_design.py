@@ -16,6 +16,7 @@ from divergence.cells import Cells
 from divergence.cells.blocks import block_sums
 from divergence.cells.cells import MISSING
 from divergence.cells.episodes import agent_episodes
+from divergence.cells.overlap import scorers
 from divergence.cells.telling_items import prepared
 from divergence.identification.arm_counts import ArmCounts, arm_counts
 from divergence.identification.factor_levels import FactorLevels, factor_levels
@@ -38,7 +39,7 @@ class LogDesign:
 
     @functools.cached_property
     def arms(self) -> ArmCounts:
-        """Rows, items, rates and scorers of each arm."""
+        """Rows, items and rates of each arm."""
         return arm_counts(self.cells)
 
     @functools.cached_property
@@ -108,8 +109,7 @@ class LogDesign:
 
     def scorers(self, regime: str) -> tuple[str, ...]:
         """What judged the rows of a regime, sorted; rows that name no scorer name none."""
-        names = self.cells.levels["scorer"]
-        return tuple(names[k] for k in np.unique(np.concatenate([[], *self.arms.scorers_of(self._in(regime))])).astype(int))
+        return tuple(sorted(scorers(self.cells)[regime]))
 
     def _in(self, regime: str) -> np.ndarray:
         return self.arms.deployed == (regime == "deployment")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+
 from divergence.cells.blocks import block_sums
 from divergence.identification.finding import Finding
 from divergence.identification.log_design import REGIMES, LogDesign
@@ -12,9 +14,10 @@ OTHER_UNIT = 300.0  # ratio of mean times that no serving stack explains and mil
 
 def unmetered(design: LogDesign) -> Finding | None:
     """Combinations whose cost is 0 in every row: read as not metered unless `zero_cost = "free"` is declared."""
-    names = [
-        f"{design.cells.levels['model'][m]} in {design.cells.levels['context'][c]}" for _, m, c in design.cells.unmetered
-    ]
+    levels = design.cells.levels
+    pairs = [(f"{levels['model'][m]} in {levels['context'][c]}", levels["regime"][r]) for r, m, c in design.cells.unmetered]
+    shared = {name for name, number in collections.Counter(name for name, _ in pairs).items() if number > 1}
+    names = [f"{name} ({regime})" if name in shared else name for name, regime in pairs]
     if not names:
         return None
     return Finding(
@@ -36,8 +39,8 @@ def times_disagree(design: LogDesign) -> Finding | None:
                 means[name, regime] = sums.y.sum() / sums.n.sum()
     told = []
     for regime in REGIMES:
-        first, whole = means.get(("ttft_s", regime)), means.get(("latency_s", regime))
-        if first is not None and whole is not None and first > whole:
+        first, whole = _first_and_whole(design, regime)
+        if first > whole:
             told.append(f"in {regime} the first token comes after {first:.3g} s and the whole answer after {whole:.3g} s")
     for name in ("latency_s", "ttft_s"):
         bench, live = (means.get((name, regime), 0.0) for regime in REGIMES)
@@ -53,3 +56,16 @@ def times_disagree(design: LogDesign) -> Finding | None:
         "Times are seconds: correct the column, or leave it out.",
         ("coherence", "best_combination"),
     )
+
+
+def _first_and_whole(design: LogDesign, regime: str) -> tuple[float, float]:
+    """Mean time to the first token and to the last (s), of groups of rows that all have both; (0, 0) where none has.
+
+    A log may give the first only where answers are streamed, and those may be the long ones.
+    """
+    first, whole = (block_sums(design.cells, name, regime) for name in ("ttft_s", "latency_s"))
+    both = (first.n > 0) & (first.n == whole.n)
+    if not both.any():
+        return 0.0, 0.0
+    rows = first.n[both].sum()
+    return float(first.y[both].sum() / rows), float(whole.y[both].sum() / rows)

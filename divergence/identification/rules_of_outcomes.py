@@ -23,27 +23,27 @@ def one_value(design: LogDesign) -> Finding | None:
     """Every judged row has the same outcome: a file of failures (or of successes) alone looks like that."""
     if design.constant is None:
         return None
-    rows = int(design.arms.judged.sum())
-    return Finding(
-        "one_value",
-        "caution",
-        f"Every one of the {rows:,} judged rows has {design.cells.outcome} = {design.constant:g}: nothing can be told "
-        "apart, and a file that lists failures (or successes) alone looks like this.",
-        "If rows were left out, give the whole log.",
+    rows, value = int(design.arms.judged.sum()), f"{design.cells.outcome} = {design.constant:g}"
+    said = (
+        f"The only judged row has {value}: nothing can be told apart."
+        if rows == 1
+        else f"Every one of the {rows:,} judged rows has {value}: nothing can be told apart, and a file that lists failures "
+        "(or successes) alone looks like this."
     )
+    return Finding("one_value", "caution", said, "If rows were left out, give the whole log.")
 
 
 def one_side(design: LogDesign) -> Finding | None:
-    """Models with rows in one regime only."""
+    """Models with judged rows in one regime only."""
     if not all(design.rows.values()):
         return None
     names = design.cells.levels["model"]
     bench, deployed = (np.unique(design.arms.model[design.arms.deployed == d]) for d in (False, True))
     parts = []
-    for mine, what in ((np.setdiff1d(bench, deployed), "not deployed"), (np.setdiff1d(deployed, bench), "not on the bench")):
+    for mine, where in ((np.setdiff1d(bench, deployed), "in deployment"), (np.setdiff1d(deployed, bench), "on the bench")):
         if len(mine):
             verb = "was" if len(mine) == 1 else "were"
-            parts.append(f"{listed([names[m] for m in mine])} {verb} {what}")
+            parts.append(f"{listed([names[m] for m in mine])} {verb} not judged {where}")
     if not parts:
         return None
     return Finding(
@@ -67,11 +67,17 @@ def judged_share(design: LogDesign) -> Finding | None:
     share, regime, context = worst
     if share >= JUDGED_MIN:
         return None
+    if not share:
+        return Finding(
+            "judged_share",
+            "caution",
+            f"None of the {regime} rows in {context} is judged: they count in no answer about {cells.outcome}.",
+        )
     return Finding(
         "judged_share",
         "caution",
-        f"Only {share:.0%} of the {regime} rows in {context} are judged; the others are taken as missing at random, which "
-        "no number of rows can show.",
+        f"Only {max(share, 0.001):.1%} of the {regime} rows in {context} are judged; the others are taken as missing at "
+        "random, which no number of rows can show.",
     )
 
 

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from divergence.identification.finding import Finding
-from divergence.identification.log_design import LogDesign
+from divergence.identification.log_design import REGIMES, LogDesign
 
 CLEAR = 4.0  # standard errors: among a thousand pairs of contexts that do not differ, .06 are called different
 FEW = 30  # trials of an arm below which a raw rate says little
@@ -33,12 +33,14 @@ def unlogged_difference(design: LogDesign) -> Finding | None:
     if worst is None:
         return None
     gap, i, j = worst
-    one, two = (design.cells.levels["context"][contexts[k, 1]] for k in (i, j))
+    names = [design.cells.levels["context"][contexts[k, 1]] for k in (i, j)]
+    if names[0] == names[1]:  # one label in both regimes
+        names = [f"{name} in {REGIMES[contexts[k, 0]]}" for name, k in zip(names, (i, j), strict=True)]
     return Finding(
         "unlogged_difference",
         "caution",
-        f"{one} and {two} have the same logged serving factors and differ by {100 * abs(gap):.0f} points: something that is "
-        "not logged differs between them, so no effect of a factor can be read as a cause.",
+        f"{' and '.join(names)} have the same logged serving factors and differ by {100 * abs(gap):.0f} points: something "
+        "that is no logged factor differs between them, so no effect of a factor can be read as a cause.",
         "Log what differs as a serving factor.",
         ("serving_effect",),
     )

@@ -40,10 +40,23 @@ def test_one_value_is_said_and_a_single_other_row_ends_it(value):
     assert "one_value" not in found(log(TWO, score=lambda row: value if row["item"] != "i7" else 1 - value))
 
 
+def test_a_single_row_is_no_list_of_failures():
+    told = found(log(PLAIN)[:1])["one_value"].sentence
+    assert told.startswith("The only judged row has score") and "lists" not in told
+
+
+@pytest.mark.parametrize("kept", [0, 1, 30])
+def test_a_context_of_which_few_rows_are_judged(kept):
+    told = found(log(TWO, score=lambda row: 1.0 if row["context"] != "x" or int(row["item"][1:]) < kept else None))
+    sentence = told["judged_share"].sentence
+    assert sentence.startswith({0: "None of the deployment rows in x", 1: "Only 0.7% of", 30: "Only 20.0% of"}[kept])
+    assert ("missing at random" in sentence) == bool(kept)
+
+
 def test_models_of_one_side_are_named():
     rates = TWO | {("evaluation", "bench", "best"): 0.9, ("deployment", "x", "traffic only"): 0.5}
     told = found(log(rates))["one_side"].sentence
-    assert "best was not deployed" in told and "traffic only was not on the bench" in told
+    assert "best was not judged in deployment" in told and "traffic only was not judged on the bench" in told
     assert "one_side" not in found(log({k: v for k, v in rates.items() if k[0] == "deployment"}))
 
 
@@ -78,6 +91,21 @@ def test_times_in_another_unit_are_named():
     told = found(log(TWO, latency_s=lambda _: 1.0, ttft_s=lambda _: 2.5))["times_disagree"]
     assert "the first token comes after 2.5 s" in told.sentence
     assert "times_disagree" not in found(log(TWO, latency_s=lambda row: 9.0 if row["regime"] == "deployment" else 0.9))
+
+
+def test_times_of_streamed_rows_do_not_contradict_those_of_all():
+    def streamed(row):
+        return int(row["item"][1:]) % 5 == 0
+
+    frame = log(TWO, latency_s=lambda row: 9.0 if streamed(row) else 0.5, ttft_s=lambda row: 4.0 if streamed(row) else None)
+    assert "times_disagree" not in found(frame)
+
+
+def test_a_label_of_both_regimes_is_told_with_its_regime():
+    rates = {(r, c, "A"): 0.9 if r == "evaluation" else 0.4 for r in ("evaluation", "deployment") for c in ("x", "y")}
+    told = found(log(rates, engine=lambda row: row["context"], cost_usd=lambda row: 0.0 if row["context"] == "x" else 1.0))
+    assert "in evaluation and" in told["unlogged_difference"].sentence
+    assert "A in x (deployment) and A in x (evaluation)" in told["unmetered"].sentence
 
 
 @pytest.mark.parametrize("drop", [0.3, 0.45])

@@ -6,6 +6,7 @@ import pytest
 
 import divergence as dv
 from divergence.executions import read
+from divergence.identification.audit import audit
 
 
 def log(**columns):
@@ -112,3 +113,20 @@ def test_the_bench_counts_as_a_context_where_the_same_items_were_replayed():
     other = one.with_columns(item=pl.when(regime="deployment").then("live " + pl.col("item")).otherwise("item"))
     posterior = dv.fit(dv.collapse(read(other)), seed=0)
     assert "association" in dv.serving_effect(posterior).method
+
+
+def test_a_scorer_of_rows_that_nobody_judged_is_no_judge():
+    found = log(scorer=lambda row: "j" if int(row["item"][1:]) % 2 else "k")
+    kept = pl.when((pl.col("regime") == "deployment") | (pl.col("scorer") == "j")).then("score")
+    design = read(found.with_columns(score=kept)).design
+    assert design.scorers("evaluation") == ("j",) and design.scorers("deployment") == ("j", "k")
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"cost_usd": lambda row: 0.1 if row["context"] == "x" else 0.0}, {"calls": lambda _: 2}]
+)
+def test_a_design_counted_for_itself_is_that_of_the_cells(more):
+    frame = log(wave=lambda row: row["item"][-1], scorer=lambda _: "j", session=lambda row: row["item"][-1], **more)
+    alone, whole = read(frame), read(frame)
+    assert len(whole.cells.sessions) and not len(alone.design.cells.sessions)
+    assert alone.answers() == whole.answers() and audit(alone.design) == audit(whole.design)

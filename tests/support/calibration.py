@@ -5,7 +5,7 @@ covariance of a simulated log), the posterior from the default method. If all th
 independent posterior draws is uniform (Talts et al. 2018). Uniformity is tested by the simultaneous band of the rank ECDF
 (Sailynoja, Burkner and Vehtari 2022), and the band's p-values are corrected for the number of quantities (Holm 1979).
 
-What it cannot see: a wrong model, and the step from rows to `value` and `V`. For these there are worlds (`coverage.py`).
+What it cannot see: a wrong model, and the step from rows to `value` and `V`. For these there are `coverage_worlds.py`.
 
     python tests/support/calibration.py --fits 500
 """
