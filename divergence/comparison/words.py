@@ -41,7 +41,7 @@ def flipped(part: Part, unit: str = "fraction") -> str:
     """`25 of 220 answers changed, 4 scores flipped (2 down, 2 up)`."""
     flips, answers = part.flips, part.answers_changed
     what = "score{} flipped" if unit == "fraction" else "value{} moved"
-    what = what.format("" if flips.observed == 1 else "s")
+    what = what.format("" if (flips.of if answers is None else flips.observed) == 1 else "s")
     ways = f"({count(flips.down)} down, {count(flips.up)} up)"
     if answers is None:
         return f"{count(flips.observed)} of {flips.of:,} {what} {ways}"

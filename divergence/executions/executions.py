@@ -212,14 +212,3 @@ class Executions:
         from divergence.identification.question import answerable
 
         return answerable(QUESTIONS, self.design)
-
-    def __repr__(self) -> str:
-        lines = [
-            f"Executions: {self.counts.valid} valid rows of {self.counts.rows} in {len(self.sources)} file(s), "
-            + ", ".join(f"{number} {regime}" for regime, number in self.counts.regimes.items()),
-            self.kind_reason,
-            f"factors: {', '.join(self.factors) or 'none, one context'}",
-        ]
-        lines += [f"rejected by {rule}: {number}" for rule, number in self.counts.rejected.items()]
-        lines += [f"not used: {column}, {reason}" for column, reason in self.unused]
-        return "\n".join(lines)

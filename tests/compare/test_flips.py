@@ -91,4 +91,4 @@ def test_graded_scores_count_what_moved():
 def test_bounds_of_one_run_claim_no_cause(pair):
     """|net| of two sampled runs of one thing is above 0 by chance: the bounds are of what was seen, and say so."""
     told = " ".join(repr(dv.compare(*pair(100, 1, 0))).split())
-    assert "1 score flipped" in told and "sampling error aside" in told and "the change" not in told
+    assert "1 of 100 scores flipped" in told and "sampling error aside" in told and "the change" not in told
