@@ -30,7 +30,7 @@ def import_log(
     primary: str | None = None,
     privacy: Privacy | None = None,
     progress: Callable[[str], None] | None = None,
-    workers: int | None = None,
+    workers: int | None = 0,
     ray: str | None = None,
 ) -> Imported:
     """Read foreign logs into canonical tables.
@@ -39,8 +39,9 @@ def import_log(
     `format` is None. `constants` sets canonical columns for all rows (`{"model": "llama-3-8b", "regime": "deployment"}`).
     `primary` names the scorer or metric of the score column where a log has several; the first is taken otherwise.
     `privacy` says whether texts are kept, and holds the salt of identities; `progress` is told how far a large import is.
-    `workers` processes read the files, or the Ray cluster at the address `ray`, whose nodes need them in a shared place; the
-    result is that of one process (0: this one; by default several where files that can be read apart are large).
+    `workers` processes read the files (0: this one; None: several where files that can be read apart are large), or the Ray
+    cluster at the address `ray`, whose nodes need them in a shared place; the result is that of one process. Processes
+    start the calling script anew, which therefore has to stand behind `if __name__ == "__main__"`.
     Raises InputError, with one sentence, for what cannot be read at all; what is wrong with single rows is in
     `Imported.rejected`.
     """

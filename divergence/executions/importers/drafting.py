@@ -64,6 +64,10 @@ class Group:
     """What is asked."""
     folder: Path | None
     """Where the tables of all groups are left; None where they come back as bytes."""
+    parent: int = dataclasses.field(default_factory=os.getpid)
+    """The process that asks."""
+    home: str = dataclasses.field(default_factory=os.getcwd)
+    """The folder that relative paths start from."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,19 +95,24 @@ def in_a_process(group: Group, tell: Callable[..., None]) -> Drafted:
     """Draft a group in a worker process, which ends with its parent and then takes the tables with it."""
     assert group.folder is not None
     tempfile.tempdir = str(group.folder)
-    _end_with_parent(os.getppid(), group.folder)
+    _end_with_parent(group.parent, group.folder)
     return drafted(group, lambda sentence: tell(group.number, sentence))
 
 
 def on_a_node(group: Group) -> Drafted:
     """Draft a group on a node of a cluster, which needs the files in a place that all nodes share."""
+    with contextlib.suppress(OSError):  # relative paths are then not found, which the next line says
+        os.chdir(group.home)
     absent = [file for file in group.files if not ADDRESS.match(str(file)) and not file.exists()]
     if absent:
         return Drafted(group.number, lost=f"{absent[0]} is not on every node: name a folder that all nodes share")
-    with tempfile.TemporaryDirectory(prefix="divergence-import-") as folder:
-        made = drafted(dataclasses.replace(group, folder=Path(folder)), None)
-        tables = {name: place_of(Path(folder), group.number, name) for name in TABLES} if not made.problem else {}
-        return dataclasses.replace(made, tables={name: path.read_bytes() for name, path in tables.items()})
+    with tempfile.TemporaryDirectory(prefix="divergence-import-") as made:
+        folder = Path(made)
+        part = drafted(dataclasses.replace(group, folder=folder), None)
+        if part.problem or part.lost:
+            return part
+        tables = {name: place_of(folder, group.number, name).read_bytes() for name in TABLES}
+        return dataclasses.replace(part, tables=tables)
 
 
 def drafted(group: Group, progress: Callable[[str], None] | None) -> Drafted:

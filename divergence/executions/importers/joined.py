@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import collections
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -52,6 +52,9 @@ def inseparable(parts: Sequence[Drafted], folder: Path) -> bool:
     if any(note.endswith(OUT_OF_SAMPLER) for part in parts for note in part.said["notes"]):
         return True
     frames = [pl.scan_parquet(place_of(folder, part.number, "executions")) for part in parts]
+    traces = pl.concat([part.said["traces"] for part in parts])
+    if traces.n_unique() < len(traces):
+        return True
     within = [frame.select("session").drop_nulls().unique() for frame in frames]
     sessions = pl.concat(within).select(pl.len(), unique=pl.col("session").n_unique()).collect(engine="streaming")
     if sessions["len"].item() != sessions["unique"].item():
@@ -88,12 +91,14 @@ def _executions(path: Path, seen: collections.Counter[str], draft: Draft) -> set
     for table in _slices(path):
         if counts.height:
             table = table.join(counts, on=COUNTED, how="left", maintain_order="left")
-            table = table.with_columns(trial=pl.col("trial") + pl.col("__before").fill_null(0)).drop("__before")
+            table = table.with_columns(
+                trial=(pl.col("trial") + pl.col("__before").fill_null(0)).cast(table.schema["trial"])
+            ).drop("__before")
         again |= draft.extend(table)
     return again
 
 
-def _slices(path: Path):
+def _slices(path: Path) -> Iterator[pl.DataFrame]:
     frame = pl.scan_parquet(path)
     for offset in range(0, frame.select(pl.len()).collect().item(), SLICE):
         yield frame.slice(offset, SLICE).collect()

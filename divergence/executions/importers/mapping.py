@@ -103,8 +103,8 @@ class Draft:
     `constants` are the columns that the caller sets, which the foreign records then need not have. `privacy` holds
     what may be kept of texts and the salt of identities. `memory` is the importer's own, for one import. `progress` is
     told from time to time how many rows were read. Trials that were counted are in `trials`, by what they were counted
-    for; where `apart` is set the rows say so too, and `over_calls` says that calls were judged by other ones: both are for
-    drafts that are read apart and put together (`joined`).
+    for; where `apart` is set the rows say so too; `traces` are those that the calls stand in, and `over_calls` says that
+    calls took something from other ones. All of these are for drafts that are read apart and put together (`joined`).
     """
 
     def __init__(
@@ -127,6 +127,7 @@ class Draft:
         self.sources: list[Path] = []
         self.apart = False
         self.over_calls = False
+        self.traces = pl.Series(dtype=pl.String)
         self.trials: collections.Counter[str] = collections.Counter()
         self._counted_for: str | None = None
         self._counted: collections.Counter[str] = collections.Counter()
@@ -214,6 +215,11 @@ class Draft:
             self._counted_for = convert.digest(repr(what))
             self.trials[self._counted_for] += 1
 
+    def in_traces(self, names: pl.Series) -> None:
+        """The calls read so far stand in the traces of these names."""
+        if self.apart:
+            self.traces = names.drop_nulls().unique()
+
     def absorb(self, part: Mapping[str, Any]) -> None:
         """Take what another draft has to say beside its rows (`said` of it), after what this one says."""
         for name in ("telemetry", "texts", "rejected", "claims", "sources"):
@@ -230,7 +236,7 @@ class Draft:
     def said(self) -> dict[str, Any]:
         """Everything but the rows, for `absorb`."""
         names = ("telemetry", "texts", "rejected", "claims", "sources", "runs", "told", "notes", "unmapped")
-        return {name: getattr(self, name) for name in (*names, "_secrets", "_counted", "trials", "over_calls")}
+        return {name: getattr(self, name) for name in (*names, "_secrets", "_counted", "trials", "traces", "over_calls")}
 
     def distinct(self, block: pl.DataFrame) -> pl.DataFrame:
         """A block with each of its executions once; the others are set aside, and bear on nothing worked out over rows."""
