@@ -41,7 +41,7 @@ SHOWN = 10  # rejected rows that are printed
 @click.option(
     "--ray", metavar="ADDRESS", help="Read on this Ray cluster instead; its nodes need the files in a shared place."
 )
-def import_(paths, output, format_, constants, primary, keep_text, item_key, salt, workers, ray, as_json, quiet, **_) -> int:
+def import_(paths, output, format_, constants, primary, workers, ray, as_json, quiet, **kept) -> int:
     """Turn other tools' logs into a canonical one, and list what could not be mapped.
 
     Files of several formats make one table: those of a harness come in as evaluation, traces as deployment.
@@ -50,7 +50,7 @@ def import_(paths, output, format_, constants, primary, keep_text, item_key, sal
     from divergence.executions.importers import Privacy, import_log, write
 
     format_ = None if format_ == "auto" else format_
-    privacy = Privacy(keep_text, salt_path=salt, item_by_prompt=item_key == "prompt")
+    privacy = Privacy(kept["keep_text"], salt_path=kept["salt"], item_by_prompt=kept["item_key"] == "prompt")
     told = None if quiet or as_json else lambda sentence: click.echo(sentence, err=True)
     imported = import_log(paths, format_, pairs_of(constants), primary, privacy, told, workers, ray)
     written = write(imported, output)

@@ -15,7 +15,10 @@ pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]  # Ray 
 @pytest.fixture(scope="module")
 def cluster():
     utilities = pytest.importorskip("ray.cluster_utils", reason="the package ray is not installed (make test-cluster)")
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(pathlib.Path(__file__).parents[3])}
+    os.environ |= {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONPATH": os.pathsep.join([str(pathlib.Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]),
+    }
     memory = 100 * 2**20
     made = utilities.Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": memory}
@@ -32,8 +35,8 @@ def test_cluster_gives_the_bytes_of_one_process(format, cluster, tmp_path):
     files = genuine().get(format, ())
     if not files:
         pytest.skip(f"there are no genuine files of {format} on this machine")
-    for name, given in (("here", {"workers": 0}), ("cluster", {"ray": cluster.address})):
-        write(import_log(files, format, **given), tmp_path / f"{name}.parquet")
+    write(import_log(files, format, workers=0), tmp_path / "here.parquet")
+    write(import_log(files, format, ray=cluster.address), tmp_path / "cluster.parquet")
     assert (tmp_path / "here.parquet").read_bytes() == (tmp_path / "cluster.parquet").read_bytes()
 
 
