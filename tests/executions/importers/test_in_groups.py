@@ -91,7 +91,7 @@ def runs_of_openai_evals(folder, files=3, samples=40, at="2026-01-01"):
     for number in range(files):
         run = f"2601010000{number:02}"
         spec = {"completion_fns": ["m"], "eval_name": "e.dev.v0", "base_eval": "e", "split": "dev", "run_id": run}
-        lines = [{"spec": {**spec, "run_config": {}, "created_at": f"{at} 00:00:00"}}]
+        lines: list[dict[str, object]] = [{"spec": {**spec, "run_config": {}, "created_at": f"{at} 00:00:00"}}]
         for sample in range(samples):
             about = {"run_id": run, "sample_id": f"e.dev.{sample}", "created_by": "", "created_at": f"{at} 00:00:00+00:00"}
             data = {"correct": (sample + number) % 3 > 0, "expected": "a", "picked": "a"}
