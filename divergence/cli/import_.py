@@ -33,7 +33,15 @@ SHOWN = 10  # rejected rows that are printed
     help="Items by the tools' own ids, or by the salted hash of their prompt, which is one over tools that log it.",
 )
 @click.option("--salt", type=click.Path(path_type=pathlib.Path), help="File with the salt of hashed identities.")
-def import_(paths, output, format_, constants, primary, keep_text, item_key, salt, as_json, quiet, **_) -> int:
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    help="Processes that read the files; 0 = this one. By default several where files that can be read apart are large.",
+)
+@click.option(
+    "--ray", metavar="ADDRESS", help="Read on this Ray cluster instead; its nodes need the files in a shared place."
+)
+def import_(paths, output, format_, constants, primary, workers, ray, as_json, quiet, **kept) -> int:
     """Turn other tools' logs into a canonical one, and list what could not be mapped.
 
     Files of several formats make one table: those of a harness come in as evaluation, traces as deployment.
@@ -42,9 +50,9 @@ def import_(paths, output, format_, constants, primary, keep_text, item_key, sal
     from divergence.executions.importers import Privacy, import_log, write
 
     format_ = None if format_ == "auto" else format_
-    privacy = Privacy(keep_text, salt_path=salt, item_by_prompt=item_key == "prompt")
+    privacy = Privacy(kept["keep_text"], salt_path=kept["salt"], item_by_prompt=kept["item_key"] == "prompt")
     told = None if quiet or as_json else lambda sentence: click.echo(sentence, err=True)
-    imported = import_log(paths, format_, pairs_of(constants), primary, privacy, progress=told)
+    imported = import_log(paths, format_, pairs_of(constants), primary, privacy, told, workers, ray)
     written = write(imported, output)
     if as_json:
         click.echo(json.dumps(summary(imported, closed(imported))))

@@ -11,68 +11,26 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-import socket
 import tempfile
 from collections.abc import Iterator
 
 import pyarrow as pa
 
-from divergence.errors import InputError
+from divergence.ray_cluster import IN_FLIGHT, connected, in_tasks
 from divergence.scoring.filesystems import sentence
 from divergence.scoring.jobs import Job, PartitionOutcome
 from divergence.scoring.outputs import record
 from divergence.scoring.partitions import Tell, attempt, silent
 
-IN_FLIGHT = 4  # tasks a core that wait on the cluster: enough to keep it busy, few enough for logs of any size
-RETRIES = 3  # times that a task is run again after its node or worker died
-
 
 def on_ray(jobs: list[Job], address: str, tell: Tell = silent) -> Iterator[PartitionOutcome]:
     """The jobs on the cluster at `address` (`auto`, `HOST:PORT`, `ray://HOST:PORT`), in the order in which they finish."""
-    try:
-        import ray  # pyright: ignore[reportMissingImports]  # of the extra ray
-    except ImportError:
-        raise InputError("a Ray cluster needs the package ray: pip install 'eval-divergence[ray]'") from None
-    mine = not ray.is_initialized()
-    try:
-        if mine:
-            _knock(address)
-            ray.init(address=address, logging_level="ERROR", log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        raise InputError(f"no Ray cluster answers at {address}: {sentence(error, address)}") from None
-    try:
-        yield from _run(ray, jobs, tell)
-    finally:
-        if mine:
-            ray.shutdown()
-
-
-def _knock(address: str) -> None:
-    """Raises OSError where nothing listens: Ray itself would go on trying for minutes."""
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=10).close()
-
-
-def _run(ray, jobs: list[Job], tell: Tell) -> Iterator[PartitionOutcome]:
-    model = ray.put(_bytes(jobs[0].model))
-    task = ray.remote(num_cpus=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(_task)
-    most = max(1, int(ray.cluster_resources().get("CPU", 1) * IN_FLIGHT))
-    waiting, running = list(reversed(jobs)), {}
-    while waiting or running:
-        while waiting and len(running) < most:
-            job = waiting.pop()
-            running[task.remote(job, [model])] = job
-        done, _ = ray.wait(list(running), num_returns=1)
-        for reference in done:
-            job = running.pop(reference)
-            try:
-                outcome = ray.get(reference)
-            except ray.exceptions.RayError as error:
-                cause = getattr(error, "cause", None) or error
-                outcome = PartitionOutcome(
-                    job, None, f"{type(cause).__name__}: {sentence(cause, job.partition.address, job.output)}"
-                )
+    with connected(address, lambda error: sentence(error, address)) as ray:
+        model = ray.put(_bytes(jobs[0].model))
+        for job, outcome, error in in_tasks(ray, jobs, _task, [model], in_flight=IN_FLIGHT):
+            if error is not None:
+                reason = f"{type(error).__name__}: {sentence(error, job.partition.address, job.output)}"
+                outcome = PartitionOutcome(job, None, reason)
             if outcome.record is not None and record(job.target) is None:
                 outcome = PartitionOutcome(
                     job,

@@ -7,16 +7,15 @@ traces as deployment, unless the file says otherwise or `regime` is set; files o
 
 from __future__ import annotations
 
-import contextlib
-import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from divergence.errors import InputError
 from divergence.executions.importers import foreign_files
 from divergence.executions.importers.addresses import brought
+from divergence.executions.importers.drafting import Reading
 from divergence.executions.importers.imported import Imported, assemble, checked_constants, together
-from divergence.executions.importers.mapping import Draft
+from divergence.executions.importers.in_groups import drafts
 from divergence.executions.importers.privacy import Privacy
 from divergence.executions.importers.registry import ADDRESS, detect, formats, mapping_of, module
 from divergence.executions.importers.write_import import write
@@ -31,6 +30,8 @@ def import_log(
     primary: str | None = None,
     privacy: Privacy | None = None,
     progress: Callable[[str], None] | None = None,
+    workers: int | None = 0,
+    ray: str | None = None,
 ) -> Imported:
     """Read foreign logs into canonical tables.
 
@@ -38,6 +39,9 @@ def import_log(
     `format` is None. `constants` sets canonical columns for all rows (`{"model": "llama-3-8b", "regime": "deployment"}`).
     `primary` names the scorer or metric of the score column where a log has several; the first is taken otherwise.
     `privacy` says whether texts are kept, and holds the salt of identities; `progress` is told how far a large import is.
+    `workers` processes read the files (0: this one; None: several where files that can be read apart are large), or the Ray
+    cluster at the address `ray`, whose nodes need them in a shared place; the result is that of one process. Processes
+    start the calling script anew, which therefore has to stand behind `if __name__ == "__main__"`.
     Raises InputError, with one sentence, for what cannot be read at all; what is wrong with single rows is in
     `Imported.rejected`.
     """
@@ -49,35 +53,11 @@ def import_log(
         if not found:
             raise InputError(f"No path was given: name files or folders in one of the formats {', '.join(formats())}.")
         privacy = privacy or Privacy()
-        return together([_imported(name, f, checked, primary, privacy, progress) for name, f in found.items()])
-
-
-def _imported(
-    name: str,
-    files: list[Path],
-    constants: Mapping[str, str],
-    primary: str | None,
-    privacy: Privacy,
-    progress: Callable[[str], None] | None,
-) -> Imported:
-    reader = module(name)
-    draft = Draft(reader.FORMAT.fields, reader.FORMAT.reads, constants, privacy)
-    draft.progress = progress
-    with _without_collector():
-        reader.read(files, primary, draft)
-    return assemble(draft, reader.FORMAT)
-
-
-@contextlib.contextmanager
-def _without_collector() -> Iterator[None]:
-    """Python's collector of cycles pauses: parsed documents hold none, and it would look at all of them again and again."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
+        if ray is not None:
+            privacy = privacy.portable()
+        readings = {name: Reading(name, primary, checked, privacy) for name in found}
+        made = drafts(found, readings, workers, ray, progress)
+        return together([assemble(draft, module(name).FORMAT) for name, draft in zip(found, made, strict=True)])
 
 
 def _files(path: Path, format: str | None) -> Iterable[Path]:

@@ -143,7 +143,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:  # noqa:
             loaded.append((path, averages, grades, _run(path, averages, draft)))
     if not loaded:
         raise InputError(f"{paths[0]} has no profile_export.jsonl beside it: that file holds the single requests.")
-    trials = runs.Trials()
+    trials = runs.Trials(draft)
     for path, averages, grades, run in loaded:
         _read_run(path, averages, grades, run, trials, draft)
 

@@ -22,8 +22,9 @@ from divergence.executions import schema
 
 CHUNK = 50_000  # rows that are held as dictionaries: about 50 MB
 IN_MEMORY = 1_000_000  # rows that are held as columns: about 200 MB
-ROWS = pl.Schema({**schema.polars_schema(), "__file": pl.String(), "__row": pl.Int64()})
+ROWS = pl.Schema({**schema.polars_schema(), "__file": pl.String(), "__row": pl.Int64(), "__counted": pl.String()})
 OUTCOMES = schema.polars_schema("outcomes")
+COUNTED = "__counted"  # what the trial of a row was counted for, in a draft that is read apart from others
 
 
 class DraftedRows:
@@ -80,6 +81,10 @@ class DraftedRows:
         self._keep("executions", kept)
         self.height += kept.height
         yield from again.iter_rows()
+
+    def extend_outcomes(self, table: pl.DataFrame) -> None:
+        """Take many outcomes that are in columns already."""
+        self._keep("outcomes", table)
 
     def frames(self) -> tuple[pl.LazyFrame, pl.LazyFrame]:
         """All settled rows and outcomes. The frames hold the temporary folder as long as this object lives."""

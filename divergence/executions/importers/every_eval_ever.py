@@ -145,7 +145,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
             f"{paths[0]} holds averages only: Every Eval Ever keeps the single samples in UUID_samples.jsonl beside it."
         )
     seen: set[str] = set()
-    trials = runs.Trials()
+    trials = runs.Trials(draft)
     used: set[Path] = set()
     for path in instances:
         draft.sources.append(path)

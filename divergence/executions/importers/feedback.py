@@ -69,6 +69,7 @@ def attach(
     if whole:
         draft.note(f"{whole} judgements name a trace and no call: they stand with the last call of that trace.")
     if lost:
+        draft.over_calls = True
         draft.note(f"{lost} judgements name no call of this import, and are left out.")
     return found
 

@@ -161,7 +161,7 @@ def _rewards(log: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _add(loaded: list[Trial], chosen: str, draft: Draft) -> None:
-    attempts = runs.Trials()
+    attempts = runs.Trials(draft)
     errors: dict[str, list[tuple[Any, bool]]] = {}
     places: dict[str, dict[str, str]] = {}
     for trial in loaded:

@@ -109,7 +109,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
     Raises InputError where a folder has no statistics of instances, and where no run has the metric asked for.
     """
     seen: set[str] = set()
-    trials = runs.Trials()
+    trials = runs.Trials(draft)
     for folder in dict.fromkeys(path.parent for path in paths):
         own = [path for path in paths if path.parent == folder and path.name.startswith("per_instance_stats")]
         found = own or [p for p in sorted(folder.glob("per_instance_stats.json*")) if bare_suffix(p) == ".json"]

@@ -14,6 +14,7 @@ import polars as pl
 from divergence.errors import InputError
 from divergence.executions import schema
 from divergence.executions.importers import claims, convert, foreign_files, run_settings
+from divergence.executions.importers.drafted_rows import COUNTED
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.mapping import Draft
 from divergence.executions.model_names import suggestions
@@ -96,7 +97,7 @@ def assemble(draft: Draft, format: Format) -> Imported:
         draft.note(sentence)
     if draft.privacy.keep_text and not draft.texts:
         draft.note(f"No text is kept: these logs of {format.name} hold none, or none is read from that format.")
-    executions = executions.drop("__file", "__row")
+    executions = executions.drop("__file", "__row", COUNTED)
     counts = executions.select(pl.all().count(), pl.len().alias("__rows")).collect(engine="streaming").row(0, named=True)
     rows = counts.pop("__rows")
     filled = [name for name, count in counts.items() if count]
@@ -105,15 +106,24 @@ def assemble(draft: Draft, format: Format) -> Imported:
         judged=outcomes,
         rows=rows,
         format=format.name,
-        rejected=pl.DataFrame(draft.rejected, schema=REJECTED, orient="row"),
+        rejected=_in_order_of_place(draft),
         unmapped=tuple(sorted(draft.unmapped)),
         missing=tuple(name for name in counts if name not in filled and name not in draft.constants),
         notes=draft.sentences(),
-        sources={convert.printable(path): foreign_files.sha256(path) for path in draft.sources},
+        sources={convert.printable(path): foreign_files.sha256(path) for path in sorted(set(draft.sources))},
         telemetry=pl.DataFrame(draft.telemetry, schema=schema.polars_schema("telemetry"), orient="row"),
         texts=pl.DataFrame(draft.texts, schema=TEXTS, orient="row"),
         holds=(draft.rows,),
     )
+
+
+def _in_order_of_place(draft: Draft) -> pl.DataFrame:
+    """What was set aside, file by file as they were read, row by row: whenever it was found out."""
+    files = {convert.printable(path): number for number, path in reversed(list(enumerate(draft.sources)))}
+    rejected = sorted(
+        draft.rejected, key=lambda row: (files.get(row["file"], len(files)), row["file"] or "", row["row"] or 0, row["rule"])
+    )
+    return pl.DataFrame(rejected, schema=REJECTED, orient="row")
 
 
 def together(parts: Sequence[Imported]) -> Imported:

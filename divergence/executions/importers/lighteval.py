@@ -93,7 +93,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
     if not details:
         raise InputError(f"{paths[0]} holds averages only: lighteval writes details_*.parquet with --save-details.")
     seen: set[str] = set()
-    trials = runs.Trials()
+    trials = runs.Trials(draft)
     loaded: dict[Path, Any] = {}
     for path in details:
         draft.sources.append(path)

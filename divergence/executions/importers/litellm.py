@@ -136,6 +136,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
                 gathered = blocks.Gathered(steps)
         frames.append(blocks.mapped(draft, gathered, file, EXTRA))
     rows = draft.distinct(pl.concat([blocks.canonical(EXTRA), *frames], how="diagonal"))
+    draft.in_traces(rows["session"])
     draft.extend(_in_sessions(_metered(rows, draft)))
     draft.unmapped |= names - {path.partition(".")[0] for path in (*steps, *FORMAT.reads)} - {*DROPPED}
     differing = sorted(name for name, values in settings.items() if len(values - {None, ""}) > 1)

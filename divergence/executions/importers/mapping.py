@@ -21,7 +21,7 @@ import polars as pl
 
 from divergence.executions.importers import convert, factors
 from divergence.executions.importers.claims import STATISTICS, Claim
-from divergence.executions.importers.drafted_rows import DraftedRows
+from divergence.executions.importers.drafted_rows import COUNTED, DraftedRows
 from divergence.executions.importers.privacy import Privacy
 
 
@@ -102,7 +102,9 @@ class Draft:
 
     `constants` are the columns that the caller sets, which the foreign records then need not have. `privacy` holds
     what may be kept of texts and the salt of identities. `memory` is the importer's own, for one import. `progress` is
-    told from time to time how many rows were read.
+    told from time to time how many rows were read. Trials that were counted are in `trials`, by what they were counted
+    for; where `apart` is set the rows say so too; `traces` are those that the calls stand in, and `over_calls` says that
+    calls took something from other ones. All of these are for drafts that are read apart and put together (`joined`).
     """
 
     def __init__(
@@ -123,6 +125,11 @@ class Draft:
         self.progress: Callable[[str], None] | None = None
         self.unmapped: set[str] = set()
         self.sources: list[Path] = []
+        self.apart = False
+        self.over_calls = False
+        self.traces = pl.Series(dtype=pl.String)
+        self.trials: collections.Counter[str] = collections.Counter()
+        self._counted_for: str | None = None
         self._counted: collections.Counter[str] = collections.Counter()
         self._secrets: set[str] = set()
         self._told: set[tuple[str, Any]] = set()
@@ -184,17 +191,52 @@ class Draft:
 
     def put(self, row: dict[str, Any], judged: list[tuple[Any, ...]], file: str, number: int) -> None:
         """Take a row that is mapped already (canonical column -> value), and its outcomes (metric, value, label, scorer)."""
+        if self._counted_for is not None:
+            row[COUNTED], self._counted_for = self._counted_for, None
         self.rows.add(row, judged, file, number)
         if self.rows.full:
             self.settle()
             if self.progress:
                 self.progress(f"{self.rows.height} rows read")
 
-    def extend(self, block: pl.DataFrame) -> None:
-        """Take many rows that are mapped already, by columns (`blocks.mapped`); those seen before are set aside."""
+    def extend(self, block: pl.DataFrame) -> set[str]:
+        """Take many rows that are mapped already, by columns (`blocks.mapped`); those seen before are set aside.
+
+        Returns the ids of those.
+        """
         self.settle()
-        if block.height:
-            self._seen_before(self.rows.extend(block))
+        again = list(self.rows.extend(block)) if block.height else []
+        self._seen_before(again)
+        return {identity for *_, identity in again}
+
+    def counted(self, what: object) -> None:
+        """The row that comes next was counted as a trial of `what`."""
+        if self.apart:
+            self._counted_for = convert.digest(repr(what))
+            self.trials[self._counted_for] += 1
+
+    def in_traces(self, names: pl.Series) -> None:
+        """The calls read so far stand in the traces of these names."""
+        if self.apart:
+            self.traces = names.drop_nulls().unique()
+
+    def absorb(self, part: Mapping[str, Any]) -> None:
+        """Take what another draft has to say beside its rows (`said` of it), after what this one says."""
+        for name in ("telemetry", "texts", "rejected", "claims", "sources"):
+            getattr(self, name).extend(part[name])
+        for name in ("runs", "told"):
+            for file, settings in part[name].items():
+                getattr(self, name).setdefault(file, {}).update(settings)
+        for sentence in part["notes"]:
+            self.note(sentence)
+        self.unmapped |= part["unmapped"]
+        self._secrets |= part["_secrets"]
+        self._counted += part["_counted"]
+
+    def said(self) -> dict[str, Any]:
+        """Everything but the rows, for `absorb`."""
+        names = ("telemetry", "texts", "rejected", "claims", "sources", "runs", "told", "notes", "unmapped")
+        return {name: getattr(self, name) for name in (*names, "_secrets", "_counted", "trials", "traces", "over_calls")}
 
     def distinct(self, block: pl.DataFrame) -> pl.DataFrame:
         """A block with each of its executions once; the others are set aside, and bear on nothing worked out over rows."""
@@ -261,6 +303,7 @@ class Draft:
 
     def reject(self, place: Place, rule: str, sentence: str) -> None:
         """Set a row aside with the rule that it breaks."""
+        self._counted_for = None
         self.rejected.append({"file": place.file, "row": place.row, "rule": rule, "sentence": sentence})
 
     def note(self, sentence: str) -> None:

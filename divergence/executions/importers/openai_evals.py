@@ -84,7 +84,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
     Raises InputError where a file has no spec, and where no record has the metric asked for.
     """
     seen: set[str] = set()
-    trials = runs.Trials()
+    trials = runs.Trials(draft)
     for path in paths:
         draft.sources.append(path)
         seen |= _read_record(path, primary, trials, draft)

@@ -18,6 +18,7 @@ import hmac
 import os
 import re
 import secrets
+import tempfile
 import unicodedata
 from pathlib import Path
 
@@ -53,6 +54,10 @@ class Privacy:
         """The user's salt; made on first use. Raises InputError where it can be neither read nor made."""
         return self._given if self._given is not None else _salt(self.salt_path or default_salt_path())
 
+    def portable(self) -> Privacy:
+        """The same, with the salt in it: for another machine, which has not the user's file."""
+        return Privacy(self.keep_text, self.salt, None, self.item_by_prompt)
+
     def pseudonym(self, kind: str, value: object) -> str:
         """A stable name for a user, a key or an address, which cannot be turned back without the salt."""
         message = f"{kind}\0{value}".encode("utf-8", "backslashreplace")
@@ -73,9 +78,13 @@ def _salt(path: Path) -> bytes:
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_hex(SALT_BYTES) + "\n")
+            number, fresh = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # readable by its owner only
+            try:
+                with os.fdopen(number, "w") as file:
+                    file.write(secrets.token_hex(SALT_BYTES) + "\n")
+                os.link(fresh, path)  # as a whole, and never over another one
+            finally:
+                os.unlink(fresh)
         written = path.read_text().strip()
     except FileExistsError:
         return _salt(path)  # another import made it in the meantime

@@ -97,7 +97,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
     """
     exports = {_stem(path) for path in paths if bare_suffix(path) == ".json"}
     seen: set[str] = set()
-    trials = runs.Trials()
+    trials = runs.Trials(draft)
     for path in paths:
         if bare_suffix(path) == ".jsonl" and _stem(path) in exports:
             draft.note(f"{path.name} is left out: the export of the same name beside it holds the same results.")

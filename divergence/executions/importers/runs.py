@@ -78,15 +78,20 @@ def _written(value: Any) -> str | None:
 
 
 class Trials:
-    """Counts the executions of one item by one model in one context, in the order in which they are read."""
+    """Counts the executions of one item by one model in one context, in the order in which they are read.
 
-    def __init__(self) -> None:
+    Each is put into the draft before the next one is counted.
+    """
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
         self._seen: collections.Counter[Any] = collections.Counter()
 
     def next(self, run: Run, item: Any) -> int:
         """The number of this execution, from 1."""
         key = (run.model, repr(item), tuple(sorted(run.factors.items())), tuple(sorted(run.settings.items())))
         self._seen[key] += 1
+        self._draft.counted(key)
         return self._seen[key]
 
 

@@ -86,6 +86,7 @@ def served_version(calls: pl.DataFrame, draft: Draft) -> pl.DataFrame:
     after = calls.with_columns(engine_version=filled)
     taken = after["engine_version"].count() - calls["engine_version"].count()
     if taken:
+        draft.over_calls = True
         draft.note(f"{taken} failed calls name no served version: they have that of the nearest call to the same model.")
     return after
 

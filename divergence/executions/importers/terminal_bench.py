@@ -97,7 +97,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:  # noqa:
         log = read_json(path)
         metadata = _metadata(path, draft)
         loaded.append((path, log, metadata, _run(path, metadata, draft)))
-    attempts = runs.Trials()
+    attempts = runs.Trials(draft)
     for path, log, metadata, run in loaded:
         _read_run(path, log, metadata, run, attempts, draft)
 

@@ -64,6 +64,7 @@ class TraceReading:
         """The leaves of `calls`, with sessions and turns, and with the served version where failed calls name none."""
         nothing = [pl.lit(None, pl.String).alias(name) for name in (span_tree.AGENT, span_tree.CONVERSATION)]
         tree = pl.concat([pl.DataFrame(schema=span_tree.TREE), *self._trees])
+        self.draft.in_traces(pl.concat([tree[span_tree.TRACE], calls[span_tree.TRACE]]))
         leaves = span_tree.leaves(calls.with_columns(nothing), tree, self.draft)
         return span_tree.served_version(span_tree.in_sessions(leaves), self.draft)
 

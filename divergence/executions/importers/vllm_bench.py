@@ -101,7 +101,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:  # noqa:
         logs = _logs(path)
         logs = [(number if len(logs) > 1 else None, log) for number, log in logs]
         loaded += [(path, place, log, _run(path, place, log, draft)) for place, log in logs]
-    trials = runs.Trials()
+    trials = runs.Trials(draft)
     for path, place, log, run in loaded:
         _read_run(path, place, log, run, trials, draft)
     draft.note("vllm bench writes no sampler settings and no grades: name settings with --metadata, and score the answers.")
