@@ -218,8 +218,13 @@ class _Judge:
         ]
         return [
             Group(
-                **{f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
-                | {"items": Items(part.items.shared, lone[0][model, task], lone[1][model, task])},
+                verdict=part.verdict,
+                direction=part.direction,
+                difference=part.difference,
+                items=Items(part.items.shared, lone[0][model, task], lone[1][model, task]),
+                flips=part.flips,
+                answers_changed=part.answers_changed,
+                items_needed=part.items_needed,
                 model=model,
                 task=task,
                 simultaneous=Difference(float(seen.estimate[k]), float(low[k]), float(high[k])),
