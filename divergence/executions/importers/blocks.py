@@ -18,7 +18,7 @@ from divergence.executions.importers import convert
 from divergence.executions.importers.mapping import Draft, Field, Place, dig
 from divergence.executions.importers.written import FAST
 
-RECORDS = 20_000  # records mapped together: enough for columns to pay, some 30 MB of text at most in usual logs
+RECORDS = 10_000  # records mapped together: enough for columns to pay, some 30 MB in usual logs
 ROW = "__row"  # the place of a record in its file, from 1
 FILE = "__file"  # the file that it comes from, as in `Place.file`
 
@@ -29,32 +29,26 @@ class Gathered:
     def __init__(self, paths: Iterable[str]):
         self.paths = frozenset(paths)
         self.rows: list[int] = []
-        self._where: dict[str, list[int]] = {path: [] for path in self.paths}
-        self._what: dict[str, list[Any]] = {path: [] for path in self.paths}
+        self._records: list[Mapping[str, Any]] = []
+        self._present: frozenset[str] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def add(self, row: int, values: Mapping[str, Any]) -> None:
-        """Take one record, `row` from 1; values under paths that nobody asked for are left out."""
-        place = len(self.rows)
+        """Take one record, `row` from 1, which must not change afterwards; values under other paths are passed over."""
         self.rows.append(row)
-        for path, value in values.items():
-            if value is not None and path in self.paths:
-                self._where[path].append(place)
-                self._what[path].append(value)
+        self._records.append(values)
+        self._present = None
 
     def column(self, path: str) -> list[Any] | None:
         """The values under one path, None for records without it; None where no record has it."""
-        where = self._where.get(path)
-        if not where:
+        if self._present is None:
+            self._present = self.paths.intersection(frozenset().union(*self._records))
+        if path not in self._present:
             return None
-        if len(where) == len(self.rows):
-            return self._what[path]
-        column: list[Any] = [None] * len(self.rows)
-        for place, value in zip(where, self._what[path], strict=True):
-            column[place] = value
-        return column
+        column = [record.get(path) for record in self._records]
+        return None if column.count(None) == len(column) else column
 
 
 def paths_of(fields: Iterable[Field]) -> set[str]:
@@ -157,6 +151,8 @@ def _one_by_one(
 
 def _texts(values: list[Any]) -> pl.Series | None:
     """The values as texts; None where one of them is nested or no Unicode, or a switch."""
+    if type(next((value for value in values if value is not None), None)) in (list, dict, bool):
+        return None
     try:
         return pl.Series(values, dtype=pl.String)
     except (TypeError, UnicodeEncodeError):
