@@ -11,12 +11,12 @@ What was read waits in columns, on disk where it is much: which metric is the sc
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,10 @@ from divergence.executions.importers import convert
 from divergence.executions.importers.lm_eval_documents import GREEDY, HASH_DIGITS, Lines, right_choice, right_text
 from divergence.executions.importers.seen_hashes import SeenHashes
 
-BLOCK = 2048  # lines that are turned into columns together: the fixed cost of a block is then a hundredth of its lines'
+BLOCK = 256  # lines that are turned into columns together: few enough that what was parsed is still in the cache
 BLOCK_BYTES = 2**24  # of lines that wait for that: parsed JSON takes some five times as much memory
-PIECE = 64  # lines of a block that are read one by one where any of them is unlike the others
+PIECE = 16  # lines of a block that are read one by one where any of them is unlike the others
+FRAME = 8192  # documents that are held as lists
 PART = 50_000  # documents that wait in memory, about 15 MB, and are written together
 TEXTS = ("name", "base", "answer", "gold")
 DOCUMENTS = pl.Schema({"row": pl.Int64(), **dict.fromkeys(TEXTS, pl.String()), "settings": pl.UInt32()})
@@ -71,6 +72,9 @@ class Columns:
         self._seen = SeenHashes()
         self._parts: list[Part] = []
         self._height = 0
+        self._open: list[list[Any]] = [[] for _ in DOCUMENTS]
+        self._metrics: tuple[str, ...] = ()
+        self._values: list[np.ndarray] = []
         self._files: list[tuple[Path, dict[int, dict[str, str]]]] = []
         self._folder: Path | None = None
 
@@ -107,6 +111,7 @@ class Columns:
 
     def parts(self) -> Iterator[Part]:
         """Everything that was read, in its order, some `PART` documents at once."""
+        self._close()
         for folder, problems in self._files:
             yield Part(pl.read_parquet(folder / "documents"), pl.read_parquet(folder / "judged"), problems)
         if self._parts:
@@ -123,13 +128,29 @@ class Columns:
         if not block:
             return
         try:
-            self._keep(_alike(block, self.lines, self.filter))
+            self._extend(*_alike(block, self.lines, self.filter))
         except (Unlike, UnicodeEncodeError, OverflowError):
             if piece is None or len(block) == 1:
-                self._keep(_one_by_one(block, self.lines, self.filter))
+                part = _one_by_one(block, self.lines, self.filter)
+                self._close()
+                self._keep(part)
                 return
             for start in range(0, len(block), piece):
                 self._add(block[start : start + piece], None)
+
+    def _extend(self, metrics: tuple[str, ...], values: np.ndarray, columns: tuple[list[Any], ...]) -> None:
+        if metrics != self._metrics or len(self._open[0]) > FRAME:
+            self._close()
+        self._metrics = metrics
+        self._values.append(values)
+        for known, new in zip(self._open, columns, strict=True):
+            known += new
+
+    def _close(self) -> None:
+        """Turn what came by `_extend` into frames."""
+        if self._open[0]:
+            self._keep(_framed(self._metrics, self._values, self._open))
+        self._open, self._values = [[] for _ in DOCUMENTS], []
 
     def _keep(self, part: Part) -> None:
         self._parts.append(part)
@@ -186,8 +207,11 @@ def _one_by_one(block: Sequence[Line], lines: Lines, name: str | None) -> Part:
     )
 
 
-def _alike(block: Sequence[Line], lines: Lines, name: str | None) -> Part:
-    """The columns of lines that are all alike. Raises Unlike where they are not."""
+Alike = tuple[tuple[str, ...], np.ndarray, tuple[list[Any], ...]]
+
+
+def _alike(block: Sequence[Line], lines: Lines, name: str | None) -> Alike:
+    """Metrics, values and the columns of `DOCUMENTS` of lines that are all alike. Raises Unlike where they are not."""
     samples = [sample for _, sample in block]
     metrics, values = _values(samples, lines, name)
     names, bases = _names(samples)
@@ -198,23 +222,24 @@ def _alike(block: Sequence[Line], lines: Lines, name: str | None) -> Part:
         answers, golds = _texts(samples, [response[0] for response in responses])
     else:
         answers, golds = _choices(samples, responses)
-    columns = {
-        "row": [row for row, _ in block],
-        "name": names,
-        "base": bases,
-        "answer": pl.Series(answers, dtype=pl.String),
-        "gold": pl.Series(golds, dtype=pl.String),
-        "settings": [lines.settings_of(sample) for sample in samples],  # last: it takes note of new ones
-    }
+    "".join(filter(None, chain(answers, golds, names))).encode()  # raises where a text is no Unicode
     for metric in metrics:
         lines.metrics.setdefault(metric)
+    settings = [lines.settings_of(sample) for sample in samples]  # last: it takes note of new ones
+    return tuple(metrics), values, ([row for row, _ in block], names, bases, answers, golds, settings)
+
+
+def _framed(metrics: Sequence[str], values: Sequence[np.ndarray], columns: Sequence[list[Any]]) -> Part:
+    """Columns of lines that list the same metrics as frames."""
+    height = len(columns[0])
     judged = {
-        "__place": np.repeat(np.arange(len(block), dtype=np.uint32), len(metrics)),
-        "metric": pl.Series(metrics, dtype=pl.String).gather(np.tile(np.arange(len(metrics)), len(block))),
-        "value": values.T.ravel(),
-        "label": pl.Series([None], dtype=pl.String).new_from_index(0, values.size),
+        "__place": np.repeat(np.arange(height, dtype=np.uint32), len(metrics)),
+        "metric": pl.Series(metrics, dtype=pl.String).gather(np.tile(np.arange(len(metrics)), height)),
+        "value": np.concatenate(values, axis=1).T.ravel(),
+        "label": pl.Series([None], dtype=pl.String).new_from_index(0, height * len(metrics)),
     }
-    return Part(pl.DataFrame(columns, schema=DOCUMENTS), pl.DataFrame(judged, schema=JUDGED), {})
+    documents = pl.DataFrame(dict(zip(DOCUMENTS, columns, strict=True)), schema=DOCUMENTS)
+    return Part(documents, pl.DataFrame(judged, schema=JUDGED), {})
 
 
 def _values(samples: Sequence[Mapping[str, Any]], lines: Lines, name: str | None) -> tuple[list[str], np.ndarray]:
@@ -265,21 +290,29 @@ def _choices(samples: Sequence[Mapping[str, Any]], responses: list[Any]) -> tupl
     sizes, requests = list(map(len, responses)), [sample.get("arguments") for sample in samples]
     if min(sizes) < 2 or set(map(type, requests)) != {dict} or list(map(len, requests)) != sizes:
         raise Unlike
-    pairs = [pair for response in responses for pair in response]
-    asked = [request for document in requests for request in document.values()]
-    if set(map(type, pairs)) != {list} or set(map(len, pairs)) != {2} or set(map(type, asked)) != {dict} or not all(asked):
+    pairs, asked = list(chain.from_iterable(responses)), list(chain.from_iterable(map(dict.values, requests)))
+    if not set(map(type, pairs)) == {list} or not set(map(type, asked)) == {dict}:
         raise Unlike
-    written, greedy = zip(*pairs, strict=True)
-    texts = [next(reversed(request.values())) for request in asked]
+    if not set(map(len, pairs)) == set(map(len, asked)) == {2}:
+        raise Unlike
+    written, greedy = list(chain.from_iterable(pairs)), list(chain.from_iterable(map(dict.values, asked)))
+    texts, greedy, written = greedy[1::2], written[1::2], written[0::2]
     if {*map(type, written), *map(type, greedy), *map(type, texts)} != {str} or not set(greedy) <= set(GREEDY):
         raise Unlike
     "".join(texts).encode()  # raises where a text is no Unicode
-    numbers, stops = _numbers(written), list(itertools.accumulate(sizes))
-    starts = [0, *stops[:-1]]
-    choices = [_named(texts[start:stop]) for start, stop in zip(starts, stops, strict=True)]
-    scored = [numbers[start:stop] for start, stop in zip(starts, stops, strict=True)]
-    golds = [right_choice(sample.get("target"), names) for sample, names in zip(samples, choices, strict=True)]
-    return [names[values.index(max(values))] for names, values in zip(choices, scored, strict=True)], golds
+    numbers, names, start = _numbers(written), list(map(str.strip, texts)), 0
+    long = max(map(len, texts)) > convert.LABEL_LIMIT
+    answers: list[str] = []
+    golds: list[str | None] = []
+    for sample, size in zip(samples, sizes, strict=True):
+        stop = start + size
+        choices, values = names[start:stop], numbers[start:stop]
+        if len(set(choices)) != size or "" in choices or (long and max(map(len, texts[start:stop])) > convert.LABEL_LIMIT):
+            choices = [str(place) for place in range(size)]
+        answers.append(choices[values.index(max(values))])
+        golds.append(right_choice(sample.get("target"), choices))
+        start = stop
+    return answers, golds
 
 
 def _numbers(written: Sequence[str]) -> list[float]:
@@ -290,10 +323,3 @@ def _numbers(written: Sequence[str]) -> list[float]:
     if not all(map(math.isfinite, numbers)) or "_" in "".join(written):  # Python alone writes 1_000
         raise Unlike
     return numbers
-
-
-def _named(texts: list[str]) -> list[str]:
-    """The choices of one document by their texts, else by their places."""
-    names = [text.strip() for text in texts]
-    short = max(map(len, texts)) <= convert.LABEL_LIMIT
-    return names if short and all(names) and len(set(names)) == len(names) else [str(place) for place in range(len(names))]

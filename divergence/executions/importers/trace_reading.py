@@ -48,7 +48,9 @@ class TraceReading:
             self._frames.append(blocks.mapped(self.draft, self._gathered, file, self.extra))
             self._gathered = self._fresh()
         if self._places:
-            columns = ([value if type(value) is str else None for value in column] for column in zip(*self._places, strict=True))
+            columns = (
+                [value if type(value) is str else None for value in column] for column in zip(*self._places, strict=True)
+            )
             self._trees.append(pl.DataFrame(dict(zip(span_tree.TREE, columns, strict=True)), schema=span_tree.TREE))
             self._places = []
 
