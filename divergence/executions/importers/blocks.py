@@ -18,7 +18,8 @@ from divergence.executions.importers import convert
 from divergence.executions.importers.mapping import Draft, Field, Place, dig
 from divergence.executions.importers.written import FAST
 
-RECORDS = 10_000  # records mapped together: enough for columns to pay, some 30 MB in usual logs
+RECORDS = 20_000  # records mapped together: enough for columns to pay, some 30 MB of text at most in usual logs
+WAITING = 64  # records that wait to be spread into columns: few enough to be still in the cache
 ROW = "__row"  # the place of a record in its file, from 1
 FILE = "__file"  # the file that it comes from, as in `Place.file`
 
@@ -29,8 +30,8 @@ class Gathered:
     def __init__(self, paths: Iterable[str]):
         self.paths = frozenset(paths)
         self.rows: list[int] = []
-        self._records: list[Mapping[str, Any]] = []
-        self._present: frozenset[str] | None = None
+        self._waiting: list[Mapping[str, Any]] = []
+        self._columns: dict[str, list[Any]] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -38,17 +39,27 @@ class Gathered:
     def add(self, row: int, values: Mapping[str, Any]) -> None:
         """Take one record, `row` from 1, which must not change afterwards; values under other paths are passed over."""
         self.rows.append(row)
-        self._records.append(values)
-        self._present = None
+        self._waiting.append(values)
+        if len(self._waiting) >= WAITING:
+            self._spread()
 
     def column(self, path: str) -> list[Any] | None:
         """The values under one path, None for records without it; None where no record has it."""
-        if self._present is None:
-            self._present = self.paths.intersection(frozenset().union(*self._records))
-        if path not in self._present:
+        self._spread()
+        column = self._columns.get(path)
+        if column is None:
             return None
-        column = [record.get(path) for record in self._records]
+        column += [None] * (len(self.rows) - len(column))
         return None if column.count(None) == len(column) else column
+
+    def _spread(self) -> None:
+        """Put the values of the records at hand into the columns."""
+        records, self._waiting = self._waiting, []
+        before = len(self.rows) - len(records)
+        for path in self.paths.intersection(frozenset().union(*records)):
+            column = self._columns.setdefault(path, [])
+            column += [None] * (before - len(column))
+            column += [record.get(path) for record in records]
 
 
 def paths_of(fields: Iterable[Field]) -> set[str]:

@@ -13,13 +13,13 @@ import gzip
 import hashlib
 import importlib
 import io
-import json
+import json.scanner
 import lzma
 import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,7 +51,7 @@ BAD_ZIP = (
 its kinds) for unknown methods, the others for damaged structures."""
 
 
-_SCAN = json.JSONDecoder().scan_once
+_SCAN: Callable[[str, int], tuple[Any, int]] = json.scanner.make_scanner(json.JSONDecoder())  # type: ignore[attr-defined]
 """What `json.loads` calls in the end: it saves a third of the time of short documents to call it directly."""
 
 

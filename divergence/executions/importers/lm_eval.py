@@ -214,7 +214,7 @@ def _several_filters(results: Any, task: str | None) -> bool:
     return len(names - {""}) > 1
 
 
-def _sound(path: Path, gathered: Lines, draft: Draft) -> Iterator[tuple[int, Mapping[str, Any], int]]:
+def _sound(path: Path, gathered: Lines, draft: Draft) -> Iterator[tuple[int, dict[str, Any], int]]:
     """The lines that are samples, with number and bytes; the others are set aside."""
     shapes: set[tuple[str, ...]] = set()
     file, count = convert.printable(path), 0

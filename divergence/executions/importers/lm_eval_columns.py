@@ -27,15 +27,17 @@ from divergence.executions.importers import convert
 from divergence.executions.importers.lm_eval_documents import GREEDY, HASH_DIGITS, Lines, right_choice, right_text
 from divergence.executions.importers.seen_hashes import SeenHashes
 
-BLOCK = 256  # lines that are turned into columns together: few enough that what was parsed is still in the cache
+BLOCK = 64  # lines that are turned into columns together: few enough that what was parsed is still in the cache
 BLOCK_BYTES = 2**24  # of lines that wait for that: parsed JSON takes some five times as much memory
-PIECE = 16  # lines of a block that are read one by one where any of them is unlike the others
+PIECE = 8  # lines of a block that are read one by one where any of them is unlike the others
 FRAME = 8192  # documents that are held as lists
 PART = 50_000  # documents that wait in memory, about 15 MB, and are written together
 TEXTS = ("name", "base", "answer", "gold")
 DOCUMENTS = pl.Schema({"row": pl.Int64(), **dict.fromkeys(TEXTS, pl.String()), "settings": pl.UInt32()})
 JUDGED = pl.Schema({"__place": pl.UInt32(), "metric": pl.String(), "value": pl.Float64(), "label": pl.String()})
 
+UNREAD = frozenset({"doc", "resps", "prompt_hash", "target_hash"})
+"""What no column is made of."""
 Line = tuple[int, Mapping[str, Any]]
 
 
@@ -88,11 +90,13 @@ class Columns:
         """Metric -> documents in which it is a list or a text."""
         return self.lines.not_numbers
 
-    def take(self, row: int, sample: Mapping[str, Any], size: int) -> list[Line]:
+    def take(self, row: int, sample: dict[str, Any], size: int) -> list[Line]:
         """Take one line of so many bytes; gives lines, of this and earlier calls, whose document was seen before.
 
         Raises OtherFilter where a line is under another filter: nothing of this file may then be used.
         """
+        for name in UNREAD & sample.keys():
+            del sample[name]  # now, while it is in the cache
         self._block.append((row, sample))
         self._bytes += size
         return self.settle() if len(self._block) >= BLOCK or self._bytes > BLOCK_BYTES else []
@@ -215,14 +219,14 @@ def _alike(block: Sequence[Line], lines: Lines, name: str | None) -> Alike:
     samples = [sample for _, sample in block]
     metrics, values = _values(samples, lines, name)
     names, bases = _names(samples)
-    responses = [sample.get("filtered_resps") for sample in samples]
+    responses: list[Any] = [sample.get("filtered_resps") for sample in samples]
     if set(map(type, responses)) != {list} or not all(responses):
         raise Unlike
     if set(map(len, responses)) == {1}:
         answers, golds = _texts(samples, [response[0] for response in responses])
     else:
         answers, golds = _choices(samples, responses)
-    "".join(filter(None, chain(answers, golds, names))).encode()  # raises where a text is no Unicode
+    "".join(filter(None, chain(answers, golds, names, bases))).encode()  # raises where a text is no Unicode
     for metric in metrics:
         lines.metrics.setdefault(metric)
     settings = [lines.settings_of(sample) for sample in samples]  # last: it takes note of new ones
@@ -259,7 +263,7 @@ def _values(samples: Sequence[Mapping[str, Any]], lines: Lines, name: str | None
 
 def _names(samples: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
     """What tells the documents apart in their file, and their items without the task."""
-    hashes = [sample.get("doc_hash") for sample in samples]
+    hashes: list[Any] = [sample.get("doc_hash") for sample in samples]
     if {type(sample["doc_id"]) for sample in samples} != {int} or set(map(type, hashes)) != {str} or not all(hashes):
         raise Unlike
     names = [f"{sample['doc_id']}-{digest[:8]}" for sample, digest in zip(samples, hashes, strict=True)]
@@ -275,7 +279,7 @@ def _texts(samples: Sequence[Mapping[str, Any]], texts: list[Any]) -> tuple[list
         text.strip() if len(text) <= limit and text.isascii() else convert.verbatim(convert.printable(text))
         for text in texts
     ]
-    targets = [sample.get("target") for sample in samples]
+    targets: list[Any] = [sample.get("target") for sample in samples]
     golds = [
         target.strip() or None
         if type(target) is str and target[:1] != "[" and len(target) <= limit and target.isascii()
@@ -287,7 +291,8 @@ def _texts(samples: Sequence[Mapping[str, Any]], texts: list[Any]) -> tuple[list
 
 def _choices(samples: Sequence[Mapping[str, Any]], responses: list[Any]) -> tuple[list[str], list[str | None]]:
     """Answers and right answers of multiple choice: the likeliest choice, and the one that the target names."""
-    sizes, requests = list(map(len, responses)), [sample.get("arguments") for sample in samples]
+    sizes = list(map(len, responses))
+    requests: list[Any] = [sample.get("arguments") for sample in samples]
     if min(sizes) < 2 or set(map(type, requests)) != {dict} or list(map(len, requests)) != sizes:
         raise Unlike
     pairs, asked = list(chain.from_iterable(responses)), list(chain.from_iterable(map(dict.values, requests)))

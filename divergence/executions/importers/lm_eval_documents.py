@@ -165,11 +165,13 @@ class Lines:
 
     def settings_of(self, sample: Mapping[str, Any]) -> int:
         """The number of the generation settings of a document; most documents have those of the one before."""
+        request: Any
+        first: Any
         try:
             request = sample["arguments"]["gen_args_0"]
             first = request["arg_1"]  # as the harness writes it today
         except (KeyError, TypeError, IndexError):
-            request = first = None
+            request, first = None, None
         if type(first) is str and len(request) == 2 and type(request.get("arg_0")) is str:
             first = None  # a choice: it is not generated
         elif type(first) is not dict:
