@@ -210,7 +210,7 @@ def _repeated(file: str, number: int, sample: Mapping[str, Any], draft: Draft) -
 def _several_filters(results: Any, task: str | None) -> bool:
     """Do the results say that documents of the task were scored under several filters?"""
     scores = dig(results, ("results", task or ""))
-    names = {str(name).partition(",")[2] for name in scores if not str(name).endswith("alias")} if scores else set()
+    names = {str(name).partition(",")[2] for name in scores} if isinstance(scores, dict) else set()
     return len(names - {""}) > 1
 
 
