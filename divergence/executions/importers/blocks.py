@@ -19,6 +19,7 @@ from divergence.executions.importers.mapping import Draft, Field, Place, dig
 from divergence.executions.importers.written import FAST
 
 RECORDS = 20_000  # records mapped together: enough for columns to pay, some 30 MB of text at most in usual logs
+WAITING = 64  # records that wait to be spread into columns: few enough to be still in the cache
 ROW = "__row"  # the place of a record in its file, from 1
 FILE = "__file"  # the file that it comes from, as in `Place.file`
 
@@ -29,32 +30,36 @@ class Gathered:
     def __init__(self, paths: Iterable[str]):
         self.paths = frozenset(paths)
         self.rows: list[int] = []
-        self._where: dict[str, list[int]] = {path: [] for path in self.paths}
-        self._what: dict[str, list[Any]] = {path: [] for path in self.paths}
+        self._waiting: list[Mapping[str, Any]] = []
+        self._columns: dict[str, list[Any]] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def add(self, row: int, values: Mapping[str, Any]) -> None:
-        """Take one record, `row` from 1; values under paths that nobody asked for are left out."""
-        place = len(self.rows)
+        """Take one record, `row` from 1, which must not change afterwards; values under other paths are passed over."""
         self.rows.append(row)
-        for path, value in values.items():
-            if value is not None and path in self.paths:
-                self._where[path].append(place)
-                self._what[path].append(value)
+        self._waiting.append(values)
+        if len(self._waiting) >= WAITING:
+            self._spread()
 
     def column(self, path: str) -> list[Any] | None:
         """The values under one path, None for records without it; None where no record has it."""
-        where = self._where.get(path)
-        if not where:
+        self._spread()
+        column = self._columns.get(path)
+        if column is None:
             return None
-        if len(where) == len(self.rows):
-            return self._what[path]
-        column: list[Any] = [None] * len(self.rows)
-        for place, value in zip(where, self._what[path], strict=True):
-            column[place] = value
-        return column
+        column += [None] * (len(self.rows) - len(column))
+        return None if column.count(None) == len(column) else column
+
+    def _spread(self) -> None:
+        """Put the values of the records at hand into the columns."""
+        records, self._waiting = self._waiting, []
+        before = len(self.rows) - len(records)
+        for path in self.paths.intersection(frozenset().union(*records)):
+            column = self._columns.setdefault(path, [])
+            column += [None] * (before - len(column))
+            column += [record.get(path) for record in records]
 
 
 def paths_of(fields: Iterable[Field]) -> set[str]:
@@ -157,6 +162,8 @@ def _one_by_one(
 
 def _texts(values: list[Any]) -> pl.Series | None:
     """The values as texts; None where one of them is nested or no Unicode, or a switch."""
+    if type(next((value for value in values if value is not None), None)) in (list, dict, bool):
+        return None
     try:
         return pl.Series(values, dtype=pl.String)
     except (TypeError, UnicodeEncodeError):

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from divergence.executions import schema
+from divergence.executions.importers.seen_hashes import SeenHashes
 
 CHUNK = 50_000  # rows that are held as dictionaries: about 50 MB
 IN_MEMORY = 1_000_000  # rows that are held as columns: about 200 MB
@@ -37,7 +37,7 @@ class DraftedRows:
         self._held: dict[str, list[pl.DataFrame]] = {"executions": [], "outcomes": []}
         self._files: dict[str, list[Path]] = {"executions": [], "outcomes": []}
         self._folder: Path | None = None
-        self._seen: list[np.ndarray] = []
+        self._seen = SeenHashes()
 
     def add(self, row: dict[str, Any], judged: list[tuple[Any, ...]], file: str, number: int) -> None:
         """Take a row (canonical column -> value) and its outcomes (metric, value, label, scorer), from a line of a file."""
@@ -56,7 +56,7 @@ class DraftedRows:
     def settle(self) -> Iterator[tuple[str, int, str]]:
         """Turn the rows at hand into columns; gives file, line and id of those whose execution was seen before."""
         rows, self._rows = self._rows, []
-        fresh = self._fresh([row["execution_id"] for row in rows])
+        fresh = self._fresh(pl.Series([row["execution_id"] for row in rows], dtype=pl.String))
         again = [(row["__file"], row["__row"], row["execution_id"]) for row, new in zip(rows, fresh, strict=True) if not new]
         rows = rows if not again else [row for row, new in zip(rows, fresh, strict=True) if new]
         judged, self._judged = self._judged, []
@@ -69,17 +69,21 @@ class DraftedRows:
         self.height += len(rows)
         yield from again
 
-    def extend(self, table: pl.DataFrame) -> Iterator[tuple[str, int, str]]:
+    def extend(self, table: pl.DataFrame, judged: pl.DataFrame | None = None) -> Iterator[tuple[str, int, str]]:
         """Take many rows that are in columns already, `__file` and `__row` among them; gives those seen before, as `settle`.
 
+        `judged` are their outcomes in canonical columns, with `__place`, the place in `table` of the row that is judged.
         Rows that came one by one before them are settled first by the caller.
         """
         table = table.select(name for name in ROWS if name in table.columns)
-        fresh = pl.Series(self._fresh(table["execution_id"].to_list()), dtype=pl.Boolean)
+        fresh = self._fresh(table["execution_id"])
         again = table.filter(~fresh).select("__file", "__row", "execution_id")
         kept = table.filter(fresh) if again.height else table
         self._keep("executions", kept)
         self.height += kept.height
+        if judged is not None:
+            judged = judged.filter(fresh.gather(judged["__place"])) if again.height else judged
+            self._keep("outcomes", judged.select(OUTCOMES.names()))
         yield from again.iter_rows()
 
     def extend_outcomes(self, table: pl.DataFrame) -> None:
@@ -90,20 +94,9 @@ class DraftedRows:
         """All settled rows and outcomes. The frames hold the temporary folder as long as this object lives."""
         return self._all("executions", ROWS), self._all("outcomes", OUTCOMES)
 
-    def _fresh(self, identities: list[str]) -> list[bool]:
-        hashes = np.fromiter((hash(identity) for identity in identities), np.int64, len(identities))
-        _, first = np.unique(hashes, return_index=True)
-        fresh = np.zeros(len(hashes), bool)
-        fresh[first] = True
-        for known in self._seen:
-            places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-            fresh &= known[places] != hashes
-        new = np.sort(hashes[fresh])
-        while self._seen and len(self._seen[-1]) <= 2 * len(new):  # few sorted arrays, each much longer than the next
-            new = np.sort(np.concatenate([self._seen.pop(), new]))
-        if len(new):
-            self._seen.append(new)
-        return fresh.tolist()
+    def _fresh(self, identities: pl.Series) -> pl.Series:
+        """For each execution, is it seen for the first time in this import?"""
+        return pl.Series(self._seen.first(identities.hash().to_numpy()), dtype=pl.Boolean)
 
     def _keep(self, name: str, table: pl.DataFrame) -> None:
         if not table.height:

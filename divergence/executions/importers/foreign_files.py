@@ -13,13 +13,13 @@ import gzip
 import hashlib
 import importlib
 import io
-import json
+import json.scanner
 import lzma
 import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -49,6 +49,10 @@ BAD_ZIP = (
 )
 """What `zipfile` raises on damaged archives: RuntimeError for members marked as encrypted, NotImplementedError (one of
 its kinds) for unknown methods, the others for damaged structures."""
+
+
+_SCAN: Callable[[str, int], tuple[Any, int]] = json.scanner.make_scanner(json.JSONDecoder())  # type: ignore[attr-defined]
+"""What `json.loads` calls in the end: it saves a third of the time of short documents to call it directly."""
 
 
 class _Damaged(Exception):
@@ -95,6 +99,14 @@ def parsed(data: bytes) -> Any:
     """JSON as Inspect and lm-eval write it (NaN and Infinity allowed); ValueError with the end of a sentence."""
     if data is LINE_TOO_LONG:
         raise ValueError(f"is longer than {LINE_BYTES / 2**20:.0f} MiB")
+    if data[:1] == b"{":
+        try:
+            text = data.decode()
+            found, end = _SCAN(text, 0)
+            if not text[end:].strip(" \t\n\r"):
+                return found
+        except (ValueError, RecursionError, StopIteration):
+            pass  # `json.loads` has the last word, and the reason
     try:
         return json.loads(data)
     except RecursionError as error:

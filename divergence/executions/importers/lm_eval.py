@@ -17,16 +17,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from divergence.errors import InputError
-from divergence.executions.importers import convert, factors, foreign_files, lm_eval_run
+from divergence.executions.importers import convert, factors, foreign_files, lm_eval_rows, lm_eval_run
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.lm_eval_columns import Columns, OtherFilter
 from divergence.executions.importers.lm_eval_documents import Lines, problem
-from divergence.executions.importers.lm_eval_run import Run
-from divergence.executions.importers.mapping import Draft, Field, Place
+from divergence.executions.importers.mapping import Draft, Field, Place, dig
 from divergence.executions.schema import SERVING_FACTORS
 
 STAMP = r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}(?:\.\d+)?"
@@ -107,7 +107,10 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
         tasks.setdefault(_task(path, results.get(beside) if beside else None), []).append((path, beside))
     seen: dict[str, None] = {}
     for task, files in tasks.items():
-        read = [(path, results.get(beside) if beside else None, _lines(path, beside, draft)) for path, beside in files]
+        read = []
+        for path, beside in files:
+            said = results.get(beside) if beside else None
+            read.append((path, said, _lines(path, beside, _several_filters(said, task), draft)))
         _read_task(task, read, primary, draft, seen)
     if primary and primary not in seen:
         raise InputError(f"No task of these logs has a metric {primary!r}: choose from {', '.join(seen)}.")
@@ -141,7 +144,7 @@ def _task(path: Path, results: Any) -> str | None:
 
 def _read_task(
     task: str | None,
-    files: list[tuple[Path, Any, Lines]],
+    files: list[tuple[Path, Any, Lines | Columns]],
     asked: str | None,
     draft: Draft,
     seen: dict[str, None],
@@ -166,58 +169,56 @@ def _read_task(
             )
         run = lm_eval_run.declared(path, task, results, draft)
         draft.watch("results", run.record["results"])
-        _write(path, lines, run, primary if primary not in lower else None, draft)
+        lm_eval_rows.write(convert.printable(path), lines, run, primary if primary not in lower else None, draft)
 
 
-def _write(path: Path, lines: Lines, run: Run, primary: str | None, draft: Draft) -> None:
-    """The rows of one file."""
-    shared, file = draft.shared(run.record), convert.printable(path)
-    trials = draft.memory.setdefault("lm-eval trials", {})
-    task, samplers, filter_name = run.task, {}, (primary or "").partition(",")[2] or None
-    for document, item in zip(lines.documents, lines.items(task), strict=True):
-        score = None
-        for outcome in document.outcomes:
-            if outcome[0] == primary:
-                score = outcome
-                break
-        if score is None and primary is not None:
-            broken = (document.problems or {}).get(primary) or f"The line with {primary} is absent."
-            draft.reject(Place(file, document.row), "score_finite", broken)
-            continue
-        if document.settings not in samplers:
-            samplers[document.settings] = run.sampler(lines.settings[document.settings])
-        sampler = samplers[document.settings]
-        if document.prompt is not None and draft.privacy.item_by_prompt:
-            item = draft.privacy.prompt_item(document.prompt)
-        draft.keep_text(f"{lines.run}-{document.name}", "prompt", document.prompt)
-        draft.keep_text(f"{lines.run}-{document.name}", "response", document.response)
-        key = (run.identity, sampler, item)
-        trials[key] = trial = trials.get(key, 0) + 1
-        row = {
-            **shared.values,
-            "execution_id": f"{lines.run}-{document.name}",
-            "item": item,
-            "trial": trial,
-            "score": score[1] if score else None,
-            "scorer": primary,
-            "answer": convert.verbatim(document.answers.get(filter_name)),
-            "gold": document.gold,
-        }
-        if sampler is not None:
-            row["sampler"] = sampler
-        draft.put(row, document.outcomes, file, document.row)
-
-
-def _lines(path: Path, results: Path | None, draft: Draft) -> Lines:
-    """All lines of one file put together into documents."""
+def _lines(path: Path, results: Path | None, several: bool, draft: Draft) -> Lines | Columns:
+    """All lines of one file put together into documents; by columns where no document has several lines or texts to keep."""
     written = "".join(foreign_files.sha256(file) for file in (path, results) if file is not None)
-    gathered, file = (
-        Lines(hashlib.sha256(written.encode()).hexdigest()[:16], draft.privacy.wants_texts),
-        convert.printable(path),
-    )
+    run = hashlib.sha256(written.encode()).hexdigest()[:16]
+    before = len(draft.rejected)
+    if not several and not draft.privacy.wants_texts:
+        try:
+            columns = _columns(path, Columns(Lines(run)), draft)
+        except OtherFilter:
+            del draft.rejected[before:]
+        else:
+            draft.rejected[before:] = sorted(draft.rejected[before:], key=lambda entry: entry["row"])
+            return columns
+    gathered, place = Lines(run, draft.privacy.wants_texts), convert.printable(path)
+    for number, sample, _ in _sound(path, gathered, draft):
+        if not gathered.take(number, sample):
+            _repeated(place, number, sample, draft)
+    return gathered
+
+
+def _columns(path: Path, columns: Columns, draft: Draft) -> Columns:
+    file = convert.printable(path)
+    for number, sample, size in _sound(path, columns.lines, draft):
+        for line in columns.take(number, sample, size):
+            _repeated(file, *line, draft)
+    for line in columns.settle():
+        _repeated(file, *line, draft)
+    return columns
+
+
+def _repeated(file: str, number: int, sample: Mapping[str, Any], draft: Draft) -> None:
+    name, filter_name = convert.shown(sample["doc_id"]), convert.shown(sample.get("filter"))
+    draft.reject(Place(file, number), "filter_unique", f"doc_id {name} was already seen with filter {filter_name}.")
+
+
+def _several_filters(results: Any, task: str | None) -> bool:
+    """Do the results say that documents of the task were scored under several filters?"""
+    scores = dig(results, ("results", task or ""))
+    names = {str(name).partition(",")[2] for name in scores} if isinstance(scores, dict) else set()
+    return len(names - {""}) > 1
+
+
+def _sound(path: Path, gathered: Lines, draft: Draft) -> Iterator[tuple[int, dict[str, Any], int]]:
+    """The lines that are samples, with number and bytes; the others are set aside."""
     shapes: set[tuple[str, ...]] = set()
-    count = 0
-    for number, sample in _samples(path, draft):
+    file, count = convert.printable(path), 0
+    for number, sample, size in _samples(path, draft):
         count += 1
         if sample is None:
             continue
@@ -233,24 +234,22 @@ def _lines(path: Path, results: Path | None, draft: Draft) -> Lines:
                 continue
             shapes.add(shape)
             draft.watch("sample", {name: value for name, value in sample.items() if name not in names})
-        if not gathered.take(number, sample):
-            name, filter_name = convert.shown(sample["doc_id"]), convert.shown(sample.get("filter"))
-            draft.reject(Place(file, number), "filter_unique", f"doc_id {name} was already seen with filter {filter_name}.")
+        yield number, sample, size
     if not count:
         raise InputError(f"{path} is empty: lm-eval writes one line for each document with --log_samples.")
-    return gathered
 
 
-def _samples(path: Path, draft: Draft) -> Iterator[tuple[int, Any]]:
+def _samples(path: Path, draft: Draft) -> Iterator[tuple[int, Any, int]]:
     """The lines of a file, or the members of the one list that older versions wrote; None for a line that is damaged."""
     if foreign_files.head(path).lstrip()[:1] == b"[":
         whole = foreign_files.read_json(path)
-        yield from enumerate(whole if isinstance(whole, list) else [whole], start=1)
+        for number, sample in enumerate(whole if isinstance(whole, list) else [whole], start=1):
+            yield number, sample, 0
         return
     for number, line in foreign_files.read_lines(path):
         try:
-            yield number, foreign_files.parsed(line)
+            yield number, foreign_files.parsed(line), len(line)
         except ValueError as error:
             sentence = f"The line {convert.printable(error)}."
             draft.reject(Place(convert.printable(path), number), "record_readable", sentence)
-            yield number, None
+            yield number, None, 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from divergence.executions.importers import convert
@@ -82,6 +82,11 @@ class Lines:
         """In the order of their first lines."""
         return list(self.by_key.values())
 
+    def alone(self, row: int, sample: Mapping[str, Any]) -> Document:
+        """The document of one line, which is not kept: for files in which every document has one line."""
+        self.take(row, sample)
+        return self.by_key.popitem()[1]
+
     def items(self, task: str | None) -> list[str]:
         """The identity of each document: task and hash; a document that stands twice in the file is numbered."""
         times: Counter[str] = Counter()
@@ -100,8 +105,8 @@ class Lines:
         if document is None:
             document = self.by_key[doc_id, doc_hash] = Document(row, doc_id, doc_hash)
             document.choices = choices = _choices(sample, likelihoods)
-            document.gold = _right_choice(sample.get("target"), choices) if choices else _right_text(sample.get("target"))
-            document.settings = self._settings(sample)
+            document.gold = right_choice(sample.get("target"), choices) if choices else right_text(sample.get("target"))
+            document.settings = self.settings_of(sample)
             if self.texts:
                 document.prompt = prompt_text(next(iter(_first_request(sample)), None))
                 document.response = prompt_text(sample.get("resps"))
@@ -110,7 +115,7 @@ class Lines:
             return False
         choices = document.choices
         document.answers[name] = _likeliest(likelihoods, choices) if choices else _text(sample)
-        for metric, full in self._full_names(sample, name):
+        for metric, full in self.full_names(sample, name):
             value = sample.get(metric)
             if type(value) is not float or not math.isfinite(value):
                 self._judge(document, full, value, name)
@@ -122,9 +127,9 @@ class Lines:
 
     def metric_names(self, sample: Mapping[str, Any]) -> list[str]:
         """Names of the metrics of one line, in the harness's order."""
-        return [metric for metric, _ in self._full_names(sample, None)]
+        return [metric for metric, _ in self.full_names(sample, None)]
 
-    def _full_names(self, sample: Mapping[str, Any], name: str | None) -> list[tuple[str, str]]:
+    def full_names(self, sample: Mapping[str, Any], name: str | None) -> list[tuple[str, str]]:
         """The metrics of a line and their names as outcomes; worked out once for lines that list the same ones."""
         listed = sample.get("metrics")
         if type(listed) is not list:
@@ -158,13 +163,18 @@ class Lines:
             return
         document.problems = {**(document.problems or {}), full: problem}
 
-    def _settings(self, sample: Mapping[str, Any]) -> int:
+    def settings_of(self, sample: Mapping[str, Any]) -> int:
         """The number of the generation settings of a document; most documents have those of the one before."""
+        request: Any
+        first: Any
         try:
-            first = sample["arguments"]["gen_args_0"]["arg_1"]  # as the harness writes it today
+            request = sample["arguments"]["gen_args_0"]
+            first = request["arg_1"]  # as the harness writes it today
         except (KeyError, TypeError, IndexError):
-            first = None
-        if type(first) is not dict:
+            request, first = None, None
+        if type(first) is str and len(request) == 2 and type(request.get("arg_0")) is str:
+            first = None  # a choice: it is not generated
+        elif type(first) is not dict:
             first = next((value for value in _first_request(sample) if type(value) is dict), None)
         if self.settings[-1] == first:
             return len(self.settings) - 1
@@ -245,14 +255,16 @@ def _likeliest(likelihoods: list[float], choices: list[str]) -> str:
     return choices[max(range(len(choices)), key=likelihoods.__getitem__)]
 
 
-def _right_choice(target: Any, choices: list[str]) -> str | None:
+def right_choice(target: Any, choices: Sequence[str]) -> str | None:
+    """The name of the right choice, which the target names by its text or by its place."""
     written = str(target).strip()
     if written.isdecimal():
         return choices[int(written)] if int(written) < len(choices) else None
     return written if written in choices else None
 
 
-def _right_text(target: Any) -> str | None:
+def right_text(target: Any) -> str | None:
+    """The right answer of a document without choices, as a label; None where several are right."""
     if not isinstance(target, str | int | float):
         return None
     written = convert.printable(target)

@@ -199,13 +199,13 @@ class Draft:
             if self.progress:
                 self.progress(f"{self.rows.height} rows read")
 
-    def extend(self, block: pl.DataFrame) -> set[str]:
+    def extend(self, block: pl.DataFrame, judged: pl.DataFrame | None = None) -> set[str]:
         """Take many rows that are mapped already, by columns (`blocks.mapped`); those seen before are set aside.
 
-        Returns the ids of those.
+        `judged` are their outcomes, as `DraftedRows.extend` takes them. Returns the ids of the rows set aside.
         """
         self.settle()
-        again = list(self.rows.extend(block)) if block.height else []
+        again = list(self.rows.extend(block, judged)) if block.height else []
         self._seen_before(again)
         return {identity for *_, identity in again}
 

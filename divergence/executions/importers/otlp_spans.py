@@ -45,6 +45,9 @@ WANTED = frozenset(
 """Attributes of spans that are decoded."""
 SETTING_OF = {path: name for name, paths in SETTINGS.items() for path in paths}
 """Attribute -> setting of the sampler."""
+SETTING_PATHS = frozenset(SETTING_OF)
+AS_WRITTEN = frozenset({"stringValue", "intValue", "doubleValue"})
+"""Kinds of OTLP values that stand for themselves."""
 RESOURCE = (
     "service.name",
     "service.version",
@@ -61,7 +64,7 @@ UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
 def value_of(value: Mapping[str, Any]) -> Any:
     """An OTLP value as a Python one: text, number, list or dictionary; None for bytes and for an empty value."""
     for kind, content in value.items():
-        if kind in ("stringValue", "intValue", "doubleValue"):
+        if kind in AS_WRITTEN:
             return content
         if kind == "boolValue":
             return "true" if content else "false"
@@ -122,6 +125,10 @@ def flat_attributes(attributes: Any, unknown: set[str]) -> dict[str, Any]:
         key = attribute["key"]
         if key in WANTED:
             value = attribute["value"]
+            if len(value) == 1 and key not in EXPANDED:
+                ((kind, text),) = value.items()
+                record[key] = text if kind in AS_WRITTEN else value_of(value)
+                continue
             text = value.get("stringValue")
             if text is None:
                 text = value_of(value)
@@ -136,7 +143,9 @@ def flat_attributes(attributes: Any, unknown: set[str]) -> dict[str, Any]:
             record.setdefault("text.response", attribute["value"])
         elif isinstance(key, str):
             unknown.add(key)
-    settings = [(name, str(record[path])) for path, name in SETTING_OF.items() if path in record]
+    settings = []
+    if not SETTING_PATHS.isdisjoint(record):
+        settings = [(name, str(record[path])) for path, name in SETTING_OF.items() if path in record]
     for prefix in expanded:
         if prefix in PARAMETERS:
             given = ((name, record.get(f"{prefix}.{name}")) for name in factors.SAMPLER_NAMES if name != "seed")

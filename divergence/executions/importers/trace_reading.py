@@ -25,15 +25,14 @@ class TraceReading:
         self.extra = {**OF_A_SPAN, **(extra or {})}
         self._gathered = self._fresh()
         self._frames: list[pl.DataFrame] = []
-        self._places: list[tuple[str | None, ...]] = []
+        self._places: list[tuple[Any, ...]] = []
         self._trees: list[pl.DataFrame] = []
 
     def span(
         self, record: Mapping[str, Any], row: int, file: str, call: bool, named: tuple[Any, Any] = (None, None)
     ) -> None:
         """Take one span, `row` from 1 in its file; `named` are the agent and the conversation that it names itself."""
-        place = (record.get(span_tree.TRACE), record.get(span_tree.SPAN), record.get(span_tree.PARENT), *named)
-        self._places.append(tuple(value if isinstance(value, str) else None for value in place))
+        self._places.append((record.get(span_tree.TRACE), record.get(span_tree.SPAN), record.get(span_tree.PARENT), *named))
         if call:
             self._gathered.add(row, record)
         if len(self._gathered) >= blocks.RECORDS or len(self._places) >= 5 * blocks.RECORDS:
@@ -49,7 +48,10 @@ class TraceReading:
             self._frames.append(blocks.mapped(self.draft, self._gathered, file, self.extra))
             self._gathered = self._fresh()
         if self._places:
-            self._trees.append(pl.DataFrame(self._places, schema=span_tree.TREE, orient="row"))
+            columns = (
+                [value if type(value) is str else None for value in column] for column in zip(*self._places, strict=True)
+            )
+            self._trees.append(pl.DataFrame(dict(zip(span_tree.TREE, columns, strict=True)), schema=span_tree.TREE))
             self._places = []
 
     def spans(self) -> set[tuple[str, str]]:

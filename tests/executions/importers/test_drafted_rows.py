@@ -1,10 +1,14 @@
 """Rows of an import while it is read: in order, each execution once, on disk where they are many."""
 
+import collections
+
+import numpy as np
 import polars as pl
 import pytest
 
 from divergence.executions.importers import drafted_rows
 from divergence.executions.importers.drafted_rows import DraftedRows
+from divergence.executions.importers.seen_hashes import Repetitions, SeenHashes
 
 
 def take(rows, identities, chunk=3):
@@ -44,8 +48,20 @@ def test_many_rows_wait_on_disk_and_leave_nothing_behind(monkeypatch):
 
 
 def test_what_was_seen_is_known_among_a_million():
-    rows = DraftedRows()
-    assert all(rows._fresh([f"{block}-{n}" for n in range(1000)]) == [True] * 1000 for block in range(100))
-    assert rows._fresh(["99-5", "new", "0-0"]) == [False, True, False]
-    assert sum(map(len, rows._seen)) == 100_001
-    assert len(rows._seen) < 20
+    seen = SeenHashes()
+    names = pl.Series([f"{block}-{n}" for block in range(100) for n in range(1000)]).hash().to_numpy()
+    assert all(seen.first(names[start : start + 1000]).all() for start in range(0, len(names), 1000))
+    assert seen.first(pl.Series(["99-5", "new", "0-0"]).hash().to_numpy()).tolist() == [False, True, False]
+    assert sum(map(len, seen._sorted)) == 100_001
+    assert len(seen._sorted) < 20
+
+
+def test_repetitions_are_numbered_as_one_by_one():
+    generator, counted, oracle = np.random.default_rng(20261129), Repetitions(), collections.Counter()
+    for size in (0, 1, 50, 400, 3):
+        hashes = generator.integers(0, 60, size)
+        expected = []
+        for value in hashes.tolist():
+            oracle[value] += 1
+            expected.append(oracle[value])
+        assert counted.number(hashes).tolist() == expected
