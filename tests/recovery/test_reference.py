@@ -17,6 +17,7 @@ AGAIN = "; `make reference` draws it again"
 RUNS = 16
 TRIMMED = np.array([0.1, 0.25, 0.1, 0.35])
 """Bias of a scale near zero, in sds: mean, sd, 5 and 95 % quantile."""
+NEAR_ZERO = 0.05  # logit: a point at most
 ALARM = 0.01  # chance that any of the bounds fails by Monte Carlo error alone
 
 
@@ -93,9 +94,9 @@ def test_means_sds_and_tails(reference, moments):
     bound is two errors. A hundred quantities at 3 errors: chance alone leaves .3 of them outside a bound; 2 % may be, none
     farther off than `z` errors, which any of them is by chance with probability `ALARM`.
 
-    A scale that the data put near zero has a tail that few proposals reach, and smoothing trims their weights: `scale|...`
-    may be a bias beside the chains of `TRIMMED` (found: concurrency, .01 logit, mean .06 and 95 % quantile .33 sd short;
-    with twenty times the proposals .02 and .1). What a question reports may not.
+    A scale that the data put near zero has a tail that few proposals reach, and smoothing trims their weights. Where the 95 %
+    quantile of a scale is below `NEAR_ZERO` it may be short by `TRIMMED` (found: concurrency alone, mean .06 and 95 %
+    quantile .33 sd; with twenty times the proposals .02 and .1). Every other scale, and what a question reports, may not.
     """
     table, pooled, draws = moments
     assert set(table) == set(reference["quantities"])
@@ -117,7 +118,8 @@ def test_means_sds_and_tails(reference, moments):
             ]
         )
         off = np.abs([mean - row["mean"], sd - row["sd"], lower - row["q05"], upper - row["q95"]]) / row["sd"]
-        plain = TRIMMED if name.startswith("scale|") else np.array([0, 0.05, 0.1, 0.1])
+        tiny = name.startswith("scale|") and row["q95"] < NEAR_ZERO
+        plain = TRIMMED if tiny else np.array([0, 0.05, 0.1, 0.1])
         widened += (3 * error[1:] > plain[1:]).any()
         if (off > np.maximum(plain, 3 * error)).any():
             missed[name] = off, error
