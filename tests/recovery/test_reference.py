@@ -94,8 +94,8 @@ def test_means_sds_and_tails(reference, moments):
     bound is two errors. A hundred quantities at 3 errors: chance alone leaves .3 of them outside a bound; 2 % may be, none
     farther off than `z` errors, which any of them is by chance with probability `ALARM`.
 
-    A scale that the data put near zero has a tail that few proposals reach, and smoothing trims their weights. Where the 95 %
-    quantile of a scale is below `NEAR_ZERO` it may be short by `TRIMMED` (found: concurrency alone, mean .06 and 95 %
+    A scale that the data put near zero has a tail that few proposals reach, and smoothing trims their weights. Where the
+    95 % quantile of a scale is below `NEAR_ZERO` it may be short by `TRIMMED` (found: concurrency alone, mean .06 and 95 %
     quantile .33 sd; with twenty times the proposals .02 and .1). Every other scale, and what a question reports, may not.
     """
     table, pooled, draws = moments

@@ -38,7 +38,9 @@ def test_every_question_has_a_row_or_a_refusal_with_its_reason(results):
 
 def test_the_page_opens_with_the_decision(results):
     page = (results[0] / "report.html").read_text()
-    assert re.search(r"<h1>Choose [\w-]+ in (?:flash|second-engine|second-engine-large): it meets all five requirements", page)
+    assert re.search(
+        r"<h1>Choose [\w-]+ in (?:flash|second-engine|second-engine-large): it meets all five requirements", page
+    )
     for label in ("How sure", "What would change it", "What to measure next", "Chance to meet everything"):
         assert label in page
     assert "“half of the traffic under load”" in page and "declared prices of 2026-11-24, in USD" in page

@@ -44,6 +44,12 @@ def host(value: Any) -> str | None:
     return parts.hostname
 
 
+def address(value: Any) -> str | None:
+    """An address without the user and password that may stand before it."""
+    text = convert.text(value)
+    return convert.label(text.rpartition("@")[2]) if text else None
+
+
 def fingerprint(value: Any) -> str:
     """A short hash that stands for a long definition."""
     return "sha256:" + hashlib.sha256(convert.printable(value).encode()).hexdigest()[:16]
@@ -175,11 +181,9 @@ FIELDS = (
         aliases=("gen_ai.system", "llm.provider", "llm.system"),
         since="1.37",
     ),
-    Field("router", "server.address", convert.label, "host that was asked", aliases=("net.peer.name",)),
+    Field("router", "server.address", address, "host that was asked", aliases=("net.peer.name",)),
     Field("router", "gen_ai.openai.api_base", host),
-    Field(
-        "instance", "span.instance", convert.label, "address and port that were asked; the instance of an engine's own spans"
-    ),
+    Field("instance", "span.instance", address, "address and port that were asked; the instance of an engine's own spans"),
     Field("region", "resource.cloud.region", convert.label),
     Field("hardware", "resource.host.type", convert.label),
     Field(

@@ -228,3 +228,11 @@ def test_an_attribute_whose_name_is_no_text(spans):
     path = spans({})
     path.write_text(path.read_text().replace('"attributes": [{"key"', '"attributes": [{"key": 1, "value": {}}, {"key"'))
     assert import_log([path]).rows == 1
+
+
+def test_a_password_before_a_host_goes_no_further(spans):
+    asked = {"server.address": "ada:hunter2@llm.example", "server.port": 8000}
+    imported = import_log([spans({"attributes": asked})])
+    assert imported.executions["router"].to_list() == ["llm.example"]
+    assert imported.executions["instance"].to_list() == ["llm.example:8000"]
+    assert "hunter2" not in imported.executions.write_csv() and not any("hunter2" in note for note in imported.notes)
