@@ -70,5 +70,7 @@ def drift(logs, output, quiet, as_json, config, **flags) -> int:
         ]
         if rows:
             print_table(("edge", "family", "what", "before", "since", "log e"), rows[:10])
+        for note in verdict.notes:
+            click.echo(f"- {note}")
         click.echo(f"The page is {output / 'drift.html'}")
     return 0

@@ -19,7 +19,7 @@ from divergence.drift.chunking import (
 from divergence.drift.daily import Daily, daily
 from divergence.drift.evidence import WINSOR
 from divergence.drift.layout import Layout, Statistic, learn
-from divergence.drift.ordering import arrange
+from divergence.drift.ordering import arrange, shown
 from divergence.drift.ranks import normal_scores
 from divergence.drift.rows import Rows, from_frame
 from divergence.drift.structural import structural
@@ -144,6 +144,11 @@ def learn_reference(
     rows = arranged.rows
     if not len(rows):
         raise InputError(f"The reference has no usable rows: {'; '.join(arranged.notes)}.")
+    if len(rows) > 1 and rows.time[0] == rows.time[-1]:
+        raise InputError(
+            f"All {len(rows)} rows of the reference have the time {shown(rows.time[0])}: drift is a matter of order; "
+            "name the column that tells it with --map time=NAME."
+        )
     length, tau = (1, 1.0) if aggregated else first_length(len(rows), rows.numeric, chunk_rows)
     if aggregated and len(rows) < FEWEST_CHUNKS:
         raise InputError(f"The reference has {len(rows)} aggregated rows, at least {FEWEST_CHUNKS} are needed.")

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -123,3 +124,28 @@ def test_telemetry_alone_and_counters(capsys, tmp_path):
         assert "independent" in error or "at least 10" in error
     else:
         assert "verdict" in json.loads(out)
+
+
+def made_stream(path, **columns) -> pathlib.Path:
+    """A quiet stream of 4,000 rows, a request every half minute; `columns` replace its own."""
+    n = 4000
+    a = np.random.default_rng(0).lognormal(size=n)
+    noise = np.exp(0.3 * np.random.default_rng(1).normal(size=n))
+    own = {"time": [f"2026-01-{1 + i // 2880:02}T{i // 120 % 24:02}:{i // 2 % 60:02}:{i % 2 * 30:02}Z" for i in range(n)]}
+    own |= {"input_tokens": (100 * a).astype(int).tolist(), "latency_s": (a * noise).tolist(), "model": ["m"] * n}
+    pl.DataFrame(own | columns).write_parquet(path)
+    return path
+
+
+def test_one_instant_for_all_rows_is_no_order(capsys, tmp_path):
+    path = made_stream(tmp_path / "log.parquet", time=["2026-01-01T00:00:00Z"] * 4000)
+    code, _, err = run(capsys, path, "-o", tmp_path / "out", "--reference", "0.4")
+    assert code == 2 and "All 1600 rows of the reference have the time 2026-01-01T00:00:00Z" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_signal_that_vanishes_is_said_beside_a_green_verdict(capsys, tmp_path):
+    tokens = [100 + i % 37 if i < 3000 else None for i in range(4000)]
+    path = made_stream(tmp_path / "log.parquet", input_tokens=tokens)
+    code, out, _ = run(capsys, path, "-o", tmp_path / "out", "--reference", "0.4")
+    assert code == 0 and "input_tokens has no value in a chunk that begins at" in out
