@@ -22,6 +22,13 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
+def few_clusters(count: int) -> float:
+    """Factor that a bootstrap over few clusters is too narrow by: its own divisor, and t for normal quantiles; 12: 1.140."""
+    from scipy.special import stdtrit
+
+    return float(np.sqrt(count / (count - 1)) * stdtrit(count - 1, 0.95) / NORMAL_95)
+
+
 def logit(p: np.ndarray) -> np.ndarray:
     """log(p / (1 - p)); logit(0.75) = 1.0986123."""
     p = np.asarray(p, dtype=float)

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from scipy.stats import norm, t
 
 from divergence.cells import Cells, Table
 from divergence.estimands.rows import answer, answered, frame, refuse
@@ -29,7 +28,7 @@ from divergence.identification import needs
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
 from divergence.joint.posterior import Posterior
-from divergence.numerics import combinations
+from divergence.numerics import combinations, few_clusters
 from divergence.random_streams import stream
 
 QUESTION, TEXT = "horizon", "the declared task length at which a model still solves half of the tasks"
@@ -136,11 +135,6 @@ def _fit(mine: Table, length: np.ndarray, draws: int, rng: np.random.Generator) 
         )
     with np.errstate(over="ignore"):  # a slope near 0 puts a draw beyond all numbers: the median is what is told
         return np.stack([2 ** ((logit - a) / b) for logit in (0.0, np.log(4.0))] + [b]), None
-
-
-def few_clusters(count: int) -> float:
-    """Factor that a bootstrap over few clusters is too narrow by: its own divisor, and t for normal quantiles; 12: 1.140."""
-    return float(np.sqrt(count / (count - 1)) * t.ppf(0.95, count - 1) / norm.ppf(0.95))
 
 
 def logistic(x: np.ndarray, n: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -24,9 +24,9 @@ import numpy as np
 import polars as pl
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.stats import norm, t
 
 from divergence.estimate import Estimate
+from divergence.numerics import few_clusters
 
 QUESTION, TEXT = "load_curve", "quality of each model in each context over the load of its server"
 WORDS = "quality under load"
@@ -127,9 +127,4 @@ def _draws(mine: pl.DataFrame, present: np.ndarray, rng: np.random.Generator) ->
     found = [fit(n, y, rng.standard_exponential((min(CHUNK, DRAWS - start), len(n)))) for start in range(0, DRAWS, CHUNK)]
     several = n[np.count_nonzero(n, axis=1) > 1]
     thinnest = max(int((several > 0).sum(0).min()), 2)  # what the level rests on that the fewest such items were run under
-    return middle + few_items(thinnest) * (np.concatenate(found) - middle)
-
-
-def few_items(count: int) -> float:
-    """Factor that a bootstrap over few items is too narrow by: its own divisor, and t for normal quantiles; 12: 1.140."""
-    return float(np.sqrt(count / (count - 1)) * t.ppf(0.95, count - 1) / norm.ppf(0.95))
+    return middle + few_clusters(thinnest) * (np.concatenate(found) - middle)

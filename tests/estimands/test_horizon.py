@@ -6,7 +6,8 @@ import pytest
 from scipy.optimize import minimize
 
 import divergence as dv
-from divergence.estimands.horizon import few_clusters, half_life_ratio, logistic
+from divergence.estimands.horizon import half_life_ratio, logistic
+from divergence.numerics import few_clusters
 
 
 def _log(rng, size=400, middle=4.0, slope=-1.2, lengths=(1, 2, 4, 8, 16, 32), **more):
