@@ -15,9 +15,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 MODEL = ROOT / "models" / "serving-lab"
 AGAIN = "; `make reference` draws it again"
 RUNS = 16
-TRIMMED = np.array([0.1, 0.25, 0.1, 0.35])
-"""Bias of a scale near zero, in sds: mean, sd, 5 and 95 % quantile."""
-NEAR_ZERO = 0.05  # logit: a point at most
+SHORT = "scale|gamma:concurrency"
+"""The one quantity that is known to miss the bounds: see `test_the_tail_of_a_scale_near_zero`."""
 ALARM = 0.01  # chance that any of the bounds fails by Monte Carlo error alone
 
 
@@ -93,11 +92,26 @@ def test_means_sds_and_tails(reference, moments):
     With a dozen thousand draws on either side the error of a 95 % quantile of a skewed scale is .05 sd: there the plain
     bound is two errors. A hundred quantities at 3 errors: chance alone leaves .3 of them outside a bound; 2 % may be, none
     farther off than `z` errors, which any of them is by chance with probability `ALARM`.
-
-    A scale that the data put near zero has a tail that few proposals reach, and smoothing trims their weights. Where the
-    95 % quantile of a scale is below `NEAR_ZERO` it may be short by `TRIMMED` (found: concurrency alone, mean .06 and 95 %
-    quantile .33 sd; with twenty times the proposals .02 and .1). Every other scale, and what a question reports, may not.
     """
+    missed, wrong, widened = beyond_bounds(reference, moments)
+    quantities = len(reference["quantities"])
+    print(f"{quantities} quantities, {len(missed)} beyond a bound, {widened} with a bound that Monte Carlo errors widen")
+    wrong.pop(SHORT, None)
+    assert not wrong
+    assert len(missed) <= max(1, 0.02 * quantities), missed
+
+
+@pytest.mark.xfail(
+    strict=True, reason="few proposals reach the far tail of a scale near zero, and smoothing trims their weights"
+)
+def test_the_tail_of_a_scale_near_zero(reference, moments):
+    """The scale of concurrency (.01 logit): its mean is .06, its 95 % quantile .33 sd short; .02 and .1 with twenty times
+    the proposals. Wider proposals do not mend it: they cost most of the effective draws."""
+    assert SHORT not in beyond_bounds(reference, moments)[0]
+
+
+def beyond_bounds(reference, moments) -> tuple[dict, dict, int]:
+    """Quantities beyond the bounds of `test_means_sds_and_tails`, those beyond `z` errors, how many bounds errors widen."""
     table, pooled, draws = moments
     assert set(table) == set(reference["quantities"])
     z, missed, wrong, widened = norm.isf(ALARM / 2 / (4 * len(table))), {}, {}, 0
@@ -118,16 +132,13 @@ def test_means_sds_and_tails(reference, moments):
             ]
         )
         off = np.abs([mean - row["mean"], sd - row["sd"], lower - row["q05"], upper - row["q95"]]) / row["sd"]
-        tiny = name.startswith("scale|") and row["q95"] < NEAR_ZERO
-        plain = TRIMMED if tiny else np.array([0, 0.05, 0.1, 0.1])
+        plain = np.array([0, 0.05, 0.1, 0.1])
         widened += (3 * error[1:] > plain[1:]).any()
         if (off > np.maximum(plain, 3 * error)).any():
             missed[name] = off, error
         if (off > np.maximum(plain, z * error)).any():
             wrong[name] = off, error
-    print(f"{len(table)} quantities, {len(missed)} beyond a bound, {widened} with a bound that Monte Carlo errors widen")
-    assert not wrong
-    assert len(missed) <= max(1, 0.02 * len(table)), missed
+    return missed, wrong, widened
 
 
 def test_draws_are_those_of_the_table(reference):
