@@ -24,13 +24,13 @@ print(log.counts.valid, cells["len"].sum(), int(status.split("VmHWM:")[1].split(
 def peak_of(path: pathlib.Path, blocks: int) -> int:
     """MB at the peak of a program that reads a log of so many blocks of rows and counts its cells."""
     block = "".join(
-        f"{'evaluation' if n % 3 == 0 else 'deployment'},m{n % 4},i{n % 500},{n % 2},{n % 5},{'x' * ROW_BYTES}\n"
+        f"{'evaluation' if n % 3 == 0 else 'deployment'},m{n % 4},i{n % 500},{n % 2},{n % 5},{'x' * ROW_BYTES},{n}\n"
         for n in range(BLOCK_ROWS)
     )
     with gzip.open(path, "wb", compresslevel=1) as file:
-        file.write(b"regime,model,item,score,engine,prompt\n")
-        for _ in range(blocks):
-            file.write(block.encode())
+        file.write(b"regime,model,item,score,engine,prompt,place,trial\n")
+        for trial in range(blocks):
+            file.write(block.replace("\n", f",{trial}\n").encode())
     done = subprocess.run([sys.executable, "-c", READER, str(path)], capture_output=True, text=True, check=True)
     valid, collapsed, peak = map(int, done.stdout.split())
     assert valid == collapsed == blocks * BLOCK_ROWS
