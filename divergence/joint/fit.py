@@ -25,14 +25,14 @@ from divergence.joint.methods import Sample
 from divergence.joint.nuts import NUTS
 from divergence.joint.posterior import Fit, Posterior, prior_centre, standard_deviations
 from divergence.joint.predict import levels
-from divergence.joint.problem import draw_effects, problem
+from divergence.joint.problem import draw_effects, target_data
 from divergence.joint.spec import Spec
 from divergence.joint.standing_apart import apart_notes
 from divergence.numerics import combinations, one_blas_thread
 from divergence.random_streams import stream
 
 Method = Importance | ItemLevel | NUTS
-ARMS_MAX = 512  # a dense covariance of the arms per draw: more takes more than 2 GB
+ARMS_MAX = 10**6  # a dense covariance of the arms per draw: more takes more than 2 GB
 CONSTANT = 1e-9  # relative standard errors below it are rounding
 FALLBACK_ARMS_MAX = 128  # above it NUTS takes longer than somebody waits; the failed gate is shown instead
 
@@ -101,7 +101,7 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     design, loadings, response, centre = found.design, found.loadings, found.response, prior_centre(arms)
     notes = (*alias_notes(design), *apart_notes(cells, design, arms, found.residuals), *grade_notes(cells))
     cells = dataclasses.replace(cells, notes=(*cells.notes, *notes))
-    data = problem(design, response, loadings, centre)
+    data = target_data(design, response, loadings, centre)
     sample = chosen(data, seed)
     if method is None and not all(d.passed for d in sample.diagnostics) and len(arms) <= FALLBACK_ARMS_MAX:
         progress("a gate failed: drawing again with NUTS")
@@ -131,7 +131,7 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
 
 def _constant(arms: Arms) -> bool:
     """Does no value differ from any other? A log of times may have one value in each arm; grades and fractions may not."""
-    still = (np.diag(arms.covariance) <= CONSTANT**2 * np.maximum(arms.level, 1e-300) ** 2).all()
+    still = (arms.variance <= CONSTANT**2 * np.maximum(arms.level, 1e-300) ** 2).all()
     return bool(still and (arms.link == "log" or np.ptp(arms.level) <= CONSTANT))
 
 
