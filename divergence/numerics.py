@@ -65,7 +65,13 @@ def column_squares(matrix: np.ndarray | sp.csr_array) -> np.ndarray:
     """Sums of squares of the columns; column_squares([[3, 0], [4, 2]]) = [25, 4]."""
     if isinstance(matrix, np.ndarray):
         return np.square(matrix).sum(0)
-    return np.bincount(matrix.indices, matrix.data**2, matrix.shape[1])
+    return np.bincount(matrix.indices, matrix.data**2, size_of(matrix)[1])
+
+
+def size_of(matrix: np.ndarray | sp.csr_array) -> tuple[int, int]:
+    """Rows and columns; size_of([[3, 0], [4, 2]]) = (2, 2)."""
+    rows, columns = matrix.shape  # pyright: ignore[reportGeneralTypeIssues] - SciPy's own type says None
+    return int(rows), int(columns)
 
 
 def together(*codes: np.ndarray) -> np.ndarray:

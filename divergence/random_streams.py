@@ -24,6 +24,7 @@ STREAMS = {
     "failed spend": 18,
     "halves of items": 19,
     "noise of held-out items": 20,
+    "pairs of models": 27,
     "risk draws": 88,
     "blocks": 128,
 }

@@ -27,6 +27,7 @@ from divergence.joint.design import Design, free_terms, local_term, model_term
 from divergence.joint.hierarchy import curvature
 from divergence.joint.link import Response
 from divergence.joint.paired import Measured
+from divergence.numerics import size_of
 
 BATCH_BYTES = 2**23  # of a stack of points: what stays in a processor's cache is worked on fastest
 
@@ -99,7 +100,9 @@ class BlockHierarchy:
         of = {t.name: sp.csr_array(loadings[:, t.columns]) for t in design.terms}
         cross = of["theta_E"] @ of["theta_D"].T
         inside = {0: of["theta_E"] @ of["theta_E"].T, 1: of["theta_D"] @ of["theta_D"].T, 2: cross + cross.T}
-        columns = [(of["alpha"] * design.term("alpha").width, np.array([-1]), False)]
+        columns: list[tuple[sp.csr_array, np.ndarray, bool]] = [
+            (sp.csr_array(of["alpha"] * design.term("alpha").width), np.array([-1]), False)
+        ]
         for k, term in enumerate(free):
             mine = of[term.name]
             if term is local:
@@ -107,11 +110,16 @@ class BlockHierarchy:
             elif term.name.partition(":")[0] in ("gamma", "delta", "apart"):
                 inside[3 + k] = mine @ mine.T
             else:
-                columns.append((mine, np.full(mine.shape[1], 3 + k), False))
+                columns.append((mine, np.full(size_of(mine)[1], 3 + k), False))
         spots = np.unique(noise.place, return_inverse=True)[1].ravel()
         there = sp.csr_array((noise.moved, (np.arange(size), spots)), shape=(size, int(spots.max()) + 1))
-        columns += [(sp.csr_array(noise.easy[:, None]), np.array([-1]), True), (there, np.full(there.shape[1], -1), True)]
-        return cls._laid_out(response.value - centre, layout, noise, inside, columns, None if each is None else 3 + layout.own_term)
+        columns += [
+            (sp.csr_array(noise.easy[:, None]), np.array([-1]), True),
+            (there, np.full(size_of(there)[1], -1), True),
+        ]
+        return cls._laid_out(
+            response.value - centre, layout, noise, inside, columns, None if each is None else 3 + layout.own_term
+        )
 
     @classmethod
     def _laid_out(
@@ -146,7 +154,7 @@ class BlockHierarchy:
             rows = np.where(bucket.there.ravel(), bucket.arms.ravel(), 0)
             w = shared[rows].toarray().reshape(*bucket.arms.shape, -1) * bucket.there[:, :, None]
             flat = np.stack([p[b].ravel() for p in products])
-            found.append(Part(bucket, _noise(noise, bucket) + more[b], fixed[b], flat, each[b], w))
+            found.append(Part(bucket, noise_blocks(noise, bucket) + more[b], fixed[b], flat, each[b], w))
         return cls(value, layout, tuple(found), inner, Shared(variance[several], of_noise[several]))
 
     @property
@@ -162,19 +170,19 @@ class BlockHierarchy:
         """Log density at points x (n, dims), up to a constant, shape (n,)."""
         out = -0.5 * np.square(x).sum(1)
         width = len(self.shared.variance)
-        for begin in range(0, len(x), self._step):
-            s = self.variances(x[begin : begin + self._step])
+        for begin in range(0, len(x), self.step):
+            s = self.variances(x[begin : begin + self.step])
             gram, log = np.zeros((len(s), width + 1, width + 1)), np.zeros(len(s))
             for part in self.parts:
-                low = factor(self._effects(part, s) + part.noise)
+                low = factor(self.effects(part, s) + part.noise)
                 right = np.concatenate([part.columns, part.bucket.take(self.value)[:, :, None]], 2)
                 solved = forward(low, right[None]).reshape(len(s), -1, width + 1)
                 gram += np.matmul(solved.swapaxes(1, 2), solved)
                 log += log_determinant(low)
-            inner, root = self._capacity(gram, self.shared.variances(s))
+            inner, root = self.capacity(gram, self.shared.variances(s))
             log += np.log(np.einsum("nkk->nk", inner)).sum(1)
             pulled = np.linalg.solve(inner, (root * gram[:, :width, width])[:, :, None])[:, :, 0]
-            out[begin : begin + self._step] -= log + 0.5 * (gram[:, width, width] - np.square(pulled).sum(1))
+            out[begin : begin + self.step] -= log + 0.5 * (gram[:, width, width] - np.square(pulled).sum(1))
         return out
 
     def gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -209,8 +217,8 @@ class BlockHierarchy:
         out = np.empty_like(gap)
         width = len(self.shared.variance)
         plain = bool((wide == 1).all())
-        for begin in range(0, len(s), self._step):
-            piece = slice(begin, begin + self._step)
+        for begin in range(0, len(s), self.step):
+            piece = slice(begin, begin + self.step)
             mine, t = s[piece], self.shared.variances(s[piece])
             gram, kept = np.zeros((len(mine), width + 1, width + 1)), []
             for part in self.parts:
@@ -220,14 +228,14 @@ class BlockHierarchy:
                     by = np.where(part.bucket.there, by, 1.0)
                     noise = noise * by[:, :, None] * by[:, None]
                     columns = np.where(self.shared.noise, columns * by[..., None], columns)
-                low = factor(self._effects(part, mine) + noise)
+                low = factor(self.effects(part, mine) + noise)
                 right = part.bucket.take(gap[piece])[..., None]
                 shape = (len(mine), *columns.shape[1:])
                 solved = forward(low, np.concatenate([np.broadcast_to(columns, shape), right], 3))
                 flat = solved.reshape(len(mine), -1, width + 1)
                 gram += np.matmul(flat.swapaxes(1, 2), flat)
                 kept.append((low, solved))
-            inner, root = self._capacity(gram, t)
+            inner, root = self.capacity(gram, t)
             pulled = np.linalg.solve(inner, (root * gram[:, :width, width])[:, :, None])
             weight = root * np.linalg.solve(inner.swapaxes(1, 2), pulled)[:, :, 0]
             for part, (low, solved) in zip(self.parts, kept, strict=True):
@@ -240,7 +248,7 @@ class BlockHierarchy:
         gram, log, kept = np.zeros((width + 1, width + 1)), 0.0, []
         for part in self.parts:
             size, models = part.bucket.arms.shape
-            low = factor(self._effects(part, s) + part.noise)
+            low = factor(self.effects(part, s) + part.noise)
             unit = np.repeat(np.eye(size)[:, None], models, 1)
             right = np.concatenate([unit, part.columns, part.bucket.take(self.value)[:, :, None]], 2)
             solved = forward(low, right[None])
@@ -248,12 +256,12 @@ class BlockHierarchy:
             gram += flat.T @ flat
             log += log_determinant(low)[0]
             kept.append((low, solved))
-        inner, root = self._capacity(gram[None], self.shared.variances(s))
+        inner, root = self.capacity(gram[None], self.shared.variances(s))
         inner, root = inner[0], root[0]
         log += np.log(np.diag(inner)).sum()
         h, g = gram[:width, width], gram[:width, :width]
         middle = scipy.linalg.solve_triangular(inner, root * h, lower=True) if width else h
-        weight = root * scipy.linalg.solve_triangular(inner, middle, lower=True, trans="T") if width else h
+        weight = root * scipy.linalg.solve_triangular(inner, middle, lower=True, trans=1) if width else h
         carried = scipy.linalg.solve_triangular(inner, root[:, None] * g, lower=True) if width else g
         pulled, precision = np.empty(len(self.value)), []
         for part, (low, solved) in zip(self.parts, kept, strict=True):
@@ -271,13 +279,13 @@ class BlockHierarchy:
         return _Conditional(log, pulled, precision, h - g @ weight, np.diag(g) - np.square(carried).sum(0))
 
     @property
-    def _step(self) -> int:
+    def step(self) -> int:
         """Points of a stack."""
         width = len(self.shared.variance) + 1
         each = sum(p.bucket.arms.size * (len(p.bucket.arms) * 2 + width * 2) for p in self.parts)
         return max(1, BATCH_BYTES // (8 * (each + width**2)))
 
-    def _effects(self, part: Part, s: np.ndarray) -> np.ndarray:
+    def effects(self, part: Part, s: np.ndarray) -> np.ndarray:
         """What a model's own effects add to its block, shape (n, K, K, M)."""
         size, models = part.bucket.arms.shape
         out = (s[:, self.inner] @ part.products).reshape(len(s), size, size, models) + part.fixed
@@ -286,7 +294,7 @@ class BlockHierarchy:
             out += s[:, None, None, first + part.bucket.models] * part.own
         return out
 
-    def _capacity(self, gram: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def capacity(self, gram: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The lower factor of C, and R, of Gram matrices (n, p + 1, p + 1) and t (n, p)."""
         root, width = np.sqrt(t), t.shape[1]
         inner = root[:, :, None] * gram[:, :width, :width] * root[:, None]
@@ -312,14 +320,14 @@ class _Conditional:
 def _several_models(columns: sp.csc_array, model: np.ndarray) -> np.ndarray:
     """Which columns arms of several models load on, shape (p,)."""
     rows, place = columns.tocoo().coords
-    low = np.full(columns.shape[1], np.iinfo(np.int64).max)
-    high = np.full(columns.shape[1], -1)
+    low = np.full(len(columns.indptr) - 1, np.iinfo(np.int64).max)
+    high = np.full(len(columns.indptr) - 1, -1)
     np.minimum.at(low, place, model[rows])
     np.maximum.at(high, place, model[rows])
     return high > low
 
 
-def _noise(noise: Measured, bucket: Bucket) -> np.ndarray:
+def noise_blocks(noise: Measured, bucket: Bucket) -> np.ndarray:
     """Noise of each model's arms that it does not share, shape (K, K, M); 1 where there is no arm."""
     out = np.zeros((len(bucket.arms), *bucket.arms.shape))
     for sd in (noise.anchor, noise.luck):

@@ -14,6 +14,8 @@ import dataclasses
 import numpy as np
 import scipy.sparse as sp
 
+from divergence.numerics import size_of
+
 UNROLLED_MAX = 12  # arms of a block up to which numpy's loop over models beats one LAPACK call a model
 
 
@@ -75,9 +77,9 @@ def places(parts: tuple[Bucket, ...], size: int) -> tuple[np.ndarray, np.ndarray
 def in_blocks(matrix: sp.csr_array, parts: tuple[Bucket, ...]) -> list[np.ndarray]:
     """The blocks of a sparse symmetric matrix of arms, (K, K, M) a bucket; what lies between models is left out."""
     whole = matrix.tocoo()
-    bucket, place, column = places(parts, matrix.shape[0])
+    bucket, place, column = places(parts, size_of(matrix)[0])
     rows, columns = whole.coords
-    model = bucket * (matrix.shape[0] + 1) + column
+    model = bucket * (size_of(matrix)[0] + 1) + column
     inside = model[rows] == model[columns]
     rows, columns, values = rows[inside], columns[inside], whole.data[inside]
     found = []

@@ -11,8 +11,8 @@ import dataclasses
 import numpy as np
 
 from divergence.joint.arms import Arms
-from divergence.joint.design import Design
 from divergence.joint.block_hierarchy import BlockHierarchy
+from divergence.joint.design import Design
 from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.importance import climb
 from divergence.joint.link import Response, from_link, linearise, start

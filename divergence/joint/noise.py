@@ -23,7 +23,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 from divergence.joint.methods import NOISE_LOG_SD_MAX
-from divergence.numerics import column_squares
+from divergence.numerics import column_squares, size_of
 
 if TYPE_CHECKING:
     from divergence.joint.link import Response
@@ -88,7 +88,7 @@ def pooled_noise(covariance: np.ndarray, log_sd: np.ndarray, rho: np.ndarray) ->
 
 def groups_of_root(root: sp.csr_array) -> np.ndarray:
     """Code of the arms that a sparse root (R, A) ties to each other through any of its rows, shape (A,)."""
-    rows, arms = root.shape
+    rows, arms = size_of(root)
     links = sp.block_array([[None, root], [root.T, None]]) if rows else sp.csr_array((arms, arms))
     group = connected_components(links, directed=False)[1][rows:]
     return np.unique(group, return_inverse=True)[1].ravel()
@@ -107,7 +107,7 @@ def draw_noise(response: Response, draws: int, rng: np.random.Generator) -> tupl
     on `exp(tau^2 / 2)`, because the log of an unbiased variance is that much too small on average.
     """
     root = np.linalg.cholesky(response.matrix).T if response.root is None else response.root
-    error = _normal(root, draws, rng)
+    error = normal_draws(root, draws, rng)
     log_sd, lean, group = response.noise_log_sd, response.noise_lean, response.noise_group
     if log_sd is None or lean is None or group is None or not log_sd.any():
         return error, np.ones((draws, 1))
@@ -124,12 +124,12 @@ def draw_noise(response: Response, draws: int, rng: np.random.Generator) -> tupl
     return wide * error, wide
 
 
-def _normal(root: np.ndarray | sp.csr_array, draws: int, rng: np.random.Generator) -> np.ndarray:
+def normal_draws(root: np.ndarray | sp.csr_array, draws: int, rng: np.random.Generator) -> np.ndarray:
     """Draws of `g root` with g standard normal, shape (draws, A); of a long root a stretch of rows at a time."""
     if isinstance(root, np.ndarray):
         return rng.standard_normal((draws, len(root))) @ root
-    error = np.zeros((draws, root.shape[1]))
-    for begin in range(0, root.shape[0], ROWS):
+    error = np.zeros((draws, size_of(root)[1]))
+    for begin in range(0, size_of(root)[0], ROWS):
         piece = root[begin : begin + ROWS]
         error += rng.standard_normal((draws, piece.shape[0])) @ piece
     return error

@@ -1,7 +1,7 @@
 """`paired.measure` for thousands of arms: the same parts from a sparse root, and nothing of arms times arms.
 
-Every quantity that it needs is a sum of squares of the root's columns, or of sums of columns of one group: products of sparse
-matrices. The root of the whole noise stays a stack of its parts, each as sparse as it is.
+Every quantity that it needs is a sum of squares of the root's columns, or of sums of columns of one group: products of
+sparse matrices. The root of the whole noise stays a stack of its parts, each as sparse as it is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from divergence.joint.paired import SHARED_MAX, TRUST, Measured, bench_arms, lifted
-from divergence.numerics import column_squares
+from divergence.numerics import column_squares, size_of
 
 
 def measure_blocks(
@@ -57,7 +57,7 @@ def _mean_correlation(
     noise: sp.csr_array, variance: np.ndarray, group: np.ndarray | None = None, keep: np.ndarray | None = None
 ) -> float:
     """As `paired._mean_correlation`; `noise` has shape (R, K)."""
-    size = noise.shape[1]
+    size = size_of(noise)[1]
     group = np.zeros(size, int) if group is None else group
     kept = (variance > 0) & (True if keep is None else keep)
     scale = np.where(kept, 1 / np.sqrt(np.where(variance > 0, variance, 1.0)), 0.0)

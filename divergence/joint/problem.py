@@ -213,9 +213,13 @@ def _solve_blocks(
     of = {b.start: variances[:, k] for k, b in enumerate(blocks)}
     free = free_terms(design)
     s = np.zeros((len(gap), target.layout.count))
-    s[:, 0], s[:, 1], s[:, 2] = of[design.term("theta_E").columns.start], of[design.term("theta_D").columns.start], covariances
+    s[:, 0], s[:, 1], s[:, 2] = (
+        of[design.term("theta_E").columns.start],
+        of[design.term("theta_D").columns.start],
+        covariances,
+    )
     for k, term in enumerate(free):
-        s[:, 3 + k] = of[term.columns.start] if term.columns.start in of else 0.0
+        s[:, 3 + k] = of.get(term.columns.start, 0.0)
     first = 3 + len(free)
     local = local_term(design)
     if local is not None:

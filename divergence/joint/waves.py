@@ -12,8 +12,8 @@ def remove_waves(
     """Linear maps from raw (arm, wave) levels to arm levels, shape (A, raw), and to wave shifts, shape (W, raw).
 
     Weighted least squares of `M_aw = M_a + slope_aw omega_w` with `omega` summing to zero on the link scale. The shifts
-    have shape (0, raw) when there is one wave (the first map is sparse then), or when no arm connects the waves: an arm's level is then the plain mean
-    over its waves, whatever they did to it.
+    have shape (0, raw) when there is one wave (the first map is sparse then), or when no arm connects the waves: an arm's
+    level is then the plain mean over its waves, whatever they did to it.
     """
     size, arms = len(arm), arm.max() + 1
     names, share = np.unique(wave), rows / np.bincount(arm, rows)[arm]
