@@ -24,6 +24,8 @@ from divergence.staging import whole
 
 Key = tuple[str, str, str, int, int]  # context, item, model, wave, trial
 DRAFTED = ("accepted_tokens", "draft_tokens")
+SAID = {"reasoning_tokens": pl.Int64(), "served_model": pl.String(), "system_fingerprint": pl.String()}
+"""What some servers say of themselves: columns of the rows where any reply had it."""
 
 
 def key_of(row: dict) -> Key:
@@ -102,7 +104,9 @@ class Store:
         for row in rows:
             row["execution_id"] = execution_id(self.plan_hash, key_of(row))
         measured = set().union(*rows)  # canonical columns that a probe never fills are left out
-        schema = {c.name: c.dtype for c in EXECUTIONS if c.name in measured}
+        unsaid = {name for name in SAID if all(row.get(name) is None for row in rows)}
+        schema = {c.name: c.dtype for c in EXECUTIONS if c.name in measured} | SAID
+        schema = {name: dtype for name, dtype in schema.items() if name not in unsaid}
         columns = {name: [row.get(name) for row in rows] for name in schema}
         columns["time"] = [datetime.datetime.fromisoformat(row["time"]) for row in rows]
         frame = pl.DataFrame(columns, schema=schema).sort("time", "execution_id")
@@ -143,8 +147,11 @@ class Store:
             with self.path.open("r+b") as file:
                 file.truncate(whole)
         try:
-            head, *rows = [json.loads(line) for line in content[:whole].splitlines()] or [None]
-        except ValueError as error:
+            lines = [dict(json.loads(line)) for line in content[:whole].splitlines()]
+            head, rows = (lines[0] if lines else None), lines[1:]
+            for row in rows:
+                key_of(row)
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise InputError(f"{self.path} is damaged ({error}); give another output folder.") from None
         if not rows and head is not None:  # a run that ended before its first row binds nobody
             os.truncate(self.path, 0)
