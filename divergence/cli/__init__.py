@@ -59,12 +59,19 @@ def spread_lists(arguments: list[str]) -> list[str]:
 
 
 def _interrupted(*_) -> None:
-    """Ctrl-C: an exception raised in the middle of a compiled module's import would crash, so the process just ends."""
+    """Ctrl-C, or SIGTERM: an exception raised in the middle of a compiled module's import would crash, so the process just
+    ends. Results that are just being put in their place are let come to rest first: the verb then ends by itself."""
     from divergence.staging import abandon
 
-    abandon()
-    os.write(2, b"divergence: interrupted; nothing was written\n")
-    os._exit(2)
+    written = abandon()
+    if written is not None:
+        os.write(2, b"divergence: interrupted; " + (b"results are written\n" if written else b"nothing was written\n"))
+        os._exit(2)
+
+
+def _as_interrupt(*_) -> None:
+    """SIGTERM: the same as Ctrl-C, whoever handles that now."""
+    signal.raise_signal(signal.SIGINT)
 
 
 def _unexpected(kind: type[BaseException], error: BaseException, _) -> None:
@@ -84,6 +91,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.excepthook = _unexpected
     if arguments is None and given[:1] not in KEPT:  # the probe ends its servers and its journal by itself
         signal.signal(signal.SIGINT, _interrupted)
+    if arguments is None:
+        signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         sys.exit(cli.main(given, prog_name="divergence", standalone_mode=False) or 0)
     except NotIdentifiedError as error:

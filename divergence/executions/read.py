@@ -24,6 +24,7 @@ from divergence.executions.executions import ALWAYS, Counts, Executions, Tallied
 from divergence.executions.files import Source, local_paths, open_sources, unreadable
 from divergence.executions.further_tables import FurtherTable, metric, metrics, read_table
 from divergence.executions.importers.registry import formats
+from divergence.executions.importers.write_import import check_together
 from divergence.executions.model_names import suggestions
 from divergence.executions.names import BROKEN, DUPLICATE, FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, TIMES
 from divergence.executions.outcome import infer_kind, usable, usable_values
@@ -129,6 +130,7 @@ def read(
         sources += opened
         skipped += left
     brought = foreign.imported(others, configuration, accept_rejected)
+    check_together(source.path for source in sources)
     tables, left = recognise([*sources, *brought.sources], configuration)
     skipped += left
     if not tables["executions"]:

@@ -175,7 +175,7 @@ class ReplyStream:
         """The answer as far as it came; a half surrogate pair is no text."""
         return self._text.getvalue().encode("utf-8", "replace").decode()
 
-    def tokens(self) -> dict[str, int | None]:
+    def tokens(self) -> dict[str, Any]:
         """The counts of the reply by the name of their column."""
         read, written = (self.usage.get(name) for name in COUNTED[2:])
         cached = read.get("cached_tokens") if isinstance(read, dict) else self.timings.get("cache_n")

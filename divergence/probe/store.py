@@ -14,13 +14,14 @@ import datetime
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 
 from divergence.errors import InputError
 from divergence.executions.schema import EXECUTIONS
-from divergence.staging import whole
+from divergence.staging import move_into, staging
 
 Key = tuple[str, str, str, int, int]  # context, item, model, wave, trial
 DRAFTED = ("accepted_tokens", "draft_tokens")
@@ -98,8 +99,11 @@ class Store:
         with self.path.open("rb") as file:
             return [json.loads(line) for line in file][1:]
 
-    def finish(self) -> Path:
-        """Write the rows (at least one) to `executions.parquet`, sorted by time, and return its path."""
+    def finish(self, also: Callable[[Path], object] = lambda _: None) -> Path:
+        """Write the rows (at least one) to `executions.parquet`, sorted by time, and return its path.
+
+        What else is known of them, and what `also` writes into the folder that it is given, appear in the same step.
+        """
         rows = self.rows()
         for row in rows:
             row["execution_id"] = execution_id(self.plan_hash, key_of(row))
@@ -109,18 +113,15 @@ class Store:
         schema = {name: dtype for name, dtype in schema.items() if name not in unsaid}
         columns = {name: [row.get(name) for row in rows] for name in schema}
         columns["time"] = [datetime.datetime.fromisoformat(row["time"]) for row in rows]
-        frame = pl.DataFrame(columns, schema=schema).sort("time", "execution_id")
-        told = further(rows)
-        if told.height:
-            self._put("outcomes", told)
-        return self._put("executions", frame)
-
-    def _put(self, name: str, frame: pl.DataFrame) -> Path:
-        """Write a table under a temporary name and move it into place."""
-        target = self.folder / f"{name}.parquet"
-        with whole(target) as part:
-            frame.write_parquet(part, compression="zstd", compression_level=19, statistics=True)
-        return target
+        tables = {"executions": pl.DataFrame(columns, schema=schema).sort("time", "execution_id"), "outcomes": further(rows)}
+        with staging(self.folder) as fresh:
+            for name, frame in tables.items():
+                if frame.height:
+                    path = fresh / f"{name}.parquet"
+                    frame.write_parquet(path, compression="zstd", compression_level=19, statistics=True)
+            also(fresh)
+            move_into(fresh, self.folder)
+        return self.folder / "executions.parquet"
 
     def _lock(self) -> None:
         """Keep a second run out of the folder; the lock ends with the process, however it ends."""

@@ -28,12 +28,11 @@ import pathlib
 import numpy as np
 import pyarrow as pa
 
-from divergence.errors import InputError
 from divergence.risk.calibrate import Calibrator
 from divergence.risk.context_definitions import Served
 from divergence.risk.lookup import LookupGrid, coded, looked_up, take
 from divergence.sealed import DAMAGE, Sealed
-from divergence.staging import whole
+from divergence.staging import move_into, staging
 
 FORMAT = 3  # 1 had a design effect of the whole log, 2 did not say how contexts were served
 SEALED = Sealed(
@@ -184,13 +183,10 @@ class RiskModel:
         kept = [f.name for f in dataclasses.fields(self) if f.name not in ("table", PLAUSIBLE)]
         words = {name: getattr(self, name) for name in kept}
         words |= {"calibrator": self.calibrator.to_json(), "served": self.served.to_json()}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
+        with staging(folder) as fresh:
             for name, content in SEALED.contents(words, {**self.table, **draws}).items():
-                with whole(folder / name) as part:
-                    part.write_bytes(content)
-        except OSError as error:
-            raise InputError(f"the risk model cannot be written to {folder}: {error.strerror}") from None
+                (fresh / name).write_bytes(content)
+            move_into(fresh, folder)
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> RiskModel:
