@@ -22,6 +22,7 @@ import glob
 import itertools
 import os
 import pathlib
+import re
 import shutil
 import stat
 import sys
@@ -82,13 +83,33 @@ def staging(folder: pathlib.Path) -> Iterator[pathlib.Path]:
             fresh.chmod(0o755)
             _places[fresh] = _Place(real, work)
             try:
-                yield fresh
+                with _disk_errors():
+                    yield fresh
             finally:
                 shutil.rmtree(work, ignore_errors=True)
                 _open.discard(work)
                 _places.pop(fresh, None)
     except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror or error}") from None
+        raise InputError(f"{_shown(folder)} cannot be written: {error.strerror or error}") from None
+
+
+def _shown(folder: pathlib.Path) -> pathlib.Path:
+    """The folder as a user knows it: where one is written into the fresh folder of another, that other."""
+    return next((place.folder for fresh, place in _places.items() if folder.is_relative_to(fresh)), folder)
+
+
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
+    """What Polars says of a full disk, as the OSError that it is."""
+    polars = sys.modules.get("polars")
+    kinds: tuple[type[Exception], ...] = (polars.exceptions.PolarsError,) if polars else ()
+    try:
+        yield
+    except kinds as error:
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
 
 
 @contextlib.contextmanager
@@ -111,7 +132,8 @@ def several(paths: Sequence[pathlib.Path], gone: Iterable[pathlib.Path] = ()) ->
             _open.add(part)
             _locked(held.enter_context(open(part, "wb")).fileno())
             parts.append(part)
-        yield parts
+        with _disk_errors():
+            yield parts
         _state["switching"] = True
         try:
             for part, path in reversed(list(zip(parts, paths, strict=True))):

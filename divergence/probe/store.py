@@ -62,8 +62,11 @@ class Store:
         self.folder = folder
         self.plan_hash = plan_hash
         self.path = folder / "executions.journal"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.file = self.path.open("ab")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.file = self.path.open("ab")
+        except OSError as error:
+            raise InputError(f"{folder} cannot be written: {error.strerror}") from None
         self._lock()
         try:
             self.done: set[Key] = {key_of(row) for row in self._recover()}
@@ -76,9 +79,19 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, *_) -> None:
-        os.fsync(self.file.fileno())
-        self.file.close()
+    def __exit__(self, kind: type[BaseException] | None = None, *_) -> None:
+        try:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+        except OSError as error:
+            if kind is None:
+                raise self._unwritten(error) from None
+        finally:
+            with contextlib.suppress(OSError):  # of what could not be written
+                self.file.close()
+
+    def _unwritten(self, error: OSError) -> InputError:
+        return InputError(f"{self.path} cannot be written: {error.strerror}; what was done is kept, run again to go on.")
 
     def add(self, rows: list[dict]) -> None:
         """Append the rows of one item in one write; the item counts as done when its last row is there.
@@ -90,8 +103,7 @@ class Store:
         fresh = [row for row in rows if key_of(row) not in self.done]
         if not fresh:
             raise ValueError(f"the execution {key_of(rows[0])} is already in {self.path.name}")
-        self.file.write(b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in fresh))
-        self.file.flush()
+        self._append(b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in fresh))
         self.done |= {key_of(row) for row in fresh}
 
     def rows(self) -> list[dict]:
@@ -137,8 +149,14 @@ class Store:
                 ) from None
 
     def _write(self, row: dict) -> None:
-        self.file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-        self.file.flush()
+        self._append(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+    def _append(self, content: bytes) -> None:
+        try:
+            self.file.write(content)
+            self.file.flush()
+        except OSError as error:
+            raise self._unwritten(error) from None
 
     def _recover(self) -> list[dict]:
         """The rows of an earlier run; cuts off a last line that was not written to its end."""

@@ -31,7 +31,7 @@ import pyarrow as pa
 from divergence.risk.calibrate import Calibrator
 from divergence.risk.context_definitions import Served
 from divergence.risk.lookup import LookupGrid, coded, looked_up, take
-from divergence.sealed import DAMAGE, Sealed
+from divergence.sealed import DAMAGE, Sealed, check_form
 from divergence.staging import move_into, staging
 
 FORMAT = 3  # 1 had a design effect of the whole log, 2 did not say how contexts were served
@@ -44,6 +44,21 @@ SEALED = Sealed(
 )
 NUMBERS = ("risk", "excess", "lower", "upper", "novelty")
 PLAUSIBLE = "plausible"
+SAVED = {
+    "outcome": str,
+    "kind": str,
+    "factors": [str],
+    "levels": {None: [str]},
+    "reasons": [str],
+    "calibrator": {},
+    "check": {},
+    "conformal": {},
+    "traffic": {},
+    "provenance": {},
+    "served": {},
+    "interval": float,
+}
+"""What the words of a saved model are; its parts look at the rest."""
 KEYS = ("model", "context", "task")
 
 
@@ -194,13 +209,17 @@ class RiskModel:
         folder = pathlib.Path(folder)
         words, arrays = SEALED.open(folder)
         try:
-            return cls._of(words, arrays)
-        except DAMAGE as error:
+            model = cls._of(words, arrays)
+            model.score(pa.record_batch({key: pa.array(levels[:1], pa.string()) for key, levels in model.levels.items()}))
+            repr(model)
+            return model
+        except (*DAMAGE, pa.ArrowException) as error:
             raise SEALED.damaged(folder, error) from None
 
     @classmethod
     def _of(cls, words: dict, table: dict[str, np.ndarray]) -> RiskModel:
         """The model of what `save` wrote. Raises anything for what it did not write."""
+        check_form(words, SAVED, "words")
         plausible = table.pop(PLAUSIBLE, None)
         levels = {name: tuple(v) for name, v in words["levels"].items()}
         rows = math.prod(len(v) + 1 for v in levels.values())
