@@ -24,6 +24,8 @@ STREAMS = {
     "failed spend": 18,
     "halves of items": 19,
     "noise of held-out items": 20,
+    "noise of measurements": 21,
+    "own items": 22,
     "risk draws": 88,
     "blocks": 128,
 }
