@@ -18,7 +18,7 @@ import click
 
 from divergence.errors import InputError, NotIdentifiedError
 
-VERBS = ("report", "compare", "drift", "check", "fit", "import", "export", "probe", "plan", "score", "simulate")
+VERBS = ("report", "compare", "drift", "check", "fit", "import", "export", "probe", "plan", "loop", "score", "simulate")
 KEPT = (["probe"], ["loop"], ["score"])  # verbs that keep what was done when interrupted
 LISTS = ("--evaluation", "--deployment")  # take several values after one flag, as a shell's glob gives them
 

@@ -230,3 +230,10 @@ def _value(value: Any) -> str:
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     return repr(value)
+
+
+def pilot(made_by: pathlib.Path, folder: pathlib.Path, items: int) -> str:
+    """The text of a first round's plan: the same few items for every system in every context."""
+    table = _copied(made_by, folder) | {"waves": 1, "trials": 1}
+    table["allocation"] = [{"model": "*", "context": "*", "items": items}]
+    return f"# Round 1: {items} items for every system in every context. Written by `divergence loop`.\n" + dumped(table)
