@@ -24,8 +24,9 @@ STREAMS = {
     "failed spend": 18,
     "halves of items": 19,
     "noise of held-out items": 20,
-    "noise of measurements": 21,
-    "own items": 22,
+    "task levels": 41,
+    "noise of measurements": 61,
+    "own items": 62,
     "risk draws": 88,
     "blocks": 128,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import pathlib
 import sys
@@ -31,7 +32,8 @@ def loop(plan, until, goal, first, requests, config, output, quiet, as_json, see
     """Measure a probe plan in rounds, each where it gains most, until a width or regret is reached.
 
     Round 1 asks every system the same few items in every context. Each round lies in its own folder, with the plan that it
-    ran, and `loop.json` records what was predicted and what came. Run again to go on.
+    ran, and `loop.json` records what was predicted and what came. Run again to go on. Deployment contexts count alike unless
+    the configuration declares shares: their rows are what the loop chose, not traffic.
     """
     target = target_of(until, KINDS) or {}
     _affordable(plan, target, first, goal)
@@ -53,14 +55,22 @@ def _affordable(path: pathlib.Path, target: dict[str, float], first: int, goal: 
     limit = target.get("requests", float("inf"))
     if cells * first > limit:
         raise InputError(
-            f"Round 1 asks {first} items in each of {cells} cells, {cells * first} requests; --until requests={limit:g} is less: "
+            f"Round 1 asks {first} items in each of {cells} cells, {cells * first} requests; --until "
+            f"requests={limit:g} is less: "
             f"give at least that, or --first {max(2, int(limit // cells))}"
         )
     if first > seen.items:
-        raise InputError(f"Round 1 asks {first} items in every cell, and the bank holds {seen.items}: give --first or add items.")
+        raise InputError(f"Round 1 asks {first} items in every cell, and the bank holds {seen.items}: give
+        --first
+      
+        or add
+      
+      
+        items.")
 
 
-def _rounds(path, target, goal, sizes, config, output, quiet, seed):
+def _rounds(path, target, goal, sizes, config, output,
+quiet, seed):
     """All rounds: what is there already is read, what is missing is asked."""
     from divergence.planning.rounds import Round, Rounds, why_stop
     from divergence.probe import run
@@ -108,20 +118,29 @@ def _write_pilot(path: pathlib.Path, folder: pathlib.Path, items: int) -> None:
 
 def _planned(files, config, goal: str, budget: float, folder: pathlib.Path, seed: int, quiet: bool):
     """The plan after these rounds, the fit behind it, and what is left of the bank."""
-    from divergence.configuration import Configuration
     from divergence.executions import read
     from divergence.joint import fit
     from divergence.planning.measure import plan as planned
 
     with steps(3, quiet) as tell:
         tell("reading the rounds")
-        log = read([str(file) for file in files], configuration=Configuration.load(config) if config else None)
+        log = read([str(file) for file in files], configuration=_configuration(config))
         posterior = fit(log.cells, seed=seed, progress=functools.partial(tell, steps=0))
         tell("weighing what to measure")
         bank = bank_left(folder / "next.toml", posterior) or 0
         declared = declared_of(log.configuration)
         found = planned(posterior, goal=goal, budget=budget, bank=bank or None, declared=declared)
     return found, posterior, bank
+
+
+def _configuration(config):
+    """What was declared; contexts count alike where no law is, for their rows are what the loop chose."""
+    from divergence.configuration import Configuration, ContextLaw
+
+    declared = Configuration.load(config) if config else Configuration()
+    if declared.deployment_law.name != "logged":
+        return declared
+    return dataclasses.replace(declared, deployment_law=ContextLaw("uniform"))
 
 
 def _best(posterior, found) -> tuple[str, str]:

@@ -33,6 +33,7 @@ TRUST = 0.05  # of them in the gain: an effect measured as nothing is not drawn 
 # Times the variance of what a context does to all models, in the gain. On held-out items 3 to 10 lie within two per cent of
 # each other; at 1 (no limit) a log of one model is up to 6 % worse than its plain paired means.
 LIMIT = 10.0
+UNEVEN = 1.25  # times the items of the bench, from which on an arm's noise is no longer the bench's and a contrast's
 SHARED_MAX = 0.9  # of a correlation, so that every contrast keeps noise of its own
 
 
@@ -71,10 +72,17 @@ def bench_arms(model: np.ndarray, deployed: np.ndarray) -> np.ndarray:
 
 
 def measure(
-    root: np.ndarray, model: np.ndarray, deployed: np.ndarray, place: np.ndarray, least: np.ndarray, steady: np.ndarray
+    root: np.ndarray,
+    model: np.ndarray,
+    deployed: np.ndarray,
+    place: np.ndarray,
+    least: np.ndarray,
+    steady: np.ndarray,
+    clusters: np.ndarray | None = None,
 ) -> Measured:
     """From the root of the arms' noise on the link scale (R, A).
 
+    `clusters`: items behind each level, where they may be uneven (`carried`).
     `least` is what `FLIPS` flips are worth for each arm's contrast, `steady` the variance that each arm's level has at
     least (`link`), both (A,).
     """
@@ -86,7 +94,8 @@ def measure(
     np.add.at(centre, model, root.T)
     centre /= np.maximum(count, 1)[:, None]
     centre[known] = root[:, bench[known]].T
-    contrast = root - centre[model].T
+    carry = np.ones(len(model)) if clusters is None else carried(root, centre, model, bench, clusters)
+    contrast = root - carry * centre[model].T
     plain = np.zeros(len(model), bool)
     plain[bench[known]] = True
     contrast[:, plain] = 0.0
@@ -103,19 +112,34 @@ def measure(
     if across + within > SHARED_MAX:
         across, within = (share * SHARED_MAX / (across + within) for share in (across, within))
     common = np.zeros((models, len(model)))
-    common[model, np.arange(len(model))] = np.sqrt(lift)[model]
+    common[model, np.arange(len(model))] = np.sqrt(lift)[model] * carry
     alone = np.diag(np.sqrt(np.where(plain, 0.0, least)))
     whole = np.concatenate([root, common[lift > 0], alone[(least > 0) & ~plain]])
     if len(whole) > len(model):
         whole = np.asarray(np.linalg.qr(whole, mode="r"))
     return Measured(
         (1 - across - within) * spread,
-        np.sqrt((1 - between) * of_anchor)[model],
-        np.sqrt(between * of_anchor)[model],
+        carry * np.sqrt((1 - between) * of_anchor)[model],
+        carry * np.sqrt(between * of_anchor)[model],
         np.sqrt(across * spread),
         np.sqrt(within * spread),
         whole,
     )
+
+
+def carried(root: np.ndarray, centre: np.ndarray, model: np.ndarray, bench: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """How much of its centre's noise each arm has in it, 0..1, shape (A,); 1 where both rest on about as many items.
+
+    An arm of many more items than the bench holds the luck of the shared ones diluted: taken as a contrast with all of the
+    bench's noise it would never become surer than the bench.
+    """
+    count = np.bincount(model, minlength=len(bench))
+    usual = np.bincount(model, 1 / np.maximum(clusters, 1e-300), len(bench))
+    behind = np.where(bench >= 0, clusters[bench], count / np.maximum(usual, 1e-300))[model]
+    variance = np.square(centre).sum(1)[model]
+    shared = np.einsum("ra,ar->a", root, centre[model])
+    share = np.clip(np.where(variance > 0, shared / np.where(variance > 0, variance, 1.0), 1.0), 0.0, 1.0)
+    return np.where(clusters > UNEVEN * behind, share, 1.0)
 
 
 def _lift(model: np.ndarray, bench: np.ndarray, count: np.ndarray, steady: np.ndarray, seen: np.ndarray) -> np.ndarray:

@@ -27,6 +27,10 @@ from divergence.planning.result import MeasurementPlan, PlannedCell, PlannedDesi
 BUDGET = 1000.0  # requests, where nothing is said
 OTHERS = (0.25, 0.5, 2.0, 4.0)  # of the budget: the other designs, and the reach of the curve
 NEW_CONTEXTS, NEW_PLACES = 8, 96  # contexts that a plan may open, and places that they may make
+LAW = (
+    "Deployment contexts count by their rows in this log, and rows that a plan adds are no traffic: declare deployment_law "
+    '("uniform", or the shares of your traffic) in divergence.toml, or the goal moves with what is measured.'
+)
 POINTS = 24  # of the curve
 ENDLESS = 1e12  # items: what no further item removes
 TARGETS = ("width", "regret")
@@ -76,10 +80,11 @@ def plan(
     path = allocate(of, amount, unit, room_left)
     if until:
         amount, path = _reaching(of, path, until, amount)
-    notes = [*wanted.notes, *_notes(known, path, amount, room_left, where, contexts)]
-    walked = _further(of, path, amount, unit, room_left)
-    budgets = [amount, *(share * amount for share in OTHERS)]
-    designs = [_design(of, _at(walked, b)) for b in budgets]
+    moved = wanted.kind != "decision" and where == "logged" and fit.cells.declared_law == "logged"
+    notes = [*wanted.notes, *([LAW] if moved and fit.log_design.contexts["deployment"] > 1 else []), *_notes(known, path,
+    amount, room_left, where, contexts)] walked = _further(of, path, amount,
+    unit, room_left) budgets = [amount, *(share * amount for share in
+    OTHERS)] designs = [_design(of, _at(walked, b)) for b in budgets]
     equal = [_design(of, equal_shares(known, b, unit, room_left)) for b in budgets]
     return MeasurementPlan(
         goal,

@@ -10,6 +10,7 @@ A twentieth of the requests goes to asking again what was asked (A/A): between r
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime
 import json
@@ -58,7 +59,8 @@ def asked_before(fit: Fit) -> list[dict[str, str]]:
 def next_plan(plan: MeasurementPlan, fit: Fit, folder: pathlib.Path, made_by: pathlib.Path | None) -> str:
     """The text of `next.toml`; `made_by` is the plan that made the log."""
     table = _copied(made_by, folder) if made_by is not None else _skeleton(fit)
-    cells = _with_again(plan.designs[0].cells)
+    asked = collections.Counter((row["model"], row["context"]) for row in asked_before(fit))
+    cells = _with_again(plan.designs[0].cells, asked)
     table |= {"waves": 1, "trials": 1, "asked": "asked.jsonl", "allocation": [_allocation(c) for c in cells]}
     _placeholders(table, cells, fit)
     head = (
@@ -70,14 +72,16 @@ def next_plan(plan: MeasurementPlan, fit: Fit, folder: pathlib.Path, made_by: pa
     return head + dumped(table)
 
 
-def _with_again(cells: Sequence[PlannedCell]) -> list[PlannedCell]:
+def _with_again(cells: Sequence[PlannedCell], asked: Mapping[tuple[str, str], int]) -> list[PlannedCell]:
     """The cells with a twentieth of the largest one's kind asked again, inside the same number of requests."""
     total = sum(c.items * c.trials for c in cells)
-    known = [c for c in cells if c.new_items and c.trials == 1 and not c.context.startswith("new context ")]
-    number = total // AGAIN
-    if not known or number < 1 or known[0].items <= number:
+    known = [c for c in cells if c.new_items and c.trials == 1 and asked.get((c.model, c.context))]
+    if not known:
         return list(cells)
     first = known[0]
+    number = min(total // AGAIN, asked[first.model, first.context], first.items - 1)
+    if number < 1:
+        return list(cells)
     rest = [dataclasses.replace(c, items=c.items - number) if c is first else c for c in cells]
     return [*rest, dataclasses.replace(first, items=number, new_items=False)]
 

@@ -73,13 +73,7 @@ class DryRun:
         lines += [
             f"  allotted: {model} in {context}, {_count(number, 'execution')}" for model, context, number in self.allotted
         ]
-        again = any(one.again or one.trials > 1 for one in plan.allocation)
-        repeated = plan.waves * plan.trials > 1 or again
-        lines += [
-            "  repeats: every context is measured against itself, the noise floor of flips"
-            if repeated
-            else "  repeats: none; without a noise floor flips of answers stay bounds (waves = 2 measures one)"
-        ]
+        lines.append(f"  repeats: {_repeats(plan)}")
         limits = [f"{value:g} {name}" for name, value in dataclasses.asdict(plan.budget).items() if value]
         return "\n".join([*lines, f"  budget of a run: {', '.join(limits) or 'none'}", "nothing was sent"])
 
@@ -142,6 +136,15 @@ def _context(context: Context, fixed: Mapping[str, str]) -> str:
     law = context.arrivals
     pace = _count(context.concurrency, "client") if law.kind == "closed" else f"{law.kind} at {law.rate_per_s:g}/s"
     return f"{context.regime}; {levels}; {sent}; {pace}" + (f"; at {context.endpoint}" if context.endpoint else "")
+
+
+def _repeats(plan: Plan) -> str:
+    """What is asked more than once: the noise floor of flips."""
+    if plan.waves * plan.trials > 1 and not plan.allocation:
+        return "every context is measured against itself, the noise floor of flips"
+    if plan.waves > 1 or any(one.again or one.trials > 1 for one in plan.allocation):
+        return "some of what is allotted is asked more than once, the noise floor of flips"
+    return "none; without a noise floor flips of answers stay bounds (waves = 2 measures one)"
 
 
 def _clean(plan: Plan) -> str:
