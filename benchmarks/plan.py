@@ -4,7 +4,7 @@
 
 | section | what | target |
 |---|---|---|
-| `widths` | predicted width against that of a refit with the rows added, simulated worlds | mean ratio .90-1.10, 90 % inside limits |
+| `widths` | predicted width against that of a refit, simulated worlds | mean ratio .90-1.10, 90 % inside limits |
 | `decision` | realised regret of the choice, planned against equal shares, 6 models x 10 contexts | 30 % fewer requests |
 | `rounds` | coverage of levels and gaps after a pilot and three adaptive rounds | .86-.94 |
 | `loop` | `divergence loop` against an endpoint with a known law, three rounds | right in 90 % at 60 % of a full factorial |
@@ -60,9 +60,10 @@ def rows_of(whole: pl.DataFrame, known, design: Design, begin: int, trials: int 
     for k, place in enumerate(known.places):
         here = whole.filter((pl.col("model") == place.model) & (pl.col("context") == place.context))
         if design.items[k]:
-            out.append(here.filter(pl.col("number").is_between(begin, begin + int(design.items[k]) - 1) &
-            (pl.col("trial") == 0)))
-            if design.again[k]: more = pl.col("trial").is_between(trials, trials + int(design.again[k]) - 1)
+            fresh = pl.col("number").is_between(begin, begin + int(design.items[k]) - 1)
+            out.append(here.filter(fresh & (pl.col("trial") == 0)))
+        if design.again[k]:
+            more = pl.col("trial").is_between(trials, trials + int(design.again[k]) - 1)
             out.append(here.filter((pl.col("number") < begin) & more))
     return out
 
@@ -179,12 +180,17 @@ def rounds(worlds: int) -> str:
         )
     lines = ["| rounds chosen by | of | worlds | coverage of 90 % intervals ± standard error |", "|---|---|---|---|"]
     for (goal, name), values in sorted(hits.items()):
-        lines.append(f"| {goal} | {name} | {len(values)} | {np.mean(values):.3f} ±
-        {np.std(values) / np.sqrt(len(values)):.3f} |") for name in
-        ("levels", "gaps"): both = [v for (_, of), values in hits.items() if of == name for v in
-        values] lines.append(f"| both | {name} | {len(both)} | {np.mean(both):.3f} ± {np.std(both)
-        / np.sqrt(len(both)):.3f} |") lines.append("\n3 models x 4 contexts and a bench, pilot of 20 items a cell, three rounds of 200 requests.")
+        lines.append(f"| {goal} | {name} | {len(values)} | {told(values)} |")
+    for name in ("levels", "gaps"):
+        both = [v for (_, of), values in hits.items() if of == name for v in values]
+        lines.append(f"| both | {name} | {len(both)} | {told(both)} |")
+    lines.append("\n3 models x 4 contexts and a bench, pilot of 20 items a cell, three rounds of 200 requests.")
     return "\n".join(lines)
+
+
+def told(values: list[float]) -> str:
+    """Mean and standard error."""
+    return f"{np.mean(values):.3f} ± {np.std(values) / np.sqrt(len(values)):.3f}"
 
 
 def loop(runs: int) -> str:
@@ -211,10 +217,7 @@ def loop(runs: int) -> str:
             last = json.loads((folder / "out" / "loop.json").read_text())["rounds"][-1]["best"]
             right.append((last["model"], last["context"]) == law.BEST)
         rng = np.random.default_rng(seed)
-        mean = {
-            cell: np.mean([rng.random() < law.chance(cell[0], cell[1], i) for i in range(100)])
-            for cell in law.LEVELS
-        }
+        mean = {cell: np.mean([rng.random() < law.chance(cell[0], cell[1], i) for i in range(100)]) for cell in law.LEVELS}
         factorial.append(max(mean, key=mean.get) == ("bea", 0.5))
     return (
         "| design | requests | right combination found |\n|---|---|---|\n"
@@ -296,13 +299,13 @@ def main() -> None:
     arguments.add_argument("sections", nargs="*", default=list(SECTIONS))
     arguments.add_argument("--number", type=int, help="worlds, runs or logs, in place of the default")
     given = arguments.parse_args()
-    text = OUT.read_text() if OUT.exists() else "# What a plan promises, and what comes\n\nMade
-    by
-
- `python benchmarks/plan.py`.\n" for name in given.sections: title, section, number
-    = SECTIONS[name] begin
-        = time.process_time() body = section(given.number or number)
+    head = "# What a plan promises, and what comes\n\nMade by `python benchmarks/plan.py`.\n"
+    for name in given.sections:
+        title, section, number = SECTIONS[name]
+        begin = time.process_time()
+        body = section(given.number or number)
         block = f"\n## {title}\n\n{body}\n\n{time.process_time() - begin:.0f} CPU-s.\n"
+        text = OUT.read_text() if OUT.exists() else head
         text = re.sub(rf"\n## {re.escape(title)}\n.*?(?=\n## |\Z)", "", text, flags=re.S).rstrip("\n") + "\n" + block
         OUT.write_text(text)
 

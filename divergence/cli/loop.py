@@ -60,17 +60,12 @@ def _affordable(path: pathlib.Path, target: dict[str, float], first: int, goal: 
             f"give at least that, or --first {max(2, int(limit // cells))}"
         )
     if first > seen.items:
-        raise InputError(f"Round 1 asks {first} items in every cell, and the bank holds {seen.items}: give
-        --first
-      
-        or add
-      
-      
-        items.")
+        raise InputError(
+            f"Round 1 asks {first} items in every cell, and the bank holds {seen.items}: give --first or add items."
+        )
 
 
-def _rounds(path, target, goal, sizes, config, output,
-quiet, seed):
+def _rounds(path, target, goal, sizes, config, output, quiet, seed):
     """All rounds: what is there already is read, what is missing is asked."""
     from divergence.planning.rounds import Round, Rounds, why_stop
     from divergence.probe import run

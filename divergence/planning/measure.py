@@ -81,10 +81,11 @@ def plan(
     if until:
         amount, path = _reaching(of, path, until, amount)
     moved = wanted.kind != "decision" and where == "logged" and fit.cells.declared_law == "logged"
-    notes = [*wanted.notes, *([LAW] if moved and fit.log_design.contexts["deployment"] > 1 else []), *_notes(known, path,
-    amount, room_left, where, contexts)] walked = _further(of, path, amount,
-    unit, room_left) budgets = [amount, *(share * amount for share in
-    OTHERS)] designs = [_design(of, _at(walked, b)) for b in budgets]
+    law = [LAW] if moved and fit.log_design.contexts["deployment"] > 1 else []
+    notes = [*wanted.notes, *law, *_notes(known, path, amount, room_left, where, contexts)]
+    walked = _further(of, path, amount, unit, room_left)
+    budgets = [amount, *(share * amount for share in OTHERS)]
+    designs = [_design(of, _at(walked, b)) for b in budgets]
     equal = [_design(of, equal_shares(known, b, unit, room_left)) for b in budgets]
     return MeasurementPlan(
         goal,

@@ -43,7 +43,7 @@ def test_three_verbs_decide_in_three_rounds(law, tmp_path, capsys):
     assert law.requests <= 720  # three fifths of 100 items in each of 12 cells
 
 
-def test_new_rounds_ask_new_items_and_keep_an_a_a(law, tmp_path, capsys):
+def test_new_rounds_ask_new_items_and_keep_an_a_a(law, tmp_path):
     plan = write_plan(tmp_path, law.base_url)
     flags = ("--until", "requests=480", "--first", 20, "--quiet", "-o", tmp_path / "out")
     assert verb("loop", plan, *flags) == 0

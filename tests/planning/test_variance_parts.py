@@ -26,11 +26,11 @@ def table(p: np.ndarray, trials: int, rng: np.random.Generator, copies: bool = F
                 rows.append(
                     {"regime": regime, "model": "m", "context": f"c{c}", "item": f"i{i}", "trial": t, "score": score}
                 )
-                return pl.DataFrame(rows)
+    return pl.DataFrame(rows)
 
 
 def test_parts_are_the_worlds():
-    """400 items of 4 trials: variances of p and of p (1 - p) are known to 4 standard errors of a variance, 4 sqrt(2 / 400)."""
+    """400 items of 4 trials: variances of p and of p (1 - p) to 4 standard errors of a variance, 4 sqrt(2 / 400)."""
     rng = np.random.default_rng(1)
     difficulty, own = rng.normal(0, 1.2, 400), rng.normal(0, 0.8, (3, 400))
     p = expit(0.4 - difficulty + own)
