@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from divergence.planning.result import MeasurementPlan, PlannedDesign
 
 CELLS, MOVES = 12, 8  # rows that a terminal shows; plan.json holds all
+NAMED = 3  # cells that one sentence names
+WORTH = 0.95  # of what is open: a plan that leaves more is no advice
 LONGEST = 60  # characters of a name
 
 
@@ -100,3 +102,24 @@ def _design(design: PlannedDesign, plan: MeasurementPlan) -> str:
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def advice(plan: MeasurementPlan) -> str:
+    """What to measure next in two sentences, for the first screen of a report; '' where nothing that is for sale helps."""
+    first, equal = plan.designs[0], plan.uniform[0]
+    now, after, shared = (
+        (plan.regret, first.regret, equal.regret) if plan.decides else (plan.width, first.width, equal.width)
+    )
+    if not first.cells or now is None or after is None or shared is None or after > WORTH * now:
+        return ""
+    which = ["items" if c.new_items else "asked again" for c in first.cells]
+    cells = [f"{c.model} in {short(c.context)} ({c.items:,} {w})" for c, w in zip(first.cells, which, strict=True)]
+    told = ", ".join(cells[:NAMED]) + (f" and {len(cells) - NAMED} more" if len(cells) > NAMED else "")
+    what = "expected loss of the choice" if plan.decides else f"mean width of the {plan.goal} intervals"
+    points = (f"{100 * value:.2g}" for value in (now, after, shared))
+    unit = "points" if plan.unit == "fraction" else plan.unit
+    before, then, alike = points if plan.unit == "fraction" else (f"{value:.3g}" for value in (now, after, shared))
+    return (
+        f"The next {amount(plan.budget, plan.budget_unit)} say most about it with {told}: the {what} would fall from "
+        f"{before} to {then} {unit} (with equal shares to {alike}). The verb plan writes them as a plan to run."
+    )

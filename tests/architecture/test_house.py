@@ -29,7 +29,17 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
     "behaviour": {"executions", "geometry"},
     "planning": {"joint", "estimands", "identification", "cells"},
     "under_load": {"executions", "estimands"},
-    "results": {"under_load", "behaviour", "configuration", "estimands", "joint", "executions", "identification", "report"},
+    "results": {
+        "planning",
+        "under_load",
+        "behaviour",
+        "configuration",
+        "estimands",
+        "joint",
+        "executions",
+        "identification",
+        "report",
+    },
     "exchange": {"configuration", "executions", "cells", "joint"},
     "drift": {"configuration", "executions", "cells", "geometry"},
     "cli": {
