@@ -61,7 +61,7 @@ def rows_of(whole: pl.DataFrame, known, design: Design, begin: int, trials: int 
         here = whole.filter((pl.col("model") == place.model) & (pl.col("context") == place.context))
         if design.items[k]:
             fresh = pl.col("number").is_between(begin, begin + int(design.items[k]) - 1)
-            out.append(here.filter(fresh & (pl.col("trial") == 0)))
+            out.append(here.filter(fresh & (pl.col("trial") == pl.col("trial").min())))
         if design.again[k]:
             more = pl.col("trial").is_between(trials, trials + int(design.again[k]) - 1)
             out.append(here.filter((pl.col("number") < begin) & more))
@@ -268,7 +268,7 @@ def moves(logs: int) -> str:
 
 def spread(old: pl.DataFrame, whole: pl.DataFrame, known, design: Design, begin: int) -> float:
     """Mean standard deviation of the gaps after a refit; less of it is chance than of the widths of 2,000 draws."""
-    after = fitted(pl.concat([old, *rows_of(whole, known, design, begin)], how="diagonal"))
+    after = fitted(pl.concat([old, *rows_of(whole, known, design, begin)]))
     return float(dv.gap(after).where(statistic=None).draws.std(0).mean())
 
 
