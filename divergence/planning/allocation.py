@@ -5,13 +5,13 @@ budget, until the budget is spent or no move gains. A move is
 
 | kind | what | cost |
 |---|---|---|
-| `items` | new items at one place | one request each |
+| `items` | the same new items at one place, or at several that are compared (`moves`) | one request an item and place |
 | `trials` | further trials of one place's own items; of no use where replicates are copies | one request an item |
 | `context` | a context that the log never saw, the same new items for every model | one request a model and item |
 
-Where bench and traffic have items of their own, the fit knows of no luck that contexts share, so that new traffic items
-are bought for all contexts of a model at once. The bank of items may hold only so many that were not asked yet.
-`equal_shares` is the plain way: the same number of new items at every logged place. Unit: that of the goal per unit of cost.
+Where bench and traffic have items of their own, traffic items are bought for all contexts of a model at once. The bank may
+hold only so many items that were not asked yet. `equal_shares` is the plain way: the same number of new items at every
+logged place. Unit: that of the goal per unit of cost.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ import dataclasses
 
 import numpy as np
 
+from divergence.planning.goals import Goal
 from divergence.planning.knowledge import Knowledge
 from divergence.planning.preposterior import Design, Preposterior
 
+RIVALS = 9  # the best combination and the eight that are nearest to it: pairs that may be asked the same new items
 STEPS = 40  # of a budget: a design is off by a fortieth at most
 CANDIDATES_MAX = 64  # places that are looked at in every step, those that gain most in the first one
 NOTHING = 1e-6  # of the objective: less is rounding
@@ -50,14 +52,23 @@ class Step:
     """The last move; None = nothing was bought yet."""
 
 
-def moves(known: Knowledge) -> list[Move]:
+def moves(known: Knowledge, goal: Goal) -> list[Move]:
     """Every move that could gain anything."""
     places = [k for k, place in enumerate(known.places) if place.kind != "new"]
-    single = [k for k in places if known.alike or known.places[k].regime == "evaluation"]
+    bench = [k for k in places if known.places[k].regime == "evaluation"]
+    single = [k for k in places if known.alike or k in bench]
     out = [Move("items", (k,)) for k in single]
-    for model in dict.fromkeys(known.model[k] for k in places if k not in single):
-        mine = tuple(k for k in places if k not in single and known.model[k] == model and known.logged[k])
-        out += [Move("items", mine)] if mine else []
+    groups: list[tuple[int, ...]] = []
+    logged = [k for k in places if known.logged[k]]
+    for model in dict.fromkeys(known.model[k] for k in logged):
+        mine = [k for k in logged if known.model[k] == model]
+        served = [k for k in mine if k not in bench]
+        groups.append(tuple(served))
+        if known.alike:
+            groups += [tuple(mine), *((b, k) for b in mine if b in bench for k in served)]
+    groups += [(int(goal.candidates[0]), int(k)) for k in goal.candidates[1:RIVALS] if known.alike]
+    groups.append(tuple(logged))
+    out += [Move("items", group) for group in dict.fromkeys(groups) if len(group) > 1]
     out += [Move("trials", (int(k),)) for k in np.flatnonzero(known.repeatable)]
     fresh: dict[str, list[int]] = {}
     for k, place in enumerate(known.places):
@@ -85,7 +96,7 @@ def allocate(
     """The way from `start` (nothing) to the budget, a design a step; it ends early where nothing gains any more."""
     known = of.known
     path = [start or Step(Design.nothing(len(known.places)), 0.0, None)]
-    every = moves(known)
+    every = moves(known, of.goal)
     while True:
         here = path[-1]
         room = budget - here.cost

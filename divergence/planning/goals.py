@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -63,8 +63,8 @@ class Goal:
     """Means of the numbers, shape (R,); what `decision` and `order` are lost by."""
     candidates: np.ndarray
     """Places that compete (`decision`), the likeliest best first; else empty."""
-    function: Callable[[np.ndarray], np.ndarray] | None = None
-    """Levels of the places (S, K) to the numbers (S, R) where they are no line; None where B says all."""
+    exact: bool = True
+    """Are the weights those of a formula? Else of a regression over the draws."""
     notes: tuple[str, ...] = ()
     """Sentences about what was taken for the goal."""
 
@@ -195,7 +195,7 @@ def _from_draws(name: str, unit: str, draws: np.ndarray, known: Knowledge) -> Go
     weights = np.zeros((draws.shape[1], known.draws.shape[1]))
     weights[:, used] = (found / scale[used, None]).T
     rest = np.minimum(left, draws.var(0))
-    return Goal(name, "width", unit, weights, rest, _widths(draws), draws.mean(0), NOBODY)
+    return Goal(name, "width", unit, weights, rest, _widths(draws), draws.mean(0), NOBODY, exact=False)
 
 
 def _kappa(name: str, headline: Estimate, fit: Fit, known: Knowledge) -> Goal:
@@ -204,18 +204,13 @@ def _kappa(name: str, headline: Estimate, fit: Fit, known: Knowledge) -> Goal:
     models = [fit.cells.levels["model"].index(model) for model in headline.rows["model"]]
     shares = np.stack([_mean_weights(known, "deployment", m)[: len(known.places)] for m in models])
 
-    def function(levels: np.ndarray) -> np.ndarray:
-        return np.sqrt(np.maximum(levels**2 @ shares.T - (levels @ shares.T) ** 2, 0.0))
-
     theta = known.draws[:, : len(known.places)]
-    spread = np.maximum(function(theta), 1e-12)
+    spread = np.sqrt(np.maximum(theta**2 @ shares.T - (theta @ shares.T) ** 2, 1e-24))
     weights = np.zeros((len(models), known.draws.shape[1]))
     for r, share in enumerate(shares):
         weights[r, : len(share)] = share * ((theta - (theta @ share)[:, None]) / spread[:, r, None]).mean(0)
     draws = headline.draws
-    return Goal(
-        name, "width", headline.unit, weights, np.zeros(len(models)), _widths(draws), draws.mean(0), NOBODY, function
-    )
+    return Goal(name, "width", headline.unit, weights, np.zeros(len(models)), _widths(draws), draws.mean(0), NOBODY)
 
 
 def _decision(name: str, posterior: Posterior, known: Knowledge, outcome: str | None, declared: Mapping) -> Goal:

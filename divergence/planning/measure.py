@@ -15,6 +15,7 @@ import numpy as np
 
 from divergence.errors import InputError
 from divergence.estimands.spend import Prices
+from divergence.joint.choice import SHARED_MIN, why_not_items
 from divergence.joint.posterior import Fit, Posterior
 from divergence.numerics import one_blas_thread
 from divergence.planning.allocation import STEPS, Step, allocate, equal_shares
@@ -27,6 +28,11 @@ from divergence.planning.result import MeasurementPlan, PlannedCell, PlannedDesi
 BUDGET = 1000.0  # requests, where nothing is said
 OTHERS = (0.25, 0.5, 2.0, 4.0)  # of the budget: the other designs, and the reach of the curve
 NEW_CONTEXTS, NEW_PLACES = 8, 96  # contexts that a plan may open, and places that they may make
+METHOD = (
+    "After this purchase combinations share less than 95 % of their items, and the fit goes over to its item-level method: "
+    "where answers are nearly copies over contexts its intervals are wider than predicted here; asking everyone the same "
+    "items keeps the arm-level one."
+)
 LAW = (
     "Deployment contexts count by their rows in this log, and rows that a plan adds are no traffic: declare deployment_law "
     '("uniform", or the shares of your traffic) in divergence.toml, or the goal moves with what is measured.'
@@ -82,6 +88,8 @@ def plan(
         amount, path = _reaching(of, path, until, amount)
     moved = wanted.kind != "decision" and where == "logged" and fit.cells.declared_law == "logged"
     law = [LAW] if moved and fit.log_design.contexts["deployment"] > 1 else []
+    if _leaves_arm_level(fit, known, path[-1].design):
+        law.append(METHOD)
     notes = [*wanted.notes, *law, *_notes(known, path, amount, room_left, where, contexts)]
     walked = _further(of, path, amount, unit, room_left)
     budgets = [amount, *(share * amount for share in OTHERS)]
@@ -313,6 +321,21 @@ def _notes(known: Knowledge, path: list[Step], amount: float, bank: float, where
     if np.isfinite(bank):
         out.append(f"The bank holds {bank:,.0f} items that were not asked yet.")
     return out
+
+
+def _leaves_arm_level(fit: Fit, known: Knowledge, design: Design) -> bool:
+    """Does the purchase leave so few shared items that the next fit takes another method (`joint.choice`)?"""
+    if not fit.method.startswith("arm-level") or why_not_items(fit.cells):
+        return False
+    here = np.flatnonzero(known.logged)
+    arm, more = known.arm[here], design.items[here]
+    shared = known.parts.together[np.ix_(arm, arm)] + np.minimum(more[:, None], more)
+    share, regime = shared / (known.items[here] + more)[:, None], fit.arms.deployed[arm]
+    alike = (regime[:, None] == regime) & ~np.eye(len(here), dtype=bool)
+    others = alike.sum(1)
+    if not others.any():
+        return False
+    return bool(((share * alike).sum(1)[others > 0] / others[others > 0]).mean() < SHARED_MIN)
 
 
 def _parts(known: Knowledge) -> tuple[Mapping[str, float | str | None], ...]:

@@ -35,7 +35,7 @@ def offers(of: Preposterior, fit: Fit, budget: float, unit: str, bank: float) ->
     nothing = Design.nothing(len(known.places))
     value = of.objective(of.left(nothing))
     rated = []
-    for move in moves(known):
+    for move in moves(known, of.goal):
         design = bought(known, nothing, move, budget / SHARE, unit, bank)
         if design is None:
             continue
@@ -54,9 +54,7 @@ def _row(of: Preposterior, move: Move, design: Design, gain: float) -> SingleMov
     amount = int(design.again[move.places[0]] if move.kind == "trials" else design.items[move.places[0]])
     several = len(move.places) > 1
     what = {
-        "items": f"new items for {place.model} in each of {len(move.places)} contexts"
-        if several
-        else f"new items for {place}",
+        "items": f"the same new items for {_named(of, move)}" if several else f"new items for {place}",
         "trials": f"trials of all {known.items[move.places[0]]:.0f} items of {place}",
         "context": f"{place.context}, new items for each of {len(move.places)} models",
     }[move.kind]
@@ -64,6 +62,17 @@ def _row(of: Preposterior, move: Move, design: Design, gain: float) -> SingleMov
     return SingleMove(
         move.kind, what, amount, requests, usd if math.isfinite(usd) else None, of.width(design), of.regret(design), gain
     )
+
+
+def _named(of: Preposterior, move: Move) -> str:
+    """The places of a move in words."""
+    places = [of.known.places[k] for k in move.places]
+    models = list(dict.fromkeys(p.model for p in places))
+    if len(places) == len(of.known.arm[of.known.logged]):
+        return "every combination"
+    if len(models) == 1 and len(places) > 2:
+        return f"{models[0]} in {len(places)} contexts"
+    return " and ".join(map(str, places))
 
 
 def _newcomers(of: Preposterior, fit: Fit, budget: float, unit: str) -> list[SingleMove]:

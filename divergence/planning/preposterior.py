@@ -1,18 +1,21 @@
 """How narrow would intervals be, and how much would a choice still lose, after measuring this? Before anything is measured.
 
-    y = H theta + e,    e ~ N(0, V),    theta ~ N(m, C) with m and C those of the posterior's draws
-    C' = C - C H' (H C H' + V)^-1 H C                                  (what is left, whatever comes)
-    V_ab = between_ab / max(n_a, n_b),    V_aa = (between_aa + replicate_a / T_a + session_a) / n_a
+The fit knows arms by their means over items, so a purchase changes the covariance of these means. With n_a items at place a,
+n_ab of them at b as well, and m_a new ones there (the same first ones everywhere),
 
-for n_a new items of T_a trials each at place a; all places ask the same new items from the first on, so that they share
-their luck. T more trials of a place's own I items measure its level on these items, V = replicate / (I T); where replicates
-are copies that level is known already, and nothing is bought. The width of a number q = B theta + rest is then
+    V_ab = between_ab n_ab / (n_a n_b),    V_aa = (between_aa + session_a) / n_a + replicate_a sum_i 1 / T_ai / n_a^2
+    n_a -> n_a + m_a,    n_ab -> n_ab + min(m_a, m_b)
 
-    width' = width sqrt((B C' B' + rest) / (B C B' + rest)),
+so that new items at one place alone narrow its level and *widen* its contrast with a place that it was paired with. A number
+q = w theta with weights on logged places has the variance w V w' in the log alone; the posterior's is v, and what else the
+fit knows of it is 1 / v - 1 / w V w' (nothing, where that is negative: then the posterior's excess stays in proportion):
 
-and the expected regret of a choice is taken over draws of theta and e jointly: who chooses by the new means `m + K (y - H
-m)` loses `max theta - theta[chosen]` (Gaussian approximation on draws: Jalal and Alarid-Escudero 2018). The noise of
-measurement is that of `variance_parts`; its own error makes the limits of a predicted width.
+    v' = 1 / (1 / w V' w' + 1 / v - 1 / w V w'),    width' = width sqrt(v' / v)
+
+Numbers with weight on places without rows (empty cells, new contexts), and regressions on levels (`goals`), are conditioned
+on in full: `C' = C - C H' (H C H' + V)^-1 H C` with C the covariance of the draws, plus what levels do not explain.
+Expected regret is taken over the draws: the means that a choice will be made by are `m + sqrt(1 - v' / v)(theta - m)`
+(Jalal and Alarid-Escudero 2018), and what is lost is `E max theta - E max` of these.
 
 Identification: that of the goal; levels are taken as normal on the outcome scale. Unit: that of the goal.
 """
@@ -25,13 +28,11 @@ import functools
 import numpy as np
 from scipy.special import ndtr
 
-from divergence.estimate import INTERVAL
-from divergence.numerics import NORMAL_95, nearest_psd
+from divergence.numerics import NORMAL_95
 from divergence.planning.goals import Goal
 from divergence.planning.knowledge import Knowledge
 from divergence.random_streams import stream
 
-OUTER, INNER = 48, 400  # draws of what may come, and of what is then left, for numbers that are no line in the levels
 # Sd of the log of a realised width that no formula here gives: quantiles of 2,000 draws twice (.025 each) and standard
 # deviations that the new rows move. Measured in simulated worlds (benchmarks/plan.md).
 WIDTH_LOG_SD = 0.08
@@ -112,7 +113,53 @@ class Preposterior:
         whole[range(len(fresh), len(measured)), range(len(fresh), len(measured))] = old
         return measured, whole
 
+    @functools.cached_property
+    def _logged(self) -> np.ndarray:
+        """Indices of the logged places, shape (A,)."""
+        return np.flatnonzero(self.known.logged)
+
+    def of_means(self, design: Design) -> np.ndarray:
+        """V': covariance of the logged places' means over items after the design, shape (A, A)."""
+        known, here = self.known, self._logged
+        arm = known.arm[here]
+        more, old = design.items[here], np.maximum(known.items[here], 1.0)
+        n = old + more
+        shared = known.parts.together[np.ix_(arm, arm)] + np.minimum(more[:, None], more)
+        total = known.between[np.ix_(here, here)] * shared / np.outer(n, n)
+        trials = np.maximum(known.parts.trials[arm], 1.0) + design.again[here]
+        answers = known.replicate[here] * (old / trials + more / design.trials[here]) / n**2
+        total[np.diag_indices(len(here))] = known.between[here, here] / n + answers + known.session[here] / n
+        return total
+
+    @functools.cached_property
+    def _direct(self) -> np.ndarray:
+        """Which numbers rest on logged places alone, shape (R,)."""
+        other = np.ones(self.goal.weights.shape[1], bool)
+        other[self._logged] = False
+        return (np.abs(self.goal.weights[:, other]).sum(1) < 1e-12) & self.goal.exact
+
+    @functools.cached_property
+    def _seen(self) -> np.ndarray:
+        """w V w' now, shape (R,)."""
+        w = self.goal.weights[:, self._logged]
+        return np.einsum("ra,ab,rb->r", w, self.of_means(Design.nothing(len(self.known.places))), w)
+
     def left(self, design: Design) -> np.ndarray:
+        """Variance of each number after the design, what levels do not explain aside, shape (R,)."""
+        if not self._direct.all():
+            whole = self._conditioned(design)
+            return np.where(self._direct, self._of_numbers(design), whole) if self._direct.any() else whole
+        return self._of_numbers(design)
+
+    def _of_numbers(self, design: Design) -> np.ndarray:
+        """v' of numbers that rest on logged places."""
+        w, now = self.goal.weights[:, self._logged], np.maximum(self.variance, 1e-300)
+        seen = np.maximum(self._seen, 1e-300)
+        after = np.maximum(np.einsum("ra,ar->r", w, self.of_means(design) @ w.T), 1e-300)
+        beside = 1 / now - 1 / seen
+        return np.where(beside > 0, 1 / (1 / after + np.maximum(beside, 0.0)), now * after / seen)
+
+    def _conditioned(self, design: Design) -> np.ndarray:
         """B C' B' of each number after the design, shape (R,)."""
         measured, noise = self.noise(design)
         if not len(measured):
@@ -137,8 +184,6 @@ class Preposterior:
 
     def width(self, design: Design) -> float:
         """Mean width of the goal's 90 % intervals after the design; of a decision, of the lead over the runner-up."""
-        if self.goal.function is not None:
-            return self._function_width(design)
         now = np.maximum(self.variance + self.goal.rest, 1e-300)
         after = self.goal.width * np.sqrt((self.left(design) + self.goal.rest) / now)
         return float(after[0] if self.goal.kind == "decision" else after.mean())
@@ -166,78 +211,14 @@ class Preposterior:
         return self._lost(Design.nothing(len(self.known.places)))
 
     def _lost(self, design: Design) -> float:
-        theta = self.known.draws
-        if self.goal.kind == "decision":
-            level = self._expected(design, self.goal.candidates)
-            rows = np.arange(len(theta))
-            true = theta[:, self.goal.candidates]
-            return float((true.max(1) - true[rows, level.argmax(1)]).mean())
-        lead = theta @ self.goal.weights.T
-        told = self._expected_numbers(design)
+        lead = self.known.draws @ self.goal.weights.T
+        gained = np.clip(1 - self.left(design) / np.maximum(self.variance, 1e-300), 0.0, 1.0)
+        apart = lead - self.goal.lead
+        if self.goal.kind == "decision":  # leads of the best one: it loses what another one leads by
+            told = self.goal.lead + np.sqrt(gained) * apart
+            return float(np.maximum(-lead, 0.0).max(1).mean() - np.maximum(-told, 0.0).max(1).mean())
+        noise = stream(self.seed, "noise of measurements").standard_normal(lead.shape)
+        told = self.goal.lead + gained * apart + np.sqrt(gained * (1 - gained) * self.variance) * noise
         half = lead.shape[1] // 2
         wrong = np.sign(lead[:, :half] * lead[:, half:]) != np.sign(told[:, :half] * told[:, half:])
         return float(wrong.mean())
-
-    def expected_best(self, design: Design) -> float:
-        """Expected level of the chosen combination after the design, by which a new competitor is valued."""
-        level = self._expected(design, self.goal.candidates)
-        true = self.known.draws[:, self.goal.candidates]
-        return float(true[np.arange(len(true)), level.argmax(1)].mean())
-
-    def _gain(self, design: Design) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """Measured columns, K' (measured, D), and what came minus what was expected, (S, measured)."""
-        measured, noise = self.noise(design)
-        if not len(measured):
-            return None
-        total = self.covariance[np.ix_(measured, measured)] + noise
-        total[np.diag_indices(len(total))] += 1e-12 * np.trace(total) / len(total)
-        kept = np.linalg.solve(total, self.covariance[measured])
-        root = np.linalg.cholesky(nearest_psd(noise, 1e-12) + 1e-15 * np.eye(len(noise)))
-        theta = self.known.draws
-        unit = stream(self.seed, "noise of measurements").standard_normal((theta.shape[1], len(theta))).T[:, measured]
-        came = theta[:, measured] - theta[:, measured].mean(0) + unit @ root.T
-        return measured, kept, came
-
-    def _expected(self, design: Design, places: np.ndarray) -> np.ndarray:
-        """Posterior means of places' levels, in the draws of what may come, (S, places)."""
-        mean, found = self.known.draws.mean(0)[places], self._gain(design)
-        if found is None:
-            return np.repeat(mean[None], len(self.known.draws), 0)
-        return mean + found[2] @ found[1][:, places]
-
-    def _expected_numbers(self, design: Design) -> np.ndarray:
-        """The same of the goal's numbers, (S, R)."""
-        found = self._gain(design)
-        if found is None:
-            return np.repeat(self.goal.lead[None], len(self.known.draws), 0)
-        return self.goal.lead + found[2] @ (found[1] @ self.goal.weights.T)
-
-    def _function_width(self, design: Design) -> float:
-        """Mean width of numbers that are no line: over draws of what may come, from levels drawn together towards it."""
-        function, places = self.goal.function, len(self.known.places)
-        assert function is not None
-        found = self._gain(design)
-        if found is None:
-            return float(self.goal.width.mean())
-        measured, kept, came = found
-        now = self.covariance[:places, :places]
-        left = now - self.covariance[:places, measured] @ kept[:, :places]
-        ridge = 1e-10 * np.trace(now) / places
-        shrink = _root(left, ridge) @ np.linalg.inv(_root(now, ridge))
-        mean = self.known.draws[:, :places].mean(0)
-        each = (self.known.draws[:INNER, :places] - mean) @ shrink.T
-        tail = (1 - INTERVAL) / 2
-        widths, base = [], []
-        for row in came[-OUTER:]:
-            values = function(mean + row @ kept[:, :places] + each)
-            low, high = np.quantile(values, [tail, 1 - tail], axis=0)
-            widths.append((high - low).mean())
-        values = function(self.known.draws[:INNER, :places])
-        low, high = np.quantile(values, [tail, 1 - tail], axis=0)
-        base.append((high - low).mean())
-        return float(np.mean(widths) / max(np.mean(base), 1e-300) * self.goal.width.mean())
-
-
-def _root(matrix: np.ndarray, ridge: float) -> np.ndarray:
-    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-    return (vectors * np.sqrt(np.maximum(values, 0.0) + ridge)) @ vectors.T

@@ -54,12 +54,11 @@ def test_the_regret_now_is_that_of_the_best_combination(posterior):
     assert of.regret(Design.nothing(len(of.known.places))) == pytest.approx(of_contexts["mean"].min(), rel=1e-9)
 
 
-def test_what_is_left_is_the_posterior_of_a_gaussian_model(posterior):
-    """The slow way: precision matrices, one measurement after the other, each with its own noise."""
-    of = valued(posterior, "gap")
+def test_regressions_are_conditioned_on_as_in_a_gaussian_model(posterior):
+    """The slow way: precision matrices."""
+    of = valued(posterior, "coupling")
     known = of.known
-    places = [0, 4, 5]
-    design = Design.nothing(len(known.places)).more(np.array(places), items=50)
+    design = Design.nothing(len(known.places)).more(np.array([0, 4, 5]), items=50)
     measured, noise = of.noise(design)
     now = of.covariance + 1e-9 * np.eye(len(of.covariance)) * np.trace(of.covariance)
     pick = np.eye(len(now))[measured]
@@ -70,13 +69,41 @@ def test_what_is_left_is_the_posterior_of_a_gaussian_model(posterior):
     assert noise[0, 1] == pytest.approx(known.between[0, 4] / 50)
 
 
-def test_more_never_makes_it_wider(posterior):
+def test_means_over_items_vary_as_simulated_ones_do(posterior):
+    """Two places, 60 items in both and 40 more at the first: 40,000 simulated pairs of means; 5 standard errors."""
     of = valued(posterior, "gap")
-    design, widths = Design.nothing(len(of.known.places)), []
-    for k in range(len(of.known.places)):
-        widths.append(of.width(design))
-        design = design.more(k, items=30)
-    assert np.all(np.diff(widths) <= 1e-12) and widths[-1] < widths[0]
+    known = of.known
+    here = of._logged[[0, 4]]
+    whole = of.of_means(Design.nothing(len(known.places)).more(int(here[0]), items=40))[np.ix_([0, 4], [0, 4])]
+    between = known.between[np.ix_(here, here)]
+    rng = np.random.default_rng(2)
+    root = np.linalg.cholesky(between + 1e-9 * np.eye(2))
+    draws = 40_000
+    old, new = (rng.standard_normal((draws, n, 2)) @ root.T for n in (ITEMS, 40))
+    means = np.stack([(old[:, :, 0].sum(1) + new[:, :, 0].sum(1)) / (ITEMS + 40), old[:, :, 1].mean(1)], 1)
+    slow = np.cov(means.T)
+    assert np.abs(whole / slow - 1).max() < 5 * np.sqrt(3 / draws) * max(1.0, (np.diag(slow).max() / abs(slow[0, 1])))
+
+
+def test_more_of_everything_never_makes_it_wider(posterior):
+    of = valued(posterior, "gap")
+    every = np.flatnonzero(of.known.logged)
+    widths = [of.width(Design.nothing(len(of.known.places)).more(every, items=n)) for n in (0, 10, 40, 160)]
+    assert np.all(np.diff(widths) < 0)
+
+
+def test_breaking_pairs_widens_a_gap_and_is_not_recommended():
+    """Contexts that copy the bench's answers: new items at the bench alone add luck to a contrast that had none."""
+    log, _ = simulate(world("copies", n_models=2, n_contexts=2, n_items=60, n_trials=1), 3)
+    of = valued(dv.fit(dv.collapse(dv.read(log)), seed=0), "gap")
+    nothing = Design.nothing(len(of.known.places))
+    bench = next(k for k, place in enumerate(of.known.places) if place.regime == "evaluation")
+    assert of.width(nothing.more(bench, items=60)) > of.width(nothing)
+    found = allocate(of, 300, "requests")[-1].design
+    assert of.width(found) < of.width(nothing)
+    for model in range(2):
+        mine = [int(found.items[k]) for k in range(len(found.items)) if of.known.model[k] == model]
+        assert max(mine) <= 4 * (min(mine) + 1)  # a model's places are asked the same items, nearly
 
 
 def test_without_end_the_width_is_nothing(posterior):
@@ -85,26 +112,21 @@ def test_without_end_the_width_is_nothing(posterior):
     assert of.width(every) < 1e-4 * of.goal.width.mean()
 
 
-def test_regret_is_what_nested_monte_carlo_gives(posterior):
-    """Outer draws of what comes, inner draws of what is then believed; 4 standard errors of the outer mean."""
-    of = valued(posterior, "decision")
-    known, candidates = of.known, of.goal.candidates
-    design = Design.nothing(len(known.places)).more(candidates[:2], items=80)
-    measured, noise = of.noise(design)
+def test_regret_is_what_nested_monte_carlo_gives():
+    """One rival: outer draws of what comes, inner draws of what is then believed; 4 standard errors of the outer mean."""
+    log, _ = simulate(world("baseline", n_models=1, n_contexts=2, n_items=50, n_trials=1), 4)
+    of = valued(dv.fit(dv.collapse(dv.read(log)), seed=0), "decision")
+    nothing = Design.nothing(len(of.known.places))
+    design = nothing.more(of.goal.candidates, items=80)
     rng = np.random.default_rng(5)
-    mean, now = known.draws.mean(0), of.covariance
-    gain = now[:, measured] @ np.linalg.inv(now[np.ix_(measured, measured)] + noise)
-    after = now - gain @ now[measured]
-    root = np.linalg.cholesky(after[np.ix_(candidates, candidates)] + 1e-12 * np.eye(len(candidates)))
-    lost = []
-    for theta in known.draws[:600]:
-        came = theta[measured] + rng.multivariate_normal(np.zeros(len(measured)), noise)
-        believed = (mean + gain @ (came - mean[measured]))[candidates]
-        inner = believed + rng.standard_normal((200, len(candidates))) @ root.T
-        lost.append((inner.max(1) - inner[:, believed.argmax()]).mean())
+    now, after = float(of.variance[0]), float(of.left(design)[0])
+    told = of.goal.lead[0] + np.sqrt(now - after) * rng.standard_normal(4000)
+    inner = told[:, None] + np.sqrt(after) * rng.standard_normal((4000, 400))
+    lost = np.maximum(-inner, 0).mean(1) - np.maximum(-told, 0)
     error = np.std(lost) / np.sqrt(len(lost))
-    assert of.regret(design) == pytest.approx(np.mean(lost), abs=4 * error + 0.1 * np.mean(lost))
-    assert of.regret(design) < of.regret(Design.nothing(len(known.places)))
+    draws_error = np.std(np.maximum(-of.known.draws @ of.goal.weights[0], 0)) / np.sqrt(len(of.known.draws))
+    assert of.regret(design) == pytest.approx(np.mean(lost), abs=4 * (error + draws_error))
+    assert of.regret(design) < of.regret(nothing)
 
 
 @pytest.mark.parametrize("goal", ["gap", "kappa"])
