@@ -25,6 +25,7 @@ STREAMS = {
     "halves of items": 19,
     "noise of held-out items": 20,
     "task levels": 41,
+    "agreement": 42,
     "noise of measurements": 61,
     "own items": 62,
     "risk draws": 88,

@@ -11,6 +11,7 @@
 | `times_disagree` | times that contradict each other, or lie in another unit |
 | `unlogged_difference` | contexts with equal logged factors and unequal results |
 | `opposite_effects` | a context that helps one model and hurts another |
+| `contexts_of_their_own` | models that no chain of contexts links with the others |
 | `changed_between_waves` | combinations that moved between waves while others stayed |
 
 To add a rule: a function `LogDesign -> Finding | None` in the file of its subject, a row here, and two tests: a log that
@@ -25,7 +26,12 @@ from divergence.identification.finding import Finding
 from divergence.identification.log_design import LogDesign
 from divergence.identification.rules_of_measures import times_disagree, unmetered
 from divergence.identification.rules_of_outcomes import judged_share, one_side, one_value, other_judges, unlike_tasks
-from divergence.identification.rules_of_results import changed_between_waves, opposite_effects, unlogged_difference
+from divergence.identification.rules_of_results import (
+    changed_between_waves,
+    contexts_of_their_own,
+    opposite_effects,
+    unlogged_difference,
+)
 
 Rule = Callable[[LogDesign], Finding | None]
 RULES: tuple[Rule, ...] = (
@@ -37,6 +43,7 @@ RULES: tuple[Rule, ...] = (
     judged_share,
     unlogged_difference,
     opposite_effects,
+    contexts_of_their_own,
     changed_between_waves,
     times_disagree,
 )
