@@ -25,6 +25,8 @@ STREAMS = {
     "halves of items": 19,
     "noise of held-out items": 20,
     "pairs of models": 27,
+    "task levels": 41,
+    "agreement": 42,
     "risk draws": 88,
     "blocks": 128,
 }

@@ -22,6 +22,7 @@ import scipy.sparse as sp
 from divergence.cells import Cells, Table
 from divergence.cells.overlap import deployed_regimes
 from divergence.errors import InputError
+from divergence.identification.wave_agreement import wave_agreement
 from divergence.joint.arm_noise import DENSE_ARMS_MAX, block_noise, check_waves, dense_noise
 from divergence.joint.clusters import Sessions, item_influence, session_excess
 from divergence.joint.methods import NOISE_LOG_SD_MAX
@@ -32,7 +33,7 @@ from divergence.joint.waves import remove_waves
 from divergence.joint.weights import item_weights
 from divergence.numerics import column_squares, combinations, nearest_psd, square_root
 
-ROUNDING = 1e-12  # of a level
+ROUNDING = 1e-12  # of a level; a single failure of 1e9 items moves it a thousand times as far
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,15 +122,17 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     slope = (of_arm if link == "log" else of_arm * (1 - of_arm))[raw_keys[0]]
     if keys.shape[1] > DENSE_ARMS_MAX and len(np.unique(raw_keys[1])) > 1:
         check_waves(keys.shape[1], len(level))
-    combine, shifts = remove_waves(raw_keys[0], raw_keys[1], rows, slope)
+    agreement = wave_agreement(cells)
+    changed = agreement.changed if agreement.common else np.ones(len(agreement.changed), bool)
+    combine, shifts = remove_waves(raw_keys[0], raw_keys[1], rows, slope, changed)
     dense = keys.shape[1] <= DENSE_ARMS_MAX or by_item is not None
     noise = (dense_noise if dense else block_noise)(combine, influence, pooled, sessions, keys[0])
     shift_covariance = _shift_noise(shifts, influence, pooled, sessions)
     levels = combine @ level
     if link == "logit":
-        # A wave shift at the end of the scale; and sums of weights that miss it by rounding would have no variance, and a
-        # slope of nothing to carry that of others by.
-        levels = np.where(levels < ROUNDING, 0.0, np.where(levels > 1 - ROUNDING, 1.0, levels))
+        levels = np.clip(levels, 0.0, 1.0)  # rounding, or a wave shift at the end of the scale
+        end = levels.round()  # a sum of weights that misses 1 by rounding is no failure
+        levels = np.where(np.abs(levels - end) < ROUNDING, end, levels)
     clusters = _clusters(counts, raw, raw_keys[0], weight)
     between, count = np.zeros((2, len(levels)))
     if sessions is not None:
