@@ -25,6 +25,9 @@ STREAMS = {
     "halves of items": 19,
     "noise of held-out items": 20,
     "risk draws": 88,
+    "carry over": 118,
+    "forecast": 119,
+    "convergence": 120,
     "blocks": 128,
 }
 """Name -> its place in the seed sequence; a number is given once and never again."""
