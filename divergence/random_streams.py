@@ -24,6 +24,7 @@ STREAMS = {
     "failed spend": 18,
     "halves of items": 19,
     "noise of held-out items": 20,
+    "task levels": 41,
     "risk draws": 88,
     "carry over": 118,
     "forecast": 119,

@@ -29,6 +29,21 @@ def level_needs(design: LogDesign, regime: str) -> Need:
     )
 
 
+def unlike_tasks(design: LogDesign) -> str | None:
+    """Why no mean over tasks is given: each was judged by scorers of its own."""
+    judges = design.task_scorers
+    if len(judges) < 2 or not all(judges.values()):
+        return None
+    if len(set().union(*judges.values())) < sum(map(len, judges.values())):  # a scorer that two tasks share
+        return None
+    told = [f"{task}: {', '.join(sorted(names))}" for task, names in list(judges.items())[:3]]
+    more = f" and {len(judges) - 3} more" if len(judges) > 3 else ""
+    return (
+        f"It needs tasks with one metric; each of the {len(judges)} tasks has scorers of its own ({'; '.join(told)}{more}), "
+        "so a mean over them mixes unlike things. Read the rows of each task, or take one: --where task=NAME."
+    )
+
+
 def no_regimes(design: LogDesign) -> str | None:
     """Why the two regimes cannot be held side by side: one has no judged rows."""
     for regime, rows in design.rows.items():
@@ -134,3 +149,9 @@ def compared(design: LogDesign) -> Need:
             f"deployment: {', '.join(sorted(deployment)) or 'not logged'}), so it may be a difference of judges."
         )
     return Need(True, reason)
+
+
+def means_compared(design: LogDesign) -> Need:
+    """What a difference between the mean levels of the regimes needs."""
+    unlike = unlike_tasks(design)
+    return Need(False, unlike) if unlike and not no_comparison(design) else compared(design)

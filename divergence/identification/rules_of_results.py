@@ -80,6 +80,29 @@ def opposite_effects(design: LogDesign) -> Finding | None:
     )
 
 
+def changed_between_waves(design: LogDesign) -> Finding | None:
+    """Contexts that moved between waves while others stayed: the change is theirs, not the instrument's."""
+    agreement = design.wave_agreement
+    if not agreement.changed.any():
+        return None
+    arms, names = design.arms, design.cells.levels
+    worst = int(np.abs(agreement.change).argmax())
+    told = f"{names['model'][arms.model[worst]]} in {names['context'][arms.context[worst]]}"
+    number, of = int(agreement.changed.sum()), int(agreement.measured.sum())
+    rest = (
+        "the others moved together, so the change is theirs and not the instrument's"
+        if agreement.common
+        else "no shift is common to all, so the instrument's cannot be told"
+    )
+    return Finding(
+        "changed_between_waves",
+        "caution",
+        f"Between waves {number} of {of} combinations of model and context changed by themselves, most of all {told} "
+        f"({100 * agreement.change[worst]:+.0f} points): {rest}.",
+        questions=("instrument", "context_effect", "serving_effect"),
+    )
+
+
 def _rates(design: LogDesign, contexts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Raw rate and its binomial standard error, each (models, contexts); NaN where there are few trials."""
     arms = design.arms
