@@ -120,12 +120,9 @@ def _without_shared_items(fit: Fit, candidates: np.ndarray, reference: np.ndarra
 
 
 def bench_items(fit: Fit) -> np.ndarray:
-    """How many bench items each model answered, trials where rows stand for many, shape (models,)."""
-    counts = fit.cells.counts
-    keep = in_regime(fit.cells, "evaluation") & (counts["n"] > 0)
-    items = np.bincount(counts["model"][keep], minlength=fit.design.n_models)
-    rated = fit.cells.kind == "proportion"
-    return np.bincount(counts["model"][keep], counts["n"][keep], fit.design.n_models).astype(int) if rated else items
+    """Effective number of items behind the bench level of each model, trials where a row stands for many, (models,)."""
+    mine = ~fit.arms.deployed
+    return np.bincount(fit.arms.model[mine], fit.arms.clusters[mine], fit.design.n_models).round().astype(int)
 
 
 def like_names(names: Sequence[str]) -> str:

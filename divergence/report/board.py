@@ -9,7 +9,7 @@ import polars as pl
 
 from divergence.estimate import INTERVAL, Estimate
 from divergence.report.content import PageContent
-from divergence.report.names import spoken
+from divergence.report.names import short, spoken
 from divergence.report.words import (
     brief_chance,
     capital,
@@ -27,8 +27,9 @@ from divergence.report.words import (
 
 SHOWN = 20  # places of the table on the page; a text has MOST_WRITTEN
 MOST_WRITTEN = 100
+NAME = 34  # characters of a name in the table
 WIDE = 9  # models from which on the leaderboard's sentence heads the page: below, pairs of neighbours say more
-MARKS = {"forecast": "forecast, never deployed", "partly forecast": "partly forecast"}
+MARKS = {"forecast": "forecast", "partly forecast": "partly forecast"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,7 @@ def board(content: PageContent) -> Board | None:
     candidates = frame.filter(pl.col("mark") == "forecast")
     leads = frame.height >= WIDE or candidates.height > 0
     unit = answer.unit
-    return Board(_headline(frame), _sentences(content, answer, frame, top), frame, top, unit, what_ifs, leads)
+    return Board(_headline(frame), _sentences(content, frame, top), frame, top, unit, what_ifs, leads)
 
 
 def incumbents(answer: Estimate) -> tuple[str, ...]:
@@ -115,12 +116,12 @@ def _headline(frame: pl.DataFrame) -> str:
     return f"Under the deployment law {who} is the likeliest to be first ({chance(first['p_first'])}), tied with {listed}."
 
 
-def _sentences(content: PageContent, answer: Estimate, frame: pl.DataFrame, top: str) -> tuple[str, ...]:
+def _sentences(content: PageContent, frame: pl.DataFrame, top: str) -> tuple[str, ...]:
     """Groups; what the bench alone says; candidates against what runs now."""
     groups = frame["group"].n_unique()
     told = [
-        f"{capital(plural(frame.height, 'model'))} fall into {plural(groups, 'group')}: a group is what its first model does "
-        f"not beat with {INTERVAL:.0%}."
+        f"{capital(plural(frame.height, 'model'))} fall into {plural(groups, 'group')}: a group is what its first model "
+        f"does not beat with {INTERVAL:.0%}."
     ]
     known = frame.drop_nulls("bench_rank").sort("bench_rank")
     if known.height > 1:
@@ -170,6 +171,7 @@ def written(shown: Board, count: int = MOST_WRITTEN) -> tuple[pl.DataFrame, dict
     """The table's texts, its headings, and which columns are numbers."""
     rows = chosen(shown.rows, count)
     factor = scale(shown.unit)
+    names = short(rows["model"], NAME)
     sizes = shown.rows.group_by("group", maintain_order=True).agg(pl.col("place").min().alias("first"), pl.len())
     bands = {
         g: f"Group {int(g)}: {f'places {a} to {a + n - 1}, not told apart' if n > 1 else f'place {a}'}"
@@ -181,7 +183,7 @@ def written(shown: Board, count: int = MOST_WRITTEN) -> tuple[pl.DataFrame, dict
         marks = ["incumbent", *marks] if row["incumbent"] else marks
         places = digits((row["upper"] - row["lower"]) * factor)
         columns["group"].append(bands[row["group"]])
-        columns["model"].append(row["name"] + (f" ({', '.join(marks)})" if marks else ""))
+        columns["model"].append(names[row["model"]] + (f" ({', '.join(marks)})" if marks else ""))
         columns["place"].append(f"{row['place']} ({row['rank_low']:.0f} to {row['rank_high']:.0f})")
         columns["level"].append(f"{decimal(row['level'] * factor, places)} ({span(row['lower'], row['upper'], shown.unit)})")
         columns["first"].append(brief_chance(row["p_first"]))
