@@ -50,7 +50,7 @@ class Board:
     what_ifs: tuple[str, ...] = ()
     """Names of the other laws."""
     leads: bool = False
-    """Does its sentence head the page: many models, or one that was never deployed?"""
+    """Does its sentence head the page: many models, one that was never deployed, or no bench to compare with?"""
 
 
 def board(content: PageContent) -> Board | None:
@@ -60,7 +60,7 @@ def board(content: PageContent) -> Board | None:
         return None
     frame, what_ifs, top = _rows(answer)
     candidates = frame.filter(pl.col("mark") == "forecast")
-    leads = frame.height >= WIDE or candidates.height > 0
+    leads = frame.height >= WIDE or candidates.height > 0 or content.answer("bench_level") is None
     unit = answer.unit
     return Board(_headline(frame), _sentences(content, frame, top), frame, top, unit, what_ifs, leads)
 
@@ -113,7 +113,7 @@ def _headline(frame: pl.DataFrame) -> str:
         return f"Under the deployment law {who} is first ({chance(first['p_first'])})."
     others = [name for name in tied["name"] if name != first["name"]]
     listed = join(others, 3) if len(others) <= 4 else f"{len(others)} others"
-    return f"Under the deployment law {who} is the likeliest to be first ({chance(first['p_first'])}), tied with {listed}."
+    return f"Under the deployment law {who} stands first ({chance(first['p_first'])} to be it), tied with {listed}."
 
 
 def _sentences(content: PageContent, frame: pl.DataFrame, top: str) -> tuple[str, ...]:
@@ -202,6 +202,8 @@ def written(shown: Board, count: int = MOST_WRITTEN) -> tuple[pl.DataFrame, dict
     for k, name in enumerate(shown.what_ifs):
         columns[f"law_{k}"] = ["" if v is None else f"{v:.0f}" for v in rows[f"law_{k}"]]
         labels[f"law_{k}"] = f"place if {name}"
+    if not any(columns["bench"]):
+        del columns["bench"], labels["bench"]
     return pl.DataFrame(columns), labels, [c for c in columns if c not in ("group", "model")]
 
 

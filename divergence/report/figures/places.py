@@ -96,7 +96,19 @@ def chart(shown: Board) -> alt.LayerChart:
     kinds, looks = ["deployed", "forecast", "incumbent"], [LIGHT["gain"], LIGHT["loss"], LIGHT["ink"]]
     colour = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=looks), legend=alt.Legend(title=None, orient="top"))
     shape = alt.Shape("kind:N", scale=alt.Scale(domain=kinds, range=["circle", "diamond", "square"]), legend=None)
-    columns = ["model", "name", "label", "kind", "place", "bench_place", "bench_rank", "rank", "rank_low", "rank_high", "group"]
+    columns = [
+        "model",
+        "name",
+        "label",
+        "kind",
+        "place",
+        "bench_place",
+        "bench_rank",
+        "rank",
+        "rank_low",
+        "rank_high",
+        "group",
+    ]
     base = alt.Chart(frame.select(columns)).encode(
         x=x,
         color=colour,
