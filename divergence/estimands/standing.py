@@ -137,7 +137,7 @@ def like_names(names: Sequence[str]) -> str:
     twins = [group for key, group in groups.items() if key and len(group) > 1]
     if not twins:
         return ""
-    told = "; ".join(" and ".join(group[:3]) for group in twins[:TWINS_TOLD])
+    told = ", ".join(" and ".join(group[:3]) for group in twins[:TWINS_TOLD])
     more = f" (and {len(twins) - TWINS_TOLD} more such names)" if len(twins) > TWINS_TOLD else ""
     return f"{told}{more} differ only in case or date and are taken for different models."
 
