@@ -25,6 +25,7 @@ STREAMS = {
     "halves of items": 19,
     "noise of held-out items": 20,
     "task levels": 41,
+    "agreement": 42,
     "risk draws": 88,
     "carry over": 118,
     "forecast": 119,

@@ -94,6 +94,7 @@ def _draws(level: float, variance: float, items: int, link: str, draws: int, rng
     noise = rng.standard_t(items - 1, draws)
     if link == "log":
         return level * np.exp(noise * np.sqrt(variance) / level)
-    inner = (items * level + 0.5) / (items + 1)
-    least = inner * (1 - inner) / items if level in (0.0, 1.0) else 0.0  # items that never differed hide half a failure
+    ended = level in (0.0, 1.0)  # items that never differed hide half a failure
+    inner = (items * level + 0.5) / (items + 1) if ended else level
+    least = inner * (1 - inner) / items if ended else 0.0
     return expit(np.log(inner / (1 - inner)) + noise * np.sqrt(max(variance, least)) / (inner * (1 - inner)))

@@ -14,6 +14,7 @@
 | `unlike_denominators` | a model that was judged on far fewer items than the others |
 | `missing_runs` | a model that lacks a score in more of its runs than others |
 | `no_failures` | a model without a single 0 where others have many |
+| `contexts_of_their_own` | models that no chain of contexts links with the others |
 | `changed_between_waves` | combinations that moved between waves while others stayed |
 
 To add a rule: a function `LogDesign -> Finding | None` in the file of its subject, a row here, and two tests: a log that
@@ -29,7 +30,12 @@ from divergence.identification.log_design import LogDesign
 from divergence.identification.rules_of_leaderboards import missing_runs, no_failures, unlike_denominators
 from divergence.identification.rules_of_measures import times_disagree, unmetered
 from divergence.identification.rules_of_outcomes import judged_share, one_side, one_value, other_judges, unlike_tasks
-from divergence.identification.rules_of_results import changed_between_waves, opposite_effects, unlogged_difference
+from divergence.identification.rules_of_results import (
+    changed_between_waves,
+    contexts_of_their_own,
+    opposite_effects,
+    unlogged_difference,
+)
 
 Rule = Callable[[LogDesign], Finding | None]
 RULES: tuple[Rule, ...] = (
@@ -44,6 +50,7 @@ RULES: tuple[Rule, ...] = (
     no_failures,
     unlogged_difference,
     opposite_effects,
+    contexts_of_their_own,
     changed_between_waves,
     times_disagree,
 )

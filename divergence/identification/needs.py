@@ -5,6 +5,8 @@ Each gives the sentence on what is missing, or None where nothing is.
 
 from __future__ import annotations
 
+import numpy as np
+
 from divergence.cells.overlap import context_conflict, scorer_conflict
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need
@@ -109,6 +111,19 @@ def moves_over_contexts(design: LogDesign) -> Need:
         f"{many(int((each >= 2).sum()), 'model')} in two or more of the {design.contexts['deployment']} deployment "
         f"contexts (one of them in {int(each.max())}).",
     )
+
+
+def tested_regimes(design: LogDesign) -> tuple[str, ...]:
+    """Regimes in which some model has two contexts that one judge saw: whether they differ at all can be tested."""
+    if design.constant is not None:
+        return ()
+    arms, found = design.arms, []
+    for regime in design.rows:
+        models = arms.model[arms.deployed == (regime == "deployment")]
+        several = len(models) and np.bincount(models).max() > 1
+        if several and context_conflict(design.cells, regime) is None:
+            found.append(regime)
+    return tuple(found)
 
 
 def crossed(design: LogDesign) -> Need:

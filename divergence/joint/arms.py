@@ -32,7 +32,6 @@ from divergence.joint.waves import remove_waves
 from divergence.joint.weights import item_weights
 from divergence.numerics import combinations, nearest_psd, square_root
 
-
 ROUNDING = 1e-12  # of a level; a single failure of 1e9 items moves it a thousand times as far
 
 

@@ -18,12 +18,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.sparse.csgraph import connected_components
 
 from divergence.cells.cells import DeclaredLaw
 from divergence.cells.overlap import in_regime
 from divergence.errors import InputError
+from divergence.identification.linked_contexts import linked_parts
 from divergence.joint.posterior import Fit
 
 NAMED = ("logged", "own", "uniform")
@@ -55,14 +54,11 @@ def _linked(fit: Fit, regime: str) -> np.ndarray:
     A label that occurs in both regimes links them; a model links all the contexts that it ran in, on either side.
     """
     contexts = fit.design.contexts
-    _, label = np.unique(contexts[:, 1], return_inverse=True)
-    place = {tuple(k): j for j, k in enumerate(contexts)}
-    arm = [label.ravel()[place[k]] for k in zip(fit.arms.deployed.astype(int), fit.arms.context, strict=True)]
-    models, size = fit.design.n_models, fit.design.n_models + int(label.max()) + 1
-    links = sp.coo_array((np.ones(len(arm)), (fit.arms.model, models + np.array(arm))), shape=(size, size))
-    _, part = connected_components(links, directed=False)
-    mine = contexts[:, 0] == (regime == "deployment")
-    return part[:models, None] == part[models + label.ravel()[mine]][None]
+    parts, labels = linked_parts(fit.arms.model, fit.arms.context)
+    of_models = np.full(fit.design.n_models, -1)  # a model without rows is linked with nothing
+    of_models[: len(parts)] = parts
+    mine = contexts[contexts[:, 0] == (regime == "deployment"), 1]
+    return of_models[:, None] == labels[mine][None]
 
 
 def _logged(fit: Fit, regime: str, names: tuple[str, ...]) -> np.ndarray:

@@ -21,6 +21,7 @@ from divergence.report.words import (
     phrase,
     plural,
     scale,
+    sentence,
     span,
     verb,
 )
@@ -133,6 +134,10 @@ def _sentences(content: PageContent, frame: pl.DataFrame, top: str) -> tuple[str
             f"{number(len(kept))} {verb(len(kept), 'is', 'are')} among the first {number(int(top))} here."
         )
     told += _candidates(content, frame)
+    answer = content.answer("leaderboard")
+    same = re.search(r"(?:^|[(;] ?)([^;]* differ only in case or date [^;)]*)", answer.text) if answer else None
+    if same:
+        told.append(sentence(same.group(1)))
     return tuple(told)
 
 

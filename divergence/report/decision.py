@@ -11,6 +11,7 @@ import polars as pl
 from divergence.estimate import Estimate
 from divergence.report.content import PageContent
 from divergence.report.names import spoken
+from divergence.report.one_world import one_world
 from divergence.report.reading import LOWER_IS_BETTER, chance_first, higher_is_better, identified, levels
 from divergence.report.words import brief_chance, capital, chance, every, join, number, phrase, plural, verb
 
@@ -62,11 +63,16 @@ def decide(content: PageContent) -> Decision:
     """The decision that the levels allow, or why they allow none."""
     bench, deployed = content.answer("bench_level"), content.answer("deployed_level")
     if bench is None or deployed is None:
+        alone = one_world(content)
+        if alone is not None:
+            return Decision(*alone, pairs_reason="The log has one regime: there is no second order to compare with.")
         missing = [q for q, answer in (("bench_level", bench), ("deployed_level", deployed)) if answer is None]
         headline = "This log cannot say how the bench carries over to deployment."
         return Decision(headline, tuple(dict.fromkeys(content.reason(q) for q in missing)))
     known = levels(bench, deployed)
     models = known.models
+    if not models and not any(identified(answer, "model")[0].height for answer in (bench, deployed)):
+        return Decision("No mean over the tasks of this log is given; each task has a level of its own.", ())
     if not models:
         return Decision("No model of this log is known in both worlds.", ("Bench and deployment share no model.",))
     first, second = known.first.to_dicts(), known.second.to_dicts()

@@ -56,6 +56,14 @@ def test_sentences_have_the_numbers_of_the_answers(shown):
     assert first["p_first"] == pytest.approx(mean)
 
 
+def test_names_that_differ_only_in_case_are_said(shown):
+    answer = shown.answer("leaderboard")
+    text = f"{answer.text[:-1]}; a-2025-01-31 and A differ only in case or date and are taken for different models)"
+    told = shown.estimates | {"leaderboard": dataclasses.replace(answer, text=text)}
+    sentences = _board(dataclasses.replace(shown, estimates=told)).sentences
+    assert "a-2025-01-31 and A differ only in case or date and are taken for different models." in sentences
+
+
 def test_the_table_for_a_paper_is_wide_and_stands_once(shown):
     titles = [sheet.title for sheet in sheets(shown)]
     assert titles.count("Leaderboard under the deployment law") == 1

@@ -97,8 +97,10 @@ def test_without_a_bench_the_reason_is_given(content, hand_made):
     bench = Estimate.refused("bench_level", "", "probability", "the log has no evaluation rows")
     deployed = hand_made("deployed_level", {"model": ["a"]}, [0.5], "probability")
     decision = decide(dataclasses.replace(content, estimates={"bench_level": bench, "deployed_level": deployed}))
-    assert decision.headline == "This log cannot say how the bench carries over to deployment."
-    assert decision.sentences == ("The log has no evaluation rows.",)
+    assert decision.headline == "a reaches 50.0% (49.1 to 50.9) in deployment."
+    assert decision.sentences == (
+        "How the bench carries over to deployment is not in this log: the log has no evaluation rows.",
+    )
 
 
 def test_models_of_two_worlds_that_never_meet(content, hand_made):
