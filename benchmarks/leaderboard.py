@@ -3,7 +3,7 @@
     python benchmarks/leaderboard.py --write
     python benchmarks/leaderboard.py --models 1555 --only speed      # timm, ../shared/data
 
-*Places*: serving-lab, fitted on a random half of its items; the place on the other half is a place with that half's own noise,
+*Places*: serving-lab, fitted on a random half of its items; the place on the other half is one with that half's own noise,
 which is added to the draws. A settled pair (90 %) is reversed where the other half says the opposite, noise and all.
 Simulated worlds of 30 models, six of them forecast: the place of the true level. *Spread*: `convergence` on suites of 100
 models with known levels. *Speed*: processor seconds beyond the fit and the peak of memory, on timm's models.
