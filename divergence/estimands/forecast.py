@@ -186,16 +186,14 @@ def _beside(out: Rows, posterior: Posterior, name: str, level: np.ndarray, law: 
         other = standing(fit)
         if other is None or name not in other.names:
             continue
-        drawn = other.level(other.weights(law))[: len(level), other.names.index(name)]
+        drawn = other.level(other.weights(law))[:, other.names.index(name)]
+        drawn = drawn[np.arange(len(level)) % len(drawn)]  # fits may keep different numbers of draws
         where = {"model": name, "regime": "deployment"}
         if what == "cost_usd":
-            n = min(len(drawn), len(level))
-            cost = np.full(len(level), np.nan)
             with np.errstate(divide="ignore"):
-                cost[:n] = np.where(level[:n] > 0, drawn[:n] / level[:n], np.inf)
-            if n == len(level):
-                out.add(cost, unit="usd", statistic="cost_per_success", **where)
-        elif len(drawn) == len(level):
+                cost = np.where(level > 0, drawn / level, np.inf)
+            out.add(cost, unit="usd", statistic="cost_per_success", **where)
+        else:
             out.add(drawn, unit=BESIDE[what], statistic=what, **where)
 
 

@@ -7,6 +7,7 @@ import pytest
 import divergence as dv
 from divergence.errors import InputError
 from divergence.estimands.forecast import _settled
+from divergence.joint.outcomes import fit_outcomes
 from divergence.simulate import simulate, world
 
 
@@ -119,3 +120,21 @@ def test_refusals():
         dv.forecast(_posterior(_without(log, "model-0")), incumbent="modell-1")
     with pytest.raises(InputError, match="which the log never saw"):
         dv.forecast(_posterior(_without(log, "model-0")), law={"nowhere": 1.0})
+
+
+def test_latency_and_the_cost_of_a_success_are_forecast_beside_the_score():
+    """What a success costs is the forecast spend over the forecast level, draw by draw."""
+    log, _ = simulate(world("baseline", n_models=5, n_contexts=2, n_items=40), 9)
+    log, rng = _without(log, "model-0"), np.random.default_rng(0)
+    log = log.with_columns(
+        cost_usd=pl.Series(rng.gamma(4, 0.001, log.height)), latency_s=pl.Series(rng.gamma(9, 0.2, log.height))
+    )
+    posterior = fit_outcomes(dv.read(log))
+    assert {fit.cells.outcome for fit in posterior.fits} == {"score", "cost_usd", "latency_s"}
+    found, spend = dv.forecast(posterior), dv.forecast(posterior, outcome="cost_usd")
+    level, spent = (part.where(statistic=None, context=None).draws[:, 0] for part in (found, spend))
+    cost = found.where(statistic="cost_per_success").draws[:, 0]
+    np.testing.assert_allclose(cost * level, np.resize(spent, len(level)))
+    latency = dv.forecast(posterior, outcome="latency_s").where(statistic=None, context=None).draws[:, 0]
+    np.testing.assert_array_equal(found.where(statistic="latency_s").draws[:, 0], np.resize(latency, len(level)))
+    assert np.median(latency) == pytest.approx(1.8, rel=0.1)
