@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
+from typing import Any
 
 from divergence.cells import Cells, Table
 from divergence.cells.cells import TABLES
@@ -10,9 +12,10 @@ from divergence.joint.arms import Arms
 from divergence.joint.design import make_design
 from divergence.joint.link import Response
 from divergence.joint.methods import Diagnostic
+from divergence.joint.paired import Measured
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.spec import Spec
-from divergence.joint.store import ARMS, RESPONSE, SEALED
+from divergence.joint.store import ARMS, PARTS, RESPONSE, SEALED, read_array
 from divergence.sealed import DAMAGE
 
 
@@ -44,14 +47,20 @@ def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
         zero_cost=saved.get("zero_cost", "missing"),
         notes=tuple(saved["notes"]),
     )
-    arms = Arms(**{name: arrays[f"{k}/arms/{name}"] for name in ARMS}, link=saved["link"], notes=tuple(saved["arm_notes"]))
+    of_arms: dict[str, Any] = {name: read_array(arrays, f"{k}/arms/{name}") for name in ARMS}
+    arms = Arms(**of_arms, link=saved["link"], notes=tuple(saved["arm_notes"]))
+    of_response: dict[str, Any] = {name: read_array(arrays, f"{k}/response/{name}") for name in RESPONSE}
+    response = Response(**of_response)
+    if response.covariance is None:
+        parts = {name: arrays[f"{k}/parts/{name}"] for name in PARTS}
+        response = dataclasses.replace(response, parts=Measured(root=of_response["root"], **parts))
     apart = tuple(map(tuple, saved["apart"]))
     return Fit(
         cells,
         arms,
         make_design(cells, arms, spec).with_apart(apart, spec.apart),
         arrays[f"{k}/x"],
-        Response(*(arrays[f"{k}/response/{name}"] for name in RESPONSE)),
+        response,
         arrays[f"{k}/effects"],
         arrays[f"{k}/wave"],
         tuple(Diagnostic(**d) for d in saved["diagnostics"]),
