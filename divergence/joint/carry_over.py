@@ -9,7 +9,7 @@ weight of `NU` models where there are several contexts; the slope is drawn towar
 few models leave it open. Residuals of one model hang together over contexts as they did among the others.
 
 Why not the joint model's own cell: its interactions have one scale for all contexts, too wide where a context is like the
-bench and too narrow where it is not. Of 100 image models left out of deployment its 90 % intervals held 77 % of the levels
+bench and too narrow where it is not. Of 100 image models left out of deployment its 90 % intervals held 78 % of the levels
 in one context and 63 % of those under a mixture, these 94 % and 92 % (`benchmarks/forecast.md`). Outside the bench range of
 the others the slope's doubt makes the interval grow with the distance; that the line goes on is an assumption. Identified
 by `MODELS_MIN` models with rows on both sides.
