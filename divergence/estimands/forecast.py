@@ -205,7 +205,8 @@ def _told(seen: Standing, candidates: list[int], named: tuple[str, ...], against
         told.append(f"no incumbent is declared: the one to beat is {seen.names[against[0]]}, the best in deployment")
     missing = [name for name in named if name not in seen.names]
     if missing:
-        told.append(f"the incumbent {missing[0]} has no deployed level")
+        instead = f"; the one to beat is {seen.names[against[0]]}" if len(missing) == len(named) else ""
+        told.append(f"the incumbent {missing[0]} has no deployed level{instead}")
     low, high = seen.lines.span
     middle = np.nanmedian(seen.bench[:, candidates], 0) if candidates else np.zeros(0)
     beyond = [seen.names[k] for k, b in zip(candidates, middle, strict=True) if not low <= b <= high]
