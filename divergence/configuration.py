@@ -111,6 +111,8 @@ class Configuration:
     """Declared prices."""
     what_if: Mapping[str, ContextLaw] = dataclasses.field(default_factory=dict)
     """Other context laws, by name, to answer the decision under."""
+    incumbent: tuple[str, ...] = ()
+    """The models that run now, which a candidate has to beat; empty = the best one in deployment."""
     acceptance: Acceptance | None = None
     """The acceptance region; None = no coherence number."""
     values: Mapping[str, ValueMeaning] = dataclasses.field(default_factory=dict)
@@ -343,6 +345,7 @@ _PARSERS = {
     "zero_cost": lambda key, value: _choice(key, value, ZERO_COSTS),
     "prices": _prices,
     "what_if": _what_if,
+    "incumbent": lambda key, value: _levels(key, value),
     "acceptance": _acceptance,
     "values": _values,
     "models": lambda key, value: {n: _text(f"{key}.{n}", v) for n, v in _table(key, value).items()},

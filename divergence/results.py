@@ -62,7 +62,7 @@ def answer_all(
     }
 
 
-OF_THE_OUTCOME = {"stability", "requirements"}
+OF_THE_OUTCOME = {"stability", "requirements", "incumbent"}
 """Declarations in the unit of the primary outcome: they hold for no other."""
 
 
@@ -91,15 +91,22 @@ def _cost(declared: Configuration) -> dict:
     return _dated(declared) | {"budget": bounds.cost_per_success_max_usd if bounds and dollars else None}
 
 
+def _laws(declared: Configuration) -> dict:
+    """What-if laws as plain values."""
+    return {
+        "what_if": {
+            name: law.name if law.name != "declared" else (law.factor, tuple(law.shares.items()))
+            for name, law in declared.what_if.items()
+        }
+    }
+
+
 def _requirements(declared: Configuration) -> dict:
     """The acceptance region, what-if laws and prices as plain values."""
     bounds = declared.acceptance
     return {
         "acceptance": {k: v for k, v in dataclasses.asdict(bounds).items() if v is not None} if bounds else None,
-        "what_if": {
-            name: law.name if law.name != "declared" else (law.factor, tuple(law.shares.items()))
-            for name, law in declared.what_if.items()
-        },
+        **_laws(declared),
         **_prices(declared),
     }
 
@@ -109,6 +116,8 @@ DECLARED: dict[str, Callable[[Configuration], dict]] = {
     "dated": _dated,
     "stability": lambda declared: {"eps": declared.stability_eps, "quality_required": declared.quality_required},
     "requirements": _requirements,
+    "laws": _laws,
+    "incumbent": lambda declared: {"incumbent": declared.incumbent or None},
 }
 """Kind of declaration (`Question.declared`) -> its keyword arguments."""
 

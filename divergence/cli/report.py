@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import pathlib
 
@@ -25,8 +26,14 @@ from divergence.errors import InputError, NotIdentifiedError
     metavar="html|md|tex|json",
     help="Also write report.md, report.tex, report.json; several, or a list with commas. The page is always made.",
 )
+@click.option(
+    "--incumbent",
+    multiple=True,
+    metavar="MODEL",
+    help="The model that runs now, which candidates have to beat; may be repeated.",
+)
 @click.option("--risk", is_flag=True, help="Also make the risk model of the log's requests, and show its calibration.")
-def report(read, output, question, formats, risk, quiet, as_json, seed, **_) -> int:
+def report(read, output, question, formats, incumbent, risk, quiet, as_json, seed, **_) -> int:
     """Read, check, collapse, fit, estimate, draw: the main job."""
     from divergence.results import write_report
 
@@ -35,6 +42,7 @@ def report(read, output, question, formats, risk, quiet, as_json, seed, **_) -> 
     with steps(6, quiet) as tell:
         tell("reading the log")
         log = read(functools.partial(tell, steps=0))
+        log = _declaring(log, incumbent)
         answerable(log, question)
         posterior = fitted(log, seed, tell)
         model, check = risk_of(posterior, log, seed) if risk else (None, None)
@@ -53,6 +61,21 @@ def report(read, output, question, formats, risk, quiet, as_json, seed, **_) -> 
     elif not quiet:
         click.echo(f"{output / 'report.html'}", err=True)
     return gates(posterior)
+
+
+def _declaring(log, incumbent: tuple[str, ...]):
+    """The log with these incumbents declared; every incumbent, declared anywhere, must be one of its models."""
+    from divergence.configuration import nearest
+
+    chosen = tuple(dict.fromkeys(incumbent)) or log.configuration.incumbent
+    if not chosen:
+        return log
+    models = log.design.cells.levels["model"]
+    for name in chosen:
+        if name not in models:
+            shown = ", ".join(models[:8]) + (f" and {len(models) - 8} more" if len(models) > 8 else "")
+            raise InputError(f"the incumbent {name!r} is not a model of this log{nearest(name, models)}; it has {shown}")
+    return dataclasses.replace(log, configuration=dataclasses.replace(log.configuration, incumbent=chosen))
 
 
 def _known_formats(given: tuple[str, ...]) -> tuple[str, ...]:
