@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +15,10 @@ from divergence.joint.arms import Arms
 from divergence.joint.design import make_design
 from divergence.joint.link import Response
 from divergence.joint.methods import Diagnostic
+from divergence.joint.paired import Measured
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.spec import Spec
-from divergence.joint.store import ARMS, RESPONSE, SEALED
+from divergence.joint.store import ARMS, PARTS, RESPONSE, SEALED, read_array
 from divergence.sealed import DAMAGE, check_form
 
 REGIMES = {"deployment", "evaluation"}
@@ -79,8 +82,14 @@ def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
         zero_cost=saved.get("zero_cost", "missing"),
         notes=tuple(saved["notes"]),
     )
-    arms = Arms(**{name: arrays[f"{k}/arms/{name}"] for name in ARMS}, link=saved["link"], notes=tuple(saved["arm_notes"]))
+    of_arms: dict[str, Any] = {name: read_array(arrays, f"{k}/arms/{name}") for name in ARMS}
+    arms = Arms(**of_arms, link=saved["link"], notes=tuple(saved["arm_notes"]))
     _check_arms(arms, saved["levels"])
+    of_response: dict[str, Any] = {name: read_array(arrays, f"{k}/response/{name}") for name in RESPONSE}
+    response = Response(**of_response)
+    if response.covariance is None:
+        parts = {name: arrays[f"{k}/parts/{name}"] for name in PARTS}
+        response = dataclasses.replace(response, parts=Measured(root=of_response["root"], **parts))
     apart = tuple(map(tuple, saved["apart"]))
     design = make_design(cells, arms, spec).with_apart(apart, spec.apart)
     _check_draws(arrays[f"{k}/x"], arrays[f"{k}/effects"], arrays[f"{k}/wave"], design)
@@ -89,7 +98,7 @@ def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
         arms,
         design,
         arrays[f"{k}/x"],
-        Response(*(arrays[f"{k}/response/{name}"] for name in RESPONSE)),
+        response,
         arrays[f"{k}/effects"],
         arrays[f"{k}/wave"],
         tuple(Diagnostic(**d) for d in saved["diagnostics"]),
@@ -125,10 +134,13 @@ def _check_arms(arms: Arms, levels: Mapping[str, list[str]]) -> None:
     size, waves = len(arms.model), len(arms.wave)
     square = {"covariance": (size, size), "root": (size, size), "wave": (waves,), "wave_covariance": (waves, waves)}
     kinds = dict.fromkeys(ARMS, "f") | {"model": "i", "context": "i", "deployed": "b"}
+    many = arms.covariance is None  # kept as a sparse root of as many rows as it takes
     for name in ARMS:
         array = getattr(arms, name)
-        if array.dtype.kind != kinds[name] or array.shape != square.get(name, (size,)):
-            raise ValueError(f"{name} of its arms is {array.dtype} of shape {array.shape}")
+        if many and (name == "covariance" or (name == "root" and array is not None and array.shape[1:] == (size,))):
+            continue
+        if array is None or array.dtype.kind != kinds[name] or array.shape != square.get(name, (size,)):
+            raise ValueError(f"{name} of its arms is not of its kind and shape")
     for name, codes in (("model", arms.model), ("context", arms.context)):
         if not (codes.min() >= 0 and codes.max() < len(levels[name])):
             raise ValueError(f"an arm has a {name} that is not named")
