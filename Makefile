@@ -114,6 +114,7 @@ bench-drift-peers: .venv/ready
 
 bench-scaling: .venv/ready
 	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/growth.py
 
 reference-risk: .venv/ready
 	$(BIN)/divergence fit datasets/serving-lab -o build/reference-risk

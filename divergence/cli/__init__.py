@@ -18,8 +18,8 @@ import click
 
 from divergence.errors import InputError, NotIdentifiedError, printed, shortened
 
-VERBS = ("report", "compare", "drift", "check", "fit", "import", "export", "probe", "score", "simulate")
-KEPT = (["probe"], ["score"])  # verbs that keep what was done when interrupted
+VERBS = ("report", "compare", "drift", "check", "fit", "import", "export", "probe", "plan", "loop", "score", "simulate")
+KEPT = (["probe"], ["loop"], ["score"])  # verbs that keep what was done when interrupted
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Threads of matrix products, one unless the user says otherwise: numbers then do not depend on the machine, and threads
 that wait for small matrices take several times the work. Said before a library is loaded."""

@@ -4,6 +4,7 @@
 |---|---|
 | `plan`, `reading` | the plan as data; reading and validating it and its items |
 | `item_files`, `replay` | the items: JSON lines, Parquet, or a log of another tool to ask again |
+| `allocation` | which items each system is asked in each context, where a plan allots them; what was asked before |
 | `factorial` | crossed contexts, fractions of them, and what they confound |
 | `workloads`, `agent` | single questions, conversations, episodes with tools |
 | `arrivals`, `budget`, `telemetry` | when requests go out, what a run may cost, what servers say meanwhile |

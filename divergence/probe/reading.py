@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from divergence.errors import InputError
 from divergence.executions.schema import REGIMES, SERVING_FACTORS
 from divergence.plain_files import toml
-from divergence.probe import arrivals, budget, factorial, router, telemetry
+from divergence.probe import allocation, arrivals, budget, factorial, router, telemetry
 from divergence.probe.plan import Context, Endpoint, Plan, ServerSettings
 
 LEVEL_SETS = ("endpoint", "sampler", "concurrency", "arrivals", "router", "system_prompt", "keep_examples", "wrap", "server")
@@ -168,6 +168,7 @@ def _check(plan: Plan) -> None:
         if system.endpoint and system.endpoint not in plan.endpoint:
             hint = _nearest(system.endpoint, plan.endpoint)
             raise InputError(f"System {system.model!r} names the undeclared endpoint {system.endpoint!r}; {hint}.")
+    allocation.check(plan)
     budget.check(plan.budget, plan.price, [system.model for system in plan.system])
     telemetry.check(plan.telemetry)
     for context in plan.context:
