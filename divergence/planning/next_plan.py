@@ -16,10 +16,10 @@ import datetime
 import json
 import os
 import pathlib
-import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from divergence import plain_files
 from divergence.errors import InputError
 from divergence.joint.posterior import Fit
 from divergence.planning.result import MeasurementPlan, PlannedCell
@@ -37,8 +37,8 @@ def probe_plan_beside(paths: Sequence[str | os.PathLike]) -> pathlib.Path | None
         for folder in folders:
             for file in sorted(folder.glob("*.toml")):
                 try:
-                    table = tomllib.loads(file.read_text(encoding="utf-8"))
-                except (OSError, ValueError):
+                    table = plain_files.toml(file, "The probe plan")
+                except InputError:
                     continue
                 if {"items", "system", "context"} <= table.keys():
                     return file
@@ -93,14 +93,7 @@ def _allocation(cell: PlannedCell) -> dict[str, Any]:
 
 def _copied(path: pathlib.Path, folder: pathlib.Path) -> dict[str, Any]:
     """The plan's table with its relative paths turned to `folder`."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"the probe plan {path} cannot be read: {error.strerror}; name one with --probe PLAN.toml"
-        ) from None
-    except ValueError as error:
-        raise InputError(f"the probe plan {path} is not valid TOML: {error}") from None
+    table = plain_files.toml(path, "The probe plan")
 
     def turned(value: Any) -> Any:
         return (
