@@ -24,6 +24,7 @@ STREAMS = {
     "failed spend": 18,
     "halves of items": 19,
     "noise of held-out items": 20,
+    "pairs of models": 27,
     "task levels": 41,
     "agreement": 42,
     "noise of measurements": 61,

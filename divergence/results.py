@@ -124,13 +124,16 @@ def write_report(
     progress: Callable[[str], None] | None = None,
     formats: tuple[str, ...] = ("html",),
     calibration: Mapping | None = None,
+    also: Callable[[pathlib.Path], object] | None = None,
+    gone: tuple[str, ...] = (),
 ) -> pl.DataFrame:
     """Write the five results into `folder` and return the results table.
 
     `formats`: what else than the page is written, any of `md`, `tex`, `json` (`report.md` and so on).
     With the `log` the page also shows rejected rows, files and refusals by design; with `calibration` (`RiskModel.check`)
-    how reliable the risks of single requests are. Everything is made beside the folder and moved into it at the end: a
-    failure or an interrupt leaves what was there. Raises InputError when the folder cannot be written.
+    how reliable the risks of single requests are. `also` writes further files into the folder that it is given; files of an
+    earlier run named in `gone` go. Everything is made beside the folder and takes its place at the end in one step: a
+    failure, an interrupt or a kill leaves what was there. Raises InputError when the folder cannot be written.
     """
     folder = pathlib.Path(folder)
     tell = progress or (lambda _: None)
@@ -163,9 +166,10 @@ def write_report(
         )
         write_page(content, fresh / "report.html")
         write_formats(content, fresh, estimates, run, formats)
-        move_into(fresh, folder)
-        for other in set(FORMATS) - {"html", *formats}:  # of an earlier run: it would contradict this one
-            (folder / f"report.{other}").unlink(missing_ok=True)
+        if also is not None:
+            also(fresh)
+        earlier = [f"report.{other}" for other in FORMATS if other not in ("html", *formats)]  # they would contradict this
+        move_into(fresh, folder, gone=(*earlier, *gone))
     return estimates
 
 

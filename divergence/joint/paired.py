@@ -25,8 +25,10 @@ makes 90 % limits of z^2 / n, the width of Tango's score interval. Unit: link sc
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
+import scipy.sparse as sp
 
 FLIPS = 2.7  # z^2 at 90 %: Tango's interval for 0 flips of n items is z^2 / (n + z^2) wide to either side
 TRUST = 0.05  # of them in the gain: an effect measured as nothing is not drawn to what other contexts do
@@ -51,11 +53,21 @@ class Measured:
     """What contrasts of one context have in common over models, as a sd at each arm, shape (A,)."""
     luck: np.ndarray
     """What contrasts of one model have in common, as a sd at each arm, shape (A,)."""
-    root: np.ndarray
+    root: np.ndarray | sp.csr_array
     """The whole noise of the arms is `g @ root` with g standard normal, shape (R, A)."""
+    model: np.ndarray
+    """Code of each arm's model, shape (A,)."""
+    place: np.ndarray
+    """Code of each arm's regime and context, shape (A,)."""
 
-    def covariance(self, model: np.ndarray, place: np.ndarray) -> np.ndarray:
-        """The parts together, shape (A, A); `place` is a code of each arm's regime and context."""
+    @property
+    def variance(self) -> np.ndarray:
+        """Variances of the parts together, shape (A,)."""
+        return self.own + self.anchor**2 + self.easy**2 + self.moved**2 + self.luck**2
+
+    def covariance(self) -> np.ndarray:
+        """The parts together, shape (A, A)."""
+        model, place = self.model, self.place
         alike, there = model[:, None] == model, place[:, None] == place
         total = np.diag(self.own) + np.outer(self.easy, self.easy)
         total += alike * (np.outer(self.anchor, self.anchor) + np.outer(self.luck, self.luck))
@@ -102,7 +114,7 @@ def measure(
     few = np.where(known, 1.0, count / np.maximum(count - 1, 1))[model]  # a deviation from a mean that it is part of
     spread = np.where(plain, 0.0, np.square(contrast).sum(0) * few + TRUST * least)
     anchor = np.square(centre).sum(1)
-    lift = _lift(model, bench, count, steady, np.square(root).sum(0))
+    lift = lifted(model, bench, count, steady, np.square(root).sum(0))
     of_anchor = anchor + lift
     if not known.all():  # deviations add to the mean's noise what is their own: it is no part of what is common
         inside = np.bincount(model, spread, models) / np.maximum(count, 1) ** 2
@@ -124,6 +136,8 @@ def measure(
         np.sqrt(across * spread),
         np.sqrt(within * spread),
         whole,
+        model,
+        place,
     )
 
 
@@ -142,7 +156,7 @@ def carried(root: np.ndarray, centre: np.ndarray, model: np.ndarray, bench: np.n
     return np.where(clusters > UNEVEN * behind, share, 1.0)
 
 
-def _lift(model: np.ndarray, bench: np.ndarray, count: np.ndarray, steady: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def lifted(model: np.ndarray, bench: np.ndarray, count: np.ndarray, steady: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """What the variance of each model's level lacks to the steadied one, shape (models,): common to all of its arms."""
     lift = np.zeros(len(count))
     known = bench >= 0
@@ -168,21 +182,26 @@ def _mean_correlation(
 
 
 def flip_rates(
-    model: np.ndarray, deployed: np.ndarray, level: np.ndarray, covariance: np.ndarray, clusters: np.ndarray
+    model: np.ndarray,
+    deployed: np.ndarray,
+    level: np.ndarray,
+    covariance: Callable[[np.ndarray], np.ndarray],
+    clusters: np.ndarray,
 ) -> np.ndarray:
     """Mean squared difference of an item's outcome from the bench's (or the mean over the model's arms), shape (A,).
 
     With one trial an item it is the share of items that flip, one more of them than was seen; 0 for the bench. Arms on
-    items of their own have what two draws of items differ by: all alike.
+    items of their own have what two draws of items differ by: all alike. `covariance` gives that of one model's arms.
     """
     bench, out = bench_arms(model, deployed), np.zeros(len(model))
-    for m in np.unique(model):
-        mine = np.flatnonzero(model == m)
+    order = np.argsort(model, kind="stable")
+    for mine in np.split(order, np.flatnonzero(np.diff(model[order])) + 1):
+        m = model[mine[0]]
         if len(mine) < 2:
             continue
         plain = mine == bench[m]
         weight = plain.astype(float) if bench[m] >= 0 else np.full(len(mine), 1 / len(mine))
-        block = covariance[np.ix_(mine, mine)] * np.sqrt(np.outer(clusters[mine], clusters[mine]))
+        block = covariance(mine) * np.sqrt(np.outer(clusters[mine], clusters[mine]))
         each = np.diag(block) + weight @ block @ weight - 2 * block @ weight
         each += (level[mine] - weight @ level[mine]) ** 2 + 1 / clusters[mine]
         out[mine] = np.where(plain, 0.0, each) * (1.0 if bench[m] >= 0 else len(mine) / (len(mine) - 1))

@@ -112,10 +112,15 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
                 _to_the_end(campaign.all_blocks())
         if not store.done:
             raise InputError(f"Nothing was measured: {spending.used_up()}.")
-        path = store.finish()
+        windows = 0
+
+        def watched(fresh: Path) -> None:
+            nonlocal windows
+            windows = telemetry.finish(folder / TELEMETRY, fresh / "telemetry.parquet")
+
+        path = store.finish(watched)
         rows = store.rows()
         stopped = spending.used_up() if any(map(campaign.missing, campaign.blocks())) else None
-    windows = telemetry.finish(folder / TELEMETRY, folder / "telemetry.parquet")
     errors = collections.Counter(row["error_type"] for row in rows if row["error_type"] is not None)
     retries = sum(row["retries"] for row in rows)
     seconds = time.perf_counter() - started

@@ -10,7 +10,6 @@ import dataclasses
 import difflib
 import math
 import re
-import tomllib
 import types
 import typing
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 
 from divergence.errors import InputError
 from divergence.executions.schema import REGIMES, SERVING_FACTORS
+from divergence.plain_files import toml
 from divergence.probe import allocation, arrivals, budget, factorial, router, telemetry
 from divergence.probe.plan import Context, Endpoint, Plan, ServerSettings
 
@@ -32,12 +32,7 @@ FLASH = ("on", "off", "auto")
 def read_plan(path: str | Path) -> Plan:
     """The plan in a TOML file, validated. Raises `InputError`."""
     path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"The plan {path} cannot be read: {error.strerror}; give the path of a TOML file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"The plan {path} is not valid TOML: {error}.") from None
+    table = toml(path, "The plan")
     plan = dataclasses.replace(_build(Plan, table, "the plan"), folder=path.parent)
     plan = dataclasses.replace(plan, context=(*plan.context, *crossed(plan)))
     _check(plan)

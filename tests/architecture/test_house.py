@@ -11,7 +11,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGE = ROOT / "divergence"
 FILES = sorted(p for p in PACKAGE.rglob("*.py"))
-SHARED = {"errors", "numerics", "estimate", "staging", "sealed", "random_streams", "processes", "ray_cluster"}
+SHARED = {"errors", "numerics", "estimate", "staging", "plain_files", "sealed", "random_streams", "processes", "ray_cluster"}
 ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and staging are open to all
     "configuration": set(),
     "executions": {"configuration"},
@@ -64,6 +64,7 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
     "numerics": set(),
     "estimate": set(),
     "staging": set(),
+    "plain_files": set(),
     "sealed": set(),
     "random_streams": set(),
     "processes": set(),

@@ -25,6 +25,7 @@ def decided(rates, items=200, seed=0, **columns):
 @pytest.fixture
 def shown(content):
     """The decision on the page of a posterior's own answers."""
+
     def run(posterior):
         return decide(dataclasses.replace(content, estimates=answer_all(posterior), refusals=()))
 
