@@ -91,11 +91,11 @@ def _rounds(path, target, goal, sizes, config, output, quiet, seed):
         record.append(Round(number, rows, total, found.width, found.regret, expected, best))
         stopped = why_stop(found, target, total, bank)
         if not quiet:
-            print(repr(Rounds(goal, target, tuple(record), stopped or "nothing")).splitlines()[number], file=sys.stderr)
+            print(repr(Rounds(goal, target, tuple(record), stopped or "rounds")).splitlines()[number], file=sys.stderr)
         if stopped is None:
             _next(found, posterior, output / f"round-{number + 1}", folder / "next.toml")
             expected = found.designs[0]
-    done = Rounds(goal, target, tuple(record), stopped or "nothing")
+    done = Rounds(goal, target, tuple(record), stopped or "rounds")
     with whole(output / "loop.json") as part:
         part.write_text(done.dumped(), encoding="utf-8")
     return done
@@ -124,7 +124,7 @@ def _planned(files, config, goal: str, budget: float, folder: pathlib.Path, seed
         tell("weighing what to measure")
         bank = bank_left(folder / "next.toml", posterior) or 0
         declared = declared_of(log.configuration)
-        found = planned(posterior, goal=goal, budget=budget, bank=bank or None, declared=declared)
+        found = planned(posterior, goal=goal, budget=budget, bank=bank or None, declared=declared, contexts="logged")
     return found, posterior, bank
 
 

@@ -4,7 +4,7 @@
 |---|---|---|
 | `decision` | leads of the best combination over every other one | expected regret of `best_combination` |
 | levels, `gap`, `evaluation_advantage` | one a model, linear in the levels | mean width of their 90 % intervals |
-| `kappa` | one a model, a function of the levels | the same |
+| `kappa` | one a model, by its mean slopes in the levels | the same |
 | `reversal` | bench lead and deployed lead of every pair of models | chance that a pair's order is told wrongly |
 | any other question | its headline numbers, as far as the levels explain them | mean width |
 
@@ -126,13 +126,11 @@ def goal_of(
 
 def _headline(answer: Estimate) -> Estimate:
     """Its identified headline rows, or all identified rows where it has none."""
-    rows = answer.where(statistic=None) if "statistic" in answer.rows.columns else answer
-    keep = [k for k, reason in enumerate(rows.reason) if reason is None and np.isfinite(rows.draws[:, k]).all()]
-    if not keep:
-        keep = []
-        rows = answer
+    for rows in (answer.where(statistic=None) if "statistic" in answer.rows.columns else answer, answer):
         keep = [k for k, reason in enumerate(rows.reason) if reason is None and np.isfinite(rows.draws[:, k]).all()]
-    if not keep:
+        if keep:
+            break
+    else:
         raise NotIdentifiedError(f"{answer.question} has no number with finite draws in this log; it cannot be planned for")
     return dataclasses.replace(
         rows,

@@ -37,6 +37,7 @@ LAW = (
     "Deployment contexts count by their rows in this log, and rows that a plan adds are no traffic: declare deployment_law "
     '("uniform", or the shares of your traffic) in divergence.toml, or the goal moves with what is measured.'
 )
+ARMS_MAX = 512  # combinations: 2,000 draws do not tell the covariance of more, and matrices of them fill the memory
 POINTS = 24  # of the curve
 ENDLESS = 1e12  # items: what no further item removes
 TARGETS = ("width", "regret")
@@ -70,6 +71,11 @@ def plan(
     """
     fit, given = posterior[outcome], dict(declared or {})
     room = question_of(goal).name
+    if len(fit.arms) > ARMS_MAX:
+        raise InputError(
+            f"the log has {len(fit.arms)} combinations of model, regime and context; a plan weighs at most {ARMS_MAX}: keep "
+            "fewer with --where"
+        )
     amount = _checked(budget, unit, bank, until)
     where = contexts or _default_contexts(fit, room)
     if where not in ("logged", "new"):

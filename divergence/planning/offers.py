@@ -42,6 +42,8 @@ def offers(of: Preposterior, fit: Fit, budget: float, unit: str, bank: float) ->
         gain = value - of.objective(of.left(design))
         rated.append((gain / max(design.cost(known, unit), 1e-300), gain, move, design))
     rated.sort(key=lambda row: -row[0])
+    new = [row for row in rated if row[2].kind == "context"]  # one stands for all: they are drawn alike
+    rated = [row for row in rated if row[2].kind != "context" or row is new[0]]
     found = [_row(of, move, design, gain) for _, gain, move, design in rated[:ROWS] if gain > 0]
     if of.goal.kind == "decision":
         found += _newcomers(of, fit, budget, unit)

@@ -24,7 +24,8 @@ h1{font-size:1.3rem;margin:.2rem 0 .6rem}h2{font-size:1.1rem;margin:1.8rem 0 .4r
 p{margin:.3rem 0}ul{margin:.3rem 0;padding-left:1.2rem}.muted{color:var(--muted)}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.25rem .6rem .25rem 0;
 vertical-align:top;border-top:1px solid var(--faint);overflow-wrap:anywhere}th{font-weight:600;border-top:0}
-td.n,th.n{text-align:right;white-space:nowrap;overflow-wrap:normal}svg{display:block;width:100%;height:auto;max-width:44rem}
+td{min-width:5.5rem}td.w,td.n,th{min-width:0;white-space:nowrap;overflow-wrap:normal}td.n,th.n{text-align:right}
+svg{display:block;width:100%;height:auto;max-width:44rem}
 svg text{fill:var(--muted);font-size:13px}
 """
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 700, 300, 70, 44, 14, 20  # px of the curve
@@ -101,8 +102,9 @@ def curve(plan: MeasurementPlan) -> str:
 def _cells(plan: MeasurementPlan) -> str:
     cells = plan.designs[0].cells
     rows = "".join(
-        f"<tr><td>{_safe(c.model)}</td><td>{_safe(c.context)}</td><td>{c.regime}</td><td class='n'>{c.items:,}</td>"
-        f"<td class='n'>{c.trials}</td><td>{'new' if c.new_items else 'asked before'}</td></tr>"
+        f"<tr><td>{_safe(c.model)}</td><td>{_safe(c.context)}</td><td class='w'>{c.regime}</td>"
+        f"<td class='n'>{c.items:,}</td>"
+        f"<td class='n'>{c.trials}</td><td class='w'>{'new' if c.new_items else 'asked before'}</td></tr>"
         for c in cells[:ROWS]
     )
     more = f"<p class='muted'>{len(cells) - ROWS} more are in plan.json.</p>" if len(cells) > ROWS else ""
@@ -115,7 +117,8 @@ def _cells(plan: MeasurementPlan) -> str:
 
 def _moves(plan: MeasurementPlan) -> str:
     rows = "".join(
-        f"<tr><td>{m.kind}</td><td>{_safe(m.what)}</td><td class='n'>{m.amount:,}</td><td class='n'>{m.requests:,}</td>"
+        f"<tr><td class='w'>{m.kind}</td><td>{_safe(m.what)}</td><td class='n'>{m.amount:,}</td>"
+        f"<td class='n'>{m.requests:,}</td>"
         f"<td class='n'>{_or_nothing(m.usd)}</td><td class='n'>{m.gain:.3g}</td><td class='n'>{_or_nothing(m.width)}</td>"
         f"<td class='n'>{_or_nothing(m.regret)}</td></tr>"
         for m in plan.moves

@@ -18,6 +18,7 @@ REASONS = {
     "reached": "the goal is reached",
     "requests": "the requests are spent",
     "bank": "the bank holds no more items that were not asked; add items to it",
+    "rounds": "it is not reached after as many rounds as a loop has; give the rounds more --requests",
     "nothing": "nothing that can be asked lowers it further",
 }
 
