@@ -10,11 +10,11 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from divergence.errors import InputError
+from divergence.plain_files import toml
 
 FILE_NAME = "divergence.toml"
 KINDS = ("binary", "proportion", "fraction", "ordinal", "positive")
@@ -111,6 +111,8 @@ class Configuration:
     """Declared prices."""
     what_if: Mapping[str, ContextLaw] = dataclasses.field(default_factory=dict)
     """Other context laws, by name, to answer the decision under."""
+    incumbent: tuple[str, ...] = ()
+    """The models that run now, which a candidate has to beat; empty = the best one in deployment."""
     acceptance: Acceptance | None = None
     """The acceptance region; None = no coherence number."""
     values: Mapping[str, ValueMeaning] = dataclasses.field(default_factory=dict)
@@ -133,13 +135,7 @@ class Configuration:
         """Read a TOML file; without a path, the defaults. Raises InputError with a sentence."""
         if path is None:
             return cls()
-        try:
-            with open(path, "rb") as file:
-                table = tomllib.load(file)
-        except OSError as error:
-            raise InputError(f"The configuration {path} cannot be read: {error.strerror or error}.") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"The configuration {path} is not valid TOML: {error}.") from error
+        table = toml(path, "The configuration")
         return cls.from_table(table, str(path))
 
     @classmethod
@@ -349,6 +345,7 @@ _PARSERS = {
     "zero_cost": lambda key, value: _choice(key, value, ZERO_COSTS),
     "prices": _prices,
     "what_if": _what_if,
+    "incumbent": lambda key, value: _levels(key, value),
     "acceptance": _acceptance,
     "values": _values,
     "models": lambda key, value: {n: _text(f"{key}.{n}", v) for n, v in _table(key, value).items()},

@@ -27,7 +27,12 @@ STREAMS = {
     "pairs of models": 27,
     "task levels": 41,
     "agreement": 42,
+    "noise of measurements": 61,
+    "own items": 62,
     "risk draws": 88,
+    "carry over": 118,
+    "forecast": 119,
+    "convergence": 120,
     "blocks": 128,
 }
 """Name -> its place in the seed sequence; a number is given once and never again."""

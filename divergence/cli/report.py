@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import pathlib
 
 import click
 
-from divergence.cli.fitting import answerable, fitted, gates, known_question, risk_of
+from divergence.cli.fitting import RISK_FILES, answerable, fitted, gates, known_question, risk_of
 from divergence.cli.options import common, reading
 from divergence.cli.progress import steps
 from divergence.errors import InputError, NotIdentifiedError
@@ -25,8 +26,14 @@ from divergence.errors import InputError, NotIdentifiedError
     metavar="html|md|tex|json",
     help="Also write report.md, report.tex, report.json; several, or a list with commas. The page is always made.",
 )
+@click.option(
+    "--incumbent",
+    multiple=True,
+    metavar="MODEL",
+    help="The model that runs now, which candidates have to beat; may be repeated.",
+)
 @click.option("--risk", is_flag=True, help="Also make the risk model of the log's requests, and show its calibration.")
-def report(read, output, question, formats, risk, quiet, as_json, seed, **_) -> int:
+def report(read, output, question, formats, incumbent, risk, quiet, as_json, seed, **_) -> int:
     """Read, check, collapse, fit, estimate, draw: the main job."""
     from divergence.results import write_report
 
@@ -35,10 +42,15 @@ def report(read, output, question, formats, risk, quiet, as_json, seed, **_) -> 
     with steps(6, quiet) as tell:
         tell("reading the log")
         log = read(functools.partial(tell, steps=0))
+        log = _declaring(log, incumbent)
         answerable(log, question)
         posterior = fitted(log, seed, tell)
-        check = risk_of(posterior, log, seed, output) if risk else None
-        estimates = write_report(posterior, output, log=log, progress=tell, formats=formats, calibration=check)
+        model, check = risk_of(posterior, log, seed) if risk else (None, None)
+        also = None if model is None else model.save
+        gone = RISK_FILES if risk else ()
+        estimates = write_report(
+            posterior, output, log=log, progress=tell, formats=formats, calibration=check, also=also, gone=gone
+        )
     if question and not estimates.filter((estimates["question"] == question) & estimates["identified"]).height:
         raise NotIdentifiedError(
             f"{question} cannot be answered from this log (the other answers are in {output}): "
@@ -49,6 +61,21 @@ def report(read, output, question, formats, risk, quiet, as_json, seed, **_) -> 
     elif not quiet:
         click.echo(f"{output / 'report.html'}", err=True)
     return gates(posterior)
+
+
+def _declaring(log, incumbent: tuple[str, ...]):
+    """The log with these incumbents declared; every incumbent, declared anywhere, must be one of its models."""
+    from divergence.configuration import nearest
+
+    chosen = tuple(dict.fromkeys(incumbent)) or log.configuration.incumbent
+    if not chosen:
+        return log
+    models = log.design.cells.levels["model"]
+    for name in chosen:
+        if name not in models:
+            shown = ", ".join(models[:8]) + (f" and {len(models) - 8} more" if len(models) > 8 else "")
+            raise InputError(f"the incumbent {name!r} is not a model of this log{nearest(name, models)}; it has {shown}")
+    return dataclasses.replace(log, configuration=dataclasses.replace(log.configuration, incumbent=chosen))
 
 
 def _known_formats(given: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,6 +14,9 @@
 | what does this serving factor do? | `serving_effect` |
 | do answers move while the score stays? | `excess_flips` |
 | does this model in this context meet what is required? | `coherence` |
+| which model is best under this traffic, and how sure is its place? | `leaderboard` |
+| what will a model do that was never deployed, and does it beat ours? | `forecast` |
+| how narrow is the top of the bench? | `convergence` |
 | which combination is best, and under other traffic? | `best_combination` |
 | how likely is it to solve a task k times in a row? the single turn passed, the loop failed? | `pass_power` |
 | at which step do agents break down? | `collapse_hazard` |
@@ -30,6 +33,7 @@ from divergence.estimands.best_combination import best_combination
 from divergence.estimands.coherence import coherence
 from divergence.estimands.collapse_hazard import collapse_hazard
 from divergence.estimands.context_effect import context_effect
+from divergence.estimands.convergence import convergence
 from divergence.estimands.cost_ledger import cost_ledger
 from divergence.estimands.cost_per_success import cost_per_success
 from divergence.estimands.coupling import coupling
@@ -38,11 +42,13 @@ from divergence.estimands.coupling_anova import coupling_anova
 from divergence.estimands.deployed_level import deployed_level
 from divergence.estimands.evaluation_advantage import evaluation_advantage
 from divergence.estimands.excess_flips import excess_flips
+from divergence.estimands.forecast import forecast
 from divergence.estimands.gap import gap
 from divergence.estimands.gap_for_confidence import gap_for_confidence
 from divergence.estimands.horizon import horizon
 from divergence.estimands.instrument import instrument
 from divergence.estimands.kappa import kappa
+from divergence.estimands.leaderboard import leaderboard
 from divergence.estimands.leverage import leverage
 from divergence.estimands.matrix import matrix
 from divergence.estimands.pass_power import pass_power
@@ -79,6 +85,9 @@ __all__ = [  # noqa: RUF022 - the order of the results table
     "cost_ledger",
     "coherence",
     "best_combination",
+    "leaderboard",
+    "forecast",
+    "convergence",
     "coupling_anova",
 ]
 

@@ -15,6 +15,7 @@ from divergence.estimate import COORDINATES, Estimate
 from divergence.identification.question import Question
 from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
+from divergence.joint.posterior import models_with_rows as models_with_rows
 from divergence.joint.predict import Levels, levels
 
 Parameters = ParamSpec("Parameters")
@@ -127,13 +128,6 @@ def context_codes(fit: Fit) -> np.ndarray:
     names = fit.cells.levels["regime"]
     code = [names.index("deployment" if deployed else "evaluation") for deployed in fit.design.contexts[:, 0]]
     return np.stack([np.array(code), fit.design.contexts[:, 1]], 1)
-
-
-def models_with_rows(fit: Fit, deployed: bool) -> np.ndarray:
-    """Which models have judged rows in that regime, shape (models,)."""
-    seen = np.zeros(fit.design.n_models, bool)
-    seen[fit.arms.model[fit.arms.deployed == deployed]] = True
-    return seen
 
 
 class Rows:

@@ -136,6 +136,13 @@ class Posterior:
         return to_arviz(self[outcome])
 
 
+def models_with_rows(fit: Fit, deployed: bool) -> np.ndarray:
+    """Which models have judged rows in that regime, shape (models,)."""
+    seen = np.zeros(fit.design.n_models, bool)
+    seen[fit.arms.model[fit.arms.deployed == deployed]] = True
+    return seen
+
+
 def arm_loadings(design: Design, arms: Arms) -> Loadings:
     """Z of the observed arms, shape (A, P); sparse where their noise is."""
     place = {tuple(k): j for j, k in enumerate(design.contexts)}

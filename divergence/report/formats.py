@@ -14,6 +14,9 @@ from pathlib import Path
 import polars as pl
 
 from divergence.report import tables, trust
+from divergence.report.board import MOST_WRITTEN, board
+from divergence.report.board import caption as board_caption
+from divergence.report.board import written as leaderboard
 from divergence.report.choice import UNDECLARED, choose
 from divergence.report.choice_sections import MARKS
 from divergence.report.choice_sections import written as combinations
@@ -53,7 +56,11 @@ class Sheet:
 
 def lead(content: PageContent) -> tuple[str, list[str]]:
     """The decision in one sentence, and what stands under it."""
-    choice, decision = choose(content), decide(content)
+    choice, decision, listed = choose(content), decide(content), board(content)
+    if choice is None and listed is not None and listed.leads:
+        undeclared = [] if content.acceptance else [UNDECLARED]
+        said = [*listed.sentences, decision.headline, *decision.sentences]
+        return listed.headline, [*content.cautions, *said, *undeclared]
     if choice is None:
         undeclared = [] if content.acceptance else [UNDECLARED]
         return decision.headline, [*content.cautions, *decision.sentences, *undeclared]
@@ -68,9 +75,14 @@ def sheets(content: PageContent) -> list[Sheet]:
     if choice is not None:
         texts, labels, right = combinations(choice.options, choice.names, dict(content.acceptance))
         found.append(Sheet("Combinations against the requirements", f"Medians; {MARKS}.", texts, labels, tuple(right)))
+    listed = board(content)
+    if listed is not None:
+        texts, labels, right = leaderboard(listed)
+        title = "Leaderboard under the deployment law"
+        found.append(Sheet(title, board_caption(listed, MOST_WRITTEN), texts, labels, tuple(right)))
     for outcome, answers in {"": content.estimates, **content.other_outcomes}.items():
         for estimate in answers.values():
-            if estimate.identified:
+            if estimate.identified and (outcome or estimate.question != "leaderboard"):
                 texts, labels, right = tables.written(estimate)
                 title = capital(question_name(estimate)) + (f" ({outcome})" if outcome else "")
                 found.append(Sheet(title, tables.caption(estimate), texts, labels, tuple(right)))

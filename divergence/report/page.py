@@ -14,9 +14,10 @@ from importlib import resources
 from pathlib import Path
 
 from divergence.estimate import INTERVAL
-from divergence.report import choice_sections, record
+from divergence.report import board_sections, choice_sections, record
 from divergence.report import sections as page_sections
 from divergence.report.blocks import Block, Figure, Section, Text
+from divergence.report.board import board
 from divergence.report.choice import UNDECLARED, Choice, choose
 from divergence.report.content import PageContent
 from divergence.report.decision import Decision, decide
@@ -47,11 +48,15 @@ def render(content: PageContent) -> str:
     environment.filters |= {"seen": seen, "sentence": sentence}
     decision, choice = decide(content), choose(content)
     sections = page_sections.build(content)
+    listed = board(content)
+    opening = board_sections.first_screen(listed) if listed else []
     first = _order(content)
-    specs, config = _specs([first] if first else [], sections)
+    specs, config = _specs([*_figures(opening), *([first] if first else [])], sections)
     return environment.from_string(_template("page.html.j2")).render(
         content=content,
         decision=decision,
+        board=listed,
+        opening=opening,
         choice=choice,
         choice_table=choice_sections.first_table(choice, content) if choice else None,
         undeclared=UNDECLARED if not content.acceptance else _unjudgeable(content, choice),
@@ -114,6 +119,10 @@ def _specs(first: list[Figure], sections: list[Section]) -> tuple[dict[str, str]
         config = spec.pop("config")
         specs[figure.id] = _json(spec)
     return specs, _json(config)
+
+
+def _figures(blocks: list[Block]) -> list[Figure]:
+    return [block for block in blocks if isinstance(block, Figure)]
 
 
 def _order(content: PageContent) -> Figure | None:

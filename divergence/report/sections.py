@@ -8,7 +8,7 @@ from types import ModuleType
 import polars as pl
 
 from divergence.estimate import Estimate
-from divergence.report import agents, behaviour, calibration, choice_sections, order_sections, record, tables
+from divergence.report import agents, behaviour, board_sections, calibration, choice_sections, order_sections, record, tables
 from divergence.report.blocks import Block, Figure, Listing, Section, Table, Text
 from divergence.report.content import Answers, PageContent
 from divergence.report.decision import Decision
@@ -217,7 +217,13 @@ def other_outcome(place: int, estimates: Answers) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-ASKED = {"instrument": ("instrument",), "agents": agents.AGENTS, "cost": agents.COST}
+ASKED = {
+    "candidates": ("forecast",),
+    "top": ("convergence",),
+    "instrument": ("instrument",),
+    "agents": agents.AGENTS,
+    "cost": agents.COST,
+}
 """Sections that are there only where one of these questions has an answer; else the page says why under what is open."""
 
 Builder = Callable[[PageContent], tuple[Block, ...]]
@@ -227,6 +233,12 @@ ANSWERS: tuple[tuple[str, str, str, Builder], ...] = (
         "Combinations against the requirements",
         "Which meets everything, and which of those is best?",
         choice_sections.section,
+    ),
+    (
+        "candidates",
+        "Candidates",
+        "What will a model do that was never deployed, and does it beat what runs now?",
+        board_sections.candidates,
     ),
     (
         "steadiness",
@@ -240,6 +252,7 @@ ANSWERS: tuple[tuple[str, str, str, Builder], ...] = (
         "How far apart must two models be before deployment keeps their order?",
         order_sections.bench_gaps,
     ),
+    ("top", "The top of the bench", "How far are the first models truly apart?", board_sections.top_of_bench),
     ("gap", "Gap between bench and deployment", "How much of the bench level is left in deployment?", gaps),
     ("matrix", "Evaluation and deployment as worlds", "In which respects is deployment another world?", worlds),
     ("contexts", "Serving contexts", "Which context moves the level, and for which model?", context_effects),

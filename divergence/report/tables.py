@@ -50,6 +50,16 @@ def plain(frame: pl.DataFrame, labels: Mapping[str, str], right: Sequence[str] =
     return shown.cols_align("right", list(right)) if right else shown
 
 
+def banded(frame: pl.DataFrame, labels: Mapping[str, str], right: Sequence[str], by: str) -> GT:
+    """A table of texts whose rows stand under a heading for each value of the column `by`."""
+    from great_tables import GT
+
+    shown = GT(frame.select(pl.all().cast(pl.String).fill_null("")), groupname_col=by)
+    shown = shown.cols_label({name: label for name, label in labels.items() if name != by})
+    left = [column for column in frame.columns if column not in (*right, by)]
+    return shown.cols_align("left", left).cols_align("right", list(right))
+
+
 def fragment(shown: GT) -> str:
     """The table alone: without style sheet, wrapper and ids, in a container that scrolls sideways."""
     html = re.sub(r"<style>.*?</style>", "", shown.as_raw_html(), flags=re.DOTALL)

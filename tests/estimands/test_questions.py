@@ -11,6 +11,7 @@ QUESTIONS = [question.name for question in estimands.QUESTIONS]
 BOTH = {"gap", "evaluation_advantage", "reversal", "rank_agreement"}
 STEPS = {"collapse_hazard", "horizon", "cost_ledger"}  # the log of these tests logs single executions
 FOUR = {"projection_instability", "gap_for_confidence", "leverage"}  # the log of these tests has two models
+THREE = {"forecast", "convergence"}  # the same
 
 
 def refused(frame: pl.DataFrame) -> set[str]:
@@ -28,7 +29,7 @@ def test_every_question_has_one_answer_with_a_sentence(rows):
 
 
 def test_a_crossed_log_with_replicates_answers_everything_but_the_instrument(rows):
-    assert refused(rows()) == {"instrument", "coherence", *STEPS, *FOUR}
+    assert refused(rows()) == {"instrument", "coherence", *STEPS, *FOUR, *THREE}
     assert reason(rows(), "leverage") == "It needs four models in both regimes; this log has 2."
     assert reason(rows(), "instrument") == "It needs two waves; this log has 0."
     assert reason(rows(), "bench_level") == "8 judged evaluation rows of 2 models in 1 context."
@@ -53,14 +54,18 @@ def test_a_crossed_log_with_replicates_answers_everything_but_the_instrument(row
                 "matrix",
                 "best_combination",
                 "context_effect",
+                "leaderboard",
                 *BOTH,
             },
         ),
         (pl.col("regime") == "deployment", {"bench_level", "matrix", *BOTH}),
         (pl.col("engine") != "sglang", {"kappa", "stability", "coupling", "coupling_absolute", "serving_effect"}),
-        (pl.col("model") == "small", {"coupling", "coupling_absolute", "reversal", "rank_agreement"}),
+        (pl.col("model") == "small", {"coupling", "coupling_absolute", "reversal", "rank_agreement", "leaderboard"}),
         (pl.col("trial") == 0, {"excess_flips", "cost_per_success"}),
-        ((pl.col("regime") == "evaluation") == (pl.col("model") == "small"), {*BOTH, "coupling", "coupling_absolute"}),
+        (
+            (pl.col("regime") == "evaluation") == (pl.col("model") == "small"),
+            {*BOTH, "coupling", "coupling_absolute", "leaderboard"},
+        ),
         (
             (pl.col("regime") == "evaluation") | ((pl.col("engine") == "vllm") == (pl.col("model") == "small")),
             {"kappa", "stability", "coupling", "coupling_absolute", "serving_effect"},
@@ -79,7 +84,7 @@ def test_a_crossed_log_with_replicates_answers_everything_but_the_instrument(row
     ],
 )
 def test_what_a_design_lacks_is_refused_and_nothing_else(rows, keep, expected):
-    assert refused(rows().filter(keep)) == {"instrument", "coherence", *STEPS, *FOUR, *expected}
+    assert refused(rows().filter(keep)) == {"instrument", "coherence", *STEPS, *FOUR, *THREE, *expected}
 
 
 def test_requirements_are_declared_or_there_is_no_coherence(rows):

@@ -138,6 +138,35 @@ def test_effects_of_opposite_sign_are_named_before_any_mean():
     assert "opposite_effects" not in found(log(TWO | {("deployment", "x", "A"): 0.4, ("deployment", "x", "B"): 0.3}))
 
 
+FOUR_MODELS = {("deployment", "x", m): 0.6 for m in "ABCD"}
+
+
+def test_a_model_judged_on_far_fewer_items():
+    frame = log(FOUR_MODELS)
+    few = frame.filter((pl.col("model") != "C") | (pl.col("item").str.slice(1).cast(int) < 40))
+    told = found(few)["unlike_denominators"].sentence
+    assert told.startswith("C was judged on 40 items in x, the others on 150")
+    most = frame.filter((pl.col("model") != "C") | (pl.col("item").str.slice(1).cast(int) < 90))
+    assert "unlike_denominators" not in found(most)
+
+
+def test_a_model_that_lacks_scores_in_more_of_its_runs():
+    def without(model, number):
+        return log(FOUR_MODELS, score=lambda row: None if row["model"] == model and int(row["item"][1:]) < number else 1.0)
+
+    mixed = without("B", 45).with_columns(score=pl.when(pl.col("item") == "i140").then(0.0).otherwise("score"))
+    told = found(mixed)["missing_runs"].sentence
+    assert told.startswith("B has no score in 30% of its 150 deployment runs, the models usually in 0%")
+    assert "missing_runs" not in found(without("B", 12))
+
+
+def test_a_model_without_a_single_failure():
+    frame = log(FOUR_MODELS)
+    told = found(frame.filter((pl.col("model") != "D") | (pl.col("score") == 1)))["no_failures"].sentence
+    assert told.startswith("D has no score of 0 in") and "may have been left out" in told
+    assert "no_failures" not in found(log({**FOUR_MODELS, ("deployment", "x", "D"): 0.9}))
+
+
 @pytest.mark.parametrize("regime", ["evaluation", "deployment"])
 def test_models_in_contexts_of_their_own_are_not_compared_in_silence(regime):
     alone = {(regime, "x", "A"): 0.7, (regime, "y", "B"): 0.5}

@@ -1,0 +1,167 @@
+"""Places under a law on items that were not fitted, spreads of known size, and what the three questions cost.
+
+    python benchmarks/leaderboard.py --write
+    python benchmarks/leaderboard.py --models 1555 --only speed      # timm, ../shared/data
+
+*Places*: serving-lab, fitted on a random half of its items; the place on the other half is one with that half's own noise,
+which is added to the draws. A settled pair (90 %) is reversed where the other half says the opposite, noise and all.
+Simulated worlds of 30 models, six of them forecast: the place of the true level. *Spread*: `convergence` on suites of 100
+models with known levels. *Speed*: processor seconds beyond the fit and the peak of memory, on timm's models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import resource
+import sys
+import time
+import warnings
+
+import numpy as np
+import polars as pl
+from forecast import LAB, SETS, timm
+
+import divergence as dv
+from divergence.estimands.convergence import NOT_DISTINGUISHABLE, Suite, p_alike, spread
+from divergence.estimands.leaderboard import ranks
+from divergence.simulate import simulate, world
+
+HERE = pathlib.Path(__file__).parent
+FRESH = 500  # first seed; tests use those below
+
+
+def _board(posterior: dv.Posterior) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Names, draws of levels (S, models), and groups."""
+    found = dv.leaderboard(posterior)
+    level = found.where(statistic=None)
+    return level.rows["model"].to_list(), level.draws, found.where(statistic="tied_group").draws[0]
+
+
+def _counted(level: np.ndarray, noise: np.ndarray, true: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Places held, places, settled pairs, reversed ones, pairs of different groups, reversed ones."""
+    low, high = np.quantile(ranks(level + noise), [0.05, 0.95], axis=0)
+    place = ranks(true[None])[0]
+    held = ((low <= place) & (place <= high)).sum()
+    pairs = [(i, j) for i in range(len(true)) for j in range(len(true)) if (level[:, i] > level[:, j]).mean() >= 0.9]
+    apart = [(i, j) for i in range(len(true)) for j in range(len(true)) if group[i] < group[j]]
+    wrong, crossed = (sum(true[i] < true[j] for i, j in some) for some in (pairs, apart))
+    return np.array([held, len(true), len(pairs), wrong, len(apart), crossed], float)
+
+
+def lab(splits: int) -> np.ndarray:
+    """serving-lab by halves of its items."""
+    rows = pl.read_parquet(LAB, columns=["regime", "model", "item", "score", "wave", "trial", "context"])
+    items = np.array(sorted(rows["item"].unique()))
+    total = np.zeros(6)
+    for k in range(splits):
+        rng = np.random.default_rng([FRESH + k])
+        fitted = rng.permutation(items)[: len(items) // 2].tolist()
+        mine = pl.col("item").is_in(fitted)
+        names, level, group = _board(dv.fit(dv.collapse(dv.read(rows.filter(mine))), seed=k))
+        rest = rows.filter(~mine, pl.col("regime") == "deployment").group_by("model", "item").agg(pl.col("score").mean())
+        table = rest.pivot(on="model", index="item", values="score").select(names).to_numpy()
+        noise = rng.multivariate_normal(np.zeros(len(names)), np.cov(table.T) / len(table), len(level))
+        total += _counted(level, noise, table.mean(0), group)
+    return total
+
+
+def simulated(worlds: int, models: int = 30, forecast: int = 6) -> np.ndarray:
+    """Worlds with known levels."""
+    total = np.zeros(6)
+    for k in range(worlds):
+        log, truth = simulate(world("baseline", n_models=models, n_contexts=2, n_items=60, n_trials=1), FRESH + k)
+        gone = pl.col("model").is_in([f"model-{m}" for m in range(forecast)]) & (pl.col("regime") == "deployment")
+        names, level, group = _board(dv.fit(dv.collapse(dv.read(log.filter(~gone))), seed=k))
+        true = truth["level"][[int(name.split("-")[1]) for name in names], 1:].mean(1)
+        total += _counted(level, np.zeros_like(level), true, group)
+    return total
+
+
+def spreads(suites: int) -> list[str]:
+    """How often 90 % intervals hold the true span and sd of the first k of 100 models, noise .012."""
+    lines = []
+    for sd in (0.0, 0.005, 0.01, 0.02, 0.05):
+        for k in (10, 20):
+            held, alike = np.zeros(2), 0
+            for seed in range(suites):
+                rng = np.random.default_rng([FRESH + seed, k, int(1000 * sd)])
+                true = rng.normal(0.7, sd, 100)
+                seen = true + rng.normal(0, 0.012, 100)
+                order = np.argsort(-seen)
+                true, suite = true[order][:k], Suite(None, seen[order], np.full(100, 0.012**2))
+                for place, (drawn, value) in enumerate(
+                    zip(spread(suite, k, 300, rng), (np.ptp(true), true.std()), strict=True)
+                ):
+                    low, high = np.quantile(drawn, [0.05, 0.95])
+                    held[place] += low <= value <= high
+                alike += p_alike(suite.level[:k], suite.variance[:k]) > NOT_DISTINGUISHABLE
+            shares = " | ".join(f"{v / suites:.3f}" for v in (*held, alike))
+            lines.append(f"| {sd:g} | {k} | {suites} | {shares} |")
+    return lines
+
+
+def speed(models: int) -> str:
+    """Processor seconds of the fit and of the three questions on timm, a tenth of the models never deployed."""
+    rows = timm(("imagenet-val", *SETS))
+    names = np.random.default_rng(18).permutation(np.array(sorted(rows["model"].unique())))[:models]
+    gone = pl.col("model").is_in(names[: max(models // 10, 1)].tolist()) & (pl.col("regime") == "deployment")
+    log = dv.read(rows.filter(pl.col("model").is_in(names.tolist()), ~gone))
+    begin = time.process_time()
+    posterior = dv.fit(dv.collapse(log), seed=0)
+    spent = [time.process_time() - begin]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    for question in (dv.forecast, dv.leaderboard, dv.convergence):
+        begin = time.process_time()
+        question(posterior).to_frame()
+        spent.append(time.process_time() - begin)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    cells = " | ".join(f"{s:.1f}" for s in spent)
+    return f"| {models} | {cells} | {sum(spent[1:]):.1f} | {before:.1f} | {peak:.1f} |"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the tables, and write them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--splits", type=int, default=40)
+    parser.add_argument("--worlds", type=int, default=20)
+    parser.add_argument("--suites", type=int, default=400)
+    parser.add_argument("--models", type=int, nargs="+", default=[50, 120])
+    parser.add_argument("--only", choices=("places", "spread", "speed"))
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")
+    parts = []
+    if given.only in (None, "places"):
+        rows = []
+        for name, found in (
+            (f"serving-lab, {given.splits} halves of items", lab(given.splits)),
+            (f"simulated, {given.worlds} worlds of 30 models, 6 forecast", simulated(given.worlds)),
+        ):
+            held, places, pairs, wrong, apart, crossed = found
+            rows.append(
+                f"| {name} | {held / places:.3f} | {places:.0f} | {wrong / pairs:.4f} | {pairs:.0f} | "
+                f"{crossed / apart:.4f} | {apart:.0f} |"
+            )
+        head = (
+            "| log | places inside 90 % | places | settled pairs reversed | pairs | pairs of two groups reversed | pairs |"
+        )
+        parts += ["## Places\n\n" + "\n".join([head, "|---" * 7 + "|", *rows])]
+        print(parts[-1], flush=True)
+    if given.only in (None, "spread"):
+        head = (
+            "| true sd | first k of 100 | suites | span inside 90 % | sd inside 90 % | said not distinguishable from none |"
+        )
+        parts += ["## Spread of the top\n\n" + "\n".join([head, "|---" * 6 + "|", *spreads(given.suites)])]
+        print(parts[-1], flush=True)
+    if given.only in (None, "speed"):
+        head = "| models | fit, CPU-s | forecast | leaderboard | convergence | the three | memory of the fit, GiB | peak |"
+        parts += ["## Speed\n\n" + "\n".join([head, "|---" * 8 + "|", *(speed(n) for n in given.models)])]
+        print(parts[-1], flush=True)
+    if given.write:
+        text = "# The leaderboard under a law\n\nMade by `benchmarks/leaderboard.py`.\n\n" + "\n\n".join(parts) + "\n"
+        (HERE / "leaderboard.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,99 @@
+"""Rules about what a table of models hides: unequal denominators, runs without a score, failures that were left out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from divergence.identification.finding import Finding
+from divergence.identification.log_design import REGIMES, LogDesign
+
+MODELS_MIN = 3  # models of one regime from which on there is something usual to differ from
+FEW_ITEMS = 0.5  # of the usual number: below, half of the others' items may be why a level differs
+MORE_MISSING = 0.1  # share of runs without a score beyond the usual one: worth as many points as leaderboards argue about
+RUNS_MIN = 20  # runs below which a share says little
+ZEROS_USUAL = 0.1  # share of zeros of the other models from which on none at all in RUNS_MIN runs is below .12 likely
+
+
+def unlike_denominators(design: LogDesign) -> Finding | None:
+    """A model that was judged on less than half of what the others of its context were judged on."""
+    arms = design.arms
+    size = np.where(arms.items > 0, arms.items, arms.trials)
+    worst: tuple[float, int, float] | None = None
+    for key in np.unique(np.stack([arms.deployed, arms.context], 1), axis=0):
+        here = np.flatnonzero((arms.deployed == key[0]) & (arms.context == key[1]))
+        usual = float(np.median(size[here]))
+        least = here[size[here].argmin()]
+        if (
+            len(here) >= MODELS_MIN
+            and size[least] < FEW_ITEMS * usual
+            and (worst is None or float(size[least]) / usual < worst[0])
+        ):
+            worst = (float(size[least]) / usual, int(least), usual)
+    if worst is None:
+        return None
+    _, k, usual = worst
+    names = design.cells.levels
+    return Finding(
+        "unlike_denominators",
+        "caution",
+        f"{names['model'][arms.model[k]]} was judged on {int(size[k]):,} items in {names['context'][arms.context[k]]}, the "
+        f"others on {usual:,.0f}: its level is over fewer, perhaps easier ones.",
+        "Judge all models on the same items.",
+        ("leaderboard", "bench_level", "deployed_level"),
+    )
+
+
+def missing_runs(design: LogDesign) -> Finding | None:
+    """A model that lacks a score in more of its runs than others do: errors of the harness, or failures left out."""
+    counts = design.cells.counts
+    for regime in REGIMES[::-1]:
+        code = design.cells.levels["regime"].index(regime) if regime in design.cells.levels["regime"] else -1
+        mine = counts["regime"] == code
+        size = len(design.cells.levels["model"])
+        rows = np.bincount(counts["model"][mine], counts["rows"][mine], size)
+        gone = np.bincount(counts["model"][mine], counts["unjudged"][mine], size)
+        known = np.flatnonzero(rows >= RUNS_MIN)
+        if len(known) < MODELS_MIN:
+            continue
+        share = gone[known] / rows[known]
+        usual, k = float(np.median(share)), int(share.argmax())
+        if share[k] > usual + MORE_MISSING:
+            name = design.cells.levels["model"][known[k]]
+            return Finding(
+                "missing_runs",
+                "caution",
+                f"{name} has no score in {100 * share[k]:.0f}% of its {rows[known[k]]:,.0f} {regime} runs, the models "
+                f"usually in {100 * usual:.0f}%: levels are over the runs that were judged. A table that counts the others "
+                "as failures, or leaves them out, gives it another place.",
+                "Say with error_type whether a run failed by the model or by the harness.",
+                ("leaderboard", "bench_level", "deployed_level"),
+            )
+    return None
+
+
+def no_failures(design: LogDesign) -> Finding | None:
+    """A model without a single 0 where the others have many: rows of score 0 may have been left out."""
+    counts = design.cells.counts
+    if design.cells.kind == "positive":
+        return None
+    single = counts["n"] == 1
+    size = len(design.cells.levels["model"])
+    rows = np.bincount(counts["model"][single], minlength=size)
+    zeros = np.bincount(counts["model"][single], counts["y"][single] == 0, size)
+    known = np.flatnonzero(rows >= RUNS_MIN)
+    if len(known) < MODELS_MIN:
+        return None
+    share = zeros[known] / rows[known]
+    usual = float(np.median(share))
+    without = known[share == 0]
+    if usual < ZEROS_USUAL or not len(without):
+        return None
+    name = design.cells.levels["model"][without[0]]
+    return Finding(
+        "no_failures",
+        "caution",
+        f"{name} has no score of 0 in {rows[without[0]]:,} rows, the models usually in {100 * usual:.0f}% of theirs: "
+        "rows with a score of 0 may have been left out, and then its level is over its successes.",
+        "Log every run, the failed ones too.",
+        ("leaderboard", "bench_level", "deployed_level"),
+    )
