@@ -21,6 +21,7 @@ from divergence.numerics import column_squares, nearest_psd, square_root
 # Arms up to which a fit holds matrices of arms x arms. Both ways give the same density (a test compares them); a fit of 128
 # arms takes as long either way, one of 510 arms 37 CPU-s as matrices and 3 in blocks.
 DENSE_ARMS_MAX = 128
+FEW_MODELS, FEW_MODELS_ARMS_MAX = 4, 512  # of fewer models a block is no smaller than what it would save
 WAVES_BYTES = 2**30  # of the map from levels in waves to levels
 
 
@@ -41,6 +42,12 @@ class ArmNoise:
     def variance(self) -> np.ndarray:
         """Shape (A,)."""
         return np.diag(self.covariance) if self.covariance is not None else column_squares(self.root)
+
+
+def kept_dense(model: np.ndarray) -> bool:
+    """Are matrices of these arms' size held? `model` are the codes of their models, (A,)."""
+    few = len(np.unique(model)) < FEW_MODELS
+    return len(model) <= (FEW_MODELS_ARMS_MAX if few else DENSE_ARMS_MAX)
 
 
 Combine = np.ndarray | sp.csr_array

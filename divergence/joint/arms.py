@@ -23,7 +23,7 @@ from divergence.cells import Cells, Table
 from divergence.cells.overlap import deployed_regimes
 from divergence.errors import InputError
 from divergence.identification.wave_agreement import wave_agreement
-from divergence.joint.arm_noise import DENSE_ARMS_MAX, block_noise, check_waves, dense_noise
+from divergence.joint.arm_noise import block_noise, check_waves, dense_noise, kept_dense
 from divergence.joint.clusters import Sessions, item_influence, session_excess
 from divergence.joint.methods import NOISE_LOG_SD_MAX
 from divergence.joint.noise import noise_of_noise
@@ -50,7 +50,7 @@ class Arms:
     """Levels on the outcome scale, shape (A,)."""
     covariance: np.ndarray | None
     """Their sampling covariance for new items and new sessions, outcome scale, shape (A, A); None of more than
-    `DENSE_ARMS_MAX` arms, of which only the root is kept."""
+    many arms (`arm_noise.kept_dense`), of which only the root is kept."""
     clusters: np.ndarray
     """Effective number of items behind each level, shape (A,)."""
     link: str
@@ -120,12 +120,12 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     rows = np.bincount(raw, counts["n"])
     of_arm = np.bincount(raw_keys[0], rows * inner) / np.bincount(raw_keys[0], rows)  # one slope an arm, for exact ranks
     slope = (of_arm if link == "log" else of_arm * (1 - of_arm))[raw_keys[0]]
-    if keys.shape[1] > DENSE_ARMS_MAX and len(np.unique(raw_keys[1])) > 1:
+    dense = by_item is not None or kept_dense(keys[0])
+    if not dense and len(np.unique(raw_keys[1])) > 1:
         check_waves(keys.shape[1], len(level))
     agreement = wave_agreement(cells)
     changed = agreement.changed if agreement.common else np.ones(len(agreement.changed), bool)
     combine, shifts = remove_waves(raw_keys[0], raw_keys[1], rows, slope, changed)
-    dense = keys.shape[1] <= DENSE_ARMS_MAX or by_item is not None
     noise = (dense_noise if dense else block_noise)(combine, influence, pooled, sessions, keys[0])
     shift_covariance = _shift_noise(shifts, influence, pooled, sessions)
     levels = combine @ level

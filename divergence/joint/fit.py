@@ -17,7 +17,7 @@ from divergence.cells.telling_items import prepared
 from divergence.errors import InputError
 from divergence.identification.factor_levels import context_shares
 from divergence.joint.aliases import alias_notes
-from divergence.joint.arm_noise import DENSE_ARMS_MAX
+from divergence.joint.arm_noise import kept_dense
 from divergence.joint.arms import Arms
 from divergence.joint.choice import choose_method
 from divergence.joint.design import make_design, why_one_scale
@@ -104,7 +104,7 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
         progress("a gate failed: drawing again with NUTS")
         sample, why = _better(sample, NUTS()(data, seed)), f"{why}; a gate failed and NUTS drew again"
     kept = kept_draws(design.size)
-    if kept < len(sample.x) and len(arms) > DENSE_ARMS_MAX:
+    if kept < len(sample.x) and arms.covariance is None:
         sample = dataclasses.replace(sample, x=sample.x[:kept])
         why += f"; {kept} draws are kept of so many effects"
     rng = stream(seed, "effects")
@@ -134,7 +134,7 @@ def _check_room(cells: Cells, spec: Spec) -> None:
     """Before anything of the size of the effects is made: does it fit into memory?"""
     judged = cells.counts["n"] > 0
     keys = combinations(*(cells.counts[k][judged] for k in ("model", "regime", "context")))[0]
-    if keys.shape[1] > DENSE_ARMS_MAX:
+    if not kept_dense(keys[0]):
         contexts = np.unique(keys[1:], axis=1)
         check_room(len(cells.levels["model"]), len(np.unique(contexts[1])), keys.shape[1], 0)
         _, levels = context_shares(cells, np.stack([deployed_regimes(cells)[contexts[0]], contexts[1]], 1).astype(int))

@@ -11,6 +11,7 @@ from scipy.special import logsumexp
 import divergence as dv
 from divergence.cells.telling_items import prepared
 from divergence.joint import arms as measuring
+from divergence.joint.arm_noise import kept_dense
 from divergence.joint.arms import measure_arms
 from divergence.joint.block_checks import difference_density, held_out, noise_form
 from divergence.joint.blocks import backward, bucket_size, buckets, factor, forward
@@ -52,7 +53,7 @@ def _rows(kind, seed=3):
 def _both(kind, monkeypatch):
     cells = prepared(dv.collapse(dv.read(_rows(kind))))
     dense = measure_arms(cells)
-    monkeypatch.setattr(measuring, "DENSE_ARMS_MAX", 0)
+    monkeypatch.setattr(measuring, "kept_dense", lambda _: False)
     block = measure_arms(cells)
     return cells, dense, block
 
@@ -173,7 +174,7 @@ def test_buckets_hold_every_arm_once():
 def test_a_fit_in_blocks_is_the_fit_as_matrices(monkeypatch):
     rows = _rows("labels")
     dense = dv.fit(dv.collapse(dv.read(rows)), seed=1)
-    monkeypatch.setattr(measuring, "DENSE_ARMS_MAX", 0)
+    monkeypatch.setattr(measuring, "kept_dense", lambda _: False)
     block = dv.fit(dv.collapse(dv.read(rows)), seed=1)
     assert dense.fits[0].arms.covariance is not None and block.fits[0].arms.covariance is None
     for question in (dv.bench_level, dv.deployed_level, dv.context_effect):
@@ -184,7 +185,7 @@ def test_a_fit_in_blocks_is_the_fit_as_matrices(monkeypatch):
 
 
 def test_a_fit_in_blocks_is_saved_and_read(monkeypatch, tmp_path):
-    monkeypatch.setattr(measuring, "DENSE_ARMS_MAX", 0)
+    monkeypatch.setattr(measuring, "kept_dense", lambda _: False)
     first = dv.fit(dv.collapse(dv.read(_rows("labels"))), seed=1)
     first.save(tmp_path / "fit")
     again = dv.load(tmp_path / "fit")
@@ -192,6 +193,12 @@ def test_a_fit_in_blocks_is_saved_and_read(monkeypatch, tmp_path):
     assert one.equals(other)
     assert isinstance(again.fits[0].response.root, sp.csr_array)
     assert [c.rows.height for c in model_checks(again)][:2] == [c.rows.height for c in model_checks(first)][:2]
+
+
+def test_logs_of_few_models_keep_matrices():
+    several = np.repeat(np.arange(50), 10)
+    assert not kept_dense(several) and kept_dense(several[:128])
+    assert kept_dense(np.zeros(500, int)) and not kept_dense(np.zeros(600, int))
 
 
 def test_what_does_not_fit_into_memory_is_refused_before_it_is_made(monkeypatch):
