@@ -27,6 +27,8 @@ STREAMS = {
     "pairs of models": 27,
     "task levels": 41,
     "agreement": 42,
+    "noise of measurements": 61,
+    "own items": 62,
     "risk draws": 88,
     "carry over": 118,
     "forecast": 119,

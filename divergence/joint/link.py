@@ -131,12 +131,12 @@ def linearise(arms: Arms, mu: np.ndarray) -> Response:
     noise = (None, None, None)
     if arms.covariance is None:
         carried = sp.csr_array(arms.root @ sp.diags_array(carry))
-        found = measure_blocks(carried, arms.model, arms.deployed, place, least, steady)
+        found = measure_blocks(carried, arms.model, arms.deployed, place, least, steady, arms.clusters)
         if arms.noise_log_sd is not None and arms.noise_lean is not None and arms.noise_log_sd.any():
             noise = of_groups(groups_of_root(sp.csr_array(arms.root)), arms.noise_log_sd, arms.noise_lean)
         return Response(value, None, mu, *noise, found.root, found)
     root = (square_root(arms.covariance) if arms.root is None else arms.root) * carry
-    found = measure(root, arms.model, arms.deployed, place, least, steady)
+    found = measure(root, arms.model, arms.deployed, place, least, steady, arms.clusters)
     covariance = nearest_psd(found.covariance())
     if arms.noise_log_sd is not None and arms.noise_lean is not None:
         noise = pooled_noise(arms.covariance, arms.noise_log_sd, arms.noise_lean)

@@ -35,6 +35,7 @@ TRUST = 0.05  # of them in the gain: an effect measured as nothing is not drawn 
 # Times the variance of what a context does to all models, in the gain. On held-out items 3 to 10 lie within two per cent of
 # each other; at 1 (no limit) a log of one model is up to 6 % worse than its plain paired means.
 LIMIT = 10.0
+UNEVEN = 1.25  # times the items of the bench, from which on an arm's noise is no longer the bench's and a contrast's
 SHARED_MAX = 0.9  # of a correlation, so that every contrast keeps noise of its own
 
 
@@ -83,10 +84,17 @@ def bench_arms(model: np.ndarray, deployed: np.ndarray) -> np.ndarray:
 
 
 def measure(
-    root: np.ndarray, model: np.ndarray, deployed: np.ndarray, place: np.ndarray, least: np.ndarray, steady: np.ndarray
+    root: np.ndarray,
+    model: np.ndarray,
+    deployed: np.ndarray,
+    place: np.ndarray,
+    least: np.ndarray,
+    steady: np.ndarray,
+    clusters: np.ndarray | None = None,
 ) -> Measured:
     """From the root of the arms' noise on the link scale (R, A).
 
+    `clusters`: items behind each level, where they may be uneven (`carried`).
     `least` is what `FLIPS` flips are worth for each arm's contrast, `steady` the variance that each arm's level has at
     least (`link`), both (A,).
     """
@@ -98,13 +106,16 @@ def measure(
     np.add.at(centre, model, root.T)
     centre /= np.maximum(count, 1)[:, None]
     centre[known] = root[:, bench[known]].T
-    contrast = root - centre[model].T
+    anchor = np.square(centre).sum(1)
+    carry = np.ones(len(model))
+    if clusters is not None:
+        carry = carried(np.einsum("ra,ar->a", root, centre[model]), anchor, model, bench, clusters)
+    contrast = root - carry * centre[model].T
     plain = np.zeros(len(model), bool)
     plain[bench[known]] = True
     contrast[:, plain] = 0.0
     few = np.where(known, 1.0, count / np.maximum(count - 1, 1))[model]  # a deviation from a mean that it is part of
     spread = np.where(plain, 0.0, np.square(contrast).sum(0) * few + TRUST * least)
-    anchor = np.square(centre).sum(1)
     lift = lifted(model, bench, count, steady, np.square(root).sum(0))
     of_anchor = anchor + lift
     if not known.all():  # deviations add to the mean's noise what is their own: it is no part of what is common
@@ -115,21 +126,38 @@ def measure(
     if across + within > SHARED_MAX:
         across, within = (share * SHARED_MAX / (across + within) for share in (across, within))
     common = np.zeros((models, len(model)))
-    common[model, np.arange(len(model))] = np.sqrt(lift)[model]
+    common[model, np.arange(len(model))] = np.sqrt(lift)[model] * carry
     alone = np.diag(np.sqrt(np.where(plain, 0.0, least)))
     whole = np.concatenate([root, common[lift > 0], alone[(least > 0) & ~plain]])
     if len(whole) > len(model):
         whole = np.asarray(np.linalg.qr(whole, mode="r"))
     return Measured(
         (1 - across - within) * spread,
-        np.sqrt((1 - between) * of_anchor)[model],
-        np.sqrt(between * of_anchor)[model],
+        carry * np.sqrt((1 - between) * of_anchor)[model],
+        carry * np.sqrt(between * of_anchor)[model],
         np.sqrt(across * spread),
         np.sqrt(within * spread),
         whole,
         model,
         place,
     )
+
+
+def carried(
+    shared: np.ndarray, anchor: np.ndarray, model: np.ndarray, bench: np.ndarray, clusters: np.ndarray
+) -> np.ndarray:
+    """How much of its centre's noise each arm has in it, 0..1, shape (A,); 1 where both rest on about as many items.
+
+    `shared` is the covariance of each arm's noise with its centre's (A,), `anchor` the centres' variance (models,). An arm
+    of many more items than the bench holds the luck of the shared ones diluted: taken as a contrast with all of the
+    bench's noise it would never become surer than the bench.
+    """
+    count = np.bincount(model, minlength=len(bench))
+    usual = np.bincount(model, 1 / np.maximum(clusters, 1e-300), len(bench))
+    behind = np.where(bench >= 0, clusters[bench], count / np.maximum(usual, 1e-300))[model]
+    variance = anchor[model]
+    share = np.clip(np.where(variance > 0, shared / np.where(variance > 0, variance, 1.0), 1.0), 0.0, 1.0)
+    return np.where(clusters > UNEVEN * behind, share, 1.0)
 
 
 def lifted(model: np.ndarray, bench: np.ndarray, count: np.ndarray, steady: np.ndarray, seen: np.ndarray) -> np.ndarray:

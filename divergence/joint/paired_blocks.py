@@ -9,12 +9,18 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from divergence.joint.paired import SHARED_MAX, TRUST, Measured, bench_arms, lifted
+from divergence.joint.paired import SHARED_MAX, TRUST, Measured, bench_arms, carried, lifted
 from divergence.numerics import column_squares, size_of
 
 
 def measure_blocks(
-    root: sp.csr_array, model: np.ndarray, deployed: np.ndarray, place: np.ndarray, least: np.ndarray, steady: np.ndarray
+    root: sp.csr_array,
+    model: np.ndarray,
+    deployed: np.ndarray,
+    place: np.ndarray,
+    least: np.ndarray,
+    steady: np.ndarray,
+    clusters: np.ndarray | None = None,
 ) -> Measured:
     """As `paired.measure`; the root (R, A) is sparse, and so is that of the whole noise."""
     models, size = int(model.max()) + 1, len(model)
@@ -26,10 +32,14 @@ def measure_blocks(
     weight = np.where(known[model], plain.astype(float), 1 / count[model])
     centre = root @ sp.csr_array((weight, (arms, model)), shape=(size, models))
     to_arms = sp.csr_array((np.ones(size), (model, arms)), shape=(models, size))
-    contrast = sp.csr_array((root - centre @ to_arms) @ sp.diags_array(np.where(plain, 0.0, 1.0)))
+    anchor, at_arms = column_squares(centre), sp.csr_array(centre @ to_arms)
+    carry = np.ones(size)
+    if clusters is not None:
+        shared = np.asarray(root.multiply(at_arms).sum(0)).ravel()
+        carry = carried(shared, anchor, model, bench, clusters)
+    contrast = sp.csr_array((root - at_arms @ sp.diags_array(carry)) @ sp.diags_array(np.where(plain, 0.0, 1.0)))
     few = np.where(known, 1.0, count / np.maximum(count - 1, 1))[model]
     spread = np.where(plain, 0.0, column_squares(contrast) * few + TRUST * least)
-    anchor = column_squares(centre)
     lift = lifted(model, bench, count, steady, column_squares(root))
     of_anchor = anchor + lift
     if not known.all():
@@ -39,12 +49,12 @@ def measure_blocks(
     within = _mean_correlation(contrast, spread, model, ~plain) if (count > 0).sum() > 1 else 0.0
     if across + within > SHARED_MAX:
         across, within = (share * SHARED_MAX / (across + within) for share in (across, within))
-    common = sp.diags_array(np.sqrt(lift)) @ to_arms
+    common = sp.diags_array(np.sqrt(lift)) @ to_arms @ sp.diags_array(carry)
     alone = sp.diags_array(np.sqrt(np.where(plain, 0.0, least)))
     return Measured(
         (1 - across - within) * spread,
-        np.sqrt((1 - between) * of_anchor)[model],
-        np.sqrt(between * of_anchor)[model],
+        carry * np.sqrt((1 - between) * of_anchor)[model],
+        carry * np.sqrt(between * of_anchor)[model],
         np.sqrt(across * spread),
         np.sqrt(within * spread),
         sp.csr_array(sp.vstack([root, sp.csr_array(common)[lift > 0], sp.csr_array(alone)[(least > 0) & ~plain]])),
