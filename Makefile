@@ -28,12 +28,12 @@ prove: .venv/tested
 fuzz: .venv/tested
 	DIVERGENCE_FUZZ=$(or $(EXAMPLES),1000) $(BIN)/python -m pytest tests/executions/importers/test_fuzz.py tests/executions/test_hostile_tables.py tests/probe/test_hostile.py
 
-# Known faults of the locked packages, where their database can be reached, and their licences.
+# Licences of the locked packages, and their known faults; it ends with 1 where their database cannot be reached.
 audit: .venv/tested
 	test -x build/audit/bin/python || $(PYTHON) -m venv build/audit
 	$(BIN)/python benchmarks/licences.py
-	build/audit/bin/python -m pip install -q --disable-pip-version-check pip-audit
-	for lock in requirements.lock requirements-test.lock requirements-lab.lock requirements-cluster.lock requirements-benchmarks.lock; do build/audit/bin/pip-audit --require-hashes --disable-pip -r $$lock || exit 1; done
+	build/audit/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-audit.lock
+	for lock in requirements*.lock; do build/audit/bin/pip-audit --strict --require-hashes --disable-pip -r $$lock || exit 1; done
 
 test-tools: .venv/tested
 	$(BIN)/python -m pytest -m tools tests/executions/importers tests/exchange
@@ -84,6 +84,8 @@ locks:
 	$(LOCK) pyproject.toml --group build --extra lab -c requirements-test.lock -o requirements-lab.lock
 	$(LOCK) pyproject.toml --group dev --extra ray -c requirements-test.lock -o requirements-cluster.lock
 	$(LOCK) --group pyproject.toml:peers -o requirements-benchmarks.lock
+	$(LOCK) --group pyproject.toml:compare-peers -o requirements-compare.lock
+	$(LOCK) --group pyproject.toml:audit -o requirements-audit.lock
 
 clean:
 	rm -rf .venv build out
@@ -112,6 +114,7 @@ bench-drift-peers: .venv/ready
 
 bench-scaling: .venv/ready
 	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/growth.py
 
 reference-risk: .venv/ready
 	$(BIN)/divergence fit datasets/serving-lab -o build/reference-risk
@@ -129,5 +132,5 @@ reference: .venv/ready
 
 bench-compare: .venv/ready
 	test -x build/compare-peers/bin/python || $(PYTHON) -m venv build/compare-peers
-	build/compare-peers/bin/python -c "import errorbars, evalsig" 2>/dev/null || build/compare-peers/bin/python -m pip install -q --disable-pip-version-check errorbars evalsig
+	build/compare-peers/bin/python -c "import errorbars, evalsig" 2>/dev/null || build/compare-peers/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-compare.lock
 	$(BIN)/python benchmarks/compare.py --peers build/compare-peers/bin/python

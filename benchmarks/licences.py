@@ -17,7 +17,7 @@ BINDING = re.compile(r"\b(A?GPL|GNU (Affero )?General Public)", re.IGNORECASE)
 
 def locked(lock: str) -> list[str]:
     """Names of the packages of a lock."""
-    return sorted(re.findall(r"^([A-Za-z0-9._-]+)==", (ROOT / lock).read_text(), re.MULTILINE))
+    return sorted(set(re.findall(r"^([A-Za-z0-9._-]+)==", (ROOT / lock).read_text(), re.MULTILINE)))
 
 
 def licence(name: str) -> str | None:

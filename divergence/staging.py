@@ -98,6 +98,11 @@ def _shown(folder: pathlib.Path) -> pathlib.Path:
     return next((place.folder for fresh, place in _places.items() if folder.is_relative_to(fresh)), folder)
 
 
+def _is_place(path: pathlib.Path) -> bool:
+    """Is it a place of results, and not one within a fresh folder?"""
+    return not any(path.is_relative_to(fresh) for fresh in _places)
+
+
 @contextlib.contextmanager
 def _disk_errors() -> Iterator[None]:
     """What Polars says of a full disk, as the OSError that it is."""
@@ -140,7 +145,7 @@ def several(paths: Sequence[pathlib.Path], gone: Iterable[pathlib.Path] = ()) ->
                 os.replace(part, path)
             for path in gone:
                 path.unlink(missing_ok=True)
-            _state["published"] = True
+            _state["published"] |= any(map(_is_place, paths))
         finally:
             _state["switching"] = False
 
@@ -185,7 +190,7 @@ def move_into(fresh: pathlib.Path, folder: pathlib.Path, gone: Iterable[str] = (
     try:
         if place is None or not _switched(fresh, place, replaced):
             _moved(fresh, folder, replaced)
-        _state["published"] = True
+        _state["published"] |= _is_place(folder)
     finally:
         _state["switching"] = False
 

@@ -130,9 +130,9 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     shift_covariance = _shift_noise(shifts, influence, pooled, sessions)
     levels = combine @ level
     if link == "logit":
-        # A wave shift at the end of the scale; and sums of weights that miss it by rounding would have no variance, and a
-        # slope of nothing to carry that of others by.
-        levels = np.where(levels < ROUNDING, 0.0, np.where(levels > 1 - ROUNDING, 1.0, levels))
+        levels = np.clip(levels, 0.0, 1.0)  # rounding, or a wave shift at the end of the scale
+        end = levels.round()  # a sum of weights that misses 1 by rounding is no failure
+        levels = np.where(np.abs(levels - end) < ROUNDING, end, levels)
     clusters = _clusters(counts, raw, raw_keys[0], weight)
     between, count = np.zeros((2, len(levels)))
     if sessions is not None:

@@ -29,7 +29,7 @@ from divergence.report.words import (
 SHOWN = 20  # places of the table on the page; a text has MOST_WRITTEN
 MOST_WRITTEN = 100
 FULL = 200  # characters of a name in a text: whole
-NAME = 34  # characters of a name in the table
+NAME = 44  # characters of a name in the table
 WIDE = 9  # models from which on the leaderboard's sentence heads the page: below, pairs of neighbours say more
 MARKS = {"forecast": "forecast", "partly forecast": "partly forecast"}
 

@@ -62,9 +62,12 @@ def test_an_item_twice_in_one_run():
     doubled = pl.concat([run(GOOD), run(GOOD).head(3)])
     with pytest.raises(dv.InputError, match="'i0' 2 times in one run, and 3 of 60 items in all"):
         dv.compare(doubled, run(GOOD))
-    found = dv.compare(pl.concat([run(GOOD)] * 2), run(GOOD))
+    other = run([1 - score if k < 5 else score for k, score in enumerate(GOOD)])
+    found = dv.compare(pl.concat([run(GOOD), other]), run(GOOD))
     assert any("taken as replicates" in note for note in found.notes)
     assert found.table["before_n"].unique().to_list() == [2]
+    copied = dv.compare(pl.concat([run(GOOD)] * 2), run(GOOD))  # a run that was given twice is one run
+    assert copied.table["before_n"].unique().to_list() == [1]
 
 
 def test_scorers_that_differ():

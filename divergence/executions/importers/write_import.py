@@ -42,6 +42,9 @@ def write(imported: Imported, path: Path) -> tuple[Path, ...]:
     path = Path(path)
     if path.suffix != ".parquet":
         raise InputError(f"An import is written as Parquet, and {path.name!r} does not end in .parquet: name it so.")
+    for source in imported.sources:
+        if path.exists() and Path(source).exists() and path.samefile(source):  # by whatever link
+            raise InputError(f"{path} is one of the logs that are imported ({source}): name another file with -o.")
     beside = {name: path.with_name(f"{path.stem}.{name}.parquet") for name in BESIDE}
     tables = [(path, imported.frame)]
     if several_outcomes(imported):

@@ -51,6 +51,28 @@ def test_outcomes_of_an_earlier_import_do_not_stay_behind(inspect_log, tmp_path)
     assert target.with_name("a.outcomes.parquet").exists()  # not ours: left alone
 
 
+def test_an_import_is_not_written_over_what_it_is_made_of(inspect_log, tmp_path):
+    source = inspect_log([{"id": "a", "epoch": 1, "uuid": "u", "scores": {"match": {"value": "C"}}}])
+    before, target = source.read_bytes(), tmp_path / "link.parquet"
+    target.symlink_to(source)
+    with pytest.raises(InputError, match="is one of the logs that are imported"):
+        write(import_log([source]), target)
+    assert source.read_bytes() == before
+
+
+def test_tables_of_two_imports_are_not_read_as_one(inspect_log, tmp_path):
+    """What a kill between two renamings leaves: new outcomes beside old executions."""
+    both = {"match": {"value": "C"}, "includes": {"value": "I"}}
+    imported = import_log([inspect_log([{"id": "a", "epoch": 1, "uuid": "u", "scores": both}])])
+    one, other = write(imported, tmp_path / "a.parquet"), write(imported, tmp_path / "other" / "a.parquet")
+    assert executions.read(list(one)).counts.valid == 1
+    other[1].replace(one[1])
+    with pytest.raises(InputError, match="are of two imports"):
+        executions.read(list(one))
+    one[1].unlink()
+    assert executions.read(one[0]).counts.valid == 1
+
+
 def test_what_cannot_be_written_leaves_nothing(inspect_log, tmp_path):
     imported = import_log([inspect_log([])])
     assert imported.executions.height == 0
