@@ -28,7 +28,8 @@ from divergence.report.words import (
 
 SHOWN = 20  # places of the table on the page; a text has MOST_WRITTEN
 MOST_WRITTEN = 100
-NAME = 34  # characters of a name in the table
+FULL = 200  # characters of a name in a text: whole
+NAME = 44  # characters of a name in the table
 WIDE = 9  # models from which on the leaderboard's sentence heads the page: below, pairs of neighbours say more
 MARKS = {"forecast": "forecast", "partly forecast": "partly forecast"}
 
@@ -172,11 +173,11 @@ def chosen(rows: pl.DataFrame, count: int) -> pl.DataFrame:
     return rows.filter(kept).head(2 * count)
 
 
-def written(shown: Board, count: int = MOST_WRITTEN) -> tuple[pl.DataFrame, dict[str, str], list[str]]:
+def written(shown: Board, count: int = MOST_WRITTEN, width: int = FULL) -> tuple[pl.DataFrame, dict[str, str], list[str]]:
     """The table's texts, its headings, and which columns are numbers."""
     rows = chosen(shown.rows, count)
     factor = scale(shown.unit)
-    names = short(rows["model"], NAME)
+    names = short(rows["model"], width)
     sizes = shown.rows.group_by("group", maintain_order=True).agg(pl.col("place").min().alias("first"), pl.len())
     bands = {
         g: f"Group {int(g)}: {f'places {a} to {a + n - 1}, not told apart' if n > 1 else f'place {a}'}"

@@ -7,7 +7,7 @@ import polars as pl
 from divergence.estimate import Estimate
 from divergence.report import tables
 from divergence.report.blocks import Block, Figure, Listing, Table, Text
-from divergence.report.board import SHOWN, Board, caption, written
+from divergence.report.board import NAME, SHOWN, Board, caption, written
 from divergence.report.content import PageContent
 from divergence.report.figures import places
 from divergence.report.names import spoken
@@ -20,7 +20,7 @@ TOPS = ("10", "20", "50")
 
 def first_screen(shown: Board) -> list[Block]:
     """The table with tied groups as bands, and the figure of places where the bench has one."""
-    texts, labels, right = written(shown, SHOWN)
+    texts, labels, right = written(shown, SHOWN, NAME)
     shown_table = tables.banded(texts, labels, right, "group")
     blocks: list[Block] = [Table(tables.fragment(shown_table), caption(shown, SHOWN))]
     if places.points(shown).height > 1:
