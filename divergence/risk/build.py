@@ -27,10 +27,12 @@ from divergence.numerics import NORMAL_95, logit
 from divergence.risk.calibrate import Calibrator, choose_calibrator
 from divergence.risk.conformal import GROUP_MIN, coverage, thresholds
 from divergence.risk.context_definitions import Served
+from divergence.risk.known_items import item_risks
 from divergence.risk.model import RiskModel
 from divergence.risk.reliability import BINS, CLUSTERS_MIN, clustering, equal_bins, reliability
 from divergence.risk.risk_draws import plausible_risks
 from divergence.risk.summaries import Summaries, summarise
+from divergence.risk.training_traffic import traffic_of
 
 PARTS, CALIBRATION, CHECK = 10, (6, 7), (8, 9)
 DRAWS_KEPT, DRAWS_MIN, NUMBERS_KEPT = 200, 50, 2_000_000  # of tables of risks, in the model's folder: 8 MB at most
@@ -72,17 +74,21 @@ def risk_model(posterior: Posterior, log: Executions | None = None, *, seed: int
         if draws < DRAWS_MIN
         else calibrator(plausible_risks(posterior, draws=draws, seed=seed).reshape(draws, -1)).astype(np.float32)
     )
-    return _model(
-        whole,
-        calibrator,
+    model = _model(whole, calibrator)
+    shape = whole.promised.shape
+    items, told = item_risks(posterior.fits[0], whole.levels, model.table["risk"].reshape(shape), whole.promised, seed)
+    model = dataclasses.replace(model, items=items)
+    traffic = _traffic(whole, posterior, worth)
+    return dataclasses.replace(
+        model,
         plausible=kept,
         factors=tuple(factors),
         served=_served(posterior, log),
         outcome=cells.outcome,
         kind=cells.kind,
-        check=check,
+        check=check | {"items": told["sentence"]},
         conformal=sets,
-        traffic=_traffic(whole, posterior, worth),
+        traffic=traffic | {"items": told, **traffic_of(model, cells)},
         provenance=provenance,
     )
 
