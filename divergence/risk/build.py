@@ -76,14 +76,15 @@ def risk_model(posterior: Posterior, log: Executions | None = None, *, seed: int
     )
     model = _model(whole, calibrator)
     shape = whole.promised.shape
-    items, told = item_risks(posterior.fits[0], whole.levels, model.table["risk"].reshape(shape), whole.promised, seed)
+    served, risk = _served(posterior, log), model.table["risk"].reshape(shape)
+    items, told = item_risks(posterior.fits[0], whole.levels, risk, whole.promised, served, seed)
     model = dataclasses.replace(model, items=items)
     traffic = _traffic(whole, posterior, worth)
     return dataclasses.replace(
         model,
         plausible=kept,
         factors=tuple(factors),
-        served=_served(posterior, log),
+        served=served,
         outcome=cells.outcome,
         kind=cells.kind,
         check=check | {"items": told["sentence"]},

@@ -45,11 +45,20 @@ def place_of(risk_probit: np.ndarray, sd: np.ndarray) -> np.ndarray:
     return (point * SPREADS + np.rint(along * (SPREADS - 1))).astype(np.uint16)
 
 
+def probits() -> np.ndarray:
+    """Probits of the risks, ascending."""
+    return np.linspace(-PROBIT_MAX, PROBIT_MAX, POINTS)
+
+
+def spreads() -> np.ndarray:
+    """Standard deviations of f, ascending."""
+    return SPREAD_MIN * (SPREAD_MAX / SPREAD_MIN) ** (np.arange(SPREADS) / (SPREADS - 1))
+
+
 @functools.cache
 def answers() -> dict[str, np.ndarray]:
     """`risk`, `lower` and `upper` of every place: its mean and the 5 % and 95 % points of Phi(f)."""
-    probit = np.linspace(-PROBIT_MAX, PROBIT_MAX, POINTS)
-    sd = SPREAD_MIN * (SPREAD_MAX / SPREAD_MIN) ** (np.arange(SPREADS) / (SPREADS - 1))
+    probit, sd = probits(), spreads()
     middle = probit[:, None] * np.sqrt(1 + sd**2)
     risk = np.repeat(_normal(probit), SPREADS)
     lower, upper = (_normal((middle + side * NORMAL_95 * sd).ravel()) for side in (-1, 1))

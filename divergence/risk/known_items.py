@@ -22,8 +22,10 @@ from scipy.special import ndtr, ndtri
 
 from divergence.joint.posterior import Fit
 from divergence.numerics import combinations
+from divergence.risk.context_definitions import Served
 from divergence.risk.item_factors import Factors, ItemCells, choose_factors, converged
 from divergence.risk.item_lookup import EVIDENCE, PLAIN, ItemRisks, place_of
+from divergence.risk.likeness import choose_likeness
 
 REPEATED_MIN = 20  # items with more than one cell or trial, below which nothing is learnt about repeats
 PLACES_MAX = 2**26  # items x models x contexts: 200 MB
@@ -48,7 +50,7 @@ class Known:
 
 
 def item_risks(
-    fit: Fit, levels: dict[str, tuple[str, ...]], risk: np.ndarray, promised: np.ndarray, seed: int = 0
+    fit: Fit, levels: dict[str, tuple[str, ...]], risk: np.ndarray, promised: np.ndarray, served: Served, seed: int = 0
 ) -> tuple[ItemRisks | None, dict]:
     """The known items of a fit's log, and what is to be said of them; None where items tell nothing.
 
@@ -77,13 +79,15 @@ def item_risks(
         f"{items:,} known items: an item's other answers predict a held-out one by {gain:.3f} nats better than its stratum "
         f"(standard error {chosen.error:.3f}, {rank} factor{'s' if rank > 1 else ''})"
     )
+    likeness, more = choose_likeness(known.cells, items, known.arms, chosen.factors, served, levels["context"], seed)
+    told |= {"likeness": likeness}
     found = _places(known, chosen.factors, risk, levels)
     names = np.array(fit.cells.levels["item"], object)[known.names]
     strata = risk.shape[2] - 1 if "task" in levels else 0
     task = np.where(known.task < strata, known.task, strata).astype(np.int32)
     plain = _plain(known, len(levels["model"]), len(levels["context"]))
     return ItemRisks(pa.array(names, pa.large_string()), *found, plain, task), told | {
-        "sentence": "; ".join([words, *known.notes])
+        "sentence": "; ".join(filter(None, [words, more, *known.notes]))
     }
 
 
@@ -150,11 +154,13 @@ def _sources(arms: np.ndarray, models: int, contexts: int) -> tuple[np.ndarray, 
     for m in range(models + 1):
         for c in range(contexts + 1):
             own = (model == m) & (label == c) & (regime == 1)
+            own = own if own.any() else (model == m) & (label == c)
             of_model, of_context = model == m, (label == c) & (regime == 1)
             of_context = of_context if of_context.any() else label == c
             parts = [even(mask) for mask in (of_model, of_context) if mask.any()]
             if own.any():
                 weight[m, c] = even(own)
+                moved[m, c] = (regime[own] == 0).all()
             else:
                 weight[m, c] = np.mean(parts, axis=0) if parts else even(regime == 1 if (regime == 1).any() else regime == 0)
                 moved[m, c] = m < models and c < contexts

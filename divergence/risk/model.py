@@ -35,6 +35,7 @@ from divergence.errors import InputError
 from divergence.risk.calibrate import Calibrator
 from divergence.risk.context_definitions import Served
 from divergence.risk.item_lookup import ARRAYS, EVIDENCE, PLAIN, ItemRisks, answers
+from divergence.risk.like_contexts import LikeContexts
 from divergence.risk.lookup import LookupGrid, coded, looked_up, take
 from divergence.sealed import DAMAGE, Sealed
 from divergence.staging import whole
@@ -184,6 +185,27 @@ class RiskModel:
         place = item * size + pair.take(rows)
         return place if known.all() else np.where(known, place, -1)
 
+    @functools.cached_property
+    def _like(self) -> tuple[LikeContexts | None, np.ndarray]:
+        """Mixtures for contexts that were never seen, and which rows of the table are of one."""
+        likeness, contexts = self.traffic.get("items", {}).get("likeness"), len(self.levels["context"])
+        new = self._of_row[0] % (contexts + 1) == contexts
+        if not likeness or self.items is None:
+            return None, new
+        return LikeContexts(self.items, self.served, self.levels["context"], likeness), new
+
+    def _new_contexts(self, batch: pa.RecordBatch, rows: np.ndarray, place: np.ndarray, index: np.ndarray) -> None:
+        """Known items in new contexts are answered by the contexts most alike."""
+        like, new = self._like
+        if like is None:
+            return
+        mine = np.flatnonzero(new.take(rows) & (place >= 0))
+        if len(mine):
+            contexts = len(self.levels["context"]) + 1
+            item, pair = np.divmod(place[mine], self.items.place[0].size)  # pyright: ignore[reportOptionalMemberAccess]
+            found = like.places(batch.take(pa.array(mine)), item, pair // contexts)
+            index[mine] = found.astype(np.intp) + self.items_from
+
     def answer(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
         """The scores of a batch, and each request's place in `answers`."""
         rows, unlike = self._answers(batch)
@@ -192,7 +214,8 @@ class RiskModel:
             index, evidence = rows, np.full(len(rows), EVIDENCE.index("stratum"), np.uint8)
         else:
             places, kinds, _ = self.items.flat  # pyright: ignore[reportOptionalMemberAccess] - there are places
-            index = places.take(place, mode="wrap").astype(np.intp) + len(self.table["risk"])
+            index = places.take(place, mode="wrap").astype(np.intp) + self.items_from
+            self._new_contexts(batch, rows, place, index)
             evidence = kinds.take(place, mode="wrap")
             if place.min() < 0:
                 index = np.where(place < 0, rows, index)
