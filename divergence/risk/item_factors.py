@@ -243,6 +243,8 @@ class Choice:
     """Number of factors -> log density gained a cell over the strata, in nats."""
     error: float
     """Standard error of the best one's gain, over items."""
+    check: Sites
+    """The held-out items' cells under the best number of factors: what each cell's others say of it."""
 
 
 def choose_factors(cells: ItemCells, items: int, arms: int, seed: int = 0) -> Choice:
@@ -254,17 +256,18 @@ def choose_factors(cells: ItemCells, items: int, arms: int, seed: int = 0) -> Ch
         cells, items = cells.of(chosen), ITEMS_FITTED
     held = random.permutation(items) % 3 == 0
     fitted, check = cells.of(~held), cells.of(held)
-    gains, errors, plain = {}, {}, strata_density(check)
+    gains, errors, checks, plain = {}, {}, {}, strata_density(check)
     for rank in (r for r in RANKS if r < max(arms, 2)):
         factors = fit_factors(fitted, int((~held).sum()), arms, rank, seed)
         sites = converged(check, int(held.sum()), factors)
         order = np.lexsort((np.random.default_rng(0).random(len(check.item)), check.item))
         gain = np.bincount(sites.cells.item, sites.held_out - plain[order])
+        checks[rank] = sites
         gains[rank] = float(gain.sum() / len(plain))
         errors[rank] = float(np.sqrt(((gain - gain.mean()) ** 2).sum()) / len(plain))
     best = max(gains, key=gains.__getitem__)
     worth = gains[best] > errors[best]
-    return Choice(fit_factors(cells, items, arms, best, seed) if worth else None, gains, errors[best])
+    return Choice(fit_factors(cells, items, arms, best, seed) if worth else None, gains, errors[best], checks[best])
 
 
 def strata_density(cells: ItemCells) -> np.ndarray:

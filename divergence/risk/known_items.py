@@ -23,7 +23,8 @@ from scipy.special import ndtr, ndtri
 from divergence.joint.posterior import Fit
 from divergence.numerics import combinations
 from divergence.risk.context_definitions import Served
-from divergence.risk.item_factors import Factors, ItemCells, choose_factors, converged
+from divergence.risk.discrimination import beside_plain
+from divergence.risk.item_factors import Factors, ItemCells, Sites, choose_factors, converged
 from divergence.risk.item_lookup import EVIDENCE, PLAIN, ItemRisks, place_of
 from divergence.risk.likeness import choose_likeness
 
@@ -80,7 +81,11 @@ def item_risks(
         f"(standard error {chosen.error:.3f}, {rank} factor{'s' if rank > 1 else ''})"
     )
     likeness, more = choose_likeness(known.cells, items, known.arms, chosen.factors, served, levels["context"], seed)
-    told |= {"likeness": likeness}
+    told |= {
+        "likeness": likeness,
+        "served": served.to_json() if likeness else None,
+        "sharpness": {"seen": _left_out(chosen.check, known.arms[0])},
+    }
     found = _places(known, chosen.factors, risk, levels)
     names = np.array(fit.cells.levels["item"], object)[known.names]
     strata = risk.shape[2] - 1 if "task" in levels else 0
@@ -89,6 +94,24 @@ def item_risks(
     return ItemRisks(pa.array(names, pa.large_string()), *found, plain, task), told | {
         "sentence": "; ".join(filter(None, [words, more, *known.notes]))
     }
+
+
+def _left_out(sites: Sites, model: np.ndarray) -> dict:
+    """Cells of held-out items, each predicted from the item's other cells, beside the rate of the model's other cells of the
+    item, else of the item's."""
+    cells, failing = sites.cells, sites.cells.n - sites.cells.y
+    single = (cells.n == 1) & ((cells.y == 0) | (cells.y == 1))
+    p = np.exp(np.minimum(sites.held_out, 0.0))
+    plain = np.full(len(p), failing.sum() / cells.n.sum())
+    for keys in (cells.item, cells.item * (model.max() + 1) + model[cells.arm]):
+        where = np.unique(keys, return_inverse=True)[1]
+        n, failed = (np.bincount(where, v)[where] - v for v in (cells.n, failing))
+        plain = np.where(n > 0, failed / np.maximum(n, 1e-9), plain)
+    if not single.any():
+        return {}
+    return beside_plain(
+        np.where(cells.y == 1, 1 - p, p)[single], plain[single], failing[single], np.ones(single.sum()), cells.item[single]
+    )
 
 
 def _known(fit: Fit, levels: dict, risk: np.ndarray, promised: np.ndarray) -> tuple[Known | None, str]:

@@ -2,10 +2,10 @@
 
     risk(m, new, i) = sum_c w_c risk(m, c, i),    w_c proportional to exp(T * number of serving factors that c has in common)
 
-over the deployed contexts of the model. T was chosen by leaving each known context out (`likeness`); at T = 0, or where a
-request logs no factor, all contexts weigh the same and the place for a context never seen answers. The mixture is made once
-for a combination of levels, from the places of known contexts, and rounded like them. Reading and scoring need NumPy and Arrow
-only. Unit: probability.
+over the contexts of the model, the bench included. T was chosen by leaving each known context out (`likeness`); at T = 0, or
+where a request logs no factor, all contexts weigh the same and the place for a context never seen answers. The mixture is
+made once for a combination of levels, from the places of known contexts, and rounded like them. Reading and scoring need
+NumPy and Arrow only. Unit: probability.
 """
 
 from __future__ import annotations

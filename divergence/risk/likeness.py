@@ -1,9 +1,9 @@
 """How much more do contexts say of one another that share serving factors? Chosen by leaving each known context out.
 
 For every deployed context c the items' posteriors are found without its cells, each of its cells is predicted by the mean
-risk over the model's other contexts with weights exp(T * shared factors) (`like_contexts`), and T is the one of `STEPS` whose
-predictions have the least log loss; 0, which is no weighting, unless that is worse by more than the standard error of the
-difference over items. Unit: none.
+risk over the model's other contexts with weights exp(T * shared factors) (`like_contexts`), and T is the one of `STEPS`
+whose predictions have the least log loss; 0, which is no weighting, unless that is worse by more than the standard error of
+the difference over items. Unit: none.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EDGE = 1e-3
 def choose_likeness(
     cells: ItemCells, items: int, arms: np.ndarray, factors: Factors, served: Served, labels: tuple[str, ...], seed: int = 0
 ) -> tuple[float, str]:
-    """T and a sentence; `arms` are model, regime and label of each arm."""
+    """T and a sentence; `arms` are model, regime and label of each arm, `served` says how both regimes were served."""
     model, regime, label = arms
     deployed = [k for k, name in enumerate(labels) if ((label == k) & (regime == 1)).any() and _levels(served, name)]
     if len(deployed) < 4 or len(served.factors) < 2:
@@ -54,7 +54,7 @@ def choose_likeness(
         shared = shared_levels(_levels(served, labels[k]), served, labels)
         shared[k] = -1
         item, arm, success = cells.item[left], cells.arm[left], cells.y[left] / cells.n[left]
-        usable = known[item] & (model == model[arm][:, None]) & (regime == 1)
+        usable = known[item] & (model == model[arm][:, None])
         for step, likeness in enumerate(STEPS):
             weight = usable * weights(shared, likeness)[label]
             total = weight.sum(1)

@@ -188,11 +188,11 @@ class RiskModel:
     @functools.cached_property
     def _like(self) -> tuple[LikeContexts | None, np.ndarray]:
         """Mixtures for contexts that were never seen, and which rows of the table are of one."""
-        likeness, contexts = self.traffic.get("items", {}).get("likeness"), len(self.levels["context"])
+        told, contexts = self.traffic.get("items", {}), len(self.levels["context"])
         new = self._of_row[0] % (contexts + 1) == contexts
-        if not likeness or self.items is None:
+        if not told.get("likeness") or self.items is None:
             return None, new
-        return LikeContexts(self.items, self.served, self.levels["context"], likeness), new
+        return LikeContexts(self.items, Served.from_json(told["served"]), self.levels["context"], told["likeness"]), new
 
     def _new_contexts(self, batch: pa.RecordBatch, rows: np.ndarray, place: np.ndarray, index: np.ndarray) -> None:
         """Known items in new contexts are answered by the contexts most alike."""

@@ -1,35 +1,21 @@
-"""Does the score tell requests apart, and better than a line of group-by? Sums that add up over partitions.
-
-    Brier, log loss    means over judged trials, exactly; their difference to the plain rate's beside them
-    AUC       P(risk of a failure > risk of a success), ties half
-    capture   share of all failures among the riskiest 1, 5, 10 % of requests: what an auditor finds for a budget of labels
-    Murphy    Brier = reliability - resolution + uncertainty + within, over `BINS` bins
+"""Does the score tell requests apart, and better than a line of group-by? Sums that add up over partitions; the measures are
+those of `risk.discrimination`.
 
 The plain rate is that of the most specific group that the log of the model had: (item, model, context), (item, model),
-(item), else (model, context, stratum). Log loss takes both no nearer to 0 and 1 than `EDGE`: a plain rate of one row is 0 or
-1 and would lose infinitely. Requests whose item was known stand apart from the others. Intervals (90 %) leave out one of
-`GROUPS` random groups of items at a time. Unit: probability; log loss in nats. Source: Murphy 1973; Efron and Stein 1981 for
-the jackknife.
+(item), else (model, context, stratum). Requests whose item was known stand apart from the others. The clusters that
+intervals leave out are items.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
 
-from divergence.numerics import NORMAL_95
-from divergence.risk.item_lookup import PROBIT_MAX, text_hashes
+from divergence.risk.discrimination import BINS, BUDGETS, EDGES, GROUPS, SIDES, SUMS, even_bins, losses, measures
+from divergence.risk.item_lookup import text_hashes
 
-GROUPS, BINS = 16, 256
-EDGE = 0.005
-BUDGETS = (0.01, 0.05, 0.1)
-SIDES = ("score", "plain")
-EDGES = np.array([0.5 * math.erfc(-x / math.sqrt(2)) for x in np.linspace(-PROBIT_MAX, PROBIT_MAX, BINS + 1)[1:-1]])
-"""Of the bins of risks, even in probits: the riskiest hundredth may all lie above .99. Plain rates have even bins."""
-SUMS = ("brier", "log_loss")
 KINDS = ("seen", "unseen")
 
 
@@ -59,17 +45,11 @@ class Sharpness:
         index, n, failure = index[judged], trials[judged].astype(float), 1 - outcome[judged]
         place = (index < self.model.items_from) * GROUPS + self._groups(batch)[judged]
         plain = np.where(np.isnan(plain), 0.5, plain)
-        even = np.minimum((plain * BINS).astype(np.intp), BINS - 1)
-        for side, (values, where) in enumerate(((risks.take(index), self._where.take(index)), (plain, even))):
+        for side, (values, where) in enumerate(((risks.take(index), self._where.take(index)), (plain, even_bins(plain)))):
             at = (place * len(SIDES) + side) * BINS + where
             size = self.bins[..., 0].size
             self.bins += np.stack([np.bincount(at, v, size) for v in (n, n * failure)], 1).reshape(self.bins.shape)
-            edged = np.clip(values, EDGE, 1 - EDGE)
-            losses = (
-                failure * (1 - values) ** 2 + (1 - failure) * values**2,
-                -failure * np.log(edged) - (1 - failure) * np.log1p(-edged),
-            )
-            for k, loss in enumerate(losses):
+            for k, loss in enumerate(losses(values, failure)):
                 self.sums[:, :, side, k] += np.bincount(place, n * loss, len(KINDS) * GROUPS).reshape(-1, GROUPS)
 
     def _groups(self, batch: pa.RecordBatch) -> np.ndarray:
@@ -114,65 +94,8 @@ def told(records: Iterable[dict]) -> dict:
         sums += np.array(record["sums"]).reshape(sums.shape)
         requests += np.array(record["requests"])
     kinds = {"all": slice(None), **{name: slice(k, k + 1) for k, name in enumerate(KINDS)}}
-    found = {name: _of(bins[k].sum(0), sums[k].sum(0)) for name, k in kinds.items() if bins[k].sum()}
+    found = {name: measures(bins[k].sum(0), sums[k].sum(0)) for name, k in kinds.items() if bins[k].sum()}
     return {"sharpness": found or None, "audit": _audit(*requests)}
-
-
-def _of(bins: np.ndarray, sums: np.ndarray) -> dict:
-    """Every measure of both sides with its interval; arrays by group of items."""
-    whole = _measures(bins.sum(0), sums.sum(0))
-    there = np.flatnonzero(bins[:, 0, :, 0].sum(-1))
-    parts = [_measures(np.delete(bins, g, 0).sum(0), np.delete(sums, g, 0).sum(0)) for g in there] if len(there) > 1 else []
-    out: dict = {"judged": float(bins[:, 0, :, 0].sum()), "failed": float(bins[:, 0, :, 1].sum())}
-    for name in whole[0]:
-        score, plain = (_interval(whole[s][name], [p[s][name] for p in parts]) for s in range(2))
-        less = _interval(whole[0][name] - whole[1][name], [p[0][name] - p[1][name] for p in parts])
-        out[name] = {"score": score, "plain": plain, "difference": less}
-    return out
-
-
-def _interval(value: float, parts: list[float]) -> list[float | None]:
-    """The value and its 90 % limits by the delete-a-group jackknife; no limits from fewer than two groups."""
-    left = np.array(parts)
-    count = len(left)
-    if count < 2 or np.isnan(value) or np.isnan(left).any():
-        return [None if np.isnan(value) else float(value), None, None]
-    error = np.sqrt((count - 1) / count * ((left - left.mean()) ** 2).sum())
-    wide = NORMAL_95 * (1 + (NORMAL_95**2 + 1) / (4 * (count - 1)))  # the first term of Student's t
-    return [float(value), float(value - wide * error), float(value + wide * error)]
-
-
-def _measures(bins: np.ndarray, sums: np.ndarray) -> list[dict[str, float]]:
-    return [
-        {
-            **{
-                name: float(v / side[:, 0].sum()) if side[:, 0].sum() else np.nan for name, v in zip(SUMS, loss, strict=True)
-            },
-            **discrimination(*side.T),
-        }
-        for side, loss in zip(bins, sums, strict=True)
-    ]
-
-
-def discrimination(n: np.ndarray, failures: np.ndarray) -> dict[str, float]:
-    """AUC, captures and Murphy's resolution and uncertainty of trials and failures in bins of ascending risk.
-
-    >>> discrimination(np.array([90.0, 10.0]), np.array([0.0, 10.0]))["capture_0.05"]
-    0.5
-    """
-    total, failed = n.sum(), failures.sum()
-    fine = n - failures
-    if not total or not failed or not fine.sum():
-        return dict.fromkeys(("auc", *(f"capture_{b:g}" for b in BUDGETS), "resolution", "uncertainty"), np.nan)
-    below = np.cumsum(fine) - fine
-    auc = float(failures @ (below + fine / 2) / failed / fine.sum())
-    most, caught = np.cumsum(n[::-1]), np.cumsum(failures[::-1])
-    # A bin that a budget cuts is looked at in random order.
-    captures = {f"capture_{b:g}": float(np.interp(b * total, np.r_[0, most], np.r_[0, caught]) / failed) for b in BUDGETS}
-    there = n > 0
-    rate, base = failures[there] / n[there], failed / total
-    resolution = float(n[there] @ (rate - base) ** 2 / total)
-    return {"auc": auc, **captures, "resolution": resolution, "uncertainty": float(base * (1 - base))}
 
 
 def _audit(n: np.ndarray, risk: np.ndarray) -> dict | None:

@@ -7,9 +7,9 @@ import risk_worlds as worlds
 
 import divergence as dv
 from divergence.risk.build import risk_model
+from divergence.risk.discrimination import EDGE
 from divergence.risk.model import RiskModel
 from divergence.scoring.score import score_log
-from divergence.scoring.sharpness import EDGE, discrimination
 
 LOG = ("regime", "model", "context", "task", "item", "trial", "score")
 
@@ -75,20 +75,6 @@ def test_audit_says_what_labels_will_find(night):
     assert (rows.sort("audit")["risk"].diff().drop_nulls() <= 1e-12).mean() > 0.9
     by_audit = rows.filter(pl.col("audit") <= 0.1)["risk"].min()
     assert by_audit >= rows.filter(pl.col("audit") > 0.1)["risk"].max() - 1e-12
-
-
-def test_intervals_hold_the_difference_of_known_rates():
-    """Bins by hand: auc and captures of a table that can be counted."""
-    n, failures = np.array([50.0, 30, 20]), np.array([5.0, 15, 18])
-    found = discrimination(n, failures)
-    fine = n - failures
-    pairs = sum(failures[a] * fine[b] * (1.0 if a > b else 0.5) for a in range(3) for b in range(3) if a >= b)
-    assert found["auc"] == pytest.approx(pairs / failures.sum() / fine.sum())
-    assert found["capture_0.1"] == pytest.approx(9 / 38) and found["capture_0.01"] == pytest.approx(0.9 / 38)
-    base = 38 / 100
-    assert found["resolution"] == pytest.approx(sum(k * (f / k - base) ** 2 for k, f in zip(n, failures, strict=True)) / 100)
-    nothing = discrimination(np.array([3.0]), np.array([0.0]))
-    assert all(np.isnan(v) for v in nothing.values())
 
 
 def test_without_labels_there_is_an_audit_and_no_sharpness(night, tmp_path):
