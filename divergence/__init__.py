@@ -80,6 +80,9 @@ if TYPE_CHECKING:  # what editors and type checkers see; at run time names load 
     from divergence.joint import (
         load as load,
     )
+    from divergence.planning.measure import plan as plan
+    from divergence.planning.result import MeasurementPlan as MeasurementPlan
+    from divergence.planning.sample_size import sample_size as sample_size
     from divergence.results import (
         answer_all as answer_all,
     )
@@ -106,6 +109,9 @@ _HOME = {
     "divergence.risk.classifier": ("RiskClassifier",),
     "divergence.risk.build": ("risk_model",),
     "divergence.risk.model": ("RiskModel",),
+    "divergence.planning.measure": ("plan",),
+    "divergence.planning.result": ("MeasurementPlan",),
+    "divergence.planning.sample_size": ("sample_size",),
     "divergence.results": ("answer_all", "write_report"),
 }
 _FROM = {name: module for module, names in _HOME.items() for name in names}

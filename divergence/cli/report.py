@@ -7,7 +7,7 @@ import pathlib
 
 import click
 
-from divergence.cli.fitting import answerable, fitted, gates, known_question, risk_of
+from divergence.cli.fitting import RISK_FILES, answerable, fitted, gates, known_question, risk_of
 from divergence.cli.options import common, reading
 from divergence.cli.progress import steps
 from divergence.errors import InputError, NotIdentifiedError
@@ -37,8 +37,12 @@ def report(read, output, question, formats, risk, quiet, as_json, seed, **_) -> 
         log = read(functools.partial(tell, steps=0))
         answerable(log, question)
         posterior = fitted(log, seed, tell)
-        check = risk_of(posterior, log, seed, output) if risk else None
-        estimates = write_report(posterior, output, log=log, progress=tell, formats=formats, calibration=check)
+        model, check = risk_of(posterior, log, seed) if risk else (None, None)
+        also = None if model is None else model.save
+        gone = RISK_FILES if risk else ()
+        estimates = write_report(
+            posterior, output, log=log, progress=tell, formats=formats, calibration=check, also=also, gone=gone
+        )
     if question and not estimates.filter((estimates["question"] == question) & estimates["identified"]).height:
         raise NotIdentifiedError(
             f"{question} cannot be answered from this log (the other answers are in {output}): "

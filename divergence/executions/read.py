@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import polars as pl
 
@@ -19,13 +20,21 @@ from divergence.errors import InputError
 from divergence.executions import contexts, foreign
 from divergence.executions.columns import canonical, graded, sampled, scaled
 from divergence.executions.counted import Counted, distinct_rows
-from divergence.executions.duplicates import duplicate_rows, with_duplicates
+from divergence.executions.duplicates import (
+    COPIES_BYTES_MAX,
+    COPIES_ROWS_MAX,
+    copied_rows,
+    duplicate_rows,
+    with_copies,
+    with_duplicates,
+)
 from divergence.executions.executions import ALWAYS, Counts, Executions, Tallied
 from divergence.executions.files import Source, local_paths, open_sources, unreadable
 from divergence.executions.further_tables import FurtherTable, metric, metrics, read_table
 from divergence.executions.importers.registry import formats
+from divergence.executions.importers.write_import import check_together
 from divergence.executions.model_names import suggestions
-from divergence.executions.names import BROKEN, DUPLICATE, FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, TIMES
+from divergence.executions.names import BROKEN, COPY, DUPLICATE, FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, TIMES
 from divergence.executions.outcome import infer_kind, usable, usable_values
 from divergence.executions.profile import Profile, profile
 from divergence.executions.recognise import (
@@ -41,6 +50,7 @@ from divergence.executions.rejection import refuse_rejected
 from divergence.executions.rules import NEEDED, Rule, row_rules, with_broken
 from divergence.executions.schema import COLUMNS, SERVING_FACTORS, Column
 
+DAMAGED_DATA = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 ACCEPT_REJECTED = 0.05  # share of rejected rows above which a log is more likely misread than dirty
 
 
@@ -54,6 +64,7 @@ class _Log:
     rules: tuple[Rule, ...]
     accept_rejected: float
     progress: Callable[[str], None] | None = None
+    copies: str = ""
 
     @property
     def sources(self) -> list[Source]:
@@ -129,13 +140,14 @@ def read(
         sources += opened
         skipped += left
     brought = foreign.imported(others, configuration, accept_rejected)
+    check_together(source.path for source in sources)
     tables, left = recognise([*sources, *brought.sources], configuration)
     skipped += left
     if not tables["executions"]:
-        seen = "; ".join(f"{file}: {reason}" for file, reason in skipped[:5]) or "no file was found"
+        seen = "; ".join(f"{Path(file).name}: {reason}" for file, reason in skipped[:3]) or "no file was found"
         raise InputError(
-            f"There is no execution log ({seen}). Name a file, or its columns with --map model=NAME; the formats of other "
-            f"tools that are read are {', '.join(formats())}."
+            f"There is no execution log ({seen}). Name a file, or its columns with --map model=NAME; "
+            f"{len(formats())} formats of other tools are read as well: docs/formats.md."
         )
     extra = extra_columns(configuration)
     check_names(tables, configuration, extra)
@@ -160,11 +172,11 @@ def _judged(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
     """Type and judge all rows; a file whose data turn out to be damaged is named."""
     try:
         return _executions(log, skipped)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except DAMAGED_DATA as error:
         for source in log.sources:
             try:
                 source.frame.select(pl.all().count()).collect(engine="streaming")
-            except (pl.exceptions.PolarsError, OSError) as cause:
+            except DAMAGED_DATA as cause:
                 raise unreadable(source.file, cause) from cause
         raise unreadable(", ".join(source.file for source in log.sources), error) from error
 
@@ -183,17 +195,34 @@ def _executions(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
         return profile(combinations, asked, factors, log.configuration.outcome, log.rules, apart, checked)
 
     def marked(frame: pl.LazyFrame) -> pl.LazyFrame:
-        return with_broken(with_duplicates(frame, duplicates) if duplicates.height else frame, log.rules)
+        frame = with_duplicates(frame, duplicates) if duplicates.height else frame
+        return with_broken(with_copies(frame, copies) if copies.height else frame, log.rules)
 
-    duplicates = pl.DataFrame()
+    duplicates, copies, told = pl.DataFrame(), pl.DataFrame(), ""
     seen = look(marked(frame))
     if seen.columns["execution_id"].values:
         duplicates = duplicate_rows(marked(frame))
         if duplicates.height:
             counted, apart = None, {}
             seen = look(marked(frame))
+    elif counted is None and _may_hold_copies(seen, log.sources):
+        copies, told = copied_rows(log.sources, _numbered(seen))
+        seen = look(marked(frame)) if copies.height else seen
     _check_counts(seen, log, marked(frame))
+    log = dataclasses.replace(log, copies=told)
     return _finished(frame, marked, counted, seen, columns, log, skipped)
+
+
+def _may_hold_copies(seen: Profile, sources: list[Source]) -> bool:
+    """Are equal rows of this log one answer, and can they be looked for? Requests without an item may be different ones."""
+    small = seen.rows <= COPIES_ROWS_MAX and sum(source.bytes or 0 for source in sources) <= COPIES_BYTES_MAX
+    return small and seen.columns["item"].values == seen.rows
+
+
+def _numbered(seen: Profile) -> bool:
+    """Does every row have a number among the runs of its item, or a place in its session?"""
+    told = [seen.columns[name].values if name in seen.columns else 0 for name in ("trial", "session", "turn")]
+    return seen.rows in (told[0], min(told[1:]))
 
 
 def _assembled(log: _Log, sources: Iterable[Source]) -> tuple[pl.LazyFrame, set[str]]:
@@ -217,7 +246,7 @@ def _unscaled(log: _Log, sources: Iterable[Source]) -> tuple[pl.LazyFrame, set[s
             absent.append(pl.lit(None, COLUMNS[name].dtype).alias(name))
         if name not in present or FAILED + name not in frame.collect_schema():
             absent.append(pl.lit(None, pl.String).alias(FAILED + name))
-    frame = frame.with_columns(*absent, pl.lit(False).alias(DUPLICATE))
+    frame = frame.with_columns(*absent, pl.lit(False).alias(DUPLICATE), pl.lit(False).alias(COPY))
     return frame.with_columns(pl.coalesce("regime", GIVEN_REGIME).alias("regime")), present
 
 
@@ -312,7 +341,7 @@ def _finished(
         sources=tuple(log.sources),
         skipped=tuple(skipped),
         unused=tuple(unused),
-        notes=(*_notes(seen, dict(unused)), *_scale_notes(log)),
+        notes=(*([log.copies] if log.copies else []), *_notes(seen, dict(unused)), *_scale_notes(log)),
         ignored=unknown_columns(log.sources, configuration, columns),
         outcomes=log.outcomes.frame if log.outcomes else None,
         telemetry=log.telemetry.frame if log.telemetry else None,

@@ -11,7 +11,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGE = ROOT / "divergence"
 FILES = sorted(p for p in PACKAGE.rglob("*.py"))
-SHARED = {"errors", "numerics", "estimate", "staging", "sealed", "random_streams", "processes", "ray_cluster"}
+SHARED = {"errors", "numerics", "estimate", "staging", "plain_files", "sealed", "random_streams", "processes", "ray_cluster"}
 ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and staging are open to all
     "configuration": set(),
     "executions": {"configuration"},
@@ -27,8 +27,19 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
     "simulate": {"executions", "cells"},
     "probe": {"executions"},
     "behaviour": {"executions", "geometry"},
+    "planning": {"joint", "estimands", "identification", "cells"},
     "under_load": {"executions", "estimands"},
-    "results": {"under_load", "behaviour", "configuration", "estimands", "joint", "executions", "identification", "report"},
+    "results": {
+        "planning",
+        "under_load",
+        "behaviour",
+        "configuration",
+        "estimands",
+        "joint",
+        "executions",
+        "identification",
+        "report",
+    },
     "exchange": {"configuration", "executions", "cells", "joint"},
     "drift": {"configuration", "executions", "cells", "geometry"},
     "cli": {
@@ -46,12 +57,14 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
         "identification",
         "exchange",
         "drift",
+        "planning",
     },
     "__main__": {"cli"},
     "errors": set(),
     "numerics": set(),
     "estimate": set(),
     "staging": set(),
+    "plain_files": set(),
     "sealed": set(),
     "random_streams": set(),
     "processes": set(),
@@ -66,6 +79,7 @@ PUBLIC = {
     "Executions",
     "Importance",
     "InputError",
+    "MeasurementPlan",
     "NUTS",
     "NotIdentifiedError",
     "Posterior",
@@ -103,11 +117,13 @@ PUBLIC = {
     "merge",
     "monitor",
     "pass_power",
+    "plan",
     "projection_instability",
     "rank_agreement",
     "read",
     "reversal",
     "risk_model",
+    "sample_size",
     "serving_effect",
     "stability",
     "table",
