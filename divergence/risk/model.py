@@ -204,7 +204,7 @@ class RiskModel:
         """Mixtures for contexts that were never seen, and which rows of the table are of one."""
         told, contexts = self.traffic.get("items", {}), len(self.levels["context"])
         new = self._of_row[0] % (contexts + 1) == contexts
-        if not told.get("likeness") or self.items is None:
+        if not told.get("likeness") or not told.get("served") or self.items is None:
             return None, new
         return LikeContexts(self.items, Served.from_json(told["served"]), self.levels["context"], told["likeness"]), new
 
