@@ -10,8 +10,8 @@ repeats scores the rest; half of the items. Every tool learns from the same rows
     learners       logistic regression, and gradient boosting (scikit-learn), on model, context, task and serving factors as
                    categories and the smoothed rate of each of the groups above, the row itself left out (target encoding)
 
-Log loss takes every risk no nearer to 0 and 1 than .005. NannyML gives no risk of a request. TabPFN's package brings no
-weights; with `--tabpfn PYTHON` it is tried and what it says is written down.
+Log loss takes every risk no nearer to 0 and 1 than .005. NannyML gives no risk of a request. With `--tabpfn PYTHON`
+TabPFN is tried, and what it says is written down.
 
     python benchmarks/risk_items.py [--only SPLIT] [--halves 3] [--parts 100] [--tabpfn PYTHON]
 """
