@@ -112,7 +112,8 @@ def summary(scored: Scored, output: str, rate: float) -> list[str]:
         lines.append(f"earlier results of partitions that failed now, put aside: {', '.join(made['outdated'])}")
     if made["model"]["check"]:
         lines.append(f"when the model was made: {made['model']['check']}")
-    lines += calibration_lines(made["calibration"])
+    lines += calibration_lines(made["calibration"]) + sharpness_lines(made.get("sharpness"))
+    lines += [made["audit"]["sentence"]] if made.get("audit") else []
     return lines + ([made["stale"]["reason"]] if "stale" in made else [])
 
 
@@ -131,6 +132,25 @@ def calibration_lines(found: dict | None) -> list[str]:
         f"worst context {worst['context']}: predicted {worst['risk']:.1%}, failed {worst['failed']:.1%} "
         f"of {worst['judged']:,.0f}",
     ]
+
+
+def sharpness_lines(found: dict | None) -> list[str]:
+    """How well requests were told apart, beside the most specific rate that the model's log had; items seen and not."""
+    words = {"seen": "items that the model knew", "unseen": "items that it did not know"}
+    lines = []
+    for kind, of in words.items():
+        if not found or kind not in found or found[kind]["auc"]["score"][0] is None:
+            continue
+        mine = found[kind]
+        brier, auc, caught = (mine[name] for name in ("brier", "auc", "capture_0.05"))
+        value, low, high = brier["difference"]
+        limits = "" if low is None else f", difference {value:+.4f}, 90 % {low:+.4f} to {high:+.4f}"
+        lines.append(
+            f"{of}: Brier score {brier['score'][0]:.4f} (plain rate {brier['plain'][0]:.4f}{limits}), AUC "
+            f"{auc['score'][0]:.3f} ({auc['plain'][0]:.3f}), {caught['score'][0]:.1%} ({caught['plain'][0]:.1%}) of "
+            "failures among the riskiest 5 %"
+        )
+    return lines
 
 
 def nulls(found: dict) -> str:

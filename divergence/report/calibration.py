@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from divergence.report import tables
-from divergence.report.blocks import Block, Figure, Text
+from divergence.report import sharpness, tables
+from divergence.report.blocks import Block, Figure, Table, Text
 from divergence.report.figures import reliability
 from divergence.report.words import capital
 
@@ -16,8 +16,9 @@ NOTE = "The band holds the bins of a perfect score in 95 % of checks of this siz
 
 def blocks(check: Mapping) -> tuple[Block, ...]:
     """The figure with its numbers by context, or why calibration was not checked."""
+    more = _items(check)
     if "bins" not in check:
-        return (Text(capital(check["sentence"]) + ".", "refusal", "No figure:"),)
+        return (Text(capital(check["sentence"]) + ".", "refusal", "No figure:"), *more)
     caption = "Predicted and observed failures of each context on the held-out rows; standard error of their difference."
     return (
         Figure(
@@ -28,7 +29,15 @@ def blocks(check: Mapping) -> tuple[Block, ...]:
             tables.fragment(by_context(check)),
             caption,
         ),
+        *more,
     )
+
+
+def _items(check: Mapping) -> tuple[Block, ...]:
+    """What is known of items, and how well requests are told apart beside plain rates."""
+    found = sharpness.table(check.get("sharpness", {}))
+    said = (Text(capital(check["items"]) + "."),) if "items" in check else ()
+    return said if found is None else (*said, Table(tables.fragment(found), sharpness.CAPTION))
 
 
 def by_context(check: Mapping):

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from divergence.cells import collapse
+from divergence.cells import Cells, collapse
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.executions import SERVING_FACTORS, Executions
 from divergence.executions.contexts import NOT_LOGGED
@@ -27,10 +27,14 @@ from divergence.numerics import NORMAL_95, logit
 from divergence.risk.calibrate import Calibrator, choose_calibrator
 from divergence.risk.conformal import GROUP_MIN, coverage, thresholds
 from divergence.risk.context_definitions import Served
+from divergence.risk.discrimination import beside_plain
+from divergence.risk.known_items import item_risks
 from divergence.risk.model import RiskModel
+from divergence.risk.plain_share import SHARE, blended, cell_rates, moved_draws, worth
 from divergence.risk.reliability import BINS, CLUSTERS_MIN, clustering, equal_bins, reliability
 from divergence.risk.risk_draws import plausible_risks
 from divergence.risk.summaries import Summaries, summarise
+from divergence.risk.training_traffic import traffic_of
 
 PARTS, CALIBRATION, CHECK = 10, (6, 7), (8, 9)
 DRAWS_KEPT, DRAWS_MIN, NUMBERS_KEPT = 200, 50, 2_000_000  # of tables of risks, in the model's folder: 8 MB at most
@@ -55,40 +59,50 @@ def risk_model(posterior: Posterior, log: Executions | None = None, *, seed: int
 
     Raises NotIdentifiedError where the log has no judged deployment rows, or the outcome has no failures.
     """
-    whole = summarise(posterior)
+    raw = summarise(posterior)
     cells = posterior.fits[0].cells
     factors = log.factors if log is not None else (("context",) if cells.factors == () else cells.factors)
     calibrated = _unchecked("no log was given") if log is None else _calibrated(posterior, log, seed)
-    calibrator, check, sets, worth = calibrated
+    calibrator, check, sets, clusters, share = calibrated
+    whole = blended(raw, cell_rates(cells, raw.levels, raw.risk.shape), share)
     provenance = {
         "seed": seed,
         "version": version("eval-divergence"),
         "method": posterior.fits[0].described_method,
         "notes": list(cells.notes),
     }
-    draws = min(DRAWS_KEPT, NUMBERS_KEPT // whole.risk.size)
+    draws = min(DRAWS_KEPT, NUMBERS_KEPT // raw.risk.size)
     kept = (
         None
         if draws < DRAWS_MIN
-        else calibrator(plausible_risks(posterior, draws=draws, seed=seed).reshape(draws, -1)).astype(np.float32)
+        else calibrator(
+            moved_draws(plausible_risks(posterior, draws=draws, seed=seed), raw, whole).reshape(draws, -1)
+        ).astype(np.float32)
     )
-    return _model(
-        whole,
-        calibrator,
+    model = _model(whole, calibrator)
+    shape = whole.promised.shape
+    served, risk = _served(posterior, log), model.table["risk"].reshape(shape)
+    every = _served(posterior, log, ("deployment", "evaluation"))
+    items, told = item_risks(posterior.fits[0], whole.levels, risk, whole.promised, every, seed)
+    model = dataclasses.replace(model, items=items)
+    traffic = _traffic(whole, posterior, clusters)
+    return dataclasses.replace(
+        model,
         plausible=kept,
         factors=tuple(factors),
-        served=_served(posterior, log),
+        served=served,
         outcome=cells.outcome,
         kind=cells.kind,
-        check=check,
+        check=check | {"items": told["sentence"], "sharpness": check.get("sharpness", {}) | told.pop("sharpness", {})},
         conformal=sets,
-        traffic=_traffic(whole, posterior, worth),
+        traffic=traffic | {"items": told, **traffic_of(model, cells)},
         provenance=provenance,
     )
 
 
-def _served(posterior: Posterior, log: Executions | None) -> Served:
-    """How deployed contexts were served: by all rows of the log, or else by what the fit kept of each factor."""
+def _served(posterior: Posterior, log: Executions | None, regimes: tuple[str, ...] = ("deployment",)) -> Served:
+    """How contexts of these regimes were served: by all rows of the log, or else by what the fit kept of each factor of
+    deployed ones."""
     if log is None:
         design = posterior.fits[0].design
         factors = tuple(f for f in design.mixtures if f != "context")
@@ -110,7 +124,7 @@ def _served(posterior: Posterior, log: Executions | None) -> Served:
     factors = tuple(f for f in wanted if f != "context" and (f in log.factors or f in log.present))
     rows = (
         log.scan()
-        .filter(pl.col("regime") == "deployment")
+        .filter(pl.col("regime").cast(pl.String).is_in(regimes))
         .select(pl.col("context").cast(pl.String), *(pl.col(f).cast(pl.String).replace(NOT_LOGGED, None) for f in factors))
     )
     return Served.of(factors, rows.unique().collect(engine="streaming").iter_rows())
@@ -139,8 +153,8 @@ def _part() -> pl.Expr:
     return (_cluster() // 7 % PARTS).cast(pl.Int64)
 
 
-def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calibrator, dict, dict, dict]:
-    """Calibrator, check, thresholds and how outcomes cluster, from a fit to six of ten parts."""
+def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calibrator, dict, dict, dict, float]:
+    """Calibrator, check, thresholds, how outcomes cluster and the share of plain rates, from a fit to six of ten parts."""
     judged = judged_rows(log)
     calibration, check = judged.part(CALIBRATION), judged.part(CHECK)
     for part, what in ((calibration, "calibrate with"), (check, "check with")):
@@ -165,15 +179,18 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
     part = dataclasses.replace(log, frame=log.frame.filter(kept.fill_null(True)))
     try:
         fitted = fit(collapse(part), spec=posterior.spec, method=Importance(), seed=seed)
-        trained = _model(summarise(fitted), NONE)
+        raw = summarise(fitted)
+        table, words, share = _with_plain_rates(raw, fitted.fits[0].cells, calibration)
+        trained = _model(table, NONE)
+        trained = dataclasses.replace(trained, traffic=traffic_of(trained, fitted.fits[0].cells))
     except (InputError, NotIdentifiedError) as error:
         return _unchecked(f"the part of the log to fit is too small ({error})")
     risk, failure, trials, cluster, context = _scored(trained, calibration)
     calibrator, scores = choose_calibrator(risk, failure, cluster, trials)
     sets = thresholds(calibrator(risk), failure, context) if np.isin(failure, (0, 1)).all() else {}
-    raw, failure, trials, cluster, context = _scored(trained, check)
-    risk = calibrator(raw)
-    draws = plausible_risks(fitted, seed=seed)
+    before, failure, trials, cluster, context = _scored(trained, check)
+    risk = calibrator(before)
+    draws = moved_draws(plausible_risks(fitted, seed=seed), raw, table)
     plausible = calibrator(draws.reshape(len(draws), -1)), trained.rows(_batch(check))
     found = reliability(risk, failure, weight=trials, cluster=cluster, plausible=plausible, seed=seed)
     found["clustering"] = _clustering(risk, failure, trials, cluster, context) | {
@@ -181,12 +198,24 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
         "clusters": judged.frame["cluster"].n_unique(),
     }
     found["log_scores"] = scores
-    found["ece_before"] = reliability(raw, failure, weight=trials, cluster=cluster, seed=seed)["ece"]
+    found["ece_before"] = reliability(before, failure, weight=trials, cluster=cluster, seed=seed)["ece"]
     if sets:
         found["sets"] = coverage(risk, failure, context, sets)
+    found["sharpness"] = {"unseen": beside_plain(risk, trained.plain(_batch(check)), failure, trials, cluster, seed)}
     found["contexts"] = _by_context(risk, failure, trials, cluster, context)
-    found["sentence"] = _sentence(found, calibrator)
-    return calibrator, found, sets, found["clustering"]
+    found["sentence"] = _sentence(found, calibrator) + words
+    return calibrator, found, sets, found["clustering"], share
+
+
+def _with_plain_rates(raw: Summaries, cells: Cells, held: pl.DataFrame) -> tuple[Summaries, str, float]:
+    """The table, half of it plain rates where these lower the log loss of held-out rows by more than its error."""
+    rates = cell_rates(cells, raw.levels, raw.risk.shape)
+    trained = _model(raw, NONE)
+    risk, failure, trials, cluster, _ = _scored(trained, held)
+    saved, error = worth(risk, rates.ravel()[trained.rows(_batch(held))], failure, trials, cluster)
+    if saved <= error:
+        return raw, f"; plain rates of cells would save {saved:.4f} nats (standard error {error:.4f}) and are left out", 0.0
+    return blended(raw, rates, SHARE), f"; plain rates of cells weigh half: they save {saved:.4f} nats ({error:.4f})", SHARE
 
 
 def _clustering(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, cluster: np.ndarray, context: np.ndarray) -> dict:
@@ -206,8 +235,8 @@ def _clustering(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, clust
     return out
 
 
-def _unchecked(why: str) -> tuple[Calibrator, dict, dict, dict]:
-    return NONE, {"sentence": f"calibration was not checked: {why}"}, {}, {}
+def _unchecked(why: str) -> tuple[Calibrator, dict, dict, dict, float]:
+    return NONE, {"sentence": f"calibration was not checked: {why}"}, {}, {}, 0.0
 
 
 def _scored(model: RiskModel, rows: pl.DataFrame) -> tuple[np.ndarray, ...]:

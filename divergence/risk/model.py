@@ -1,17 +1,20 @@
-"""What is the risk of a request? A table with one row a (model, context, stratum), made once from the posterior, and a
-lookup.
+"""What is the risk of a request? A table with one row a (model, context, stratum), a place for every known item in every
+(model, context), both made once from the posterior, and a lookup.
 
-    risk    P(failure), the posterior mean, calibrated where calibration rows said that this helps
+    risk    P(failure), the posterior mean; of a stratum calibrated where calibration rows said that this helps, of a known
+            item given all that its answers said (`known_items`)
     lower, upper    the 90 % equal-tailed interval of that probability: what the posterior does not know about it
     excess  risk minus what the bench promised for this model and stratum; null without a bench. Points as a fraction
     novelty q_D / (q_D + q_E) of the stratum's shares of traffic and bench: 1/2 = as common in both, 1 = never on the
             bench, or a model or context that no log has; null where no strata are logged
     known   was this model seen in this context in deployment, and this stratum anywhere? A context label that the request's
             serving factors contradict is no known one (`context_definitions`)
-    reason  what is new, or the largest contributions: `+chat_template=chatml; -task=capital` (+ raises the risk)
-
-A request is known by model, context and stratum only: one that repeats an item of the bench gets the risk of its stratum,
-though the item's own outcomes would say more (the item is read, and not used).
+    reason  what is new, or the largest contributions to the stratum's risk: `+chat_template=chatml; -task=capital` (+ raises
+            the risk)
+    evidence    what the risk rests on: the item was seen `here` (this model and context), in an `other context`, with an
+            `other model`, on the `bench`, or not at all and the `stratum` answers (`item_lookup`)
+    audit   which requests to look at first: the share of the requests that the model was made from with at least this risk.
+            .01 = as risky as the riskiest hundredth
 
 Saved as `risk.json` and `risk.npz` with a hash over both; nothing is ever unpickled. A score is a gather: it depends on
 no other row, so cutting a log differently changes no bit. Reading a model and scoring needs NumPy and Arrow only.
@@ -30,11 +33,13 @@ import pyarrow as pa
 
 from divergence.risk.calibrate import Calibrator
 from divergence.risk.context_definitions import Served
+from divergence.risk.item_lookup import ARRAYS, EVIDENCE, PLAIN, ItemRisks, answers
+from divergence.risk.like_contexts import LikeContexts
 from divergence.risk.lookup import LookupGrid, coded, looked_up, take
 from divergence.sealed import DAMAGE, Sealed, check_form
 from divergence.staging import move_into, staging
 
-FORMAT = 3  # 1 had a design effect of the whole log, 2 did not say how contexts were served
+FORMAT = 4  # 1 had a design effect of the whole log, 2 did not say how contexts were served, 3 had no items
 SEALED = Sealed(
     "risk.json",
     "risk.npz",
@@ -43,6 +48,7 @@ SEALED = Sealed(
     "make it again with divergence fit LOG -o FOLDER, from a log with judged deployment rows",
 )
 NUMBERS = ("risk", "excess", "lower", "upper", "novelty")
+COLUMNS = ("risk", "excess", "lower", "upper", "novelty", "known", "reason", "evidence", "audit")
 PLAUSIBLE = "plausible"
 SAVED = {
     "outcome": str,
@@ -97,6 +103,9 @@ class RiskModel:
     """Joint draws of `risk` from the posterior, calibrated, float32, shape (draws, rows): what its calibration error may be
     where the posterior is right (`reliability`). None where the table is too large to keep them."""
 
+    items: ItemRisks | None = None
+    """What is known of items; None where the log repeats none, or they tell nothing."""
+
     columns = ()
     """Further columns that a score reads: none."""
 
@@ -114,10 +123,31 @@ class RiskModel:
     def _columns(self) -> dict[str, np.ndarray | pa.Array]:
         numbers = {
             n: self.table[n] if not np.isnan(self.table[n]).any() else pa.array(self.table[n], from_pandas=True)
-            for n in NUMBERS
+            for n in ("excess", "novelty")
         }
         codes = pa.DictionaryArray.from_arrays(pa.array(self.table["reason"], pa.int32()), self._reasons[0])
         return {**numbers, "known": self.table["known"], "reason": codes}
+
+    @functools.cached_property
+    def answers(self) -> dict[str, np.ndarray]:
+        """`risk`, `lower`, `upper` and `audit` of everything that a request may be answered with: the rows of the table,
+        then the places of known items."""
+        parts = [self.table] if self.items is None else [self.table, answers()]
+        out = {name: np.concatenate([part[name] for part in parts]) for name in ("risk", "lower", "upper")}
+        seen = np.array(self.traffic.get("risks", ()), float)
+        below = np.searchsorted(seen, out["risk"]) / len(seen) if len(seen) else np.full(len(out["risk"]), np.nan)
+        return {**out, "audit": 1 - below}
+
+    @property
+    def items_from(self) -> int:
+        """The first place of `answers` that is of a known item."""
+        return len(self.table["risk"])
+
+    @functools.cached_property
+    def _of_row(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each row of the table: its (model, context), its stratum, and what the bench promised."""
+        strata = len(self.levels["task"]) + 1 if "task" in self.levels else 1
+        return *np.divmod(np.arange(len(self.table["risk"])), strata), self.table["risk"] - self.table["excess"]
 
     @functools.cached_property
     def _reasons(self) -> tuple[pa.Array, np.ndarray]:
@@ -149,21 +179,91 @@ class RiskModel:
             batch = batch.set_column(batch.schema.get_field_index("context"), "context", other)
         return self._grid.rows(batch), unlike
 
-    def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Risk of every row of a batch with the columns `model`, `context` and, where strata are known, `task`.
+    def _known_items(self, batch: pa.RecordBatch, rows: np.ndarray) -> np.ndarray | None:
+        """Which combination of item, model and context each request has, -1 for an item that is not known; None where there
+        is none."""
+        if self.items is None or "item" not in batch.schema.names:
+            return None
+        item = self.items.rows(batch.column("item"))
+        pair, stratum, _ = self._of_row
+        known = item < len(self.items.task)
+        if not known.any():
+            return None
+        size = self.items.place[0].size
+        if "task" in self.levels:  # the same id with another task is another item
+            given, own = stratum.take(rows), self.items.task.take(item, mode="clip")
+            agreed = own == given
+            if not agreed.all() and "task" in batch.schema.names:
+                agreed |= np.asarray(batch.column("task").is_null().to_numpy(zero_copy_only=False))
+            known &= agreed
+        place = item * size + pair.take(rows)
+        return place if known.all() else np.where(known, place, -1)
 
-        A column that the batch lacks counts as never seen; serving factors are compared with what the context's label stood
-        for where the batch has them. The result has `execution_id` where the batch has it.
-        """
+    @functools.cached_property
+    def _like(self) -> tuple[LikeContexts | None, np.ndarray]:
+        """Mixtures for contexts that were never seen, and which rows of the table are of one."""
+        told, contexts = self.traffic.get("items", {}), len(self.levels["context"])
+        new = self._of_row[0] % (contexts + 1) == contexts
+        if not told.get("likeness") or not told.get("served") or self.items is None:
+            return None, new
+        return LikeContexts(self.items, Served.from_json(told["served"]), self.levels["context"], told["likeness"]), new
+
+    def _new_contexts(self, batch: pa.RecordBatch, rows: np.ndarray, place: np.ndarray, index: np.ndarray) -> None:
+        """Known items in new contexts are answered by the contexts most alike."""
+        like, new = self._like
+        if like is None:
+            return
+        mine = np.flatnonzero(new.take(rows) & (place >= 0))
+        if len(mine):
+            contexts = len(self.levels["context"]) + 1
+            item, pair = np.divmod(place[mine], self.items.place[0].size)  # pyright: ignore[reportOptionalMemberAccess]
+            found = like.places(batch.take(pa.array(mine)), item, pair // contexts)
+            index[mine] = found.astype(np.intp) + self.items_from
+
+    def answer(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
+        """The scores of a batch, and each request's place in `answers`."""
         rows, unlike = self._answers(batch)
-        columns = take(self._columns, rows)
+        columns, place = take(self._columns, rows), self._known_items(batch, rows)
+        if place is None:
+            index, evidence = rows, np.full(len(rows), EVIDENCE.index("stratum"), np.uint8)
+        else:
+            places, kinds, _ = self.items.flat  # pyright: ignore[reportOptionalMemberAccess] - there are places
+            index = places.take(place, mode="wrap").astype(np.intp) + self.items_from
+            self._new_contexts(batch, rows, place, index)
+            evidence = kinds.take(place, mode="wrap")
+            if place.min() < 0:
+                index = np.where(place < 0, rows, index)
+                evidence = np.where(place < 0, np.uint8(EVIDENCE.index("stratum")), evidence)
+        columns |= {name: pa.array(values.take(index)) for name, values in self.answers.items()}
+        if place is not None and not np.isnan(self.table["excess"]).all():
+            excess = self.answers["risk"].take(index) - self._of_row[2].take(rows)
+            columns["excess"] = pa.array(excess, from_pandas=bool(np.isnan(self.table["excess"]).any()))
+        columns["evidence"] = pa.DictionaryArray.from_arrays(pa.array(evidence.astype(np.int8)), pa.array(EVIDENCE))
         if unlike is not None:
             texts, codes = self._reasons
             reason = self.table["reason"][rows]
             reason = np.where(unlike >= 0, codes[reason, unlike], reason)
             columns["reason"] = pa.DictionaryArray.from_arrays(pa.array(reason, pa.int32()), texts)
         identity = {"execution_id": batch.column("execution_id")} if "execution_id" in batch.schema.names else {}
-        return pa.record_batch({**identity, **columns})
+        return pa.record_batch({**identity, **{name: columns[name] for name in COLUMNS}}), index
+
+    def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Risk of every row of a batch with the columns `model`, `context` and, where they are known, `task` and `item`.
+
+        A column that the batch lacks counts as never seen; serving factors are compared with what the context's label stood
+        for where the batch has them. The result has `execution_id` where the batch has it.
+        """
+        return self.answer(batch)[0]
+
+    def plain(self, batch: pa.RecordBatch) -> np.ndarray:
+        """The failure rate of the most specific group that the log had for each request: what a group-by says; NaN where it
+        had none."""
+        rows = self.rows(batch)
+        place = self._known_items(batch, rows)
+        strata = np.array(self.traffic.get("rates") or [np.nan] * len(self.table["risk"]), float).take(rows)
+        if place is None:
+            return strata
+        return np.where(place < 0, strata, self.items.flat[2].take(place, mode="wrap") / PLAIN)  # pyright: ignore[reportOptionalMemberAccess]
 
     def draws(self, context: str, risk: np.ndarray) -> np.ndarray | None:
         """Plausible values of each of these risks of a context's requests, shape (draws, risks); None where none are kept.
@@ -185,17 +285,21 @@ class RiskModel:
         return drawn[:, np.abs(known - np.asarray(risk)[:, None]).argmin(1)]
 
     def mean_draws(self, batch: pa.RecordBatch) -> np.ndarray | None:
-        """Plausible values of the mean risk of a batch's requests, shape (draws,); None where no draws are kept."""
+        """Plausible values of the mean risk of a batch's requests, shape (draws,); None where no draws are kept. Errors of
+        known items are each their own and vanish in a mean."""
         if self.plausible is None:
             return None
-        n = np.bincount(self.rows(batch), minlength=self.plausible.shape[1])
-        return self.plausible @ (n / n.sum())
+        rows, (_, index) = self.rows(batch), self.answer(batch)
+        strata = index < self.plausible.shape[1]
+        n = np.bincount(rows[strata], minlength=self.plausible.shape[1])
+        return (self.plausible @ n + self.answers["risk"].take(index[~strata]).sum()) / len(rows)
 
     def save(self, folder: str | os.PathLike) -> None:
         """Write `risk.json` and `risk.npz` into the folder; a reader never sees a half-written one."""
         folder = pathlib.Path(folder)
         draws = {} if self.plausible is None else {PLAUSIBLE: self.plausible}
-        kept = [f.name for f in dataclasses.fields(self) if f.name not in ("table", PLAUSIBLE)]
+        draws |= {} if self.items is None else self.items.arrays()
+        kept = [f.name for f in dataclasses.fields(self) if f.name not in ("table", PLAUSIBLE, "items")]
         words = {name: getattr(self, name) for name in kept}
         words |= {"calibrator": self.calibrator.to_json(), "served": self.served.to_json()}
         with staging(folder) as fresh:
@@ -222,6 +326,8 @@ class RiskModel:
         check_form(words, SAVED, "words")
         plausible = table.pop(PLAUSIBLE, None)
         levels = {name: tuple(v) for name, v in words["levels"].items()}
+        items = {name: table.pop(name) for name in ARRAYS if name in table}
+        shape = (len(levels["model"]) + 1, len(levels["context"]) + 1)
         rows = math.prod(len(v) + 1 for v in levels.values())
         kinds = {**dict.fromkeys(NUMBERS, "f"), "known": "b", "reason": "i"}
         found = {name: (a.dtype.kind, a.shape) for name, a in table.items()}
@@ -236,6 +342,7 @@ class RiskModel:
             | {
                 "table": table,
                 PLAUSIBLE: plausible,
+                "items": ItemRisks.of_arrays(items, shape) if items else None,
                 "levels": levels,
                 "calibrator": Calibrator.from_json(words["calibrator"]),
                 "served": Served.from_json(words["served"]),

@@ -19,6 +19,7 @@ DISTINCT_MAX = 512  # risks of a context that are counted one by one: 10 kB of t
 DENSE = 4  # combinations of context and risk a row, up to which a batch is counted without sorting
 HELD_MAX = 2**18  # counts that are held before they are added up: 8 MB
 COUNTS = ("risk", "n", "failures")
+KINDS = 3  # known, new, answered by a known item
 
 Draws = Callable[[str, np.ndarray], np.ndarray | None]
 """Context and risks -> plausible values of each, shape (draws, risks)."""
@@ -27,7 +28,8 @@ Observed = dict[str, dict[str, list[float]]]
 
 
 class Observations:
-    """The counts of one partition, while its batches pass: what the model knew apart from what it did not."""
+    """The counts of one partition, while its batches pass: what the model knew apart from what it did not, and from what its
+    items answered."""
 
     def __init__(self) -> None:
         self.elsewhere = 0
@@ -37,25 +39,32 @@ class Observations:
         self._rounded: set[int] = set()
 
     def add(
-        self, context: pa.DictionaryArray, risk: np.ndarray, known: np.ndarray, outcome: np.ndarray, trials: np.ndarray
+        self,
+        context: pa.DictionaryArray,
+        risk: np.ndarray,
+        known: np.ndarray,
+        outcome: np.ndarray,
+        trials: np.ndarray,
+        by_item: np.ndarray | None = None,
     ) -> None:
-        """Count a batch."""
+        """Count a batch; `by_item` says which requests a known item answered."""
         self.elsewhere += int(len(known) - known.sum())
         judged = np.flatnonzero(~np.isnan(outcome) & ~np.isnan(risk))
         if not len(judged):
             return
         names = np.array([self._names.setdefault(n, len(self._names)) for n in context.dictionary.to_pylist()])
-        code = 2 * context.indices.to_numpy(zero_copy_only=False)[judged].astype(np.intp) + ~known[judged]
+        kind = np.where(known[judged], 0, 1) if by_item is None else np.where(known[judged], 2 * by_item[judged], 1)
+        code = KINDS * context.indices.to_numpy(zero_copy_only=False)[judged].astype(np.intp) + kind
         coded = pa.array(risk[judged]).dictionary_encode()
         distinct = coded.dictionary.to_numpy()
         place = code * len(distinct) + coded.indices.to_numpy()
-        size = 2 * len(names) * len(distinct)
+        size = KINDS * len(names) * len(distinct)
         cells, place = np.unique(place, return_inverse=True) if size > DENSE * len(judged) else (np.arange(size), place)
         n = trials[judged].astype(float)
         n, failures = (np.bincount(place, v, len(cells)) for v in (n, n * (1 - outcome[judged])))
         there = np.flatnonzero(n)
         code, risk = np.divmod(cells[there], len(distinct))
-        self._held.append(np.stack([2 * names[code // 2] + code % 2, distinct[risk], n[there], failures[there]]))
+        self._held.append(np.stack([KINDS * names[code // KINDS] + code % KINDS, distinct[risk], n[there], failures[there]]))
         if sum(part.shape[1] for part in self._held) > HELD_MAX:
             self._add_up()
 
@@ -77,14 +86,14 @@ class Observations:
         return out
 
     @property
-    def sums(self) -> tuple[Observed, Observed]:
-        """The counts so far: of what was known, and of what was new."""
+    def sums(self) -> tuple[Observed, Observed, Observed]:
+        """The counts so far: of what was known, of what was new, and of what known items answered."""
         found = self._add_up()
-        known, new = (
-            {name: _lists(found[2 * code + k]) for name, code in self._names.items() if 2 * code + k in found}
-            for k in (0, 1)
+        known, new, items = (
+            {name: _lists(found[KINDS * code + k]) for name, code in self._names.items() if KINDS * code + k in found}
+            for k in range(KINDS)
         )
-        return known, new
+        return known, new, items
 
 
 def rounded(risk: np.ndarray) -> np.ndarray:
@@ -92,13 +101,13 @@ def rounded(risk: np.ndarray) -> np.ndarray:
     return np.round(risk * DISTINCT_MAX) / DISTINCT_MAX
 
 
-def merge(parts: list[Observed]) -> Observed:
-    """The counts of several partitions together."""
+def merge(parts: list[Observed], limit: int = DISTINCT_MAX) -> Observed:
+    """The counts of several partitions together; rounded where more than `limit` risks of a context differ."""
     out: Observed = {}
     for context in sorted({name for part in parts for name in part}):
         columns = [np.concatenate([np.array(part[context][k], float) for part in parts if context in part]) for k in COUNTS]
         found = RiskTally.of(*columns)
-        if len(found.risk) > DISTINCT_MAX + 1:
+        if len(found.risk) > limit + 1:
             found = RiskTally.of(rounded(columns[0]), *columns[1:])
         out[context] = _lists(found)
     return out
@@ -110,23 +119,33 @@ def tally(counts: dict[str, list[float]]) -> RiskTally:
 
 
 def calibration(
-    observed: Observed, clustering: dict | None = None, draws: Draws | None = None, seed: int = 0
+    observed: Observed,
+    clustering: dict | None = None,
+    draws: Draws | None = None,
+    seed: int = 0,
+    items: Observed | None = None,
 ) -> dict | None:
     """What the counts say, with the names of `reliability`: None where nothing was judged.
 
-    `clustering` says how trials hang together (`reliability.clustering` within bins of risk); `draws` gives plausible
-    risks of a context's requests (`RiskModel.draws`), None where the model keeps none.
+    `items` are counts of requests that known items answered: their errors are each their own, so that `draws`, which hold
+    what all requests of a stratum share, are not asked about them. `clustering` says how trials hang together
+    (`reliability.clustering` within bins of risk); `draws` gives plausible risks of a context's requests
+    (`RiskModel.draws`), None where the model keeps none.
     """
-    if not observed:
+    strata = {context: tally(counts) for context, counts in observed.items()}
+    parts = {context: tally(counts) for context, counts in merge([observed, items or {}], 2**30).items()}
+    if not parts:
         return None
-    parts = {context: tally(counts) for context, counts in observed.items()}
     whole = RiskTally.of(*(np.concatenate([getattr(t, name) for t in parts.values()]) for name in COUNTS))
     contexts = {context: _rates(found) for context, found in parts.items()}
     worst = max(contexts, key=lambda c: _surprise(**contexts[c]))
-    drawn = [] if draws is None else [draws(context, found.risk) for context, found in parts.items()]
-    kept = [values for values in drawn if values is not None]
-    risk, n = (np.concatenate([getattr(t, name) for t in parts.values()]) for name in ("risk", "n"))
-    plausible = (np.concatenate(kept, axis=1), risk, n) if kept else None
+    drawn = [] if draws is None else [draws(context, found.risk) for context, found in strata.items()]
+    kept, plausible = [values for values in drawn if values is not None], None
+    if kept or (items and draws is not None):
+        known = [tally(counts) for counts in (items or {}).values()]
+        kept += [np.tile(one.risk, (len(kept[0]) if kept else 1, 1)) for one in known]
+        risk, n = (np.concatenate([getattr(t, name) for t in [*strata.values(), *known]]) for name in ("risk", "n"))
+        plausible = np.concatenate(kept, axis=1), risk, n
     worth = effect(clustering or {}, "bin", whole.n.sum())
     return {
         **_rates(whole),

@@ -26,7 +26,7 @@ from divergence.scoring.filesystems import Filesystem, publish
 
 ROWS = 2**18  # rows of a row group: about 30 MB before it is encoded
 FEW = 2**14  # distinct numbers: a dictionary of twice as many no longer fits the processor's cache beside the others
-FORMAT = 2  # 1 numbered the rows that `[where]` keeps, each batch anew
+FORMAT = 3  # 1 numbered the rows that `[where]` keeps, each batch anew, 2 had no evidence and no audit
 KEY = b"divergence"
 ASIDE = ".outdated"  # ends the name of a result whose partition could not be scored again
 SCHEMA = pa.schema(
@@ -39,15 +39,20 @@ SCHEMA = pa.schema(
         ("novelty", pa.float64()),
         ("known", pa.bool_()),
         ("reason", pa.dictionary(pa.int32(), pa.string())),
+        ("evidence", pa.dictionary(pa.int8(), pa.string())),
+        ("audit", pa.float64()),
     ]
 )
 """What a score has for each request."""
+FURTHER = ("evidence", "audit")
+"""What another model than ours may lack: null then."""
 
 
 def plain(scores: pa.RecordBatch) -> pa.RecordBatch:
     """Scores in the order and types of `SCHEMA`, texts as texts: for engines that take no dictionaries."""
-    schema = SCHEMA.set(SCHEMA.get_field_index("reason"), pa.field("reason", pa.string()))
-    return pa.record_batch([scores.column(f.name).cast(f.type) for f in schema], schema=schema)
+    schema = pa.schema([(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in SCHEMA])
+    columns = [_column(scores, pa.field(f.name, f.type)).cast(f.type) for f in schema]
+    return pa.record_batch(columns, schema=schema)
 
 
 class Output:
@@ -69,17 +74,13 @@ class Output:
 
     def write(self, scores: pa.RecordBatch, expected: int) -> None:
         """Add the scores of `expected` requests. Raises InputError for scores that are none."""
-        names = [f.name for f in SCHEMA]
+        names = [f.name for f in SCHEMA if f.name not in FURTHER]
         if scores.num_rows != expected or not set(names) <= set(scores.schema.names):
             raise InputError(
                 f"the model gave {scores.num_rows} rows of {', '.join(scores.schema.names)} for {expected} "
                 f"requests; a score has one row a request and the columns {', '.join(names)}"
             )
-        reason = scores.column("reason")
-        columns = [
-            scores.column(n) if n != "reason" or pa.types.is_dictionary(reason.type) else reason.dictionary_encode()
-            for n in names
-        ]
+        columns = [_column(scores, f) for f in SCHEMA]
         self.held.append(pa.record_batch([c.cast(f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA))
         self.count += expected
         self.rows += expected
@@ -116,6 +117,13 @@ class Output:
         self.part.unlink(missing_ok=True)
 
 
+def _column(scores: pa.RecordBatch, field: pa.Field) -> pa.Array:
+    if field.name not in scores.schema.names:
+        return pa.nulls(scores.num_rows, field.type)
+    column, coded = scores.column(field.name), pa.types.is_dictionary(field.type)
+    return column.dictionary_encode() if coded and not pa.types.is_dictionary(column.type) else column
+
+
 def _writer(file, first: pa.Table) -> pq.ParquetWriter:
     """Numbers that come from few summaries are small as dictionaries; many distinct ones are faster, and no larger, as
     they are. The first row group decides."""
@@ -123,7 +131,7 @@ def _writer(file, first: pa.Table) -> pq.ParquetWriter:
     few = pc.call_function("count_distinct", [first["risk"]]).as_py() <= FEW
     by_column: dict[str, Any] = {  # pyarrow has no types, and its defaults are taken for all that it accepts
         "compression": {f.name: "none" if f.name in numbers else "zstd" for f in SCHEMA},
-        "use_dictionary": ["known", "reason", *(numbers if few else [])],
+        "use_dictionary": ["known", "reason", "evidence", *(numbers if few else [])],
     }
     return pq.ParquetWriter(file, SCHEMA, write_statistics=False, **by_column)
 

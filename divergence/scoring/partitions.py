@@ -23,6 +23,7 @@ from divergence.scoring.model_folder import folder_hash
 from divergence.scoring.outcome_counts import Observations
 from divergence.scoring.outputs import Output, record
 from divergence.scoring.request_rules import Admission, WantedColumns
+from divergence.scoring.sharpness import Sharpness
 from divergence.scoring.sources import NoLog, Partition, Reader, fingerprint, other_table
 
 FORESEEN = (OSError, ValueError, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException)
@@ -68,17 +69,19 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
             raise InputError(f"it has the column {twice[0]} twice: rename one")
         output = Output(target)
         try:
-            observations = _stream(reader, admission, model, output, functools.partial(_share, tell, job, reader))
+            observations, sharp = _stream(reader, admission, model, output, functools.partial(_share, tell, job, reader))
             _refuse(admission, job.accept_rejected)
             if _state(job.partition) != before:
                 raise InputError("it changed while it was read; run again")
-            known, new = observations.sums
+            known, new, items = observations.sums
             made = {
                 "key": key,
                 **_counts(admission, output),
                 "elsewhere": observations.elsewhere,
                 "observed": known,
                 "observed_new": new,
+                "observed_items": items,
+                "sharpness": sharp.record(),
             }
             output.finish(made)
         finally:
@@ -89,18 +92,21 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
     return made
 
 
-def _stream(reader: Reader, admission: Admission, model, output: Output, tell: Tell) -> Observations:
-    observations = Observations()
+def _stream(reader: Reader, admission: Admission, model, output: Output, tell: Tell) -> tuple[Observations, Sharpness]:
+    observations, sharp = Observations(), Sharpness(model)
     for batch in reader.batches(admission.columns, admission.labels):
         requests = admission.requests(batch)
         if requests.batch.num_rows:
-            scores = model.score(requests.batch)
+            scores, index = model.answer(requests.batch) if hasattr(model, "answer") else (model.score(requests.batch), None)
             output.write(scores, requests.batch.num_rows)
             risk, known = (np.asarray(scores.column(n).to_numpy(zero_copy_only=False)) for n in ("risk", "known"))
             outcome = requests.outcome if model.kind != "positive" else np.full(len(risk), np.nan)
-            observations.add(requests.batch.column("context"), risk, known, outcome, requests.trials)
+            by_item = None if index is None else index >= model.items_from
+            observations.add(requests.batch.column("context"), risk, known, outcome, requests.trials, by_item)
+            if index is not None:
+                sharp.add(requests.batch, index, outcome, requests.trials)
         tell(batch.num_rows, 0)
-    return observations
+    return observations, sharp
 
 
 def _share(tell: Tell, job: Job, reader: Reader, rows: int, _: int) -> None:

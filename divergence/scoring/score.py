@@ -26,6 +26,7 @@ from divergence.scoring.model_folder import folder_hash
 from divergence.scoring.outcome_counts import Observed, calibration, merge
 from divergence.scoring.outputs import ASIDE, clear, put_aside, record
 from divergence.scoring.partitions import in_this_process
+from divergence.scoring.sharpness import told
 from divergence.scoring.sources import partitions
 from divergence.scoring.stale import stale
 
@@ -56,7 +57,7 @@ class Scored:
     @property
     def observed(self) -> Observed:
         """Sums of risk against outcome, by context; empty where the log has no outcomes."""
-        return self.manifest["observed"]
+        return merge([self.manifest["observed"], self.manifest["observed_items"]])
 
     @property
     def failed(self) -> list[dict]:
@@ -106,11 +107,12 @@ def score_log(
         skipped = [*skipped, *((str(place(o.job.partition.address)), o.reason) for o in aside)]
         if not outcomes:
             raise InputError("there is no execution log: " + "; ".join(f"{file}: {reason}" for file, reason in skipped[:5]))
-        known, new = (manifest.observed(outcomes, name) for name in ("observed", "observed_new"))
+        known, new, items = (manifest.observed(outcomes, name) for name in ("observed", "observed_new", "observed_items"))
         sums = merge([known, new])
         made = manifest.manifest(os.fspath(model), model_hash, outcomes, skipped, _left_over(target, outcomes), outdated)
-        found = calibration(sums, loaded.traffic.get("clustering", {}), getattr(loaded, "draws", None))
-        made |= {"calibration": found, "observed": sums}
+        found = calibration(sums, loaded.traffic.get("clustering", {}), getattr(loaded, "draws", None), items=items)
+        made |= {"calibration": found, "observed": sums, "observed_items": items}
+        made |= told([o.record["sharpness"] for o in outcomes if o.record is not None])
         if loaded.traffic:
             elsewhere = sum(o.record["elsewhere"] for o in outcomes if o.record is not None)
             made["stale"] = stale(
@@ -119,6 +121,7 @@ def score_log(
                 elsewhere / made["scored"] if made["scored"] else None,
                 new,
                 getattr(loaded, "draws", None),
+                items,
             )
         made["model"]["check"] = loaded.check.get("sentence")
         manifest.write(made, target)

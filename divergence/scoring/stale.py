@@ -32,22 +32,30 @@ E_MAX, P_MIN = 2 / RATE, RATE / 2
 ROWS_MIN = 30  # judged trials of a group below which a normal law is a poor guess
 UNSEEN_MAX = 0.2
 BINS = 20  # of risk, in each context
+ITEM_SD = 0.03  # of the mean risk of a bin of known items: what they share is the level that their stratum was given
 INDIFFERENT = 0.01  # a difference of one point is not worth a flag
 
 
 def stale(
-    observed: dict, traffic: dict, unseen: float | None = None, new: dict | None = None, draws: Draws | None = None
+    observed: dict,
+    traffic: dict,
+    unseen: float | None = None,
+    new: dict | None = None,
+    draws: Draws | None = None,
+    items: dict | None = None,
 ) -> dict:
     """Verdict on a scored log.
 
     `observed` are the counts of `outcome_counts` (context -> risks, their trials and failures), `traffic` what the risk
     model says of itself, `unseen` the share of all scored requests that it did not know (from judged rows and contexts
     where it is not given), `new` the counts of those: their risks are as uncertain as those of what was never seen.
-    `draws` gives plausible risks of a context's requests (`RiskModel.draws`).
+    `draws` gives plausible risks of a context's requests (`RiskModel.draws`). `items` are the counts of what known items
+    answered: their risks are off each on its own.
     """
     groups = []
     everything = [(name, sums, traffic["contexts"].get(name, traffic["unseen"])) for name, sums in observed.items()]
     everything += [(name, sums, traffic["unseen"]) for name, sums in (new or {}).items()]
+    everything += [(name, sums, {"sd": 0.0, "cell_sd": ITEM_SD}) for name, sums in (items or {}).items()]
     for name, sums, of in everything:
         n, risk, failures = _binned(sums)
         worth = effect(traffic["clustering"], "context", n.sum())
@@ -73,7 +81,7 @@ def stale(
         elsewhere = sum(sum(sums["n"]) for _, sums, of in everything if of is traffic["unseen"])
         unseen = float(elsewhere / total)
     evidence = float(np.mean([g[0] for g in groups])) if groups else None
-    level = _level(observed, traffic, draws)
+    level = _level(observed, traffic, draws, items or {})
     out = {"e_value": evidence, "level": level, "unseen_share": unseen, "judged": float(total)}
     by = [
         name
@@ -87,19 +95,22 @@ def stale(
     return {"stale": bool(by), **out, "reason": _sentence(by, max(groups) if groups else None, **out)}
 
 
-def _level(observed: dict, traffic: dict, draws: Draws | None) -> dict | None:
+def _level(observed: dict, traffic: dict, draws: Draws | None, items: dict) -> dict | None:
     """All failures of known requests beside the sum of their risks; None where too few are judged."""
     found = {name: tally(sums) for name, sums in observed.items()}
-    n = sum(one.n.sum() for one in found.values())
+    both = [*found.values(), *map(tally, items.values())]
+    n = sum(one.n.sum() for one in both)
     if n < ROWS_MIN:
         return None
     risk, failed = (
         sum(part.sum() for part in parts) / n
-        for parts in ([one.n * one.risk for one in found.values()], [one.failures for one in found.values()])
+        for parts in ([one.n * one.risk for one in both], [one.failures for one in both])
     )
-    binomial = sum((one.n * one.risk * (1 - one.risk)).sum() for one in found.values())
+    binomial = sum((one.n * one.risk * (1 - one.risk)).sum() for one in both)
     kinds = [draws(name, one.risk) for name, one in found.items()] if draws is not None else [None]
-    if kinds[0] is None:  # at most, as if all contexts were off together
+    if not found:
+        sd = 0.0
+    elif kinds[0] is None:  # at most, as if all contexts were off together
         sd = sum(one.n.sum() * traffic["contexts"].get(name, traffic["unseen"])["sd"] for name, one in found.items()) / n
     else:
         sd = np.std(sum(kind @ one.n for kind, one in zip(kinds, found.values(), strict=True)) / n)

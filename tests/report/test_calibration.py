@@ -41,8 +41,9 @@ def test_the_chart_has_band_diagonal_and_all_bins(check):
 
 
 def test_every_context_is_in_the_table(check):
-    (figure,) = calibration.blocks(check)
+    figure, said, measures = calibration.blocks(check)
     assert all(name in figure.table for name in check["contexts"])
+    assert said.text.rstrip(".").lower() == check["items"].lower() and "plain rate" in measures.html
 
 
 def test_not_checked_is_a_reason_and_no_figure():

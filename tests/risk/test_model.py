@@ -67,7 +67,7 @@ def test_a_score_is_the_row_of_its_combination_however_the_log_is_cut(model):
     }
     rows = [(f"e{k}", *(v[random.integers(len(v))] for v in names.values())) for k in range(500)]
     whole = model.score(_batch(rows))
-    assert whole.schema.names == ["execution_id", *NUMBERS, "known", "reason"]
+    assert whole.schema.names == ["execution_id", *NUMBERS, "known", "reason", "evidence", "audit"]
     shape = [len(v) + 1 for v in model.levels.values()]
     for k, (name, *labels) in enumerate(rows):  # the slow and obvious way
         place = [v.index(label) if label in v else len(v) for v, label in zip(model.levels.values(), labels, strict=True)]
@@ -99,7 +99,7 @@ def test_draws_of_a_context_are_those_of_its_rows(model):
 
 def test_a_scored_log_has_the_null_of_the_posterior_that_memory_has(world, model, tmp_path):
     """Counts and the model's own draws give what all rows in memory give with the same draws."""
-    rows = world[0].valid.filter(pl.col("regime") == "deployment").select(LOG)
+    rows = world[0].valid.filter(pl.col("regime") == "deployment").select(LOG).with_columns(item=pl.lit("new"))
     rows.write_parquet(tmp_path / "log.parquet")
     model.save(tmp_path / "model")
     scored = score_log(tmp_path / "model", [tmp_path / "log.parquet"], tmp_path / "out", load=RiskModel.load, workers=0)
@@ -156,10 +156,10 @@ def test_newer_format_missing_file_and_no_json_are_refused(model, tmp_path):
     model.save(tmp_path)
     words = json.loads((tmp_path / WORDS).read_text())
     (tmp_path / WORDS).write_text(json.dumps(words | {"format": 99}))
-    with pytest.raises(InputError, match="has format 99, this version reads 3"):
+    with pytest.raises(InputError, match="has format 99, this version reads 4"):
         RiskModel.load(tmp_path)
     (tmp_path / WORDS).write_text(json.dumps(words | {"format": 2}))
-    with pytest.raises(InputError, match="has format 2, this version reads 3; make it again with divergence fit"):
+    with pytest.raises(InputError, match="has format 2, this version reads 4; make it again with divergence fit"):
         RiskModel.load(tmp_path)
     for content in ("{", "[" * 200_000):
         (tmp_path / WORDS).write_text(content)

@@ -106,12 +106,12 @@ def test_a_changed_byte_a_newer_format_and_a_pickle_stop_the_run_with_a_sentence
     whole[len(whole) // 2] ^= 1
     arrays.write_bytes(bytes(whole))
     _, words = damaged("format")
-    words.write_text(words.read_text().replace('"format": 3', '"format": 99', 1))
+    words.write_text(words.read_text().replace('"format": 4', '"format": 99', 1))
     arrays, _ = damaged("pickle")
     arrays.write_bytes(pickle.dumps(Trap()))
     for name, sentence in (
         ("byte", "was changed after it was saved"),
-        ("format", "has format 99, this version reads 3"),
+        ("format", "has format 99, this version reads 4"),
         ("pickle", "was changed after it was saved"),
         ("nothing", "holds no risk model"),
     ):
@@ -145,9 +145,15 @@ def test_ctrl_c_keeps_what_was_done(lab_model, tmp_path):
     assert 3 < len(done) < 150 and not list((tmp_path / "out").rglob(".*.part"))
 
 
-def test_outcomes_turned_round_are_stale_and_outside_the_null(lab_model, tmp_path):
-    """The verdict has power: every outcome its opposite, and every group nine points worse, in the embedded log."""
-    rows = pl.read_parquet(ROOT / "datasets/serving-lab/data.parquet").filter(regime="deployment")
+def test_outcomes_turned_round_are_stale_and_outside_the_null(tmp_path):
+    """The verdict has power: every outcome its opposite, and every group nine points worse, in the second wave of the lab's
+    log, scored by a model of the first."""
+    both = pl.read_parquet(ROOT / "datasets/serving-lab/data.parquet")
+    both.filter(wave="1").write_parquet(tmp_path / "first.parquet")
+    log = dv.read(tmp_path / "first.parquet")
+    lab_model = tmp_path / "model"
+    risk_model(dv.fit(dv.collapse(log), seed=0), log).save(lab_model)
+    rows = both.filter(regime="deployment", wave="2")
     lost = 0.09 / rows["score"].mean()
     worse = rows.with_columns(score=pl.col("score") * (pl.Series(np.random.default_rng(0).random(rows.height)) >= lost))
     logs = {"same": rows, "turned": rows.with_columns(score=1 - pl.col("score")), "worse": worse}

@@ -1,0 +1,282 @@
+"""How do known items differ from what their stratum says, and how does that carry over models and contexts? A probit factor
+model of items, fitted by expectation propagation.
+
+    y_ai ~ Binomial(n_ai, Phi(f_ai)),    f_ai = m_at sqrt(1 + v_a) + lambda_a . z_i + w_ai
+    z_i ~ N(0, I_r),    w_ai ~ N(0, psi_a),    v_a = |lambda_a|^2 + psi_a
+
+An arm a is a model in a context of a regime, m_at its probit level in the stratum t, so that the mean over new items is
+Phi(m_at): the item layer never contradicts the table of strata. z_i is what an item brings to every arm, through loadings
+that say which arms it is hard for; w_ai is what only this arm makes of it, and what makes a repeated answer a copy: with a
+large v_a an outcome that was seen once comes again. Loadings and variances are found by expectation maximisation. Each
+item's posterior is Gaussian, its moments matched cell by cell (exact for single trials, 15 nodes around the mode for more).
+
+The likelihood of a cell without its own site is a held-out prediction of that cell from the item's other cells; the number
+of factors is the one that predicts cells of items best that took no part in the fit. Unit: probits. Sources: Bock and Aitkin
+1981 (the model), Minka 2001 and Opper and Winther 2000 (its fit and leaving one out), Liu, Rubin and Wu 1998 (the steps).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from scipy.special import log_ndtr, ndtr
+
+RANKS = (1, 3, 6)  # numbers of factors that are tried
+ITEMS_FITTED = 1500  # loadings need no more; every item gets its own posterior
+ROUNDS, SWEEPS_FIRST, SWEEPS, SWEEPS_LAST = 25, 4, 2, 5
+RIDGE = 2.0  # items that the mean loading of all arms is worth in each arm's loading
+UNIQUE, UNIQUE_ITEMS = 1.0, 4.0  # prior of psi: one trial a cell says nothing of it, and then a repeat is worth a trial
+VARIANCE_MAX = 400.0  # a repeat that fails to repeat once in a hundred times costs less than a wrong certainty
+UNIQUE_MIN = 1e-3
+EMPTY = 1e-9  # precision of a site that says nothing
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
+NEWTON, STEP_MAX = 15, 3.0
+HALF_LOG_TAU = 0.5 * np.log(2 * np.pi)
+
+
+@dataclasses.dataclass(frozen=True)
+class ItemCells:
+    """Trials of items in arms, one row a cell."""
+
+    item: np.ndarray
+    """Code of the item, int."""
+    arm: np.ndarray
+    """Code of the arm, int."""
+    n: np.ndarray
+    """Trials."""
+    y: np.ndarray
+    """Successes, or the sum of fractional scores."""
+    middle: np.ndarray
+    """Probit level m_at of the cell's arm and stratum."""
+
+    def of(self, chosen: np.ndarray) -> ItemCells:
+        """The cells of some items (a mask), which are numbered anew."""
+        keep = chosen[self.item]
+        rank = np.cumsum(chosen) - 1
+        return ItemCells(rank[self.item[keep]], *(v[keep] for v in (self.arm, self.n, self.y, self.middle)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Factors:
+    """What items have in common."""
+
+    loadings: np.ndarray
+    """lambda, shape (arms, factors)."""
+    unique: np.ndarray
+    """psi, shape (arms,)."""
+
+    @property
+    def variance(self) -> np.ndarray:
+        """v, shape (arms,)."""
+        return (self.loadings**2).sum(1) + self.unique
+
+
+class Sites:
+    """The Gaussian site of every cell, and the items' posteriors that they make."""
+
+    def __init__(self, cells: ItemCells, items: int, seed: int = 0) -> None:
+        """Sites that say nothing yet. ItemCells of an item are visited in a random order."""
+        order = np.lexsort((np.random.default_rng(seed).random(len(cells.item)), cells.item))
+        self.cells = ItemCells(*(getattr(cells, f.name)[order] for f in dataclasses.fields(ItemCells)))
+        self.items = items
+        rank = np.arange(len(order)) - np.searchsorted(self.cells.item, self.cells.item)
+        turn = np.argsort(rank, kind="stable")
+        self.turns = np.split(turn, np.cumsum(np.bincount(rank))[:-1]) if len(order) else []
+        self.precision = np.full(len(order), EMPTY)
+        self.shift = np.zeros(len(order))
+        self.held_out = np.zeros(len(order))
+        """Log density of each cell given the item's other cells."""
+
+    def posterior(self, factors: Factors) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (items, r) and covariance (items, r, r) of z."""
+        loading = factors.loadings[self.cells.arm]
+        thinned, shift = self._outside(factors, slice(None))
+        rank = loading.shape[1]
+        total = np.tile(np.eye(rank), (self.items, 1, 1))
+        sums = np.zeros((self.items, rank))
+        if len(loading):
+            first = np.flatnonzero(np.diff(self.cells.item, prepend=-1))
+            there = self.cells.item[first]
+            total[there] += np.add.reduceat(
+                thinned[:, None, None] * loading[:, :, None] * loading[:, None, :], first, axis=0
+            )
+            sums[there] = np.add.reduceat(shift[:, None] * loading, first, axis=0)
+        covariance = np.linalg.inv(total)
+        return np.einsum("irs,is->ir", covariance, sums), covariance
+
+    def _outside(self, factors: Factors, which) -> tuple[np.ndarray, np.ndarray]:
+        """Precision and shift of the sites as they bear on lambda . z: w is integrated out, the level taken off."""
+        psi, tau = factors.unique[self.cells.arm[which]], self.precision[which]
+        return tau / (1 + tau * psi), (self.shift[which] - tau * self._centre(factors, which)) / (1 + tau * psi)
+
+    def _centre(self, factors: Factors, which) -> np.ndarray:
+        return self.cells.middle[which] * np.sqrt(1 + factors.variance[self.cells.arm[which]])
+
+    def sweep(self, factors: Factors) -> None:
+        """Match the moments of every cell once, one cell of every item at a time."""
+        mean, covariance = self.posterior(factors)
+        for turn in self.turns:
+            item, arm = self.cells.item[turn], self.cells.arm[turn]
+            loading, psi, centre = factors.loadings[arm], factors.unique[arm], self._centre(factors, turn)
+            thinned, shift = self._outside(factors, turn)
+            along = np.einsum("nrs,ns->nr", covariance[item], loading)
+            spread, middle = (along * loading).sum(1), (loading * mean[item]).sum(1)
+            left = np.maximum(1 - spread * thinned, 1e-10)
+            cavity, cavity_mean = spread / left + psi, (middle - spread * shift) / left + centre
+            matched, variance, self.held_out[turn] = matched_moments(
+                self.cells.y[turn], self.cells.n[turn], cavity_mean, cavity
+            )
+            precision = np.maximum(1 / variance - 1 / cavity, EMPTY)
+            self.precision[turn], self.shift[turn] = precision, matched / variance - cavity_mean / cavity
+            fresh, fresh_shift = self._outside(factors, turn)
+            more, pull = fresh - thinned, fresh_shift - shift
+            gain = more / np.maximum(1 + more * spread, 1e-10)
+            mean[item] += along * (pull - gain * (middle + spread * pull))[:, None]
+            covariance[item] -= gain[:, None, None] * along[:, :, None] * along[:, None, :]
+
+    def own(self, factors: Factors, mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of f in every cell that was tried, w included, the level taken off."""
+        arm, item = self.cells.arm, self.cells.item
+        loading, psi = factors.loadings[arm], factors.unique[arm]
+        kept = 1 / (1 + psi * self.precision)
+        pull = psi * kept * (self.shift - self.precision * self._centre(factors, slice(None)))
+        middle = (loading * mean[item]).sum(1)
+        spread = np.einsum("nr,nrs,ns->n", loading, covariance[item], loading)
+        return kept * middle + pull, kept**2 * spread + psi * kept
+
+
+def matched_moments(y: np.ndarray, n: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Mean and variance of N(mean, variance) times Phi(f)^y Phi(-f)^(n - y), and the log of its integral.
+
+    >>> [round(float(v[0]), 4) for v in matched_moments(np.ones(1), np.ones(1), np.zeros(1), np.ones(1))]
+    [0.5642, 0.6817, -0.6931]
+    """
+    out = np.empty((3, len(mean)))
+    single = (n == 1) & ((y == 0) | (y == 1))
+    s, m, v = 2 * y[single] - 1, mean[single], variance[single]
+    u = s * m / np.sqrt(1 + v)
+    mass = log_ndtr(u)
+    ratio = np.exp(-0.5 * u * u - HALF_LOG_TAU - mass)
+    out[:, single] = m + s * v * ratio / np.sqrt(1 + v), v - v * v / (1 + v) * ratio * (u + ratio), mass
+    if not single.all():
+        out[:, ~single] = _by_nodes(*(a[~single] for a in (y, n, mean, variance)))
+    return out[0], out[1], out[2]
+
+
+def _by_nodes(y: np.ndarray, n: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    f = mean.copy()
+    for _ in range(NEWTON):
+        density = -0.5 * f * f - HALF_LOG_TAU
+        above, below = np.exp(density - log_ndtr(f)), np.exp(density - log_ndtr(-f))
+        slope = y * above - (n - y) * below - (f - mean) / variance
+        curvature = y * above * (above + f) + (n - y) * below * (below - f) + 1 / variance
+        f = f + np.clip(slope / curvature, -STEP_MAX, STEP_MAX)
+    width = 1 / np.sqrt(curvature)
+    x = f[:, None] + width[:, None] * NODES
+    mass = y[:, None] * log_ndtr(x) + (n - y)[:, None] * log_ndtr(-x) - 0.5 * (x - mean[:, None]) ** 2 / variance[:, None]
+    mass += np.log(WEIGHTS) + 0.5 * NODES**2
+    top = mass.max(1)
+    mass = np.exp(mass - top[:, None])
+    total = mass.sum(1)
+    first = (mass * x).sum(1) / total
+    second = (mass * (x - first[:, None]) ** 2).sum(1) / total
+    return np.stack([first, second, top + np.log(total) + np.log(width) - 0.5 * np.log(variance) - HALF_LOG_TAU])
+
+
+def fit_factors(cells: ItemCells, items: int, arms: int, rank: int, seed: int = 0) -> Factors:
+    """Loadings and unique variances by expectation maximisation."""
+    random = np.random.default_rng(seed)
+    start = np.c_[np.ones(arms), 0.3 * random.standard_normal((arms, rank - 1))]
+    factors = Factors(start, np.full(arms, UNIQUE))
+    sites = Sites(cells, items, seed)
+    arm, tried = sites.cells.arm, np.bincount(cells.arm, minlength=arms)
+    for round_ in range(ROUNDS):
+        for _ in range(SWEEPS if round_ else SWEEPS_FIRST):
+            sites.sweep(factors)
+        mean, covariance = sites.posterior(factors)
+        square = covariance + mean[:, :, None] * mean[:, None, :]
+        cross, second = _moments(sites, factors, mean, square)
+        squares, crosses = np.zeros((arms, rank, rank)), np.zeros((arms, rank))
+        np.add.at(squares, arm, square[sites.cells.item])
+        np.add.at(crosses, arm, cross)
+        loading = np.linalg.solve(squares + RIDGE * np.eye(rank), (crosses + RIDGE * factors.loadings.mean(0))[..., None])[
+            ..., 0
+        ]
+        left = np.bincount(arm, second, arms) - 2 * (loading * crosses).sum(1)
+        left += np.einsum("ar,ars,as->a", loading, squares, loading)
+        unique = np.maximum((left + UNIQUE_ITEMS * UNIQUE) / (tried + UNIQUE_ITEMS), UNIQUE_MIN)
+        # Items are standard normal by definition: what the sample's differ by belongs into the loadings.
+        loading = loading @ np.linalg.cholesky(square.mean(0))
+        shrink = np.minimum(1.0, VARIANCE_MAX / ((loading**2).sum(1) + unique))
+        factors = Factors(loading * np.sqrt(shrink)[:, None], unique * shrink)
+    return factors
+
+
+def _moments(sites: Sites, factors: Factors, mean: np.ndarray, square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """E f z' (cells, r) and E f^2 (cells,) of every cell, the level taken off f."""
+    arm, item = sites.cells.arm, sites.cells.item
+    loading, psi = factors.loadings[arm], factors.unique[arm]
+    kept = 1 / (1 + psi * sites.precision)
+    pull = psi * kept * (sites.shift - sites.precision * sites._centre(factors, slice(None)))
+    through = np.einsum("nr,nrs->ns", loading, square[item])
+    cross = kept[:, None] * through + pull[:, None] * mean[item]
+    second = kept**2 * (through * loading).sum(1) + 2 * kept * pull * (loading * mean[item]).sum(1) + pull**2 + psi * kept
+    return cross, second
+
+
+def converged(cells: ItemCells, items: int, factors: Factors) -> Sites:
+    """The sites of these cells at these factors."""
+    sites = Sites(cells, items)
+    for _ in range(SWEEPS_LAST):
+        sites.sweep(factors)
+    return sites
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """The factors that were kept, and what they were worth on items that took no part in fitting them."""
+
+    factors: Factors | None
+    """None where no number of factors predicts better than the strata alone."""
+    gains: dict[int, float]
+    """Number of factors -> log density gained a cell over the strata, in nats."""
+    error: float
+    """Standard error of the best one's gain, over items."""
+    check: Sites
+    """The held-out items' cells under the best number of factors: what each cell's others say of it."""
+
+
+def choose_factors(cells: ItemCells, items: int, arms: int, seed: int = 0) -> Choice:
+    """Factors by what each number of them says of cells of held-out items, given those items' other cells."""
+    random = np.random.default_rng(seed)
+    if items > ITEMS_FITTED:  # those with most cells, which say most about how arms go together
+        chosen = np.zeros(items, bool)
+        chosen[np.argsort(-np.bincount(cells.item, minlength=items), kind="stable")[:ITEMS_FITTED]] = True
+        cells, items = cells.of(chosen), ITEMS_FITTED
+    held = random.permutation(items) % 3 == 0
+    fitted, check = cells.of(~held), cells.of(held)
+    gains, errors, checks, plain = {}, {}, {}, strata_density(check)
+    for rank in (r for r in RANKS if r < max(arms, 2)):
+        factors = fit_factors(fitted, int((~held).sum()), arms, rank, seed)
+        sites = converged(check, int(held.sum()), factors)
+        order = np.lexsort((np.random.default_rng(0).random(len(check.item)), check.item))
+        gain = np.bincount(sites.cells.item, sites.held_out - plain[order])
+        checks[rank] = sites
+        gains[rank] = float(gain.sum() / len(plain))
+        errors[rank] = float(np.sqrt(((gain - gain.mean()) ** 2).sum()) / len(plain))
+    best = max(gains, key=gains.__getitem__)
+    worth = gains[best] > errors[best]
+    return Choice(fit_factors(cells, items, arms, best, seed) if worth else None, gains, errors[best], checks[best])
+
+
+def strata_density(cells: ItemCells) -> np.ndarray:
+    """Log density of every cell where its stratum is all that is known, item differences of one probit integrated out."""
+    single = (cells.n == 1) & ((cells.y == 0) | (cells.y == 1))
+    p = np.clip(ndtr(cells.middle), 1e-9, 1 - 1e-9)
+    plain = cells.y * np.log(p) + (cells.n - cells.y) * np.log1p(-p)
+    if single.all():
+        return plain
+    level = cells.middle * np.sqrt(1 + UNIQUE)
+    spread = matched_moments(cells.y, cells.n, level, np.full(len(level), UNIQUE))[2]
+    return np.where(single, plain, spread)

@@ -1,0 +1,262 @@
+"""What is known of every item that a log repeats: from a posterior's cells and its table of risks to `ItemRisks`.
+
+The level of an item's stratum is that of the table of risks (m_at of `item_factors` = the probit of one minus the risk), so
+an item of which little is known gets little else. What an item does where it was not asked follows from its factors. For
+
+    a (model, context) with deployed rows    the posterior of its own arm;
+    a context or a model that was never seen, or a pair    the mean over the arms of the model, or of the context, or half
+        and half: risks are averaged, and what the arms differ by is added to the uncertainty. For a pair of known ones each
+        arm is first moved to the pair's level.
+
+Items that come once say nothing of repeats: where most deployed items do, they are ids of requests, and none is kept.
+Whether factors are kept at all is decided on cells of held-out items (`choose_factors`). Unit: probability.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+from scipy.special import ndtr, ndtri
+
+from divergence.joint.posterior import Fit
+from divergence.numerics import combinations
+from divergence.risk.context_definitions import Served
+from divergence.risk.discrimination import beside_plain
+from divergence.risk.item_factors import Factors, ItemCells, Sites, choose_factors, converged
+from divergence.risk.item_lookup import EVIDENCE, PLAIN, ItemRisks, place_of
+from divergence.risk.likeness import choose_likeness
+
+REPEATED_MIN = 20  # items with more than one cell or trial, below which nothing is learnt about repeats
+PLACES_MAX = 2**26  # items x models x contexts: 200 MB
+CHUNK = 2**22  # of items x arms that are worked on at once
+EDGE = 1e-4  # of levels: a stratum of 34 items without a failure has not shown more
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """The items of a log as data."""
+
+    cells: ItemCells
+    """Their trials, arms numbered as in `arms`."""
+    arms: np.ndarray
+    """Model, regime (1 = deployment) and context label of each arm, shape (3, A)."""
+    names: np.ndarray
+    """Code of each item in the levels of the cells."""
+    task: np.ndarray
+    """Stratum of each item, an index into the table's last axis."""
+    notes: tuple[str, ...]
+    """What was left out, as sentences."""
+
+
+def item_risks(
+    fit: Fit, levels: dict[str, tuple[str, ...]], risk: np.ndarray, promised: np.ndarray, served: Served, seed: int = 0
+) -> tuple[ItemRisks | None, dict]:
+    """The known items of a fit's log, and what is to be said of them; None where items tell nothing.
+
+    `risk`, `promised` are the tables of risks in deployment and on the bench, shape (models + 1, contexts + 1, strata).
+    """
+    known, why = _known(fit, levels, risk, promised)
+    if known is None:
+        return None, {"sentence": why}
+    items, count = len(known.names), known.arms.shape[1]
+    chosen = choose_factors(known.cells, items, count, seed)
+    gain = max(chosen.gains.values())
+    told = {
+        "items": items,
+        "gains": {str(rank): value for rank, value in chosen.gains.items()},
+        "error": chosen.error,
+        "notes": list(known.notes),
+    }
+    if chosen.factors is None:
+        words = (
+            f"items are left out: what is known of an item's other answers predicts held-out ones by {gain:.4f} nats better "
+            f"than its stratum, not more than the error of that ({chosen.error:.4f})"
+        )
+        return None, told | {"sentence": words}
+    rank = max(chosen.gains, key=chosen.gains.__getitem__)
+    words = (
+        f"{items:,} known items: an item's other answers predict a held-out one by {gain:.3f} nats better than its stratum "
+        f"(standard error {chosen.error:.3f}, {rank} factor{'s' if rank > 1 else ''})"
+    )
+    likeness, more = choose_likeness(known.cells, items, known.arms, chosen.factors, served, levels["context"], seed)
+    told |= {
+        "likeness": likeness,
+        "served": served.to_json() if likeness else None,
+        "sharpness": {"seen": _left_out(chosen.check, known.arms[0])},
+    }
+    found = _places(known, chosen.factors, risk, levels)
+    names = np.array(fit.cells.levels["item"], object)[known.names]
+    strata = risk.shape[2] - 1 if "task" in levels else 0
+    task = np.where(known.task < strata, known.task, strata).astype(np.int32)
+    plain = _plain(known, len(levels["model"]), len(levels["context"]))
+    return ItemRisks(pa.array(names, pa.large_string()), *found, plain, task), told | {
+        "sentence": "; ".join(filter(None, [words, more, *known.notes]))
+    }
+
+
+def _left_out(sites: Sites, model: np.ndarray) -> dict:
+    """Cells of held-out items, each predicted from the item's other cells, beside the rate of the model's other cells of the
+    item, else of the item's."""
+    cells, failing = sites.cells, sites.cells.n - sites.cells.y
+    single = (cells.n == 1) & ((cells.y == 0) | (cells.y == 1))
+    p = np.exp(np.minimum(sites.held_out, 0.0))
+    plain = np.full(len(p), failing.sum() / cells.n.sum())
+    for keys in (cells.item, cells.item * (model.max() + 1) + model[cells.arm]):
+        where = np.unique(keys, return_inverse=True)[1]
+        n, failed = (np.bincount(where, v)[where] - v for v in (cells.n, failing))
+        plain = np.where(n > 0, failed / np.maximum(n, 1e-9), plain)
+    if not single.any():
+        return {}
+    return beside_plain(
+        np.where(cells.y == 1, 1 - p, p)[single], plain[single], failing[single], np.ones(single.sum()), cells.item[single]
+    )
+
+
+def _known(fit: Fit, levels: dict, risk: np.ndarray, promised: np.ndarray) -> tuple[Known | None, str]:
+    counts = fit.cells.counts
+    counts = counts.take((counts["item"] >= 0) & (counts["n"] > 0))
+    if not len(counts):
+        return None, "the log names no items"
+    regime = np.array([name == "deployment" for name in fit.cells.levels["regime"]], bool)[counts["regime"]].astype(int)
+    label_of = {name: k for k, name in enumerate(levels["context"])}
+    label = np.array([label_of.get(name, -1) for name in fit.cells.levels["context"]])[counts["context"]]
+    names, item = np.unique(counts["item"], return_inverse=True)
+    notes, tasks = [], combinations(counts["item"], counts["task"])[0]
+    several = np.bincount(np.searchsorted(names, tasks[0]), minlength=len(names)) > 1
+    trials, cells = np.bincount(item, counts["n"]), np.bincount(item)
+    deployed = np.bincount(item, regime) > 0
+    again = (cells > 1) | (np.bincount(item, counts["rows"]) > 1)
+    if several.any():
+        notes.append(f"{int(several.sum()):,} item ids that stand in several tasks are no known items")
+    if (again & ~several).sum() < REPEATED_MIN:
+        return None, (
+            f"{int((again & ~several).sum())} items of this log come more than once, at least {REPEATED_MIN} are needed: "
+            "nothing is known of a request beyond its stratum"
+        )
+    keep = ~several
+    single = deployed & ~again
+    if single.sum() > 0.5 * deployed.sum():
+        keep &= ~single
+        notes.append(f"{int(single.sum()):,} deployed items that came once, ids of requests, are not kept")
+    size = (len(levels["model"]) + 1) * (len(levels["context"]) + 1)
+    if keep.sum() * size > PLACES_MAX:
+        most = np.argsort(np.where(keep, -trials, np.inf), kind="stable")[: PLACES_MAX // size]
+        notes.append(f"the {len(most):,} items with most trials of {int(keep.sum()):,} are kept")
+        keep = np.isin(np.arange(len(names)), most)
+    mine = keep[item]
+    arms, arm = combinations(counts["model"][mine], regime[mine], label[mine])
+    item = (np.cumsum(keep) - 1)[item[mine]]
+    keys, where = combinations(item, arm)
+    task_of = {name: k for k, name in enumerate(levels.get("task", ()))}
+    code = np.array([task_of.get(name, risk.shape[2] - 1) for name in fit.cells.levels["task"]] + [risk.shape[2] - 1])
+    task = np.zeros(int(keep.sum()), int)
+    task[item] = code[counts["task"][mine]]
+    n, y = (np.bincount(where, counts[name][mine]) for name in ("n", "y"))
+    middle = _middles(arms, risk, promised)[keys[1], task[keys[0]]]
+    return Known(ItemCells(keys[0], keys[1], n, y, middle), arms, names[keep], task, tuple(notes)), ""
+
+
+def _middles(arms: np.ndarray, risk: np.ndarray, promised: np.ndarray) -> np.ndarray:
+    """Probit level of each arm in each stratum, shape (arms, strata)."""
+    model, regime, label = arms
+    failing = np.where((regime == 1)[:, None], risk[model, label], promised[model, label])
+    return ndtri(1 - np.clip(np.where(np.isnan(failing), risk[model, label], failing), EDGE, 1 - EDGE))
+
+
+def _sources(arms: np.ndarray, models: int, contexts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weight of each arm in each (model, context), shape (models + 1, contexts + 1, A); is it moved to the pair's level?"""
+    model, regime, label = arms
+    weight = np.zeros((models + 1, contexts + 1, len(model)))
+    moved = np.zeros((models + 1, contexts + 1), bool)
+
+    def even(mask: np.ndarray) -> np.ndarray:
+        return mask / max(mask.sum(), 1)
+
+    for m in range(models + 1):
+        for c in range(contexts + 1):
+            own = (model == m) & (label == c) & (regime == 1)
+            own = own if own.any() else (model == m) & (label == c)
+            of_model, of_context = model == m, (label == c) & (regime == 1)
+            of_context = of_context if of_context.any() else label == c
+            parts = [even(mask) for mask in (of_model, of_context) if mask.any()]
+            if own.any():
+                weight[m, c] = even(own)
+                moved[m, c] = (regime[own] == 0).all()
+            else:
+                weight[m, c] = np.mean(parts, axis=0) if parts else even(regime == 1 if (regime == 1).any() else regime == 0)
+                moved[m, c] = m < models and c < contexts
+    return weight, moved
+
+
+def _places(known: Known, factors: Factors, risk: np.ndarray, levels: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Places in the table of answers and evidence, shape (items, models + 1, contexts + 1)."""
+    models, contexts = len(levels["model"]), len(levels["context"])
+    items, count = len(known.names), known.arms.shape[1]
+    middles = _middles(known.arms, risk, np.full_like(risk, np.nan))
+    place = np.empty((items, models + 1, contexts + 1), np.uint16)
+    weight, moved = _sources(known.arms, models, contexts)
+    target = ndtri(1 - np.clip(risk, EDGE, 1 - EDGE))
+    size = max(CHUNK // max(count, 1), 1)
+    for start in range(0, items, size):
+        inside = (np.arange(items) >= start) & (np.arange(items) < start + size)
+        part, task = known.cells.of(inside), known.task[inside]
+        mean, variance = _latent(part, len(task), factors)
+        scale = np.sqrt(1 + factors.variance)
+        level = middles[:, task].T * scale
+        for m in range(models + 1):
+            for c in range(contexts + 1):
+                use = np.flatnonzero(weight[m, c])
+                share = weight[m, c, use]
+                centre = target[m, c, task][:, None] * scale[use] if moved[m, c] else level[:, use]
+                f, v = mean[:, use] + centre, variance[:, use]
+                failing = ndtr(-f / np.sqrt(1 + v)) @ share
+                spread = (v + f**2) @ share - (f @ share) ** 2
+                place[inside, m, c] = place_of(ndtri(np.clip(failing, 1e-6, 1 - 1e-6)), np.sqrt(np.maximum(spread, 0)))
+    return place, _evidence(known, models, contexts)
+
+
+def _latent(cells: ItemCells, items: int, factors: Factors) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of f in every arm, tried or not, the level taken off, shape (items, arms)."""
+    sites = converged(cells, items, factors)
+    z, covariance = sites.posterior(factors)
+    mean = z @ factors.loadings.T
+    variance = np.einsum("ar,irs,as->ia", factors.loadings, covariance, factors.loadings, optimize=True) + factors.unique
+    at = sites.cells.item, sites.cells.arm
+    mean[at], variance[at] = sites.own(factors, z, covariance)
+    return mean, variance
+
+
+def _evidence(known: Known, models: int, contexts: int) -> np.ndarray:
+    """What each answer rests on, as places in `EVIDENCE`."""
+    model, regime, label = known.arms[:, known.cells.arm]
+    item = known.cells.item
+    out = np.full((len(known.names), models + 1, contexts + 1), EVIDENCE.index("bench"), np.uint8)
+    there = regime == 1
+    out[item[there]] = EVIDENCE.index("other model")
+    out[item[there], model[there]] = EVIDENCE.index("other context")
+    out[item[there], model[there], label[there]] = EVIDENCE.index("here")
+    return out
+
+
+def _plain(known: Known, models: int, contexts: int) -> np.ndarray:
+    """The failure rate of the most specific group of rows that the log has, in `PLAIN`ths."""
+    model, regime, label = known.arms[:, known.cells.arm]
+    cells, item, items = known.cells, known.cells.item, len(known.names)
+
+    def rate(keys: tuple[np.ndarray, ...], shape: tuple[int, ...], rows: np.ndarray) -> np.ndarray:
+        place = np.ravel_multi_index(tuple(k[rows] for k in keys), shape)
+        n, y = (np.bincount(place, v[rows], int(np.prod(shape))) for v in (cells.n, cells.y))
+        with np.errstate(invalid="ignore"):
+            return np.rint(PLAIN * (1 - y / n)).reshape(shape)
+
+    every = np.ones(len(item), bool)
+    out = np.empty((items, models + 1, contexts + 1), np.uint8)
+    out[:] = rate((item,), (items,), every)[:, None, None]
+    of_model = rate((item, model), (items, models), every)
+    out[:, :-1] = np.where(np.isnan(of_model)[:, :, None], out[:, :-1], np.nan_to_num(of_model)[:, :, None])
+    there = regime == 1
+    exact = rate((item, model, label), (items, models, contexts), there)
+    out[:, :-1, :-1] = np.where(np.isnan(exact), out[:, :-1, :-1], np.nan_to_num(exact))
+    return out

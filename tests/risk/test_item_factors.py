@@ -1,0 +1,126 @@
+"""Items and their factors: against integration on a grid, against the truth of the data, and what must not matter."""
+
+import numpy as np
+import pytest
+from scipy.special import ndtr, ndtri
+
+from divergence.risk.item_factors import (
+    Factors,
+    ItemCells,
+    Sites,
+    choose_factors,
+    converged,
+    fit_factors,
+    matched_moments,
+    strata_density,
+)
+
+
+def some_cells(seed, items=60, arms=6, rank=1, loading=1.2, unique=0.5, trials=1):
+    """Cells drawn from known factors, every item in every arm."""
+    random = np.random.default_rng(seed)
+    truth = Factors(loading * (1 + 0.2 * random.standard_normal((arms, rank))), np.full(arms, unique))
+    item, arm = (v.ravel() for v in np.indices((items, arms)))
+    middle = np.linspace(-0.7, 0.7, arms)[arm]
+    z, w = random.standard_normal((items, rank)), np.sqrt(unique) * random.standard_normal(len(item))
+    f = middle * np.sqrt(1 + truth.variance[arm]) + (truth.loadings[arm] * z[item]).sum(1) + w
+    n = np.full(len(item), float(trials))
+    return ItemCells(item, arm, n, random.binomial(trials, ndtr(f)).astype(float), middle), truth, f
+
+
+@pytest.mark.parametrize(("n", "y"), [(1, 0), (1, 1), (4, 4), (5, 2), (300, 7), (2, 0.7)])
+@pytest.mark.parametrize(("mean", "variance"), [(0.0, 1.0), (-2.5, 0.3), (3.0, 60.0)])
+def test_moments_are_those_of_a_fine_grid(n, y, mean, variance):
+    from scipy.special import log_ndtr
+
+    f = np.linspace(mean - 14 * np.sqrt(variance), mean + 14 * np.sqrt(variance), 400_001)
+    mass = y * log_ndtr(f) + (n - y) * log_ndtr(-f) - 0.5 * (f - mean) ** 2 / variance
+    top = mass.max()
+    mass = np.exp(mass - top)
+    first = (mass * f).sum() / mass.sum()
+    second = (mass * (f - first) ** 2).sum() / mass.sum()
+    total = np.log(mass.sum() * (f[1] - f[0])) + top - 0.5 * np.log(2 * np.pi * variance)
+    found = matched_moments(*(np.array([float(v)]) for v in (y, n, mean, variance)))
+    # 15 nodes around the mode: exact where the law is nearly normal; four of four under a wide prior is half of one, and off
+    # by a twentieth of its standard deviation.
+    skewed = 0.05 if n > 1 and y == n and variance > 10 else 2e-3
+    assert abs(found[0][0] - first) < skewed * np.sqrt(second) and found[1][0] == pytest.approx(second, rel=5 * skewed)
+    assert found[2][0] == pytest.approx(total, abs=2 * skewed)
+
+
+def test_posteriors_of_items_are_those_of_a_grid():
+    cells, factors, _ = some_cells(1, items=20)
+    sites = converged(cells, 20, factors)
+    mean, covariance = sites.posterior(factors)
+    z = np.linspace(-6, 6, 2001)
+    scale = np.sqrt(1 + factors.unique)
+    for item in range(20):
+        mine = cells.item == item
+        arm = cells.arm[mine]
+        centre = cells.middle[mine] * np.sqrt(1 + factors.variance[arm])
+        p = ndtr((centre[:, None] + factors.loadings[arm] * z) / scale[arm][:, None])
+        mass = np.where(cells.y[mine][:, None] == 1, p, 1 - p).prod(0) * np.exp(-0.5 * z * z)
+        first = (mass * z).sum() / mass.sum()
+        spread = (mass * (z - first) ** 2).sum() / mass.sum()
+        # Expectation propagation of probit models is off by some per cent of a standard deviation (Kuss and Rasmussen 2005).
+        assert mean[item, 0] == pytest.approx(first, abs=0.03) and covariance[item, 0, 0] == pytest.approx(spread, rel=0.06)
+
+
+def test_leaving_a_cell_out_is_fitting_without_it():
+    cells, factors, _ = some_cells(2, items=12)
+    sites = converged(cells, 12, factors)
+    for place in (0, 17, 40):
+        keep = np.arange(len(cells.item)) != place
+        rest = converged(ItemCells(*(getattr(cells, k)[keep] for k in ("item", "arm", "n", "y", "middle"))), 12, factors)
+        mean, covariance = rest.posterior(factors)
+        item, arm = cells.item[place], cells.arm[place]
+        loading = factors.loadings[arm]
+        centre = cells.middle[place] * np.sqrt(1 + factors.variance[arm]) + loading @ mean[item]
+        spread = loading @ covariance[item] @ loading + factors.unique[arm]
+        p = ndtr(centre / np.sqrt(1 + spread))
+        mine = (sites.cells.item == item) & (sites.cells.arm == arm)
+        assert sites.held_out[mine][0] == pytest.approx(np.log(p if cells.y[place] else 1 - p), abs=0.02)
+
+
+def test_the_truth_is_found_and_the_strata_are_beaten():
+    cells, truth, _ = some_cells(3, items=400, arms=8, rank=1, loading=1.5)
+    found = fit_factors(cells, 400, 8, 1)
+    # Share of the latent variance that repeats: 400 items give each arm's correlation a standard error of about .05.
+    share = (found.loadings**2).sum(1) / (1 + found.variance)
+    right = (truth.loadings**2).sum(1) / (1 + truth.variance)
+    assert np.abs(share - right).max() < 4 * 0.06
+    chosen = choose_factors(cells, 400, 8)
+    assert chosen.factors is not None and max(chosen.gains.values()) > 5 * chosen.error
+
+
+def test_items_that_are_all_alike_are_not_kept():
+    """Answers that depend on the stratum only: nothing is gained by knowing an item, and no factor is kept."""
+    left_out = 0
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        item, arm = (v.ravel() for v in np.indices((120, 4)))
+        middle = np.array([-0.5, 0.0, 0.3, 0.8])[arm]
+        y = (random.random(len(item)) < ndtr(middle)).astype(float)
+        chosen = choose_factors(ItemCells(item, arm, np.ones(len(item)), y, middle), 120, 4, seed)
+        left_out += chosen.factors is None
+    assert left_out >= 5  # kept by chance where the gain exceeds one standard error: one in six
+
+
+def test_order_of_cells_does_not_matter():
+    cells, factors, _ = some_cells(4, items=30)
+    mixed = np.random.default_rng(0).permutation(len(cells.item))
+    other = ItemCells(*(getattr(cells, k)[mixed] for k in ("item", "arm", "n", "y", "middle")))
+    found = (converged(some, 30, factors).posterior(factors) for some in (cells, other))
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_allclose(one, two, atol=5e-3)
+
+
+def test_an_item_without_cells_has_the_level_of_its_stratum():
+    cells, factors, _ = some_cells(5, items=10)
+    mean, covariance = Sites(cells, 11).posterior(factors)
+    assert abs(mean[10]).max() == 0 and np.array_equal(covariance[10], np.eye(1))
+    level = 0.4 * np.sqrt(1 + factors.variance)
+    np.testing.assert_allclose(ndtr(level / np.sqrt(1 + factors.variance)), ndtr(0.4))
+    p = ndtr(cells.middle)
+    np.testing.assert_allclose(strata_density(cells), np.log(np.where(cells.y == 1, p, 1 - p)))
+    assert ndtri(0.5) == 0

@@ -1,0 +1,140 @@
+"""What is known of items: worlds with true risks, what an answer rests on, and logs whose items say nothing."""
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.special import ndtr
+
+import divergence as dv
+from divergence.risk.build import risk_model
+
+LOG = ("regime", "model", "context", "task", "item", "score")
+
+
+def world(seed, models=3, contexts=4, tasks=3, items=40, trials=1):
+    """A log, context 0 the bench, and P(failure) of every item in every (model, context), shape (m, c, t, i)."""
+    random = np.random.default_rng(seed)
+    level = 0.3 + 0.4 * random.standard_normal((models, 1, 1)) + 0.3 * random.standard_normal((contexts, 1))
+    level = level + 0.3 * random.standard_normal(tasks)
+    f = level[..., None] + 1.0 * random.standard_normal((tasks, items))
+    f = (
+        f
+        + 0.6 * random.standard_normal((models, 1, tasks, items))
+        + 0.5 * random.standard_normal((1, contexts, tasks, items))
+    )
+    truth = 1 - ndtr(f + 0.4 * random.standard_normal(f.shape))
+    m, c, t, i, _ = (v.ravel() for v in np.indices((*truth.shape, trials)))
+    y = random.random(len(m)) >= truth[m, c, t, i]
+    text = np.char.add
+    return pl.DataFrame(
+        {
+            "regime": np.where(c == 0, "evaluation", "deployment"),
+            "model": text("m", m.astype(str)),
+            "context": text("c", c.astype(str)),
+            "task": text("t", t.astype(str)),
+            "item": text(text(t.astype(str), "-"), i.astype(str)),
+            "score": y.astype(float),
+            "truth": truth[m, c, t, i],
+        }
+    )
+
+
+def made(frame):
+    """The risk model of a log."""
+    log = dv.read(frame.select(LOG))
+    return risk_model(dv.fit(dv.collapse(log), seed=0), log)
+
+
+def scored(model, frame):
+    """Its scores of some requests."""
+    rows = frame.select("model", "context", "task", "item")
+    return pl.from_arrow(model.score(rows.to_arrow().combine_chunks().to_batches()[0]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_true_risks_are_nearer_and_inside_their_intervals(seed):
+    frame = world(seed)
+    model = made(frame)
+    deployed = frame.filter(regime="deployment")
+    found, truth = scored(model, deployed), deployed["truth"].to_numpy()
+    strata = scored(model, deployed.with_columns(item=pl.lit(None, pl.String)))
+    assert set(found["evidence"].cast(pl.String)) == {"here"} and set(strata["evidence"].cast(pl.String)) == {"stratum"}
+    near, far = (((r["risk"].to_numpy() - truth) ** 2).mean() for r in (found, strata))
+    plain = ((1 - deployed["score"].to_numpy() - truth) ** 2).mean()
+    assert near < 0.6 * far and near < plain
+    inside = ((found["lower"].to_numpy() <= truth) & (truth <= found["upper"].to_numpy())).mean()
+    # 1,080 true risks, of which those of an item hang together: nominal .9, standard error about .02.
+    assert 0.82 < inside < 0.97
+
+
+def test_less_evidence_is_a_wider_answer_and_says_so():
+    frame = world(7)
+    item = pl.col("item")
+    frame = frame.filter(
+        ~((item == "0-1") & (pl.col("regime") == "deployment"))
+        & ~((item == "0-2") & (pl.col("model") == "m1") & (pl.col("regime") == "deployment"))
+        & ~((item == "0-3") & (pl.col("model") == "m1") & (pl.col("context") == "c2"))
+    )
+    model = made(frame)
+    ask = pl.DataFrame({"model": "m1", "context": "c2", "task": "t0", "item": ["0-4", "0-3", "0-2", "0-1", "no such"]})
+    found = scored(model, ask)
+    assert found["evidence"].cast(pl.String).to_list() == ["here", "other context", "other model", "bench", "stratum"]
+    items = [f"0-{k}" for k in range(10, 40)]
+    rows = {c: pl.DataFrame({"model": "m1", "context": c, "task": "t0", "item": items}) for c in ("c2", "new")}
+    width = {c: (scored(model, r)["upper"] - scored(model, r)["lower"]).mean() for c, r in rows.items()}
+    new = scored(model, rows["new"])
+    assert width["new"] > width["c2"] and not new["known"].any()
+    assert set(new["evidence"].cast(pl.String)) == {"other context"}
+
+
+def test_an_id_with_another_task_is_another_item():
+    frame = world(8)
+    model = made(frame)
+    ask = pl.DataFrame({"model": "m1", "context": "c2", "task": ["t0", "t1", "t9", None], "item": "0-4"})
+    assert scored(model, ask)["evidence"].cast(pl.String).to_list() == ["here", "stratum", "stratum", "here"]
+    twice = frame.with_columns(item=pl.col("item").str.slice(2))  # numbered anew in each task
+    told = made(twice).traffic["items"]["sentence"]
+    assert "at least 20 are needed" in told
+
+
+def test_ids_of_requests_are_no_items_and_cost_nothing():
+    frame = world(9)
+    ids = frame.with_columns(item=pl.int_range(pl.len()).cast(pl.String))
+    model = made(ids)
+    assert model.items is None and "0 items of this log come more than once" in model.check["items"]
+    mixed = pl.concat([frame, ids.filter(regime="deployment").with_columns(item=pl.lit("once-") + pl.col("item"))])
+    model = made(mixed)
+    assert model.items is not None and len(model.items.names) == 120
+    assert "deployed items that came once, ids of requests, are not kept" in model.check["items"]
+
+
+def test_all_right_all_wrong_and_single_rows_are_answered():
+    frame = world(10)
+    frame = frame.with_columns(
+        score=pl.when(pl.col("item") == "0-1").then(1.0).when(pl.col("item") == "0-2").then(0.0).otherwise("score")
+    )
+    one = frame.filter((pl.col("item") != "0-3") | ((pl.col("model") == "m0") & (pl.col("context") == "c1")))
+    model = made(one)
+    ask = pl.DataFrame({"model": "m1", "context": "c2", "task": "t0", "item": ["0-1", "0-2", "0-3"]})
+    found = scored(model, ask)
+    risk, wide = found["risk"].to_list(), (found["upper"] - found["lower"]).to_list()
+    assert risk[0] < 0.1 and risk[1] > 0.9 and wide[2] > max(wide[:2])
+    assert found.filter(pl.col("risk").is_nan() | (pl.col("lower") > pl.col("risk"))).is_empty()
+
+
+def test_copies_are_nearly_certain_and_noise_is_not():
+    """Two trials a cell: in c1 and c2 the second always repeats the first, in c3 it is drawn anew."""
+    frame = world(11, trials=2).with_columns(pair=pl.int_range(pl.len()) // 2)
+    first = pl.col("score").first().over("pair")
+    frame = frame.with_columns(score=pl.when(pl.col("context").is_in(["c1", "c2"])).then(first).otherwise("score"))
+    model = made(frame.drop("pair"))
+    found = scored(model, frame).with_columns(frame["context"], frame["score"])
+    sure = pl.max_horizontal("risk", 1 - pl.col("risk"))
+    by = dict(found.group_by("context").agg(sure.mean()).iter_rows())
+    assert min(by["c1"], by["c2"]) > by["c3"] + 0.05
+
+
+def test_a_world_of_fractions_is_answered_too():
+    frame = world(12).with_columns(score=pl.col("score") * 0.8 + 0.1)
+    found = scored(made(frame), frame)
+    assert found["risk"].is_between(0, 1).all()
