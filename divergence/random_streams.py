@@ -24,6 +24,7 @@ STREAMS = {
     "failed spend": 18,
     "halves of items": 19,
     "noise of held-out items": 20,
+    "prior draws": 61,
     "risk draws": 88,
     "blocks": 128,
 }

@@ -23,6 +23,7 @@ import polars as pl
 
 from divergence import estimands
 from divergence.behaviour import behaviour
+from divergence.calling import sentences
 from divergence.configuration import Configuration
 from divergence.estimate import INTERVAL, Estimate, table
 from divergence.identification.audit import audit
@@ -42,12 +43,22 @@ FILES = ("report.html", "estimates.parquet", "rejected.parquet", "posterior", "r
 REJECTED = {"file": pl.String, "row": pl.Int64, "rule": pl.String, "sentence": pl.String, "value": pl.String}
 
 
+@sentences
 def answer_all(
     posterior: Posterior, outcome: str | None = None, configuration: Configuration | None = None
 ) -> dict[str, Estimate]:
-    """The answer to every question about one outcome (None = the primary one), refusals included.
+    """The answer to every question about one outcome, refusals included.
 
-    What was declared in the `configuration` reaches the questions that need it; without one they take their defaults.
+    `posterior`: what `fit` returns. `outcome`: None = the primary one. What was declared in the `configuration` (acceptance,
+    prices, stability, other laws) reaches the questions that need it; without one they take their defaults. Returns one
+    `Estimate` by the name of its question. Raises InputError for an outcome that was not fitted.
+
+    >>> import divergence as dv
+    >>> from divergence.simulate import simulate, world
+    >>> log = dv.read(simulate(world("baseline"), 0)[0])
+    >>> posterior = dv.fit(dv.collapse(log), seed=0)
+    >>> dv.answer_all(posterior)["gap"].identified
+    True
     """
     declared = configuration or Configuration()
     primary = posterior[outcome] is posterior.fits[0]
@@ -111,6 +122,7 @@ DECLARED: dict[str, Callable[[Configuration], dict]] = {
 
 
 @one_blas_thread()
+@sentences
 def write_report(
     posterior: Posterior,
     folder: str | pathlib.Path,
@@ -122,12 +134,22 @@ def write_report(
     formats: tuple[str, ...] = ("html",),
     calibration: Mapping | None = None,
 ) -> pl.DataFrame:
-    """Write the five results into `folder` and return the results table.
+    """Write the five results of the main job into a folder and return the results table.
 
+    `posterior`: what `fit` returns. `folder`: where `report.html`, `estimates.parquet`, `rejected.parquet`, `posterior/` and
+    `run.json` go. `title`: the page's. `interval`: probability of the intervals, 0..1. `progress` is told each step.
     `formats`: what else than the page is written, any of `md`, `tex`, `json` (`report.md` and so on).
     With the `log` the page also shows rejected rows, files and refusals by design; with `calibration` (`RiskModel.check`)
     how reliable the risks of single requests are. Everything is made beside the folder and moved into it at the end: a
-    failure or an interrupt leaves what was there. Raises InputError when the folder cannot be written.
+    failure or an interrupt leaves what was there. Returns one row a number, as `table` does. Raises InputError when the
+    folder cannot be written.
+
+    >>> import divergence as dv
+    >>> from divergence.simulate import simulate, world
+    >>> log = dv.read(simulate(world("baseline"), 0)[0])
+    >>> posterior = dv.fit(dv.collapse(log), seed=0)
+    >>> dv.write_report(posterior, "out", log=log).height > 100
+    True
     """
     folder = pathlib.Path(folder)
     tell = progress or (lambda _: None)

@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterator
+from typing import IO
 
 from divergence.errors import InputError
 
@@ -44,6 +45,17 @@ def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
     finally:
         part.unlink(missing_ok=True)
         _open.discard(part)
+
+
+def hold(file: IO) -> None:
+    """Keep other processes out of an open file until this one ends or closes it. Raises BlockingIOError where one has it.
+
+    Where the system has no such lock (Windows) nothing is held.
+    """
+    with contextlib.suppress(ImportError):
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def abandon() -> None:

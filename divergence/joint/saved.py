@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 
+from divergence.calling import sentences
 from divergence.cells import Cells, Table
 from divergence.cells.cells import TABLES
 from divergence.joint.arms import Arms
@@ -16,8 +17,21 @@ from divergence.joint.store import ARMS, RESPONSE, SEALED
 from divergence.sealed import DAMAGE
 
 
+@sentences
 def load(folder: str | pathlib.Path) -> Posterior:
-    """Read a saved posterior. Raises InputError when it is of another format, incomplete or changed."""
+    """Read a posterior that `posterior.save(folder)`, `divergence fit` or `divergence report` (in `posterior/`) wrote.
+
+    `folder`: where it lies. Returns the `Posterior`, draw by draw as it was. Nothing is unpickled. Raises InputError when
+    it is of another format, incomplete or changed.
+
+    >>> import divergence as dv
+    >>> from divergence.simulate import simulate, world
+    >>> log = dv.read(simulate(world("baseline"), 0)[0])
+    >>> posterior = dv.fit(dv.collapse(log), seed=0)
+    >>> posterior.save("saved")
+    >>> bool((dv.load("saved")[None].effects == posterior[None].effects).all())
+    True
+    """
     folder = pathlib.Path(folder)
     words, arrays = SEALED.open(folder)
     try:

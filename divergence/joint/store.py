@@ -11,7 +11,7 @@ from divergence.sealed import Sealed
 from divergence.staging import move_into, staging
 
 if TYPE_CHECKING:
-    from divergence.joint.posterior import Fit, Posterior
+    from divergence.joint.posterior import Posterior
 
 FORMAT = 11
 RESPONSE = ("value", "covariance", "mu", "noise_log_sd", "noise_lean", "noise_group", "root")
@@ -76,13 +76,3 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
         for name, content in SEALED.contents(words, arrays).items():
             (fresh / name).write_bytes(content)
         move_into(fresh, folder)
-
-
-def to_arviz(fit: Fit):
-    """Scales and effects as an arviz DataTree with one chain."""
-    from arviz_base import from_dict
-
-    posterior = {f"sd_{name}".replace(":", "_"): draws[None] for name, draws in fit.scales.items()}
-    for term in fit.design.terms:
-        posterior[term.name.replace(":", "_")] = fit.effects[None, :, term.columns]
-    return from_dict({"posterior": posterior}, attrs={"/": {"method": fit.described_method}})

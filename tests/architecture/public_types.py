@@ -11,10 +11,11 @@ import divergence as dv
 from divergence.comparison.comparison import Difference
 from divergence.configuration import Configuration
 from divergence.drift import Detection, Monitor, Verdict
-from divergence.errors import InputError, NotIdentifiedError
+from divergence.errors import ArgumentError, InputError, NotIdentifiedError
 from divergence.estimate import Estimate
 from divergence.executions.executions import Executions
 from divergence.joint.posterior import Posterior
+from divergence.scoring.score import Scored
 
 
 def files(path: str) -> None:
@@ -30,6 +31,7 @@ def files(path: str) -> None:
     assert_type(dv.Configuration.load(path), Configuration)
     assert_type(dv.Executions, type[Executions])
     assert_type(dv.InputError, type[InputError])
+    assert_type(dv.ArgumentError, type[ArgumentError])
     assert_type(dv.NotIdentifiedError, type[NotIdentifiedError])
 
 
@@ -61,6 +63,9 @@ def answers(posterior: Posterior, cells: dv.Cells) -> None:
     assert_type(dv.reversal(posterior), Estimate)
     assert_type(dv.serving_effect(posterior), Estimate)
     assert_type(dv.stability(posterior), Estimate)
+    assert_type(dv.predictions(posterior, by="model"), Estimate)
+    assert_type(dv.comparisons(posterior, "model"), Estimate)
+    assert_type(dv.hypotheses(dv.gap(posterior), equivalence=(-0.02, 0.02)), Estimate)
 
 
 def results(posterior: Posterior, log: dv.Executions) -> None:
@@ -70,6 +75,7 @@ def results(posterior: Posterior, log: dv.Executions) -> None:
     dv.write_report(posterior, "out")
     assert_type(dv.risk_model(posterior, log), dv.RiskModel)
     assert_type(dv.RiskClassifier(), dv.RiskClassifier)
+    assert_type(dv.score_log("model", ["log.parquet"], "out"), Scored)
 
 
 def two_runs(path: str) -> None:
