@@ -87,6 +87,12 @@ if TYPE_CHECKING:  # what editors and type checkers see; at run time names load 
     from divergence.joint import (
         load as load,
     )
+    from divergence.papers import (
+        citations as citations,
+    )
+    from divergence.papers import (
+        methods as methods,
+    )
     from divergence.results import (
         answer_all as answer_all,
     )
@@ -118,6 +124,7 @@ _HOME = {
     "divergence.risk.build": ("risk_model",),
     "divergence.risk.model": ("RiskModel",),
     "divergence.scoring.score": ("score_log",),
+    "divergence.papers": ("citations", "methods"),
     "divergence.results": ("answer_all", "write_report"),
 }
 _FROM = {name: module for module, names in _HOME.items() for name in names}

@@ -28,6 +28,8 @@ from divergence.configuration import Configuration
 from divergence.estimate import INTERVAL, Estimate, table
 from divergence.identification.audit import audit
 from divergence.numerics import one_blas_thread
+from divergence.papers import methods
+from divergence.preregistration import Lock, departures, record
 from divergence.staging import move_into, staging
 from divergence.under_load import under_load
 
@@ -133,16 +135,17 @@ def write_report(
     progress: Callable[[str], None] | None = None,
     formats: tuple[str, ...] = ("html",),
     calibration: Mapping | None = None,
+    preregistered: Lock | None = None,
 ) -> pl.DataFrame:
     """Write the five results of the main job into a folder and return the results table.
 
-    `posterior`: what `fit` returns. `folder`: where `report.html`, `estimates.parquet`, `rejected.parquet`, `posterior/` and
-    `run.json` go. `title`: the page's. `interval`: probability of the intervals, 0..1. `progress` is told each step.
-    `formats`: what else than the page is written, any of `md`, `tex`, `json` (`report.md` and so on).
-    With the `log` the page also shows rejected rows, files and refusals by design; with `calibration` (`RiskModel.check`)
-    how reliable the risks of single requests are. Everything is made beside the folder and moved into it at the end: a
-    failure or an interrupt leaves what was there. Returns one row a number, as `table` does. Raises InputError when the
-    folder cannot be written.
+    `posterior`: what `fit` returns. `folder`: where `report.html`, `estimates.parquet`, `rejected.parquet`, `posterior/`
+    and `run.json` go. `title`: the page's. `interval`: probability of the intervals, 0..1. `progress` is told each step.
+    `formats`: what else than the page is written, any of `md`, `tex`, `json` (`report.md` and so on). With the `log` the
+    page also shows rejected rows, files and refusals by design; with `calibration` (`RiskModel.check`) how reliable the
+    risks of single requests are; `preregistered` is the lock that the run is held to. Everything is made beside the folder
+    and moved into it at the end: a failure or an interrupt leaves what was there. Returns one row a number, as `table`
+    does. Raises InputError when the folder cannot be written.
 
     >>> import divergence as dv
     >>> from divergence.simulate import simulate, world
@@ -169,7 +172,9 @@ def write_report(
         rejected = log.rejected if log is not None else pl.DataFrame(schema=REJECTED)
         rejected.write_parquet(fresh / "rejected.parquet")
         posterior.save(fresh / "posterior")
-        run = run_record(posterior, log, checked)
+        run = run_record(posterior, log, checked) | {"interval": interval}
+        if preregistered is not None:
+            run["preregistered"] = _held(preregistered, posterior, log, interval, answers)
         (fresh / "run.json").write_text(json.dumps(run, indent=1, default=str))
         tell("drawing the page")
         from divergence.report import write_formats, write_page
@@ -178,11 +183,19 @@ def write_report(
             page_content(posterior, answers, log, title, run), calibration=calibration, reviews=_reviews(checked)
         )
         write_page(content, fresh / "report.html")
-        write_formats(content, fresh, estimates, run, formats)
+        write_formats(content, fresh, estimates, run, formats, methods(run))
         move_into(fresh, folder)
         for other in set(FORMATS) - {"html", *formats}:  # of an earlier run: it would contradict this one
             (folder / f"report.{other}").unlink(missing_ok=True)
     return estimates
+
+
+def _held(lock: Lock, posterior: Posterior, log: Executions | None, interval: float, answers: Mapping) -> dict:
+    """How the run kept to its registration."""
+    declared = log.configuration if log is not None else Configuration()
+    primary = answers[posterior.fits[0].cells.outcome]
+    told = departures(lock, declared, posterior.provenance["seed"], interval)
+    return record(lock, told, {name: estimate.identified for name, estimate in primary.items()})
 
 
 def run_record(
@@ -312,7 +325,11 @@ LOWER_LIMITS = ("effective draws", "E-BFMI")  # diagnostics that pass when they 
 def _shown(run: dict) -> dict:
     """The part of the run record that the page's footer shows."""
     provenance = run["provenance"]
-    shown = {"seed": provenance["seed"], "method": run["fits"][0]["method"], "versions": provenance["versions"]}
+    shown: dict = {"seed": provenance["seed"], "method": run["fits"][0]["method"], "versions": provenance["versions"]}
+    if "preregistered" in run:
+        lock = run["preregistered"]
+        kept = "; ".join(lock["departures"]) or "no departure"
+        shown["registered"] = f"{lock['created']}, SHA-256 {lock['sha256']}: {kept}"
     for source in run.get("data", [])[:20]:
         shown[f"SHA-256 of {pathlib.Path(source['file']).name}"] = source["sha256"] or "not a file"
     return shown

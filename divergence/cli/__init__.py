@@ -18,7 +18,20 @@ import click
 
 from divergence.errors import InputError, NotIdentifiedError
 
-VERBS = ("init", "report", "compare", "drift", "check", "fit", "import", "export", "probe", "score", "simulate")
+VERBS = (
+    "init",
+    "report",
+    "compare",
+    "drift",
+    "check",
+    "fit",
+    "import",
+    "export",
+    "probe",
+    "score",
+    "simulate",
+    "preregister",
+)
 KEPT = (["probe"], ["score"])  # verbs that keep what was done when interrupted
 LISTS = ("--evaluation", "--deployment")  # take several values after one flag, as a shell's glob gives them
 

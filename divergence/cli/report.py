@@ -25,20 +25,33 @@ from divergence.errors import InputError, NotIdentifiedError
     metavar="html|md|tex|json",
     help="Also write report.md, report.tex, report.json; several, or a list with commas. The page is always made.",
 )
+@click.option(
+    "--preregistered",
+    type=click.Path(path_type=pathlib.Path),
+    metavar="FILE",
+    help="Hold the run to this lock file; its seed is taken unless --seed is given. Departures are said, exit code 1.",
+)
 @click.option("--risk", is_flag=True, help="Also make the risk model of the log's requests, and show its calibration.")
-def report(read, output, question, formats, risk, quiet, as_json, seed, **_) -> int:
+def report(read, output, question, formats, risk, preregistered, quiet, as_json, seed, **_) -> int:
     """Read, check, collapse, fit, estimate, draw: the main job."""
+    from divergence.estimate import INTERVAL
+    from divergence.preregistration import departures, load
     from divergence.results import write_report
 
     known_question(question)
     formats = _known_formats(formats)
+    lock = load(preregistered) if preregistered is not None else None
+    given = click.get_current_context().get_parameter_source("seed")
+    if lock is not None and given is not click.core.ParameterSource.COMMANDLINE:
+        seed = lock.says["seed"]
     with steps(6, quiet) as tell:
         tell("reading the log")
         log = read(functools.partial(tell, steps=0))
         answerable(log, question)
         posterior = fitted(log, seed, tell)
         check = risk_of(posterior, log, seed, output) if risk else None
-        estimates = write_report(posterior, output, log=log, progress=tell, formats=formats, calibration=check)
+        written = {"log": log, "progress": tell, "formats": formats, "calibration": check, "preregistered": lock}
+        estimates = write_report(posterior, output, **written)
     if question and not estimates.filter((estimates["question"] == question) & estimates["identified"]).height:
         raise NotIdentifiedError(
             f"{question} cannot be answered from this log (the other answers are in {output}): "
@@ -48,7 +61,10 @@ def report(read, output, question, formats, risk, quiet, as_json, seed, **_) -> 
         click.echo(estimates.write_json())
     elif not quiet:
         click.echo(f"{output / 'report.html'}", err=True)
-    return gates(posterior)
+    told = departures(lock, log.configuration, seed, INTERVAL) if lock is not None else ()
+    for departure in told:
+        click.echo(f"DEPARTURE from {preregistered}: {departure}", err=True)
+    return gates(posterior) or int(bool(told))
 
 
 def _known_formats(given: tuple[str, ...]) -> tuple[str, ...]:

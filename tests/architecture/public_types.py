@@ -73,6 +73,8 @@ def results(posterior: Posterior, log: dv.Executions) -> None:
     estimates = assert_type(dv.answer_all(posterior), dict[str, dv.Estimate])
     assert_type(dv.table(list(estimates.values())), pl.DataFrame)
     dv.write_report(posterior, "out")
+    assert_type(dv.citations(), str)
+    assert_type(dv.methods("out"), str)
     assert_type(dv.risk_model(posterior, log), dv.RiskModel)
     assert_type(dv.RiskClassifier(), dv.RiskClassifier)
     assert_type(dv.score_log("model", ["log.parquet"], "out"), Scored)

@@ -69,6 +69,7 @@ NOT_QUESTIONS = {
     "table",
     "write_report",
     "citations",
+    "methods",
 }
 """Functions that answer no question of their own: they make, read or write."""
 
