@@ -17,6 +17,8 @@ from pathlib import Path
 from divergence.calling import nearest as nearest
 from divergence.calling import sentence_fields
 from divergence.errors import InputError
+from divergence.wide import WIDE as WIDE
+from divergence.wide import Wide as Wide
 
 FILE_NAME = "divergence.toml"
 KINDS = ("binary", "proportion", "fraction", "ordinal", "positive")
@@ -24,8 +26,6 @@ KINDS = ("binary", "proportion", "fraction", "ordinal", "positive")
 GRADES_MAX = 20  # each grade is a question of its own; a finer scale is a fraction
 ZERO_COSTS = ("missing", "free")
 """What a logged cost of 0 in every row of a combination can mean."""
-WIDE = ("item", "task")
-"""What the columns of a wide table can be."""
 LAWS = ("logged", "own", "uniform")
 """Named context laws: shares of the log common to all models, each model's own shares, equal shares."""
 SUM_TOLERANCE = 1e-6  # declared shares are typed by hand, with at most six decimals
@@ -89,20 +89,6 @@ class ValueMeaning:
     """Number by level as it is written in the file; other values stay as they are."""
     scale: tuple[float, float] | None = None
     """The value that means 0 and the one that means 1, in the file's unit; what lies between is linear."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Wide:
-    """A table with one row a model and one column a benchmark: every cell is a row of the log."""
-
-    model: str | None = None
-    """Column with the models' names; None = `model`."""
-    columns: tuple[str, ...] | None = None
-    """Columns whose cells are outcomes; None = every column of numbers that nothing else names."""
-    becomes: str = "item"
-    """What a column's name is: an `item` (a benchmark counts as one item of one suite), or a `task` of one item."""
-    trials: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """Trials behind the rate of each column, where they are known: column -> number."""
 
 
 @sentence_fields

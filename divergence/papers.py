@@ -60,7 +60,7 @@ def citations(run: str | os.PathLike | Mapping | None = None) -> str:
     >>> "@software{divergence" in dv.citations()
     True
     """
-    from divergence import __version__
+    from importlib.metadata import version
 
     names = list(REFERENCES)
     if run is not None:
@@ -70,7 +70,7 @@ def citations(run: str | os.PathLike | Mapping | None = None) -> str:
             *(["importance"] if "importance" in used else []),
             *(["nuts", "numpyro"] if "nuts" in used else []),
         ]
-    return "\n\n".join(REFERENCES[name].replace("VERSION", __version__) for name in names) + "\n"
+    return "\n\n".join(REFERENCES[name].replace("VERSION", version("eval-divergence")) for name in names) + "\n"
 
 
 @sentences

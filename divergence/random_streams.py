@@ -24,6 +24,8 @@ STREAMS = {
     "failed spend": 18,
     "halves of items": 19,
     "noise of held-out items": 20,
+    "task levels": 41,
+    "agreement": 42,
     "prior draws": 61,
     "risk draws": 88,
     "blocks": 128,

@@ -152,7 +152,7 @@ def test_nested_names_are_the_values_inside(own_jsonl, tmp_path, capsys):
     code, out, err = run("check", own_jsonl, *names, "--where", "meta.env=prod", "--json", capsys=capsys)
     assert code == 0, err
     assert json.loads(out)["rows"] == 80
-    columns = {"score": "data.correct", "model": "meta.model", "item": "id", "trial": "data.n.x"}
+    columns = {"score": "data.correct", "model": "meta.model", "item": "id", "trial": "data.n.x", "context": "meta.env"}
     configuration = dv.Configuration.from_table({"columns": columns, "constants": {"regime": "deployment"}})
     rows = [json.loads(line) for line in own_jsonl.read_text().splitlines()]
     log = dv.read(own_jsonl, configuration=configuration)

@@ -110,6 +110,24 @@ def _kept_rows(log: Executions, every: int, clusters: tuple[str, ...]) -> pl.Laz
     return _rows(log, log.sample(clusters, every))
 
 
+def _times(columns: list[str]) -> pl.Expr:
+    """How many executions a row of the frame stands for."""
+    return pl.col(TIMES).cast(pl.Float64) if TIMES in columns else pl.lit(1.0)
+
+
+def _repeats(given: dict[str, pl.Expr], columns: list[str], n: pl.Expr) -> pl.Expr:
+    """How many rates of one stratum a rate is one of: runs over the same items know no more items than one of them.
+
+    A rate over `score_n` items repeats another where both name the same item (stratum), or number their runs, and agree in
+    all other keys: together they count as their mean over these items. Rates that name neither are of items of their own.
+    Exact where a stratum lies whole in one partition.
+    """
+    numbered = pl.col("trial").is_not_null() if "trial" in columns else pl.lit(False)
+    same = (n > 1) & (given["item"].is_not_null() | numbered)
+    keys = [given[k] for k in ("regime", "model", "context", "wave", "scorer", "task", "item")]
+    return pl.when(same).then(pl.when(same).then(_times(columns)).otherwise(0.0).sum().over(keys)).otherwise(1.0)
+
+
 def _rows(log: Executions, frame: pl.LazyFrame) -> pl.LazyFrame:
     """One row an execution with `n` trials, `y` their sum, `yy` the sum of their squares; all keys as labels.
 
@@ -122,6 +140,8 @@ def _rows(log: Executions, frame: pl.LazyFrame) -> pl.LazyFrame:
         for k in ("regime", "model", "context", "wave", "scorer", "task", "item", "session", "answer")
     }
     n, total, squares = trial_sums(log)
+    if "score_n" in log.present:
+        n, total, squares = (each / _repeats(given, columns, n) for each in (n, total, squares))
     # A rate over many items is not an answer to its item: it stands for distinct items of its stratum.
     given["item"] = pl.when(n <= 1).then(given["item"])
     chance = pl.col("probability").cast(pl.String) if "probability" in columns else pl.lit(None, pl.String)
@@ -139,7 +159,7 @@ def _rows(log: Executions, frame: pl.LazyFrame) -> pl.LazyFrame:
         names = log.configuration.grades
         place = (pl.col("outcome") * (len(names) - 1)).round().cast(pl.Int64)
         given["grade"] = place.replace_strict(dict(enumerate(names)), return_dtype=pl.String)
-    times = pl.col(TIMES) if TIMES in columns else pl.lit(1.0)
+    times = _times(columns)
     return frame.select(
         # Four bytes a row where text takes sixteen and its own length.
         *(key.cast(pl.Categorical).alias(name) for name, key in given.items()),

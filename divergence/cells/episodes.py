@@ -1,12 +1,18 @@
 """Work in several steps as counts: episodes by their length and how they ended, task lengths, and right answers.
 
-An episode is a row that says how many model calls it made (`calls`), or a session whose rows have a `turn`. It ended
+An episode is a row that says how many model calls it made (`calls`), or a session whose rows have a `turn`. A row's steps
+are its calls, and it ended
 
 | how | when | counted at |
 |---|---|---|
-| failed | its outcome is below 1/2 at the end: the failure that was not recovered | the call (turn) after the last success |
-| solved | its outcome is 1/2 or more at the end | its last call |
-| censored | a cap ended it (`CAPS`), or nothing was judged at the end | its last call |
+| failed | its outcome is below 1/2 | its last call |
+| solved | its outcome is 1/2 or more | its last call |
+| censored | a cap ended it (`CAPS`), or nothing was judged | its last call |
+
+A session's steps are the judged turns at which it is at work: its first, and every turn after a good one (1/2 or more). It
+breaks down at a step that fails and is not made good within the next `ALLOWANCE` turns; steps whose allowance reaches
+beyond the last turn show neither and are no steps. Nothing looks further ahead, to how the session ended: that hazard would
+rise by construction, as the last failure of any session is never made good. Where turns are independent it is flat.
 
 A budget or a time limit that runs out is no failure of the model: what would have come is unknown. Episodes of one step
 count: without them every hazard would be that of the survivors of step 1. `agent_episodes` leaves out tasks in which
@@ -27,6 +33,9 @@ from divergence.executions.random_groups import block
 
 CAPS = ("calls", "budget", "time", "timeout", "length", "limit", "max_turns", "max_calls", "max_tokens", "cut", "censored")
 """Finish reasons that are caps and not failures."""
+ALLOWANCE = 1
+"""Turns within which a failed turn may be made good: one more try. With none, a slip that the next turn mends would be a
+breakdown; with many, little of a short session is left to show one."""
 KEYS = ("model", "regime", "context", "task", "item")
 
 
@@ -86,35 +95,7 @@ def _episodes(frame: pl.LazyFrame, columns: frozenset[str], keys: list[pl.Expr])
             )
         )
     if "turn" in columns:
-        turn, judged = pl.col("turn").cast(pl.Int64), pl.col("outcome").is_not_null()
-        step = turn + (turn.min() == 0).cast(pl.Int64)  # a session that counts from 0 has one step more than its last turn
-        last = pl.col("outcome").filter(judged).sort_by(pl.col("turn").filter(judged)).last()
-        ends = (
-            frame.filter(in_turns)
-            .with_columns(capped=capped)
-            .group_by(*KEYS[:3], "session")
-            .agg(
-                task=pl.col("task").cast(pl.String).first(),
-                item=pl.lit(None, pl.String).first(),
-                block=pl.col("block").first(),
-                last_turn=step.max(),
-                last_good=step.filter(good).max(),
-                last=last,
-                capped=pl.col("capped").filter(turn == turn.max()).any(),
-            )
-        )
-        failed = (pl.col("last") < 0.5).fill_null(False)
-        parts.append(
-            ends.select(
-                *[pl.col(k).cast(pl.String) for k in KEYS],
-                "block",
-                # The first failure that was not recovered: the turn after the last success.
-                length=pl.when(failed & ~pl.col("capped")).then(pl.col("last_good").fill_null(0) + 1).otherwise("last_turn"),
-                capped="capped",
-                solved=(pl.col("last") >= 0.5).fill_null(False),
-                failed=failed,
-            )
-        )
+        parts.append(_sessions(frame.filter(in_turns)))
     if not parts:
         return None
     failed = pl.col("failed") & ~pl.col("capped")
@@ -126,3 +107,32 @@ def _episodes(frame: pl.LazyFrame, columns: frozenset[str], keys: list[pl.Expr])
         )
     )
     return counted.with_columns(pl.col("length").cast(pl.String)).collect(engine="streaming")
+
+
+def _sessions(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """One row a session: the steps up to its breakdown or its end, and whether it broke down."""
+    turn = pl.col("turn").cast(pl.Int64)
+    good = (pl.col("outcome") >= 0.5).sort_by(turn)
+    at_work = good.shift(1).fill_null(True)
+    made_good, seen = good, good.is_not_null()
+    for ahead in range(1, ALLOWANCE + 1):
+        later = good.shift(-ahead)
+        made_good, seen = made_good | later.fill_null(False), seen & later.is_not_null()
+    step = at_work & seen
+    broken = step & ~made_good
+    before = broken.cum_sum() - broken.cast(pl.UInt32) == 0  # up to the first breakdown, itself included
+    ends = (
+        frame.filter(pl.col("outcome").is_not_null())
+        .group_by(*KEYS[:3], "session")
+        .agg(
+            task=pl.col("task").cast(pl.String).first(),
+            item=pl.lit(None, pl.String).first(),
+            block=pl.col("block").first(),
+            length=(step & before).sum().cast(pl.Int64),
+            failed=broken.any(),
+            solved=good.last(),
+        )
+    )
+    return ends.select(
+        *[pl.col(k).cast(pl.String) for k in KEYS], "block", "length", capped=pl.lit(False), solved="solved", failed="failed"
+    )

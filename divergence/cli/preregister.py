@@ -24,7 +24,8 @@ def preregister(log_or_config, output, questions, outcome, config, quiet, as_jso
     LOG_OR_CONFIG is a divergence.toml, or a log: then the configuration beside it is taken, and the lock says which files
     were there already. No outcome is read.
     """
-    from divergence import __version__
+    from importlib.metadata import version
+
     from divergence.cli.fitting import known_question
     from divergence.estimands import QUESTIONS
     from divergence.executions.files import expanded
@@ -44,7 +45,7 @@ def preregister(log_or_config, output, questions, outcome, config, quiet, as_jso
             raise InputError(f"there is nothing at {log_or_config}: name a divergence.toml, or a log")
         data = {str(found): _sha256(found) for found in files}
     names = list(dict.fromkeys(questions)) or [question.name for question in QUESTIONS]
-    lock = write(output, configuration, names, seed, data, __version__)
+    lock = write(output, configuration, names, seed, data, version("eval-divergence"))
     if as_json:
         click.echo(json.dumps({"file": str(output), "sha256": lock.sha256, **lock.says}))
     elif not quiet:

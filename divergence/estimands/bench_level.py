@@ -3,7 +3,9 @@
     B_m = E_{c ~ Q_E} mu_mc,    mu_mc = sum_i pi_i p_mic
 
 The expected outcome of new items of the bench's source, served as the bench serves them; evaluation contexts by their
-share of the evaluation rows. Identified by evaluation rows of the model. Unit: probability (or the outcome's own).
+share of the evaluation rows. Where the log has tasks, `statistic` = `task` gives the level on each alone (`task_levels`),
+and where every task has a metric of its own the mean over them is refused. Identified by evaluation rows of the model.
+Unit: probability (or the outcome's own).
 Source: Miller 2024 (arXiv 2411.00640) for items as a sample; Brennan 2001 for universe scores.
 """
 
@@ -12,8 +14,10 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+import polars as pl
 
 from divergence.estimands.rows import answer, answered, frame, level_unit, models_with_rows, refuse
+from divergence.estimands.task_levels import task_levels
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -34,7 +38,7 @@ ROOM = Question(
 
 @answered(ROOM, level_unit)
 def bench_level(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
-    """Bench level of every model with evaluation rows: one row a model, `regime` = evaluation."""
+    """Bench level of every model with evaluation rows: one row a model, and one a task, `regime` = evaluation."""
     return level(posterior, "evaluation", QUESTION, TEXT, outcome, None)
 
 
@@ -45,5 +49,18 @@ def level(posterior: Posterior, regime: str, question: str, text: str, outcome: 
     if mu is None:
         return refuse(fit, question, text, level_unit(fit), f"the log has no {regime} rows")
     seen = np.flatnonzero(models_with_rows(fit, regime == "deployment"))
-    rows = frame(regime=[regime] * len(seen), model=[mu.models[m] for m in seen])
-    return answer(fit, question, text, level_unit(fit), rows, mu.mean()[:, seen])
+    unlike = needs.unlike_tasks(fit.log_design)
+    draws = mu.mean()[:, seen]
+    rows = [frame(regime=[regime] * len(seen), model=[mu.models[m] for m in seen])]
+    reasons: list[str | None] = [unlike] * len(seen)
+    if unlike:
+        draws = np.full_like(draws, np.nan)
+    found = list(task_levels(fit, regime, law))
+    if found:
+        nothing = np.full(len(draws), np.nan)
+        draws = np.column_stack([draws, *(nothing if each.draws is None else each.draws for each in found)])
+        reasons += [None if each.draws is not None else f"{each.items} item: a level needs two" for each in found]
+        models, tasks = [each.model for each in found], [each.task for each in found]
+        many = len(found)
+        rows.append(frame(regime=[regime] * many, model=models, task=tasks, statistic=["task"] * many))
+    return answer(fit, question, text, level_unit(fit), pl.concat(rows, how="diagonal"), draws, reason=tuple(reasons))

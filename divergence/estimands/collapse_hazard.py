@@ -1,6 +1,6 @@
 """At which step do agents break down, and do they break down faster the longer they go on?
 
-    h(t) = P(unrecovered failure at step t | still at work at step t) = failed_t / at risk_t
+    h(t) = P(step t fails and is not made good | still at work at step t) = failed_t / at risk_t
 
 | `statistic` | what | unit | rows |
 |---|---|---|---|
@@ -11,12 +11,13 @@
 | `slope` | change of the log odds of failing per doubling of the step, from the bands | nats | the same |
 | `frailty` | coefficient of variation of the hazard between tasks: some tasks break every episode | ratio | the same |
 
-Discrete time. At risk at t is every episode that reached t: an episode that was solved leaves (a competing end), one that
-a cap ended is censored there, and no number is conditioned on how long an episode turned out to be. A hazard that falls
-with t can be frailty alone: the weak have gone; `frailty` (item hazards Beta distributed, posterior on a grid) says how
-far they differ. Intervals: Bayesian bootstrap over blocks of sessions or items. Identified by episodes (see
-`cells.episodes`) with a failure, a half-life by survival below one half. Source: Singer and Willett 1993; Vaupel, Manton
-and Stallard 1979.
+Discrete time. What a step is, and that a failure has `cells.episodes.ALLOWANCE` turns to be made good, is said in
+`cells.episodes`; nothing looks ahead to how an episode ended, so independent turns have a flat hazard. At risk at t is
+every episode that reached t: an episode that was solved leaves (a competing end), one that a cap ended is censored there,
+and no number is conditioned on how long an episode turned out to be. A hazard that falls with t can be frailty alone: the
+weak have gone; `frailty` (item hazards Beta distributed, posterior on a grid) says how far they differ. Intervals:
+Bayesian bootstrap over blocks of sessions or items. Identified by episodes (see `cells.episodes`) with a failure, a half-
+life by survival below one half. Source: Singer and Willett 1993; Vaupel, Manton and Stallard 1979.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
     mu_mc - B_m        and, over models, its mean
 
 Rows with `statistic` = `contrast` compare two deployment contexts, `mu_mc - mu_mc'`, over models: they need no bench. Those
-with `bias`, `competence`, `one_way` say whether answers or ability moved, for tasks with two right answers (`answer_bias`).
+with `bias`, `competence`, `one_way` say whether answers or ability moved, for tasks with two right answers (`answer_bias`);
+`heterogeneity...` test whether the contexts of a regime differ at all (`heterogeneity`).
 Identified by evaluation rows and deployment rows of the model; cells without rows are filled by the joint model and
 said so. Unit: fraction (points are hundredths of it).
 """
@@ -17,12 +18,13 @@ import polars as pl
 
 from divergence.cells.overlap import context_conflict, scorer_conflict
 from divergence.estimands.answer_bias import Moved, answer_bias
+from divergence.estimands.heterogeneity import heterogeneity
 from divergence.estimands.rows import answer, answered, frame, models_with_rows, unit_of
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
-from divergence.joint.posterior import Posterior
+from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import levels
 
 QUESTION, TEXT = "context_effect", "level in a deployment context minus the bench level"
@@ -32,13 +34,14 @@ CONTRASTS_MAX = 40  # contexts: beyond it the pairs are too many to read; ask `c
 def context_needs(design: LogDesign) -> Need:
     """A bench to compare with, or two deployment contexts to compare with each other."""
     against_bench, contexts = needs.compared(design), design.contexts["deployment"]
-    if against_bench.met or not 1 < contexts <= CONTRASTS_MAX or context_conflict(design.cells):
+    if against_bench.met:
         return against_bench
-    return Need(
-        True,
-        f"{contexts} deployment contexts can be compared with each other; with the bench not: "
-        f"{against_bench.sentence[0].lower()}{against_bench.sentence[1:]}",
-    )
+    rest = f"with the bench not: {against_bench.sentence[0].lower()}{against_bench.sentence[1:]}"
+    if 1 < contexts <= CONTRASTS_MAX and context_conflict(design.cells) is None:
+        return Need(True, f"{contexts} deployment contexts can be compared with each other; {rest}")
+    for regime in needs.tested_regimes(design):
+        return Need(True, f"{design.contexts[regime]} {regime} contexts can be tested for differing at all; {rest}")
+    return against_bench
 
 
 ROOM = Question(
@@ -56,15 +59,8 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
     bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment")
     unit = unit_of(fit)
     if deployed is None:
-        return answer(
-            fit,
-            QUESTION,
-            TEXT,
-            unit,
-            frame(model=[None]),
-            np.full((1, 1), np.nan),
-            reason=("the log has no deployment rows",),
-        )
+        rows, draws = _tested(fit)
+        return answer(fit, QUESTION, TEXT, unit, rows, draws)
     parts, rows, reasons = [], [], []
     models, contexts = deployed.models, deployed.contexts
     conflict = (
@@ -118,8 +114,23 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
             rows.append(frame(**place, statistic=names).with_columns(unit=pl.lit("ratio")))
             parts.append(np.stack(draws, 1))
             reasons += why
+    tested, draws = _tested(fit)
+    if tested.height:
+        rows.append(tested)
+        parts.append(draws)
+        reasons += [None] * tested.height
     text = TEXT if deployed.observed.all() else TEXT + " (combinations without rows are filled by the model)"
     return answer(fit, QUESTION, text, unit, _together(rows, unit), np.concatenate(parts, 1), reason=tuple(reasons))
+
+
+def _tested(fit: Fit) -> tuple[pl.DataFrame, np.ndarray]:
+    """Rows and draws of `heterogeneity`, for the regimes in which one judge saw all contexts."""
+    regimes = needs.tested_regimes(fit.log_design)
+    found = [row for row in heterogeneity(fit) if row[0] in regimes]
+    regime, model, context, statistic, value = (list(column) for column in zip(*found, strict=True)) if found else [[]] * 5
+    unit = ["probability" if "_p" in name else "ratio" for name in statistic]
+    table = frame(regime=regime, model=model, context=context, context_b=[None] * len(found), statistic=statistic)
+    return table.with_columns(unit=pl.Series(unit, dtype=pl.String)), np.tile(np.array(value, float), (len(fit.effects), 1))
 
 
 def _moved(moved: Moved) -> tuple[list[str], list[np.ndarray], list[str | None]]:

@@ -7,7 +7,8 @@ components of the levels themselves, models uniform over the log's list, context
 replicate noise removed. 0: contexts never change the ranking; 1: the ranking is the context's. With models that are all
 alike `s2_m` is 0 and the ratio is 1 by construction. Identified by two deployment contexts and two models. No unit.
 Rows with `statistic` = `anova...` are the second version, from unbiased variance components of raw levels: see
-`coupling_anova`, which answers from the cells alone.
+`coupling_anova`, which answers from the cells alone. `spearman`, `spearman_raw`, `kendall_raw` compare the orders of the
+models in two contexts, the bench included (`context_orders`).
 Source: generalizability theory (Cronbach et al. 1972, Brennan 2001); finite-population form after Gelman 2005.
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from divergence.estimands.context_orders import context_orders
 from divergence.estimands.coupling_anova import INCOMPLETE, STATISTICS, draw_shares, grids_of
 from divergence.estimands.generalizability import dependability, relative
 from divergence.estimands.rows import answer, answered, deployed_contexts, frame, models_with_rows, refuse
@@ -51,7 +53,9 @@ def coupling(posterior: Posterior, *, law: Law | None = None, outcome: str | Non
     if grids is not None:
         drawn = draw_shares(grids, fit.seed)
         second = drawn[np.arange(len(ratio)) % len(drawn)]
-    reasons = (None, *[INCOMPLETE if grids is None else None] * len(STATISTICS))
+    orders = list(context_orders(fit))
+    one, other, names, drawn = map(list, zip(*orders, strict=True)) if orders else ([], [], [], [])
+    reasons = (None, *[INCOMPLETE if grids is None else None] * len(STATISTICS), *[None] * len(orders))
     text = TEXT + (
         f": the models are alike (less than {ALIKE:.0%} apart), so it is near 1 by construction"
         if np.median(variances["m"]) < (ALIKE * _scale(fit, mu)) ** 2
@@ -62,8 +66,13 @@ def coupling(posterior: Posterior, *, law: Law | None = None, outcome: str | Non
         QUESTION,
         text,
         "ratio",
-        frame(model=[None] * 5, statistic=[None, *STATISTICS]),
-        np.concatenate([ratio[:, None], second], 1),
+        frame(
+            model=[None] * (5 + len(orders)),
+            context=[None] * 5 + one,
+            context_b=[None] * 5 + other,
+            statistic=[None, *STATISTICS, *names],
+        ),
+        np.column_stack([ratio, second, *drawn]),
         reason=reasons,
     )
 

@@ -23,7 +23,7 @@ ROOM = Question(
     QUESTION,
     "advantage on the bench",
     TEXT,
-    needs.compared,
+    needs.means_compared,
 )
 
 

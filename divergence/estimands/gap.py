@@ -30,7 +30,7 @@ ROOM = Question(
     QUESTION,
     "gap between deployment and bench",
     TEXT,
-    needs.compared,
+    needs.means_compared,
 )
 
 

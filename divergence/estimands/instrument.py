@@ -2,8 +2,10 @@
 
     points of wave w minus the mean over waves, averaged over models, items, contexts and both regimes
 
-A wave in which every context moves together is a change of the test set or the grader, not of the models. Identified by
-two waves or more that share (model, context) combinations. Unit: fraction (points are hundredths of it).
+A wave in which every context moves together is a change of the test set or the grader, not of the models. One in which
+single contexts move and the others stay is theirs: the instrument's shift is that of the others, and where these are no
+majority it is refused (`identification.wave_agreement`). Identified by two waves or more that share (model, context)
+combinations and move more than half of them alike. Unit: fraction (points are hundredths of it).
 """
 
 from __future__ import annotations
@@ -30,6 +32,13 @@ def wave_needs(design: LogDesign) -> Need:
             False,
             "It needs waves that measured the same model in the same context, directly or through other waves; not all "
             f"of the {design.waves} waves do.",
+        )
+    agreement = design.wave_agreement
+    if not agreement.common:
+        return Need(
+            False,
+            f"It needs waves that moved alike: {agreement.changed.sum()} of the {agreement.measured.sum()} combinations "
+            "of model and context that were measured in several waves moved by themselves, so no shift is common to all.",
         )
     return Need(True, f"{design.waves} waves; up to {design.most_waves()} measured the same model in the same context.")
 

@@ -6,6 +6,7 @@
 | `pass^k` | mean over tasks of C(c_i, k) / C(n_i, k), c_i successes of n_i trials: the unbiased count | the same, per k |
 | `pass^k_model` | E p^k under tasks that differ (beta-binomial): for any k, an extrapolation beyond the trials | the same |
 | `task_correlation` | intra-class correlation of the trials of a task: 0 all alike, 1 always or never | the same |
+| `agreement`, `agreement_answers` | all runs of an item alike in score, in answer (`repeat_agreement`) | per N runs |
 | `single_turn_gap` | success of single executions minus that of episodes, capped ones no success | per model and regime |
 
 (E p)^k, which takes tasks for alike, is wrong by a factor of six at k = 4 on tau-bench. Tasks are a sample: intervals are
@@ -24,6 +25,7 @@ from divergence.cells import Cells
 from divergence.cells.episodes import agent_episodes
 from divergence.errors import InputError
 from divergence.estimands.beta_binomial import draw_beta_binomial, power_mean
+from divergence.estimands.repeat_agreement import repeat_agreement
 from divergence.estimands.rows import answer, answered, frame, refuse
 from divergence.estimate import Estimate
 from divergence.identification import needs
@@ -83,7 +85,7 @@ def pass_power(posterior: Posterior, *, powers: tuple[int, ...] = POWERS, outcom
     rows, draws, reasons = [], [], []
     for place, n, y in _combinations(fit.cells):
         for statistic, value, reason in _numbers(n, y, powers, len(fit.effects), rng):
-            rows.append((*place, statistic, "probability", len(n)))
+            rows.append((*place, statistic, "probability", len(n), None))
             draws.append(value)
             reasons.append(reason)
     if not rows:
@@ -95,11 +97,15 @@ def pass_power(posterior: Posterior, *, powers: tuple[int, ...] = POWERS, outcom
             f"fewer than {TASKS_MIN} items were answered by one model in one context: rates of single trials need an item",
         )
     for model, regime, value, reason in _single_turn(fit, rng):
-        rows.append((model, None, regime, "single_turn_gap", "fraction", None))
+        rows.append((model, None, regime, "single_turn_gap", "fraction", None, None))
         draws.append(value)
         reasons.append(reason)
-    model, context, regime, statistic, unit, items = (list(c) for c in zip(*rows, strict=True))
-    table = frame(model=model, context=context, regime=regime, statistic=statistic, n_items=items)
+    for model, context, regime, statistic, runs, items, value in repeat_agreement(fit, stream(fit.seed, "agreement")):
+        rows.append((model, context, regime, statistic, "probability", items, str(runs)))
+        draws.append(value)
+        reasons.append(None)
+    model, context, regime, statistic, unit, items, level = (list(c) for c in zip(*rows, strict=True))
+    table = frame(model=model, context=context, regime=regime, statistic=statistic, n_items=items, level=level)
     return answer(
         fit,
         QUESTION,

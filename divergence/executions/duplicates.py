@@ -1,18 +1,29 @@
-"""Rows whose given execution id an earlier row has.
+"""Rows that are there twice: those whose given execution id an earlier row has, and copies of whole rows.
 
 Ids are compared by hash first, eight bytes a row, so that a log of many millions of ids fits in memory; only ids whose
 hash repeats are compared as texts.
+
+Without ids, a row that is equal to an earlier one in every column is a copy where rows are numbered (`trial`, or `session`
+and `turn`): the same run cannot have been logged twice with one number. Where nothing numbers them, two runs of one item
+with one outcome are equal too; but if *every* row of the log is there 2 (or k) times, it looks like a log that was given
+twice: then one of two (of k) counts. Repeated greedy runs that agree on every item look the same until they are numbered.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
-from divergence.executions.names import BROKEN, DUPLICATE, FILE_NUMBER
+from divergence.executions.files import Source
+from divergence.executions.names import BROKEN, COPY, DUPLICATE, FILE_NUMBER, ROW
 
 PLACE = {FILE_NUMBER: pl.UInt32, "row": pl.Int64}
 ROWS_PER_FILE = 2**40  # makes one number of file and row; more rows than any file has
+COPIES_ROWS_MAX = 2_000_000  # of a log that is searched for copies: 40 MB of places and hashes
+COPIES_BYTES_MAX = 2**30  # of its files, which are read once more for it
+COPIES_OF = 20  # distinct rows from which on "every row twice" is no accident
 
 
 def duplicate_rows(checked: pl.LazyFrame) -> pl.DataFrame:
@@ -29,8 +40,46 @@ def duplicate_rows(checked: pl.LazyFrame) -> pl.DataFrame:
     return ordered.filter(~pl.col("execution_id").is_first_distinct()).select(*PLACE)
 
 
+def copied_rows(sources: Sequence[Source], numbered: bool) -> tuple[pl.DataFrame, str]:
+    """File number and row of the copies, and a sentence about them; none and '' where there are none.
+
+    Rows are compared in all the columns that their files have, those that no question uses included. `numbered`: does one
+    of them number the runs?
+    """
+    parts = []
+    for number, source in enumerate(sources):
+        flat = sorted(name for name in source.columns if not source.schema[name].is_nested())
+        place = (pl.lit(number, pl.UInt32).alias(FILE_NUMBER), pl.col(ROW).cast(pl.Int64).alias("row"))
+        parts.append(source.frame.select(*place, key=pl.struct(flat).hash()))
+    keyed = pl.concat(parts).collect(engine="streaming")
+    if keyed["key"].n_unique() == keyed.height:
+        return pl.DataFrame(schema=PLACE), ""
+    keyed = keyed.sort(*PLACE).with_columns(place=pl.int_range(pl.len()).over("key"), times=pl.len().over("key"))
+    if numbered:
+        copies = keyed.filter(pl.col("place") > 0)
+        told = f"{copies.height} of {keyed.height} rows are equal to an earlier row in every column, its number included"
+        return copies.select(*PLACE), f"{told}: each counts once."
+    times = int(np.gcd.reduce(keyed["times"].to_numpy()))
+    if times < 2 or keyed["key"].n_unique() < COPIES_OF:
+        return pl.DataFrame(schema=PLACE), ""
+    copies = keyed.filter(pl.col("place") >= pl.col("times") // times)
+    return copies.select(*PLACE), (
+        f"Every row of this log is there {times} times (or a multiple of it): one of {times} counts, {copies.height} of "
+        f"{keyed.height} rows are copies. If they are runs, number them in a column trial."
+    )
+
+
+def with_copies(frame: pl.LazyFrame, copies: pl.DataFrame) -> pl.LazyFrame:
+    """The frame with `COPY` set in these rows."""
+    return _marked(frame, copies, COPY)
+
+
 def with_duplicates(frame: pl.LazyFrame, duplicates: pl.DataFrame) -> pl.LazyFrame:
     """The frame with `DUPLICATE` set in these rows."""
+    return _marked(frame, duplicates, DUPLICATE)
+
+
+def _marked(frame: pl.LazyFrame, rows: pl.DataFrame, name: str) -> pl.LazyFrame:
     place = pl.col(FILE_NUMBER).cast(pl.UInt64) * ROWS_PER_FILE + pl.col("row").cast(pl.UInt64)
-    places = duplicates.select(place.alias("place")).to_series()
-    return frame.with_columns(place.is_in(places.implode()).alias(DUPLICATE))
+    places = rows.select(place.alias("place")).to_series()
+    return frame.with_columns(place.is_in(places.implode()).alias(name))

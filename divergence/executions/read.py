@@ -20,14 +20,21 @@ from divergence.errors import InputError
 from divergence.executions import contexts, foreign
 from divergence.executions.columns import canonical, graded, sampled, scaled
 from divergence.executions.counted import Counted, distinct_rows
-from divergence.executions.duplicates import duplicate_rows, with_duplicates
+from divergence.executions.duplicates import (
+    COPIES_BYTES_MAX,
+    COPIES_ROWS_MAX,
+    copied_rows,
+    duplicate_rows,
+    with_copies,
+    with_duplicates,
+)
 from divergence.executions.executions import ALWAYS, Counts, Executions, Tallied
 from divergence.executions.files import Source, local_paths, open_sources, unreadable
 from divergence.executions.further_tables import FurtherTable, metric, metrics, read_table
 from divergence.executions.guess import advice
 from divergence.executions.importers.registry import formats
 from divergence.executions.model_names import suggestions
-from divergence.executions.names import BROKEN, DUPLICATE, FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, TIMES
+from divergence.executions.names import BROKEN, COPY, DUPLICATE, FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, TIMES
 from divergence.executions.outcome import infer_kind, usable, usable_values
 from divergence.executions.profile import Profile, profile
 from divergence.executions.recognise import (
@@ -56,6 +63,7 @@ class _Log:
     rules: tuple[Rule, ...]
     accept_rejected: float
     progress: Callable[[str], None] | None = None
+    copies: str = ""
 
     @property
     def sources(self) -> list[Source]:
@@ -187,17 +195,34 @@ def _executions(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
         return profile(combinations, asked, factors, log.configuration.outcome, log.rules, apart, checked)
 
     def marked(frame: pl.LazyFrame) -> pl.LazyFrame:
-        return with_broken(with_duplicates(frame, duplicates) if duplicates.height else frame, log.rules)
+        frame = with_duplicates(frame, duplicates) if duplicates.height else frame
+        return with_broken(with_copies(frame, copies) if copies.height else frame, log.rules)
 
-    duplicates = pl.DataFrame()
+    duplicates, copies, told = pl.DataFrame(), pl.DataFrame(), ""
     seen = look(marked(frame))
     if seen.columns["execution_id"].values:
         duplicates = duplicate_rows(marked(frame))
         if duplicates.height:
             counted, apart = None, {}
             seen = look(marked(frame))
+    elif counted is None and _may_hold_copies(seen, log.sources):
+        copies, told = copied_rows(log.sources, _numbered(seen))
+        seen = look(marked(frame)) if copies.height else seen
     _check_counts(seen, log, marked(frame))
+    log = dataclasses.replace(log, copies=told)
     return _finished(frame, marked, counted, seen, columns, log, skipped)
+
+
+def _may_hold_copies(seen: Profile, sources: list[Source]) -> bool:
+    """Are equal rows of this log one answer, and can they be looked for? Requests without an item may be different ones."""
+    small = seen.rows <= COPIES_ROWS_MAX and sum(source.bytes or 0 for source in sources) <= COPIES_BYTES_MAX
+    return small and seen.columns["item"].values == seen.rows
+
+
+def _numbered(seen: Profile) -> bool:
+    """Does every row have a number among the runs of its item, or a place in its session?"""
+    told = [seen.columns[name].values if name in seen.columns else 0 for name in ("trial", "session", "turn")]
+    return seen.rows in (told[0], min(told[1:]))
 
 
 def _assembled(log: _Log, sources: Iterable[Source]) -> tuple[pl.LazyFrame, set[str]]:
@@ -221,7 +246,7 @@ def _unscaled(log: _Log, sources: Iterable[Source]) -> tuple[pl.LazyFrame, set[s
             absent.append(pl.lit(None, COLUMNS[name].dtype).alias(name))
         if name not in present or FAILED + name not in frame.collect_schema():
             absent.append(pl.lit(None, pl.String).alias(FAILED + name))
-    frame = frame.with_columns(*absent, pl.lit(False).alias(DUPLICATE))
+    frame = frame.with_columns(*absent, pl.lit(False).alias(DUPLICATE), pl.lit(False).alias(COPY))
     return frame.with_columns(pl.coalesce("regime", GIVEN_REGIME).alias("regime")), present
 
 
@@ -316,7 +341,7 @@ def _finished(
         sources=tuple(log.sources),
         skipped=tuple(skipped),
         unused=tuple(unused),
-        notes=(*_notes(seen, dict(unused)), *_scale_notes(log)),
+        notes=(*([log.copies] if log.copies else []), *_notes(seen, dict(unused)), *_scale_notes(log)),
         ignored=unknown_columns(log.sources, configuration, columns),
         outcomes=log.outcomes.frame if log.outcomes else None,
         telemetry=log.telemetry.frame if log.telemetry else None,

@@ -11,7 +11,7 @@ import polars as pl
 from divergence.errors import InputError
 from divergence.executions.names import BROKEN
 from divergence.executions.profile import Profile
-from divergence.executions.rules import Rule, rejected_rows
+from divergence.executions.rules import COPIES, Rule, rejected_rows
 from divergence.executions.schema import REGIMES
 
 BY_VALUE = ("score_in_range", "score_type")
@@ -21,7 +21,10 @@ SEVERAL = 5  # rows of one regime: fewer odd values than a handful do not make i
 
 def refuse_rejected(checked: pl.LazyFrame, seen: Profile, rules: tuple[Rule, ...], accepted: float) -> None:
     """Raise InputError where more than the fraction `accepted` of the rows, of all or of one regime, is rejected."""
-    _refuse(checked, rules, seen.broken, seen.rows, accepted, "")
+    broken = {name: count for name, count in seen.broken.items() if name != COPIES}
+    once = [place for place, rule in enumerate(rules) if rule.name == COPIES]
+    bad = checked.filter(~pl.col(BROKEN).is_in(once))
+    _refuse(bad, rules, broken, seen.rows - seen.broken.get(COPIES, 0), accepted, "")
     places = [place for place, rule in enumerate(rules) if rule.name in BY_VALUE and rule.name in seen.broken]
     if not places:
         return

@@ -15,7 +15,7 @@ import dataclasses
 
 import polars as pl
 
-from divergence.executions.names import BROKEN, DUPLICATE, FAILED, GIVEN_REGIME
+from divergence.executions.names import BROKEN, COPY, DUPLICATE, FAILED, GIVEN_REGIME
 from divergence.executions.schema import COLUMNS, REGIMES
 
 NEEDED = ("regime", "model", "item", "score", "score_n", "execution_id", "probability")
@@ -45,7 +45,10 @@ def _readable(name: str, what: str) -> Rule:
 
 _regime, _score, _chance = pl.col("regime"), pl.col("score"), pl.col("probability")
 
+COPIES = "row_once"
+"""The rule that a copy breaks. Copies are no bad values: they do not count when it is asked whether a log was misread."""
 ROW_RULES = (
+    Rule(COPIES, "item", "an earlier row is equal to it in every column", ~pl.col(COPY), table=False),
     Rule("record_readable", "record", "the line is not a JSON record", pl.col(FAILED + "record").is_null(), table=False),
     Rule(
         "regime_known",

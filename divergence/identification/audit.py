@@ -6,10 +6,13 @@
 | `one_side` | models that were logged in one regime only |
 | `judged_share` | a context of which few rows are judged |
 | `other_judges` | regimes, contexts or tasks with scorers of their own |
+| `unlike_tasks` | tasks with a metric each, over which no mean is given |
 | `unmetered` | a cost of 0 in every row of a combination |
 | `times_disagree` | times that contradict each other, or lie in another unit |
 | `unlogged_difference` | contexts with equal logged factors and unequal results |
 | `opposite_effects` | a context that helps one model and hurts another |
+| `contexts_of_their_own` | models that no chain of contexts links with the others |
+| `changed_between_waves` | combinations that moved between waves while others stayed |
 
 To add a rule: a function `LogDesign -> Finding | None` in the file of its subject, a row here, and two tests: a log that
 triggers it and a neighbour that must not.
@@ -22,8 +25,13 @@ from collections.abc import Callable
 from divergence.identification.finding import Finding
 from divergence.identification.log_design import LogDesign
 from divergence.identification.rules_of_measures import times_disagree, unmetered
-from divergence.identification.rules_of_outcomes import judged_share, one_side, one_value, other_judges
-from divergence.identification.rules_of_results import opposite_effects, unlogged_difference
+from divergence.identification.rules_of_outcomes import judged_share, one_side, one_value, other_judges, unlike_tasks
+from divergence.identification.rules_of_results import (
+    changed_between_waves,
+    contexts_of_their_own,
+    opposite_effects,
+    unlogged_difference,
+)
 
 Rule = Callable[[LogDesign], Finding | None]
 RULES: tuple[Rule, ...] = (
@@ -31,9 +39,12 @@ RULES: tuple[Rule, ...] = (
     unmetered,
     one_side,
     other_judges,
+    unlike_tasks,
     judged_share,
     unlogged_difference,
     opposite_effects,
+    contexts_of_their_own,
+    changed_between_waves,
     times_disagree,
 )
 

@@ -21,6 +21,7 @@ from divergence.cells.telling_items import prepared
 from divergence.identification.arm_counts import ArmCounts, arm_counts
 from divergence.identification.factor_levels import FactorLevels, factor_levels
 from divergence.identification.item_sharing import ItemSharing, item_sharing
+from divergence.identification.wave_agreement import WaveAgreement, wave_agreement
 from divergence.numerics import combinations
 
 REGIMES = ("evaluation", "deployment")
@@ -93,6 +94,11 @@ class LogDesign:
         return len(np.unique(waves[waves != MISSING]))
 
     @functools.cached_property
+    def wave_agreement(self) -> WaveAgreement:
+        """Which arms changed by themselves between waves."""
+        return wave_agreement(self.cells)
+
+    @functools.cached_property
     def logged(self) -> dict[str, dict[str, int]]:
         """Rows by regime that have a cost, tokens of both directions, episodes, a declared task length."""
         return {r: self._logged(r) for r in REGIMES}
@@ -110,6 +116,17 @@ class LogDesign:
     def scorers(self, regime: str) -> tuple[str, ...]:
         """What judged the rows of a regime, sorted; rows that name no scorer name none."""
         return tuple(sorted(scorers(self.cells)[regime]))
+
+    @functools.cached_property
+    def task_scorers(self) -> dict[str, set[str]]:
+        """What judged the rows of each task; rows without a task or a scorer give none."""
+        counts, names = self.cells.counts.take(self.cells.counts["n"] > 0), self.cells.levels
+        (task, scorer), _ = combinations(counts["task"], counts["scorer"])
+        found: dict[str, set[str]] = {}
+        for t, k in zip(task, scorer, strict=True):
+            if t != MISSING:
+                found.setdefault(names["task"][t], set()).update({names["scorer"][k]} if k != MISSING else ())
+        return found
 
     def _in(self, regime: str) -> np.ndarray:
         return self.arms.deployed == (regime == "deployment")

@@ -5,6 +5,8 @@ Each gives the sentence on what is missing, or None where nothing is.
 
 from __future__ import annotations
 
+import numpy as np
+
 from divergence.cells.overlap import context_conflict, scorer_conflict
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need
@@ -26,6 +28,21 @@ def level_needs(design: LogDesign, regime: str) -> Need:
         True,
         f"{many(design.rows[regime], f'judged {regime} row')} of {many(design.models[regime], 'model')} in "
         f"{many(design.contexts[regime], 'context')}.",
+    )
+
+
+def unlike_tasks(design: LogDesign) -> str | None:
+    """Why no mean over tasks is given: each was judged by scorers of its own."""
+    judges = design.task_scorers
+    if len(judges) < 2 or not all(judges.values()):
+        return None
+    if len(set().union(*judges.values())) < sum(map(len, judges.values())):  # a scorer that two tasks share
+        return None
+    told = [f"{task}: {', '.join(sorted(names))}" for task, names in list(judges.items())[:3]]
+    more = f" and {len(judges) - 3} more" if len(judges) > 3 else ""
+    return (
+        f"It needs tasks with one metric; each of the {len(judges)} tasks has scorers of its own ({'; '.join(told)}{more}), "
+        "so a mean over them mixes unlike things. Read the rows of each task, or take one: --where task=NAME."
     )
 
 
@@ -96,6 +113,19 @@ def moves_over_contexts(design: LogDesign) -> Need:
     )
 
 
+def tested_regimes(design: LogDesign) -> tuple[str, ...]:
+    """Regimes in which some model has two contexts that one judge saw: whether they differ at all can be tested."""
+    if design.constant is not None:
+        return ()
+    arms, found = design.arms, []
+    for regime in design.rows:
+        models = arms.model[arms.deployed == (regime == "deployment")]
+        several = len(models) and np.bincount(models).max() > 1
+        if several and context_conflict(design.cells, regime) is None:
+            found.append(regime)
+    return tuple(found)
+
+
 def crossed(design: LogDesign) -> Need:
     """What telling models and contexts apart needs: two models that share two deployment contexts."""
     missing = no_contexts(design)
@@ -134,3 +164,9 @@ def compared(design: LogDesign) -> Need:
             f"deployment: {', '.join(sorted(deployment)) or 'not logged'}), so it may be a difference of judges."
         )
     return Need(True, reason)
+
+
+def means_compared(design: LogDesign) -> Need:
+    """What a difference between the mean levels of the regimes needs."""
+    unlike = unlike_tasks(design)
+    return Need(False, unlike) if unlike and not no_comparison(design) else compared(design)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from divergence.cells.overlap import in_regime
+from divergence.identification import needs
 from divergence.identification.finding import Finding
 from divergence.identification.log_design import REGIMES, LogDesign
 
@@ -93,3 +94,12 @@ def other_judges(design: LogDesign) -> Finding | None:
         f"{', '.join(sorted(two))}): a part of every difference between them may be the judges'.",
         questions=("gap", "evaluation_advantage", "context_effect", "reversal"),
     )
+
+
+def unlike_tasks(design: LogDesign) -> Finding | None:
+    """Tasks with a metric each: a mean over them is refused where it is asked for."""
+    why = needs.unlike_tasks(design)
+    if why is None:
+        return None
+    said, todo = why.removeprefix("It needs tasks with one metric; ").split(" Read ")
+    return Finding("unlike_tasks", "caution", said[0].upper() + said[1:], f"Read {todo}", ("bench_level", "gap"))

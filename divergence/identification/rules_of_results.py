@@ -7,7 +7,9 @@ import itertools
 import numpy as np
 
 from divergence.identification.finding import Finding
+from divergence.identification.linked_contexts import linked_parts
 from divergence.identification.log_design import REGIMES, LogDesign
+from divergence.identification.rules_of_outcomes import listed
 
 CLEAR = 4.0  # standard errors: among a thousand pairs of contexts that do not differ, .06 are called different
 FEW = 30  # trials of an arm below which a raw rate says little
@@ -77,6 +79,54 @@ def opposite_effects(design: LogDesign) -> Finding | None:
         f"{design.cells.levels['context'][contexts[c, 1]]} helps {names[high]} ({100 * gain:+.0f} points) and hurts "
         f"{names[low]} ({100 * loss:+.0f} points): what it does depends on the model, and its mean describes none.",
         questions=("context_effect", "serving_effect"),
+    )
+
+
+def contexts_of_their_own(design: LogDesign) -> Finding | None:
+    """Models that no chain of models and contexts links: their levels lie side by side and cannot be compared."""
+    arms, names = design.arms, design.cells.levels
+    if not len(arms):
+        return None
+    parts, _ = linked_parts(arms.model, arms.context)
+    seen = np.unique(arms.model)
+    groups = [seen[parts[seen] == part] for part in np.unique(parts[seen])]
+    if len(groups) < 2:
+        return None
+    told = []
+    for group in groups[:2]:
+        mine = arms.context[np.isin(arms.model, group)]
+        told.append(
+            f"{listed([names['model'][m] for m in group])} in {listed([names['context'][c] for c in np.unique(mine)])}"
+        )
+    return Finding(
+        "contexts_of_their_own",
+        "caution",
+        f"No model links the contexts of {' with those of '.join(told)}: what a context does cannot be told from what its "
+        "models can, and a comparison of them compares both together.",
+        questions=("bench_level", "deployed_level", "reversal", "rank_agreement", "best_combination"),
+    )
+
+
+def changed_between_waves(design: LogDesign) -> Finding | None:
+    """Contexts that moved between waves while others stayed: the change is theirs, not the instrument's."""
+    agreement = design.wave_agreement
+    if not agreement.changed.any():
+        return None
+    arms, names = design.arms, design.cells.levels
+    worst = int(np.abs(agreement.change).argmax())
+    told = f"{names['model'][arms.model[worst]]} in {names['context'][arms.context[worst]]}"
+    number, of = int(agreement.changed.sum()), int(agreement.measured.sum())
+    rest = (
+        "the others moved together, so the change is theirs and not the instrument's"
+        if agreement.common
+        else "no shift is common to all, so the instrument's cannot be told"
+    )
+    return Finding(
+        "changed_between_waves",
+        "caution",
+        f"Between waves {number} of {of} combinations of model and context changed by themselves, most of all {told} "
+        f"({100 * agreement.change[worst]:+.0f} points): {rest}.",
+        questions=("instrument", "context_effect", "serving_effect"),
     )
 
 

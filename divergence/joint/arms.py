@@ -22,6 +22,7 @@ import scipy.sparse as sp
 from divergence.cells import Cells, Table
 from divergence.cells.overlap import deployed_regimes
 from divergence.errors import InputError
+from divergence.identification.wave_agreement import wave_agreement
 from divergence.joint.clusters import item_influence, session_excess
 from divergence.joint.methods import NOISE_LOG_SD_MAX
 from divergence.joint.noise import noise_of_noise
@@ -30,6 +31,8 @@ from divergence.joint.spec import Spec
 from divergence.joint.waves import remove_waves
 from divergence.joint.weights import item_weights
 from divergence.numerics import combinations, nearest_psd, square_root
+
+ROUNDING = 1e-12  # of a level; a single failure of 1e9 items moves it a thousand times as far
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +103,9 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     rows = np.bincount(raw, counts["n"])
     of_arm = np.bincount(raw_keys[0], rows * inner) / np.bincount(raw_keys[0], rows)  # one slope an arm, for exact ranks
     slope = (of_arm if link == "log" else of_arm * (1 - of_arm))[raw_keys[0]]
-    combine, shifts = remove_waves(raw_keys[0], raw_keys[1], rows, slope)
+    agreement = wave_agreement(cells)
+    changed = agreement.changed if agreement.common else np.ones(len(agreement.changed), bool)
+    combine, shifts = remove_waves(raw_keys[0], raw_keys[1], rows, slope, changed)
     carried = (sp.csr_array(combine) @ influence.T).T.tocsr()
     covariance = (carried.T @ carried).toarray()
     covariance += combine @ np.diag(pooled) @ combine.T
@@ -117,6 +122,8 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     levels = combine @ level
     if link == "logit":
         levels = np.clip(levels, 0.0, 1.0)  # rounding, or a wave shift at the end of the scale
+        end = levels.round()  # a sum of weights that misses 1 by rounding is no failure
+        levels = np.where(np.abs(levels - end) < ROUNDING, end, levels)
     covariance, clusters = nearest_psd(covariance), _clusters(counts, raw, raw_keys[0], weight)
     between, count = np.zeros((2, len(levels)))
     if sessions is not None:

@@ -175,7 +175,7 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
             blocks.append((f"beta:{factor}", count, spec.factor))
             if not single and models > 1:
                 blocks.append((f"gamma:{factor}", models * count, spec.interaction))
-        if not single:
+        if not single and not _a_label(mixtures):
             blocks.append(("u", labels, spec.context))
         if models > 1:
             blocks.append(("delta", models * labels, spec.residual))
@@ -202,6 +202,15 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
         moved=moved,
         hinged=hinged,
     )
+
+
+def _a_label(mixtures: dict[str, np.ndarray]) -> bool:
+    """Is the one factor another name of the context? Then an effect of the context beyond it would be the same effect twice,
+    and how the two share it nothing but prior."""
+    if len(mixtures) != 1:
+        return False
+    (shares,) = mixtures.values()
+    return bool((shares.max(1) == 1.0).all() and len(np.unique(shares.argmax(1))) == len(shares))
 
 
 def _moved(arms: Arms, contexts: np.ndarray, models: int) -> np.ndarray | None:

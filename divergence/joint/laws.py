@@ -2,11 +2,15 @@
 
 | law | weight of a context |
 |---|---|
-| `"logged"` | its share of the log's rows, common to all models |
+| `"logged"` | its share of the log's rows, common to all models that can be compared there |
 | `"own"` | the same for each model's own rows |
 | `"uniform"` | the same for each |
 | `{context: share}` | as declared |
 | `(factor, ((level, share), ...))` | declared shares of levels, dealt to the contexts that have them by logged rows |
+
+Under `logged`, a model's level in a context that it never ran in is predicted from models that ran in both that context and
+one of its own, through any chain of such models. Where no chain exists (each model in a context of its own), what the
+context does cannot be told from what the model can, and the model's law keeps to the contexts that it is linked with.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import numpy as np
 from divergence.cells.cells import DeclaredLaw
 from divergence.cells.overlap import in_regime
 from divergence.errors import InputError
+from divergence.identification.linked_contexts import linked_parts
 from divergence.joint.posterior import Fit
 
 NAMED = ("logged", "own", "uniform")
@@ -33,7 +38,7 @@ def law_weights(fit: Fit, regime: str, names: tuple[str, ...], law: Law) -> np.n
         return np.full((models, len(names)), 1 / len(names))
     rows = _logged(fit, regime, names)
     if law == "logged":
-        rows = np.repeat(rows.sum(0, keepdims=True), models, 0)
+        rows = np.repeat(rows.sum(0, keepdims=True), models, 0) * _linked(fit, regime)
     elif law != "own":
         if isinstance(law, str):
             raise InputError(f"the law {law!r} is not known; choose {', '.join(NAMED)}, or declare a share for each context")
@@ -41,6 +46,19 @@ def law_weights(fit: Fit, regime: str, names: tuple[str, ...], law: Law) -> np.n
         rows = np.repeat(_declared(fit, regime, names, rows.sum(0), factor, dict(shares))[None], models, 0)
     rows = np.where(rows.sum(1, keepdims=True) > 0, rows, 1.0)
     return rows / rows.sum(1, keepdims=True)
+
+
+def _linked(fit: Fit, regime: str) -> np.ndarray:
+    """Which models are linked with which contexts of the regime by models that ran in several, shape (models, contexts).
+
+    A label that occurs in both regimes links them; a model links all the contexts that it ran in, on either side.
+    """
+    contexts = fit.design.contexts
+    parts, labels = linked_parts(fit.arms.model, fit.arms.context)
+    of_models = np.full(fit.design.n_models, -1)  # a model without rows is linked with nothing
+    of_models[: len(parts)] = parts
+    mine = contexts[contexts[:, 0] == (regime == "deployment"), 1]
+    return of_models[:, None] == labels[mine][None]
 
 
 def _logged(fit: Fit, regime: str, names: tuple[str, ...]) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 
 from divergence.joint.arms import Arms
 from divergence.joint.noise import pooled_noise
-from divergence.joint.paired import measure
+from divergence.joint.paired import FLIPS, measure
 from divergence.numerics import expit, logit, nearest_psd, square_root
 
 PSEUDO = 0.5  # Jeffreys: half a success and half a failure, so that a first fit has a finite place to start from
@@ -74,20 +74,48 @@ def start(arms: Arms) -> np.ndarray:
     return (arms.clusters * arms.level + PSEUDO) / (arms.clusters + 2 * PSEUDO)
 
 
+def _inside(arms: Arms) -> np.ndarray:
+    """Levels that are not at the end of the scale, shape (A,): none failed of n items is half a failure of n + 1.
+
+    The working response of a level of 1 has no place to settle: each round would move it on, beyond what n items can say.
+    """
+    if arms.link == "log":
+        return arms.level
+    end = PSEUDO / (arms.clusters + 2 * PSEUDO)
+    return np.clip(arms.level, end, 1 - end)
+
+
 def linearise(arms: Arms, mu: np.ndarray) -> Response:
     """The working response at fitted levels `mu` (A,)."""
-    slope = mu * (1 - mu) if arms.link == "logit" else mu  # d mu / d link
+    slope, judged = _slope(mu, arms.link), _told_apart(arms, mu)
     seen, fitted = variance_function(arms.level, arms.link), variance_function(mu, arms.link)
     carry = np.where(seen > 0, np.sqrt(fitted / np.where(seen > 0, seen, 1.0)), 1.0) / slope
     root = (square_root(arms.covariance) if arms.root is None else arms.root) * carry
-    least = np.zeros(len(arms)) if arms.least is None else arms.least / slope**2
+    least = np.zeros(len(arms)) if arms.least is None else arms.least / _slope(judged, arms.link) ** 2
     place = arms.context * 2 + arms.deployed
-    found = measure(root, arms.model, arms.deployed, place, least, _ratio(arms) * fitted / slope**2)
+    steady = _ratio(arms) * variance_function(judged, arms.link) / _slope(judged, arms.link) ** 2
+    found = measure(root, arms.model, arms.deployed, place, least, steady)
     covariance = nearest_psd(found.covariance(arms.model, place))
     noise = (None, None, None)
     if arms.noise_log_sd is not None and arms.noise_lean is not None:
         noise = pooled_noise(arms.covariance, arms.noise_log_sd, arms.noise_lean)
-    return Response(to_link(mu, arms.link) + (arms.level - mu) / slope, covariance, mu, *noise, found.root)
+    return Response(to_link(mu, arms.link) + (_inside(arms) - mu) / slope, covariance, mu, *noise, found.root)
+
+
+def _told_apart(arms: Arms, mu: np.ndarray) -> np.ndarray:
+    """The fitted levels, no nearer to the ends of the scale than the flips that n items may hide; shape (A,).
+
+    The logit runs away there: by its slope at 1 a few flips of hundreds of items would be half of the scale.
+    """
+    if arms.link == "log":
+        return mu
+    inner = np.minimum(np.sqrt(FLIPS) / np.maximum(arms.clusters, 1.0), 0.5)
+    return np.clip(mu, inner, 1 - inner)
+
+
+def _slope(mu: np.ndarray, link: str) -> np.ndarray:
+    """d level / d link."""
+    return mu * (1 - mu) if link == "logit" else mu
 
 
 def _ratio(arms: Arms) -> np.ndarray:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 
-def remove_waves(arm: np.ndarray, wave: np.ndarray, rows: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def remove_waves(
+    arm: np.ndarray, wave: np.ndarray, rows: np.ndarray, slope: np.ndarray, changed: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Linear maps from raw (arm, wave) levels to arm levels, shape (A, raw), and to wave shifts, shape (W, raw).
 
     Weighted least squares of `M_aw = M_a + slope_aw omega_w` with `omega` summing to zero on the link scale. The shifts
     have shape (0, raw) when there is one wave, or when no arm connects the waves: an arm's level is then the plain mean
-    over its waves, whatever they did to it.
+    over its waves, whatever they did to it. Arms that `changed` by themselves between waves, shape (A,), say nothing about
+    the shift; theirs, too, is taken out.
     """
     size, arms = len(arm), arm.max() + 1
     mean = np.zeros((arms, size))
@@ -21,8 +24,9 @@ def remove_waves(arm: np.ndarray, wave: np.ndarray, rows: np.ndarray, slope: np.
     basis = np.linalg.svd(np.ones((1, len(names))))[2][1:].T  # columns span the shifts that sum to zero
     shift = slope[:, None] * basis[np.searchsorted(names, wave)]
     centred = shift - mean[arm] @ shift  # arms swept out
-    gram = centred.T @ (rows[:, None] * centred)
+    telling = rows if changed is None else rows * ~changed[arm]
+    gram = centred.T @ (telling[:, None] * centred)
     if np.linalg.matrix_rank(gram, tol=1e-8 * rows.sum()) < len(names) - 1:
         return mean, np.zeros((0, size))
-    solve = np.linalg.solve(gram, (rows[:, None] * centred).T)
+    solve = np.linalg.solve(gram, (telling[:, None] * centred).T)
     return mean - (mean @ shift) @ solve, basis @ solve

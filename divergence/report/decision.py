@@ -11,6 +11,7 @@ import polars as pl
 from divergence.estimate import Estimate
 from divergence.report.content import PageContent
 from divergence.report.names import spoken
+from divergence.report.one_world import one_world
 from divergence.report.reading import LOWER_IS_BETTER, chance_first, higher_is_better, identified, levels
 from divergence.report.words import brief_chance, capital, chance, every, join, number, phrase, plural, verb
 
@@ -62,16 +63,26 @@ def decide(content: PageContent) -> Decision:
     """The decision that the levels allow, or why they allow none."""
     bench, deployed = content.answer("bench_level"), content.answer("deployed_level")
     if bench is None or deployed is None:
+        alone = one_world(content)
+        if alone is not None:
+            return Decision(*alone, pairs_reason="The log has one regime: there is no second order to compare with.")
         missing = [q for q, answer in (("bench_level", bench), ("deployed_level", deployed)) if answer is None]
         headline = "This log cannot say how the bench carries over to deployment."
         return Decision(headline, tuple(dict.fromkeys(content.reason(q) for q in missing)))
     known = levels(bench, deployed)
     models = known.models
+    if not models and not any(identified(answer, "model")[0].height for answer in (bench, deployed)):
+        return Decision("No mean over the tasks of this log is given; each task has a level of its own.", ())
     if not models:
         return Decision("No model of this log is known in both worlds.", ("Bench and deployment share no model.",))
     first, second = known.first.to_dicts(), known.second.to_dicts()
+    # A model that one world left out may be first in the other: without the sentence the page would name the next one.
+    alone = [
+        told for told in (_leader_of_one_side(bench, models, True), _leader_of_one_side(deployed, models, False)) if told
+    ]
     if len(models) == 1:
-        return _one_model(content, models[0], first[0], second[0])
+        one = _one_model(content, models[0], first[0], second[0])
+        return dataclasses.replace(one, headline=" ".join((*alone, one.headline)))
     names = spoken(models)
     on_bench = chance_first(known.first_draws, higher_is_better(bench))
     in_deployment = chance_first(known.second_draws, higher_is_better(deployed))
@@ -81,10 +92,27 @@ def decide(content: PageContent) -> Decision:
         f"In deployment {names[models[likeliest]]} reaches {phrase(second[likeliest])}."
     )
     headline = _headline([names[model] for model in models], on_bench, in_deployment)
+    if alone:
+        both = f"Of the {plural(len(models), 'model')} judged in both"
+        headline = f"{' '.join(alone)} {both}, {_continued(headline)}"
+        opening = f"{both}: {_continued(opening)}"
     pairs, reason = _pairs(content, models)
     sentences = (opening, _pair_sentence(pairs)) if pairs else (opening,)
     chances = tuple(zip(models, map(float, on_bench), map(float, in_deployment), strict=True))
     return Decision(headline, sentences, pairs, reason, chances)
+
+
+def _leader_of_one_side(answer: Estimate, shared: list[str], bench: bool) -> str:
+    """A sentence on the likeliest first model of one world where the other world never judged it; '' where it did."""
+    frame, draws = identified(answer, "model")
+    first = chance_first(draws, higher_is_better(answer))
+    best = int(np.argmax(first))
+    name = frame["model"][best]
+    if name in shared or len(first) < 2:
+        return ""
+    here, there = ("on the bench", "in deployment") if bench else ("in deployment", "on the bench")
+    lead = "is first" if first[best] >= HALF else "is the likeliest to be first"
+    return f"{spoken(frame['model'].to_list())[name]} {lead} {here} ({chance(first[best])}) and was not judged {there}."
 
 
 def contenders(chances: np.ndarray) -> list[int]:
@@ -119,6 +147,12 @@ def _headline(names: list[str], on_bench: np.ndarray, in_deployment: np.ndarray)
     if first >= HALF:
         return f"{names[0]} is first on the bench and probably first in deployment too ({told})."
     return f"{names[0]} is first on the bench and the likeliest to be first in deployment, but only with {told}."
+
+
+def _continued(sentence: str) -> str:
+    """A sentence after a colon or a comma: its first word small, unless that is a model's name."""
+    plain = sentence.startswith(("The bench", "On the bench"))
+    return sentence[0].lower() + sentence[1:] if plain else sentence
 
 
 def _one_model(content: PageContent, model: str, bench: dict, deployed: dict) -> Decision:

@@ -23,7 +23,7 @@ from divergence.executions.contexts import NOT_LOGGED, ONE_CONTEXT
 from divergence.executions.names import BROKEN, FAILED
 from divergence.executions.outcome import usable
 from divergence.executions.recognise import listed
-from divergence.executions.rules import NEEDED, row_rules, with_broken
+from divergence.executions.rules import COPIES, NEEDED, row_rules, with_broken
 from divergence.executions.schema import COLUMNS, Column
 from divergence.scoring.dictionaries import MISSING, Combinations, Dictionary, labelled
 
@@ -31,7 +31,7 @@ LABELS = ("model", "item", "task", "context")
 """Labels that every request has."""
 ENDLESS = ("item", "task")
 """Those that may never repeat."""
-APART = ("regime_agrees", "execution_id_unique")
+APART = ("regime_agrees", "execution_id_unique", COPIES)
 """Rules about the reading of a whole log, not about a row of a partition."""
 
 

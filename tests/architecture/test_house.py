@@ -22,6 +22,7 @@ SHARED = {
     "sealed",
     "shown",
     "staging",
+    "wide",
 }
 ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and staging are open to all
     "configuration": set(),
@@ -83,6 +84,7 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
     "ray_cluster": set(),
     "calling": set(),
     "shown": set(),
+    "wide": set(),
 }
 PUBLIC = {
     "ArgumentError",

@@ -84,7 +84,7 @@ def test_frail_tasks_are_told_from_alike_ones():
     assert found[1] > 2 * found[0]
 
 
-def test_turns_of_a_session_fail_after_the_last_success():
+def test_turns_of_a_session_fail_where_a_failure_is_not_made_good():
     turns = pl.DataFrame(
         {
             "regime": "deployment",
@@ -97,14 +97,58 @@ def test_turns_of_a_session_fail_after_the_last_success():
         }
     )
     episodes = dv.collapse(dv.read(turns)).episodes
-    # Half of the sessions broke down at turn 2; the others recovered and were solved at turn 4.
+    # Half of the sessions broke down at turn 2; the others made it good and were solved: turns 3 (mending) and 4 (nothing
+    # after it shows whether a failure would have been made good) are no steps.
     assert episodes["n"].sum() == 6 and episodes["failed"].sum() == 3 and episodes["solved"].sum() == 3
     # The same work counted from turn 0 is the same work.
     cells = [dv.collapse(dv.read(log)) for log in (turns, turns.with_columns(pl.col("turn") - 1))]
     ends = [
         sorted(zip((c.levels["length"][k] for k in c.episodes["length"]), c.episodes["failed"], strict=True)) for c in cells
     ]
-    assert ends[0] == ends[1] and {length for length, _ in ends[0]} == {"2", "4"}
+    assert ends[0] == ends[1] and {length for length, _ in ends[0]} == {"2"}
+
+
+@pytest.mark.parametrize("turns", [6, 24])
+@pytest.mark.parametrize("chance", [0.5, 0.8])
+def test_independent_turns_have_a_flat_hazard(turns, chance):
+    """h = (1 - p)^2 in every band, within four standard errors of its own draws; a slope of zero."""
+    rng = np.random.default_rng(3)
+    sessions = 600
+    log = pl.DataFrame(
+        {
+            "regime": "deployment",
+            "model": "m",
+            "context": "c",
+            "item": [f"t{k}" for k in range(turns)] * sessions,
+            "session": np.repeat([f"s{k}" for k in range(sessions)], turns),
+            "turn": list(range(1, turns + 1)) * sessions,
+            "score": (rng.random(turns * sessions) < chance).astype(float),
+        }
+    )
+    found = _answer(log)
+    bands = found.where(statistic="hazard")
+    for draws in bands.draws.T:
+        assert abs(draws.mean() - (1 - chance) ** 2) < 4 * draws.std()
+    slope = found.where(statistic="slope").draws
+    assert abs(slope.mean()) < 4 * slope.std()
+
+
+def test_a_hazard_that_rises_is_found_to_rise():
+    rng = np.random.default_rng(5)
+    turns, sessions = 12, 300
+    score = rng.random((sessions, turns)) < np.linspace(0.95, 0.3, turns)
+    log = pl.DataFrame(
+        {
+            "regime": "deployment",
+            "model": "m",
+            "context": "c",
+            "item": [f"t{k}" for k in range(turns)] * sessions,
+            "session": np.repeat([f"s{k}" for k in range(sessions)], turns),
+            "turn": list(range(1, turns + 1)) * sessions,
+            "score": score.ravel().astype(float),
+        }
+    )
+    assert np.quantile(_answer(log).where(statistic="slope").draws, 0.05) > 0.3
 
 
 @pytest.mark.parametrize(

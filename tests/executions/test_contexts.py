@@ -57,7 +57,7 @@ def test_a_factor_that_only_one_regime_logs_does_not_vary(rows):
 
 def test_rejected_rows_make_no_level(rows):
     frame = rows(engine=["odd", *["vllm"] * 23], score=[7.0, *[1.0] * 23], sampler=["a", "b"] * 12)
-    assert read(frame).factors == ("sampler",)
+    assert read(frame, accept_rejected=0.1).factors == ("sampler",)  # some of its rows are copies
 
 
 @pytest.mark.parametrize(

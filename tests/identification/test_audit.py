@@ -136,3 +136,21 @@ def test_effects_of_opposite_sign_are_named_before_any_mean():
     told = found(log(rates))["opposite_effects"].sentence
     assert "x helps A" in told and "hurts B" in told
     assert "opposite_effects" not in found(log(TWO | {("deployment", "x", "A"): 0.4, ("deployment", "x", "B"): 0.3}))
+
+
+@pytest.mark.parametrize("regime", ["evaluation", "deployment"])
+def test_models_in_contexts_of_their_own_are_not_compared_in_silence(regime):
+    alone = {(regime, "x", "A"): 0.7, (regime, "y", "B"): 0.5}
+    told = found(log(alone))["contexts_of_their_own"].sentence
+    assert "A in x with those of B in y" in told
+    assert "contexts_of_their_own" not in found(log(alone | {(regime, "x", "B"): 0.5}))
+    other = "deployment" if regime == "evaluation" else "evaluation"
+    linked = alone | {(other, "shared", "A"): 0.7, (other, "shared", "B"): 0.6}
+    assert "contexts_of_their_own" not in found(log(linked))
+
+
+def test_tasks_with_a_metric_each_are_named_and_a_shared_metric_ends_it():
+    task = {"task": lambda row: f"t{int(row['item'][1:]) % 2}"}
+    told = found(log(TWO, **task, scorer=lambda row: f"s{int(row['item'][1:]) % 2}"))["unlike_tasks"].sentence
+    assert told.startswith("Each of the 2 tasks has scorers of its own (t0: s0; t1: s1)")
+    assert "unlike_tasks" not in found(log(TWO, **task, scorer=lambda _: "exact"))

@@ -86,7 +86,8 @@ def test_contexts_with_other_judges_are_not_compared():
 
 def test_a_judge_a_task_is_no_conflict():
     found = answers(log(task=lambda row: f"t{int(row['item'][1:]) % 2}", scorer=lambda row: f"j{int(row['item'][1:]) % 2}"))
-    assert found["gap"].identified and found["kappa"].identified
+    assert found["context_effect"].identified and found["kappa"].identified
+    assert not found["gap"].identified and "each of the 2 tasks has scorers of its own" in found["gap"].reason
 
 
 def test_judgements_of_one_answer_are_no_repetitions_of_it():

@@ -97,8 +97,10 @@ def test_without_a_bench_the_reason_is_given(content, hand_made):
     bench = Estimate.refused("bench_level", "", "probability", "the log has no evaluation rows")
     deployed = hand_made("deployed_level", {"model": ["a"]}, [0.5], "probability")
     decision = decide(dataclasses.replace(content, estimates={"bench_level": bench, "deployed_level": deployed}))
-    assert decision.headline == "This log cannot say how the bench carries over to deployment."
-    assert decision.sentences == ("The log has no evaluation rows.",)
+    assert decision.headline == "a reaches 50.0% (49.1 to 50.9) in deployment."
+    assert decision.sentences == (
+        "How the bench carries over to deployment is not in this log: the log has no evaluation rows.",
+    )
 
 
 def test_models_of_two_worlds_that_never_meet(content, hand_made):
@@ -106,3 +108,24 @@ def test_models_of_two_worlds_that_never_meet(content, hand_made):
     deployed = hand_made("deployed_level", {"model": ["b"]}, [0.5], "probability")
     decision = decide(dataclasses.replace(content, estimates={"bench_level": bench, "deployed_level": deployed}))
     assert "No model of this log is known in both worlds" in decision.headline
+
+
+def test_a_leader_that_one_world_left_out_is_named(content, hand_made):
+    """First on the bench is who is first of all that the bench judged, deployed or not."""
+    bench = hand_made("bench_level", {"model": ["best", "a", "b"]}, [0.9, 0.7, 0.6], "probability", 0.001)
+    deployed = hand_made("deployed_level", {"model": ["a", "b", "late"]}, [0.6, 0.5, 0.8], "probability", 0.001)
+    decision = decide(dataclasses.replace(content, estimates={"bench_level": bench, "deployed_level": deployed}))
+    assert decision.headline.startswith("best is first on the bench (more than 99%) and was not judged in deployment.")
+    assert "late is first in deployment (more than 99%) and was not judged on the bench." in decision.headline
+    assert decision.headline.endswith(
+        "Of the two models judged in both, a is first on the bench and stays first in deployment "
+        "(probability more than 99%)."
+    )
+    assert decision.sentences[0].startswith("Of the two models judged in both: on the bench a is first")
+
+
+def test_a_model_of_one_world_that_leads_nothing_is_not_in_the_headline(content, hand_made):
+    bench = hand_made("bench_level", {"model": ["a", "b", "weak"]}, [0.7, 0.6, 0.1], "probability", 0.001)
+    deployed = hand_made("deployed_level", {"model": ["a", "b"]}, [0.6, 0.5], "probability", 0.001)
+    decision = decide(dataclasses.replace(content, estimates={"bench_level": bench, "deployed_level": deployed}))
+    assert decision.headline.startswith("a is first on the bench and stays first")

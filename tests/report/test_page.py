@@ -226,7 +226,7 @@ def test_a_log_without_a_bench_shows_contexts_against_each_other(content, hand_m
         "excess_flips": flips,
     }
     page = render(dataclasses.replace(content, estimates=answers, refusals=(), other_outcomes={}))
-    assert "This log cannot say how the bench carries over" in page
+    assert "How the bench carries over to deployment is not in this log" in page
     assert 'id="figure-contrasts"' in page
     assert 'id="figure-score-kappa"' not in page  # one point needs no figure
     assert "Not against the bench:</strong> The log has no evaluation rows." in page

@@ -1,0 +1,83 @@
+"""Do the contexts of one regime differ at all? A test, before any estimate of how far.
+
+    X2 = (M - 1 p)' V0^-1 (M - 1 p),      V0 = Var(M) if all contexts had the pooled level p
+
+`M` are the levels of one model in its K contexts, `V0` their covariance over items, each variance carried to the pooled
+level: for rates of independent items it is Pearson's chi-square on K - 1 degrees of freedom; items that several contexts
+answered are paired, so that contexts that repeat each other's answers are not counted as new evidence. Where items are
+clusters shared by contexts, p comes from Hotelling's F instead, whose covariance is estimated from as many items.
+
+| `statistic` | what | rows |
+|---|---|---|
+| `heterogeneity` | X2 | per model and regime |
+| `heterogeneity_df` | K - 1 | the same |
+| `heterogeneity_p` | the chance of an X2 as large where no context differs | the same |
+| `..._without` | the first and the last of these without the context that raises X2 most, `context` | the same |
+
+Identified by two contexts of the model in the regime. A small p says that contexts differ, not how far; a large one that
+this log cannot tell them apart. Source: Pearson 1900; Hotelling 1931.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.special import chdtrc, fdtrc
+
+from divergence.joint.arms import Arms
+from divergence.joint.posterior import Fit
+
+SINGULAR = 1e-6  # of the largest variance of a level: contexts whose answers are copies leave a direction without variance
+
+
+def heterogeneity(fit: Fit) -> Iterator[tuple[str, str, str | None, str, float]]:
+    """(regime, model, context, statistic, value) for every model with two contexts in a regime."""
+    arms, names = fit.arms, fit.cells.levels
+    for deployed in np.unique(arms.deployed):
+        for m in np.unique(arms.model):
+            mine = np.flatnonzero((arms.model == m) & (arms.deployed == deployed))
+            if len(mine) < 2:
+                continue
+            place = ("deployment" if deployed else "evaluation", names["model"][m])
+            size, freedom, p = chi_square(arms, mine)
+            yield *place, None, "heterogeneity", size
+            yield *place, None, "heterogeneity_df", float(freedom)
+            yield *place, None, "heterogeneity_p", p
+            if len(mine) > 2:
+                least = min(range(len(mine)), key=lambda k: chi_square(arms, np.delete(mine, k))[0])
+                context = names["context"][arms.context[mine[least]]]
+                rest, _, p = chi_square(arms, np.delete(mine, least))
+                yield *place, context, "heterogeneity_without", rest
+                yield *place, context, "heterogeneity_p_without", p
+
+
+def chi_square(arms: Arms, mine: np.ndarray) -> tuple[float, int, float]:
+    """X2, its degrees of freedom and its p for these arms (indices) of one model."""
+    level, clusters = arms.level[mine], arms.clusters[mine]
+    covariance = arms.covariance[np.ix_(mine, mine)]
+    variance = np.diag(covariance)
+    pooled = float(clusters @ level / clusters.sum())
+    if arms.link == "logit":
+        # The pooled level's variance is a Bernoulli item's; a fraction's items vary less, by their mean share of it.
+        own = level * (1 - level)
+        told = own > 0
+        share = float((variance * (clusters - 1))[told].sum() / own[told].sum()) if told.any() else 1.0
+        target = min(share, 1.0) * pooled * (1 - pooled) / clusters
+    else:
+        target = variance
+    scale = np.sqrt(np.where(variance > 0, target / np.where(variance > 0, variance, 1.0), 0.0))
+    null = covariance * np.outer(scale, scale)
+    null[np.diag_indices_from(null)] = target
+    contrast = np.eye(len(mine))[1:] - np.eye(len(mine))[0]
+    values, vectors = np.linalg.eigh(contrast @ null @ contrast.T)
+    kept = values > SINGULAR * target.max()
+    if not kept.any():
+        return 0.0, 0, 1.0
+    size = float(np.square(vectors[:, kept].T @ (contrast @ level) / np.sqrt(values[kept])).sum())
+    freedom = int(kept.sum())
+    paired = np.abs(null - np.diag(target)).max() > SINGULAR * target.max()
+    items = float(clusters.min())
+    if paired and items > freedom + 1:
+        return size, freedom, float(fdtrc(freedom, items - freedom, size * (items - freedom) / (freedom * (items - 1))))
+    return size, freedom, float(chdtrc(freedom, size))

@@ -1,0 +1,59 @@
+"""How often do all runs of one item agree? (total agreement rate)
+
+    TAR@N = share of the items whose N runs are all alike,     for the most runs that items of the combination have
+
+| `statistic` | alike in | rows |
+|---|---|---|
+| `agreement` | their score | per model, context, regime; `level` = N |
+| `agreement_answers` | their answer (TARa; TARr where `answer` is the raw response or its hash) | the same |
+
+Items with fewer than N runs are left out, as agreement falls with every run. Intervals: Jeffreys' for new items, moved onto
+the count itself. Identified by two items with two runs of one model in one context. Unit: probability.
+Source: Atil et al. 2024 (arXiv 2408.04667).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from divergence.cells import Table
+from divergence.joint.posterior import Fit
+from divergence.numerics import combinations
+
+ITEMS_MIN = 2
+
+
+def repeat_agreement(fit: Fit, rng: np.random.Generator) -> Iterator[tuple[str, str, str, str, int, int, np.ndarray]]:
+    """(model, context, regime, statistic, N, items, draws (S,)) of every combination that repeats its items."""
+    cells = fit.cells
+    counts = cells.counts.take((cells.counts["item"] >= 0) & (cells.counts["n"] > 0))
+    answers = cells.answers.take(cells.answers["item"] >= 0)
+    for statistic, table in (("agreement", counts), ("agreement_answers", answers)):
+        for (model, regime, context), agree, items, runs in _agreeing(table, statistic == "agreement"):
+            names = (cells.levels[k][c] for k, c in (("model", model), ("context", context), ("regime", regime)))
+            drawn = rng.beta(agree + 0.5, items - agree + 0.5, len(fit.effects))
+            if 0 < agree < items:
+                drawn = np.clip(drawn + agree / items - (agree + 0.5) / (items + 1), 0.0, 1.0)
+            yield *names, statistic, runs, items, drawn
+
+
+def _agreeing(table: Table, by_score: bool) -> Iterator[tuple[np.ndarray, int, int, int]]:
+    """(keys, items whose runs agree, items, runs) of each combination."""
+    keys, where = combinations(table["model"], table["regime"], table["context"])
+    for k, key in enumerate(keys.T):
+        mine = table.take(where == k)
+        _, item = combinations(mine["task"], mine["item"])
+        n = np.bincount(item, mine["n"])
+        runs = n.max(initial=0.0)
+        full = n == runs
+        if runs < 2 or full.sum() < ITEMS_MIN:
+            continue
+        if by_score:
+            y, yy = np.bincount(item, mine["y"]), np.bincount(item, mine["yy"])
+            alike = yy * n - y * y <= 1e-9 * n * n
+        else:
+            labels, _ = combinations(item, mine["answer"])
+            alike = np.bincount(labels[0]) == 1
+        yield key, int((alike & full).sum()), int(full.sum()), int(runs)

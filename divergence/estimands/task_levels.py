@@ -1,0 +1,100 @@
+"""The level of each model on one task alone: the rows that a mean over tasks is made of.
+
+    M_mt = sum_c q_c mean_i m_cit,      Var(M_mt) = sum_i (sum_c q_c (m_cit - M_mct) / I_c)^2 I / (I - 1)
+
+A mean over tasks weighs them by their share of the log and says nothing of any one; where tasks have metrics of their own
+it means nothing at all. These levels are the items' own, nothing is borrowed from other models or tasks: contexts of the
+regime weigh by the law, renormalised over those in which the model tried the task, items are the clusters (an item that was
+answered in several contexts is one), and the interval is Student's on the link scale, no nearer to the end of the scale
+than half a failure of the items. Identified by two items (or trials of a published rate) of the task. Unit: probability, or
+the outcome's own. Source: Miller 2024 (arXiv 2411.00640) for items as clusters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from divergence.cells import Table
+from divergence.cells.overlap import deployed_regimes, replays
+from divergence.joint.laws import Law
+from divergence.joint.posterior import Fit
+from divergence.joint.predict import levels
+from divergence.numerics import combinations, expit
+from divergence.random_streams import stream
+
+ROWS_MAX = 5_000  # models times tasks: beyond, a table of them is no answer
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskLevel:
+    """One model on one task in one regime."""
+
+    model: str
+    """Its name."""
+    task: str
+    """The task's name."""
+    draws: np.ndarray | None
+    """Levels, shape (S,), outcome scale; None where it has too few items."""
+    items: int
+    """Items behind it."""
+
+
+def task_levels(fit: Fit, regime: str, law: Law | None = None) -> Iterator[TaskLevel]:
+    """Every model on every task that it tried in the regime; nothing where the log has one task, or too many to list."""
+    cells = fit.cells
+    deployed = deployed_regimes(cells)[cells.counts["regime"]] == (regime == "deployment")
+    counts = cells.counts.take((cells.counts["n"] > 0) & deployed & (cells.counts["task"] >= 0))
+    keys, where = combinations(counts["model"], counts["task"])
+    mu = levels(fit, regime, law)
+    if mu is None or len(cells.levels["task"]) < 2 or not 0 < keys.shape[1] <= ROWS_MAX:
+        return
+    place = {name: k for k, name in enumerate(mu.contexts)}
+    column = np.array([place.get(name, -1) for name in cells.levels["context"]])
+    rng = stream(fit.seed, "task levels")
+    order = np.argsort(where, kind="stable")
+    for pair, rows in enumerate(np.split(order, np.cumsum(np.bincount(where))[:-1])):
+        model, task = keys[:, pair]
+        mine = counts.take(rows)
+        weight = mu.law[model, column[mine["context"]]]
+        alike = regime == "evaluation" or replays(cells)
+        level, variance, items = _level(mine, weight, alike)
+        draws = None
+        if items > 1:
+            draws = _draws(level, variance, items, fit.arms.link, len(fit.effects), rng)
+        yield TaskLevel(cells.levels["model"][model], cells.levels["task"][task], draws, items)
+
+
+def _level(counts: Table, law: np.ndarray, alike: bool) -> tuple[float, float, int]:
+    """Level, its variance over items, and how many; `law`: weight of each row's context, `alike`: items weigh alike."""
+    named = counts["item"] >= 0
+    contexts, context = np.unique(counts["context"], return_inverse=True)
+    context = context.ravel()
+    share = np.zeros(len(contexts))
+    share[context] = law
+    share = share / share.sum() if share.sum() else np.full(len(contexts), 1 / len(contexts))
+    keys, unit = combinations(context[named], counts["item"][named])
+    n, y = (np.bincount(unit, counts[name][named], keys.shape[1]) for name in ("n", "y"))
+    mass = np.ones(len(n)) if alike else n
+    pooled, pooled_y, pooled_yy = (np.bincount(context[~named], counts[k][~named], len(contexts)) for k in ("n", "y", "yy"))
+    whole = np.bincount(keys[0], mass, len(contexts)) + pooled
+    mean = (np.bincount(keys[0], mass * y / n, len(contexts)) + pooled_y) / whole
+    influence = share[keys[0]] * mass * (y / n - mean[keys[0]]) / whole[keys[0]]
+    _, item = np.unique(keys[1], return_inverse=True)
+    of_item = np.bincount(item.ravel(), influence)
+    spread = pooled_yy - 2 * mean * pooled_y + pooled * mean**2
+    units = len(of_item) + int(pooled.max(initial=0.0))
+    variance = np.square(of_item).sum() + (np.square(share / whole) * spread).sum()
+    return float(share @ mean), float(variance * units / max(units - 1, 1)), units
+
+
+def _draws(level: float, variance: float, items: int, link: str, draws: int, rng: np.random.Generator) -> np.ndarray:
+    noise = rng.standard_t(items - 1, draws)
+    if link == "log":
+        return level * np.exp(noise * np.sqrt(variance) / level)
+    ended = level in (0.0, 1.0)  # items that never differed hide half a failure
+    inner = (items * level + 0.5) / (items + 1) if ended else level
+    least = inner * (1 - inner) / items if ended else 0.0
+    return expit(np.log(inner / (1 - inner)) + noise * np.sqrt(max(variance, least)) / (inner * (1 - inner)))

@@ -1,0 +1,97 @@
+"""Do contexts differ at all: Pearson's statistic, its paired kin, and p-values that hold what they say."""
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import chi2_contingency
+
+import divergence as dv
+from divergence.estimands.heterogeneity import chi_square
+from divergence.joint.arms import measure_arms
+
+
+def rates(counts, n):
+    """One published rate a context."""
+    rows = [
+        {"regime": "deployment", "model": "m", "context": f"c{k}", "score": y / n, "score_n": n}
+        for k, y in enumerate(counts)
+    ]
+    return dv.collapse(dv.read(pl.DataFrame(rows)))
+
+
+def replayed(chance, contexts, items, seed, copies=0.0):
+    """The same items in every context; a share of them answered alike everywhere."""
+    random = np.random.default_rng(seed)
+    difficulty = random.beta(2 * chance, 2 * (1 - chance), items)
+    first = random.random(items) < difficulty
+    rows = []
+    for c in range(contexts):
+        score = np.where(random.random(items) < copies, first, random.random(items) < difficulty)
+        rows += [
+            {"regime": "deployment", "model": "m", "context": f"c{c}", "item": f"i{i}", "score": float(s)}
+            for i, s in enumerate(score)
+        ]
+    return dv.collapse(dv.read(pl.DataFrame(rows)))
+
+
+def x2_of(cells):
+    arms = measure_arms(cells)
+    return chi_square(arms, np.arange(len(arms)))
+
+
+@pytest.mark.parametrize("counts", [(31, 40, 45), (3, 0, 9, 4), (100, 100, 80)])
+def test_rates_have_pearsons_statistic(counts):
+    size, freedom, p = x2_of(rates(counts, 100))
+    expected = chi2_contingency([counts, [100 - y for y in counts]], correction=False)
+    assert size == pytest.approx(expected.statistic, rel=1e-6) and freedom == expected.dof
+    assert p == pytest.approx(expected.pvalue, rel=1e-6)
+
+
+@pytest.mark.parametrize("copies", [0.0, 0.8])
+def test_replayed_items_that_do_not_differ_are_called_different_as_often_as_said(copies):
+    """300 null logs of four contexts and 80 items: p below .1 in one of ten, within three standard errors (5 points)."""
+    below = np.mean([x2_of(replayed(0.6, 4, 80, seed, copies))[2] < 0.1 for seed in range(300)])
+    assert below == pytest.approx(0.1, abs=0.055)
+
+
+def test_pairing_sees_what_rates_alone_do_not():
+    """Copies but for items that one context breaks: plain for pairs, within chance for independent rates."""
+    cells = replayed(0.6, 3, 150, 4, copies=1.0)
+    frame = [(c, i, s) for c in range(3) for i, s in enumerate(_scores(cells, c))]
+    broken = [(c, i, 0.0 if c == 2 and i < 12 else s) for c, i, s in frame]
+    log = pl.DataFrame(
+        [
+            {"regime": "deployment", "model": "m", "context": f"c{c}", "item": f"i{i}", "score": float(s)}
+            for c, i, s in broken
+        ]
+    )
+    paired = x2_of(dv.collapse(dv.read(log)))[2]
+    counts = log.group_by("context", maintain_order=True).agg(pl.col("score").sum())["score"].to_list()
+    alone = chi2_contingency([counts, [150 - y for y in counts]], correction=False).pvalue
+    assert paired < 0.05 < alone
+
+
+def _scores(cells, context):
+    mine = cells.counts.take(cells.counts["context"] == context)
+    return mine["y"][np.argsort(mine["item"])]
+
+
+def test_contexts_that_are_copies_show_no_difference():
+    size, freedom, p = x2_of(replayed(0.6, 3, 50, 1, copies=1.0))
+    assert (size, freedom, p) == (0.0, 0, 1.0)
+
+
+def test_a_log_of_one_bench_is_tested_too():
+    frame = pl.DataFrame(
+        [
+            {"regime": "evaluation", "model": "m", "context": c, "item": f"i{i}", "score": float(i % 5 < k)}
+            for c, k in (("a", 4), ("b", 2))
+            for i in range(100)
+        ]
+    )
+    posterior = dv.fit(dv.collapse(dv.read(frame)), seed=0)
+    found = dv.context_effect(posterior)
+    rows = dict(found.to_frame().select("statistic", "mean").rows())
+    assert rows["heterogeneity_p"] < 1e-6 and rows["heterogeneity_df"] == 1
+    said = {a.question: a for a in dv.read(frame).answers()}["context_effect"]
+    assert said.identified and "2 evaluation contexts can be tested" in said.reason
