@@ -18,8 +18,8 @@ from divergence.errors import ArgumentError, InputError
 from divergence.shown import counted
 
 POPULATIONS = {
-    "new": "generalized accuracy in the terms of NIST AI 800-3: the expected outcome on new items of the same source",
-    "observed": "benchmark accuracy in the terms of NIST AI 800-3: the outcome on the items of the benchmark themselves",
+    "new": "new items of the same source, the population of generalized accuracy in the terms of NIST AI 800-3",
+    "observed": "the items of the benchmark themselves, the population of benchmark accuracy in the terms of NIST AI 800-3",
 }
 """Which items an answer is about -> its name and meaning."""
 REFERENCES: dict[str, str] = {
@@ -134,8 +134,10 @@ def _fitted(record: Mapping, fit: Mapping) -> str:
     failed = [d["name"] for d in fit["diagnostics"] if not d["passed"]]
     gates = ", ".join(f"{d['name']} {d['value']:.3g}" for d in fit["diagnostics"])
     verdict = f"these diagnostics failed: {_and(failed)}" if failed else f"all diagnostics passed ({gates})"
+    seen = [name for name, rows in record.get("rows", {}).get("regimes", {}).items() if rows]
+    regimes = _and(seen) if seen else "evaluation and deployment"
     return (
-        f"The outcome {fit['outcome']} ({fit['kind']}) was fitted jointly over evaluation and deployment rows by a "
+        f"The outcome {fit['outcome']} ({fit['kind']}) was fitted over {regimes} rows by a "
         f"hierarchical model of the level of every model, context and regime, with a covariance clustered by item and "
         f"session ({fit['method']}; seed {record['provenance']['seed']}); {verdict}."
     )
@@ -149,9 +151,10 @@ def _populations(record: Mapping, items: str) -> str:
         "uniform": "equally",
         "declared": "by declared shares",
     }
+    several = f" Deployment contexts count {laws.get(declared, declared)}." if record["fits"][0]["n_contexts"] > 1 else ""
     return (
-        f"Numbers are posterior medians with {record.get('interval', 0.9):.0%} equal-tailed intervals. They are "
-        f"{POPULATIONS[items]}. Deployment contexts count {laws.get(declared, declared)}."
+        f"Numbers are posterior medians with {record.get('interval', 0.9):.0%} equal-tailed intervals, about "
+        f"{POPULATIONS[items]}.{several}"
     )
 
 

@@ -86,7 +86,7 @@ def test_init_then_report(name, questions, request, tmp_path, capsys):
     assert code == 0, err
     written = (tmp_path / "divergence.toml").read_text()
     assert all(line.startswith("#") or not line or re.match(r'[\[\w"]', line) for line in written.splitlines())
-    assert "divergence report" in err and "questions can be answered" in out
+    assert "divergence report" in err and "can be answered" in out
     code, out, err = run("check", path, "--json", capsys=capsys)
     assert code == 0, err
     assert {a["question"] for a in json.loads(out)["answers"] if a["identified"]} >= questions
@@ -239,3 +239,38 @@ def test_init_of_another_tools_log_says_so(tmp_path, capsys):
     code, out, err = run("init", tmp_path / "bench.json", capsys=capsys)
     assert code == 0, err
     assert "Logs of other tools" in (tmp_path / "divergence.toml").read_text() and "bench_level" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("plain.csv", "model,correct\n" + "\n".join(f"a,{k % 2}" for k in range(9))),
+        (
+            "thumbs.jsonl",
+            "\n".join(
+                json.dumps({"model": "m", "feedback": "up" if k % 3 else "down", "env": "prod" if k % 2 else "staging"})
+                for k in range(30)
+            ),
+        ),
+    ],
+)
+def test_rows_without_items_are_deployment(name, text, tmp_path, capsys):
+    (tmp_path / name).write_text(text)
+    code, out, err = run("init", tmp_path / name, capsys=capsys)
+    assert code == 0 and "No column names the item" in out and "deployed_level" in out, err
+
+
+def test_nothing_is_left_where_the_guess_does_not_read(tmp_path, capsys, own_csv, monkeypatch):
+    from divergence.executions import read as reading
+
+    def refuse(*_, **__):
+        raise dv.InputError("no")
+
+    monkeypatch.setattr("divergence.executions.read", refuse)
+    code, _, _ = run("init", own_csv, "-o", tmp_path / "x.toml", capsys=capsys)
+    assert code == 2 and not (tmp_path / "x.toml").exists() and callable(reading)
+
+
+def test_a_file_named_elsewhere_is_named_in_the_next_command(tmp_path, own_csv, capsys):
+    code, _, err = run("init", own_csv, "-o", tmp_path / "deep" / "x.toml", capsys=capsys)
+    assert code == 0 and f"--config {tmp_path / 'deep' / 'x.toml'}" in err

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import pathlib
+import tomllib
 from typing import TYPE_CHECKING
 
 import click
 
 from divergence.cli.options import common
 from divergence.errors import InputError
+from divergence.shown import counted
 
 if TYPE_CHECKING:
     from divergence.executions.guess import Guess
@@ -63,9 +65,12 @@ def init(logs, output, force, quiet, as_json, **_) -> int:
         raise InputError(f"{about.file} is no log that is recognised: that has models and scores or times; it has {names}")
     name = about.file if about is not None else ", ".join(map(str, others))
     text = written(name, found, [str(path) for path in others])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8")
-    log = read(list(logs), configuration=Configuration.load(target), accept_rejected=1.0)
+    log = read(list(logs), configuration=Configuration.from_table(tomllib.loads(text), str(target)), accept_rejected=1.0)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error.strerror}") from None
     if as_json:
         answers = [a.question for a in log.answers() if a.identified]
         click.echo(json.dumps({"file": str(target), "declared": found.table, "open": found.open, "answers": answers}))
@@ -74,8 +79,9 @@ def init(logs, output, force, quiet, as_json, **_) -> int:
         for sentence in found.open:
             click.echo(f"to decide: {sentence}")
         yes = [a.question for a in log.answers() if a.identified]
-        click.echo(f"{len(yes)} questions can be answered: {', '.join(yes) or 'none yet'}")
-        click.echo(f"{target}: look it over, then divergence report {' '.join(logs)} -o out", err=True)
+        click.echo(f"{counted(len(yes), 'question')} can be answered: {', '.join(yes) or 'none yet'}")
+        named = "" if output is None else f" --config {target}"
+        click.echo(f"{target}: look it over, then divergence report {' '.join(logs)} -o out{named}", err=True)
     return 0
 
 

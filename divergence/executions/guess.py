@@ -293,6 +293,10 @@ def _regime(table: dict, columns: dict[str, str], seen: Mapping[str, tuple[str, 
     """Which world rows come from: by a column's levels, else one for the whole file."""
     if set(seen.get("regime", ())) & {"evaluation", "deployment"}:
         return
+    if "item" not in columns and "wide" not in table:
+        table.setdefault("constants", {})["regime"] = "deployment"
+        undecided.append("No column names the item, which evaluation rows need: all rows are taken for deployment.")
+        return
     for name, values in seen.items():
         if _plain(name.rpartition(".")[2]) in WORLDS and 1 < len(values) <= 50:
             bench = [v for v in values if BENCH.match(v)]
