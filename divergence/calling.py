@@ -129,5 +129,9 @@ def _wrong(annotation: object, value: object, plain: bool) -> str:
             return ""
         if part in kinds:
             return ""
-    words = [WORDS[p] if p in WORDS else f"{'an' if p[0] in 'AE' else 'a'} {p}, as {MADE_BY[p]} makes it" for p in parts]
+    words = [
+        WORDS[p] if p in WORDS else f"{'an' if p[0] in 'AE' else 'a'} {p}, as {MADE_BY[p]} makes it"
+        for p in parts
+        if p != "None"
+    ]
     return " or ".join(words)
