@@ -5,7 +5,7 @@ BIN := .venv/bin
 OUT ?= out
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 
-.PHONY: docs notebooks bench-drift-peers bench-drift fuzz test-tools bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup locks clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
+.PHONY: docs notebooks audit bench-drift-peers bench-drift fuzz test-tools bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup locks clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
 
 report: .venv/ready
 	$(BIN)/divergence report datasets/serving-lab --config datasets/serving-lab/decision.toml -o $(OUT)
@@ -22,9 +22,18 @@ bench-spine: .venv/ready
 
 prove: .venv/tested
 	$(BIN)/python -m pytest -m prove tests -s
+	$(MAKE) fuzz EXAMPLES=10000
 
+# Importers, tables, configurations and replies under damage, drawn anew in each run; replies come with `-m prove` too.
 fuzz: .venv/tested
-	DIVERGENCE_FUZZ=$(or $(EXAMPLES),1000) $(BIN)/python -m pytest tests/executions/importers/test_fuzz.py
+	DIVERGENCE_FUZZ=$(or $(EXAMPLES),1000) $(BIN)/python -m pytest tests/executions/importers/test_fuzz.py tests/executions/test_hostile_tables.py tests/probe/test_hostile.py
+
+# Known faults of the locked packages, where their database can be reached, and their licences.
+audit: .venv/tested
+	test -x build/audit/bin/python || $(PYTHON) -m venv build/audit
+	$(BIN)/python benchmarks/licences.py
+	build/audit/bin/python -m pip install -q --disable-pip-version-check pip-audit
+	for lock in requirements.lock requirements-test.lock requirements-lab.lock requirements-cluster.lock requirements-benchmarks.lock; do build/audit/bin/pip-audit --require-hashes --disable-pip -r $$lock || exit 1; done
 
 test-tools: .venv/tested
 	$(BIN)/python -m pytest -m tools tests/executions/importers tests/exchange
@@ -121,6 +130,7 @@ bench-drift-peers: .venv/ready
 
 bench-scaling: .venv/ready
 	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/growth.py
 
 reference-risk: .venv/ready
 	$(BIN)/divergence fit datasets/serving-lab -o build/reference-risk

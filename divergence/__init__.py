@@ -93,6 +93,9 @@ if TYPE_CHECKING:  # what editors and type checkers see; at run time names load 
     from divergence.papers import (
         methods as methods,
     )
+    from divergence.planning.measure import plan as plan
+    from divergence.planning.result import MeasurementPlan as MeasurementPlan
+    from divergence.planning.sample_size import sample_size as sample_size
     from divergence.results import (
         answer_all as answer_all,
     )
@@ -125,6 +128,9 @@ _HOME = {
     "divergence.risk.model": ("RiskModel",),
     "divergence.scoring.score": ("score_log",),
     "divergence.papers": ("citations", "methods"),
+    "divergence.planning.measure": ("plan",),
+    "divergence.planning.result": ("MeasurementPlan",),
+    "divergence.planning.sample_size": ("sample_size",),
     "divergence.results": ("answer_all", "write_report"),
 }
 _FROM = {name: module for module, names in _HOME.items() for name in names}

@@ -10,13 +10,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from divergence.calling import nearest as nearest
 from divergence.calling import sentence_fields
 from divergence.errors import InputError
+from divergence.plain_files import toml
 from divergence.wide import WIDE as WIDE
 from divergence.wide import Wide as Wide
 
@@ -149,13 +149,7 @@ class Configuration:
         """Read a TOML file; without a path, the defaults. Raises InputError with a sentence."""
         if path is None:
             return cls()
-        try:
-            with open(path, "rb") as file:
-                table = tomllib.load(file)
-        except OSError as error:
-            raise InputError(f"The configuration {path} cannot be read: {error.strerror or error}.") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"The configuration {path} is not valid TOML: {error}.") from error
+        table = toml(path, "The configuration")
         return cls.from_table(table, str(path))
 
     @classmethod

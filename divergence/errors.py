@@ -1,9 +1,35 @@
 """The errors that a user is meant to read.
 
-All carry one sentence: what happened, the value seen, the valid choices, what to do.
+Both carry one sentence: what happened, the value seen, the valid choices, what to do. It is one line, of at most
+`LONGEST` characters where it is an InputError: what is longer loses its middle, as the end says what to do. What a file
+holds may be in it, and cannot change what a terminal shows: characters that are not printed are escaped.
 The command line prints that sentence and exits with the code of `interface`: 2 for an input or usage error, 3 when no
 question can be answered.
 """
+
+LONGEST = 300
+_END = 110  # characters of the end that stay
+
+
+def printed(text: str) -> str:
+    r"""A text on one line, with what is not printed escaped.
+
+    >>> printed("a\nb \x1b[31m")
+    'a b \\x1b[31m'
+    """
+    joined = " ".join(text.split())
+    if joined.isprintable():
+        return joined
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in joined)
+
+
+def shortened(text: str) -> str:
+    """At most `LONGEST` characters of a text: its middle goes.
+
+    >>> len(shortened("a" * 1000))
+    300
+    """
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - _END - 3]} … {text[-_END:]}"
 
 
 class InputError(ValueError):
@@ -20,6 +46,9 @@ class InputError(ValueError):
 
 class ArgumentError(InputError, TypeError):
     """A function of the package was called in a way that cannot be meant; the sentence names what it takes."""
+
+    def __init__(self, sentence: object = "") -> None:
+        super().__init__(shortened(printed(str(sentence))))
 
 
 class NotIdentifiedError(ValueError):

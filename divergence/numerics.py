@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 NORMAL_95 = 1.6448536269514722
 """95 % quantile of the standard normal law: half of a 90 % equal-tailed interval, in standard deviations."""
@@ -55,6 +59,19 @@ def square_root(covariance: np.ndarray) -> np.ndarray:
     """A matrix whose cross product is the covariance, shape (A, A)."""
     values, vectors = np.linalg.eigh(covariance)
     return np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+
+
+def column_squares(matrix: np.ndarray | sp.csr_array) -> np.ndarray:
+    """Sums of squares of the columns; column_squares([[3, 0], [4, 2]]) = [25, 4]."""
+    if isinstance(matrix, np.ndarray):
+        return np.square(matrix).sum(0)
+    return np.bincount(matrix.indices, matrix.data**2, size_of(matrix)[1])
+
+
+def size_of(matrix: np.ndarray | sp.csr_array) -> tuple[int, int]:
+    """Rows and columns; size_of([[3, 0], [4, 2]]) = (2, 2)."""
+    rows, columns = matrix.shape  # pyright: ignore[reportGeneralTypeIssues] - SciPy's own type says None
+    return int(rows), int(columns)
 
 
 def together(*codes: np.ndarray) -> np.ndarray:

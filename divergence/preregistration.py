@@ -14,7 +14,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from divergence.configuration import Configuration
 from divergence.errors import InputError
@@ -102,6 +102,21 @@ def load(path: str | pathlib.Path) -> Lock:
             f"{str(table['sha256'])[:12]}"
         )
     return Lock(str(path), table["sha256"], says)
+
+
+Held = TypeVar("Held")
+
+
+def held_to(posterior: Held, lock: Lock) -> Held:
+    """The posterior, which carries the lock that its report is held to."""
+    of: Any = posterior
+    return dataclasses.replace(of, provenance={**of.provenance, "preregistered": dataclasses.asdict(lock)})
+
+
+def registered(posterior: Any) -> Lock | None:
+    """The lock that a posterior carries, if it does."""
+    found = posterior.provenance.get("preregistered")
+    return Lock(**found) if found else None
 
 
 def departures(lock: Lock, configuration: Configuration, seed: int, interval: float) -> tuple[str, ...]:

@@ -24,9 +24,12 @@ STREAMS = {
     "failed spend": 18,
     "halves of items": 19,
     "noise of held-out items": 20,
+    "pairs of models": 27,
     "task levels": 41,
     "agreement": 42,
-    "prior draws": 61,
+    "noise of measurements": 61,
+    "own items": 62,
+    "prior draws": 63,
     "risk draws": 88,
     "blocks": 128,
 }

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -25,11 +26,12 @@ from divergence import estimands
 from divergence.behaviour import behaviour
 from divergence.calling import sentences
 from divergence.configuration import Configuration
+from divergence.errors import InputError, NotIdentifiedError
 from divergence.estimate import INTERVAL, Estimate, table
 from divergence.identification.audit import audit
 from divergence.numerics import one_blas_thread
 from divergence.papers import methods
-from divergence.preregistration import Lock, departures, record
+from divergence.preregistration import Lock, departures, record, registered
 from divergence.staging import move_into, staging
 from divergence.under_load import under_load
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 FORMATS = ("html", "md", "tex", "json")
 """How a report can be written; the page (`html`) always is."""
 FILES = ("report.html", "estimates.parquet", "rejected.parquet", "posterior", "run.json")
+PLANNED_ARMS_MAX = 256  # arms from which on a plan takes longer than a page may: ask `divergence plan`
 REJECTED = {"file": pl.String, "row": pl.Int64, "rule": pl.String, "sentence": pl.String, "value": pl.String}
 
 
@@ -135,7 +138,8 @@ def write_report(
     progress: Callable[[str], None] | None = None,
     formats: tuple[str, ...] = ("html",),
     calibration: Mapping | None = None,
-    preregistered: Lock | None = None,
+    also: Callable[[pathlib.Path], object] | None = None,
+    gone: tuple[str, ...] = (),
 ) -> pl.DataFrame:
     """Write the five results of the main job into a folder and return the results table.
 
@@ -143,9 +147,10 @@ def write_report(
     and `run.json` go. `title`: the page's. `interval`: probability of the intervals, 0..1. `progress` is told each step.
     `formats`: what else than the page is written, any of `md`, `tex`, `json` (`report.md` and so on). With the `log` the
     page also shows rejected rows, files and refusals by design; with `calibration` (`RiskModel.check`) how reliable the
-    risks of single requests are; `preregistered` is the lock that the run is held to. Everything is made beside the folder
-    and moved into it at the end: a failure or an interrupt leaves what was there. Returns one row a number, as `table`
-    does. Raises InputError when the folder cannot be written.
+    risks of single requests are. `also` writes further files into the folder that it is given; files of an earlier run
+    named in `gone` go. Everything is made beside the folder and takes its place at the end in one step: a failure, an
+    interrupt or a kill leaves what was there. Returns one row a number, as `table` does. Raises InputError when the folder
+    cannot be written.
 
     >>> import divergence as dv
     >>> from divergence.simulate import simulate, world
@@ -173,21 +178,41 @@ def write_report(
         rejected.write_parquet(fresh / "rejected.parquet")
         posterior.save(fresh / "posterior")
         run = run_record(posterior, log, checked) | {"interval": interval}
-        if preregistered is not None:
-            run["preregistered"] = _held(preregistered, posterior, log, interval, answers)
+        lock = registered(posterior)
+        if lock is not None:
+            run["preregistered"] = _held(lock, posterior, log, interval, answers)
         (fresh / "run.json").write_text(json.dumps(run, indent=1, default=str))
         tell("drawing the page")
         from divergence.report import write_formats, write_page
 
         content = dataclasses.replace(
-            page_content(posterior, answers, log, title, run), calibration=calibration, reviews=_reviews(checked)
+            page_content(posterior, answers, log, title, run),
+            calibration=calibration,
+            reviews=_reviews(checked),
+            measure_next=_measure_next(posterior, declared),
         )
         write_page(content, fresh / "report.html")
         write_formats(content, fresh, estimates, run, formats, methods(run))
-        move_into(fresh, folder)
-        for other in set(FORMATS) - {"html", *formats}:  # of an earlier run: it would contradict this one
-            (folder / f"report.{other}").unlink(missing_ok=True)
+        if also is not None:
+            also(fresh)
+        earlier = [f"report.{other}" for other in FORMATS if other not in ("html", *formats)]  # they would contradict this
+        move_into(fresh, folder, gone=(*earlier, *gone))
     return estimates
+
+
+def _measure_next(posterior: Posterior, declared: Configuration | None) -> str:
+    """What to measure next in two sentences; '' where the log plans neither a decision nor a gap."""
+    from divergence.planning.measure import plan
+    from divergence.planning.words import advice
+
+    given = _requirements(declared or Configuration())
+    given = {name: given[name] for name in ("acceptance", "prices", "currency") if given.get(name)}
+    if len(posterior.fits[0].arms) > PLANNED_ARMS_MAX:
+        return ""
+    for goal in ("decision", "gap"):
+        with contextlib.suppress(NotIdentifiedError, InputError):
+            return advice(plan(posterior, goal=goal, declared=given))
+    return ""
 
 
 def _held(lock: Lock, posterior: Posterior, log: Executions | None, interval: float, answers: Mapping) -> dict:

@@ -12,7 +12,9 @@ import io
 import json
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +70,7 @@ class Sealed:
         try:
             with np.load(io.BytesIO(packed), allow_pickle=False) as saved:
                 return words, {name: saved[name] for name in saved.files}
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (*DAMAGE, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError) as error:
             raise self.damaged(folder, error) from None
 
     def damaged(self, folder: pathlib.Path, error: Exception) -> InputError:
@@ -76,8 +78,44 @@ class Sealed:
         return InputError(f"{folder} holds no whole {self.what} ({type(error).__name__}: {_shown(error)}); {self.again}")
 
 
-DAMAGE = (ValueError, TypeError, KeyError, AttributeError, IndexError)
+DAMAGE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, AssertionError)
 """What building a value of damaged parts raises."""
+
+Form = Any
+"""What a value must be: a type or a tuple of types (`float` takes whole numbers, none but `bool` takes truth values);
+`[form]`, a list of such; `{None: form}`, an object whose values are such; `{name: form}`, one with these names (`name?`: or
+without it)."""
+
+
+def check_form(value: object, form: Form, where: str) -> None:
+    """Raise ValueError where a value that was read from JSON is not of the form.
+
+    >>> check_form({"seed": 1, "notes": ["a"]}, {"seed": int, "notes": [str]}, "words")
+    >>> check_form({"seed": "1"}, {"seed": int}, "words")
+    Traceback (most recent call last):
+    ValueError: words.seed is '1'
+    """
+    if isinstance(form, list):
+        if isinstance(value, list):
+            for place, inner in enumerate(value):
+                check_form(inner, form[0], f"{where}[{place}]")
+            return
+    elif isinstance(form, dict):
+        if isinstance(value, dict):
+            wanted = {name: form[None] for name in value} if None in form else form
+            for name, inner in wanted.items():
+                bare = name.removesuffix("?")
+                if bare in value:
+                    check_form(value[bare], inner, f"{where}.{bare}")
+                elif bare == name:
+                    raise ValueError(f"{where} has no {name}")
+            return
+    else:
+        kinds = form if isinstance(form, tuple) else (form,)
+        kinds = (*kinds, int) if float in kinds else kinds
+        if isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)):
+            return
+    raise ValueError(f"{where} is {repr(value)[:60]}")
 
 
 def _shown(error: Exception) -> str:

@@ -1,4 +1,11 @@
 """What several test folders share."""
+# ruff: noqa: E402 - the environment comes before the libraries
+
+# One thread for matrix products, said before a library is loaded: numbers and times then do not depend on the machine.
+import os
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
 import pathlib
 from collections.abc import Callable

@@ -16,7 +16,7 @@ import sys
 
 import click
 
-from divergence.errors import InputError, NotIdentifiedError
+from divergence.errors import InputError, NotIdentifiedError, printed, shortened
 
 VERBS = (
     "init",
@@ -28,11 +28,16 @@ VERBS = (
     "import",
     "export",
     "probe",
+    "plan",
+    "loop",
     "score",
     "simulate",
     "preregister",
 )
-KEPT = (["probe"], ["score"])  # verbs that keep what was done when interrupted
+KEPT = (["probe"], ["loop"], ["score"])  # verbs that keep what was done when interrupted
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Threads of matrix products, one unless the user says otherwise: numbers then do not depend on the machine, and threads
+that wait for small matrices take several times the work. Said before a library is loaded."""
 LISTS = ("--evaluation", "--deployment")  # take several values after one flag, as a shell's glob gives them
 
 
@@ -72,12 +77,19 @@ def spread_lists(arguments: list[str]) -> list[str]:
 
 
 def _interrupted(*_) -> None:
-    """Ctrl-C: an exception raised in the middle of a compiled module's import would crash, so the process just ends."""
+    """Ctrl-C, or SIGTERM: an exception raised in the middle of a compiled module's import would crash, so the process just
+    ends. Results that are just being put in their place are let come to rest first: the verb then ends by itself."""
     from divergence.staging import abandon
 
-    abandon()
-    os.write(2, b"divergence: interrupted; nothing was written\n")
-    os._exit(2)
+    written = abandon()
+    if written is not None:
+        os.write(2, b"divergence: interrupted; " + (b"results are written\n" if written else b"nothing was written\n"))
+        os._exit(2)
+
+
+def _as_interrupt(*_) -> None:
+    """SIGTERM: the same as Ctrl-C, whoever handles that now."""
+    signal.raise_signal(signal.SIGINT)
 
 
 def _unexpected(kind: type[BaseException], error: BaseException, _) -> None:
@@ -85,18 +97,22 @@ def _unexpected(kind: type[BaseException], error: BaseException, _) -> None:
     from divergence.staging import abandon
 
     abandon()
-    words = " ".join(str(error).split())[:300]
-    os.write(2, f"divergence: unexpected {kind.__name__}: {words}; run again with --debug and report it\n".encode())
+    words = f"unexpected {kind.__name__}: {printed(str(error))}; run again with --debug and report it"
+    os.write(2, f"divergence: {shortened(words)}\n".encode())
     os._exit(2)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: runs a verb and exits with its code."""
+    for name in ONE_THREAD:
+        os.environ.setdefault(name, "1")
     given = spread_lists(list(sys.argv[1:] if arguments is None else arguments))
     if arguments is None and "--debug" not in given:
         sys.excepthook = _unexpected
     if arguments is None and given[:1] not in KEPT:  # the probe ends its servers and its journal by itself
         signal.signal(signal.SIGINT, _interrupted)
+    if arguments is None:
+        signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         sys.exit(cli.main(given, prog_name="divergence", standalone_mode=False) or 0)
     except NotIdentifiedError as error:
@@ -110,5 +126,5 @@ def main(arguments: list[str] | None = None) -> None:
         code, sentence, cause = 2, f"interrupted; {kept}", error
     if "--debug" in given:
         raise cause
-    click.echo(f"divergence: {sentence}", err=True)
+    click.echo(f"divergence: {shortened(printed(sentence))}", err=True)
     sys.exit(code)

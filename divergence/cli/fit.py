@@ -8,9 +8,10 @@ import pathlib
 
 import click
 
-from divergence.cli.fitting import fitted, gates, risk_of
+from divergence.cli.fitting import RISK_FILES, fitted, gates, risk_of
 from divergence.cli.options import common, reading
 from divergence.cli.progress import steps
+from divergence.staging import move_into, staging
 
 
 @click.command()
@@ -23,9 +24,14 @@ def fit(read, output, quiet, as_json, seed, **_) -> int:
         tell("reading the log")
         log = read(functools.partial(tell, steps=0))
         posterior = fitted(log, seed, tell)
-        posterior.save(output)
         tell("checking the calibration of risks")
-        risk = risk_of(posterior, log, seed, output)["sentence"]
+        model, check = risk_of(posterior, log, seed)
+        with staging(output) as fresh:
+            posterior.save(fresh)
+            if model is not None:
+                model.save(fresh)
+            move_into(fresh, output, gone=RISK_FILES)
+    risk = check["sentence"]
     if as_json:
         click.echo(
             json.dumps({"method": posterior.fits[0].method, "passed": posterior.passed, "output": str(output), "risk": risk})

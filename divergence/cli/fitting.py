@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from divergence.errors import InputError, NotIdentifiedError
 if TYPE_CHECKING:
     from divergence.executions import Executions
     from divergence.joint import Posterior
+    from divergence.risk.model import RiskModel
 
 
 def fitted(log: Executions, seed: int, tell: Callable[[str], None]) -> Posterior:
@@ -22,19 +22,19 @@ def fitted(log: Executions, seed: int, tell: Callable[[str], None]) -> Posterior
     return fit_outcomes(log, seed=seed, progress=tell)
 
 
-def risk_of(posterior: Posterior, log: Executions, seed: int, folder: pathlib.Path) -> dict:
-    """Save the risk model in the folder; what its calibration was measured to be, or why there is none."""
-    from divergence.risk.build import risk_model
-    from divergence.risk.model import SEALED
+RISK_FILES = ("risk.json", "risk.npz")
+"""What a risk model is saved as."""
 
-    for name in (SEALED.arrays, SEALED.words):  # of an earlier fit
-        (folder / name).unlink(missing_ok=True)
+
+def risk_of(posterior: Posterior, log: Executions, seed: int) -> tuple[RiskModel | None, dict]:
+    """The risk model, and what its calibration was measured to be, or why there is none. Nothing is written."""
+    from divergence.risk.build import risk_model
+
     try:
         model = risk_model(posterior, log, seed=seed)
     except NotIdentifiedError as error:
-        return {"sentence": f"no risk model: {error}"}
-    model.save(folder)
-    return model.check
+        return None, {"sentence": f"no risk model: {error}"}
+    return model, model.check
 
 
 def known_question(question: str | None) -> None:

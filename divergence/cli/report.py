@@ -7,7 +7,7 @@ import pathlib
 
 import click
 
-from divergence.cli.fitting import answerable, fitted, gates, known_question, risk_of
+from divergence.cli.fitting import RISK_FILES, answerable, fitted, gates, known_question, risk_of
 from divergence.cli.options import common, reading
 from divergence.cli.progress import steps
 from divergence.errors import InputError, NotIdentifiedError
@@ -35,7 +35,7 @@ from divergence.errors import InputError, NotIdentifiedError
 def report(read, output, question, formats, risk, preregistered, quiet, as_json, seed, **_) -> int:
     """Read, check, collapse, fit, estimate, draw: the main job."""
     from divergence.estimate import INTERVAL
-    from divergence.preregistration import departures, load
+    from divergence.preregistration import departures, held_to, load
     from divergence.results import write_report
 
     known_question(question)
@@ -49,9 +49,14 @@ def report(read, output, question, formats, risk, preregistered, quiet, as_json,
         log = read(functools.partial(tell, steps=0))
         answerable(log, question)
         posterior = fitted(log, seed, tell)
-        check = risk_of(posterior, log, seed, output) if risk else None
-        written = {"log": log, "progress": tell, "formats": formats, "calibration": check, "preregistered": lock}
-        estimates = write_report(posterior, output, **written)
+        if lock is not None:
+            posterior = held_to(posterior, lock)
+        model, check = risk_of(posterior, log, seed) if risk else (None, None)
+        also = None if model is None else model.save
+        gone = RISK_FILES if risk else ()
+        estimates = write_report(
+            posterior, output, log=log, progress=tell, formats=formats, calibration=check, also=also, gone=gone
+        )
     if question and not estimates.filter((estimates["question"] == question) & estimates["identified"]).height:
         raise NotIdentifiedError(
             f"{question} cannot be answered from this log (the other answers are in {output}): "

@@ -223,7 +223,7 @@ def _nothing_shared(before: Side, after: Side, first: pl.DataFrame, second: pl.D
         )
     pairs = near_ids.alike(*ids)
     if pairs:
-        return f"{said}; {near_ids.sentence(pairs)}: write them alike on both sides."
+        return f"No item is shared; {near_ids.sentence(pairs)}: write them alike on both sides."
     return f"{said}. Both sides must be runs over the same items, under the same ids."
 
 

@@ -96,14 +96,14 @@ def crossed_levels(posterior: Posterior, outcome: str | None, law: Law | None) -
     if mu is None:
         return fit, None, reason
     mu = mu.of_models(models_with_rows(fit, True))
-    shared = mu.observed.astype(int) @ mu.observed.T.astype(int)
+    both = mu.observed.T.astype(int) @ mu.observed.astype(int)  # models that two contexts have in common
     if len(mu.models) < 2:
         return (
             fit,
             None,
             f"the log has one deployed model ({', '.join(mu.models)}); what separates models needs at least two",
         )
-    if shared[~np.eye(len(shared), dtype=bool)].max() < 2:
+    if both[~np.eye(len(both), dtype=bool)].max(initial=0) < 2:
         return fit, None, "no two models were deployed in the same two contexts: what is the context's cannot be told"
     return fit, mu, ""
 

@@ -17,22 +17,22 @@ import dataclasses
 
 import numpy as np
 import polars as pl
+import scipy.sparse as sp
 
 from divergence.calling import sentences
 from divergence.cells import Cells
 from divergence.cells.overlap import in_regime
-from divergence.errors import InputError
 from divergence.estimands.rows import frame
 from divergence.estimate import Estimate
 from divergence.joint.arms import Arms, measure_arms
 from divergence.joint.link import linearise, start
-from divergence.numerics import combinations
+from divergence.joint.noise import normal_draws
+from divergence.numerics import column_squares, combinations
 from divergence.random_streams import stream
 
 QUESTION, TEXT = "coupling", "share of the variance between models that depends on the context, by unbiased ANOVA components"
 STATISTICS = ("anova", "anova_raw", "anova_link", "anova_link_raw")
 BOOTSTRAPS = 1000
-ARMS_MAX = 512  # above it no covariance between arms is held: only rates without items, which have none, are answered
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +41,10 @@ class Grid:
 
     level: np.ndarray
     """Raw levels, shape (models, contexts)."""
-    covariance: np.ndarray
+    covariance: np.ndarray | None
     """Of the levels row by row: (models * contexts, same), or its diagonal where levels share no items."""
+    root: sp.csr_array | None = None
+    """A root of it (R, models * contexts), where it is not kept as a matrix."""
 
 
 @sentences
@@ -68,13 +70,8 @@ def coupling_anova(cells: Cells, *, seed: int = 0) -> Estimate:
         slope = inner * (1 - inner)
         scales = [(y / n, y / n * (1 - y / n) / n), (np.log(inner / (1 - inner)), 1 / (n * slope))]
         grids = complete([grid(arms[0], arms[1], *values) for values in scales])
-    elif arms.shape[1] <= ARMS_MAX:
-        grids = grids_of(measure_arms(cells))
     else:
-        raise InputError(
-            f"the log has {arms.shape[1]} combinations of model and context that share items; at most "
-            f"{ARMS_MAX} are held at once: keep fewer with --where"
-        )
+        grids = grids_of(measure_arms(cells))
     method = "unbiased ANOVA components, parametric bootstrap of the sampling noise"
     sizes = {"n_rows": int(counts["rows"].sum()), "n_contexts": len(np.unique(arms[1]))}
     if grids is None:
@@ -105,11 +102,12 @@ def grids_of(arms: Arms) -> list[Grid] | None:
     """The deployment levels of a fit on the outcome scale and on the link scale; None where no table is complete."""
     mine = np.flatnonzero(arms.deployed)
     response = linearise(arms, start(arms))
-    grids = [
-        grid(arms.model[mine], arms.context[mine], value[mine], covariance[np.ix_(mine, mine)])
-        for value, covariance in ((arms.level, arms.covariance), (response.value, response.noise))
-    ]
-    return complete(grids)
+    where = (arms.model[mine], arms.context[mine])
+    if arms.covariance is None:
+        sides = ((arms.level, arms.root), (response.value, response.root))
+        return complete([grid(*where, value[mine], None, sp.csr_array(root)[:, mine]) for value, root in sides])
+    both = ((arms.level, arms.covariance), (response.value, response.noise))
+    return complete([grid(*where, value[mine], covariance[np.ix_(mine, mine)]) for value, covariance in both])
 
 
 def complete(grids: list[Grid | None]) -> list[Grid] | None:
@@ -118,7 +116,13 @@ def complete(grids: list[Grid | None]) -> list[Grid] | None:
     return known if len(known) == len(grids) else None
 
 
-def grid(model: np.ndarray, context: np.ndarray, level: np.ndarray, covariance: np.ndarray) -> Grid | None:
+def grid(
+    model: np.ndarray,
+    context: np.ndarray,
+    level: np.ndarray,
+    covariance: np.ndarray | None,
+    root: sp.csr_array | None = None,
+) -> Grid | None:
     """The models that were logged in every context, as a table; None where there are no two, or one context."""
     contexts = np.unique(context)
     models, times = np.unique(model, return_counts=True)
@@ -127,8 +131,11 @@ def grid(model: np.ndarray, context: np.ndarray, level: np.ndarray, covariance: 
         return None
     keep = np.flatnonzero(np.isin(model, complete))
     keep = keep[np.lexsort([context[keep], model[keep]])]
-    kept = covariance[keep] if covariance.ndim == 1 else covariance[np.ix_(keep, keep)]
-    return Grid(level[keep].reshape(len(complete), len(contexts)), kept)
+    table = level[keep].reshape(len(complete), len(contexts))
+    if covariance is None:
+        assert root is not None
+        return Grid(table, None, root[:, keep])
+    return Grid(table, covariance[keep] if covariance.ndim == 1 else covariance[np.ix_(keep, keep)])
 
 
 def draw_shares(grids: list[Grid], seed: int) -> np.ndarray:
@@ -140,8 +147,7 @@ def draw_shares(grids: list[Grid], seed: int) -> np.ndarray:
     columns = []
     for table in grids:
         noise = noise_squares(table)
-        spread = rng.standard_normal((BOOTSTRAPS, table.level.size))
-        spread = spread * np.sqrt(table.covariance) if table.covariance.ndim == 1 else spread @ _root(table.covariance).T
+        spread = _noise(table, rng)
         squares = [mean_squares(level) for level in (table.level, table.level + spread.reshape(-1, *table.level.shape))]
         for removed in (1, 0):
             own, drawn = (
@@ -164,13 +170,31 @@ def mean_squares(level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def noise_squares(table: Grid) -> tuple[float, float]:
     """What sampling noise is expected to put into both mean squares: traces of the covariance between the projections."""
     models, contexts = table.level.shape
+    if table.covariance is None:
+        assert table.root is not None
+        cells = np.arange(models * contexts)
+        of_model, of_context = (_sums(table.root, code) for code in (cells // contexts, cells % contexts))
+        total, single = float(np.square(table.root.sum(1)).sum()), float(column_squares(table.root).sum())
+        return _expected(total, single, of_model, of_context, models, contexts)
     if table.covariance.ndim == 1:
         noise = float(table.covariance.mean())
         return noise, noise
     full = table.covariance.reshape(models, contexts, models, contexts)
     total, single = full.sum(), np.trace(table.covariance)
-    same_model = np.einsum("mcmd->", full)
-    same_context = np.einsum("mcnc->", full)
+    return _expected(total, single, np.einsum("mcmd->", full), np.einsum("mcnc->", full), models, contexts)
+
+
+def _sums(root: sp.csr_array, group: np.ndarray) -> float:
+    """Variances of the sums over each group of cells, added up."""
+    return float(
+        column_squares(sp.csr_array(root @ sp.csr_array((np.ones(len(group)), (np.arange(len(group)), group))))).sum()
+    )
+
+
+def _expected(
+    total: float, single: float, same_model: float, same_context: float, models: int, contexts: int
+) -> tuple[float, float]:
+    """Both mean squares of noise from sums of its covariance: of all cells, of each, within models, within contexts."""
     between = (same_model - total / models) / contexts / (models - 1)
     left = single - same_model / contexts - same_context / models + total / (models * contexts)
     return float(between), float(left / ((models - 1) * (contexts - 1)))
@@ -181,6 +205,15 @@ def share(between: np.ndarray, interaction: np.ndarray, contexts: int) -> np.nda
     mixed = np.maximum(interaction, 0.0)
     model = np.maximum((between - interaction) / contexts, 0.0)
     return mixed / np.where(mixed + model > 0, mixed + model, 1.0)
+
+
+def _noise(table: Grid, rng: np.random.Generator) -> np.ndarray:
+    """Draws of the sampling noise, shape (BOOTSTRAPS, models * contexts)."""
+    if table.covariance is None:
+        assert table.root is not None
+        return normal_draws(table.root, BOOTSTRAPS, rng)
+    spread = rng.standard_normal((BOOTSTRAPS, table.level.size))
+    return spread * np.sqrt(table.covariance) if table.covariance.ndim == 1 else spread @ _root(table.covariance).T
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:

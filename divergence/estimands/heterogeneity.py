@@ -55,7 +55,7 @@ def heterogeneity(fit: Fit) -> Iterator[tuple[str, str, str | None, str, float]]
 def chi_square(arms: Arms, mine: np.ndarray) -> tuple[float, int, float]:
     """X2, its degrees of freedom and its p for these arms (indices) of one model."""
     level, clusters = arms.level[mine], arms.clusters[mine]
-    covariance = arms.covariance[np.ix_(mine, mine)]
+    covariance = arms.covariance_of(mine)
     variance = np.diag(covariance)
     pooled = float(clusters @ level / clusters.sum())
     if arms.link == "logit":

@@ -5,18 +5,18 @@
 The share of a pair's deployed gap, in mean square, that comes from the projection and not from the bench gap g: near 1
 among models that the bench cannot tell apart, which is what saturation makes of the best of them. The headline is L at
 the root mean square bench gap of the log, and equals `1 - r^2` with r the correlation of bench and deployed levels. A row
-a pair holds L at that pair's own bench gap. The hyperbolic shape is arithmetic; `tau_p` and `beta` are what was found.
+a listed pair holds L at that pair's bench gap. The hyperbolic shape is arithmetic; `tau_p` and `beta` are what was found.
 Identified as `projection_instability` is, by four models in both regimes. Unit: ratio.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
 
 import numpy as np
 import polars as pl
 
+from divergence.estimands.pairs import listed
 from divergence.estimands.projection_instability import project
 from divergence.estimands.reversal import bench_gaps, curve_rows
 from divergence.estimands.rows import answer, answered, frame, refuse
@@ -45,14 +45,15 @@ def leverage(
     fit, line, reason = project(posterior, outcome, law, contexts=contexts)
     if line is None:
         return refuse(fit, QUESTION, TEXT, "ratio", reason)
-    first, second = np.array(list(itertools.combinations(range(len(line.models)), 2))).T
+    pairs = listed(line.bench, fit.cells.kind == "positive")
+    first, second = pairs.first, pairs.second
     gaps = bench_gaps(line.bench)
     at = np.concatenate(
         [line.gap[:, None], line.bench[:, first] - line.bench[:, second], np.repeat(gaps[None], len(line.tau), 0)], 1
     )
     rows = frame(model=[None, *(line.models[i] for i in first)], model_b=[None, *(line.models[j] for j in second)])
     table = pl.concat([rows, curve_rows(gaps)], how="diagonal")
-    return answer(fit, QUESTION, TEXT, "ratio", table, share(line.beta, line.tau, at))
+    return answer(fit, QUESTION, TEXT + pairs.note, "ratio", table, share(line.beta, line.tau, at))
 
 
 def share(beta: np.ndarray, tau: np.ndarray, gaps: np.ndarray) -> np.ndarray:

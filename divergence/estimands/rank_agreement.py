@@ -24,7 +24,9 @@ import itertools
 
 import numpy as np
 import polars as pl
+from scipy.stats import rankdata
 
+from divergence.estimands.pairs import signs_agree
 from divergence.estimands.projection_instability import project
 from divergence.estimands.rows import answer, answered, frame, refuse, unit_of
 from divergence.estimate import INTERVAL, Estimate
@@ -78,8 +80,8 @@ def rank_agreement(
 
 def kendall(bench: np.ndarray, deployed: np.ndarray) -> np.ndarray:
     """Kendall tau of every draw, shape (S,), of levels (S, models); a tied pair counts 0."""
-    first, second = np.array(list(itertools.combinations(range(bench.shape[1]), 2))).T
-    return (np.sign(bench[:, first] - bench[:, second]) * np.sign(deployed[:, first] - deployed[:, second])).mean(1)
+    models = bench.shape[1]
+    return signs_agree(bench, deployed) / (models * (models - 1) / 2)
 
 
 def first_place(level: np.ndarray) -> np.ndarray:
@@ -90,9 +92,7 @@ def first_place(level: np.ndarray) -> np.ndarray:
 
 def place(level: np.ndarray) -> np.ndarray:
     """Place of each model in every draw, 1 = largest; ties take the mean of their places. Shape (S, models)."""
-    return np.stack(
-        [0.5 + (level > level[:, [m]]).sum(1) + (level == level[:, [m]]).sum(1) / 2 for m in range(level.shape[1])], 1
-    )
+    return rankdata(-level, axis=1)
 
 
 def tied(first: np.ndarray) -> np.ndarray:

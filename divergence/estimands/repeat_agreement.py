@@ -42,8 +42,9 @@ def repeat_agreement(fit: Fit, rng: np.random.Generator) -> Iterator[tuple[str, 
 def _agreeing(table: Table, by_score: bool) -> Iterator[tuple[np.ndarray, int, int, int]]:
     """(keys, items whose runs agree, items, runs) of each combination."""
     keys, where = combinations(table["model"], table["regime"], table["context"])
-    for k, key in enumerate(keys.T):
-        mine = table.take(where == k)
+    order = np.argsort(where, kind="stable")
+    for key, rows in zip(keys.T, np.split(order, np.cumsum(np.bincount(where))[:-1]), strict=False):
+        mine = table.take(rows)
         _, item = combinations(mine["task"], mine["item"])
         n = np.bincount(item, mine["n"])
         runs = n.max(initial=0.0)

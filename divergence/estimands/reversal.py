@@ -9,20 +9,22 @@ interval only says whether the order is certain. R is a draw of the line of `pro
 R(0) = 1/2 is arithmetic, not a finding. D averages over contexts; N is the risk in a single context that is not in the log
 and is to the bench as one of those that are, drawn by the deployment law: each has a line of its own. Lines and the normal
 law hold among models of like strength; from very weak to very strong ones the curves are too pessimistic. Identified by two
-models with rows in both regimes, the curves by four, N by two contexts. Unit: probability; `level` of a curve is in the
-unit of the outcome (a gap of 5 points is 0.05).
+models with rows in both regimes, the curves by four, N by two contexts. Of more models than `pairs.LISTED_MAX` the rows of
+pairs are those of the best on the bench; `all_pairs` is the share of all pairs that is reversed, and by bench gap (`level`:
+from which one on) that of a random sample of them, `pairs` how many have that gap. Unit: probability; `level` of a curve is
+in the unit of the outcome (a gap of 5 points is 0.05).
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
 
 import numpy as np
 import polars as pl
 from scipy.special import ndtr
 
 from divergence.cells.overlap import scorer_conflict
+from divergence.estimands.pairs import BLOCK, listed, sampled, signs_agree
 from divergence.estimands.projection_instability import project, regress
 from divergence.estimands.rows import answer, answered, frame, models_with_rows, refuse
 from divergence.estimate import Estimate
@@ -67,12 +69,16 @@ def reversal(
             "probability",
             f"{len(both)} model(s) have rows in both regimes; an order needs at least two",
         )
-    first, second = np.array(list(itertools.combinations(both, 2))).T
     b, d = bench.mean(), deployed.mean()
+    chosen = listed(b[:, both], fit.cells.kind == "positive")
+    first, second = both[chosen.first], both[chosen.second]
     pairs = pl.DataFrame({"model": [bench.models[i] for i in first], "model_b": [bench.models[j] for j in second]})
     rows, draws = [pairs], [reversed_order(b[:, first] - b[:, second], d[:, first] - d[:, second])]
+    if chosen.note:
+        rows.append(frame(statistic=["all_pairs"]))
+        draws.append(((1 - signs_agree(b[:, both], d[:, both]) / chosen.total) / 2)[:, None])
     _, line, reason = project(posterior, outcome, law, contexts=contexts)
-    reasons: list[str | None] = [None] * len(first)
+    reasons: list[str | None] = [None] * sum(table.height for table in rows)
     if line is None:
         rows.append(pl.DataFrame({"statistic": ["curve"]}))
         draws.append(np.full((len(b), 1), np.nan))
@@ -86,9 +92,33 @@ def reversal(
             lines = [regress(line.bench, line.within[:, :, c])[1:] for c in range(len(line.law))]
             for at in (gaps, np.abs(b[:, first] - b[:, second])):
                 draws.append(np.sum([w * risk(*own, at) for w, own in zip(line.law, lines, strict=True)], 0))
+        if chosen.note:
+            found = over_pairs(b[:, both], d[:, both], gaps, fit.seed)
+            rows += [curve_rows(gaps[:-1][found[1] > 0], name) for name in ("all_pairs", "pairs")]
+            draws += [part[:, found[1] > 0] for part in (found[0], np.repeat(found[1][None], len(b), 0))]
     table = pl.concat(rows, how="diagonal")
     reasons += [None] * (table.height - len(reasons))
-    return answer(fit, QUESTION, TEXT, "probability", table, np.concatenate(draws, 1), reason=tuple(reasons))
+    text = TEXT + chosen.note
+    return answer(fit, QUESTION, text, "probability", table, np.concatenate(draws, 1), reason=tuple(reasons))
+
+
+def over_pairs(bench: np.ndarray, deployed: np.ndarray, gaps: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of random pairs of all models (S, models): share of them that is reversed in every draw, by bench gap, (S, K - 1), NaN
+    where there is none; and how many of them have that gap, shares (K - 1,). A gap (of mean levels) counts from one of
+    `gaps` (K,) to the next."""
+    first, second = sampled(bench.shape[1], seed)
+    mean = bench.mean(0)
+    place = np.clip(np.searchsorted(gaps, np.abs(mean[first] - mean[second]), side="right") - 1, 0, len(gaps) - 2)
+    total, count = np.zeros((len(bench), len(gaps) - 1)), np.bincount(place, minlength=len(gaps) - 1)
+    order = np.argsort(place, kind="stable")
+    for begin in range(0, len(order), BLOCK):
+        mine = order[begin : begin + BLOCK]
+        apart = reversed_order(
+            bench[:, first[mine]] - bench[:, second[mine]], deployed[:, first[mine]] - deployed[:, second[mine]]
+        )
+        start = np.r_[0, np.flatnonzero(np.diff(place[mine])) + 1]
+        total[:, place[mine][start]] += np.add.reduceat(apart, start, axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan), count / count.sum()
 
 
 def reversed_order(bench: np.ndarray, deployed: np.ndarray) -> np.ndarray:

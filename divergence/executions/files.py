@@ -24,8 +24,11 @@ import pyarrow as pa
 
 from divergence.configuration import FILE_NAME
 from divergence.errors import InputError
+from divergence.executions import json_records
 from divergence.executions.json_records import scan_json, scan_ndjson
 from divergence.executions.names import FAILED, ROW
+from divergence.executions.text_tables import HEAD, check_encoding, check_header, check_packing, first_ragged
+from divergence.plain_files import regular
 
 EXTENSIONS = {
     ".parquet": "parquet",
@@ -39,8 +42,16 @@ EXTENSIONS = {
     ".ndjson": "ndjson",
     ".json": "json",
 }
-DAMAGED = (OSError, EOFError, zlib.error, RecursionError, ValueError, pl.exceptions.PolarsError)
-"""What readers raise for files that are damaged or not what their name says."""
+DAMAGED = (
+    OSError,
+    EOFError,
+    zlib.error,
+    RecursionError,
+    ValueError,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+)
+"""What readers raise for files that are damaged or not what their name says; a panic is one inside Polars."""
 FORMATS = "Parquet, Arrow, Feather, CSV, NDJSON (.jsonl) and JSON, the text ones also as .gz"
 
 
@@ -165,6 +176,7 @@ def expanded(entry: str) -> list[tuple[Path, bool]]:
     path = Path(entry)
     if path.is_dir():
         return [(file, False) for file in _files_of(path)]
+    regular(path)
     if path.exists():
         return [(path, True)]
     matches = sorted(glob.glob(entry, recursive=True)) if glob.has_magic(entry) else []
@@ -172,6 +184,7 @@ def expanded(entry: str) -> list[tuple[Path, bool]]:
         raise InputError(f"No file or folder is named {entry}: check the path, or the pattern if it is one.")
     files: list[tuple[Path, bool]] = []
     for match in map(Path, matches):
+        regular(match)
         files += [(file, False) for file in _files_of(match)] if match.is_dir() else [(match, False)]
     return files
 
@@ -227,12 +240,20 @@ def _open(path: Path, named: bool, regime: str | None) -> Source | str:
     return source
 
 
-def unreadable(file: str, error: Exception) -> InputError:
+def unreadable(file: str, error: BaseException) -> InputError:
     """The sentence for a file that cannot be read."""
+    if format_of(file) == "csv" and "more fields" in str(error) and Path(file).is_file():
+        where = first_ragged(json_records.opened(Path(file)), _separator(file))
+        if where:
+            return InputError(f"The file {file} cannot be read: {where}; quote fields that hold the separator.")
     return InputError(f"The file {file} cannot be read: {_one_line(error)}")
 
 
-def _one_line(error: Exception) -> str:
+def _separator(name: str) -> str:
+    return "\t" if ".tsv" in Path(name).name.lower() else ","
+
+
+def _one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror.lower()}."
     text = " ".join(str(error).split("\n\n")[0].split())
@@ -250,8 +271,13 @@ def _scan(path: Path, kind: str) -> pl.LazyFrame:
         if head.startswith(b"ARROW1"):
             return pl.scan_ipc(path, row_index_name=ROW, row_index_offset=1, hive_partitioning=False)
         return pl.read_ipc_stream(path).lazy().with_row_index(ROW, offset=1)
+    if head.startswith(b"\x1f\x8b"):
+        check_packing(path)
+    if kind in ("csv", "ndjson"):
+        check_encoding(path, start := json_records.head(path, HEAD))
     if kind == "csv":
-        separator = "\t" if ".tsv" in path.name.lower() else ","
+        separator = _separator(path.name)
+        check_header(path, start, separator)
         return pl.scan_csv(path, infer_schema=False, separator=separator, row_index_name=ROW, row_index_offset=1, glob=False)
     if kind == "json":
         return scan_json(path)

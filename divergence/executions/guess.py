@@ -21,6 +21,7 @@ from divergence.executions.names import ROW
 from divergence.executions.schema import COLUMNS, SERVING_FACTORS
 from divergence.executions.shaped import NO_VALUE, inner_names, nested
 
+FLAGS_MAX = 90  # characters of flags that a sentence of 300 has room for
 LOOKED_AT = 500  # rows of a file that are looked at
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "model": ("model", "modelname", "modelid", "llm", "system", "engine_model", "checkpoint", "requestmodel"),
@@ -154,15 +155,12 @@ def advice(sources: Iterable[Source], otherwise: str) -> str:
     if source is None:
         return f" {otherwise}"
     found = guess(source)
-    shown = ", ".join(f"{name} ({', '.join(values[:2])})" for name, values in list(found.seen.items())[:12])
-    said = f" Its columns and first values: {shown}." if shown else ""
+    shown = ", ".join(f"{name} ({', '.join(values[:1])})" for name, values in list(found.seen.items())[:3])
+    said = f" It has {shown}." if shown else ""
     if not found.table:
         return f"{said} {otherwise}"
-    file = _quoted(source.file)
-    how = (
-        f"add {found.flags}" if found.flags else "write in divergence.toml: " + "; ".join(toml_lines(found.table, flat=True))
-    )
-    return f"{said} It reads as a log if you {how} (divergence init {file} writes that file with comments)."
+    by_flags = f"add {found.flags}, or " if found.flags and len(found.flags) <= FLAGS_MAX else ""
+    return f"{said} To read it {by_flags}let divergence init {_quoted(source.file)} write what was recognised."
 
 
 def toml_lines(table: Mapping, flat: bool = False) -> list[str]:

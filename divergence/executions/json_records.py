@@ -8,15 +8,21 @@ rejected one by one instead of with their file.
 
 from __future__ import annotations
 
+import decimal
 import gzip
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO, cast
 
 import polars as pl
 
+from divergence.errors import InputError
 from divergence.executions.names import FAILED, ROW
+from divergence.executions.text_tables import needs_care, record, records
 
+LARGEST_DOCUMENT = 2**31  # bytes of one JSON array, which has to be in memory as a whole
 SHOWN = 80  # characters of a bad line that are kept
 FAILED_RECORD = FAILED + "record"
 VECTOR = pl.List(pl.Float64)
@@ -30,25 +36,27 @@ def scan_ndjson(path: Path) -> pl.LazyFrame:
     try:
         seen = pl.scan_ndjson(path, infer_schema_length=None).collect_schema()
     except pl.exceptions.PolarsError:
-        return _scan_by_line(path)
+        return scan_by_line(path)
+    if needs_care(path, seen):
+        return scan_by_line(path)
     schema = {name: VECTOR if _is_vector(dtype) else pl.String for name, dtype in seen.items()}
     return pl.scan_ndjson(path, schema=schema, row_index_name=ROW, row_index_offset=1)
 
 
-def _scan_by_line(path: Path) -> pl.LazyFrame:
+def scan_by_line(path: Path) -> pl.LazyFrame:
     """The same, record by record in Python. Raises ValueError if no line is a record."""
-    with _opened(path) as file:
-        schema = _schema(_record(line.decode("utf-8", "replace")) or {} for line in file)
+    with opened(path) as file:
+        schema = _schema(record(line.decode("utf-8", "replace")) or {} for line in file)
     if not schema:
         raise ValueError("none of its lines is a JSON record")
     lines = pl.scan_lines(path, name="line").filter(pl.col("line").str.contains(r"\S")).with_row_index(ROW, offset=1)
     full = {ROW: pl.UInt32, **schema, FAILED_RECORD: pl.String}
 
     def parsed(batch: pl.DataFrame) -> pl.DataFrame:
-        records = [_record(line) for line in batch["line"]]
-        frame = _frame([record or {} for record in records], schema)
-        judged = zip(records, batch["line"], strict=True)
-        failed = [line[:SHOWN] if record is None else None for record, line in judged]
+        found = [record(line) for line in batch["line"]]
+        frame = _frame([one or {} for one in found], schema)
+        judged = zip(found, batch["line"], strict=True)
+        failed = [line[:SHOWN] if one is None else None for one, line in judged]
         return frame.select(batch[ROW].cast(pl.UInt32), *schema, pl.Series(FAILED_RECORD, failed, pl.String))
 
     return lines.map_batches(parsed, schema=full, streamable=True)
@@ -56,42 +64,44 @@ def _scan_by_line(path: Path) -> pl.LazyFrame:
 
 def scan_json(path: Path) -> pl.LazyFrame:
     """A JSON array of records, read whole (the format allows no other way), or NDJSON under the name `.json`."""
-    with _opened(path) as file:
+    with opened(path) as file:
         first = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if first != b"[":
         try:
             return scan_ndjson(path)
+        except InputError:
+            raise
         except ValueError as error:
             raise ValueError("it is neither an array of records nor one record a line") from error
-    with _opened(path) as file:
-        records = json.loads(file.read().decode("utf-8-sig"))
-    if not records or not all(isinstance(record, dict) for record in records):
-        raise ValueError("it is not an array of records")
-    return _frame(records, _schema(records)).lazy().with_row_index(ROW, offset=1)
+    with opened(path) as file:
+        content = file.read(LARGEST_DOCUMENT + 1)
+    if len(content) > LARGEST_DOCUMENT:
+        raise ValueError(f"it is larger than {LARGEST_DOCUMENT / 2**30:.0f} GiB: write one record a line")
+    found = records(content.decode("utf-8-sig"))
+    return _frame(found, _schema(found)).lazy().with_row_index(ROW, offset=1)
 
 
-def _opened(path: Path):
+def head(path: Path, size: int) -> bytes:
+    """The first bytes of a file, unpacked where it is gzip."""
+    with opened(path) as file:
+        return file.read(size)
+
+
+def opened(path: Path) -> IO[bytes]:
+    """A file for reading bytes, unpacked where it is gzip."""
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if packed else open(path, "rb")
+    return cast("IO[bytes]", gzip.open(path, "rb")) if packed else open(path, "rb")
 
 
-def _record(line: str) -> dict | None:
-    try:
-        record = json.loads(line.lstrip("\ufeff"))
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def _schema(records: Iterable[dict]) -> dict[str, pl.DataType]:
-    """The names in the order in which they appear; a name is a vector if its first value is a list of numbers."""
-    schema: dict[str, pl.DataType] = {}
-    for record in records:
-        for name, value in record.items():
-            if value is not None and name not in schema:
-                schema[name] = VECTOR if _numbers(value) else pl.String()
-    return schema
+def _schema(found: Iterable[dict]) -> dict[str, pl.DataType]:
+    """The names in the order in which they appear; a name is a vector if its values are lists, of numbers if of anything."""
+    vectors: dict[str, bool | None] = {}  # None: no value, or nothing but lists without one, until now
+    for one in found:
+        for name, value in one.items():
+            if vectors.setdefault(name, None) is not False and value is not None:
+                vectors[name] = (_numbers(value) or vectors[name]) if _list_of(value) else False
+    return {name: VECTOR if vector else pl.String() for name, vector in vectors.items()}
 
 
 def _frame(records: list[dict], schema: dict[str, pl.DataType]) -> pl.DataFrame:
@@ -104,18 +114,52 @@ def _frame(records: list[dict], schema: dict[str, pl.DataType]) -> pl.DataFrame:
     )
 
 
-def _numbers(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(type(entry) in (int, float) for entry in value)
+def _list_of(value: object) -> bool:
+    """A list of numbers and nulls?"""
+    return isinstance(value, list) and all(entry is None or type(entry) in (int, float) for entry in value)
 
 
-def _vector(value: object) -> list[float] | None:
-    return [float(entry) for entry in value] if _numbers(value) else None  # type: ignore[union-attr]
+def _numbers(value: list) -> bool | None:
+    """Does the list hold a number? None where it does not."""
+    return any(entry is not None for entry in value) or None
+
+
+def _vector(value: object) -> list[float | None] | None:
+    return [None if entry is None else float(entry) for entry in value] if isinstance(value, list) else None
 
 
 def _text(value: object) -> str | None:
+    """A value as the fast reader writes it: numbers without an exponent, whole ones without a point."""
     if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+        return _whole(value) if value else value
+    return _written(value)
+
+
+def _written(value: object) -> str:
+    """A value that is no text, or lies within another one."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_written(name)}: {_written(inner)}" for name, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_written, value)) + "]"
+    if isinstance(value, float) and math.isfinite(value):
+        return format(decimal.Decimal(repr(value)), "f").removesuffix(".0")
+    if isinstance(value, str):
+        escaped = value.replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")  # and no more, as Polars does
+        return f'"{_whole(escaped)}"'
+    return json.dumps(value)
+
+
+def _whole(text: str) -> str:
+    """A text with U+FFFD for half a surrogate pair."""
+    return "".join("\ufffd" if "\ud800" <= letter <= "\udfff" else letter for letter in text) if _halved(text) else text
+
+
+def _halved(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _is_vector(dtype: pl.DataType) -> bool:

@@ -19,7 +19,7 @@ import polars as pl
 from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions.profile import OutcomeCount
-from divergence.executions.schema import COLUMNS
+from divergence.executions.schema import COLUMNS, LARGEST, SMALLEST
 
 
 def infer_kind(configuration: Configuration, counts: OutcomeCount) -> tuple[str, str]:
@@ -93,5 +93,5 @@ def usable(name: str, kind: str, grades: int = 0) -> pl.Expr:
     Of `grades` grades the place is divided by that of the best.
     """
     value = pl.col(name) / (grades - 1) if kind == "ordinal" else pl.col(name)
-    inside = (value > 0) if kind == "positive" else value.is_between(0, 1)
+    inside = value.is_between(SMALLEST, LARGEST) if kind == "positive" else value.is_between(0, 1)
     return pl.when(value.is_finite() & inside).then(value)

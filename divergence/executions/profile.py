@@ -10,7 +10,7 @@ import polars as pl
 
 from divergence.executions.names import BROKEN, FAILED, TIMES
 from divergence.executions.rules import NEEDED, Rule
-from divergence.executions.schema import REGIMES, Column
+from divergence.executions.schema import LARGEST, REGIMES, SMALLEST, Column
 
 EVERY, NEVER = pl.lit(True), pl.lit(False)  # conditions that need not be asked of each row
 
@@ -168,6 +168,6 @@ def _outcome(value: pl.Expr, valid: pl.Expr) -> dict[str, pl.Expr]:
         "between": between,
         "without_trials": between & ~several,
         "several_trials": valid & value.is_not_null() & several,
-        "positive": finite & (value > 0),
+        "positive": finite & value.is_between(SMALLEST, LARGEST),
         "above_one": finite & (value > 1),
     }

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import polars as pl
 
@@ -33,6 +34,7 @@ from divergence.executions.files import Source, local_paths, open_sources, unrea
 from divergence.executions.further_tables import FurtherTable, metric, metrics, read_table
 from divergence.executions.guess import advice
 from divergence.executions.importers.registry import formats
+from divergence.executions.importers.write_import import check_together
 from divergence.executions.model_names import suggestions
 from divergence.executions.names import BROKEN, COPY, DUPLICATE, FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, TIMES
 from divergence.executions.outcome import infer_kind, usable, usable_values
@@ -50,6 +52,7 @@ from divergence.executions.rejection import refuse_rejected
 from divergence.executions.rules import NEEDED, Rule, row_rules, with_broken
 from divergence.executions.schema import COLUMNS, SERVING_FACTORS, Column
 
+DAMAGED_DATA = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 ACCEPT_REJECTED = 0.05  # share of rejected rows above which a log is more likely misread than dirty
 
 
@@ -141,14 +144,13 @@ def read(
         sources += opened
         skipped += left
     brought = foreign.imported(others, configuration, accept_rejected)
+    check_together(source.path for source in sources)
     tables, left = recognise([*sources, *brought.sources], configuration)
     skipped += left
     if not tables["executions"]:
-        seen = "; ".join(f"{file}: {reason}" for file, reason in skipped[:5]) or "no file was found"
-        raise InputError(
-            f"There is no execution log ({seen})."
-            + advice(sources, f"It names no models; formats of other tools that are read are {', '.join(formats())}.")
-        )
+        seen = "; ".join(f"{Path(file).name}: {reason}" for file, reason in skipped[:3]) or "no file was found"
+        other = f"Name a file with models; {len(formats())} formats of other tools are read as well: docs/formats.md."
+        raise InputError(f"There is no execution log ({seen})." + advice(sources, other))
     extra = extra_columns(configuration)
     check_names(tables, configuration, extra)
     check_regime(tables["executions"], configuration)
@@ -172,11 +174,11 @@ def _judged(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
     """Type and judge all rows; a file whose data turn out to be damaged is named."""
     try:
         return _executions(log, skipped)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except DAMAGED_DATA as error:
         for source in log.sources:
             try:
                 source.frame.select(pl.all().count()).collect(engine="streaming")
-            except (pl.exceptions.PolarsError, OSError) as cause:
+            except DAMAGED_DATA as cause:
                 raise unreadable(source.file, cause) from cause
         raise unreadable(", ".join(source.file for source in log.sources), error) from error
 

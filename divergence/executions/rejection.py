@@ -50,8 +50,7 @@ def _refuse(
         advice = ": no valid row is left"
     if first["rule"] in BY_VALUE:
         advice += (
-            f". Where values such as {first['value']} are of another scale, say so in divergence.toml: "
-            "[values] score = { scale = [1, 5] }, or { up = 1, down = 0 }"
+            f". Is {str(first['value'])[:12]} of another scale? [values] score = {{ scale = [1, 5] }} in divergence.toml"
         )
     raise InputError(
         f"{rejected} of {rows} {regime}rows are rejected ({rejected / rows:.1%}, accepted are {accepted:.1%}): "

@@ -16,7 +16,7 @@ import dataclasses
 import polars as pl
 
 from divergence.executions.names import BROKEN, COPY, DUPLICATE, FAILED, GIVEN_REGIME
-from divergence.executions.schema import COLUMNS, REGIMES
+from divergence.executions.schema import COLUMNS, MOST_TRIALS, REGIMES, SMALLEST_CHANCE
 
 NEEDED = ("regime", "model", "item", "score", "score_n", "execution_id", "probability")
 """Columns whose bad values reject the row; a bad value in any other column makes that column unusable."""
@@ -69,8 +69,10 @@ ROW_RULES = (
     Rule("item_given", "item", "an evaluation row needs an item", (_regime != "evaluation") | pl.col("item").is_not_null()),
     _readable("score_n", "a whole number"),
     Rule("score_n_positive", "score_n", "score_n is below 1", pl.col("score_n") >= 1),
+    Rule("score_n_possible", "score_n", f"score_n is above {MOST_TRIALS:.0e}", pl.col("score_n") <= MOST_TRIALS),
     _readable("probability", "a number"),
     Rule("probability_in_range", "probability", "probability is not above 0 and at most 1", (_chance > 0) & (_chance <= 1)),
+    Rule("probability_possible", "probability", f"probability is below {SMALLEST_CHANCE}", _chance >= SMALLEST_CHANCE),
     _readable("execution_id", "a text"),
     Rule("execution_id_unique", "execution_id", "an earlier row has the same execution_id", ~pl.col(DUPLICATE), table=False),
 )

@@ -19,6 +19,17 @@ REGIMES = ("evaluation", "deployment")
 
 TIME = pl.Datetime("us", "UTC")
 
+LONGEST_S = 1e9
+"""Seconds that a request can have taken: 30 years. What is longer is an instant, or damage."""
+DEAREST_USD = 1e12
+"""US dollars that a request can have cost."""
+MOST_TRIALS = 10**12
+"""Trials that a score can be the mean of."""
+SMALLEST_CHANCE = 1e-12
+"""Probability with which a row can have been logged: one of less would stand for more requests than there are."""
+SMALLEST, LARGEST = 1e-75, 1e75
+"""Between them a positive outcome lies, in whatever unit: what is computed from it are fourth powers."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Column:
@@ -51,7 +62,7 @@ def _count(name: str, meaning: str, unit: str = "1", otel: str | None = None) ->
 
 
 def _seconds(name: str, meaning: str, otel: str | None = None) -> Column:
-    return Column(name, pl.Float64(), meaning, unit="s", otel=otel)
+    return Column(name, pl.Float64(), meaning, unit="s", otel=otel, minimum=-LONGEST_S, maximum=LONGEST_S)
 
 
 FACTOR_COLUMNS = (
@@ -119,7 +130,14 @@ EXECUTIONS = (
     _seconds("ttft_s", "from request to first token", "gen_ai.response.time_to_first_chunk"),
     _seconds("tpot_s", "per output token after the first"),
     _seconds("queue_s", "waiting before the first prefill"),
-    Column("cost_usd", pl.Float64(), "realised cost; null = not metered, 0 = really free", unit="USD"),
+    Column(
+        "cost_usd",
+        pl.Float64(),
+        "realised cost; null = not metered, 0 = really free",
+        unit="USD",
+        minimum=-DEAREST_USD,
+        maximum=DEAREST_USD,
+    ),
     _text("error_type", "what failed; null = served", otel="error.type"),
     _text("finish_reason", "why generation stopped", otel="gen_ai.response.finish_reasons"),
     Column("predicted", pl.Float64(), "the system's own confidence", unit="fraction", minimum=0, maximum=1),

@@ -23,14 +23,15 @@ from divergence.cells import Cells, Table
 from divergence.cells.overlap import deployed_regimes
 from divergence.errors import InputError
 from divergence.identification.wave_agreement import wave_agreement
-from divergence.joint.clusters import item_influence, session_excess
+from divergence.joint.arm_noise import DENSE_ARMS_MAX, block_noise, check_waves, dense_noise
+from divergence.joint.clusters import Sessions, item_influence, session_excess
 from divergence.joint.methods import NOISE_LOG_SD_MAX
 from divergence.joint.noise import noise_of_noise
 from divergence.joint.paired import FLIPS, flip_rates
 from divergence.joint.spec import Spec
 from divergence.joint.waves import remove_waves
 from divergence.joint.weights import item_weights
-from divergence.numerics import combinations, nearest_psd, square_root
+from divergence.numerics import column_squares, combinations, nearest_psd, square_root
 
 ROUNDING = 1e-12  # of a level; a single failure of 1e9 items moves it a thousand times as far
 
@@ -47,8 +48,9 @@ class Arms:
     """Code of each arm's context, shape (A,)."""
     level: np.ndarray
     """Levels on the outcome scale, shape (A,)."""
-    covariance: np.ndarray
-    """Their sampling covariance for new items and new sessions, outcome scale, shape (A, A)."""
+    covariance: np.ndarray | None
+    """Their sampling covariance for new items and new sessions, outcome scale, shape (A, A); None of more than
+    `DENSE_ARMS_MAX` arms, of which only the root is kept."""
     clusters: np.ndarray
     """Effective number of items behind each level, shape (A,)."""
     link: str
@@ -65,7 +67,7 @@ class Arms:
     """Its correlation with the level's error, shape (A,)."""
     session_share: np.ndarray | None = None
     """Share of each variance that sessions add, shape (A,)."""
-    root: np.ndarray | None = None
+    root: np.ndarray | sp.csr_array | None = None
     """Root of the covariance, shape (R, A); None: it is made of it."""
     least: np.ndarray | None = None
     """Variance that a contrast with each arm has at least, outcome scale, shape (A,); None: nothing."""
@@ -74,6 +76,21 @@ class Arms:
 
     def __len__(self) -> int:
         return len(self.level)
+
+    @property
+    def variance(self) -> np.ndarray:
+        """Sampling variance of each level, outcome scale, shape (A,)."""
+        if self.covariance is not None:
+            return np.diag(self.covariance)
+        assert self.root is not None
+        return column_squares(self.root)
+
+    def covariance_of(self, arms: np.ndarray) -> np.ndarray:
+        """The covariance of some arms (n,), shape (n, n)."""
+        if self.covariance is not None:
+            return self.covariance[np.ix_(arms, arms)]
+        mine = sp.csr_array(self.root)[:, arms]
+        return (mine.T @ mine).toarray()
 
 
 def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
@@ -103,55 +120,47 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     rows = np.bincount(raw, counts["n"])
     of_arm = np.bincount(raw_keys[0], rows * inner) / np.bincount(raw_keys[0], rows)  # one slope an arm, for exact ranks
     slope = (of_arm if link == "log" else of_arm * (1 - of_arm))[raw_keys[0]]
+    if keys.shape[1] > DENSE_ARMS_MAX and len(np.unique(raw_keys[1])) > 1:
+        check_waves(keys.shape[1], len(level))
     agreement = wave_agreement(cells)
     changed = agreement.changed if agreement.common else np.ones(len(agreement.changed), bool)
     combine, shifts = remove_waves(raw_keys[0], raw_keys[1], rows, slope, changed)
-    carried = (sp.csr_array(combine) @ influence.T).T.tocsr()
-    covariance = (carried.T @ carried).toarray()
-    covariance += combine @ np.diag(pooled) @ combine.T
-    added = np.zeros(len(covariance))
-    if sessions is not None:
-        excess = combine @ sessions.excess @ combine.T
-        covariance, added = nearest_psd(covariance + excess), np.maximum(np.diag(excess), 0.0)
-    shift_covariance = np.zeros((0, 0))
-    if len(shifts):
-        part = sp.csr_array(shifts) @ influence.T
-        shift_covariance = (part @ part.T).toarray() + shifts @ np.diag(pooled) @ shifts.T
-        if sessions is not None:
-            shift_covariance = nearest_psd(shift_covariance + shifts @ sessions.excess @ shifts.T)
+    dense = keys.shape[1] <= DENSE_ARMS_MAX or by_item is not None
+    noise = (dense_noise if dense else block_noise)(combine, influence, pooled, sessions, keys[0])
+    shift_covariance = _shift_noise(shifts, influence, pooled, sessions)
     levels = combine @ level
     if link == "logit":
         levels = np.clip(levels, 0.0, 1.0)  # rounding, or a wave shift at the end of the scale
         end = levels.round()  # a sum of weights that misses 1 by rounding is no failure
         levels = np.where(np.abs(levels - end) < ROUNDING, end, levels)
-    covariance, clusters = nearest_psd(covariance), _clusters(counts, raw, raw_keys[0], weight)
+    clusters = _clusters(counts, raw, raw_keys[0], weight)
     between, count = np.zeros((2, len(levels)))
     if sessions is not None:
         between = combine**2 @ sessions.between
         np.maximum.at(count, raw_keys[0], sessions.count)
-    variance = np.diag(covariance)
-    share = np.minimum(added / np.where(variance > 0, variance, 1.0), 1.0)
-    noise, lean = noise_of_noise(levels, variance, variance * (1 - share), clusters, link, between, count)
+    variance = noise.variance
+    share = np.minimum(noise.added / np.where(variance > 0, variance, 1.0), 1.0)
+    log_sd, lean = noise_of_noise(levels, variance, variance * (1 - share), clusters, link, between, count)
     return Arms(
         keys[0],
         regime,
         keys[2],
         levels,
-        covariance,
+        noise.covariance,
         clusters,
         link,
         shifts @ level,
         shift_covariance,
-        notes + _few(cells, keys, clusters, count, share, noise),
-        noise,
+        notes + _few(cells, keys, clusters, count, share, log_sd),
+        log_sd,
         lean,
         share,
-        square_root(covariance),
+        noise.root,
         # a flip of a score between 0 and 1 is as large as its items differ
         (1.0 if cells.kind == "binary" else float((variance * clusters).mean())) * FLIPS / np.maximum(clusters, 1.0) ** 2
         if link == "logit"
         else np.zeros(len(levels)),
-        flip_rates(keys[0], regime, levels, covariance, clusters) if link == "logit" else np.zeros(len(levels)),
+        flip_rates(keys[0], regime, levels, noise.of_model, clusters) if link == "logit" else np.zeros(len(levels)),
     )
 
 
@@ -163,9 +172,20 @@ def clustered_arms(cells: Cells, spec: Spec) -> Arms:
             "(item_movement is off): use ItemLevel()"
         )
     arms = measure_arms(cells)
-    return (
-        arms if spec.item_difficulty else dataclasses.replace(arms, covariance=np.diag(np.diag(arms.covariance)), root=None)
-    )
+    if spec.item_difficulty:
+        return arms
+    alone = None if arms.covariance is None else np.diag(arms.variance)
+    root = None if alone is not None else sp.csr_array(sp.diags_array(np.sqrt(arms.variance)))
+    return dataclasses.replace(arms, covariance=alone, root=root)
+
+
+def _shift_noise(shifts: np.ndarray, influence: sp.csr_array, pooled: np.ndarray, sessions: Sessions | None) -> np.ndarray:
+    """Covariance of the wave shifts, shape (W, W)."""
+    if not len(shifts):
+        return np.zeros((0, 0))
+    part = sp.csr_array(shifts) @ influence.T
+    covariance = (part @ part.T).toarray() + shifts @ np.diag(pooled) @ shifts.T
+    return covariance if sessions is None else nearest_psd(covariance + shifts @ sessions.excess.toarray() @ shifts.T)
 
 
 def _few(

@@ -2,7 +2,7 @@
 
 | the log | method |
 |---|---|
-| has rows without item, outcomes but 0 and 1, or more items x arms than the dense kernel holds | arm-level |
+| has rows without item, outcomes but 0 and 1, or more arms, or items x arms, than the dense kernel holds | arm-level |
 | has arms of one regime that share less than `SHARED_MIN` of their items | item-level |
 | any other | arm-level |
 
@@ -24,7 +24,7 @@ from divergence.cells import Cells
 from divergence.errors import InputError
 from divergence.joint.importance import Importance
 from divergence.joint.item_level import ItemLevel
-from divergence.joint.item_levels import CELLS_MAX
+from divergence.joint.item_levels import CELLS_MAX, ITEM_ARMS_MAX
 from divergence.joint.spec import Spec
 from divergence.numerics import combinations
 
@@ -47,9 +47,8 @@ def choose_method(cells: Cells, spec: Spec | None = None) -> tuple[Importance | 
         return Importance(), f"arm-level, because {reason}"
     keys, arm = combinations(counts["model"], counts["regime"], counts["context"])
     _, item = combinations(counts["task"], counts["item"])
-    tried = np.zeros((keys.shape[1], item.max() + 1), bool)
-    tried[arm, item] = True
-    shared = _shared(tried, keys[1])
+    tried = combinations(arm, item)[0]
+    shared = _shared(tried[0], tried[1], keys[1])
     if shared < SHARED_MIN:
         return ItemLevel(), (
             f"item-level, because arms of one regime share {100 * shared:.0f} % of their items, less than "
@@ -67,17 +66,24 @@ def why_not_items(cells: Cells) -> str:
         return "some rows have no item of their own"
     if cells.kind != "binary" or not np.array_equal(counts["y"], np.round(counts["y"])):
         return f"{cells.outcome} is not a count of successes"
+    kept = len(combinations(*(counts[k] for k in ("model", "regime", "context")))[0].T)
+    if kept > ITEM_ARMS_MAX:
+        return f"{kept} combinations of model, regime and context are more than {ITEM_ARMS_MAX}"
     arms = len(combinations(*(counts[k] for k in ("model", "regime", "context", "wave", "task")))[0].T)
     items = len(combinations(counts["task"], counts["item"])[0].T)
     return f"{items} items x {arms} arms are more than {CELLS_MAX} cells" if arms * items > CELLS_MAX else ""
 
 
-def _shared(tried: np.ndarray, regime: np.ndarray) -> float:
-    """Mean share of an arm's items that another arm of its regime tried, too; 1 where there is no other."""
+def _shared(arm: np.ndarray, item: np.ndarray, regime: np.ndarray) -> float:
+    """Mean share of an arm's items that another arm of its regime tried, too; 1 where there is no other.
+
+    `arm` and `item` are the distinct combinations that were tried, `regime` that of each arm.
+    """
     shares = []
     for r in np.unique(regime):
-        mine = tried[regime == r].astype(float)
-        if len(mine) > 1:
-            common = (mine @ mine.T) / mine.sum(1)[:, None]
-            shares.append((common.sum(1) - 1) / (len(mine) - 1))
+        mine = regime[arm] == r
+        if (arms := int((regime == r).sum())) > 1:
+            others = np.bincount(item[mine])[item[mine]] - 1.0  # arms that tried the item, too
+            common = np.bincount(arm[mine], others) / np.maximum(np.bincount(arm[mine]), 1)
+            shares.append(common[np.unique(arm[mine])] / (arms - 1))
     return float(np.concatenate(shares).mean()) if shares else 1.0

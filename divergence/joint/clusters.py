@@ -15,7 +15,7 @@ from divergence.numerics import combinations, together
 class Sessions:
     """What sessions say of the covariance of R raw levels."""
 
-    excess: np.ndarray
+    excess: sp.csr_array
     """What they add to the covariance that single items gave, shape (R, R)."""
     between: np.ndarray
     """Variance of each level between sessions, single items' part included, shape (R,)."""
@@ -68,15 +68,15 @@ def session_excess(cells: Cells, counts: Table, raw: np.ndarray, weight: np.ndar
     sums = sp.coo_array((residual, (session.ravel(), arm)), shape=(count, size)).tocsr()
     part = together(session, table["task"], table["item"])
     parts = sp.coo_array((residual, (part, arm)), shape=(part.max() + 1, size)).tocsr()
-    between = (sums.T @ sums).toarray() * count / (count - 1)
-    within = (parts.T @ parts).toarray()
+    between = (sums.T @ sums) * count / (count - 1)
+    within = parts.T @ parts
     # Rows without item are items of their own: what is already counted is each row's square, not their sum's.
     spread = scale**2 * (table["yy"] - 2 * level[arm] * table["y"] + table["n"] * level[arm] ** 2)
     own = np.where(table["item"] < 0, spread - residual**2, 0.0)
     # A thinned table holds one in `every` sessions: sums over all of them are that many times as large.
-    excess = cells.every("sessions") * (between - within - np.diag(np.bincount(arm, own, size)))
-    np.fill_diagonal(excess, np.maximum(np.diag(excess), 0.0))
-    return Sessions(excess, cells.every("sessions") * np.diag(between), np.diff(sums.tocsc().indptr).astype(float))
+    excess = cells.every("sessions") * (between - within - sp.diags_array(np.bincount(arm, own, size)))
+    excess = sp.csr_array(excess - sp.diags_array(np.minimum(excess.diagonal(), 0.0)))
+    return Sessions(excess, cells.every("sessions") * between.diagonal(), np.diff(sums.tocsc().indptr).astype(float))
 
 
 def _matching(counts: Table, table: Table) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import scipy.sparse as sp
 
 from divergence.cells import Cells
 from divergence.cells.overlap import replays
@@ -95,36 +96,49 @@ class Design:
         self, model: np.ndarray, deployed: np.ndarray, context: np.ndarray, mixtures: dict[str, np.ndarray] | None = None
     ) -> np.ndarray:
         """Z for these arms, shape (arms, P); `context` indexes `contexts`. Other mixtures answer what-if questions."""
+        return self.sparse_loadings(model, deployed, context, mixtures).toarray()
+
+    def sparse_loadings(
+        self, model: np.ndarray, deployed: np.ndarray, context: np.ndarray, mixtures: dict[str, np.ndarray] | None = None
+    ) -> sp.csr_array:
+        """The same without its zeros: of a thousand models an arm has a dozen effects, not thousands."""
         mixtures = mixtures or {f: m[context] for f, m in self.mixtures.items()}
-        arms = np.arange(len(model))
-        z = np.zeros((len(model), self.size))
+        arms, found = np.arange(len(model)), []
         moved = np.ones(len(model)) if self.moved is None else self.moved[model, context]
         whole = moved if self.hinged else np.ones(len(model))
+
+        def add(columns: np.ndarray | int, values: np.ndarray, rows: np.ndarray = arms) -> None:
+            found.append((rows, np.broadcast_to(columns, rows.shape), np.broadcast_to(values, rows.shape)))
+
         for term in self.terms:
             start = term.columns.start
             kind, _, factor = term.name.partition(":")
             if kind == "alpha":
-                z[:, start] = 1
+                add(start, np.ones(1))
             elif kind == "shift":
-                z[:, start] = deployed * whole
+                add(start, deployed * whole)
             elif kind in ("theta_E", "theta_D"):
                 share = np.where(deployed, whole, 0.0)
-                z[arms, start + model] = share if kind == "theta_D" else 1 - share
-            elif kind == "beta":
-                z[:, term.columns] = self._effects(factor, mixtures) * (moved[:, None] if factor == "context" else 1.0)
-            elif kind == "gamma":
+                add(start + model, share if kind == "theta_D" else 1 - share)
+            elif kind in ("beta", "gamma"):
                 effects = self._effects(factor, mixtures)
-                for level in range(effects.shape[1]):
-                    z[arms, start + model * effects.shape[1] + level] = effects[:, level]
+                rows, level = np.nonzero(effects)
+                values = effects[rows, level]
+                if kind == "beta":
+                    add(start + level, values * (moved[rows] if factor == "context" else 1.0), rows)
+                else:
+                    add(start + model[rows] * effects.shape[1] + level, values, rows)
             elif kind == "apart":
                 mine, where, regime = self.apart[int(factor)]
-                z[:, start] = (model == mine) & (self.contexts[context, 1] == where)
-                if regime >= 0:
-                    z[:, start] *= self.contexts[context, 0] == regime
+                there = (model == mine) & (self.contexts[context, 1] == where)
+                add(start, (there & (self.contexts[context, 0] == regime) if regime >= 0 else there).astype(float))
             else:
                 label = self._label[context]
                 own = label if kind == "u" else model * self._labels + label
-                z[arms, start + own] = (label != self.plain) * (moved if kind == "delta" else 1.0)
+                add(start + own, (label != self.plain) * (moved if kind == "delta" else 1.0))
+        rows, columns, values = (np.concatenate(part) for part in zip(*found, strict=True))
+        z = sp.csr_array((values, (rows, columns)), shape=(len(model), self.size))
+        z.eliminate_zeros()
         return z
 
     def with_apart(self, cells: tuple[tuple[int, int, int], ...], width: float) -> Design:
@@ -148,6 +162,22 @@ class Design:
     @property
     def _labels(self) -> int:
         return len(np.unique(self.contexts[:, 1]))
+
+
+def free_terms(design: Design) -> list[Term]:
+    """Terms whose standard deviation is sampled, in the order of the coordinates after theta's three."""
+    free = [t for t in design.terms if t.name not in ("alpha", "theta_E", "theta_D")]
+    return sorted(free, key=lambda t: t is not local_term(design))
+
+
+def local_term(design: Design) -> Term | None:
+    """The term whose levels have scales of their own; it is the first of the free terms."""
+    return design.term("beta:context") if design.outlier > 0 else None
+
+
+def model_term(design: Design) -> Term | None:
+    """The term in which each model has a scale of its own."""
+    return design.term("delta") if design.instability > 0 else None
 
 
 def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:

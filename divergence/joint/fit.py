@@ -13,9 +13,12 @@ import numpy as np
 from divergence.calling import sentences
 from divergence.cells import Cells
 from divergence.cells.grades import grade_notes
+from divergence.cells.overlap import deployed_regimes
 from divergence.cells.telling_items import prepared
 from divergence.errors import InputError
+from divergence.identification.factor_levels import context_shares
 from divergence.joint.aliases import alias_notes
+from divergence.joint.arm_noise import DENSE_ARMS_MAX
 from divergence.joint.arms import Arms
 from divergence.joint.choice import choose_method
 from divergence.joint.design import make_design, why_one_scale
@@ -26,14 +29,14 @@ from divergence.joint.methods import Sample
 from divergence.joint.nuts import NUTS
 from divergence.joint.posterior import Fit, Posterior, prior_centre, standard_deviations
 from divergence.joint.predict import levels
-from divergence.joint.problem import draw_effects, problem
+from divergence.joint.problem import draw_effects, target_data
+from divergence.joint.room import check_room, kept_draws
 from divergence.joint.spec import Spec
 from divergence.joint.standing_apart import apart_notes
 from divergence.numerics import combinations, one_blas_thread
 from divergence.random_streams import stream
 
 Method = Importance | ItemLevel | NUTS
-ARMS_MAX = 512  # a dense covariance of the arms per draw: more takes more than 2 GB
 CONSTANT = 1e-9  # relative standard errors below it are rounding
 FALLBACK_ARMS_MAX = 128  # above it NUTS takes longer than somebody waits; the failed gate is shown instead
 
@@ -94,13 +97,7 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     progress("measuring arm levels")
     begin = time.process_time()
     cells = prepared(cells)
-    judged = cells.counts["n"] > 0
-    count = combinations(*(cells.counts[k][judged] for k in ("model", "regime", "context")))[0].shape[1]
-    if count > ARMS_MAX:  # before anything of that size squared is made
-        raise InputError(
-            f"the log has {count} combinations of model, regime and context; at most {ARMS_MAX} are fitted "
-            "at once: keep fewer with --where, or name fewer factors instead of a context label"
-        )
+    _check_room(cells, spec)
     chosen, why = (method, "asked for") if method is not None else choose_method(cells, spec)
     arms = chosen.measure(cells, spec)
     if cells.kind != "binary" and _constant(arms):
@@ -114,11 +111,15 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     design, loadings, response, centre = found.design, found.loadings, found.response, prior_centre(arms)
     notes = (*alias_notes(design), *apart_notes(cells, design, arms, found.residuals), *grade_notes(cells))
     cells = dataclasses.replace(cells, notes=(*cells.notes, *notes))
-    data = problem(design, response, loadings, centre)
+    data = target_data(design, response, loadings, centre)
     sample = chosen(data, seed)
     if method is None and not all(d.passed for d in sample.diagnostics) and len(arms) <= FALLBACK_ARMS_MAX:
         progress("a gate failed: drawing again with NUTS")
         sample, why = _better(sample, NUTS()(data, seed)), f"{why}; a gate failed and NUTS drew again"
+    kept = kept_draws(design.size)
+    if kept < len(sample.x) and len(arms) > DENSE_ARMS_MAX:
+        sample = dataclasses.replace(sample, x=sample.x[:kept])
+        why += f"; {kept} draws are kept of so many effects"
     rng = stream(seed, "effects")
     effects = draw_effects(design, response, loadings, standard_deviations(design, sample.x), rng, centre)
     wave = np.zeros((len(sample.x), 0))
@@ -142,9 +143,21 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     return fitted
 
 
+def _check_room(cells: Cells, spec: Spec) -> None:
+    """Before anything of the size of the effects is made: does it fit into memory?"""
+    judged = cells.counts["n"] > 0
+    keys = combinations(*(cells.counts[k][judged] for k in ("model", "regime", "context")))[0]
+    if keys.shape[1] > DENSE_ARMS_MAX:
+        contexts = np.unique(keys[1:], axis=1)
+        check_room(len(cells.levels["model"]), len(np.unique(contexts[1])), keys.shape[1], 0)
+        _, levels = context_shares(cells, np.stack([deployed_regimes(cells)[contexts[0]], contexts[1]], 1).astype(int))
+        several = 0 if "context" in levels or not spec.interaction else sum(len(names) for names in levels.values())
+        check_room(len(cells.levels["model"]), len(np.unique(contexts[1])), keys.shape[1], several)
+
+
 def _constant(arms: Arms) -> bool:
     """Does no value differ from any other? A log of times may have one value in each arm; grades and fractions may not."""
-    still = (np.diag(arms.covariance) <= CONSTANT**2 * np.maximum(arms.level, 1e-300) ** 2).all()
+    still = (arms.variance <= CONSTANT**2 * np.maximum(arms.level, 1e-300) ** 2).all()
     return bool(still and (arms.link == "log" or np.ptp(arms.level) <= CONSTANT))
 
 

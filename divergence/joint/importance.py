@@ -21,9 +21,9 @@ from scipy.special import gammaln, logsumexp
 from divergence.calling import sentence_fields
 from divergence.cells import Cells
 from divergence.joint.arms import Arms, clustered_arms
-from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.methods import EFFECTIVE_DRAWS_MIN, K_HAT_MAX, NEWTON_STEP_MAX, Diagnostic, Sample
 from divergence.joint.pareto import smoothed_weights
+from divergence.joint.problem import Data, density_of
 from divergence.joint.spec import Spec
 from divergence.numerics import NORMAL_95
 from divergence.random_streams import stream
@@ -83,9 +83,9 @@ class Importance:
         """The arms of the log: clustered means."""
         return clustered_arms(cells, spec or Spec())
 
-    def __call__(self, data: dict[str, np.ndarray], seed: int) -> Sample:
+    def __call__(self, data: Data, seed: int) -> Sample:
         """Draw from the posterior of the coordinates given `data` (see `numpyro_model.joint_model`)."""
-        target = Hierarchy.of(data)
+        target = density_of(data)
         x, gates = self.sample(target, np.zeros(target.dims), seed, PRIOR_CURVATURE)
         return Sample(x, gates, "importance sampling")
 

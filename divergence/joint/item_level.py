@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-import numpy as np
-
 from divergence.cells import Cells
 from divergence.errors import InputError
 from divergence.joint.arms import Arms, measure_arms
@@ -15,6 +13,7 @@ from divergence.joint.importance import Importance
 from divergence.joint.item_levels import item_levels
 from divergence.joint.methods import Sample
 from divergence.joint.nuts import NUTS
+from divergence.joint.problem import Data
 from divergence.joint.spec import Spec
 
 
@@ -37,6 +36,6 @@ class ItemLevel:
         with kept_compilations():
             return measure_arms(cells, functools.partial(item_levels, movement=spec.item_movement))
 
-    def __call__(self, data: dict[str, np.ndarray], seed: int) -> Sample:
+    def __call__(self, data: Data, seed: int) -> Sample:
         """Draw from the posterior of the coordinates given `data` (see `numpyro_model.joint_model`)."""
         return self.sampler(data, seed)

@@ -28,6 +28,7 @@ RIDGE = 0.01  # prior precision of each mu around the log's mean, so that an arm
 SCALE_RIDGE = 1.0  # prior precision of log sigma around 0: one arm with one trial an item says nothing of sigma
 ROUNDS_MAX = 50
 CLOSE = 1e-9
+ITEM_ARMS_MAX = 512  # the covariance of the levels is a matrix, and a hundred of them a fit take minutes
 CELLS_MAX = 2_000_000  # items x arms of the dense kernel: about 1 GB of nodes
 
 
@@ -57,6 +58,11 @@ def item_levels(counts: Table, raw: np.ndarray, weight: np.ndarray, regime: np.n
         )
     if ((counts["y"] < 0) | (counts["y"] > counts["n"])).any() or not np.array_equal(counts["y"], np.round(counts["y"])):
         raise InputError("the item-level method counts successes; this outcome is not 0 or 1: use Importance()")
+    if len(regime) > ITEM_ARMS_MAX:
+        raise InputError(
+            f"the item-level method takes at most {ITEM_ARMS_MAX} combinations of model, regime, context and wave, and "
+            f"this log has {len(regime)}: use Importance(), which takes them, or keep fewer with --where"
+        )
     (arm, arm_task), column = combinations(raw, counts["task"])
     (item_task, _), row = combinations(counts["task"], counts["item"])
     shape = (len(item_task), len(arm))

@@ -11,15 +11,17 @@ import dataclasses
 import numpy as np
 
 from divergence.joint.arms import Arms
+from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.design import Design
 from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.importance import climb
 from divergence.joint.link import Response, from_link, linearise, start
 from divergence.joint.posterior import arm_loadings, prior_centre, standard_deviations
-from divergence.joint.problem import draw_effects, problem
+from divergence.joint.problem import Loadings, density_of, draw_effects, target_data
 from divergence.joint.spec import Spec
 from divergence.joint.standing_apart import standing_apart
 
+Density = Hierarchy | BlockHierarchy
 LINEARISATIONS = 2  # refinements of the working response; a third moved bench levels by at most .07 of their sd
 LOGIT_MAX = 7.0  # a fitted level outside .001 .. .999 is not told apart from these by any log of this size
 
@@ -30,7 +32,7 @@ class Linearisation:
 
     design: Design
     """With the combinations that stand apart."""
-    loadings: np.ndarray
+    loadings: Loadings
     """Z of the arms, shape (A, P)."""
     response: Response
     """Of the last linearisation."""
@@ -61,13 +63,13 @@ def _apart(design: Design, arms: Arms, spec: Spec) -> tuple[tuple[tuple[int, int
         plain = plain.with_apart((found[0],), spec.apart)
 
 
-def _settled(design: Design, arms: Arms, mu: np.ndarray) -> tuple[Hierarchy, np.ndarray, np.ndarray]:
+def _settled(design: Design, arms: Arms, mu: np.ndarray) -> tuple[Density, np.ndarray, np.ndarray]:
     """The density of the last linearisation, its mode, and the levels fitted there, outcome scale, shape (A,)."""
     loadings = arm_loadings(design, arms)
 
-    def step(mu: np.ndarray, x: np.ndarray | None) -> tuple[Hierarchy, np.ndarray, np.ndarray]:
+    def step(mu: np.ndarray, x: np.ndarray | None) -> tuple[Density, np.ndarray, np.ndarray]:
         response = linearise(arms, mu)
-        target = Hierarchy.of(problem(design, response, loadings, prior_centre(arms)))
+        target = density_of(target_data(design, response, loadings, prior_centre(arms)))
         x = climb(target, np.zeros(target.dims) if x is None else x)
         return target, x, _fitted(design, arms, response, loadings, x)
 
@@ -77,7 +79,7 @@ def _settled(design: Design, arms: Arms, mu: np.ndarray) -> tuple[Hierarchy, np.
     return target, x, mu
 
 
-def _fitted(design: Design, arms: Arms, response: Response, loadings: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _fitted(design: Design, arms: Arms, response: Response, loadings: Loadings, x: np.ndarray) -> np.ndarray:
     """Levels of the arms at the mode x, outcome scale, shape (A,)."""
     scales = standard_deviations(design, x[None])
     link = loadings @ draw_effects(design, response, loadings, scales, None, prior_centre(arms))[0]

@@ -17,11 +17,13 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import scipy.sparse as sp
 
 from divergence.joint.arms import Arms
-from divergence.joint.noise import pooled_noise
-from divergence.joint.paired import FLIPS, measure
-from divergence.numerics import expit, logit, nearest_psd, square_root
+from divergence.joint.noise import groups_of_root, of_groups, pooled_noise
+from divergence.joint.paired import FLIPS, Measured, measure
+from divergence.joint.paired_blocks import measure_blocks
+from divergence.numerics import column_squares, expit, logit, nearest_psd, square_root
 
 PSEUDO = 0.5  # Jeffreys: half a success and half a failure, so that a first fit has a finite place to start from
 STEADY_FAILURES = 5.0  # items on the rarer side that weigh as much as the log's mean ratio
@@ -33,8 +35,9 @@ class Response:
 
     value: np.ndarray
     """Working responses on the link scale, shape (A,)."""
-    covariance: np.ndarray
-    """Their covariance as it rules the standard deviations (`paired`), shape (A, A)."""
+    covariance: np.ndarray | None
+    """Their covariance as it rules the standard deviations (`paired`), shape (A, A); None of so many arms that only its
+    `parts` are kept."""
     mu: np.ndarray
     """The fitted levels at which they were linearised, outcome scale, shape (A,)."""
     noise_log_sd: np.ndarray | None = None
@@ -43,13 +46,44 @@ class Response:
     """Its correlation with the mean error of the arm's group, shape (A,)."""
     noise_group: np.ndarray | None = None
     """Code of the arms whose noise hangs together, shape (A,)."""
-    root: np.ndarray | None = None
+    root: np.ndarray | sp.csr_array | None = None
     """Root of the whole noise, which draws take, shape (R, A); None: `covariance` is the noise, and conditioning exact."""
+    parts: Measured | None = None
+    """The parts of the covariance, where it is not kept as a matrix."""
+
+    def noise_of(self, arms: np.ndarray) -> np.ndarray:
+        """The covariance of the whole noise of some arms (n,), shape (n, n)."""
+        if self.root is None:
+            return self.matrix[np.ix_(arms, arms)]
+        mine = self.root[:, arms]
+        product = mine.T @ mine
+        return product if isinstance(product, np.ndarray) else product.toarray()
 
     @property
     def noise(self) -> np.ndarray:
         """The covariance of the whole noise, shape (A, A)."""
-        return self.covariance if self.root is None else self.root.T @ self.root
+        return self.noise_of(np.arange(len(self.value)))
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """`covariance` as a matrix, made of its parts where it is not kept, shape (A, A)."""
+        if self.covariance is not None:
+            return self.covariance
+        assert self.parts is not None
+        return self.parts.covariance()
+
+    @property
+    def variance(self) -> np.ndarray:
+        """Its diagonal, shape (A,)."""
+        if self.covariance is not None:
+            return np.diag(self.covariance)
+        assert self.parts is not None
+        return self.parts.variance
+
+    @property
+    def noise_variance(self) -> np.ndarray:
+        """Variances of the whole noise, shape (A,)."""
+        return self.variance if self.root is None else column_squares(self.root)
 
 
 def to_link(mu: np.ndarray, link: str) -> np.ndarray:
@@ -88,18 +122,25 @@ def _inside(arms: Arms) -> np.ndarray:
 def linearise(arms: Arms, mu: np.ndarray) -> Response:
     """The working response at fitted levels `mu` (A,)."""
     slope, judged = _slope(mu, arms.link), _told_apart(arms, mu)
+    value = to_link(mu, arms.link) + (_inside(arms) - mu) / slope
     seen, fitted = variance_function(arms.level, arms.link), variance_function(mu, arms.link)
     carry = np.where(seen > 0, np.sqrt(fitted / np.where(seen > 0, seen, 1.0)), 1.0) / slope
-    root = (square_root(arms.covariance) if arms.root is None else arms.root) * carry
     least = np.zeros(len(arms)) if arms.least is None else arms.least / _slope(judged, arms.link) ** 2
-    place = arms.context * 2 + arms.deployed
     steady = _ratio(arms) * variance_function(judged, arms.link) / _slope(judged, arms.link) ** 2
-    found = measure(root, arms.model, arms.deployed, place, least, steady)
-    covariance = nearest_psd(found.covariance(arms.model, place))
+    place = arms.context * 2 + arms.deployed
     noise = (None, None, None)
+    if arms.covariance is None:
+        carried = sp.csr_array(arms.root @ sp.diags_array(carry))
+        found = measure_blocks(carried, arms.model, arms.deployed, place, least, steady, arms.clusters)
+        if arms.noise_log_sd is not None and arms.noise_lean is not None and arms.noise_log_sd.any():
+            noise = of_groups(groups_of_root(sp.csr_array(arms.root)), arms.noise_log_sd, arms.noise_lean)
+        return Response(value, None, mu, *noise, found.root, found)
+    root = (square_root(arms.covariance) if arms.root is None else arms.root) * carry
+    found = measure(root, arms.model, arms.deployed, place, least, steady, arms.clusters)
+    covariance = nearest_psd(found.covariance())
     if arms.noise_log_sd is not None and arms.noise_lean is not None:
         noise = pooled_noise(arms.covariance, arms.noise_log_sd, arms.noise_lean)
-    return Response(to_link(mu, arms.link) + (_inside(arms) - mu) / slope, covariance, mu, *noise, found.root)
+    return Response(value, covariance, mu, *noise, found.root)
 
 
 def _told_apart(arms: Arms, mu: np.ndarray) -> np.ndarray:
@@ -121,7 +162,7 @@ def _slope(mu: np.ndarray, link: str) -> np.ndarray:
 def _ratio(arms: Arms) -> np.ndarray:
     """Variance of each level over `q`, shape (A,)."""
     q = variance_function(arms.level, arms.link)
-    per_item = np.where(q > 0, np.diag(arms.covariance) * arms.clusters / np.where(q > 0, q, 1.0), 0.0)
+    per_item = np.where(q > 0, arms.variance * arms.clusters / np.where(q > 0, q, 1.0), 0.0)
     rare = arms.clusters * (np.minimum(arms.level, 1 - arms.level) if arms.link == "logit" else 1.0)
     # Items that never differed: a Bernoulli item's ratio for scores, a thousandth of the level for times and costs.
     nothing = 1.0 if arms.link == "logit" else 1e-6

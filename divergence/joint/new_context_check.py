@@ -30,6 +30,9 @@ import polars as pl
 from scipy.special import logsumexp, ndtr
 
 from divergence.errors import NotIdentifiedError
+from divergence.joint.block_checks import difference_density, held_out
+from divergence.joint.block_hierarchy import BlockHierarchy
+from divergence.joint.design import free_terms
 from divergence.joint.importance import Importance
 from divergence.joint.link import Response
 from divergence.joint.methods import K_HAT_MAX
@@ -62,6 +65,9 @@ def new_context_check(posterior: Posterior, *, outcome: str | None = None, refit
             f"the log has {len(contexts)} deployment contexts; to predict one from the others takes {CONTEXTS_MIN}"
         )
     target = hierarchy_of(fit)
+    if isinstance(target, BlockHierarchy):
+        rows = [_in_blocks(fit, target, int(c)) for c in contexts]
+        return pl.DataFrame(rows, schema_overrides={"gain": pl.Float64, "rmse_bench": pl.Float64})
     thinned = _thinned(fit.x, len(fit.arms))
     precision = np.linalg.inv(target.covariances(thinned))
     rows, refits = [], 0
@@ -89,6 +95,39 @@ def new_context_check(posterior: Posterior, *, outcome: str | None = None, refit
             }
         )
     return pl.DataFrame(rows, schema_overrides={"gain": pl.Float64, "rmse_bench": pl.Float64})
+
+
+def _in_blocks(fit: Fit, target: BlockHierarchy, context: int) -> dict:
+    """One row where the arms are too many for matrices of them (`block_checks`); never refitted."""
+    arms, terms = fit.arms, free_terms(fit.design)
+    held = np.flatnonzero((arms.context == context) & arms.deployed)
+    apart = [3 + k for k, term in enumerate(terms) if term.name.startswith("apart")]
+    there = arm_loadings(fit.design, arms)[held]
+    mine = [3 + k for k, t in enumerate(terms) if t.name.startswith("apart") and there[:, [t.columns.start]].sum()]
+    x = fit.x[np.linspace(0, len(fit.x) - 1, min(DRAWS, len(fit.x))).astype(int)]
+    law = held_out(target, x, held, apart, mine)
+    log_p = law.log_density()
+    weight, k_hat = smoothed_weights(-log_p)
+    below, left = weight @ law.below(), law.left
+    found = {
+        "context": fit.cells.levels["context"][context],
+        "arms": len(held),
+        "elpd": float(np.asarray(logsumexp(log_p, b=weight))),
+        "covered": float(((below > TAIL) & (below < 1 - TAIL)).mean()),
+        "pit": float(weight @ ndtr(left.mean(1) / np.sqrt(law.mean_variance))),
+        "rmse": _root(weight @ left),
+        "gain": None,
+        "rmse_bench": None,
+    }
+    bench = np.full(fit.design.n_models, -1)
+    bench[arms.model[~arms.deployed]] = np.flatnonzero(~arms.deployed)
+    known = np.flatnonzero(bench[arms.model[held]] >= 0)
+    if len(known) and fit.response.parts is not None:
+        pair, value = (held[known], bench[arms.model[held[known]]]), fit.response.value
+        plain = difference_density(fit.response.parts, value, *pair, JITTER)
+        found["gain"] = float(np.asarray(logsumexp(law.of(known).log_density(), b=weight))) - plain
+        found["rmse_bench"] = _root(value[pair[0]] - value[pair[1]])
+    return found | {"k_hat": k_hat, "refitted": False, "trusted": k_hat < K_HAT_MAX}
 
 
 def gain_in_all(check: pl.DataFrame) -> tuple[float, float] | None:
@@ -145,7 +184,7 @@ def _log_density(left: np.ndarray, block: np.ndarray) -> np.ndarray:
 def _without(fit: Fit, held: np.ndarray) -> tuple[np.ndarray, bool]:
     """Draws of x given all other arms, and did their gates pass?"""
     kept = np.setdiff1d(np.arange(len(fit.arms)), held)
-    response = Response(fit.response.value[kept], fit.response.covariance[np.ix_(kept, kept)], fit.response.mu[kept])
+    response = Response(fit.response.value[kept], fit.response.matrix[np.ix_(kept, kept)], fit.response.mu[kept])
     data = problem(fit.design, response, arm_loadings(fit.design, fit.arms)[kept], prior_centre(fit.arms))
     with one_blas_thread():
         sample = Importance()(data, fit.seed)
@@ -193,7 +232,7 @@ def _compared(
     if len(with_bench):
         mine = held[with_bench]
         theirs = np.array([bench[fit.arms.model[a]] for a in mine])
-        both = fit.response.covariance
+        both = fit.response.matrix
         apart = np.eye(len(both))[mine] - np.eye(len(both))[theirs]
         noise = apart @ both @ apart.T
         noise += JITTER * np.diag(np.diag(both)[mine])

@@ -19,14 +19,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 from divergence.joint.methods import NOISE_LOG_SD_MAX
+from divergence.numerics import column_squares, size_of
 
 if TYPE_CHECKING:
     from divergence.joint.link import Response
 
 TOGETHER_MIN = 1e-3  # correlation from which on the noise of two arms hangs together; below it is rounding
+ROWS = 2048  # of a long root that draws are made of at once
 LEAN_MAX = 0.9  # of the correlation: what is left of the noise stays a covariance
 
 
@@ -78,7 +81,21 @@ def pooled_noise(covariance: np.ndarray, log_sd: np.ndarray, rho: np.ndarray) ->
     have in common would pass for a difference.
     """
     sd = np.sqrt(np.where(np.diag(covariance) > 0, np.diag(covariance), 1.0))
-    _, group = connected_components(np.abs(covariance) > TOGETHER_MIN * np.outer(sd, sd), directed=False)
+    return of_groups(
+        connected_components(np.abs(covariance) > TOGETHER_MIN * np.outer(sd, sd), directed=False)[1], log_sd, rho
+    )
+
+
+def groups_of_root(root: sp.csr_array) -> np.ndarray:
+    """Code of the arms that a sparse root (R, A) ties to each other through any of its rows, shape (A,)."""
+    rows, arms = size_of(root)
+    links = sp.block_array([[None, root], [root.T, None]]) if rows else sp.csr_array((arms, arms))
+    group = connected_components(links, directed=False)[1][rows:]
+    return np.unique(group, return_inverse=True)[1].ravel()
+
+
+def of_groups(group: np.ndarray, log_sd: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pooled `tau` and `rho` of each arm's group, and the groups."""
     size = np.bincount(group)
     return np.sqrt(np.bincount(group, log_sd**2) / size)[group], (np.bincount(group, rho) / size)[group], group
 
@@ -89,15 +106,30 @@ def draw_noise(response: Response, draws: int, rng: np.random.Generator) -> tupl
     z of each group leans on the group's mean error: an arm follows as far as its own error goes with that mean. w is centred
     on `exp(tau^2 / 2)`, because the log of an unbiased variance is that much too small on average.
     """
-    root = np.linalg.cholesky(response.covariance).T if response.root is None else response.root
-    error = rng.standard_normal((draws, len(root))) @ root
+    root = np.linalg.cholesky(response.matrix).T if response.root is None else response.root
+    error = normal_draws(root, draws, rng)
     log_sd, lean, group = response.noise_log_sd, response.noise_lean, response.noise_group
     if log_sd is None or lean is None or group is None or not log_sd.any():
         return error, np.ones((draws, 1))
-    member = (group[:, None] == np.arange(group.max() + 1)).astype(float)
-    size = np.sqrt(np.square(root @ member).sum(0))
+    count = int(group.max()) + 1
+    if isinstance(root, np.ndarray):
+        member = (group[:, None] == np.arange(count)).astype(float)
+    else:
+        member = sp.csr_array((np.ones(len(group)), (np.arange(len(group)), group)), shape=(len(group), count))
+    size = np.sqrt(column_squares(root @ member))
     rho = (lean @ member) / member.sum(0)
     z = rho * (error @ member) / np.where(size > 0, size, 1.0)
     z += np.sqrt(1 - rho**2) * rng.standard_normal(z.shape)
     wide = np.exp(0.5 * log_sd * (0.5 * log_sd - z[:, group]))
     return wide * error, wide
+
+
+def normal_draws(root: np.ndarray | sp.csr_array, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws of `g root` with g standard normal, shape (draws, A); of a long root a stretch of rows at a time."""
+    if isinstance(root, np.ndarray):
+        return rng.standard_normal((draws, len(root))) @ root
+    error = np.zeros((draws, size_of(root)[1]))
+    for begin in range(0, size_of(root)[0], ROWS):
+        piece = root[begin : begin + ROWS]
+        error += rng.standard_normal((draws, piece.shape[0])) @ piece
+    return error

@@ -8,10 +8,13 @@ import numpy as np
 
 from divergence.calling import sentence_fields
 from divergence.cells import Cells
+from divergence.errors import InputError
+from divergence.joint.arm_noise import DENSE_ARMS_MAX
 from divergence.joint.arms import Arms, clustered_arms
+from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.compilations import kept_compilations
 from divergence.joint.methods import E_BFMI_MIN, EFFECTIVE_DRAWS_MIN, R_HAT_MAX, Diagnostic, Sample
-from divergence.joint.problem import padded
+from divergence.joint.problem import Data, padded
 from divergence.joint.spec import Spec
 
 
@@ -40,8 +43,14 @@ class NUTS:
         """The arms of the log: clustered means."""
         return clustered_arms(cells, spec or Spec())
 
-    def __call__(self, data: dict[str, np.ndarray], seed: int) -> Sample:
-        """Draw from the posterior of the coordinates given `data` (see `numpyro_model.joint_model`)."""
+    def __call__(self, data: Data, seed: int) -> Sample:
+        """Draw from the posterior of the coordinates given `data` (see `numpyro_model.joint_model`). Raises InputError for
+        more arms than are kept as matrices."""
+        if isinstance(data, BlockHierarchy):
+            raise InputError(
+                f"NUTS takes at most {DENSE_ARMS_MAX} combinations of model, regime and context, and this log has "
+                f"{len(data.value)}: use Importance(), which takes both, or keep fewer with --where"
+            )
         import jax
         from arviz_stats.base.array import array_stats
         from numpyro.infer import MCMC
@@ -49,7 +58,7 @@ class NUTS:
 
         from divergence.joint.numpyro_model import joint_model
 
-        data, keep = padded(data)
+        arrays, keep = padded(data)
         with kept_compilations(), jax.enable_x64(True):
             run = MCMC(
                 Kernel(joint_model),
@@ -61,7 +70,7 @@ class NUTS:
             )
             run.run(
                 jax.random.key(seed),
-                {k: jax.numpy.asarray(v) for k, v in data.items()},
+                {k: jax.numpy.asarray(v) for k, v in arrays.items()},
                 extra_fields=("diverging", "energy"),
             )
             x = np.asarray(run.get_samples(group_by_chain=True)["x"])[..., keep]

@@ -25,14 +25,17 @@ makes 90 % limits of z^2 / n, the width of Tango's score interval. Unit: link sc
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
+import scipy.sparse as sp
 
 FLIPS = 2.7  # z^2 at 90 %: Tango's interval for 0 flips of n items is z^2 / (n + z^2) wide to either side
 TRUST = 0.05  # of them in the gain: an effect measured as nothing is not drawn to what other contexts do
 # Times the variance of what a context does to all models, in the gain. On held-out items 3 to 10 lie within two per cent of
 # each other; at 1 (no limit) a log of one model is up to 6 % worse than its plain paired means.
 LIMIT = 10.0
+UNEVEN = 1.25  # times the items of the bench, from which on an arm's noise is no longer the bench's and a contrast's
 SHARED_MAX = 0.9  # of a correlation, so that every contrast keeps noise of its own
 
 
@@ -50,11 +53,21 @@ class Measured:
     """What contrasts of one context have in common over models, as a sd at each arm, shape (A,)."""
     luck: np.ndarray
     """What contrasts of one model have in common, as a sd at each arm, shape (A,)."""
-    root: np.ndarray
+    root: np.ndarray | sp.csr_array
     """The whole noise of the arms is `g @ root` with g standard normal, shape (R, A)."""
+    model: np.ndarray
+    """Code of each arm's model, shape (A,)."""
+    place: np.ndarray
+    """Code of each arm's regime and context, shape (A,)."""
 
-    def covariance(self, model: np.ndarray, place: np.ndarray) -> np.ndarray:
-        """The parts together, shape (A, A); `place` is a code of each arm's regime and context."""
+    @property
+    def variance(self) -> np.ndarray:
+        """Variances of the parts together, shape (A,)."""
+        return self.own + self.anchor**2 + self.easy**2 + self.moved**2 + self.luck**2
+
+    def covariance(self) -> np.ndarray:
+        """The parts together, shape (A, A)."""
+        model, place = self.model, self.place
         alike, there = model[:, None] == model, place[:, None] == place
         total = np.diag(self.own) + np.outer(self.easy, self.easy)
         total += alike * (np.outer(self.anchor, self.anchor) + np.outer(self.luck, self.luck))
@@ -71,10 +84,17 @@ def bench_arms(model: np.ndarray, deployed: np.ndarray) -> np.ndarray:
 
 
 def measure(
-    root: np.ndarray, model: np.ndarray, deployed: np.ndarray, place: np.ndarray, least: np.ndarray, steady: np.ndarray
+    root: np.ndarray,
+    model: np.ndarray,
+    deployed: np.ndarray,
+    place: np.ndarray,
+    least: np.ndarray,
+    steady: np.ndarray,
+    clusters: np.ndarray | None = None,
 ) -> Measured:
     """From the root of the arms' noise on the link scale (R, A).
 
+    `clusters`: items behind each level, where they may be uneven (`carried`).
     `least` is what `FLIPS` flips are worth for each arm's contrast, `steady` the variance that each arm's level has at
     least (`link`), both (A,).
     """
@@ -86,14 +106,17 @@ def measure(
     np.add.at(centre, model, root.T)
     centre /= np.maximum(count, 1)[:, None]
     centre[known] = root[:, bench[known]].T
-    contrast = root - centre[model].T
+    anchor = np.square(centre).sum(1)
+    carry = np.ones(len(model))
+    if clusters is not None:
+        carry = carried(np.einsum("ra,ar->a", root, centre[model]), anchor, model, bench, clusters)
+    contrast = root - carry * centre[model].T
     plain = np.zeros(len(model), bool)
     plain[bench[known]] = True
     contrast[:, plain] = 0.0
     few = np.where(known, 1.0, count / np.maximum(count - 1, 1))[model]  # a deviation from a mean that it is part of
     spread = np.where(plain, 0.0, np.square(contrast).sum(0) * few + TRUST * least)
-    anchor = np.square(centre).sum(1)
-    lift = _lift(model, bench, count, steady, np.square(root).sum(0))
+    lift = lifted(model, bench, count, steady, np.square(root).sum(0))
     of_anchor = anchor + lift
     if not known.all():  # deviations add to the mean's noise what is their own: it is no part of what is common
         inside = np.bincount(model, spread, models) / np.maximum(count, 1) ** 2
@@ -103,22 +126,41 @@ def measure(
     if across + within > SHARED_MAX:
         across, within = (share * SHARED_MAX / (across + within) for share in (across, within))
     common = np.zeros((models, len(model)))
-    common[model, np.arange(len(model))] = np.sqrt(lift)[model]
+    common[model, np.arange(len(model))] = np.sqrt(lift)[model] * carry
     alone = np.diag(np.sqrt(np.where(plain, 0.0, least)))
     whole = np.concatenate([root, common[lift > 0], alone[(least > 0) & ~plain]])
     if len(whole) > len(model):
         whole = np.asarray(np.linalg.qr(whole, mode="r"))
     return Measured(
         (1 - across - within) * spread,
-        np.sqrt((1 - between) * of_anchor)[model],
-        np.sqrt(between * of_anchor)[model],
+        carry * np.sqrt((1 - between) * of_anchor)[model],
+        carry * np.sqrt(between * of_anchor)[model],
         np.sqrt(across * spread),
         np.sqrt(within * spread),
         whole,
+        model,
+        place,
     )
 
 
-def _lift(model: np.ndarray, bench: np.ndarray, count: np.ndarray, steady: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def carried(
+    shared: np.ndarray, anchor: np.ndarray, model: np.ndarray, bench: np.ndarray, clusters: np.ndarray
+) -> np.ndarray:
+    """How much of its centre's noise each arm has in it, 0..1, shape (A,); 1 where both rest on about as many items.
+
+    `shared` is the covariance of each arm's noise with its centre's (A,), `anchor` the centres' variance (models,). An arm
+    of many more items than the bench holds the luck of the shared ones diluted: taken as a contrast with all of the
+    bench's noise it would never become surer than the bench.
+    """
+    count = np.bincount(model, minlength=len(bench))
+    usual = np.bincount(model, 1 / np.maximum(clusters, 1e-300), len(bench))
+    behind = np.where(bench >= 0, clusters[bench], count / np.maximum(usual, 1e-300))[model]
+    variance = anchor[model]
+    share = np.clip(np.where(variance > 0, shared / np.where(variance > 0, variance, 1.0), 1.0), 0.0, 1.0)
+    return np.where(clusters > UNEVEN * behind, share, 1.0)
+
+
+def lifted(model: np.ndarray, bench: np.ndarray, count: np.ndarray, steady: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """What the variance of each model's level lacks to the steadied one, shape (models,): common to all of its arms."""
     lift = np.zeros(len(count))
     known = bench >= 0
@@ -144,21 +186,26 @@ def _mean_correlation(
 
 
 def flip_rates(
-    model: np.ndarray, deployed: np.ndarray, level: np.ndarray, covariance: np.ndarray, clusters: np.ndarray
+    model: np.ndarray,
+    deployed: np.ndarray,
+    level: np.ndarray,
+    covariance: Callable[[np.ndarray], np.ndarray],
+    clusters: np.ndarray,
 ) -> np.ndarray:
     """Mean squared difference of an item's outcome from the bench's (or the mean over the model's arms), shape (A,).
 
     With one trial an item it is the share of items that flip, one more of them than was seen; 0 for the bench. Arms on
-    items of their own have what two draws of items differ by: all alike.
+    items of their own have what two draws of items differ by: all alike. `covariance` gives that of one model's arms.
     """
     bench, out = bench_arms(model, deployed), np.zeros(len(model))
-    for m in np.unique(model):
-        mine = np.flatnonzero(model == m)
+    order = np.argsort(model, kind="stable")
+    for mine in np.split(order, np.flatnonzero(np.diff(model[order])) + 1):
+        m = model[mine[0]]
         if len(mine) < 2:
             continue
         plain = mine == bench[m]
         weight = plain.astype(float) if bench[m] >= 0 else np.full(len(mine), 1 / len(mine))
-        block = covariance[np.ix_(mine, mine)] * np.sqrt(np.outer(clusters[mine], clusters[mine]))
+        block = covariance(mine) * np.sqrt(np.outer(clusters[mine], clusters[mine]))
         each = np.diag(block) + weight @ block @ weight - 2 * block @ weight
         each += (level[mine] - weight @ level[mine]) ** 2 + 1 / clusters[mine]
         out[mine] = np.where(plain, 0.0, each) * (1.0 if bench[m] >= 0 else len(mine) / (len(mine) - 1))

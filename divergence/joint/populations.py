@@ -20,10 +20,9 @@ from divergence.cells import Cells
 from divergence.cells.overlap import deployed_regimes
 from divergence.joint.arms import Arms
 from divergence.joint.coordinates import half_normal
-from divergence.joint.design import Design
+from divergence.joint.design import Design, local_term
 from divergence.joint.link import STEADY_FAILURES, from_link
 from divergence.joint.posterior import Fit, arm_loadings
-from divergence.joint.problem import local_term
 from divergence.numerics import combinations, nearest_psd
 from divergence.random_streams import stream
 

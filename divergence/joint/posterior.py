@@ -12,12 +12,13 @@ from divergence.cells import Cells
 from divergence.errors import InputError
 from divergence.identification import LogDesign, log_design
 from divergence.joint.arms import Arms
+from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.coordinates import correlation, half_normal
-from divergence.joint.design import Design
+from divergence.joint.design import Design, free_terms, local_term, model_term
 from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.link import Response
 from divergence.joint.methods import Diagnostic
-from divergence.joint.problem import free_terms, local_term, model_term, problem
+from divergence.joint.problem import Loadings, density_of, target_data
 from divergence.joint.spec import Spec
 from divergence.numerics import combinations
 
@@ -162,11 +163,12 @@ class Posterior:
         return to_arviz(fit, functools.partial(standard_deviations, fit.design), prior_centre(fit.arms))
 
 
-def arm_loadings(design: Design, arms: Arms) -> np.ndarray:
-    """Z of the observed arms, shape (A, P)."""
+def arm_loadings(design: Design, arms: Arms) -> Loadings:
+    """Z of the observed arms, shape (A, P); sparse where their noise is."""
     place = {tuple(k): j for j, k in enumerate(design.contexts)}
     context = np.array([place[k] for k in zip(arms.deployed.astype(int), arms.context, strict=True)])
-    return design.loadings(arms.model, arms.deployed, context)
+    make = design.loadings if arms.covariance is not None else design.sparse_loadings
+    return make(arms.model, arms.deployed, context)
 
 
 def prior_centre(arms: Arms) -> float:
@@ -175,10 +177,10 @@ def prior_centre(arms: Arms) -> float:
     return 0.0 if arms.link == "logit" else float(np.log(arms.level).mean())
 
 
-def hierarchy_of(fit: Fit) -> Hierarchy:
+def hierarchy_of(fit: Fit) -> Hierarchy | BlockHierarchy:
     """The density that the fit's coordinates were drawn from."""
-    data = problem(fit.design, fit.response, arm_loadings(fit.design, fit.arms), prior_centre(fit.arms))
-    return Hierarchy.of(data)
+    loadings, centre = arm_loadings(fit.design, fit.arms), prior_centre(fit.arms)
+    return density_of(target_data(fit.design, fit.response, loadings, centre))
 
 
 def standard_deviations(design: Design, x: np.ndarray) -> dict[str, np.ndarray]:

@@ -93,8 +93,10 @@ def _check_population(regime: str, items: str, contexts: str, count: int) -> Non
 
 def link_levels(fit: Fit, contexts: np.ndarray, mixtures: dict[str, np.ndarray] | None = None) -> np.ndarray:
     """Draws of `eta` of every model in these contexts (indices into `design.contexts`), shape (S, models, contexts)."""
-    models = np.repeat(np.arange(fit.design.n_models), len(contexts))
-    where = np.tile(contexts, fit.design.n_models)
-    spread = {f: np.tile(m, (fit.design.n_models, 1)) for f, m in mixtures.items()} if mixtures else None
-    z = fit.design.loadings(models, fit.design.contexts[where, 0] == 1, where, spread)
-    return (fit.effects @ z.T).reshape(len(fit.effects), fit.design.n_models, len(contexts))
+    design, count = fit.design, fit.design.n_models
+    models = np.repeat(np.arange(count), len(contexts))
+    where = np.tile(contexts, count)
+    spread = {f: np.tile(m, (count, 1)) for f, m in mixtures.items()} if mixtures else None
+    make = design.loadings if fit.arms.covariance is not None else design.sparse_loadings
+    z = make(models, design.contexts[where, 0] == 1, where, spread)
+    return (fit.effects @ z.T).reshape(len(fit.effects), count, len(contexts))

@@ -17,6 +17,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from divergence.joint.block_checks import noise_form
+from divergence.joint.link import Response
 from divergence.joint.noise import draw_noise
 from divergence.joint.posterior import Posterior, arm_loadings
 from divergence.random_streams import stream
@@ -30,12 +32,10 @@ def predictive_check(posterior: Posterior, *, outcome: str | None = None) -> pl.
     fit = posterior[outcome]
     rng = stream(fit.seed, "replications")
     eta = fit.effects @ arm_loadings(fit.design, fit.arms).T
-    response, jitter = fit.response, JITTER * np.diag(np.diag(fit.response.covariance))
-    root = np.linalg.cholesky(response.covariance + jitter)
+    response = fit.response
     noise, _ = draw_noise(response, len(eta), rng)
     again, value = eta + noise, fit.response.value
-    left = np.linalg.solve(root, (value - eta).T)
-    rows = [_row("all", None, "chi_square", np.square(left).sum(0), np.square(np.linalg.solve(root, noise.T)).sum(0))]
+    rows = [_row("all", None, "chi_square", *(_chi_square(response, error) for error in (value - eta, noise)))]
     for deployed, context in fit.design.contexts:
         mine = (fit.arms.deployed == bool(deployed)) & (fit.arms.context == context)
         regime, name = "deployment" if deployed else "evaluation", fit.cells.levels["context"][context]
@@ -43,6 +43,14 @@ def predictive_check(posterior: Posterior, *, outcome: str | None = None) -> pl.
         if mine.sum() > 1:
             rows.append(_row(regime, name, "spread", value[mine].var(), again[:, mine].var(1)))
     return pl.DataFrame(rows)
+
+
+def _chi_square(response: Response, error: np.ndarray) -> np.ndarray:
+    """`e' V^-1 e` of errors (S, A), shape (S,)."""
+    if response.parts is not None:
+        return noise_form(response.parts, error, JITTER)
+    root = np.linalg.cholesky(response.matrix + JITTER * np.diag(response.variance))
+    return np.square(np.linalg.solve(root, error.T)).sum(0)
 
 
 def _row(regime: str, context: str | None, statistic: str, observed: np.ndarray | float, again: np.ndarray) -> dict:

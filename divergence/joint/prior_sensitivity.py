@@ -18,9 +18,9 @@ import numpy as np
 import polars as pl
 
 from divergence.joint.coordinates import half_normal
+from divergence.joint.design import free_terms
 from divergence.joint.pareto import smoothed_weights
 from divergence.joint.posterior import Posterior, hierarchy_of
-from divergence.joint.problem import free_terms
 
 SENSITIVE = 0.05  # Kallioinen, Paananen, Buerkner and Vehtari 2023: a normal mean moved by .3 sd when the prior doubles
 ALPHA = 1.25

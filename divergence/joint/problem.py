@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
 
-from divergence.joint.design import Design, Term
+from divergence.joint.block_hierarchy import BlockHierarchy
+from divergence.joint.design import Design, free_terms, local_term, model_term
+from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.link import Response
 from divergence.joint.noise import draw_noise
 from divergence.joint.paired import LIMIT
 
+Loadings = np.ndarray | sp.csr_array
 ARM_BUCKETS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 TERM_BUCKET = 4
 UNSHRUNK = 5.0  # link scale: a bench level's noise of .3 is drawn by .4 % of its distance to the other models
 
 
-def problem(design: Design, response: Response, loadings: np.ndarray, centre: float = 0.0) -> dict[str, np.ndarray]:
+Data = dict[str, np.ndarray] | BlockHierarchy
+"""What a method draws from: the arrays of the joint model, or of so many arms its density in blocks."""
+
+
+def target_data(design: Design, response: Response, loadings: Loadings, centre: float = 0.0) -> Data:
+    """The problem in the form in which the response keeps its noise."""
+    if response.covariance is None:
+        return BlockHierarchy.of(design, response, sp.csr_array(loadings), centre)
+    return problem(design, response, loadings, centre)
+
+
+def density_of(data: Data) -> Hierarchy | BlockHierarchy:
+    """The density of the coordinates."""
+    return data if isinstance(data, BlockHierarchy) else Hierarchy.of(data)
+
+
+def problem(design: Design, response: Response, loadings: Loadings, centre: float = 0.0) -> dict[str, np.ndarray]:
     """The `data` of `numpyro_model.joint_model`; `centre` is the prior mean of alpha."""
-    arms = len(response.value)
+    arms, covariance = len(response.value), response.matrix
+    loadings = loadings if isinstance(loadings, np.ndarray) else loadings.toarray()
 
     def product(name: str, other: str | None = None) -> np.ndarray:
         first = loadings[:, design.term(name).columns]
@@ -39,7 +60,7 @@ def problem(design: Design, response: Response, loadings: np.ndarray, centre: fl
     cross = product("theta_E", "theta_D")
     return {
         "value": response.value - centre,
-        "covariance": response.covariance,
+        "covariance": covariance,
         "products": products,
         "widths": widths,
         "local": local,
@@ -78,22 +99,6 @@ def padded(data: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarr
     return out, keep
 
 
-def free_terms(design: Design) -> list[Term]:
-    """Terms whose standard deviation is sampled, in the order of the coordinates after theta's three."""
-    free = [t for t in design.terms if t.name not in ("alpha", "theta_E", "theta_D")]
-    return sorted(free, key=lambda t: t is not local_term(design))
-
-
-def local_term(design: Design) -> Term | None:
-    """The term whose levels have scales of their own; it is the first of the free terms."""
-    return design.term("beta:context") if design.outlier > 0 else None
-
-
-def model_term(design: Design) -> Term | None:
-    """The term in which each model has a scale of its own."""
-    return design.term("delta") if design.instability > 0 else None
-
-
 def _model_columns(design: Design) -> list[slice]:
     """Columns of each model's effects in that term."""
     columns, each = design.term("delta").columns, design.n_models
@@ -111,7 +116,7 @@ def _common(design: Design) -> set[int]:
 def draw_effects(
     design: Design,
     response: Response,
-    loadings: np.ndarray,
+    loadings: Loadings,
     sd: dict[str, np.ndarray],
     noise: np.random.Generator | None,
     centre: float = 0.0,
@@ -124,7 +129,7 @@ def draw_effects(
     `sd` maps term names to draws (S,) or, for levels (or models) with scales of their own, (S, levels); and `rho` to those
     of the correlation of theta_E and theta_D. Without `noise` their conditional means instead.
     """
-    draws, size = len(sd["rho"]), len(response.value)
+    draws = len(sd["rho"])
     middle = np.zeros(design.size)
     middle[design.term("alpha").columns] = centre
     bench, deployed = design.term("theta_E").columns, design.term("theta_D").columns
@@ -134,7 +139,6 @@ def draw_effects(
         scale[:, term.columns] = np.repeat(own, (term.columns.stop - term.columns.start) // own.shape[1], axis=1)
     rho = sd["rho"][:, None]
     prior, gap = np.zeros((draws, design.size)), response.value - middle @ loadings.T
-    covariance = response.covariance
     wide = np.ones((draws, 1))
     if noise is not None:
         unit = noise.standard_normal((draws, design.size))
@@ -148,8 +152,6 @@ def draw_effects(
     if local is not None:
         blocks += [slice(k, k + 1) for k in range(*local.columns.indices(design.size))]
     of_bench, of_deployed = (next(k for k, b in enumerate(blocks) if b.start == c.start) for c in (bench, deployed))
-    products = np.stack([(loadings[:, b] @ loadings[:, b].T).ravel() for b in blocks])
-    cross = loadings[:, bench] @ loadings[:, deployed].T
     variances = np.stack([scale[:, b.start] ** 2 for b in blocks], 1)
     covariances = rho[:, 0] * scale[:, bench.start] * scale[:, deployed.start]
     if response.root is not None:  # a level is as measured; what a model's deployment does beside all others' is drawn
@@ -158,14 +160,9 @@ def draw_effects(
         apart = variances[:, of_bench] + variances[:, of_deployed] - 2 * covariances
         covariances = np.full(draws, UNSHRUNK**2)
         variances[:, of_bench], variances[:, of_deployed] = UNSHRUNK**2, UNSHRUNK**2 + apart
-    solved = np.empty((draws, size))
-    for begin in range(0, draws, 250):  # bounds memory at 250 A x A systems
-        part = slice(begin, begin + 250)
-        total = (variances[part] @ products).reshape(-1, size, size)
-        total += covariance * (wide[part, :, None] * wide[part, None, :])
-        total += covariances[part, None, None] * (cross + cross.T)
-        solved[part] = np.linalg.solve(total, np.broadcast_to(gap, (draws, size))[part, :, None])[:, :, 0]
-    raw = solved @ loadings
+    gap = np.broadcast_to(gap, (draws, len(response.value)))
+    solve = _solve_dense if response.covariance is not None else _solve_blocks
+    raw = solve(design, response, loadings, blocks, variances, covariances, gap, wide) @ loadings
     pull = np.empty_like(raw)
     for k, block in enumerate(blocks):
         pull[:, block] = variances[:, k, None] * raw[:, block]
@@ -173,3 +170,62 @@ def draw_effects(
     pull[:, bench] = variances[:, of_bench, None] * first + covariances[:, None] * second
     pull[:, deployed] = variances[:, of_deployed, None] * second + covariances[:, None] * first
     return middle + prior + pull
+
+
+def _solve_dense(
+    design: Design,
+    response: Response,
+    loadings: Loadings,
+    blocks: list[slice],
+    variances: np.ndarray,
+    covariances: np.ndarray,
+    gap: np.ndarray,
+    wide: np.ndarray,
+) -> np.ndarray:
+    """`S^-1 gap` of each draw, shape (draws, A): variances (draws, blocks), covariances of theta_E and theta_D (draws,)."""
+    draws, size = gap.shape
+    loadings = loadings if isinstance(loadings, np.ndarray) else loadings.toarray()
+    bench, deployed = design.term("theta_E").columns, design.term("theta_D").columns
+    products = np.stack([(loadings[:, b] @ loadings[:, b].T).ravel() for b in blocks])
+    cross = loadings[:, bench] @ loadings[:, deployed].T
+    solved = np.empty((draws, size))
+    for begin in range(0, draws, 250):  # bounds memory at 250 A x A systems
+        part = slice(begin, begin + 250)
+        total = (variances[part] @ products).reshape(-1, size, size)
+        total += response.matrix * (wide[part, :, None] * wide[part, None, :])
+        total += covariances[part, None, None] * (cross + cross.T)
+        solved[part] = np.linalg.solve(total, gap[part, :, None])[:, :, 0]
+    return solved
+
+
+def _solve_blocks(
+    design: Design,
+    response: Response,
+    loadings: Loadings,
+    blocks: list[slice],
+    variances: np.ndarray,
+    covariances: np.ndarray,
+    gap: np.ndarray,
+    wide: np.ndarray,
+) -> np.ndarray:
+    """The same by `BlockHierarchy.solve`."""
+    target = BlockHierarchy.of(design, response, sp.csr_array(loadings))
+    of = {b.start: variances[:, k] for k, b in enumerate(blocks)}
+    free = free_terms(design)
+    s = np.zeros((len(gap), target.layout.count))
+    s[:, 0], s[:, 1], s[:, 2] = (
+        of[design.term("theta_E").columns.start],
+        of[design.term("theta_D").columns.start],
+        covariances,
+    )
+    for k, term in enumerate(free):
+        s[:, 3 + k] = of.get(term.columns.start, 0.0)
+    first = 3 + len(free)
+    local = local_term(design)
+    if local is not None:
+        for k in range(target.layout.levels):
+            s[:, first + k] = of[local.columns.start + k]
+    if model_term(design) is not None:
+        for k, columns in enumerate(_model_columns(design)):
+            s[:, first + target.layout.levels + k] = of[columns.start]
+    return target.solve(s, gap, wide)

@@ -23,6 +23,8 @@ from scipy.stats import t as student
 
 from divergence.cells import Cells
 from divergence.joint.arms import Arms
+from divergence.joint.block_hierarchy import BlockHierarchy
+from divergence.joint.blocks import places as arm_places
 from divergence.joint.design import Design
 from divergence.joint.hierarchy import Hierarchy
 
@@ -32,7 +34,7 @@ LEAST = 3  # models, and contexts
 
 
 def standing_apart(
-    design: Design, arms: Arms, target: Hierarchy, x: np.ndarray
+    design: Design, arms: Arms, target: Hierarchy | BlockHierarchy, x: np.ndarray
 ) -> tuple[tuple[int, int, int], float] | None:
     """The combination that stands apart the most (see `Design.apart`), and its z; None where none does. `x` is the mode."""
     labels = np.unique(design.contexts[:, 1])
@@ -62,14 +64,27 @@ def _candidates(design: Design, arms: Arms, labels: np.ndarray) -> list[tuple[tu
     return [(cell, mine) for cell, mine in found if cell not in design.apart]
 
 
-def deleted_residuals(target: Hierarchy, x: np.ndarray, places: list[list[int]]) -> np.ndarray:
+def deleted_residuals(target: Hierarchy | BlockHierarchy, x: np.ndarray, places: list[list[int]]) -> np.ndarray:
     """How far an effect that all arms of one place share lies from 0, in standard errors, given standard deviations at x.
 
     Shape (places,). Of a single arm: its residual from its prediction by all others.
     """
+    if isinstance(target, BlockHierarchy):
+        return _deleted_in_blocks(target, x, places)
     precision = np.linalg.inv(target.covariances(x[None])[0])
     pulled = precision @ target.value
     return np.array([pulled[mine].sum() / np.sqrt(precision[np.ix_(mine, mine)].sum()) for mine in places])
+
+
+def _deleted_in_blocks(target: BlockHierarchy, x: np.ndarray, places: list[list[int]]) -> np.ndarray:
+    """The same from the precision within models: the arms of a place are one model's."""
+    pulled, blocks = target.precision(x)
+    bucket, row, column = arm_places(tuple(p.bucket for p in target.parts), len(pulled))
+    found = np.empty(len(places))
+    for k, mine in enumerate(places):
+        block = blocks[bucket[mine[0]]][:, :, column[mine[0]]]
+        found[k] = pulled[mine].sum() / np.sqrt(block[np.ix_(row[mine], row[mine])].sum())
+    return found
 
 
 def apart_names(cells: Cells, design: Design) -> list[str]:

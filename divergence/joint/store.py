@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
 
 from divergence.cells.cells import TABLES
 from divergence.sealed import Sealed
@@ -31,6 +35,8 @@ ARMS = (
     "least",
     "flips",
 )
+PARTS = ("own", "anchor", "easy", "moved", "luck", "model", "place")
+SPARSE = ("data", "indices", "indptr", "shape")
 SEALED = Sealed("posterior.json", "draws.npz", FORMAT, "saved posterior", "fit again")
 
 
@@ -40,8 +46,9 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
         arrays, fits = {}, []
         for k, fit in enumerate(posterior.fits):
             arrays |= {f"{k}/{name}": getattr(fit, name) for name in ("x", "effects", "wave")}
-            arrays |= {f"{k}/response/{name}": getattr(fit.response, name) for name in RESPONSE}
-            arrays |= {f"{k}/arms/{name}": getattr(fit.arms, name) for name in ARMS}
+            arrays |= _arrays(f"{k}/response", fit.response, RESPONSE) | _arrays(f"{k}/arms", fit.arms, ARMS)
+            if fit.response.parts is not None:
+                arrays |= _arrays(f"{k}/parts", fit.response.parts, PARTS)
             for table in TABLES:
                 value = getattr(fit.cells, table)
                 arrays |= {f"{k}/{table}/{name}": value[name] for name in (*TABLES[table][0], *TABLES[table][1])}
@@ -76,3 +83,27 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
         for name, content in SEALED.contents(words, arrays).items():
             (fresh / name).write_bytes(content)
         move_into(fresh, folder)
+
+
+def _arrays(place: str, owner: object, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Arrays by name, those that are None left out; a sparse one as its four parts."""
+    found = {}
+    for name in names:
+        value = getattr(owner, name)
+        if isinstance(value, np.ndarray):
+            found[f"{place}/{name}"] = value
+        elif value is not None:
+            matrix = sp.csr_array(value)
+            found |= {f"{place}/{name}/{part}": getattr(matrix, part) for part in SPARSE[:3]}
+            found[f"{place}/{name}/shape"] = np.array(matrix.shape)
+    return found
+
+
+def read_array(arrays: Mapping[str, np.ndarray], place: str) -> np.ndarray | sp.csr_array | None:
+    """What `_arrays` wrote there: an array, a sparse one, or None."""
+    if place in arrays:
+        return arrays[place]
+    if f"{place}/shape" not in arrays:
+        return None
+    data, indices, indptr, shape = (arrays[f"{place}/{part}"] for part in SPARSE)
+    return sp.csr_array((data, indices, indptr), shape=tuple(shape))

@@ -30,7 +30,7 @@ def to_arviz(fit: Fit, deviations: Deviations, centre: float):
 
     coords, dims = _coordinates(fit)
     scales, effects = prior_draws(fit, PRIOR_DRAWS, deviations, centre)
-    spread = np.sqrt(np.diag(fit.arms.covariance))
+    spread = np.sqrt(fit.arms.variance)
     observed = {"level": fit.arms.level, "level_se": spread, "level_clusters": fit.arms.clusters}
     tree = from_dict(
         {

@@ -4,11 +4,12 @@
 |---|---|
 | `plan`, `reading` | the plan as data; reading and validating it and its items |
 | `item_files`, `replay` | the items: JSON lines, Parquet, or a log of another tool to ask again |
+| `allocation` | which items each system is asked in each context, where a plan allots them; what was asked before |
 | `factorial` | crossed contexts, fractions of them, and what they confound |
 | `workloads`, `agent` | single questions, conversations, episodes with tools |
 | `arrivals`, `budget`, `telemetry` | when requests go out, what a run may cost, what servers say meanwhile |
 | `dry_run`, `endpoint_check` | what a plan would ask, without asking; is the endpoint there? |
-| `client` | one streamed chat completion with retries |
+| `client`, `reply_stream` | one streamed chat completion with retries; what came back, within bounds |
 | `scoring` | strict and lenient scorers |
 | `store` | the crash-safe journal, and the final table |
 | `campaign`, `block` | blocks in random order, waves; `run(plan_path, out)` is the entry |

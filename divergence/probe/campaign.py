@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from divergence.errors import InputError
-from divergence.probe import client, scoring, stack, telemetry
+from divergence.probe import allocation, client, scoring, stack, telemetry
 from divergence.probe.block import Block, Run, draft_of, run_block, weights_of
 from divergence.probe.budget import Spending
 from divergence.probe.dry_run import confounded, read_traces, workloads
@@ -97,13 +97,14 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
     spending = Spending(plan.budget, plan.price)
     started = time.perf_counter()
     folder = Path(out)
-    with Store(folder, plan.hash(*items.values())) as store:
-        asked = sum(len(items[context.workload]) for context in plan.context)
-        total = asked * len(plan.system) * plan.waves * plan.trials
+    before = allocation.read_asked(plan)
+    cells = allocation.allotted(plan, items[""], before)
+    with Store(folder, plan.hash(*items.values(), *([before] if before else []))) as store:
+        total = executions(plan, items, cells)
         with _progress(total, len(store.done), quiet) as advance:
             watch = functools.partial(_watching, folder / TELEMETRY)
             shared = Run(plan, heads, store, spending, scorers, advance, seed, watch)
-            campaign = Campaign(shared, items)
+            campaign = Campaign(shared, items, cells)
             if any(map(campaign.missing, campaign.blocks())):
                 for sentence in _to_the_end(greet(plan, heads)):
                     if not quiet:
@@ -111,10 +112,15 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
                 _to_the_end(campaign.all_blocks())
         if not store.done:
             raise InputError(f"Nothing was measured: {spending.used_up()}.")
-        path = store.finish()
+        windows = 0
+
+        def watched(fresh: Path) -> None:
+            nonlocal windows
+            windows = telemetry.finish(folder / TELEMETRY, fresh / "telemetry.parquet")
+
+        path = store.finish(watched)
         rows = store.rows()
         stopped = spending.used_up() if any(map(campaign.missing, campaign.blocks())) else None
-    windows = telemetry.finish(folder / TELEMETRY, folder / "telemetry.parquet")
     errors = collections.Counter(row["error_type"] for row in rows if row["error_type"] is not None)
     retries = sum(row["retries"] for row in rows)
     seconds = time.perf_counter() - started
@@ -204,6 +210,14 @@ class _Counting:
             print(f"{self.done} of {self.total} rows, the last in {label}", file=sys.stderr, flush=True)
 
 
+def executions(plan: Plan, items: Mapping[str, list[dict]], cells: Mapping[tuple[str, str], list]) -> int:
+    """Executions of a whole run: those allotted, or every item for everyone."""
+    if plan.allocation:
+        return plan.waves * sum(trials for allotted in cells.values() for _, trials in allotted)
+    asked = sum(len(items[context.workload]) for context in plan.context)
+    return asked * len(plan.system) * plan.waves * plan.trials
+
+
 def first_key(item: Mapping, key: Key) -> Key:
     """The key whose row says that the item is done: a conversation's first turn is written last."""
     return (key[0], turn_name(key[1], 1), *key[2:]) if item.get("turns") else key
@@ -217,12 +231,14 @@ class Campaign:
     """What they share."""
     items: Mapping[str, list[dict]]
     """The items of the plan (""), and those of contexts with a workload of their own, by its name."""
+    cells: Mapping[tuple[str, str], list[tuple[dict, int]]] = dataclasses.field(default_factory=dict)
+    """What each system is asked in each context, and how often, where the plan allots it."""
 
     def blocks(self) -> list[Block]:
         """All blocks, wave by wave, in random order within a wave."""
         ordered = []
         for wave in range(1, self.run.plan.waves + 1):
-            within = [Block(wave, s, c) for s in self.run.plan.system for c in self.run.plan.context]
+            within = [Block(wave, s, c) for s, c in allocation.contexts_of(self.run.plan, self.cells)]
             random.Random(f"{self.run.seed}/{wave}").shuffle(within)
             ordered += within
         return ordered
@@ -230,7 +246,11 @@ class Campaign:
     def missing(self, block: Block) -> list[tuple[dict, Key]]:
         """Items and keys of the block that are not in the store, in the order of asking."""
         wanted = []
-        for repeat in range(self.run.plan.trials):
+        if self.run.plan.allocation:
+            most = max(trials for _, trials in self.cells[block.system.model, block.context.label])
+            for repeat in range(most):
+                wanted += self._shuffled(block, (block.wave - 1) * most + repeat + 1, repeat)
+        for repeat in () if self.run.plan.allocation else range(self.run.plan.trials):
             trial = (block.wave - 1) * self.run.plan.trials + repeat + 1
             wanted += self._traffic(block, trial) if block.context.workload else self._shuffled(block, trial, repeat)
         return [(item, key) for item, key in wanted if first_key(item, key) not in self.run.store.done]
@@ -238,7 +258,9 @@ class Campaign:
     def _shuffled(self, block: Block, trial: int, repeat: int) -> list[tuple[dict, Key]]:
         """The items in random order; those that share their worked examples follow one another."""
         groups: dict[str, list[dict]] = {}
-        for item in self.items[""]:
+        allotted = self.cells.get((block.system.model, block.context.label), [])
+        mine = [i for i, trials in allotted if repeat < trials] if self.run.plan.allocation else self.items[""]
+        for item in mine:
             groups.setdefault(json.dumps(item["examples"]), []).append(item)
         draw = random.Random(f"{self.run.seed}/{block.wave}/{block.system.model}/{block.context.label}/{repeat}")
         ordered = [i for group in draw.sample(list(groups.values()), len(groups)) for i in draw.sample(group, len(group))]

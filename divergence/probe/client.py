@@ -10,16 +10,28 @@ header, nowhere else: no message of this file contains a header, a server's text
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
+import functools
 import json
 import os
 import random
 import re
 import time
+import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from divergence.errors import InputError
+from divergence.probe.reply_stream import (
+    DAMAGE,
+    UNUSABLE,
+    EncodedReplyError,
+    OversizedReplyError,
+    ReplyStream,
+    body,
+    unpacked,
+)
 from divergence.probe.router import REPLICA_HEADER
 
 if TYPE_CHECKING:
@@ -30,8 +42,11 @@ if TYPE_CHECKING:
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504)  # HTTP statuses after which another attempt can succeed
 ERROR_NAME = re.compile(r"[a-z][a-z_]{2,39}")
 STREAM = "text/event-stream"
+TEXTS = ("text", "finish_reason", "error_type", "replica", "served_model", "system_fingerprint")
 KEY_PART_MIN = 7  # characters; a shorter part of a header ("Bearer", "Basic") is no secret
-LARGEST_LINE = 1 << 20  # bytes of one streamed line; more is treated as a broken stream
+LARGEST_ERROR = 1 << 16  # bytes of a refusal that are looked at
+PASSING_ERRORS = ("timeout", "connection", "truncated_stream", "malformed_json", "malformed_reply", "server_error")
+"""Faults after which another attempt can succeed; a reply beyond its bounds would be that again."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +58,8 @@ class Reply:
     finish_reason: str | None = None
     """As the server says it: stop, length, ..."""
     error_type: str | None = None
-    """None = served; else timeout, connection, truncated_stream, malformed_json, content_type, http_429, ..."""
+    """None = served; else timeout, connection, truncated_stream, malformed_json, malformed_reply, oversized_reply,
+    content_type, content_encoding, server_error, http_429, ..."""
     latency_s: float | None = None
     """Seconds from sending to the end of the answer or to the failure, last attempt."""
     ttft_s: float | None = None
@@ -54,6 +70,8 @@ class Reply:
     """Answer tokens."""
     cached_tokens: int | None = None
     """Prompt tokens that were taken from the prefix cache."""
+    reasoning_tokens: int | None = None
+    """Answer tokens of hidden reasoning."""
     draft_tokens: int | None = None
     """Tokens that a draft model proposed (speculative decoding); None = the server does not say, or drafts nothing."""
     accepted_tokens: int | None = None
@@ -66,6 +84,10 @@ class Reply:
     """May another attempt succeed?"""
     replica: str = ""
     """The replica that a router says answered; empty = none was named."""
+    served_model: str | None = None
+    """The model that the server names in its reply."""
+    system_fingerprint: str | None = None
+    """What the server says of how it is set up."""
 
 
 def headers(name: str, endpoint: Endpoint) -> dict[str, str]:
@@ -92,22 +114,23 @@ def open_session(concurrency: int) -> aiohttp.ClientSession:
     # One connection a request: llama.cpp closes a connection after a stream without saying so, and the request that
     # then reuses it fails. A retry that the client itself caused must not be counted as the server's.
     connector = aiohttp.TCPConnector(limit=concurrency, force_close=True)
-    # Compressed streams arrive in lumps, which would spoil the time to first token.
-    return aiohttp.ClientSession(connector=connector, auto_decompress=True, headers={"Accept-Encoding": "identity"})
+    # Compressed streams arrive in lumps, which would spoil the time to first token. What comes compressed nevertheless is
+    # unpacked by `reply_stream`, which has a bound.
+    return aiohttp.ClientSession(connector=connector, auto_decompress=False, headers={"Accept-Encoding": "identity"})
 
 
 async def ask(
     session: aiohttp.ClientSession,
     url: str,
     head: Mapping[str, str],
-    body: dict,
+    question: dict,
     request: Request,
     jitter: random.Random,
 ) -> Reply:
-    """One execution: POST `body` to `url` (`.../chat/completions`), streamed, with retries."""
-    body = body | {"stream": True, "stream_options": {"include_usage": True}}
+    """One execution: POST `question` to `url` (`.../chat/completions`), streamed, with retries."""
+    question = question | {"stream": True, "stream_options": {"include_usage": True}}
     for attempt in range(request.retries + 1):
-        reply = await _attempt(session, url, head, body, request.timeout_s)
+        reply = await _attempt(session, url, head, question, request.timeout_s)
         if reply.error_type is None or not reply.passing or attempt == request.retries:
             return _kept(dataclasses.replace(reply, retries=attempt), head)
         pause = request.backoff_s * 2**attempt * (0.5 + jitter.random() / 2)
@@ -116,141 +139,111 @@ async def ask(
 
 
 def without_keys(text: str, head: Mapping[str, str]) -> str:
-    """The text with every key of the request removed, should a server send one back."""
-    for value in head.values():
-        if value != STREAM:
-            for key in [part for part in value.split() if len(part) >= KEY_PART_MIN] or [value.removeprefix("Bearer ")]:
-                text = text.replace(key, "[key]")
-    return text
+    """The text with every key of the request removed, should a server send one back: as it is, in other case, quoted for
+    an address, in hexadecimal digits, or in base64 alone or within something longer."""
+    found = _keys(tuple(value for value in head.values() if value != STREAM))
+    return found.sub("[key]", text) if found else text
+
+
+@functools.lru_cache(maxsize=256)
+def _keys(values: tuple[str, ...]) -> re.Pattern[str] | None:
+    forms: set[str] = set()
+    for value in values:
+        for key in [part for part in value.split() if len(part) >= KEY_PART_MIN] or [value.removeprefix("Bearer ")]:
+            forms |= {key, urllib.parse.quote(key, safe=""), key.encode().hex()}
+            if len(key) >= KEY_PART_MIN:
+                forms |= _in_base64(key.encode())
+    ordered = sorted(filter(None, forms), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, ordered)), re.IGNORECASE) if ordered else None
+
+
+def _in_base64(key: bytes) -> set[str]:
+    """What a key looks like in base64 wherever it begins: the letters that hold nothing but it."""
+    found = set()
+    for before in range(3):
+        letters = base64.b64encode(b"\0" * before + key).decode().rstrip("=")
+        own = letters[-(-8 * before // 6) : 8 * (before + len(key)) // 6]
+        found |= {own, own.replace("+", "-").replace("/", "_")}
+    return found
 
 
 def _kept(reply: Reply, head: Mapping[str, str]) -> Reply:
     """The reply without keys."""
-    texts = {name: getattr(reply, name) for name in ("text", "finish_reason", "error_type", "replica")}
+    texts = {name: getattr(reply, name) for name in TEXTS}
     return dataclasses.replace(reply, **{name: without_keys(text, head) for name, text in texts.items() if text})
 
 
-async def _attempt(session, url: str, head: Mapping[str, str], body: dict, timeout_s: float) -> Reply:
+async def _attempt(session, url: str, head: Mapping[str, str], question: dict, timeout_s: float) -> Reply:
     """One attempt; every fault of network or server becomes a reply."""
     import aiohttp
 
     start = time.perf_counter()
-    stream = _Stream(start)
+    stream, seen = ReplyStream(), _Seen(start)
     try:
         async with asyncio.timeout(timeout_s):
             # A redirect would carry the key to another address.
-            async with session.post(url, json=body, headers=head, allow_redirects=False) as response:
-                stream.replica = response.headers.get(REPLICA_HEADER, "")
+            async with session.post(url, json=question, headers=head, allow_redirects=False) as response:
+                seen.replica = response.headers.get(REPLICA_HEADER, "")
                 if response.status != 200:
-                    return await _refused(response, start)
-                if STREAM not in response.headers.get("Content-Type", ""):
-                    return Reply(error_type="content_type", latency_s=time.perf_counter() - start)
-                error = await stream.read(response.content)
+                    return await _refused(response, seen)
+                if STREAM not in response.headers.get("Content-Type", "").lower():
+                    return seen.reply(stream, "content_type")
+                error = await stream.read(unpacked(response))
     except TimeoutError:
         error = "timeout"
+    except OversizedReplyError:
+        error = "oversized_reply"
+    except EncodedReplyError:
+        error = "content_encoding"
     except aiohttp.ClientPayloadError:
         error = "truncated_stream"
     except (aiohttp.ClientError, OSError):
         error = "connection"
-    return stream.reply(error)
+    except DAMAGE:  # headers that the HTTP library stumbles over, packing that is none
+        error = "malformed_reply"
+    return seen.reply(stream, error)
 
 
-async def _refused(response, start: float) -> Reply:
+@dataclasses.dataclass
+class _Seen:
+    """What is known of one attempt beside its stream."""
+
+    start: float
+    replica: str = ""
+
+    def reply(self, stream: ReplyStream, error: str | None) -> Reply:
+        """The reply for all that was read."""
+        return Reply(
+            text=stream.text,
+            finish_reason=stream.finish,
+            error_type=error,
+            latency_s=time.perf_counter() - self.start,
+            ttft_s=None if stream.first is None else stream.first - self.start,
+            passing=error in PASSING_ERRORS,
+            replica=self.replica,
+            served_model=stream.model,
+            system_fingerprint=stream.fingerprint,
+            **stream.tokens(),
+        )
+
+
+async def _refused(response, seen: _Seen) -> Reply:
     """The reply for an HTTP status other than 200; the server's own error name where it is a plain word."""
     name = f"http_{response.status}"
-    try:
-        content = json.loads((await response.content.read(LARGEST_LINE)).decode())
-        given = content["error"]["type"]
-        if response.status == 400 and isinstance(given, str) and ERROR_NAME.fullmatch(given):
-            name = given
-    except (ValueError, KeyError, TypeError):
-        pass  # the status alone then names the error
+    if response.status == 400:
+        name = await _named(response) or name
     try:
         after = max(0.0, float(response.headers.get("Retry-After", "")))
     except ValueError:
         after = None
-    seconds = time.perf_counter() - start
-    return Reply(
-        error_type=name,
-        latency_s=seconds,
-        retry_after_s=after,
-        passing=response.status in PASSING,
-        replica=response.headers.get(REPLICA_HEADER, ""),
-    )
+    reply = seen.reply(ReplyStream(), name)
+    return dataclasses.replace(reply, retry_after_s=after, passing=response.status in PASSING)
 
 
-def _count(value: object) -> int | None:
-    """A token count as the server gave it, None where it is no count."""
-    return value if type(value) is int and 0 <= value < 2**63 else None
-
-
-class _Stream:
-    """What has been read so far of one server-sent event stream."""
-
-    def __init__(self, start: float) -> None:
-        self.start = start
-        self.pieces: list[str] = []
-        self.first: float | None = None
-        self.finish: str | None = None
-        self.usage: dict = {}
-        self.timings: dict = {}
-        self.replica = ""
-
-    async def read(self, content) -> str | None:
-        """Read to `[DONE]`; returns the error's name or None."""
-        pending = b""
-        async for chunk in content.iter_any():
-            *lines, pending = (pending + chunk).split(b"\n")
-            if len(pending) > LARGEST_LINE:
-                return "malformed_json"
-            for line in lines:
-                if not line.startswith(b"data:"):
-                    continue
-                data = line[5:].strip()
-                if data == b"[DONE]":
-                    return None if self.finish is not None else "truncated_stream"
-                try:
-                    error = self.take(json.loads(data))
-                except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-                    return "malformed_json"
-                if error is not None:
-                    return error
-        return "truncated_stream"
-
-    def take(self, event: dict) -> str | None:
-        """Add one event; returns an error's name where the event is one."""
-        if "error" in event:
-            return "server_error"
-        self.usage = {**self.usage, **(event.get("usage") or {})}
-        self.timings = {**self.timings, **(event.get("timings") or {})}
-        for choice in event.get("choices") or []:
-            piece = (choice.get("delta") or {}).get("content")
-            finish = choice.get("finish_reason")
-            if not isinstance(piece, str | None) or not isinstance(finish, str | None):
-                raise TypeError("content and finish_reason are text or null")
-            if piece:
-                if self.first is None:
-                    self.first = time.perf_counter()
-                self.pieces.append(piece)
-            self.finish = finish or self.finish
-        return None
-
-    def reply(self, error: str | None) -> Reply:
-        """The reply for all that was read."""
-        details = self.usage.get("prompt_tokens_details")
-        cached = details.get("cached_tokens") if isinstance(details, dict) else self.timings.get("cache_n")
-        passing = error in ("timeout", "connection", "truncated_stream", "malformed_json", "server_error")
-        return Reply(
-            text="".join(self.pieces).encode("utf-8", "replace").decode(),  # a half surrogate pair is no text
-            finish_reason=self.finish,
-            error_type=error,
-            latency_s=time.perf_counter() - self.start,
-            ttft_s=None if self.first is None else self.first - self.start,
-            input_tokens=_count(self.usage.get("prompt_tokens")),
-            output_tokens=_count(self.usage.get("completion_tokens")),
-            cached_tokens=_count(cached),
-            draft_tokens=_count(self.timings.get("draft_n")),
-            accepted_tokens=_count(self.timings.get("draft_n_accepted")),
-            passing=passing,
-            replica=self.replica,
-        )
+async def _named(response) -> str | None:
+    """The name of an error in the body of its reply, where it is there and a plain word."""
+    try:
+        given = json.loads((await body(response, LARGEST_ERROR)).decode())["error"]["type"]
+    except UNUSABLE:
+        return None  # the status alone then names the error
+    return given if isinstance(given, str) and ERROR_NAME.fullmatch(given) else None

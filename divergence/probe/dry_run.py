@@ -14,7 +14,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from divergence.probe import arrivals, factorial, scoring
+from divergence.probe import allocation, arrivals, factorial, scoring
 from divergence.probe.item_files import read_items
 from divergence.probe.plan import Context, Endpoint, Plan
 from divergence.probe.reading import read_plan
@@ -34,6 +34,8 @@ class DryRun:
     """Requests at most, retries apart."""
     confounded: tuple[str, ...]
     """Sentences on effects that the contexts cannot tell apart."""
+    allotted: tuple[tuple[str, str, int], ...] = ()
+    """Model, context and executions of what is allotted; empty where everyone is asked everything."""
 
     def to_dict(self) -> dict:
         """For machines."""
@@ -68,12 +70,10 @@ class DryRun:
         lines += [f"  context {c.label}: {_context(c, fixed)}" for c in plan.context]
         lines += [f"  in every context: {_levels(fixed)}"] if fixed else []
         lines += [f"  aliased: {sentence}" for sentence in self.confounded] or [f"  aliased: {_clean(plan)}"]
-        repeated = plan.waves * plan.trials > 1
         lines += [
-            "  repeats: every context is measured against itself, the noise floor of flips"
-            if repeated
-            else "  repeats: none; without a noise floor flips of answers stay bounds (waves = 2 measures one)"
+            f"  allotted: {model} in {context}, {_count(number, 'execution')}" for model, context, number in self.allotted
         ]
+        lines.append(f"  repeats: {_repeats(plan)}")
         limits = [f"{value:g} {name}" for name, value in dataclasses.asdict(plan.budget).items() if value]
         return "\n".join([*lines, f"  budget of a run: {', '.join(limits) or 'none'}", "nothing was sent"])
 
@@ -85,9 +85,14 @@ def dry_run(plan_path: str | Path) -> DryRun:
     read_traces(plan)
     asked = [item for context in plan.context for item in items[context.workload]]
     repeats = len(plan.system) * plan.waves * plan.trials
+    cells = allocation.allotted(plan, items[""], allocation.read_asked(plan))
+    if plan.allocation:
+        asked = [item for chosen in cells.values() for item, trials in chosen for _ in range(trials)]
+        repeats = plan.waves
     rows = sum(len(item.get("turns") or [item]) for item in asked)
     calls = sum(item["agent"]["max_calls"] if "agent" in item else len(item.get("turns") or [item]) for item in asked)
-    return DryRun(plan, len(items[""]), rows * repeats, calls * repeats, tuple(confounded(plan)))
+    allotted = tuple((m, c, plan.waves * sum(trials for _, trials in chosen)) for (m, c), chosen in cells.items())
+    return DryRun(plan, len(items[""]), rows * repeats, calls * repeats, tuple(confounded(plan)), allotted)
 
 
 def workloads(plan: Plan, scorers: Mapping[str, scoring.Function]) -> dict[str, list[dict]]:
@@ -131,6 +136,15 @@ def _context(context: Context, fixed: Mapping[str, str]) -> str:
     law = context.arrivals
     pace = _count(context.concurrency, "client") if law.kind == "closed" else f"{law.kind} at {law.rate_per_s:g}/s"
     return f"{context.regime}; {levels}; {sent}; {pace}" + (f"; at {context.endpoint}" if context.endpoint else "")
+
+
+def _repeats(plan: Plan) -> str:
+    """What is asked more than once: the noise floor of flips."""
+    if plan.waves * plan.trials > 1 and not plan.allocation:
+        return "every context is measured against itself, the noise floor of flips"
+    if plan.waves > 1 or any(one.again or one.trials > 1 for one in plan.allocation):
+        return "some of what is allotted is asked more than once, the noise floor of flips"
+    return "none; without a noise floor flips of answers stay bounds (waves = 2 measures one)"
 
 
 def _clean(plan: Plan) -> str:

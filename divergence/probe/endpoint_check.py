@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from divergence.errors import InputError
 from divergence.probe import client
 from divergence.probe.plan import Plan
+from divergence.probe.reply_stream import UNUSABLE, body
 
 WAIT_S = 10.0  # a server that is loading its weights may be slow to say so
+LARGEST_LIST = 1 << 24  # bytes; gateways that list thousands of models need a few megabytes
 LISTED_MAX = 5  # model names in a note
 NAME_MAX = 100  # characters of one
 
@@ -54,16 +56,18 @@ async def _models(session, name: str, base_url: str, head: Mapping[str, str]) ->
                         else "to answer without a key; name its variable in api_key_env."
                     )
                 )
-            content = await response.content.read(client.LARGEST_LINE) if response.status == 200 else b"{}"
+            content = await body(response, LARGEST_LIST) if response.status == 200 else b"{}"
     except aiohttp.ClientConnectorError as error:
         why = error.os_error.strerror or type(error.os_error).__name__
         raise InputError(
             f"Nobody answers at {base_url} (endpoint {name!r}: {why}); start the server, or correct base_url."
         ) from None
-    except (TimeoutError, aiohttp.ClientError, OSError):
+    except InputError:
+        raise
+    except (TimeoutError, aiohttp.ClientError, OSError, *UNUSABLE):
         return []
     try:
         given = [entry["id"] for entry in json.loads(content)["data"]]
-    except (ValueError, KeyError, TypeError):
+    except UNUSABLE:
         return []
     return [model[:NAME_MAX] for model in given if isinstance(model, str) and model.isprintable()]

@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from divergence.errors import InputError
+from divergence.plain_files import regular
 from divergence.probe import replay, scoring
 from divergence.probe.plan import Plan
 from divergence.probe.workloads import turn_name
@@ -53,11 +54,12 @@ def _rows(path: Path) -> list[tuple[object, str]]:
     """Raw items, and where each stands."""
     if replay.is_log(path):
         return [(row, f"{path.name} sample {n}") for n, row in enumerate(replay.items(path), 1)]
+    regular(path)
     try:
         if path.suffix == ".parquet":
             rows = [{k: v for k, v in row.items() if v is not None} for row in pl.read_parquet(path).to_dicts()]
             return [(row, f"{path.name} row {n}") for n, row in enumerate(rows, 1)]
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # a text may hold other ends of lines
     except OSError as error:
         raise InputError(
             f"The items {path} cannot be read: {error.strerror}; `items` is a JSON lines file, a Parquet file "
@@ -72,9 +74,15 @@ def _rows(path: Path) -> list[tuple[object, str]]:
         where = f"{path.name} line {number}"
         if line.strip():
             try:
-                out.append((json.loads(line), where))
-            except json.JSONDecodeError as error:
-                raise InputError(f"{where} is not JSON: {error.msg}.") from None
+                row = json.loads(line)
+                json.dumps(row, ensure_ascii=False).encode()
+            except UnicodeEncodeError:
+                raise InputError(f"{where} holds half of a surrogate pair, which is no text.") from None
+            except RecursionError:
+                raise InputError(f"{where} is nested too deeply.") from None
+            except ValueError as error:
+                raise InputError(f"{where} is not JSON: {getattr(error, 'msg', error)}.") from None
+            out.append((row, where))
     return out
 
 

@@ -1,6 +1,7 @@
 """What is to be measured: a frozen plan, as it stands in one TOML file (`reading` reads and validates it).
 
-A plan is items x contexts x systems x waves x trials. Every context is listed explicitly, with the level of each
+A plan is items x contexts x systems x waves x trials, or, with `[[allocation]]`, what each system is to be asked in each
+context (`allocation`). Every context is listed explicitly, with the level of each
 serving factor (what the log will say) beside what the runner must do for it (what is really done). The plan's hash
 covers its content and the items' content, so that a changed plan or item list never mixes with rows measured before.
 
@@ -19,6 +20,10 @@ covers its content and the items' content, so that a changed plan or item list n
     regime = "evaluation"
     factors = { sampler = "greedy" }
     sampler = { temperature = 0.0 }
+    [[allocation]]                           # optional: so many items of the bank for one system ("*": all) in one context
+    model = "*"
+    context = "bench"
+    items = 40
 """
 
 from __future__ import annotations
@@ -148,6 +153,22 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True)
+class Allocation:
+    """How many items one system is asked in one context (see `allocation`)."""
+
+    model: str
+    """Name of a system in the log; `*` = every system."""
+    context: str
+    """Label of a context; `*` = every context."""
+    items: int = 0
+    """Items of the bank that were not asked before, the same first ones for all."""
+    again: int = 0
+    """Items that were asked before of this system in this context, asked once more."""
+    trials: int = 1
+    """Repetitions of each of them."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """A whole measurement."""
 
@@ -177,6 +198,10 @@ class Plan:
     """Window in which the local servers are watched; 0 = they are not."""
     scorers: str = ""
     """Python file beside the plan with scoring functions, named `python:FUNCTION` by items; empty = none."""
+    allocation: tuple[Allocation, ...] = ()
+    """What each system is asked in each context; empty = every item in every context."""
+    asked: str = ""
+    """JSON lines beside the plan of what was asked before (`model`, `context`, `item`); empty = nothing was."""
     waves: int = 1
     """How often the whole design is measured."""
     trials: int = 1
@@ -190,7 +215,7 @@ class Plan:
         """First 16 hexadecimal digits of the SHA-256 of plan, items and the workloads of contexts that have their own."""
         content = _said(self)
         # What a run may cost, how it is watched and where its items lie do not change what a row means.
-        for name in ("items", "blocks_at_once", "budget", "telemetry", "telemetry_period_s"):
+        for name in ("items", "blocks_at_once", "budget", "telemetry", "telemetry_period_s", "asked"):
             content.pop(name, None)
         content.pop("factorial", None)  # its contexts are listed
         text = json.dumps([content, items, *traffic], sort_keys=True)

@@ -10,7 +10,6 @@ import dataclasses
 import difflib
 import math
 import re
-import tomllib
 import types
 import typing
 from collections.abc import Mapping
@@ -19,7 +18,8 @@ from urllib.parse import urlsplit
 
 from divergence.errors import InputError
 from divergence.executions.schema import REGIMES, SERVING_FACTORS
-from divergence.probe import arrivals, budget, factorial, router, telemetry
+from divergence.plain_files import toml
+from divergence.probe import allocation, arrivals, budget, factorial, router, telemetry
 from divergence.probe.plan import Context, Endpoint, Plan, ServerSettings
 
 LEVEL_SETS = ("endpoint", "sampler", "concurrency", "arrivals", "router", "system_prompt", "keep_examples", "wrap", "server")
@@ -32,12 +32,7 @@ FLASH = ("on", "off", "auto")
 def read_plan(path: str | Path) -> Plan:
     """The plan in a TOML file, validated. Raises `InputError`."""
     path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"The plan {path} cannot be read: {error.strerror}; give the path of a TOML file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"The plan {path} is not valid TOML: {error}.") from None
+    table = toml(path, "The plan")
     plan = dataclasses.replace(_build(Plan, table, "the plan"), folder=path.parent)
     plan = dataclasses.replace(plan, context=(*plan.context, *crossed(plan)))
     _check(plan)
@@ -173,6 +168,7 @@ def _check(plan: Plan) -> None:
         if system.endpoint and system.endpoint not in plan.endpoint:
             hint = _nearest(system.endpoint, plan.endpoint)
             raise InputError(f"System {system.model!r} names the undeclared endpoint {system.endpoint!r}; {hint}.")
+    allocation.check(plan)
     budget.check(plan.budget, plan.price, [system.model for system in plan.system])
     telemetry.check(plan.telemetry)
     for context in plan.context:

@@ -60,7 +60,7 @@ def _samples(path: Path) -> Iterator[dict]:
 
 
 def _lm_eval(path: Path) -> Iterator[dict]:
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in filter(str.strip, path.read_text(encoding="utf-8").split("\n")):
         sample = json.loads(line)
         sent = sample["arguments"]
         first = sent["gen_args_0"] if isinstance(sent, dict) else sent[0]

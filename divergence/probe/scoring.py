@@ -33,6 +33,7 @@ SCORERS = ("exact", "contains", "number", "choice", "regex")
 PYTHON = "python:"
 NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?")
 SOME_NUMBER = re.compile(r"(?<![\w.])[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w])")
+LAST = 16384  # characters in which the last number of a text is looked for; a text of groups of digits takes their square
 
 Function = Callable[[str, dict], tuple[str, float]]
 """Raw text and item to the parsed answer and a score from 0 to 1."""
@@ -134,7 +135,7 @@ def lenient(text: str, item: dict, strict: float) -> float:
     if scorer == "exact":
         return float(_stands_in(tidy(gold), answer))
     if scorer == "number":
-        found = SOME_NUMBER.findall(unicodedata.normalize("NFKC", text))
+        found = SOME_NUMBER.findall(unicodedata.normalize("NFKC", text)[-LAST:])
         value, wanted = (number(found[-1]) if found else None), number(gold)
         return float(value is not None and wanted is not None and math.isclose(value, wanted, rel_tol=1e-9, abs_tol=1e-12))
     if scorer == "choice":

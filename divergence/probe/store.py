@@ -9,20 +9,24 @@ are read back, a last line cut short by a kill is removed, and only missing keys
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 
 from divergence.errors import InputError
 from divergence.executions.schema import EXECUTIONS
-from divergence.staging import hold, whole
+from divergence.staging import hold, move_into, staging
 
 Key = tuple[str, str, str, int, int]  # context, item, model, wave, trial
 DRAFTED = ("accepted_tokens", "draft_tokens")
+SAID = {"reasoning_tokens": pl.Int64(), "served_model": pl.String(), "system_fingerprint": pl.String()}
+"""What some servers say of themselves: columns of the rows where any reply had it."""
 
 
 def key_of(row: dict) -> Key:
@@ -58,8 +62,11 @@ class Store:
         self.folder = folder
         self.plan_hash = plan_hash
         self.path = folder / "executions.journal"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.file = self.path.open("ab")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.file = self.path.open("ab")
+        except OSError as error:
+            raise InputError(f"{folder} cannot be written: {error.strerror}") from None
         self._lock()
         try:
             self.done: set[Key] = {key_of(row) for row in self._recover()}
@@ -72,9 +79,19 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, *_) -> None:
-        os.fsync(self.file.fileno())
-        self.file.close()
+    def __exit__(self, kind: type[BaseException] | None = None, *_) -> None:
+        try:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+        except OSError as error:
+            if kind is None:
+                raise self._unwritten(error) from None
+        finally:
+            with contextlib.suppress(OSError):  # of what could not be written
+                self.file.close()
+
+    def _unwritten(self, error: OSError) -> InputError:
+        return InputError(f"{self.path} cannot be written: {error.strerror}; what was done is kept, run again to go on.")
 
     def add(self, rows: list[dict]) -> None:
         """Append the rows of one item in one write; the item counts as done when its last row is there.
@@ -86,8 +103,7 @@ class Store:
         fresh = [row for row in rows if key_of(row) not in self.done]
         if not fresh:
             raise ValueError(f"the execution {key_of(rows[0])} is already in {self.path.name}")
-        self.file.write(b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in fresh))
-        self.file.flush()
+        self._append(b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in fresh))
         self.done |= {key_of(row) for row in fresh}
 
     def rows(self) -> list[dict]:
@@ -95,27 +111,29 @@ class Store:
         with self.path.open("rb") as file:
             return [json.loads(line) for line in file][1:]
 
-    def finish(self) -> Path:
-        """Write the rows (at least one) to `executions.parquet`, sorted by time, and return its path."""
+    def finish(self, also: Callable[[Path], object] = lambda _: None) -> Path:
+        """Write the rows (at least one) to `executions.parquet`, sorted by time, and return its path.
+
+        What else is known of them, and what `also` writes into the folder that it is given, appear in the same step.
+        """
         rows = self.rows()
         for row in rows:
             row["execution_id"] = execution_id(self.plan_hash, key_of(row))
         measured = set().union(*rows)  # canonical columns that a probe never fills are left out
-        schema = {c.name: c.dtype for c in EXECUTIONS if c.name in measured}
+        unsaid = {name for name in SAID if all(row.get(name) is None for row in rows)}
+        schema = {c.name: c.dtype for c in EXECUTIONS if c.name in measured} | SAID
+        schema = {name: dtype for name, dtype in schema.items() if name not in unsaid}
         columns = {name: [row.get(name) for row in rows] for name in schema}
         columns["time"] = [datetime.datetime.fromisoformat(row["time"]) for row in rows]
-        frame = pl.DataFrame(columns, schema=schema).sort("time", "execution_id")
-        told = further(rows)
-        if told.height:
-            self._put("outcomes", told)
-        return self._put("executions", frame)
-
-    def _put(self, name: str, frame: pl.DataFrame) -> Path:
-        """Write a table under a temporary name and move it into place."""
-        target = self.folder / f"{name}.parquet"
-        with whole(target) as part:
-            frame.write_parquet(part, compression="zstd", compression_level=19, statistics=True)
-        return target
+        tables = {"executions": pl.DataFrame(columns, schema=schema).sort("time", "execution_id"), "outcomes": further(rows)}
+        with staging(self.folder) as fresh:
+            for name, frame in tables.items():
+                if frame.height:
+                    path = fresh / f"{name}.parquet"
+                    frame.write_parquet(path, compression="zstd", compression_level=19, statistics=True)
+            also(fresh)
+            move_into(fresh, self.folder)
+        return self.folder / "executions.parquet"
 
     def _lock(self) -> None:
         """Keep a second run out of the folder; the lock ends with the process, however it ends."""
@@ -126,8 +144,14 @@ class Store:
             raise InputError(f"{self.folder} is being written by another run; wait for it or give another folder.") from None
 
     def _write(self, row: dict) -> None:
-        self.file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-        self.file.flush()
+        self._append(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+    def _append(self, content: bytes) -> None:
+        try:
+            self.file.write(content)
+            self.file.flush()
+        except OSError as error:
+            raise self._unwritten(error) from None
 
     def _recover(self) -> list[dict]:
         """The rows of an earlier run; cuts off a last line that was not written to its end."""
@@ -137,8 +161,11 @@ class Store:
             with self.path.open("r+b") as file:
                 file.truncate(whole)
         try:
-            head, *rows = [json.loads(line) for line in content[:whole].splitlines()] or [None]
-        except ValueError as error:
+            lines = [dict(json.loads(line)) for line in content[:whole].splitlines()]
+            head, rows = (lines[0] if lines else None), lines[1:]
+            for row in rows:
+                key_of(row)
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise InputError(f"{self.path} is damaged ({error}); give another output folder.") from None
         if not rows and head is not None:  # a run that ended before its first row binds nobody
             os.truncate(self.path, 0)

@@ -20,8 +20,10 @@ import polars as pl
 from divergence.errors import InputError
 from divergence.executions import metric_pages
 from divergence.executions.metric_pages import Reading, parse
+from divergence.probe.reply_stream import UNUSABLE, body
 from divergence.staging import whole
 
+LARGEST_PAGE = 1 << 25  # bytes; the pages of servers with hundreds of series have some 100 kB
 SCRAPE_S = 5.0  # a server that does not answer in this time is busy; the next window comes soon
 
 
@@ -65,8 +67,9 @@ async def watch(session, scrape: Scrape, path: Path, failed: list[str]) -> None:
             await asyncio.sleep(scrape.period_s)
             try:
                 async with asyncio.timeout(SCRAPE_S), session.get(scrape.url, allow_redirects=False) as response:
-                    after = parse(await response.text()) if response.status == 200 else None
-            except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+                    page = await body(response, LARGEST_PAGE) if response.status == 200 else None
+                    after = None if page is None else parse(page.decode("utf-8", "replace"))
+            except (aiohttp.ClientError, OSError, TimeoutError, *UNUSABLE):
                 after = None
             now = time.time()
             if after is None:

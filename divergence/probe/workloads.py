@@ -23,10 +23,15 @@ from divergence.probe.store import Key
 
 # What a reply and a row call by the same name.
 MEASURED = (
-    "input_tokens", "output_tokens", "cached_tokens", "draft_tokens", "accepted_tokens", "retries", "latency_s", "ttft_s",
-    "error_type", "finish_reason",
+    "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "draft_tokens", "accepted_tokens", "retries",
+    "latency_s", "ttft_s", "error_type", "finish_reason", "served_model", "system_fingerprint",
 )  # fmt: skip
-SUMMED = ("input_tokens", "output_tokens", "cached_tokens", "draft_tokens", "accepted_tokens", "retries", "latency_s")
+SUMMED = (
+    "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "draft_tokens", "accepted_tokens", "retries",
+    "latency_s",
+)  # fmt: skip
+ANSWER_MAX = 4096
+"""Characters of a parsed answer that are kept; a longer one is its beginning and its hash, which tell flips as well."""
 
 Send = Callable[[list[dict[str, str]], str | None], Awaitable[Reply]]
 """Messages and session to the reply."""
@@ -91,9 +96,16 @@ def judged(reply: Reply, item: Mapping, scorers: Mapping[str, scoring.Function])
     answer = score = lenient = None
     if not reply.error_type:
         answer, score = scoring.score(reply.text, dict(item), scorers)
+        answer = _short(answer)
         lenient = scoring.lenient(reply.text, dict(item), score)
     gold = scoring.tidy(item["gold"])
     return {"answer": answer, "gold": gold, "scorer": item["scorer"], "score": score, "lenient": lenient}
+
+
+def _short(answer: str) -> str:
+    if len(answer) <= ANSWER_MAX:
+        return answer
+    return f"{answer[:ANSWER_MAX]}… {hashlib.sha256(answer.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
 def paced(reply: Reply) -> dict:

@@ -106,7 +106,7 @@ def choose(content: PageContent) -> Choice | None:
     points = (
         ("How sure", _how_sure(options, names, content)),
         ("What would change it", _change(options, bounds, best)),
-        ("What to measure next", _next(options, bounds, names, coherent)),
+        ("What to measure next", f"{_next(options, bounds, names, coherent)} {content.measure_next}".strip()),
     )
     return Choice(_headline(options, names, bounds), tuple((a, b) for a, b in points if b), tuple(options), names)
 

@@ -101,6 +101,8 @@ class PageContent:
     """Versions, seed, data hashes, configuration: text, numbers, or one more level of mapping."""
     acceptance: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """The declared requirements: bound -> number, in the unit of the results table; empty = none are declared."""
+    measure_next: str = ""
+    """What to measure next, and what it buys, in a sentence or two; empty where nothing can be planned."""
     cautions: tuple[str, ...] = ()
     """Sentences about the log that the first screen must carry (differing scorers, unjudged rows)."""
     calibration: Mapping | None = None

@@ -98,6 +98,7 @@ def decide(content: PageContent) -> Decision:
         opening = f"{both}: {_continued(opening)}"
     pairs, reason = _pairs(content, models)
     sentences = (opening, _pair_sentence(pairs)) if pairs else (opening,)
+    sentences += (content.measure_next,) if content.measure_next else ()
     chances = tuple(zip(models, map(float, on_bench), map(float, in_deployment), strict=True))
     return Decision(headline, sentences, pairs, reason, chances)
 

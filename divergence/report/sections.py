@@ -70,6 +70,9 @@ def models_table(content: PageContent, decision: Decision) -> Table | None:
     if decision.chances:
         columns["first in deployment"] = {model: brief_chance(chance) for model, _, chance in decision.chances}
     caption = "The models in bench order." if decision.chances else "The models."
+    several = len(dict.fromkeys(order))
+    if several > tables.MOST_MODELS:
+        caption = f"The first {tables.FIRST_MODELS} of {several:,} models; all of them are in estimates.parquet."
     return Table(tables.fragment(tables.models(columns, list(dict.fromkeys(order)))), caption)
 
 

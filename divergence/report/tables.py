@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from great_tables import GT
 
 MOST_NUMBERS = 240  # rows of one answer that are listed
-MOST_MODELS = 100  # models that are listed
+MOST_MODELS = 100  # models that are all listed; of more the first
+FIRST_MODELS = 20
 MOST_MOVES = 60  # comparisons in which items move that are listed
 MOST_GROUPS = 40  # groups of rejected rows that are listed
 MOST_ROWS = 8  # row numbers named in a group
@@ -119,7 +120,8 @@ def caption(estimate: Estimate) -> str:
 
 def models(columns: Mapping[str, Mapping[str, str]], order: Sequence[str]) -> GT:
     """One row a model in bench order; `columns` holds, by heading, the text of each model."""
-    order = list(order)[:MOST_MODELS]
+    order = list(order)
+    order = order if len(order) <= MOST_MODELS else order[:FIRST_MODELS]
     shown = spoken(order)
     data: dict[str, list[str]] = {"model": [f"{k}. {shown[model]}" for k, model in enumerate(order, 1)]}
     labels = {"model": "model"}

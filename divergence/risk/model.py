@@ -28,13 +28,12 @@ import pathlib
 import numpy as np
 import pyarrow as pa
 
-from divergence.errors import InputError
 from divergence.risk.calibrate import Calibrator
 from divergence.risk.context_definitions import Served
 from divergence.risk.lookup import LookupGrid, coded, looked_up, take
-from divergence.sealed import DAMAGE, Sealed
+from divergence.sealed import DAMAGE, Sealed, check_form
 from divergence.shown import card, fold, html_table, listing
-from divergence.staging import whole
+from divergence.staging import move_into, staging
 
 FORMAT = 3  # 1 had a design effect of the whole log, 2 did not say how contexts were served
 SEALED = Sealed(
@@ -46,6 +45,21 @@ SEALED = Sealed(
 )
 NUMBERS = ("risk", "excess", "lower", "upper", "novelty")
 PLAUSIBLE = "plausible"
+SAVED = {
+    "outcome": str,
+    "kind": str,
+    "factors": [str],
+    "levels": {None: [str]},
+    "reasons": [str],
+    "calibrator": {},
+    "check": {},
+    "conformal": {},
+    "traffic": {},
+    "provenance": {},
+    "served": {},
+    "interval": float,
+}
+"""What the words of a saved model are; its parts look at the rest."""
 KEYS = ("model", "context", "task")
 
 
@@ -200,13 +214,10 @@ class RiskModel:
         kept = [f.name for f in dataclasses.fields(self) if f.name not in ("table", PLAUSIBLE)]
         words = {name: getattr(self, name) for name in kept}
         words |= {"calibrator": self.calibrator.to_json(), "served": self.served.to_json()}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
+        with staging(folder) as fresh:
             for name, content in SEALED.contents(words, {**self.table, **draws}).items():
-                with whole(folder / name) as part:
-                    part.write_bytes(content)
-        except OSError as error:
-            raise InputError(f"the risk model cannot be written to {folder}: {error.strerror}") from None
+                (fresh / name).write_bytes(content)
+            move_into(fresh, folder)
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> RiskModel:
@@ -214,13 +225,17 @@ class RiskModel:
         folder = pathlib.Path(folder)
         words, arrays = SEALED.open(folder)
         try:
-            return cls._of(words, arrays)
-        except DAMAGE as error:
+            model = cls._of(words, arrays)
+            model.score(pa.record_batch({key: pa.array(levels[:1], pa.string()) for key, levels in model.levels.items()}))
+            repr(model)
+            return model
+        except (*DAMAGE, pa.ArrowException) as error:
             raise SEALED.damaged(folder, error) from None
 
     @classmethod
     def _of(cls, words: dict, table: dict[str, np.ndarray]) -> RiskModel:
         """The model of what `save` wrote. Raises anything for what it did not write."""
+        check_form(words, SAVED, "words")
         plausible = table.pop(PLAUSIBLE, None)
         levels = {name: tuple(v) for name, v in words["levels"].items()}
         rows = math.prod(len(v) + 1 for v in levels.values())

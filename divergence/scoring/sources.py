@@ -30,6 +30,7 @@ from divergence.executions.files import EXTENSIONS, FORMATS, open_sources
 from divergence.executions.names import FAILED
 from divergence.executions.recognise import listed
 from divergence.executions.schema import SERVING_FACTORS
+from divergence.plain_files import regular
 from divergence.scoring.filesystems import CHUNK, Filesystem, place, sentence
 
 BATCH = 2**17  # rows: a few megabytes, small beside the processor's memory and large beside the cost of a call
@@ -102,6 +103,8 @@ def _format(name: str) -> str | None:
 def _expand(log: str) -> Iterator[tuple[str, Filesystem, int, bool]]:
     """Name, place and size of the files behind a path, and whether the user named the file itself."""
     root = place(log)
+    if root.local:
+        regular(root.path)
     try:
         about = root.files.get_file_info(root.path)
         if about.type == fs.FileType.File:
@@ -136,7 +139,7 @@ def _listed(folder: Filesystem) -> Iterator[tuple[str, int]]:
     """Name and size of everything below a folder but folders."""
     if folder.local:  # Arrow's listing leaves out links to nowhere, which are partitions that have gone
         for path in pathlib.Path(folder.path).rglob("*"):
-            if not path.is_dir():
+            if not path.is_dir() and (path.is_file() or not path.exists()):  # no pipes, no devices
                 yield path.relative_to(folder.path).as_posix(), path.stat().st_size if path.exists() else 0
         return
     for about in folder.files.get_file_info(fs.FileSelector(folder.path, recursive=True)):

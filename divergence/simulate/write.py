@@ -12,7 +12,7 @@ from divergence.errors import InputError
 from divergence.simulate import agents
 from divergence.simulate.draw import simulate
 from divergence.simulate.worlds import World
-from divergence.staging import whole
+from divergence.staging import several
 
 
 def write(spec: World | agents.AgentWorld, seed: int, path: pathlib.Path) -> int:
@@ -26,7 +26,7 @@ def write(spec: World | agents.AgentWorld, seed: int, path: pathlib.Path) -> int
     words = {"world": dataclasses.asdict(spec), "seed": seed, "estimates": rows}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as part, whole(path.parent / "truth.json") as beside:
+        with several([path, path.parent / "truth.json"]) as (part, beside):
             log.write_parquet(part)
             beside.write_text(json.dumps(words, indent=1))
     except OSError as error:

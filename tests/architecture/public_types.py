@@ -15,6 +15,7 @@ from divergence.errors import ArgumentError, InputError, NotIdentifiedError
 from divergence.estimate import Estimate
 from divergence.executions.executions import Executions
 from divergence.joint.posterior import Posterior
+from divergence.planning.sample_size import SampleSize
 from divergence.scoring.score import Scored
 
 
@@ -78,6 +79,12 @@ def results(posterior: Posterior, log: dv.Executions) -> None:
     assert_type(dv.risk_model(posterior, log), dv.RiskModel)
     assert_type(dv.RiskClassifier(), dv.RiskClassifier)
     assert_type(dv.score_log("model", ["log.parquet"], "out"), Scored)
+
+
+def next_measurements(posterior: Posterior) -> None:
+    """What to measure next."""
+    assert_type(dv.plan(posterior, goal="gap", budget=100), dv.MeasurementPlan)
+    assert_type(dv.sample_size(0.01, 0.1), SampleSize)
 
 
 def two_runs(path: str) -> None:

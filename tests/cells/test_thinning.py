@@ -84,7 +84,7 @@ def _excess(cells):
     raw = raw.ravel()
     weight = cells.counts["n"] / np.bincount(raw, cells.counts["n"])[raw]
     level = np.bincount(raw, weight * cells.counts["y"] / cells.counts["n"])
-    return np.diag(session_excess(cells, cells.counts, raw, weight, level).excess).sum()
+    return session_excess(cells, cells.counts, raw, weight, level).excess.diagonal().sum()
 
 
 def test_the_excess_of_sessions_is_unbiased():

@@ -254,7 +254,7 @@ def test_optional_columns_that_cannot_be_typed_as_a_whole_are_named(rows):
     assert unused["output_tokens"] == "1 of 24 values are below 0"
     assert unused["turn"] == "1 of 24 values are no whole numbers, for example '1.5'"
     assert unused["predicted"] == "1 of 24 values are below 0 or above 1"
-    assert unused["cost_usd"] == "1 of 24 values are infinite"
+    assert unused["cost_usd"] == "1 of 24 values are below -1e+12 or above 1e+12"
     assert "texts" in unused["sampler"]
     columns = log.scan().collect_schema()
     assert "latency_s" not in columns and "sampler" not in columns

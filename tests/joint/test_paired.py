@@ -32,7 +32,7 @@ def test_flip_rates_are_shares_of_flipped_items():
     moved = bench.copy()
     moved[:15] = 0
     arms = measure_arms(dv.collapse(dv.read(_log([bench, bench, moved]))))
-    rates = flip_rates(arms.model, arms.deployed, arms.level, arms.covariance, arms.clusters)
+    rates = flip_rates(arms.model, arms.deployed, arms.level, arms.covariance_of, arms.clusters)
     # Bessel's 100 / 99 on the spread of the difference about its mean, and one flip more than seen
     assert rates[~arms.deployed] == 0
     assert rates[arms.deployed] == pytest.approx([0.01, 0.15 * 0.85 * 100 / 99 + 0.15**2 + 0.01], rel=1e-6)

@@ -116,7 +116,7 @@ def test_a_mistake_is_one_sentence_that_names_it(tmp_path, old, new, said):
         ([ITEM | {"scorer": "choice", "choices": 3}], "has the choices 3; they must be a list of texts"),
         ([ITEM | {"item": ""}], "line 1 lacks the text field 'item'"),
         ([ITEM | {"turns": 3}], "turns that are not a list"),
-        ([ITEM | {"gold": "\ud800"}], "half a surrogate pair"),
+        ([ITEM | {"gold": "\ud800"}], "half of a surrogate pair"),
         ([{"item": "a", "turns": [ITEM]}, ITEM | {"item": "a/t1"}], "'a/t1' of items.jsonl has the name of a turn"),
         ([], "holds no item"),
     ],

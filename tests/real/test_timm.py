@@ -104,3 +104,18 @@ def test_the_fitted_curve_on_held_out_test_sets(accuracy):
     slope = np.polyfit(predicted, happened, 1)[0]
     print(f"held-out test sets: slope {slope:.2f}, predicted {np.mean(predicted):.3f}, happened {np.mean(happened):.3f}")
     assert 0.8 <= slope <= 1.2
+
+
+def test_the_whole_leaderboard_is_one_fit(accuracy):
+    """All models on val, v2 and real: levels are the published rates, the bench orders deployment among all of them."""
+    setting = dv.Configuration.from_table(
+        {"columns": {"score_n": "n_items"}, "regime": {"column": "context", "evaluation": [BENCH]}}
+    )
+    rows = accuracy.filter(pl.col("context").is_in(SAME))
+    posterior = dv.fit(dv.collapse(dv.read(rows.drop("regime"), configuration=setting)), seed=0)
+    assert posterior.passed
+    assert len(posterior.fits[0].arms) == rows.height > 4600
+    level = dv.bench_level(posterior).to_frame().join(rows.filter(context=BENCH), on="model")
+    assert (level["median"] - level["score"]).abs().max() < 0.005
+    found = dv.rank_agreement(posterior).where(statistic=None, model=None).to_frame()
+    assert found["median"][0] > 0.8

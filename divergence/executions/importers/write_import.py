@@ -11,15 +11,18 @@
 from __future__ import annotations
 
 import json
-import os
+import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 
 from divergence.errors import InputError
 from divergence.executions.importers.imported import Imported
+from divergence.staging import several
 
 METADATA = "divergence.import"  # the key in the Parquet metadata: format and sources as JSON
+TOGETHER = "together"  # the files of one import have the same value
 BESIDE = ("outcomes", "telemetry", "texts")
 
 
@@ -32,38 +35,46 @@ def several_outcomes(imported: Imported) -> bool:
 def write(imported: Imported, path: Path) -> tuple[Path, ...]:
     """Write the executions as Parquet, and the further tables that there are beside them.
 
-    Each file is written under a temporary name and put in place as a whole. Format and source hashes stand in the
-    Parquet metadata. Returns the files written; InputError where the path cannot be written.
+    Each file is written under a temporary name and put in place as a whole, the executions last. Format and source hashes
+    stand in the Parquet metadata, and where there are several files a name that they share (see `check_together`). Returns
+    the files written; InputError where the path cannot be written.
     """
     path = Path(path)
     if path.suffix != ".parquet":
         raise InputError(f"An import is written as Parquet, and {path.name!r} does not end in .parquet: name it so.")
     beside = {name: path.with_name(f"{path.stem}.{name}.parquet") for name in BESIDE}
-    tables = {path: imported.frame}
+    tables = [(path, imported.frame)]
     if several_outcomes(imported):
-        tables[beside["outcomes"]] = imported.judged
-    tables |= {beside[name]: table.lazy() for name in BESIDE[1:] if (table := getattr(imported, name)).height}
-    metadata = {METADATA: json.dumps({"format": imported.format, "sources": imported.sources})}
-    drafts = {target: target.with_name(f".{target.name}.{os.getpid()}.tmp") for target in tables}
+        tables.append((beside["outcomes"], imported.judged))
+    tables += [(beside[name], table.lazy()) for name in BESIDE[1:] if (table := getattr(imported, name)).height]
+    said = {"format": imported.format, "sources": imported.sources} | ({TOGETHER: uuid.uuid4().hex} if tables[1:] else {})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for target, table in tables.items():
-            table.sink_parquet(drafts[target], metadata=metadata, maintain_order=True)
-        for target, draft in drafts.items():
-            os.replace(draft, target)
-        for other in beside.values():
-            if other not in tables and _is_import(other):
-                other.unlink()  # of an earlier import under this name, whose executions are gone
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        for draft in drafts.values():
-            draft.unlink(missing_ok=True)
-    return tuple(tables)
+        # those of an earlier import under this name, whose executions go
+        gone = [other for other in beside.values() if other not in dict(tables) and _metadata(other)]
+        with several([target for target, _ in tables], gone) as parts:
+            for part, (_, table) in zip(parts, tables, strict=True):
+                table.sink_parquet(part, metadata={METADATA: json.dumps(said)}, maintain_order=True)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
+    return tuple(target for target, _ in tables)
 
 
-def _is_import(path: Path) -> bool:
+def check_together(paths: Iterable[Path | None]) -> None:
+    """InputError where a further table lies beside the executions of another import, as a kill between the two leaves it."""
+    tables = [path for path in paths if path is not None and path.suffix == ".parquet"]
+    known = set(tables)
+    for path in tables:
+        stem, _, name = path.stem.rpartition(".")
+        executions = path.with_name(f"{stem}.parquet")
+        if name in BESIDE and executions in known and _metadata(path).get(TOGETHER) != _metadata(executions).get(TOGETHER):
+            raise InputError(f"{path.name} and {executions.name} are of two imports ({path.parent}): import the logs again.")
+
+
+def _metadata(path: Path) -> dict:
+    """What an import says of itself in the metadata of a file; empty for other files."""
     try:
-        return path.is_file() and METADATA in pl.read_parquet_metadata(path)
-    except (pl.exceptions.PolarsError, OSError):
-        return False
+        found = json.loads(pl.read_parquet_metadata(path).get(METADATA, "{}")) if path.is_file() else {}
+    except (pl.exceptions.PolarsError, OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

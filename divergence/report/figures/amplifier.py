@@ -51,6 +51,22 @@ def pairs(bench: Estimate, reversal: Estimate) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema)
 
 
+def over_all(reversal: Estimate) -> pl.DataFrame:
+    """Of a log whose pairs are too many to list: by bench gap, the share of all pairs that is reversed, and how many have
+    that gap; empty of other logs."""
+    share, risk = curve(reversal, "pairs"), reversal.where(statistic="all_pairs").to_frame().filter(pl.col("identified"))
+    risk = risk.filter(pl.col("level").is_not_null()).select(pl.col("level").cast(pl.Float64).alias("gap"), "mean")
+    both = share.select("gap", share="median").join(risk, on="gap").sort("gap")
+    return both.select(
+        "gap",
+        "share",
+        pl.col("mean").alias("risk"),
+        pair=pl.col("share").map_elements("{:.1%} of all pairs".format, return_dtype=pl.String),
+        told=pl.col("gap").map_elements(lambda gap: f"from {100 * gap:.2g} points on", return_dtype=pl.String),
+        chance=pl.col("mean").map_elements(brief_chance, return_dtype=pl.String),
+    )
+
+
 def trusted(confidence: Estimate) -> dict | None:
     """The row of the gap that can be trusted, or None where there is no such gap."""
     row = confidence.where(statistic=None, model=None).to_frame().row(0, named=True)
@@ -69,16 +85,21 @@ def sentence(bench: Estimate, reversal: Estimate, confidence: Estimate) -> str:
     row, seen = trusted(confidence), pairs(bench, reversal)
     if row is None:
         return f"No bench gap of this log can be trusted: {', '.join(confidence.reasons)}."
+    every = reversal.where(statistic="all_pairs", level=None).to_frame()
+    many = bool(every.height) and bool(every["identified"][0])
+    which_pairs = f"{plural(seen.height, 'pair')} of the best on the bench" if many else ""
     close = seen.filter(pl.col("gap") < row["median"])
     told = "Every pair of this log lies further apart."
     if close.height:
         unsure = close.filter((pl.col("risk") > 1 - INTERVAL) & (pl.col("risk") < INTERVAL)).height
         which = "none" if not unsure else "all" if unsure == close.height else number(unsure)
         told = (
-            f"Of {plural(seen.height, 'pair')} of this log {number(close.height)} "
+            f"Of {which_pairs or plural(seen.height, 'pair') + ' of this log'} {number(close.height)} "
             f"{verb(close.height, 'lies', 'lie')} closer together; of {which} of these the order in deployment is open "
             f"(a chance of {1 - INTERVAL:.0%} to {INTERVAL:.0%})."
         )
+    if many:
+        told += f" Of all pairs deployment reverses {phrase(every.row(0, named=True))}."
     return f"Deployment reverses two models whose bench levels are {reach(row)} apart with a probability of 5%. {told}"
 
 
@@ -88,7 +109,8 @@ def chart(bench: Estimate, reversal: Estimate, confidence: Estimate) -> alt.Laye
 
     unit = _points(bench.unit)
     factor, row = scale(unit), trusted(confidence)
-    line, seen = curve(reversal), pairs(bench, reversal)
+    line, every = curve(reversal), over_all(reversal)
+    seen = every if every.height else pairs(bench, reversal)
     far = _far(line, seen, row)
     line, seen = _until(line, far), seen.filter(pl.col("gap") <= far)
     x = alt.X(
@@ -120,7 +142,11 @@ def chart(bench: Estimate, reversal: Estimate, confidence: Estimate) -> alt.Laye
             alt.Tooltip("chance:N", title="reversed in deployment"),
         ],
     )
-    layers.append(points.mark_point(filled=True, size=58, opacity=0.85, color=LIGHT["loss"]))
+    if every.height:  # so many pairs are a density: the larger a point, the more of them have that gap
+        points = points.encode(size=alt.Size("share:Q", legend=None, scale=alt.Scale(range=[6, 420], zero=True)))
+        layers.append(points.mark_point(filled=True, opacity=0.55, color=LIGHT["loss"]))
+    else:
+        layers.append(points.mark_point(filled=True, size=58, opacity=0.85, color=LIGHT["loss"]))
     if row and row["median"] <= far:
         mark = alt.Chart(pl.DataFrame({"gap": [row["median"] * factor], "text": [f"5%: {amount(row['median'], unit)}"]}))
         left = row["median"] > 0.6 * far
@@ -135,15 +161,17 @@ def chart(bench: Estimate, reversal: Estimate, confidence: Estimate) -> alt.Laye
 
 def beside(bench: Estimate, reversal: Estimate, confidence: Estimate) -> str:
     """What the marks mean, what is not drawn, and what of the picture is arithmetic."""
-    seen = pairs(bench, reversal)
+    every = over_all(reversal)
+    seen = every if every.height else pairs(bench, reversal)
     further = seen.filter(pl.col("gap") > _far(curve(reversal), seen, trusted(confidence)))
-    text = (
-        f"Line and band: median and {INTERVAL:.0%} interval over the bench gap; points: the log's own pairs, at their "
-        "probability. "
+    text = f"Line and band: median and {INTERVAL:.0%} interval over the bench gap; points: " + (
+        "shares of all pairs, the larger the more of them have that gap. "
+        if every.height
+        else "the log's own pairs, at their probability. "
     )
     if curve(reversal, "curve_new_context").height:
         text += "Dashed: in one serving context that is like those of the log but not in it. "
-    if further.height:
+    if further.height and not every.height:
         most = brief_chance(further["risk"].to_numpy().max())
         text += (
             f"{capital(plural(further.height, 'pair'))} further apart {verb(further.height, 'is', 'are')} not drawn "

@@ -1,0 +1,158 @@
+"""What a CSV or NDJSON file must be before a fast reader may have it: what that reader would take without a word.
+
+| file | rule |
+|---|---|
+| CSV whose header names a column twice | refused, with the name |
+| CSV or NDJSON whose lines end in carriage returns alone, or in UTF-16 | refused |
+| CSV with a line of more fields than the header | refused, with the line |
+| NDJSON record that names a key twice, or is nested more than `DEPTH` deep | no record: the row is rejected |
+| NDJSON text with half a surrogate pair | read with U+FFFD in its place |
+
+The last two are decided by the reader that goes line by line; `needs_care` says whether a file has such a line.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+import polars as pl
+
+from divergence.errors import InputError
+
+HEAD = 1 << 20  # bytes in which the header of a CSV file ends
+UNPACKED_RATIO = 100  # unpacked bytes a packed byte; logs of text pack 5 to 30 fold, and bombs a thousandfold
+UNPACKED_FLOOR = 2**30  # unpacked bytes that every file may have, however well it is packed
+DEPTH = 64  # levels of a record; logs have fewer than ten
+SURROGATE = r"\\u[dD][89a-fA-F]"
+ESCAPED_LETTER = r"\\u00[2-7]"  # an escaped ASCII letter may hide a key
+
+
+def check_packing(path: Path) -> None:
+    """InputError for a gzip file that unpacks to more than a log does; damage is left to who reads it."""
+    with open(path, "rb") as file:
+        if file.read(2) != b"\x1f\x8b":
+            return
+    left = max(UNPACKED_FLOOR, UNPACKED_RATIO * path.stat().st_size)
+    try:
+        with gzip.open(path, "rb") as file:
+            while left >= 0 and (piece := file.read(HEAD)):
+                left -= len(piece)
+    except (OSError, EOFError, zlib.error):
+        return
+    if left < 0:
+        raise InputError(f"The file {path} unpacks to more than {UNPACKED_RATIO} times its size: it is no log.")
+
+
+def check_encoding(path: Path, head: bytes) -> None:
+    """InputError for UTF-16, and for lines that end in carriage returns alone; `head` is the unpacked beginning."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(f"The file {path} is UTF-16: write it as UTF-8.")
+    if b"\r" in head and b"\n" not in head and head.count(b"\r") > 1:
+        raise InputError(f"The file {path} ends its lines with carriage returns alone: write it with line feeds.")
+
+
+def check_header(path: Path, head: bytes, separator: str) -> None:
+    """InputError where the header of a CSV file names a column twice."""
+    text = io.StringIO(head.decode("utf-8-sig", "replace"), newline="")
+    try:
+        header = next(csv.reader(text, delimiter=separator), [])
+    except csv.Error:
+        return  # whoever reads it has a sentence for that
+    for name in dict.fromkeys(header):
+        if header.count(name) > 1:
+            raise InputError(f"The file {path} names the column {name!r} {header.count(name)} times in line 1: rename one.")
+
+
+def first_ragged(file: IO[bytes], separator: str) -> str:
+    """Where a CSV file has more fields than its header, as the end of a sentence; empty where it has not. Closes it."""
+    with contextlib.suppress(csv.Error, OSError, EOFError), io.TextIOWrapper(file, "utf-8", "replace", newline="") as text:
+        reader = csv.reader(text, delimiter=separator)
+        width = len(next(reader, []))
+        for fields in reader:
+            if len(fields) > width:
+                return f"line {reader.line_num} has {len(fields)} fields, the header {width}"
+    return ""
+
+
+class _Twice(ValueError):
+    """A key comes twice."""
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _Twice
+    return found
+
+
+def record(line: str) -> dict | None:
+    """The record of a line; None where it is none, names a key twice at any level, or is nested too deeply."""
+    try:
+        found = json.loads(line.lstrip("\ufeff"), object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and _shallow(found) else None
+
+
+def records(text: str) -> list:
+    """A JSON document under the same rules. Raises ValueError, with the end of a sentence."""
+    try:
+        found = json.loads(text, object_pairs_hook=_once)
+    except _Twice as error:
+        raise ValueError("a record names a key twice") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
+        raise ValueError("it is not an array of records")
+    if not all(map(_shallow, found)):
+        raise ValueError("it is nested too deeply")
+    return found
+
+
+def _shallow(value: object) -> bool:
+    """Is it nested at most `DEPTH` deep? Level by level, as a recursion would end where it matters."""
+    level = [value]
+    for _ in range(DEPTH + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return True
+    return False
+
+
+def needs_care(path: Path, names: Iterable[str]) -> bool:
+    """Must an NDJSON file with these columns be read line by line? See the table above."""
+    line = pl.col("line")
+    brackets = line.str.count_matches("[", literal=True) + line.str.count_matches("{", literal=True)
+    suspicious = [line.str.contains(SURROGATE), line.str.contains(ESCAPED_LETTER), brackets > DEPTH]
+    suspicious.append(line.str.contains(r"^\s*[^{\s]"))  # no object: Polars looks at some of these only when it reads
+    for name in names:
+        key = json.dumps(name, ensure_ascii=False)
+        suspicious.append(line.str.count_matches(key, literal=True) > 1)
+    lines = pl.scan_lines(path, name="line").filter(pl.any_horizontal(suspicious)).collect(engine="streaming")["line"]
+    return any(not _plain(text) for text in lines if text.strip())
+
+
+def _plain(line: str) -> bool:
+    found = record(line)
+    if found is None:
+        return False
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
