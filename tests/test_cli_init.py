@@ -185,16 +185,11 @@ def test_the_advice_of_an_error_works(name, request, capsys):
     assert run("init", path, capsys=capsys)[0] == 0 and run("check", path, capsys=capsys)[0] == 0
 
 
-def test_flags_are_offered_where_they_can_say_it(tmp_path, capsys):
+def test_flags_say_it_where_they_can(tmp_path, capsys):
     path = tmp_path / "log.csv"
     path.write_text("llm,qid,question_id,correct\n" + "\n".join(f"m{k % 2},x,q{k // 2},{k % 3 == 0:d}" for k in range(60)))
-    code, _, err = run("check", path, capsys=capsys)
-    flags = (
-        re.search(r"To read it add (.*?), or let", err)[1].split()
-        if "To read it add" in err
-        else ["--map", "model=llm", "--map", "item=qid", "--map", "score=correct", "--set", "regime=evaluation"]
-    )
-    assert code == 2 and "--map" in flags
+    flags = guess(open_sources(path)[0][0]).flags.split()
+    assert "--map" in flags
     assert run("check", path, *flags, capsys=capsys)[0] == 0
 
 
