@@ -5,7 +5,7 @@ BIN := .venv/bin
 OUT ?= out
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 
-.PHONY: audit bench-drift-peers bench-drift fuzz test-tools bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup locks clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
+.PHONY: docs notebooks audit bench-drift-peers bench-drift fuzz test-tools bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup locks clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
 
 report: .venv/ready
 	$(BIN)/divergence report datasets/serving-lab --config datasets/serving-lab/decision.toml -o $(OUT)
@@ -64,6 +64,23 @@ lab-full: lab-packages
 	$(BIN)/divergence probe lab/growth.toml -o build/lab/growth
 	for name in full agents stream speculation growth; do $(BIN)/python -m lab.dataset build/lab/$$name lab/$$name.toml build/lab/dataset-$$name || exit 1; done
 
+# The site, offline, from the pages, the code and the committed notebooks; a warning is an error.
+docs: build/docs-env/ready
+	build/docs-env/bin/python docs/site/assemble.py build/docs-source
+	build/docs-env/bin/sphinx-build -q -W --keep-going build/docs-source build/docs
+	@echo "The site is in build/docs/index.html"
+
+build/docs-env/ready: requirements-docs.lock pyproject.toml
+	$(PYTHON) -m venv build/docs-env
+	build/docs-env/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-docs.lock
+	build/docs-env/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch build/docs-env/ready
+
+# What notebooks show, run anew and committed; and the one page that is made and committed.
+notebooks: .venv/tested
+	$(BIN)/python notebooks/draw.py
+	$(BIN)/python docs/site/pages.py
+
 setup: .venv/ready
 
 .venv/ready: requirements.lock pyproject.toml
@@ -83,6 +100,7 @@ locks:
 	$(LOCK) pyproject.toml --group build -c requirements-test.lock -o requirements.lock
 	$(LOCK) pyproject.toml --group build --extra lab -c requirements-test.lock -o requirements-lab.lock
 	$(LOCK) pyproject.toml --group dev --extra ray -c requirements-test.lock -o requirements-cluster.lock
+	$(LOCK) pyproject.toml --group docs -c requirements-test.lock -o requirements-docs.lock
 	$(LOCK) --group pyproject.toml:peers -o requirements-benchmarks.lock
 	$(LOCK) --group pyproject.toml:compare-peers -o requirements-compare.lock
 	$(LOCK) --group pyproject.toml:audit -o requirements-audit.lock

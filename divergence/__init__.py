@@ -7,12 +7,13 @@
     dv.coupling(posterior)                # Estimate: prints as a small table, draws inside
     dv.write_report(posterior, "out/")    # report.html, estimates.parquet, rejected.parquet, posterior/, run.json
 
-Names load on first use; importing the package loads neither JAX nor anything of its size.
+Names and folders (`dv.geometry`, `dv.simulate`, `dv.drift`) load on first use; importing the package loads neither JAX nor
+anything of its size.
 """
 
 import importlib
 import importlib.util
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what editors and type checkers see; at run time names load on first use
     from divergence.cells import (
@@ -44,12 +45,18 @@ if TYPE_CHECKING:  # what editors and type checkers see; at run time names load 
         monitor as monitor,
     )
     from divergence.errors import (
+        ArgumentError as ArgumentError,
+    )
+    from divergence.errors import (
         InputError as InputError,
     )
     from divergence.errors import (
         NotIdentifiedError as NotIdentifiedError,
     )
     from divergence.estimands import *  # noqa: F403 - every question, by the name of its function
+    from divergence.estimands.comparisons import comparisons as comparisons
+    from divergence.estimands.hypotheses import hypotheses as hypotheses
+    from divergence.estimands.predictions import predictions as predictions
     from divergence.estimate import (
         Estimate as Estimate,
     )
@@ -80,6 +87,12 @@ if TYPE_CHECKING:  # what editors and type checkers see; at run time names load 
     from divergence.joint import (
         load as load,
     )
+    from divergence.papers import (
+        citations as citations,
+    )
+    from divergence.papers import (
+        methods as methods,
+    )
     from divergence.planning.measure import plan as plan
     from divergence.planning.result import MeasurementPlan as MeasurementPlan
     from divergence.planning.sample_size import sample_size as sample_size
@@ -92,13 +105,17 @@ if TYPE_CHECKING:  # what editors and type checkers see; at run time names load 
     from divergence.risk.build import risk_model as risk_model
     from divergence.risk.classifier import RiskClassifier as RiskClassifier
     from divergence.risk.model import RiskModel as RiskModel
+    from divergence.scoring.score import score_log as score_log
     from divergence.under_load import load_curve as load_curve
 
 __version__ = "0.2.0"
 
 _HOME = {
     "divergence.configuration": ("Configuration",),
-    "divergence.errors": ("InputError", "NotIdentifiedError"),
+    "divergence.errors": ("ArgumentError", "InputError", "NotIdentifiedError"),
+    "divergence.estimands.comparisons": ("comparisons",),
+    "divergence.estimands.hypotheses": ("hypotheses",),
+    "divergence.estimands.predictions": ("predictions",),
     "divergence.estimate": ("Estimate", "table"),
     "divergence.executions": ("Executions", "read"),
     "divergence.comparison": ("Comparison", "Comparisons", "compare", "compare_runs"),
@@ -109,6 +126,8 @@ _HOME = {
     "divergence.risk.classifier": ("RiskClassifier",),
     "divergence.risk.build": ("risk_model",),
     "divergence.risk.model": ("RiskModel",),
+    "divergence.scoring.score": ("score_log",),
+    "divergence.papers": ("citations", "methods"),
     "divergence.planning.measure": ("plan",),
     "divergence.planning.result": ("MeasurementPlan",),
     "divergence.planning.sample_size": ("sample_size",),
@@ -117,16 +136,20 @@ _HOME = {
 _FROM = {name: module for module, names in _HOME.items() for name in names}
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name == "__all__":  # the questions' names stand where the questions are, and are asked when they are needed
         return sorted({*_FROM, *importlib.import_module("divergence.estimands").__all__})
-    if name.startswith("__") or importlib.util.find_spec(f"divergence.{name}") is not None:
-        raise AttributeError(name)  # a folder of the package: the import statement finds it
+    if name.startswith("__"):
+        raise AttributeError(name)
+    if importlib.util.find_spec(f"divergence.{name}") is not None:  # dv.geometry, dv.simulate, ...
+        return importlib.import_module(f"divergence.{name}")
     home = importlib.import_module(_FROM.get(name, "divergence.estimands"))
     if name in _FROM or name in home.__all__:
         return getattr(home, name)
-    raise AttributeError(f"module 'divergence' has no attribute {name!r}; it has {', '.join(__dir__())}")
+    near = importlib.import_module("divergence.calling").nearest(name, __dir__())
+    raise AttributeError(f"module 'divergence' has no attribute {name!r}{near}; it has {', '.join(__dir__())}")
 
 
 def __dir__() -> list[str]:
-    return [*__getattr__("__all__"), "__version__"]
+    names: list[str] = __getattr__("__all__")
+    return [*names, "__version__"]

@@ -13,8 +13,12 @@ import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from divergence.calling import nearest as nearest
+from divergence.calling import sentence_fields
 from divergence.errors import InputError
 from divergence.plain_files import toml
+from divergence.wide import WIDE as WIDE
+from divergence.wide import Wide as Wide
 
 FILE_NAME = "divergence.toml"
 KINDS = ("binary", "proportion", "fraction", "ordinal", "positive")
@@ -87,9 +91,19 @@ class ValueMeaning:
     """The value that means 0 and the one that means 1, in the file's unit; what lies between is linear."""
 
 
+@sentence_fields
 @dataclasses.dataclass(frozen=True)
 class Configuration:
-    """Everything that can be declared about a log."""
+    """Everything that can be declared about a log: the outcome, names of columns, laws, prices, requirements.
+
+    `read(..., configuration=...)` takes it. `Configuration.load(path)` reads a `divergence.toml`,
+    `Configuration.from_table({...})` takes the same keys and plain values from Python. Raises InputError for an unknown key
+    (with the nearest known one) and for a value of the wrong kind.
+
+    >>> import divergence as dv
+    >>> dv.Configuration.from_table({"deployment_law": "uniform", "columns": {"score": "pass_rate"}}).deployment_law.name
+    'uniform'
+    """
 
     outcome: str = "score"
     """Name of the outcome."""
@@ -127,6 +141,8 @@ class Configuration:
     """Which rows are evaluation."""
     where: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     """Column of the file -> the levels whose rows are kept."""
+    wide: Wide | None = None
+    """The table is wide, models by benchmarks; None = one row an execution."""
     path: str | None = None
     """The file that it was read from."""
 
@@ -176,12 +192,6 @@ class Configuration:
             constants={**self.constants, **dict(_pairs("--set", set))},
             where={**self.where, **keep},
         )
-
-
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """` (did you mean x?)` for the choice nearest to a name, or nothing when none is near."""
-    close = difflib.get_close_matches(name, list(choices), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _pairs(flag: str, texts: Iterable[str]) -> list[tuple[str, str]]:
@@ -298,6 +308,22 @@ def _regime(key: str, value: object) -> RegimeRule:
     return RegimeRule(_text(f"{key}.column", table["column"]), _levels(f"{key}.evaluation", table["evaluation"]))
 
 
+def _wide(key: str, value: object) -> Wide:
+    table = _table(key, value)
+    _known(table, [f.name for f in dataclasses.fields(Wide)], "the configuration", key)
+    trials = {}
+    for name, number in _table(f"{key}.trials", table.get("trials", {})).items():
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise InputError(f"{key}.trials.{name} is a whole number from 1 on, seen {number!r}.")
+        trials[name] = number
+    return Wide(
+        model=_text(f"{key}.model", table["model"]) if "model" in table else None,
+        columns=_levels(f"{key}.columns", table["columns"]) if "columns" in table else None,
+        becomes=_choice(f"{key}.becomes", table.get("becomes", "item"), WIDE),
+        trials=trials,
+    )
+
+
 def _grades(key: str, value: object) -> tuple[str, ...]:
     """`5` is the grades 0 to 4."""
     names = list(range(value)) if isinstance(value, int) and not isinstance(value, bool) and value <= GRADES_MAX else value
@@ -352,5 +378,6 @@ _PARSERS = {
     "columns": lambda key, value: {n: _text(f"{key}.{n}", v) for n, v in _table(key, value).items()},
     "constants": lambda key, value: {n: _level(f"{key}.{n}", v) for n, v in _table(key, value).items()},
     "regime": _regime,
+    "wide": _wide,
     "where": lambda key, value: {n: _levels(f"{key}.{n}", v) for n, v in _table(key, value).items()},
 }

@@ -8,10 +8,17 @@ posterior (or bootstrap) draws until a figure or a table reduces them. A number 
 from __future__ import annotations
 
 import dataclasses
-import html
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+
+from divergence.calling import nearest, sentences
+from divergence.errors import ArgumentError
+from divergence.shown import card, fold, html_table, listing, text_table
+
+if TYPE_CHECKING:
+    import altair as alt
 
 INTERVAL = 0.9  # equal-tailed, everywhere unless asked otherwise
 
@@ -48,7 +55,19 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """The answer to one question about one outcome: R numbers with D draws each."""
+    """The answer to one question about one outcome: R numbers with D draws each.
+
+    Questions make it; `to_frame()` is its table, `where(model="a")` some of its rows, `plot()` its figure, `draws` (D, R)
+    the numbers themselves, `interval(0.8)` (R, 2) their limits, `contrast(0, 1)` (D,) a difference of two. A number that
+    the log does not identify is NaN in `draws`, null in the table, and has a sentence in `reason`. Raises ValueError where
+    the shapes of rows, draws and reasons differ.
+
+    >>> import numpy as np, polars as pl
+    >>> rows = pl.DataFrame({"model": ["a", "b"]})
+    >>> levels = Estimate("level", "a level of each model", "probability", rows, np.full((100, 2), [0.5, 0.7]))
+    >>> levels.where(model="b").to_frame()["median"].to_list()
+    [0.7]
+    """
 
     question: str
     """Name of the question, as in the results table (`gap`, `kappa`, ...)."""
@@ -118,8 +137,17 @@ class Estimate:
         return tuple(dict.fromkeys(r for r in self.reason if r is not None))
 
     def where(self, **coordinates: str | None) -> Estimate:
-        """The rows with these coordinates (None = the rows where that coordinate is null)."""
+        """The rows with these coordinates (None = the rows where that coordinate is null), as an Estimate.
+
+        Raises ArgumentError for a name that is no coordinate; a value that no row has gives an empty Estimate.
+        """
         keep = np.ones(self.rows.height, bool)
+        for name in coordinates:
+            if name not in COORDINATES:
+                raise ArgumentError(
+                    f"{name!r} is no coordinate of an answer{nearest(name, COORDINATES)}; "
+                    f"this one has {', '.join(self.dims) or 'none'}, others may have {', '.join(COORDINATES)}."
+                )
         for name, value in coordinates.items():
             if name not in self.rows.columns:
                 keep &= value is None
@@ -213,20 +241,44 @@ class Estimate:
         return [*dims, *head, f"{INTERVAL:.0%} interval", *(["unit"] if several else [])], body
 
     def __repr__(self) -> str:
-        header, body = self._lines()
-        widths = [max(len(r[k]) for r in [header, *body]) for k in range(len(header))]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in [header, *body]]
-        return "\n".join([f"{self.question} ({self.outcome}): {self.text}", *lines])
+        return "\n".join([f"{self.question} ({self.outcome}): {self.text}", *text_table(*self._lines())])
 
     def _repr_html_(self) -> str:
-        header, body = self._lines()
-        head = "".join(f"<th>{html.escape(c)}</th>" for c in header)
-        lines = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in r) + "</tr>" for r in body)
-        caption = f"<b>{html.escape(self.question)}</b> ({html.escape(self.outcome)}): {html.escape(self.text)}"
-        return f"<p>{caption}</p><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+        rests = [f"{number:,} {name[2:]}" for name, number in self.counts.items() if number]
+        about = [f"Rests on {', '.join(rests)}." if rests else "", f"Method: {self.method}." if self.method else ""]
+        told = [text for text in about if text]
+        return card(
+            self.question,
+            f"({self.outcome}): {self.text}",
+            html_table(*self._lines()),
+            fold(f"not identified ({len(self.reasons)} reasons)", listing(self.reasons)),
+            fold("what it rests on", listing(told)),
+        )
+
+    def plot(self) -> alt.LayerChart:
+        """Its figure: one row a number, the dot its median, the line its interval; at most 20 rows, those in front.
+
+        Rows of the most frequent unit are drawn; the figure says how many others there are. In a notebook it shows itself.
+        Raises NotIdentifiedError where no number is identified.
+        """
+        from divergence.report.figures.plot import chart
+
+        return chart(self)
 
 
+@sentences
 def table(estimates: list[Estimate], probability: float = INTERVAL) -> pl.DataFrame:
-    """All answers as one results table (`estimates.parquet`)."""
+    """All answers as one results table, as in `estimates.parquet`: one row a number.
+
+    `estimates`: a list of answers, for example `list(dv.answer_all(posterior).values())`; `probability` (0..1) is that of
+    the equal-tailed interval. Returns a frame with the columns of `divergence.estimate.SCHEMA`, each row in its own `unit`.
+    Raises ArgumentError for an argument that does not exist.
+
+    >>> import numpy as np, polars as pl
+    >>> import divergence as dv
+    >>> one = dv.Estimate("level", "a level", "probability", pl.DataFrame({"model": ["a"]}), np.full((100, 1), 0.5))
+    >>> table([one]).select("question", "model", "median").row(0)
+    ('level', 'a', 0.5)
+    """
     frames = [e.to_frame(probability) for e in estimates]
     return pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)

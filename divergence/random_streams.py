@@ -29,6 +29,7 @@ STREAMS = {
     "agreement": 42,
     "noise of measurements": 61,
     "own items": 62,
+    "prior draws": 63,
     "risk draws": 88,
     "carry over": 118,
     "forecast": 119,

@@ -24,11 +24,14 @@ import polars as pl
 
 from divergence import estimands
 from divergence.behaviour import behaviour
+from divergence.calling import sentences
 from divergence.configuration import Configuration
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.estimate import INTERVAL, Estimate, table
 from divergence.identification.audit import audit
 from divergence.numerics import one_blas_thread
+from divergence.papers import methods
+from divergence.preregistration import Lock, departures, record, registered
 from divergence.staging import move_into, staging
 from divergence.under_load import under_load
 
@@ -45,12 +48,22 @@ PLANNED_ARMS_MAX = 256  # arms from which on a plan takes longer than a page may
 REJECTED = {"file": pl.String, "row": pl.Int64, "rule": pl.String, "sentence": pl.String, "value": pl.String}
 
 
+@sentences
 def answer_all(
     posterior: Posterior, outcome: str | None = None, configuration: Configuration | None = None
 ) -> dict[str, Estimate]:
-    """The answer to every question about one outcome (None = the primary one), refusals included.
+    """The answer to every question about one outcome, refusals included.
 
-    What was declared in the `configuration` reaches the questions that need it; without one they take their defaults.
+    `posterior`: what `fit` returns. `outcome`: None = the primary one. What was declared in the `configuration` (acceptance,
+    prices, stability, other laws) reaches the questions that need it; without one they take their defaults. Returns one
+    `Estimate` by the name of its question. Raises InputError for an outcome that was not fitted.
+
+    >>> import divergence as dv
+    >>> from divergence.simulate import simulate, world
+    >>> log = dv.read(simulate(world("baseline"), 0)[0])
+    >>> posterior = dv.fit(dv.collapse(log), seed=0)
+    >>> dv.answer_all(posterior)["gap"].identified
+    True
     """
     declared = configuration or Configuration()
     primary = posterior[outcome] is posterior.fits[0]
@@ -123,6 +136,7 @@ DECLARED: dict[str, Callable[[Configuration], dict]] = {
 
 
 @one_blas_thread()
+@sentences
 def write_report(
     posterior: Posterior,
     folder: str | pathlib.Path,
@@ -136,13 +150,23 @@ def write_report(
     also: Callable[[pathlib.Path], object] | None = None,
     gone: tuple[str, ...] = (),
 ) -> pl.DataFrame:
-    """Write the five results into `folder` and return the results table.
+    """Write the five results of the main job into a folder and return the results table.
 
-    `formats`: what else than the page is written, any of `md`, `tex`, `json` (`report.md` and so on).
-    With the `log` the page also shows rejected rows, files and refusals by design; with `calibration` (`RiskModel.check`)
-    how reliable the risks of single requests are. `also` writes further files into the folder that it is given; files of an
-    earlier run named in `gone` go. Everything is made beside the folder and takes its place at the end in one step: a
-    failure, an interrupt or a kill leaves what was there. Raises InputError when the folder cannot be written.
+    `posterior`: what `fit` returns. `folder`: where `report.html`, `estimates.parquet`, `rejected.parquet`, `posterior/`
+    and `run.json` go. `title`: the page's. `interval`: probability of the intervals, 0..1. `progress` is told each step.
+    `formats`: what else than the page is written, any of `md`, `tex`, `json` (`report.md` and so on). With the `log` the
+    page also shows rejected rows, files and refusals by design; with `calibration` (`RiskModel.check`) how reliable the
+    risks of single requests are. `also` writes further files into the folder that it is given; files of an earlier run
+    named in `gone` go. Everything is made beside the folder and takes its place at the end in one step: a failure, an
+    interrupt or a kill leaves what was there. Returns one row a number, as `table` does. Raises InputError when the folder
+    cannot be written.
+
+    >>> import divergence as dv
+    >>> from divergence.simulate import simulate, world
+    >>> log = dv.read(simulate(world("baseline"), 0)[0])
+    >>> posterior = dv.fit(dv.collapse(log), seed=0)
+    >>> dv.write_report(posterior, "out", log=log).height > 100
+    True
     """
     folder = pathlib.Path(folder)
     tell = progress or (lambda _: None)
@@ -162,7 +186,10 @@ def write_report(
         rejected = log.rejected if log is not None else pl.DataFrame(schema=REJECTED)
         rejected.write_parquet(fresh / "rejected.parquet")
         posterior.save(fresh / "posterior")
-        run = run_record(posterior, log, checked)
+        run = run_record(posterior, log, checked) | {"interval": interval}
+        lock = registered(posterior)
+        if lock is not None:
+            run["preregistered"] = _held(lock, posterior, log, interval, answers)
         (fresh / "run.json").write_text(json.dumps(run, indent=1, default=str))
         tell("drawing the page")
         from divergence.report import write_formats, write_page
@@ -174,7 +201,7 @@ def write_report(
             measure_next=_measure_next(posterior, declared),
         )
         write_page(content, fresh / "report.html")
-        write_formats(content, fresh, estimates, run, formats)
+        write_formats(content, fresh, estimates, run, formats, methods(run))
         if also is not None:
             also(fresh)
         earlier = [f"report.{other}" for other in FORMATS if other not in ("html", *formats)]  # they would contradict this
@@ -195,6 +222,14 @@ def _measure_next(posterior: Posterior, declared: Configuration | None) -> str:
         with contextlib.suppress(NotIdentifiedError, InputError):
             return advice(plan(posterior, goal=goal, declared=given))
     return ""
+
+
+def _held(lock: Lock, posterior: Posterior, log: Executions | None, interval: float, answers: Mapping) -> dict:
+    """How the run kept to its registration."""
+    declared = log.configuration if log is not None else Configuration()
+    primary = answers[posterior.fits[0].cells.outcome]
+    told = departures(lock, declared, posterior.provenance["seed"], interval)
+    return record(lock, told, {name: estimate.identified for name, estimate in primary.items()})
 
 
 def run_record(
@@ -324,7 +359,11 @@ LOWER_LIMITS = ("effective draws", "E-BFMI")  # diagnostics that pass when they 
 def _shown(run: dict) -> dict:
     """The part of the run record that the page's footer shows."""
     provenance = run["provenance"]
-    shown = {"seed": provenance["seed"], "method": run["fits"][0]["method"], "versions": provenance["versions"]}
+    shown: dict = {"seed": provenance["seed"], "method": run["fits"][0]["method"], "versions": provenance["versions"]}
+    if "preregistered" in run:
+        lock = run["preregistered"]
+        kept = "; ".join(lock["departures"]) or "no departure"
+        shown["registered"] = f"{lock['created']}, SHA-256 {lock['sha256']}: {kept}"
     for source in run.get("data", [])[:20]:
         shown[f"SHA-256 of {pathlib.Path(source['file']).name}"] = source["sha256"] or "not a file"
     return shown

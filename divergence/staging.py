@@ -28,6 +28,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import IO
 
 from divergence.errors import InputError
 
@@ -122,6 +123,17 @@ def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """A file beside `path` to write into; it takes its place when the block ends well, and is removed when not."""
     with several([path]) as (part,):
         yield part
+
+
+def hold(file: IO) -> None:
+    """Keep other processes out of an open file until this one ends or closes it. Raises BlockingIOError where one has it.
+
+    Where the system has no such lock (Windows) nothing is held.
+    """
+    with contextlib.suppress(ImportError):
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from divergence.calling import sentences
 from divergence.errors import NotIdentifiedError
 from divergence.estimands.load_curve import QUESTION, TEXT, WORDS
 from divergence.estimands.load_curve import load_curve as curve
@@ -17,11 +18,20 @@ UNITS = {"binary": "probability", "proportion": "probability", "fraction": "prob
 """Kind of an outcome -> unit of its level; another kind has the unit that its name says."""
 
 
+@sentences
 def load_curve(log: Executions, *, metric: str = METRIC, seed: int = 0) -> Estimate:
     """The level of each model in each context over a logged load, with a band; refused where items and load do not overlap.
 
-    `metric` names the gauge of the telemetry that is the load (`requests_running`, `kv_cache_usage`, ...); a column `load`
-    of the executions goes before it.
+    `log`: what `read` returns, with telemetry beside it or a column `load`, which goes before it. `metric` names the gauge
+    of the telemetry that is the load (`requests_running`, `kv_cache_usage`, ...), in its own unit. `seed`: of the
+    bootstrap. Returns an Estimate, one row a model, context and point of the load (`axis`), in the unit of the outcome.
+    Raises InputError for a metric that the telemetry lacks.
+
+    >>> import divergence as dv
+    >>> from divergence.simulate import simulate, world
+    >>> log = dv.read(simulate(world("baseline"), 0)[0])
+    >>> dv.load_curve(log).identified
+    True
     """
     unit = UNITS.get(log.kind, "usd" if log.outcome.endswith("_usd") else "s" if log.outcome.endswith("_s") else log.outcome)
     try:

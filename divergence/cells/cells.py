@@ -88,9 +88,20 @@ class Table:
         return Table({k: v[index] for k, v in self.keys.items()}, {k: v[index] for k, v in self.sums.items()})
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Cells:
-    """What a fit needs to know about one outcome of a log."""
+    """What a fit needs to know about one outcome of a log: sums by model, regime, context and item.
+
+    `collapse` makes it from a log and `merge` adds two; `fit` takes it. `levels` names the codes of every key; each table
+    (`counts`, `sessions`, ...) holds integer keys, shape (cells,), and sums of the outcome in its own unit. Its size grows
+    with the items, not with the rows.
+
+    >>> import polars as pl
+    >>> import divergence as dv
+    >>> rows = {"regime": ["evaluation", "deployment"], "model": "m", "item": "i", "score": [1, 0], "context": ["a", "b"]}
+    >>> dv.collapse(dv.read(pl.DataFrame(rows)))
+    Cells of score (binary): 2 rows in 2 cells: 1 model, 2 contexts, 1 item; factors: context
+    """
 
     outcome: str
     """Name of the outcome."""
@@ -165,3 +176,15 @@ class Cells:
     def factors(self) -> tuple[str, ...]:
         """The serving factors of the log."""
         return self.levels["factor"]
+
+    def __repr__(self) -> str:
+        from divergence.cells.view import line
+
+        return line(self)
+
+    def _repr_html_(self) -> str:
+        from divergence.cells.view import card_of
+        from divergence.identification.audit import audit
+        from divergence.identification.log_design import log_design
+
+        return card_of(self, [f"{found.level}: {found}" for found in audit(log_design(self))])

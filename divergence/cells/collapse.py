@@ -11,6 +11,7 @@ import dataclasses
 import numpy as np
 import polars as pl
 
+from divergence.calling import sentences
 from divergence.cells.cells import KEYS, MISSING, ROWS_OF, TABLES, Cells, DeclaredLaw, Table, thinned_by
 from divergence.cells.episodes import episode_tables
 from divergence.cells.measures import measure_histograms, measure_sums, measured
@@ -21,11 +22,20 @@ from divergence.executions.names import TIMES
 from divergence.executions.random_groups import is_kept
 
 
+@sentences
 def collapse(log: Executions, *, outcome: str | None = None) -> Cells:
-    """Sufficient statistics of one outcome of the log (None = its primary one).
+    """Sufficient statistics of one outcome of a log: what a fit takes.
 
-    Streams: memory grows with the cells (arms times items), not with the rows. `measures` and `histograms` tell what the
-    primary outcome took, whichever is chosen. Raises InputError where the log has no such outcome.
+    `log`: what `read` returns. `outcome`: a column or metric of it; None = its primary one. Returns `Cells`: sums by model,
+    regime, context, item and session, in the outcome's own unit. Streams: memory grows with the cells (arms times items),
+    not with the rows. `measures` and `histograms` tell what the primary outcome took, whichever is chosen. Raises
+    InputError where the log has no such outcome.
+
+    >>> import divergence as dv
+    >>> from divergence.simulate import simulate, world
+    >>> log = dv.read(simulate(world("baseline"), 0)[0])
+    >>> dv.collapse(log).counts["rows"].sum() == log.counts.valid
+    np.True_
     """
     chosen = log if outcome is None else with_outcome(log, outcome)
     tables = _by_outcome(chosen)

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from divergence.calling import sentences
 from divergence.cells.cells import KEYS, MISSING, ROWS_OF, TABLES, Cells, Table, thinned_by
 from divergence.cells.thinning import thinned
 from divergence.errors import InputError
 
 
+@sentences
 def merge(first: Cells, second: Cells) -> Cells:
-    """`collapse(a + b)` from `collapse(a)` and `collapse(b)`. Commutative; exact for counted outcomes.
+    """The cells of two logs together: `collapse(a + b)` from `collapse(a)` and `collapse(b)`.
 
-    Raises InputError when the two are not about the same outcome, or were read under different laws.
+    `first`, `second`: `Cells` of the same outcome, of logs that share no row. Returns `Cells`. Commutative; exact for
+    counted outcomes. Raises InputError when the two are not about the same outcome, or were read under different laws.
+
+    >>> import divergence as dv
+    >>> from divergence.simulate import simulate, world
+    >>> one, other = (dv.collapse(dv.read(simulate(world("baseline"), seed)[0])) for seed in (0, 1))
+    >>> dv.merge(one, other).counts["rows"].sum() == 2 * one.counts["rows"].sum()
+    np.True_
     """
     for field in ("outcome", "kind", "declared_law", "grade_names", "zero_cost"):
         a, b = getattr(first, field), getattr(second, field)

@@ -18,7 +18,22 @@ import click
 
 from divergence.errors import InputError, NotIdentifiedError, printed, shortened
 
-VERBS = ("report", "compare", "drift", "check", "fit", "import", "export", "probe", "plan", "loop", "score", "simulate")
+VERBS = (
+    "init",
+    "report",
+    "compare",
+    "drift",
+    "check",
+    "fit",
+    "import",
+    "export",
+    "probe",
+    "plan",
+    "loop",
+    "score",
+    "simulate",
+    "preregister",
+)
 KEPT = (["probe"], ["loop"], ["score"])  # verbs that keep what was done when interrupted
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Threads of matrix products, one unless the user says otherwise: numbers then do not depend on the machine, and threads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Sequence
@@ -19,7 +20,12 @@ def common(command: Callable) -> Callable:
     """Flags of every verb."""
     for option in (
         click.option("--quiet", is_flag=True, help="No progress on stderr."),
-        click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
+        click.option(
+            "--json",
+            "as_json",
+            is_flag=True,
+            help="The results as JSON on stdout; of report a list of rows, else an object.",
+        ),
         click.option("--debug", is_flag=True, help="Show the traceback of an error."),
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every draw."),
     ):
@@ -31,7 +37,12 @@ def naming(command: Callable) -> Callable:
     """Flags that say what the columns of a log are called; the command gets `config`, `map`, `set` and `where`."""
     for option in (
         click.option("--config", type=click.Path(), help="divergence.toml; by default the one beside the log."),
-        click.option("--map", multiple=True, metavar="COLUMN=NAME", help="This column has that name in the file."),
+        click.option(
+            "--map",
+            multiple=True,
+            metavar="COLUMN=NAME",
+            help="This column has that name in the file, as score=data.correct.",
+        ),
         click.option("--set", multiple=True, metavar="COLUMN=VALUE", help="A column that the file lacks."),
         click.option("--where", multiple=True, metavar="COLUMN=LEVEL", help="Keep only these rows."),
     ):
@@ -40,12 +51,17 @@ def naming(command: Callable) -> Callable:
 
 
 def configuration_of(
-    config: str | None, paths: Sequence[str | pathlib.Path], flags: dict[str, tuple[str, ...]]
+    config: str | None,
+    paths: Sequence[str | pathlib.Path],
+    flags: dict[str, tuple[str, ...]],
+    outcome: str | None = None,
 ) -> Configuration:
     """What was declared: in the file named, else in the one beside the log; then by the flags of `naming`."""
     from divergence.configuration import Configuration
 
     chosen = Configuration.load(config) if config else Configuration.beside(paths)
+    if outcome is not None:
+        chosen = dataclasses.replace(chosen, outcome=outcome)
     return chosen.with_flags(**{name: flags[name] for name in ("map", "set", "where")})
 
 
@@ -53,7 +69,7 @@ def reading(command: Callable) -> Callable:
     """Flags of the verbs that read a log; the command gets the `Executions` as `read()`."""
 
     @functools.wraps(command)
-    def with_log(logs, config, evaluation, deployment, accept_rejected, **flags):
+    def with_log(logs, config, evaluation, deployment, accept_rejected, outcome, **flags):
         columns = {name: flags.pop(name) for name in ("map", "set", "where")}
 
         def read(progress=None):
@@ -64,7 +80,7 @@ def reading(command: Callable) -> Callable:
             paths = [*logs, *evaluation, *deployment]
             return read_log(
                 list(logs) or None,
-                configuration=configuration_of(config, paths, columns),
+                configuration=configuration_of(config, paths, columns, outcome),
                 evaluation=list(evaluation) or None,
                 deployment=list(deployment) or None,
                 accept_rejected=accept_rejected,
@@ -78,6 +94,7 @@ def reading(command: Callable) -> Callable:
         click.argument("logs", nargs=-1),
         click.option("--evaluation", multiple=True, help="Files whose rows are all evaluation."),
         click.option("--deployment", multiple=True, help="Files whose rows are all deployment."),
+        click.option("--outcome", metavar="NAME", help="What the answers are about [default: score]: a column or a metric."),
         naming,
         click.option(
             "--accept-rejected",

@@ -32,19 +32,33 @@ from divergence.errors import InputError, NotIdentifiedError
     metavar="MODEL",
     help="The model that runs now, which candidates have to beat; may be repeated.",
 )
+@click.option(
+    "--preregistered",
+    type=click.Path(path_type=pathlib.Path),
+    metavar="FILE",
+    help="Hold the run to this lock file; its seed is taken unless --seed is given. Departures are said, exit code 1.",
+)
 @click.option("--risk", is_flag=True, help="Also make the risk model of the log's requests, and show its calibration.")
-def report(read, output, question, formats, incumbent, risk, quiet, as_json, seed, **_) -> int:
+def report(read, output, question, formats, incumbent, risk, preregistered, quiet, as_json, seed, **_) -> int:
     """Read, check, collapse, fit, estimate, draw: the main job."""
+    from divergence.estimate import INTERVAL
+    from divergence.preregistration import departures, held_to, load
     from divergence.results import write_report
 
     known_question(question)
     formats = _known_formats(formats)
+    lock = load(preregistered) if preregistered is not None else None
+    given = click.get_current_context().get_parameter_source("seed")
+    if lock is not None and given is not click.core.ParameterSource.COMMANDLINE:
+        seed = lock.says["seed"]
     with steps(6, quiet) as tell:
         tell("reading the log")
         log = read(functools.partial(tell, steps=0))
         log = _declaring(log, incumbent)
         answerable(log, question)
         posterior = fitted(log, seed, tell)
+        if lock is not None:
+            posterior = held_to(posterior, lock)
         model, check = risk_of(posterior, log, seed) if risk else (None, None)
         also = None if model is None else model.save
         gone = RISK_FILES if risk else ()
@@ -60,7 +74,10 @@ def report(read, output, question, formats, incumbent, risk, quiet, as_json, see
         click.echo(estimates.write_json())
     elif not quiet:
         click.echo(f"{output / 'report.html'}", err=True)
-    return gates(posterior)
+    told = departures(lock, log.configuration, seed, INTERVAL) if lock is not None else ()
+    for departure in told:
+        click.echo(f"DEPARTURE from {preregistered}: {departure}", err=True)
+    return gates(posterior) or int(bool(told))
 
 
 def _declaring(log, incumbent: tuple[str, ...]):

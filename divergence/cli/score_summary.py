@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 
 import click
 
+from divergence.cli.progress import Lines
 from divergence.errors import InputError
 from divergence.scoring.filesystems import shown
 from divergence.scoring.score import Progress, Scored, score_log
@@ -23,13 +25,14 @@ class Bar(Progress):
         self.quiet, self.rows, self.finished, self.count = quiet, 0, 0, 0
         shown = (
             BarColumn(bar_width=20),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
         )
-        self.bar = Columns(*shown, console=Console(stderr=True), disable=quiet, transient=True)
+        self.bar = Columns(*shown, console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(), transient=True)
         self.begin = time.monotonic()
+        self.lines = None if quiet or sys.stderr.isatty() else Lines()
 
     def start(self, count: int, size: int) -> None:
         """The bar is as long as the log has bytes."""
@@ -40,11 +43,10 @@ class Bar(Progress):
     def tell(self, rows: int, size: int) -> None:
         """Advance."""
         self.rows += rows
-        self.bar.update(
-            self.task,
-            advance=size,
-            description=f"{self.finished}/{self.count} partitions, {self.rows:,} rows, {self.rate:,.0f} rows/s",
-        )
+        what = f"{self.finished}/{self.count} partitions, {self.rows:,} rows, {self.rate:,.0f} rows/s"
+        self.bar.update(self.task, advance=size, description=what)
+        if self.lines is not None:
+            self.lines(what, 0)
 
     def done(self, outcome) -> None:
         """A failure is said at once."""

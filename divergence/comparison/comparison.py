@@ -96,7 +96,17 @@ class Look:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Comparison:
-    """Did the second run get worse than the first? `print` shows the verdict; `to_dict` is the JSON of the command."""
+    """Did the second run get worse than the first? `compare` makes it; `print` shows the verdict.
+
+    `verdict` is `no worse`, `worse` or `not settled` against `margin` (unit of the outcome), `difference` the paired one
+    with its limits, `groups` the same by model and task, `table` one row an item; `to_dict()` is the JSON of the command.
+
+    >>> import polars as pl
+    >>> import divergence as dv
+    >>> run = pl.DataFrame({"item": [str(i) for i in range(300)], "score": [1, 1, 0] * 100})
+    >>> dv.compare(run, run.with_columns(score=0.0), margin=0.02).verdict
+    'worse'
+    """
 
     before: str
     """Name of the first run."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from divergence.calling import sentences
 from divergence.comparison import verdicts
 from divergence.comparison.comparison import Comparison, Difference
 from divergence.comparison.opening import Reading
@@ -40,7 +41,16 @@ class Contrast:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Comparisons:
-    """Several runs against the first one."""
+    """Several runs against the first one: `compare_runs` makes it, `print` shows it.
+
+    `runs` are `Comparison`s, each as if alone; `verdicts` hold for all of them at once (Holm's correction over the runs).
+
+    >>> import polars as pl
+    >>> import divergence as dv
+    >>> run = pl.DataFrame({"item": [str(i) for i in range(300)], "score": [1, 1, 0] * 100})
+    >>> len(dv.compare_runs(run, [run, run]).runs)
+    2
+    """
 
     runs: tuple[Comparison, ...]
     """Each against the first, with its own interval and verdict."""
@@ -85,10 +95,15 @@ class Comparisons:
         return screens(self)
 
 
+@sentences
 def compare_runs(
     before: object, after: Mapping[str, object] | Sequence[object], *, margin: float | None = None, confidence: float = 0.95
 ) -> Comparisons:
-    """Compare several runs with one: `after` is a list of what `compare` takes, or a dictionary of them by name.
+    """Did any of several runs get worse than the first? Each is compared with it, item by item.
+
+    `before`: what `compare` takes. `after`: a list of such runs, or a dictionary of them by name. `margin`: the loss that
+    is accepted, in the unit of the outcome. `confidence` (0..1): of the two-sided intervals. Returns `Comparisons`, with
+    verdicts corrected for the number of runs. Raises InputError or NotIdentifiedError as `compare` does.
 
     >>> import polars as pl
     >>> run = pl.DataFrame({"item": [str(i) for i in range(300)], "score": [1, 1, 0] * 100})

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from divergence.calling import sentences
 from divergence.comparison import anytime, same_items, state, verdicts
 from divergence.comparison.changes import changes, sentence
 from divergence.comparison.comparison import Comparison, Difference, Group, Items, Look, Part, Saturated
@@ -56,6 +57,7 @@ class Asked:
     """The column that told the sides of one log apart."""
 
 
+@sentences
 def compare(
     before: object,
     after: object = None,
@@ -69,13 +71,16 @@ def compare(
     items: str = "new",
     state: str | Path | None = None,
 ) -> Comparison:
-    """Compare two runs item by item.
+    """Did the second run get worse than the first? Compare two runs item by item.
 
     `before` and `after` are what `read` or an import takes: a file, a folder, a glob, a frame, a log that was read. One log
     is compared with itself by `by=(column, level before, level after)`. `margin` is the loss that is accepted, in the unit
     of the outcome (two points of a score by default). `cluster` names the column whose levels are the units. `items` is
-    `new` or `observed`. `state` names a file that repeated looks share: the limits then hold over all of them. Raises
-    InputError or NotIdentifiedError with a sentence.
+    `new` or `observed`. `state` names a file that repeated looks share: the limits then hold over all of them. `confidence`
+    (0..1) is that of the two-sided interval. `outcome` is what is compared (default: the score), `scorer` whose judgement.
+
+    Returns a `Comparison`: `verdict`, `difference` (after minus before, with limits), `exit_code` for CI. Raises InputError
+    for what cannot be read, NotIdentifiedError where no item is shared or different scorers judged the sides.
 
     >>> import polars as pl
     >>> run = pl.DataFrame({"item": [str(i) for i in range(300)], "score": [1, 1, 0] * 100})

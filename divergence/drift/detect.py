@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from divergence.calling import sentences
 from divergence.drift.monitor import ALPHA, MARGIN, Monitor, monitor
 from divergence.drift.rows import instants
 from divergence.drift.verdict import Verdict
@@ -69,6 +70,7 @@ def _instant(text: str, reference: str) -> dt.datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
+@sentences
 def detect(
     frame: pl.DataFrame,
     reference: str = "0.4",
@@ -80,10 +82,16 @@ def detect(
     chunk_rows: int | None = None,
     now: int | None = None,
 ) -> Detection:
-    """Learn from the reference rows of a stream and look at the rest.
+    """Has the regime changed? Learn from the reference rows of a stream and look at the rest.
 
-    `horizon`: planned chunks; `log`: as many as the rest has (at least one); None: endless. Raises InputError, with a
-    sentence, for a stream or a reference that does not allow it.
+    `frame`: rows with `time` and signals (numbers or labels). `reference`: a fraction of the rows as a text (`"0.4"`), or
+    START/END in ISO 8601. `alpha` (0..1): bound on the chance of ever a false alarm. `margin`: change of an edge that
+    matters, on its own scale. `signals`: the columns followed (default: all). `chunk_rows`: rows of a chunk (default: from
+    the autocorrelation). `now`: chunks already looked at. `horizon`: planned chunks; `log`: as many as the rest has (at
+    least one); None: endless.
+
+    Returns a `Detection`: its `verdict` is `none`, `surface`, `structural` or `both`, with since when and in which pairs.
+    Raises InputError, with a sentence, for a stream or a reference that does not allow it.
 
     >>> from divergence.simulate import stream
     >>> detect(stream("route_mix", seed=0), "0.3333").verdict.verdict

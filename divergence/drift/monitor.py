@@ -15,6 +15,7 @@ import time as clock
 import numpy as np
 import polars as pl
 
+from divergence.calling import sentences
 from divergence.drift.chunking import HELD, NEIGHBOURS_MAX
 from divergence.drift.edges import edges_of
 from divergence.drift.evidence import Evidence, family_weights
@@ -254,6 +255,7 @@ class Monitor:
         return out
 
 
+@sentences
 def monitor(
     reference: pl.DataFrame,
     *,
@@ -264,11 +266,17 @@ def monitor(
     chunk_rows: int | None = None,
     now: int | None = None,
 ) -> Monitor:
-    """Learn from reference rows: a frame with `time` (an instant with its zone) and columns of numbers or labels.
+    """Follow a stream as it comes: has its regime changed?
+
+    `reference`: the rows to learn from, a frame with `time` (an instant with its zone) and columns of numbers or labels.
 
     `horizon`: planned chunks, over which P(ever a false alarm) <= alpha; None: endless, 1/alpha chunks or more between
-    false alarms on average. `signals`: the columns to follow (default: all). `chunk_rows`: default from the autocorrelation.
-    Raises InputError, with a sentence, where the reference does not allow a monitor.
+    false alarms on average. `signals`: the columns to follow (default: all). `chunk_rows`: default from the
+    autocorrelation. `alpha` (0..1): bound on false alarms. `margin`: change of an edge that matters, on its own scale.
+    `now`: chunks already looked at.
+
+    Returns a `Monitor`; `update(batch)` gives the verdict so far. Raises InputError, with a sentence, where the reference
+    does not allow a monitor.
 
     >>> from divergence.simulate import stream
     >>> rows = stream("coupling", seed=0)

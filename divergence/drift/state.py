@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import io
 import json
@@ -34,6 +33,7 @@ from divergence.drift.rows import Rows
 from divergence.drift.settings import Changed
 from divergence.drift.verdict import Alarm
 from divergence.errors import InputError
+from divergence.staging import hold
 
 VERSION = 1
 """Layout of the file; one of another number is not read."""
@@ -51,7 +51,7 @@ def locked(path: Path) -> Iterator[None]:
         raise InputError(f"The state {path} cannot be locked: {error.strerror}; choose another place.") from None
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hold(file)
         except OSError:
             raise InputError(f"The state {path} is locked by another run: wait for it, or choose another --state.") from None
         yield

@@ -64,6 +64,7 @@ ROOM = Question(
     TEXT,
     choice_needs,
     declared=("requirements",),
+    example_call='acceptance={"quality_min": 0.5}',
 )
 
 

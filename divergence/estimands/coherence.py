@@ -69,6 +69,7 @@ ROOM = Question(
     TEXT,
     requirement_needs,
     declared=("requirements",),
+    example_call='acceptance={"quality_min": 0.5}',
 )
 
 

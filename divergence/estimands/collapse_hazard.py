@@ -68,6 +68,7 @@ ROOM = Question(
     "where an agent breaks down",
     TEXT,
     episode_needs,
+    example_log="agents",
 )
 
 

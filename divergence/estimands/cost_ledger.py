@@ -65,6 +65,7 @@ ROOM = Question(
     TEXT,
     ledger_needs,
     declared=("dated",),
+    example_log="agents",
 )
 
 

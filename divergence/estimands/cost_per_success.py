@@ -85,6 +85,7 @@ ROOM = Question(
     TEXT,
     cost_needs,
     declared=("cost",),
+    example_log="agents",
 )
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
+from divergence.calling import sentences
 from divergence.cells import Cells
 from divergence.cells.overlap import in_regime
 from divergence.estimands.rows import frame
@@ -46,10 +47,21 @@ class Grid:
     """A root of it (R, models * contexts), where it is not kept as a matrix."""
 
 
+@sentences
 def coupling_anova(cells: Cells, *, seed: int = 0) -> Estimate:
     """The four shares of a log's deployment contexts, straight from its sufficient statistics.
 
-    Rates without items, as tables of thousands of published ones have them, share none."""
+    How much of what separates the models depends on the context, without a fit: for logs with more models than a joint model
+    takes (thousands of published rates). `cells`: what `collapse` returns. `seed`: of the bootstrap. Returns an Estimate of
+    four ratios (0..1), `statistic` = `anova`, `anova_raw`, `anova_link`, `anova_link_raw`; refused without two models that
+    share two deployment contexts. Raises InputError where levels share items and there are too many of them.
+
+    >>> import divergence as dv
+    >>> from divergence.simulate import simulate, world
+    >>> log = dv.read(simulate(world("baseline"), 0)[0])
+    >>> dv.coupling_anova(dv.collapse(log)).rows["statistic"].to_list()
+    ['anova', 'anova_raw', 'anova_link', 'anova_link_raw']
+    """
     counts = cells.counts.take(in_regime(cells, "deployment") & (cells.counts["n"] > 0))
     arms, arm = combinations(counts["model"], counts["context"])
     if (counts["item"] < 0).all() and cells.kind == "binary":

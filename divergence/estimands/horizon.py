@@ -68,6 +68,7 @@ ROOM = Question(
     TEXT,
     length_needs,
     depends="success must surely fall with the declared length, to one half near the lengths tried",
+    example_log="tasks",
 )
 
 

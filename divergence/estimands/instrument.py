@@ -48,6 +48,7 @@ ROOM = Question(
     "drift of the instrument",
     TEXT,
     wave_needs,
+    example_log="waves",
 )
 
 

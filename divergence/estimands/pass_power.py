@@ -62,6 +62,7 @@ ROOM = Question(
     "success k times in a row",
     TEXT,
     trial_needs,
+    example_log="agents",
 )
 
 

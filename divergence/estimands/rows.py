@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
+import sys
 from collections.abc import Callable, Mapping
-from typing import Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, cast
 
 import numpy as np
 import polars as pl
 
+from divergence.calling import check_call
 from divergence.errors import NotIdentifiedError
+from divergence.estimands.documented import documented
 from divergence.estimate import COORDINATES, Estimate
 from divergence.identification.question import Question
 from divergence.joint.laws import Law
@@ -32,8 +36,12 @@ def answered(
     """
 
     def decorate(function: Answering) -> Answering:
+        signature = inspect.signature(function)
+
         @functools.wraps(function)
-        def asked(posterior: Posterior, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Estimate:
+        def asked(*args: Any, **kwargs: Any) -> Estimate:
+            check_call(question.name, signature, args, kwargs, plain=False)
+            posterior: Posterior = args[0] if args else kwargs["posterior"]
             outcome = kwargs.get("outcome")
             fit = posterior[outcome if isinstance(outcome, str) else None]
             if check is not None:
@@ -44,10 +52,11 @@ def answered(
                 of = unit if isinstance(unit, str) else unit(fit)
                 found = refuse(fit, question.name, question.text, of, need.sentence)
             else:
-                found = function(posterior, *args, **kwargs)
+                found = function(*args, **kwargs)
             return dataclasses.replace(found, words=question.words)
 
-        return asked
+        asked.__doc__ = documented(question, function, sys.modules[function.__module__].__doc__)
+        return cast(Answering, asked)
 
     return decorate
 

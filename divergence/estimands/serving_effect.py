@@ -152,12 +152,12 @@ def _effects(fit: Fit, group: tuple[str, ...]) -> tuple[np.ndarray, int, list[in
     indices = list(range(mixture.shape[1]))
     if factor == "context" and not len(evaluated):
         return stacked - stacked.mean(2, keepdims=True), -1, indices
-    base = _reference(fit, factor)
+    base = reference_level(fit, factor)
     shown = [k for k in indices if k != base]
     return (stacked - stacked[:, :, [base]])[:, :, shown], base, shown
 
 
-def _reference(fit: Fit, factor: str) -> int:
+def reference_level(fit: Fit, factor: str) -> int:
     """The level of the bench, else the most frequent one."""
     mixture, evaluated = fit.design.mixtures[factor], fit.design.contexts[:, 0] == 0
     return int((mixture[evaluated] if evaluated.any() else mixture).mean(0).argmax())
@@ -233,7 +233,7 @@ def _add_matched(rows: Rows, fit: Fit, unknown: dict[str, str | None]) -> None:
         if disagreeing is not None:
             rows.refuse(disagreeing.sentence, factor=factor, statistic="matched")
             continue
-        base = _reference(fit, factor)
+        base = reference_level(fit, factor)
         for level, name in enumerate(fit.design.levels[factor]):
             groups = matched(mixtures, factor, level, base) if level != base else []
             if groups:
@@ -251,7 +251,7 @@ def _add_pairs(rows: Rows, fit: Fit, asked: Sequence[tuple[str, str]] | None) ->
     table, mixtures = _comparable(fit)
     found = []
     for first, second in asked if asked is not None else itertools.combinations(mixtures, 2):
-        base = _reference(fit, first), _reference(fit, second)
+        base = reference_level(fit, first), reference_level(fit, second)
         before = len(found)
         for a, b in itertools.product(*(range(mixtures[f].shape[1]) for f in (first, second))):
             groups = crossed(mixtures, (first, second), (a, b), base) if a != base[0] and b != base[1] else []

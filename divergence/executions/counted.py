@@ -90,7 +90,9 @@ def _distinct_rows(
 
 def _rows(sources: list[Source]) -> int:
     """Rows of Parquet files; 0 where something else is among them."""
-    if any(source.path is None or source.path.suffix.lower() not in (".parquet", ".pq") for source in sources):
+    if any(
+        source.reshaped or source.path is None or source.path.suffix.lower() not in (".parquet", ".pq") for source in sources
+    ):
         return 0
     return sum(pq.read_metadata(source.path).num_rows for source in sources)
 

@@ -75,7 +75,18 @@ class Tallied:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Executions:
-    """A validated execution log. The rows stay on disk until they are asked for."""
+    """A validated execution log. The rows stay on disk until they are asked for.
+
+    `read` makes it. `valid` and `rejected` are its rows (one an execution, those set aside with the rule that they break),
+    `counts` how many there are, `answers()` which questions it can answer and why not the others. `collapse` takes it.
+
+    >>> import polars as pl
+    >>> import divergence as dv
+    >>> rows = {"regime": ["evaluation", "deployment"], "model": "m", "item": "i", "score": [1, 7], "context": "c"}
+    >>> log = dv.read(pl.DataFrame(rows), accept_rejected=0.5)
+    >>> log.counts.valid, log.rejected["rule"].to_list()
+    (1, ['score_in_range'])
+    """
 
     frame: pl.LazyFrame
     """All rows, typed and checked, the rejected ones included; use `scan`."""
@@ -205,6 +216,15 @@ class Executions:
         lines += [f"rejected by {rule}: {number}" for rule, number in self.counts.rejected.items()]
         lines += [f"not used: {column}, {reason}" for column, reason in self.unused]
         return "\n".join((*lines, *self.notes))
+
+    def _repr_html_(self) -> str:
+        from divergence.executions.view import audited, card_of
+        from divergence.identification.audit import audit
+
+        if not audited(self):
+            return card_of(self, [], [])
+        answers = [[a.question, "yes" if a.identified else "no", a.reason] for a in self.answers()]
+        return card_of(self, answers, [f"{found.level}: {found}" for found in audit(self.design)])
 
     def answers(self) -> tuple[Answer, ...]:
         """Which questions this log can answer by its design, and why not the others."""

@@ -71,6 +71,8 @@ class Source:
     """Size in bytes; None for frames and remote addresses."""
     holds: object = dataclasses.field(default=None, repr=False)
     """What must live as long as the frame does: the files of an import."""
+    reshaped: bool = False
+    """Does the frame have rows or columns that the file has in another shape (`shaped`)?"""
 
     @functools.cached_property
     def columns(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
+from divergence.calling import sentences
 from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions import contexts, foreign
@@ -31,6 +32,7 @@ from divergence.executions.duplicates import (
 from divergence.executions.executions import ALWAYS, Counts, Executions, Tallied
 from divergence.executions.files import Source, local_paths, open_sources, unreadable
 from divergence.executions.further_tables import FurtherTable, metric, metrics, read_table
+from divergence.executions.guess import advice
 from divergence.executions.importers.registry import formats
 from divergence.executions.importers.write_import import check_together
 from divergence.executions.model_names import suggestions
@@ -106,6 +108,7 @@ class _Log:
         return {name: levels for name, levels in self.configuration.where.items() if name in names}
 
 
+@sentences
 def read(
     source: object = None,
     *,
@@ -115,12 +118,13 @@ def read(
     accept_rejected: float = ACCEPT_REJECTED,
     progress: Callable[[str], None] | None = None,
 ) -> Executions:
-    """Read an execution log from paths, folders, globs, addresses or data frames (one, or a list of them).
+    """Read an execution log: one row an execution, every row checked, none dropped in silence.
 
-    `evaluation` and `deployment` name files whose rows all belong to that regime. Without a configuration, the
-    `divergence.toml` beside the log is used if there is one. Raises InputError, with a sentence, for a file that cannot
-    be read, a name that does not exist, or more than `accept_rejected` (a fraction) of the rows rejected. `progress` is
-    told how far the reading of a large log is.
+    `source`: paths, folders, globs, addresses, data frames or logs of other tools, one or a list of them. `evaluation` and
+    `deployment` name files whose rows all belong to that regime. `configuration`: what is declared; without one, the
+    `divergence.toml` beside the log is used if there is one. Raises InputError, with a sentence, for a file that cannot be
+    read, a name that does not exist, or more than `accept_rejected` (a fraction) of the rows rejected. `progress` is told
+    how far the reading of a large log is. Returns `Executions`.
 
     >>> import polars as pl
     >>> rows = {"regime": ["evaluation", "deployment"], "model": "m", "item": "i", "score": [1, 0], "context": "c"}
@@ -145,10 +149,8 @@ def read(
     skipped += left
     if not tables["executions"]:
         seen = "; ".join(f"{Path(file).name}: {reason}" for file, reason in skipped[:3]) or "no file was found"
-        raise InputError(
-            f"There is no execution log ({seen}). Name a file, or its columns with --map model=NAME; "
-            f"{len(formats())} formats of other tools are read as well: docs/formats.md."
-        )
+        other = f"Name a file with models; {len(formats())} formats of other tools are read as well: docs/formats.md."
+        raise InputError(f"There is no execution log ({seen})." + advice(sources, other))
     extra = extra_columns(configuration)
     check_names(tables, configuration, extra)
     check_regime(tables["executions"], configuration)
@@ -259,8 +261,8 @@ def _with_metric(frame: pl.LazyFrame, present: set[str], log: _Log) -> pl.LazyFr
         raw = dict.fromkeys(name for source in log.sources for name in source.columns)
         also = f"; the outcomes table has {listed(names)}" if names else ""
         raise InputError(
-            f"No file of the log has the outcome {outcome}: name its column with --map {outcome}=NAME; columns are "
-            f"{listed(raw)}{also}."
+            f"No file of the log has the outcome {outcome}: columns are {listed(raw)}{also}."
+            + advice(log.sources, f"Name its column with --map {outcome}=NAME, or another outcome with --outcome NAME.")
         )
     values = metric(log.outcomes.frame, chosen).rename({"value": outcome, "scorer": "__scorer"})
     frame = frame.join(values, on="execution_id", how="left", maintain_order="left")

@@ -12,6 +12,7 @@ from divergence.executions.columns import renamed
 from divergence.executions.embedded_texts import NEEDED
 from divergence.executions.files import Source
 from divergence.executions.schema import COLUMNS, Column
+from divergence.executions.shaped import nested_names, shaped
 
 SIGNS = ("score", "item", "regime", "answer", "latency_s", "context")
 """A table with `model` and one of these is an execution log."""
@@ -27,7 +28,7 @@ def recognise(sources: list[Source], configuration: Configuration) -> tuple[Tabl
     tables: Tables = {"executions": [], "outcomes": [], "telemetry": [], "embeddings": []}
     left: list[tuple[str, str]] = []
     signs = {*SIGNS, configuration.outcome}
-    for source in sources:
+    for source in (shaped(source, configuration) for source in sources):
         names = {*renamed(source, configuration), *configuration.constants}
         if {"question", "identified", "noise_floor"} <= names:
             left.append((source.file, "results of an earlier report, no execution log"))
@@ -90,6 +91,7 @@ def check_names(tables: Tables, configuration: Configuration, extra: dict[str, C
     asked |= {name: "to filter by" for name in configuration.where if name not in {*made, *judged}}
     for name, why in asked.items():
         if name not in raw:
+            raw += [inner for source in log for inner in nested_names(source)] if "." in name else []
             raise InputError(f"No file of the log has a column {name} {why}{nearest(name, raw)}: it has {listed(raw)}.")
     for name, value in configuration.constants.items():
         if log and all(name in renamed(source, configuration) for source in log):

@@ -36,6 +36,10 @@ class Question:
     """What of the values, beyond the design, may still refuse it; empty where nothing does."""
     declared: tuple[str, ...] = ()
     """What of the configuration it is given: `prices`, `requirements`, `stability`."""
+    example_log: str = "baseline"
+    """The simulated log of the example in its docstring: a kind of `simulate.world`, `agents`, or `tasks`."""
+    example_call: str = ""
+    """Further arguments of that example."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from divergence.calling import sentences
 from divergence.cells import Cells
 from divergence.cells.grades import grade_notes
 from divergence.cells.overlap import deployed_regimes
@@ -40,6 +41,7 @@ CONSTANT = 1e-9  # relative standard errors below it are rounding
 FALLBACK_ARMS_MAX = 128  # above it NUTS takes longer than somebody waits; the failed gate is shown instead
 
 
+@sentences
 def fit(
     cells: Cells | Sequence[Cells],
     *,
@@ -48,10 +50,21 @@ def fit(
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Posterior:
-    """The joint posterior of one log's outcomes (one `Cells` each).
+    """The joint posterior of one log's outcomes: what every question takes.
 
-    `method` defaults to the one of `choice.choose_method`; when its gates fail, NUTS takes over if the log is small enough.
-    `progress` is told each step in a few words. Raises InputError when nothing was judged or the seed is not a whole number.
+    `cells`: what `collapse` returns, one or a list of them (one an outcome, the primary one first). `spec`: terms and prior
+    widths (`Spec`). `method`: `Importance()` or `NUTS()`; None = chosen by the log's design, and when its gates fail NUTS
+    takes over if the log is small enough. `seed`: a whole number from 0, of every draw. `progress` is told each step in a
+    few words.
+
+    Returns a `Posterior` with its `diagnostics`. Raises InputError when nothing was judged, nothing differs, there are more
+    than 512 combinations of model, regime and context, or the seed is no whole number.
+
+    >>> import divergence as dv
+    >>> from divergence.simulate import simulate, world
+    >>> log = dv.read(simulate(world("baseline"), 0)[0])
+    >>> dv.fit(dv.collapse(log), seed=0).passed
+    True
     """
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise InputError(f"the seed must be a whole number from 0 on, not {seed!r}")

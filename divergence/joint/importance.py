@@ -18,6 +18,7 @@ import scipy.linalg
 import scipy.optimize
 from scipy.special import gammaln, logsumexp
 
+from divergence.calling import sentence_fields
 from divergence.cells import Cells
 from divergence.joint.arms import Arms, clustered_arms
 from divergence.joint.methods import EFFECTIVE_DRAWS_MIN, K_HAT_MAX, NEWTON_STEP_MAX, Diagnostic, Sample
@@ -55,9 +56,17 @@ class Target(Protocol):
         ...
 
 
+@sentence_fields
 @dataclasses.dataclass(frozen=True)
 class Importance:
-    """The default method: rounds of proposals until the weights are good, then equally weighted draws."""
+    """The default method of `fit`: rounds of proposals until the weights are good, then equally weighted draws.
+
+    Its gates are the Pareto k-hat and the effective draws. Raises InputError for an argument that does not exist.
+
+    >>> import divergence as dv
+    >>> dv.Importance(draws=4000).draws
+    4000
+    """
 
     draws: int = 2000
     """Draws kept."""

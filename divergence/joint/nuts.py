@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from divergence.calling import sentence_fields
 from divergence.cells import Cells
 from divergence.errors import InputError
 from divergence.joint.arm_noise import DENSE_ARMS_MAX
@@ -17,9 +18,17 @@ from divergence.joint.problem import Data, padded
 from divergence.joint.spec import Spec
 
 
+@sentence_fields
 @dataclasses.dataclass(frozen=True)
 class NUTS:
-    """The No-U-Turn sampler (Hoffman and Gelman 2014)."""
+    """The No-U-Turn sampler (Hoffman and Gelman 2014), as a method of `fit`: slower, for logs whose gates fail.
+
+    Its gates are R-hat, effective draws and E-BFMI. Raises InputError for an argument that does not exist.
+
+    >>> import divergence as dv
+    >>> dv.NUTS(chains=2).chains
+    2
+    """
 
     chains: int = 4
     """Chains, drawn one after the other."""

@@ -91,7 +91,19 @@ class Fit:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Posterior:
-    """The joint posterior of a log: one `Fit` an outcome."""
+    """The joint posterior of a log: one `Fit` an outcome. `fit` makes it, every question takes it.
+
+    `posterior["latency_s"]` is the fit of one outcome (None = the primary one), with draws of the effects on the link
+    scale, `effects` (draws, effects). `diagnostics` are the gates of the sampling and `passed` whether all were passed.
+    `save(folder)` writes it and `divergence.load(folder)` reads it; `to_arviz()` gives its draws to ArviZ. Raises
+    InputError for an outcome that it was not fitted to.
+
+    >>> import divergence as dv
+    >>> from divergence.simulate import simulate, world
+    >>> posterior = dv.fit(dv.collapse(dv.read(simulate(world("baseline"), 0)[0])), seed=0)
+    >>> posterior.passed, posterior[None].effects.shape[0]
+    (True, 2000)
+    """
 
     fits: tuple[Fit, ...]
     """One an outcome, the primary outcome first."""
@@ -123,6 +135,11 @@ class Posterior:
     def __repr__(self) -> str:
         return "\n".join(["Posterior of " + ", ".join(f.cells.outcome for f in self.fits), *map(repr, self.fits)])
 
+    def _repr_html_(self) -> str:
+        from divergence.joint.view import card_of
+
+        return card_of(self)
+
     def save(self, folder: str | pathlib.Path) -> None:
         """Write the posterior as a folder of JSON and npz files; replaces an older one only when complete."""
         from divergence.joint.store import save
@@ -130,10 +147,20 @@ class Posterior:
         save(self, pathlib.Path(folder))
 
     def to_arviz(self, outcome: str | None = None):
-        """The draws as an arviz `DataTree` (group `posterior`), through arviz-base."""
-        from divergence.joint.store import to_arviz
+        """The draws of one outcome's fit (None = the primary one) as an ArviZ `DataTree`.
 
-        return to_arviz(self[outcome])
+        | group | what | dimensions |
+        |---|---|---|
+        | `posterior` | standard deviations `sd_*` and effects, link scale | `chain`, `draw`; `model`, `context`, levels |
+        | `prior` | the same before the log was seen | the same |
+        | `observed_data` | `level` of each arm on the outcome's scale, its standard error, its number of clusters | `arm` |
+
+        Arms carry `arm_model`, `arm_regime` and `arm_context`. Raises InputError for an outcome that was not fitted.
+        """
+        from divergence.joint.to_arviz import to_arviz
+
+        fit = self[outcome]
+        return to_arviz(fit, functools.partial(standard_deviations, fit.design), prior_centre(fit.arms))
 
 
 def models_with_rows(fit: Fit, deployed: bool) -> np.ndarray:

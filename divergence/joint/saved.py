@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from divergence.calling import sentences
 from divergence.cells import Cells, Table
 from divergence.cells.cells import KEYS, MISSING, TABLES
 from divergence.joint.arms import Arms
@@ -48,8 +49,21 @@ SAVED = {
 """What the words of a saved posterior are."""
 
 
+@sentences
 def load(folder: str | pathlib.Path) -> Posterior:
-    """Read a saved posterior. Raises InputError when it is of another format, incomplete or changed."""
+    """Read a posterior that `posterior.save(folder)`, `divergence fit` or `divergence report` (in `posterior/`) wrote.
+
+    `folder`: where it lies. Returns the `Posterior`, draw by draw as it was. Nothing is unpickled. Raises InputError when
+    it is of another format, incomplete or changed.
+
+    >>> import divergence as dv
+    >>> from divergence.simulate import simulate, world
+    >>> log = dv.read(simulate(world("baseline"), 0)[0])
+    >>> posterior = dv.fit(dv.collapse(log), seed=0)
+    >>> posterior.save("saved")
+    >>> bool((dv.load("saved")[None].effects == posterior[None].effects).all())
+    True
+    """
     folder = pathlib.Path(folder)
     words, arrays = SEALED.open(folder)
     try:

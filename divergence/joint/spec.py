@@ -5,15 +5,24 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from divergence.calling import sentence_fields
 from divergence.errors import InputError
 
 INSTABILITIES = ("auto", "shared", "per_model")
 ALWAYS = ("ability", "intercept")  # what a level is made of cannot be left out
 
 
+@sentence_fields
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """Terms and prior widths of the joint model, on the link scale. A width of 0 leaves the term out.
+    """Terms and prior widths of the joint model, on the link scale; `fit(..., spec=Spec(...))` takes it.
+
+    A width of 0 leaves the term out. Raises InputError for a width that is none.
+
+    >>> import divergence as dv
+    >>> dv.Spec(interaction=0.0).interaction
+    0.0
+
 
     Widths are the scales of half-normal priors on standard deviations. On the logit scale .5 allows a serving factor to
     move a score of 50 % by 12 points without surprise; on the log scale it allows a factor of 1.6.

@@ -15,7 +15,7 @@ from divergence.sealed import Sealed
 from divergence.staging import move_into, staging
 
 if TYPE_CHECKING:
-    from divergence.joint.posterior import Fit, Posterior
+    from divergence.joint.posterior import Posterior
 
 FORMAT = 11
 RESPONSE = ("value", "covariance", "mu", "noise_log_sd", "noise_lean", "noise_group", "root")
@@ -107,13 +107,3 @@ def read_array(arrays: Mapping[str, np.ndarray], place: str) -> np.ndarray | sp.
         return None
     data, indices, indptr, shape = (arrays[f"{place}/{part}"] for part in SPARSE)
     return sp.csr_array((data, indices, indptr), shape=tuple(shape))
-
-
-def to_arviz(fit: Fit):
-    """Scales and effects as an arviz DataTree with one chain."""
-    from arviz_base import from_dict
-
-    posterior = {f"sd_{name}".replace(":", "_"): draws[None] for name, draws in fit.scales.items()}
-    for term in fit.design.terms:
-        posterior[term.name.replace(":", "_")] = fit.effects[None, :, term.columns]
-    return from_dict({"posterior": posterior}, attrs={"/": {"method": fit.described_method}})

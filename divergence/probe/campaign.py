@@ -180,14 +180,34 @@ def _progress(total: int, done: int, quiet: bool):
     if quiet:
         yield lambda _label: None
         return
+    if not sys.stderr.isatty():
+        yield _Counting(total, done)
+        return
     import rich.console
     import rich.progress
 
-    columns = (*rich.progress.Progress.get_default_columns(), rich.progress.MofNCompleteColumn())
+    text = rich.progress.TextColumn("{task.description}", markup=False)  # labels are shown as they are written
+    columns = (text, *rich.progress.Progress.get_default_columns()[1:], rich.progress.MofNCompleteColumn())
     console = rich.console.Console(file=sys.stderr)
     with rich.progress.Progress(*columns, console=console) as bar:
         task = bar.add_task("probe", total=total, completed=done)
         yield lambda label: bar.update(task, advance=1, description=label)
+
+
+class _Counting:
+    """Off a terminal: a plain line every ten seconds and at the end."""
+
+    EVERY = 10.0  # seconds
+
+    def __init__(self, total: int, done: int) -> None:
+        self.total, self.done, self.told = total, done, time.monotonic()
+
+    def __call__(self, label: str) -> None:
+        self.done += 1
+        now = time.monotonic()
+        if self.done >= self.total or now - self.told >= self.EVERY:
+            self.told = now
+            print(f"{self.done} of {self.total} rows, the last in {label}", file=sys.stderr, flush=True)
 
 
 def executions(plan: Plan, items: Mapping[str, list[dict]], cells: Mapping[tuple[str, str], list]) -> int:

@@ -21,7 +21,7 @@ import polars as pl
 
 from divergence.errors import InputError
 from divergence.executions.schema import EXECUTIONS
-from divergence.staging import move_into, staging
+from divergence.staging import hold, move_into, staging
 
 Key = tuple[str, str, str, int, int]  # context, item, model, wave, trial
 DRAFTED = ("accepted_tokens", "draft_tokens")
@@ -137,16 +137,11 @@ class Store:
 
     def _lock(self) -> None:
         """Keep a second run out of the folder; the lock ends with the process, however it ends."""
-        with contextlib.suppress(ImportError):  # there is no fcntl on Windows, where the folder goes unguarded
-            import fcntl
-
-            try:
-                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self.file.close()
-                raise InputError(
-                    f"{self.folder} is being written by another run; wait for it or give another folder."
-                ) from None
+        try:
+            hold(self.file)
+        except BlockingIOError:
+            self.file.close()
+            raise InputError(f"{self.folder} is being written by another run; wait for it or give another folder.") from None
 
     def _write(self, row: dict) -> None:
         self._append(json.dumps(row, ensure_ascii=False).encode() + b"\n")

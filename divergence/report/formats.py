@@ -161,12 +161,19 @@ def machine(content: PageContent, rows: pl.DataFrame, run: Mapping[str, object])
 
 
 def write_formats(
-    content: PageContent, folder: Path, rows: pl.DataFrame, run: Mapping[str, object], formats: tuple[str, ...]
+    content: PageContent,
+    folder: Path,
+    rows: pl.DataFrame,
+    run: Mapping[str, object],
+    formats: tuple[str, ...],
+    methods: str = "",
 ) -> None:
-    """`report.md`, `report.tex` and `report.json`, those of them that are asked for."""
+    """`report.md`, `report.tex` and `report.json`, those of them that are asked for; `methods` stands at their end."""
+    end = "\n\\end{document}\n"
+    section = f"\n\\subsection*{{Methods}}\n\n{escaped(methods)}\n" if methods else ""
     writers: dict[str, Callable[[], str]] = {
-        "md": lambda: markdown(content),
-        "tex": lambda: latex(content),
+        "md": lambda: markdown(content) + (f"\n## Methods\n\n{_plain(methods)}\n" if methods else ""),
+        "tex": lambda: latex(content).removesuffix(end) + section + end,
         "json": lambda: machine(content, rows, run),
     }
     for name, writer in writers.items():

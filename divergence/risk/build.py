@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from divergence.calling import sentences
 from divergence.cells import Cells, collapse
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.executions import SERVING_FACTORS, Executions
@@ -54,10 +55,20 @@ class Judged:
         return self.frame.filter(pl.col("part").is_in(numbers))
 
 
+@sentences
 def risk_model(posterior: Posterior, log: Executions | None = None, *, seed: int = 0) -> RiskModel:
-    """The risk model of a posterior's primary outcome; calibrated and checked where its `log` is given.
+    """How likely is each request to fall short? The risk model of a posterior's primary outcome.
 
-    Raises NotIdentifiedError where the log has no judged deployment rows, or the outcome has no failures.
+    `posterior`: what `fit` returns. `log`: what it was fitted to; with it the risks are calibrated and checked on rows held
+    out. `seed`: of what is split and drawn. Returns a `RiskModel`: probabilities by model, context and stratum, with
+    intervals. Raises NotIdentifiedError where the log has no judged deployment rows, or the outcome has no failures.
+
+    >>> import divergence as dv
+    >>> from divergence.simulate import simulate, world
+    >>> log = dv.read(simulate(world("baseline"), 0)[0])
+    >>> posterior = dv.fit(dv.collapse(log), seed=0)
+    >>> "calibration" in dv.risk_model(posterior, log).check["sentence"]
+    True
     """
     raw = summarise(posterior)
     cells = posterior.fits[0].cells

@@ -29,8 +29,16 @@ CALIBRATION_MIN = 50  # rows below which nothing is split off: the base classifi
 class RiskClassifier(ClassifierMixin, BaseEstimator):
     """A binary classifier whose probabilities are calibrated on rows (or whole groups) held out from its fit.
 
-    Parameters: `estimator`, the base classifier (default: logistic regression on standardised features); `calibration`,
-    the share of rows or groups held out; `random_state`, the seed of that split.
+    Parameters: `estimator`, the base classifier (default: logistic regression on standardised features); `calibration`, the
+    share of rows or groups held out (0..1); `random_state`, the seed of that split. `fit(X, y, groups=None)` takes rows by
+    features (rows, features), and `predict_proba(X)` returns probabilities (rows, 2). Raises ValueError, as scikit-learn's
+    classifiers do, for targets that are not two classes.
+
+    >>> import numpy as np
+    >>> import divergence as dv
+    >>> rows = np.random.default_rng(0).normal(size=(400, 2))
+    >>> dv.RiskClassifier(random_state=0).fit(rows, rows[:, 0] > 0).predict_proba(rows).shape
+    (400, 2)
     """
 
     def __init__(self, estimator=None, calibration=0.3, random_state=None):

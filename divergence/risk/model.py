@@ -37,6 +37,7 @@ from divergence.risk.item_lookup import ARRAYS, EVIDENCE, PLAIN, ItemRisks, answ
 from divergence.risk.like_contexts import LikeContexts
 from divergence.risk.lookup import LookupGrid, coded, looked_up, take
 from divergence.sealed import DAMAGE, Sealed, check_form
+from divergence.shown import card, fold, html_table, listing
 from divergence.staging import move_into, staging
 
 FORMAT = 4  # 1 had a design effect of the whole log, 2 did not say how contexts were served, 3 had no items
@@ -70,7 +71,22 @@ KEYS = ("model", "context", "task")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RiskModel:
-    """Risk of every (model, context, stratum), and how far it was checked."""
+    """Risk of every (model, context, stratum), and how far it was checked.
+
+    `risk_model(posterior, log)` makes it. `score(batch)` takes an Arrow batch with the columns `model`, `context` and,
+    where strata are known, `task`, and returns `risk`, `lower`, `upper`, `excess`, `novelty` (0..1), `known` and `reason`
+    for each row; `check` is how calibrated that was. `save(folder)` writes it, `RiskModel.load(folder)` reads it. Raises
+    InputError for a folder that holds none.
+
+    >>> import pyarrow as pa
+    >>> import divergence as dv
+    >>> from divergence.simulate import simulate, world
+    >>> log = dv.read(simulate(world("baseline"), 0)[0])
+    >>> model = dv.risk_model(dv.fit(dv.collapse(log), seed=0), log)
+    >>> asked = pa.record_batch({"model": ["model-0"], "context": [model.levels["context"][0]]})
+    >>> 0 < model.score(asked)["risk"][0].as_py() < 1
+    True
+    """
 
     outcome: str
     """Name of the outcome whose failure is the risk."""
@@ -349,6 +365,28 @@ class RiskModel:
                 "factors": tuple(words["factors"]),
                 "reasons": tuple(words["reasons"]),
             }
+        )
+
+    def _repr_html_(self) -> str:
+        head = [*self.levels, *NUMBERS, "known", "reason"]
+        names = [(*v, "(never seen)") for v in self.levels.values()]
+        places = np.stack(np.unravel_index(np.arange(len(self.table["risk"])), [len(n) for n in names]), 1)
+        order = np.argsort(-self.table["risk"], kind="stable")
+        body = [
+            [
+                *(n[p] for n, p in zip(names, places[k], strict=True)),
+                *("" if np.isnan(self.table[n][k]) else f"{self.table[n][k]:.3g}" for n in NUMBERS),
+                "yes" if self.table["known"][k] else "no",
+                self.reasons[self.table["reason"][k]],
+            ]
+            for k in order[self.table["known"][order]]
+        ]
+        notes = [str(note) for note in self.provenance.get("notes", ())]
+        return card(
+            "RiskModel",
+            repr(self).partition(" ")[2],
+            fold("known combinations, the riskiest first", html_table(head, body)),
+            fold("notes of the log", listing(notes)),
         )
 
     def __repr__(self) -> str:

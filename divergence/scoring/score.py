@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import pathlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from pyarrow import fs
 
+from divergence.calling import sentences
 from divergence.configuration import Configuration, nearest
 from divergence.errors import InputError
 from divergence.executions.files import local_paths
@@ -29,6 +30,7 @@ from divergence.scoring.partitions import in_this_process
 from divergence.scoring.sharpness import told
 from divergence.scoring.sources import partitions
 from divergence.scoring.stale import stale
+from divergence.staging import hold
 
 ACCEPT_REJECTED = 0.05  # as in reading a whole log: more were misread rather than dirty
 LOCK = ".lock"
@@ -65,12 +67,13 @@ class Scored:
         return self.manifest["failed"]
 
 
+@sentences
 def score_log(
     model: str | os.PathLike,
-    logs: list,
+    logs: Any,
     output: str | os.PathLike,
     *,
-    load: Callable,
+    load: Callable | None = None,
     workers: int | None = None,
     ray: str | None = None,
     configuration: Configuration | None = None,
@@ -79,9 +82,29 @@ def score_log(
 ) -> Scored:
     """Score every request of a log: one Parquet a partition and `manifest.json` in `output`.
 
-    `workers` processes (default: one a core; 0 = in this process), or the Ray cluster at the address `ray`. `load`
-    reads the model's folder. Raises InputError for what stops the whole run; a partition that fails does not.
+    `model`: a folder that `divergence fit` or `RiskModel.save` wrote. `logs`: files, folders, globs or addresses, one or a
+    list; a file is a partition. `output`: a folder or an address. `workers` processes (default: one a core; 0 = in this
+    process), or the Ray cluster at the address `ray`. `load` reads the model's folder (default: `RiskModel.load`).
+    `configuration`: names of columns. `progress` is told what happens. `accept_rejected`: share of a partition's rows
+    (0..1) that may break a rule.
+
+    Returns `Scored`, whose `manifest` is that of the folder; run again to resume. Raises InputError for what stops the whole
+    run; a partition that fails does not.
+
+    >>> import divergence as dv
+    >>> from divergence.simulate import simulate, world
+    >>> rows = simulate(world("baseline"), 0)[0]
+    >>> rows.write_parquet("log.parquet")
+    >>> log = dv.read("log.parquet")
+    >>> dv.risk_model(dv.fit(dv.collapse(log), seed=0), log).save("model")
+    >>> dv.score_log("model", "log.parquet", "scored", workers=0).manifest["scored"] == rows["regime"].eq("deployment").sum()
+    True
     """
+    if load is None:
+        from divergence.risk.model import RiskModel
+
+        load = RiskModel.load
+    logs = list(logs) if isinstance(logs, list | tuple) else [logs]
     if not 0 <= accept_rejected <= 1:
         raise InputError(f"accept_rejected is a fraction between 0 and 1, seen {accept_rejected}")
     configuration = configuration or Configuration.beside(local_paths(logs))
@@ -184,7 +207,7 @@ def _held(target: Filesystem) -> Iterator[None]:
                 pathlib.Path(target.path).mkdir(parents=True, exist_ok=True)
                 lock = stack.enter_context(open(pathlib.Path(target.path) / LOCK, "w"))
                 try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    hold(lock)
                 except BlockingIOError:
                     raise InputError(f"another run is writing to {target}: wait for it, or name another folder") from None
             clear(target)

@@ -11,11 +11,12 @@ import divergence as dv
 from divergence.comparison.comparison import Difference
 from divergence.configuration import Configuration
 from divergence.drift import Detection, Monitor, Verdict
-from divergence.errors import InputError, NotIdentifiedError
+from divergence.errors import ArgumentError, InputError, NotIdentifiedError
 from divergence.estimate import Estimate
 from divergence.executions.executions import Executions
 from divergence.joint.posterior import Posterior
 from divergence.planning.sample_size import SampleSize
+from divergence.scoring.score import Scored
 
 
 def files(path: str) -> None:
@@ -31,6 +32,7 @@ def files(path: str) -> None:
     assert_type(dv.Configuration.load(path), Configuration)
     assert_type(dv.Executions, type[Executions])
     assert_type(dv.InputError, type[InputError])
+    assert_type(dv.ArgumentError, type[ArgumentError])
     assert_type(dv.NotIdentifiedError, type[NotIdentifiedError])
 
 
@@ -62,6 +64,9 @@ def answers(posterior: Posterior, cells: dv.Cells) -> None:
     assert_type(dv.reversal(posterior), Estimate)
     assert_type(dv.serving_effect(posterior), Estimate)
     assert_type(dv.stability(posterior), Estimate)
+    assert_type(dv.predictions(posterior, by="model"), Estimate)
+    assert_type(dv.comparisons(posterior, "model"), Estimate)
+    assert_type(dv.hypotheses(dv.gap(posterior), equivalence=(-0.02, 0.02)), Estimate)
 
 
 def results(posterior: Posterior, log: dv.Executions) -> None:
@@ -69,8 +74,11 @@ def results(posterior: Posterior, log: dv.Executions) -> None:
     estimates = assert_type(dv.answer_all(posterior), dict[str, dv.Estimate])
     assert_type(dv.table(list(estimates.values())), pl.DataFrame)
     dv.write_report(posterior, "out")
+    assert_type(dv.citations(), str)
+    assert_type(dv.methods("out"), str)
     assert_type(dv.risk_model(posterior, log), dv.RiskModel)
     assert_type(dv.RiskClassifier(), dv.RiskClassifier)
+    assert_type(dv.score_log("model", ["log.parquet"], "out"), Scored)
 
 
 def next_measurements(posterior: Posterior) -> None:

@@ -11,11 +11,15 @@ MODULES = {
     for path in sorted((ROOT / "divergence").rglob("*.py"))
 }
 ASKED = "`Executions.answers()` is part of the contract: a log asks what lies above it when somebody asks the log"
+SHOWN = "what a notebook shows of cells has the audit, which is asked when they are shown"
 EXPLAINED = {
     ("divergence.executions.executions", "divergence.cells.collapse"): ASKED,
     ("divergence.executions.executions", "divergence.identification.log_design"): ASKED,
     ("divergence.executions.executions", "divergence.identification.question"): ASKED,
     ("divergence.executions.executions", "divergence.estimands"): ASKED,
+    ("divergence.executions.executions", "divergence.identification.audit"): ASKED,
+    ("divergence.cells.cells", "divergence.identification.audit"): SHOWN,
+    ("divergence.cells.cells", "divergence.identification.log_design"): SHOWN,
 }
 """Imports inside functions that close a circle all the same, and why."""
 

@@ -118,7 +118,7 @@ def test_a_log_without_regime(rows):
 
 def test_a_table_without_the_outcome(rows):
     sentence = refused(rows(without=("score",)))
-    assert "No file of the log has the outcome score: name its column with --map score=NAME" in sentence
+    assert "No file of the log has the outcome score: columns are" in sentence and "--map score=NAME" in sentence
     assert "latency_s" in refused(rows(), configuration=Configuration(outcome="latency_s"))
 
 
