@@ -5,7 +5,7 @@ BIN := .venv/bin
 OUT ?= out
 LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 
-.PHONY: docs notebooks audit bench-drift-peers bench-drift fuzz test-tools bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-full lab-packages setup locks clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
+.PHONY: docs notebooks audit bench-drift-peers bench-drift fuzz test-tools bench-geometry bench-probe bench-scaling report test prove bench-spine lab lab-loop lab-full lab-packages setup locks clean test-cluster bench-risk reference-risk bench-engine bench-choice reference
 
 report: .venv/ready
 	$(BIN)/divergence report datasets/serving-lab --config datasets/serving-lab/decision.toml -o $(OUT)
@@ -50,6 +50,12 @@ lab: lab-packages
 	$(BIN)/divergence probe lab/smoke.toml -o build/lab/smoke
 	$(BIN)/divergence report build/lab/smoke -o $(OUT)
 	@echo "The report is in $(OUT)/report.html"
+
+# Three rounds of `divergence loop` against the local servers, 420 requests, and their record in benchmarks/plan.md.
+lab-loop: lab-packages
+	$(BIN)/python -m lab.items > build/lab/items.jsonl
+	$(BIN)/divergence loop lab/loop.toml --first 10 --requests 120 --until requests=420 -o build/lab/loop
+	$(BIN)/python benchmarks/plan.py lab
 
 lab-full: lab-packages
 	$(BIN)/python -m lab.items > build/lab/items.jsonl

@@ -10,6 +10,7 @@
 | `loop` | `divergence loop` against an endpoint with a known law, three rounds | right in 90 % at 60 % of a full factorial |
 | `moves` | the plan's best three single moves against refits of all of them, subsampled `datasets/serving-lab` | 80 % |
 | `speed` | `plan` on `datasets/serving-lab` beyond the fit | 8 CPU-s |
+| `lab` | the record of `make lab-loop`: real llama.cpp servers, three rounds | none: one run |
 
 Each section replaces its own part of `plan.md`. Seeds from 1,000 on were used by no test.
 """
@@ -23,6 +24,7 @@ import time
 
 import numpy as np
 import polars as pl
+from plan_lab import record
 
 import divergence as dv
 from divergence.configuration import Configuration, ContextLaw
@@ -300,6 +302,7 @@ SECTIONS = {
     "rounds": ("Coverage after adaptive rounds", rounds, 100),
     "loop": ("Loops against an endpoint with a known law", loop, 40),
     "moves": ("Single moves against refits", moves, 50),
+    "lab": ("A loop against real llama.cpp servers", record, 1),
     "speed": ("Speed on `datasets/serving-lab`", speed, 1),
 }
 
@@ -307,7 +310,7 @@ SECTIONS = {
 def main() -> None:
     """Run the sections that are named, and put them into `plan.md`."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("sections", nargs="*", default=list(SECTIONS))
+    arguments.add_argument("sections", nargs="*", default=[name for name in SECTIONS if name != "lab"])
     arguments.add_argument("--number", type=int, help="worlds, runs or logs, in place of the default")
     given = arguments.parse_args()
     head = "# What a plan promises, and what comes\n\nMade by `python benchmarks/plan.py`.\n"
