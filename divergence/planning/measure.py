@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from divergence.calling import sentences
 from divergence.errors import InputError
 from divergence.estimands.spend import Prices
 from divergence.joint.choice import SHARED_MIN, why_not_items
@@ -43,6 +44,7 @@ ENDLESS = 1e12  # items: what no further item removes
 TARGETS = ("width", "regret")
 
 
+@sentences
 @one_blas_thread()
 def plan(
     posterior: Posterior,
@@ -56,18 +58,24 @@ def plan(
     outcome: str | None = None,
     declared: Mapping | None = None,
 ) -> MeasurementPlan:
-    """Which items, trials, contexts, models or labels to buy next, and what width or regret that is expected to leave.
+    """Which items, trials, contexts, models or labels to buy next, and what width or regret is that expected to leave?
 
+    `posterior`: as `dv.fit` makes it; `outcome` names one of its outcomes.
     `goal`: `decision`, or the name of a question. `budget` in `unit` (`requests`, `tokens`, `usd` or `seconds`; 1,000
     requests where none is given). `contexts`: `logged`, or `new` for a level or gap over contexts that the log never saw
     (the default where the log has one deployment context). `bank`: items that were not asked yet. `until`: `{"width": w}` or
     `{"regret": r}`, the goal; a budget is then found that reaches it, at most `budget`. `declared`: `acceptance`, `prices`
     and `currency` as `best_combination` takes them.
 
-    Raises InputError for what cannot be meant, NotIdentifiedError for a goal that the log does not answer.
+    Returns a MeasurementPlan; `designs[0].cells` says what to ask, of whom and how often. Raises InputError for what cannot
+    be meant, NotIdentifiedError for a goal that the log does not answer.
 
-        plan = dv.plan(posterior, goal="decision", budget=1000)
-        plan.designs[0].cells      # what to ask, of whom, how often
+    >>> import divergence as dv
+    >>> from divergence.simulate import simulate, world
+    >>> posterior = dv.fit(dv.collapse(dv.read(simulate(world("baseline"), 0)[0])), seed=0)
+    >>> found = dv.plan(posterior, goal="decision", budget=1000)
+    >>> found.designs[0].requests <= 1000, found.designs[0].regret <= found.regret
+    (True, True)
     """
     fit, given = posterior[outcome], dict(declared or {})
     room = question_of(goal).name

@@ -74,7 +74,17 @@ class SingleMove:
 
 @dataclasses.dataclass(frozen=True)
 class MeasurementPlan:
-    """What to measure next, and what it buys."""
+    """What to measure next, and what it buys: made by `dv.plan(posterior)`.
+
+    Widths are of 90 % intervals in the goal's unit, regret in units of the level.
+
+    >>> import divergence as dv
+    >>> from divergence.simulate import simulate, world
+    >>> posterior = dv.fit(dv.collapse(dv.read(simulate(world("baseline"), 0)[0])), seed=0)
+    >>> found = dv.plan(posterior, goal="gap", budget=500)
+    >>> found.decides, found.designs[0].requests <= 500, found.to_dict()["budget"]["unit"]
+    (False, True, 'requests')
+    """
 
     goal: str
     """The goal, as it was asked for."""

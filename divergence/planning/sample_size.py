@@ -20,6 +20,7 @@ import statistics
 
 import numpy as np
 
+from divergence.calling import sentences
 from divergence.errors import InputError
 
 EXACT_MAX = 20_000  # items up to which the multinomial law is summed; above, it is the normal law to three digits
@@ -56,8 +57,13 @@ class SampleSize:
         )
 
 
+@sentences
 def sample_size(difference: float, flips: float, power: float = 0.8, confidence: float = 0.95) -> SampleSize:
-    """The smallest number of items; raises InputError for numbers that cannot be meant.
+    """How many shared items does a comparison of two systems need to tell a difference from 0?
+
+    `difference`: of the two shares that are right, above 0. `flips`: share of items whose score changes, at least the
+    difference. `power`: chance to see it. `confidence`: of the two-sided interval (Tango's). Returns a SampleSize with the
+    smallest number of `items`. Raises InputError for numbers that cannot be meant.
 
     >>> sample_size(0.02, 0.11).items
     2143
