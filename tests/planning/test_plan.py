@@ -172,7 +172,7 @@ SENTENCES = [
     ({"goal": "gap", "until": {"height": 0.1}}, "width=W or regret=R"),
     ({"goal": "gap", "contexts": "new", "until": {"width": 1e-4}}, "cannot be reached by more items"),
     ({"bank": 0}, "add items to it"),
-    ({"budget": True}, "give a number above 0"),
+    ({"budget": True}, "budget is a number, seen True"),
 ]
 
 
