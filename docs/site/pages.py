@@ -32,6 +32,7 @@ EXAMPLES: dict[str, str] = {
     "stability_eps": "stability_eps = 0.05",
     "quality_required": "quality_required = 0.6",
     "zero_cost": 'zero_cost = "free"',
+    "incumbent": 'incumbent = ["model-a"]   # a candidate has to beat these',
     "prices": '[prices]\ncurrency = "USD"\ndate = "2026-01-01"\n"my-model" = { input = 0.5, output = 1.5 }   # a million',
     "what_if": "[what_if]\nnight = { vllm = 0.2, sglang = 0.8 }",
     "acceptance": "[acceptance]\nquality_min = 0.6\nlatency_p95_max_s = 2.0",
