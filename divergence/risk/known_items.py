@@ -150,7 +150,7 @@ def _known(fit: Fit, levels: dict, risk: np.ndarray, promised: np.ndarray, reuse
     if (again & ~several).sum() < REPEATED_MIN:
         return None, (
             f"{int((again & ~several).sum())} items of this log come more than once, at least {REPEATED_MIN} are needed: "
-            "nothing is known of a request beyond its stratum"
+            "nothing is known of a request beyond its stratum" + "".join(f"; {note}" for note in notes)
         )
     keep = ~several
     single = deployed & ~again

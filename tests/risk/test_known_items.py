@@ -94,7 +94,7 @@ def test_an_id_with_another_task_is_another_item():
     assert scored(model, ask)["evidence"].cast(pl.String).to_list() == ["here", "stratum", "stratum", "here"]
     twice = frame.with_columns(item=pl.col("item").str.slice(2))  # numbered anew in each task
     told = made(twice).traffic["items"]["sentence"]
-    assert "at least 20 are needed" in told
+    assert "at least 20 are needed" in told and "40 item ids that stand in several tasks are no known items" in told
 
 
 def test_ids_of_requests_are_no_items_and_cost_nothing():
