@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from divergence.estimate import Estimate
@@ -16,6 +17,7 @@ from divergence.report.words import amount, chance, join, number, phrase, senten
 
 MOST_CANDIDATES = 12  # that are told in words; the numbers of all are in the table under them
 TOPS = ("10", "20", "50")
+SURE = 0.95  # with which `convergence` tells the gap that deployment keeps
 
 
 def first_screen(shown: Board) -> list[Block]:
@@ -110,7 +112,9 @@ def _top(row: dict, whole: pl.DataFrame, size: str, needed: pl.DataFrame) -> str
     if alike > 0.05:
         told += "; so much is not distinguishable from no spread at all"
     if needed.height and needed["median"][0] is not None:
-        told += f". Below {amount(needed['median'][0], row['unit'])} the bench decides nothing in deployment"
+        known = needed.row(0, named=True) | {"unit": row["unit"]}
+        size = phrase(known) if np.isfinite(known["upper"] or np.inf) else amount(known["median"], row["unit"])
+        told += f". The lead on the bench that deployment keeps with {SURE:.0%} is {size}"
     return told + "."
 
 
