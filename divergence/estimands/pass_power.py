@@ -133,12 +133,14 @@ def _combinations(cells: Cells):
 def _numbers(n: np.ndarray, y: np.ndarray, powers: tuple[int, ...], size: int, rng: np.random.Generator):
     """(statistic, draws, reason) of one combination, the headline first."""
     nothing = np.full(size, np.nan)
-    weight = rng.standard_exponential((size, len(n)))
+    # Tasks with the same trials and successes have the same value: the sum of their exponential weights is a Gamma one.
+    (trials, solved), tasks = np.unique(np.stack([n, y]), axis=1, return_counts=True)
+    weight = rng.standard_gamma(tasks, (size, len(tasks)))
     counted = {}
     for k in powers:
-        known = n >= k
-        if known.sum() >= TASKS_MIN:
-            counted[k] = _bootstrapped(unbiased(n[known], y[known], k), weight[:, known])
+        known = trials >= k
+        if tasks[known].sum() >= TASKS_MIN:
+            counted[k] = _bootstrapped(unbiased(trials[known], solved[known], k), tasks[known], weight[:, known])
     mean, correlation = draw_beta_binomial(n, y, size, rng)
     several = (n >= 2).sum() >= TASKS_MIN
     alone = "no item has two trials: how tasks differ, and so every power above 1, is not known"
@@ -165,13 +167,17 @@ def unbiased(n: np.ndarray, y: np.ndarray, k: int) -> np.ndarray:
     return np.where(y >= k, np.exp(log_choose(y) - log_choose(n)), 0.0)
 
 
-def _bootstrapped(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Bayesian-bootstrap draws of a mean over tasks; their own mean is the count itself, not its Monte Carlo estimate."""
+def _bootstrapped(values: np.ndarray, tasks: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Bayesian-bootstrap draws of a mean over tasks; their own mean is the count itself, not its Monte Carlo estimate.
+
+    `values` are those of groups of so many `tasks`, `weight` (S, groups) the sums of their weights.
+    """
     if values.min() == values.max():  # nothing differed: the bootstrap would be certain, Jeffreys' half a task is not
-        good = values[0] * len(values)
-        return np.random.default_rng(len(values)).beta(good + 0.5, len(values) - good + 0.5, len(weight))
+        count = int(tasks.sum())
+        good = values[0] * count
+        return np.random.default_rng(count).beta(good + 0.5, count - good + 0.5, len(weight))
     draws = weight @ values / weight.sum(1)
-    return draws + values.mean() - draws.mean()
+    return draws + tasks @ values / tasks.sum() - draws.mean()
 
 
 def _single_turn(fit: Fit, rng: np.random.Generator):
