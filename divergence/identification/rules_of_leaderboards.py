@@ -39,8 +39,8 @@ def unlike_denominators(design: LogDesign) -> Finding | None:
     return Finding(
         "unlike_denominators",
         "caution",
-        f"{names['model'][arms.model[k]]} was judged on {int(size[k]):,} items in {names['context'][arms.context[k]]}, the "
-        f"others on {usual:,.0f}: its level is over fewer, perhaps easier ones.",
+        f"{names['model'][arms.model[k]]} was judged on {int(size[k]):,} {'item' if size[k] == 1 else 'items'} in "
+        f"{names['context'][arms.context[k]]}, the others on {usual:,.0f}: its level is over fewer, perhaps easier ones.",
         "Judge all models on the same items.",
         ("leaderboard", "bench_level", "deployed_level"),
     )

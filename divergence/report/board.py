@@ -30,7 +30,7 @@ SHOWN = 20  # places of the table on the page; a text has MOST_WRITTEN
 MOST_WRITTEN = 100
 FULL = 200  # characters of a name in a text: whole
 NAME = 44  # characters of a name in the table
-BEYOND = "if the line of the others goes on: its bench level lies outside theirs"
+BEYOND = "if the line of the others goes on: its bench level {lies} outside theirs"
 MAY_BE_FIRST = 0.05  # a model of another group with this probability to be first is named beside the first
 WIDE = 9  # models from which on the leaderboard's sentence heads the page: below, pairs of neighbours say more
 MARKS = {"forecast": "forecast", "partly forecast": "partly forecast"}
@@ -166,6 +166,11 @@ def _places(row: dict) -> str:
     return f"place {low}" + (f" to {high}" if high != low else "")
 
 
+def lies(probability: float) -> str:
+    """How surely it is said that a bench level lies outside the others' range."""
+    return "lies" if probability >= INTERVAL else "probably lies"
+
+
 def _ordinal(place: int) -> str:
     ends = {1: "st", 2: "nd", 3: "rd"}
     return f"{place}{'th' if 10 <= place % 100 <= 20 else ends.get(place % 10, 'th')}"
@@ -179,7 +184,7 @@ def _candidates(content: PageContent, frame: pl.DataFrame) -> list[str]:
     rows = answer.to_frame().filter(pl.col("identified"))
     beats = rows.filter(pl.col("statistic") == "beats").sort("mean", descending=True)
     levels = rows.filter(pl.col("statistic").is_null(), pl.col("context").is_null())
-    outside = set(rows.filter(pl.col("statistic") == "outside", pl.col("mean") > 0.5)["model"])
+    outside = dict(rows.filter(pl.col("statistic") == "outside", pl.col("mean") > 0.5).select("model", "mean").iter_rows())
     names = spoken(frame["model"])
     told = []
     for row in beats.head(3).iter_rows(named=True):
@@ -187,7 +192,7 @@ def _candidates(content: PageContent, frame: pl.DataFrame) -> list[str]:
         told.append(
             f"{names.get(row['model'], row['model'])} was never deployed: {phrase(level)} is forecast, and it beats "
             f"{names.get(row['model_b'], row['model_b'])} with a probability of {chance(row['mean'])}"
-            + (f", {BEYOND}." if row["model"] in outside else ".")
+            + (f", {BEYOND.format(lies=lies(outside[row['model']]))}." if row["model"] in outside else ".")
         )
     more = beats.height - 3
     return [*told, f"{plural(more, 'further comparison')} under Candidates."] if more > 0 else told

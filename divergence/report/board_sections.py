@@ -8,7 +8,7 @@ import polars as pl
 from divergence.estimate import Estimate
 from divergence.report import tables
 from divergence.report.blocks import Block, Figure, Listing, Table, Text
-from divergence.report.board import NAME, SHOWN, Board, caption, written
+from divergence.report.board import NAME, SHOWN, Board, caption, lies, written
 from divergence.report.content import PageContent
 from divergence.report.figures import places
 from divergence.report.names import spoken
@@ -66,7 +66,7 @@ def _candidate(level: dict, rows: pl.DataFrame, names: dict[str, str]) -> str:
         told.append(f"Lowest is {phrase(worst)} in {labels[worst['context']]}.")
     outside = mine.filter(pl.col("statistic") == "outside")["mean"]
     if outside.len() and outside[0] > 0.5:
-        told.append("On the bench it lies outside the range of the others, so that the line is an assumption.")
+        told.append(f"On the bench it {lies(outside[0])} outside the range of the others: there the line is an assumption.")
     after = mine.filter(pl.col("statistic") == "width_after", pl.col("level") == "1000")
     if after.height:
         row = after.row(0, named=True)

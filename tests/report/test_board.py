@@ -88,6 +88,7 @@ def test_a_forecast_outside_the_bench_range_says_so_on_the_first_screen(shown):
     for name, far in zip(outside.rows["model"], outside.draws.mean(0), strict=True):
         sentence = next(part for part in told.split(f"{name} was never deployed")[1:]).split(" was never")[0]
         assert ("lies outside theirs" in sentence) == (far > 0.5)
+        assert ("probably lies outside" in sentence) == (0.5 < far < 0.9)
 
 
 def test_names_that_differ_only_in_case_are_said(shown):
