@@ -25,6 +25,7 @@ KINDS = ("binary", "proportion", "fraction", "ordinal", "positive")
 """Kinds of outcome: 0 or 1, a rate with its number of trials, a bounded fraction, grades, a positive quantity."""
 GRADES_MAX = 20  # each grade is a question of its own; a finer scale is a fraction
 ZERO_COSTS = ("missing", "free")
+POPULATIONS = ("new", "observed")
 """What a logged cost of 0 in every row of a combination can mean."""
 LAWS = ("logged", "own", "uniform")
 """Named context laws: shares of the log common to all models, each model's own shares, equal shares."""
@@ -119,6 +120,8 @@ class Configuration:
     """Half width of the stability band, outcome scale."""
     quality_required: float | None = None
     """Level that must be reached (the lambda of dependability), outcome scale."""
+    items: str = "new"
+    """About which items levels speak: `new` ones of the same source, or the `observed` ones of the log themselves."""
     zero_cost: str = "missing"
     """What a logged cost of 0 means where every row of a model in a context has it: `missing` (not metered), or `free`."""
     prices: Prices | None = None
@@ -368,6 +371,7 @@ _PARSERS = {
     "deployment_law": _law,
     "stability_eps": lambda key, value: _number(key, value, 0),
     "quality_required": _number,
+    "items": lambda key, value: _choice(key, value, POPULATIONS),
     "zero_cost": lambda key, value: _choice(key, value, ZERO_COSTS),
     "prices": _prices,
     "what_if": _what_if,

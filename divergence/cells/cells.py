@@ -140,6 +140,8 @@ class Cells:
     """The grades of an ordinal outcome, the worst first."""
     declared_law: DeclaredLaw | str = "logged"
     """The deployment law: `logged`, `own`, `uniform`, or declared shares of a factor's (or of the context's) levels."""
+    items: str = "new"
+    """About which items levels speak: `new` ones of the same source, or the `observed` ones of the log themselves."""
     zero_cost: str = "missing"
     """What a cost of 0 in every row of a combination means: `missing` (not metered) or `free`."""
     notes: tuple[str, ...] = ()

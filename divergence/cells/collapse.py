@@ -70,6 +70,10 @@ def collapse_beside(log: Executions, cells: Cells, outcome: str) -> Cells:
     return dataclasses.replace(own, levels=levels, **tables)
 
 
+OBSERVED = (
+    "Levels and what is made of them are about the items of this log themselves (benchmark accuracy), not about new items "
+    'of the same source: items = "observed" is declared. Flips, powers, costs and effects of factors stay about new items.'
+)
 BY_OUTCOME = ("counts", "sessions", "answers", "grades", "session_grades")
 """Tables that the outcome changes."""
 
@@ -205,8 +209,9 @@ def _coded(log: Executions, frames: dict[str, pl.DataFrame]) -> Cells:
         **tables,
         grade_names=log.configuration.grades if log.kind == "ordinal" else (),
         declared_law=_law(log),
+        items=log.configuration.items,
         zero_cost=log.configuration.zero_cost,
-        notes=tuple(log.notes),
+        notes=(*log.notes, *([OBSERVED] if log.configuration.items == "observed" else [])),
     )
 
 

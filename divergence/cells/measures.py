@@ -3,6 +3,7 @@
 For a measure x of a row with outcome y in 0..1: n = rows that have it, sum x, sum x^2, and sum (1 - y) x over judged
 rows, which is what failures took. A measure that is missing, not finite or negative does not count as one; 0 counts.
 The measure `score` is the primary outcome itself: n = judged trials, y = their sum, lost = failures.
+The measure `failed_error` counts, with n, rows that have an `error_type` and a score of 0: errors taken for failures.
 Units: those of the columns. Blocks: `blocks`; bins: `histograms`.
 """
 
@@ -38,6 +39,8 @@ QUANTILES = ("latency_s", "ttft_s", "tpot_s", "queue_s", "cost_usd", "output_tok
 """Measures that are asked for quantiles."""
 PRIMARY = "score"
 """The measure that is the primary outcome."""
+ERRED = "failed_error"
+"""The measure of rows whose score is 0 and that say that something failed."""
 
 
 def measured(log: Executions) -> pl.LazyFrame:
@@ -46,7 +49,8 @@ def measured(log: Executions) -> pl.LazyFrame:
     Where rows are tallied and no measure is logged, one row a group and block, its sums multiplied by its rows.
     """
     names = [m for m in MEASURES if m in log.present]
-    if log.tally is not None and not names:
+    erred = "error_type" in log.present and log.kind != "positive"
+    if log.tally is not None and not names and not erred:
         return _in_blocks(log, log.tally)
     frame = log.scan()
     values = [
@@ -55,6 +59,8 @@ def measured(log: Executions) -> pl.LazyFrame:
         .alias(m)
         for m in names
     ]
+    if erred:
+        values.append(pl.when(pl.col("error_type").is_not_null() & (pl.col("outcome") == 0)).then(1.0).alias(ERRED))
     keys = [pl.col(key).cast(pl.Categorical) for key in ("model", "regime", "context", "task")]
     score = pl.col("outcome").cast(pl.Float64)
     return frame.select(*keys, block(frame.collect_schema().names()).alias("block"), *values, *trial_sums(log), score=score)
@@ -72,7 +78,7 @@ def _in_blocks(log: Executions, tally: Tallied) -> pl.LazyFrame:
 
 def measure_sums(frame: pl.LazyFrame, scored: bool) -> pl.DataFrame:
     """The table `measures` of what `measured` gives; `scored`: does the outcome lie between 0 and 1?"""
-    names = [m for m in MEASURES if m in frame.collect_schema().names()]
+    names = [m for m in (*MEASURES, ERRED) if m in frame.collect_schema().names()]
     keys = ("model", "regime", "context", "task", "block")
     failed = 1 - pl.col("score") if scored else pl.lit(float("nan"))
     ask = {}

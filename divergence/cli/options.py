@@ -55,6 +55,7 @@ def configuration_of(
     paths: Sequence[str | pathlib.Path],
     flags: dict[str, tuple[str, ...]],
     outcome: str | None = None,
+    items: str | None = None,
 ) -> Configuration:
     """What was declared: in the file named, else in the one beside the log; then by the flags of `naming`."""
     from divergence.configuration import Configuration
@@ -62,6 +63,8 @@ def configuration_of(
     chosen = Configuration.load(config) if config else Configuration.beside(paths)
     if outcome is not None:
         chosen = dataclasses.replace(chosen, outcome=outcome)
+    if items is not None:
+        chosen = dataclasses.replace(chosen, items=items)
     return chosen.with_flags(**{name: flags[name] for name in ("map", "set", "where")})
 
 
@@ -69,7 +72,7 @@ def reading(command: Callable) -> Callable:
     """Flags of the verbs that read a log; the command gets the `Executions` as `read()`."""
 
     @functools.wraps(command)
-    def with_log(logs, config, evaluation, deployment, accept_rejected, outcome, **flags):
+    def with_log(logs, config, evaluation, deployment, accept_rejected, outcome, items, **flags):
         columns = {name: flags.pop(name) for name in ("map", "set", "where")}
 
         def read(progress=None):
@@ -80,7 +83,7 @@ def reading(command: Callable) -> Callable:
             paths = [*logs, *evaluation, *deployment]
             return read_log(
                 list(logs) or None,
-                configuration=configuration_of(config, paths, columns, outcome),
+                configuration=configuration_of(config, paths, columns, outcome, items),
                 evaluation=list(evaluation) or None,
                 deployment=list(deployment) or None,
                 accept_rejected=accept_rejected,
@@ -95,6 +98,11 @@ def reading(command: Callable) -> Callable:
         click.option("--evaluation", multiple=True, help="Files whose rows are all evaluation."),
         click.option("--deployment", multiple=True, help="Files whose rows are all deployment."),
         click.option("--outcome", metavar="NAME", help="What the answers are about [default: score]: a column or a metric."),
+        click.option(
+            "--items",
+            type=click.Choice(["new", "observed"]),
+            help="About which items: new ones of the same source [default], or those of the log themselves.",
+        ),
         naming,
         click.option(
             "--accept-rejected",

@@ -115,6 +115,7 @@ def summary(scored: Scored, output: str, rate: float) -> list[str]:
     if made["model"]["check"]:
         lines.append(f"when the model was made: {made['model']['check']}")
     lines += calibration_lines(made["calibration"]) + sharpness_lines(made.get("sharpness"))
+    lines += [made["repeated"]] if made.get("repeated") else []
     lines += [made["audit"]["sentence"]] if made.get("audit") else []
     return lines + ([made["stale"]["reason"]] if "stale" in made else [])
 

@@ -37,6 +37,7 @@ from divergence.estimands.standing import (
     MODELS_MIN,
     Standing,
     bench_items,
+    candidates_of,
     known_models,
     like_names,
     standing,
@@ -62,10 +63,14 @@ def forecast_needs(design: LogDesign) -> Need:
     found = needs.models_in_both(design, MODELS_MIN)
     if not found.met:
         return found
-    alone = design.models["evaluation"] - len(design.both)
+    alone, usable = candidates_of(design)
     if not alone:
         return Need(False, f"It needs a model with evaluation rows only; all {len(design.both)} were deployed.")
-    return Need(True, f"{needs.many(alone, 'model')} with evaluation rows only, beside {len(design.both)} with both sides.")
+    if not usable:
+        return Need(
+            False, f"It needs a candidate that shares bench items with models that were deployed; none of {alone} does."
+        )
+    return Need(True, f"{needs.many(usable, 'model')} with evaluation rows only, beside {len(design.both)} with both sides.")
 
 
 ROOM = Question(
@@ -181,7 +186,9 @@ def _beside(out: Rows, posterior: Posterior, name: str, level: np.ndarray, law: 
     """Latency, tokens, and cost per success of the candidate: forecasts of the further outcomes."""
     for fit in posterior.fits[1:]:
         what = fit.cells.outcome
-        if what not in (*BESIDE, "cost_usd") or name not in fit.cells.levels["model"]:
+        if what not in (*BESIDE, "cost_usd") or (what == "cost_usd" and posterior.fits[0].cells.kind == "positive"):
+            continue  # a time or a cost is no success, which could have a cost
+        if name not in fit.cells.levels["model"]:
             continue
         other = standing(fit)
         if other is None or name not in other.names:
@@ -203,6 +210,8 @@ def _told(seen: Standing, candidates: list[int], named: tuple[str, ...], against
     told = [f"from {len(seen.lines.reference)} models with both sides"]
     if not named:
         told.append(f"no incumbent is declared: the one to beat is {seen.names[against[0]]}, the best in deployment")
+    if against and set(against) == set(candidates) and len(against) == 1:
+        told.append(f"the incumbent {seen.names[against[0]]} is the only candidate: nothing to beat is declared")
     missing = [name for name in named if name not in seen.names]
     if missing:
         instead = f"; the one to beat is {seen.names[against[0]]}" if len(missing) == len(named) else ""

@@ -6,15 +6,16 @@
 |---|---|---|
 | null | level under the law; `axis` = `measured`, `partly forecast` (in a context without rows), `forecast` | each |
 | `rank` | its place, ties share; the interval is that of the draws | per model |
-| `tied_group` | a group is its first model and those below that it does not beat with 90 % | per model |
+| `tied_group` | its first model and those next below that it does not beat with 90 % | per model |
 | `p_first`, `p_top` | is it first? among the first `level`? 1 or 0: the mean is the probability | per model |
 | `bench`, `bench_rank` | what the bench alone says of the same models | per model with evaluation rows |
 | `what_if`, `what_if_rank`, `moved` | level, place, places lost under another law (`level` = its name) | per model |
 
 Models stand in the order of their mean level. Groups are made from the top with one comparison a model, so nothing over all
-pairs is ever held: models of one group may differ from each other by more than from the first of the next, and only its
-first model is settled against those after the group. A model with bench rows only is forecast (`forecast`) and marked; one
-that cannot be is refused by name. Laws are linear: a mixture of two laws has the mixture of their levels in every draw.
+pairs is ever held: models of one group may differ from each other by more than from the first of the next. Only the first
+models of two neighbouring groups are settled; one further down that is known less well may still stand higher. A model with
+bench rows only is forecast (`forecast`) and marked; one that cannot be is refused by name. Laws are linear: a mixture of two
+laws has the mixture of their levels in every draw.
 Identified by two models with a deployed level. Unit: that of the outcome; `ratio` for places.
 Source: Mogstad et al. 2024 (confidence sets of ranks); Goldstein and Spiegelhalter 1996 (ranks of institutions).
 """
@@ -29,7 +30,7 @@ from scipy.stats import rankdata
 
 from divergence.errors import InputError
 from divergence.estimands.rows import answer, answered, level_unit, refuse
-from divergence.estimands.standing import MEASURED, Standing, known_models, like_names, standing
+from divergence.estimands.standing import MEASURED, MODELS_MIN, Standing, candidates_of, known_models, like_names, standing
 from divergence.estimate import INTERVAL, Estimate
 from divergence.identification import needs
 from divergence.identification.log_design import LogDesign
@@ -49,8 +50,8 @@ def leaderboard_needs(design: LogDesign) -> Need:
     found = needs.level_needs(design, "deployment")
     if not found.met:
         return found
-    served, alone = design.models["deployment"], design.models["evaluation"] - len(design.both)
-    forecast = alone if needs.models_in_both(design, 3).met else 0
+    served = design.models["deployment"]
+    forecast = candidates_of(design)[1] if needs.models_in_both(design, MODELS_MIN).met else 0
     if served + forecast < 2:
         return Need(False, "It needs two models in deployment; this log has one.")
     return Need(True, f"{needs.many(served, 'model')} in deployment" + (f" and {forecast} forecast." if forecast else "."))

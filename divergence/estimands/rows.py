@@ -26,6 +26,31 @@ Parameters = ParamSpec("Parameters")
 Answering = Callable[Concatenate[Posterior, Parameters], Estimate]
 
 
+OBSERVED_ITEMS = "on the items of the log themselves"
+OF_LEVELS = frozenset(
+    {
+        "bench_level",
+        "deployed_level",
+        "gap",
+        "evaluation_advantage",
+        "kappa",
+        "coupling",
+        "coupling_absolute",
+        "projection_instability",
+        "reversal",
+        "rank_agreement",
+        "leverage",
+        "gap_for_confidence",
+        "stability",
+        "context_effect",
+        "leaderboard",
+        "coherence",
+        "best_combination",
+    }
+)
+"""Questions whose numbers are made of levels: they are about the declared population of items."""
+
+
 def answered(
     question: Question, unit: str | Callable[[Fit], str], check: Callable[[Fit, Mapping], None] | None = None
 ) -> Callable[[Answering], Answering]:
@@ -53,6 +78,8 @@ def answered(
                 found = refuse(fit, question.name, question.text, of, need.sentence)
             else:
                 found = function(*args, **kwargs)
+            if fit.cells.items == "observed" and question.name in OF_LEVELS:
+                found = dataclasses.replace(found, text=f"{found.text.replace(', for new items', '')} ({OBSERVED_ITEMS})")
             return dataclasses.replace(found, words=question.words)
 
         asked.__doc__ = documented(question, function, sys.modules[function.__module__].__doc__)

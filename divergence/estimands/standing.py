@@ -14,8 +14,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from divergence.cells import Cells
 from divergence.cells.overlap import in_regime, scorer_conflict
 from divergence.errors import InputError
+from divergence.identification.log_design import LogDesign
 from divergence.joint.carry_over import MODELS_MIN, CarryOver, carry_over, forecast_levels
 from divergence.joint.laws import Law, law_weights
 from divergence.joint.posterior import Fit, models_with_rows
@@ -81,7 +83,7 @@ def standing(fit: Fit) -> Standing | None:
     conflict = scorer_conflict(fit.cells)
     lines = carry_over(fit, bench, deployed) if bench is not None and not conflict else None
     candidates = np.flatnonzero(tried & ~served)
-    apart = _without_shared_items(fit, candidates, served & tried)
+    apart = _without_shared_items(fit.cells, candidates, served & tried)
     left_out = {}
     for m in candidates:
         name = deployed.models[m]
@@ -108,10 +110,18 @@ def standing(fit: Fit) -> Standing | None:
     return Standing(fit, models, names, draws, deployed.contexts, deployed.observed[models], on_bench, lines, left_out)
 
 
-def _without_shared_items(fit: Fit, candidates: np.ndarray, reference: np.ndarray) -> set[int]:
+def candidates_of(design: LogDesign) -> tuple[int, int]:
+    """How many models have evaluation rows only, and how many of these share bench items with models of both regimes."""
+    tried = np.unique(design.arms.model[~design.arms.deployed.astype(bool)])
+    alone, both = np.setdiff1d(tried, design.both), np.zeros(len(design.cells.levels["model"]), bool)
+    both[design.both] = True
+    return len(alone), len(alone) - len(_without_shared_items(design.cells, alone, both))
+
+
+def _without_shared_items(cells: Cells, candidates: np.ndarray, reference: np.ndarray) -> set[int]:
     """Candidates none of whose bench items was answered by a reference model."""
-    counts = fit.cells.counts
-    keep = in_regime(fit.cells, "evaluation") & (counts["n"] > 0) & (counts["item"] >= 0)
+    counts = cells.counts
+    keep = in_regime(cells, "evaluation") & (counts["n"] > 0) & (counts["item"] >= 0)
     items = counts["item"][keep].astype(np.int64) * (counts["task"].max(initial=0) + 2) + counts["task"][keep] + 1
     model = counts["model"][keep]
     known = np.unique(items[reference[model]])

@@ -43,12 +43,13 @@ class TaskLevel:
 
 
 def task_levels(fit: Fit, regime: str, law: Law | None = None) -> Iterator[TaskLevel]:
-    """Every model on every task that it tried in the regime; nothing where the log has one task, or too many to list."""
+    """Every model on every task that it tried in the regime; nothing where the log has one task or too many to list, or
+    where levels are declared to be about the observed items."""
     cells = fit.cells
     deployed = deployed_regimes(cells)[cells.counts["regime"]] == (regime == "deployment")
     counts = cells.counts.take((cells.counts["n"] > 0) & deployed & (cells.counts["task"] >= 0))
     keys, where = combinations(counts["model"], counts["task"])
-    mu = levels(fit, regime, law)
+    mu = None if cells.items == "observed" else levels(fit, regime, law)
     if mu is None or len(cells.levels["task"]) < 2 or not 0 < keys.shape[1] <= ROWS_MAX:
         return
     place = {name: k for k, name in enumerate(mu.contexts)}

@@ -107,6 +107,7 @@ EXECUTIONS = (
     _text("gold", "the right answer, in the same form"),
     _text("scorer", "what judged: exact, contains, a judge model, a user signal"),
     _text("task", "suite or workload", otel="gen_ai.workflow.name"),
+    _text("prompt_hash", "hash of the item's prompt; an id whose prompt changed is another item"),
     Column("trial", pl.Int64(), "replicate number within model, item and context", unit="1"),
     _text("session", "conversation or trajectory", otel="gen_ai.conversation.id"),
     Column("turn", pl.Int64(), "position in the session", unit="1"),

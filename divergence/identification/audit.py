@@ -14,6 +14,7 @@
 | `unlike_denominators` | a model that was judged on far fewer items than the others |
 | `missing_runs` | a model that lacks a score in more of its runs than others |
 | `no_failures` | a model without a single 0 where others have many |
+| `errors_as_failures` | errors that are logged with a score of 0 |
 | `contexts_of_their_own` | models that no chain of contexts links with the others |
 | `changed_between_waves` | combinations that moved between waves while others stayed |
 
@@ -27,7 +28,12 @@ from collections.abc import Callable
 
 from divergence.identification.finding import Finding
 from divergence.identification.log_design import LogDesign
-from divergence.identification.rules_of_leaderboards import missing_runs, no_failures, unlike_denominators
+from divergence.identification.rules_of_leaderboards import (
+    errors_as_failures,
+    missing_runs,
+    no_failures,
+    unlike_denominators,
+)
 from divergence.identification.rules_of_measures import times_disagree, unmetered
 from divergence.identification.rules_of_outcomes import judged_share, one_side, one_value, other_judges, unlike_tasks
 from divergence.identification.rules_of_results import (
@@ -48,6 +54,7 @@ RULES: tuple[Rule, ...] = (
     unlike_denominators,
     missing_runs,
     no_failures,
+    errors_as_failures,
     unlogged_difference,
     opposite_effects,
     contexts_of_their_own,

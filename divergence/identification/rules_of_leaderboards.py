@@ -1,9 +1,11 @@
-"""Rules about what a table of models hides: unequal denominators, runs without a score, failures that were left out."""
+"""Rules about what a table of models hides: unequal denominators, missing runs, failures left out or mixed with errors."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from divergence.cells.blocks import rows_of
+from divergence.cells.measures import ERRED
 from divergence.identification.finding import Finding
 from divergence.identification.log_design import REGIMES, LogDesign
 
@@ -11,6 +13,7 @@ MODELS_MIN = 3  # models of one regime from which on there is something usual to
 FEW_ITEMS = 0.5  # of the usual number: below, half of the others' items may be why a level differs
 MORE_MISSING = 0.1  # share of runs without a score beyond the usual one: worth as many points as leaderboards argue about
 RUNS_MIN = 20  # runs below which a share says little
+ERRED_SHARE = 0.01  # of a model's judged rows from which on errors count: a point of its level
 ZEROS_USUAL = 0.1  # share of zeros of the other models from which on none at all in RUNS_MIN runs is below .12 likely
 
 
@@ -36,8 +39,8 @@ def unlike_denominators(design: LogDesign) -> Finding | None:
     return Finding(
         "unlike_denominators",
         "caution",
-        f"{names['model'][arms.model[k]]} was judged on {int(size[k]):,} items in {names['context'][arms.context[k]]}, the "
-        f"others on {usual:,.0f}: its level is over fewer, perhaps easier ones.",
+        f"{names['model'][arms.model[k]]} was judged on {int(size[k]):,} {'item' if size[k] == 1 else 'items'} in "
+        f"{names['context'][arms.context[k]]}, the others on {usual:,.0f}: its level is over fewer, perhaps easier ones.",
         "Judge all models on the same items.",
         ("leaderboard", "bench_level", "deployed_level"),
     )
@@ -95,5 +98,38 @@ def no_failures(design: LogDesign) -> Finding | None:
         f"{name} has no score of 0 in {rows[without[0]]:,} rows, the models usually in {100 * usual:.0f}% of theirs: "
         "rows with a score of 0 may have been left out, and then its level is over its successes.",
         "Log every run, the failed ones too.",
+        ("leaderboard", "bench_level", "deployed_level"),
+    )
+
+
+def errors_as_failures(design: LogDesign) -> Finding | None:
+    """Rows that say that something failed and have a score of 0: the harness may have failed, not the model."""
+    cells = design.cells
+    if ERRED not in cells.levels["measure"]:
+        return None
+    size = len(cells.levels["model"])
+    worst: tuple[float, float, float, int, str] | None = None
+    for regime in REGIMES[::-1]:
+        if regime not in cells.levels["regime"]:
+            continue
+        mine = cells.counts["regime"] == cells.levels["regime"].index(regime)
+        judged = cells.counts["rows"][mine] - cells.counts["unjudged"][mine]
+        rows = np.bincount(cells.counts["model"][mine], judged, size)
+        erred = rows_of(cells, cells.measures, ERRED, regime)
+        failed = np.bincount(erred["model"], erred["n"], size)
+        share = failed / np.maximum(rows, 1)
+        k = int(share.argmax())
+        if share[k] >= ERRED_SHARE and (worst is None or share[k] > worst[0]):
+            worst = (float(share[k]), float(failed[k]), float(np.median(share[rows > 0])), k, regime)
+    if worst is None:
+        return None
+    share, failed, usual, k, regime = worst
+    return Finding(
+        "errors_as_failures",
+        "caution",
+        f"{cells.levels['model'][k]} has an error_type and a score of 0 in {failed:,.0f} of its judged {regime} rows "
+        f"({100 * share:.0f}%), the models usually in {100 * usual:.0f}%: these errors count as failures of the model, "
+        "whether the model or the harness failed.",
+        "Leave the score of a run empty where the harness failed: it then counts as not judged.",
         ("leaderboard", "bench_level", "deployed_level"),
     )

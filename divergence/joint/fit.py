@@ -139,7 +139,9 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
         why,
         round(time.process_time() - begin, 3),
     )
-    levels(fitted, "deployment")  # a declared law that this log cannot serve is an error now, not when it is asked
+    levels(
+        fitted, "deployment", items="new"
+    )  # a declared law that this log cannot serve is an error now, not when it is asked
     return fitted
 
 

@@ -96,7 +96,7 @@ def paired_effects(cells: Cells) -> Effects:
 
 def fitted_effects(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
     """Draws of the same effects by a fit, shape (S, models, contexts), and of bench levels, shape (S, models)."""
-    deployed, bench = levels(fit, "deployment"), levels(fit, "evaluation")
+    deployed, bench = (levels(fit, regime, items="new") for regime in ("deployment", "evaluation"))
     if deployed is None:
         raise NotIdentifiedError("the log has no deployment rows: there is no context to predict")
     if bench is None:

@@ -39,7 +39,7 @@ class Levels:
 
 
 def levels(
-    fit: Fit, regime: str, law: Law | None = None, *, items: str = "new", contexts: str = "logged", count: int = 1
+    fit: Fit, regime: str, law: Law | None = None, *, items: str | None = None, contexts: str = "logged", count: int = 1
 ) -> Levels | None:
     """Levels in a regime's contexts; None when the log has no row of that regime. `law` overrides the log's own.
 
@@ -49,8 +49,11 @@ def levels(
     | `observed` | `logged` | the items of the log themselves |
     | `new` | `new` | `count` deployment contexts that the log never saw, drawn anew in each draw, of equal weight |
 
-    Raises InputError for any other population.
+    `items` = None: what the log's configuration declares; new contexts have new items. Raises InputError for any other
+    population.
     """
+    if items is None:
+        items = fit.cells.items if contexts == "logged" else "new"
     _check_population(regime, items, contexts, count)
     design = fit.design
     mine = np.flatnonzero(design.contexts[:, 0] == (regime == "deployment"))

@@ -33,6 +33,7 @@ SAVED = {
             "levels": {key: [str] for key in KEYS},
             "grade_names": [str],
             "declared_law": (str, list),
+            "items?": str,
             "zero_cost?": str,
             "notes": [str],
             "method": str,
@@ -93,6 +94,7 @@ def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
         **tables,
         grade_names=tuple(saved["grade_names"]),
         declared_law=law if isinstance(law, str) else (law[0], tuple((level, share) for level, share in law[1])),
+        items=saved.get("items", "new"),
         zero_cost=saved.get("zero_cost", "missing"),
         notes=tuple(saved["notes"]),
     )

@@ -59,6 +59,7 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
                     "levels": fit.cells.levels,
                     "grade_names": fit.cells.grade_names,
                     "declared_law": fit.cells.declared_law,
+                    "items": fit.cells.items,
                     "zero_cost": fit.cells.zero_cost,
                     "notes": fit.cells.notes,
                     "method": fit.method,

@@ -101,7 +101,7 @@ def knowledge(
     fit: Fit, *, new_contexts: int = 0, universe: bool = False, prices: Prices | None = None, currency: str = "USD"
 ) -> Knowledge:
     """From a fit; `new_contexts` places are added a model, `universe` says whether the mean over all contexts is asked."""
-    found = {regime: levels(fit, regime) for regime in REGIMES}
+    found = {regime: levels(fit, regime, items="new") for regime in REGIMES}
     places, columns = _logged_places(found)
     models = fit.cells.levels["model"]
     everywhere = np.zeros((len(fit.effects), 0))

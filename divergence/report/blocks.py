@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class Listing:
     """(term, sentence)."""
     title: str = ""
     """What they are."""
+    opened_by: str = ""
+    """Words to open it by; empty = it stands open."""
     kind: ClassVar[str] = "listing"
 
 
@@ -82,3 +85,35 @@ class Section:
     """Its parts, in order."""
     rests_on_fit: bool = True
     """Do its numbers depend on the diagnostics?"""
+
+    @property
+    def shown(self) -> tuple[Block, ...]:
+        """What stands open: the first figure (without one, the first text), boxed findings."""
+        return tuple(block for block in self.blocks if self._stands(block))
+
+    @property
+    def folded(self) -> tuple[Block, ...]:
+        """The rest, to be opened."""
+        return tuple(block for block in self.blocks if not self._stands(block))
+
+    @property
+    def more(self) -> str:
+        """What the fold holds: `2 figures, 3 tables`."""
+        return told(self.folded)
+
+    def _stands(self, block: Block) -> bool:
+        figures = [b for b in self.blocks if isinstance(b, Figure)]
+        texts = [b for b in self.blocks if isinstance(b, Text | Listing) and not getattr(b, "opened_by", "")]
+        lead = (figures or texts or list(self.blocks))[:1]
+        if any(block is b for b in lead):
+            return True
+        return isinstance(block, Text) and block.tone in ("notice", "refusal") and not figures
+
+
+def told(blocks: Sequence[Block]) -> str:
+    """What a fold holds: `silent drift, 2 figures, 3 tables`."""
+    kinds = {"figure": "figure", "table": "table", "text": "note", "listing": "list"}
+    boxed = [b.label.rstrip(":").lower() for b in blocks if isinstance(b, Text) and b.tone == "notice" and b.label]
+    rest = [b for b in blocks if not (isinstance(b, Text) and b.tone == "notice" and b.label)]
+    counts = [(sum(b.kind == kind for b in rest), noun) for kind, noun in kinds.items()]
+    return ", ".join([*boxed, *(f"{n} {noun if n == 1 else noun + 's'}" for n, noun in counts if n)])

@@ -30,6 +30,8 @@ SHOWN = 20  # places of the table on the page; a text has MOST_WRITTEN
 MOST_WRITTEN = 100
 FULL = 200  # characters of a name in a text: whole
 NAME = 44  # characters of a name in the table
+BEYOND = "if the line of the others goes on: its bench level {lies} outside theirs"
+MAY_BE_FIRST = 0.05  # a model of another group with this probability to be first is named beside the first
 WIDE = 9  # models from which on the leaderboard's sentence heads the page: below, pairs of neighbours say more
 MARKS = {"forecast": "forecast", "partly forecast": "partly forecast"}
 
@@ -68,10 +70,17 @@ def board(content: PageContent) -> Board | None:
 
 
 def incumbents(answer: Estimate) -> tuple[str, ...]:
-    """The models that run now, as the answer's text names them."""
-    found = re.search(r"\(the incumbent is (.*?)(?:; |\)$)", answer.text)
-    models = set(answer.rows["model"].drop_nulls())
-    return tuple(name for name in found.group(1).split(", ") if name in models) if found else ()
+    """The models that run now, as the answer's text names them; a name may itself hold commas, semicolons and brackets."""
+    _, found, rest = answer.text.partition("(the incumbent is ")
+    models = sorted(set(answer.rows["model"].drop_nulls()), key=len, reverse=True)
+    told: list[str] = []
+    while found:
+        name = next((m for m in models if rest.startswith(m) and rest[len(m) :].startswith((", ", "; ", ")"))), None)
+        if name is None:
+            break
+        told.append(name)
+        found, rest = rest[len(name) :].startswith(", "), rest[len(name) + 2 :]
+    return tuple(told)
 
 
 def _rows(answer: Estimate) -> tuple[pl.DataFrame, tuple[str, ...], str]:
@@ -112,7 +121,12 @@ def _headline(frame: pl.DataFrame) -> str:
     tied = frame.filter(pl.col("group") == 1)
     who = f"{first['name']}{' (a forecast)' if first['mark'] == 'forecast' else ''}"
     if tied.height == 1:
-        return f"Under the deployment law {who} is first ({chance(first['p_first'])})."
+        if first["p_first"] >= INTERVAL:
+            return f"Under the deployment law {who} is first ({chance(first['p_first'])})."
+        open_ = frame.filter(pl.col("group") > 1, pl.col("p_first") >= MAY_BE_FIRST).sort("p_first", descending=True)
+        may = [f"{row['name']} ({chance(row['p_first'])})" for row in open_.iter_rows(named=True)]
+        rest = f"; {join(may, 3)} may be" if may else ""
+        return f"Under the deployment law {who} stands first ({chance(first['p_first'])} to be it){rest}."
     others = [name for name in tied["name"] if name != first["name"]]
     listed = join(others, 3) if len(others) <= 4 else f"{len(others)} others"
     return f"Under the deployment law {who} stands first ({chance(first['p_first'])} to be it), tied with {listed}."
@@ -122,16 +136,16 @@ def _sentences(content: PageContent, frame: pl.DataFrame, top: str) -> tuple[str
     """Groups; what the bench alone says; candidates against what runs now."""
     groups = frame["group"].n_unique()
     told = [
-        f"{capital(plural(frame.height, 'model'))} fall into {plural(groups, 'group')}: a group is what its first model "
-        f"does not beat with {INTERVAL:.0%}."
+        f"{capital(plural(frame.height, 'model'))} fall into {plural(groups, 'group')}: a group is its first model "
+        f"and those next below that it does not beat with {INTERVAL:.0%}."
     ]
     known = frame.drop_nulls("bench_rank").sort("bench_rank")
     if known.height > 1:
         lead = known.row(0, named=True)
-        place = f"stands {_ordinal(lead['place'])} here (place {lead['rank_low']:.0f} to {lead['rank_high']:.0f})"
+        place = f"here it stands {_ordinal(lead['place'])} ({_places(lead)})"
         kept = set(known["model"].head(int(top))) & set(frame["model"].head(int(top)))
         told.append(
-            f"On the bench {lead['name']} leads; it {place}. Of the bench's first {number(int(top))}, "
+            f"On the bench {lead['name']} stands first; {place}. Of the bench's first {number(int(top))}, "
             f"{number(len(kept))} {verb(len(kept), 'is', 'are')} among the first {number(int(top))} here."
         )
     told += _candidates(content, frame)
@@ -140,6 +154,21 @@ def _sentences(content: PageContent, frame: pl.DataFrame, top: str) -> tuple[str
     if same:
         told.append(sentence(same.group(1)))
     return tuple(told)
+
+
+def _places(row: dict) -> str:
+    """The interval of a place.
+
+    >>> _places({"rank_low": 2.0, "rank_high": 3.0}), _places({"rank_low": 1.0, "rank_high": 1.0})
+    ('place 2 to 3', 'place 1')
+    """
+    low, high = (f"{row[name]:.0f}" for name in ("rank_low", "rank_high"))
+    return f"place {low}" + (f" to {high}" if high != low else "")
+
+
+def lies(probability: float) -> str:
+    """How surely it is said that a bench level lies outside the others' range."""
+    return "lies" if probability >= INTERVAL else "probably lies"
 
 
 def _ordinal(place: int) -> str:
@@ -155,13 +184,15 @@ def _candidates(content: PageContent, frame: pl.DataFrame) -> list[str]:
     rows = answer.to_frame().filter(pl.col("identified"))
     beats = rows.filter(pl.col("statistic") == "beats").sort("mean", descending=True)
     levels = rows.filter(pl.col("statistic").is_null(), pl.col("context").is_null())
+    outside = dict(rows.filter(pl.col("statistic") == "outside", pl.col("mean") > 0.5).select("model", "mean").iter_rows())
     names = spoken(frame["model"])
     told = []
     for row in beats.head(3).iter_rows(named=True):
         level = levels.filter(pl.col("model") == row["model"]).row(0, named=True)
         told.append(
             f"{names.get(row['model'], row['model'])} was never deployed: {phrase(level)} is forecast, and it beats "
-            f"{names.get(row['model_b'], row['model_b'])} with a probability of {chance(row['mean'])}."
+            f"{names.get(row['model_b'], row['model_b'])} with a probability of {chance(row['mean'])}"
+            + (f", {BEYOND.format(lies=lies(outside[row['model']]))}." if row["model"] in outside else ".")
         )
     more = beats.height - 3
     return [*told, f"{plural(more, 'further comparison')} under Candidates."] if more > 0 else told
@@ -180,7 +211,7 @@ def written(shown: Board, count: int = MOST_WRITTEN, width: int = FULL) -> tuple
     names = short(rows["model"], width)
     sizes = shown.rows.group_by("group", maintain_order=True).agg(pl.col("place").min().alias("first"), pl.len())
     bands = {
-        g: f"Group {int(g)}: {f'places {a} to {a + n - 1}, not told apart' if n > 1 else f'place {a}'}"
+        g: f"Group {int(g)}: {f'places {a} to {a + n - 1}, not told apart from its first' if n > 1 else f'place {a}'}"
         for g, a, n in sizes.iter_rows()
     }
     columns: dict[str, list[str]] = {name: [] for name in ("group", "model", "place", "level", "first", "top", "bench")}
@@ -217,7 +248,8 @@ def caption(shown: Board, count: int) -> str:
     """What the numbers of the table are."""
     hidden = shown.rows.height - chosen(shown.rows, count).height
     text = (
-        f"Median and {INTERVAL:.0%} interval of level and place. A group is its first model and those that it does not beat "
-        f"with {INTERVAL:.0%}."
+        f"Median and {INTERVAL:.0%} interval of level and place. A group is its first model and those next below that it "
+        f"does not beat with {INTERVAL:.0%}; one further down that is known less well may still stand higher, as its "
+        "places say."
     )
     return text + (f" {hidden:,} further models are in estimates.parquet." if hidden > 0 else "")

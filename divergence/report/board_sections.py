@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from divergence.estimate import Estimate
 from divergence.report import tables
 from divergence.report.blocks import Block, Figure, Listing, Table, Text
-from divergence.report.board import NAME, SHOWN, Board, caption, written
+from divergence.report.board import NAME, SHOWN, Board, caption, lies, written
 from divergence.report.content import PageContent
 from divergence.report.figures import places
 from divergence.report.names import spoken
@@ -16,6 +17,7 @@ from divergence.report.words import amount, chance, join, number, phrase, senten
 
 MOST_CANDIDATES = 12  # that are told in words; the numbers of all are in the table under them
 TOPS = ("10", "20", "50")
+SURE = 0.95  # with which `convergence` tells the gap that deployment keeps
 
 
 def first_screen(shown: Board) -> list[Block]:
@@ -64,7 +66,7 @@ def _candidate(level: dict, rows: pl.DataFrame, names: dict[str, str]) -> str:
         told.append(f"Lowest is {phrase(worst)} in {labels[worst['context']]}.")
     outside = mine.filter(pl.col("statistic") == "outside")["mean"]
     if outside.len() and outside[0] > 0.5:
-        told.append("On the bench it lies outside the range of the others, so that the line is an assumption.")
+        told.append(f"On the bench it {lies(outside[0])} outside the range of the others: there the line is an assumption.")
     after = mine.filter(pl.col("statistic") == "width_after", pl.col("level") == "1000")
     if after.height:
         row = after.row(0, named=True)
@@ -110,7 +112,9 @@ def _top(row: dict, whole: pl.DataFrame, size: str, needed: pl.DataFrame) -> str
     if alike > 0.05:
         told += "; so much is not distinguishable from no spread at all"
     if needed.height and needed["median"][0] is not None:
-        told += f". Below {amount(needed['median'][0], row['unit'])} the bench decides nothing in deployment"
+        known = needed.row(0, named=True) | {"unit": row["unit"]}
+        size = phrase(known) if np.isfinite(known["upper"] or np.inf) else amount(known["median"], row["unit"])
+        told += f". The lead on the bench that deployment keeps with {SURE:.0%} is {size}"
     return told + "."
 
 

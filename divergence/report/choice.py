@@ -83,7 +83,7 @@ class Choice:
     points: tuple[tuple[str, str], ...]
     """(label, sentence): how sure, what would change it, what to measure next."""
     options: tuple[Option, ...]
-    """The combinations, the likeliest best first."""
+    """The combinations: first those that hold the first place together, the surest first; then the likeliest best."""
     names: dict[str, str]
     """Short names of models and contexts."""
 
@@ -112,7 +112,7 @@ def choose(content: PageContent) -> Choice | None:
 
 
 def _options(coherent: Estimate, best: Estimate) -> list[Option]:
-    """Every combination that can be judged, the likeliest best first, then the likeliest to meet the requirements."""
+    """Every combination that can be judged: those that hold the first place together, then by chance to be the best."""
     known: dict[tuple[str, str], dict] = {}
     for estimate in (coherent, best):
         for k, row in enumerate(estimate.to_frame().iter_rows(named=True)):
@@ -174,7 +174,7 @@ def _headline(options: list[Option], names: Mapping[str, str], bounds: Mapping[s
     also = (
         f", and is the best that does ({chance(first.best)})."
         if tied < 2
-        else (f"; by level it cannot be told from {plural(tied - 1, 'other')}.")
+        else (f"; {plural(tied - 1, 'other')} may have as high a level.")
     )
     return f"{opening} {_who(first, names)}: it meets {all_of} with a probability of {chance(first.meets)}{also}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from divergence.report import tables
@@ -21,15 +22,19 @@ def mark(probability: float) -> str:
     return "✓" if probability >= SURE else "✗" if probability <= 1 - SURE else "?"
 
 
-def _cells(option: Option, bounds: tuple[str, ...]) -> dict[str, str]:
+def _places(options: tuple[Option, ...], bound: str) -> int:
+    """The decimals of one column: those that the middle interval supports."""
+    name, _, _, unit = VALUES[bound]
+    rows = [option.values[name] for option in options]
+    widths = [(row["upper"] - row["lower"]) * scale(unit) for row in rows if row["upper"] is not None]
+    return digits(float(np.median(widths)) if widths else 1.0, MONEY if unit == "usd" else 4)
+
+
+def _cells(option: Option, places: dict[str, int]) -> dict[str, str]:
     cells = {}
-    for bound in bounds:
+    for bound, count in places.items():
         name, _, _, unit = VALUES[bound]
-        row = option.values[name]
-        factor = scale(unit)
-        width = (row["upper"] - row["lower"]) * factor if row["upper"] is not None else 1.0
-        places = digits(width, MONEY if unit == "usd" else 4)
-        cells[bound] = f"{decimal(row['median'] * factor, places)} {mark(option.sides[bound])}"
+        cells[bound] = f"{decimal(option.values[name]['median'] * scale(unit), count)} {mark(option.sides[bound])}"
     return cells
 
 
@@ -43,11 +48,12 @@ def written(
 ) -> tuple[pl.DataFrame, dict[str, str], list[str]]:
     """Texts, headings and number columns: each value with its mark, the chance to meet everything and to be the best."""
     bounds = tuple(bound for bound in VALUES if bound in acceptance)
+    places = {bound: _places(options, bound) for bound in bounds}
     rows = [
         {
             "model": names[o.model],
             "context": names[o.context],
-            **_cells(o, bounds),
+            **_cells(o, places),
             "meets": brief_chance(o.meets),
             "best": brief_chance(o.best),
         }
@@ -63,9 +69,11 @@ def written(
 def first_table(choice: Choice, content: PageContent) -> Table:
     """The best combinations, for the first screen."""
     caption = f"Median of each value: {MARKS}."
-    if len(choice.options) > MOST:
-        caption = f"The first {MOST} of {len(choice.options)} combinations. {caption}"
-    return Table(table_of(choice.options[:MOST], choice.names, dict(content.acceptance)), caption)
+    several = len(choice.options)
+    opened_by = f"The first {MOST} of {several} combinations" if several > MOST else "The combinations"
+    return Table(
+        table_of(choice.options[:MOST], choice.names, dict(content.acceptance)), caption, f"{opened_by} with their values"
+    )
 
 
 def unmet(choice: Choice, acceptance: dict[str, float]) -> str:

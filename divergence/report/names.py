@@ -104,4 +104,6 @@ def spoken(labels: Iterable[str]) -> dict[str, str]:
 
 def wrap(name: str, line: int = LINE) -> str:
     """The name on lines of at most `line` characters, joined by newlines."""
+    if max(map(len, name.split()), default=0) > line:
+        name = name.replace("…", "… ")  # where a word has to be cut, it is cut there
     return "\n".join(textwrap.wrap(name, line, break_on_hyphens=True)) or name

@@ -16,7 +16,7 @@ from pathlib import Path
 from divergence.estimate import INTERVAL
 from divergence.report import board_sections, choice_sections, record
 from divergence.report import sections as page_sections
-from divergence.report.blocks import Block, Figure, Section, Text
+from divergence.report.blocks import Block, Figure, Section, Text, told
 from divergence.report.board import board
 from divergence.report.choice import UNDECLARED, Choice, choose
 from divergence.report.content import PageContent
@@ -25,6 +25,7 @@ from divergence.report.figures import contrasts, gap, order, score_kappa
 from divergence.report.palette import DARK, LIGHT, TO_DARK
 from divergence.report.reading import levels
 from divergence.report.silent import find
+from divergence.report.trust import verdict
 from divergence.report.words import plural, seen, sentence, verb
 from divergence.staging import whole
 
@@ -45,12 +46,14 @@ def render(content: PageContent) -> str:
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"seen": seen, "sentence": sentence}
+    environment.filters |= {"seen": seen, "sentence": sentence, "rows": _rows}
     decision, choice = decide(content), choose(content)
     sections = page_sections.build(content)
     listed = board(content)
     opening = board_sections.first_screen(listed) if listed else []
     first = _order(content)
+    models = page_sections.models_table(content, decision)
+    behind = (opening if listed and not listed.leads else []) + ([models] if models else [])
     specs, config = _specs([*_figures(opening), *([first] if first else [])], sections)
     return environment.from_string(_template("page.html.j2")).render(
         content=content,
@@ -63,7 +66,9 @@ def render(content: PageContent) -> str:
         lead=_lead(content, decision),
         order=first,
         sections=sections,
-        models=page_sections.models_table(content, decision),
+        models=models,
+        tables_of_models=told(behind),
+        told=[said for said in decision.sentences if choice is None or said != content.measure_next],
         names=record.full_names(content),
         pairs=decision.pairs[:MOST_PAIRS],
         further_pairs=len(decision.pairs[MOST_PAIRS:]),
@@ -81,6 +86,11 @@ def render(content: PageContent) -> str:
         script=_template("page.js"),
         bundle=vega_bundle(),
     )
+
+
+def _rows(html: str) -> str:
+    """How many rows a table has, in words."""
+    return plural(html.count("<tr") - html.count("<thead") - html.count("gt_group_heading_row"), "row")
 
 
 def _unjudgeable(content: PageContent, choice: Choice | None) -> str:
@@ -171,7 +181,11 @@ def _counts(content: PageContent) -> str:
 def _state(content: PageContent) -> str:
     if not content.checks:
         return "diagnostics: none reported"
-    return _failed(content) if content.failed else f"all {plural(len(content.checks), 'diagnostic')} passed"
+    if content.failed:
+        return _failed(content)
+    beyond = sum(verdict(review)[1] for review in content.reviews)
+    also = f"; {plural(beyond, 'check')} of the model beyond its limit" if beyond else ""
+    return f"all {plural(len(content.checks), 'diagnostic')} passed{also}"
 
 
 def _failed(content: PageContent) -> str:

@@ -10,7 +10,7 @@ from divergence.report import tables, trust
 from divergence.report.blocks import Block, Listing, Table, Text
 from divergence.report.content import PageContent
 from divergence.report.names import short, spoken
-from divergence.report.words import amount, capital, join, plural, question_name, sentence, verb
+from divergence.report.words import amount, capital, every, join, number, plural, question_name, sentence, verb
 
 MOST_OPEN = 6  # rows of a judged table that stand open
 MOST_TOGETHER = 6  # names told together
@@ -19,7 +19,9 @@ MOST_NAMES = 200  # names listed in full
 
 def cannot_tell(content: PageContent) -> tuple[Block, ...]:
     """Every refusal with its reason: of whole questions once, of single numbers with their count."""
-    shown = [(content.words(question), sentence(reason)) for question, reason in content.refusals]
+    whole = [(content.words(question), sentence(reason)) for question, reason in content.refusals]
+    parts: dict[tuple[str, ...], tuple[list[str], str, int]] = {}
+    others: dict[tuple[str, ...], tuple[list[str], str, int]] = {}
     refused = {question for question, _ in content.refusals}
     further = [(outcome, e) for outcome, answers in content.other_outcomes.items() for e in answers.values()]
     for outcome, estimate in [("", e) for e in content.estimates.values()] + further:
@@ -27,11 +29,38 @@ def cannot_tell(content: PageContent) -> tuple[Block, ...]:
         if outcome and (estimate.question in refused or content.answer(estimate.question) is None):
             continue  # the outcome that the decision is about says it already
         if estimate.identified:
-            parts = [(reason, estimate.reason.count(reason)) for reason in estimate.reasons]
-            shown += [(name, f"{sentence(reason)} ({capital(plural(n, 'number'))} of this answer.)") for reason, n in parts]
-        elif outcome or estimate.question not in refused:
-            shown += [(name, sentence(reason)) for reason in estimate.reasons]
-    return (Listing(tuple(dict.fromkeys(shown))),) if shown else (Text("Every question that was asked is answered."),)
+            for reason in estimate.reasons:
+                told, kept = sentence(reason), others if outcome else parts
+                if not (outcome and _alike(told, "") in parts):  # said of the outcome that the decision is about
+                    _together(kept, name, told, estimate.reason.count(reason), outcome)
+        elif outcome:
+            for reason in estimate.reasons:
+                _together(others, name, sentence(reason), 0, outcome)
+        elif estimate.question not in refused:
+            whole += [(name, sentence(reason)) for reason in estimate.reasons]
+    blocks: list[Block] = []
+    if whole:
+        blocks.append(Listing(_by_reason(tuple(dict.fromkeys(whole)))))
+    for kept, opened_by in ((parts, "Parts of answers, by reason"), (others, "Of the further outcomes, by reason")):
+        if kept:
+            told = tuple(
+                (join(names, MOST_TOGETHER), f"{reason} ({capital(plural(n, 'number'))} of this answer.)" if n else reason)
+                for names, reason, n in kept.values()
+            )
+            blocks.append(Listing(told, opened_by=opened_by))
+    return tuple(blocks) or (Text("Every question that was asked is answered."),)
+
+
+def _alike(reason: str, outcome: str) -> tuple[str, ...]:
+    """What two reasons share that say the same of two outcomes, or of two things in the other order."""
+    said = reason.lower().replace(outcome.lower(), "it") if outcome else reason.lower()
+    return tuple(sorted(said.split()))
+
+
+def _together(kept: dict, name: str, reason: str, count: int, outcome: str) -> None:
+    """Add a reason; the names of answers that it is the reason of stand together, and its numbers are summed."""
+    names, told, before = kept.get(_alike(reason, outcome), ([], reason, 0))
+    kept[_alike(reason, outcome)] = ([*names, *([] if name in names else [name])], told, before + count)
 
 
 def log_section(content: PageContent) -> tuple[Block, ...]:
@@ -47,7 +76,7 @@ def log_section(content: PageContent) -> tuple[Block, ...]:
                 f"{read} {rejected:,} of {total:,} rows ({amount(rejected / total, 'probability')}) "
                 f"{verb(rejected, 'breaks a rule and is', 'break a rule and are')} set aside, none repaired."
             ),
-            Table(tables.fragment(tables.rejected(content.rejected)), "Rejected rows, by file and rule."),
+            Table(tables.fragment(tables.rejected(content.rejected)), "Rejected rows, by file and rule.", "Rejected rows"),
         ]
     else:
         blocks.append(Text(f"{read} No row was rejected."))
@@ -89,7 +118,17 @@ def diagnostics(content: PageContent) -> tuple[Block, ...]:
     """The table of gates, then what else was looked at."""
     if not content.checks:
         return (Text("No diagnostic was reported for this fit, so its numbers are unchecked.", "refusal"),)
-    return (Table(tables.fragment(tables.checks(content.checks))), *trust.blocks(content.reviews))
+    failed, total = len(content.failed), len(content.checks)
+    passed = f"{failed} of {verb(total, 'the one gate', f'{total} gates')} of the fit failed."
+    if not failed:
+        passed = f"{capital(every(total, 'gate'))} of the fit {verb(total, 'is', 'are')} passed."
+    beyond = sum(trust.verdict(review)[1] for review in content.reviews)
+    if content.reviews:
+        passed += (
+            f" Of {plural(len(content.reviews), 'check')} of the model beside them {number(beyond)} went beyond its limit."
+        )
+    table = Table(tables.fragment(tables.checks(content.checks)), opened_by="" if failed else "The gates")
+    return (Text(passed), table, *trust.blocks(content.reviews))
 
 
 def full_names(content: PageContent) -> Table | None:

@@ -27,7 +27,7 @@ from divergence.report.figures import (
 from divergence.report.names import spoken
 from divergence.report.reading import bench_pairs, levels
 from divergence.report.silent import LEVEL_MATERIAL, SilentDrift, find
-from divergence.report.words import amount, brief_chance, capital, number, phrase, plural, question_name
+from divergence.report.words import amount, brief_chance, capital, number, outcome_name, phrase, plural, question_name
 
 COUPLINGS = {
     "coupling": "of the variance between models within one context is how single models react to single contexts: "
@@ -85,7 +85,7 @@ def steadiness(content: PageContent) -> tuple[Block, ...]:
     if score is not None and kappa is not None and models == 1:
         blocks.append(Text(score_kappa.sentence(score, kappa)))
     elif score is not None and kappa is not None and models:
-        blocks.append(figure_of("score-kappa", score_kappa, score, kappa))
+        blocks.append(figure_of("score-kappa", score_kappa, score, kappa, note=score_kappa.beside(score, kappa)))
     else:
         blocks += refused(content, *[q for q in ("bench_level", "kappa") if content.answer(q) is None] or ["kappa"])
     items = []
@@ -242,8 +242,8 @@ ANSWERS: tuple[tuple[str, str, str, Builder], ...] = (
     ),
     (
         "steadiness",
-        "Score and steadiness",
-        "Does the level of a model that scores well hold in every context?",
+        "Does a good level last?",
+        "How much does each model's level change from context to context?",
         steadiness,
     ),
     (
@@ -254,7 +254,7 @@ ANSWERS: tuple[tuple[str, str, str, Builder], ...] = (
     ),
     ("top", "The top of the bench", "How far are the first models truly apart?", board_sections.top_of_bench),
     ("gap", "Gap between bench and deployment", "How much of the bench level is left in deployment?", gaps),
-    ("matrix", "Evaluation and deployment as worlds", "In which respects is deployment another world?", worlds),
+    ("matrix", "How deployment differs from the bench", "In what is its use unlike what was tested?", worlds),
     ("contexts", "Serving contexts", "Which context moves the level, and for which model?", context_effects),
     ("factors", "Serving factors", "What does each part of the serving stack do?", factor_effects),
     ("flips", "Items that change sides", "Do single answers change, even where the level stays?", item_flips),
@@ -282,7 +282,7 @@ def build(content: PageContent) -> list[Section]:
     for place, (outcome, estimates) in enumerate(content.other_outcomes.items()):
         blocks = other_outcome(place, estimates)
         if blocks:
-            title = f"Further outcome: {outcome}"
+            title = f"Further outcome: {outcome_name(outcome)}"
             sections.append(Section(f"outcome-{place}", title, "What does serving do to it?", blocks))
     if content.calibration is not None:
         sections.append(

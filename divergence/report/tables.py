@@ -18,7 +18,7 @@ from divergence.report.content import Check
 from divergence.report.names import spoken
 from divergence.report.reading import identified
 from divergence.report.silent import SilentDrift
-from divergence.report.words import MONEY, SUFFIXES, decimal, digits, phrase, scale, seen, sentence, span
+from divergence.report.words import MONEY, SUFFIXES, decimal, digits, phrase, scale, seen, sentence
 
 if TYPE_CHECKING:
     from great_tables import GT
@@ -29,6 +29,14 @@ FIRST_MODELS = 20
 MOST_MOVES = 60  # comparisons in which items move that are listed
 MOST_GROUPS = 40  # groups of rejected rows that are listed
 MOST_ROWS = 8  # row numbers named in a group
+PARTS = {
+    "cvar_10": "mean over the worst tenth of contexts",
+    "p_best": "chance to be the best",
+    "p_none": "chance that none is",
+    "B_context": "B: of the contexts",
+    "B_residual": "B: the rest",
+}
+"""Names of statistics that are no words, as words."""
 NAMED = ("model", "model_b", "context", "context_b")  # columns whose entries may be shortened
 HEADINGS = {
     "context_b": "deployed context",
@@ -81,6 +89,7 @@ def written(estimate: Estimate) -> tuple[pl.DataFrame, dict[str, str], list[str]
     names = _names(frame)
     for name in estimate.dims:
         written = [names.get(value, value) if name in NAMED else value for value in frame[name]]
+        written = [PARTS.get(value or "", value) for value in written] if name == "statistic" else written
         columns[name] = [value or ("headline" if name == "statistic" else "all") for value in written]
         labels[name] = HEADINGS.get(name, name.replace("_", " "))
     width = (pl.col("upper") - pl.col("lower")).median().over("unit")
@@ -145,10 +154,14 @@ def by_model(estimate: Estimate, signed: bool = False) -> dict[str, str]:
     """The headline number of each model with its interval, without the unit."""
     frame, _ = identified(estimate, "model")
     cells = {}
-    for row in frame.filter(pl.col("model").is_not_null()).iter_rows(named=True):
+    frame = frame.filter(pl.col("model").is_not_null()).with_columns(width=(pl.col("upper") - pl.col("lower")).median())
+    for row in frame.iter_rows(named=True):
         factor = scale(row["unit"])
-        middle = decimal(row["median"] * factor, digits((row["upper"] - row["lower"]) * factor), signed)
-        cells[row["model"]] = f"{middle} ({span(row['lower'], row['upper'], row['unit'])})"
+        places = digits((row["width"] or 0.0) * factor)
+        middle = decimal(row["median"] * factor, places, signed)
+        cells[row["model"]] = (
+            f"{middle} ({decimal(row['lower'] * factor, places)} to {decimal(row['upper'] * factor, places)})"
+        )
     return cells
 
 

@@ -13,7 +13,7 @@ import polars as pl
 from divergence.report import tables
 from divergence.report.blocks import Block, Table, Text
 from divergence.report.content import Review
-from divergence.report.names import spoken
+from divergence.report.names import factor_name, spoken
 from divergence.report.words import decimal, join, plural, verb
 
 TITLES = {
@@ -137,7 +137,7 @@ def _predictive(review: Review) -> tuple[str, bool]:
 
     def told(row: dict) -> str:
         where = f" in {names[row['context']]} ({row['regime']})" if row["context"] is not None else ""
-        return f"the {STATISTICS[row['statistic']]}{where}, p = {decimal(row['p'], 3)}"
+        return f"the {STATISTICS[row['statistic']]}{where}, p = {decimal(row['p'], 3)}".replace("p = 0.000", "p below 0.001")
 
     limit = f"p beyond {100 * review.numbers['limit']:g}% on either side"
     if not extreme:
@@ -152,11 +152,18 @@ def _predictive(review: Review) -> tuple[str, bool]:
     ), True
 
 
+def _scale(name: str) -> str:
+    """A scale of the model in words: the mean effects of a factor, or the models' own."""
+    kind, _, factor = name.partition(":")
+    told = {"beta": "the effects of {}", "gamma": "the models' own effects of {}"}.get(kind)
+    return told.format(factor_name(factor)) if told and factor else name
+
+
 def _prior(review: Review) -> tuple[str, bool]:
     rows = review.rows
     named = {
         kind: [
-            f"{row['scale']} ({plural(row['levels'], 'level')})"
+            f"{_scale(row['scale'])} ({plural(row['levels'], 'level')})"
             for row in rows.filter(verdict=kind).sort("prior", descending=True).iter_rows(named=True)
         ]
         for kind in ("weak data", "both")
@@ -184,9 +191,10 @@ def _new_context(review: Review) -> tuple[str, bool]:
         "on the link scale)."
     )
     if "gain" in review.numbers:
+        places = 0 if abs(review.numbers["gain_error"]) >= 10 else 1
         text += (
             f" Against taking the bench for the new context, the log density changes by "
-            f"{decimal(review.numbers['gain'], 1, signed=True)} ± {decimal(review.numbers['gain_error'], 1)} nats."
+            f"{decimal(review.numbers['gain'], places, signed=True)} ± {decimal(review.numbers['gain_error'], places)} nats."
         )
     doubtful = rows.filter(~pl.col("trusted")).height
     if doubtful:

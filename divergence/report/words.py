@@ -33,7 +33,7 @@ def scale(unit: str) -> float:
 
 def axis_title(unit: str) -> str:
     """Name of the unit on an axis."""
-    return AXES.get(unit, unit)
+    return AXES.get(unit, unit.replace("_", " "))
 
 
 def digits(width: float, most: int = 4) -> int:
@@ -56,7 +56,7 @@ def amount(value: float, unit: str, width: float = DEFAULT_WIDTH, signed: bool =
     text = decimal(value * scale(unit), digits(width * scale(unit), MONEY if unit == "usd" else 4), signed)
     if unit == "fraction" and text.lstrip(f"+{MINUS}") == "1":
         return f"{text} point"
-    return text + SUFFIXES.get(unit, f" {unit}")
+    return text + SUFFIXES.get(unit, f" {unit.replace('_', ' ')}")
 
 
 def span(lower: float, upper: float, unit: str) -> str:
@@ -130,6 +130,11 @@ def sentence(text: str) -> str:
     first = text.split(" ", 1)[0]
     text = capital(text) if first.isalpha() else text
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def outcome_name(outcome: str) -> str:
+    """A further outcome in words: `latency_s` is latency."""
+    return outcome.removesuffix("_s").removesuffix("_usd").replace("_", " ") or outcome
 
 
 def capital(text: str) -> str:

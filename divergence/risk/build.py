@@ -94,7 +94,7 @@ def risk_model(posterior: Posterior, log: Executions | None = None, *, seed: int
     shape = whole.promised.shape
     served, risk = _served(posterior, log), model.table["risk"].reshape(shape)
     every = _served(posterior, log, ("deployment", "evaluation"))
-    items, told = item_risks(posterior.fits[0], whole.levels, risk, whole.promised, every, seed)
+    items, told = item_risks(posterior.fits[0], whole.levels, risk, whole.promised, every, seed, _prompts(log))
     model = dataclasses.replace(model, items=items)
     traffic = _traffic(whole, posterior, clusters)
     return dataclasses.replace(
@@ -109,6 +109,16 @@ def risk_model(posterior: Posterior, log: Executions | None = None, *, seed: int
         traffic=traffic | {"items": told, **traffic_of(model, cells)},
         provenance=provenance,
     )
+
+
+def _prompts(log: Executions | None) -> dict[str, tuple[int, str]] | None:
+    """How many hashes of prompts each item had, and the first of them; None where none are logged."""
+    if log is None or "prompt_hash" not in log.present:
+        return None
+    item, prompt = (pl.col(name).cast(pl.String) for name in ("item", "prompt_hash"))
+    rows = log.scan().select(item, prompt).filter(item.is_not_null() & (prompt != ""))
+    found = rows.group_by("item").agg(hashes=prompt.n_unique(), prompt=prompt.min()).collect(engine="streaming")
+    return {name: (hashes, one) for name, hashes, one in found.iter_rows()} or None
 
 
 def _served(posterior: Posterior, log: Executions | None, regimes: tuple[str, ...] = ("deployment",)) -> Served:

@@ -10,8 +10,10 @@ each. What an answer rests on is its evidence:
     other model     other models were asked, in deployment
     bench           the item was seen on the bench only
     stratum         the item is not known
+    other prompt    the id is known, for a prompt of another hash: the stratum answers
 
-An id that comes with another task than the item had is another item. Reading and scoring need NumPy and Arrow only.
+An id that comes with another task than the item had is another item, and so is one with another hash of its prompt, where
+both are logged. Reading and scoring need NumPy and Arrow only.
 """
 
 from __future__ import annotations
@@ -27,11 +29,12 @@ import pyarrow.compute as pc
 from divergence.numerics import NORMAL_95
 from divergence.risk.lookup import _same, coded, looked_up
 
-EVIDENCE = ("here", "other context", "other model", "bench", "stratum")
+EVIDENCE = ("here", "other context", "other model", "bench", "stratum", "other prompt")
 POINTS, SPREADS = 512, 64
 PROBIT_MAX = 4.0
 SPREAD_MIN, SPREAD_MAX = 0.02, 25.0
 ARRAYS = ("item_place", "item_evidence", "item_plain", "item_task", "item_names", "item_ends")
+PROMPT = "item_prompt"  # saved where prompts were hashed
 KINDS = ("uint16", "uint8", "uint8", "int32", "uint8", "int64")
 PLAIN = 255  # steps of a plain rate
 LETTERS = 4096  # places of a text with a number of their own
@@ -84,6 +87,8 @@ class ItemRisks:
     `PLAIN`ths, uint8, of the same shape: what a line of group-by would say."""
     task: np.ndarray
     """Place of each item's task among the known ones, their number where it has none, int32."""
+    prompt: np.ndarray | None = None
+    """`text_hashes` of each item's `prompt_hash`, 0 = not logged, uint64; None where the log had none."""
     held: list = dataclasses.field(default_factory=list, init=False, repr=False)
     """The last dictionary of items and where its values are."""
 
@@ -122,6 +127,27 @@ class ItemRisks:
             self.held[:] = column.dictionary, self.find(column.dictionary)
         return looked_up(column, self.held[1])
 
+    def known(
+        self, batch: pa.RecordBatch, item: np.ndarray, given: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Which requests ask for the known item of their id, and which for another prompt (None = none does).
+
+        `item` are the codes of `rows`, `given` those of the requests' tasks, None where the model has no tasks.
+        """
+        known, names = item < len(self.task), batch.schema.names
+        if given is not None:
+            agreed = self.task.take(item, mode="clip") == given
+            if not agreed.all():  # a task that is not logged contradicts nothing
+                agreed |= np.asarray(batch.column("task").is_null()) if "task" in names else True
+            known &= agreed
+        if self.prompt is None or "prompt_hash" not in names:
+            return known, None
+        column = coded(batch.column("prompt_hash"))
+        asked = looked_up(column, np.append(prompt_hashes(column.dictionary), np.uint64(0)))
+        own = self.prompt.take(item, mode="clip")
+        other = known & (own != asked) & (own != 0) & (asked != 0)
+        return known & ~other, other if other.any() else None
+
     @functools.cached_property
     def flat(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """`place`, `evidence` and `plain` as one row a combination."""
@@ -133,7 +159,9 @@ class ItemRisks:
         texts = [text.encode() for text in names]
         ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
         joined = np.frombuffer(b"".join(texts), np.uint8)
-        return dict(zip(ARRAYS, (self.place, self.evidence, self.plain, self.task, joined, ends), strict=True))
+        parts = self.place, self.evidence, self.plain, self.task, joined, ends
+        saved: dict[str, np.ndarray] = dict(zip(ARRAYS, parts, strict=True))
+        return saved if self.prompt is None else saved | {PROMPT: self.prompt}
 
     @classmethod
     def of_arrays(cls, arrays: dict[str, np.ndarray], shape: tuple[int, int]) -> ItemRisks:
@@ -142,6 +170,9 @@ class ItemRisks:
         kinds = tuple(arrays[name].dtype.name for name in ARRAYS)
         if kinds != KINDS or any(a.shape != (len(ends), *shape) for a in (place, evidence, plain)):
             raise ValueError(f"its items are {kinds} of shape {place.shape} for {len(ends)} names and {shape}")
+        prompt = arrays.get(PROMPT)
+        if prompt is not None and (prompt.dtype != np.uint64 or prompt.shape != ends.shape):
+            raise ValueError(f"its items' prompts are {prompt.dtype.name} of shape {prompt.shape}")
         starts = np.r_[0, ends]
         if (np.diff(starts) < 0).any() or starts[-1] != len(texts) or len(task) != len(ends):
             raise ValueError("its items do not fit together")
@@ -149,7 +180,18 @@ class ItemRisks:
             raise ValueError("an item has no answer")
         names = pa.Array.from_buffers(pa.large_string(), len(ends), [None, pa.py_buffer(starts), pa.py_buffer(texts)])
         names.validate(full=True)
-        return cls(names, place, evidence, plain, task)
+        return cls(names, place, evidence, plain, task, prompt)
+
+
+def prompt_hashes(texts: pa.Array) -> np.ndarray:
+    """A number of each hash of a prompt, 0 for none.
+
+    >>> prompt_hashes(pa.array(["", None])).tolist()
+    [0, 0]
+    """
+    texts = texts.cast(pa.large_string())
+    there = np.asarray(pc.call_function("binary_length", [texts]).fill_null(0)) > 0
+    return np.where(there, text_hashes(texts) | np.uint64(1), np.uint64(0))
 
 
 def text_hashes(texts: pa.Array) -> np.ndarray:

@@ -25,7 +25,7 @@ from divergence.numerics import combinations
 from divergence.risk.context_definitions import Served
 from divergence.risk.discrimination import beside_plain
 from divergence.risk.item_factors import Factors, ItemCells, Sites, choose_factors, converged
-from divergence.risk.item_lookup import EVIDENCE, PLAIN, ItemRisks, place_of
+from divergence.risk.item_lookup import EVIDENCE, PLAIN, ItemRisks, place_of, prompt_hashes
 from divergence.risk.likeness import choose_likeness
 
 REPEATED_MIN = 20  # items with more than one cell or trial, below which nothing is learnt about repeats
@@ -51,13 +51,21 @@ class Known:
 
 
 def item_risks(
-    fit: Fit, levels: dict[str, tuple[str, ...]], risk: np.ndarray, promised: np.ndarray, served: Served, seed: int = 0
+    fit: Fit,
+    levels: dict[str, tuple[str, ...]],
+    risk: np.ndarray,
+    promised: np.ndarray,
+    served: Served,
+    seed: int = 0,
+    prompts: dict[str, tuple[int, str]] | None = None,
 ) -> tuple[ItemRisks | None, dict]:
     """The known items of a fit's log, and what is to be said of them; None where items tell nothing.
 
     `risk`, `promised` are the tables of risks in deployment and on the bench, shape (models + 1, contexts + 1, strata).
+    `prompts` has for each item whose prompts were hashed how many hashes it had, and one of them.
     """
-    known, why = _known(fit, levels, risk, promised)
+    reused = {name for name, (hashes, _) in (prompts or {}).items() if hashes > 1}
+    known, why = _known(fit, levels, risk, promised, reused)
     if known is None:
         return None, {"sentence": why}
     items, count = len(known.names), known.arms.shape[1]
@@ -91,7 +99,10 @@ def item_risks(
     strata = risk.shape[2] - 1 if "task" in levels else 0
     task = np.where(known.task < strata, known.task, strata).astype(np.int32)
     plain = _plain(known, len(levels["model"]), len(levels["context"]))
-    return ItemRisks(pa.array(names, pa.large_string()), *found, plain, task), told | {
+    prompt = None
+    if prompts:
+        prompt = prompt_hashes(pa.array([prompts.get(name, (0, ""))[1] for name in names], pa.large_string()))
+    return ItemRisks(pa.array(names, pa.large_string()), *found, plain, task, prompt), told | {
         "sentence": "; ".join(filter(None, [words, more, *known.notes]))
     }
 
@@ -114,11 +125,13 @@ def _left_out(sites: Sites, model: np.ndarray) -> dict:
     )
 
 
-def _known(fit: Fit, levels: dict, risk: np.ndarray, promised: np.ndarray) -> tuple[Known | None, str]:
+def _known(fit: Fit, levels: dict, risk: np.ndarray, promised: np.ndarray, reused: set[str]) -> tuple[Known | None, str]:
     counts = fit.cells.counts
     counts = counts.take((counts["item"] >= 0) & (counts["n"] > 0))
     if not len(counts):
-        return None, "the log names no items"
+        rates = fit.cells.counts["n"] > fit.cells.counts["rows"]
+        why = "; rates over several trials are not answers to one item" if rates.any() else ""
+        return None, f"no judged answer of the log names its item{why}: nothing is known of a request beyond its stratum"
     regime = np.array([name == "deployment" for name in fit.cells.levels["regime"]], bool)[counts["regime"]].astype(int)
     label_of = {name: k for k, name in enumerate(levels["context"])}
     label = np.array([label_of.get(name, -1) for name in fit.cells.levels["context"]])[counts["context"]]
@@ -130,10 +143,14 @@ def _known(fit: Fit, levels: dict, risk: np.ndarray, promised: np.ndarray) -> tu
     again = (cells > 1) | (np.bincount(item, counts["rows"]) > 1)
     if several.any():
         notes.append(f"{int(several.sum()):,} item ids that stand in several tasks are no known items")
+    other = np.array([name in reused for name in np.array(fit.cells.levels["item"], object)[names]], bool)
+    if other.any():
+        notes.append(f"{int(other.sum()):,} item ids that stand for several prompts are no known items")
+        several = several | other
     if (again & ~several).sum() < REPEATED_MIN:
         return None, (
             f"{int((again & ~several).sum())} items of this log come more than once, at least {REPEATED_MIN} are needed: "
-            "nothing is known of a request beyond its stratum"
+            "nothing is known of a request beyond its stratum" + "".join(f"; {note}" for note in notes)
         )
     keep = ~several
     single = deployed & ~again

@@ -12,7 +12,8 @@
     reason  what is new, or the largest contributions to the stratum's risk: `+chat_template=chatml; -task=capital` (+ raises
             the risk)
     evidence    what the risk rests on: the item was seen `here` (this model and context), in an `other context`, with an
-            `other model`, on the `bench`, or not at all and the `stratum` answers (`item_lookup`)
+            `other model`, on the `bench`, or not at all and the `stratum` answers, as for an id that now
+            stands for an `other prompt` (`item_lookup`)
     audit   which requests to look at first: the share of the requests that the model was made from with at least this risk.
             .01 = as risky as the riskiest hundredth
 
@@ -33,7 +34,7 @@ import pyarrow as pa
 
 from divergence.risk.calibrate import Calibrator
 from divergence.risk.context_definitions import Served
-from divergence.risk.item_lookup import ARRAYS, EVIDENCE, PLAIN, ItemRisks, answers
+from divergence.risk.item_lookup import ARRAYS, EVIDENCE, PLAIN, PROMPT, ItemRisks, answers
 from divergence.risk.like_contexts import LikeContexts
 from divergence.risk.lookup import LookupGrid, coded, looked_up, take
 from divergence.sealed import DAMAGE, Sealed, check_form
@@ -127,8 +128,9 @@ class RiskModel:
 
     @property
     def beside(self) -> tuple[str, ...]:
-        """Serving factors that no context label names, read where they are logged."""
-        return tuple(f for f in self.served.factors if f not in self.factors)
+        """What is read where it is logged: serving factors that no context label names, hashes of prompts."""
+        prompts = self.items is not None and self.items.prompt is not None
+        return *(f for f in self.served.factors if f not in self.factors), *(("prompt_hash",) if prompts else ())
 
     @functools.cached_property
     def _grid(self) -> LookupGrid:
@@ -196,24 +198,18 @@ class RiskModel:
         return self._grid.rows(batch), unlike
 
     def _known_items(self, batch: pa.RecordBatch, rows: np.ndarray) -> np.ndarray | None:
-        """Which combination of item, model and context each request has, -1 for an item that is not known; None where there
-        is none."""
+        """Which combination of item, model and context each request has, -1 for an item that is not known, -2 for a prompt
+        that its id did not stand for; None where there is none."""
         if self.items is None or "item" not in batch.schema.names:
             return None
         item = self.items.rows(batch.column("item"))
         pair, stratum, _ = self._of_row
-        known = item < len(self.items.task)
-        if not known.any():
+        if (item == len(self.items.task)).all():
             return None
-        size = self.items.place[0].size
-        if "task" in self.levels:  # the same id with another task is another item
-            given, own = stratum.take(rows), self.items.task.take(item, mode="clip")
-            agreed = own == given
-            if not agreed.all() and "task" in batch.schema.names:
-                agreed |= np.asarray(batch.column("task").is_null().to_numpy(zero_copy_only=False))
-            known &= agreed
-        place = item * size + pair.take(rows)
-        return place if known.all() else np.where(known, place, -1)
+        known, other = self.items.known(batch, item, stratum.take(rows) if "task" in self.levels else None)
+        place = item * self.items.place[0].size + pair.take(rows)
+        place = place if known.all() else np.where(known, place, -1)
+        return place if other is None else np.where(other, -2, place)
 
     @functools.cached_property
     def _like(self) -> tuple[LikeContexts | None, np.ndarray]:
@@ -249,7 +245,8 @@ class RiskModel:
             evidence = kinds.take(place, mode="wrap")
             if place.min() < 0:
                 index = np.where(place < 0, rows, index)
-                evidence = np.where(place < 0, np.uint8(EVIDENCE.index("stratum")), evidence)
+                unknown = np.where(place == -2, EVIDENCE.index("other prompt"), EVIDENCE.index("stratum")).astype(np.uint8)
+                evidence = np.where(place < 0, unknown, evidence)
         columns |= {name: pa.array(values.take(index)) for name, values in self.answers.items()}
         if place is not None and not np.isnan(self.table["excess"]).all():
             excess = self.answers["risk"].take(index) - self._of_row[2].take(rows)
@@ -342,7 +339,7 @@ class RiskModel:
         check_form(words, SAVED, "words")
         plausible = table.pop(PLAUSIBLE, None)
         levels = {name: tuple(v) for name, v in words["levels"].items()}
-        items = {name: table.pop(name) for name in ARRAYS if name in table}
+        items = {name: table.pop(name) for name in (*ARRAYS, PROMPT) if name in table}
         shape = (len(levels["model"]) + 1, len(levels["context"]) + 1)
         rows = math.prod(len(v) + 1 for v in levels.values())
         kinds = {**dict.fromkeys(NUMBERS, "f"), "known": "b", "reason": "i"}

@@ -175,7 +175,7 @@ def _deviations(fit: Fit, strata: Strata, labels: np.ndarray) -> tuple[np.ndarra
 def _promised(fit: Fit, strata: Strata, shape: tuple[int, ...]) -> np.ndarray:
     """P(failure) of each model and stratum on the bench, averaged over bench contexts; NaN where there is none."""
     out = np.full(shape, np.nan)
-    bench = levels(fit, "evaluation")
+    bench = levels(fit, "evaluation", items="new")
     if bench is None:
         return out
     places = np.flatnonzero(fit.design.contexts[:, 0] == 0)

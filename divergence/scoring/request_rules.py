@@ -29,7 +29,7 @@ from divergence.scoring.dictionaries import MISSING, Combinations, Dictionary, l
 
 LABELS = ("model", "item", "task", "context")
 """Labels that every request has."""
-ENDLESS = ("item", "task")
+ENDLESS = ("item", "task", "prompt_hash")
 """Those that may never repeat."""
 APART = ("regime_agrees", "execution_id_unique", COPIES)
 """Rules about the reading of a whole log, not about a row of a partition."""

@@ -144,7 +144,7 @@ def score_log(
                 elsewhere / made["scored"] if made["scored"] else None,
                 new,
                 getattr(loaded, "draws", None),
-                items,
+                None if made["repeated"] else items,
             )
         made["model"]["check"] = loaded.check.get("sentence")
         manifest.write(made, target)

@@ -17,6 +17,7 @@ from divergence.risk.discrimination import BINS, BUDGETS, EDGES, GROUPS, SIDES, 
 from divergence.risk.item_lookup import text_hashes
 
 KINDS = ("seen", "unseen")
+REPEATED_MIN = 100  # judged requests of known items, below which equal answers may be chance
 
 
 class Sharpness:
@@ -95,7 +96,21 @@ def told(records: Iterable[dict]) -> dict:
         requests += np.array(record["requests"])
     kinds = {"all": slice(None), **{name: slice(k, k + 1) for k, name in enumerate(KINDS)}}
     found = {name: measures(bins[k].sum(0), sums[k].sum(0)) for name, k in kinds.items() if bins[k].sum()}
-    return {"sharpness": found or None, "audit": _audit(*requests)}
+    return {"sharpness": found or None, "audit": _audit(*requests), "repeated": repeated(found.get("seen"))}
+
+
+def repeated(seen: dict | None) -> str | None:
+    """A sentence where all judged requests of known items end as the model's log had it: its own rows, or exact copies.
+
+    A risk is of a fresh answer, so rows that it was made from fail more often where they failed, and seem to say that it is
+    off. They test nothing. Single outcomes of 0 and 1 show it: their plain rates are never wrong.
+    """
+    if not seen or seen["judged"] < REPEATED_MIN or seen["brier"]["plain"][0] != 0:
+        return None
+    return (
+        f"all {seen['judged']:,.0f} judged requests of known items end as in the log that the model was made from: its own "
+        "rows or exact copies, which test no calibration"
+    )
 
 
 def _audit(n: np.ndarray, risk: np.ndarray) -> dict | None:

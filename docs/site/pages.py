@@ -31,10 +31,11 @@ EXAMPLES: dict[str, str] = {
     "deployment_law": 'deployment_law = { vllm = 0.7, sglang = 0.3 }   # or "logged", "own", "uniform"',
     "stability_eps": "stability_eps = 0.05",
     "quality_required": "quality_required = 0.6",
+    "items": 'items = "observed"',
     "zero_cost": 'zero_cost = "free"',
-    "incumbent": 'incumbent = ["model-a"]   # a candidate has to beat these',
     "prices": '[prices]\ncurrency = "USD"\ndate = "2026-01-01"\n"my-model" = { input = 0.5, output = 1.5 }   # a million',
     "what_if": "[what_if]\nnight = { vllm = 0.2, sglang = 0.8 }",
+    "incumbent": 'incumbent = ["model-x"]   # what runs now',
     "acceptance": "[acceptance]\nquality_min = 0.6\nlatency_p95_max_s = 2.0",
     "values": "[values]\nscore = { up = 1, down = 0 }   # or { scale = [1, 5] }",
     "models": '[models]\n"openai/model-x" = "model-x"',
@@ -47,6 +48,7 @@ EXAMPLES: dict[str, str] = {
 """One example a key; `tests/test_docs.py` parses each and asks that none is missing."""
 CHOICES = {
     "kind": configuration.KINDS,
+    "items": configuration.POPULATIONS,
     "zero_cost": configuration.ZERO_COSTS,
     "deployment_law": (*configuration.LAWS, "a table of shares"),
     "becomes": getattr(configuration, "WIDE", ()),

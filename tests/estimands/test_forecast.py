@@ -138,3 +138,40 @@ def test_latency_and_the_cost_of_a_success_are_forecast_beside_the_score():
     latency = dv.forecast(posterior, outcome="latency_s").where(statistic=None, context=None).draws[:, 0]
     np.testing.assert_array_equal(found.where(statistic="latency_s").draws[:, 0], np.resize(latency, len(level)))
     assert np.median(latency) == pytest.approx(1.8, rel=0.1)
+
+
+def test_a_time_is_no_success_that_could_have_a_cost():
+    log, _ = simulate(world("baseline", n_models=5, n_contexts=2, n_items=30), 9)
+    log, rng = _without(log, "model-0").drop("score"), np.random.default_rng(0)
+    log = log.with_columns(
+        cost_usd=pl.Series(rng.gamma(4, 0.001, log.height)), latency_s=pl.Series(rng.gamma(9, 0.2, log.height))
+    )
+    found = dv.forecast(fit_outcomes(dv.read(log, configuration=dv.Configuration.from_table({"outcome": "latency_s"}))))
+    assert found.where(statistic=None, model="model-0", context=None).identified
+    assert "cost_per_success" not in found.rows["statistic"].to_list()
+
+
+def test_the_only_candidate_as_the_incumbent_has_nothing_to_beat():
+    log, _ = simulate(world("baseline", n_models=5, n_contexts=2, n_items=40), 9)
+    found = dv.forecast(_posterior(_without(log, "model-0")), incumbent="model-0")
+    assert "the incumbent model-0 is the only candidate: nothing to beat is declared" in found.text
+    assert "beats" not in found.rows["statistic"].to_list()
+
+
+def test_candidates_on_a_bench_of_their_own_are_refused_by_check_and_report():
+    log, _ = simulate(world("baseline", n_models=5, n_contexts=2, n_items=40), 9)
+    log = _without(log, "model-0", "model-1")
+    own = pl.col("model").is_in(["model-0"])
+    one = log.with_columns(
+        item=pl.when(own).then("other " + pl.col("item").cast(pl.String)).otherwise(pl.col("item").cast(pl.String))
+    )
+    both = one.with_columns(item=pl.when(model="model-1").then("third " + pl.col("item")).otherwise("item"))
+    told = {name: {a.question: a for a in dv.read(frame).answers()} for name, frame in (("one", one), ("both", both))}
+    assert "1 model with evaluation rows only" in told["one"]["forecast"].reason
+    assert "3 models in deployment and 1 forecast" in told["one"]["leaderboard"].reason
+    assert not told["both"]["forecast"].identified and told["both"]["leaderboard"].reason == "3 models in deployment."
+    found = dv.forecast(_posterior(one))
+    assert set(found.where(statistic=None, context=None, model="model-1").rows["model"]) == {"model-1"}
+    assert any("model-0 shares no bench item" in reason for reason in found.reasons)
+    refused = dv.forecast(_posterior(both))
+    assert not refused.identified and "none of 2 does" in refused.reasons[0]

@@ -167,6 +167,26 @@ def test_a_model_without_a_single_failure():
     assert "no_failures" not in found(log({**FOUR_MODELS, ("deployment", "x", "D"): 0.9}))
 
 
+def failing(model, number, score):
+    """Four models, one of which has an error in so many of its rows, with this score."""
+    mine = (pl.col("model") == model) & (pl.col("item").str.slice(1).cast(int) < number)
+    frame = log(FOUR_MODELS).with_columns(error_type=pl.when(mine).then(pl.lit("http_500")))
+    return frame.with_columns(score=pl.when(pl.col("error_type").is_null()).then("score").otherwise(pl.lit(score, float)))
+
+
+def test_errors_with_a_score_of_0_are_counted_as_failures_and_it_is_said():
+    told = found(failing("B", 30, 0.0))["errors_as_failures"].sentence
+    assert told.startswith(
+        "B has an error_type and a score of 0 in 30 of its judged deployment rows (20%), the models usually"
+    )
+    assert "usually in 0%" in told and "whether the model or the harness failed" in told
+
+
+@pytest.mark.parametrize(("number", "score"), [(30, None), (30, 1.0), (1, 0.0), (0, 0.0)])
+def test_errors_without_a_score_of_0_or_hardly_any_are_no_such_finding(number, score):
+    assert "errors_as_failures" not in found(failing("B", number, score))
+
+
 @pytest.mark.parametrize("regime", ["evaluation", "deployment"])
 def test_models_in_contexts_of_their_own_are_not_compared_in_silence(regime):
     alone = {(regime, "x", "A"): 0.7, (regime, "y", "B"): 0.5}

@@ -1,13 +1,17 @@
-"""Synthetic answers for the page: made up by a seeded generator, from no log, with draws that hang together."""
+"""Synthetic answers for the page, from a seeded generator, with draws that hang together; results of the embedded data."""
 
 import dataclasses
+import pathlib
+import time
 
 import numpy as np
 import polars as pl
 import pytest
 
+import divergence as dv
 from divergence.estimate import Estimate
 from divergence.report import Check, LogSummary, PageContent, render
+from divergence.results import write_report
 
 DRAWS = 400
 BENCH = "context=bench"
@@ -246,3 +250,19 @@ def hand_made():
 def page(content):
     """The page of the whole synthetic log, as text."""
     return render(content)
+
+
+FOLDER = pathlib.Path(__file__).parents[2] / "datasets" / "serving-lab"
+SECONDS_MAX = 60  # CPU time of all answers and the page on a busy machine; alone it takes about a quarter
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory):
+    """The folder of results of the embedded data with its declared requirements, and their table."""
+    log = dv.read(FOLDER, configuration=dv.Configuration.load(FOLDER / "decision.toml"))
+    posterior = dv.fit(dv.collapse(log), seed=0)
+    folder = tmp_path_factory.mktemp("embedded") / "out"
+    before = time.process_time()
+    table = write_report(posterior, folder, log=log, formats=("md", "tex", "json"))
+    assert time.process_time() - before <= SECONDS_MAX
+    return folder, table

@@ -9,7 +9,7 @@ import pytest
 
 import divergence as dv
 from divergence.report import render
-from divergence.report.board import Board, board, caption, written
+from divergence.report.board import Board, _headline, board, caption, incumbents, written
 from divergence.report.figures import places
 from divergence.report.formats import markdown, sheets
 from divergence.results import answer_all, page_content, run_record
@@ -54,6 +54,41 @@ def test_sentences_have_the_numbers_of_the_answers(shown):
     first = _board(shown).rows.row(0, named=True)
     mean = shown.answer("leaderboard").where(statistic="p_first", model=first["model"]).draws.mean()
     assert first["p_first"] == pytest.approx(mean)
+
+
+@pytest.mark.parametrize(("second", "third"), [(0.95, 0.6), (0.99, 0.99)])
+def test_a_first_model_that_is_not_settled_is_not_said_to_be_first(second, third):
+    """Alone in its group, but a model further down that hardly anything is known of may be first."""
+    frame = pl.DataFrame(
+        {
+            "name": ["a", "b", "c"],
+            "mark": ["measured", "measured", "forecast"],
+            "group": [1.0, 2.0, 2.0],
+            "p_first": [second + third - 1, 1 - second, 1 - third],
+        }
+    )
+    told = _headline(frame)
+    if third < 0.9:
+        assert told == "Under the deployment law a stands first (55% to be it); c (40%) and b (5%) may be."
+    else:
+        assert told == "Under the deployment law a is first (98%)."
+
+
+def test_incumbents_are_found_whatever_their_names_hold():
+    names = ["a", "a, b", "c; (d)", "e)"]
+    rows, draws = pl.DataFrame({"model": names}), np.zeros((2, 4))
+    for running in (["a, b"], ["a", "a, b"], ["c; (d)", "e)", "a"], []):
+        told = f" (the incumbent is {', '.join(running)}; 2 of 4 models are forecast)" if running else ""
+        assert incumbents(dv.Estimate("leaderboard", "which is best" + told, "ratio", rows, draws)) == tuple(running)
+
+
+def test_a_forecast_outside_the_bench_range_says_so_on_the_first_screen(shown):
+    outside = shown.answer("forecast").where(statistic="outside")
+    told = " ".join(_board(shown).sentences)
+    for name, far in zip(outside.rows["model"], outside.draws.mean(0), strict=True):
+        sentence = next(part for part in told.split(f"{name} was never deployed")[1:]).split(" was never")[0]
+        assert ("lies outside theirs" in sentence) == (far > 0.5)
+        assert ("probably lies outside" in sentence) == (0.5 < far < 0.9)
 
 
 def test_names_that_differ_only_in_case_are_said(shown):

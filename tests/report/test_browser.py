@@ -206,3 +206,58 @@ def test_names_stay_names_and_a_failed_check_is_in_sight(browser, pages):
     assert browser.value("document.querySelector('[role=alert]').getBoundingClientRect().top") < 300
     alarm = browser.value("getComputedStyle(document.querySelector('[role=alert]')).backgroundColor")
     assert alarm == "rgb(179, 38, 30)"
+
+
+WORDS_MAX, HEIGHT_MAX = 2500, 9000  # shown with everything folded; px at 1280
+CONTRAST_MIN = 4.5  # WCAG 2.2, 1.4.3, for text
+OVERLAPS = """[...document.querySelectorAll('.chart')].flatMap(c => {
+    const boxes = [...c.querySelectorAll('svg text')].filter(t => t.textContent.trim() && getComputedStyle(t).opacity > 0)
+        .filter(t => Math.abs(t.getScreenCTM().b) < 1e-6).map(t => [t.textContent, t.getBoundingClientRect()]);
+    return boxes.flatMap(([one, a], i) => boxes.slice(i + 1).filter(([, b]) =>
+        Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2
+        && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 6
+    ).map(([other]) => c.dataset.spec + ': ' + one + ' | ' + other));
+})"""
+CONTRASTS = """(() => {
+    const parts = colour => (colour.match(/[\\d.]+/g) || []).map(Number);
+    const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+        .reduce((sum, v, k) => sum + v * [.2126, .7152, .0722][k], 0);
+    const behind = e => { for (; e; e = e.parentElement) {
+        const c = parts(getComputedStyle(e).backgroundColor);
+        if (c.length === 3 || c[3] > 0) return c;
+    } return [255, 255, 255]; };
+    return [...document.querySelectorAll('main *, nav *')].filter(e => !e.closest('svg') && e.checkVisibility()
+        && [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())).flatMap(e => {
+        const [a, b] = [light(parts(getComputedStyle(e).color)), light(behind(e))];
+        const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+        return ratio < LEAST ? [ratio.toFixed(2) + ': ' + e.textContent.trim().slice(0, 40)] : [];
+    });
+})()"""
+
+
+def test_the_page_of_the_embedded_data_is_short_with_everything_folded(browser, results):
+    browser.open(results[0] / "report.html", 1280)
+    assert browser.troubles() == []
+    assert browser.value("document.querySelectorAll('details[open]').length") == 0
+    words = browser.value("document.body.innerText.split(/\\s+/).filter(w => /[a-z0-9]/i.test(w)).length")
+    assert 500 < words <= WORDS_MAX
+    assert 2000 < browser.value("document.documentElement.scrollHeight") <= HEIGHT_MAX
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_labels_do_not_collide_and_text_is_read(browser, results, width, scheme):
+    browser.open(results[0] / "report.html", width, scheme)
+    assert browser.value("document.documentElement.scrollWidth") == width
+    assert browser.value(OVERLAPS) == []
+    assert browser.value(CONTRASTS.replace("LEAST", str(CONTRAST_MIN))) == []
+
+
+def test_a_folded_chart_is_drawn_when_it_is_opened(browser, results):
+    browser.open(results[0] / "report.html", 1280)
+    browser.value("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
+    narrow = "c => { const s = c.querySelector('svg'); return !s || s.getBoundingClientRect().width < 300; }"
+    end = time.monotonic() + PATIENCE
+    while browser.value(f"[...document.querySelectorAll('.chart')].filter({narrow}).length"):
+        assert time.monotonic() < end, "a chart in a fold stays empty"
+        time.sleep(0.1)
+    assert browser.troubles() == []

@@ -1,31 +1,11 @@
 """The embedded data with its declared requirements: every question is answered or refused, the page opens with a choice."""
 
-import pathlib
 import re
-import time
 
 import polars as pl
-import pytest
 
-import divergence as dv
 from divergence import behaviour
 from divergence.estimands import QUESTIONS
-from divergence.results import write_report
-
-FOLDER = pathlib.Path(__file__).parents[2] / "datasets" / "serving-lab"
-SECONDS_MAX = 60  # CPU time of all answers and the page on a busy machine; alone it takes about a quarter
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """The folder of results and their table."""
-    log = dv.read(FOLDER, configuration=dv.Configuration.load(FOLDER / "decision.toml"))
-    posterior = dv.fit(dv.collapse(log), seed=0)
-    folder = tmp_path_factory.mktemp("embedded") / "out"
-    before = time.process_time()
-    table = write_report(posterior, folder, log=log, formats=("md", "tex", "json"))
-    assert time.process_time() - before <= SECONDS_MAX
-    return folder, table
 
 
 def test_every_question_has_a_row_or_a_refusal_with_its_reason(results):

@@ -94,7 +94,7 @@ def test_an_id_with_another_task_is_another_item():
     assert scored(model, ask)["evidence"].cast(pl.String).to_list() == ["here", "stratum", "stratum", "here"]
     twice = frame.with_columns(item=pl.col("item").str.slice(2))  # numbered anew in each task
     told = made(twice).traffic["items"]["sentence"]
-    assert "at least 20 are needed" in told
+    assert "at least 20 are needed" in told and "40 item ids that stand in several tasks are no known items" in told
 
 
 def test_ids_of_requests_are_no_items_and_cost_nothing():
@@ -138,3 +138,58 @@ def test_a_world_of_fractions_is_answered_too():
     frame = world(12).with_columns(score=pl.col("score") * 0.8 + 0.1)
     found = scored(made(frame), frame)
     assert found["risk"].is_between(0, 1).all()
+
+
+def test_an_id_of_another_prompt_is_another_item():
+    frame = world(8).with_columns(prompt_hash=pl.lit("p") + pl.col("item"))
+    again = frame.with_columns(
+        prompt_hash=pl.when((pl.col("item") == "0-5") & (pl.col("model") == "m0"))
+        .then(pl.lit("new"))
+        .otherwise("prompt_hash")
+    )
+    log = dv.read(again.select(*LOG, "prompt_hash"))
+    model = risk_model(dv.fit(dv.collapse(log), seed=0), log)
+    assert "1 item ids that stand for several prompts are no known items" in model.check["items"]
+    assert "prompt_hash" in model.beside
+    ask = pl.DataFrame(
+        {
+            "model": "m1",
+            "context": "c2",
+            "task": "t0",
+            "item": ["0-4", "0-4", "0-4", "0-4", "0-5", "no such"],
+            "prompt_hash": ["p0-4", "another", None, "", "p0-5", "p0-4"],
+        }
+    )
+    found = pl.from_arrow(model.score(ask.to_arrow().combine_chunks().to_batches()[0]))
+    said = found["evidence"].cast(pl.String).to_list()
+    assert said == ["here", "other prompt", "here", "here", "stratum", "stratum"]
+    risk, strata = found["risk"].to_list(), scored(model, ask.with_columns(item=pl.lit("no such")))["risk"].to_list()
+    assert risk[0] == risk[2] != strata[0] and risk[1] == strata[1]
+    without = scored(model, ask)  # a log that hashes no prompts is asked by ids
+    assert without["evidence"].cast(pl.String).to_list()[:2] == ["here", "here"]
+
+
+def test_prompts_are_saved_with_the_items(tmp_path):
+    frame = world(8).with_columns(prompt_hash=pl.lit("p") + pl.col("item"))
+    log = dv.read(frame.select(*LOG, "prompt_hash"))
+    model = risk_model(dv.fit(dv.collapse(log), seed=0), log)
+    model.save(tmp_path / "model")
+    again = type(model).load(tmp_path / "model")
+    np.testing.assert_array_equal(again.items.prompt, model.items.prompt)
+    assert (again.items.prompt != 0).all() and again.beside == model.beside
+
+
+def test_a_task_that_is_not_logged_contradicts_no_item():
+    model = made(world(8))
+    ask = pl.DataFrame({"model": "m1", "context": "c2", "item": ["0-4", "no such"]})
+    found = pl.from_arrow(model.score(ask.to_arrow().combine_chunks().to_batches()[0]))
+    nulls = scored(model, ask.with_columns(task=pl.lit(None, pl.String)))
+    assert found["evidence"].cast(pl.String).to_list() == ["here", "stratum"]
+    assert found["risk"].to_list() == nulls["risk"].to_list()
+
+
+def test_rates_over_several_trials_are_said_to_name_no_item():
+    frame = world(8).with_columns(score=pl.col("score") * 0.6 + 0.2, score_n=pl.lit(5))
+    log = dv.read(frame.select(*LOG, "score_n"))
+    said = risk_model(dv.fit(dv.collapse(log), seed=0), log).check["items"]
+    assert "rates over several trials are not answers to one item" in said

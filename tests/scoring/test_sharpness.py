@@ -85,3 +85,21 @@ def test_without_labels_there_is_an_audit_and_no_sharpness(night, tmp_path):
         tmp_path / "model", [tmp_path / "log.parquet"], tmp_path / "out", load=RiskModel.load, workers=0
     ).manifest
     assert made["sharpness"] is None and made["audit"]["at_random"] == pytest.approx(rows["risk"].mean(), abs=1e-9)
+
+
+def test_rows_that_the_model_was_made_from_are_said_to_test_nothing(tmp_path):
+    frame, _ = worlds.make(4, models=3, contexts=3, tasks=3, items=40, trials=1)
+    log = dv.read(frame)
+    risk_model(dv.fit(dv.collapse(log), seed=0), log).save(tmp_path / "model")
+    deployed = frame.filter(pl.col("regime") == "deployment")
+    other = pl.when(pl.int_range(pl.len()) == 7).then(1 - pl.col("score")).otherwise("score")
+    made = {}
+    for name, rows in (("own", deployed), ("one-differs", deployed.with_columns(score=other)), ("few", deployed.head(99))):
+        rows.write_parquet(tmp_path / f"{name}.parquet")
+        made[name] = score_log(
+            tmp_path / "model", [tmp_path / f"{name}.parquet"], tmp_path / name, load=RiskModel.load, workers=0
+        ).manifest
+    said = made["own"]["repeated"]
+    assert said is not None and said.startswith(f"all {deployed.height:,} judged requests of known items end as in the log")
+    assert made["own"]["sharpness"]["seen"]["brier"]["plain"][0] == 0 and not made["own"]["stale"]["stale"]
+    assert made["one-differs"]["repeated"] is None and made["few"]["repeated"] is None

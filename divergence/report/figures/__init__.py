@@ -6,7 +6,7 @@
 | `amplifier.py` | chance of a reversal over the bench gap | `bench_level`, `reversal`, `gap_for_confidence` |
 | `score_kappa.py` | score against its spread over contexts | `bench_level`, `kappa` |
 | `gap.py` | gap of each model | `gap` |
-| `matrix.py` | five axes on which deployment can be another world | `matrix` |
+| `matrix.py` | five axes on which deployment can differ from the bench | `matrix` |
 | `contexts.py` | effect of each context, over models | `context_effect` |
 | `contrasts.py` | contexts against each other, without a bench | `context_effect` |
 | `context_map.py` | effect of each context on each model | `context_effect` |

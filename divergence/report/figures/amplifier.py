@@ -17,8 +17,8 @@ from divergence.report.words import amount, axis_title, brief_chance, capital, n
 if TYPE_CHECKING:
     import altair as alt
 
-HEIGHT = 330  # px
-RISK = "chance of the other order in deployment, percent"
+HEIGHT = 240  # px
+RISK = "chance of the other order, percent"
 BEYOND = 2.0  # gaps are shown up to this many times the upper limit of the one that can be trusted: then all is decided
 
 
@@ -126,8 +126,8 @@ def chart(bench: Estimate, reversal: Estimate, confidence: Estimate) -> alt.Laye
     shown = line.select(pl.col("gap") * factor, pl.col("median", "lower", "upper") * 100)
     base = alt.Chart(shown).encode(x=x)
     layers = [
-        base.mark_area(color=LIGHT["gain"], opacity=0.16).encode(y=alt.Y("lower:Q", title=RISK), y2="upper:Q"),
-        base.mark_line(color=LIGHT["gain"], strokeWidth=2.2).encode(y=y),
+        base.mark_area(color=LIGHT["neutral"], opacity=0.16).encode(y=alt.Y("lower:Q", title=RISK), y2="upper:Q"),
+        base.mark_line(color=LIGHT["muted"], strokeWidth=2.2).encode(y=y),
     ]
     single = _until(curve(reversal, "curve_new_context"), far)
     if single.height:
@@ -144,9 +144,9 @@ def chart(bench: Estimate, reversal: Estimate, confidence: Estimate) -> alt.Laye
     )
     if every.height:  # so many pairs are a density: the larger a point, the more of them have that gap
         points = points.encode(size=alt.Size("share:Q", legend=None, scale=alt.Scale(range=[6, 420], zero=True)))
-        layers.append(points.mark_point(filled=True, opacity=0.55, color=LIGHT["loss"]))
+        layers.append(points.mark_point(filled=True, opacity=0.55, color=LIGHT["ink"]))
     else:
-        layers.append(points.mark_point(filled=True, size=58, opacity=0.85, color=LIGHT["loss"]))
+        layers.append(points.mark_point(filled=True, size=58, opacity=0.85, color=LIGHT["ink"]))
     if row and row["median"] <= far:
         mark = alt.Chart(pl.DataFrame({"gap": [row["median"] * factor], "text": [f"5%: {amount(row['median'], unit)}"]}))
         left = row["median"] > 0.6 * far

@@ -20,7 +20,7 @@ from divergence.report.words import join, plural
 if TYPE_CHECKING:
     import altair as alt
 
-HEIGHT = 400  # px
+HEIGHT = 320  # px
 NARROWEST = 270  # px: the plot on a phone
 MARGIN = 1.2  # room for names around the points
 MOST_NAMED = 6  # contexts with their name beside the arrow; more have numbers, and their names under the figure

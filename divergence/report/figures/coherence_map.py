@@ -61,7 +61,12 @@ def chart(coherence: Estimate) -> alt.LayerChart:
         context=pl.col("context").replace({k: wrap(v) for k, v in contexts.items()}),
         model=pl.col("model").replace({k: wrap(v, TOP_LINE) for k, v in models.items()}),
     )
-    y = alt.Y("context:N", sort=None, axis=theme.name_axis(), scale=alt.Scale(paddingInner=0.06, paddingOuter=0.02))
+    y = alt.Y(
+        "context:N",
+        sort=None,
+        axis=theme.name_axis(names=data["context"]),
+        scale=alt.Scale(paddingInner=0.06, paddingOuter=0.02),
+    )
     tooltip = [
         alt.Tooltip("whole:N", title="model"),
         alt.Tooltip("full:N", title="context"),
@@ -79,5 +84,5 @@ def chart(coherence: Estimate) -> alt.LayerChart:
         base.mark_rect(cornerRadius=2).encode(color=alt.Color("chance:Q", scale=colours, legend=None)),
         text.encode(text="text:N", color=written),
     ]
-    height = theme.row_height(data["context"]) * data["context"].n_unique()
-    return theme.finish(alt.layer(*layers), height, sentence(coherence))
+    height, wide = (row(data["context"]) * data["context"].n_unique() for row in (theme.row_height, theme.wide_row))
+    return theme.finish(alt.layer(*layers), height, sentence(coherence), wide, across=theme.MAP)

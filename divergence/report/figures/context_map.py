@@ -122,14 +122,20 @@ def chart(context_effect: Estimate) -> alt.LayerChart:
     models = short(frame["model"].unique().sort(), MODEL)
     data = _cells(frame, built.unit, models)
     reach = float(data["change"].abs().to_numpy().max()) or 1.0
-    y = alt.Y("context:N", sort=None, axis=theme.name_axis(), scale=alt.Scale(paddingInner=0.06, paddingOuter=0.02))
+    y = alt.Y(
+        "context:N",
+        sort=None,
+        axis=theme.name_axis(names=data["context"]),
+        scale=alt.Scale(paddingInner=0.06, paddingOuter=0.02),
+    )
     tooltip = [
         alt.Tooltip("whole:N", title="model"),
         alt.Tooltip("full:N", title="context"),
         alt.Tooltip("value:N", title=f"change ({INTERVAL:.0%} interval)"),
         alt.Tooltip("together:N", title="held all at once"),
     ]
-    look = [LIGHT["loss_cell"], LIGHT["middle"], LIGHT["gain_cell"]]
+    shades = {"loss": "loss_cell", "gain": "gain_cell", "ink": "middle", "neutral": "middle"}
+    look = [LIGHT[shades[name]] for name in forest.meanings(built.unit)]
     colours = alt.Scale(domain=[-reach, 0, reach], range=look, interpolate="rgb")
     base = alt.Chart(data).encode(x=across(models), y=y, tooltip=tooltip)
     weight = alt.ExprRef("datum.stands ? 'bold' : 'normal'")
@@ -139,5 +145,5 @@ def chart(context_effect: Estimate) -> alt.LayerChart:
         base.mark_rect(cornerRadius=2).encode(color=alt.Color("change:Q", scale=colours, legend=None)),
         text.encode(text="text:N", color=written),
     ]
-    height = theme.row_height(data["context"]) * data["context"].n_unique()
-    return theme.finish(alt.layer(*layers), height, sentence(context_effect))
+    height, wide = (row(data["context"]) * data["context"].n_unique() for row in (theme.row_height, theme.wide_row))
+    return theme.finish(alt.layer(*layers), height, sentence(context_effect), wide, across=theme.MAP)

@@ -33,9 +33,10 @@ def sentence(context_effect: Estimate) -> str:
     extreme = forest.furthest(built)
     names = spoken(context_effect.rows["context"].drop_nulls())
     where = f"{names[extreme['context']]}, {phrase(extreme, signed=True)}"
+    what = "it" if built.unit not in forest.SHARES else "the level"
     if built.frame.height == 1:
         return f"Against the bench: {where}."
-    return forest.summary(built, "context", "lower{s} the level", "raise{s} it") + f" Furthest from the bench: {where}."
+    return forest.summary(built, "context", f"lower{{s}} {what}", "raise{s} it") + f" Furthest from the bench: {where}."
 
 
 def chart(context_effect: Estimate) -> alt.LayerChart:

@@ -15,7 +15,7 @@ from divergence.report.words import axis_title, phrase, plural
 if TYPE_CHECKING:
     import altair as alt
 
-MOST = 24  # rows that are drawn
+MOST = 10  # rows that are drawn
 SHARES = {
     None: ("failed_share", "of its spend went into failures"),
     "tokens": ("", ""),
@@ -83,17 +83,18 @@ def chart(cost_per_success: Estimate) -> alt.LayerChart:
     def x(field: str) -> alt.X:
         return alt.X(f"{field}:Q", title=f"{title} a success", axis=axis, scale=alt.Scale(domain=[0, top], nice=False))
 
-    look = alt.Scale(domain=REGIMES, range=[LIGHT["neutral"], LIGHT["gain"]])
+    look = alt.Scale(domain=REGIMES, range=[LIGHT["neutral"], LIGHT["ink"]])
     colour = alt.Color("regime:N", scale=look, legend=alt.Legend(title=None))
     shape = alt.Shape("regime:N", scale=alt.Scale(domain=REGIMES, range=["circle", "square"]), legend=alt.Legend(title=None))
     tooltip = [alt.Tooltip("full:N", title="where"), alt.Tooltip("value:N", title=f"median ({INTERVAL:.0%} interval)")]
-    y = alt.Y("name:N", scale=alt.Scale(domain=data["name"].to_list()), axis=theme.name_axis())
+    y = alt.Y("name:N", scale=alt.Scale(domain=data["name"].to_list()), axis=theme.name_axis(names=data["name"]))
     base = alt.Chart(data).encode(y=y, tooltip=tooltip)
     layers = [
         base.mark_rule(strokeWidth=3.5, strokeCap="round").encode(x=x("lower"), x2="upper:Q", color=colour),
         base.mark_point(size=62, opacity=1, filled=True).encode(x=x("median"), color=colour, shape=shape),
     ]
-    return theme.finish(alt.layer(*layers), data.height * theme.row_height(data["name"]), sentence(cost_per_success))
+    height, wide = (data.height * row(data["name"]) for row in (theme.row_height, theme.wide_row))
+    return theme.finish(alt.layer(*layers), height, sentence(cost_per_success), wide)
 
 
 def beside(cost_per_success: Estimate) -> str:

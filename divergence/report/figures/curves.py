@@ -18,7 +18,7 @@ MOST = 4  # lines that are drawn: more cannot be told apart
 DASHES = [[1, 0], [7, 4], [2, 3], [9, 3, 2, 3]]
 SHAPES = ["circle", "square", "triangle-up", "diamond"]
 NAME = 36  # characters of a name in the legend, which fits a phone
-HEIGHT = 260  # px
+HEIGHT = 180  # px
 
 
 def place(row: dict, names: dict[str, str]) -> str:
@@ -64,7 +64,7 @@ def draw(frame: pl.DataFrame, x: alt.X, x_title: str, y_title: str, description:
         ]
     )
     lines = data["line"].unique(maintain_order=True).to_list()
-    look = [LIGHT[name] for name in ("gain", "loss", "neutral", "ink")][: len(lines)]
+    look = [LIGHT[name] for name in ("ink", "muted", "neutral", "floor")][: len(lines)]
     one = len(lines) == 1
     legend = None if one else alt.Legend(title=None, columns=1, symbolStrokeWidth=2, symbolOpacity=1)
     colour = alt.Color("line:N", scale=alt.Scale(domain=lines, range=look), legend=legend)

@@ -8,7 +8,7 @@ import polars as pl
 
 from divergence.estimate import Estimate
 from divergence.report.figures import forest
-from divergence.report.names import factor_name, short, wrap
+from divergence.report.names import factor_name, middle, short, wrap
 from divergence.report.reading import identified
 from divergence.report.words import phrase
 
@@ -44,7 +44,11 @@ def _key(factor: str) -> str:
 
 def _under(name: str, axis: str | None) -> str:
     """The name with the reference on a line of its own."""
-    return f"{wrap(name)}\n{wrap(axis)}" if axis else wrap(name)
+    name = middle(name, LONG)
+    return f"{wrap(name)}\n{wrap(middle(axis, LONG))}" if axis else wrap(name)
+
+
+LONG = 44  # characters of a level or a reference: two lines on a phone
 
 
 def _headings(built: forest.Forest) -> dict[int, str]:

@@ -126,7 +126,7 @@ def chart(flips: Estimate) -> alt.LayerChart:
     shown = [kind for kind in KINDS.values() if kind in set(data["kind"])]
     title = f"items that change, {axis_title(flips.unit)}"
     legend = alt.Legend(title=None)
-    look, shapes = [LIGHT["gain"], LIGHT["loss"]][: len(shown)], ["circle", "diamond"][: len(shown)]
+    look, shapes = [LIGHT["neutral"], LIGHT["ink"]][: len(shown)], ["circle", "diamond"][: len(shown)]
     colour = alt.Color("kind:N", scale=alt.Scale(domain=shown, range=look), legend=legend)
     shape = alt.Shape("kind:N", scale=alt.Scale(domain=shown, range=shapes), legend=legend)
     tooltip = [
@@ -136,7 +136,7 @@ def chart(flips: Estimate) -> alt.LayerChart:
         alt.Tooltip("floor_words:N", title="floor (repeating)"),
     ]
     offset = alt.YOffset("kind:N", sort=shown, scale=alt.Scale(domain=shown, paddingOuter=0.35))
-    y = alt.Y("name:N", sort=None, axis=theme.name_axis())
+    y = alt.Y("name:N", sort=None, axis=theme.name_axis(names=data["name"]))
     base = alt.Chart(data).encode(y=y, yOffset=offset, tooltip=tooltip)
 
     def x(field: str) -> alt.X:
@@ -149,5 +149,6 @@ def chart(flips: Estimate) -> alt.LayerChart:
             x=x("median"), color=colour, shape=shape
         ),
     ]
-    height = (theme.row_height(data["name"]) + SPARE) * data["name"].n_unique()
-    return theme.finish(alt.layer(*layers), height, sentence(flips))
+    count = data["name"].n_unique()
+    height, wide = ((row(data["name"]) + SPARE) * count for row in (theme.row_height, theme.wide_row))
+    return theme.finish(alt.layer(*layers), height, sentence(flips), wide)

@@ -17,6 +17,7 @@ from divergence.estimate import INTERVAL
 from divergence.report.figures import theme
 from divergence.report.multiplicity import expected_false, simultaneous
 from divergence.report.palette import LIGHT
+from divergence.report.reading import LOWER_IS_BETTER
 from divergence.report.silent import LEVEL_MATERIAL
 from divergence.report.words import (
     amount,
@@ -178,8 +179,8 @@ def draw(forest: Forest, description: str, what: str, headings: dict[int, str] |
         alt.Tooltip("value:N", title=f"median ({INTERVAL:.0%} interval)"),
         alt.Tooltip("together:N", title="held all at once"),
     ]
-    y = alt.Y("name:N", scale=alt.Scale(domain=data["name"].to_list()), axis=theme.name_axis(bool(headings)))
-    look = [LIGHT["loss"], LIGHT["neutral"], LIGHT["gain"]]
+    y = alt.Y("name:N", scale=alt.Scale(domain=data["name"].to_list()), axis=theme.name_axis(bool(headings), data["name"]))
+    look = [LIGHT[name] for name in meanings(forest.unit)]
     colour = alt.Color("sign:N", scale=alt.Scale(domain=SIGNS, range=look), legend=None)
     shape = alt.Shape("sign:N", scale=alt.Scale(domain=SIGNS, range=SHAPES), legend=None)
     base = alt.Chart(data.filter(pl.col("median").is_not_null())).encode(y=y, tooltip=tooltip)
@@ -193,7 +194,15 @@ def draw(forest: Forest, description: str, what: str, headings: dict[int, str] |
             x=x("median"), color=colour, shape=shape
         ),
     ]
-    return theme.finish(alt.layer(*layers), data.height * theme.row_height(data["name"]), description)
+    height, wide = (data.height * row(data["name"]) for row in (theme.row_height, theme.wide_row))
+    return theme.finish(alt.layer(*layers), height, description, wide)
+
+
+def meanings(unit: str) -> tuple[str, str, str]:
+    """The colours of less, the same and more: worse is worse, whether level, time or money; of others none is better."""
+    if unit in SHARES:
+        return "loss", "neutral", "gain"
+    return ("gain", "neutral", "loss") if unit in LOWER_IS_BETTER else ("ink", "neutral", "ink")
 
 
 def _band(limits: list[float], x: Callable[[str], alt.X]) -> list[alt.Chart]:

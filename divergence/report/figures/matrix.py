@@ -12,8 +12,9 @@ import polars as pl
 
 from divergence.estimate import Estimate
 from divergence.report.figures.theme import finish, name_axis
+from divergence.report.names import wrap
 from divergence.report.palette import LIGHT
-from divergence.report.words import amount, join
+from divergence.report.words import SUFFIXES, decimal, join
 
 if TYPE_CHECKING:
     import altair as alt
@@ -45,12 +46,12 @@ def rows(matrix: Estimate) -> pl.DataFrame:
         contrast, floor = values[None]["median"], values[None]["noise_floor"]
         times = 0.0 if contrast == 0 else MOST if not floor else min(abs(contrast) / floor, MOST)
         unit = values[None]["unit"]
-        told = " to ".join(_value(values[r]["median"], unit) for r in ("evaluation", "deployment"))
+        told = _told(values["evaluation"]["median"], values["deployment"]["median"], unit)
         p = chance["mean"][0]
         out.append(
             {
                 "statistic": statistic,
-                "name": f"{axis}:\n{name}",
+                "name": f"{axis}:\n{wrap(name)}",
                 "axis": axis,
                 "plain": name,
                 "times": times,
@@ -74,10 +75,14 @@ def rows(matrix: Estimate) -> pl.DataFrame:
     return pl.DataFrame(out, schema=schema)
 
 
-def _value(value: float, unit: str) -> str:
-    if unit in ("probability", "fraction"):
-        return amount(value, unit, 0.05)
-    return f"{value:.3g}" + ("" if unit in ("ratio", "contexts", "turns") else f" {unit}")
+def _told(bench: float, deployed: float, unit: str) -> str:
+    """Both values with the same decimals: `from 1 to 12`."""
+    factor = 100.0 if unit in ("probability", "fraction") else 1.0
+    shown = bench * factor, deployed * factor
+    whole = all(abs(value - round(value)) < 1e-9 for value in shown)
+    places = 0 if whole else 2 if max(map(abs, shown)) < 1 else 1
+    suffix = SUFFIXES.get(unit, "" if unit in ("ratio", "contexts", "turns") else f" {unit}")
+    return f"from {decimal(shown[0], places)} to {decimal(shown[1], places)}{suffix}"
 
 
 def sentence(matrix: Estimate) -> str:
@@ -85,11 +90,11 @@ def sentence(matrix: Estimate) -> str:
     table = rows(matrix)
     apart = table.filter("apart").sort("times", descending=True)
     if not apart.height:
-        return "On no axis can deployment be told from evaluation as a world: none stands out of its permutation null."
+        return "In nothing that was looked at does deployment differ from the bench by more than chance explains."
     found = [f"{plain} ({told})" for plain, told in apart.select("plain", "told").iter_rows()]
     quiet = table.filter(~pl.col("apart"))["plain"].to_list()
     rest = f" Not told apart: {join(quiet)}." if quiet else ""
-    return f"Deployment is another world in {join(found)}: evaluation to deployment.{rest}"
+    return f"Deployment differs from the bench in {join(found)}.{rest}"
 
 
 def chart(matrix: Estimate) -> alt.LayerChart:
@@ -98,14 +103,14 @@ def chart(matrix: Estimate) -> alt.LayerChart:
 
     table = rows(matrix)
     order = table["name"].to_list()
-    y = alt.Y("name:N", sort=order, axis=name_axis())
+    y = alt.Y("name:N", sort=order, axis=name_axis(names=order))
     x = alt.X(
         "times:Q",
-        title="contrast, in multiples of its permutation null (95%)",
-        scale=alt.Scale(domain=[0, MOST * 1.35], nice=False),
+        title="times what chance makes (95%)",
+        scale=alt.Scale(domain=[0, MOST * 2.2], nice=False),
         axis=alt.Axis(values=[0, 1, 2, 5, 10], grid=True),
     )
-    colour = alt.condition("datum.apart", alt.value(LIGHT["loss"]), alt.value(LIGHT["muted"]))
+    colour = alt.condition("datum.apart", alt.value(LIGHT["ink"]), alt.value(LIGHT["neutral"]))
     bars = (
         alt.Chart(table)
         .mark_bar(height=12, cornerRadius=2)
@@ -122,4 +127,6 @@ def chart(matrix: Estimate) -> alt.LayerChart:
     )
     words = alt.Chart(table).mark_text(align="left", dx=6).encode(x=x, y=y, text="told:N")
     line = alt.Chart(pl.DataFrame({"times": [1.0]})).mark_rule(color=LIGHT["ink"], strokeDash=[3, 3]).encode(x="times:Q")
-    return finish(alt.layer(bars, line, words), 44 * max(table.height, 1) + 30, sentence(matrix))
+    return finish(
+        alt.layer(bars, line, words), 44 * max(table.height, 1) + 30, sentence(matrix), 28 * max(table.height, 1) + 20
+    )

@@ -93,9 +93,10 @@ def chart(shown: Board) -> alt.LayerChart:
     )
     scale = alt.Scale(domain=[1 - edge, count + edge], nice=False, reverse=True)
     y = alt.Y("place:Q", title="place under the deployment law", scale=scale, axis=alt.Axis(tickCount=6, format="d"))
-    kinds, looks = ["deployed", "forecast", "incumbent"], [LIGHT["gain"], LIGHT["loss"], LIGHT["ink"]]
-    colour = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=looks), legend=alt.Legend(title=None, orient="top"))
-    shape = alt.Shape("kind:N", scale=alt.Scale(domain=kinds, range=["circle", "diamond", "square"]), legend=None)
+    kinds, looks = ["deployed", "forecast", "incumbent"], [LIGHT["neutral"], LIGHT["muted"], LIGHT["ink"]]
+    legend = alt.Legend(title=None, orient="top")
+    colour = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=looks), legend=legend)
+    shape = alt.Shape("kind:N", scale=alt.Scale(domain=kinds, range=["circle", "diamond", "square"]), legend=legend)
     columns = [
         "model",
         "name",

@@ -13,7 +13,7 @@ from divergence.report.palette import LIGHT
 if TYPE_CHECKING:
     import altair as alt
 
-HEIGHT = 320  # px
+HEIGHT = 270  # px
 
 
 def sentence(check: Mapping) -> str:

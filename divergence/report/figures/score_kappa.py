@@ -16,10 +16,11 @@ from divergence.report.words import axis_title, phrase, scale
 if TYPE_CHECKING:
     import altair as alt
 
-HEIGHT = 340  # px
+NUMBERED = 24  # models that are named by their number
+HEIGHT = 260  # px
 NAME = 24  # characters of the name beside its point
 LETTER, LINE = 7.4, 15  # px, width of a letter and height of a line in a wide system font
-PLOT = 620  # px, a plot below this width shows numbers in place of names; names are placed for it
+PLOT = 500  # px, a plot below this width shows numbers in place of names; names are placed for it
 CORNERS = [(x, y * step) for step in (1, 2, 3) for y in (-1, 1) for x in (1, -1)]  # where a name may stand
 
 
@@ -55,6 +56,14 @@ def sentence(score: Estimate, kappa: Estimate) -> str:
     )
     settled = "" if most["lower"] > least["upper"] else " The intervals of the two overlap: who is steadier is not settled."
     return f"{text} {names[known.models[0]]}, first {_where(score)}, {leader}.{settled}"
+
+
+def beside(score: Estimate, kappa: Estimate) -> str:
+    """What the numbers stand for that replace the names on a narrow screen."""
+    models = levels(score, kappa).models
+    names = spoken(models)
+    listed = ", ".join(f"{k} {names[model]}" for k, model in enumerate(models[:NUMBERED], 1))
+    return f"Lines are {INTERVAL:.0%} intervals. On a narrow screen numbers stand for models: {listed}."
 
 
 def _covers(box: tuple[float, ...], other: tuple[float, ...]) -> bool:
@@ -119,17 +128,17 @@ def chart(score: Estimate, kappa: Estimate) -> alt.LayerChart:
         alt.Tooltip("kappa_words:N", title="spread"),
     ]
     base = alt.Chart(data).encode(x=x, y=y, tooltip=tooltip)
-    bars = base.mark_rule(strokeWidth=1.6, color=LIGHT["gain"], opacity=0.4)
+    bars = base.mark_rule(strokeWidth=1.6, color=LIGHT["neutral"], opacity=0.6)
     narrow = f"width < {PLOT}"
     layers = [
         bars.encode(x=alt.X("score_lower:Q", title=x_title), x2="score_upper:Q"),
         bars.encode(y=alt.Y("kappa_lower:Q", title=y_title), y2="kappa_upper:Q"),
-        base.mark_point(filled=True, size=64, opacity=1, color=LIGHT["gain"]),
+        base.mark_point(filled=True, size=64, opacity=1, color=LIGHT["ink"]),
         base.mark_text(
             baseline="middle",
             color=LIGHT["ink"],
             dx=alt.ExprRef(f"{narrow} ? 6 : datum.dx"),
-            dy=alt.ExprRef(f"{narrow} ? -9 : datum.dy"),
+            dy=alt.ExprRef(f"{narrow} ? (datum.number % 2 ? -9 : 11) : datum.dy"),
             align=alt.ExprRef(f"{narrow} ? 'left' : datum.align"),
             text=alt.ExprRef(f"{narrow} ? datum.number : datum.name"),
         ),

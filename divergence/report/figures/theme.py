@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
+from divergence.report.names import wrap
 from divergence.report.palette import LIGHT
 
 if TYPE_CHECKING:
@@ -15,11 +17,19 @@ LABEL = 12  # px, text on axes and marks
 LINE_HEIGHT = 14  # px, lines of a name
 HEADING = "indexof(datum.value, '\\t') < 0"  # a name without a tab
 LABEL_LIMIT = 162  # px, room for the names at the left of a chart
+WIDE_LIMIT = 320  # px, the same where the page is wide
+WIDE_LINE = 46  # characters of a line there
+MAP = 760  # px: a map this wide has room for long names
 NARROW = 430  # px: a chart below this width is on a phone
 
 
-def finish(chart: alt.LayerChart | alt.FacetChart, height: int, description: str) -> alt.LayerChart:
-    """The chart at its container's width with the shared look; `description` is what a screen reader says."""
+def finish(
+    chart: alt.LayerChart | alt.FacetChart, height: int, description: str, wide: int | None = None, across: int = 520
+) -> alt.LayerChart:
+    """The chart at its container's width with the shared look; `description` is what a screen reader says.
+
+    `wide` is the height where it is at least `across` px wide, so that names need fewer lines.
+    """
     axis = {
         "labelColor": LIGHT["muted"],
         "titleColor": LIGHT["muted"],
@@ -37,9 +47,10 @@ def finish(chart: alt.LayerChart | alt.FacetChart, height: int, description: str
             width="container",
             height=height,
             description=description,
+            usermeta={"wide": wide or height, "from": across},
             padding={"left": 2, "right": 6, "top": 4, "bottom": 2},
         )
-        .configure(background="transparent", font=FONT)
+        .configure(background="transparent", font=FONT, params=[{"name": "wide", "value": False}])
         .configure_view(stroke=None)
         .configure_axis(**axis)
         .configure_legend(
@@ -59,18 +70,22 @@ def finish(chart: alt.LayerChart | alt.FacetChart, height: int, description: str
     return cast("alt.LayerChart", finished)  # `alt.layer` gives another kind only of facets, which no figure has
 
 
-def name_axis(headings: bool = False) -> alt.Axis:
+def name_axis(headings: bool = False, names: Iterable[str] = ()) -> alt.Axis:
     """The axis that carries names: what stands before a tab only tells rows apart, a newline begins a new line.
 
-    With `headings`, names without a tab are bold: they head the rows below them.
+    With `headings`, names without a tab are bold: they head the rows below them. With `names` (all that the axis carries)
+    they stand on fewer, longer lines where the page is wide.
     """
     import altair as alt
 
     last = "split(indexof(datum.value, '\\t') < 0 ? datum.value : split(datum.value, '\\t')[1], '\\n')"
+    longer = {name: _wide(name) for name in names}
+    if longer:
+        last = f"(wide ? split({json.dumps(longer)}[datum.value], '\\n') : {last})"
     return alt.Axis(
         title=None,
         labelExpr=last,
-        labelLimit=LABEL_LIMIT,
+        labelLimit=alt.ExprRef(f"wide ? {WIDE_LIMIT} : {LABEL_LIMIT}") if longer else LABEL_LIMIT,
         labelColor=LIGHT["ink"],
         grid=False,
         minExtent=60,
@@ -78,6 +93,16 @@ def name_axis(headings: bool = False) -> alt.Axis:
         labelOffset=alt.ExprRef(f"{-LINE_HEIGHT / 2} * (length({last}) - 1)"),
         labelFontWeight={"condition": {"test": HEADING, "value": "bold"}, "value": "normal"} if headings else "normal",
     )
+
+
+def _wide(name: str) -> str:
+    """The name on long lines, without what only tells rows apart."""
+    return wrap(" ".join(name.rsplit("\t", 1)[-1].split("\n")), WIDE_LINE)
+
+
+def wide_row(names: Iterable[str]) -> int:
+    """Height in px that the name with the most lines needs where the page is wide."""
+    return max(20, 6 + LINE_HEIGHT * max((_wide(name).count("\n") + 1 for name in names), default=1))
 
 
 def row_height(names: Iterable[str]) -> int:

@@ -16,7 +16,11 @@
   };
 
   const draw = async (place) => {
-    const spec = { ...read(place.dataset.spec), config };
+    const spec = read(place.dataset.spec);
+    const wide = place.clientWidth >= (spec.usermeta?.from ?? 520);  // px: names stand on one line
+    spec.config = { ...config, params: [{ name: "wide", value: wide }] };
+    if (wide) spec.height = spec.usermeta?.wide ?? spec.height;
+    place.dataset.width = place.clientWidth;
     try {
       await vegaEmbed(place, dark.matches ? recolour(spec) : spec, {
         mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false,
@@ -35,5 +39,14 @@
     document.documentElement.dataset.charts = String(drawn.reduce((sum, one) => sum + one, 0));
   };
   dark.addEventListener("change", drawAll);
+  // A folded chart may have been drawn without a width: it is drawn again when its fold is opened.
+  document.querySelectorAll("details").forEach((fold) => fold.addEventListener("toggle", () => {
+    for (const place of fold.querySelectorAll(".chart"))
+      if (fold.open && Number(place.dataset.width) !== place.clientWidth) draw(place);
+  }));
+  let across = window.innerWidth;
+  window.addEventListener("resize", () => {
+    if (Math.abs(window.innerWidth - across) > 40) { across = window.innerWidth; drawAll(); }
+  });
   drawAll();
 })();
