@@ -33,6 +33,7 @@ ROOM = Question(
     "level on the bench",
     TEXT,
     functools.partial(needs.level_needs, regime="evaluation"),
+    of_levels=True,
 )
 
 

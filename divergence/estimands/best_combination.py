@@ -65,6 +65,7 @@ ROOM = Question(
     choice_needs,
     declared=("requirements",),
     example_call='acceptance={"quality_min": 0.5}',
+    of_levels=True,
 )
 
 

@@ -70,6 +70,7 @@ ROOM = Question(
     requirement_needs,
     declared=("requirements",),
     example_call='acceptance={"quality_min": 0.5}',
+    of_levels=True,
 )
 
 

@@ -49,6 +49,7 @@ ROOM = Question(
     "effects of contexts",
     TEXT,
     context_needs,
+    of_levels=True,
 )
 
 

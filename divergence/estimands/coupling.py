@@ -37,6 +37,7 @@ ROOM = Question(
     "coupling of ranking and context",
     TEXT,
     needs.crossed,
+    of_levels=True,
 )
 
 

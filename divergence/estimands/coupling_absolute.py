@@ -24,6 +24,7 @@ ROOM = Question(
     "coupling of level and context",
     TEXT,
     needs.crossed,
+    of_levels=True,
 )
 
 

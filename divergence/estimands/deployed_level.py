@@ -27,6 +27,7 @@ ROOM = Question(
     "level in deployment",
     TEXT,
     functools.partial(needs.level_needs, regime="deployment"),
+    of_levels=True,
 )
 
 

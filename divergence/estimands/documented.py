@@ -31,6 +31,10 @@ PARAMETERS = {
     "quality_required": "level that must be reached, on the outcome's scale; None = not asked",
     "k": "how many contexts in a row, a whole number from 2",
     "powers": "the k of k successes in a row, whole numbers from 1",
+    "incumbent": "the model that runs now, or several; None = the one that the log's configuration declares, if any",
+    "requests": "sizes of a first deployment whose lesson is told, whole numbers",
+    "top": "places asked about in P(top k), a whole number; None = as the table above says",
+    "tops": "sizes of the top whose spread is told, whole numbers from 2",
     "pairs": "pairs of serving factors to contrast, [(factor, factor)]; None = all that the design crosses",
 }
 """Parameter -> what it is, with its shape and unit."""
@@ -41,6 +45,10 @@ does not identify is null, with `.reason`; nothing is guessed. Raises InputError
 that cannot be meant."""
 LOGS = {
     "agents": ("AgentWorld, simulate_agents", "simulate_agents(AgentWorld(), 0)[0]"),
+    "candidate": (
+        "simulate, with_a_candidate, world",
+        'with_a_candidate(simulate(world("baseline"), 0)[0])',
+    ),
     "tasks": ("AgentWorld, simulate_agents", "simulate_agents(AgentWorld(n_families=6), 0)[0]"),
 }
 """Logs of examples that are no kind of `world`: what is imported, and what makes the log."""

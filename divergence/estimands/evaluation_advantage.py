@@ -24,6 +24,7 @@ ROOM = Question(
     "advantage on the bench",
     TEXT,
     needs.means_compared,
+    of_levels=True,
 )
 
 

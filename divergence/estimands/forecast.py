@@ -80,6 +80,7 @@ ROOM = Question(
     forecast_needs,
     depends="a candidate must share bench items with models that were deployed",
     declared=("incumbent",),
+    example_log="candidate",
 )
 
 

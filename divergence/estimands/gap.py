@@ -31,6 +31,7 @@ ROOM = Question(
     "gap between deployment and bench",
     TEXT,
     needs.means_compared,
+    of_levels=True,
 )
 
 

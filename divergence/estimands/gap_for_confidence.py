@@ -44,6 +44,7 @@ ROOM = Question(
     TEXT,
     functools.partial(needs.models_in_both, least=4),
     depends="the slope of deployed on bench gaps must be surely above 0",
+    of_levels=True,
 )
 
 

@@ -28,6 +28,7 @@ ROOM = Question(
     "spread over deployment contexts",
     TEXT,
     needs.moves_over_contexts,
+    of_levels=True,
 )
 
 

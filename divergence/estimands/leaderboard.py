@@ -64,6 +64,7 @@ ROOM = Question(
     leaderboard_needs,
     depends="a candidate counts where it can be forecast",
     declared=("laws", "incumbent"),
+    of_levels=True,
 )
 
 

@@ -34,6 +34,7 @@ ROOM = Question(
     "leverage of deployment on the order",
     TEXT,
     functools.partial(needs.models_in_both, least=4),
+    of_levels=True,
 )
 
 

@@ -60,6 +60,7 @@ ROOM = Question(
     "how far apart equal systems land",
     TEXT,
     functools.partial(needs.models_in_both, least=4),
+    of_levels=True,
 )
 
 

@@ -43,6 +43,7 @@ ROOM = Question(
     "agreement of the two orders",
     TEXT,
     functools.partial(needs.models_in_both, least=2),
+    of_levels=True,
 )
 
 

@@ -44,6 +44,7 @@ ROOM = Question(
     "pairs that change order",
     TEXT,
     functools.partial(needs.models_in_both, least=2),
+    of_levels=True,
 )
 
 

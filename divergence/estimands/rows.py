@@ -27,28 +27,6 @@ Answering = Callable[Concatenate[Posterior, Parameters], Estimate]
 
 
 OBSERVED_ITEMS = "on the items of the log themselves"
-OF_LEVELS = frozenset(
-    {
-        "bench_level",
-        "deployed_level",
-        "gap",
-        "evaluation_advantage",
-        "kappa",
-        "coupling",
-        "coupling_absolute",
-        "projection_instability",
-        "reversal",
-        "rank_agreement",
-        "leverage",
-        "gap_for_confidence",
-        "stability",
-        "context_effect",
-        "leaderboard",
-        "coherence",
-        "best_combination",
-    }
-)
-"""Questions whose numbers are made of levels: they are about the declared population of items."""
 
 
 def answered(
@@ -78,7 +56,7 @@ def answered(
                 found = refuse(fit, question.name, question.text, of, need.sentence)
             else:
                 found = function(*args, **kwargs)
-            if fit.cells.items == "observed" and question.name in OF_LEVELS:
+            if fit.cells.items == "observed" and question.of_levels:
                 found = dataclasses.replace(found, text=f"{found.text.replace(', for new items', '')} ({OBSERVED_ITEMS})")
             return dataclasses.replace(found, words=question.words)
 

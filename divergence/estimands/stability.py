@@ -45,6 +45,7 @@ ROOM = Question(
     TEXT,
     needs.moves_over_contexts,
     declared=("stability",),
+    of_levels=True,
 )
 
 

@@ -40,6 +40,8 @@ class Question:
     """The simulated log of the example in its docstring: a kind of `simulate.world`, `agents`, or `tasks`."""
     example_call: str = ""
     """Further arguments of that example."""
+    of_levels: bool = False
+    """Are its numbers made of levels? Then they are about the declared population of items, else about new ones."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -150,11 +150,11 @@ def _check_room(cells: Cells, spec: Spec) -> None:
     judged = cells.counts["n"] > 0
     keys = combinations(*(cells.counts[k][judged] for k in ("model", "regime", "context")))[0]
     if not kept_dense(keys[0]):
-        contexts = np.unique(keys[1:], axis=1)
-        check_room(len(cells.levels["model"]), len(np.unique(contexts[1])), keys.shape[1], 0)
+        contexts, most = np.unique(keys[1:], axis=1), int(np.bincount(keys[0]).max())
+        check_room(len(cells.levels["model"]), len(np.unique(contexts[1])), keys.shape[1], 0, most)
         _, levels = context_shares(cells, np.stack([deployed_regimes(cells)[contexts[0]], contexts[1]], 1).astype(int))
         several = 0 if "context" in levels or not spec.interaction else sum(len(names) for names in levels.values())
-        check_room(len(cells.levels["model"]), len(np.unique(contexts[1])), keys.shape[1], several)
+        check_room(len(cells.levels["model"]), len(np.unique(contexts[1])), keys.shape[1], several, most)
 
 
 def _constant(arms: Arms) -> bool:

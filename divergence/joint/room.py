@@ -10,6 +10,7 @@ from divergence.errors import InputError
 DRAWS = 2000  # kept of a fit
 DRAWS_MIN = 500  # of the largest logs: 5 % quantiles are then known to a tenth of a standard deviation
 NUMBERS = 2**24  # effects times draws above which fewer draws are kept: 134 MB
+EACH_MAX = 512  # combinations of one model, which are one exact block: a fit of 510 takes 37 CPU-s
 COPIES = 8  # of the draws of effects and levels that a fit and its questions hold at once, measured on 600 to 20,000 models
 SHARE = 0.8  # of the memory that a fit may take
 UNKNOWN = 8 * 2**30  # memory of a machine that does not say
@@ -20,11 +21,17 @@ def kept_draws(effects: int) -> int:
     return max(DRAWS_MIN, min(DRAWS, NUMBERS // max(effects, 1)))
 
 
-def check_room(models: int, contexts: int, arms: int, levels: int) -> None:
-    """Raises InputError where draws of so many effects do not fit into memory.
+def check_room(models: int, contexts: int, arms: int, levels: int, most: int = 1) -> None:
+    """Raises InputError where draws of so many effects do not fit into memory, or one model has too many combinations.
 
-    `contexts` are the labels, `levels` those of the serving factors together.
+    `contexts` are the labels, `levels` those of the serving factors together, `most` the combinations of one model.
     """
+    if most > EACH_MAX:
+        raise InputError(
+            f"the log has {arms} combinations of model, regime and context, {most} of them of one model; what a fit takes "
+            f"grows with the cube of that number, and it stops at {EACH_MAX}: keep fewer contexts with --where, or map a "
+            "coarser column to context"
+        )
     effects = models * (2 + contexts + levels)
     needed = 8 * COPIES * kept_draws(effects) * (effects + models * contexts)
     if needed > SHARE * memory():

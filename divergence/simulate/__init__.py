@@ -12,7 +12,7 @@
 """
 
 from divergence.simulate.agents import AgentWorld, simulate_agents
-from divergence.simulate.draw import simulate, simulate_both
+from divergence.simulate.draw import simulate, simulate_both, with_a_candidate
 from divergence.simulate.streams import SCENARIOS, changed_edges, stream
 from divergence.simulate.worlds import KINDS, World, world
 from divergence.simulate.write import write
@@ -27,6 +27,7 @@ __all__ = [
     "simulate_agents",
     "simulate_both",
     "stream",
+    "with_a_candidate",
     "world",
     "write",
 ]

@@ -107,3 +107,8 @@ def _answers(spec: World, p: np.ndarray, shape: tuple, index: np.ndarray, rng: n
     own = rng.standard_normal(shape)
     latent = ndtr(np.sqrt(spec.copula) * common + np.sqrt(1 - spec.copula) * own)
     return latent[index[:, 0], index[:, 1], index[:, 2]] < p
+
+
+def with_a_candidate(log: pl.DataFrame) -> pl.DataFrame:
+    """The log as it is before its first model is deployed: that model has its bench rows only."""
+    return log.filter((pl.col("model") != log["model"].min()) | (pl.col("regime") != "deployment"))

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 import divergence as dv
-from divergence.estimands.rows import OBSERVED_ITEMS, OF_LEVELS
+from divergence.estimands import QUESTIONS
+from divergence.estimands.rows import OBSERVED_ITEMS
 from divergence.results import answer_all
 
 
@@ -64,7 +65,7 @@ def test_coverage_of_the_observed_items():
 def test_every_question_says_which_items_it_is_about():
     answers = answer_all(fitted(log()[0], "observed"))
     told = {name for name, answer in answers.items() if OBSERVED_ITEMS in answer.text}
-    assert told == OF_LEVELS & set(answers)
+    assert told == {question.name for question in QUESTIONS if question.of_levels}
 
 
 def test_a_saved_posterior_keeps_its_population(tmp_path):
