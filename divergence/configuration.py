@@ -26,6 +26,7 @@ KINDS = ("binary", "proportion", "fraction", "ordinal", "positive")
 GRADES_MAX = 20  # each grade is a question of its own; a finer scale is a fraction
 ZERO_COSTS = ("missing", "free")
 POPULATIONS = ("new", "observed")
+NAMED = 8  # keys that an error names; docs/configuration.md has them all
 """What a logged cost of 0 in every row of a combination can mean."""
 LAWS = ("logged", "own", "uniform")
 """Named context laws: shares of the log common to all models, each model's own shares, equal shares."""
@@ -213,7 +214,8 @@ def _known(table: Mapping, names: list[str], where: str, section: str) -> None:
             close = difflib.get_close_matches(key, names, n=1)
             hint = f"the nearest known key is {close[0]}" if close else "no known key is near"
             inside = f"[{section}] of {where}" if section else where
-            raise InputError(f"Unknown key {key} in {inside}: {hint}; known are {', '.join(names)}.")
+            shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+            raise InputError(f"Unknown key {key} in {inside}: {hint}; known are {shown}.")
 
 
 def _text(key: str, value: object) -> str:

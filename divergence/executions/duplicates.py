@@ -51,7 +51,10 @@ def copied_rows(sources: Sequence[Source], numbered: bool) -> tuple[pl.DataFrame
         flat = sorted(name for name in source.columns if not source.schema[name].is_nested())
         place = (pl.lit(number, pl.UInt32).alias(FILE_NUMBER), pl.col(ROW).cast(pl.Int64).alias("row"))
         parts.append(source.frame.select(*place, key=pl.struct(flat).hash()))
-    keyed = pl.concat(parts).collect(engine="streaming")
+    try:
+        keyed = pl.concat(parts).collect(engine="streaming")
+    except pl.exceptions.PolarsError:  # a column that no question reads may hold what is no text
+        return pl.DataFrame(schema=PLACE), ""
     if keyed["key"].n_unique() == keyed.height:
         return pl.DataFrame(schema=PLACE), ""
     keyed = keyed.sort(*PLACE).with_columns(place=pl.int_range(pl.len()).over("key"), times=pl.len().over("key"))

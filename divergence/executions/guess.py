@@ -188,8 +188,11 @@ def _reads(source: Source, table: dict) -> bool:
 
 
 def _seen(source: Source) -> dict[str, tuple[str, ...]]:
-    """Columns and what is nested in them -> their first distinct values as texts."""
-    rows = source.frame.drop(ROW, strict=False).head(LOOKED_AT).collect()
+    """Columns and what is nested in them -> their first distinct values as texts; nothing of a file that is damaged."""
+    try:
+        rows = source.frame.drop(ROW, strict=False).head(LOOKED_AT).collect()
+    except pl.exceptions.PolarsError:
+        return {}
     found: dict[str, tuple[str, ...]] = {}
     for name in source.columns:
         values = [value for value in rows[name].to_list() if value is not None]

@@ -46,10 +46,11 @@ def test_noise_of_an_observed_gap_against_resampled_items(waves_world, waves_pos
     table = item.pivot(on="model", index="item", values="score").drop("item").to_numpy()
     first, second = np.array(list(itertools.combinations(range(4), 2))).T
     _, line, _ = project(waves_posterior, None, None)
-    noise = pair_noise(waves_posterior.fits[0], line, first, second)
+    mean, noise = pair_noise(waves_posterior.fits[0], line, first, second)
     resampled = table[RNG.integers(0, len(table), (2000, len(table)))].mean(1)
     oracle = (resampled[:, first] - resampled[:, second]).var(0)
     # Correlations are shrunk towards those of alike pairs, so single pairs differ; their mean must not.
+    assert mean == pytest.approx(noise.mean())
     assert noise.mean() == pytest.approx(oracle.mean(), rel=0.15)
 
 
