@@ -43,12 +43,12 @@ class InputError(ValueError):
     Unknown key outcom in the configuration: the nearest known ke
     """
 
+    def __init__(self, sentence: object = "") -> None:
+        super().__init__(shortened(printed(str(sentence))))
+
 
 class ArgumentError(InputError, TypeError):
     """A function of the package was called in a way that cannot be meant; the sentence names what it takes."""
-
-    def __init__(self, sentence: object = "") -> None:
-        super().__init__(shortened(printed(str(sentence))))
 
 
 class NotIdentifiedError(ValueError):
