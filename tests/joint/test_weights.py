@@ -47,8 +47,8 @@ def test_a_constant_time_is_a_sentence():
 
 
 def test_too_many_arms_is_a_sentence():
-    log = pl.DataFrame({"model": [f"m{k}" for k in range(600)]}).with_columns(
-        regime=pl.lit("deployment"), context=pl.lit("c"), score=pl.lit(1.0)
+    log = pl.DataFrame({"context": [f"c{k}" for k in range(600)]}).with_columns(
+        regime=pl.lit("deployment"), model=pl.lit("m"), score=pl.lit(1.0)
     )
     with pytest.raises(dv.InputError, match="600 combinations"):
         dv.fit(dv.collapse(dv.read(log)))

@@ -83,7 +83,7 @@ def test_rows_say_what_was_measured(write_plan, tmp_path, stub, capsys):
     plan = write_plan({"ok abc": "abc", "late abc": "abc"}, head="waves = 2\ntrials = 2")
     rows = pl.read_parquet(run(plan, tmp_path / "out").path)
     told = capsys.readouterr()
-    assert "16/16" in told.err and told.out == ""
+    assert "16 of 16 rows" in told.err and told.out == ""
     assert rows.height == 2 * 2 * 4
     assert set(rows["regime"]) == {"evaluation", "deployment"} and set(rows["wave"]) == {"1", "2"}
     assert rows.filter(wave="1")["trial"].unique().sort().to_list() == [1, 2]
