@@ -184,7 +184,7 @@ def _state(content: PageContent) -> str:
     if content.failed:
         return _failed(content)
     beyond = sum(verdict(review)[1] for review in content.reviews)
-    also = f"; {plural(beyond, 'check')} of the model beyond its limit" if beyond else ""
+    also = f"; {plural(beyond, 'check')} of the model beyond {verb(beyond, 'its', 'their')} limit" if beyond else ""
     return f"all {plural(len(content.checks), 'diagnostic')} passed{also}"
 
 

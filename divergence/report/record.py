@@ -125,7 +125,7 @@ def diagnostics(content: PageContent) -> tuple[Block, ...]:
     beyond = sum(trust.verdict(review)[1] for review in content.reviews)
     if content.reviews:
         passed += (
-            f" Of {plural(len(content.reviews), 'check')} of the model beside them {number(beyond)} went beyond its limit."
+            f" Of {plural(len(content.reviews), 'check')} of the model beside them {number(beyond)} went beyond {verb(beyond, 'its', 'their')} limit."
         )
     table = Table(tables.fragment(tables.checks(content.checks)), opened_by="" if failed else "The gates")
     return (Text(passed), table, *trust.blocks(content.reviews))
