@@ -18,7 +18,7 @@ from nbclient import NotebookClient
 
 HERE = pathlib.Path(__file__).parent
 KEPT = ("image/svg+xml", "text/plain")
-PLACES = re.compile(r"(/tmp/|/home/|/root/|/Users/|/work/|[A-Z]:\\)")
+PLACES = re.compile(r"(/tmp/|/home/|/root/|/Users/|[A-Z]:\\)")
 TEXT_MAX = 6_000  # characters of one text
 
 
