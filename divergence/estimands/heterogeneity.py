@@ -5,7 +5,9 @@
 `M` are the levels of one model in its K contexts, `V0` their covariance over items, each variance carried to the pooled
 level: for rates of independent items it is Pearson's chi-square on K - 1 degrees of freedom; items that several contexts
 answered are paired, so that contexts that repeat each other's answers are not counted as new evidence. Where items are
-clusters shared by contexts, p comes from Hotelling's F instead, whose covariance is estimated from as many items.
+clusters shared by contexts, p comes from Hotelling's F instead, whose covariance is estimated from as many items. With no
+more items than contexts that covariance has no inverse to trust: p is then that of the two contexts furthest apart, a paired
+t test, times the number of pairs (Bonferroni), which is never too small.
 
 | `statistic` | what | rows |
 |---|---|---|
@@ -23,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.special import chdtrc, fdtrc
+from scipy.special import chdtrc, fdtrc, stdtr
 
 from divergence.joint.arms import Arms
 from divergence.joint.posterior import Fit
@@ -78,6 +80,18 @@ def chi_square(arms: Arms, mine: np.ndarray) -> tuple[float, int, float]:
     freedom = int(kept.sum())
     paired = np.abs(null - np.diag(target)).max() > SINGULAR * target.max()
     items = float(clusters.min())
-    if paired and items > freedom + 1:
+    if paired and items <= freedom + 1:
+        return size, freedom, _widest_pair(level, null, items)
+    if paired:
         return size, freedom, float(fdtrc(freedom, items - freedom, size * (items - freedom) / (freedom * (items - 1))))
     return size, freedom, float(chdtrc(freedom, size))
+
+
+def _widest_pair(level: np.ndarray, null: np.ndarray, items: float) -> float:
+    """p of the pair of contexts that lies furthest apart in its own standard errors, for all pairs."""
+    first, second = np.triu_indices(len(level), 1)
+    variance = np.diag(null)[first] + np.diag(null)[second] - 2 * null[first, second]
+    told = variance > SINGULAR * np.diag(null).max()
+    far = np.abs(level[first] - level[second])[told] / np.sqrt(variance[told])
+    freedom = max(items - 1, 1.0)
+    return float(min(1.0, len(first) * 2 * stdtr(freedom, -far.max(initial=0.0))))

@@ -54,6 +54,22 @@ def test_replayed_items_that_do_not_differ_are_called_different_as_often_as_said
     assert below == pytest.approx(0.1, abs=0.055)
 
 
+def test_more_contexts_than_items_are_not_called_different_for_want_of_items():
+    """100 null logs of 14 contexts and 10 items: p below .1 in no more than one of ten, three standard errors (9 points)."""
+    below = np.mean([x2_of(replayed(0.5, 14, 10, seed))[2] < 0.1 for seed in range(100)])
+    assert below <= 0.1 + 0.09
+
+
+def test_a_broken_context_among_more_contexts_than_items_is_seen():
+    cells = replayed(0.95, 14, 12, 1)
+    log = [
+        {"regime": "deployment", "model": "m", "context": f"c{c}", "item": f"i{i}", "score": 0.0 if c == 3 else float(s)}
+        for c in range(14)
+        for i, s in enumerate(_scores(cells, c))
+    ]
+    assert x2_of(dv.collapse(dv.read(pl.DataFrame(log))))[2] < 0.05
+
+
 def test_pairing_sees_what_rates_alone_do_not():
     """Copies but for items that one context breaks: plain for pairs, within chance for independent rates."""
     cells = replayed(0.6, 3, 150, 4, copies=1.0)
