@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from divergence.configuration import Configuration
 from divergence.errors import InputError
+from divergence.staging import several
 
 FORMAT = 1
 
@@ -73,9 +74,10 @@ def write(
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "x", encoding="utf-8") as file:
-            json.dump({**says, "sha256": _hash(says)}, file, indent=1, ensure_ascii=False)
-            file.write("\n")
+        with several([path], new=True) as (part,):
+            part.write_text(
+                json.dumps({**says, "sha256": _hash(says)}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
     except FileExistsError:
         raise InputError(f"{path} is there already: a registration is not written over; name another file with -o") from None
     except OSError as error:

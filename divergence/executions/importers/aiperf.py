@@ -336,9 +336,9 @@ def _span(start: Any, end: Any, latency: Any) -> tuple[int, int] | None:
     try:
         nanoseconds(start)
         taken = seconds(latency) if end is None else None
-    except ValueError:
+        last = end if taken is None else start + int(taken * 1e9)
+    except (ValueError, OverflowError):
         return None
-    last = end if taken is None else start + int(taken * 1e9)
     return (start, last) if isinstance(last, int) and not isinstance(last, bool) and last >= start else None
 
 

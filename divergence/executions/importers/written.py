@@ -85,15 +85,13 @@ def epoch(value: Any) -> datetime.datetime | None:
 
 def utc(value: Any) -> datetime.datetime | None:
     """An instant in UTC, from ISO 8601 text (which is UTC where it names no zone) or from a datetime."""
-    if isinstance(value, datetime.datetime):
-        return value.astimezone(datetime.UTC) if value.tzinfo else value.replace(tzinfo=datetime.UTC)
-    if isinstance(value, str) and value:
-        try:
-            instant = datetime.datetime.fromisoformat(value.strip().strip('"'))
-        except ValueError as error:
-            raise ValueError(f"is not an instant: {convert.shown(value)}") from error
+    if not isinstance(value, datetime.datetime | str) or value == "":
+        return convert.moment(value)
+    try:
+        instant = datetime.datetime.fromisoformat(value.strip().strip('"')) if isinstance(value, str) else value
         return instant.astimezone(datetime.UTC) if instant.tzinfo else instant.replace(tzinfo=datetime.UTC)
-    return convert.moment(value)
+    except (ValueError, OverflowError) as error:  # the first and the last hours of the calendar are no instants everywhere
+        raise ValueError(f"is not an instant: {convert.shown(value)}") from error
 
 
 def finish(value: Any) -> str | None:
