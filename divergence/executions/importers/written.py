@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -56,7 +55,7 @@ def number(value: Any) -> float | None:
     found = _number(value)
     if found == "":
         return None
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+    if isinstance(found, bool) or not isinstance(found, int | float) or not abs(found) <= convert.LARGEST_NUMBER:
         raise ValueError(f"is not a finite number: {convert.shown(value)}")
     return float(found)
 
