@@ -28,6 +28,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from divergence.errors import InputError
+from divergence.executions.quoted import quoted
 from divergence.probe.bounded_pattern import matched
 
 SCORERS = ("exact", "contains", "number", "choice", "regex")
@@ -87,9 +88,11 @@ def check(item: dict, where: str, known: Mapping[str, Function] = MappingProxyTy
     if scorer not in SCORERS:
         raise InputError(f"{where} has the scorer {scorer!r}; the choices are {', '.join(SCORERS)} and {PYTHON}NAME.")
     if scorer == "number" and number(item["gold"]) is None:
-        raise InputError(f"{where} has the gold {item['gold']!r}, which the scorer 'number' cannot read as a number.")
+        raise InputError(f"{where} has the gold {quoted(item['gold'])}, which the scorer 'number' cannot read as a number.")
     if scorer == "choice" and tidy(item["gold"]) not in [tidy(c) for c in item.get("choices") or []]:
-        raise InputError(f"{where} has the gold {item['gold']!r}, not one of its choices {item.get('choices')!r}.")
+        raise InputError(
+            f"{where} has the gold {quoted(item['gold'])}, not one of its choices ({quoted(item.get('choices'))})."
+        )
     if scorer == "regex":
         try:
             re.compile(item.get("pattern") or "(")
@@ -162,7 +165,7 @@ def _own(function: Function, text: str, item: dict) -> tuple[str, float]:
         ) from None
     if not isinstance(answer, str) or not 0 <= value <= 1:
         raise InputError(
-            f"The scorer {item['scorer']!r} returned {(answer, value)!r} on item {item['item']!r}; it must "
+            f"The scorer {item['scorer']!r} returned {quoted(answer)} and {value!r} on item {item['item']!r}; it must "
             "return the parsed answer, a text, and a score from 0 to 1."
         )
     return answer, value

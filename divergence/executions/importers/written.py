@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from divergence.executions.importers import convert
+from divergence.executions.quoted import quoted
 from divergence.executions.schema import TIME
 
 MICROSECONDS = pl.Datetime("us", "UTC")
@@ -56,7 +57,7 @@ def number(value: Any) -> float | None:
     if found == "":
         return None
     if isinstance(found, bool) or not isinstance(found, int | float) or not abs(found) <= convert.LARGEST_NUMBER:
-        raise ValueError(f"is not a finite number: {convert.shown(value)}")
+        raise ValueError(f"is not a finite number: {quoted(value)}")
     return float(found)
 
 
@@ -72,7 +73,7 @@ def nanoseconds(value: Any) -> datetime.datetime | None:
     if found in ("", 0):
         return None
     if isinstance(found, bool) or not isinstance(found, int) or not 0 < found < LATEST_S * 10**9:
-        raise ValueError(f"is not an instant in nanoseconds since 1970: {convert.shown(value)}")
+        raise ValueError(f"is not an instant in nanoseconds since 1970: {quoted(value)}")
     return datetime.datetime.fromtimestamp(found // 10**9, datetime.UTC).replace(microsecond=found // 1000 % 10**6)
 
 
@@ -90,7 +91,7 @@ def utc(value: Any) -> datetime.datetime | None:
         instant = datetime.datetime.fromisoformat(value.strip().strip('"')) if isinstance(value, str) else value
         return instant.astimezone(datetime.UTC) if instant.tzinfo else instant.replace(tzinfo=datetime.UTC)
     except (ValueError, OverflowError) as error:  # the first and the last hours of the calendar are no instants everywhere
-        raise ValueError(f"is not an instant: {convert.shown(value)}") from error
+        raise ValueError(f"is not an instant: {quoted(value)}") from error
 
 
 def finish(value: Any) -> str | None:
