@@ -69,7 +69,8 @@ class OtlpMetrics:
     ) -> None:
         end = int(point["timeUnixNano"])
         start = int(point.get("startTimeUnixNano") or 0) or end - int(EARLIEST_S * 1e9)
-        written.nanoseconds(start), written.nanoseconds(end)  # they are instants
+        for instant in (start, end):
+            written.nanoseconds(instant)  # or it raises
         instance, model = shared.get(INSTANCE), attributes.get("gen_ai.request.model")
         if total:
             identity = (name, instance, *sorted((key, str(content)) for key, content in attributes.items()))
