@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import polars as pl
 
 from divergence.estimate import INTERVAL
@@ -21,14 +23,14 @@ def blocks(changes: Changes) -> tuple[Block, ...]:
     rows = changes.rows.with_columns(
         of_change=pl.when(pl.col("unit") == "probability").then(pl.lit("fraction")).otherwise(pl.col("unit"))
     )
-    found: list[Block] = [Text(_told(changes, rows))]
+    told, figure = _told(changes, rows), _figure(rows)
+    blocks: list[Block] = [dataclasses.replace(figure, sentence=f"{told} {figure.sentence}") if figure else Text(told)]
     moved = rows.filter((pl.col("outer_lower") > 0) | (pl.col("outer_upper") < 0))
     if moved.height:
         names = spoken(moved["model"].drop_nulls())
         shown = moved.head(MOST_TOLD).iter_rows(named=True)
-        found.append(Listing(tuple((_name(row, names), _in_words(row)) for row in shown)))
-    figure = _figure(rows)
-    blocks: list[Block] = [*([figure] if figure else []), *found, *(Text(fact) for fact in changes.facts)]
+        blocks.append(Listing(tuple((_name(row, names), _in_words(row)) for row in shown)))
+    blocks += [Text(fact) for fact in changes.facts]
     if rows.height:
         note = (
             f"Change with the {INTERVAL:.0%} limits of a difference of independent estimates (Zou and Donner 2008); where "
@@ -94,10 +96,8 @@ def _figure(rows: pl.DataFrame) -> Figure | None:
         "fraction",
     )
     where = "in deployment" if question == "deployed_level" else "on the bench"
-    told = f"How each model's level {where} changed since the earlier report. " + forest.summary(
-        built, "model", "fall{s}", "rise{s}"
-    )
-    return Figure("since", forest.draw(forest.trimmed(built), told, "model"), f"{told} {forest.beside(built)}")
+    told = f"Drawn: how each model's level {where} changed. " + forest.summary(built, "model", "fall{s}", "rise{s}")
+    return Figure("since", forest.draw(forest.trimmed(built), told, "model"), told, forest.beside(built))
 
 
 def _table(rows: pl.DataFrame):

@@ -13,7 +13,7 @@ import divergence as dv
 from divergence.cli import main
 from divergence.errors import InputError
 from divergence.report import since_section
-from divergence.report.blocks import Listing, Text
+from divergence.report.blocks import Figure, Listing, Text
 from divergence.simulate import simulate, world
 from divergence.since import changes, earlier
 
@@ -38,8 +38,8 @@ def read(folder):
 
 
 def said(found) -> str:
-    texts = [block.text for block in since_section.blocks(found) if isinstance(block, Text)]
-    return " ".join(texts)
+    shown = [block for block in since_section.blocks(found) if isinstance(block, Text | Figure)]
+    return " ".join(block.text if isinstance(block, Text) else block.sentence for block in shown)
 
 
 def test_limits_are_those_of_a_difference_of_normal_laws():
