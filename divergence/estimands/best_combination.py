@@ -27,7 +27,7 @@ import numpy as np
 
 from divergence.estimands.coherence import checked, coordinates, meets, not_asked, sides_of
 from divergence.estimands.combinations import Combinations, combinations
-from divergence.estimands.rank_agreement import first_place, tied
+from divergence.estimands.rank_agreement import tied
 from divergence.estimands.rows import Rows, answered, refuse, unit_of
 from divergence.estimands.spend import Prices, checked_prices
 from divergence.estimate import Estimate
@@ -36,6 +36,7 @@ from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
 from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
+from divergence.orders import share_of_first
 
 QUESTION, TEXT = "best_combination", "the best combination of model and context, and how sure that is"
 COORDINATES = ("model", "context", "factor", "level", "statistic", "regime", "axis")
@@ -88,8 +89,9 @@ def best_combination(
         if reason
         else combinations(fit, ("quality", *sides_of(bounds)), prices=prices, currency=currency, what_if=what_if)
     )
-    if found is None:
-        return refuse(fit, QUESTION, TEXT, "probability", reason or "the log has no deployment rows")
+    if reason:
+        return refuse(fit, QUESTION, TEXT, "probability", reason)
+    assert found is not None  # the question's needs: judged deployment rows
     met = meets(found, bounds)
     met = np.all(list(met.values()), 0) if met else np.ones_like(found.draws["quality"], bool)
     out = Rows(fit, QUESTION, "probability", COORDINATES)
@@ -103,9 +105,9 @@ def best_combination(
             listed += 1
             _rank(out, found, known, met[:, known], unit_of(fit))
     if not listed:
-        why = next((found.reason(k) for members in lists(found) for k in members if found.reason(k)), None)
-        return refuse(fit, QUESTION, TEXT, "probability", why or "a choice needs two combinations; this log has one")
-    text = TEXT + (f" (the {found.left_out} combinations of lowest level are left out)" if found.left_out else "")
+        why = next(reason for members in lists(found) for k in members if (reason := found.reason(k)))
+        return refuse(fit, QUESTION, TEXT, "probability", why)
+    text = TEXT + (f" (the {found.left_out} combinations with low mean levels are left out)" if found.left_out else "")
     return out.estimate(text, fit.described_method)
 
 
@@ -152,7 +154,7 @@ def _rank(out: Rows, found: Combinations, known: list[int], met: np.ndarray, uni
 
 def first_among(quality: np.ndarray, met: np.ndarray) -> np.ndarray:
     """Share of the first place among those that meet the requirements, (S, members); no one's where none does."""
-    return first_place(np.where(met, quality, -np.inf)) * met.any(1, keepdims=True)
+    return share_of_first(np.where(met, quality, -np.inf)) * met.any(1, keepdims=True)
 
 
 def places(quality: np.ndarray, met: np.ndarray) -> np.ndarray:

@@ -89,8 +89,9 @@ def coherence(
     fit = posterior[outcome]
     reason = not_asked(posterior, fit) or ("" if bounds else UNDECLARED)
     found = None if reason else combinations(fit, sides_of(bounds), prices=prices, currency=currency, what_if=what_if)
-    if found is None:
-        return refuse(fit, QUESTION, TEXT, "probability", reason or "the log has no deployment rows")
+    if reason:
+        return refuse(fit, QUESTION, TEXT, "probability", reason)
+    assert found is not None  # the question's needs: judged deployment rows
     met = meets(found, bounds)
     units = {"quality": level_unit(fit), "gap": unit_of(fit), "latency": "s", "cost": "usd", "flips": "probability"}
     nothing = np.full(len(fit.effects), np.nan)

@@ -28,7 +28,7 @@ import polars as pl
 from divergence.cells import Cells, Table
 from divergence.cells.episodes import agent_episodes
 from divergence.estimands.beta_binomial import draw_beta_binomial
-from divergence.estimands.rows import answer, answered, frame, refuse
+from divergence.estimands.rows import answer, answered, frame
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.log_design import LogDesign
@@ -78,8 +78,6 @@ def collapse_hazard(posterior: Posterior, *, outcome: str | None = None) -> Esti
     fit = posterior[outcome]
     cells = fit.cells
     episodes = agent_episodes(cells)
-    if not len(episodes):
-        return refuse(fit, QUESTION, TEXT, "probability", MISSING)
     rng = stream(fit.seed, "episodes")
     weight = rng.standard_exponential((len(fit.effects), len(cells.levels["block"])))
     rows, draws, reasons = [], [], []
@@ -170,7 +168,7 @@ def half_life(hazard: np.ndarray, survival: np.ndarray, bands: np.ndarray) -> tu
     if below.any(1).mean() < 0.95:
         left = float(survival[:, -1].mean())
         return np.full(len(hazard), np.nan), (
-            f"survival is {left:.2f} at the longest episode, not surely below one half: "
+            f"survival is {left:.2f} at the end of the episodes seen, not surely below one half: "
             "the half-life lies beyond what was seen"
         )
     band = np.where(below.any(1), below.argmax(1), len(bands) - 1)

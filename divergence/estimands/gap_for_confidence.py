@@ -53,10 +53,8 @@ def gap_for_confidence(
     posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
 ) -> Estimate:
     """g_05 (`statistic` null), `g_05_observed`, `lambda` over all pairs, and `lambda` of each pair."""
-    fit, line, reason = project(posterior, outcome, law, contexts=contexts)
+    fit, line = project(posterior, outcome, law, contexts)
     unit = unit_of(fit)
-    if line is None:
-        return refuse(fit, QUESTION, TEXT, unit, reason)
     doubt = float((line.beta <= 0).mean())
     if doubt > DOUBT_MAX:
         return refuse(

@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 
 from divergence.cells import Cells, Table
-from divergence.estimands.rows import answer, answered, frame, refuse
+from divergence.estimands.rows import answer, answered, frame
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.log_design import LogDesign
@@ -77,8 +77,6 @@ def horizon(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
     """Rows as in the table above."""
     fit = posterior[outcome]
     cells = fit.cells
-    if not len(cells.lengths):
-        return refuse(fit, QUESTION, TEXT, "declared", MISSING)
     rng = stream(fit.seed, "horizons")
     rows, draws, reasons = [], [], []
     for place, mine in _combinations(cells):

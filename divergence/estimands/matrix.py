@@ -27,7 +27,7 @@ from scipy.stats import rankdata
 
 from divergence.cells.blocks import BLOCKS, block_sums, block_weights
 from divergence.cells.overlap import in_regime
-from divergence.estimands.rows import answer, answered, frame, refuse
+from divergence.estimands.rows import answer, answered, frame
 from divergence.estimands.worlds_apart import between_waves, outside, relabelled
 from divergence.estimate import Estimate
 from divergence.identification import needs
@@ -90,10 +90,6 @@ ROOM = Question(
 def matrix(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
     """Rows as in the table above."""
     fit = posterior[outcome]
-    regimes = set(fit.cells.levels["regime"])
-    if regimes != {"evaluation", "deployment"}:
-        missing = ({"evaluation", "deployment"} - regimes).pop()
-        return refuse(fit, QUESTION, TEXT, "ratio", f"the log has no {missing} rows")
     rng = stream(fit.seed, "worlds")
     rows, draws, reasons, floors = [], [], [], []
     for line in (_nature(fit, rng), _focus(fit, rng), *_state(fit, rng), *_infrastructure(fit, rng), _output(fit, rng)):
