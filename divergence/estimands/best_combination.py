@@ -27,6 +27,7 @@ import numpy as np
 
 from divergence.estimands.coherence import checked, coordinates, meets, not_asked, sides_of
 from divergence.estimands.combinations import Combinations, combinations
+from divergence.estimands.cost_per_success import known_spend
 from divergence.estimands.rank_agreement import tied
 from divergence.estimands.rows import Rows, answered, refuse, unit_of
 from divergence.estimands.spend import Prices, checked_prices
@@ -52,6 +53,9 @@ def choice_needs(design: LogDesign) -> Need:
     combinations_seen = int(design.arms.deployed.sum())
     if combinations_seen < 2:
         return Need(False, "It needs two combinations of model and context to choose from; this log has one.")
+    unknown = unknown_requirement(design)
+    if unknown:
+        return Need(False, unknown)
     return Need(
         True,
         f"{needs.many(design.models['deployment'], 'model')} in "
@@ -59,11 +63,25 @@ def choice_needs(design: LogDesign) -> Need:
     )
 
 
+def unknown_requirement(design: LogDesign) -> str | None:
+    """Why a declared requirement is known of no combination."""
+    if "bench_gap_max" in design.required or "excess_flips_max" in design.required:
+        missing = needs.no_comparison(design)
+        if missing:
+            return f"A requirement is about the distance from the bench. {missing}"
+    if "cost_per_success_max_usd" in design.required and not known_spend(design, "deployment"):
+        return "A requirement is about the cost of a success, and no deployment row has a cost."
+    return None
+
+
 ROOM = Question(
     QUESTION,
     "the best combination",
     TEXT,
     choice_needs,
+    # What a requirement is of one combination (its quantile, its cost where nothing succeeded, its flips) depends on rows
+    # and successes there; that it is known nowhere is the design's.
+    depends="each declared requirement must be known of two combinations",
     declared=("requirements",),
     example_call='acceptance={"quality_min": 0.5}',
     of_levels=True,

@@ -39,10 +39,6 @@ from divergence.random_streams import stream
 
 QUESTION, TEXT = "collapse_hazard", "the chance that an episode breaks down at a step that it reached"
 EPISODES_MIN = 5
-MISSING = (
-    "no episode was logged: rows need `calls` above 1 (one row an episode, for example --map calls=n_messages), or a "
-    "session with turns"
-)
 
 
 def episode_needs(design: LogDesign) -> Need:
@@ -51,8 +47,8 @@ def episode_needs(design: LogDesign) -> Need:
     if not len(episodes):
         return Need(
             False,
-            "It needs episodes: rows with calls above 1 (map the column that counts them, for example --map "
-            "calls=n_messages), or sessions with turns.",
+            "It needs episodes: rows with calls above 1 (map the column that counts them, for example "
+            "`--map calls=n_messages`), or sessions with turns.",
         )
     _, place = combinations(*(episodes[k] for k in ("regime", "model", "context")))
     number, failed = np.bincount(place, episodes["n"]), np.bincount(place, episodes["failed"])

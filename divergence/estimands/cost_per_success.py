@@ -44,8 +44,8 @@ QUESTION, TEXT = "cost_per_success", "what one success costs, failures included"
 CAP = 5  # tries that a gateway's retry policy allows at most, unless told otherwise
 NOT_A_SCORE = "the cost of a success is asked of the primary outcome, where it is a score"
 MISSING = (
-    "no row has a cost: log cost_usd, or declare [prices] per million tokens (with currency and date) for a log that "
-    "counts input_tokens and output_tokens"
+    "no row has a cost: log `cost_usd`, or declare [prices] per million tokens (with currency and date) for a log that "
+    "counts `input_tokens` and `output_tokens`"
 )
 
 
@@ -66,7 +66,7 @@ def cost_needs(design: LogDesign) -> Need:
     if (design.arms.repeated >= 2).any() and design.cells.kind == "binary":
         instead.append("attempts")
     if not instead:
-        return Need(False, "It needs a cost: no row has cost_usd, nor tokens that declared [prices] could be applied to.")
+        return Need(False, "It needs a cost: no row has `cost_usd`, nor tokens that declared [prices] could be applied to.")
     return Need(
         True, f"No row has a cost and no prices are declared: only {' and '.join(instead)} of a success can be given."
     )

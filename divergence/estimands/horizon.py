@@ -36,14 +36,13 @@ LENGTHS_MIN = 3
 FAMILIES_MIN = 5
 SURE = 0.95
 PRIOR_SD = 5.0  # of both coefficients: keeps separated data finite, and moves no estimate of twenty tasks by a digit
-MISSING = "no task declares its length: the horizon needs the column task_length (map it with --map task_length=NAME)"
 
 
 def length_needs(design: LogDesign) -> Need:
     """Tasks of several declared lengths, and names to cluster them by."""
     lengths = design.cells.lengths
     if not len(lengths):
-        return Need(False, "It needs the declared length of the tasks; no row of this log has task_length.")
+        return Need(False, "It needs the declared length of the tasks; no row of this log has `task_length`.")
     keys, place = combinations(*(lengths[k] for k in ("regime", "model", "context")))
     for k in range(keys.shape[1]):
         mine = lengths.take(place == k)

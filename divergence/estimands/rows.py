@@ -49,7 +49,9 @@ def answered(
             fit = posterior[outcome if isinstance(outcome, str) else None]
             if check is not None:
                 check(fit, kwargs)
-            design = fit.log_design.declaring(priced=bool(kwargs.get("prices")), required=bool(kwargs.get("acceptance")))
+            given = kwargs.get("acceptance")
+            bounds = tuple(given) if isinstance(given, Mapping) else ("what was given",) * bool(given)
+            design = fit.log_design.declaring(priced=bool(kwargs.get("prices")), required=bounds)
             need = question.needs(design)
             if not (need.met or need.bounds):
                 of = unit if isinstance(unit, str) else unit(fit)

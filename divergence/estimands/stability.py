@@ -134,7 +134,7 @@ def _dependability(posterior: Posterior, required: float | None, law: Law | None
     """Row, draws and reason of Phi(lambda)."""
     fit, mu, reason = crossed_levels(posterior, outcome, law)
     if required is None:
-        reason = "no required level is declared (quality_required): Phi(lambda) is dependability at that level"
+        reason = "no required level is declared (`quality_required`): Phi(lambda) is dependability at that level"
     rows = _rows([None], "Phi(lambda)", "ratio")
     if mu is None or required is None:
         return rows, np.full((len(fit.effects), 1), np.nan), [reason]

@@ -47,7 +47,7 @@ VALUES = {  # bound -> statistic of its value, heading, is it a lower limit, uni
 }
 UNDECLARED = (
     "No requirements are declared, so no combination of model and context is called good enough: write thresholds under "
-    f"[acceptance] in divergence.toml ({', '.join(VALUES)}) and this page opens with the decision."
+    f"[acceptance] in divergence.toml ({', '.join(f'`{name}`' for name in VALUES)}) and this page opens with the decision."
 )
 
 

@@ -59,7 +59,7 @@ def test_free_is_not_missing_and_missing_is_not_free():
     answer = dv.cost_per_success(_posterior(known)).where(context="c", statistic=None)
     assert np.median(answer.draws) == pytest.approx(known["cost_usd"].mean() / known["score"].mean(), rel=0.03)
     nothing = dv.cost_per_success(_posterior(_log(rng, 1).drop("cost_usd")))
-    assert not nothing.identified and "no row has cost_usd, nor tokens that declared [prices]" in nothing.reasons[0]
+    assert not nothing.identified and "no row has `cost_usd`, nor tokens that declared [prices]" in nothing.reasons[0]
 
 
 def test_calls_and_tokens_do_not_hide_that_money_is_not_known():
@@ -67,7 +67,7 @@ def test_calls_and_tokens_do_not_hide_that_money_is_not_known():
     answer = dv.cost_per_success(_posterior(log))
     assert answer.where(statistic="tokens").identified and answer.where(statistic="calls").identified
     money = answer.where(statistic=None)
-    assert not money.identified and "log cost_usd, or declare [prices]" in money.reasons[0]
+    assert not money.identified and "log `cost_usd`, or declare [prices]" in money.reasons[0]
 
 
 def test_no_success_has_no_cost():

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import polars as pl
 import pytest
 
 import divergence as dv
@@ -71,6 +72,9 @@ def test_each_model_counts_on_the_contexts_that_it_has(more):
         assert one.identified, one.reasons
         mine = pl.DataFrame(rows).filter(model=model)
         both = mine.group_by("context", "item").agg(pl.col("score").product())
-        plain = both.group_by("context").agg(pl.col("score").mean())["score"].mean()
+        rates = both.group_by("context").agg(pl.col("score").mean())
+        share = pl.DataFrame(rows).group_by("context").len()  # the law: contexts by their rows, common to all models
+        known = rates.join(share, on="context")
+        plain = (known["score"] * known["len"]).sum() / known["len"].sum()
         low, high = one.interval()[0]
         assert low < plain < high and one.draws.mean() == pytest.approx(plain, abs=(high - low) / 10)
