@@ -20,7 +20,6 @@ PUBLIC = {  # public table -> flags that say what it is
     "llm_drift.parquet": {"set": ["regime=deployment"], "where": ["task=prime_full"]},
     "llm_stability_items.parquet": SET | {"where": ["task=navigate"]},
     "timm_accuracy.parquet": MAP | {"where": ["architecture=resnet50"]},
-    "llamacpp_quant.parquet": SET,
 }
 
 
