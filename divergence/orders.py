@@ -13,10 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import rankdata
 
-from divergence.estimate import INTERVAL
-
-SURE = INTERVAL
-"""Probability from which on a superlative, or an order, is said without `likeliest`: that of the intervals."""
+SURE = 0.9
+"""Probability from which on a superlative, or an order, is said without `likeliest`: that of the intervals (`INTERVAL`)."""
 AS_COUNTED = "as counted"
 """Stands in a sentence whose superlative is a count of rows, of checks or of draws, and claims nothing beyond them."""
 OTHERS = 2  # further candidates that a sentence names

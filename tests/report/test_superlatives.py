@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from page_sentences import page_of, without_charts
 from random_logs import content_of, fitted
-from superlative_claims import claims, faults
+from superlative_claims import SURE, claims, faults
 
 from divergence import orders
+from divergence.estimate import INTERVAL
 
 
 def overclaims(seed: int) -> tuple[list[str], int]:
@@ -59,6 +60,10 @@ def test_the_check_sees_what_overclaims(monkeypatch):
         assert seen() != []
     content = dataclasses.replace(pages[0], cautions=("m1 is the cheapest of all.",))
     assert any("no probability" in fault for where, one in page_of(content) for fault in faults(content, where, one))
+
+
+def test_orders_are_as_sure_as_intervals():
+    assert orders.SURE == INTERVAL == SURE
 
 
 def test_counts_and_numbers_count_things_that_draws_do_not_know():
