@@ -50,7 +50,9 @@ def answered(
             if check is not None:
                 check(fit, kwargs)
             given = kwargs.get("acceptance")
-            bounds = tuple(given) if isinstance(given, Mapping) else ("what was given",) * bool(given)
+            bounds = (
+                tuple(k for k, v in given.items() if v is not None) if isinstance(given, Mapping) else ("?",) * bool(given)
+            )
             design = fit.log_design.declaring(priced=bool(kwargs.get("prices")), required=bounds)
             need = question.needs(design)
             if not (need.met or need.bounds):
