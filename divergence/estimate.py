@@ -159,7 +159,7 @@ class Estimate:
     def known(self) -> Estimate:
         """The rows with a number: identified, with a finite median. Pages and plans read their headline rows from these."""
         there = np.array([reason is None for reason in self.reason], bool)
-        finite = np.isfinite(self.draws).all(0)
+        finite = np.asarray(np.isfinite(self.draws).all(0))
         doubtful = there & ~finite  # ratios with some infinite draws may still have a median
         if doubtful.any():
             finite[doubtful] = np.isfinite(self.take(doubtful)._quantiles([0.5])[0])

@@ -50,9 +50,8 @@ def answered(
             if check is not None:
                 check(fit, kwargs)
             given = kwargs.get("acceptance")
-            bounds = (
-                tuple(k for k, v in given.items() if v is not None) if isinstance(given, Mapping) else ("?",) * bool(given)
-            )
+            named = given.items() if isinstance(given, Mapping) else [("what was given", given or None)]
+            bounds = tuple(name for name, value in named if value is not None)
             design = fit.log_design.declaring(priced=bool(kwargs.get("prices")), required=bounds)
             need = question.needs(design)
             if not (need.met or need.bounds):

@@ -127,7 +127,7 @@ def goal_of(
 def _headline(answer: Estimate) -> Estimate:
     """Its known headline rows with finite draws, or all known rows where it has none."""
     known = answer.known()
-    known = known.take(np.isfinite(known.draws).all(0))
+    known = known.take(np.asarray(np.isfinite(known.draws).all(0)))
     found = known.where(statistic=None)
     found = found if found.rows.height else known
     if not found.rows.height:

@@ -7,7 +7,8 @@ import polars as pl
 import divergence as dv
 from divergence.errors import InputError
 from divergence.executions import read
-from divergence.results import answer_all, page_content, run_record
+from divergence.results import answer_all, page_content
+from divergence.run_record import run_record
 
 FEW = dv.Importance(draws=400, proposals=400, last=600, rounds=(2, 6))  # what is identified does not depend on the draws
 

@@ -51,8 +51,8 @@ class Forest:
     """Rows of the results table with columns `name` (shown), `full` (tooltip), `outer_lower`, `outer_upper`, `sign`."""
     unit: str
     """Unit of the effects."""
-    draws: np.ndarray
-    """Draws of the effects in the same order, shape (D, R)."""
+    draws: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
+    """Draws of the effects in the same order, shape (D, R); empty where only limits are known."""
 
 
 def build(frame: pl.DataFrame, draws: np.ndarray, names: list[str], full: list[str]) -> Forest:
@@ -74,7 +74,7 @@ def trimmed(forest: Forest) -> Forest:
     if forest.frame.height <= MOST:
         return forest
     order = forest.frame["median"].abs().arg_sort(descending=True).head(MOST).sort()
-    return Forest(forest.frame[order], forest.unit, forest.draws[:, order.to_numpy()])
+    return Forest(forest.frame[order], forest.unit, forest.draws[:, order.to_numpy()] if forest.draws.size else forest.draws)
 
 
 def furthest(forest: Forest, word: str, names: Sequence[str]) -> str:
