@@ -81,6 +81,7 @@ ROOM = Question(
     "how narrow the top of the bench is",
     TEXT,
     convergence_needs,
+    # An item that all models answer alike has no noise: which differences have one is in the scores.
     depends="the noise of each level must be known from its items",
 )
 

@@ -79,6 +79,7 @@ ROOM = Question(
     "forecast of models not deployed yet",
     TEXT,
     forecast_needs,
+    # Whether the line through the models of both sides can be drawn and reaches the candidate is in their levels.
     depends="a candidate must share bench items with models that were deployed",
     declared=("incumbent",),
     example_log="candidate",

@@ -43,6 +43,7 @@ ROOM = Question(
     "the bench gap that can be trusted",
     TEXT,
     functools.partial(needs.models_in_both, least=4),
+    # A slope is a number of the levels; no count of the design bounds it away from 0.
     depends="the slope of deployed on bench gaps must be surely above 0",
     of_levels=True,
 )

@@ -66,6 +66,7 @@ ROOM = Question(
     "task length that is still solved",
     TEXT,
     length_needs,
+    # That success falls with the length, and where it crosses one half, is what is asked of the scores.
     depends="success must surely fall with the declared length, to one half near the lengths tried",
     example_log="tasks",
 )

@@ -63,6 +63,7 @@ ROOM = Question(
     "leaderboard under the deployment law",
     TEXT,
     leaderboard_needs,
+    # A candidate is forecast by its drawn distance from the line of the others: counts say who may be, values who is.
     depends="a candidate counts where it can be forecast",
     declared=("laws", "incumbent"),
     of_levels=True,

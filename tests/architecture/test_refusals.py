@@ -33,6 +33,8 @@ def test_what_depends_on_values_says_on_which(question):
     """The mark is a reason in words, and the formula has a refusal, or refuses rows, that the needs cannot know."""
     text = (ROOT / "divergence" / "estimands" / f"{question.name}.py").read_text()
     assert len(question.depends.split()) > 4
+    before = text[: text.index("    depends=")].rstrip().splitlines()[-1]
+    assert before.lstrip().startswith("#"), "a comment says why the design cannot know it"
     assert "refuse(" in text or "reason" in text
 
 
