@@ -7,14 +7,12 @@ everywhere: in the markup by jinja2's escaping, in JSON by writing `<` as an esc
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 
 from divergence.estimate import INTERVAL
-from divergence.kept import kept_text
 from divergence.report import board_sections, choice_sections, record
 from divergence.report import sections as page_sections
 from divergence.report.blocks import Block, Figure, Section, Text, told
@@ -25,6 +23,7 @@ from divergence.report.decision import Decision, decide
 from divergence.report.figures import contrasts, gap, order, score_kappa
 from divergence.report.palette import DARK, LIGHT, TO_DARK
 from divergence.report.reading import levels
+from divergence.report.scripts import notices, vega_bundle, versions
 from divergence.report.silent import find
 from divergence.report.trust import verdict
 from divergence.report.words import plural, seen, sentence, verb
@@ -85,7 +84,9 @@ def render(content: PageContent) -> str:
         dark=DARK,
         css=_template("page.css"),
         script=_template("page.js"),
-        bundle=vega_bundle(),
+        bundle=(bundle := vega_bundle()),
+        scripts=versions(bundle),
+        notices=notices(),
     )
 
 
@@ -104,19 +105,6 @@ def _unjudgeable(content: PageContent, choice: Choice | None) -> str:
 
 def _template(name: str) -> str:
     return (resources.files("divergence.report") / "template" / name).read_text(encoding="utf-8")
-
-
-@functools.cache
-def vega_bundle() -> str:
-    """Vega, Vega-Lite and the embedding script as one text, safe inside a script element."""
-    bundle = kept_text(f"vega-{metadata.version('vl-convert-python')}.js", _made_bundle)
-    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
-
-
-def _made_bundle() -> str:
-    import vl_convert
-
-    return vl_convert.javascript_bundle(None)  # pyright: ignore[reportArgumentType]  # its stub forgets None = everything
 
 
 def _json(value: object) -> str:

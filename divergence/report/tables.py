@@ -73,7 +73,7 @@ def fragment(shown: GT) -> str:
     html = re.sub(r"<style>.*?</style>", "", shown.as_raw_html(), flags=re.DOTALL)
     table = html[html.index("<table") : html.index("</table>") + len("</table>")]
     table = re.sub(r' (?:id|headers|data-quarto-[a-z-]+|style)="[^"]*"', "", table)
-    return f'<div class="scroll" tabindex="0">{table}</div>'
+    return f'<div class="scroll" tabindex="0" role="group" aria-label="Table">{table}</div>'
 
 
 def answers(estimate: Estimate) -> GT:

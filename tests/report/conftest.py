@@ -7,6 +7,7 @@ import time
 import numpy as np
 import polars as pl
 import pytest
+from browser import Browser
 
 import divergence as dv
 from divergence.estimate import Estimate
@@ -266,3 +267,11 @@ def results(tmp_path_factory):
     table = write_report(posterior, folder, log=log, formats=("md", "tex", "json"))
     assert time.process_time() - before <= SECONDS_MAX
     return folder, table
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """One Chromium for all tests that look at a page; only asked for where there is one."""
+    chromium = Browser(tmp_path_factory.mktemp("chromium"))
+    yield chromium
+    chromium.close()

@@ -13,7 +13,7 @@ import pytest
 
 from divergence.estimate import Estimate
 from divergence.report import Check, LogSummary, PageContent, render, write_page
-from divergence.report.page import vega_bundle
+from divergence.report.scripts import vega_bundle
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -52,7 +52,8 @@ def parsed(page):
 
 
 def without_bundle(text):
-    return text.replace(vega_bundle(), "")
+    """The page without what others wrote: their scripts, and their notices."""
+    return re.sub("<pre>.*?</pre>", "", text.replace(vega_bundle(), ""), flags=re.DOTALL)
 
 
 def test_every_element_is_closed(parsed):

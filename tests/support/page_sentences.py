@@ -11,7 +11,7 @@ LABELS = {"td", "th", "h2", "h3", "dt", "summary", "strong", "span", "a", "small
 """Parts that hold names and numbers; what ends in a full stop there is a sentence all the same."""
 INLINE = {"strong", "span", "small", "a"}
 BLOCKS = {"p", "h1", "dd", "figcaption", "title", "div", "section", "article", "figure", "ol", "ul", *LABELS} - INLINE
-SILENT = {"script", "style"}
+SILENT = {"script", "style", "pre"}  # the last holds notices of others, in their words
 
 
 class _Reader(html.parser.HTMLParser):

@@ -79,10 +79,9 @@ def chart(coherence: Estimate) -> alt.LayerChart:
     text = base.mark_text(
         fontSize=alt.ExprRef("width < 260 ? 10 : 12"), fontWeight=alt.ExprRef(f"{bold} ? 'bold' : 'normal'")
     )
-    written = alt.condition(bold, alt.value(LIGHT["ink"]), alt.value(LIGHT["muted"]))
     layers = [
         base.mark_rect(cornerRadius=2).encode(color=alt.Color("chance:Q", scale=colours, legend=None)),
-        text.encode(text="text:N", color=written),
+        text.encode(text="text:N", color=alt.value(LIGHT["ink"])),  # no grey: it could not be read on a full colour
     ]
     height, wide = (row(data["context"]) * data["context"].n_unique() for row in (theme.row_height, theme.wide_row))
     return theme.finish(alt.layer(*layers), height, sentence(coherence), wide, across=theme.MAP)

@@ -141,11 +141,10 @@ def chart(context_effect: Estimate) -> alt.LayerChart:
     colours = alt.Scale(domain=[-reach, 0, reach], range=look, interpolate="rgb")
     base = alt.Chart(data).encode(x=across(models), y=y, tooltip=tooltip)
     weight = alt.ExprRef("datum.stands ? 'bold' : 'normal'")
-    written = alt.condition("datum.stands", alt.value(LIGHT["ink"]), alt.value(LIGHT["muted"]))
     text = base.mark_text(fontSize=alt.ExprRef("width < 260 ? 10 : 12"), fontWeight=weight)
     layers = [
         base.mark_rect(cornerRadius=2).encode(color=alt.Color("change:Q", scale=colours, legend=None)),
-        text.encode(text="text:N", color=written),
+        text.encode(text="text:N", color=alt.value(LIGHT["ink"])),  # no grey: it could not be read on a full colour
     ]
     height, wide = (row(data["context"]) * data["context"].n_unique() for row in (theme.row_height, theme.wide_row))
     return theme.finish(alt.layer(*layers), height, sentence(context_effect), wide, across=theme.MAP)
