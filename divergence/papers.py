@@ -28,7 +28,8 @@ REFERENCES: dict[str, str] = {
     "items": "@article{miller2024, title = {Adding Error Bars to Evals: A Statistical Approach to Language Model "
     "Evaluations}, author = {Miller, Evan}, journal = {arXiv:2411.00640}, year = {2024}}",
     "populations": "@techreport{nist800-3, title = {Expanding the {AI} Evaluation Toolbox with Statistical Models}, "
-    "author = {{National Institute of Standards and Technology}}, number = {NIST AI 800-3}, year = {2026}}",
+    "institution = {National Institute of Standards and Technology}, number = {NIST AI 800-3}, year = {2026}, "
+    "author = {{National Institute of Standards and Technology}}, month = feb}",
     "contexts": "@book{brennan2001, title = {Generalizability Theory}, author = {Brennan, Robert L.}, "
     "publisher = {Springer}, year = {2001}}",
     "gap": "@article{cai2023, title = {Diagnosing Model Performance Under Distribution Shift}, author = {Cai, Tiffany and "
@@ -90,11 +91,20 @@ def methods(run: str | os.PathLike | Mapping, *, items: str | None = None) -> st
     True
     """
     record = _record(run)
-    items = items or record.get("configuration", {}).get("items", "new")
+    items = items or _items(record)
     if items not in POPULATIONS:
         raise ArgumentError(f"items is 'new' or 'observed', seen {items!r}{nearest(str(items), POPULATIONS)}.")
     parts = [_analysed(record), *(_fitted(record, fit) for fit in record["fits"]), _populations(record, items)]
     return " ".join(part for part in [*parts, _set_aside(record), _preregistered(record), _data(record)] if part)
+
+
+def _items(record: Mapping) -> str:
+    return record.get("configuration", {}).get("items", "new")
+
+
+def population(record: Mapping) -> str:
+    """Which items the numbers of a run are about, in words."""
+    return POPULATIONS[_items(record)]
 
 
 def _record(run: str | os.PathLike | Mapping) -> Mapping[str, Any]:

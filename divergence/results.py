@@ -29,7 +29,7 @@ from divergence.errors import InputError, NotIdentifiedError
 from divergence.estimate import INTERVAL, Estimate, table
 from divergence.identification.audit import audit
 from divergence.numerics import one_blas_thread
-from divergence.papers import methods
+from divergence.papers import methods, population
 from divergence.preregistration import Lock, departures, record, registered
 from divergence.run_record import run_record
 from divergence.sealed import RISK_FILES, Saved
@@ -204,7 +204,7 @@ def write_report(
             changes=None if before is None else changes(before, estimates, run),
         )
         write_page(content, fresh / "report.html")
-        write_formats(content, fresh, estimates, run, formats, methods(run))
+        write_formats(content, fresh, estimates, run, formats, methods(run), population(run))
         if risk is not None and risk[0] is not None:
             risk[0].save(fresh)
         stale = [f"report.{other}" for other in FORMATS if other not in ("html", *formats)]  # they would contradict this

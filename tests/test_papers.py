@@ -51,6 +51,12 @@ def test_the_paragraph_says_what_the_record_says(report):
     assert "benchmark accuracy in the terms" in dv.methods(report, items="observed")
 
 
+def test_the_tables_of_a_paper_name_the_same_population(report):
+    written = (report / "report.tex").read_text()
+    assert "The numbers are about new items of the same source, the population of generalized accuracy" in written
+    assert "90\\% equal-tailed interval" in written
+
+
 def test_a_failed_diagnostic_and_other_laws_are_said(report):
     record = json.loads((report / "run.json").read_text())
     record["fits"][0]["diagnostics"][0]["passed"] = False

@@ -40,6 +40,12 @@ def asked_names(configuration: Configuration) -> list[str]:
     return list(dict.fromkeys([*names, configuration.outcome]))
 
 
+def reshapes(names: Iterable[str], configuration: Configuration) -> bool:
+    """Can a table with these columns only be read in another shape: unfolded, or looked into?"""
+    names = {*names}
+    return configuration.wide is not None or any("." in n and n not in names for n in asked_names(configuration))
+
+
 def _with_nested(source: Source, names: Iterable[str]) -> Source:
     """The file with a column for each of these names that leads into records: `data.correct`."""
     inside = {name: found for name in names if (found := nested(source, name)) is not None}

@@ -52,6 +52,8 @@ class Sheet:
     """Column -> heading."""
     right: tuple[str, ...] = ()
     """Columns of numbers."""
+    estimated: bool = False
+    """Are its numbers estimates about a population of items?"""
 
 
 def lead(content: PageContent) -> tuple[str, list[str]]:
@@ -74,18 +76,18 @@ def sheets(content: PageContent) -> list[Sheet]:
     choice = choose(content)
     if choice is not None:
         texts, labels, right = combinations(choice.options, choice.names, dict(content.acceptance))
-        found.append(Sheet("Combinations against the requirements", f"Medians; {MARKS}.", texts, labels, tuple(right)))
+        found.append(Sheet("Combinations against the requirements", f"Medians; {MARKS}.", texts, labels, tuple(right), True))
     listed = board(content)
     if listed is not None:
         texts, labels, right = leaderboard(listed)
         title = "Leaderboard under the deployment law"
-        found.append(Sheet(title, board_caption(listed, MOST_WRITTEN), texts, labels, tuple(right)))
+        found.append(Sheet(title, board_caption(listed, MOST_WRITTEN), texts, labels, tuple(right), True))
     for outcome, answers in {"": content.estimates, **content.other_outcomes}.items():
         for estimate in answers.values():
             if estimate.identified and (outcome or estimate.question != "leaderboard"):
                 texts, labels, right = tables.written(estimate)
                 title = capital(question_name(estimate)) + (f" ({outcome})" if outcome else "")
-                found.append(Sheet(title, tables.caption(estimate), texts, labels, tuple(right)))
+                found.append(Sheet(title, tables.caption(estimate), texts, labels, tuple(right), True))
     refused = {content.words(q): sentence(reason) for q, reason in content.refusals}
     refused |= {
         capital(question_name(e)): sentence(e.reasons[0])
@@ -130,8 +132,11 @@ def markdown(content: PageContent) -> str:
     return "\n\n".join([*parts, *(f"- {_plain(sentence(note))}" for note in content.notes)]) + "\n"
 
 
-def latex(content: PageContent) -> str:
-    """A document of its own; each table is a longtable with booktabs rules, to be cut out for a paper."""
+def latex(content: PageContent, population: str = "") -> str:
+    """A document of its own; each table is a longtable with booktabs rules and a note, to be cut out for a paper.
+
+    `population`: which items the numbers are about, in words, for the notes.
+    """
     headline, sentences = lead(content)
     symbols = "\n".join(f"\\DeclareUnicodeCharacter{{{code}}}{{\\ensuremath{{{told}}}}}" for code, told in SYMBOLS.items())
     parts = [
@@ -149,8 +154,15 @@ def latex(content: PageContent) -> str:
     for sheet in sheets(content):
         shown = tables.plain(sheet.texts, sheet.labels, list(sheet.right)).tab_options(table_font_size="8px")
         table = "".join(c if known(c) else "?" for c in shown.as_latex(use_longtable=True))
-        parts += [f"\\subsection*{{{escaped(sheet.title)}}}", escaped(sheet.caption), table]
+        parts += [f"\\subsection*{{{escaped(sheet.title)}}}", table, *_note(sheet, population)]
     return "\n\n".join([*parts, "\\end{document}"]) + "\n"
+
+
+def _note(sheet: Sheet, population: str) -> list[str]:
+    """What stands under a table of a paper: interval, counts and method, and the items that the numbers are about."""
+    told = [sheet.caption, f"The numbers are about {population}." if population and sheet.estimated else ""]
+    note = " ".join(part for part in told if part)
+    return [f"{{\\footnotesize\\noindent\\emph{{Note.}} {escaped(note)}\\par}}"] if note else []
 
 
 def machine(content: PageContent, rows: pl.DataFrame, run: Mapping[str, object]) -> str:
@@ -167,13 +179,17 @@ def write_formats(
     run: Mapping[str, object],
     formats: tuple[str, ...],
     methods: str = "",
+    population: str = "",
 ) -> None:
-    """`report.md`, `report.tex` and `report.json`, those of them that are asked for; `methods` stands at their end."""
+    """`report.md`, `report.tex` and `report.json`, those of them that are asked for; `methods` stands at their end.
+
+    `population` names the items that the numbers are about, under the tables of a paper.
+    """
     end = "\n\\end{document}\n"
     section = f"\n\\subsection*{{Methods}}\n\n{escaped(methods)}\n" if methods else ""
     writers: dict[str, Callable[[], str]] = {
         "md": lambda: markdown(content) + (f"\n## Methods\n\n{_plain(methods)}\n" if methods else ""),
-        "tex": lambda: latex(content).removesuffix(end) + section + end,
+        "tex": lambda: latex(content, population).removesuffix(end) + section + end,
         "json": lambda: machine(content, rows, run),
     }
     for name, writer in writers.items():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 WIDTH = 42  # characters of a chart's label, on two lines
 LINE = 22  # characters of one line: two fifths of a phone's width
@@ -78,6 +78,33 @@ def middle(name: str, width: int) -> str:
     return head.rstrip("-/: ·") + "…" + tail
 
 
+def _apart(names: Mapping[str, str], width: int) -> dict[str, str]:
+    """Every name without its middle where it is too long; where several become the same, what differs is kept."""
+    cut = {label: middle(name, width) for label, name in names.items()}
+    alike: dict[str, list[str]] = {}
+    for label, name in cut.items():
+        alike.setdefault(name, []).append(label)
+    for labels in alike.values():
+        if len(labels) > 1:
+            words = {label: re.split(r"(?<=[-/_: ])", names[label]) for label in labels}
+            before = _shared(list(words.values()))
+            after = min(_shared([w[::-1] for w in words.values()]), min(map(len, words.values())) - before)
+            for label, parts in words.items():
+                kept = "".join(parts[before : len(parts) - after])
+                head = middle("".join(parts[:before]), max(width - len(kept) - 2, 0)).rstrip("-/_: …") if before else ""
+                told = (f"{head}…" if before else "") + kept.rstrip("-/_: ") + ("…" if after else "")
+                cut[label] = told if kept else cut[label]
+    return cut if all(len(name) <= width for name in cut.values()) else {k: middle(v, width) for k, v in cut.items()}
+
+
+def _shared(lists: Sequence[Sequence[str]]) -> int:
+    """How many first words all of these begin with."""
+    count = 0
+    while all(len(words) > count and words[count] == lists[0][count] for words in lists):
+        count += 1
+    return count
+
+
 def short(labels: Iterable[str], width: int = WIDTH) -> dict[str, str]:
     """A short, distinct name for every label, at most about `width` characters."""
     labels = list(dict.fromkeys(labels))
@@ -88,7 +115,7 @@ def short(labels: Iterable[str], width: int = WIDTH) -> dict[str, str]:
     tails = {label: name.rsplit("/", 1)[-1] if len(name) > width else name for label, name in names.items()}
     if len(set(tails.values())) == len(labels):
         names = tails
-    names = {label: middle(name, width) for label, name in names.items()}
+    names = _apart(names, width)
     seen: Counter[str] = Counter()
     for label, name in names.items():
         seen[name] += 1

@@ -61,7 +61,7 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
         tell(made["rows"], job.partition.bytes)
         return made
     wanted = WantedColumns.of(model)
-    reader = Reader(job.partition)
+    reader = Reader(job.partition, job.configuration)
     try:
         other_table(reader.names, job.configuration)
         admission = Admission(reader.names, job.configuration, wanted, content.rpartition(":")[2][:16])

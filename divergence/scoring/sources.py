@@ -30,6 +30,7 @@ from divergence.executions.files import EXTENSIONS, FORMATS, open_sources
 from divergence.executions.names import FAILED
 from divergence.executions.recognise import listed
 from divergence.executions.schema import SERVING_FACTORS
+from divergence.executions.shaped import reshapes, shaped
 from divergence.plain_files import regular
 from divergence.scoring.filesystems import CHUNK, Filesystem, place, sentence
 
@@ -195,9 +196,12 @@ def other_table(names: Iterable[str], configuration: Configuration) -> None:
 
 
 class Reader:
-    """An open partition: the names of its columns, then its rows in batches of at most `BATCH`, always cut alike."""
+    """An open partition: the names of its columns, then its rows in batches of at most `BATCH`, always cut alike.
 
-    def __init__(self, partition: Partition) -> None:
+    Names that lead into records, and wide tables, are read as `executions` reads them.
+    """
+
+    def __init__(self, partition: Partition, configuration: Configuration) -> None:
         """Raises OSError, ValueError or a Polars error for a file that is damaged or not what its name says."""
         self.file = place(partition.address)
         self.kind = _format(partition.name)
@@ -215,9 +219,11 @@ class Reader:
             stream.seek(0)
             self._arrow = (pa.ipc.open_file if magic == b"ARROW1" else pa.ipc.open_stream)(stream)
             self.names = self._arrow.schema.names
-        else:
+        if self.kind not in ("parquet", "arrow") or reshapes(self.names, configuration):
+            self.close()
+            self.kind, self.rows = ("table" if self.kind in ("parquet", "arrow") else self.kind), None
             try:
-                self.source = open_sources([self._fetched()])[0][0]
+                self.source = shaped(open_sources([self._fetched()])[0][0], configuration)
             except InputError as error:
                 self.close()
                 raise (NoLog if self.kind == "json" else InputError)(str(error)) from None

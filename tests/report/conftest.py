@@ -48,7 +48,8 @@ class World:
         generator = np.random.default_rng(seed)
         self.generator = generator
         self.models = [
-            f"{FAMILIES[k % len(FAMILIES)]}-{['Q4_1', 'Q8_0', 'Q4_0'][k // len(FAMILIES)]}" for k in range(models)
+            f"{FAMILIES[k % len(FAMILIES)]}-{['Q4_1', 'Q8_0', 'Q4_0'][k // len(FAMILIES) % 3]}" + f"-take-{k}" * (k >= 12)
+            for k in range(models)
         ]
         self.contexts = context_labels(contexts)
         ability = np.sort(generator.uniform(0.42, 0.68, models))[::-1]

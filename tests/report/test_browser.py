@@ -111,3 +111,19 @@ def test_a_folded_chart_is_drawn_when_it_is_opened(browser, results):
         assert time.monotonic() < end, "a chart in a fold stays empty"
         time.sleep(0.1)
     assert browser.troubles() == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_hundreds_of_models_with_long_names_stay_readable(browser, build, tmp_path_factory, width):
+    World, make_content = build
+    world = World(models=300, contexts=2)
+    world.models = [f"maker-{k % 17}/a-rather-long-model-name-{k:03d}-instruct-2031" for k in range(300)]
+    path = write_page(make_content(world), tmp_path_factory.mktemp("many") / "many.html")
+    browser.open(path, width)
+    assert browser.troubles() == []
+    words = browser.value("document.body.innerText.split(/\\s+/).filter(w => /[a-z0-9]/i.test(w)).length")
+    assert words <= WORDS_MAX
+    assert browser.value("document.documentElement.scrollWidth") == width
+    assert browser.value(OVERLAPS) == []
+    long = "t => t.rows.length > 21 && t.checkVisibility()"
+    assert browser.value(f"[...document.querySelectorAll('table')].filter({long}).length") == 0

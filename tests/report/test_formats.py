@@ -47,6 +47,18 @@ def test_latex_is_balanced_and_escaped(content):
     assert not re.search(r"(?<!\\)[_#]", body)
 
 
+def test_every_table_of_numbers_has_its_note(content):
+    people = "new items of 100% other_sources"
+    tables_of_paper = latex(content, people).split("\\end{longtable}")[1:]
+    for sheet, after in zip(sheets(content), tables_of_paper, strict=True):
+        note = after.split("\\subsection*")[0]
+        assert ("\\emph{Note.}" in note) == bool(sheet.caption)
+        assert escaped(sheet.caption) in note
+        assert (escaped(people) in note) == sheet.estimated
+    assert sum(sheet.estimated for sheet in sheets(content)) >= len(content.estimates)
+    assert "The numbers are about" not in latex(content)
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX on this machine")
 def test_latex_compiles(content, tmp_path):
     (tmp_path / "report.tex").write_text(latex(dataclasses.replace(content, title=NASTY)))

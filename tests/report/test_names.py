@@ -49,3 +49,16 @@ def test_no_two_names_become_the_same_and_none_is_long(labels, width):
 
 def test_lines_are_short():
     assert all(len(line) <= LINE for line in wrap("sampler server default · template none").split("\n"))
+
+
+def test_names_that_differ_only_in_their_middle_keep_what_differs():
+    many = [f"maker-{k % 7}/a-rather-long-model-name-{k:03d}-instruct-2031" for k in range(300)]
+    names = short(many, 24)
+    assert all(f"{k:03d}" in names[label] and len(names[label]) <= 24 for k, label in enumerate(many))
+    pair = short(
+        ["one_very_long_prefix_of_names_alpha_and_the_rest_of_it", "one_very_long_prefix_of_names_beta_and_the_rest_of_it"],
+        20,
+    )
+    assert [next(w for w in ("alpha", "beta") if w in name) for name in pair.values()] == ["alpha", "beta"]
+    inside = short(["x" * 30 + "1" + "x" * 30, "x" * 30 + "2" + "x" * 30], 20)  # nothing to cut at: numbered
+    assert len(set(inside.values())) == 2

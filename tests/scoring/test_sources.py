@@ -8,6 +8,7 @@ import pytest
 import small_scorer
 from small_scorer import requests
 
+from divergence.configuration import Configuration, Wide
 from divergence.scoring.score import score_log
 
 
@@ -66,3 +67,50 @@ def test_names_that_collide_are_told_apart(model, logs, tmp_path):
     scored = score(model, [logs, tmp_path / "more"], tmp_path / "out")
     assert len(scored.manifest["partitions"]) == 12 == len(list((tmp_path / "out").rglob("*.parquet")))
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["failed"] == []
+
+
+def _risks(out):
+    return pl.read_parquet(out / "*.parquet").sort("execution_id")
+
+
+@pytest.mark.parametrize("written", ["jsonl", "parquet", "arrow"])
+def test_names_inside_records_are_scored_as_flat_ones(written, model, tmp_path):
+    flat = requests(400, 3)
+    inside = flat.select(
+        "execution_id",
+        pl.struct("model", pl.col("engine")).alias("meta"),
+        pl.struct("item", pl.struct(correct="score").alias("judged")).alias("data"),
+        *(c for c in flat.columns if c not in ("execution_id", "model", "engine", "item", "score")),
+    )
+    (tmp_path / "nested").mkdir()
+    target = tmp_path / "nested" / f"a.{written}"
+    {"jsonl": inside.write_ndjson, "parquet": inside.write_parquet, "arrow": inside.write_ipc}[written](target)
+    flat.write_parquet(tmp_path / "flat.parquet")
+    names = {"model": "meta.model", "engine": "meta.engine", "item": "data.item", "score": "data.judged.correct"}
+    one = score(model, target, tmp_path / "one", configuration=Configuration(columns=names))
+    two = score(model, tmp_path / "flat.parquet", tmp_path / "two")
+    assert not one.failed and one.manifest["scored"] == two.manifest["scored"] > 300
+    assert _risks(tmp_path / "one").equals(_risks(tmp_path / "two"))
+
+
+def test_a_wide_table_is_scored_cell_by_cell(model, tmp_path):
+    pl.DataFrame({"llm": ["m0", "m1", "m9"], "engine": ["vllm"] * 3, "i0": [1, 0, 1], "i3": [0, 1, None]}).write_csv(
+        tmp_path / "wide.csv"
+    )
+    long = pl.DataFrame(
+        {
+            "execution_id": [f"{k}" for k in range(6)],
+            "model": ["m0", "m1", "m9"] * 2,
+            "engine": ["vllm"] * 6,
+            "item": ["i0"] * 3 + ["i3"] * 3,
+            "score": [1, 0, 1, 0, 1, None],
+            "regime": ["deployment"] * 6,
+        }
+    )
+    long.write_csv(tmp_path / "long.csv")
+    declared = Configuration(wide=Wide(model="llm", columns=("i0", "i3")), constants={"regime": "deployment"})
+    one = score(model, tmp_path / "wide.csv", tmp_path / "one", configuration=declared)
+    two = score(model, tmp_path / "long.csv", tmp_path / "two")
+    assert not one.failed and one.manifest["scored"] == two.manifest["scored"] == 6
+    one, two = (_risks(tmp_path / out)["risk"].sort() for out in ("one", "two"))  # of this model each is another number
+    assert one.equals(two) and one[:4].n_unique() == 4

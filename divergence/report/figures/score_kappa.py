@@ -22,6 +22,8 @@ HEIGHT = 260  # px
 NAME = 24  # characters of the name beside its point
 LETTER, LINE = 7.4, 15  # px, width of a letter and height of a line in a wide system font
 PLOT = 500  # px, a plot below this width shows numbers in place of names; names are placed for it
+PHONE = 250  # px, the part of a plot on a phone that points lie in; numbers are placed for it
+ROOM = 1.08  # the axis of the spread goes this far beyond the largest one
 CORNERS = [(x, y * step) for step in (1, 2, 3) for y in (-1, 1) for x in (1, -1)]  # where a name may stand
 
 
@@ -90,7 +92,12 @@ def _placed(points: pl.DataFrame) -> pl.DataFrame:
             return left, middle - LINE / 2, left + width, middle + LINE / 2
 
         free = [
-            c for c in CORNERS if not any(_covers(box(c), other) for other in taken) and box(c)[0] > 0 and box(c)[2] < PLOT
+            c
+            for c in CORNERS
+            if not any(_covers(box(c), other) for other in taken)
+            and box(c)[0] > 0
+            and box(c)[2] < PLOT
+            and box(c)[3] < HEIGHT
         ]
         corner = free[0] if free else CORNERS[0]
         taken += [box(corner)] if free else []
@@ -105,6 +112,21 @@ def _placed(points: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([points, pl.DataFrame(corners)], how="horizontal")
 
 
+def _numbered(points: pl.DataFrame) -> pl.DataFrame:
+    """`tag`: the number beside each point on a narrow screen; none where it would lie on another one or on the axis."""
+    low, high, top = points.select(pl.min("score_lower"), pl.max("score_upper"), pl.max("kappa_upper")).row(0)
+    across, down = PHONE / ((high - low) or 1.0), HEIGHT / ((top or 1.0) * ROOM)
+    taken: list[tuple[float, ...]] = []
+    tags = []
+    for x, y, number in points.select("score_median", "kappa_median", "number").iter_rows():
+        left, middle = (x - low) * across + 6, HEIGHT - y * down + (-9 if int(number) % 2 else 11)
+        box = (left, middle - LINE / 2, left + LETTER * len(number), middle + LINE / 2)
+        free = box[1] > 0 and box[3] < HEIGHT and not any(_covers(box, other) for other in taken)
+        taken += [box] if free else []
+        tags.append(number if free else "")
+    return points.with_columns(tag=pl.Series(tags, dtype=pl.String))
+
+
 def chart(score: Estimate, kappa: Estimate) -> alt.LayerChart:
     """Points with both intervals: score to the right, spread over deployment contexts upwards.
 
@@ -112,12 +134,12 @@ def chart(score: Estimate, kappa: Estimate) -> alt.LayerChart:
     """
     import altair as alt
 
-    data = _placed(_points(score, kappa))
+    data = _numbered(_placed(_points(score, kappa)))
     x_title = f"level {_where(score)}, {axis_title(score.unit)}"
     y_title = f"spread over contexts, {axis_title(kappa.unit)}"
     span = alt.Scale(zero=False, nice=False, padding=24, reverse=not higher_is_better(score))
     x = alt.X("score_median:Q", title=x_title, scale=span, axis=alt.Axis(tickCount=6))
-    top = float(data.select(pl.max("kappa_upper")).item() or 1.0) * 1.08
+    top = float(data.select(pl.max("kappa_upper")).item() or 1.0) * ROOM
     y = alt.Y("kappa_median:Q", title=y_title, scale=alt.Scale(domain=[0, top], nice=False), axis=alt.Axis(tickCount=5))
     tooltip = [
         alt.Tooltip("model:N"),
@@ -138,7 +160,7 @@ def chart(score: Estimate, kappa: Estimate) -> alt.LayerChart:
             dx=alt.ExprRef(f"{narrow} ? 6 : datum.dx"),
             dy=alt.ExprRef(f"{narrow} ? (datum.number % 2 ? -9 : 11) : datum.dy"),
             align=alt.ExprRef(f"{narrow} ? 'left' : datum.align"),
-            text=alt.ExprRef(f"{narrow} ? datum.number : datum.name"),
+            text=alt.ExprRef(f"{narrow} ? datum.tag : datum.name"),
         ),
     ]
     return theme.finish(alt.layer(*layers), HEIGHT, sentence(score, kappa))
