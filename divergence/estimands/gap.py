@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from divergence.cells.overlap import scorer_conflict, share_items
-from divergence.estimands.gap_split import PARTS, split
+from divergence.estimands.gap_split import PARTS, splits
 from divergence.estimands.rows import answer, answered, frame, logged_levels, models_with_rows, refuse, unit_of
 from divergence.estimate import Estimate
 from divergence.identification import needs
@@ -44,11 +44,9 @@ def gap(posterior: Posterior, *, law: Law | None = None, outcome: str | None = N
     fit = posterior[outcome]
     bench, deployed = logged_levels(fit, "evaluation"), logged_levels(fit, "deployment", law)
     rows, draws, reasons = [], [], []
-    for m, name in enumerate(bench.models):
-        if whole.reason[m] is not None:
-            continue
-        found, why = split(fit, bench, deployed, whole.draws[:, m], m)
-        rows.append(frame(model=[name] * len(PARTS), statistic=list(PARTS)))
+    known = [m for m, why in enumerate(whole.reason) if why is None]
+    for m, (found, why) in zip(known, splits(fit, bench, deployed, whole.draws, known), strict=True):
+        rows.append(frame(model=[bench.models[m]] * len(PARTS), statistic=list(PARTS)))
         draws.append(found.T)
         reasons += [why] * len(PARTS)
     return answer(
