@@ -24,6 +24,7 @@ import itertools
 import numpy as np
 
 from divergence.cells.replicates import Replicates, answer_pairs, replicates
+from divergence.estimands.item_weights import Excess, ItemWeights
 from divergence.estimands.rows import answer, answered, context_codes, frame, refuse
 from divergence.estimate import Estimate
 from divergence.identification import needs
@@ -127,7 +128,7 @@ def excess_flips(posterior: Posterior, *, outcome: str | None = None) -> Estimat
         return refuse(fit, QUESTION, TEXT, "probability", "no two contexts share items for the same model")
     rng = stream(fit.seed, "items of flips")
     columns = _Columns(fit, pairs)
-    weights = _ItemWeights(fit, rng)
+    weights = ItemWeights(fit, rng)
     columns.add(shared, weights, None)
     columns.add_floors(shared, weights)
     if len(fit.cells.answers):
@@ -145,7 +146,7 @@ def against_bench(fit: Fit) -> tuple[np.ndarray, np.ndarray, list[list[str | Non
     bench, deployed = np.flatnonzero(contexts[:, 0] == 0), np.flatnonzero(contexts[:, 0] == 1)
     if fit.cells.kind == "positive" or not len(bench):
         return "the log has no evaluation rows to count flips against" if not len(bench) else "flips are counted for scores"
-    weights = _ItemWeights(fit, stream(fit.seed, "items of flips"))
+    weights = ItemWeights(fit, stream(fit.seed, "items of flips"))
     pairs = [(int(b), int(c)) for c in deployed for b in bench]
     shape = (weights.draws, fit.design.n_models, len(deployed))
     flips, change = np.full((2, *shape), np.nan)
@@ -153,7 +154,7 @@ def against_bench(fit: Fit) -> tuple[np.ndarray, np.ndarray, list[list[str | Non
     for m, k in itertools.product(range(fit.design.n_models), range(len(deployed))):
         if not k:
             stats = _outcome_pairs(fit, m, pairs)
-            excess, moved = weights.of_excess(stats), weights.means(stats.difference, stats.items)
+            excess, moved = weights.of_excess(stats.excess, stats.items), weights.means(stats.difference, stats.items)
         best = -np.inf
         why = (
             "the bench and this context share no item"
@@ -224,76 +225,6 @@ def _label_pairs(fit: Fit, model: int, pairs: list[tuple[int, int]]) -> _Pairs:
     return _Pairs(disagreement - floor, floor, disagreement, nothing, 1 - agree, items)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Excess:
-    """Mean excess flips of several pairs of contexts, and of several models."""
-
-    estimate: np.ndarray
-    """Unbiased, shape (pairs,)."""
-    error: np.ndarray
-    """Draws of what new items may make of it, shape (S, pairs)."""
-
-    @property
-    def draws(self) -> np.ndarray:
-        """From 0 on, shape (S, pairs)."""
-        return np.maximum(np.maximum(self.estimate, 0.0) + self.error, 0.0)
-
-    def of(self, pair: int) -> _Excess:
-        """One pair of them."""
-        return _Excess(self.estimate[pair : pair + 1], self.error[:, pair : pair + 1])
-
-    @staticmethod
-    def mean(parts: list[_Excess]) -> _Excess:
-        """The mean over models, in which what one's chance took below 0 another's may make up."""
-        return _Excess(np.mean([p.estimate for p in parts], 0), np.mean([p.error for p in parts], 0))
-
-
-class _ItemWeights:
-    """Bayesian-bootstrap weights of items, drawn once an item, so that all rows of the answer share them."""
-
-    def __init__(self, fit: Fit, rng: np.random.Generator) -> None:
-        self.draws = len(fit.effects)
-        self.size = len(fit.cells.levels["item"])
-        self.raw = rng.standard_exponential((self.draws, self.size)) if self.draws * self.size <= 20_000_000 else None
-        self.rng = rng
-        self.none = rng.random(self.draws) < 0.5  # draws in which what never flipped never does, in no row
-
-    def means(self, values: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Draws of the means of `values` (rows, items) over new items, tasks kept in their proportions; shape (S, rows)."""
-        known = np.isfinite(values)
-        count = np.maximum(known.sum(1), 1)
-        filled = np.where(known, values, 0.0)
-        out = np.zeros((self.draws, len(values)))
-        spread = np.zeros(len(values))
-        for task in np.unique(items[0]):
-            mine = items[0] == task
-            size = known[:, mine].sum(1)
-            if self.raw is None:  # many items: the bootstrap's normal limit
-                mean = filled[:, mine].sum(1) / np.maximum(size, 1)
-                spread += np.where(known[:, mine], (values[:, mine] - mean[:, None]) ** 2, 0.0).sum(1)
-                out += mean * size / count
-                continue
-            weight = self.raw[:, items[1, mine]]
-            alike = (known[:, mine] == known[:1, mine]).all()
-            total = weight @ (known[:1, mine] if alike else known[:, mine]).T.astype(float)
-            out += size / count * (weight @ filled[:, mine].T) / np.where(total > 0, total, 1.0)
-        if self.raw is None:
-            out += np.sqrt(spread) / count * self.rng.standard_normal(out.shape)
-        return np.where(known.any(1), out, np.nan)
-
-    def of_excess(self, stats: _Pairs) -> _Excess:
-        """The mean excess flips of all pairs."""
-        known = np.isfinite(stats.excess)
-        count = known.sum(1)
-        estimate = np.where(known, stats.excess, 0.0).sum(1) / np.maximum(count, 1)
-        error = self.means(stats.excess, stats.items) - estimate
-        never = np.flatnonzero((np.where(known, stats.excess, 0.0) == 0).all(1) & (count > 0))
-        # No item flipped: the bootstrap would be certain that none ever does.
-        rare = self.rng.beta(1.0, np.maximum(count[never], 1), (self.draws, len(never)))
-        error[:, never] = np.where(self.none[:, None], 0.0, rare)
-        return _Excess(estimate, error)
-
-
 class _Columns:
     """Collects draws, coordinates and reasons, row by row."""
 
@@ -305,11 +236,11 @@ class _Columns:
         self.rows: list[tuple] = []
         self.draws, self.reasons, self.floors, self.bounds, self.items = [], [], [], [], []
 
-    def add(self, per_model: dict[int, _Pairs], weights: _ItemWeights, statistic: str | None) -> None:
+    def add(self, per_model: dict[int, _Pairs], weights: ItemWeights, statistic: str | None) -> None:
         """All pairs of all models, then the means over models."""
         models = self.fit.cells.levels["model"]
         few = len(self.pairs) * len(models) <= PAIRS_MAX
-        excess = {m: weights.of_excess(stats) for m, stats in per_model.items()}
+        excess = {m: weights.of_excess(stats.excess, stats.items) for m, stats in per_model.items()}
         for k, (i, j) in enumerate(self.pairs):
             drawn, floors = [], []
             for m, stats in per_model.items():
@@ -327,9 +258,9 @@ class _Columns:
                 if few or self.deployed[i] != self.deployed[j]:
                     self._row(models[m], k, statistic, mine.draws[:, 0], None, floor, False, len(known))
             if drawn:
-                self._row(None, k, statistic, _Excess.mean(drawn).draws[:, 0], None, float(np.mean(floors)), False, None)
+                self._row(None, k, statistic, Excess.mean(drawn).draws[:, 0], None, float(np.mean(floors)), False, None)
 
-    def add_floors(self, per_model: dict[int, _Pairs], weights: _ItemWeights) -> None:
+    def add_floors(self, per_model: dict[int, _Pairs], weights: ItemWeights) -> None:
         """What repeating a request flips in each context, per model."""
         for m, stats in per_model.items():
             repeated = weights.means(stats.noise, stats.items)
@@ -354,7 +285,7 @@ class _Columns:
         self.bounds.append(False)
 
     def _bounds(
-        self, stats: _Pairs, k: int, model: str, statistic: str | None, weights: _ItemWeights, known: int, shared: int
+        self, stats: _Pairs, k: int, model: str, statistic: str | None, weights: ItemWeights, known: int, shared: int
     ) -> None:
         reason = (
             f"{known} of {shared} shared items have two replicates in both contexts: the noise of repeating a request "

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from divergence.estimands.excess_flips import _Excess, _ItemWeights, _Pairs
+from divergence.estimands.item_weights import Excess, ItemWeights
 from divergence.random_streams import stream
 
 WORLDS, DRAWS = 300, 500
@@ -19,10 +19,10 @@ class Sized:
     cells: object
 
 
-def weights(items: int, seed: int) -> _ItemWeights:
+def weights(items: int, seed: int) -> ItemWeights:
     """Weights of that many items."""
     cells = type("Cells", (), {"levels": {"item": range(items)}})
-    return _ItemWeights(Sized(np.empty((DRAWS, 0)), cells), stream(seed, "items of flips"))
+    return ItemWeights(Sized(np.empty((DRAWS, 0)), cells), stream(seed, "items of flips"))
 
 
 def flipped(kind: str, items: int, trials: int, truth: float, rng: np.random.Generator) -> np.ndarray:
@@ -47,10 +47,8 @@ def flipped(kind: str, items: int, trials: int, truth: float, rng: np.random.Gen
 
 def limits(excess: np.ndarray, seed: int) -> np.ndarray:
     """The 90 % interval of the mean over new items."""
-    items = len(excess)
-    nothing = np.full((1, items), np.nan)
-    stats = _Pairs(excess[None], nothing, nothing, nothing, nothing, np.stack([np.zeros(items, int), np.arange(items)]))
-    return np.quantile(weights(items, seed).of_excess(stats).draws[:, 0], [0.05, 0.95])
+    places = np.stack([np.zeros(len(excess), int), np.arange(len(excess))])
+    return np.quantile(weights(len(excess), seed).of_excess(excess[None], places).draws[:, 0], [0.05, 0.95])
 
 
 @pytest.mark.parametrize("truth", [0.0, 0.001, 0.0025, 0.005, 0.03])
@@ -94,11 +92,10 @@ def test_the_mean_over_models_is_limited_last():
         shared = weights(120, seed)
         for _ in range(8):
             excess = flipped("some items move", 120, 2, 0.0, rng)
-            nothing = np.full((1, 120), np.nan)
             places = np.stack([np.zeros(120, int), np.arange(120)])
-            parts.append(shared.of_excess(_Pairs(excess[None], nothing, nothing, nothing, nothing, places)))
-        held += np.quantile(_Excess.mean(parts).draws[:, 0], 0.05) == 0
-        assert (_Excess.mean(parts).draws >= 0).all()
+            parts.append(shared.of_excess(excess[None], places))
+        held += np.quantile(Excess.mean(parts).draws[:, 0], 0.05) == 0
+        assert (Excess.mean(parts).draws >= 0).all()
     assert held >= 86  # .95 of 100: fewer has probability .0004
 
 
