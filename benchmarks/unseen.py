@@ -83,7 +83,7 @@ def timm() -> tuple[pl.DataFrame, pl.DataFrame]:
     )
     order = rows.filter(context=BENCH).sort("score", "model", descending=[True, False])["model"].to_list()
     spread = [order[i] for i in np.linspace(0, len(order) - 1, 60).astype(int)]
-    return tuple(rows.filter(pl.col("model").is_in(part)) for part in (order[:60], spread))
+    return rows.filter(pl.col("model").is_in(order[:60])), rows.filter(pl.col("model").is_in(spread))
 
 
 def agents() -> pl.DataFrame:

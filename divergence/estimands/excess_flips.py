@@ -126,9 +126,8 @@ def excess_flips(posterior: Posterior, *, outcome: str | None = None) -> Estimat
     any_shared = any(np.isfinite(s.disagreement).any() for s in shared.values())
     if not any_shared:
         return refuse(fit, QUESTION, TEXT, "probability", "no two contexts share items for the same model")
-    rng = stream(fit.seed, "items of flips")
     columns = _Columns(fit, pairs)
-    weights = ItemWeights(fit, rng)
+    weights = _weights(fit)
     columns.add(shared, weights, None)
     columns.add_floors(shared, weights)
     if len(fit.cells.answers):
@@ -146,7 +145,7 @@ def against_bench(fit: Fit) -> tuple[np.ndarray, np.ndarray, list[list[str | Non
     bench, deployed = np.flatnonzero(contexts[:, 0] == 0), np.flatnonzero(contexts[:, 0] == 1)
     if fit.cells.kind == "positive" or not len(bench):
         return "the log has no evaluation rows to count flips against" if not len(bench) else "flips are counted for scores"
-    weights = ItemWeights(fit, stream(fit.seed, "items of flips"))
+    weights = _weights(fit)
     pairs = [(int(b), int(c)) for c in deployed for b in bench]
     shape = (weights.draws, fit.design.n_models, len(deployed))
     flips, change = np.full((2, *shape), np.nan)
@@ -170,6 +169,10 @@ def against_bench(fit: Fit) -> tuple[np.ndarray, np.ndarray, list[list[str | Non
                 flips[:, m, k], change[:, m, k] = excess.draws[:, j], -moved[:, j]
         reasons[m][k] = why
     return flips, change, reasons
+
+
+def _weights(fit: Fit) -> ItemWeights:
+    return ItemWeights(len(fit.effects), len(fit.cells.levels["item"]), stream(fit.seed, "items of flips"))
 
 
 def _ordered_pairs(contexts: np.ndarray) -> list[tuple[int, int]]:

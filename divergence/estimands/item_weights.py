@@ -10,8 +10,6 @@ import dataclasses
 
 import numpy as np
 
-from divergence.joint.posterior import Fit
-
 
 @dataclasses.dataclass(frozen=True)
 class Excess:
@@ -40,9 +38,8 @@ class Excess:
 class ItemWeights:
     """Bayesian-bootstrap weights of items, drawn once an item, so that all rows of the answer share them."""
 
-    def __init__(self, fit: Fit, rng: np.random.Generator) -> None:
-        self.draws = len(fit.effects)
-        self.size = len(fit.cells.levels["item"])
+    def __init__(self, draws: int, size: int, rng: np.random.Generator) -> None:
+        self.draws, self.size = draws, size
         self.raw = rng.standard_exponential((self.draws, self.size)) if self.draws * self.size <= 20_000_000 else None
         self.rng = rng
         self.none = rng.random(self.draws) < 0.5  # draws in which what never flipped never does, in no row

@@ -1,7 +1,5 @@
 """Excess flips that are none or few: limits from 0 on, coverage where the truth is 0 or below .005, what never flipped."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -11,18 +9,9 @@ from divergence.random_streams import stream
 WORLDS, DRAWS = 300, 500
 
 
-@dataclasses.dataclass(frozen=True)
-class Sized:
-    """What the weights of items know of a fit: its number of draws and of items."""
-
-    effects: np.ndarray
-    cells: object
-
-
 def weights(items: int, seed: int) -> ItemWeights:
     """Weights of that many items."""
-    cells = type("Cells", (), {"levels": {"item": range(items)}})
-    return ItemWeights(Sized(np.empty((DRAWS, 0)), cells), stream(seed, "items of flips"))
+    return ItemWeights(DRAWS, items, stream(seed, "items of flips"))
 
 
 def flipped(kind: str, items: int, trials: int, truth: float, rng: np.random.Generator) -> np.ndarray:
@@ -106,6 +95,7 @@ def test_rows_at_once_are_rows_one_by_one():
     values[1, :40], values[3, rng.random(90) < 0.5] = np.nan, np.nan
     items = np.stack([np.repeat([0, 1, 2], [20, 10, 60]), rng.permutation(90)])
     drawn = weights(90, 5)
+    assert drawn.raw is not None
     found = drawn.means(values, items)
     for row, mine in zip(values, found.T, strict=True):
         known = np.isfinite(row)
