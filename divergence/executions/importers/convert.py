@@ -11,18 +11,45 @@ import datetime
 import hashlib
 import json
 import math
+import re
 import sys
 from typing import Any
 
 LABEL_LIMIT = 200  # characters: a longer answer is prose, which is compared by its hash and not kept
+SHOWN = 40  # characters of a value that stand in a sentence
+NUMERIC = re.compile(r"[-+0-9.,:eExXTZ/% ]*")
+NUMBER_WORDS = ("nan", "inf", "-inf", "+inf", "infinity", "-infinity", "none", "null", "true", "false", "n/a")
+"""Texts that say no more than that a number is absent."""
 LARGEST_COUNT = 2**63 - 1  # what an Int64 column holds
 LARGEST_NUMBER = sys.float_info.max  # what a Float64 column holds: whole numbers in JSON can be larger
 
 
 def shown(value: Any) -> str:
-    """A value as it may stand in a sentence: short, printable, in quotes where it is text."""
+    """A value of the wrong kind as it may stand in a sentence: its kind and size, and itself where it is no text.
+
+    Where a number is expected a prompt or a key may stand, so that of texts only those that are written like a number or
+    a time are repeated.
+    """
+    if isinstance(value, str):
+        bare = len(value) <= SHOWN and (NUMERIC.fullmatch(value) or value.strip().lower() in NUMBER_WORDS)
+        return repr(value) if bare else f"a text of {len(value)} characters"
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    if isinstance(value, dict):
+        return f"an object of {len(value)} names"
+    return named(value)
+
+
+def named(value: Any) -> str:
+    """A name or an identity as it may stand in a sentence: short, printable, in quotes where it is text."""
     text = repr(value).encode("utf-8", "backslashreplace").decode("utf-8")
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= SHOWN + 2 else text[: SHOWN - 1] + "..."
+
+
+def reason(error: BaseException) -> str:
+    """What an error of reading says, where it cannot repeat a value: a ValueError does, and is told by its kind."""
+    words = " ".join(str(error).split())
+    return type(error).__name__ if isinstance(error, ValueError) or not words else named(words)
 
 
 def printable(name: Any) -> str:

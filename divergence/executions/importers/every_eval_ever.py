@@ -333,7 +333,7 @@ def _check(path: Path, log: Mapping[str, Any], draft: Draft) -> None:
         return
     version = log.get("schema_version")
     if version not in VERSIONS:
-        draft.note(f"{path.name} has schema {convert.shown(version)}; {', '.join(VERSIONS)} is known here.")
+        draft.note(f"{path.name} has schema {convert.named(version)}; {', '.join(VERSIONS)} is known here.")
     details = mapping_of(log.get("detailed_evaluation_results"))
     checksum = details.get("checksum")
     plain = bare_suffix(path) == path.suffix

@@ -203,7 +203,7 @@ def _columns(path: Path, columns: Columns, draft: Draft) -> Columns:
 
 
 def _repeated(file: str, number: int, sample: Mapping[str, Any], draft: Draft) -> None:
-    name, filter_name = convert.shown(sample["doc_id"]), convert.shown(sample.get("filter"))
+    name, filter_name = convert.named(sample["doc_id"]), convert.named(sample.get("filter"))
     draft.reject(Place(file, number), "filter_unique", f"doc_id {name} was already seen with filter {filter_name}.")
 
 

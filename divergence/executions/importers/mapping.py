@@ -23,6 +23,7 @@ from divergence.executions.importers import convert, factors
 from divergence.executions.importers.claims import STATISTICS, Claim
 from divergence.executions.importers.drafted_rows import COUNTED, DraftedRows
 from divergence.executions.importers.privacy import Privacy
+from divergence.executions.names import SEEN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +70,8 @@ class Place:
 
     file: str
     """The file's path as given."""
-    row: int
-    """Line number, or position in the log, from 1."""
+    row: int | None
+    """Line number, or position in the log, from 1; None for a file as a whole."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Draft:
         self.fields = tuple(fields)
         self.constants = dict(constants)
         self.privacy = privacy or Privacy()
-        self.rows = DraftedRows()
+        self.rows = DraftedRows(self.privacy)
         self.telemetry: list[dict[str, Any]] = []
         self.texts: list[dict[str, str]] = []
         self.rejected: list[dict[str, Any]] = []
@@ -207,6 +208,8 @@ class Draft:
         self.settle()
         again = list(self.rows.extend(block, judged)) if block.height else []
         self._seen_before(again)
+        if self.progress and block.height:
+            self.progress(f"{self.rows.height} rows read")
         return {identity for *_, identity in again}
 
     def counted(self, what: object) -> None:
@@ -252,8 +255,8 @@ class Draft:
 
     def _seen_before(self, again: Iterable[tuple[str, int, str]]) -> None:
         for file, row, identity in again:
-            sentence = f"execution_id {convert.shown(identity)} was already seen in this import."
-            self.reject(Place(file, row), "execution_id_unique", sentence)
+            sentence = f"execution_id {convert.named(identity)} was already seen in this import."
+            self.reject(Place(file, row), SEEN, sentence)
 
     def _value(self, field: Field, record: Mapping[str, Any]) -> Any:
         foreign = dig(record, self._steps[field.path])

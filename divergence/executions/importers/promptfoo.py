@@ -132,7 +132,7 @@ def _log(path: Path, draft: Draft) -> dict[str, Any]:
     if not isinstance(rows, list):
         raise InputError(f"{path} holds no results: promptfoo writes them into results.results with -o NAME.json.")
     if results.get("version") != 3:
-        draft.note(f"{path.name} has version {convert.shown(results.get('version'))}; version 3 is known here.")
+        draft.note(f"{path.name} has version {convert.named(results.get('version'))}; version 3 is known here.")
     return {"rows": list(enumerate(rows, start=1)), "config": mapping_of(whole.get("config")), "results": results}
 
 
