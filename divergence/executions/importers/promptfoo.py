@@ -26,7 +26,7 @@ from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, runs
 from divergence.executions.importers.foreign_files import bare_suffix, parsed, read_json, read_lines
 from divergence.executions.importers.format import Format
-from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, dig
+from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, Shared, dig
 from divergence.executions.importers.runs import Run, list_of, mapping_of, text_of
 from divergence.executions.schema import SERVING_FACTORS
 
@@ -156,16 +156,21 @@ def _read_results(path: Path, log: dict[str, Any], asked: str | None, trials: ru
     if asked and seen and asked not in seen:
         draft.note(f"{path.name} has no metric {asked}: its score is {primary}.")
     errors: dict[str, list[str | None]] = collections.defaultdict(list)
+    known: dict[tuple[str, str], tuple[Run, Shared]] = {}
     for (number, row), outcomes, item in zip(rows, judged, items, strict=True):
         label = _label(row)
-        run = made[label]
-        prompt = row.get("promptId")
-        stated = {**run.factors, **({"prompt_version": prompt[:12]} if isinstance(prompt, str) and prompt else {})}
+        prompt = text_of(row.get("promptId")) or ""
+        if (label, prompt) not in known:
+            run = made[label]
+            stated = {**run.factors, **({"prompt_version": prompt[:12]} if prompt else {})}
+            shared = draft.shared({"log": log["results"], "factors": stated})
+            known[label, prompt] = Run(run.name, run.model, stated, run.settings), shared
+        run, shared = known[label, prompt]
         derived = _derived(row, outcomes, primary)
-        derived |= {"item": item, "trial": trials.next(Run(run.name, run.model, stated, run.settings), item)}
+        derived |= {"item": item, "trial": trials.next(run, item)}
         errors[label].append(derived["error_type"])
-        record = {"result": row, "log": log["results"], "factors": stated, "derived": derived}
-        draft.add(record, outcomes, Place(run.name, number))
+        record = {"result": row, "log": log["results"], "factors": run.factors, "derived": derived}
+        draft.add(record, outcomes, Place(run.name, number), shared)
     for label, found in errors.items():
         runs.failures(draft, f"{path.name}, {label}", found, len(found))
     cached = sum(dig(row, "response.cached") is True for _, row in rows)
