@@ -50,7 +50,7 @@ ROLES: dict[Any, str] = {
     **dict.fromkeys(WANTED, PLAIN),
     **dict.fromkeys(EXPANDED, JSON_TEXT),
 }
-"""Attribute -> what is done with it: taken, expanded, or kept as text under that name until it is known whether it may stay."""
+"""Attribute -> what is done with it: taken, expanded, or held as a text under that name, which is kept only on request."""
 SETTING_OF = {path: name for name, paths in SETTINGS.items() for path in paths}
 """Attribute -> setting of the sampler."""
 SETTING_PATHS = frozenset(SETTING_OF)

@@ -60,12 +60,15 @@ class TraceReading:
 
     def calls(self) -> pl.DataFrame:
         """All calls in the order read, each once, with all canonical columns and those of `extra`."""
-        return self.draft.distinct(pl.concat([blocks.canonical(self.extra), *self._frames], how="diagonal"))
+        frames, self._frames = self._frames, []  # they are not held twice
+        return self.draft.distinct(pl.concat([blocks.canonical(self.extra), *frames], how="diagonal"))
 
     def executions(self, calls: pl.DataFrame) -> pl.DataFrame:
         """The leaves of `calls`, with sessions and turns, and with the served version where failed calls name none."""
         nothing = [pl.lit(None, pl.String).alias(name) for name in (span_tree.AGENT, span_tree.CONVERSATION)]
-        tree = pl.concat([pl.DataFrame(schema=span_tree.TREE), *self._trees])
+        trees, self._trees = self._trees, []
+        tree = pl.concat([pl.DataFrame(schema=span_tree.TREE), *trees])
+        del trees
         self.draft.in_traces(pl.concat([tree[span_tree.TRACE], calls[span_tree.TRACE]]))
         leaves = span_tree.leaves(calls.with_columns(nothing), tree, self.draft)
         return span_tree.served_version(span_tree.in_sessions(leaves), self.draft)
