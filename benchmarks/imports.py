@@ -26,6 +26,7 @@ TABLE = Path(__file__).with_suffix(".md")
 MEGABYTE = 10**6
 SIZE = 50
 """Megabytes of unpacked JSON of a measurement of speed."""
+PEERS = ("json", "orjson")
 GROWTH = (100, 200, 800)
 """Megabytes of the measurements of memory."""
 
@@ -187,7 +188,7 @@ def one(format: str, megabytes: float, peers: bool = True) -> dict[str, float]:
             "rest": at_rest / 1000,
         }
         if peers:
-            for name in ("json", "orjson"):
+            for name in PEERS:
                 try:
                     loads = __import__(name).loads
                 except ImportError:
@@ -196,10 +197,10 @@ def one(format: str, megabytes: float, peers: bool = True) -> dict[str, float]:
     return found
 
 
-def measured(format: str, megabytes: float) -> dict[str, float]:
+def measured(format: str, megabytes: float, peers: bool = True) -> dict[str, float]:
     """One measurement in a process of its own, with one thread."""
     single = {name: "1" for name in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    command = [sys.executable, __file__, "one", format, str(megabytes)]
+    command = [sys.executable, __file__, "one", format, str(megabytes), *(() if peers else ("alone",))]
     ran = subprocess.run(command, env={**os.environ, **single}, capture_output=True, text=True, check=True)
     return json.loads(ran.stdout.splitlines()[-1])
 
@@ -217,14 +218,14 @@ def main() -> None:
     ]
     for format in MADE:
         found = measured(format, SIZE)
-        times = [f"{found['import'] / found[peer]:.2f}" if peer in found else "" for peer in ("json", "orjson")]
+        times = [f"{found['import'] / found[peer]:.2f}" if peer in found else "" for peer in PEERS]
         speed = found["megabytes"] / found["import"]
         numbers = f"{found['megabytes']:.0f} | {found['rows']:.0f} | {found['import']:.2f} | {speed:.0f}"
         said.append(f"| `{format}` | {numbers} | {' | '.join(times)} |")
         print(said[-1], flush=True)
     said += ["", "Largest resident memory of an import of OTLP lines:", "", "| MB | rows | memory, MB |", "|---|---|---|"]
     for size in GROWTH:
-        found = measured("otlp", size)
+        found = measured("otlp", size, peers=False)
         said.append(f"| {found['megabytes']:.0f} | {found['rows']:.0f} | {found['memory']:.0f} |")
         print(said[-1], flush=True)
     TABLE.write_text("\n".join(said) + "\n")
@@ -232,6 +233,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["one"]:
-        print(json.dumps(one(sys.argv[2], float(sys.argv[3]))))
+        print(json.dumps(one(sys.argv[2], float(sys.argv[3]), sys.argv[4:] != ["alone"])))
     else:
         main()

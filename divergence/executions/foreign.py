@@ -97,14 +97,19 @@ def imported(paths: Mapping[str | None, list[str | Path]], configuration: Config
     return Foreign(tuple(sources), tuple(notes), pl.concat(rejected) if rejected else None)
 
 
-def _refuse(log: Imported, accepted: float) -> None:
-    """Raise InputError where a file cannot be read, or too many rows were set aside; copies of rows are no loss."""
+def refuse_unread(log: Imported, accepted: float) -> None:
+    """Raise InputError where a file cannot be read: all of it is rejected, whatever the others hold."""
     unread = log.rejected.filter(pl.col("rule") == UNREAD)
     if unread.height and accepted < 1:
         raise InputError(
             f"{unread['sentence'][0]} {'It was' if unread.height == 1 else f'{unread.height} files were'} left out: correct"
             " that, or go on without with --accept-rejected 1."
         )
+
+
+def _refuse(log: Imported, accepted: float) -> None:
+    """Raise InputError where a file cannot be read, or too many rows were set aside; copies of rows are no loss."""
+    refuse_unread(log, accepted)
     bad = log.rejected.filter(~pl.col("rule").is_in([UNREAD, SEEN, LOGGED_TWICE]))
     share = bad.height / max(1, bad.height + log.rows)
     if share > accepted:

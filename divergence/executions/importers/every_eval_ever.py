@@ -60,7 +60,7 @@ FIELDS = (
     Field("trial", "derived.trial", convert.count, "metadata.epoch, else counted in the order read"),
     Field("score", "derived.score", float, "first metric for which higher is better, or the one asked for"),
     Field("scorer", "derived.scorer", convert.text, "evaluation_result_id"),
-    Field("answer", "derived.answer", convert.label, "the attributed answer, else the output; over 200 characters its hash"),
+    Field("answer", "derived.answer", convert.label, "the attributed answer, else the output"),
     Field("gold", "sample.input.reference", convert.only_label, "empty where several are right"),
     Field("session", "sample.metadata.divergence.session", convert.text, "of our own export"),
     Field("cost_usd", "sample.metadata.divergence.cost_usd", dollars_written, "of our own export"),

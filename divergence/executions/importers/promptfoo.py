@@ -46,7 +46,7 @@ FIELDS = (
     Field("trial", "derived.trial", convert.count, "counts the runs of one item in one context, in the order of testIdx"),
     Field("score", "derived.score", float, "first named metric of quality, or the one asked for"),
     Field("scorer", "derived.scorer", convert.text, "the metric"),
-    Field("answer", "derived.answer", convert.label, "over 200 characters its hash"),
+    Field("answer", "derived.answer", convert.label),
     Field("time", "log.timestamp", convert.moment, "start of the evaluation; JSON lines have none"),
     Field("latency_s", "derived.latency_s", convert.amount, "empty for an answer from the cache"),
     Field("input_tokens", "result.response.tokenUsage.prompt", convert.count),

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from divergence.cli import main
+from divergence.comparison import compare
 from divergence.errors import InputError
 from divergence.executions import read
 from divergence.executions.importers import import_log, refused_files
@@ -104,6 +105,15 @@ def test_a_report_stops_at_a_file_that_cannot_be_read_until_that_is_accepted(mix
     with pytest.raises(InputError, match="--accept-rejected 1"):
         read([str(mixed / "log.json"), str(mixed / "broken.json")])
     assert read([str(mixed / "log.json"), str(mixed / "broken.json")], accept_rejected=1.0).counts.valid == 1
+
+
+def test_a_comparison_stops_at_a_file_that_cannot_be_read(mixed):
+    logs = mixed / "before"
+    logs.mkdir()
+    for name in ("log.json", "cut.eval"):
+        (mixed / name).rename(logs / name)
+    with pytest.raises(InputError, match="is not a whole ZIP archive"):
+        compare(logs, logs)
 
 
 def test_a_file_is_known_by_its_path_its_name_or_its_folder(tmp_path):
