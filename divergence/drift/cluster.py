@@ -14,21 +14,24 @@ import polars as pl
 from divergence.drift.reference import Reference
 from divergence.drift.summary import Summary, merge, summarise
 from divergence.errors import InputError
+from divergence.ray_cluster import connected, in_tasks
 
 Partition = str | pl.DataFrame
-RETRIES = 3
-"""Times that a task is run again after its node died: it writes nothing, so that running it twice changes nothing."""
 
 
 def summarise_partitions(partitions: Sequence[Partition], reference: Reference, ray_address: str | None = None) -> Summary:
     """The merged summary of the partitions of a stream; `ray_address`: `local` (this machine), `auto`, `HOST:PORT`."""
     lengths = [_rows(part) for part in partitions]
-    firsts = [sum(lengths[:number]) for number in range(len(lengths))]
+    jobs = [(number, part, sum(lengths[:number])) for number, part in enumerate(partitions)]
     if ray_address is None:
-        parts = [_one(part, first, reference) for part, first in zip(partitions, firsts, strict=True)]
-    else:
-        parts = _on_ray(partitions, firsts, reference, ray_address)
-    return merge(parts, reference)
+        return merge([_one(job, reference) for job in jobs], reference)
+    found: dict[int, Summary] = {}
+    with connected(ray_address) as ray:
+        for (number, _, _), part, error in in_tasks(ray, jobs, _one, ray.put(reference)):
+            if error is not None:
+                raise error
+            found[number] = part
+    return merge([found[number] for number in sorted(found)], reference)
 
 
 def _rows(partition: Partition) -> int:
@@ -40,26 +43,8 @@ def _rows(partition: Partition) -> int:
         raise InputError(f"The partition {partition} cannot be read: {error}") from None
 
 
-def _one(partition: Partition, first: int, reference: Reference) -> Summary:
+def _one(job: tuple[int, Partition, int], reference: Reference) -> Summary:
+    """Summary of a partition: its number, the partition, the number of its first row."""
+    _, partition, first = job
     frame = partition if isinstance(partition, pl.DataFrame) else pl.read_parquet(partition)
     return summarise(frame, first, reference)
-
-
-def _on_ray(partitions: Sequence[Partition], firsts: list[int], reference: Reference, address: str) -> list[Summary]:
-    try:
-        import ray  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise InputError("a Ray cluster needs the package ray: pip install 'eval-divergence[ray]'") from None
-    mine = not ray.is_initialized()
-    if mine:
-        try:
-            ray.init(address=address, logging_level="ERROR", log_to_driver=False)
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            raise InputError(f"no Ray cluster answers at {address}: {error}") from None
-    try:
-        shared = ray.put(reference)
-        task = ray.remote(num_cpus=1, max_retries=RETRIES)(_one)
-        return ray.get([task.remote(part, first, shared) for part, first in zip(partitions, firsts, strict=True)])
-    finally:
-        if mine:
-            ray.shutdown()

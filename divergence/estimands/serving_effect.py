@@ -99,7 +99,7 @@ def serving_effect(
     for name in itertools.chain.from_iterable(pairs or ()):
         if name not in factors:
             raise InputError(f"the pair names {name!r}, which does not vary in this log; choose from {', '.join(factors)}")
-    if not any(t.name.startswith("beta:") for t in fit.design.terms):
+    if not any(fit.design.has(f"beta:{factor}") for factor in factors):
         return refuse(fit, QUESTION, TEXT, unit, "no serving factor has two levels in this log")
     rows = Rows(fit, QUESTION, unit, ("factor", "level", "model", "statistic", "axis"))
     unknown = {factor: fit.log_design.factors[factor].why_not for factor in factors}

@@ -107,7 +107,7 @@ class BlockHierarchy:
             mine = of[term.name]
             if term is local:
                 columns.append((mine, 3 + len(free) + np.arange(levels), False))
-            elif term.name.partition(":")[0] in ("gamma", "delta", "apart"):
+            elif term.kind.of_model:
                 inside[3 + k] = mine @ mine.T
             else:
                 columns.append((mine, np.full(size_of(mine)[1], 3 + k), False))

@@ -17,6 +17,18 @@ from divergence.errors import InputError
 from divergence.identification.factor_levels import context_shares
 from divergence.joint.arms import Arms
 from divergence.joint.spec import Spec
+from divergence.joint.terms import (
+    Ability,
+    ContextEffect,
+    FactorLevel,
+    FactorLevelOfModel,
+    Intercept,
+    Kind,
+    Places,
+    Residual,
+    Shift,
+    StandsApart,
+)
 
 LOCAL_SCALES_MAX = 24  # contexts with a scale of their own: more coordinates than importance sampling likes
 
@@ -30,12 +42,17 @@ CONTEXTS_EACH = 20
 class Term:
     """A block of exchangeable effects."""
 
-    name: str
-    """`alpha`, `shift`, `theta_E`, `theta_D`, `beta:f`, `gamma:f`, `u`, `delta` or `apart:k`."""
+    kind: Kind
+    """What they are effects of, and how they enter the arms."""
     columns: slice
     """Where its effects lie in `b`."""
     width: float
     """Scale of the half-normal prior of its standard deviation; for `alpha` the standard deviation itself."""
+
+    @property
+    def name(self) -> str:
+        """`alpha`, `shift`, `theta_E`, `theta_D`, `beta:f`, `gamma:f`, `u`, `delta` or `apart:k`."""
+        return self.kind.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,40 +119,10 @@ class Design:
         self, model: np.ndarray, deployed: np.ndarray, context: np.ndarray, mixtures: dict[str, np.ndarray] | None = None
     ) -> sp.csr_array:
         """The same without its zeros: of a thousand models an arm has a dozen effects, not thousands."""
-        mixtures = mixtures or {f: m[context] for f, m in self.mixtures.items()}
-        arms, found = np.arange(len(model)), []
-        moved = np.ones(len(model)) if self.moved is None else self.moved[model, context]
-        whole = moved if self.hinged else np.ones(len(model))
-
-        def add(columns: np.ndarray | int, values: np.ndarray, rows: np.ndarray = arms) -> None:
-            found.append((rows, np.broadcast_to(columns, rows.shape), np.broadcast_to(values, rows.shape)))
-
+        at, found = self._places(model, deployed, context, mixtures), []
         for term in self.terms:
-            start = term.columns.start
-            kind, _, factor = term.name.partition(":")
-            if kind == "alpha":
-                add(start, np.ones(1))
-            elif kind == "shift":
-                add(start, deployed * whole)
-            elif kind in ("theta_E", "theta_D"):
-                share = np.where(deployed, whole, 0.0)
-                add(start + model, share if kind == "theta_D" else 1 - share)
-            elif kind in ("beta", "gamma"):
-                effects = self._effects(factor, mixtures)
-                rows, level = np.nonzero(effects)
-                values = effects[rows, level]
-                if kind == "beta":
-                    add(start + level, values * (moved[rows] if factor == "context" else 1.0), rows)
-                else:
-                    add(start + model[rows] * effects.shape[1] + level, values, rows)
-            elif kind == "apart":
-                mine, where, regime = self.apart[int(factor)]
-                there = (model == mine) & (self.contexts[context, 1] == where)
-                add(start, (there & (self.contexts[context, 0] == regime) if regime >= 0 else there).astype(float))
-            else:
-                label = self._label[context]
-                own = label if kind == "u" else model * self._labels + label
-                add(start + own, (label != self.plain) * (moved if kind == "delta" else 1.0))
+            rows, columns, values = term.kind.loads(at)
+            found.append((rows, term.columns.start + columns, values))
         rows, columns, values = (np.concatenate(part) for part in zip(*found, strict=True))
         z = sp.csr_array((values, (rows, columns)), shape=(len(model), self.size))
         z.eliminate_zeros()
@@ -144,9 +131,31 @@ class Design:
     def with_apart(self, cells: tuple[tuple[int, int, int], ...], width: float) -> Design:
         """The design in which these combinations, too, have an effect and a scale of their own (see `apart`)."""
         first = len(self.apart)
-        more = [Term(f"apart:{first + k}", slice(self.size + k, self.size + k + 1), width) for k in range(len(cells))]
+        more = [
+            Term(StandsApart(first + k, *cell), slice(self.size + k, self.size + k + 1), width)
+            for k, cell in enumerate(cells)
+        ]
         return dataclasses.replace(
             self, terms=(*self.terms, *more), size=self.size + len(cells), apart=(*self.apart, *cells)
+        )
+
+    def _places(
+        self, model: np.ndarray, deployed: np.ndarray, context: np.ndarray, mixtures: dict[str, np.ndarray] | None
+    ) -> Places:
+        mixtures = mixtures or {f: m[context] for f, m in self.mixtures.items()}
+        alike = np.ones(len(model))
+        moved = alike if self.moved is None else self.moved[model, context]
+        return Places(
+            model,
+            deployed,
+            self.contexts[context, 1],
+            self.contexts[context, 0],
+            self._label[context],
+            self._labels,
+            self.plain,
+            {f: self._effects(f, mixtures) for f in mixtures},
+            moved,
+            moved if self.hinged else alike,
         )
 
     def _effects(self, factor: str, mixtures: dict[str, np.ndarray]) -> np.ndarray:
@@ -166,8 +175,7 @@ class Design:
 
 def free_terms(design: Design) -> list[Term]:
     """Terms whose standard deviation is sampled, in the order of the coordinates after theta's three."""
-    free = [t for t in design.terms if t.name not in ("alpha", "theta_E", "theta_D")]
-    return sorted(free, key=lambda t: t is not local_term(design))
+    return sorted((t for t in design.terms if t.kind.free), key=lambda t: t is not local_term(design))
 
 
 def local_term(design: Design) -> Term | None:
@@ -194,25 +202,25 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
     }
     plain = int(np.searchsorted(np.unique(contexts[:, 1]), contexts[bench, 1][0])) if bench.sum() == 1 else -1
     models = len(cells.levels["model"])
-    blocks: list[tuple[str, int, float]] = [("alpha", 1, spec.intercept)]
+    blocks: list[tuple[Kind, int, float]] = [(Intercept(), 1, spec.intercept)]
     if arms.deployed.any() and not arms.deployed.all():
         explained = replays(cells) and not single
-        blocks.append(("shift", 1, spec.replayed_shift if explained else spec.intercept))
-    blocks += [("theta_E", models, spec.ability), ("theta_D", models, spec.ability)]
+        blocks.append((Shift(), 1, spec.replayed_shift if explained else spec.intercept))
+    blocks += [(Ability(False), models, spec.ability), (Ability(True), models, spec.ability)]
     if labels > 1:
         for factor, mixture in mixtures.items():
             count = mixture.shape[1] - (reference[factor] >= 0)
-            blocks.append((f"beta:{factor}", count, spec.factor))
+            blocks.append((FactorLevel(factor), count, spec.factor))
             if not single and models > 1:
-                blocks.append((f"gamma:{factor}", models * count, spec.interaction))
+                blocks.append((FactorLevelOfModel(factor), models * count, spec.interaction))
         if not single and not _a_label(mixtures):
-            blocks.append(("u", labels, spec.context))
+            blocks.append((ContextEffect(), labels, spec.context))
         if models > 1:
-            blocks.append(("delta", models * labels, spec.residual))
+            blocks.append((Residual(), models * labels, spec.residual))
     terms, start = [], 0
-    for name, count, width in blocks:
+    for kind, count, width in blocks:
         if width > 0:
-            terms.append(Term(name, slice(start, start + count), width))
+            terms.append(Term(kind, slice(start, start + count), width))
             start += count
     moved = _moved(arms, contexts, models)
     hinged = bool(single and bench.sum() == 1 and moved is not None and replays(cells))

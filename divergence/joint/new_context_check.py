@@ -40,6 +40,7 @@ from divergence.joint.pareto import smoothed_weights
 from divergence.joint.posterior import Fit, Posterior, arm_loadings, hierarchy_of, prior_centre, standard_deviations
 from divergence.joint.predictive_check import JITTER
 from divergence.joint.problem import problem
+from divergence.joint.terms import StandsApart
 from divergence.numerics import one_blas_thread
 
 if TYPE_CHECKING:
@@ -101,9 +102,9 @@ def _in_blocks(fit: Fit, target: BlockHierarchy, context: int) -> dict:
     """One row where the arms are too many for matrices of them (`block_checks`); never refitted."""
     arms, terms = fit.arms, free_terms(fit.design)
     held = np.flatnonzero((arms.context == context) & arms.deployed)
-    apart = [3 + k for k, term in enumerate(terms) if term.name.startswith("apart")]
+    apart = [3 + k for k, term in enumerate(terms) if isinstance(term.kind, StandsApart)]
     there = arm_loadings(fit.design, arms)[held]
-    mine = [3 + k for k, t in enumerate(terms) if t.name.startswith("apart") and there[:, [t.columns.start]].sum()]
+    mine = [k for k in apart if there[:, [terms[k - 3].columns.start]].sum()]
     x = fit.x[np.linspace(0, len(fit.x) - 1, min(DRAWS, len(fit.x))).astype(int)]
     law = held_out(target, x, held, apart, mine)
     log_p = law.log_density()
@@ -197,7 +198,7 @@ def _laws(fit: Fit, x: np.ndarray, held: np.ndarray, block: np.ndarray) -> tuple
     `block` knows which combinations the whole log found to stand apart; of one that was not seen it is not known. None does,
     or one of the held-out arms, each with the share with which combinations of the log did.
     """
-    terms = [t for t in fit.design.terms if t.name.startswith("apart")]
+    terms = [t for t in fit.design.terms if isinstance(t.kind, StandsApart)]
     if not terms:
         return np.ones(1), block[None]
     variance = np.stack([standard_deviations(fit.design, x)[t.name] ** 2 for t in terms], 1)  # (S, terms)

@@ -101,16 +101,17 @@ def padded(data: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarr
 
 def _model_columns(design: Design) -> list[slice]:
     """Columns of each model's effects in that term."""
-    columns, each = design.term("delta").columns, design.n_models
+    term = model_term(design)
+    assert term is not None  # only then is this asked
+    columns, each = term.columns, design.n_models
     step = (columns.stop - columns.start) // each
     return [slice(columns.start + m * step, columns.start + (m + 1) * step) for m in range(each)]
 
 
 def _common(design: Design) -> set[int]:
     """Columns of effects that all models share but for the intercepts: of factors' levels, and of contexts."""
-    return {
-        k for t in design.terms if t.name.startswith("beta") or t.name == "u" for k in range(t.columns.start, t.columns.stop)
-    }
+    shared = [t.columns for t in design.terms if t.kind.of_context and not t.kind.of_model]
+    return {k for columns in shared for k in range(columns.start, columns.stop)}
 
 
 def draw_effects(

@@ -15,7 +15,7 @@ import numpy as np
 from divergence.random_streams import stream
 
 if TYPE_CHECKING:
-    from divergence.joint.design import Design, Term
+    from divergence.joint.design import Term
     from divergence.joint.posterior import Fit
 
 Deviations = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -79,22 +79,17 @@ def _variables(fit: Fit, scales: dict[str, np.ndarray], effects: np.ndarray) -> 
 
 def _axes(fit: Fit, term: Term) -> list[tuple[str, list[str]]]:
     """Dimension and names along each axis of a term's effects; none for a single number."""
-    design, kind, factor = fit.design, *term.name.partition(":")[::2]
-    models = [("model", list(fit.cells.levels["model"]))]
-    if kind in ("theta_E", "theta_D"):
-        return models
-    if kind in ("beta", "gamma"):
-        names = list(design.levels[factor])
-        if design.reference[factor] >= 0:
-            del names[design.reference[factor]]
-        return (models if kind == "gamma" else []) + [(f"{factor}_level", names)]
-    if kind in ("u", "delta"):
-        return (models if kind == "delta" else []) + [("context", _labels(fit, design))]
-    return []
+    return [(axis, _names(fit, axis)) for axis in term.kind.axes]
 
 
-def _labels(fit: Fit, design: Design) -> list[str]:
-    return [fit.cells.levels["context"][c] for c in np.unique(design.contexts[:, 1])]
+def _names(fit: Fit, axis: str) -> list[str]:
+    design = fit.design
+    if axis == "model":
+        return list(fit.cells.levels["model"])
+    if axis == "context":
+        return [fit.cells.levels["context"][c] for c in np.unique(design.contexts[:, 1])]
+    factor = axis.removesuffix("_level")
+    return [level for k, level in enumerate(design.levels[factor]) if k != design.reference[factor]]
 
 
 def _coordinates(fit: Fit) -> tuple[dict[str, list[str]], dict[str, list[str]]]:

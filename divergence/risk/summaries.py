@@ -251,18 +251,9 @@ def _contributions(design, effects: np.ndarray, model: int, context: int, label:
     """Link-scale effects of each factor's level in a context, and of what the factors do not explain."""
     out: dict[str, float] = {}
     z = design.loadings(np.array([model]), np.array([True]), np.array([context]))[0]
+    most = {f: design.levels[f][int(shares[context].argmax())] for f, shares in design.mixtures.items()} | {"context": label}
     for term in design.terms:
-        kind, _, factor = term.name.partition(":")
-        part = float(z[term.columns] @ effects[term.columns])
-        if kind in ("beta", "gamma"):
-            name = (
-                f"context={label}"
-                if factor == "context"
-                else (f"{factor}={design.levels[factor][int(design.mixtures[factor][context].argmax())]}")
-            )
-        elif kind in ("u", "delta", "apart"):
-            name = f"context={label}"
-        else:
-            continue
-        out[name] = out.get(name, 0.0) + part
+        if term.kind.of_context:
+            name = f"{term.kind.subject}={most[term.kind.subject]}"
+            out[name] = out.get(name, 0.0) + float(z[term.columns] @ effects[term.columns])
     return out

@@ -3,12 +3,12 @@
 import asyncio
 import collections
 import json
-import threading
 
 import pytest
+from loopback import WebLoopback
 
 
-class Stub:
+class Stub(WebLoopback):
     """Answers `POST /v1/chat/completions`; the prompt's first word says how, the rest is the answer."""
 
     def __init__(self) -> None:
@@ -17,43 +17,10 @@ class Stub:
         self.script: dict[str, list[str]] = {}
         self.at_once = self.most_at_once = 0
         self.pause = 0.0
-        self.loop = asyncio.new_event_loop()
-        self.ready = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-        assert self.ready.wait(10)
+        super().__init__()
 
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
-
-    def close(self) -> None:
-        if not self.thread.is_alive():
-            return
-        self.loop.call_soon_threadsafe(self.stop.set)
-        self.thread.join(10)
-        assert not self.thread.is_alive()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        self.loop.run_until_complete(self._serve())
-        self.loop.close()
-
-    async def _serve(self) -> None:
-        from aiohttp import web
-
-        self.stop = asyncio.Event()
-        application = web.Application()
-        application.router.add_post("/v1/chat/completions", self._handle)
-        application.router.add_get("/metrics", self._metrics)
-        runner = web.AppRunner(application, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = site._server.sockets[0].getsockname()[1]
-        self.ready.set()
-        await self.stop.wait()
-        await runner.cleanup()
+    def routes(self):
+        return [("POST", "/v1/chat/completions", self._handle), ("GET", "/metrics", self._metrics)]
 
     async def _handle(self, request):
         body = await request.json()

@@ -11,10 +11,11 @@ import base64
 import gzip
 import json
 import random
-import threading
 import urllib.parse
 import zlib
 from collections.abc import Awaitable, Callable
+
+from loopback import Loopback
 
 OK = "HTTP/1.1 200 OK"
 STREAM = "Content-Type: text/event-stream"
@@ -285,37 +286,20 @@ def echoing(said_back: str) -> bytes:
     )
 
 
-class HostileServer:
+class HostileServer(Loopback):
     """Listens on loopback; the first word of the last message's content is the behaviour (`seed-17` a generated one)."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.ready = threading.Event()
         self.received: list[str] = []
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-        assert self.ready.wait(10)
+        super().__init__()
 
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+    async def open(self):
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
 
-    def close(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(10)
+        async def shut() -> None:
+            server.close()
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        self.loop.set_exception_handler(lambda *_: None)  # connections that the client closes
-        server = self.loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.port = server.sockets[0].getsockname()[1]
-        self.ready.set()
-        self.loop.run_forever()
-        server.close()
-        for task in asyncio.all_tasks(self.loop):
-            task.cancel()
-        self.loop.run_until_complete(asyncio.sleep(0))
-        self.loop.close()
+        return server.sockets[0].getsockname()[1], shut
 
     async def _serve(self, source: asyncio.StreamReader, out: Writer) -> None:
         try:

@@ -1,10 +1,10 @@
 """A stub endpoint with a known law: every model in every context answers rightly with a chance that the test knows."""
 
-import asyncio
 import collections
 import hashlib
 import json
-import threading
+
+from loopback import WebLoopback
 
 LEVELS = {  # (model, temperature of the context) -> chance of a right answer to an item of middling difficulty
     ("ada", 0.0): 0.80,
@@ -31,43 +31,15 @@ def chance(model: str, temperature: float, item: int) -> float:
     return min(0.99, max(0.01, LEVELS[model, temperature] + 0.12 * (item % 5 - 2) / 2))
 
 
-class KnownLaw:
+class KnownLaw(WebLoopback):
     """`POST /v1/chat/completions`: answers `right` or `wrong`; the n-th answer to an item is drawn from the seed."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed, self.requests, self.seen = seed, 0, collections.Counter()
-        self.loop, self.ready = asyncio.new_event_loop(), threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-        assert self.ready.wait(10)
+        super().__init__()
 
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
-
-    def close(self) -> None:
-        self.loop.call_soon_threadsafe(self.stop.set)
-        self.thread.join(10)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        self.loop.run_until_complete(self._serve())
-        self.loop.close()
-
-    async def _serve(self) -> None:
-        from aiohttp import web
-
-        self.stop = asyncio.Event()
-        application = web.Application()
-        application.router.add_post("/v1/chat/completions", self._handle)
-        runner = web.AppRunner(application, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = site._server.sockets[0].getsockname()[1]
-        self.ready.set()
-        await self.stop.wait()
-        await runner.cleanup()
+    def routes(self):
+        return [("POST", "/v1/chat/completions", self._handle)]
 
     async def _handle(self, request):
         from aiohttp import web

@@ -1,0 +1,244 @@
+"""The kinds of effects that a level is made of: one class a kind, and all that the rest of the model asks of it.
+
+| kind | name | effects | is of one model | is of a context |
+|---|---|---|---|---|
+| `Intercept` | `alpha` | 1 | | |
+| `Shift` | `shift` | 1 | | |
+| `Ability` | `theta_E`, `theta_D` | models | yes | |
+| `FactorLevel` | `beta:f` | levels | | yes |
+| `FactorLevelOfModel` | `gamma:f` | models x levels | yes | yes |
+| `ContextEffect` | `u` | contexts | | yes |
+| `Residual` | `delta` | models x contexts | yes | yes |
+| `StandsApart` | `apart:k` | 1 | yes | yes |
+
+What is of one model enters the arms of that model alone: it makes the blocks of large logs. What is of a context is not
+known of a context never seen. To add a kind: its class here, its row in `design.make_design`, its width in `spec.Spec`.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Rows (arms), columns (effects of the term, from 0 on) and values of a loading matrix."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where arms stand: what a kind needs to know of them to say which of its effects enter them, and how much of each."""
+
+    model: np.ndarray
+    """Code of the model, shape (A,)."""
+    deployed: np.ndarray
+    """Is the arm in deployment, shape (A,)."""
+    context: np.ndarray
+    """Code of the context's label in the log, shape (A,)."""
+    regime: np.ndarray
+    """Regime of the context in the log, 0 = evaluation, 1 = deployment, shape (A,); `deployed` may ask otherwise."""
+    label: np.ndarray
+    """The same, counted from 0 on among the labels in use, shape (A,)."""
+    labels: int
+    """Labels in use."""
+    plain: int
+    """The label that has no effects of its own (a single bench context); -1 where there is none."""
+    shares: dict[str, np.ndarray]
+    """Per factor the share of each level that has an effect, shape (A, levels)."""
+    moved: np.ndarray
+    """How many answers the context changes in the model, over the mean; 1 where all are alike, shape (A,)."""
+    whole: np.ndarray
+    """The same for what deployment does as a whole: 1 where that does not scale with it, shape (A,)."""
+
+    def every(self, columns: np.ndarray | int, values: np.ndarray | float) -> Entries:
+        """One entry an arm."""
+        rows = np.arange(len(self.model))
+        return rows, np.broadcast_to(columns, rows.shape), np.broadcast_to(values, rows.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind(abc.ABC):
+    """A kind of exchangeable effects."""
+
+    of_model: ClassVar[bool] = False
+    """Is each effect that of one model?"""
+    of_context: ClassVar[bool] = False
+    """Does it tell contexts apart?"""
+    free: ClassVar[bool] = True
+    """Is its standard deviation a coordinate of its own, after those of theta?"""
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """Its symbol in the equations, with what it is of after a colon."""
+
+    @abc.abstractmethod
+    def loads(self, at: Places) -> Entries:
+        """Which of its effects enter which arms, and how much of each."""
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """What its effects run over, the last one fastest: `model`, `context`, `FACTOR_level`; none for a single number."""
+        return ("model",) if self.of_model else ()
+
+    @property
+    def subject(self) -> str:
+        """What its effects go with: `context`, or the name of a serving factor."""
+        return "context"
+
+
+@dataclasses.dataclass(frozen=True)
+class Intercept(Kind):
+    """What the levels of all models on the bench have in common."""
+
+    free: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        return "alpha"
+
+    def loads(self, at: Places) -> Entries:
+        return at.every(0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shift(Kind):
+    """What deployment does to all models, whatever the context."""
+
+    @property
+    def name(self) -> str:
+        return "shift"
+
+    def loads(self, at: Places) -> Entries:
+        return at.every(0, at.deployed * at.whole)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ability(Kind):
+    """How a model differs from the others in one regime."""
+
+    deployed: bool
+    """In deployment, or on the bench?"""
+    of_model: ClassVar[bool] = True
+    free: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        return "theta_D" if self.deployed else "theta_E"
+
+    def loads(self, at: Places) -> Entries:
+        share = np.where(at.deployed, at.whole, 0.0)
+        return at.every(at.model, share if self.deployed else 1 - share)
+
+
+@dataclasses.dataclass(frozen=True)
+class FactorLevel(Kind):
+    """What a level of a serving factor does to all models."""
+
+    factor: str
+    of_context: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        return f"beta:{self.factor}"
+
+    def loads(self, at: Places) -> Entries:
+        rows, level = np.nonzero(at.shares[self.factor])
+        values = at.shares[self.factor][rows, level]
+        # Where only its label is known of a context, its effect grows with the answers that it changes.
+        return rows, level, values * (at.moved[rows] if self.factor == "context" else 1.0)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return (f"{self.factor}_level",)
+
+    @property
+    def subject(self) -> str:
+        return self.factor
+
+
+@dataclasses.dataclass(frozen=True)
+class FactorLevelOfModel(FactorLevel):
+    """What it does to one model beyond that."""
+
+    of_model: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        return f"gamma:{self.factor}"
+
+    def loads(self, at: Places) -> Entries:
+        rows, level = np.nonzero(at.shares[self.factor])
+        values = at.shares[self.factor][rows, level]
+        return rows, at.model[rows] * at.shares[self.factor].shape[1] + level, values
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return ("model", f"{self.factor}_level")
+
+
+@dataclasses.dataclass(frozen=True)
+class ContextEffect(Kind):
+    """What a context does to all models beyond its factors."""
+
+    of_context: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        return "u"
+
+    def loads(self, at: Places) -> Entries:
+        return at.every(at.label, (at.label != at.plain) * 1.0)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return ("context",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Residual(Kind):
+    """What a context does to one model beyond all that."""
+
+    of_model: ClassVar[bool] = True
+    of_context: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        return "delta"
+
+    def loads(self, at: Places) -> Entries:
+        return at.every(at.model * at.labels + at.label, (at.label != at.plain) * at.moved)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return ("model", "context")
+
+
+@dataclasses.dataclass(frozen=True)
+class StandsApart(Kind):
+    """What one model-context combination does that is like no other."""
+
+    number: int
+    """0 for the first that was found, and on."""
+    model: int
+    """Its model's code."""
+    context: int
+    """Its context's code."""
+    regime: int
+    """0 = evaluation, 1 = deployment, -1 = wherever the context occurs."""
+    of_model: ClassVar[bool] = True
+    of_context: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        return f"apart:{self.number}"
+
+    def loads(self, at: Places) -> Entries:
+        there = (at.model == self.model) & (at.context == self.context)
+        return at.every(0, (there & (at.regime == self.regime) if self.regime >= 0 else there) * 1.0)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return ()
