@@ -78,8 +78,8 @@ def apart(parts: Sequence[Imported], wanted: str) -> list[Imported]:
             kept[other] = dataclasses.replace(kept[other], notes=(*kept[other].notes, note))
         elif wanted == "refuse":
             raise InputError(
-                f"{found.said}: the same traffic, logged by two tools, would count twice. Import one of them, or declare"
-                " it: --same-calls first keeps those of the format named first, --same-calls both counts all."
+                f"{found.said}: the same traffic, logged by two tools, would count twice. Name one of them, or say what is"
+                " meant with divergence import --same-calls first (those of the format named first) or --same-calls both."
             )
         else:
             kept[other] = _without(kept[other], kept[one])
