@@ -24,10 +24,10 @@ from pathlib import Path
 LOGS = Path(__file__).resolve().parents[2] / "shared" / "logs"
 TABLE = Path(__file__).with_suffix(".md")
 MEGABYTE = 10**6
-SIZE = 50
+SIZE = 20
 """Megabytes of unpacked JSON of a measurement of speed."""
 PEERS = ("json", "orjson")
-GROWTH = (100, 200, 800)
+GROWTH = (100, 200, 400)
 """Megabytes of the measurements of memory."""
 
 

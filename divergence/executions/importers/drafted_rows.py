@@ -42,7 +42,7 @@ class DraftedRows:
         self._folder: Path | None = None
         self._seen = SeenHashes()
 
-    def add(self, row: dict[str, Any], judged: list[tuple[Any, ...]], file: str, number: int) -> None:
+    def add(self, row: dict[str, Any], judged: list[tuple[Any, ...]], file: str, number: int | None) -> None:
         """Take a row (canonical column -> value) and its outcomes (metric, value, label, scorer), from a line of a file."""
         row["__file"], row["__row"], row["__judged"] = file, number, judged
         self._rows.append(row)

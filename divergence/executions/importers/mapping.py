@@ -199,7 +199,7 @@ class Draft:
         self.put(row, [(o.metric, o.value, o.label, o.scorer) for o in outcomes], place.file, place.row)
         return True
 
-    def put(self, row: dict[str, Any], judged: list[tuple[Any, ...]], file: str, number: int) -> None:
+    def put(self, row: dict[str, Any], judged: list[tuple[Any, ...]], file: str, number: int | None) -> None:
         """Take a row that is mapped already (canonical column -> value), and its outcomes (metric, value, label, scorer)."""
         if self._counted_for is not None:
             row[COUNTED], self._counted_for = self._counted_for, None

@@ -94,8 +94,8 @@ def _calls(imported: Imported) -> pl.LazyFrame | None:
 
 
 def _overlap(first: Imported, second: Imported) -> Overlap | None:
-    calls = (_calls(first), _calls(second))
-    if calls[0] is None or calls[1] is None:
+    calls = [table for table in (_calls(first), _calls(second)) if table is not None]
+    if len(calls) < 2:
         return None
     known = [table.filter(pl.col("input_tokens") >= 0).collect(engine="streaming") for table in calls]
     small, large = sorted(known, key=lambda table: table.height)
