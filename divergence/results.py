@@ -16,7 +16,6 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-import platform
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -32,6 +31,9 @@ from divergence.identification.audit import audit
 from divergence.numerics import one_blas_thread
 from divergence.papers import methods
 from divergence.preregistration import Lock, departures, record, registered
+from divergence.run_record import run_record
+from divergence.sealed import RISK_FILES, Saved
+from divergence.since import changes, earlier
 from divergence.staging import move_into, staging
 from divergence.under_load import under_load
 
@@ -146,20 +148,19 @@ def write_report(
     interval: float = INTERVAL,
     progress: Callable[[str], None] | None = None,
     formats: tuple[str, ...] = ("html",),
-    calibration: Mapping | None = None,
-    also: Callable[[pathlib.Path], object] | None = None,
-    gone: tuple[str, ...] = (),
+    risk: tuple[Saved | None, Mapping] | None = None,
+    since: str | pathlib.Path | None = None,
 ) -> pl.DataFrame:
     """Write the five results of the main job into a folder and return the results table.
 
     `posterior`: what `fit` returns. `folder`: where `report.html`, `estimates.parquet`, `rejected.parquet`, `posterior/`
     and `run.json` go. `title`: the page's. `interval`: probability of the intervals, 0..1. `progress` is told each step.
     `formats`: what else than the page is written, any of `md`, `tex`, `json` (`report.md` and so on). With the `log` the
-    page also shows rejected rows, files and refusals by design; with `calibration` (`RiskModel.check`) how reliable the
-    risks of single requests are. `also` writes further files into the folder that it is given; files of an earlier run
-    named in `gone` go. Everything is made beside the folder and takes its place at the end in one step: a failure, an
-    interrupt or a kill leaves what was there. Returns one row a number, as `table` does. Raises InputError when the folder
-    cannot be written.
+    page also shows rejected rows, files and refusals by design; with `risk`, what `risk_model` made (or None) and its check
+    or why there is none, also how reliable the risks of single requests are, and the model is saved beside it. `since`:
+    folder of an earlier report, which may be `folder` itself; the page then tells what changed.
+    Everything is made beside the folder and takes its place in one step: a failure, an interrupt or a kill leaves what was
+    there. Returns one row a number, as `table` does. Raises InputError when the folder cannot be written.
 
     >>> import divergence as dv
     >>> from divergence.simulate import simulate, world
@@ -170,9 +171,10 @@ def write_report(
     """
     folder = pathlib.Path(folder)
     tell = progress or (lambda _: None)
-    tell("checking the model")
     from divergence.joint.checks import model_checks
 
+    before = None if since is None else earlier(since)
+    tell("checking the model")
     checked = {fit.cells.outcome: model_checks(posterior, outcome=fit.cells.outcome) for fit in posterior.fits}
     tell("answering questions")
     declared = log.configuration if log is not None else None
@@ -196,16 +198,17 @@ def write_report(
 
         content = dataclasses.replace(
             page_content(posterior, answers, log, title, run),
-            calibration=calibration,
+            calibration=None if risk is None else risk[1],
             reviews=_reviews(checked),
             measure_next=_measure_next(posterior, declared),
+            changes=None if before is None else changes(before, estimates, run),
         )
         write_page(content, fresh / "report.html")
         write_formats(content, fresh, estimates, run, formats, methods(run))
-        if also is not None:
-            also(fresh)
-        earlier = [f"report.{other}" for other in FORMATS if other not in ("html", *formats)]  # they would contradict this
-        move_into(fresh, folder, gone=(*earlier, *gone))
+        if risk is not None and risk[0] is not None:
+            risk[0].save(fresh)
+        stale = [f"report.{other}" for other in FORMATS if other not in ("html", *formats)]  # they would contradict this
+        move_into(fresh, folder, gone=(*stale, *(RISK_FILES if risk is not None else ())))
     return estimates
 
 
@@ -232,40 +235,6 @@ def _held(lock: Lock, posterior: Posterior, log: Executions | None, interval: fl
     return record(lock, told, {name: estimate.identified for name, estimate in primary.items()})
 
 
-def run_record(
-    posterior: Posterior, log: Executions | None, checked: Mapping[str, tuple[ModelCheck, ...]] | None = None
-) -> dict:
-    """What it takes to make the results again: data, configuration, seed, versions; how the fit went, how it was checked."""
-    record: dict = {
-        "provenance": posterior.provenance,
-        "system": platform.platform(),
-        "spec": dataclasses.asdict(posterior.spec),
-        "fits": [
-            {
-                "outcome": f.cells.outcome,
-                "kind": f.cells.kind,
-                "method": f.method,
-                "why": f.why,
-                "cpu_seconds": f.cpu_seconds,
-                **f.counts,
-                "diagnostics": [dataclasses.asdict(d) for d in f.diagnostics],
-                "checks": {
-                    c.kind: {**c.numbers, **({"reason": c.reason} if c.reason else {}), "rows": c.rows.to_dicts()}
-                    for c in (checked or {}).get(f.cells.outcome, ())
-                },
-                "notes": [*f.cells.notes, *f.arms.notes],
-            }
-            for f in posterior.fits
-        ],
-    }
-    if log is not None:
-        record["data"] = [{"file": s.file, "bytes": s.bytes, "sha256": s.sha256} for s in log.sources]
-        record["rows"] = dataclasses.asdict(log.counts)
-        record["factors"] = log.factors
-        record["configuration"] = _plain(dataclasses.asdict(log.configuration))
-    return record
-
-
 def _reviews(checked: Mapping[str, tuple[ModelCheck, ...]]) -> tuple:
     """The checks as the page takes them; the first outcome is the one that the decision is about."""
     from divergence.report import Review
@@ -275,15 +244,6 @@ def _reviews(checked: Mapping[str, tuple[ModelCheck, ...]]) -> tuple:
         for place, (outcome, checks) in enumerate(checked.items())
         for c in checks
     )
-
-
-def _plain(value: object) -> object:
-    """Mappings and tuples as JSON knows them, nothing that is unset."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items() if v is not None and v != {} and v != ()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value
 
 
 def page_content(

@@ -14,11 +14,21 @@ import pathlib
 import zipfile
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from divergence.errors import InputError
+
+RISK_FILES = ("risk.json", "risk.npz")
+"""What a risk model is saved as."""
+
+
+class Saved(Protocol):
+    """What can be written into a folder."""
+
+    def save(self, folder: pathlib.Path) -> object:
+        """Write it there."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,9 +8,10 @@ import pathlib
 
 import click
 
-from divergence.cli.fitting import RISK_FILES, fitted, gates, risk_of
+from divergence.cli.fitting import fitted, gates, risk_of
 from divergence.cli.options import common, reading
 from divergence.cli.progress import steps
+from divergence.sealed import RISK_FILES
 from divergence.staging import move_into, staging
 
 

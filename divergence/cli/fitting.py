@@ -22,10 +22,6 @@ def fitted(log: Executions, seed: int, tell: Callable[[str], None]) -> Posterior
     return fit_outcomes(log, seed=seed, progress=tell)
 
 
-RISK_FILES = ("risk.json", "risk.npz")
-"""What a risk model is saved as."""
-
-
 def risk_of(posterior: Posterior, log: Executions, seed: int) -> tuple[RiskModel | None, dict]:
     """The risk model, and what its calibration was measured to be, or why there is none. Nothing is written."""
     from divergence.risk.build import risk_model

@@ -8,7 +8,7 @@ import pathlib
 
 import click
 
-from divergence.cli.fitting import RISK_FILES, answerable, fitted, gates, known_question, risk_of
+from divergence.cli.fitting import answerable, fitted, gates, known_question, risk_of
 from divergence.cli.options import common, reading
 from divergence.cli.progress import steps
 from divergence.errors import InputError, NotIdentifiedError
@@ -38,20 +38,29 @@ from divergence.errors import InputError, NotIdentifiedError
     metavar="FILE",
     help="Hold the run to this lock file; its seed is taken unless --seed is given. Departures are said, exit code 1.",
 )
+@click.option(
+    "--since",
+    type=click.Path(path_type=pathlib.Path),
+    metavar="DIR",
+    help="Folder of an earlier report (it may be the output folder): the page opens with what changed since.",
+)
 @click.option("--risk", is_flag=True, help="Also make the risk model of the log's requests, and show its calibration.")
-def report(read, output, question, formats, incumbent, risk, preregistered, quiet, as_json, seed, **_) -> int:
+def report(read, output, question, formats, incumbent, seed, preregistered, since, **asked) -> int:
     """Read, check, collapse, fit, estimate, draw: the main job."""
     from divergence.estimate import INTERVAL
     from divergence.preregistration import departures, held_to, load
     from divergence.results import write_report
+    from divergence.since import earlier
 
     known_question(question)
+    if since is not None:
+        earlier(since)
     formats = _known_formats(formats)
     lock = load(preregistered) if preregistered is not None else None
     given = click.get_current_context().get_parameter_source("seed")
     if lock is not None and given is not click.core.ParameterSource.COMMANDLINE:
         seed = lock.says["seed"]
-    with steps(6, quiet) as tell:
+    with steps(6, asked["quiet"]) as tell:
         tell("reading the log")
         log = read(functools.partial(tell, steps=0))
         log = _declaring(log, incumbent)
@@ -59,20 +68,16 @@ def report(read, output, question, formats, incumbent, risk, preregistered, quie
         posterior = fitted(log, seed, tell)
         if lock is not None:
             posterior = held_to(posterior, lock)
-        model, check = risk_of(posterior, log, seed) if risk else (None, None)
-        also = None if model is None else model.save
-        gone = RISK_FILES if risk else ()
-        estimates = write_report(
-            posterior, output, log=log, progress=tell, formats=formats, calibration=check, also=also, gone=gone
-        )
+        made = risk_of(posterior, log, seed) if asked["risk"] else None
+        estimates = write_report(posterior, output, log=log, progress=tell, formats=formats, risk=made, since=since)
     if question and not estimates.filter((estimates["question"] == question) & estimates["identified"]).height:
         raise NotIdentifiedError(
             f"{question} cannot be answered from this log (the other answers are in {output}): "
             f"{estimates.filter(estimates['question'] == question)['reason'][0]}"
         )
-    if as_json:
+    if asked["as_json"]:
         click.echo(estimates.write_json())
-    elif not quiet:
+    elif not asked["quiet"]:
         click.echo(f"{output / 'report.html'}", err=True)
     told = departures(lock, log.configuration, seed, INTERVAL) if lock is not None else ()
     for departure in told:

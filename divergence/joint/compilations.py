@@ -6,9 +6,10 @@ The host application's own settings of JAX's compilation cache are put back afte
 from __future__ import annotations
 
 import contextlib
-import os
 import pathlib
 from collections.abc import Iterator
+
+from divergence.kept import cache_folder
 
 BYTES_MAX = 2**28  # kept on disk; a compiled kernel of this package takes 1 to 5 MB
 SECONDS_MIN = 0.2  # of compilation, below which keeping it is not worth the file
@@ -23,9 +24,8 @@ def kept_compilations() -> Iterator[None]:
     if jax.config.values["jax_compilation_cache_dir"] is not None:
         yield
         return
-    home = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
     wanted = {
-        "jax_compilation_cache_dir": str(home / "divergence" / f"jax-{jax.__version__}"),
+        "jax_compilation_cache_dir": str(cache_folder() / f"jax-{jax.__version__}"),
         "jax_persistent_cache_min_compile_time_secs": SECONDS_MIN,
     }
     before = {name: getattr(jax.config, name) for name in wanted}

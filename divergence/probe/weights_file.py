@@ -1,23 +1,21 @@
 """Which weights does a local server load? A GGUF file: by its path, or by its name in the folder of weights.
 
-The folder is `DIVERGENCE_CACHE`, else `XDG_CACHE_HOME/divergence`, else `~/.cache/divergence`: a plan that names weights
-instead of a path can be run on another machine without being changed.
+The folder is that of `divergence.kept`: a plan that names weights instead of a path can be run on another machine without
+being changed.
 """
 
 from __future__ import annotations
 
 import difflib
-import os
 from pathlib import Path
 
 from divergence.errors import InputError
+from divergence.kept import cache_folder
 
 
 def weights_folder() -> Path:
     """The folder of weights files; created when absent."""
-    chosen = os.environ.get("DIVERGENCE_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(chosen) if chosen else base / "divergence"
+    folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

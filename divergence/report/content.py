@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from divergence.estimate import Estimate
+from divergence.report.changes import Changes
 from divergence.report.words import capital, question_name, sentence
 
 Answers = Mapping[str, Estimate]
@@ -107,6 +108,8 @@ class PageContent:
     """Sentences about the log that the first screen must carry (differing scorers, unjudged rows)."""
     calibration: Mapping | None = None
     """What calibration a risk model was measured to have (`RiskModel.check`); None where none was made."""
+    changes: Changes | None = None
+    """What changed since an earlier report; None where none was named."""
     other_outcomes: Mapping[str, Answers] = dataclasses.field(default_factory=dict)
     """Answers about further outcomes (latency, cost), by outcome and question."""
 

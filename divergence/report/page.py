@@ -10,10 +10,11 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 
 from divergence.estimate import INTERVAL
+from divergence.kept import kept_text
 from divergence.report import board_sections, choice_sections, record
 from divergence.report import sections as page_sections
 from divergence.report.blocks import Block, Figure, Section, Text, told
@@ -108,10 +109,14 @@ def _template(name: str) -> str:
 @functools.cache
 def vega_bundle() -> str:
     """Vega, Vega-Lite and the embedding script as one text, safe inside a script element."""
+    bundle = kept_text(f"vega-{metadata.version('vl-convert-python')}.js", _made_bundle)
+    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _made_bundle() -> str:
     import vl_convert
 
-    bundle = vl_convert.javascript_bundle(None)  # pyright: ignore[reportArgumentType]  # its stub forgets None = everything
-    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    return vl_convert.javascript_bundle(None)  # pyright: ignore[reportArgumentType]  # its stub forgets None = everything
 
 
 def _json(value: object) -> str:

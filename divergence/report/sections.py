@@ -8,7 +8,17 @@ from types import ModuleType
 import polars as pl
 
 from divergence.estimate import Estimate
-from divergence.report import agents, behaviour, board_sections, calibration, choice_sections, order_sections, record, tables
+from divergence.report import (
+    agents,
+    behaviour,
+    board_sections,
+    calibration,
+    choice_sections,
+    order_sections,
+    record,
+    since_section,
+    tables,
+)
 from divergence.report.blocks import Block, Figure, Listing, Section, Table, Text
 from divergence.report.content import Answers, PageContent
 from divergence.report.decision import Decision
@@ -272,7 +282,11 @@ RECORD: tuple[tuple[str, str, str, Builder], ...] = (
 
 def build(content: PageContent) -> list[Section]:
     """All sections below the first screen."""
-    sections = [
+    sections = []
+    if content.changes is not None:
+        shown = since_section.blocks(content.changes)
+        sections.append(Section("since", "Since the earlier report", "What changed, and is it more than chance?", shown))
+    sections += [
         Section(name, title, question, builder(content))
         for name, title, question, builder in ANSWERS
         if (name not in ASKED or agents.answered(content, *ASKED[name]))

@@ -37,14 +37,13 @@ from divergence.risk.context_definitions import Served
 from divergence.risk.item_lookup import ARRAYS, EVIDENCE, PLAIN, PROMPT, ItemRisks, answers
 from divergence.risk.like_contexts import LikeContexts
 from divergence.risk.lookup import LookupGrid, coded, looked_up, take
-from divergence.sealed import DAMAGE, Sealed, check_form
+from divergence.sealed import DAMAGE, RISK_FILES, Sealed, check_form
 from divergence.shown import card, fold, html_table, listing
 from divergence.staging import move_into, staging
 
 FORMAT = 4  # 1 had a design effect of the whole log, 2 did not say how contexts were served, 3 had no items
 SEALED = Sealed(
-    "risk.json",
-    "risk.npz",
+    *RISK_FILES,
     FORMAT,
     "risk model",
     "make it again with divergence fit LOG -o FOLDER, from a log with judged deployment rows",

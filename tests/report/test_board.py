@@ -12,7 +12,8 @@ from divergence.report import render
 from divergence.report.board import Board, _headline, board, caption, incumbents, written
 from divergence.report.figures import places
 from divergence.report.formats import markdown, sheets
-from divergence.results import answer_all, page_content, run_record
+from divergence.results import answer_all, page_content
+from divergence.run_record import run_record
 from divergence.simulate import simulate, world
 
 

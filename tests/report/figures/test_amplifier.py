@@ -13,7 +13,8 @@ from divergence.estimate import Estimate
 from divergence.report import order_sections
 from divergence.report.figures import amplifier
 from divergence.report.sections import build
-from divergence.results import page_content, run_record
+from divergence.results import page_content
+from divergence.run_record import run_record
 
 GAPS = np.linspace(0, 0.3, 31)
 RNG = np.random.default_rng(5)
