@@ -43,7 +43,9 @@ FOLDERS = {
     "logs/every_eval_ever": Whole(149, 149, 24 + 16 + 24 + 26 - 12 - 13 + 1, None),
     "logs/harbor": Whole(52, 48, 18 + 19, 12, (("input_tokens", 200), ("output_tokens", 136), ("cost_usd", 0.000308))),
     "logs/inspect": Whole(317, 307, None, 15),
-    "logs/langfuse": Whole(30, 0, 0, None, (("input_tokens", 168 + 656 + 140 + 1315 + 1319), ("output_tokens", 424 + 538))),
+    "logs/langfuse": Whole(
+        30, 0, 0, None, (("input_tokens", 168 + 656 + 140 + 1315 + 1319), ("output_tokens", 424 + 538)), protobuf=True
+    ),
     "logs/langsmith": Whole(42, 0, 0, 10, (("input_tokens", 2 * 1422), ("output_tokens", 2 * 574))),
     "logs/lighteval": Whole(120, 120, 19 + 20),
     "logs/litellm": Whole(19, 0, 0, 5, (("cost_usd", 0.00132046), ("input_tokens", 1298), ("output_tokens", 458)), True),
