@@ -230,9 +230,9 @@ def main() -> None:
         print(said[-1], flush=True)
     said += [
         "",
-        "Targets: lm-eval and Inspect within twice of parsing their JSON; lines of JSON at 100 MB a CPU second; 1 GB for 10 GB",
-        "of OTLP. The last two are not met: what is read of a span is worked out in Python, and the calls of an import are held",
-        "until all spans are known, since a wrapper is recognised by what lies below it.",
+        "Targets: lm-eval and Inspect within twice of parsing their JSON; lines of JSON at 100 MB a CPU second; 1 GB for 10",
+        "GB of OTLP. The last two are not met: what is read of a span is worked out in Python, and the calls of an import",
+        "are held until all spans are known, since a wrapper is recognised by what lies below it.",
     ]
     TABLE.write_text("\n".join(said) + "\n")
 

@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 
 from divergence.configuration import Configuration
 from divergence.errors import InputError
+from divergence.plain_files import regular
+from divergence.staging import several
 
 FORMAT = 1
 
@@ -73,9 +75,10 @@ def write(
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "x", encoding="utf-8") as file:
-            json.dump({**says, "sha256": _hash(says)}, file, indent=1, ensure_ascii=False)
-            file.write("\n")
+        with several([path], new=True) as (part,):
+            part.write_text(
+                json.dumps({**says, "sha256": _hash(says)}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
     except FileExistsError:
         raise InputError(f"{path} is there already: a registration is not written over; name another file with -o") from None
     except OSError as error:
@@ -85,23 +88,44 @@ def write(
 
 def load(path: str | pathlib.Path) -> Lock:
     """Read a lock. Raises InputError where it is none, or was changed after it was written."""
+    regular(path)
     try:
         table = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"the registration {path} cannot be read: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"the registration {path} is not JSON: name a file that divergence preregister wrote") from None
-    if not isinstance(table, dict) or table.get("format") != FORMAT or "sha256" not in table:
+    if not isinstance(table, dict) or table.get("format") != FORMAT or not _whole(table):
         raise InputError(
             f"{path} is no registration of this format ({FORMAT}): name a file that divergence preregister wrote"
         )
     says = {key: value for key, value in table.items() if key != "sha256"}
-    if _hash(says) != table["sha256"]:
+    try:
+        hashed = _hash(says)
+    except UnicodeEncodeError:
+        hashed = "no text"
+    if hashed != table["sha256"]:
         raise InputError(
-            f"the registration {path} was changed after it was written: its hash is {_hash(says)[:12]}, it says "
+            f"the registration {path} was changed after it was written: its hash is {hashed[:12]}, it says "
             f"{str(table['sha256'])[:12]}"
         )
     return Lock(str(path), table["sha256"], says)
+
+
+def _whole(table: Mapping[str, Any]) -> bool:
+    """Does a table say what a lock says, each in its type?"""
+    kinds = {
+        "sha256": str,
+        "created": str,
+        "seed": int,
+        "interval": float,
+        "questions": list,
+        "declared": dict,
+        "data": dict,
+    }
+    return all(type(table.get(key)) is kind for key, kind in kinds.items()) and all(
+        type(name) is str for name in table["questions"]
+    )
 
 
 Held = TypeVar("Held")

@@ -33,7 +33,7 @@ from typing import IO
 from divergence.errors import InputError
 
 WAIT_S = 30.0  # another run needs seconds for what it does under the lock: it draws a page
-OTHERS_MAX = 500  # entries of a folder that are linked into the new one; results of this package are some tens
+OTHERS_MAX = 5000  # entries of a folder that are linked into the new one, which takes a tenth of a second
 EXCHANGE, HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
 _open: set[pathlib.Path] = set()
 _numbers = itertools.count()
@@ -73,7 +73,7 @@ def staging(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         real.parent.mkdir(parents=True, exist_ok=True)
         inside = real.is_dir() and (os.path.ismount(real) or not os.access(real.parent, os.W_OK))
         work = (real / ".divergence") if inside else real.with_name(f".{real.name}.divergence")
-        with _alone(work.with_name(f"{work.name}-lock"), folder):
+        with alone(work.with_name(f"{work.name}-lock"), folder):
             if work.exists():
                 TOLD[0](f"removed {work}, which a run that was killed left behind")
                 shutil.rmtree(work)
@@ -137,9 +137,26 @@ def hold(file: IO) -> None:
 
 
 @contextlib.contextmanager
-def several(paths: Sequence[pathlib.Path], gone: Iterable[pathlib.Path] = ()) -> Iterator[list[pathlib.Path]]:
+def several(
+    paths: Sequence[pathlib.Path], gone: Iterable[pathlib.Path] = (), new: bool = False
+) -> Iterator[list[pathlib.Path]]:
     """Files beside these paths to write into; all take their places, the first one last, when the block ends well, and
-    those in `gone` go; all are removed when not. Parts of these files that killed runs left behind are removed."""
+    those in `gone` go; all are removed when not. Parts of these files that killed runs left behind are removed.
+
+    `new`: files that are there are not written over. Raises FileExistsError for those, and InputError where nothing can be
+    written.
+    """
+    try:
+        with _beside(paths, gone, new) as parts:
+            yield parts
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise InputError(f"{_shown(paths[0])} cannot be written: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def _beside(paths: Sequence[pathlib.Path], gone: Iterable[pathlib.Path], new: bool) -> Iterator[list[pathlib.Path]]:
     parts = []
     with contextlib.ExitStack() as held:
         for path in paths:
@@ -154,12 +171,24 @@ def several(paths: Sequence[pathlib.Path], gone: Iterable[pathlib.Path] = ()) ->
         _state["switching"] = True
         try:
             for part, path in reversed(list(zip(parts, paths, strict=True))):
-                os.replace(part, path)
+                (_named if new else os.replace)(part, path)
             for path in gone:
                 path.unlink(missing_ok=True)
             _state["published"] |= any(map(_is_place, paths))
         finally:
             _state["switching"] = False
+
+
+def _named(part: pathlib.Path, path: pathlib.Path) -> None:
+    """Give a part its name, which no file may have. Raises FileExistsError where one has it."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:  # no links on this file system: two writers at one instant are not told apart
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+        os.rename(part, path)
 
 
 def _clear(path: pathlib.Path) -> None:
@@ -191,13 +220,14 @@ def abandon() -> bool | None:
     return _state["published"]
 
 
-def move_into(fresh: pathlib.Path, folder: pathlib.Path, gone: Iterable[str] = ()) -> None:
+def move_into(fresh: pathlib.Path, folder: pathlib.Path, gone: Iterable[str] = (), merged: bool = False) -> None:
     """Put the parts of `fresh` into `folder`, in one step where `fresh` was made for it by `staging`.
 
-    An older part of the same name is replaced, those named in `gone` go, others stay.
+    An older part of the same name is replaced, those named in `gone` go, others stay. A part is what lies in `fresh` itself,
+    a folder with all that it holds; `merged`: every file of it, so that what else lies in folders of the same names stays.
     """
     place = _places.get(fresh)
-    replaced = {part.name for part in fresh.iterdir()} | set(gone)
+    replaced = set(_parts(fresh, merged)) | set(gone)
     _state["switching"] = True
     try:
         if place is None or not _switched(fresh, place, replaced):
@@ -207,15 +237,21 @@ def move_into(fresh: pathlib.Path, folder: pathlib.Path, gone: Iterable[str] = (
         _state["switching"] = False
 
 
+def _parts(fresh: pathlib.Path, merged: bool) -> list[str]:
+    """The parts of a fresh folder, relative to it."""
+    parts = [path for path in fresh.rglob("*") if not path.is_dir()] if merged else list(fresh.iterdir())
+    return [str(part.relative_to(fresh)) for part in parts]
+
+
 def _moved(fresh: pathlib.Path, folder: pathlib.Path, replaced: set[str]) -> None:
-    """Part by part."""
+    """Part by part; records, which name what belongs together, come last."""
     folder.mkdir(exist_ok=True)
-    new = {part.name for part in fresh.iterdir()}
-    for name in sorted(replaced):
+    for name in sorted(replaced, key=lambda name: (name.endswith(".json"), name)):
         target = folder / name
         if target.is_dir() and not target.is_symlink():
             shutil.rmtree(target)
-        if name in new:
+        if os.path.lexists(fresh / name):
+            target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(fresh / name, target)
         else:
             target.unlink(missing_ok=True)
@@ -233,19 +269,22 @@ def _switched(fresh: pathlib.Path, place: _Place, replaced: set[str]) -> bool:
     if exchange is None or place.work.parent == folder or _stands_in(folder):
         TOLD[0](f"the parts of {folder} are put in place one by one: the folder cannot be exchanged as a whole")
         return False
-    own = {part.name for part in fresh.iterdir()}
+    linked: list[pathlib.Path] = []
     try:
         others = list(itertools.islice(_others(folder, replaced), OTHERS_MAX + 1))
         if len(others) > OTHERS_MAX:
             TOLD[0](f"the parts of {folder} are put in place one by one: it holds more than {OTHERS_MAX} other files")
             return False
         for other in others:
-            _link(folder / other, fresh / other)
+            if not (fresh / other).is_dir():  # one of the same name is made already
+                linked.append(fresh / other)
+                _link(folder / other, fresh / other)
         _like(folder, fresh)
         exchange(fresh, folder)
     except OSError:  # no links, or no exchange, on this file system
-        for linked in [part for part in fresh.iterdir() if part.name not in own]:
-            shutil.rmtree(linked) if linked.is_dir() and not linked.is_symlink() else linked.unlink()
+        for path in reversed(linked):
+            with contextlib.suppress(FileNotFoundError):
+                path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
         TOLD[0](f"the parts of {folder} are put in place one by one: its file system does not exchange folders")
         return False
     with contextlib.suppress(OSError):
@@ -261,10 +300,8 @@ def _others(folder: pathlib.Path, replaced: set[str]) -> Iterator[pathlib.Path]:
 
     for at, folders, files in os.walk(folder, onerror=fail):
         here = pathlib.Path(at).relative_to(folder)
-        if not here.parts:
-            folders[:] = [name for name in folders if name not in replaced]
-            files = [name for name in files if name not in replaced]
-        yield from (here / name for name in sorted([*folders, *files]))
+        folders[:] = [name for name in folders if str(here / name) not in replaced]
+        yield from (here / name for name in sorted([*folders, *files]) if str(here / name) not in replaced)
 
 
 def _link(source: pathlib.Path, target: pathlib.Path) -> None:
@@ -286,8 +323,8 @@ def _like(folder: pathlib.Path, other: pathlib.Path) -> None:
 
 def _bring_back(old: pathlib.Path, folder: pathlib.Path, replaced: set[str]) -> None:
     """What others put into the old folder while it was exchanged goes into the new one."""
-    for relative in _others(old, replaced):
-        if not os.path.lexists(folder / relative):
+    for relative in list(_others(old, replaced)):
+        if not os.path.lexists(folder / relative) and os.path.lexists(old / relative):  # not with the folder around it
             os.rename(old / relative, folder / relative)
 
 
@@ -317,9 +354,10 @@ def _exchange() -> Callable[[pathlib.Path, pathlib.Path], None] | None:
 
 
 @contextlib.contextmanager
-def _alone(lock: pathlib.Path, folder: pathlib.Path) -> Iterator[None]:
-    """Hold a lock file while the block runs; it is removed at the end. Raises InputError when another run holds it."""
-    waited = time.monotonic() + WAIT_S
+def alone(lock: pathlib.Path, folder: object, wait_s: float | None = None) -> Iterator[None]:
+    """Hold a lock file while the block runs; it is removed at the end. Raises InputError when another run holds it, and goes
+    on to after `wait_s` seconds (default: `WAIT_S`); `folder` is named to the user."""
+    waited = time.monotonic() + (WAIT_S if wait_s is None else wait_s)
     while True:
         file = lock.open("ab")
         try:

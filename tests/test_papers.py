@@ -1,5 +1,6 @@
 """Citations, the paragraph of methods, and registrations: made from the record, and from nothing else."""
 
+import hashlib
 import json
 import pathlib
 import re
@@ -161,3 +162,32 @@ def test_the_whole_configuration_is_locked():
 
     keys = {field.name for field in dataclasses.fields(dv.Configuration)} - {"path"}
     assert set(preregistration.declared(dv.Configuration())) == keys
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+def test_a_lock_with_any_damaged_field_is_refused_or_says_what_a_lock_says(hashed, tmp_path):
+    """Each field gone, or of another kind; also where its hash was made anew."""
+    path = tmp_path / "lock.json"
+    preregistration.write(path, dv.Configuration(), ["gap"], 7, {"a.csv": None}, "1.0")
+    whole = json.loads(path.read_text())
+    odd = [None, True, -1, 0.5, 10**30, "", "\ud800", [], ["a"], [1], {}, {"a": [1]}]
+    tables = [{k: v for k, v in whole.items() if k != name} for name in whole]
+    tables += [{**whole, name: value} for name in whole for value in odd]
+    refused = 0
+    for table in tables:
+        if hashed and "sha256" in table and table["sha256"] == whole["sha256"]:
+            says = {k: v for k, v in table.items() if k != "sha256"}
+            text = json.dumps(says, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")
+            table = {**table, "sha256": hashlib.sha256(text).hexdigest()}
+        path.write_text(json.dumps(table))
+        try:
+            lock = preregistration.load(path)
+        except dv.InputError as error:
+            refused += 1
+            assert "registration" in str(error) and str(error).isprintable()
+        else:
+            preregistration.record(lock, preregistration.departures(lock, dv.Configuration(), 7, 0.9), {"gap": True})
+    assert refused >= len(tables) - (0 if not hashed else 3 * len(odd))
+    path.write_text("[" * 100_000)
+    with pytest.raises(dv.InputError, match="is not JSON"):
+        preregistration.load(path)

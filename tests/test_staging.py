@@ -85,6 +85,96 @@ def test_a_kill_at_every_step_leaves_old_or_new_and_the_next_run_clears_up(tmp_p
     assert "which a run that was killed left behind" in capfd.readouterr().err
 
 
+MERGE = """
+import os, pathlib, signal, sys
+from divergence.staging import _state, move_into, staging
+left = int(sys.argv[2])
+def count(event, _):
+    global left
+    if event in ("os.rename", "os.link", "os.mkdir", "os.remove", "os.chmod", "os.chown") and _state["switching"]:
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(count)
+with staging(pathlib.Path(sys.argv[1])) as fresh:
+    (fresh / "sub" / "own").mkdir(parents=True)
+    for name in ("sub/d", "sub/e", "sub/own/f"):
+        (fresh / name).write_text("new")
+    move_into(fresh, pathlib.Path(sys.argv[1]), merged=True)
+"""
+
+
+def test_files_that_are_merged_appear_together_beside_those_of_others(tmp_path):
+    before = {**dict.fromkeys(("a", "b", "c", "g", "kept/deep/mine", "mine", "sub/d"), "old"), "sub/theirs": "old"}
+    after = {**before, **dict.fromkeys(("sub/d", "sub/e", "sub/own/f"), "new")}
+    found = []
+    for step in range(100):
+        folder = tmp_path / f"{step}" / "out"
+        old(folder)
+        (folder / "sub" / "theirs").write_text("old")
+        run = subprocess.run([sys.executable, "-c", MERGE, folder, str(step)], capture_output=True, text=True)
+        assert run.returncode in (0, -signal.SIGKILL), run.stderr
+        found.append(contents(folder))
+        assert found[-1] in (before, after), step
+        if run.returncode == 0:
+            break
+    assert before in found and found[-1] == after and step > 5
+    (folder / "sub" / "own" / "f").write_text("theirs")
+    with staging(folder) as fresh:
+        (fresh / "sub").mkdir()
+        (fresh / "sub" / "e").write_text("newer")
+        move_into(fresh, folder, merged=True)
+    assert contents(folder) == {**after, "sub/e": "newer", "sub/own/f": "theirs"}
+
+
+@pytest.mark.parametrize("why", ["no exchange", "too many"])
+def test_where_a_folder_cannot_be_exchanged_merged_files_come_one_by_one(tmp_path, monkeypatch, why, capfd):
+    old(tmp_path / "out")
+    (tmp_path / "out" / "sub" / "theirs").write_text("old")
+
+    def refuse(*_):
+        raise OSError(38, "not implemented")
+
+    if why == "no exchange":
+        monkeypatch.setattr(module, "_exchange", lambda: refuse)
+    else:
+        monkeypatch.setattr(module, "OTHERS_MAX", 3)
+    with staging(tmp_path / "out") as fresh:
+        (fresh / "sub" / "own").mkdir(parents=True)
+        (fresh / "sub" / "own" / "f").write_text("new")
+        move_into(fresh, tmp_path / "out", merged=True)
+    assert contents(tmp_path / "out") == {**dict.fromkeys(OLD, "old"), "sub/theirs": "old", "sub/own/f": "new"}
+    assert "one by one" in capfd.readouterr().err
+
+
+def test_folders_that_others_make_during_the_exchange_are_kept(tmp_path, monkeypatch):
+    real = module._exchange()
+    if real is None:
+        pytest.skip("this system does not exchange folders")
+
+    def late(fresh, folder):
+        for name in ("late/deep/file", "zz/file"):
+            (folder / name).parent.mkdir(parents=True)
+            (folder / name).write_text("theirs")
+        real(fresh, folder)
+
+    old(tmp_path / "out")
+    monkeypatch.setattr(module, "_exchange", lambda: late)
+    write(tmp_path / "out")
+    assert contents(tmp_path / "out") == {**NEW, "late/deep/file": "theirs", "zz/file": "theirs"}
+
+
+def test_a_file_of_an_own_name_is_not_written_over(tmp_path):
+    (tmp_path / "lock").write_text("first")
+    with pytest.raises(FileExistsError), several([tmp_path / "lock"], new=True) as (part,):
+        part.write_text("second")
+    assert contents(tmp_path) == {"lock": "first"}
+    with several([tmp_path / "other"], new=True) as (part,):
+        part.write_text("second")
+        assert not (tmp_path / "other").exists()
+    assert contents(tmp_path) == {"lock": "first", "other": "second"}
+
+
 def test_what_else_a_folder_holds_stays_as_it_is(tmp_path):
     folder = tmp_path / "out"
     old(folder)

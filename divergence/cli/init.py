@@ -46,6 +46,7 @@ def init(logs, output, force, quiet, as_json, **_) -> int:
     from divergence.executions.files import local_paths, open_sources
     from divergence.executions.guess import guess, nothing
     from divergence.executions.recognise import recognise
+    from divergence.staging import whole
 
     paths = local_paths(logs)
     if not paths:
@@ -68,7 +69,8 @@ def init(logs, output, force, quiet, as_json, **_) -> int:
     log = read(list(logs), configuration=Configuration.from_table(tomllib.loads(text), str(target)), accept_rejected=1.0)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+        with whole(target) as part:
+            part.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error.strerror}") from None
     if as_json:

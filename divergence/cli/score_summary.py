@@ -9,7 +9,8 @@ import time
 import click
 
 from divergence.cli.progress import Lines
-from divergence.errors import InputError
+from divergence.errors import InputError, printed, shortened
+from divergence.orders import AS_COUNTED
 from divergence.scoring.filesystems import shown
 from divergence.scoring.score import Progress, Scored, score_log
 
@@ -52,7 +53,7 @@ class Bar(Progress):
         """A failure is said at once."""
         self.finished += 1
         if outcome.record is None and not outcome.no_log and not self.quiet:
-            failure = f"FAILED {shown(outcome.job.partition.address)}: {outcome.reason}"
+            failure = _failure(shown(outcome.job.partition.address), outcome.reason)
             self.bar.console.print(failure, markup=False, highlight=False, soft_wrap=True)
 
     @property
@@ -87,10 +88,15 @@ def run(model: str, logs: tuple[str, ...], output: str, *, quiet: bool, as_json:
     elif not quiet:
         click.echo("\n".join(summary(scored, output, bar.rate)))
     for failure in scored.failed if quiet else ():  # the bar has said it already
-        click.echo(f"FAILED {failure['partition']}: {failure['reason']}", err=True)
+        click.echo(_failure(failure["partition"], failure["reason"]), err=True)
     if not done:
         raise InputError(f"none of {len(scored.failed)} partitions could be scored; the first: {scored.failed[0]['reason']}")
     return 1 if scored.failed or made.get("stale", {}).get("stale") else 0
+
+
+def _failure(partition: str, reason: str) -> str:
+    """One line, whatever a file is called and holds."""
+    return shortened(printed(f"FAILED {partition}: {reason}"))
 
 
 def summary(scored: Scored, output: str, rate: float) -> list[str]:
@@ -132,8 +138,8 @@ def calibration_lines(found: dict | None) -> list[str]:
     ]
     return [
         *lines,
-        f"worst context {worst['context']}: predicted {worst['risk']:.1%}, failed {worst['failed']:.1%} "
-        f"of {worst['judged']:,.0f}",
+        f"{AS_COUNTED} the worst context is {worst['context']}: predicted {worst['risk']:.1%}, "
+        f"failed {worst['failed']:.1%} of {worst['judged']:,.0f}",
     ]
 
 

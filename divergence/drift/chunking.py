@@ -49,6 +49,8 @@ class Chunking:
 
 def autocorrelation_time(values: np.ndarray) -> float:
     """Integrated autocorrelation time of one series, in rows; white noise has 1, AR(.8) has 9. NaN counts as the mean."""
+    largest = np.max(np.abs(values), initial=0.0, where=np.isfinite(values))
+    values = values / largest if largest > 0 else values  # its unit changes nothing, and squares stay numbers
     centred = np.where(np.isnan(values), 0.0, values - np.nanmean(values)) if np.isfinite(values).any() else values * 0
     n = len(centred)
     size = 1 << (2 * n - 1).bit_length()

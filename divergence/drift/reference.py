@@ -29,6 +29,7 @@ from divergence.errors import InputError
 
 _MAD = 1.4826  # median absolute deviation -> standard deviation of a normal law
 _NO_SPREAD = 1e-9
+LARGEST = float(np.finfo(np.float32).max)  # a mean that is larger is kept as this
 _ALIKE = 0.4  # share of reference chunks with the very same value above which a statistic is a rare event, not a level
 
 
@@ -113,8 +114,9 @@ def summary_of(rows: Rows, layout: Layout, grids: list[np.ndarray]) -> Chunk:
         scores, shares, ordered = normal_scores(rows.numeric)
         values = np.concatenate([surface(rows, ordered, grids, layout), structural(rows, scores, shares, layout)])
     there = np.isfinite(rows.numeric)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         margins = np.where(there, rows.numeric, 0.0).sum(0) / there.sum(0)
+    margins = np.clip(margins, -LARGEST, LARGEST)
     return Chunk(values.astype(np.float32), margins.astype(np.float32), int(rows.time[0]), int(rows.time[-1]))
 
 

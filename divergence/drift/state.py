@@ -33,7 +33,7 @@ from divergence.drift.rows import Rows
 from divergence.drift.settings import Changed
 from divergence.drift.verdict import Alarm
 from divergence.errors import InputError
-from divergence.staging import hold
+from divergence.staging import hold, whole
 
 VERSION = 1
 """Layout of the file; one of another number is not read."""
@@ -62,20 +62,13 @@ def save(monitor: Monitor, path: Path) -> None:
     arrays, header = _taken_apart(monitor)
     body = {name: _bytes(array) for name, array in arrays.items()}
     header |= {"version": VERSION, "digest": _digest(body)}
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(fresh, "wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
-                archive.writestr(_HEADER, json.dumps(header, sort_keys=True))
-                for name, content in sorted(body.items()):
-                    archive.writestr(name, content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
-    except OSError as error:
-        raise InputError(f"The state {path} cannot be written: {error.strerror or error}.") from None
-    finally:
-        fresh.unlink(missing_ok=True)
+    with whole(path) as part, open(part, "wb") as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
+            archive.writestr(_HEADER, json.dumps(header, sort_keys=True))
+            for name, content in sorted(body.items()):
+                archive.writestr(name, content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load(path: Path, asked: dict[str, Any] | None = None) -> Monitor:

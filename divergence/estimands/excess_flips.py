@@ -20,7 +20,7 @@ import itertools
 import numpy as np
 
 from divergence.cells.replicates import Replicates, answer_pairs, replicates
-from divergence.estimands.rows import answer, answered, context_codes, frame, refuse
+from divergence.estimands.rows import answer, answered, context_codes, frame
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.log_design import LogDesign
@@ -104,23 +104,10 @@ ROOM = Question(
 def excess_flips(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
     """Rows (model, context, context_b), and over models with `model` null."""
     fit = posterior[outcome]
-    if fit.cells.kind == "positive":
-        return refuse(
-            fit,
-            QUESTION,
-            TEXT,
-            "probability",
-            f"flips are counted for scores and answers; {fit.cells.outcome} is a time or a cost",
-        )
     contexts = fit.design.contexts
     pairs = _ordered_pairs(contexts)
-    if not pairs:
-        return refuse(fit, QUESTION, TEXT, "probability", "the log has one context; flips need two")
     models = range(fit.design.n_models)
     shared = {m: _outcome_pairs(fit, m, pairs) for m in models}
-    any_shared = any(np.isfinite(s.disagreement).any() for s in shared.values())
-    if not any_shared:
-        return refuse(fit, QUESTION, TEXT, "probability", "no two contexts share items for the same model")
     rng = stream(fit.seed, "items of flips")
     columns = _Columns(fit, pairs)
     weights = _ItemWeights(fit, rng)

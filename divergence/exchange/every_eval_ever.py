@@ -22,7 +22,6 @@ import datetime
 import hashlib
 import json
 import math
-import os
 import re
 import uuid
 from collections.abc import Iterator, Mapping
@@ -35,7 +34,7 @@ from divergence.errors import InputError
 from divergence.exchange.intervals import Interval, Key
 from divergence.executions import Executions
 from divergence.executions.schema import SERVING_FACTORS
-from divergence.staging import staging
+from divergence.staging import move_into, staging
 
 VERSION = "0.3.0"
 MARK = "divergence."
@@ -98,17 +97,8 @@ def write(
     with staging(folder) as fresh:
         for key, group in writable.group_by(GROUP, maintain_order=True):
             files.append(_write_group(fresh, key, group, outcomes, intervals.get(key), log, source, stamp))  # type: ignore[arg-type]
-        _move_files(fresh, folder)
+        move_into(fresh, folder, merged=True)  # evaluations that are there already, of whoever, stay
     return Written(tuple(sorted(files)), writable.height, rows.height - writable.height)
-
-
-def _move_files(fresh: Path, folder: Path) -> None:
-    """Put every file in its place; evaluations that are there already, of whoever, stay. Aggregates come last."""
-    paths = sorted((p for p in fresh.rglob("*") if p.is_file()), key=lambda path: (path.suffix == ".json", path))
-    for path in paths:
-        target = folder / path.relative_to(fresh)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(path, target)
 
 
 def _rows(log: Executions) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import dataclasses
 import polars as pl
 
 from divergence.executions.names import BROKEN, FAILED, TIMES
+from divergence.executions.quoted import quoted_text
 from divergence.executions.rules import NEEDED, Rule
 from divergence.executions.schema import LARGEST, REGIMES, SMALLEST, Column
 
@@ -120,7 +121,7 @@ def _counts(frame: pl.LazyFrame, conditions: dict[str, pl.Expr], columns: dict[s
     else:
         simple = {id(EVERY): pl.len(), id(NEVER): pl.lit(0, pl.UInt32)}
         counted = {name: simple[id(c)] if id(c) in simple else c.sum() for name, c in conditions.items()}
-    examples = {f"column {name} example": pl.col(FAILED + name).first(ignore_nulls=True) for name in columns}
+    examples = {f"column {name} example": quoted_text(pl.col(FAILED + name).first(ignore_nulls=True)) for name in columns}
     return frame.select(**counted, **examples).collect(engine="streaming").row(0, named=True)
 
 

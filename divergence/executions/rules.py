@@ -16,6 +16,7 @@ import dataclasses
 import polars as pl
 
 from divergence.executions.names import BROKEN, COPY, DUPLICATE, FAILED, GIVEN_REGIME
+from divergence.executions.quoted import quoted_text
 from divergence.executions.schema import COLUMNS, MOST_TRIALS, REGIMES, SMALLEST_CHANCE
 
 NEEDED = ("regime", "model", "item", "score", "score_n", "execution_id", "probability")
@@ -103,7 +104,7 @@ def with_broken(frame: pl.LazyFrame, rules: tuple[Rule, ...]) -> pl.LazyFrame:
 
 
 def rejected_rows(frame: pl.LazyFrame, rules: tuple[Rule, ...]) -> pl.DataFrame:
-    """The rows set aside: file, row, rule, sentence, value (as text). `frame` comes from `with_broken`."""
+    """The rows set aside: file, row, rule, sentence, value (as far as `quoted` says it). `frame` is of `with_broken`."""
     names, sentences, value = {}, {}, pl.lit(None, pl.String)
     for place, rule in enumerate(rules):
         names[place], sentences[place] = rule.name, rule.sentence
@@ -118,7 +119,7 @@ def rejected_rows(frame: pl.LazyFrame, rules: tuple[Rule, ...]) -> pl.DataFrame:
             "row",
             pl.col(BROKEN).replace_strict(names, return_dtype=pl.String).alias("rule"),
             pl.col(BROKEN).replace_strict(sentences, return_dtype=pl.String).alias("sentence"),
-            value.alias("value"),
+            quoted_text(value).alias("value"),
         )
         .collect(engine="streaming")
     )

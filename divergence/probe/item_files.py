@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from divergence.errors import InputError
+from divergence.executions.quoted import quoted
 from divergence.plain_files import regular
 from divergence.probe import replay, scoring
 from divergence.probe.plan import Plan
@@ -119,13 +120,13 @@ def _texts(row: dict, where: str) -> None:
         raise InputError(f"{where} lacks the text field {missing or 'item'!r}; an item needs {', '.join(NEEDED)}.")
     odd = next((k for k in ("task", "session", "pattern") if not isinstance(row.get(k, ""), str | None)), None)
     if odd is not None:
-        raise InputError(f"{where} has the {odd} {row[odd]!r}; it must be a text.")
+        raise InputError(f"{where} has the {odd} {quoted(row[odd])}; it must be a text.")
     session = row.get("session") or ""
     if not (session.isascii() and session.isprintable()):
-        raise InputError(f"{where} has the session {session!r}; it is sent in a header and must be printable ASCII.")
+        raise InputError(f"{where} has the session {quoted(session)}; it is sent in a header and must be printable ASCII.")
     choices = row.get("choices") or []
     if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
-        raise InputError(f"{where} has the choices {choices!r}; they must be a list of texts.")
+        raise InputError(f"{where} has the choices {quoted(choices)}; they must be a list of texts.")
     try:
         json.dumps(row, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError:

@@ -28,6 +28,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from divergence.errors import InputError
+from divergence.executions.quoted import quoted
+from divergence.probe.bounded_pattern import matched
 
 SCORERS = ("exact", "contains", "number", "choice", "regex")
 PYTHON = "python:"
@@ -86,13 +88,15 @@ def check(item: dict, where: str, known: Mapping[str, Function] = MappingProxyTy
     if scorer not in SCORERS:
         raise InputError(f"{where} has the scorer {scorer!r}; the choices are {', '.join(SCORERS)} and {PYTHON}NAME.")
     if scorer == "number" and number(item["gold"]) is None:
-        raise InputError(f"{where} has the gold {item['gold']!r}, which the scorer 'number' cannot read as a number.")
+        raise InputError(f"{where} has the gold {quoted(item['gold'])}, which the scorer 'number' cannot read as a number.")
     if scorer == "choice" and tidy(item["gold"]) not in [tidy(c) for c in item.get("choices") or []]:
-        raise InputError(f"{where} has the gold {item['gold']!r}, not one of its choices {item.get('choices')!r}.")
+        raise InputError(
+            f"{where} has the gold {quoted(item['gold'])}, not one of its choices ({quoted(item.get('choices'))})."
+        )
     if scorer == "regex":
         try:
             re.compile(item.get("pattern") or "(")
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise InputError(f"{where} needs a valid 'pattern' for the scorer 'regex': {error}.") from None
 
 
@@ -100,7 +104,7 @@ def score(text: str, item: dict, known: Mapping[str, Function] = MappingProxyTyp
     """The parsed answer and the strict score, 0.0 or 1.0 (a Python scorer's may lie between).
 
     Raises `InputError` where a Python scorer fails or returns something else: a broken scorer must not look like a
-    wrong answer.
+    wrong answer. Raises `TooSlowError` where a pattern does not come to an end with the text.
     """
     gold, scorer = item["gold"], item["scorer"]
     if scorer.startswith(PYTHON):
@@ -118,17 +122,18 @@ def score(text: str, item: dict, known: Mapping[str, Function] = MappingProxyTyp
         return f"{value:.12g}", float(math.isclose(value, wanted, rel_tol=1e-9, abs_tol=1e-12))
     if scorer == "choice":
         return answer, float(answer == tidy(gold))
-    match = re.fullmatch(item["pattern"], text.strip())
-    if match is None:
-        return answer, 0.0
-    if not match.groups():
-        return answer, 1.0
-    answer = tidy(match.group(1) or "")
+    found = matched(item["pattern"], text.strip(), whole=True)
+    if not found:
+        return answer, float(found is not None)
+    answer = tidy(found[0])
     return answer, float(answer == tidy(gold))
 
 
 def lenient(text: str, item: dict, strict: float) -> float:
-    """1.0 where the right answer is in the text, in whatever form; never below the strict score."""
+    """1.0 where the right answer is in the text, in whatever form; never below the strict score.
+
+    Raises `TooSlowError` as `score` does.
+    """
     gold, scorer, answer = item["gold"], item["scorer"], tidy(text)
     if strict >= 1.0 or scorer.startswith(PYTHON) or scorer == "contains":
         return strict
@@ -140,8 +145,8 @@ def lenient(text: str, item: dict, strict: float) -> float:
         return float(value is not None and wanted is not None and math.isclose(value, wanted, rel_tol=1e-9, abs_tol=1e-12))
     if scorer == "choice":
         return float([c for c in dict.fromkeys(map(tidy, item["choices"])) if _stands_in(c, answer)] == [tidy(gold)])
-    match = re.search(item["pattern"], text)
-    return float(match is not None and (not match.groups() or tidy(match.group(1) or "") == tidy(gold)))
+    found = matched(item["pattern"], text, whole=False)
+    return float(found is not None and (not found or tidy(found[0]) == tidy(gold)))
 
 
 def _stands_in(words: str, text: str) -> bool:
@@ -160,7 +165,7 @@ def _own(function: Function, text: str, item: dict) -> tuple[str, float]:
         ) from None
     if not isinstance(answer, str) or not 0 <= value <= 1:
         raise InputError(
-            f"The scorer {item['scorer']!r} returned {(answer, value)!r} on item {item['item']!r}; it must "
+            f"The scorer {item['scorer']!r} returned {quoted(answer)} and {value!r} on item {item['item']!r}; it must "
             "return the parsed answer, a text, and a score from 0 to 1."
         )
     return answer, value

@@ -11,12 +11,14 @@ The rows of one item are written together, so that a resumed run never finds hal
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 
 from divergence.probe import agent, scoring
+from divergence.probe.bounded_pattern import TooSlowError
 from divergence.probe.client import Reply
 from divergence.probe.plan import Context, System
 from divergence.probe.store import Key
@@ -30,6 +32,8 @@ SUMMED = (
     "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "draft_tokens", "accepted_tokens", "retries",
     "latency_s",
 )  # fmt: skip
+TOO_SLOW = "pattern_timeout"
+"""`error_type` of an answer with which the item's own pattern does not come to an end."""
 ANSWER_MAX = 4096
 """Characters of a parsed answer that are kept; a longer one is its beginning and its hash, which tell flips as well."""
 
@@ -74,7 +78,8 @@ async def execute(asked: Asked, send: Send) -> list[tuple[dict, list[Reply]]]:
         return await _conversation(asked, send)
     reply = await send(question(asked.context, asked.item, asked.item["prompt"]), asked.item.get("session"))
     given = {"session": asked.item["session"]} if asked.item.get("session") else {}
-    return [(asked.row(reply, **judged(reply, asked.item, asked.scorers), **paced(reply), **given), [reply])]
+    said = await judged(reply, asked.item, asked.scorers)
+    return [(asked.row(reply, **{**paced(reply), **said, **given}), [reply])]
 
 
 def question(
@@ -91,8 +96,19 @@ def question(
     return [*told, {"role": "user", "content": context.wrap.replace("{prompt}", prompt)}]
 
 
-def judged(reply: Reply, item: Mapping, scorers: Mapping[str, scoring.Function]) -> dict:
-    """Answer, gold and scores of one reply; null where nothing was served."""
+async def judged(reply: Reply, item: Mapping, scorers: Mapping[str, scoring.Function]) -> dict:
+    """Answer, gold and scores of one reply; null where nothing was served, and where a pattern does not come to an end with
+    it, which is an `error_type`: others are asked and timed meanwhile."""
+    if item["scorer"] != "regex" or reply.error_type:
+        return _judged(reply, item, scorers)
+    try:
+        return await asyncio.to_thread(_judged, reply, item, scorers)
+    except TooSlowError:
+        unknown = _judged(dataclasses.replace(reply, error_type=TOO_SLOW), item, scorers)
+        return {**unknown, "error_type": TOO_SLOW}
+
+
+def _judged(reply: Reply, item: Mapping, scorers: Mapping[str, scoring.Function]) -> dict:
     answer = score = lenient = None
     if not reply.error_type:
         answer, score = scoring.score(reply.text, dict(item), scorers)
@@ -125,7 +141,8 @@ async def _conversation(asked: Asked, send: Send) -> list[tuple[dict, list[Reply
         reply = await send(told, asked.session)
         own = dataclasses.replace(asked, item=part)
         more = {"session": asked.session, "turn": number, "time": begun.isoformat()}
-        rows.append((own.row(reply, **judged(reply, part, asked.scorers), **paced(reply), **more), [reply]))
+        said = await judged(reply, part, asked.scorers)
+        rows.append((own.row(reply, **{**paced(reply), **said, **more}), [reply]))
         history += [{"role": "user", "content": turn["prompt"]}, {"role": "assistant", "content": reply.text.strip()}]
     return rows[::-1]
 

@@ -6,6 +6,7 @@ holds no time and no number of workers, so that equal results have equal manifes
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -68,6 +69,17 @@ def _partition(outcome: PartitionOutcome) -> dict:
         "input": outcome.record["key"]["input"],
         **{name: outcome.record[name] for name in kept},
     }
+
+
+def withdraw(output: Filesystem) -> None:
+    """Take the manifest away before a result changes: a folder that has one holds the results that it names, and a folder
+    without one is that of a run that did not end."""
+    target = output.child(NAME)
+    if target.local:
+        pathlib.Path(target.path).unlink(missing_ok=True)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            target.files.delete_file(target.path)
 
 
 def write(made: dict, output: Filesystem) -> None:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from divergence.errors import InputError
 from divergence.scoring.filesystems import place, sentence
 from divergence.scoring.jobs import Job, PartitionOutcome
+from divergence.scoring.manifest import withdraw
 from divergence.scoring.model_folder import folder_hash
 from divergence.scoring.outcome_counts import Observations
 from divergence.scoring.outputs import Output, record
@@ -83,6 +84,7 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
                 "observed_items": items,
                 "sharpness": sharp.record(),
             }
+            withdraw(place(job.output))
             output.finish(made)
         finally:
             output.close()

@@ -30,7 +30,7 @@ from divergence.scoring.partitions import in_this_process
 from divergence.scoring.sharpness import told
 from divergence.scoring.sources import partitions
 from divergence.scoring.stale import stale
-from divergence.staging import hold
+from divergence.staging import alone
 
 ACCEPT_REJECTED = 0.05  # as in reading a whole log: more were misread rather than dirty
 LOCK = ".lock"
@@ -205,11 +205,7 @@ def _held(target: Filesystem) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             if target.local:
                 pathlib.Path(target.path).mkdir(parents=True, exist_ok=True)
-                lock = stack.enter_context(open(pathlib.Path(target.path) / LOCK, "w"))
-                try:
-                    hold(lock)
-                except BlockingIOError:
-                    raise InputError(f"another run is writing to {target}: wait for it, or name another folder") from None
+                stack.enter_context(alone(pathlib.Path(target.path) / LOCK, target, wait_s=0))
             clear(target)
             stack.callback(clear, target)
             yield
@@ -228,7 +224,8 @@ def _left_over(target: Filesystem, outcomes: list[PartitionOutcome]) -> list[str
 def _outdated(target: Filesystem, outcomes: list[PartitionOutcome]) -> list[str]:
     """Put aside what earlier runs made of partitions that failed now, drop what was put aside and is made again."""
     for outcome in outcomes:
-        if outcome.record is None:
+        if outcome.record is None and record(outcome.job.target) is not None:
+            manifest.withdraw(target)
             put_aside(outcome.job.target)
     right = {o.job.target.path + ASIDE for o in outcomes if o.record is not None}
     there = _ending(target, f".parquet{ASIDE}")

@@ -174,7 +174,7 @@ def test_json_lines_cut_short_by_a_crash_cost_one_row(tmp_path, rows):
         25,
         "record_readable",
         "the line is not a JSON record",
-        '{"regime": "deployment", "mod',
+        "a text of 29 letters",  # which may be a prompt
     )
     assert log.valid.height == 24
 

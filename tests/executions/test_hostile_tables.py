@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from damage import EDIT, changed
+from damage import EDIT, MEMORY, changed, peak
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +34,13 @@ def examples(count):
         derandomize=not ASKED,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
     )
+
+
+@pytest.fixture(autouse=True)
+def bounded():
+    """Thousands of files one after the other take no more memory than a few."""
+    yield
+    assert not ASKED or peak() < MEMORY
 
 
 def survives(path: Path, content: bytes):

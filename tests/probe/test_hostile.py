@@ -179,3 +179,31 @@ def test_a_key_that_comes_back_in_any_form_is_in_no_file_and_no_message(hostile,
     for before in range(3):  # wherever it begins in what was packed
         packed = base64.b64encode(b"x" * before + KEY.encode()).lower()
         assert packed[4:-4] not in everything
+
+
+def test_answers_with_which_a_pattern_does_not_end_are_rows(tmp_path, monkeypatch):
+    """The items' own pattern, and a server that answers with what it cannot bear: others are asked and timed meanwhile."""
+    import hostile_server
+
+    from divergence.probe import bounded_pattern, run
+
+    monkeypatch.setattr(bounded_pattern, "CPU_S", 0.2)
+    slow = hostile_server.streamed(hostile_server.said("a" * 40 + "!"))
+    monkeypatch.setitem(hostile_server.BEHAVIOURS, "slow", slow)
+    server = HostileServer()
+    try:
+        plan = planned(tmp_path, server.base_url, [], clients=4, timeout_s=20.0)
+        rows = [
+            {"item": f"{word}-{n}", "prompt": f"{word} please", "gold": "aaaa", "scorer": "regex", "pattern": "((?:a+)+)"}
+            for word in ("slow", "good")
+            for n in range(5)
+        ]
+        (tmp_path / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        summary = run(plan, tmp_path / "out", quiet=True)
+    finally:
+        server.close()
+    rows = pl.read_parquet(tmp_path / "out" / "executions.parquet")
+    kinds = dict(rows.select("item", "error_type").iter_rows())
+    assert kinds == {f"slow-{n}": "pattern_timeout" for n in range(5)} | {f"good-{n}": None for n in range(5)}
+    assert rows.filter(pl.col("score").is_null() == pl.col("error_type").is_null()).height == 0
+    assert summary.error_types == {"pattern_timeout": 5}

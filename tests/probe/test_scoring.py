@@ -1,11 +1,14 @@
 """Does each scorer accept the right answer in the form asked for, and nothing else?"""
 
+import threading
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from divergence.errors import InputError
-from divergence.probe import scoring
+from divergence.probe import bounded_pattern, scoring
 
 
 def item(scorer, gold, **more):
@@ -108,3 +111,52 @@ def test_a_users_scorer_is_a_function_of_text_and_item(tmp_path):
         scoring.check(row | {"scorer": "python:other"}, "line 1", known)
     with pytest.raises(InputError, match="cannot be loaded"):
         scoring.functions(tmp_path / "absent.py")
+
+
+SLOW = [
+    (r"(a+)+$", "a" * 40 + "!"),
+    (r"(a|aa)+$", "a" * 60 + "!"),
+    (r"(.*)*x\Z", "y" * 30),
+    (r"(\w+\s?)+:", "word " * 12 + "?"),
+]
+
+
+@pytest.mark.parametrize(("pattern", "text"), SLOW)
+def test_a_pattern_that_does_not_end_is_ended(pattern, text, monkeypatch):
+    monkeypatch.setattr(bounded_pattern, "CPU_S", 0.2)
+    row = item("regex", "7", pattern=pattern)
+    began = time.monotonic()
+    with pytest.raises(bounded_pattern.TooSlowError):
+        scoring.score(text, row)
+    with pytest.raises(bounded_pattern.TooSlowError):
+        scoring.lenient(text, row, 0.0)
+    assert time.monotonic() - began < 20  # four tenths of a second, on however busy a machine
+    assert scoring.score("answer: 7", item("regex", "7", pattern=r"answer: (\d+)")) == ("7", 1.0)
+
+
+def test_a_pattern_without_a_clock_is_ended_by_the_watch(monkeypatch):
+    monkeypatch.setattr(bounded_pattern, "CPU_S", 1000.0)
+    monkeypatch.setattr(bounded_pattern, "WALL_S", 0.5)
+    with pytest.raises(bounded_pattern.TooSlowError):
+        scoring.score(SLOW[0][1], item("regex", "7", pattern=SLOW[0][0]))
+
+
+def test_patterns_are_matched_from_several_threads_with_any_text():
+    texts = ["", "7\n", "\ud800 7", "é" * 50_000 + "7", "\x00", '"\\'] * 20
+    row, found = item("regex", "7", pattern=r"[^7]*(7?)\n?"), {}
+
+    def score(number):
+        found[number] = scoring.score(texts[number], row)[1]
+
+    threads = [threading.Thread(target=score, args=(number,)) for number in range(len(texts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[number] for number in range(6)] == [0.0, 1.0, 1.0, 1.0, 0.0, 0.0] and len(found) == 120
+
+
+@pytest.mark.parametrize("pattern", ["(", "[", "a{99999999999999999999}", "(" * 5000 + ")" * 5000, "(?P<a>x)(?P<a>y)", None])
+def test_a_pattern_that_is_none_is_a_sentence(pattern):
+    with pytest.raises(InputError, match="needs a valid 'pattern'"):
+        scoring.check(item("regex", "7", pattern=pattern), "items.jsonl line 1")

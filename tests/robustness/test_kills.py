@@ -1,6 +1,8 @@
 """A verb that is killed, at a random moment or at any step of putting its results in place, leaves the old results or the
-new ones, whole; the next run leaves nothing else. (Killed scorings: `scoring/test_resume`.)"""
+new ones, whole; the next run leaves nothing else. A scoring puts its results in place one by one, and a folder that has its
+manifest holds the results that it names. (Killed workers: `scoring/test_resume`.)"""
 
+import collections
 import pathlib
 import random
 import shutil
@@ -14,6 +16,8 @@ from killed_verbs import Case
 from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions import read
+from divergence.scoring.filesystems import place
+from divergence.scoring.outputs import record
 
 
 def check_kills(case: Case, random_kills: int, steps: Sequence[int], folder: pathlib.Path) -> None:
@@ -29,23 +33,30 @@ def check_kills(case: Case, random_kills: int, steps: Sequence[int], folder: pat
     assert changed
     dice = random.Random(0)
     plans: list[dict] = [{"killed_after": dice.uniform(0.3, 1.05) * length} for _ in range(random_kills)]
-    ends = set()
+    ends: collections.Counter[tuple[int, str]] = collections.Counter()
     for plan in [*plans, *({"killed_at": step} for step in steps)]:
         shutil.rmtree(case.out)
         shutil.copytree(folder / "old", case.out, symlinks=True)
         code = case.run(case.second, **plan)
         after = case.seen()
         moved = {name for name in {*old, *after} if old.get(name) != after.get(name)}
-        if moved and moved != changed:  # files of their own names in a folder of the user: readers see it
-            assert case.verb == "import", (plan, sorted(moved ^ changed))
-            with pytest.raises(InputError, match="are of two imports"):
-                read(sorted(case.out.glob("*.parquet")), configuration=Configuration())
-        ends.add((code, bool(moved)))
+        if moved and moved != changed:  # readers see it
+            assert case.verb in ("import", "score"), (plan, sorted(moved ^ changed))
+            if case.verb == "import":  # files of their own names in a folder of the user
+                with pytest.raises(InputError, match="are of two imports"):
+                    read(sorted(case.out.glob("*.parquet")), configuration=Configuration())
+            else:
+                assert "manifest.json" not in after
+                assert all(record(place(path)) is not None for path in case.out.glob("*.parquet"))
+        ends[code, "old" if not moved else "new" if moved == changed else "told"] += 1
         if case.litter() or plan == plans[-1:]:
             assert case.run(case.second) in (0, 1)
             assert set(case.seen()) == set(new) and not case.litter()
+            assert case.verb != "score" or case.seen() == new  # its manifest holds no time
+    print(f"{case.verb}: {dict(ends)}")
     if steps:
-        assert {(-signal.SIGKILL, False), (-signal.SIGKILL, True)} <= ends  # before the switch, and after it
+        killed = {left for code, left in ends if code == -signal.SIGKILL}
+        assert {"old", "new"} <= killed or {"old", "told"} <= killed  # before the switch, and after it
 
 
 def checked(verb: str, folder: pathlib.Path, random_kills: int, steps: Sequence[int]) -> None:
@@ -61,7 +72,17 @@ def test_a_killed_verb_leaves_old_or_new(verb, tmp_path):
     checked(verb, tmp_path, 1, [0, 1, 4])
 
 
+def test_a_killed_scoring_has_no_manifest(tmp_path):
+    checked("score", tmp_path, 0, [0, 1, 4])
+
+
 @pytest.mark.prove
-@pytest.mark.parametrize("verb", ["import", "compare", "drift", "probe", "fit", "report"])
+@pytest.mark.parametrize("verb", ["import", "compare", "drift", "probe", "fit", "report", "export", "plan"])
 def test_twenty_kills_leave_old_or_new(verb, tmp_path):
-    checked(verb, tmp_path, 12, range(8))
+    checked(verb, tmp_path, 12, range(10, 18) if verb == "export" else range(8))  # it first links twelve files
+
+
+@pytest.mark.prove
+def test_twenty_kills_of_a_scoring(tmp_path):
+    """Its last steps are those of the manifest: two for each partition that changed, and two more."""
+    checked("score", tmp_path, 8, range(12))

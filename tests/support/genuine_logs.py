@@ -50,3 +50,14 @@ def rewritten(path: Path, target: Path, change: Callable[[Any], Any]) -> bool:
             return False
         target.write_text("\n".join(lines) + "\n")
     return True
+
+
+def rewritten_cells(path: Path, target: Path, change: Callable[[Any], Any]) -> bool:
+    """The same for a text of lines, each as the list of its cells; False where nothing is left that could be written."""
+    between = {".csv": ",", ".tsv": "\t"}.get(path.suffix, " ")
+    rows = change([line.split(between) for line in path.read_text("latin-1").split("\n")])
+    if not isinstance(rows, list):
+        return False
+    lines = (between.join(map(str, row)) if isinstance(row, list) else str(row) for row in rows)
+    target.write_bytes("\n".join(lines).encode("latin-1", "backslashreplace"))
+    return True

@@ -21,18 +21,20 @@ HOOK = """
 import os, signal, sys
 from divergence import staging
 from divergence.cli import main
-left = int(sys.argv.pop(1))
+left, place = int(sys.argv.pop(1)), sys.argv.pop(1)
 STEPS = ("os.rename", "os.link", "os.chmod", "os.chown", "os.remove", "os.rmdir")
-def count(event, _):
+def count(event, told):
     global left
-    if (staging._state["switching"] or staging._state["published"]) and event in STEPS:
+    if event in STEPS and (staging._state["switching"] or staging._state["published"] or place and place in str(told)):
         left -= 1
         if left < 0:
             os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(count)
 main()
 """
-"""The command, killed at a step of a switch; the steps are counted from 0."""
+"""The command, killed at a step of a switch, or at any that touches a place; the steps are counted from 0."""
+MODEL = pathlib.Path(__file__).parents[2] / "models" / "serving-lab"
+BY_PARTS = ("score",)  # puts its results in place one by one, and says at the end that all are there
 LATEST = 30  # steps of a switch: as many as it takes for a run to come through
 
 
@@ -65,6 +67,19 @@ def ran(path: pathlib.Path, seed: int) -> pathlib.Path:
 def drifting(path: pathlib.Path, seed: int) -> pathlib.Path:
     stream("null", seed, reference_rows=2000, chunks=4).write_parquet(path)
     return path
+
+
+def traffic(folder: pathlib.Path, seed: int) -> pathlib.Path:
+    """A log in four partitions, of which the last is the same for every seed."""
+    folder.mkdir()
+    for part in range(4):
+        draw = random.Random(seed if part < 3 else 0)
+        rows = [
+            {"regime": "deployment", "model": draw.choice("ab"), "engine": "vllm", "item": f"i{k}", "score": float(k % 2)}
+            for k in range(300)
+        ]
+        pl.DataFrame(rows).write_parquet(folder / f"part-{part}.parquet")
+    return folder
 
 
 class Case:
@@ -120,6 +135,31 @@ class Case:
         budget.write_text(plan.read_text().replace("[endpoint.host]", "[budget]\nrequests = 5\n[endpoint.host]"))
         return ["probe", budget, "-o", self.out, "--quiet"], ["probe", plan, "-o", self.out, "--quiet"]
 
+    def _score(self, folder):
+        more = ["-o", self.out, "--workers", "0", "--quiet"]
+        return [["score", MODEL, traffic(folder / f"{n}", n), *more] for n in (1, 2)]
+
+    def _plan(self, folder):
+        more = ["-o", self.out, "--goal", "gap", "--requests", "100", "--quiet"]
+        return [["plan", logged(folder / f"{n}.parquet", n), *more] for n in (1, 2)]
+
+    def _export(self, folder):
+        more = ["-o", self.out, "--format", "every-eval-ever", "--no-intervals", "--quiet"]
+        return [["export", logged(folder / f"{n}.parquet", n), *more] for n in (1, 2)]
+
+    def _init(self, folder):
+        more = ["-o", self.out / "divergence.toml", "--force", "--quiet"]
+        return ["init", ran(folder / "1.parquet", 1), *more], ["init", logged(folder / "2.parquet", 2), *more]
+
+    def _preregister(self, folder):
+        log = ran(folder / "1.parquet", 1)
+        return [["preregister", log, "-o", self.out / f"{n}.json", "--seed", str(n), "--quiet"] for n in (1, 2)]
+
+    def _loop(self, folder):
+        plan = self._probe(folder)[1][1]
+        more = ["--until", "requests=8", "--first", "4", "--goal", "deployed_level", "-o", self.out, "--quiet"]
+        return [["loop", plan, *more]] * 2
+
     def seen(self) -> dict[str, bytes]:
         """The results: every file, the journals of a probe left out."""
         return {
@@ -134,7 +174,8 @@ class Case:
         return [path for path in self.out.parent.rglob("*") if path.name.startswith(".")]
 
     def run(self, arguments, killed_after: float | None = None, killed_at: int | None = None) -> int:
-        command = [sys.executable, "-c", HOOK, str(LATEST * 100 if killed_at is None else killed_at), *map(str, arguments)]
+        command = [sys.executable, "-c", HOOK, str(LATEST * 100 if killed_at is None else killed_at)]
+        command += [str(self.out) if self.verb in BY_PARTS else "", *map(str, arguments)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
         if killed_after is not None:

@@ -29,6 +29,7 @@ from divergence.executions.importers.foreign_files import head, parsed, read_jso
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, dig
 from divergence.executions.importers.runs import Run, mapping_of, text_of
+from divergence.executions.quoted import quoted
 from divergence.executions.schema import SERVING_FACTORS
 
 SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "seconds": 1.0}
@@ -43,7 +44,7 @@ def seconds(value: Any) -> float | None:
     if isinstance(number, list):
         return None
     if not isinstance(unit, str) or unit not in SECONDS:
-        raise ValueError(f"has no unit of time: {convert.shown(unit)}")
+        raise ValueError(f"has no unit of time: {quoted(unit)}")
     return convert.amount(number) * SECONDS[unit]
 
 
@@ -55,7 +56,7 @@ def number(value: Any) -> int:
 def nanoseconds(value: Any) -> datetime.datetime:
     """An instant in nanoseconds since 1970, kept to the microsecond."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-        raise ValueError(f"is not an instant in nanoseconds: {convert.shown(value)}")
+        raise ValueError(f"is not an instant in nanoseconds: {quoted(value)}")
     return datetime.datetime.fromtimestamp(0, datetime.UTC) + datetime.timedelta(microseconds=value // 1000)
 
 
@@ -336,9 +337,9 @@ def _span(start: Any, end: Any, latency: Any) -> tuple[int, int] | None:
     try:
         nanoseconds(start)
         taken = seconds(latency) if end is None else None
-    except ValueError:
+        last = end if taken is None else start + int(taken * 1e9)
+    except (ValueError, OverflowError):
         return None
-    last = end if taken is None else start + int(taken * 1e9)
     return (start, last) if isinstance(last, int) and not isinstance(last, bool) and last >= start else None
 
 

@@ -20,6 +20,8 @@ from divergence.executions.importers.written import FAST
 
 RECORDS = 20_000  # records mapped together: enough for columns to pay, some 30 MB of text at most in usual logs
 WAITING = 64  # records that wait to be spread into columns: few enough to be still in the cache
+NOT_TEXTS = (TypeError, UnicodeEncodeError, OverflowError)
+"""What Polars raises for values that are no texts: of other types, halves of a pair, numbers of hundreds of digits."""
 ROW = "__row"  # the place of a record in its file, from 1
 FILE = "__file"  # the file that it comes from, as in `Place.file`
 
@@ -107,13 +109,14 @@ def _as_given(path: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
     """Values under their own name, in a type that is tried strictly first, which is faster by far."""
     try:
         return pl.Series(path, values, dtype)
-    except (TypeError, UnicodeEncodeError):
-        return pl.Series(
-            path,
-            [v if v is None or isinstance(v, int | float) else convert.printable(v) for v in values],
-            dtype,
-            strict=False,
-        )
+    except NOT_TEXTS:
+        known = [v if v is None or type(v) is float or _fits(v) else convert.printable(v) for v in values]
+        return pl.Series(path, known, dtype, strict=False)
+
+
+def _fits(value: Any) -> bool:
+    """Is it a whole number that a column holds?"""
+    return isinstance(value, int) and abs(value) <= convert.LARGEST_COUNT
 
 
 def _foreign(gathered: Gathered, field: Field) -> list[Any] | None:
@@ -166,7 +169,7 @@ def _texts(values: list[Any]) -> pl.Series | None:
         return None
     try:
         return pl.Series(values, dtype=pl.String)
-    except (TypeError, UnicodeEncodeError):
+    except NOT_TEXTS:
         pass  # not all are texts: numbers among them are written out below
     allowed = (str, int, float)
     if not all(value is None or (isinstance(value, allowed) and not isinstance(value, bool)) for value in values):

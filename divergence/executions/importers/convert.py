@@ -11,33 +11,15 @@ import datetime
 import hashlib
 import json
 import math
-import re
 import sys
 from typing import Any
 
+from divergence.executions.quoted import quoted
+
 LABEL_LIMIT = 200  # characters: a longer answer is prose, which is compared by its hash and not kept
 SHOWN = 40  # characters of a value that stand in a sentence
-NUMERIC = re.compile(r"[-+0-9.,:eExXTZ/% ]*")
-NUMBER_WORDS = ("nan", "inf", "-inf", "+inf", "infinity", "-infinity", "none", "null", "true", "false", "n/a")
-"""Texts that say no more than that a number is absent."""
 LARGEST_COUNT = 2**63 - 1  # what an Int64 column holds
 LARGEST_NUMBER = sys.float_info.max  # what a Float64 column holds: whole numbers in JSON can be larger
-
-
-def shown(value: Any) -> str:
-    """A value of the wrong kind as it may stand in a sentence: its kind and size, and itself where it is no text.
-
-    Where a number is expected a prompt or a key may stand, so that of texts only those that are written like a number or
-    a time are repeated.
-    """
-    if isinstance(value, str):
-        bare = len(value) <= SHOWN and (NUMERIC.fullmatch(value) or value.strip().lower() in NUMBER_WORDS)
-        return repr(value) if bare else f"a text of {len(value)} characters"
-    if isinstance(value, list | tuple):
-        return f"a list of {len(value)}"
-    if isinstance(value, dict):
-        return f"an object of {len(value)} names"
-    return named(value)
 
 
 def named(value: Any) -> str:
@@ -61,10 +43,10 @@ def printable(name: Any) -> str:
 def text(value: Any) -> str | None:
     """A name: text, or a number written as text; empty text is None."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"is not text: {shown(value)}")
+        raise ValueError(f"is not text: {quoted(value)}")
     written = str(value)
     if not written.isascii() and printable(written) != written:
-        raise ValueError(f"is not valid Unicode: {shown(value)}")
+        raise ValueError(f"is not valid Unicode: {quoted(value)}")
     return written or None
 
 
@@ -99,14 +81,14 @@ def count(value: Any) -> int:
     """A count: a whole number from 0 up."""
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     if isinstance(value, bool) or not whole or not 0 <= value <= LARGEST_COUNT:
-        raise ValueError(f"is not a count: {shown(value)}")
+        raise ValueError(f"is not a count: {quoted(value)}")
     return int(value)
 
 
 def amount(value: Any) -> float:
     """Seconds or dollars: a finite number from 0 up."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST_NUMBER:
-        raise ValueError(f"is not a finite number from 0 up: {shown(value)}")
+        raise ValueError(f"is not a finite number from 0 up: {quoted(value)}")
     return float(value)
 
 
@@ -123,8 +105,8 @@ def moment(value: Any) -> datetime.datetime | None:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return datetime.datetime.fromtimestamp(value, datetime.UTC)
     except (ValueError, OverflowError, OSError) as error:
-        raise ValueError(f"is not an instant with a time zone: {shown(value)}") from error
-    raise ValueError(f"is not an instant with a time zone: {shown(value)}")
+        raise ValueError(f"is not an instant with a time zone: {quoted(value)}") from error
+    raise ValueError(f"is not an instant with a time zone: {quoted(value)}")
 
 
 def compact(value: Any) -> str | None:

@@ -27,6 +27,7 @@ from divergence.executions.importers.format import Format
 from divergence.executions.importers.lm_eval_documents import HASH_DIGITS
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, dig
 from divergence.executions.importers.runs import Run, list_of, mapping_of, text_of
+from divergence.executions.quoted import quoted
 from divergence.executions.schema import SERVING_FACTORS
 
 VERSIONS = ("0.3.0",)
@@ -222,7 +223,7 @@ def _samples(path: Path, draft: Draft) -> list[Sample]:
             continue
         score = runs.finite(mapping_of(record.get("evaluation")).get("score"))
         if score is None:
-            seen = convert.shown(dig(record, "evaluation.score"))
+            seen = quoted(dig(record, "evaluation.score"))
             draft.reject(place, "score_finite", f"evaluation.score is not a finite number: {seen}.")
             continue
         own = _own(record)

@@ -34,8 +34,8 @@ def number_or_label(value: object) -> tuple[float | None, str | None]:
     if isinstance(value, bool):
         return float(value), None
     if isinstance(value, int | float):
-        return (float(value), None) if abs(value) < float("inf") else (None, None)
-    return None, convert.label(value) if isinstance(value, str) else None
+        return (float(value), None) if abs(value) <= convert.LARGEST_NUMBER else (None, None)
+    return None, convert.label(convert.printable(value)) if isinstance(value, str) else None
 
 
 def without_judgements(primary: str | None, tool: str) -> None:
@@ -59,19 +59,26 @@ def attach(
     of_trace = dict(last.drop_nulls().iter_rows())
     found, whole, lost = [], 0, 0
     for judgement in judged:
-        identity = identities.get(judgement.call or "")
-        if identity is None and judgement.trace in of_trace:
-            identity, whole = of_trace[judgement.trace], whole + 1
+        call, session = (name if isinstance(name, str) else "" for name in (judgement.call, judgement.trace))
+        identity = identities.get(call)
+        if identity is None and session in of_trace:
+            identity, whole = of_trace[session], whole + 1
         if identity is None:
             lost += 1
         else:
-            found.append((identity, judgement.outcome))
+            found.append((identity, _printable(judgement.outcome)))
     if whole:
         draft.note(f"{whole} judgements name a trace and no call: they stand with the last call of that trace.")
     if lost:
         draft.over_calls = True
         draft.note(f"{lost} judgements name no call of this import, and are left out.")
     return found
+
+
+def _printable(outcome: Outcome) -> Outcome:
+    """The judgement with names that a table takes, whatever the log has."""
+    scorer = None if outcome.scorer is None else convert.printable(outcome.scorer)
+    return dataclasses.replace(outcome, metric=convert.printable(outcome.metric), scorer=scorer)
 
 
 def scored(calls: pl.DataFrame, outcomes: Sequence[tuple[str, Outcome]], primary: str | None, draft: Draft) -> pl.DataFrame:

@@ -292,8 +292,8 @@ def _without_frameworks(calls: pl.DataFrame, draft: Draft) -> pl.DataFrame:
 def _feedback(identity: str, stats: Any) -> Iterator[Judged]:
     for name, stat in stats.items() if isinstance(stats, dict) else ():
         average = stat.get("avg") if isinstance(stat, dict) else None
-        if isinstance(average, int | float) and abs(average) < float("inf"):
-            yield Judged(Outcome(convert.printable(name), float(average), None, "feedback"), call=identity)
+        if isinstance(average, int | float) and abs(average) <= convert.LARGEST_NUMBER:
+            yield Judged(Outcome(name, float(average), None, "feedback"), call=identity)
 
 
 def _part(value: Any, name: str) -> Mapping[str, Any]:

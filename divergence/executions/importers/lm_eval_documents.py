@@ -16,6 +16,7 @@ from typing import Any
 
 from divergence.executions.importers import convert
 from divergence.executions.importers.prompt_texts import prompt_text
+from divergence.executions.quoted import quoted
 
 FRAME = frozenset(
     ["doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics"]
@@ -153,7 +154,7 @@ class Lines:
                 document.outcomes.append((full, number, None, name))
                 self.metrics.setdefault(full)
                 return
-            problem = f"{full} is not a finite number: {convert.shown(number)}."
+            problem = f"{full} is not a finite number: {quoted(number)}."
         elif value is None:
             problem = f"{full} is absent."
         else:
@@ -195,9 +196,9 @@ def problem(sample: Any) -> str | None:
     if type(doc_id) is int and type(sample.get("doc_hash")) is str:
         return None
     if isinstance(doc_id, bool) or not isinstance(doc_id, int | str):
-        return f"doc_id is not a number or a name: {convert.shown(doc_id)}."
+        return f"doc_id is not a number or a name: {quoted(doc_id)}."
     if not isinstance(sample.get("doc_hash"), str | None):
-        return f"doc_hash is not text: {convert.shown(sample['doc_hash'])}."
+        return f"doc_hash is not text: {quoted(sample['doc_hash'])}."
     return None
 
 

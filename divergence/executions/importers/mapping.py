@@ -290,7 +290,7 @@ class Draft:
         if statistic not in STATISTICS:
             raise ValueError(f"a claim is one of {', '.join(STATISTICS)}, seen {statistic!r}")
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < convert.LARGEST_COUNT:
-            self.claims.append(Claim(metric, float(value), dict(scope or {}), statistic))
+            self.claims.append(Claim(convert.printable(metric), float(value), dict(scope or {}), statistic))
 
     def run_settings(self, file: str, settings: Mapping[str, Any], told: Mapping[str, Any] | None = None) -> None:
         """State the settings of the run in `file` that no column holds; those that differ between runs become context.

@@ -99,7 +99,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
                     record = _span(span, about, names)
                 except UNREADABLE as error:
                     draft.reject(
-                        Place(file, row), "record_readable", f"The span is of no known shape: {convert.reason(error)}."
+                        Place(file, row), "record_readable", f"The span is of no known shape ({type(error).__name__})."
                     )
                     continue
                 call = record.get("mlflow.spanType") in CALLS

@@ -135,7 +135,7 @@ class _Reading:
                 self._unreadable(Place(file, row), "metric", error)
 
     def _unreadable(self, place: Place, what: str, error: Exception) -> None:
-        self.draft.reject(place, "record_readable", f"The {what} is of no known shape: {convert.reason(error)}.")
+        self.draft.reject(place, "record_readable", f"The {what} is of no known shape ({type(error).__name__}).")
 
     def _span(self, record: dict[str, Any], file: str) -> None:
         call = otlp_spans.is_call(record)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from divergence.executions import metric_pages
+from divergence.executions.importers import written
 from divergence.executions.importers.mapping import Draft
 from divergence.executions.importers.otlp_spans import value_of
 from divergence.executions.metric_names import BY_FAMILY
@@ -68,6 +69,8 @@ class OtlpMetrics:
     ) -> None:
         end = int(point["timeUnixNano"])
         start = int(point.get("startTimeUnixNano") or 0) or end - int(EARLIEST_S * 1e9)
+        for instant in (start, end):
+            written.nanoseconds(instant)  # or it raises
         instance, model = shared.get(INSTANCE), attributes.get("gen_ai.request.model")
         if total:
             identity = (name, instance, *sorted((key, str(content)) for key, content in attributes.items()))

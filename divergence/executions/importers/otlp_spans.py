@@ -65,7 +65,7 @@ RESOURCE = (
     "deployment.environment.name",
 )
 """Attributes of resources that are decoded."""
-UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
+UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, RecursionError, OverflowError)
 """What a span of another shape than OTLP's raises; the span is then set aside."""
 
 

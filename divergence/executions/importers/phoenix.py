@@ -80,7 +80,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
                     span = _span(record, unknown)
                 except otlp_spans.UNREADABLE as error:
                     draft.reject(
-                        Place(file, row), "record_readable", f"The span is of no known shape: {convert.reason(error)}."
+                        Place(file, row), "record_readable", f"The span is of no known shape ({type(error).__name__})."
                     )
                     continue
                 reading.span(span, row, file, otlp_spans.is_call(span), (None, span.get("session.id")))

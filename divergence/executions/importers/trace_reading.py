@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from divergence.executions.importers import blocks, span_tree
+from divergence.executions.importers import blocks, convert, span_tree
 from divergence.executions.importers.mapping import Draft
 
 OF_A_SPAN = {name: pl.String() for name in (span_tree.TRACE, span_tree.SPAN, span_tree.PARENT)}
@@ -56,7 +56,8 @@ class TraceReading:
             self._gathered = self._fresh()
         if self._places:
             columns = (
-                [value if type(value) is str else None for value in column] for column in zip(*self._places, strict=True)
+                [convert.printable(value) if type(value) is str else None for value in column]
+                for column in zip(*self._places, strict=True)
             )
             self._trees.append(pl.DataFrame(dict(zip(span_tree.TREE, columns, strict=True)), schema=span_tree.TREE))
             self._places = []

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import math
 from collections.abc import Callable
 from typing import Any
 
 import polars as pl
 
 from divergence.executions.importers import convert
+from divergence.executions.quoted import quoted
 from divergence.executions.schema import TIME
 
 MICROSECONDS = pl.Datetime("us", "UTC")
@@ -56,8 +56,8 @@ def number(value: Any) -> float | None:
     found = _number(value)
     if found == "":
         return None
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-        raise ValueError(f"is not a finite number: {convert.shown(value)}")
+    if isinstance(found, bool) or not isinstance(found, int | float) or not abs(found) <= convert.LARGEST_NUMBER:
+        raise ValueError(f"is not a finite number: {quoted(value)}")
     return float(found)
 
 
@@ -73,7 +73,7 @@ def nanoseconds(value: Any) -> datetime.datetime | None:
     if found in ("", 0):
         return None
     if isinstance(found, bool) or not isinstance(found, int) or not 0 < found < LATEST_S * 10**9:
-        raise ValueError(f"is not an instant in nanoseconds since 1970: {convert.shown(value)}")
+        raise ValueError(f"is not an instant in nanoseconds since 1970: {quoted(value)}")
     return datetime.datetime.fromtimestamp(found // 10**9, datetime.UTC).replace(microsecond=found // 1000 % 10**6)
 
 
@@ -85,15 +85,13 @@ def epoch(value: Any) -> datetime.datetime | None:
 
 def utc(value: Any) -> datetime.datetime | None:
     """An instant in UTC, from ISO 8601 text (which is UTC where it names no zone) or from a datetime."""
-    if isinstance(value, datetime.datetime):
-        return value.astimezone(datetime.UTC) if value.tzinfo else value.replace(tzinfo=datetime.UTC)
-    if isinstance(value, str) and value:
-        try:
-            instant = datetime.datetime.fromisoformat(value.strip().strip('"'))
-        except ValueError as error:
-            raise ValueError(f"is not an instant: {convert.shown(value)}") from error
+    if not isinstance(value, datetime.datetime | str) or value == "":
+        return convert.moment(value)
+    try:
+        instant = datetime.datetime.fromisoformat(value.strip().strip('"')) if isinstance(value, str) else value
         return instant.astimezone(datetime.UTC) if instant.tzinfo else instant.replace(tzinfo=datetime.UTC)
-    return convert.moment(value)
+    except (ValueError, OverflowError) as error:  # the first and the last hours of the calendar are no instants everywhere
+        raise ValueError(f"is not an instant: {quoted(value)}") from error
 
 
 def finish(value: Any) -> str | None:

@@ -125,7 +125,7 @@ def test_the_second_path_of_a_column_is_used_where_the_first_is_empty():
     for number, record in enumerate([{"first": "a", "second": "b"}, {"second": "b"}, {"first": [], "second": "b"}]):
         assert made.add({"d": {"id": str(number)}, "s": record}, [], Place("f", number))
     assert settled(made)["answer"].to_list() == ["a", "b", "b"]
-    assert "answer was left empty where s.first is not text: a list of 0 (1 times)." in made.sentences()
+    assert "answer was left empty where s.first is not text: [] (1 times)." in made.sentences()
 
 
 def test_names_that_carry_data_and_are_not_read_are_collected():
