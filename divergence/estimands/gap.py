@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from divergence.estimands.gap_split import PARTS, split
+from divergence.estimands.gap_split import PARTS, splits
 from divergence.estimands.rows import answer, answered, frame, logged_levels, models_with_rows, unit_of
 from divergence.estimate import Estimate
 from divergence.identification import needs
@@ -43,11 +43,9 @@ def gap(posterior: Posterior, *, law: Law | None = None, outcome: str | None = N
     fit = posterior[outcome]
     bench, deployed = logged_levels(fit, "evaluation"), logged_levels(fit, "deployment", law)
     rows, draws, reasons = [], [], []
-    for m, name in enumerate(bench.models):
-        if whole.reason[m] is not None:
-            continue
-        found, why = split(fit, bench, deployed, whole.draws[:, m], m)
-        rows.append(frame(model=[name] * len(PARTS), statistic=list(PARTS)))
+    known = [m for m, why in enumerate(whole.reason) if why is None]
+    for m, (found, why) in zip(known, splits(fit, bench, deployed, whole.draws, known), strict=True):
+        rows.append(frame(model=[bench.models[m]] * len(PARTS), statistic=list(PARTS)))
         draws.append(found.T)
         reasons += [why] * len(PARTS)
     return answer(
