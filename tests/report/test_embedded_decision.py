@@ -1,5 +1,7 @@
 """The embedded data with its declared requirements: every question is answered or refused, the page opens with a choice."""
 
+import html
+import pathlib
 import re
 
 import polars as pl
@@ -19,13 +21,24 @@ def test_every_question_has_a_row_or_a_refusal_with_its_reason(results):
 def test_the_page_opens_with_the_decision(results):
     page = (results[0] / "report.html").read_text()
     assert re.search(
-        r"<h1>Choose [\w-]+ in (?:flash|second-engine|second-engine-large): it meets all five requirements", page
+        r"<h1>Choose [\w-]+ in (?:flash|second-engine|second-engine-large); it meets all five requirements", page
     )
     for label in ("How sure", "What would change it", "What to measure next", "Chance to meet everything"):
         assert label in page
     assert "“half of the traffic under load”" in page and "declared prices of 2026-11-24, in USD" in page
     outside = page[: page.index("<script")] + page[page.rindex("</script>") :]
     assert not re.search(r"(?:src|href)=\"(?!#)", outside), "the page asks for nothing"
+
+
+def test_what_the_readme_quotes_stands_on_the_page(results):
+    """The numbers are those of this seed; where they change, the quotation changes."""
+    readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
+    lines = re.search(r"It begins like this:\n\n((?:> .*\n)+)", readme).group(1).replace("\n> ", " ").removeprefix("> ")
+    quoted = re.split(r"(?<=\.)\s+|\*+[^*]+:\*+ ", lines.replace("**", "").strip())
+    page = (results[0] / "report.html").read_text()
+    said = html.unescape(" ".join(re.sub(r"<[^>]+>", " ", page[: page.rindex("<footer")]).split()))
+    assert len([one for one in quoted if one.strip()]) == 4
+    assert [one for one in quoted if one.strip() and one.strip() not in said] == []
 
 
 def test_what_is_known_of_the_data_is_in_the_decision(results):
