@@ -27,6 +27,9 @@ What made a newcomer stumble before, and how it is now:
 - A wide table could not be read; now it is `[wide]`. Cells such as `-` and `71.3%` are read as people write them.
 - Names inside records (`data.correct`) could not be mapped; now a dot leads in, and a misspelt name gets the nearest one.
 - `--outcome` stood in the contract and not in the command.
+- A `divergence.toml` that `init` wrote for one file is used for every log beside it; where its names do not fit, the error
+  now says which file declares them. Keep logs of different shape in folders of their own, or name one with `--config`.
+- `divergence score` did not take names inside records, although `fit` did; now both read a log alike.
 - Rows that differ only in a column that is not mapped count as copies: map the column that tells them apart.
 """
 

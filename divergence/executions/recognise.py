@@ -92,13 +92,23 @@ def check_names(tables: Tables, configuration: Configuration, extra: dict[str, C
     for name, why in asked.items():
         if name not in raw:
             raw += [inner for source in log for inner in nested_names(source)] if "." in name else []
-            raise InputError(f"No file of the log has a column {name} {why}{nearest(name, raw)}: it has {listed(raw)}.")
+            raise InputError(
+                f"No file of the log has a column {name} {why}{nearest(name, raw)}: it has {listed(raw)}."
+                f"{_declared_in(configuration)}"
+            )
     for name, value in configuration.constants.items():
         if log and all(name in renamed(source, configuration) for source in log):
             raise InputError(
                 f"The constant {name} = {value} would overwrite the column {name} that every file of the log has: "
                 "leave it out, or map that column to another name."
             )
+
+
+def _declared_in(configuration: Configuration) -> str:
+    """Which file declares the names: one that lies beside the log is used unasked, and may be another log's."""
+    if configuration.path is None:
+        return ""
+    return f" What is declared comes from {configuration.path}, and from flags; --config FILE takes another file."
 
 
 def check_regime(log: list[Source], configuration: Configuration) -> None:

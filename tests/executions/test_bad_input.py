@@ -225,3 +225,15 @@ def test_a_declared_kind_that_the_values_contradict(rows):
     half = rows(score=0.5)
     assert "24 of its 24 values are neither 0 nor 1" in refused(half, configuration=Configuration(kind="binary"))
     assert "without their number of trials" in refused(half, configuration=Configuration(kind="proportion"))
+
+
+@pytest.mark.parametrize(
+    "line", ['[columns]\nmodel = "llm"', '[regime]\ncolumn = "env"\nevaluation = ["bench"]', 'factors = ["gpu"]']
+)
+def test_a_configuration_beside_the_log_that_is_another_logs_is_named(line, tmp_path):
+    (tmp_path / "divergence.toml").write_text(line + "\n")
+    (tmp_path / "b.csv").write_text("model,item,regime,score\na,i,evaluation,1\n")
+    with pytest.raises(InputError) as stop:
+        read(tmp_path / "b.csv", configuration=Configuration.beside([tmp_path / "b.csv"]))
+    assert "No file of the log has a column" in str(stop.value)
+    assert str(tmp_path / "divergence.toml") in str(stop.value) and "--config FILE" in str(stop.value)
