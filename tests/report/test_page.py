@@ -13,6 +13,7 @@ import pytest
 
 from divergence.estimate import Estimate
 from divergence.report import Check, LogSummary, PageContent, render, write_page
+from divergence.report.palette import DARK, LIGHT
 from divergence.report.scripts import vega_bundle
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -263,3 +264,23 @@ def test_loading_the_report_loads_no_chart_or_table_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+def test_what_is_written_on_a_coloured_cell_can_be_read(palette):
+    """WCAG 2.2, 1.4.3; shades between these ends lie between them, as each is mixed with the middle."""
+
+    def light(colour):
+        parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
+        return sum(share * v for share, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    for cell in ("loss_cell", "gain_cell", "middle"):
+        low, high = sorted((light(palette["ink"]), light(palette[cell])))
+        assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def test_maps_write_on_their_cells_in_ink(parsed):
+    spec = json.loads(parsed.scripts["spec-context-map"])
+    texts = [layer for layer in spec["layer"] if layer["mark"]["type"] == "text"]
+    assert texts and all(layer["encoding"]["color"] == {"value": LIGHT["ink"]} for layer in texts)
