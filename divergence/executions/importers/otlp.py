@@ -190,12 +190,12 @@ class _Reading:
 
     def _details_without_span(self) -> None:
         """Events of operation details stand for a call whose span was not exported."""
-        repeated, before = 0, None
+        repeated, before = 0, ""
         for entries in self._details.batches():
             pairs = [{name: record[name] for name in (span_tree.TRACE, span_tree.SPAN)} for record, _, _ in entries]
             known = self._traces.among(pl.DataFrame(pairs, schema=dict.fromkeys(pairs[0], pl.String())))
             for (record, file, row), spanned in zip(entries, known, strict=True):
-                if before not in (None, file):
+                if before not in ("", file):
                     self._traces.flush(before)
                 before = file
                 repeated += bool(spanned)
