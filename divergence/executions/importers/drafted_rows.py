@@ -8,24 +8,23 @@ an execution was seen before.
 from __future__ import annotations
 
 import itertools
-import shutil
-import tempfile
-import weakref
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from divergence.executions import schema
+from divergence.executions.importers.held_tables import HeldTables
 from divergence.executions.importers.kept_values import kept
 from divergence.executions.importers.privacy import Privacy
 from divergence.executions.importers.seen_hashes import SeenHashes
 
 CHUNK = 50_000  # rows that are held as dictionaries: about 50 MB
-IN_MEMORY = 1_000_000  # rows that are held as columns: about 200 MB
-ROWS = pl.Schema({**schema.polars_schema(), "__file": pl.String(), "__row": pl.Int64(), "__counted": pl.String()})
+IN_MEMORY = 100_000  # rows that are held as columns: about 40 MB
+BESIDE = {"__file": pl.String(), "__row": pl.Int64(), "__counted": pl.String(), "__response": pl.String()}
+ROWS = pl.Schema({**schema.polars_schema(), **BESIDE})
 OUTCOMES = schema.polars_schema("outcomes")
+RESPONSE = "__response"  # the id that the server gave to its answer, where that is not the id of the row
 COUNTED = "__counted"  # what the trial of a row was counted for, in a draft that is read apart from others
 
 
@@ -37,9 +36,7 @@ class DraftedRows:
         self._privacy = privacy or Privacy()
         self._rows: list[dict[str, Any]] = []
         self._judged: list[tuple[Any, ...]] = []
-        self._held: dict[str, list[pl.DataFrame]] = {"executions": [], "outcomes": []}
-        self._files: dict[str, list[Path]] = {"executions": [], "outcomes": []}
-        self._folder: Path | None = None
+        self._tables = {"executions": HeldTables(IN_MEMORY), "outcomes": HeldTables(IN_MEMORY)}
         self._seen = SeenHashes()
 
     def add(self, row: dict[str, Any], judged: list[tuple[Any, ...]], file: str, number: int | None) -> None:
@@ -94,7 +91,7 @@ class DraftedRows:
         self._keep("outcomes", table)
 
     def frames(self) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-        """All settled rows and outcomes. The frames hold the temporary folder as long as this object lives."""
+        """All settled rows and outcomes. What is on disk lies there as long as this object lives."""
         return self._all("executions", ROWS), self._all("outcomes", OUTCOMES)
 
     def _fresh(self, identities: pl.Series) -> pl.Series:
@@ -102,26 +99,10 @@ class DraftedRows:
         return pl.Series(self._seen.first(identities.hash().to_numpy()), dtype=pl.Boolean)
 
     def _keep(self, name: str, table: pl.DataFrame) -> None:
-        if not table.height:
-            return
-        if name == "executions":
-            table = kept(table, self._privacy)
-        self._held[name].append(table)
-        if sum(part.height for part in self._held[name]) > IN_MEMORY:
-            path = self._temporary() / f"{name}-{len(self._files[name]):05d}.parquet"
-            pl.concat(self._held[name], how="diagonal").write_parquet(path)
-            self._files[name].append(path)
-            self._held[name] = []
-
-    def _temporary(self) -> Path:
-        """The folder of what does not fit into memory, removed with this object."""
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="divergence-import-"))
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        return self._folder
+        self._tables[name].keep(kept(table, self._privacy) if name == "executions" and table.height else table)
 
     def _all(self, name: str, whole: pl.Schema) -> pl.LazyFrame:
-        parts = [pl.scan_parquet(path) for path in self._files[name]] + [table.lazy() for table in self._held[name]]
+        parts = self._tables[name].lazy()
         if not parts:
             return pl.LazyFrame(schema=whole)
         frame = pl.concat(parts, how="diagonal")

@@ -81,8 +81,27 @@ def _printable(outcome: Outcome) -> Outcome:
     return dataclasses.replace(outcome, metric=convert.printable(outcome.metric), scorer=scorer)
 
 
+def named_by(judged: Sequence[Judged], calls: pl.DataFrame, names: Sequence[str], trace: str) -> pl.DataFrame:
+    """Of some calls those that a judgement may name, for `attach`, which needs no others."""
+    call, whole = (
+        pl.lit(pl.Series(list({name for name in asked if isinstance(name, str)}), dtype=pl.String)).implode()
+        for asked in ((entry.call for entry in judged), (entry.trace for entry in judged))
+    )
+    asked = [*(pl.col(name).is_in(call) for name in ("execution_id", *names)), pl.col(trace).is_in(whole)]
+    return calls.filter(pl.any_horizontal(asked)).select("execution_id", *names, trace, "time")
+
+
 def scored(calls: pl.DataFrame, outcomes: Sequence[tuple[str, Outcome]], primary: str | None, draft: Draft) -> pl.DataFrame:
     """The calls with `score` and `scorer`, and all outcomes in the draft. Raises InputError for an unknown `primary`."""
+    scores = scores_of(outcomes, primary, draft)
+    return calls if scores is None else with_scores(calls, scores)
+
+
+def scores_of(outcomes: Sequence[tuple[str, Outcome]], primary: str | None, draft: Draft) -> pl.DataFrame | None:
+    """`score` and `scorer` of each judged execution, None where no metric is the score; all outcomes go into the draft.
+
+    Raises InputError for an unknown `primary`.
+    """
     for identity, outcome in outcomes:
         draft.judge(identity, (outcome,))
     numeric = list(dict.fromkeys(outcome.metric for _, outcome in outcomes if outcome.value is not None))
@@ -96,15 +115,19 @@ def scored(calls: pl.DataFrame, outcomes: Sequence[tuple[str, Outcome]], primary
             draft.note(
                 f"The log judges by {', '.join(numeric)}: they are outcomes, and score is empty; --primary names one."
             )
-        return calls
+        return None
     values: dict[str, tuple[float | None, str | None]] = {}
     for identity, outcome in outcomes:
         if outcome.metric == chosen and outcome.value is not None:
             values.setdefault(identity, (outcome.value, outcome.scorer or chosen))
-    table = pl.DataFrame(
+    return pl.DataFrame(
         [(identity, *value) for identity, value in values.items()],
         schema={"execution_id": pl.String(), "score": pl.Float64(), "scorer": pl.String()},
         orient="row",
     )
+
+
+def with_scores(calls: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
+    """The calls with `score` and `scorer` of `scores_of`."""
     named = [name for name in ("score", "scorer") if name in calls.columns]
-    return calls.drop(named).join(table, on="execution_id", how="left", maintain_order="left")
+    return calls.drop(named).join(scores, on="execution_id", how="left", maintain_order="left")

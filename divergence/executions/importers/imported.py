@@ -14,7 +14,7 @@ import polars as pl
 from divergence.errors import InputError
 from divergence.executions import schema
 from divergence.executions.importers import claims, convert, foreign_files, run_settings
-from divergence.executions.importers.drafted_rows import COUNTED
+from divergence.executions.importers.drafted_rows import BESIDE, RESPONSE
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.mapping import Draft
 from divergence.executions.model_names import suggestions
@@ -22,6 +22,7 @@ from divergence.executions.names import SEEN
 
 IDENTITY = ("regime", "model", "item", "score", "execution_id")  # kept in the table even where every value is null
 REJECTED = pl.Schema({"file": pl.String(), "row": pl.Int64(), "rule": pl.String(), "sentence": pl.String()})
+RESPONSES = pl.Schema({"execution_id": pl.String(), "response": pl.String()})
 TEXTS = pl.Schema({"execution_id": pl.String(), "role": pl.String(), "text": pl.String()})
 
 
@@ -51,6 +52,8 @@ class Imported:
     """Numbers of windows, as the canonical table `telemetry` has them."""
     texts: pl.DataFrame = dataclasses.field(default_factory=lambda: pl.DataFrame(schema=TEXTS))
     """Prompts and completions, if they were asked for: execution_id, role, text."""
+    responses: pl.LazyFrame = dataclasses.field(default_factory=lambda: pl.LazyFrame(schema=RESPONSES))
+    """The ids that servers gave to their answers, beside those of the rows: execution_id, response."""
     holds: tuple[Any, ...] = ()
     """What must live as long as the frames do."""
 
@@ -98,7 +101,8 @@ def assemble(draft: Draft, format: Format) -> Imported:
         draft.note(sentence)
     if draft.privacy.keep_text and not draft.texts:
         draft.note(f"No text is kept: these logs of {format.name} hold none, or none is read from that format.")
-    executions = executions.drop("__file", "__row", COUNTED)
+    responses = executions.select("execution_id", response=RESPONSE).drop_nulls()
+    executions = executions.drop(BESIDE)
     counts = executions.select(pl.all().count(), pl.len().alias("__rows")).collect(engine="streaming").row(0, named=True)
     rows = counts.pop("__rows")
     filled = [name for name, count in counts.items() if count]
@@ -114,6 +118,7 @@ def assemble(draft: Draft, format: Format) -> Imported:
         sources={convert.printable(path): foreign_files.sha256(path) for path in sorted(set(draft.sources))},
         telemetry=pl.DataFrame(draft.telemetry, schema=schema.polars_schema("telemetry"), orient="row"),
         texts=pl.DataFrame(draft.texts, schema=TEXTS, orient="row"),
+        responses=responses,
         holds=(draft.rows,),
     )
 

@@ -216,7 +216,7 @@ class Draft:
         """
         self.settle()
         again = list(self.rows.extend(block, judged)) if block.height else []
-        self._seen_before(again)
+        self.seen_before(again)
         if self.progress and block.height:
             self.progress(f"{self.rows.height} rows read")
         return {identity for *_, identity in again}
@@ -255,14 +255,15 @@ class Draft:
         again = ~block["execution_id"].is_first_distinct()
         if not again.any():
             return block
-        self._seen_before(block.filter(again).select("__file", "__row", "execution_id").iter_rows())
+        self.seen_before(block.filter(again).select("__file", "__row", "execution_id").iter_rows())
         return block.filter(~again)
 
     def settle(self) -> None:
         """Bring the rows at hand into columns; an execution that was seen before is set aside."""
-        self._seen_before(self.rows.settle())
+        self.seen_before(self.rows.settle())
 
-    def _seen_before(self, again: Iterable[tuple[str, int, str]]) -> None:
+    def seen_before(self, again: Iterable[tuple[str, int, str]]) -> None:
+        """Set rows aside whose execution came before: file, line and id of each."""
         for file, row, identity in again:
             sentence = f"execution_id {convert.named(identity)} was already seen in this import."
             self.reject(Place(file, row), SEEN, sentence)

@@ -20,9 +20,10 @@ from typing import Any
 import polars as pl
 
 from divergence.errors import InputError
-from divergence.executions.importers import convert, langfuse, otlp_events, otlp_protobuf, otlp_spans
-from divergence.executions.importers.feedback import Judged, scored
+from divergence.executions.importers import convert, langfuse, otlp_events, otlp_protobuf, otlp_spans, span_tree
+from divergence.executions.importers.feedback import Judged, scores_of, with_scores
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.held_records import HeldRecords
 from divergence.executions.importers.json_documents import documents
 from divergence.executions.importers.mapping import Draft, Place
 from divergence.executions.importers.otlp_mapping import DROPPED, FIELDS, NOTED
@@ -80,10 +81,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
         for row, document in _documents(path, draft):
             reading.take(document, file, row)
         reading.flush(file)
-    calls = reading.calls()
-    evaluations = otlp_events.outcomes(reading.evaluations, calls, draft)
-    calls = scored(calls, evaluations, primary, draft)
-    draft.extend(calls)
+    reading.finish(primary)
     reading.metrics.measure(draft)
 
 
@@ -94,11 +92,11 @@ class _Reading:
         self.draft = draft
         self.evaluations: list[Judged] = []
         self.metrics = OtlpMetrics()
-        self._traces = TraceReading(draft, SPAN_COLUMNS)
+        self._traces = TraceReading(draft, SPAN_COLUMNS, otlp_events.narrow)
         self._unknown: set[str] = set()
         self._settings: dict[str, set[str]] = collections.defaultdict(set)
         self._spans = self._entries = 0
-        self._details: list[tuple[dict[str, Any], str, int]] = []
+        self._details = HeldRecords()
 
     def take(self, document: Any, file: str, row: int) -> None:
         """Read one export request, or one body of scores that the SDK of Langfuse posts beside its spans."""
@@ -127,7 +125,7 @@ class _Reading:
             if judged:
                 self.evaluations.append(judged)
             if record:
-                self._details.append((record, file, self._entries))
+                self._details.keep((record, file, self._entries))
         for shared, metric in otlp_spans.resources(document, "resourceMetrics", "scopeMetrics", "metrics"):
             try:
                 self.metrics.take(metric, shared)
@@ -168,37 +166,53 @@ class _Reading:
         """Map the calls of a file."""
         self._traces.flush(file)
 
-    def calls(self) -> pl.DataFrame:
-        """All calls, each once, with what their traces say together."""
+    def finish(self, primary: str | None) -> None:
+        """All calls into the draft, each once, with what their traces say together; part by part, as they are many."""
         self._details_without_span()
-        calls = self._traces.calls()
-        _refuse_without_model(calls, self.draft)
-        calls = otlp_events.streams_of_logfire(calls, self.draft)
-        calls = self._traces.executions(calls)
-        calls = otlp_events.without_varied_lengths(calls, self.draft)
-        self._say(calls)
-        return otlp_events.derived(calls)
+        found = self._traces.found()
+        _refuse_without_model(found, self.draft)
+        found = self._traces.worked_out(otlp_events.streams_of_logfire(found, self.draft))
+        varied = otlp_events.varied_lengths(found, self.draft)
+        self._say(found)
+
+        def parts() -> Iterator[pl.DataFrame]:
+            for part, calls in self._traces.finished(found):
+                streamed = otlp_events.as_streamed(calls, part)
+                yield otlp_events.derived(otlp_events.without_lengths(streamed) if varied else streamed)
+
+        scores = None
+        if self.evaluations or primary:
+            judged = [otlp_events.judged(self.evaluations, calls) for calls in parts()]
+            outcomes = otlp_events.outcomes(self.evaluations, judged, self.draft)
+            scores = scores_of(outcomes, primary, self.draft)
+        for calls in parts():
+            self.draft.extend(calls if scores is None else with_scores(calls, scores))
 
     def _details_without_span(self) -> None:
         """Events of operation details stand for a call whose span was not exported."""
-        spans = self._traces.spans() if self._details else set()
-        alone = [entry for entry in self._details if (entry[0]["span.trace"], entry[0]["span.id"]) not in spans]
-        for file in dict.fromkeys(file for _, file, _ in alone):
-            for record, _, row in (entry for entry in alone if entry[1] == file):
-                self._traces.event(record, row)
-            self._traces.flush(file)
-        repeated = len(self._details) - len(alone)
+        repeated, before = 0, ""
+        for entries in self._details.batches():
+            pairs = [{name: record[name] for name in (span_tree.TRACE, span_tree.SPAN)} for record, _, _ in entries]
+            known = self._traces.among(pl.DataFrame(pairs, schema=dict.fromkeys(pairs[0], pl.String())))
+            for (record, file, row), spanned in zip(entries, known, strict=True):
+                if before not in ("", file):
+                    self._traces.flush(before)
+                before = file
+                repeated += bool(spanned)
+                if not spanned:
+                    self._traces.event(record, row)
+            self._traces.flush(before)
         if repeated:
             self.draft.note(
                 f"{repeated} events of operation details repeat spans of this import, and are not counted again."
             )
 
-    def _say(self, calls: pl.DataFrame) -> None:
+    def _say(self, found: pl.DataFrame) -> None:
         self.draft.unmapped |= otlp_spans.unmapped(self._unknown)
         differing = sorted(name for name, values in self._settings.items() if len(values) > 1)
         if differing:
             self.draft.note(f"Settings that differ between calls and stand in no column: {', '.join(differing)}.")
-        embedded = calls.filter(pl.col("task").str.to_lowercase().str.contains("embedding")).height
+        embedded = int(found["embeds"].sum())
         if embedded:
             self.draft.note(f"{embedded} calls embed text and answer nothing: their task says so.")
 
@@ -212,7 +226,7 @@ def _documents(path: Path, draft: Draft) -> Iterator[tuple[int, Any]]:
         yield from documents(path, draft.reject)
 
 
-def _refuse_without_model(calls: pl.DataFrame, draft: Draft) -> None:
+def _refuse_without_model(found: pl.DataFrame, draft: Draft) -> None:
     nameless = sum(row["rule"] == "model_given" for row in draft.rejected)
-    if not calls.height and nameless:
+    if not found.height and nameless:
         raise InputError(f"{nameless} calls name no model, as those of vLLM: give it with --set model=NAME.")

@@ -8,14 +8,17 @@ from typing import Any
 import polars as pl
 
 from divergence.executions.importers import blocks, otlp_spans, span_tree
-from divergence.executions.importers.feedback import Judged, attach, number_or_label
+from divergence.executions.importers.drafted_rows import RESPONSE
+from divergence.executions.importers.feedback import Judged, attach, named_by, number_or_label
 from divergence.executions.importers.mapping import Draft, Outcome
 
 EVALUATION = "gen_ai.evaluation.result"
 DETAILS = "gen_ai.client.inference.operation.details"
-LOGFIRE_KEYS = (span_tree.TRACE, span_tree.PARENT, "model")
+LOGFIRE_KEYS = (span_tree.TRACE, span_tree.PARENT, "streamed")
 """What the two spans of one stream share in Logfire."""
 LENGTH = r"max_tokens=(\d+)"
+NAMES = ("gen_ai.response.id",)
+"""Columns under which an evaluation names a call, beside its id."""
 
 
 def evaluation(entry: Mapping[str, Any]) -> Judged | None:
@@ -45,38 +48,71 @@ def details(entry: Mapping[str, Any], shared: Mapping[str, Any], unknown: set[st
     return otlp_spans.flat_span(span, shared, unknown)
 
 
-def outcomes(judged: list[Judged], calls: pl.DataFrame, draft: Draft) -> list[tuple[str, Outcome]]:
-    """The evaluations of calls that are in the import, which name the response or the span."""
-    return attach(judged, calls, ("gen_ai.response.id",), span_tree.TRACE, draft)
+def judged(evaluations: list[Judged], calls: pl.DataFrame) -> pl.DataFrame:
+    """Of some calls those that an evaluation may name."""
+    return named_by(evaluations, calls, NAMES, span_tree.TRACE)
 
 
-def streams_of_logfire(calls: pl.DataFrame, draft: Draft) -> pl.DataFrame:
-    """The calls with the two spans of a stream as one: begun by the first, with usage and end of the second."""
-    closing = (pl.col("logfire.span_type") == "log") & pl.col("duration").is_not_null()
-    opening = (
-        (pl.col("logfire.span_type") == "span") & pl.col("gen_ai.response.id").is_null() & pl.col("error_type").is_null()
-    )
-    ends, starts = calls.filter(closing), calls.filter(opening)
-    if not ends.height or not starts.height:
+def outcomes(evaluations: list[Judged], calls: list[pl.DataFrame], draft: Draft) -> list[tuple[str, Outcome]]:
+    """The evaluations of calls that are in the import, which name the response or the span; `calls` are of `judged`."""
+    named = ("execution_id", *NAMES, span_tree.TRACE)
+    nothing = pl.DataFrame(schema={**dict.fromkeys(named, pl.String()), "time": pl.Datetime("us", "UTC")})
+    return attach(evaluations, pl.concat([nothing, *calls]), NAMES, span_tree.TRACE, draft)
+
+
+def narrow(names: pl.DataType) -> list[pl.Expr]:
+    """Of whole calls what is looked at over all of them, beside the keys of their spans; names become the given type."""
+    kind, ended = pl.col("logfire.span_type"), pl.col("duration").is_not_null()
+    answered = pl.col("gen_ai.response.id").is_not_null() | pl.col("error_type").is_not_null()
+    opening, closing = (kind == "span") & ~answered, (kind == "log") & ended
+    return [
+        opening.fill_null(False).alias("opening"),
+        closing.fill_null(False).alias("closing"),
+        pl.when(opening).then(span_tree.SPAN).cast(names).alias("first"),
+        pl.when(opening | closing).then(pl.col("model").fill_null("")).cast(names).alias("streamed"),
+        pl.col("sampler").str.extract(LENGTH).cast(names).alias("length"),
+        pl.col("task").str.to_lowercase().str.contains("embedding").fill_null(False).alias("embeds"),
+    ]
+
+
+def streams_of_logfire(found: pl.DataFrame, draft: Draft) -> pl.DataFrame:
+    """The narrow calls with the two spans of a stream as one, in the place of the second, `begun` with the first.
+
+    `found` has the keys of `span_tree` and the columns of `narrow`.
+    """
+    found = found.with_columns(begun=pl.lit(None, found.schema["time"]))
+    starts, ends = (found.filter(name).sort("time", maintain_order=True) for name in ("opening", "closing"))
+    if ends.height and starts.height:
+        begun = starts.select(
+            "time", *LOGFIRE_KEYS, begun_at="time", opened=span_tree.PLACE, span=span_tree.SPAN, of="first"
+        )
+        paired = ends.join_asof(begun, on="time", by=LOGFIRE_KEYS, strategy="backward", check_sortedness=False)
+        paired = paired.filter(pl.col("opened").is_not_null()).unique("opened", keep="first", maintain_order=True)
+        merged = paired.with_columns(
+            pl.col("span").alias(span_tree.SPAN), pl.col("of").alias("first"), begun="begun_at", time="begun_at"
+        )
+        gone = pl.concat([merged["opened"], merged[span_tree.PLACE]]).implode()
+        if merged.height:
+            draft.note(f"{merged.height} streams of Logfire stand in two spans each, and are one call each.")
+        alone = found.filter(~pl.col(span_tree.PLACE).is_in(gone))
+        found = pl.concat([alone, merged.select(found.columns)]).sort(span_tree.PLACE)
+    return found.drop("opening", "closing", "streamed")
+
+
+def as_streamed(calls: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """Whole calls with beginning, length and identity of the streams that stand in two spans."""
+    if not found["begun"].is_not_null().any():
         return calls
-    keys = [pl.col(name).fill_null("").alias(f"__{name}") for name in LOGFIRE_KEYS]
-    begun = starts.select("time", *keys, begun="time", opened="execution_id", first="span.id").sort("time")
-    paired = ends.with_columns(*keys).sort("time")
-    paired = paired.join_asof(
-        begun, on="time", by=[f"__{name}" for name in LOGFIRE_KEYS], strategy="backward", check_sortedness=False
-    )
-    paired = paired.filter(pl.col("opened").is_not_null()).unique("opened", keep="first", maintain_order=True)
-    merged = paired.with_columns(
-        latency_s=blocks.seconds_between(pl.col("begun"), pl.col("time")),
-        closed=pl.col("execution_id"),
-        execution_id=pl.col("opened"),
-        time=pl.col("begun"),
-    ).with_columns(pl.col("first").alias(span_tree.SPAN))
-    gone = pl.concat([merged["opened"], merged["closed"]])
-    if merged.height:
-        draft.note(f"{merged.height} streams of Logfire stand in two spans each, and are one call each.")
-    alone = calls.filter(~pl.col("execution_id").is_in(gone.implode()))
-    return pl.concat([alone, merged.select(calls.columns)])
+    calls = calls.hstack(found.select("begun", first=pl.col("first").cast(pl.String)))
+    stream = pl.col("begun").is_not_null()
+    changed = {
+        "latency_s": blocks.seconds_between(pl.col("begun"), pl.col("time")),
+        "time": pl.col("begun"),
+        "execution_id": pl.concat_str(span_tree.TRACE, pl.lit(":"), "first"),
+        span_tree.SPAN: pl.col("first"),
+    }
+    calls = calls.with_columns(pl.when(stream).then(value).otherwise(name).alias(name) for name, value in changed.items())
+    return calls.drop("begun", "first")
 
 
 def derived(calls: pl.DataFrame) -> pl.DataFrame:
@@ -94,20 +130,24 @@ def derived(calls: pl.DataFrame) -> pl.DataFrame:
         error_type=failed,
         cost_usd=pl.when(~((pl.col("cost_usd") == 0) & failed.is_not_null())).then("cost_usd"),
         scaffold=pl.coalesce("scaffold", client),
+        **({RESPONSE: "gen_ai.response.id"} if "gen_ai.response.id" in calls.columns else {}),
     )
 
 
-def without_varied_lengths(calls: pl.DataFrame, draft: Draft) -> pl.DataFrame:
-    """The calls with `max_tokens` out of the sampler where it is set anew with the requests.
+def varied_lengths(found: pl.DataFrame, draft: Draft) -> bool:
+    """Is `max_tokens` set anew with the requests?
 
     It then belongs to the work and not to the serving, and would put every request into a context of its own. It does
     where its values are more than the square root of the calls: so few calls a value tell nothing about one of them.
     """
-    lengths = calls["sampler"].str.extract(LENGTH)
-    if lengths.drop_nulls().n_unique() ** 2 <= calls.height:
-        return calls
-    draft.note(
-        f"max_tokens has {lengths.drop_nulls().n_unique()} values in {calls.height} calls, and is left out of the sampler."
-    )
+    values = found["length"].drop_nulls().n_unique()
+    if values**2 <= found.height:
+        return False
+    draft.note(f"max_tokens has {values} values in {found.height} calls, and is left out of the sampler.")
+    return True
+
+
+def without_lengths(calls: pl.DataFrame) -> pl.DataFrame:
+    """The calls with `max_tokens` out of the sampler."""
     rest = pl.col("sampler").str.replace(LENGTH, "").str.strip_chars(",").str.replace(",,", ",", literal=True)
     return calls.with_columns(sampler=pl.when(rest != "").then(rest))

@@ -1,7 +1,9 @@
 """Is one traffic logged by two tools, a client's spans and a gateway's table, say? Together they would count it twice.
 
-Ids do not tell: each tool names a call in its own way. What both know is how many tokens went in and out, and when. For two
-formats of an import, each call of the smaller one is looked for in the other:
+For two formats of an import, each call of the smaller one is looked for in the other. Where both log the id that the server
+gave to its answer, or one names its rows by it, calls of one id are one call, however few they are. An id that stands twice
+in one log names nothing. Other tools name a call each in its own way; what they all know is how many tokens went in and
+out, and when:
 
     match       equal input and output tokens, and starts at most `APART_S` apart
     by chance   the same with the other log moved by `MOVED_S`, both ways; the larger count
@@ -49,14 +51,28 @@ class Overlap:
     """How many of them agree with a call of the larger one."""
     chance: int
     """How many do by chance."""
+    named: int
+    """Calls of one id in both."""
 
     @property
     def said(self) -> str:
         """The numbers as the beginning of a sentence."""
+        if self.named:
+            return f"{self.named} calls of {self.first.format} and {self.second.format} have the same response id"
         return (
             f"{self.matched} of {self.calls} calls of {self.first.format} and {self.second.format} agree in tokens and, to"
             f" {APART_S:g} s, in time"
         )
+
+    @property
+    def alike(self) -> bool:
+        """Do so many calls agree in tokens and time that the traffic may be the same?"""
+        return self.calls > 0 and self.matched >= SHARE * self.calls
+
+    @property
+    def by_chance(self) -> bool:
+        """Would so many agree in two logs of other traffic, too?"""
+        return self.matched < 2 * self.chance
 
 
 def apart(parts: Sequence[Imported], wanted: str) -> list[Imported]:
@@ -71,9 +87,9 @@ def apart(parts: Sequence[Imported], wanted: str) -> list[Imported]:
         return kept
     for one, other in itertools.combinations(range(len(kept)), 2):
         found = _overlap(kept[one], kept[other])
-        if found is None or found.matched < SHARE * found.calls:
+        if not found.named and not found.alike:
             continue
-        if found.matched < 2 * found.chance:
+        if not found.named and found.by_chance:
             note = f"{found.said}, but {found.chance} would by chance: whether both logged the same traffic cannot be told."
             kept[other] = dataclasses.replace(kept[other], notes=(*kept[other].notes, note))
         elif wanted == "refuse":
@@ -82,7 +98,7 @@ def apart(parts: Sequence[Imported], wanted: str) -> list[Imported]:
                 " meant with divergence import --same-calls first (those of the format named first) or --same-calls both."
             )
         else:
-            kept[other] = _without(kept[other], kept[one])
+            kept[other] = _without(kept[other], kept[one], found)
     return kept
 
 
@@ -93,17 +109,29 @@ def _calls(imported: Imported) -> pl.LazyFrame | None:
     return imported.frame.select("execution_id", "time", *(pl.col(name).fill_null(-1) for name in TOKENS)).drop_nulls("time")
 
 
-def _overlap(first: Imported, second: Imported) -> Overlap | None:
+def _overlap(first: Imported, second: Imported) -> Overlap:
+    named = _of_one_id(second, first).height
     calls = [table for table in (_calls(first), _calls(second)) if table is not None]
     if len(calls) < 2:
-        return None
+        return Overlap(first, second, 0, 0, 0, named)
     known = [table.filter(pl.col("input_tokens") >= 0).collect(engine="streaming") for table in calls]
     small, large = sorted(known, key=lambda table: table.height)
     small = small.head(LARGEST)
-    if not small.height:
-        return None
     matched, *chance = (_matches(small, large, moved).height for moved in (0.0, MOVED_S, -MOVED_S))
-    return Overlap(first, second, small.height, matched, max(chance))
+    return Overlap(first, second, small.height, matched, max(chance), named)
+
+
+def _of_one_id(one: Imported, other: Imported) -> pl.DataFrame:
+    """`execution_id` of the calls of `one` that have an id in common with a call of `other`, whose id is in `other`."""
+
+    def names(imported: Imported) -> pl.LazyFrame:
+        own = imported.frame.select("execution_id", response="execution_id")
+        known = pl.concat([own, imported.responses]).unique()
+        once = known.group_by("response").agg(pl.len(), pl.col("execution_id").first()).filter(pl.col("len") == 1)
+        return once.select("execution_id", "response")
+
+    found = names(one).join(names(other).rename({"execution_id": "other"}), on="response").select("execution_id", "other")
+    return found.collect(engine="streaming").unique("execution_id", keep="first")
 
 
 def _matches(small: pl.DataFrame, large: pl.DataFrame, moved: float = 0.0) -> pl.DataFrame:
@@ -120,11 +148,16 @@ def _matches(small: pl.DataFrame, large: pl.DataFrame, moved: float = 0.0) -> pl
     return found.drop_nulls("other").unique("other", keep="first", maintain_order=True)
 
 
-def _without(second: Imported, first: Imported) -> Imported:
+def _without(second: Imported, first: Imported, found: Overlap) -> Imported:
     """The second import without the calls that the first one has, which are set aside; calls without tokens go by time."""
+    named = _of_one_id(second, first).sort("execution_id")
+    again = named["execution_id"]
     calls, others = _calls(second), _calls(first)
-    assert calls is not None and others is not None
-    again = _matches(calls.collect(engine="streaming"), others.collect(engine="streaming"))["execution_id"]
+    if calls is not None and others is not None and found.alike and not found.by_chance:
+        rest = calls.filter(~pl.col("execution_id").is_in(named["execution_id"].implode()))
+        other = others.filter(~pl.col("execution_id").is_in(named["other"].implode()))
+        agreed = _matches(rest.collect(engine="streaming"), other.collect(engine="streaming"))["execution_id"]
+        again = pl.concat([again, agreed])
     sentence = f"The call is in the log of {first.format} too, which was named first."
     rows = [(second.format, None, LOGGED_TWICE, f"{sentence} It is {convert.named(name)} here.") for name in again]
     rejected = pl.concat([second.rejected, pl.DataFrame(rows, schema=second.rejected.schema, orient="row")])

@@ -5,6 +5,9 @@ calls. Only leaves are executions: a call with another call below it is a wrappe
 The search climbs from every call to its ancestors, all calls at once, and stops at `DEPTH` levels, so that a cycle of
 parents or a tree of any depth ends it.
 
+All of this is worked out on keys: one narrow row a call and a span, 64 bits for a name, so that a log of any size has room
+for it in memory, whatever its calls hold otherwise.
+
     session   the conversation that the call or an ancestor names; else the trace, where it holds several calls
     turn      position in the session by start, from 0
 """
@@ -25,16 +28,48 @@ EARLIEST = datetime.datetime.fromtimestamp(0, datetime.UTC)  # of a call without
 NO_KEY = 0  # of a span that names none
 TREE = {name: pl.String() for name in (TRACE, SPAN, PARENT, AGENT, CONVERSATION)}
 """The columns of a tree: one row a span, calls and others, with what it names itself."""
+PLACE = "__place"  # of a call among all that were read
+
+
+class Keys:
+    """Names of one import as short numbers: categories of its own, which go with it."""
+
+    def __init__(self) -> None:
+        self.dtype = pl.Categorical(pl.Categories.random())
+
+    def tree(self, tree: pl.DataFrame) -> pl.DataFrame:
+        """The spans of a tree with keys for names."""
+        named = (pl.col(name).cast(self.dtype) for name in (AGENT, CONVERSATION))
+        return tree.select(_key(SPAN), _key(PARENT), *named)
+
+    def calls(self, calls: pl.DataFrame) -> pl.DataFrame:
+        """What the calls of a frame have to do with other calls: one narrow row each."""
+        stated = pl.when(pl.col("engine_version") != pl.col("model")).then("engine_version")
+        served = pl.concat_str(pl.col("model", "provider").fill_null(""), separator="\0")
+        return calls.select(
+            *(_key(SPAN), _key(PARENT)),
+            pl.when(pl.col(TRACE).is_not_null()).then(pl.col(TRACE).hash()).fill_null(NO_KEY).alias(TRACE),
+            *("time", pl.col("__row").cast(pl.UInt32, strict=False)),
+            pl.when(pl.col("session").is_not_null()).then(pl.col("session").hash()).alias("session"),
+            served.cast(self.dtype).alias("served"),
+            stated.cast(self.dtype).alias("version"),
+            pl.col("error_type").is_not_null().alias("failed"),
+        )
+
+
+def head(keys: Keys) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """No call and no span, with the columns of both as keys."""
+    calls = {name: pl.String() for name in (TRACE, SPAN, PARENT, "session", "model", "provider", "engine_version")}
+    calls |= {"error_type": pl.String(), "__row": pl.Int64(), "time": pl.Datetime("us", "UTC")}
+    return keys.calls(pl.DataFrame(schema=calls)), keys.tree(pl.DataFrame(schema=TREE))
 
 
 def leaves(calls: pl.DataFrame, tree: pl.DataFrame, draft: Draft) -> pl.DataFrame:
-    """The calls that wrap no other call, with the agent and the conversation that an ancestor names.
-
-    `tree` has the columns of `TREE` for all spans. Worked out on arrays of keys, some 50 bytes a span, since the tables that
-    joins make would be many times as large as the tree.
-    """
-    own, start = _keys(calls, SPAN), _keys(calls, PARENT)
-    known, first, parents = _spans(tree)
+    """The calls that wrap no other call, with the agent and the conversation that an ancestor names; both are of `Keys`."""
+    own, start = calls[SPAN].to_numpy(), calls[PARENT].to_numpy()
+    known, first = np.unique(tree[SPAN].to_numpy(), return_index=True)
+    known, first = known[known != NO_KEY], first[known != NO_KEY]
+    parents = tree[PARENT].to_numpy()[first]
     names = {name: tree[name].is_not_null().to_numpy()[first] for name in (AGENT, CONVERSATION)}
     found = {name: np.full(calls.height, -1) for name in names}  # row of the tree that names it
     wraps = np.zeros(len(known), bool)
@@ -67,14 +102,6 @@ def leaves(calls: pl.DataFrame, tree: pl.DataFrame, draft: Draft) -> pl.DataFram
     return calls
 
 
-def _spans(tree: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Keys of the spans in order, the row of the tree in which each stands first, and the key of its parent."""
-    keys = _keys(tree, SPAN)
-    known, first = np.unique(keys, return_index=True)
-    known, first = known[known != NO_KEY], first[known != NO_KEY]
-    return known, first, _keys(tree, PARENT)[first]
-
-
 def _gathered(names: pl.Series, rows: np.ndarray) -> pl.Series:
     """The name in each row, null where the row is -1."""
     places = pl.Series(rows)
@@ -82,45 +109,62 @@ def _gathered(names: pl.Series, rows: np.ndarray) -> pl.Series:
 
 
 def in_sessions(calls: pl.DataFrame) -> pl.DataFrame:
-    """The calls with `session` and `turn`, where the log tells which calls belong together."""
-    alone = pl.len().over(TRACE) == 1
-    trace = pl.when(~alone & pl.col(TRACE).is_not_null()).then(TRACE)
-    calls = calls.with_columns(session=pl.coalesce("session", CONVERSATION, trace))
+    """The calls with `several`, is the trace more than this call, and `turn`, where the log tells what belongs together."""
+    several = (pl.len().over(TRACE) > 1) & (pl.col(TRACE) != NO_KEY)
+    conversation = pl.col(CONVERSATION).cast(pl.String)
+    conversation = pl.when(conversation.is_not_null()).then(conversation.hash())
+    calls = calls.with_columns(several=several).with_columns(
+        session=pl.coalesce("session", conversation, pl.when("several").then(TRACE))
+    )
     order = pl.struct("time", "__row").rank("ordinal").over("session") - 1
-    several = pl.col("session").is_not_null() & (pl.len().over("session") > 1)
-    return calls.with_columns(turn=pl.when(several).then(order.cast(pl.Int64)))
+    shared = pl.col("session").is_not_null() & (pl.len().over("session") > 1)
+    return calls.with_columns(turn=pl.when(shared).then(order.cast(pl.Int64)))
 
 
 def served_version(calls: pl.DataFrame, draft: Draft) -> pl.DataFrame:
-    """`engine_version` where a provider names what it served, carried over to failed calls, which name nothing.
+    """`version` where a provider names what it served, carried over to failed calls, which name nothing.
 
     Without it every failed call would stand in a context of its own, in which everything fails. It takes the version of
     the last call before it to the same model, or of the first one after it.
     """
-    stated = pl.when(pl.col("engine_version") != pl.col("model")).then("engine_version")
-    calls = calls.with_columns(engine_version=stated)
-    named = (pl.col(name).fill_null("").alias(name) for name in ("model", "provider"))
-    narrow = calls.select(*named, pl.col("time").fill_null(EARLIEST), "engine_version", "error_type")
-    versions = narrow.drop_nulls("engine_version").select("model", "provider", "time", version="engine_version").sort("time")
-    asked = narrow.with_row_index("__place").filter(pl.col("error_type").is_not_null() & pl.col("engine_version").is_null())
+    narrow = calls.select("served", pl.col("time").fill_null(EARLIEST), "version", "failed")
+    versions = narrow.drop_nulls("version").select("served", "time", "version").sort("time")
+    asked = narrow.with_row_index("__asked").filter(pl.col("failed") & pl.col("version").is_null())
     if not asked.height or not versions.height:
         return calls
-    asked = asked.select("__place", "model", "provider", "time").sort("time")
+    asked = asked.select("__asked", "served", "time").sort("time")
     for way in ("backward", "forward"):  # the last before it, else the first after it
-        one = {"on": "time", "by": ["model", "provider"], "strategy": way, "check_sortedness": False}
+        one = {"on": "time", "by": "served", "strategy": way, "check_sortedness": False}
         asked = asked.join_asof(versions.rename({"version": way}), **one)
-    found = asked.select("__place", version=pl.coalesce("backward", "forward")).drop_nulls()
+    found = asked.select("__asked", version=pl.coalesce("backward", "forward")).drop_nulls()
     if found.height:
         draft.over_calls = True
-        filled = calls["engine_version"].scatter(found["__place"], found["version"])
-        calls = calls.with_columns(filled.alias("engine_version"))
+        filled = pl.DataFrame({"__asked": range(calls.height)}, schema={"__asked": asked.schema["__asked"]})
+        filled = filled.join(found, on="__asked", how="left", maintain_order="left")["version"]
+        calls = calls.with_columns(pl.coalesce("version", filled).alias("version"))
         draft.note(
             f"{found.height} failed calls name no served version: they have that of the nearest call to the same model."
         )
     return calls
 
 
-def _keys(frame: pl.DataFrame, span: str) -> np.ndarray:
+def completed(calls: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """Whole calls with what was worked out of their keys: the agent, the conversation, session, turn, and version.
+
+    `found` has one row a call, in their order.
+    """
+    names = found.select(pl.col(AGENT, CONVERSATION).cast(pl.String), "several", "turn", version=_text("version"))
+    trace = pl.when(pl.col("several")).then(TRACE)
+    calls = calls.drop(AGENT, CONVERSATION, "turn", strict=False).hstack(names)
+    calls = calls.with_columns(session=pl.coalesce("session", CONVERSATION, trace), engine_version="version")
+    return calls.drop("several", "version")
+
+
+def _text(name: str) -> pl.Expr:
+    return pl.col(name).cast(pl.String)
+
+
+def _key(span: str) -> pl.Expr:
     """Each span within its trace as one number (64 bits: ten million spans collide with probability 3e-6)."""
     name = pl.concat_str(pl.col(TRACE).fill_null(""), pl.lit(":"), pl.col(span))
-    return frame.select(pl.when(pl.col(span).is_not_null()).then(name.hash()).fill_null(NO_KEY)).to_series().to_numpy()
+    return pl.when(pl.col(span).is_not_null()).then(name.hash()).fill_null(NO_KEY).alias(span)

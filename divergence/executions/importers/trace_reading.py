@@ -6,12 +6,13 @@ may come in any order, children before parents and traces over several files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import polars as pl
 
 from divergence.executions.importers import blocks, convert, span_tree
+from divergence.executions.importers.held_tables import HeldTables
 from divergence.executions.importers.mapping import Draft
 
 OF_A_SPAN = {name: pl.String() for name in (span_tree.TRACE, span_tree.SPAN, span_tree.PARENT)}
@@ -24,16 +25,30 @@ NEEDED = (
 """Columns that are worked on even where no call fills them. The others are left away: empty columns take memory, too."""
 
 
-class TraceReading:
-    """What was read so far of the spans of one import."""
+PLACED = {blocks.FILE: pl.String(), blocks.ROW: pl.Int64()}
+HELD = 40_000
+"""Calls of an import that are held in memory, some 40 MB; more wait on disk until all spans are known."""
+PART = 10_000  # calls that are finished together
+Narrow = Callable[[pl.DataType], list[pl.Expr]]
+"""The columns that a format looks at over all calls, worked out of whole ones; names in them become the given type."""
 
-    def __init__(self, draft: Draft, extra: Mapping[str, pl.DataType] | None = None):
+
+class TraceReading:
+    """What was read so far of the spans of one import. `narrow` gives what `found` has beside the keys of `span_tree`."""
+
+    def __init__(self, draft: Draft, extra: Mapping[str, pl.DataType] | None = None, narrow: Narrow = lambda _: []):
         self.draft = draft
         self.extra = {**OF_A_SPAN, **(extra or {})}
+        self.keys = span_tree.Keys()
+        self._narrow = narrow(self.keys.dtype)
         self._gathered = self._fresh()
-        self._frames: list[pl.DataFrame] = []
+        self._held = HeldTables(HELD)
         self._places: list[tuple[Any, ...]] = []
-        self._trees: list[pl.DataFrame] = []
+        calls, tree = span_tree.head(self.keys)
+        nothing = self._whole(pl.DataFrame(schema=PLACED))
+        self._calls: list[pl.DataFrame] = [calls.hstack(nothing.select(self._narrow))]
+        self._trees: list[pl.DataFrame] = [tree]
+        self._traces: list[pl.Series] = []
 
     def span(
         self, record: Mapping[str, Any], row: int, file: str, call: bool, named: tuple[Any, Any] = (None, None)
@@ -52,38 +67,85 @@ class TraceReading:
     def flush(self, file: str) -> None:
         """Map the calls gathered so far; to be called at the end of each file."""
         if len(self._gathered):
-            self._frames.append(blocks.mapped(self.draft, self._gathered, file, self.extra))
+            calls = self._whole(blocks.mapped(self.draft, self._gathered, file, self.extra))
+            self._held.keep(calls)
+            self._calls.append(self.keys.calls(calls).hstack(calls.select(self._narrow)))
+            self._in_traces(calls[span_tree.TRACE])
             self._gathered = self._fresh()
         if self._places:
             columns = (
                 [convert.printable(value) if type(value) is str else None for value in column]
                 for column in zip(*self._places, strict=True)
             )
-            self._trees.append(pl.DataFrame(dict(zip(span_tree.TREE, columns, strict=True)), schema=span_tree.TREE))
+            tree = pl.DataFrame(dict(zip(span_tree.TREE, columns, strict=True)), schema=span_tree.TREE)
+            self._in_traces(tree[span_tree.TRACE])
+            self._trees.append(self.keys.tree(tree))
             self._places = []
 
-    def spans(self) -> set[tuple[str, str]]:
-        """Trace and span of every span read."""
-        return {place for tree in self._trees for place in tree.select(span_tree.TRACE, span_tree.SPAN).iter_rows()}
+    def among(self, places: pl.DataFrame) -> pl.Series:
+        """For each pair of trace and span (columns of `span_tree.TREE`), is that span read?"""
+        asked = self.keys.tree(pl.DataFrame(schema=span_tree.TREE).join(places, on=places.columns, how="right"))
+        spans = pl.concat([tree[span_tree.SPAN] for tree in self._trees])
+        return asked[span_tree.SPAN].is_in(spans.filter(spans != span_tree.NO_KEY).implode())
+
+    def found(self) -> pl.DataFrame:
+        """One narrow row a call in the order read, each once, with its place among all: to be worked on, for `finished`."""
+        calls, self._calls = self._calls, []
+        found = pl.concat(calls, rechunk=True).with_row_index(span_tree.PLACE)
+        del calls
+        again = ~found[span_tree.SPAN].is_first_distinct()
+        if not again.any():
+            return found
+        columns = (blocks.FILE, blocks.ROW, "execution_id")
+        for _, calls in self._parts(found.filter(again)):
+            self.draft.seen_before(calls.select(columns).iter_rows())
+        return found.filter(~again)
+
+    def worked_out(self, found: pl.DataFrame) -> pl.DataFrame:
+        """The leaves among the calls of `found`, with sessions and turns, and with the version that failed calls met."""
+        trees, self._trees = self._trees, []
+        tree = pl.concat(trees, rechunk=True)
+        del trees
+        if self._traces:
+            self.draft.in_traces(pl.concat(self._traces))
+        leaves = span_tree.leaves(found, tree, self.draft).drop(span_tree.SPAN, span_tree.PARENT)
+        return span_tree.served_version(span_tree.in_sessions(leaves), self.draft)
+
+    def finished(self, worked_out: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        """(rows of `worked_out`, their whole calls), part by part, in the order of their places."""
+        for found, calls in self._parts(worked_out.sort(span_tree.PLACE)):
+            yield found, span_tree.completed(calls, found)
 
     def calls(self) -> pl.DataFrame:
         """All calls in the order read, each once: the columns that they fill, those of `NEEDED` and of `extra`."""
-        frames, self._frames = self._frames, []  # they are not held twice
-        head = blocks.canonical(self.extra)
-        present = set().union(NEEDED, self.extra, (blocks.FILE, blocks.ROW), *(frame.columns for frame in frames))
-        return self.draft.distinct(
-            pl.concat([head.select(n for n in head.columns if n in present), *frames], how="diagonal")
-        )
+        nothing = self._whole(pl.DataFrame(schema=PLACED))
+        return self.draft.distinct(pl.concat([nothing, *self._held.tables()], how="diagonal"))
 
     def executions(self, calls: pl.DataFrame) -> pl.DataFrame:
         """The leaves of `calls`, with sessions and turns, and with the served version where failed calls name none."""
-        nothing = [pl.lit(None, pl.String).alias(name) for name in (span_tree.AGENT, span_tree.CONVERSATION)]
-        trees, self._trees = self._trees, []
-        tree = pl.concat([pl.DataFrame(schema=span_tree.TREE), *trees])
-        del trees
-        self.draft.in_traces(pl.concat([tree[span_tree.TRACE], calls[span_tree.TRACE]]))
-        leaves = span_tree.leaves(calls.with_columns(nothing), tree, self.draft)
-        return span_tree.served_version(span_tree.in_sessions(leaves), self.draft)
+        found = self.worked_out(self.keys.calls(calls).with_row_index(span_tree.PLACE))
+        return span_tree.completed(calls[found[span_tree.PLACE]], found)
+
+    def _parts(self, found: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        """The rows of `found`, sorted by place, with their whole calls, part by part."""
+        start = 0
+        slices = (table[at : at + PART] for table in self._held.tables() for at in range(0, table.height, PART))
+        for calls in slices:
+            low, high = found[span_tree.PLACE].search_sorted(pl.Series([start, start + calls.height]))
+            mine = found[low:high]
+            if mine.height:
+                yield mine, calls[mine[span_tree.PLACE].cast(pl.Int64) - start]
+            start += calls.height
+
+    def _whole(self, calls: pl.DataFrame) -> pl.DataFrame:
+        """The calls with every column of `NEEDED` and of `extra`, in the order of the schema."""
+        head = blocks.canonical(self.extra)
+        present = {*NEEDED, *self.extra, *calls.columns}
+        return pl.concat([head.select(name for name in head.columns if name in present), calls], how="diagonal")
+
+    def _in_traces(self, names: pl.Series) -> None:
+        if self.draft.apart:
+            self._traces.append(names.unique())
 
     def _fresh(self) -> blocks.Gathered:
         return blocks.Gathered({*blocks.paths_of(self.draft.fields), *self.extra})

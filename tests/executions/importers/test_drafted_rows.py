@@ -39,12 +39,13 @@ def test_many_rows_wait_on_disk_and_leave_nothing_behind(monkeypatch):
     monkeypatch.setattr(drafted_rows, "IN_MEMORY", 10)
     rows = DraftedRows()
     assert take(rows, [str(n) for n in range(1000)], chunk=7) == []
-    folder = rows._folder
+    folder = rows._tables["executions"].folder
     assert len(list(folder.iterdir())) > 50
+    outcomes = rows._tables["outcomes"].folder
     frame, _ = rows.frames()
     assert frame.select(pl.col("score").sum()).collect().item() == 999 * 500
     del rows
-    assert not folder.exists()
+    assert not folder.exists() and not outcomes.exists()
 
 
 def test_what_was_seen_is_known_among_a_million():

@@ -16,7 +16,7 @@ START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 def logged(tmp_path):
     """Write one traffic as rows of LiteLLM and as spans: calls are (seconds, input, output) of each."""
 
-    def make(gateway, client):
+    def make(gateway, client, responses=()):
         rows, spans = [], []
         for number, (start, read, written) in enumerate(gateway):
             begun = START + datetime.timedelta(seconds=start)
@@ -37,6 +37,8 @@ def logged(tmp_path):
             span = {"traceId": f"{number:032x}", "spanId": f"{number:016x}", "name": "chat"}
             span |= {"startTimeUnixNano": str(nanoseconds), "endTimeUnixNano": str(nanoseconds + 10**9)}
             texts = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}
+            if number < len(responses):
+                texts["gen_ai.response.id"] = responses[number]
             counts = {"gen_ai.usage.input_tokens": read, "gen_ai.usage.output_tokens": written}
             attributes = [{"key": key, "value": {"stringValue": value}} for key, value in texts.items()]
             attributes += [
@@ -97,6 +99,33 @@ def test_traffic_of_equal_requests_cannot_be_told_apart_and_that_is_said(logged)
     imported = import_log(logged([(start + 0.1, read, written) for start, read, written in steady], steady))
     assert imported.rows == 800
     assert any("whether both logged the same traffic cannot be told" in note for note in imported.notes)
+
+
+@pytest.mark.parametrize("common", [1, 7, 60])
+def test_calls_of_one_response_id_are_one_call_however_few_they_are(logged, common):
+    client, gateway = traffic(60, 3), traffic(60, 4)  # neither tokens nor times agree
+    responses = [f"g{59 - number}" if number < common else f"other{number}" for number in range(60)]
+    paths = logged(gateway, client, responses)
+    with pytest.raises(InputError, match=rf"{common} calls of litellm and otlp have the same response id"):
+        import_log(paths)
+    once = import_log(paths, same_calls="first")
+    assert once.rows == 120 - common and once.rejected.height == common
+    spans = {f"{number:032x}:{number:016x}" for number in range(60)} & set(once.executions["execution_id"])
+    assert spans == {f"{number:032x}:{number:016x}" for number in range(common, 60)}
+    kept = import_log(paths[::-1], same_calls="first").executions["execution_id"].to_list()
+    assert set(kept) & {f"g{59 - number}" for number in range(60)} == {f"g{59 - number}" for number in range(common, 60)}
+
+
+def test_an_id_that_stands_twice_in_one_log_names_nothing(logged):
+    imported = import_log(logged(traffic(30, 3), traffic(30, 4), ["g1"] * 30))
+    assert imported.rows == 60
+
+
+def test_ids_come_first_and_tokens_with_times_tell_the_rest(logged):
+    client = traffic(40)
+    gateway = [(start + 0.1, read, written) for start, read, written in client]
+    once = import_log(logged(gateway, client, [f"g{number}" for number in range(10)]), same_calls="first")
+    assert once.rows == 40 and once.rejected.height == 40
 
 
 def test_a_wish_that_is_none_is_a_sentence(logged):
