@@ -31,7 +31,7 @@ from divergence.risk.context_definitions import Served
 from divergence.risk.discrimination import beside_plain
 from divergence.risk.known_items import item_risks
 from divergence.risk.model import RiskModel
-from divergence.risk.plain_share import SHARE, blended, cell_rates, moved_draws, worth
+from divergence.risk.plain_share import blended, cell_rates, moved_draws, worth
 from divergence.risk.reliability import BINS, CLUSTERS_MIN, clustering, equal_bins, reliability
 from divergence.risk.risk_draws import plausible_risks
 from divergence.risk.summaries import Summaries, summarise
@@ -233,10 +233,10 @@ def _with_plain_rates(raw: Summaries, cells: Cells, held: pl.DataFrame) -> tuple
     rates = cell_rates(cells, raw.levels, raw.risk.shape)
     trained = _model(raw, NONE)
     risk, failure, trials, cluster, _ = _scored(trained, held)
-    saved, error = worth(risk, rates.ravel()[trained.rows(_batch(held))], failure, trials, cluster)
+    share, saved, error = worth(risk, rates.ravel()[trained.rows(_batch(held))], failure, trials, cluster)
     if saved <= error:
-        return raw, f"; plain rates of cells would save {saved:.4f} nats (standard error {error:.4f}) and are left out", 0.0
-    return blended(raw, rates, SHARE), f"; plain rates of cells weigh half: they save {saved:.4f} nats ({error:.4f})", SHARE
+        return raw, f"; rates of cells would save {saved:.4f} nats (standard error {error:.4f}) and are left out", 0.0
+    return blended(raw, rates, share), f"; rates of cells weigh {share:g}: they save {saved:.4f} nats ({error:.4f})", share
 
 
 def _clustering(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, cluster: np.ndarray, context: np.ndarray) -> dict:
