@@ -7,8 +7,9 @@
 with each r pulled to the rate of all rows by `POOLED` trials. The hierarchy shrinks what strata differ by towards what their
 noise allows; where there are few strata it cannot know how much they differ, and may shrink too far: what a context does to
 one stratum and not to the others (a window that cuts its worked examples) is what it loses most of. The share is the one
-with the least log loss on whole items or sessions that the fit did not see, where it saves more than the standard error of
-that. Limits and draws move with the risk on the logit scale, so that an interval is as wide as the posterior's. Combinations
+with the least log loss on whole items or sessions that neither saw; neither estimate is a default that the other must beat
+by more than noise, and rates are left out where they save nothing.
+Limits and draws move with the risk on the logit scale, so that an interval is as wide as the posterior's. Combinations
 without trials stay as they are. Unit: probability.
 """
 
