@@ -9,7 +9,8 @@ from scipy.special import ndtr
 
 import divergence as dv
 from divergence.risk.build import risk_model
-from divergence.risk.known_items import Sources
+from divergence.risk.item_factors import ItemCells
+from divergence.risk.known_items import Sources, by_content
 
 LOG = ("regime", "model", "context", "task", "item", "score")
 
@@ -198,22 +199,42 @@ def test_rates_over_several_trials_are_said_to_name_no_item():
     assert "rates over several trials are not answers to one item" in said
 
 
-@pytest.mark.parametrize("seed", [13, 14])
-def test_names_of_items_do_not_move_risks(seed):
-    frame = world(seed)
+def test_names_of_items_do_not_move_risks():
+    frame = world(13)
     names = sorted(frame["item"].unique())
-    mixed = np.random.default_rng(seed).permutation(len(names))
-    other = {name: f"n{mixed[k]:03d}" for k, name in enumerate(names)}
-    renamed = frame.with_columns(pl.col("item").replace_strict(other))
+    mixed = np.random.default_rng(13).permutation(len(names))
+    renamed = frame.with_columns(pl.col("item").replace_strict({name: f"n{mixed[k]:03d}" for k, name in enumerate(names)}))
     one, two = made(frame), made(renamed)
     asked = frame.filter(regime="deployment")
     found = scored(one, asked), scored(two, renamed.filter(regime="deployment"))
     assert one.items is not None and two.items is not None
-    # Sums over items in another order are off by rounding, which may tip a place of the table of answers to its neighbour.
-    for name, off in (("risk", 0.0033), ("lower", 0.02), ("upper", 0.02)):
-        apart = np.abs(found[0][name].to_numpy() - found[1][name].to_numpy())
-        assert apart.max() < off and (apart > 1e-6).mean() < 0.01
-    np.testing.assert_allclose(one.table["risk"], two.table["risk"], atol=1e-6)
+    # The joint fit draws anew where its items are summed in another order: five standard errors of the difference of two
+    # means of 1,000 draws whose standard deviation is at most .07. An answer of a known item may tip to the next place of
+    # its table: 8 / 511 probits, times a density of .4.
+    drawn = 5 * np.sqrt(2 / 1000) * 0.07
+    np.testing.assert_allclose(one.table["risk"], two.table["risk"], atol=drawn)
+    assert np.abs(found[0]["risk"].to_numpy() - found[1]["risk"].to_numpy()).max() < drawn + 0.0063
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_items_are_ordered_by_their_answers(seed):
+    """Numbered otherwise, the same items come in the same order; those with the same answers cannot be told apart."""
+    random = np.random.default_rng(seed)
+    items, arms = 50, 5
+    item, arm = (v.ravel() for v in np.indices((items, arms)))
+    n = random.integers(1, 4, len(item)).astype(float)
+    y, task = np.minimum(random.integers(0, 3, len(item)), n).astype(float), random.integers(0, 2, items)
+    other = random.permutation(items)
+    told = []
+    for number in (np.arange(items), other):
+        its = np.empty(items, int)
+        its[number] = task
+        mixed = random.permutation(len(item))
+        cells = ItemCells(number[item][mixed], arm[mixed], n[mixed], y[mixed], np.zeros(len(item)))
+        rank = np.argsort(by_content(cells, its))[cells.item]
+        order = np.lexsort((cells.arm, rank))
+        told.append(np.stack([rank, cells.arm, cells.n, cells.y, its[cells.item]], 1)[order])
+    np.testing.assert_array_equal(told[0], told[1])
 
 
 def test_arms_that_answer_are_those_of_the_pair_else_of_its_model_and_context():
