@@ -154,7 +154,16 @@ class Estimate:
                 continue
             column = self.rows[name]
             keep &= (column.is_null() if value is None else (column == value).fill_null(False)).to_numpy()
-        return self._take(np.flatnonzero(keep))
+        return self.take(keep)
+
+    def known(self) -> Estimate:
+        """The rows with a number: identified, with a finite median. Pages and plans read their headline rows from these."""
+        there = np.array([reason is None for reason in self.reason], bool)
+        finite = np.asarray(np.isfinite(self.draws).all(0))
+        doubtful = there & ~finite  # ratios with some infinite draws may still have a median
+        if doubtful.any():
+            finite[doubtful] = np.isfinite(self.take(doubtful)._quantiles([0.5])[0])
+        return self.take(there & finite)
 
     def interval(self, probability: float = INTERVAL) -> np.ndarray:
         """Equal-tailed interval of every number, shape (R, 2), in the unit."""
@@ -210,7 +219,9 @@ class Estimate:
             return self.rows[name].to_list()
         return [self.counts.get(name)] * self.rows.height
 
-    def _take(self, index: np.ndarray) -> Estimate:
+    def take(self, keep: np.ndarray) -> Estimate:
+        """The rows where `keep` (R booleans) holds, as an Estimate."""
+        index = np.flatnonzero(keep)
         return dataclasses.replace(
             self,
             rows=self.rows[index],

@@ -30,7 +30,7 @@ def grade_notes(cells: Cells) -> tuple[str, ...]:
     never = [grade for grade, total in grade_totals(cells).items() if total == 0]
     scale = (
         f"{cells.outcome} has the grades {', '.join(cells.grade_names)}: its level is the expected place among them, "
-        "from 0 (the worst) to 1 (the best)."
+        f"from 0 ({cells.grade_names[0]}) to 1 ({cells.grade_names[-1]})."
     )
     return (scale, f"No answer has the grade {', '.join(never)} of {cells.outcome}.") if never else (scale,)
 

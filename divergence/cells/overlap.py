@@ -9,11 +9,6 @@ from divergence.cells.cells import Cells
 ALIKE_MIN = 0.9  # share of rows judged alike: a tenth judged by another, ten points stricter, moves a level by one point
 
 
-def share_items(cells: Cells) -> bool:
-    """Is any item judged in both regimes?"""
-    return len(np.intersect1d(_items(cells, "evaluation"), _items(cells, "deployment"))) > 0
-
-
 def replays(cells: Cells) -> bool:
     """Are all items of the traffic items of the bench?"""
     counts = cells.counts.take(cells.counts["n"] > 0)
@@ -86,8 +81,3 @@ def deployed_regimes(cells: Cells) -> np.ndarray:
 def in_regime(cells: Cells, regime: str) -> np.ndarray:
     """Rows of `counts` of that regime, shape (rows,)."""
     return np.array([name == regime for name in cells.levels["regime"]], bool)[cells.counts["regime"]]
-
-
-def _items(cells: Cells, regime: str) -> np.ndarray:
-    rows = in_regime(cells, regime) & (cells.counts["item"] >= 0) & (cells.counts["n"] > 0)
-    return np.unique(cells.counts["item"][rows])

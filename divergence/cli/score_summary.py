@@ -10,6 +10,7 @@ import click
 
 from divergence.cli.progress import Lines
 from divergence.errors import InputError, printed, shortened
+from divergence.orders import AS_COUNTED
 from divergence.scoring.filesystems import shown
 from divergence.scoring.score import Progress, Scored, score_log
 
@@ -137,8 +138,8 @@ def calibration_lines(found: dict | None) -> list[str]:
     ]
     return [
         *lines,
-        f"worst context {worst['context']}: predicted {worst['risk']:.1%}, failed {worst['failed']:.1%} "
-        f"of {worst['judged']:,.0f}",
+        f"{AS_COUNTED} the worst context is {worst['context']}: predicted {worst['risk']:.1%}, "
+        f"failed {worst['failed']:.1%} of {worst['judged']:,.0f}",
     ]
 
 

@@ -4,7 +4,8 @@
 
 The expected outcome of new items of the bench's source, served as the bench serves them; evaluation contexts by their
 share of the evaluation rows. Where the log has tasks, `statistic` = `task` gives the level on each alone (`task_levels`),
-and where every task has a metric of its own the mean over them is refused. Identified by evaluation rows of the model.
+and where every task has a metric of its own the mean over them is refused. Of a time `median` and `quantile_95` are those
+of its rows, by model and context (`time_quantiles`). Identified by evaluation rows of the model.
 Unit: probability (or the outcome's own).
 Source: Miller 2024 (arXiv 2411.00640) for items as a sample; Brennan 2001 for universe scores.
 """
@@ -16,8 +17,9 @@ import functools
 import numpy as np
 import polars as pl
 
-from divergence.estimands.rows import answer, answered, frame, level_unit, models_with_rows, refuse
+from divergence.estimands.rows import answer, answered, frame, level_unit, models_with_rows
 from divergence.estimands.task_levels import task_levels
+from divergence.estimands.time_quantiles import time_quantiles
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -47,8 +49,7 @@ def level(posterior: Posterior, regime: str, question: str, text: str, outcome: 
     """Levels of one regime; also what `deployed_level` calls."""
     fit = posterior[outcome]
     mu = levels(fit, regime, law)
-    if mu is None:
-        return refuse(fit, question, text, level_unit(fit), f"the log has no {regime} rows")
+    assert mu is not None  # the question's needs: judged rows of the regime
     seen = np.flatnonzero(models_with_rows(fit, regime == "deployment"))
     unlike = needs.unlike_tasks(fit.log_design)
     draws = mu.mean()[:, seen]
@@ -64,4 +65,10 @@ def level(posterior: Posterior, regime: str, question: str, text: str, outcome: 
         models, tasks = [each.model for each in found], [each.task for each in found]
         many = len(found)
         rows.append(frame(regime=[regime] * many, model=models, task=tasks, statistic=["task"] * many))
+    times = list(time_quantiles(fit, regime))
+    if times:
+        draws = np.column_stack([draws, *(each.draws for each in times)])
+        reasons += [each.reason for each in times]
+        named = {name: [getattr(each, name) for each in times] for name in ("model", "context", "statistic")}
+        rows.append(frame(regime=[regime] * len(times), **named))
     return answer(fit, question, text, level_unit(fit), pl.concat(rows, how="diagonal"), draws, reason=tuple(reasons))

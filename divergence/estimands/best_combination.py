@@ -27,7 +27,8 @@ import numpy as np
 
 from divergence.estimands.coherence import checked, coordinates, meets, not_asked, sides_of
 from divergence.estimands.combinations import Combinations, combinations
-from divergence.estimands.rank_agreement import first_place, tied
+from divergence.estimands.cost_per_success import known_spend
+from divergence.estimands.rank_agreement import tied
 from divergence.estimands.rows import Rows, answered, refuse, unit_of
 from divergence.estimands.spend import Prices, checked_prices
 from divergence.estimate import Estimate
@@ -36,6 +37,7 @@ from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
 from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
+from divergence.orders import share_of_first
 
 QUESTION, TEXT = "best_combination", "the best combination of model and context, and how sure that is"
 COORDINATES = ("model", "context", "factor", "level", "statistic", "regime", "axis")
@@ -51,6 +53,9 @@ def choice_needs(design: LogDesign) -> Need:
     combinations_seen = int(design.arms.deployed.sum())
     if combinations_seen < 2:
         return Need(False, "It needs two combinations of model and context to choose from; this log has one.")
+    unknown = unknown_requirement(design)
+    if unknown:
+        return Need(False, unknown)
     return Need(
         True,
         f"{needs.many(design.models['deployment'], 'model')} in "
@@ -58,11 +63,25 @@ def choice_needs(design: LogDesign) -> Need:
     )
 
 
+def unknown_requirement(design: LogDesign) -> str | None:
+    """Why a declared requirement is known of no combination."""
+    if "bench_gap_max" in design.required or "excess_flips_max" in design.required:
+        missing = needs.no_comparison(design)
+        if missing:
+            return f"A requirement is about the distance from the bench. {missing}"
+    if "cost_per_success_max_usd" in design.required and not known_spend(design, "deployment"):
+        return "A requirement is about the cost of a success, and no deployment row has a cost."
+    return None
+
+
 ROOM = Question(
     QUESTION,
     "the best combination",
     TEXT,
     choice_needs,
+    # What a requirement is of one combination (its quantile, its cost where nothing succeeded, its flips) depends on rows
+    # and successes there; that it is known nowhere is the design's.
+    depends="each declared requirement must be known of two combinations",
     declared=("requirements",),
     example_call='acceptance={"quality_min": 0.5}',
     of_levels=True,
@@ -88,8 +107,9 @@ def best_combination(
         if reason
         else combinations(fit, ("quality", *sides_of(bounds)), prices=prices, currency=currency, what_if=what_if)
     )
-    if found is None:
-        return refuse(fit, QUESTION, TEXT, "probability", reason or "the log has no deployment rows")
+    if reason:
+        return refuse(fit, QUESTION, TEXT, "probability", reason)
+    assert found is not None  # the question's needs: judged deployment rows
     met = meets(found, bounds)
     met = np.all(list(met.values()), 0) if met else np.ones_like(found.draws["quality"], bool)
     out = Rows(fit, QUESTION, "probability", COORDINATES)
@@ -103,9 +123,9 @@ def best_combination(
             listed += 1
             _rank(out, found, known, met[:, known], unit_of(fit))
     if not listed:
-        why = next((found.reason(k) for members in lists(found) for k in members if found.reason(k)), None)
-        return refuse(fit, QUESTION, TEXT, "probability", why or "a choice needs two combinations; this log has one")
-    text = TEXT + (f" (the {found.left_out} combinations of lowest level are left out)" if found.left_out else "")
+        why = next(reason for members in lists(found) for k in members if (reason := found.reason(k)))
+        return refuse(fit, QUESTION, TEXT, "probability", why)
+    text = TEXT + (f" (the {found.left_out} combinations with low mean levels are left out)" if found.left_out else "")
     return out.estimate(text, fit.described_method)
 
 
@@ -152,7 +172,7 @@ def _rank(out: Rows, found: Combinations, known: list[int], met: np.ndarray, uni
 
 def first_among(quality: np.ndarray, met: np.ndarray) -> np.ndarray:
     """Share of the first place among those that meet the requirements, (S, members); no one's where none does."""
-    return first_place(np.where(met, quality, -np.inf)) * met.any(1, keepdims=True)
+    return share_of_first(np.where(met, quality, -np.inf)) * met.any(1, keepdims=True)
 
 
 def places(quality: np.ndarray, met: np.ndarray) -> np.ndarray:

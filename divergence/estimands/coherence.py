@@ -46,11 +46,6 @@ BOUNDS = {  # bound -> side of the combination that it is about, is it a lower l
     "cost_per_success_max_usd": ("cost", False, "cost_per_success"),
     "excess_flips_max": ("flips", False, "excess_flips"),
 }
-UNDECLARED = (
-    "no requirements are declared: name them in [acceptance] of the configuration ("
-    + ", ".join(BOUNDS)
-    + "); without them there is no probability of meeting them"
-)
 
 
 def requirement_needs(design: LogDesign) -> Need:
@@ -87,10 +82,11 @@ def coherence(
     """Rows as in the table above; `acceptance` maps bounds to numbers. Raises InputError for a bound that is none."""
     bounds = checked(acceptance)
     fit = posterior[outcome]
-    reason = not_asked(posterior, fit) or ("" if bounds else UNDECLARED)
+    reason = not_asked(posterior, fit)
     found = None if reason else combinations(fit, sides_of(bounds), prices=prices, currency=currency, what_if=what_if)
-    if found is None:
-        return refuse(fit, QUESTION, TEXT, "probability", reason or "the log has no deployment rows")
+    if reason:
+        return refuse(fit, QUESTION, TEXT, "probability", reason)
+    assert found is not None  # the question's needs: judged deployment rows
     met = meets(found, bounds)
     units = {"quality": level_unit(fit), "gap": unit_of(fit), "latency": "s", "cost": "usd", "flips": "probability"}
     nothing = np.full(len(fit.effects), np.nan)

@@ -28,7 +28,7 @@ import polars as pl
 from divergence.cells import Cells, Table
 from divergence.cells.episodes import agent_episodes
 from divergence.estimands.beta_binomial import draw_beta_binomial
-from divergence.estimands.rows import answer, answered, frame, refuse
+from divergence.estimands.rows import answer, answered, frame
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.log_design import LogDesign
@@ -39,10 +39,6 @@ from divergence.random_streams import stream
 
 QUESTION, TEXT = "collapse_hazard", "the chance that an episode breaks down at a step that it reached"
 EPISODES_MIN = 5
-MISSING = (
-    "no episode was logged: rows need `calls` above 1 (one row an episode, for example --map calls=n_messages), or a "
-    "session with turns"
-)
 
 
 def episode_needs(design: LogDesign) -> Need:
@@ -51,8 +47,8 @@ def episode_needs(design: LogDesign) -> Need:
     if not len(episodes):
         return Need(
             False,
-            "It needs episodes: rows with calls above 1 (map the column that counts them, for example --map "
-            "calls=n_messages), or sessions with turns.",
+            "It needs episodes: rows with calls above 1 (map the column that counts them, for example "
+            "`--map calls=n_messages`), or sessions with turns.",
         )
     _, place = combinations(*(episodes[k] for k in ("regime", "model", "context")))
     number, failed = np.bincount(place, episodes["n"]), np.bincount(place, episodes["failed"])
@@ -78,8 +74,6 @@ def collapse_hazard(posterior: Posterior, *, outcome: str | None = None) -> Esti
     fit = posterior[outcome]
     cells = fit.cells
     episodes = agent_episodes(cells)
-    if not len(episodes):
-        return refuse(fit, QUESTION, TEXT, "probability", MISSING)
     rng = stream(fit.seed, "episodes")
     weight = rng.standard_exponential((len(fit.effects), len(cells.levels["block"])))
     rows, draws, reasons = [], [], []
@@ -170,7 +164,7 @@ def half_life(hazard: np.ndarray, survival: np.ndarray, bands: np.ndarray) -> tu
     if below.any(1).mean() < 0.95:
         left = float(survival[:, -1].mean())
         return np.full(len(hazard), np.nan), (
-            f"survival is {left:.2f} at the longest episode, not surely below one half: "
+            f"survival is {left:.2f} at the end of the episodes seen, not surely below one half: "
             "the half-life lies beyond what was seen"
         )
     band = np.where(below.any(1), below.argmax(1), len(bands) - 1)

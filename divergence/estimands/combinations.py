@@ -235,7 +235,7 @@ def _spend(
     why = []
     for t in targets:
         if not sums.known[t.model]:
-            why.append("no row of this combination has a cost: log cost_usd, or declare [prices] for its tokens")
+            why.append("no row of this combination has a cost: log `cost_usd`, or declare [prices] for its tokens")
         elif currency.upper() != "USD" and prices:
             why.append(f"the bound is in US dollars and the prices are declared in {currency}")
         else:

@@ -30,6 +30,7 @@ from scipy.special import chdtrc, log_ndtr
 
 from divergence.cells.overlap import in_regime
 from divergence.estimands.gap_for_confidence import DOUBT_MAX, needed
+from divergence.estimands.projection_instability import MODELS_MIN as MODELS_LINE
 from divergence.estimands.projection_instability import project
 from divergence.estimands.rows import Rows, answered, refuse, unit_of
 from divergence.estimate import Estimate
@@ -80,6 +81,7 @@ ROOM = Question(
     "how narrow the top of the bench is",
     TEXT,
     convergence_needs,
+    # An item that all models answer alike has no noise: which differences have one is in the scores.
     depends="the noise of each level must be known from its items",
 )
 
@@ -120,10 +122,10 @@ def convergence(
 
 def _needed(posterior: Posterior, outcome: str | None, law: Law | None) -> np.ndarray | None:
     """Draws of the gap that can be trusted, where the bench orders deployment at all."""
-    _, line, _ = project(posterior, outcome, law)
-    if line is None or (line.beta <= 0).mean() > DOUBT_MAX:
+    if not needs.models_in_both(posterior[outcome].log_design, MODELS_LINE).met:
         return None
-    return needed(line)
+    _, line = project(posterior, outcome, law)
+    return None if (line.beta <= 0).mean() > DOUBT_MAX else needed(line)
 
 
 def suites(fit: Fit) -> list[Suite]:

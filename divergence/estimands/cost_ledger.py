@@ -20,7 +20,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from divergence.cells.blocks import block_sums
-from divergence.estimands.cost_per_success import MISSING, NOT_A_SCORE, known_spend, read_with
+from divergence.estimands.cost_per_success import NOT_A_SCORE, known_spend, read_with
 from divergence.estimands.rows import answer, answered, frame, refuse
 from divergence.estimands.spend import Prices, checked_prices, mean_spend, rates, spend, weights
 from divergence.estimate import Estimate
@@ -81,21 +81,10 @@ def cost_ledger(
     """One row per model, deployment context and part, the whole first; `date`: when the prices held."""
     fit = posterior[outcome]
     unit = currency.lower()
-    if fit.cells.kind == "positive" or fit is not posterior.fits[0]:
+    if fit is not posterior.fits[0]:
         return refuse(fit, QUESTION, TEXT, unit, NOT_A_SCORE)
     weight = weights(fit)
     bench, live = (_factors(fit, regime, prices, weight, currency) for regime in ("evaluation", "deployment"))
-    if not bench or not live:
-        missing = "bench" if not bench else "deployment"
-        return refuse(
-            fit,
-            QUESTION,
-            TEXT,
-            unit,
-            f"no model has spend and a success in {missing}: {MISSING}"
-            if not (bench or live)
-            else f"no model has spend and a success in {missing}",
-        )
     contexts: dict[int, list[int]] = {}
     for m, c in bench:
         contexts.setdefault(m, []).append(c)
@@ -109,8 +98,6 @@ def cost_ledger(
         names = fit.cells.levels["model"][m], fit.cells.levels["context"][c]
         rows += [(*names, part) for part in (None, *PARTS)]
         draws += [sum(parts.values()), *(parts[part] for part in PARTS)]
-    if not rows:
-        return refuse(fit, QUESTION, TEXT, unit, "no model has spend and a success in both regimes")
     model, context, part = (list(column) for column in zip(*rows, strict=True))
     text = TEXT + read_with(fit, prices, date)
     return answer(fit, QUESTION, text, unit, frame(model=model, context=context, factor=part), np.stack(draws, 1))

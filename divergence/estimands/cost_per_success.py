@@ -6,7 +6,7 @@
 |---|---|---|---|
 | null | K | currency | per model, context (evaluation too); per model under the deployment law, `context` null |
 | `bench_ratio` | K in deployment over K on the bench | ratio | per model |
-| `failed_share` | share of the spend that went into failures | probability | per model, context |
+| `failed_share` | share of the spend that went into failures | probability | per model, context; per regime over all |
 | `calls`, `tokens` | model calls, tokens for one success | calls, tokens | the same |
 | `calls_failed_share` | share of the calls that were made on failures | probability | the same |
 | `replay_factor` | prompt sent over sent once, if each call repeats all before: E c (c + 1) / 2 E c | ratio | the same |
@@ -26,7 +26,6 @@ import numpy as np
 import polars as pl
 
 from divergence.cells.blocks import block_sums
-from divergence.cells.overlap import share_items
 from divergence.errors import InputError
 from divergence.estimands.beta_binomial import beta_parameters, draw_beta_binomial
 from divergence.estimands.rows import answer, answered, frame, refuse
@@ -45,8 +44,8 @@ QUESTION, TEXT = "cost_per_success", "what one success costs, failures included"
 CAP = 5  # tries that a gateway's retry policy allows at most, unless told otherwise
 NOT_A_SCORE = "the cost of a success is asked of the primary outcome, where it is a score"
 MISSING = (
-    "no row has a cost: log cost_usd, or declare [prices] per million tokens (with currency and date) for a log that "
-    "counts input_tokens and output_tokens"
+    "no row has a cost: log `cost_usd`, or declare [prices] per million tokens (with currency and date) for a log that "
+    "counts `input_tokens` and `output_tokens`"
 )
 
 
@@ -67,7 +66,7 @@ def cost_needs(design: LogDesign) -> Need:
     if (design.arms.repeated >= 2).any() and design.cells.kind == "binary":
         instead.append("attempts")
     if not instead:
-        return Need(False, "It needs a cost: no row has cost_usd, nor tokens that declared [prices] could be applied to.")
+        return Need(False, "It needs a cost: no row has `cost_usd`, nor tokens that declared [prices] could be applied to.")
     return Need(
         True, f"No row has a cost and no prices are declared: only {' and '.join(instead)} of a success can be given."
     )
@@ -108,7 +107,7 @@ def cost_per_success(
         raise InputError(f"budget is what one success may cost, a number above 0, seen {budget!r}")
     fit = posterior[outcome]
     unit = currency.lower()
-    if fit.cells.kind == "positive" or fit is not posterior.fits[0]:
+    if fit is not posterior.fits[0]:
         return refuse(fit, QUESTION, TEXT, unit, NOT_A_SCORE)
     collected = _Rows(fit, unit)
     sums = {regime: spend(fit, regime, prices, currency) for regime in ("evaluation", "deployment")}
@@ -133,7 +132,7 @@ def read_with(fit: Fit, prices: Prices | None, date: str | None) -> str:
         else False
     )
     said = [f"declared prices {f'of {date}' if date else 'without a date'}"] if used else []
-    if {"evaluation", "deployment"} <= set(fit.cells.levels["regime"]) and not share_items(fit.cells):
+    if {"evaluation", "deployment"} <= set(fit.cells.levels["regime"]) and not fit.log_design.sharing.common:
         said.append("bench and traffic share no item: what is asked differs too")
     return f" ({'; '.join(said)})" if said else ""
 
@@ -173,6 +172,7 @@ def _per_context(out: _Rows, fit: Fit, regime: str, sums: Spend, weight: np.ndar
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = cost / success
         lost = np.tensordot(weight, sums.lost, 1) / np.tensordot(weight, sums.cost, 1)
+    spent: list[tuple[int, int]] = []
     for m, c in np.argwhere(sums.judged.sum(0) > 0):
         place = (fit.cells.levels["model"][m], fit.cells.levels["context"][c], regime)
         if not sums.known[m]:
@@ -196,6 +196,11 @@ def _per_context(out: _Rows, fit: Fit, regime: str, sums: Spend, weight: np.ndar
             out.add(place, "over_budget", "probability", (draws > budget).astype(float))
         if sums.cost[:, m, c].sum() > 0 and np.isfinite(sums.lost[:, m, c].sum()):
             out.add(place, "failed_share", "probability", lost[:, m, c])
+            spent.append((m, c))
+    if len({m for m, _ in spent}) > 1:
+        at = tuple(np.array(spent).T)
+        whole = [np.tensordot(weight, part[:, at[0], at[1]].sum(1), 1) for part in (sums.lost, sums.cost)]
+        out.add((None, None, regime), "failed_share", "probability", whole[0] / whole[1])
 
 
 def _over_contexts(out: _Rows, fit: Fit, sums: dict[str, Spend], weight: np.ndarray, law: Law | None) -> None:

@@ -92,20 +92,14 @@ def absolute(posterior: Posterior, question: str, text: str, law: Law | None, ou
 
 
 def crossed_levels(posterior: Posterior, outcome: str | None, law: Law | None) -> tuple[Fit, Levels | None, str]:
-    """Levels of the deployed models where two of them share two contexts; else the reason."""
+    """Levels of the deployed models, two of which share two contexts; else why the given law has too few of them."""
     fit, mu, reason = deployed_contexts(posterior, outcome, law, 2)
     if mu is None:
         return fit, None, reason
+    need = needs.crossed(fit.log_design)
+    if not need.met:  # of questions that ask for less, and give this as a part
+        return fit, None, need.sentence
     mu = mu.of_models(models_with_rows(fit, True))
-    both = mu.observed.T.astype(int) @ mu.observed.astype(int)  # models that two contexts have in common
-    if len(mu.models) < 2:
-        return (
-            fit,
-            None,
-            f"the log has one deployed model ({', '.join(mu.models)}); what separates models needs at least two",
-        )
-    if both[~np.eye(len(both), dtype=bool)].max(initial=0) < 2:
-        return fit, None, "no two models were deployed in the same two contexts: what is the context's cannot be told"
     return fit, mu, ""
 
 

@@ -3,10 +3,14 @@
     XF(c, c') = F(c, c') - (F(c, c) + F(c', c')) / 2  =  E_i (p_ic - p_ic')^2
 
 `F` is the disagreement rate of two replicates, `(F(c,c) + F(c',c')) / 2` the noise floor (`F(c,c)` itself: rows with
-`statistic` = `floor`, `context` = `context_b`). The estimate is unbiased, so it may fall below 0 where nothing flips.
-Unbiased with two replicates
-per item and context; the same U-statistic holds for continuous outcomes and, label by label, for answers (`statistic` =
-`answers`). Waves: the difference between contexts is taken within a wave, so a shift of the instrument is no flip.
+`statistic` = `floor`, `context` = `context_b`). Unbiased with two replicates per item and context; the same U-statistic
+holds for continuous outcomes and, label by label, for answers (`statistic` = `answers`). Waves: the difference between
+contexts is taken within a wave, so a shift of the instrument is no flip.
+
+The unbiased estimate may fall below 0, XF cannot: draws are `max(0, max(estimate, 0) + error)`, so a lower limit may be 0
+and an upper limit never is. Where XF is 0 or small beside its error only the lower limit can miss, and 90 % intervals hold
+it 95 % of the time by construction; farther away 90 %. Where no item ever flipped, the draws are the mid-P confidence law of
+0 among n items: one half exactly 0, one half Beta(1, n). The mean over models is taken before the limit at 0.
 One replicate: refused, with bounds `(M_c - M_c')^2 <= XF <= F(c, c')`. No shared items: refused. Items are a sample
 (Bayesian bootstrap within tasks). Unit: probability.
 Source: half the squared maximum mean discrepancy of Gao, Liang and Guestrin 2024 (arXiv 2410.20247) for two answers.
@@ -20,7 +24,8 @@ import itertools
 import numpy as np
 
 from divergence.cells.replicates import Replicates, answer_pairs, replicates
-from divergence.estimands.rows import answer, answered, context_codes, frame, refuse
+from divergence.estimands.item_weights import Excess, ItemWeights
+from divergence.estimands.rows import answer, answered, context_codes, frame
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.log_design import LogDesign
@@ -104,26 +109,12 @@ ROOM = Question(
 def excess_flips(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
     """Rows (model, context, context_b), and over models with `model` null."""
     fit = posterior[outcome]
-    if fit.cells.kind == "positive":
-        return refuse(
-            fit,
-            QUESTION,
-            TEXT,
-            "probability",
-            f"flips are counted for scores and answers; {fit.cells.outcome} is a time or a cost",
-        )
     contexts = fit.design.contexts
     pairs = _ordered_pairs(contexts)
-    if not pairs:
-        return refuse(fit, QUESTION, TEXT, "probability", "the log has one context; flips need two")
     models = range(fit.design.n_models)
     shared = {m: _outcome_pairs(fit, m, pairs) for m in models}
-    any_shared = any(np.isfinite(s.disagreement).any() for s in shared.values())
-    if not any_shared:
-        return refuse(fit, QUESTION, TEXT, "probability", "no two contexts share items for the same model")
-    rng = stream(fit.seed, "items of flips")
     columns = _Columns(fit, pairs)
-    weights = _ItemWeights(fit, rng)
+    weights = _weights(fit)
     columns.add(shared, weights, None)
     columns.add_floors(shared, weights)
     if len(fit.cells.answers):
@@ -141,7 +132,7 @@ def against_bench(fit: Fit) -> tuple[np.ndarray, np.ndarray, list[list[str | Non
     bench, deployed = np.flatnonzero(contexts[:, 0] == 0), np.flatnonzero(contexts[:, 0] == 1)
     if fit.cells.kind == "positive" or not len(bench):
         return "the log has no evaluation rows to count flips against" if not len(bench) else "flips are counted for scores"
-    weights = _ItemWeights(fit, stream(fit.seed, "items of flips"))
+    weights = _weights(fit)
     pairs = [(int(b), int(c)) for c in deployed for b in bench]
     shape = (weights.draws, fit.design.n_models, len(deployed))
     flips, change = np.full((2, *shape), np.nan)
@@ -149,6 +140,7 @@ def against_bench(fit: Fit) -> tuple[np.ndarray, np.ndarray, list[list[str | Non
     for m, k in itertools.product(range(fit.design.n_models), range(len(deployed))):
         if not k:
             stats = _outcome_pairs(fit, m, pairs)
+            excess, moved = weights.of_excess(stats.excess, stats.items), weights.means(stats.difference, stats.items)
         best = -np.inf
         why = (
             "the bench and this context share no item"
@@ -159,12 +151,15 @@ def against_bench(fit: Fit) -> tuple[np.ndarray, np.ndarray, list[list[str | Non
             known = stats.excess[j][np.isfinite(stats.excess[j])]
             if len(known) < max(2, min(REPLICATED_MIN, int(np.isfinite(stats.disagreement[j]).sum()))):
                 continue
-            drawn = weights.of_excess(stats.excess[j], stats.items)
-            if drawn.mean() > best:
-                best, why = drawn.mean(), None
-                flips[:, m, k], change[:, m, k] = drawn, -weights.mean(stats.difference[j], stats.items)
+            if excess.draws[:, j].mean() > best:
+                best, why = excess.draws[:, j].mean(), None
+                flips[:, m, k], change[:, m, k] = excess.draws[:, j], -moved[:, j]
         reasons[m][k] = why
     return flips, change, reasons
+
+
+def _weights(fit: Fit) -> ItemWeights:
+    return ItemWeights(len(fit.effects), len(fit.cells.levels["item"]), stream(fit.seed, "items of flips"))
 
 
 def _ordered_pairs(contexts: np.ndarray) -> list[tuple[int, int]]:
@@ -220,38 +215,6 @@ def _label_pairs(fit: Fit, model: int, pairs: list[tuple[int, int]]) -> _Pairs:
     return _Pairs(disagreement - floor, floor, disagreement, nothing, 1 - agree, items)
 
 
-class _ItemWeights:
-    """Bayesian-bootstrap weights of items, drawn once an item, so that all rows of the answer share them."""
-
-    def __init__(self, fit: Fit, rng: np.random.Generator) -> None:
-        self.draws = len(fit.effects)
-        self.size = len(fit.cells.levels["item"])
-        self.raw = rng.standard_exponential((self.draws, self.size)) if self.draws * self.size <= 20_000_000 else None
-        self.rng = rng
-
-    def mean(self, values: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Draws of the mean of `values` (items,) over new items, tasks kept in their proportions; shape (S,)."""
-        keep = np.isfinite(values)
-        values, items = values[keep], items[:, keep]
-        if self.raw is None:  # many items: the bootstrap's normal limit
-            spread = np.sqrt(sum(v.var() * len(v) for v in (values[items[0] == t] for t in np.unique(items[0]))))
-            return values.mean() + spread / len(values) * self.rng.standard_normal(self.draws)
-        out = np.zeros(self.draws)
-        for task in np.unique(items[0]):
-            mine = items[0] == task
-            weight = self.raw[:, items[1, mine]]
-            out += mine.mean() * (weight @ values[mine]) / weight.sum(1)
-        return out
-
-    def of_excess(self, excess: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Draws of the mean excess flips, shape (S,)."""
-        known = excess[np.isfinite(excess)]
-        if known.any():
-            return self.mean(excess, items)
-        # No item flipped: the bootstrap would be certain that none ever does.
-        return self.rng.beta(0.5, len(known) + 0.5, self.draws)
-
-
 class _Columns:
     """Collects draws, coordinates and reasons, row by row."""
 
@@ -263,10 +226,11 @@ class _Columns:
         self.rows: list[tuple] = []
         self.draws, self.reasons, self.floors, self.bounds, self.items = [], [], [], [], []
 
-    def add(self, per_model: dict[int, _Pairs], weights: _ItemWeights, statistic: str | None) -> None:
+    def add(self, per_model: dict[int, _Pairs], weights: ItemWeights, statistic: str | None) -> None:
         """All pairs of all models, then the means over models."""
         models = self.fit.cells.levels["model"]
         few = len(self.pairs) * len(models) <= PAIRS_MAX
+        excess = {m: weights.of_excess(stats.excess, stats.items) for m, stats in per_model.items()}
         for k, (i, j) in enumerate(self.pairs):
             drawn, floors = [], []
             for m, stats in per_model.items():
@@ -277,18 +241,19 @@ class _Columns:
                 if len(known) < max(2, min(REPLICATED_MIN, shared_items)):
                     self._bounds(stats, k, models[m], statistic, weights, len(known), shared_items)
                     continue
-                draws = weights.of_excess(stats.excess[k], stats.items)
+                mine = excess[m].of(k)
                 floor = float(np.nanmean(stats.floor[k]))
-                drawn.append(draws)
+                drawn.append(mine)
                 floors.append(floor)
                 if few or self.deployed[i] != self.deployed[j]:
-                    self._row(models[m], k, statistic, draws, None, floor, False, int(np.isfinite(stats.excess[k]).sum()))
+                    self._row(models[m], k, statistic, mine.draws[:, 0], None, floor, False, len(known))
             if drawn:
-                self._row(None, k, statistic, np.mean(drawn, 0), None, float(np.mean(floors)), False, None)
+                self._row(None, k, statistic, Excess.mean(drawn).draws[:, 0], None, float(np.mean(floors)), False, None)
 
-    def add_floors(self, per_model: dict[int, _Pairs], weights: _ItemWeights) -> None:
+    def add_floors(self, per_model: dict[int, _Pairs], weights: ItemWeights) -> None:
         """What repeating a request flips in each context, per model."""
         for m, stats in per_model.items():
+            repeated = weights.means(stats.noise, stats.items)
             for c, name in enumerate(self.names):
                 known = np.isfinite(stats.noise[c])
                 if known.any():
@@ -298,7 +263,7 @@ class _Columns:
                         name,
                         "floor",
                         bool(self.deployed[c]),
-                        weights.mean(stats.noise[c], stats.items),
+                        repeated[:, c],
                         int(known.sum()),
                     )
 
@@ -310,7 +275,7 @@ class _Columns:
         self.bounds.append(False)
 
     def _bounds(
-        self, stats: _Pairs, k: int, model: str, statistic: str | None, weights: _ItemWeights, known: int, shared: int
+        self, stats: _Pairs, k: int, model: str, statistic: str | None, weights: ItemWeights, known: int, shared: int
     ) -> None:
         reason = (
             f"{known} of {shared} shared items have two replicates in both contexts: the noise of repeating a request "
@@ -318,9 +283,8 @@ class _Columns:
         )
         self._row(model, k, statistic, np.full(weights.draws, np.nan), reason, np.nan, False, None)
         if statistic is None:
-            upper = weights.mean(stats.disagreement[k], stats.items)
-            lower = weights.mean(stats.difference[k], stats.items) ** 2
-            self._row(model, k, "lower_bound", lower, reason, np.nan, True, None)
+            upper, lower = weights.means(np.stack([stats.disagreement[k], stats.difference[k]]), stats.items).T
+            self._row(model, k, "lower_bound", lower**2, reason, np.nan, True, None)
             self._row(model, k, "upper_bound", upper, reason, np.nan, True, None)
 
     def _row(self, model, k, statistic, draws, reason, floor, bound, items) -> None:

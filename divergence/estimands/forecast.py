@@ -49,6 +49,7 @@ from divergence.identification.question import Need, Question
 from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 from divergence.numerics import NORMAL_95
+from divergence.orders import first
 
 QUESTION, TEXT = "forecast", "what models with bench rows only will do in deployment"
 COORDINATES = ("model", "model_b", "context", "level", "statistic", "regime")
@@ -78,6 +79,7 @@ ROOM = Question(
     "forecast of models not deployed yet",
     TEXT,
     forecast_needs,
+    # Whether the line through the models of both sides can be drawn and reaches the candidate is in their levels.
     depends="a candidate must share bench items with models that were deployed",
     declared=("incumbent",),
     example_log="candidate",
@@ -108,7 +110,9 @@ def forecast(
     out = Rows(fit, QUESTION, level_unit(fit), COORDINATES)
     candidates = [k for k, told in enumerate(status) if told == FORECAST]
     sign = -1.0 if fit.cells.kind == "positive" else 1.0
-    against = [seen.names.index(name) for name in named if name in seen.names] or [_best(seen, level, status, sign)]
+    served = [k for k, told in enumerate(status) if told != FORECAST]
+    ahead = first(sign * level[:, served])
+    against = [seen.names.index(name) for name in named if name in seen.names] or [served[ahead.at]]
     for k in candidates:
         _levels(out, seen, k, level)
         _against(out, seen, k, level, against, sign)
@@ -121,13 +125,8 @@ def forecast(
     if candidates:
         both = np.searchsorted(seen.models, seen.lines.reference)
         out.add(regress(seen.bench[:, both], level[:, both])[1], unit="ratio", statistic="carried")
-    return out.estimate(TEXT + _told(seen, candidates, named, against), fit.described_method)
-
-
-def _best(seen: Standing, level: np.ndarray, status: list[str], sign: float) -> int:
-    """The model with the best deployed level among those that were deployed."""
-    served = [k for k, told in enumerate(status) if told != FORECAST]
-    return max(served, key=lambda k: (sign * level[:, k].mean(), seen.names[k]))
+    leads = ahead.told([seen.names[k] for k in served], "first of those deployed")
+    return out.estimate(TEXT + _told(seen, candidates, named, against, leads), fit.described_method)
 
 
 def _levels(out: Rows, seen: Standing, k: int, level: np.ndarray) -> None:
@@ -205,12 +204,12 @@ def _beside(out: Rows, posterior: Posterior, name: str, level: np.ndarray, law: 
             out.add(drawn, unit=BESIDE[what], statistic=what, **where)
 
 
-def _told(seen: Standing, candidates: list[int], named: tuple[str, ...], against: list[int]) -> str:
+def _told(seen: Standing, candidates: list[int], named: tuple[str, ...], against: list[int], leads: str) -> str:
     """What must be said beside the numbers."""
     assert seen.lines is not None
     told = [f"from {len(seen.lines.reference)} models with both sides"]
     if not named:
-        told.append(f"no incumbent is declared: the one to beat is {seen.names[against[0]]}, the best in deployment")
+        told.append(f"no incumbent is declared: {leads} and is the one to beat")
     if against and set(against) == set(candidates) and len(against) == 1:
         told.append(f"the incumbent {seen.names[against[0]]} is the only candidate: nothing to beat is declared")
     missing = [name for name in named if name not in seen.names]

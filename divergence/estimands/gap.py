@@ -13,9 +13,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from divergence.cells.overlap import scorer_conflict, share_items
-from divergence.estimands.gap_split import PARTS, split
-from divergence.estimands.rows import answer, answered, frame, logged_levels, models_with_rows, refuse, unit_of
+from divergence.estimands.gap_split import PARTS, splits
+from divergence.estimands.rows import answer, answered, frame, logged_levels, models_with_rows, unit_of
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -44,11 +43,9 @@ def gap(posterior: Posterior, *, law: Law | None = None, outcome: str | None = N
     fit = posterior[outcome]
     bench, deployed = logged_levels(fit, "evaluation"), logged_levels(fit, "deployment", law)
     rows, draws, reasons = [], [], []
-    for m, name in enumerate(bench.models):
-        if whole.reason[m] is not None:
-            continue
-        found, why = split(fit, bench, deployed, whole.draws[:, m], m)
-        rows.append(frame(model=[name] * len(PARTS), statistic=list(PARTS)))
+    known = [m for m, why in enumerate(whole.reason) if why is None]
+    for m, (found, why) in zip(known, splits(fit, bench, deployed, whole.draws, known), strict=True):
+        rows.append(frame(model=[bench.models[m]] * len(PARTS), statistic=list(PARTS)))
         draws.append(found.T)
         reasons += [why] * len(PARTS)
     return answer(
@@ -69,12 +66,7 @@ def difference(
     fit = posterior[outcome]
     unit = unit_of(fit)
     bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law)
-    if bench is None or deployed is None:
-        missing = "evaluation" if bench is None else "deployment"
-        return refuse(fit, question, text, unit, f"the log has no {missing} rows")
-    conflict = scorer_conflict(fit.cells)
-    if conflict:
-        return refuse(fit, question, text, unit, conflict)
+    assert bench is not None and deployed is not None  # the question's needs: judged rows of both regimes
     both = models_with_rows(fit, True) & models_with_rows(fit, False)
     draws = sign * (deployed.mean() - bench.mean())
     draws[:, ~both] = np.nan
@@ -82,6 +74,6 @@ def difference(
         None if ok else f"{name} has no {'evaluation' if models_with_rows(fit, True)[m] else 'deployment'} rows"
         for m, (name, ok) in enumerate(zip(bench.models, both, strict=True))
     )
-    if not share_items(fit.cells):
-        text += " (bench and traffic share no item: model-based)"
+    if not fit.log_design.sharing.in_both:
+        text += " (no model answered an item in both: model-based)"
     return answer(fit, question, text, unit, frame(model=list(bench.models)), draws, reason=reason)

@@ -43,6 +43,7 @@ ROOM = Question(
     "the bench gap that can be trusted",
     TEXT,
     functools.partial(needs.models_in_both, least=4),
+    # A slope is a number of the levels; no count of the design bounds it away from 0.
     depends="the slope of deployed on bench gaps must be surely above 0",
     of_levels=True,
 )
@@ -53,10 +54,8 @@ def gap_for_confidence(
     posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
 ) -> Estimate:
     """g_05 (`statistic` null), `g_05_observed`, `lambda` over all pairs, and `lambda` of each pair."""
-    fit, line, reason = project(posterior, outcome, law, contexts=contexts)
+    fit, line = project(posterior, outcome, law, contexts)
     unit = unit_of(fit)
-    if line is None:
-        return refuse(fit, QUESTION, TEXT, unit, reason)
     doubt = float((line.beta <= 0).mean())
     if doubt > DOUBT_MAX:
         return refuse(

@@ -18,6 +18,7 @@ the bootstrap's by rank, so that parts and whole move together. Unit: points. So
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -69,16 +70,10 @@ def item_laws(fit: Fit, bench: Levels, deployed: Levels, model: int) -> ItemLaws
     live = deployed_regimes(cells)[rows["regime"]]
     _, arm = combinations(rows["regime"], rows["context"])
     weight, _ = item_weights(cells, rows, arm, cells.design_weights[judged])
-    names = cells.levels["context"]
-    law = np.array(
-        [
-            dict(zip(deployed.contexts if d else bench.contexts, (deployed if d else bench).law[model], strict=True)).get(
-                names[c], 0.0
-            )
-            for d, c in zip(live, rows["context"], strict=True)
-        ]
-    )
-    weight = weight * law
+    law = np.zeros((2, len(cells.levels["context"])))
+    for side, mu in enumerate((bench, deployed)):
+        law[side, [cells.levels["context"].index(name) for name in mu.contexts]] = mu.law[model]
+    weight = weight * law[live.astype(int), rows["context"]]
     own = np.where(rows["item"] < 0, -2 - np.arange(len(rows)), rows["item"])
     _, item = combinations(rows["task"], own)
     size = item.max() + 1 if len(item) else 0
@@ -91,35 +86,63 @@ def item_laws(fit: Fit, bench: Levels, deployed: Levels, model: int) -> ItemLaws
     return ItemLaws(*laws, *means)
 
 
-def parts(laws: ItemLaws, weight: np.ndarray) -> np.ndarray:
-    """A, B, C for every row of item weights (draws, items), shape (3, draws); weights of one give the plain split."""
-    bench, traffic, shared = (law * weight for law in (laws.bench, laws.traffic, laws.shared))
-    bench, traffic, shared = (mass / np.maximum(mass.sum(1, keepdims=True), 1e-300) for mass in (bench, traffic, shared))
-    on_shared = shared @ laws.on_bench, shared @ laws.in_traffic
-    return np.stack(
-        [on_shared[0] - bench @ laws.on_bench, on_shared[1] - on_shared[0], traffic @ laws.in_traffic - on_shared[1]]
+def parts(laws: Sequence[ItemLaws], weight: np.ndarray) -> np.ndarray:
+    """A, B, C of models with as many items each, for every row of item weights (draws, items), shape (models, 3, draws);
+    weights of one give the plain split."""
+    sums = np.stack(
+        [
+            column
+            for one in laws
+            for shared in (one.shared,)
+            for column in (
+                one.bench,
+                one.traffic,
+                shared,
+                one.bench * one.on_bench,
+                one.traffic * one.in_traffic,
+                shared * one.on_bench,
+                shared * one.in_traffic,
+            )
+        ],
+        1,
     )
+    bench, traffic, both, on_bench, in_traffic, before, after = (weight @ sums).reshape(len(weight), len(laws), 7).T
+    bench, traffic, both = (np.maximum(mass, 1e-300) for mass in (bench, traffic, both))
+    return np.stack([before / both - on_bench / bench, (after - before) / both, in_traffic / traffic - after / both], 1)
 
 
-def split(fit: Fit, bench: Levels, deployed: Levels, delta: np.ndarray, model: int) -> tuple[np.ndarray, str | None]:
-    """Draws of `PARTS` for one model, shape (5, S), given the posterior's gap (S,); and why there are none."""
-    laws = item_laws(fit, bench, deployed, model)
-    if laws.effective < SHARED_MIN:
-        return np.full((len(PARTS), len(delta)), np.nan), (
-            f"bench and traffic of {bench.models[model]} share {laws.effective:.1f} effective items; the split needs "
-            f"{SHARED_MIN:g}"
+def splits(
+    fit: Fit, bench: Levels, deployed: Levels, delta: np.ndarray, models: Sequence[int]
+) -> list[tuple[np.ndarray, str | None]]:
+    """Draws of `PARTS` of each of these models, shape (5, S), given the posterior's gaps (S, all models); and why there are
+    none. Models with the same items share the items' weights."""
+    laws = {m: item_laws(fit, bench, deployed, m) for m in models}
+    split = [m for m in models if laws[m].effective >= SHARED_MIN]
+    drawn: dict[int, np.ndarray] = {}
+    for size in {len(laws[m].bench) for m in split}:
+        alike = [m for m in split if len(laws[m].bench) == size]
+        rng = stream(fit.seed, "parts of a gap")
+        step = max(1, CHUNK // size)
+        weights = (rng.standard_exponential((min(step, len(delta) - k), size)) for k in range(0, len(delta), step))
+        found = np.concatenate([parts([laws[m] for m in alike], one) for one in weights], axis=2)
+        drawn |= dict(zip(alike, found, strict=True))
+    return [
+        (_beside(drawn[m], delta[:, m], _context_part(fit, bench, deployed, m)), None)
+        if m in drawn
+        else (
+            np.full((len(PARTS), len(delta)), np.nan),
+            f"bench and traffic of {bench.models[m]} share {laws[m].effective:.1f} effective items; the split needs "
+            f"{SHARED_MIN:g}",
         )
-    rng = stream(fit.seed, "parts of a gap")  # one stream: models share the items' weights
-    size = len(laws.bench)
-    step = max(1, CHUNK // size)
-    drawn = np.concatenate(
-        [parts(laws, rng.standard_exponential((min(step, len(delta) - k), size))) for k in range(0, len(delta), step)],
-        axis=1,
-    )
+        for m in models
+    ]
+
+
+def _beside(drawn: np.ndarray, delta: np.ndarray, context: np.ndarray) -> np.ndarray:
+    """`PARTS` (5, S): the bootstrap's A and C matched by rank to the gap's draws, B what they leave of it."""
     a, _, c = drawn[:, np.argsort(drawn.sum(0))][:, np.argsort(np.argsort(delta))]
     b = delta - a - c
-    context = _context_part(fit, bench, deployed, model)
-    return np.stack([a, b, c, context, b - context]), None
+    return np.stack([a, b, c, context, b - context])
 
 
 def _context_part(fit: Fit, bench: Levels, deployed: Levels, model: int) -> np.ndarray:

@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 
 from divergence.cells import Cells, Table
-from divergence.estimands.rows import answer, answered, frame, refuse
+from divergence.estimands.rows import answer, answered, frame
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.log_design import LogDesign
@@ -36,14 +36,13 @@ LENGTHS_MIN = 3
 FAMILIES_MIN = 5
 SURE = 0.95
 PRIOR_SD = 5.0  # of both coefficients: keeps separated data finite, and moves no estimate of twenty tasks by a digit
-MISSING = "no task declares its length: the horizon needs the column task_length (map it with --map task_length=NAME)"
 
 
 def length_needs(design: LogDesign) -> Need:
     """Tasks of several declared lengths, and names to cluster them by."""
     lengths = design.cells.lengths
     if not len(lengths):
-        return Need(False, "It needs the declared length of the tasks; no row of this log has task_length.")
+        return Need(False, "It needs the declared length of the tasks; no row of this log has `task_length`.")
     keys, place = combinations(*(lengths[k] for k in ("regime", "model", "context")))
     for k in range(keys.shape[1]):
         mine = lengths.take(place == k)
@@ -67,6 +66,7 @@ ROOM = Question(
     "task length that is still solved",
     TEXT,
     length_needs,
+    # That success falls with the length, and where it crosses one half, is what is asked of the scores.
     depends="success must surely fall with the declared length, to one half near the lengths tried",
     example_log="tasks",
 )
@@ -77,8 +77,6 @@ def horizon(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
     """Rows as in the table above."""
     fit = posterior[outcome]
     cells = fit.cells
-    if not len(cells.lengths):
-        return refuse(fit, QUESTION, TEXT, "declared", MISSING)
     rng = stream(fit.seed, "horizons")
     rows, draws, reasons = [], [], []
     for place, mine in _combinations(cells):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from divergence.estimands.rows import answer, answered, frame, refuse, unit_of
+from divergence.estimands.rows import answer, answered, frame, unit_of
 from divergence.estimate import Estimate
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
@@ -58,13 +58,6 @@ def instrument(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
     fit = posterior[outcome]
     unit = unit_of(fit)
     names = fit.cells.levels["wave"]
-    if fit.wave.shape[1] == 0:
-        reason = (
-            "the waves share no (model, context): a shift of the instrument cannot be told from a context's effect"
-            if len(names) > 1
-            else f"the log has {len(names) or 'no'} measuring wave(s); a shift needs two"
-        )
-        return refuse(fit, QUESTION, TEXT, unit, reason)
     link = link_levels(fit, np.arange(len(fit.design.contexts)))
     regime = fit.design.contexts[:, 0]
     shifted = []

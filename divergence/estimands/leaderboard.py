@@ -37,6 +37,7 @@ from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
 from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
+from divergence.orders import share_of_first
 
 QUESTION, TEXT = "leaderboard", "which model is best under the deployment law, and how sure its place is"
 NUMBERS_MAX = 12_000_000  # draws times rows that are kept, 96 MB: of thousands of models some draws are left out
@@ -62,6 +63,7 @@ ROOM = Question(
     "leaderboard under the deployment law",
     TEXT,
     leaderboard_needs,
+    # A candidate is forecast by its drawn distance from the line of the others: counts say who may be, values who is.
     depends="a candidate counts where it can be forecast",
     declared=("laws", "incumbent"),
     of_levels=True,
@@ -158,8 +160,7 @@ def tied_groups(level: np.ndarray) -> np.ndarray:
 def _share(rank: np.ndarray, count: int) -> np.ndarray:
     """1 where the place is surely within the first `count`; tied models share the places that are left."""
     if count == 1:
-        best = rank == rank.min(1, keepdims=True)
-        return best / best.sum(1, keepdims=True)
+        return share_of_first(rank, highest=False)
     return (rank <= count).astype(float)
 
 

@@ -19,7 +19,7 @@ import polars as pl
 from divergence.estimands.pairs import listed
 from divergence.estimands.projection_instability import project
 from divergence.estimands.reversal import bench_gaps, curve_rows
-from divergence.estimands.rows import answer, answered, frame, refuse
+from divergence.estimands.rows import answer, answered, frame
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -43,9 +43,7 @@ def leverage(
     posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
 ) -> Estimate:
     """The headline, one row a pair (`model`, `model_b`), and the curve over the bench gap."""
-    fit, line, reason = project(posterior, outcome, law, contexts=contexts)
-    if line is None:
-        return refuse(fit, QUESTION, TEXT, "ratio", reason)
+    fit, line = project(posterior, outcome, law, contexts)
     pairs = listed(line.bench, fit.cells.kind == "positive")
     first, second = pairs.first, pairs.second
     gaps = bench_gaps(line.bench)

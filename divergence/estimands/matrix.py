@@ -27,7 +27,7 @@ from scipy.stats import rankdata
 
 from divergence.cells.blocks import BLOCKS, block_sums, block_weights
 from divergence.cells.overlap import in_regime
-from divergence.estimands.rows import answer, answered, frame, refuse
+from divergence.estimands.rows import answer, answered, frame
 from divergence.estimands.worlds_apart import between_waves, outside, relabelled
 from divergence.estimate import Estimate
 from divergence.identification import needs
@@ -90,10 +90,6 @@ ROOM = Question(
 def matrix(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
     """Rows as in the table above."""
     fit = posterior[outcome]
-    regimes = set(fit.cells.levels["regime"])
-    if regimes != {"evaluation", "deployment"}:
-        missing = ({"evaluation", "deployment"} - regimes).pop()
-        return refuse(fit, QUESTION, TEXT, "ratio", f"the log has no {missing} rows")
     rng = stream(fit.seed, "worlds")
     rows, draws, reasons, floors = [], [], [], []
     for line in (_nature(fit, rng), _focus(fit, rng), *_state(fit, rng), *_infrastructure(fit, rng), _output(fit, rng)):
@@ -176,12 +172,9 @@ def _focus(fit: Fit, rng: np.random.Generator) -> Axis:
     parts = [part.sum(3) for part in (n, y, spent_n, spent)]
     known = np.all([part.sum(1).all(0) for part in (parts[0], parts[2])], axis=0)
     if known.sum() < MODELS_MIN:
-        return Axis(
-            "focus",
-            "rank_correlation",
-            "ratio",
-            reason=(f"{int(known.sum())} models have quality and {name} in both regimes; a ranking needs {MODELS_MIN}"),
-        )
+        told = name.removesuffix("_usd").replace("_", " ")
+        why = f"{int(known.sum())} models have quality and {told} in both regimes; a ranking needs {MODELS_MIN}"
+        return Axis("focus", "rank_correlation", "ratio", reason=why)
 
     for what, total, rows in (("quality", parts[1], parts[0]), (name, parts[3], parts[2])):
         mean = total.sum(1)[:, known] / rows.sum(1)[:, known]
@@ -208,7 +201,7 @@ def _state(fit: Fit, rng: np.random.Generator) -> list[Axis]:
     for measure, name, unit in (("input_tokens", "context_tokens", "tokens"), ("turn", "turn", "turns")):
         n, y = (part.sum((2, 3)) for part in _blocks(fit, measure))
         if not n.sum(1).all():
-            lines.append(Axis("state", name, unit, reason=f"{measure} is not logged in both regimes"))
+            lines.append(Axis("state", name, unit, reason=f"{measure.replace('_', ' ')} are not logged in both regimes"))
             continue
         lines.append(_from_blocks(fit, rng, "state", name, unit, [n, y], lambda s: s[1] / np.maximum(s[0], 1e-300)))
     return lines

@@ -35,7 +35,7 @@ class Pairs:
         """Which ones are listed, as a subordinate clause; '' where all are."""
         if self.total == len(self.first):
             return ""
-        return f" (listed: the {len(self.first):,} pairs of the {LISTED_MAX} best on the bench, of {self.total:,} in all)"
+        return f" (listed: {len(self.first):,} of {self.total:,} pairs, of {LISTED_MAX} models by their mean on the bench)"
 
 
 def listed(bench: np.ndarray, smaller: bool = False) -> Pairs:

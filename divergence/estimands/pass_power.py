@@ -26,7 +26,7 @@ from divergence.cells.episodes import agent_episodes
 from divergence.errors import InputError
 from divergence.estimands.beta_binomial import draw_beta_binomial, power_mean
 from divergence.estimands.repeat_agreement import repeat_agreement
-from divergence.estimands.rows import answer, answered, frame, refuse
+from divergence.estimands.rows import answer, answered, frame
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.log_design import LogDesign
@@ -73,14 +73,6 @@ def pass_power(posterior: Posterior, *, powers: tuple[int, ...] = POWERS, outcom
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise InputError(f"k is how often in a row a success is wanted, a whole number from 1 on, seen {k!r}")
     fit = posterior[outcome]
-    if fit.cells.kind != "binary":
-        return refuse(
-            fit,
-            QUESTION,
-            TEXT,
-            "probability",
-            f"success k times in a row is counted for scores of 0 or 1, not for {fit.cells.outcome}",
-        )
     rng = stream(fit.seed, "success in a row")
     rows, draws, reasons = [], [], []
     for place, n, y in _combinations(fit.cells):
@@ -88,14 +80,6 @@ def pass_power(posterior: Posterior, *, powers: tuple[int, ...] = POWERS, outcom
             rows.append((*place, statistic, "probability", len(n), None))
             draws.append(value)
             reasons.append(reason)
-    if not rows:
-        return refuse(
-            fit,
-            QUESTION,
-            TEXT,
-            "probability",
-            f"fewer than {TASKS_MIN} items were answered by one model in one context: rates of single trials need an item",
-        )
     for model, regime, value, reason in _single_turn(fit, rng):
         rows.append((model, None, regime, "single_turn_gap", "fraction", None, None))
         draws.append(value)

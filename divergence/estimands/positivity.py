@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from divergence.cells.cells import MISSING
-from divergence.cells.overlap import in_regime, share_items
+from divergence.cells.overlap import in_regime
 from divergence.cells.replicates import context_rows
 from divergence.estimands.rows import context_codes
 from divergence.identification.rules_of_results import unlogged_difference
@@ -29,7 +29,7 @@ def served(fit: Fit, bench: bool = False) -> tuple[np.ndarray, np.ndarray]:
     without deployment rows those of the evaluation.
     """
     regime = fit.design.contexts[:, 0]
-    used = (regime == 1) | (bench and share_items(fit.cells)) if (regime == 1).any() else regime == 0
+    used = (regime == 1) | (bench and fit.log_design.sharing.common > 0) if (regime == 1).any() else regime == 0
     mine = np.flatnonzero(used)
     counts = fit.cells.counts.take(fit.cells.counts["n"] > 0)
     place = context_rows(counts, context_codes(fit)[mine])

@@ -31,7 +31,6 @@ from divergence.joint.predict import Levels, levels, link_levels
 
 QUESTION, TEXT = "predictions", "level of each group, for new items"
 WORDS = "levels of groups of one's own"
-NEW = 20  # new contexts a draw: the mean over them is close to that over infinitely many
 
 
 @sentences
@@ -49,10 +48,10 @@ def predictions(
     """Which level does the joint model predict for groups of one's own?
 
     `posterior`: what `fit` returns. `by`: what a row is, `"model"`, `"context"`, a serving factor, or several of them; `()`
-    = one number. `regime`: `"deployment"` or `"evaluation"`. `contexts`: `"logged"`, or `"new"` for contexts that the log
-    never saw (by model only). `factors`: levels, by factor, that every context is served with instead. `law`: `"logged"`,
-    `"own"`, `"uniform"` or {context: probability}. `items`: `"new"`, or `"observed"` for those of the log. `outcome`: None
-    = the primary one.
+    = one number. `regime`: `"deployment"` or `"evaluation"`. `contexts`: `"logged"`, or `"new"` for one that the log never
+    saw (by model only; `law` does not matter there). `factors`: levels, by factor, that every context is served with
+    instead. `law`: `"logged"`, `"own"`, `"uniform"` or {context: probability}. `items`: `"new"`, or `"observed"` for those
+    of the log. `outcome`: None = the primary one.
 
     Returns an Estimate, one row a group, in the unit of a level (0..1 for scores). What the log does not identify is refused
     with the reason. Raises InputError for a name that the log has not.
@@ -73,11 +72,11 @@ def predictions(
     conflict = context_conflict(fit.cells) if regime == "deployment" and set(groups) - {"model"} else None
     if conflict:
         return refuse(fit, QUESTION, TEXT, unit, f"It needs one judge in all contexts: {conflict}.")
-    mu = levels(fit, regime, law, items=items, contexts=contexts, count=NEW if contexts == "new" else 1)
+    mu = levels(fit, regime, law, items=items, contexts=contexts)
     assert mu is not None  # there are judged rows
     draws, unknown = (mu.draws, {}) if not factors else _served(fit, regime, factors)
     rows, found, reasons = _grouped(fit, regime, mu, draws, groups, unknown)
-    told = TEXT if contexts == "logged" else TEXT + ", in deployment contexts that the log never saw"
+    told = TEXT if contexts == "logged" else TEXT + ", in a deployment context that the log never saw"
     if factors:
         told += ", served with " + ", ".join(f"{k} = {v}" for k, v in factors.items())
     if "context" in groups and "model" in groups and not mu.observed[models_with_rows(fit, regime == "deployment")].all():

@@ -20,8 +20,7 @@ import functools
 import numpy as np
 import polars as pl
 
-from divergence.cells.overlap import scorer_conflict
-from divergence.estimands.rows import answer, answered, frame, models_with_rows, refuse, unit_of
+from divergence.estimands.rows import answer, answered, frame, models_with_rows, unit_of
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -59,7 +58,7 @@ ROOM = Question(
     QUESTION,
     "how far apart equal systems land",
     TEXT,
-    functools.partial(needs.models_in_both, least=4),
+    functools.partial(needs.models_in_both, least=MODELS_MIN),
     of_levels=True,
 )
 
@@ -69,34 +68,23 @@ def projection_instability(
     posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
 ) -> Estimate:
     """Three numbers for the log: PI0 (`statistic` null), `tau_p` and `beta`; PI0 again under its own name."""
-    fit, line, reason = project(posterior, outcome, law, contexts=contexts)
+    fit, line = project(posterior, outcome, law, contexts)
     unit = unit_of(fit)
-    if line is None:
-        return refuse(fit, QUESTION, TEXT, unit, reason)
     apart = line.tau * np.sqrt(2 / np.pi)
     rows = frame(statistic=[None, "tau_p", "beta", "PI0"]).with_columns(unit=pl.Series([unit, unit, "ratio", unit]))
     return answer(fit, QUESTION, TEXT, unit, rows, np.stack([apart, line.tau, line.beta, apart], 1))
 
 
-def project(
-    posterior: Posterior, outcome: str | None, law: Law | None, least: int = MODELS_MIN, contexts: str = "logged"
-) -> tuple[Fit, Projection | None, str]:
-    """The fit, the line, and the reason why there is none ('' = there is); what every question of the amplifier asks."""
+def project(posterior: Posterior, outcome: str | None, law: Law | None, contexts: str = "logged") -> tuple[Fit, Projection]:
+    """The fit and the line; what every question of the amplifier asks, once its needs are met."""
     fit = posterior[outcome]
     bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law, contexts=contexts)
-    if bench is None or deployed is None:
-        return fit, None, f"the log has no {'evaluation' if bench is None else 'deployment'} rows"
-    conflict = scorer_conflict(fit.cells)
-    if conflict:
-        return fit, None, conflict
+    assert bench is not None and deployed is not None  # the questions' needs: models in both, and one judge
     both = models_with_rows(fit, True) & models_with_rows(fit, False)
-    if both.sum() < least:
-        what = "a line through the gaps of their pairs" if least > 2 else "an order"
-        return fit, None, f"{both.sum()} model(s) have rows in both regimes; {what} needs at least {least}"
     names = tuple(name for name, yes in zip(bench.models, both, strict=True) if yes)
     b, d = bench.mean()[:, both], deployed.mean()[:, both]
     weights = deployed.law[both].mean(0)
-    return fit, Projection(names, b, d, deployed.draws[:, both], weights, *regress(b, d)), ""
+    return fit, Projection(names, b, d, deployed.draws[:, both], weights, *regress(b, d))
 
 
 def regress(bench: np.ndarray, deployed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

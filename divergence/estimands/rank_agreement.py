@@ -28,12 +28,13 @@ from scipy.stats import rankdata
 
 from divergence.estimands.pairs import signs_agree
 from divergence.estimands.projection_instability import project
-from divergence.estimands.rows import answer, answered, frame, refuse, unit_of
-from divergence.estimate import INTERVAL, Estimate
+from divergence.estimands.rows import answer, answered, frame, unit_of
+from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
 from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
+from divergence.orders import contenders, share_of_first
 
 QUESTION, TEXT = "rank_agreement", "agreement of the bench order with the deployed order (Kendall tau)"
 
@@ -52,12 +53,10 @@ def rank_agreement(
     posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
 ) -> Estimate:
     """Kendall tau, top-1 regret, and per model and regime the probability to be first, the place, the tied set."""
-    fit, line, reason = project(posterior, outcome, law, 2, contexts)
-    if line is None:
-        return refuse(fit, QUESTION, TEXT, "ratio", reason)
+    fit, line = project(posterior, outcome, law, contexts)
     sign = -1.0 if fit.cells.kind == "positive" else 1.0
     sides = {"evaluation": sign * line.bench, "deployment": sign * line.deployed}
-    first = {regime: first_place(level) for regime, level in sides.items()}
+    first = {regime: share_of_first(level) for regime, level in sides.items()}
     deployed = sides["deployment"]
     regret = deployed.max(1) - (first["evaluation"] * deployed).sum(1)
     rows = [
@@ -85,22 +84,13 @@ def kendall(bench: np.ndarray, deployed: np.ndarray) -> np.ndarray:
     return signs_agree(bench, deployed) / (models * (models - 1) / 2)
 
 
-def first_place(level: np.ndarray) -> np.ndarray:
-    """Share of the first place, shape (S, models): 1 for the largest level, shared where several are."""
-    best = level == level.max(1, keepdims=True)
-    return best / best.sum(1, keepdims=True)
-
-
 def place(level: np.ndarray) -> np.ndarray:
     """Place of each model in every draw, 1 = largest; ties take the mean of their places. Shape (S, models)."""
     return rankdata(-level, axis=1)
 
 
 def tied(first: np.ndarray) -> np.ndarray:
-    """1 for the fewest models that together are first with probability `INTERVAL`, else 0; the same in every draw."""
-    chance = first.mean(0)
-    order = np.argsort(-chance, kind="stable")
-    needed = int(np.searchsorted(np.cumsum(chance[order]), INTERVAL - 1e-9)) + 1
+    """1 for the fewest models that together are first with probability `SURE`, else 0; the same in every draw."""
     out = np.zeros(first.shape[1])
-    out[order[:needed]] = 1.0
+    out[contenders(first.mean(0))] = 1.0
     return np.repeat(out[None], len(first), 0)

@@ -35,7 +35,10 @@ def repeated_success(
         return f"tries of one session are no replicates of each other: success {k} times needs rows without sessions"
     known = (whole.pairs[:, 0] > 0).all(0) if k == 2 else (n >= k).all(0)
     if known.sum() < 2:
-        return f"{known.sum()} items have {k} replicates in every deployment context; success {k} times in a row needs two"
+        return (
+            f"{known.sum()} items have {k} replicates in every deployment context of the model; success {k} times in a row "
+            "needs two"
+        )
     n, y, items = n[:, known], y[:, known], items[:, known]
     power = [np.ones_like(n), y / n]
     if k >= 2:

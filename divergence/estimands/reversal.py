@@ -23,10 +23,9 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtr
 
-from divergence.cells.overlap import scorer_conflict
 from divergence.estimands.pairs import BLOCK, listed, sampled, signs_agree
-from divergence.estimands.projection_instability import project, regress
-from divergence.estimands.rows import answer, answered, frame, models_with_rows, refuse
+from divergence.estimands.projection_instability import MODELS_MIN, project, regress
+from divergence.estimands.rows import answer, answered, frame, models_with_rows
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -55,21 +54,8 @@ def reversal(
     """One row a pair (`model`, `model_b`), in the order of the names; then the curves, and the pairs in a new context."""
     fit = posterior[outcome]
     bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law, contexts=contexts)
-    if bench is None or deployed is None:
-        missing = "evaluation" if bench is None else "deployment"
-        return refuse(fit, QUESTION, TEXT, "probability", f"the log has no {missing} rows")
-    conflict = scorer_conflict(fit.cells)
-    if conflict:  # another judge may set another order: that is no reversal by deployment
-        return refuse(fit, QUESTION, TEXT, "probability", conflict)
+    assert bench is not None and deployed is not None  # the question's needs: two models in both, and one judge
     both = np.flatnonzero(models_with_rows(fit, True) & models_with_rows(fit, False))
-    if len(both) < 2:
-        return refuse(
-            fit,
-            QUESTION,
-            TEXT,
-            "probability",
-            f"{len(both)} model(s) have rows in both regimes; an order needs at least two",
-        )
     b, d = bench.mean(), deployed.mean()
     chosen = listed(b[:, both], fit.cells.kind == "positive")
     first, second = both[chosen.first], both[chosen.second]
@@ -78,13 +64,14 @@ def reversal(
     if chosen.note:
         rows.append(frame(statistic=["all_pairs"]))
         draws.append(((1 - signs_agree(b[:, both], d[:, both]) / chosen.total) / 2)[:, None])
-    _, line, reason = project(posterior, outcome, law, contexts=contexts)
+    of_a_line = needs.models_in_both(fit.log_design, MODELS_MIN)
     reasons: list[str | None] = [None] * sum(table.height for table in rows)
-    if line is None:
+    if not of_a_line.met:
         rows.append(pl.DataFrame({"statistic": ["curve"]}))
         draws.append(np.full((len(b), 1), np.nan))
-        reasons.append(reason)
+        reasons.append(of_a_line.sentence)
     else:
+        _, line = project(posterior, outcome, law, contexts)
         gaps = bench_gaps(line.bench)
         rows.append(curve_rows(gaps))
         draws.append(risk(line.beta, line.tau, gaps))

@@ -49,7 +49,10 @@ def answered(
             fit = posterior[outcome if isinstance(outcome, str) else None]
             if check is not None:
                 check(fit, kwargs)
-            design = fit.log_design.declaring(priced=bool(kwargs.get("prices")), required=bool(kwargs.get("acceptance")))
+            given = kwargs.get("acceptance")
+            named = given.items() if isinstance(given, Mapping) else [("what was given", given or None)]
+            bounds = tuple(name for name, value in named if value is not None)
+            design = fit.log_design.declaring(priced=bool(kwargs.get("prices")), required=bounds)
             need = question.needs(design)
             if not (need.met or need.bounds):
                 of = unit if isinstance(unit, str) else unit(fit)
@@ -117,23 +120,12 @@ def logged_levels(fit: Fit, regime: str, law: Law | None = None) -> Levels:
 def deployed_contexts(
     posterior: Posterior, outcome: str | None, law: Law | None, least: int
 ) -> tuple[Fit, Levels | None, str]:
-    """The fit, the deployment levels, and the reason why fewer than `least` contexts do not answer ('' = they do)."""
+    """The fit, the deployment levels, and why a law that was given leaves fewer than `least` contexts ('' = it does not)."""
     fit = posterior[outcome]
     mu = levels(fit, "deployment", law)
-    if mu is None:
-        return fit, None, "the log has no deployment rows"
-    served = int((mu.law.max(0) > 0).sum())
-    if served < min(least, len(mu.contexts)):
-        return fit, None, (f"the deployment law gives weight to one context; how a score moves over contexts needs {least}")
-    if len(mu.contexts) < least:
-        return (
-            fit,
-            None,
-            (
-                f"the log has one deployment context ({mu.contexts[0]}); how a score moves over contexts "
-                f"needs at least {least}"
-            ),
-        )
+    assert mu is not None  # the questions' needs: judged deployment rows, in two contexts where two are asked for
+    if int((mu.law.max(0) > 0).sum()) < least:
+        return fit, None, f"the deployment law gives weight to one context; how a score moves over contexts needs {least}"
     return fit, mu, ""
 
 

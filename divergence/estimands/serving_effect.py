@@ -30,7 +30,7 @@ from divergence.cells.overlap import context_conflict, replays
 from divergence.errors import InputError
 from divergence.estimands.matched_contexts import contrast, crossed, matched
 from divergence.estimands.positivity import assignment, positivity
-from divergence.estimands.rows import Rows, answered, logged_levels, models_with_rows, refuse, unit_of
+from divergence.estimands.rows import Rows, answered, logged_levels, models_with_rows, unit_of
 from divergence.estimands.variance_shares import alone, shares
 from divergence.estimate import Estimate
 from divergence.identification import needs
@@ -99,8 +99,6 @@ def serving_effect(
     for name in itertools.chain.from_iterable(pairs or ()):
         if name not in factors:
             raise InputError(f"the pair names {name!r}, which does not vary in this log; choose from {', '.join(factors)}")
-    if not any(fit.design.has(f"beta:{factor}") for factor in factors):
-        return refuse(fit, QUESTION, TEXT, unit, "no serving factor has two levels in this log")
     rows = Rows(fit, QUESTION, unit, ("factor", "level", "model", "statistic", "axis"))
     unknown = {factor: fit.log_design.factors[factor].why_not for factor in factors}
     moved = []

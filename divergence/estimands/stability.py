@@ -12,8 +12,8 @@
 All are functionals of the posterior levels under the deployment law, but for pass^k (`repeated_success`). `eps` is half the
 width of the band on the outcome's scale: .05 for scores, for other outcomes it has to be given. `Phi(lambda)` needs
 `quality_required`. Identified by two deployment contexts, Phi(lambda) by two models in them, pass^k by k replicates of
-items in every context. Unit: probability; levels in the outcome's. Source: Rockafellar and Uryasev 2000 (CVaR); Brennan
-and Kane 1977 (Phi(lambda)).
+items in every context that the model itself ran in. Unit: probability; levels in the outcome's. Source: Rockafellar and
+Uryasev 2000 (CVaR); Brennan and Kane 1977 (Phi(lambda)).
 """
 
 from __future__ import annotations
@@ -134,12 +134,18 @@ def _dependability(posterior: Posterior, required: float | None, law: Law | None
     """Row, draws and reason of Phi(lambda)."""
     fit, mu, reason = crossed_levels(posterior, outcome, law)
     if required is None:
-        reason = "no required level is declared (quality_required): Phi(lambda) is dependability at that level"
+        reason = "no required level is declared (`quality_required`): Phi(lambda) is dependability at that level"
     rows = _rows([None], "Phi(lambda)", "ratio")
     if mu is None or required is None:
         return rows, np.full((len(fit.effects), 1), np.nan), [reason]
     grand = mu.mean().mean(1)
     return rows, dependability(components(mu), {"c": 1}, distance=grand - required)[:, None], [None]
+
+
+def _own(mu: Levels, model: int) -> np.ndarray:
+    """The law over the contexts that the model ran in: what others ran in beside them is none of its tries."""
+    law = np.where(mu.observed[model], mu.law[model], 0.0)
+    return law / law.sum() if law.sum() > 0 else mu.law[model]
 
 
 def _repeats(fit: Fit, mu: Levels, seen: np.ndarray, k: int):
@@ -151,7 +157,7 @@ def _repeats(fit: Fit, mu: Levels, seen: np.ndarray, k: int):
         found = (
             f"success {k} times in a row is counted for scores of 0 or 1, not for {fit.cells.outcome}"
             if fit.cells.kind != "binary"
-            else repeated_success(fit, int(m), contexts, mu.law[m], k, rng)
+            else repeated_success(fit, int(m), contexts, _own(mu, m), k, rng)
         )
         if not isinstance(found, str):
             draws[:, :, j] = np.stack([*found, found[0] - found[1]], 1)

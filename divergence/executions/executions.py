@@ -204,7 +204,9 @@ class Executions:
 
         declared = self.configuration
         cells = self.cells if "cells" in vars(self) else collapse_design(self)
-        return log_design(cells, priced=declared.prices is not None, required=declared.acceptance is not None)
+        given = dataclasses.asdict(declared.acceptance) if declared.acceptance else {}
+        bounds = tuple(name for name, value in given.items() if value is not None)
+        return log_design(cells, priced=declared.prices is not None, required=bounds)
 
     def __repr__(self) -> str:
         lines = [

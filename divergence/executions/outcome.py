@@ -40,7 +40,7 @@ def infer_kind(configuration: Configuration, counts: OutcomeCount) -> tuple[str,
         between = counts.without_trials if name == "score" else counts.between
         return "fraction", (
             f"{name} is a fraction: {between} of {counts.values} values lie between 0 and 1 without a number of trials "
-            "(score_n)."
+            "(`score_n`)."
         )
     return "binary", f"{name} is binary: all {counts.values} values are 0 or 1."
 
@@ -58,7 +58,7 @@ def _not_graded(name: str, declared: str | None, grades: tuple[str, ...], counts
         )
     if counts.several_trials:
         raise InputError(
-            f"{counts.several_trials} rows give {name} over several trials (score_n): a mean of grades is no "
+            f"{counts.several_trials} rows give {name} over several trials (`score_n`): a mean of grades is no "
             "grade; leave grades out to read it as a proportion."
         )
 
@@ -73,7 +73,7 @@ def usable_values(kind: str, counts: OutcomeCount) -> int:
 def _contradiction(name: str, declared: str, counts: OutcomeCount) -> None:
     wrong = {
         "binary": (counts.values - counts.zero_or_one, "are neither 0 nor 1"),
-        "proportion": (counts.without_trials, "are fractions without their number of trials (score_n)"),
+        "proportion": (counts.without_trials, "are fractions without their number of trials (`score_n`)"),
         "fraction": (counts.values - counts.zero_or_one - counts.between, "lie outside 0 to 1"),
         "positive": (0, ""),
     }

@@ -18,8 +18,10 @@ class ItemSharing:
 
     items: dict[str, int]
     """Items by regime."""
+    common: int
+    """Items that were judged in both regimes, by whatever models: their difficulty is the same on both sides."""
     in_both: int
-    """Items that one model answered in both regimes."""
+    """Items that one model answered in both regimes: what a paired gap stands on."""
     in_several: int
     """Items that one model answered in two arms or more."""
 
@@ -40,6 +42,7 @@ def item_sharing(cells: Cells) -> ItemSharing:
             "evaluation": len(np.unique(item[~deployed])),
             "deployment": len(np.unique(item[deployed])),
         },
+        common=len(np.intersect1d(item[deployed], item[~deployed])),
         in_both=len(np.unique(pairs[1][seen.all(0)])),
         in_several=len(np.unique(pairs[1][several])),
     )

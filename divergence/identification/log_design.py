@@ -35,8 +35,8 @@ class LogDesign:
     """The sufficient statistics that everything is counted from."""
     priced: bool = False
     """Are prices of tokens declared?"""
-    required: bool = False
-    """Is an acceptance region declared?"""
+    required: tuple[str, ...] = ()
+    """Bounds of the declared acceptance region; empty = none is declared."""
 
     @functools.cached_property
     def arms(self) -> ArmCounts:
@@ -171,7 +171,7 @@ class LogDesign:
             together = together.astype(float) @ together > 0
         return bool(together.all())
 
-    def declaring(self, *, priced: bool, required: bool) -> LogDesign:
+    def declaring(self, *, priced: bool, required: tuple[str, ...]) -> LogDesign:
         """The same design under other declarations; what was counted stays counted."""
         other = LogDesign(self.cells, priced, required)
         counted = {k: v for k, v in self.__dict__.items() if k not in ("cells", "priced", "required")}
@@ -187,6 +187,6 @@ class LogDesign:
         return int(np.unique(pairs[:3], axis=1, return_counts=True)[1].max())
 
 
-def log_design(cells: Cells, *, priced: bool = False, required: bool = False) -> LogDesign:
+def log_design(cells: Cells, *, priced: bool = False, required: tuple[str, ...] = ()) -> LogDesign:
     """The design of a log's cells; items without a task take the one that they have elsewhere, as in a fit."""
     return LogDesign(prepared(cells), priced, required)

@@ -24,7 +24,7 @@ def unmetered(design: LogDesign) -> Finding | None:
         "unmetered",
         "caution",
         f"The logged cost is 0 in every row of {listed(names)}: it is read as not metered, so nothing is said of its cost.",
-        'Declare zero_cost = "free" if it is really free.',
+        'Declare `zero_cost = "free"` if it is really free.',
         ("cost_per_success", "cost_ledger", "coherence", "best_combination"),
     )
 

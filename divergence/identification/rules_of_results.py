@@ -124,7 +124,7 @@ def changed_between_waves(design: LogDesign) -> Finding | None:
     return Finding(
         "changed_between_waves",
         "caution",
-        f"Between waves {number} of {of} combinations of model and context changed by themselves, most of all {told} "
+        f"Between waves {number} of {of} combinations of model and context changed by themselves, for example {told} "
         f"({100 * agreement.change[worst]:+.0f} points): {rest}.",
         questions=("instrument", "context_effect", "serving_effect"),
     )

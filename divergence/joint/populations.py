@@ -1,15 +1,10 @@
-"""Levels for the other two populations: the items of the log themselves, and deployment contexts that it never saw.
+"""Levels for the items of the log themselves.
 
-*Observed items.* What a level says about new items contains the luck of which items were drawn. Given these very items
+What a level says about new items contains the luck of which items were drawn. Given these very items
 only replicates are noise: `value = level on the observed items + e`, `e ~ N(0, diag(w_a V_aa))`, with `w_a` the share of
 an arm's variance that lies inside items (between replicates of one item), steadied as `link` steadies variances. `e` given
 the fitted level is Gaussian and drawn exactly. One trial an item does not tell the two apart: then `w_a = 1`, the most
 that noise can be. A context without rows has no observed items; its level is the one for new items.
-
-*New contexts.* Of each serving factor a new context has the reference level as often as traffic had it; otherwise a level
-never seen, whose effects come from their priors given the standard deviations; so do its residuals. It changes as many
-answers as one of the logged contexts, drawn by the law, does: most may do nothing, some much. What is common to all contexts
-(intercept, shift, abilities) is as fitted.
 """
 
 from __future__ import annotations
@@ -19,9 +14,7 @@ import numpy as np
 from divergence.cells import Cells
 from divergence.cells.overlap import deployed_regimes
 from divergence.joint.arms import Arms
-from divergence.joint.coordinates import half_normal
-from divergence.joint.design import Design, local_term
-from divergence.joint.link import STEADY_FAILURES, from_link
+from divergence.joint.link import STEADY_FAILURES
 from divergence.joint.posterior import Fit, arm_loadings
 from divergence.numerics import combinations, nearest_psd
 from divergence.random_streams import stream
@@ -74,60 +67,3 @@ def replicate_share(cells: Cells, arms: Arms) -> np.ndarray:
     once = 1 - tried / np.bincount(keys[0], minlength=size)  # items tried once: all of their variance may be noise
     steady = (rare * share + STEADY_FAILURES * usual) / (rare + STEADY_FAILURES)
     return np.where(tried > 1, once + (1 - once) * steady, 1.0)
-
-
-def new_context_levels(fit: Fit, law: np.ndarray, count: int) -> np.ndarray:
-    """Draws of levels in `count` new deployment contexts a draw, outcome scale, shape (S, models, count).
-
-    `law` are the weights of the logged deployment contexts, shape (contexts,).
-    """
-    design, scales, draws = fit.design, fit.scales, len(fit.effects)
-    local = local_term(design)
-    if local is not None:  # a new label has a scale of its own, too
-        scales[local.name] = half_normal(fit.x[:, 3], local.width)
-    rng = stream(fit.seed, "new contexts")
-    link = np.zeros((draws, design.n_models, count))
-    moved = {f: rng.random((draws, count)) >= _reference_share(design, f, law) for f in design.mixtures}
-    size = _changed(design, law, draws, count, rng)
-    whole = size if design.hinged else np.ones((1, design.n_models, 1))
-    for term in design.terms:
-        kind, _, factor = term.name.partition(":")
-        if kind == "alpha":
-            link += fit.effects[:, term.columns, None]
-        elif kind == "shift":
-            link += whole * fit.effects[:, term.columns, None]
-        elif kind in ("theta_E", "theta_D"):
-            link += (whole if kind == "theta_D" else 1 - whole) * fit.effects[:, term.columns][:, :, None]
-        elif kind == "beta":
-            wide = np.exp(design.outlier * rng.standard_normal((draws, count)))  # 1 where labels have no own scales
-            effect = moved[factor] * scales[term.name][:, None] * wide * rng.standard_normal((draws, count))
-            link += effect[:, None] * (size if factor == "context" else 1.0)
-        elif kind == "gamma":
-            own = rng.standard_normal((draws, design.n_models, count))
-            link += moved[factor][:, None] * scales[term.name][:, None, None] * own
-        elif kind == "u":
-            link += (scales["u"][:, None] * rng.standard_normal((draws, count)))[:, None]
-        elif kind == "delta":
-            own = rng.standard_normal((draws, design.n_models, count))
-            link += size * scales["delta"].reshape(draws, -1)[:, :, None] * own
-        elif kind == "apart":  # each of those seen once in so many combinations
-            apart = rng.random((draws, design.n_models, count)) < 1 / len(fit.arms)
-            link += apart * scales[term.name][:, None, None] * rng.standard_normal((draws, design.n_models, count))
-    return from_link(link, fit.arms.link)
-
-
-def _changed(design: Design, law: np.ndarray, draws: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """How many answers a new context changes, as `Design.moved`: as many as a logged one, (draws, models, count)."""
-    if design.moved is None:
-        return np.ones((draws, design.n_models, count))
-    deployed = np.flatnonzero(design.contexts[:, 0] == 1)
-    pick = rng.choice(deployed, (draws, count), p=law / law.sum())
-    return np.moveaxis(design.moved[:, pick], 0, 1)
-
-
-def _reference_share(design: Design, factor: str, law: np.ndarray) -> float:
-    """How much of the law has the factor's reference level; a context label that is new has no reference."""
-    reference = design.reference[factor]
-    if factor == "context" or reference < 0:
-        return 0.0
-    return float(law @ design.mixtures[factor][design.contexts[:, 0] == 1, reference])

@@ -9,8 +9,9 @@ import numpy as np
 from divergence.errors import InputError
 from divergence.joint.laws import Law, law_weights
 from divergence.joint.link import from_link
-from divergence.joint.populations import new_context_levels, observed_item_levels
+from divergence.joint.populations import observed_item_levels
 from divergence.joint.posterior import Fit
+from divergence.joint.unseen_context import unseen_link
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +50,8 @@ def levels(
     | `observed` | `logged` | the items of the log themselves |
     | `new` | `new` | `count` deployment contexts that the log never saw, drawn anew in each draw, of equal weight |
 
-    `items` = None: what the log's configuration declares; new contexts have new items. Raises InputError for any other
-    population.
+    `items` = None: what the log's configuration declares; new contexts have new items, and `law` says nothing of
+    them. Raises InputError for any other population.
     """
     if items is None:
         items = fit.cells.items if contexts == "logged" else "new"
@@ -73,7 +74,7 @@ def levels(
     if contexts == "new":
         shape = (design.n_models, count)
         return Levels(
-            new_context_levels(fit, weights.mean(0), count),
+            from_link(unseen_link(fit, link, count), fit.arms.link),
             fit.cells.levels["model"],
             tuple(f"(new {k + 1})" for k in range(count)),
             np.full(shape, 1 / count),

@@ -125,22 +125,14 @@ def goal_of(
 
 
 def _headline(answer: Estimate) -> Estimate:
-    """Its identified headline rows, or all identified rows where it has none."""
-    for rows in (answer.where(statistic=None) if "statistic" in answer.rows.columns else answer, answer):
-        keep = [k for k, reason in enumerate(rows.reason) if reason is None and np.isfinite(rows.draws[:, k]).all()]
-        if keep:
-            break
-    else:
+    """Its known headline rows with finite draws, or all known rows where it has none."""
+    known = answer.known()
+    known = known.take(np.asarray(np.isfinite(known.draws).all(0)))
+    found = known.where(statistic=None)
+    found = found if found.rows.height else known
+    if not found.rows.height:
         raise NotIdentifiedError(f"{answer.question} has no number with finite draws in this log; it cannot be planned for")
-    return dataclasses.replace(
-        rows,
-        rows=rows.rows[keep],
-        draws=rows.draws[:, keep],
-        reason=tuple(rows.reason[k] for k in keep),
-        noise_floor=rows.noise_floor[keep],
-        bounds=rows.bounds[keep],
-        quantiles_only=rows.quantiles_only[keep],
-    )
+    return found
 
 
 def _widths(draws: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ import dataclasses
 import numpy as np
 
 from divergence.cells.blocks import block_sums
-from divergence.cells.overlap import in_regime, replays, share_items
+from divergence.cells.overlap import in_regime, replays
 from divergence.errors import NotIdentifiedError
 from divergence.estimands.spend import Prices, spend
 from divergence.joint.posterior import Fit
@@ -118,7 +118,7 @@ def knowledge(
     }
     arm = np.array([code.get((p.model, p.context, p.regime), -1) for p in places])
     again = np.where(arm >= 0, np.cumsum(arm >= 0) - 1 + len(places), -1)
-    parts, alike = variance_parts(fit), share_items(fit.cells) or len(found) < 2 or None in found.values()
+    parts, alike = variance_parts(fit), fit.log_design.sharing.common > 0 or len(found) < 2 or None in found.values()
     drawn, seen = np.concatenate(columns, 1), np.flatnonzero(arm >= 0)
     own = np.zeros((len(drawn), len(arms)))
     own[:, arm[seen]] = drawn[:, seen]

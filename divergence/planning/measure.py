@@ -164,8 +164,8 @@ def _affordable(known: Knowledge, amount: float, unit: str, bank: float) -> None
     cost = known.cost[unit][known.logged]
     if not np.isfinite(cost).any():
         what = {
-            "usd": "the log has no cost_usd, and no [prices] are declared in divergence.toml",
-            "tokens": "the log counts no input_tokens and output_tokens",
+            "usd": "the log has no `cost_usd`, and no [prices] are declared in divergence.toml",
+            "tokens": "the log counts no `input_tokens` and `output_tokens`",
             "seconds": "the log has no latency_s",
         }[unit]
         raise InputError(f"a budget in {unit} needs to know what a request costs: {what}; or give --requests N")

@@ -30,7 +30,7 @@ import dataclasses
 import numpy as np
 import scipy.sparse as sp
 
-from divergence.cells.overlap import deployed_regimes, share_items
+from divergence.cells.overlap import deployed_regimes
 from divergence.joint.link import STEADY_FAILURES, from_link
 from divergence.joint.posterior import Fit, arm_loadings
 from divergence.numerics import combinations, nearest_psd
@@ -171,7 +171,7 @@ def _between(
     seen = (together >= 2) & (scale > 0) & ~np.eye(size, dtype=bool)
     correlation = np.where(seen, sums / np.where(seen, together * scale, 1.0), 0.0).clip(-1.0, 1.0)
     target = structure(correlation, np.where(seen, together, 0.0), arms.model, arms.context * 2 + arms.deployed)
-    if not share_items(fit.cells):
+    if not fit.log_design.sharing.common:
         target = np.where(arms.deployed[:, None] == arms.deployed, target, 0.0)
     weight = np.where(seen, together / (together + size), 0.0)
     drawn = weight * correlation + (1 - weight) * target

@@ -120,6 +120,6 @@ def advice(plan: MeasurementPlan) -> str:
     unit = "points" if plan.unit == "fraction" else plan.unit
     before, then, alike = points if plan.unit == "fraction" else (f"{value:.3g}" for value in (now, after, shared))
     return (
-        f"The next {amount(plan.budget, plan.budget_unit)} say most about it with {told}: the {what} would fall from "
+        f"The next {amount(plan.budget, plan.budget_unit)} would go to {told}: the {what} would fall from "
         f"{before} to {then} {unit} (with equal shares to {alike}). The verb plan writes them as a plan to run."
     )

@@ -8,6 +8,7 @@ import re
 import polars as pl
 
 from divergence.estimate import INTERVAL, Estimate
+from divergence.orders import first, first_of
 from divergence.report.content import PageContent
 from divergence.report.names import short, spoken
 from divergence.report.words import (
@@ -17,13 +18,11 @@ from divergence.report.words import (
     decimal,
     digits,
     join,
-    number,
     phrase,
     plural,
     scale,
     sentence,
     span,
-    verb,
 )
 
 SHOWN = 20  # places of the table on the page; a text has MOST_WRITTEN
@@ -31,7 +30,6 @@ MOST_WRITTEN = 100
 FULL = 200  # characters of a name in a text: whole
 NAME = 44  # characters of a name in the table
 BEYOND = "if the line of the others goes on: its bench level {lies} outside theirs"
-MAY_BE_FIRST = 0.05  # a model of another group with this probability to be first is named beside the first
 WIDE = 9  # models from which on the leaderboard's sentence heads the page: below, pairs of neighbours say more
 MARKS = {"forecast": "forecast", "partly forecast": "partly forecast"}
 
@@ -66,7 +64,7 @@ def board(content: PageContent) -> Board | None:
     candidates = frame.filter(pl.col("mark") == "forecast")
     leads = frame.height >= WIDE or candidates.height > 0 or content.answer("bench_level") is None
     unit = answer.unit
-    return Board(_headline(frame), _sentences(content, frame, top), frame, top, unit, what_ifs, leads)
+    return Board(_headline(frame), _sentences(content, answer, frame), frame, top, unit, what_ifs, leads)
 
 
 def incumbents(answer: Estimate) -> tuple[str, ...]:
@@ -117,43 +115,43 @@ def _rows(answer: Estimate) -> tuple[pl.DataFrame, tuple[str, ...], str]:
 
 
 def _headline(frame: pl.DataFrame) -> str:
-    first = frame.row(0, named=True)
-    tied = frame.filter(pl.col("group") == 1)
-    who = f"{first['name']}{' (a forecast)' if first['mark'] == 'forecast' else ''}"
-    if tied.height == 1:
-        if first["p_first"] >= INTERVAL:
-            return f"Under the deployment law {who} is first ({chance(first['p_first'])})."
-        open_ = frame.filter(pl.col("group") > 1, pl.col("p_first") >= MAY_BE_FIRST).sort("p_first", descending=True)
-        may = [f"{row['name']} ({chance(row['p_first'])})" for row in open_.iter_rows(named=True)]
-        rest = f"; {join(may, 3)} may be" if may else ""
-        return f"Under the deployment law {who} stands first ({chance(first['p_first'])} to be it){rest}."
-    others = [name for name in tied["name"] if name != first["name"]]
+    """Who is first under the law, and who is tied with it: the models of its group, where it opens the group."""
+    marks = {"forecast": " (a forecast)"}
+    names = [name + marks.get(mark, "") for name, mark in frame.select("name", "mark").iter_rows()]
+    found = first_of(frame["p_first"].to_numpy())
+    told = f"Under the deployment law {found.told(names, 'first')}"
+    others = frame.filter(pl.col("group") == 1)["name"].to_list()[1:]
+    if found.settled or found.at or not others:
+        return f"{told}."
     listed = join(others, 3) if len(others) <= 4 else f"{len(others)} others"
-    return f"Under the deployment law {who} stands first ({chance(first['p_first'])} to be it), tied with {listed}."
+    return f"{told}; it is tied with {listed}."
 
 
-def _sentences(content: PageContent, frame: pl.DataFrame, top: str) -> tuple[str, ...]:
+def _sentences(content: PageContent, answer: Estimate, frame: pl.DataFrame) -> tuple[str, ...]:
     """Groups; what the bench alone says; candidates against what runs now."""
     groups = frame["group"].n_unique()
     told = [
-        f"{capital(plural(frame.height, 'model'))} fall into {plural(groups, 'group')}: a group is its first model "
-        f"and those next below that it does not beat with {INTERVAL:.0%}."
+        f"{capital(plural(frame.height, 'model'))} fall into {plural(groups, 'group')}: a group is a model and those next "
+        f"below that it does not beat with {INTERVAL:.0%}."
     ]
     known = frame.drop_nulls("bench_rank").sort("bench_rank")
     if known.height > 1:
-        lead = known.row(0, named=True)
-        place = f"here it stands {_ordinal(lead['place'])} ({_places(lead)})"
-        kept = set(known["model"].head(int(top))) & set(frame["model"].head(int(top)))
-        told.append(
-            f"On the bench {lead['name']} stands first; {place}. Of the bench's first {number(int(top))}, "
-            f"{number(len(kept))} {verb(len(kept), 'is', 'are')} among the first {number(int(top))} here."
-        )
+        ranks = answer.where(statistic="bench_rank", factor=None).known()
+        found = first(ranks.draws, highest=False)
+        lead = known.filter(pl.col("model") == ranks.rows["model"][found.at]).row(0, named=True)
+        alone = found.told(known_names(ranks, frame), "first of these on the bench")
+        told.append(f"{alone}; its place here has an interval of {_places(lead)}.")
     told += _candidates(content, frame)
-    answer = content.answer("leaderboard")
-    same = re.search(r"(?:^|[(;] ?)([^;]* differ only in case or date [^;)]*)", answer.text) if answer else None
+    same = re.search(r"(?:^|[(;] ?)([^;]* differ only in case or date [^;)]*)", answer.text)
     if same:
         told.append(sentence(same.group(1)))
     return tuple(told)
+
+
+def known_names(ranks: Estimate, frame: pl.DataFrame) -> list[str]:
+    """The names of the models of these rows, as the board says them."""
+    names = dict(frame.select("model", "name").iter_rows())
+    return [names[model] for model in ranks.rows["model"]]
 
 
 def _places(row: dict) -> str:
@@ -171,13 +169,8 @@ def lies(probability: float) -> str:
     return "lies" if probability >= INTERVAL else "probably lies"
 
 
-def _ordinal(place: int) -> str:
-    ends = {1: "st", 2: "nd", 3: "rd"}
-    return f"{place}{'th' if 10 <= place % 100 <= 20 else ends.get(place % 10, 'th')}"
-
-
 def _candidates(content: PageContent, frame: pl.DataFrame) -> list[str]:
-    """Each forecast model against every incumbent, the likeliest winners first."""
+    """Each forecast model against every incumbent."""
     answer = content.answer("forecast")
     if answer is None:
         return []
@@ -211,7 +204,7 @@ def written(shown: Board, count: int = MOST_WRITTEN, width: int = FULL) -> tuple
     names = short(rows["model"], width)
     sizes = shown.rows.group_by("group", maintain_order=True).agg(pl.col("place").min().alias("first"), pl.len())
     bands = {
-        g: f"Group {int(g)}: {f'places {a} to {a + n - 1}, not told apart from its first' if n > 1 else f'place {a}'}"
+        g: f"Group {int(g)}: {f'places {a} to {a + n - 1}, not told apart' if n > 1 else f'place {a}'}"
         for g, a, n in sizes.iter_rows()
     }
     columns: dict[str, list[str]] = {name: [] for name in ("group", "model", "place", "level", "first", "top", "bench")}
@@ -248,7 +241,7 @@ def caption(shown: Board, count: int) -> str:
     """What the numbers of the table are."""
     hidden = shown.rows.height - chosen(shown.rows, count).height
     text = (
-        f"Median and {INTERVAL:.0%} interval of level and place. A group is its first model and those next below that it "
+        f"Median and {INTERVAL:.0%} interval of level and place. A group is a model and those next below that it "
         f"does not beat with {INTERVAL:.0%}; one further down that is known less well may still stand higher, as its "
         "places say."
     )

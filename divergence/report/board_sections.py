@@ -6,13 +6,13 @@ import numpy as np
 import polars as pl
 
 from divergence.estimate import Estimate
+from divergence.orders import AS_COUNTED, first
 from divergence.report import tables
 from divergence.report.blocks import Block, Figure, Listing, Table, Text
 from divergence.report.board import NAME, SHOWN, Board, caption, lies, written
 from divergence.report.content import PageContent
 from divergence.report.figures import places
 from divergence.report.names import spoken
-from divergence.report.reading import take
 from divergence.report.words import amount, chance, join, number, phrase, sentence
 
 MOST_CANDIDATES = 12  # that are told in words; the numbers of all are in the table under them
@@ -35,11 +35,12 @@ def candidates(content: PageContent) -> tuple[Block, ...]:
     answer = content.answer("forecast")
     if answer is None:
         return (Text(content.reason("forecast"), "refusal", "No forecast:"),)
-    rows = answer.to_frame().filter(pl.col("identified"))
+    rows = answer.to_frame().with_row_index("row").filter(pl.col("identified"))
     names = spoken(rows["model"].drop_nulls())
     levels = rows.filter(pl.col("statistic").is_null(), pl.col("context").is_null())
     items = [
-        (names[row["model"]], _candidate(row, rows, names)) for row in levels.head(MOST_CANDIDATES).iter_rows(named=True)
+        (names[row["model"]], _candidate(row, rows, answer.draws, names))
+        for row in levels.head(MOST_CANDIDATES).iter_rows(named=True)
     ]
     carried = rows.filter(pl.col("statistic") == "carried")
     blocks: list[Block] = [Text(f"{sentence(answer.text)}", "quiet"), Listing(tuple(items))]
@@ -48,11 +49,11 @@ def candidates(content: PageContent) -> tuple[Block, ...]:
         blocks.append(
             Text(f"Of a lead on the bench {share} is expected in deployment.", "plain", "What a bench lead is worth:")
         )
-    shown = take(answer, (~answer.rows["statistic"].is_in(["width_after", "settles"]).fill_null(False)).to_numpy())
+    shown = answer.take((~answer.rows["statistic"].is_in(["width_after", "settles"]).fill_null(False)).to_numpy())
     return (*blocks, Table(tables.fragment(tables.answers(shown)), tables.caption(shown), "The numbers"))
 
 
-def _candidate(level: dict, rows: pl.DataFrame, names: dict[str, str]) -> str:
+def _candidate(level: dict, rows: pl.DataFrame, draws: np.ndarray, names: dict[str, str]) -> str:
     """What is forecast for one model."""
     mine = rows.filter(pl.col("model") == level["model"])
     told = [f"{phrase(level)} under the deployment law."]
@@ -60,10 +61,11 @@ def _candidate(level: dict, rows: pl.DataFrame, names: dict[str, str]) -> str:
     who = [f"{names.get(r['model_b'], r['model_b'])} with {chance(r['mean'])}" for r in beats.iter_rows(named=True)]
     if who:
         told.append(f"It beats {join(who, 3)}.")
-    single = mine.filter(pl.col("statistic").is_null(), pl.col("context").is_not_null()).sort("median")
+    single = mine.filter(pl.col("statistic").is_null(), pl.col("context").is_not_null())
     if single.height > 1:
-        worst, labels = single.row(0, named=True), spoken(single["context"])
-        told.append(f"Lowest is {phrase(worst)} in {labels[worst['context']]}.")
+        worst, labels = first(draws[:, single["row"].to_numpy()], highest=False), spoken(single["context"])
+        lowest = worst.led("Its lowest level", [f"in {labels[context]}" for context in single["context"]])
+        told.append(f"{lowest}: {phrase(single.row(worst.at, named=True))}.")
     outside = mine.filter(pl.col("statistic") == "outside")["mean"]
     if outside.len() and outside[0] > 0.5:
         told.append(f"On the bench it {lies(outside[0])} outside the range of the others: there the line is an assumption.")
@@ -100,7 +102,9 @@ def top_of_bench(content: PageContent) -> tuple[Block, ...]:
     sizes = [size for size in TOPS if size in set(spans["level"])] or spans["level"].to_list()[-1:]
     for size in sizes:
         row = spans.filter(pl.col("level") == size).row(0, named=True)
-        items.append((f"The first {number(int(size))}", _top(row, whole, size, needed)))
+        items.append(
+            (f"{AS_COUNTED.capitalize()}, the first {number(int(size))} on the bench", _top(row, whole, size, needed))
+        )
     table = _table(answer)
     return (Listing(tuple(items)), Table(tables.fragment(tables.answers(table)), tables.caption(table), "The numbers"))
 
@@ -120,4 +124,4 @@ def _top(row: dict, whole: pl.DataFrame, size: str, needed: pl.DataFrame) -> str
 
 def _table(answer: Estimate) -> Estimate:
     keep = (~answer.rows["statistic"].is_in(["undecided"]).fill_null(False)).to_numpy()
-    return take(answer, keep)
+    return answer.take(keep)

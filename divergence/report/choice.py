@@ -15,6 +15,7 @@ import polars as pl
 
 from divergence.estimate import Estimate
 from divergence.numerics import NORMAL_95
+from divergence.orders import SURE, First, first_of
 from divergence.report.content import PageContent
 from divergence.report.names import spoken
 from divergence.report.words import (
@@ -33,7 +34,7 @@ from divergence.report.words import (
     verb,
 )
 
-SURE, HALF = 0.9, 0.5
+HALF = 0.5
 SETTLED = NORMAL_95  # standard deviations between a value and its limit that make it 95 % sure
 SENSIBLE = 100  # times the items, beyond which more of them is no advice
 MOST = 8  # combinations of the first table
@@ -46,7 +47,7 @@ VALUES = {  # bound -> statistic of its value, heading, is it a lower limit, uni
 }
 UNDECLARED = (
     "No requirements are declared, so no combination of model and context is called good enough: write thresholds under "
-    f"[acceptance] in divergence.toml ({', '.join(VALUES)}) and this page opens with the decision."
+    f"[acceptance] in divergence.toml ({', '.join(f'`{name}`' for name in VALUES)}) and this page opens with the decision."
 )
 
 
@@ -165,32 +166,34 @@ def _headline(options: list[Option], names: Mapping[str, str], bounds: Mapping[s
     first = options[0]
     all_of = every(len(bounds), "requirement").replace("the one", "the")
     if first.meets < 1 - SURE:
-        return (
-            f"No combination is likely to meet {all_of}: the likeliest is {_who(first, names)}, with a probability of "
-            f"{chance(first.meets)}."
-        )
-    opening = "Choose" if first.meets >= SURE else "The likeliest choice is"
-    tied = sum(o.tied for o in options)
-    also = (
-        f", and is the best that does ({chance(first.best)})."
-        if tied < 2
-        else (f"; {plural(tied - 1, 'other')} may have as high a level.")
-    )
-    return f"{opening} {_who(first, names)}: it meets {all_of} with a probability of {chance(first.meets)}{also}"
+        able = max(options, key=lambda o: o.meets)
+        does = f"{_who(able, names)} does with a probability of {chance(able.meets)}"
+        return f"No combination is likely to meet {all_of}: {does}."
+    opening = f"Choose {_who(first, names)}" if first.meets >= SURE else f"No choice is settled: {_who(first, names)}"
+    what = f"{'; it meets' if first.meets >= SURE else ' meets'} {all_of} with a probability of {chance(first.meets)}"
+    others = sum(o.tied for o in options) - 1
+    if others > 0:
+        return f"{opening}{what}; {plural(others, 'other')} may have as high a level."
+    return f"{opening}{what}. {_best_one(options, names)}."
+
+
+def _best_one(options: list[Option], names: Mapping[str, str]) -> str:
+    """Which meets everything and has the highest level of those that do."""
+    found = first_of(np.array([o.best for o in options]))
+    return found.led("The best that meets everything", [_who(o, names) for o in options])
 
 
 def _how_sure(options: list[Option], names: Mapping[str, str], content: PageContent) -> str:
     first = options[0]
-    tied = sorted((o for o in options if o.tied), key=lambda o: -o.best)
     sentences = []
     if first.best > 0:
-        if len(tied) > 1:
-            who = " or ".join(f"{_who(o, names)} ({chance(o.best)})" for o in tied[:3]) + (
-                f" or {plural(len(tied) - 3, 'other')}" if len(tied) > 3 else ""
+        if sum(o.tied for o in options) > 1:
+            sentences.append(
+                f"{_best_one(options, names)}. Of those that hold this place together, {_who(first, names)} meets "
+                f"everything with {chance(first.meets)}, and none with more."
             )
-            sentences.append(f"The best that meets everything is {who}; of these {_who(first, names)} is the surest.")
         lost = amount(first.regret, "fraction", max(first.regret, 0.005))
-        sentences.append(f"Choosing it loses {lost} of level on average against whichever is best.")
+        sentences.append(f"Choosing it loses {lost} of level on average against the one that turns out in front.")
     enough = sum(o.meets >= SURE for o in options)
     sentences.append(
         f"{capital(plural(enough, 'combination'))} of {len(options)} "
@@ -213,7 +216,7 @@ def _margin(option: Option, bound: str, value: float) -> float:
 
 
 def _change(options: list[Option], bounds: Mapping[str, float], best: Estimate) -> str:
-    """The nearest threshold of the first option, and the what-if laws under which another model or none is best."""
+    """The nearest threshold of the first option, and which model for all traffic each what-if law would ask for."""
     first = options[0]
     bound = min(bounds, key=lambda b: _margin(first, b, bounds[b]))
     name, _, _, unit = VALUES[bound]
@@ -221,7 +224,8 @@ def _change(options: list[Option], bounds: Mapping[str, float], best: Estimate) 
     value = phrase(row) if row["upper"] is not None else "without an upper limit"
     turn = amount(row["median"], unit, (row["upper"] or row["median"]) - row["lower"])
     does = f"set beyond {turn} it would more likely be missed" if met else f"it would more likely be met from {turn} on"
-    return f"The nearest requirement is “{limit(bound, bounds[bound])}”: the value is {value}; {does}. {_laws(best)}".strip()
+    near = f"The requirement that decides is “{limit(bound, bounds[bound])}”"
+    return f"{near}: the value is {value}; {does}. {_laws(best)}".strip()
 
 
 def laws(best: Estimate) -> list[tuple[str | None, str | None, float]]:
@@ -237,16 +241,25 @@ def laws(best: Estimate) -> list[tuple[str | None, str | None, float]]:
     return told
 
 
+def first_model(best: Estimate, law: str | None) -> tuple[First, list[str]]:
+    """Which model meets everything over a law of contexts and has the highest level of those that do; and all of them."""
+    table = best.to_frame().filter(pl.col("context").is_null() & (pl.col("statistic") == "p_best") & pl.col("identified"))
+    table = table.filter(pl.col("level").eq_missing(pl.lit(law, pl.String)))
+    return first_of(table["mean"].to_numpy()), table["model"].to_list()
+
+
 def _laws(best: Estimate) -> str:
     """What one model for all of the traffic would do, as logged and under each what-if."""
     told = laws(best)
-    names = spoken(model for _, model, _ in told if model)
+    names = spoken(model for law, _, _ in told for model in first_model(best, law)[1])
     called = {law: "the log's own mix of contexts" if law is None else f"“{law}”" for law, _, _ in told}
     nothing = [called[law] for law, model, _ in told if model is None]
     sentences = [f"One model for all traffic is not likely to meet everything over {join(nothing)}."] if nothing else []
-    sentences += [
-        f"Over {called[law]} the likeliest best model is {names[model]} ({chance(p)})." for law, model, p in told if model
-    ]
+    for law in called:
+        found, models = first_model(best, law)
+        if law not in {law for law, model, _ in told if model is None}:
+            place = found.led("the best model for all traffic", [names[model] for model in models])
+            sentences.append(f"Over {called[law]} {place}.")
     return " ".join(sentences)
 
 

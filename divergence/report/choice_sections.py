@@ -70,7 +70,7 @@ def first_table(choice: Choice, content: PageContent) -> Table:
     """The best combinations, for the first screen."""
     caption = f"Median of each value: {MARKS}."
     several = len(choice.options)
-    opened_by = f"The first {MOST} of {several} combinations" if several > MOST else "The combinations"
+    opened_by = f"{MOST} of {several} combinations" if several > MOST else "The combinations"
     return Table(
         table_of(choice.options[:MOST], choice.names, dict(content.acceptance)), caption, f"{opened_by} with their values"
     )
@@ -81,10 +81,10 @@ def unmet(choice: Choice, acceptance: dict[str, float]) -> str:
     told = []
     for bound in VALUES:
         if bound in acceptance and max(o.sides[bound] for o in choice.options) <= 1 - SURE:
-            name, _, lower, unit = VALUES[bound]
+            name, _, _, unit = VALUES[bound]
             medians = [o.values[name]["median"] for o in choice.options if o.values[name]["median"] is not None]
-            nearest = amount((max if lower else min)(medians), unit) if medians else "none"
-            told.append(f"No combination meets “{limit(bound, acceptance[bound])}”; the nearest has {nearest}.")
+            ends = " to ".join(amount(end, unit) for end in (min(medians), max(medians))) if medians else "none"
+            told.append(f"No combination meets “{limit(bound, acceptance[bound])}”; seen in the medians: {ends}.")
     return " ".join(told)
 
 
@@ -106,7 +106,7 @@ def section(content: PageContent) -> tuple[Block, ...]:
             f"{MARKS}.",
             opened_by=f"All {len(choice.options)} combinations"
             if len(choice.options) <= MOST_LISTED
-            else f"The first {MOST_LISTED} of {len(choice.options)} combinations",
+            else f"{MOST_LISTED} of {len(choice.options)} combinations",
         )
     )
     traffic = _laws(content)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 
 import numpy as np
 import polars as pl
 
 from divergence.estimate import Estimate
+from divergence.orders import SURE, First, chance_first, first_of
 from divergence.report.content import PageContent
 from divergence.report.names import spoken
 from divergence.report.one_world import one_world
-from divergence.report.reading import LOWER_IS_BETTER, chance_first, higher_is_better, identified, levels
-from divergence.report.words import brief_chance, capital, chance, every, join, number, phrase, plural, verb
-
-HALF = 0.5  # a model with less than this probability of being first does not lead
-SURE = 0.9  # a pair whose order holds with at least this probability is called sure: the level of the intervals
+from divergence.report.reading import SCORES, higher_is_better, identified, levels
+from divergence.report.words import brief_chance, capital, chance, every, number, phrase, plural, verb
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,23 +74,24 @@ def decide(content: PageContent) -> Decision:
         return Decision("No mean over the tasks of this log is given; each task has a level of its own.", ())
     if not models:
         return Decision("No model of this log is known in both worlds.", ("Bench and deployment share no model.",))
-    first, second = known.first.to_dicts(), known.second.to_dicts()
+    bench_rows, deployed_rows = known.first.to_dicts(), known.second.to_dicts()
+    sides = _side(bench, "first on the bench"), _side(deployed, "first in deployment")
     # A model that one world left out may be first in the other: without the sentence the page would name the next one.
+    elsewhere = "and was not judged in deployment", "and was not judged on the bench"
     alone = [
-        told for told in (_leader_of_one_side(bench, models, True), _leader_of_one_side(deployed, models, False)) if told
+        f"{side.told()} {why}."
+        for side, why in zip(sides, elsewhere, strict=True)
+        if side.leader not in models and len(side.models) > 1
     ]
     if len(models) == 1:
-        one = _one_model(content, models[0], first[0], second[0])
+        one = _one_model(content, models[0], bench_rows[0], deployed_rows[0])
         return dataclasses.replace(one, headline=" ".join((*alone, one.headline)))
-    names = spoken(models)
-    on_bench = chance_first(known.first_draws, higher_is_better(bench))
-    in_deployment = chance_first(known.second_draws, higher_is_better(deployed))
-    likeliest = int(np.argmax(in_deployment))
+    here, there = (side.among(models) for side in sides) if alone else sides
     opening = (
-        f"{_bench_lead([names[model] for model in models], on_bench)} and reaches {phrase(first[0])}. "
-        f"In deployment {names[models[likeliest]]} reaches {phrase(second[likeliest])}."
+        f"On the bench {here.names[here.leader]} reaches {phrase(bench_rows[models.index(here.leader)])}; in deployment "
+        f"{there.names[there.leader]} reaches {phrase(deployed_rows[models.index(there.leader)])}."
     )
-    headline = _headline([names[model] for model in models], on_bench, in_deployment)
+    headline = _headline(here, there)
     if alone:
         both = f"Of the {plural(len(models), 'model')} judged in both"
         headline = f"{' '.join(alone)} {both}, {_continued(headline)}"
@@ -99,55 +99,68 @@ def decide(content: PageContent) -> Decision:
     pairs, reason = _pairs(content, models)
     sentences = (opening, _pair_sentence(pairs)) if pairs else (opening,)
     sentences += (content.measure_next,) if content.measure_next else ()
-    chances = tuple(zip(models, map(float, on_bench), map(float, in_deployment), strict=True))
+    chances = tuple((model, here.chance_of(model), there.chance_of(model)) for model in models)
     return Decision(headline, sentences, pairs, reason, chances)
 
 
-def _leader_of_one_side(answer: Estimate, shared: list[str], bench: bool) -> str:
-    """A sentence on the likeliest first model of one world where the other world never judged it; '' where it did."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Side:
+    """Who is first in one of the two worlds: of all its models, or of those that both judged."""
+
+    word: str
+    models: list[str]
+    draws: np.ndarray
+    highest: bool
+    names: dict[str, str]
+
+    @functools.cached_property
+    def chances(self) -> np.ndarray:
+        """Probability of each model to be first."""
+        return chance_first(self.draws, self.highest)
+
+    @property
+    def first(self) -> First:
+        """Who it is, as far as the draws tell."""
+        return first_of(self.chances)
+
+    @property
+    def leader(self) -> str:
+        """The model that is likeliest to be first."""
+        return self.models[self.first.at]
+
+    @property
+    def shown(self) -> list[str]:
+        """The names of the models, in their order."""
+        return [self.names[model] for model in self.models]
+
+    def told(self) -> str:
+        """`a is first on the bench (97%)`, or what may be said below that."""
+        return self.first.told(self.shown, self.word)
+
+    def chance_of(self, model: str) -> float:
+        """Probability of one model to be first."""
+        return float(self.chances[self.models.index(model)])
+
+    def among(self, models: list[str]) -> _Side:
+        """The same of these models alone."""
+        draws = self.draws[:, [self.models.index(model) for model in models]]
+        return dataclasses.replace(self, models=models, draws=draws)
+
+
+def _side(answer: Estimate, word: str) -> _Side:
     frame, draws = identified(answer, "model")
-    first = chance_first(draws, higher_is_better(answer))
-    best = int(np.argmax(first))
-    name = frame["model"][best]
-    if name in shared or len(first) < 2:
-        return ""
-    here, there = ("on the bench", "in deployment") if bench else ("in deployment", "on the bench")
-    lead = "is first" if first[best] >= HALF else "is the likeliest to be first"
-    return f"{spoken(frame['model'].to_list())[name]} {lead} {here} ({chance(first[best])}) and was not judged {there}."
+    return _Side(word, frame["model"].to_list(), draws, higher_is_better(answer), spoken(frame["model"]))
 
 
-def contenders(chances: np.ndarray) -> list[int]:
-    """The fewest models that together are first with a probability of at least `SURE`, the likeliest first."""
-    order = np.argsort(-chances, kind="stable")
-    needed = int(np.searchsorted(np.cumsum(chances[order]), SURE - 1e-9)) + 1
-    return order[:needed].tolist()
-
-
-def _bench_lead(names: list[str], on_bench: np.ndarray) -> str:
-    """Who leads on the bench, or between whom the lead lies."""
-    if on_bench[0] >= HALF:
-        return f"On the bench {names[0]} is first with a probability of {chance(on_bench[0])}"
-    tied = join([names[k] for k in contenders(on_bench)], 4)
-    return f"On the bench the first place lies between {tied}; {names[0]} has the highest median"
-
-
-def _headline(names: list[str], on_bench: np.ndarray, in_deployment: np.ndarray) -> str:
-    """Who is first on the bench, and who most probably in deployment; names in bench order."""
-    best = int(np.argmax(in_deployment))
-    first, told = in_deployment[best], chance(in_deployment[best])
-    if on_bench[0] < HALF:
-        where = f"{names[best]} is first" if first >= SURE else f"{names[best]} is the likeliest"
-        return f"The bench does not settle who is first; in deployment {where} ({told})."
-    if best:
-        return (
-            f"{names[0]} is first on the bench, but {names[best]} is the likeliest to be first in deployment "
-            f"({told} against {chance(in_deployment[0])})."
-        )
-    if first >= SURE:
-        return f"{names[0]} is first on the bench and stays first in deployment (probability {told})."
-    if first >= HALF:
-        return f"{names[0]} is first on the bench and probably first in deployment too ({told})."
-    return f"{names[0]} is first on the bench and the likeliest to be first in deployment, but only with {told}."
+def _headline(here: _Side, there: _Side) -> str:
+    """Who is first on the bench, and who in deployment."""
+    if not here.first.settled:
+        return f"The bench does not settle who is first: {here.told()}; {there.told()}."
+    if here.leader != there.leader:
+        return f"{here.told()}, but {there.told()}."
+    if there.first.settled:
+        return f"{here.told()}, and stays first in deployment {there.first.bracket(there.shown)}."
+    return f"{here.told()}; {there.told()}."
 
 
 def _continued(sentence: str) -> str:
@@ -164,7 +177,7 @@ def _one_model(content: PageContent, model: str, bench: dict, deployed: dict) ->
     if not frame.height:
         return Decision(text, (), pairs_reason=alone)
     row = frame.row(0, named=True)
-    words = ("falls", "rises") if row["unit"] in LOWER_IS_BETTER else ("loses level", "gains level")
+    words = ("loses level", "gains level") if row["unit"] in SCORES else ("falls", "rises")
     told = words[0] if row["upper"] < 0 else words[1] if row["lower"] > 0 else "shows no clear change"
     return Decision(f"{model} {told} between bench and deployment: {phrase(row, signed=True)}.", (text,), pairs_reason=alone)
 
@@ -190,13 +203,13 @@ def _pairs(content: PageContent, models: list[str]) -> tuple[tuple[Pair, ...], s
 
 
 def _pair_sentence(pairs: tuple[Pair, ...]) -> str:
-    """How many neighbours keep their order for sure, and which pair is the most doubtful."""
+    """How many neighbours keep their order for sure, and what the most doubtful pair does."""
     sure = sum(pair.verdict == "sure" for pair in pairs)
     doubtful = min(pairs, key=lambda pair: pair.keeps)
     who = f"{doubtful.above} above {doubtful.below}"
     if len(pairs) == 1:
         return f"The order of {who} holds in deployment with a probability of {chance(doubtful.keeps)}."
-    rest = f"with a probability of at least {SURE:.0%}; least certain is {who} ({chance(doubtful.keeps)})."
+    rest = f"with a probability of at least {SURE:.0%}; that of {who} holds with {chance(doubtful.keeps)}."
     if sure == len(pairs):
         return f"{capital(every(sure, 'neighbouring pair'))} keep their order {rest}"
     keep = f"{number(sure)} {verb(sure, 'keeps its', 'keep their')} order" if sure else "none keeps its order"

@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 
 from divergence.estimate import Estimate
+from divergence.orders import SURE, first
 from divergence.report.content import PageContent
 from divergence.report.names import spoken
-from divergence.report.reading import chance_first, higher_is_better, identified, reorder
-from divergence.report.words import amount, chance, join, number, phrase, plural, verb
+from divergence.report.reading import higher_is_better, identified, reorder
+from divergence.report.words import amount, chance, number, phrase, plural, verb
 
-HALF = 0.5  # a model with less than this probability of being first does not lead
 CLEAR = 0.05  # p below which contexts are said to differ, divided by the models that were tested (Bonferroni)
 
 
@@ -43,21 +43,18 @@ def _leader(
     answer: Estimate, rows: list[dict], draws: np.ndarray, names: dict[str, str], where: str
 ) -> tuple[str, tuple[str, ...]]:
     """Who is first, and how sure the order of neighbours is: pairs are compared draw by draw."""
-    first = chance_first(draws, higher_is_better(answer))
-    best, second = (names[row["model"]] for row in rows[:2])
-    if first[0] >= HALF:
-        headline = f"{best} is first {where} ({chance(first[0])}): {phrase(rows[0])}."
-    else:
-        order = np.argsort(-first, kind="stable")
-        needed = int(np.searchsorted(np.cumsum(first[order]), 0.9 - 1e-9)) + 1
-        tied = join([names[rows[k]["model"]] for k in order[:needed]], 4)
-        headline = f"Who is first {where} is not settled: the place lies between {tied}."
+    found = first(draws, higher_is_better(answer))
+    shown = [names[row["model"]] for row in rows]
+    place = found.told(shown, f"first {where}")
+    headline = f"{place}: {phrase(rows[found.at])}." if found.settled else f"Who is first {where} is not settled: {place}."
+    best, second = shown[:2]
     sign = 1.0 if higher_is_better(answer) else -1.0
     above = ((sign * (draws[:, :-1] - draws[:, 1:])) > 0).mean(0)
-    sure = int((np.maximum(above, 1 - above) >= 0.9).sum())
+    sure = int((np.maximum(above, 1 - above) >= SURE).sum())
     pairs = f"{best} lies above {second} with {chance(above[0])}"
     if len(above) > 1:
-        pairs += f"; of {plural(len(above), 'pair')} of neighbours {number(sure)} {verb(sure, 'is', 'are')} settled (90%)"
+        settled = f"{number(sure)} {verb(sure, 'is', 'are')} settled ({SURE:.0%})"
+        pairs += f"; of {plural(len(above), 'pair')} of neighbours {settled}"
     return headline, (f"{pairs}.",)
 
 
@@ -76,7 +73,7 @@ def _contexts(content: PageContent, names: dict[str, str]) -> tuple[str, ...]:
     test = f"chi-square {size:.1f} on {df:.0f}, {_p(row['mean'])}"
     if tests.height > 1:
         return (
-            f"Contexts differ beyond chance for {number(len(told))} of {plural(tests.height, 'model')}; the clearest is "
+            f"Contexts differ beyond chance for {number(len(told))} of {plural(tests.height, 'model')}; for example "
             f"{names.get(row['model'], row['model'])} ({test}).",
         )
     if not told:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from divergence.estimate import INTERVAL, Estimate
+from divergence.estimate import Estimate
+from divergence.orders import first_of
 from divergence.report import tables
 from divergence.report.blocks import Block, Figure, Listing, Table, Text
 from divergence.report.content import PageContent
 from divergence.report.figures import amplifier
 from divergence.report.names import spoken
-from divergence.report.reading import take
-from divergence.report.words import amount, capital, join, phrase
+from divergence.report.reading import identified
+from divergence.report.words import amount, capital, phrase
 
 REGIMES = {"evaluation": "on the bench", "deployment": "in deployment"}
 
@@ -65,7 +66,7 @@ def factor_details(answer: Estimate) -> tuple[Block, ...]:
     frame = answer.to_frame()
     named = frame.select(pl.col("statistic").is_not_null() & pl.col("model").is_null()).to_series().to_numpy()
     if named.any():
-        parts = take(answer, named)
+        parts = answer.take(named)
         blocks.append(
             Table(
                 tables.fragment(tables.answers(parts)),
@@ -78,8 +79,7 @@ def factor_details(answer: Estimate) -> tuple[Block, ...]:
 
 def _headline(confidence: Estimate) -> Estimate:
     """The gap that can be trusted without the rows of single pairs."""
-    return take(
-        confidence,
+    return confidence.take(
         confidence.rows["model"].is_null().to_numpy()
         if "model" in confidence.rows.columns
         else np.ones(confidence.rows.height, bool),
@@ -132,20 +132,18 @@ def _ranking(content: PageContent) -> list[tuple[str, str]]:
     if answer is None or tau is None or regret is None:
         return []
     frame = answer.to_frame()
+    levels = {"evaluation": content.answer("bench_level"), "deployment": content.answer("deployed_level")}
+    models = {regime: identified(level, "model")[0].height if level else 0 for regime, level in levels.items()}
     tied = []
     for regime, where in REGIMES.items():
-        names = frame.filter(statistic="tied", regime=regime).filter(pl.col("mean") == 1)["model"].to_list()
-        chance = dict(frame.filter(statistic="p_best", regime=regime).select("model", "mean").iter_rows())
-        shown = spoken(names)
-        names.sort(key=lambda name, chance=chance: -chance[name])
-        tied.append(
-            f"{where} it is {shown[names[0]]}"
-            if len(names) == 1
-            else f"{where} it lies between {join([shown[name] for name in names], 6)}"
-        )
+        known = frame.filter(statistic="p_best", regime=regime)
+        shown = spoken(known["model"])
+        found = first_of(known["mean"].to_numpy())
+        of = f" of the {known.height} in both" if known.height < models[regime] else ""
+        tied.append(found.told([shown[model] for model in known["model"]], f"first {where}{of}"))
     return [
         ("Agreement of the two orders", f"Kendall tau {phrase(tau | {'unit': 'ratio'})}: 1 is the same order, 0 none."),
-        ("First place", f"{capital(tied[0])}, {tied[1]} (the fewest models that hold it with {INTERVAL:.0%})."),
+        ("First place", f"{tied[0]}; {tied[1]}."),
         (
             "Taking the bench's leader",
             f"costs {amount(regret['mean'], regret['unit'])} in deployment on average, at most "

@@ -10,7 +10,8 @@ import polars as pl
 
 from divergence.estimate import COORDINATES, Estimate
 
-LOWER_IS_BETTER = ("s", "usd")  # units of outcomes where the smallest value comes first
+LOWER_IS_BETTER = ("s", "usd")  # units whose colours say that less is better
+SCORES = ("probability", "fraction")  # units of scores; of every other outcome (times, money, counts) less is better
 COMMON = {"regime", "context", "context_b"}  # may be filled in any row without making it another kind of number
 
 
@@ -19,25 +20,11 @@ def identified(estimate: Estimate, *coordinates: str) -> tuple[pl.DataFrame, np.
 
     Rows that are told apart by any other than the given coordinates (one task, one item, one model) are left out.
     """
-    frame = estimate.to_frame()
+    known = estimate.known()
+    frame = known.to_frame()
     others = [name for name in COORDINATES if name not in {*coordinates, *COMMON}]
-    plain = pl.all_horizontal(pl.col(name).is_null() for name in others)
-    keep = frame.select(plain & pl.col("identified") & pl.col("median").is_not_null()).to_series().to_numpy()
-    return frame.filter(keep), estimate.draws[:, keep]
-
-
-def take(estimate: Estimate, keep: np.ndarray) -> Estimate:
-    """The rows of an estimate where `keep` (R booleans) holds."""
-    index = np.flatnonzero(keep)
-    return dataclasses.replace(
-        estimate,
-        rows=estimate.rows[index],
-        draws=estimate.draws[:, index],
-        reason=tuple(estimate.reason[k] for k in index),
-        noise_floor=estimate.noise_floor[index],
-        bounds=estimate.bounds[index],
-        quantiles_only=estimate.quantiles_only[index],
-    )
+    keep = frame.select(pl.all_horizontal(pl.col(name).is_null() for name in others)).to_series().to_numpy()
+    return frame.filter(keep), known.draws[:, keep]
 
 
 def bench_pairs(excess_flips: Estimate, bench: Sequence[str] = ()) -> Estimate:
@@ -55,7 +42,7 @@ def bench_pairs(excess_flips: Estimate, bench: Sequence[str] = ()) -> Estimate:
     if labels:
         kept = kept.filter(pl.col("context").is_in(labels) | (pl.col("regime") == "evaluation").fill_null(False))
     kept = kept.unique(["model", "statistic", "context", "context_b"], keep="first", maintain_order=True)
-    return take(excess_flips, np.isin(np.arange(frame.height), kept["row"].to_numpy()))
+    return excess_flips.take(np.isin(np.arange(frame.height), kept["row"].to_numpy()))
 
 
 def reorder(frame: pl.DataFrame, draws: np.ndarray, by: str, descending: bool) -> tuple[pl.DataFrame, np.ndarray]:
@@ -65,8 +52,8 @@ def reorder(frame: pl.DataFrame, draws: np.ndarray, by: str, descending: bool) -
 
 
 def higher_is_better(estimate: Estimate) -> bool:
-    """Does the largest level come first? (not for seconds and money)"""
-    return estimate.unit not in LOWER_IS_BETTER
+    """Does the largest level come first? (of scores; not of seconds, money and counts, as in every question)"""
+    return estimate.unit in SCORES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,13 +82,6 @@ def levels(one: Estimate, two: Estimate) -> Levels:
     models = [first["model"][k] for k in at]
     to = [known[model] for model in models]
     return Levels(models, first[at], second[to], first_draws[:, at], second_draws[:, to])
-
-
-def chance_first(draws: np.ndarray, highest: bool = True) -> np.ndarray:
-    """Probability of each column of draws (D, R) to be the largest (or the smallest); ties share it. Shape (R,)."""
-    signed = draws if highest else -draws
-    best = signed == signed.max(axis=1, keepdims=True)
-    return (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
 
 
 def places(values: np.ndarray, highest: bool = True) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from divergence.orders import AS_COUNTED
 from divergence.report import tables, trust
 from divergence.report.blocks import Block, Listing, Table, Text
 from divergence.report.content import PageContent
@@ -106,7 +107,10 @@ def _judged(judged: pl.DataFrame | None) -> tuple[Block, ...]:
     lowest = amount(least["judged"] / least["rows"], "probability")
     where = spoken(judged["context"].drop_nulls()).get(least["context"], "rows without a context")
     return (
-        Text(f"{share} of the rows are judged, fewest in {where} ({lowest}); the others are taken as missing at random."),
+        Text(
+            f"{share} of the rows are judged, {AS_COUNTED} fewest in {where} ({lowest}); "
+            "the others are taken as missing at random."
+        ),
         Table(
             tables.fragment(tables.judged(judged)),
             opened_by="Judged share by context" if judged.height > MOST_OPEN else "",

@@ -82,7 +82,7 @@ def models_table(content: PageContent, decision: Decision) -> Table | None:
     caption = "The models in bench order." if decision.chances else "The models."
     several = len(dict.fromkeys(order))
     if several > tables.MOST_MODELS:
-        caption = f"The first {tables.FIRST_MODELS} of {several:,} models; all of them are in estimates.parquet."
+        caption = f"{tables.FIRST_MODELS} of {several:,} models; all of them are in estimates.parquet."
     return Table(tables.fragment(tables.models(columns, list(dict.fromkeys(order)))), caption)
 
 
@@ -183,17 +183,17 @@ def _context_names(pairs: Estimate) -> dict[str, str]:
 
 
 def silent_line(drift: SilentDrift, pairs: Estimate, tone: str) -> Text:
-    """The line of silent drift: in how many comparisons items move and the level does not, with the clearest."""
+    """The line of silent drift: in how many comparisons items move and the level does not, with an example."""
     compared, names = plural(drift.compared, "comparison"), _context_names(pairs)
     text = f"not shown in any of {compared} of a context with the bench."
     if drift.silent:
-        clearest = drift.silent[0]
-        row, effect = clearest.flips, clearest.effect
+        example = drift.silent[0]
+        row, effect = example.flips, example.effect
         kind = "answers" if row["statistic"] else "scores"
-        who = f"{clearest.model} in {names[clearest.context]}" if clearest.model else names[clearest.context]
+        who = f"{example.model} in {names[example.context]}" if example.model else names[example.context]
         text = (
             f"in {number(len(drift.silent))} of {compared} of a context with the bench, items move while the level "
-            f"stays within {amount(LEVEL_MATERIAL, 'fraction', 1.0)}. Clearest is {who}: {phrase(row)} of the {kind} "
+            f"stays within {amount(LEVEL_MATERIAL, 'fraction', 1.0)}. For example {who}: {phrase(row)} of the {kind} "
             f"change beyond what repeating changes, the level by {phrase(effect, signed=True)}."
         )
     if drift.open:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from divergence.orders import AS_COUNTED
 from divergence.report import tables
 from divergence.report.blocks import Block, Table, Text
 from divergence.report.content import Review
@@ -143,7 +144,7 @@ def _predictive(review: Review) -> tuple[str, bool]:
     if not extreme:
         return (
             f"The model produces levels like those seen: none of {plural(rows.height, 'check')} is extreme ({limit}). "
-            f"The nearest to it is {told(rows.row(0, named=True))}."
+            f"{AS_COUNTED.capitalize()}, the nearest to it is {told(rows.row(0, named=True))}."
         ), False
     worst = [told(row) for row in rows.head(3).filter("extreme").iter_rows(named=True)]
     return (
@@ -187,8 +188,8 @@ def _new_context(review: Review) -> tuple[str, bool]:
     levels = plural(int(rows["arms"].sum()), "level")
     text = (
         f"Predicted from the others, {100 * inside:.0f}% of {levels} lie inside their 90% intervals. "
-        f"Worst is {names[worst['context']]} ({100 * worst['covered']:.0f}% inside, off by {decimal(worst['rmse'], 2)} "
-        "on the link scale)."
+        f"{AS_COUNTED.capitalize()}, the worst is {names[worst['context']]} ({100 * worst['covered']:.0f}% inside, off by "
+        f"{decimal(worst['rmse'], 2)} on the link scale)."
     )
     if "gain" in review.numbers:
         places = 0 if abs(review.numbers["gain_error"]) >= 10 else 1

@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from divergence.orders import chance
+
 if TYPE_CHECKING:
     from divergence.estimate import Estimate
 
@@ -69,15 +71,6 @@ def phrase(row: dict, signed: bool = False) -> str:
     """The median and interval of one row of the results table: `−3.4 points (−5.1 to −1.2)`."""
     lower, upper = row["lower"], row["upper"]
     return f"{amount(row['median'], row['unit'], upper - lower, signed)} ({span(lower, upper, row['unit'])})"
-
-
-def chance(probability: float) -> str:
-    """A probability from draws: never 0% or 100%, which no number of draws can show."""
-    if probability < 0.01:
-        return "less than 1%"
-    if probability > 0.99:
-        return "more than 99%"
-    return f"{100 * probability:.0f}%"
 
 
 def brief_chance(probability: float) -> str:

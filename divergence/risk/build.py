@@ -25,6 +25,7 @@ from divergence.joint.fit import fit
 from divergence.joint.importance import Importance
 from divergence.joint.posterior import Posterior
 from divergence.numerics import NORMAL_95, logit
+from divergence.orders import AS_COUNTED
 from divergence.risk.calibrate import Calibrator, choose_calibrator
 from divergence.risk.conformal import GROUP_MIN, coverage, thresholds
 from divergence.risk.context_definitions import Served
@@ -289,8 +290,8 @@ def _sentence(found: dict, calibrator: Calibrator) -> str:
     sets = found.get("sets")
     if sets and sets["worst"] is not None:
         words += (
-            f"; {sets['nominal']:.0%} sets hold {sets['coverage']:.1%}, in the worst context of at least {GROUP_MIN} "
-            f"rows ({sets['worst']}) {sets['worst_coverage']:.1%}"
+            f"; {sets['nominal']:.0%} sets hold {sets['coverage']:.1%}, {AS_COUNTED} in the worst context of at least "
+            f"{GROUP_MIN} rows ({sets['worst']}) {sets['worst_coverage']:.1%}"
         )
     return words
 

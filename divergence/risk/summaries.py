@@ -6,10 +6,10 @@ The level of model m in context c is logit-normal as drawn by the joint model, t
     risk = E sigma(-(eta + d)) by Gauss-Hermite quadrature,
     limits = sigma of the median -+ hypot(half-width of eta, z sd d).
 
-A context that was never seen takes a fresh level of every factor, a model that was never seen a fresh ability and fresh
-interactions, all drawn from the fitted hierarchy (its standard deviations included), so its interval is as wide as what
-was learnt about the spread of contexts and models allows. Where the log has one context only nothing was learnt about
-that spread: the prior's width takes its place.
+A context that was never seen follows the one law for it (`joint.unseen_context`), a model that was never seen takes a fresh
+ability and fresh interactions drawn from the fitted hierarchy (its standard deviations included), so its interval is as wide
+as what was learnt about the spread of contexts and models allows. Where the log has one context only nothing was learnt
+about that spread: the prior's width takes its place.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ import numpy as np
 
 from divergence.cells.overlap import in_regime
 from divergence.errors import NotIdentifiedError
+from divergence.joint.design import Term
 from divergence.joint.posterior import Fit, Posterior
-from divergence.joint.predict import levels
+from divergence.joint.predict import levels, link_levels
+from divergence.joint.terms import StandsApart
+from divergence.joint.unseen_context import unseen_link
 from divergence.numerics import NORMAL_95, expit, logit
 from divergence.random_streams import stream
 from divergence.risk.strata import Strata, measure_strata
@@ -77,7 +80,7 @@ def summarise(posterior: Posterior, outcome: str | None = None) -> Summaries:
             f"{size} combinations of models, contexts and tasks are more than {ROWS_MAX}: "
             "name fewer factors, or leave out the task column"
         )
-    eta = link_draws(fit, posterior.spec.factor, labels)
+    eta = link_draws(fit, labels)
     d, v = _deviations(fit, strata, labels)
     seen = len(strata.tasks) > 0
     if not seen:
@@ -111,12 +114,11 @@ def summarise(posterior: Posterior, outcome: str | None = None) -> Summaries:
     )
 
 
-def link_draws(fit: Fit, width: float, labels: np.ndarray) -> np.ndarray:
+def link_draws(fit: Fit, labels: np.ndarray) -> np.ndarray:
     """Draws of the deployed level on the link scale, (S, models + 1, contexts + 1); the last ones are never seen."""
     design, scales = fit.design, fit.scales
     draws, models = len(fit.effects), design.n_models
     rng = stream(fit.seed, "risk summaries")
-    deployed = design.contexts[:, 0] == 1
     # A context that only the bench has is asked for as a deployed one, with the same factor levels.
     where = np.array([np.flatnonzero(design.contexts[:, 1] == label)[-1] for label in labels])
     one = np.arange(models)
@@ -124,35 +126,30 @@ def link_draws(fit: Fit, width: float, labels: np.ndarray) -> np.ndarray:
     out = np.empty((draws, models + 1, len(labels) + 1))
     out[:, :-1, :-1] = (fit.effects @ z.T).reshape(draws, models, len(labels))
 
-    def fresh(names: list[str], model: int | None = None) -> np.ndarray:
+    def fresh(terms: list[Term]) -> np.ndarray:
         total = np.zeros(draws)
-        for name in names:
-            sd = scales[name]
+        for term in terms:
+            sd = scales[term.name]
             if sd.ndim == 2:  # levels with scales of their own: a fresh level has that of one of them
-                known = name == "delta" and model is not None
-                sd = sd[np.arange(draws), model if known else rng.integers(sd.shape[1], size=draws)]
+                sd = sd[np.arange(draws), rng.integers(sd.shape[1], size=draws)]
             # A combination that stands apart was seen once among all of them, so that is how often a new one does.
-            often = rng.random(draws) < 1 / len(fit.arms) if name.startswith("apart") else 1.0
+            often = rng.random(draws) < 1 / len(fit.arms) if isinstance(term.kind, StandsApart) else 1.0
             total += often * sd * rng.standard_normal(draws)
         return total
 
-    varied = [t.name for t in design.terms if t.name.startswith(("beta", "gamma", "apart")) or t.name in ("u", "delta")]
-    common = [t.columns for t in design.terms if t.name in ("alpha", "shift")]
-    base = np.sum([fit.effects[:, c] for c in common], 0)[:, 0] if deployed.any() else fit.effects[:, common[0]][:, 0]
-    ability = fit.effects[:, design.term("theta_D").columns]
-    for m in range(models):
-        moved = fresh(varied, m) if varied else np.abs(rng.standard_normal(draws)) * width * rng.standard_normal(draws)
-        out[:, m, -1] = base + ability[:, m] + moved
-    own = [n for n in varied if n.startswith(("gamma", "apart")) or n == "delta"]
-    of_model = [t.columns for t in design.terms if t.name in ("theta_E", "theta_D", *own)]
+    out[:, :-1, -1] = unseen_link(fit, link_levels(fit, np.flatnonzero(design.contexts[:, 0] == 1)), 1)[:, :, 0]
+    theta = design.term("theta_D")
+    ability = fit.effects[:, theta.columns]
+    of_model = [t for t in design.terms if t.kind.of_model]
+    own = [t for t in of_model if t.kind.of_context]
     kept = z[: len(where)].copy()
-    for columns in of_model:
-        kept[:, columns] = 0.0
-    newcomer = fresh(["theta_D"]) if models > 1 else np.abs(rng.standard_normal(draws)) * 1.5 * rng.standard_normal(draws)
+    for term in of_model:
+        kept[:, term.columns] = 0.0
+    newcomer = fresh([theta]) if models > 1 else np.abs(rng.standard_normal(draws)) * 1.5 * rng.standard_normal(draws)
     shared = fit.effects @ kept.T
     for c in range(len(labels)):
         out[:, -1, c] = shared[:, c] + newcomer + fresh(own)
-    out[:, -1, -1] = base + newcomer + (fresh(varied) if varied else width * rng.standard_normal(draws))
+    out[:, -1, -1] = (out[:, :-1, -1] - ability).mean(1) + newcomer + fresh(own)
     return out
 
 

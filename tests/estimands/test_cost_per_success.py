@@ -59,7 +59,7 @@ def test_free_is_not_missing_and_missing_is_not_free():
     answer = dv.cost_per_success(_posterior(known)).where(context="c", statistic=None)
     assert np.median(answer.draws) == pytest.approx(known["cost_usd"].mean() / known["score"].mean(), rel=0.03)
     nothing = dv.cost_per_success(_posterior(_log(rng, 1).drop("cost_usd")))
-    assert not nothing.identified and "no row has cost_usd, nor tokens that declared [prices]" in nothing.reasons[0]
+    assert not nothing.identified and "no row has `cost_usd`, nor tokens that declared [prices]" in nothing.reasons[0]
 
 
 def test_calls_and_tokens_do_not_hide_that_money_is_not_known():
@@ -67,7 +67,7 @@ def test_calls_and_tokens_do_not_hide_that_money_is_not_known():
     answer = dv.cost_per_success(_posterior(log))
     assert answer.where(statistic="tokens").identified and answer.where(statistic="calls").identified
     money = answer.where(statistic=None)
-    assert not money.identified and "log cost_usd, or declare [prices]" in money.reasons[0]
+    assert not money.identified and "log `cost_usd`, or declare [prices]" in money.reasons[0]
 
 
 def test_no_success_has_no_cost():
@@ -173,3 +173,17 @@ def test_token_counts_that_rows_lack_are_not_nothing():
     for lacking in ("input_tokens", "output_tokens"):
         answer = dv.cost_per_success(_posterior(log.drop(lacking)), prices=price).where(statistic=None)
         assert not np.isfinite(answer.draws).any() and "no row has a cost" in answer.reasons[0]
+
+
+@pytest.mark.parametrize("rates", [{"m": 0.9, "n": 0.2}, {"m": 0.5, "n": 0.5, "o": 0.7}])
+def test_share_of_spend_on_failures_over_all_models_is_that_of_the_rows(rates):
+    rng = np.random.default_rng(12)
+    logs = [_log(rng, 300, success=p, cost=0.01 * (k + 1), model=m) for k, (m, p) in enumerate(rates.items())]
+    answer = dv.cost_per_success(_posterior(*logs)).where(statistic="failed_share", model=None)
+    rows = pl.concat(logs)
+    plain = rows.filter(score=0)["cost_usd"].sum() / rows["cost_usd"].sum()
+    assert answer.rows["regime"].to_list() == ["deployment"] and answer.identified
+    low, high = answer.interval()[0]
+    assert answer.draws.mean() == pytest.approx(plain, abs=(high - low) / 10) and low < plain < high
+    alone = dv.cost_per_success(_posterior(logs[0])).where(statistic="failed_share", model=None)
+    assert alone.rows.height == 0, "one model says it in its own rows"

@@ -27,7 +27,14 @@ def _oracle(log, model, first, second, value="score"):
 
 def test_against_loops():
     log, _ = simulate(world("baseline", n_models=2, n_contexts=2, n_items=40, n_trials=3), 1)
-    log = log.with_columns(answer=pl.concat_str(pl.lit("a"), (pl.col("trial") * pl.col("score")).cast(pl.Int64)))
+    # Half of the items turn round in one context, so that the excess lies far from its limit at 0.
+    turned = (pl.col("context") == "context-2") & pl.col("item").str.contains("[02468]$")
+    log = log.with_columns(score=pl.when(turned).then(1 - pl.col("score")).otherwise("score"))
+    log = log.with_columns(
+        answer=pl.concat_str(
+            pl.when(turned).then(pl.lit("b")).otherwise(pl.lit("a")), (pl.col("trial") * pl.col("score")).cast(pl.Int64)
+        )
+    )
     flips = _flips(log)
     for statistic, column in ((None, "score"), ("answers", "answer")):
         part = flips.where(model="model-1", context="bench", context_b="context-2", statistic=statistic)

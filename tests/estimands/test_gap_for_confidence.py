@@ -45,7 +45,7 @@ def test_noise_of_an_observed_gap_against_resampled_items(waves_world, waves_pos
     item = log.group_by("model", "item").agg(pl.col("score").mean()).sort("model")
     table = item.pivot(on="model", index="item", values="score").drop("item").to_numpy()
     first, second = np.array(list(itertools.combinations(range(4), 2))).T
-    _, line, _ = project(waves_posterior, None, None)
+    _, line = project(waves_posterior, None, None)
     mean, noise = pair_noise(waves_posterior.fits[0], line, first, second)
     resampled = table[RNG.integers(0, len(table), (2000, len(table)))].mean(1)
     oracle = (resampled[:, first] - resampled[:, second]).var(0)

@@ -59,7 +59,7 @@ def test_the_fit_agrees_with_a_general_optimiser():
 @pytest.mark.parametrize(
     ("log", "words"),
     [
-        (_log(np.random.default_rng(4)).drop("task_length"), "no row of this log has task_length"),
+        (_log(np.random.default_rng(4)).drop("task_length"), "no row of this log has `task_length`"),
         (
             _log(np.random.default_rng(4), regime=["deployment"] * 400, item=pl.Series([None] * 400, dtype=pl.String)),
             "It needs 3 declared lengths and 5 named tasks",

@@ -6,7 +6,8 @@ import pytest
 from scipy.stats import kendalltau
 
 import divergence as dv
-from divergence.estimands.rank_agreement import first_place, place, tied
+from divergence.estimands.rank_agreement import place, tied
+from divergence.orders import share_of_first
 from divergence.simulate import simulate, world
 
 RNG = np.random.default_rng(20260711)
@@ -31,7 +32,7 @@ def test_kendall_regret_places_and_first_places_against_loops(waves_posterior):
 
 def test_ties_share_places():
     level = np.array([[0.5, 0.7, 0.7, 0.1]])
-    np.testing.assert_array_equal(first_place(level), [[0, 0.5, 0.5, 0]])
+    np.testing.assert_array_equal(share_of_first(level), [[0, 0.5, 0.5, 0]])
     np.testing.assert_array_equal(place(level), [[3, 1.5, 1.5, 4]])
     both = place(RNG.integers(0, 3, (500, 2)).astype(float)).mean(0)
     assert (2 - both).sum() == pytest.approx(1)  # of two models 2 - E rank is P(i > j), ties 1/2

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import polars as pl
 import pytest
 
 import divergence as dv
@@ -45,3 +46,35 @@ def test_movement_is_what_the_world_has():
     parts = [dv.stability(_posterior(log)).where(statistic="pass^2_movement").interval()[0] for log in (moving, still)]
     assert parts[0][0] > 0.005 and parts[1][0] < 0.003
     assert parts[1][0] <= 0 <= parts[1][1] or parts[1][0] < 0.003
+
+
+@pytest.mark.parametrize("more", [("z",), ("z", "w")])
+def test_each_model_counts_on_the_contexts_that_it_has(more):
+    """One model with contexts of its own takes nothing from the others' rows: they are the plain pair counts."""
+    random = np.random.default_rng(8)
+    rows = [
+        {
+            "regime": "deployment",
+            "model": m,
+            "context": c,
+            "item": f"i{i}",
+            "trial": t,
+            "score": float(random.random() < p),
+        }
+        for m, p in (("A", 0.7), ("B", 0.5))
+        for c in (("x", "y", *more) if m == "A" else ("x", "y"))
+        for i in range(80)
+        for t in range(2)
+    ]
+    answer = dv.stability(dv.fit(dv.collapse(dv.read(pl.DataFrame(rows))), seed=0))
+    for model in "AB":
+        one = answer.where(statistic="pass^2_within", model=model)
+        assert one.identified, one.reasons
+        mine = pl.DataFrame(rows).filter(model=model)
+        both = mine.group_by("context", "item").agg(pl.col("score").product())
+        rates = both.group_by("context").agg(pl.col("score").mean())
+        share = pl.DataFrame(rows).group_by("context").len()  # the law: contexts by their rows, common to all models
+        known = rates.join(share, on="context")
+        plain = (known["score"] * known["len"]).sum() / known["len"].sum()
+        low, high = one.interval()[0]
+        assert low < plain < high and one.draws.mean() == pytest.approx(plain, abs=(high - low) / 10)

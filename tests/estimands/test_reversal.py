@@ -23,7 +23,7 @@ def test_the_curve_starts_at_a_half_and_meets_five_percent_at_g05(waves_posterio
     curve = dv.reversal(waves_posterior).where(statistic="curve")
     assert (curve.draws[:, 0] == 0.5).all()
     assert curve.rows["level"].cast(float).is_sorted()
-    _, line, _ = project(waves_posterior, None, None)
+    _, line = project(waves_posterior, None, None)
     trusted = dv.gap_for_confidence(waves_posterior).where(statistic=None, model=None).draws[:, 0]
     rising = line.beta > 0
     met = [risk(line.beta[[s]], line.tau[[s]], trusted[[s]])[0, 0] for s in np.flatnonzero(rising)[:50]]
@@ -33,7 +33,7 @@ def test_the_curve_starts_at_a_half_and_meets_five_percent_at_g05(waves_posterio
 
 def test_the_risk_in_a_new_context_mixes_the_lines_of_the_logged_ones(waves_posterior):
     answer = dv.reversal(waves_posterior)
-    _, line, _ = project(waves_posterior, None, None)
+    _, line = project(waves_posterior, None, None)
     pairs = answer.where(statistic="new_context")
     for s in range(3):
         expected = np.zeros(6)

@@ -57,32 +57,6 @@ def test_observed_items_cover_and_are_narrower(trials):
     assert np.mean(ratios) < (0.85 if trials == 3 else 1.02)
 
 
-def test_a_new_context_is_the_prior_predictive_given_the_scales():
-    """Mean and variance of the link level by the law of total variance, against the draws."""
-    log, _ = simulate(world("baseline", n_models=4, n_contexts=6, n_items=80), 3)
-    fit = _fit(log)
-    mu = levels(fit, "deployment", contexts="new", count=40)
-    assert mu.draws.shape == (2000, 4, 40)
-    assert mu.contexts[0] == "(new 1)"
-    link = np.log(mu.draws / (1 - mu.draws))
-    design, scales = fit.design, fit.scales
-    common = fit.effects[:, design.term("alpha").columns] + fit.effects[:, design.term("shift").columns]
-    centre = common + fit.effects[:, design.term("theta_D").columns]
-    within, own = scales["u"] ** 2 + scales["delta"] ** 2, scales["delta"] ** 2
-    logged = levels(fit, "deployment")
-    for factor in design.mixtures:
-        usual = logged.law[0] @ design.mixtures[factor][design.contexts[:, 0] == 1, design.reference[factor]]
-        within += (1 - usual) * (scales[f"beta:{factor}"] ** 2 + scales[f"gamma:{factor}"] ** 2)
-        own = own + (1 - usual) * scales[f"gamma:{factor}"] ** 2
-    expected = centre.var(0) + within.mean()
-    error = 4 * np.sqrt(expected / 2000)  # the 40 contexts of a draw share its centre
-    np.testing.assert_array_less(np.abs(link.mean((0, 2)) - centre.mean(0)), error)
-    np.testing.assert_allclose(link.var((0, 2)), expected, rtol=0.15)
-    both = link - centre[:, :, None]
-    shared = np.mean([np.cov(both[:, 0, k], both[:, 1, k])[0, 1] for k in range(40)])
-    assert shared == pytest.approx((within - own).mean(), rel=0.15)
-
-
 def test_a_new_context_is_wider_than_the_logged_ones():
     log, _ = simulate(world("baseline", n_models=4, n_contexts=6, n_items=80), 4)
     only_label = log.drop("quantization", "kv_cache_dtype", "concurrency")

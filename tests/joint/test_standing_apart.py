@@ -78,14 +78,6 @@ def test_where_none_stands_apart_none_is_found():
     assert sum(len(apart(fitted(kind, seed)[0])) > 0 for kind in ("null", "moving") for seed in range(10)) <= 1
 
 
-def test_a_new_context_may_have_one_too(broken):
-    posterior = broken[0]
-    fit = posterior.fits[0]
-    new = levels(fit, "deployment", contexts="new", count=50).draws
-    arms, jumps = len(fit.arms), np.abs(new - np.median(new, axis=2, keepdims=True)) > 0.3
-    assert 0.1 / arms < jumps.mean() < 10 / arms
-
-
 def test_of_two_models_none_is_told_apart():
     log, _ = simulate(world("broken", n_models=2, n_contexts=5, n_items=100), 1)
     assert apart(dv.fit(dv.collapse(dv.read(log)), seed=1)) == []

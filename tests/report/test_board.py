@@ -70,7 +70,7 @@ def test_a_first_model_that_is_not_settled_is_not_said_to_be_first(second, third
     )
     told = _headline(frame)
     if third < 0.9:
-        assert told == "Under the deployment law a stands first (55% to be it); c (40%) and b (5%) may be."
+        assert told == "Under the deployment law a is likeliest to be first (55%; c (a forecast) may be)."
     else:
         assert told == "Under the deployment law a is first (98%)."
 

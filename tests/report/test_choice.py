@@ -102,8 +102,8 @@ def content_of(content):
 def test_one_clear_choice(content_of):
     choice = choose(content_of({("a", "x"): (0.8, 0.5), ("b", "x"): (0.65, 0.5)}))
     assert choice.headline == (
-        "Choose a in x: it meets both requirements with a probability of more than 99%, and is the "
-        "best that does (more than 99%)."
+        "Choose a in x; it meets both requirements with a probability of more than 99%. "
+        "The best that meets everything is a in x (more than 99%)."
     )
     told = dict(choice.points)
     assert "Two combinations of 2 meet everything with at least 90%." in told["How sure"]
@@ -116,8 +116,8 @@ def test_one_clear_choice(content_of):
         or "p95 latency of at most 1 s" in told["What would change it"]
     )
     assert told["What would change it"].endswith(
-        "not likely to meet everything over “all on one”. Over the log's own mix of contexts the likeliest best model is a "
-        "(more than 99%)."
+        "not likely to meet everything over “all on one”. Over the log's own mix of contexts the best model for all traffic "
+        "is a (more than 99%)."
     )
     assert told["What to measure next"] == "The decision is settled at these thresholds; more items would not change it."
 
@@ -148,8 +148,10 @@ def test_what_to_measure_next_is_the_arithmetic_of_widths(content_of):
 def test_a_threshold_that_nothing_meets_is_said(content_of):
     content = content_of({("a", "x"): (0.8, 0.5), ("b", "x"): (0.65, 0.5)}, {"quality_min": 0.99, "latency_p95_max_s": 1.0})
     choice = choose(content)
-    assert choice.headline.startswith("No combination is likely to meet both requirements: the likeliest is")
-    assert unmet(choice, content.acceptance) == "No combination meets “level of at least 99%”; the nearest has 80.0%."
+    assert choice.headline.startswith("No combination is likely to meet both requirements: ")
+    assert unmet(choice, content.acceptance) == (
+        "No combination meets “level of at least 99%”; seen in the medians: 65.0% to 80.0%."
+    )
     assert section(content)[0].text == unmet(choice, content.acceptance)
     assert "No combination is likely" in render(content)
 
@@ -191,8 +193,8 @@ def test_the_map_says_where_everything_is_met(content_of):
     data = coherence_map.rows(answer)
     assert data["context"].to_list() == ["x", "x", "y"] and data["chance"].to_list() == [1.0, 1.0, 0.0]
     assert coherence_map.sentence(answer) == (
-        "Two combinations of 3 meet everything with at least 90%, all of them in one context; the surest is a in x "
-        "(more than 99%)."
+        "Two combinations of 3 meet everything with at least 90%, all of them in one context; a in x does with "
+        "more than 99%, and none with more."
     )
     drawn = coherence_map.chart(answer).to_dict()
     values = next(iter(drawn["datasets"].values()))

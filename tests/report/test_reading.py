@@ -3,13 +3,14 @@ import polars as pl
 import pytest
 
 from divergence.estimate import Estimate
+from divergence.orders import chance_first
 from divergence.report import reading
 
 
 def test_ties_share_the_first_place():
     draws = np.array([[1.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
-    assert reading.chance_first(draws) == pytest.approx([0.25, 0.75, 0.0])
-    assert reading.chance_first(draws, highest=False) == pytest.approx([0.5, 0.0, 0.5])
+    assert chance_first(draws) == pytest.approx([0.25, 0.75, 0.0])
+    assert chance_first(draws, highest=False) == pytest.approx([0.5, 0.0, 0.5])
     assert reading.places(np.array([0.2, 0.9, 0.9])).tolist() == [3, 1, 2]
 
 

@@ -87,7 +87,7 @@ def sentence(bench: Estimate, reversal: Estimate, confidence: Estimate) -> str:
         return f"No bench gap of this log can be trusted: {', '.join(confidence.reasons)}."
     every = reversal.where(statistic="all_pairs", level=None).to_frame()
     many = bool(every.height) and bool(every["identified"][0])
-    which_pairs = f"{plural(seen.height, 'pair')} of the best on the bench" if many else ""
+    which_pairs = f"{plural(seen.height, 'pair')} that are listed" if many else ""
     close = seen.filter(pl.col("gap") < row["median"])
     told = "Every pair of this log lies further apart."
     if close.height:

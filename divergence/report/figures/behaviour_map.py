@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from divergence.estimate import Estimate
+from divergence.orders import first
 from divergence.report.figures import theme
 from divergence.report.names import short, spoken
 from divergence.report.palette import LIGHT
@@ -58,16 +59,18 @@ def within(answer: Estimate) -> list[str]:
 
 def sentence(answer: Estimate) -> str:
     """Which context lies farthest, which do not leave the floor, how much of the movement the plane shows."""
-    table, _ = points(answer)
-    contexts = table.filter(pl.col("model").is_null())
+    table, draws = points(answer)
+    over = table["model"].is_null().to_numpy()
+    contexts = table.filter(over)
     inside = within(answer)
     names = spoken([*contexts["context"], *inside])
     parts = []
     if contexts.height:
-        context, x, y = contexts.select("context", "x", "y").row(0)
+        far = first(np.hypot(*draws[:, over].transpose(2, 0, 1)))
+        x, y = contexts.select("x", "y").row(far.at)
+        told = far.led("Farthest from the evaluation", [names[c] for c in contexts["context"]])
         parts.append(
-            f"Farthest from the evaluation is {names[context]}: its answers lie {np.hypot(x, y):.2f} of the "
-            "distance between answers to different items away."
+            f"{told}: its answers lie {np.hypot(x, y):.2f} of the distance between answers to different items away."
         )
     if inside:
         listed = join([names[c] for c in inside])
@@ -83,7 +86,7 @@ def beside(answer: Estimate) -> str:
     heads = _heads(table)["context"].to_list()
     names = spoken(heads)
     listed = ", ".join(f"{k} {names[c]}" for k, c in enumerate(heads, 1))
-    numbers = f" From the farthest: {listed}." if len(heads) > MOST_NAMED else ""
+    numbers = f" By their distance: {listed}." if len(heads) > MOST_NAMED else ""
     dots = f" Dots are the {plural(models, 'model')} there." if models > 1 else ""
     return (
         "Arrows lead from the evaluation to contexts; ellipses hold 90 % of the draws over items. Neighbours moved the "

@@ -43,8 +43,8 @@ def sentence(coherence: Estimate) -> str:
         else f"One combination of {data.height} meets everything with at least {SURE:.0%}"
     )
     return (
-        f"{told[:1].upper()}{told[1:]}; the surest is {names[best['model']]} in {names[best['context']]} "
-        f"({chance(best['chance'])})."
+        f"{told[:1].upper()}{told[1:]}; {names[best['model']]} in {names[best['context']]} does with "
+        f"{chance(best['chance'])}, and none with more."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ def rows(context_effect: Estimate) -> forest.Forest:
     names = short(context_effect.rows["context"].drop_nulls()) if "context" in context_effect.rows.columns else {}
     shown = [wrap(names[context]) for context in frame["context"]]
     built = forest.build(frame, draws[:, frame["was"].to_numpy()], shown, frame["context"].to_list())
-    return forest.Forest(built.frame.drop("was", "over"), built.unit)
+    return dataclasses.replace(built, frame=built.frame.drop("was", "over"))
 
 
 def _drawn(frame: pl.DataFrame) -> pl.DataFrame:
@@ -48,7 +49,8 @@ def beside(built: forest.Forest) -> str:
     """What stands beside the map: what is left out, and how many claims chance alone would make."""
     shown = _drawn(built.frame)
     left_out = shown.height < built.frame.height
-    drawn = f"Drawn are the {shown['model'].n_unique()} models and {shown['context'].n_unique()} contexts that move most. "
+    counts = [f"{shown[column].n_unique()} {column}s" for column in ("model", "context")]
+    drawn = f"Drawn are {' and '.join(counts)}, by their mean movement. "
     how = "Bold numbers are those whose band excludes 0 when it must hold"
     return (drawn if left_out else "") + forest.multiplicity(built, how)
 
@@ -56,13 +58,13 @@ def beside(built: forest.Forest) -> str:
 def sentence(context_effect: Estimate) -> str:
     """The cell furthest from 0, and how many cells stand out when all are held at once."""
     built = rows(context_effect)
-    frame, extreme = built.frame, forest.furthest(built)
-    model = spoken(frame["model"])[extreme["model"]]
-    context = spoken(context_effect.rows["context"].drop_nulls())[extreme["context"]]
+    frame, names = built.frame, spoken(context_effect.rows["context"].drop_nulls())
+    models = spoken(frame["model"])
+    cells = [f"{models[m]} in {names[c]}" for m, c in frame.select("model", "context").iter_rows()]
     pointwise, together = forest.excluding_zero(built)
     return (
-        f"The largest of the {number(frame.height)} changes is that of {model} in {context}: "
-        f"{phrase(extreme, signed=True)}. {capital(plural(pointwise, 'interval') if pointwise else 'no interval')} "
+        f"Of {number(frame.height)} changes {forest.furthest(built, 'the largest', cells)}. "
+        f"{capital(plural(pointwise, 'interval') if pointwise else 'no interval')} "
         f"{verb(pointwise or 1, 'excludes', 'exclude')} 0 when each is taken alone, "
         f"{number(together) if together else 'none'} when all are held at once (bold)."
     )

@@ -30,13 +30,13 @@ def rows(context_effect: Estimate) -> forest.Forest:
 def sentence(context_effect: Estimate) -> str:
     """How many contexts lower or raise the level, and which is furthest from the bench."""
     built = rows(context_effect)
-    extreme = forest.furthest(built)
     names = spoken(context_effect.rows["context"].drop_nulls())
-    where = f"{names[extreme['context']]}, {phrase(extreme, signed=True)}"
+    shown = [names[context] for context in built.frame["context"]]
     what = "it" if built.unit not in forest.SHARES else "the level"
     if built.frame.height == 1:
-        return f"Against the bench: {where}."
-    return forest.summary(built, "context", f"lower{{s}} {what}", "raise{s} it") + f" Furthest from the bench: {where}."
+        return f"Against the bench: {shown[0]}, {phrase(built.frame.row(0, named=True), signed=True)}."
+    far = forest.furthest(built, "Furthest from the bench", shown)
+    return f"{forest.summary(built, 'context', f'lower{{s}} {what}', 'raise{s} it')} {far}."
 
 
 def chart(context_effect: Estimate) -> alt.LayerChart:

@@ -41,16 +41,15 @@ def rows(context_effect: Estimate) -> forest.Forest:
 def sentence(context_effect: Estimate) -> str:
     """How many pairs can be told apart, alone and all at once, and which lies furthest apart."""
     built = rows(context_effect)
-    extreme = forest.furthest(built)
     names = spoken([*built.frame["context"], *built.frame["context_b"]])
     alone, together = forest.excluding_zero(built)
-    pair = f"{names[extreme['context']]} minus {names[extreme['context_b']]} is {phrase(extreme, signed=True)}"
+    pairs = [f"{names[a]} minus {names[b]}" for a, b in built.frame.select("context", "context_b").iter_rows()]
     if built.frame.height == 1:
-        return f"{pair}."
+        return f"{pairs[0]} is {phrase(built.frame.row(0, named=True), signed=True)}."
     return (
         f"Of {plural(built.frame.height, 'pair')} of contexts, {number(alone) if alone else 'none'} can be told apart "
         f"when each is taken alone and {number(together) if together else 'none'} when all must hold at once. "
-        f"Furthest apart: {pair}."
+        f"{forest.furthest(built, 'The largest difference', pairs)}."
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from divergence.estimate import INTERVAL, Estimate
+from divergence.orders import first
 from divergence.report.figures import curves, theme
 from divergence.report.names import short, spoken, wrap
 from divergence.report.palette import LIGHT
@@ -26,8 +27,10 @@ REGIMES = ["evaluation", "deployment"]
 
 def rows(cost_per_success: Estimate) -> tuple[str | None, pl.DataFrame]:
     """The statistic that is known (None = money) and its rows by model and context, the dearest first."""
-    frame = cost_per_success.to_frame().filter(
-        pl.col("identified") & pl.col("median").is_not_null() & pl.col("context").is_not_null()
+    frame = (
+        cost_per_success.to_frame()
+        .with_row_index("row")
+        .filter(pl.col("identified") & pl.col("median").is_not_null() & pl.col("context").is_not_null())
     )
     for statistic in (None, "tokens", "calls"):
         found = frame.filter(pl.col("statistic").eq_missing(pl.lit(statistic, pl.String)))
@@ -39,20 +42,22 @@ def rows(cost_per_success: Estimate) -> tuple[str | None, pl.DataFrame]:
 def sentence(cost_per_success: Estimate) -> str:
     """What a success takes where it takes most, and how much of it failures took."""
     statistic, frame = rows(cost_per_success)
-    dearest, cheapest = frame.row(0, named=True), frame.row(-1, named=True)
-    names = curves.spoken_places(frame)
-    text = f"One success of {curves.place(dearest, names)} takes {phrase(dearest)}, failed attempts included"
+    places = curves.places(frame)
+    values = cost_per_success.draws[:, frame["row"].to_numpy()]
+    most, least = first(values), first(values, highest=False)
+    dearest, cheapest = (frame.row(found.at, named=True) for found in (most, least))
+    text = f"One success of {places[0]} takes {phrase(dearest)}, failed attempts included"
     if frame.height > 1:
         text = (
-            f"Of {plural(frame.height, 'combination')} the dearest is {curves.place(dearest, names)}: one success takes "
-            f"{phrase(dearest)}, failed attempts included. The cheapest is {curves.place(cheapest, names)}: "
+            f"Of {plural(frame.height, 'combination')} {most.led('the dearest', places)}: one success takes "
+            f"{phrase(dearest)}, failed attempts included. {least.led('The cheapest', places)}: "
             f"{phrase(cheapest)}"
         )
     share, words = SHARES[statistic]
     lost = cost_per_success.where(statistic=share, **{k: dearest[k] for k in ("model", "context", "regime")}).to_frame()
     if share and lost.height and lost["median"][0] is not None:
         text += f". {phrase(lost.row(0, named=True))} {words if frame.height == 1 else words.replace('its', 'the')}"
-        text += "" if frame.height == 1 else " in the dearest"
+        text += "" if frame.height == 1 else f" in {places[most.at]}"
     return f"{text}."
 
 
@@ -101,4 +106,4 @@ def beside(cost_per_success: Estimate) -> str:
     """What is not drawn."""
     _, frame = rows(cost_per_success)
     text = f"The whole bar is the {INTERVAL:.0%} interval."
-    return f"Drawn are the {MOST} dearest of {frame.height:,} combinations. {text}" if frame.height > MOST else text
+    return f"Drawn are {MOST} of {frame.height:,} combinations, by their medians. {text}" if frame.height > MOST else text

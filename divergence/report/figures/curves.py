@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -27,6 +28,15 @@ def place(row: dict, names: dict[str, str]) -> str:
     return " in ".join(parts)
 
 
+def places(frame: pl.DataFrame) -> list[str]:
+    """Model and context of every row as they are spoken; rows of the bench say so where deployment has the same place."""
+    names = spoken_places(frame)
+    shown = [place(row, names) for row in frame.iter_rows(named=True)]
+    several = {name for name, count in Counter(shown).items() if count > 1}
+    bench = frame["regime"] == "evaluation"
+    return [f"{name} (bench)" if name in several and on else name for name, on in zip(shown, bench, strict=True)]
+
+
 def spoken_places(frame: pl.DataFrame) -> dict[str, str]:
     """The spoken names of all models and contexts of result rows."""
     return spoken(frame["model"].drop_nulls()) | spoken(frame["context"].drop_nulls())
@@ -42,7 +52,7 @@ def chosen(frame: pl.DataFrame) -> pl.DataFrame:
 def beside(frame: pl.DataFrame) -> str:
     """How many of the lines are drawn, where it is not all."""
     lines = frame.select("model", "context", "regime").n_unique()
-    return f"Drawn are the first {MOST} of {lines:,} lines." if lines > MOST else ""
+    return f"Drawn are {MOST} of {lines:,} lines, by their medians." if lines > MOST else ""
 
 
 def draw(frame: pl.DataFrame, x: alt.X, x_title: str, y_title: str, description: str) -> alt.LayerChart:

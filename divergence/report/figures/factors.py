@@ -64,9 +64,11 @@ def _headings(built: forest.Forest) -> dict[int, str]:
 def sentence(serving_effect: Estimate) -> str:
     """Which levels lower or raise the outcome, and which most."""
     built = rows(serving_effect)
-    extreme = forest.furthest(built)
     text = forest.summary(built, "factor level", "lower{s} the outcome", "raise{s} it")
-    return f"{text} The largest effect is that of {extreme['full']}: {phrase(extreme, signed=True)}."
+    if built.frame.height == 1:
+        only = built.frame.row(0, named=True)
+        return f"{text} It is that of {only['full']}: {phrase(only, signed=True)}."
+    return f"{text} {forest.furthest(built, 'The largest effect', built.frame['full'].to_list())}."
 
 
 def chart(serving_effect: Estimate) -> alt.LayerChart:

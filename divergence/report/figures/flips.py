@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from divergence.estimate import INTERVAL, Estimate
+from divergence.orders import first
 from divergence.report.figures import theme
 from divergence.report.names import short, spoken, wrap
 from divergence.report.palette import LIGHT
@@ -31,8 +32,8 @@ FIELDS = dict(
 )
 
 
-def rows(flips: Estimate) -> pl.DataFrame:
-    """One row a context and kind (scores, answers): flips over models, and the floor of repeating; the most first.
+def pooled(flips: Estimate) -> tuple[pl.DataFrame, np.ndarray]:
+    """One row a context and kind (scores, answers): flips over models and the floor of repeating; and their draws (D, R).
 
     `flips` are rows of `excess_flips` against the bench. Pairs with several benches, and models where the estimate has
     no row over models, are averaged draw by draw with equal weight.
@@ -47,13 +48,14 @@ def rows(flips: Estimate) -> pl.DataFrame:
             & (pl.col("statistic").is_null() | (pl.col("statistic") == "answers"))
         )
     )
-    pooled = []
+    found, drawn = [], []
     for (context, statistic), part in frame.group_by("context_b", "statistic", maintain_order=True):
         over = part.filter(pl.col("model").is_null())
         used = over if over.height else part
         draws = flips.draws[:, used["column"].to_numpy()].mean(axis=1)
         lower, upper = np.quantile(draws, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
-        pooled.append(
+        drawn.append(draws)
+        found.append(
             {
                 "context": context,
                 "kind": KINDS[statistic],
@@ -64,18 +66,26 @@ def rows(flips: Estimate) -> pl.DataFrame:
                 "floor": used["noise_floor"].mean(),
             }
         )
-    table = pl.DataFrame(pooled, schema=FIELDS).with_columns(most=pl.col("median").max().over("context"))
-    return table.sort(["most", "context", "kind"], descending=[True, False, True])
+    table = pl.DataFrame(found, schema=FIELDS).with_row_index("row")
+    table = table.with_columns(far=pl.col("median").max().over("context")).sort(
+        ["far", "context", "kind"], descending=[True, False, True]
+    )
+    return table.drop("row", "far"), np.stack(drawn, 1)[:, table["row"].to_numpy()] if drawn else np.zeros((1, 0))
+
+
+def rows(flips: Estimate) -> pl.DataFrame:
+    """The table without its draws."""
+    return pooled(flips)[0]
 
 
 def sentence(flips: Estimate) -> str:
     """In how many contexts more items change than repeating explains, where most, and how high the floor is."""
-    table = rows(flips)
+    table, draws = pooled(flips)
     parts = []
     for kind in KINDS.values():
         part = table.filter(pl.col("kind") == kind)
         if part.height:
-            parts.append(_kind_sentence(part, kind))
+            parts.append(_kind_sentence(part, draws[:, (table["kind"] == kind).to_numpy()], kind))
         floors = part["floor"].drop_nulls()
         if len(floors):
             floor = amount(float(floors.to_numpy().mean()), part["unit"][0])
@@ -85,23 +95,26 @@ def sentence(flips: Estimate) -> str:
     return " ".join(parts)
 
 
-def _kind_sentence(part: pl.DataFrame, kind: str) -> str:
+def _kind_sentence(part: pl.DataFrame, draws: np.ndarray, kind: str) -> str:
     moved = part.filter(pl.col("lower") > FLIPS_MATERIAL).height
-    row = part.sort("median", descending=True).row(0, named=True)
-    most = f"{spoken(part['context'])[row['context']]}, {phrase(row)}"
+    found, names = first(draws), spoken(part["context"])
+    shown = [names[context] for context in part["context"]]
+    row = phrase(part.row(found.at, named=True))
+    lead = f"most {kind} change where the context"
+    most = f"{shown[0]}: {row}" if part.height == 1 else f"{found.led(lead, shown)}: {row}"
     limit = amount(FLIPS_MATERIAL, "probability")
     if not moved:
-        return f"In no context do more {kind} change than repeating explains (lower limit above {limit}); most in {most}."
+        return f"In no context do more {kind} change than repeating explains (lower limit above {limit}); {most}."
     where = "the one context" if part.height == 1 else f"all {number(part.height)} contexts"
     if moved < part.height:
         where = f"{number(moved)} of {number(part.height)} contexts"
-    return f"In {where} more {kind} change than repeating explains (lower limit above {limit}); most in {most}."
+    return f"In {where} more {kind} change than repeating explains (lower limit above {limit}); {most}."
 
 
 def beside(flips: Estimate) -> str:
     """What is left out of a long figure."""
     contexts = rows(flips)["context"].n_unique()
-    return f"Drawn are the {MOST} of {contexts} contexts that change most." if contexts > MOST else ""
+    return f"Drawn are {MOST} of {contexts} contexts, by their medians." if contexts > MOST else ""
 
 
 def _picture(flips: Estimate) -> pl.DataFrame:

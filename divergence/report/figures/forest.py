@@ -7,13 +7,14 @@ circle one that contains 0. Long forests show the rows furthest from 0; what is 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from divergence.estimate import INTERVAL
+from divergence.orders import first
 from divergence.report.figures import theme
 from divergence.report.multiplicity import expected_false, simultaneous
 from divergence.report.palette import LIGHT
@@ -50,6 +51,8 @@ class Forest:
     """Rows of the results table with columns `name` (shown), `full` (tooltip), `outer_lower`, `outer_upper`, `sign`."""
     unit: str
     """Unit of the effects."""
+    draws: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
+    """Draws of the effects in the same order, shape (D, R); empty where only limits are known."""
 
 
 def build(frame: pl.DataFrame, draws: np.ndarray, names: list[str], full: list[str]) -> Forest:
@@ -63,7 +66,7 @@ def build(frame: pl.DataFrame, draws: np.ndarray, names: list[str], full: list[s
         outer_upper=pl.Series(outer[:, 1], dtype=pl.Float64),
         sign=sign.otherwise(pl.lit(SIGNS[1])),
     )
-    return Forest(frame.with_columns(**added), frame["unit"][0] if frame.height else "fraction")
+    return Forest(frame.with_columns(**added), frame["unit"][0] if frame.height else "fraction", draws)
 
 
 def trimmed(forest: Forest) -> Forest:
@@ -71,12 +74,13 @@ def trimmed(forest: Forest) -> Forest:
     if forest.frame.height <= MOST:
         return forest
     order = forest.frame["median"].abs().arg_sort(descending=True).head(MOST).sort()
-    return Forest(forest.frame[order], forest.unit)
+    return Forest(forest.frame[order], forest.unit, forest.draws[:, order.to_numpy()] if forest.draws.size else forest.draws)
 
 
-def furthest(forest: Forest) -> dict:
-    """The row whose median lies furthest from 0."""
-    return forest.frame[int(forest.frame["median"].abs().arg_max() or 0)].row(0, named=True)
+def furthest(forest: Forest, word: str, names: Sequence[str]) -> str:
+    """Which row lies furthest from 0, as far as the draws tell, and its number: `The largest effect is b (97%): ...`."""
+    found = first(np.abs(forest.draws))
+    return f"{found.led(word, names)}: {phrase(forest.frame.row(found.at, named=True), signed=True)}"
 
 
 def excluding_zero(forest: Forest) -> tuple[int, int]:
@@ -102,7 +106,7 @@ def multiplicity(forest: Forest, how: str = "The thin lines hold") -> str:
 def beside(forest: Forest) -> str:
     """All that stands beside a forest: what is drawn, what its marks mean, what many intervals side by side do."""
     rows = forest.frame.height
-    parts = [f"Drawn are the {MOST} of {rows:,} rows furthest from 0."] if rows > MOST else []
+    parts = [f"Drawn are {MOST} of {rows:,} rows, by the distance of their medians from 0."] if rows > MOST else []
     parts.append(f"Triangle: the {INTERVAL:.0%} interval (thick) excludes 0; circle: it contains 0.")
     if _shaded(trimmed(forest)):
         parts.append(f"Shaded: less than {amount(LEVEL_MATERIAL, 'fraction', 1.0)}.")

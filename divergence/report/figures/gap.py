@@ -31,11 +31,12 @@ def summary(gap: Estimate) -> str:
 def sentence(gap: Estimate) -> str:
     """How many models lose or gain, and which most."""
     built = rows(gap)
-    extreme = forest.furthest(built)
     if built.frame.height == 1:
-        return f"From bench to deployment the level of {extreme['model']} changes by {phrase(extreme, signed=True)}."
-    name = spoken(built.frame["model"])[extreme["model"]]
-    return f"{summary(gap)} The largest change is that of {name}: {phrase(extreme, signed=True)}."
+        only = built.frame.row(0, named=True)
+        return f"From bench to deployment the level of {only['model']} changes by {phrase(only, signed=True)}."
+    names = spoken(built.frame["model"])
+    far = forest.furthest(built, "The largest change", [names[model] for model in built.frame["model"]])
+    return f"{summary(gap)} {far}."
 
 
 def chart(gap: Estimate) -> alt.LayerChart:

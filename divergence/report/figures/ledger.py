@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from divergence.estimate import INTERVAL, Estimate
+from divergence.orders import First, first
 from divergence.report.figures import curves, theme
 from divergence.report.palette import LIGHT
 from divergence.report.words import axis_title, phrase, plural
@@ -31,27 +33,36 @@ READING = (
 
 def rows(cost_ledger: Estimate) -> pl.DataFrame:
     """The whole (`factor` null) and the parts of the model and context whose cost of a success changed most."""
-    frame = cost_ledger.to_frame().filter(pl.col("identified") & pl.col("mean").is_not_null())
+    frame = cost_ledger.to_frame().with_row_index("row").filter(pl.col("identified") & pl.col("mean").is_not_null())
     whole = frame.filter(pl.col("factor").is_null())
     if not whole.height:
         return whole
-    most = whole.row(int(whole["mean"].abs().arg_max() or 0), named=True)
+    most = whole.row(changed(cost_ledger, whole).at, named=True)
     return frame.filter((pl.col("model") == most["model"]) & (pl.col("context") == most["context"]))
 
 
+def changed(cost_ledger: Estimate, frame: pl.DataFrame) -> First:
+    """Which of these rows is furthest from 0, as far as their draws tell."""
+    return first(np.abs(cost_ledger.draws[:, frame["row"].to_numpy()]))
+
+
 def sentence(cost_ledger: Estimate) -> str:
-    """How much more a success costs where that changed most, and the two largest parts."""
+    """How much more a success costs where that changed most, and what most of it is made of."""
     frame = rows(cost_ledger)
     whole = frame.filter(pl.col("factor").is_null()).row(0, named=True)
     parts = frame.filter(pl.col("factor").is_not_null())
     names = curves.spoken_places(cost_ledger.to_frame())
-    total = cost_ledger.to_frame().filter(pl.col("factor").is_null()).height
+    every = cost_ledger.to_frame().with_row_index("row")
+    every = every.filter(pl.col("factor").is_null() & pl.col("identified") & pl.col("mean").is_not_null())
     where = curves.place(whole, names)
     text = f"one success of {where} costs {phrase(whole, signed=True)} against the bench"
-    largest = parts.sort(pl.col("mean").abs(), descending=True).head(2).to_dicts()
-    told = " and ".join(f"{PARTS.get(row['factor'], row['factor'])} ({phrase(row, signed=True)})" for row in largest)
-    lead = text[0].upper() + text[1:] if total == 1 else f"Of {plural(total, 'combination')} this changed most: {text}"
-    return f"{lead}. Its largest parts: {told}."
+    lead = text[0].upper() + text[1:]
+    if every.height > 1:
+        places = [curves.place(row, names) for row in every.iter_rows(named=True)]
+        most = changed(cost_ledger, every).led("the one that changed most", places)
+        lead = f"Of {plural(every.height, 'combination')} {most}: {text}"
+    part, called = changed(cost_ledger, parts), [str(PARTS.get(factor, factor)) for factor in parts["factor"]]
+    return f"{lead}. {part.led('Its largest part', called)}: {phrase(parts.row(part.at, named=True), signed=True)}."
 
 
 def chart(cost_ledger: Estimate) -> alt.LayerChart:

@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 
 from divergence.estimate import INTERVAL, Estimate
+from divergence.orders import SURE, chance, places_of
 from divergence.report.figures import theme
 from divergence.report.names import short, spoken
 from divergence.report.palette import LIGHT
 from divergence.report.reading import higher_is_better, levels, places
-from divergence.report.words import amount, every, join, phrase, plural, scale, verb
+from divergence.report.words import amount, capital, join, phrase, plural, scale, verb
 
 if TYPE_CHECKING:
     import altair as alt
@@ -59,7 +60,7 @@ def moves(bench: Estimate, deployed: Estimate) -> pl.DataFrame:
 
 
 def sentence(bench: Estimate, deployed: Estimate) -> str:
-    """What the figure shows: who climbs, who falls, who keeps the place, by the medians."""
+    """What the figure shows: who climbs, who falls, who keeps the place, as far as the joint draws of both orders tell."""
     frame = moves(bench, deployed)
     names = spoken(frame["model"])
     if frame.height == 1:
@@ -68,20 +69,29 @@ def sentence(bench: Estimate, deployed: Estimate) -> str:
             f"The level of {row['model']} is {row['bench_words']} on the bench and {row['deployment_words']} in "
             f"deployment; {BARS}."
         )
+    up, down = moving(bench, deployed)
+    known = frame.with_columns(up=pl.Series(up), down=pl.Series(down))
     parts = []
-    for move, word in ((MOVES[0], "climb"), (MOVES[2], "fall")):
-        moved = frame.filter(pl.col("move") == move).with_columns(by=(pl.col("before") - pl.col("after")).abs())
-        moved = moved.sort("by", descending=True)
-        who = [f"{names[row['model']]} ({row['before']} to {row['after']})" for row in moved.iter_rows(named=True)]
+    for way, word in (("up", "climb"), ("down", "fall")):
+        moved = known.filter(pl.col(way) >= SURE).sort(way, descending=True, maintain_order=True)
+        who = [f"{names[row['model']]} ({chance(row[way])})" for row in moved.iter_rows(named=True)]
         if who:
             parts.append(f"{join(who, 3)} {verb(len(who), word + 's', word)}")
-    if not parts:
-        return f"By the medians {every(frame.height, 'model')} keep their place from bench to deployment; {BARS}."
-    same = frame.filter(pl.col("move") == MOVES[1]).height
-    rest = f"; {plural(same, 'model')} {verb(same, 'keeps its', 'keep their')} place" if same else ""
-    if frame.height > MOST:
-        rest += f" (drawn are the first {MOST} of {frame.height} on the bench)"
-    return f"By the medians {', '.join(parts)}{rest}; {BARS}."
+    same = known.filter(1 - pl.col("up") - pl.col("down") >= SURE).height
+    parts += [f"{plural(same, 'model')} {verb(same, 'keeps its', 'keep their')} place"] if same else []
+    open_ = known.filter(pl.max_horizontal("up", "down", 1 - pl.col("up") - pl.col("down")) < SURE).height
+    left = f"whether {plural(open_, 'model')} {verb(open_, 'changes', 'change')} place is not settled" if open_ else ""
+    drawn = f" Drawn are {MOST} of {frame.height}, by their medians on the bench." if frame.height > MOST else ""
+    told = "; ".join([*([f"From bench to deployment {', '.join(parts)}"] if parts else []), *([left] if left else [])])
+    return f"{capital(told)}; {BARS}.{drawn}" if not parts else f"{told}; {BARS}.{drawn}"
+
+
+def moving(bench: Estimate, deployed: Estimate) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of each model, in bench order, to stand higher and to stand lower in deployment than on the bench."""
+    known = levels(bench, deployed)
+    before = places_of(known.first_draws, higher_is_better(bench))
+    after = places_of(known.second_draws, higher_is_better(deployed))
+    return (after < before).mean(0), (after > before).mean(0)
 
 
 def _ends(frame: pl.DataFrame, unit_scale: float, height: int) -> pl.DataFrame:

@@ -70,7 +70,9 @@ def sentence(shown: Board) -> str:
     for part, word in ((up, "climb"), (down, "fall")):
         who = [f"{r['name']} ({r['bench_rank']:.0f} to {r['rank']:.0f})" for r in part.head(2).iter_rows(named=True)]
         if who:
-            parts.append(f"{join(who)} {verb(len(who), word + 's', word)} farthest")
+            rest = part.height - len(who)
+            also = f" (and {plural(rest, 'other')} {verb(rest, word + 's', word)})" if rest else ""
+            parts.append(f"{join(who)} {verb(len(who), word + 's', word)}{also}")
     return (
         f"Of {plural(frame.height, 'model')}, {moved.height:,} surely {verb(moved.height, 'leaves its', 'leave their')} "
         f"bench place (outside the 90% interval): {', '.join(parts)}. On the line a place is kept; above it a model climbs."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from divergence.orders import AS_COUNTED
 from divergence.report.figures import theme
 from divergence.report.palette import LIGHT
 
@@ -33,8 +34,8 @@ def sentence(check: Mapping) -> str:
     sets = check.get("sets")
     if sets and sets.get("worst") is not None:
         words += (
-            f" Sets that should hold {sets['nominal']:.0%} of the outcomes held {sets['coverage']:.0%}; the worst "
-            f"context is {sets['worst']} with {sets['worst_coverage']:.0%}."
+            f" Sets that should hold {sets['nominal']:.0%} of the outcomes held {sets['coverage']:.0%}; {AS_COUNTED} "
+            f"the worst context is {sets['worst']} with {sets['worst_coverage']:.0%}."
         )
     return words
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from divergence.estimate import Estimate
+from divergence.orders import first
 from divergence.report.figures import curves
 from divergence.report.words import phrase, plural
 
@@ -21,7 +23,8 @@ def rows(pass_power: Estimate) -> pl.DataFrame:
 
     A place where one power is known only has no curve.
     """
-    frame = pass_power.to_frame().with_columns(x=pl.col("statistic").str.extract(r"^pass\^(\d+)$", 1).cast(pl.Int64))
+    power = pl.col("statistic").str.extract(r"^pass\^(\d+)$", 1).cast(pl.Int64)
+    frame = pass_power.to_frame().with_row_index("row").with_columns(x=power)
     frame = frame.filter(pl.col("x").is_not_null() & pl.col("identified")).sort("x", maintain_order=True)
     place = ("model", "context", "regime")
     fall = (pl.col("median").first() - pl.col("median").last()).over(*place)
@@ -35,12 +38,15 @@ def rows(pass_power: Estimate) -> pl.DataFrame:
 def sentence(pass_power: Estimate) -> str:
     """The rate once and at the highest power, where it falls most."""
     frame = rows(pass_power)
-    size = frame["powers"][0]
-    one, last = frame.row(0, named=True), frame.row(size - 1, named=True)
+    lines = frame.partition_by("model", "context", "regime", maintain_order=True)
+    falls = [pass_power.contrast(line["row"][0], line["row"][-1]) for line in lines]
+    steepest = first(np.stack(falls, 1))
+    one, last = lines[steepest.at].row(0, named=True), lines[steepest.at].row(-1, named=True)
     often = TIMES[last["x"]] if last["x"] < len(TIMES) else f"{last['x']} times"
-    where, places = curves.place(one, curves.spoken_places(frame)), frame.select("model", "context", "regime").n_unique()
-    text = f"{where} solves a task once with a chance of {phrase(one)}, {often} in a row with {phrase(last)}"
-    return f"{text}." if places == 1 else f"Of {plural(places, 'line')} this falls most: {text}."
+    where = curves.places(pl.concat([line.head(1) for line in lines]))
+    text = f"{where[steepest.at]} solves a task once with a chance of {phrase(one)}, {often} in a row with {phrase(last)}"
+    lead = "" if len(lines) == 1 else f"Of {plural(len(lines), 'line')} {steepest.led('the steepest', where)}: "
+    return f"{lead}{text}."
 
 
 def chart(pass_power: Estimate) -> alt.LayerChart:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from divergence.estimate import INTERVAL, Estimate
+from divergence.orders import first
 from divergence.report.figures import theme
 from divergence.report.names import short, spoken
 from divergence.report.palette import LIGHT
-from divergence.report.reading import higher_is_better, levels, places
+from divergence.report.reading import higher_is_better, levels
 from divergence.report.words import axis_title, phrase, scale
 
 if TYPE_CHECKING:
@@ -39,23 +40,20 @@ def _where(score: Estimate) -> str:
 
 
 def sentence(score: Estimate, kappa: Estimate) -> str:
-    """Whose level moves most and least between deployment contexts, and where the leader stands."""
+    """Whose level moves least and most between deployment contexts, as far as the draws tell."""
     known = levels(score, kappa)
-    rows = known.second.sort("median", descending=True).to_dicts()
-    names, spread = spoken(known.models), "one standard deviation over contexts"
-    most, least = rows[0], rows[-1]
+    rows, names = known.second.to_dicts(), spoken(known.models)
     if len(rows) == 1:
-        return f"Between deployment contexts the level of {names[most['model']]} moves by {phrase(most)}, {spread}."
-    text = (
-        f"Between deployment contexts the level of {names[most['model']]} moves most, by {phrase(most)}, and that of "
-        f"{names[least['model']]} least, by {phrase(least)}: {spread}."
-    )
-    place = int(places(known.second["median"].to_numpy(), highest=False)[0])
-    leader = {1: "is also the steadiest", len(rows): "is the least steady"}.get(
-        place, f"is number {place} of {len(rows)} in steadiness"
-    )
-    settled = "" if most["lower"] > least["upper"] else " The intervals of the two overlap: who is steadier is not settled."
-    return f"{text} {names[known.models[0]]}, first {_where(score)}, {leader}.{settled}"
+        return (
+            f"Between deployment contexts the level of {names[known.models[0]]} moves by {phrase(rows[0])}, one standard "
+            "deviation over contexts."
+        )
+    shown = [names[model] for model in known.models]
+    least, most = (first(known.second_draws, highest=highest) for highest in (False, True))
+    text = f"{least.led('The steadiest between deployment contexts', shown)}, moving by {phrase(rows[least.at])}"
+    if most.at != least.at:  # of draws that agree everywhere the first stands for all
+        text += f"; {most.led('the least steady', shown)}, by {phrase(rows[most.at])}"
+    return f"{text}: one standard deviation over contexts."
 
 
 def beside(score: Estimate, kappa: Estimate) -> str:

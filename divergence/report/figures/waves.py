@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from divergence.estimate import Estimate
+import numpy as np
+
+from divergence.estimate import INTERVAL, Estimate
 from divergence.report.figures import forest
 from divergence.report.names import short, wrap
 from divergence.report.reading import identified
@@ -26,8 +28,13 @@ def sentence(instrument: Estimate) -> str:
     """How far the waves lie apart, and whether that can be told from chance."""
     built = rows(instrument)
     _, together = forest.excluding_zero(built)
-    extreme = forest.furthest(built)
-    words = f"wave {extreme['full']} lies furthest from the mean over waves, {phrase(extreme, signed=True)}"
+    waves = [f"wave {wave}" for wave in built.frame["full"]]
+    if len(waves) == 2:  # both lie equally far from their mean
+        limits = np.quantile(built.draws[:, 1] - built.draws[:, 0], [(1 - INTERVAL) / 2, 0.5, (1 + INTERVAL) / 2])
+        row = dict(zip(("lower", "median", "upper"), limits, strict=True)) | {"unit": built.unit}
+        words = f"{waves[1]} minus {waves[0]} is {phrase(row, signed=True)}"
+    else:
+        words = forest.furthest(built, "furthest from the mean over waves", waves)
     if not together:
         return f"No wave can be told from the others when all must hold at once: {words}."
     return f"The instrument moved: {words}. This shift is common to all models and contexts, so it is not theirs."

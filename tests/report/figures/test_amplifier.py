@@ -94,7 +94,7 @@ def test_the_section_of_a_fitted_log(waves_posterior):
     kinds = [block.kind for block in section.blocks]
     assert kinds == ["figure", "listing"]
     told = dict(section.blocks[1].items)
-    assert "lies between" in told["First place"] or "it is" in told["First place"]
+    assert "first on the bench (" in told["First place"] and "first in deployment (" in told["First place"]
     assert told["Agreement of the two orders"].startswith("Kendall tau")
     assert "on average" in told["Taking the bench's leader"]
     factors = next(s for s in build(content) if s.id == "factors")

@@ -49,7 +49,7 @@ def test_gap_counts_losses_gains_and_undecided(hand_made):
     assert gap.sentence(estimate) == (
         "Two models lose level in deployment and one model gains level in deployment; "
         "for one model the interval contains 0. "
-        "The largest change is that of a: −8.0 points (−8.9 to −7.1)."
+        "The largest change is a (more than 99%): −8.0 points (−8.9 to −7.1)."
     )
 
 
@@ -82,7 +82,7 @@ def test_a_long_forest_draws_the_furthest_rows_and_counts_all(hand_made):
     centres = np.linspace(-0.2, 0.1, 100)
     estimate = hand_made("gap", {"model": [f"m{k}" for k in range(100)]}, centres, spread=0.001)
     assert forest.trimmed(gap.rows(estimate)).frame["median"].abs().min() > 0.08
-    assert f"Drawn are the {forest.MOST} of 100 rows" in forest.beside(gap.rows(estimate))
+    assert f"Drawn are {forest.MOST} of 100 rows" in forest.beside(gap.rows(estimate))
     assert gap.sentence(estimate).startswith("66 models lose level in deployment and 33 models gain level")
 
 
@@ -93,7 +93,7 @@ def test_contexts_use_the_rows_over_models_and_fall_back_to_the_one_model(hand_m
     alone = hand_made("context_effect", {"model": ["m", "m"], "context": ["one", "two"]}, [-0.2, 0.0])
     assert contexts.sentence(alone) == (
         "One context lowers the level; for one context the interval contains 0. "
-        "Furthest from the bench: one, −20.0 points (−20.9 to −19.1)."
+        "Furthest from the bench is one (more than 99%): −20.0 points (−20.9 to −19.1)."
     )
 
 
@@ -103,7 +103,7 @@ def test_contrasts_say_how_many_pairs_can_be_told_apart(hand_made):
     assert contrasts.sentence(estimate) == (
         "Of three pairs of contexts, two can be told apart when each is taken alone "
         "and two when all must hold at once. "
-        "Furthest apart: b minus a is −20.0 points (−20.9 to −19.1)."
+        "The largest difference is likeliest b minus a (50%; b minus c may be): −20.0 points (−20.9 to −19.1)."
     )
     assert contrasts.chart(estimate).to_dict()["description"].startswith("Of three pairs")
 
@@ -117,17 +117,21 @@ def test_factors_stand_under_a_heading_with_their_reference(hand_made):
     assert factors.sentence(estimate) == (
         "One factor level lowers the outcome and one factor level raises it; "
         "for one factor level the interval contains 0. "
-        "The largest effect is that of kv q4 (against f16): −10.0 points (−10.9 to −9.1)."
+        "The largest effect is kv q4 (against f16) (more than 99%): −10.0 points (−10.9 to −9.1)."
     )
 
 
 def test_the_sentence_of_score_and_spread_says_when_steadiness_is_not_settled(hand_made):
     bench = hand_made("bench_level", {"model": ["a", "b"]}, [0.7, 0.6], "probability")
     clear = score_kappa.sentence(bench, hand_made("kappa", {"model": ["a", "b"]}, [0.08, 0.03]))
-    assert "a moves most, by 8.0 points (7.1 to 8.9), and that of b least, by 3.0 points (2.1 to 3.9)" in clear
-    assert clear.endswith("a, first on the bench, is the least steady.")
-    close = score_kappa.sentence(bench, hand_made("kappa", {"model": ["a", "b"]}, [0.08, 0.07]))
-    assert close.endswith("who is steadier is not settled.")
+    assert clear == (
+        "The steadiest between deployment contexts is b (more than 99%), moving by 3.0 points (2.1 to 3.9); the least "
+        "steady is a (more than 99%), by 8.0 points (7.1 to 8.9): one standard deviation over contexts."
+    )
+    draws = np.stack([np.linspace(0.05, 0.1, 100), np.linspace(0.09, 0.05, 100)], 1)
+    close = dataclasses.replace(hand_made("kappa", {"model": ["a", "b"]}, [0.08, 0.07]), draws=draws)
+    share = (draws[:, 1] < draws[:, 0]).mean()
+    assert f"is likeliest b ({100 * share:.0f}%; a may be)" in score_kappa.sentence(bench, close)
 
 
 def test_names_beside_points_do_not_cover_each_other(content):
@@ -142,7 +146,7 @@ def test_flips_are_pooled_over_models_draw_by_draw(hand_made):
     assert table["median"].to_list() == pytest.approx([0.15])
     assert table["lower"].to_list() == pytest.approx([0.141])  # the draws move together, so the width stays
     assert flips.sentence(estimate) == (
-        "In the one context more scores change than repeating explains (lower limit above 0.5%); most in one, "
+        "In the one context more scores change than repeating explains (lower limit above 0.5%); one: "
         "15.0% (14.1 to 15.9). Repeating a request changes 3.0% of the scores by itself; "
         "that floor is taken off (grey ticks)."
     )
@@ -158,9 +162,19 @@ def test_order_tells_who_climbs_and_who_falls(hand_made):
     bench = hand_made("bench_level", {"model": ["a", "b", "c"]}, [0.7, 0.6, 0.5], "probability")
     deployed = hand_made("deployed_level", {"model": ["a", "b", "c"]}, [0.5, 0.6, 0.4], "probability")
     assert order.sentence(bench, deployed) == (
-        "By the medians b (2 to 1) climbs, a (1 to 2) falls; one model keeps its place; the bars are 90% intervals."
+        "From bench to deployment b (more than 99%) climbs, a (more than 99%) falls, one model keeps its place; the bars "
+        "are 90% intervals."
     )
-    assert "all three models keep their place" in order.sentence(bench, bench)
+    assert "three models keep their place" in order.sentence(bench, bench)
+
+
+def test_order_says_nothing_of_moves_that_the_draws_do_not_settle(hand_made):
+    random = np.random.default_rng(3)
+    rows = {"model": ["a", "b"]}
+    bench = hand_made("bench_level", rows, [0.61, 0.6], "probability")
+    bench = dataclasses.replace(bench, draws=random.normal([0.61, 0.6], 0.05, (400, 2)))
+    deployed = dataclasses.replace(bench, question="deployed_level", draws=random.normal([0.6, 0.61], 0.05, (400, 2)))
+    assert order.sentence(bench, deployed).startswith("Whether two models change place is not settled; the bars")
 
 
 def test_names_are_spread_apart_and_stay_in_order():
@@ -174,7 +188,11 @@ def test_names_are_spread_apart_and_stay_in_order():
 
 def test_waves_move_only_when_all_at_once_say_so(hand_made):
     rows = {"factor": ["wave"] * 2, "level": ["may", "june"]}
-    assert waves.sentence(hand_made("instrument", rows, [-0.03, 0.03])).startswith("The instrument moved: wave may")
+    moved = waves.sentence(hand_made("instrument", rows, [-0.03, 0.03]))
+    assert moved.startswith("The instrument moved: wave june minus wave may is +6.0 points")
+    three = {"factor": ["wave"] * 3, "level": ["may", "june", "july"]}
+    moved = waves.sentence(hand_made("instrument", three, [-0.06, 0.03, 0.03]))
+    assert moved.startswith("The instrument moved: furthest from the mean over waves is wave may (more than 99%)")
     assert waves.sentence(hand_made("instrument", rows, [-0.003, 0.003])).startswith("No wave can be told")
 
 
@@ -185,7 +203,7 @@ def test_a_map_holds_many_models_and_contexts_by_drawing_those_that_move_most():
     estimate = Estimate("context_effect", "", "fraction", rows, draws)
     values = next(iter(context_map.chart(estimate).to_dict()["datasets"].values()))
     assert len(values) == context_map.MODELS * context_map.CONTEXTS
-    assert "Drawn are the 12 models and 30 contexts" in context_map.beside(context_map.rows(estimate))
+    assert "Drawn are 12 models and 30 contexts" in context_map.beside(context_map.rows(estimate))
 
 
 def test_a_chart_takes_any_name(hand_made):
