@@ -33,7 +33,7 @@ from divergence.risk.discrimination import beside_plain
 from divergence.risk.held_out_parts import with_parts
 from divergence.risk.known_items import item_risks
 from divergence.risk.model import RiskModel
-from divergence.risk.plain_share import blended, cell_rates, moved_draws, worth
+from divergence.risk.plain_share import SHARE, blended, cell_rates, moved_draws, worth
 from divergence.risk.reliability import BINS, CLUSTERS_MIN, clustering, equal_bins, reliability
 from divergence.risk.risk_draws import plausible_risks
 from divergence.risk.summaries import Summaries, summarise
@@ -175,7 +175,8 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
         if part.height < ROWS_MIN or clusters < CLUSTERS_MIN:
             return _unchecked(
                 f"{part.height} judged rows in {clusters} sessions or items are left to {what}, at least "
-                f"{ROWS_MIN} in {CLUSTERS_MIN} are needed"
+                f"{ROWS_MIN} in {CLUSTERS_MIN} are needed",
+                SHARE if judged.frame.height >= ROWS_MIN and judged.frame["cluster"].n_unique() >= CLUSTERS_MIN else 0.0,
             )
     if calibration["failure"].sum() in (0, calibration.height):
         return _unchecked("all rows to calibrate with have the same outcome")
@@ -227,9 +228,8 @@ def _with_plain_rates(raw: Summaries, cells: Cells, held: pl.DataFrame) -> tuple
     trained = _model(raw, NONE)
     risk, failure, trials, cluster, _ = _scored(trained, held)
     share, saved, error = worth(risk, rates.ravel()[trained.rows(_batch(held))], failure, trials, cluster)
-    if saved <= 0:
-        return raw, f"; rates of cells save nothing ({saved:.4f} nats, standard error {error:.4f}) and are left out", 0.0
-    return blended(raw, rates, share), f"; rates of cells weigh {share:g}: they save {saved:.4f} nats ({error:.4f})", share
+    words = f"; rates of cells weigh {share:g}: they save {saved:.4f} nats (standard error {error:.4f})"
+    return blended(raw, rates, share), words, share
 
 
 def _clustering(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, cluster: np.ndarray, context: np.ndarray) -> dict:
@@ -249,8 +249,9 @@ def _clustering(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, clust
     return out
 
 
-def _unchecked(why: str) -> tuple[Calibrator, dict, dict, dict, float]:
-    return NONE, {"sentence": f"calibration was not checked: {why}"}, {}, {}, 0.0
+def _unchecked(why: str, share: float = 0.0) -> tuple[Calibrator, dict, dict, dict, float]:
+    words = f"; rates of cells weigh {share:g}, undecided" if share else ""
+    return NONE, {"sentence": f"calibration was not checked: {why}{words}"}, {}, {}, share
 
 
 def _scored(model: RiskModel, rows: pl.DataFrame) -> tuple[np.ndarray, ...]:

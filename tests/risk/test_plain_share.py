@@ -7,7 +7,7 @@ import risk_worlds as worlds
 
 import divergence as dv
 from divergence.numerics import expit, logit
-from divergence.risk.plain_share import POOLED, SHARES, blended, cell_rates, moved_draws, worth
+from divergence.risk.plain_share import POOLED, SHARE, SHARES, blended, cell_rates, moved_draws, worth
 from divergence.risk.summaries import summarise
 
 
@@ -55,7 +55,7 @@ def test_what_is_saved_is_the_difference_of_log_losses():
     failure, cluster = (random.random(300) < plain).astype(float), np.arange(300) // 3
     share, saved, error = worth(risk, plain, failure, np.ones(300), cluster)
     losses = {}
-    for one in (0.0, *SHARES):
+    for one in SHARES:
         mixed = np.where(np.isnan(plain), risk, (1 - one) * risk + one * plain)
         losses[one] = -(failure * np.log(mixed) + (1 - failure) * np.log(1 - mixed))
     assert share == min(SHARES, key=lambda one: losses[one].sum()) == 0.75  # outcomes were drawn from the rates
@@ -92,3 +92,13 @@ def test_pooled_rates_are_nearer_to_the_truth_than_plain_ones(seed):
     plain = (count + 0.5) / 21
 
     assert ((found - truth) ** 2).mean() < 0.8 * ((plain - truth) ** 2).mean()
+
+
+def test_the_middle_stays_where_nothing_is_better_by_more_than_its_error():
+    random = np.random.default_rng(2)
+    truth = random.uniform(0.2, 0.8, 200)
+    noise = 0.6 * random.standard_normal((2, 200))
+    risk, plain = expit(logit(truth) + noise)
+    failure = (random.random(200) < truth).astype(float)
+    assert worth(risk, plain, failure, np.ones(200), np.arange(200))[0] == SHARE
+    assert worth(truth, expit(3 * noise[1]), failure, np.ones(200), np.arange(200))[0] == 0.0
