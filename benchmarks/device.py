@@ -9,6 +9,7 @@ its own. The page says which devices were at hand; the largest difference betwee
 """
 
 import argparse
+import os
 import pathlib
 import time
 
@@ -108,7 +109,9 @@ def main() -> None:
         "# The density on devices\n\nMade by `benchmarks/device.py`: stacks of 1,000 proposals, 3 contexts, what is sent "
         f"and brought back counted. Devices: {kind}"
         + ("; no accelerator was at hand, so that the columns of devices are JAX on the host's own cores" if none else "")
-        + f", JAX {jax.__version__}.\n\n{HEADER}\n"
+        + f", JAX {jax.__version__}. Load of the machine at the end: {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores "
+        "(where that is more than one a core, read the columns of CPU-seconds).\n\n"
+        + f"{HEADER}\n"
         + "\n".join(lines)
         + "\n"
         + (f"\nNot reached in {given.minutes:g} minutes: {', '.join(left)} models.\n" if left else "")

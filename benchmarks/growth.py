@@ -91,27 +91,25 @@ def case(sizes: dict[str, int]) -> dict:
     }
 
 
+def run(sizes: str, limit: float) -> dict:
+    """One case in a process of its own."""
+    command = [sys.executable, __file__, "--case", sizes]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return {"why": f"not finished in {limit:g} s of the clock"}
+    if done.returncode:
+        return {"why": done.stderr.strip().splitlines()[-1][:160]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def measured(what: str, size: int, limit: float) -> dict:
-    """The figures of one case, from the records or from a process of its own; or why there are none."""
+    """The figures of one case, from the records or from a run of its own; or why there are none."""
     key = {"what": what, "size": size, **(BASE | SMALLER.get(what, {}) | {what: size})}
     done = [json.loads(line) for line in RECORDS.read_text().splitlines()] if RECORDS.exists() else []
     found = next((d["found"] for d in done if d["case"] == key), None)
     if found is None:
-        sizes = {k: key[k] for k in BASE}
-        try:
-            run = subprocess.run(
-                [sys.executable, __file__, "--case", json.dumps(sizes)],
-                capture_output=True,
-                text=True,
-                check=False,
-                cwd=ROOT,
-                timeout=limit,
-            )
-        except subprocess.TimeoutExpired:
-            return {"why": f"not finished in {limit:g} s of the clock"}
-        if run.returncode:
-            return {"why": run.stderr.strip().splitlines()[-1][:160]}
-        found = json.loads(run.stdout.splitlines()[-1])
+        found = run(json.dumps({k: key[k] for k in BASE}), limit)
         RECORDS.parent.mkdir(exist_ok=True)
         with RECORDS.open("a") as out:
             out.write(json.dumps({"case": key, "found": found}) + "\n")
