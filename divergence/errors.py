@@ -9,6 +9,8 @@ question can be answered.
 
 LONGEST = 300
 _END = 110  # characters of the end that stay
+BEGINNING = LONGEST - _END - 3
+"""Characters of the beginning that stay."""
 
 
 def printed(text: str) -> str:
@@ -29,7 +31,7 @@ def shortened(text: str) -> str:
     >>> len(shortened("a" * 1000))
     300
     """
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - _END - 3]} … {text[-_END:]}"
+    return text if len(text) <= LONGEST else f"{text[:BEGINNING]} … {text[-_END:]}"
 
 
 class InputError(ValueError):

@@ -41,10 +41,18 @@ SHOWN = 10  # rejected rows that are printed
 @click.option(
     "--ray", metavar="ADDRESS", help="Read on this Ray cluster instead; its nodes need the files in a shared place."
 )
+@click.option(
+    "--same-calls",
+    type=click.Choice(["refuse", "first", "both"]),
+    default="refuse",
+    show_default=True,
+    help="Where two tools log the same calls: say so and stop, keep those of the format named first, or count both.",
+)
 def import_(paths, output, format_, constants, primary, workers, ray, as_json, quiet, **kept) -> int:
     """Turn other tools' logs into a canonical one, and list what could not be mapped.
 
-    Files of several formats make one table: those of a harness come in as evaluation, traces as deployment.
+    Files of several formats make one table: those of a harness come in as evaluation, traces as deployment. A file that
+    cannot be read is named, the others are imported, and the exit code is 1.
     """
     from divergence.executions.closed_questions import closed
     from divergence.executions.importers import Privacy, import_log, write
@@ -52,7 +60,7 @@ def import_(paths, output, format_, constants, primary, workers, ray, as_json, q
     format_ = None if format_ == "auto" else format_
     privacy = Privacy(kept["keep_text"], salt_path=kept["salt"], item_by_prompt=kept["item_key"] == "prompt")
     told = None if quiet or as_json else lambda sentence: click.echo(sentence, err=True)
-    imported = import_log(paths, format_, pairs_of(constants), primary, privacy, told, workers, ray)
+    imported = import_log(paths, format_, pairs_of(constants), primary, privacy, told, workers, ray, kept["same_calls"])
     written = write(imported, output)
     if as_json:
         click.echo(json.dumps(summary(imported, closed(imported))))
@@ -69,7 +77,7 @@ def import_(paths, output, format_, constants, primary, workers, ray, as_json, q
         for reason, questions in reasons.items():
             click.echo(f"closed: {', '.join(questions)}: {reason}")
         _say(imported)
-    return 0
+    return 1 if refused(imported) else 0
 
 
 def summary(imported: Imported, closed: dict[str, str]) -> dict:
@@ -78,6 +86,7 @@ def summary(imported: Imported, closed: dict[str, str]) -> dict:
         "format": imported.format,
         "rows": imported.rows,
         "rejected": imported.rejected.height,
+        "refused": refused(imported),
         "rejected_by": dict(collections.Counter(imported.rejected["rule"])),
         "unmapped": list(imported.unmapped),
         "missing": list(imported.missing),
@@ -87,10 +96,22 @@ def summary(imported: Imported, closed: dict[str, str]) -> dict:
     }
 
 
+def refused(imported: Imported) -> list[str]:
+    """The sentences about files that could not be read."""
+    from divergence.executions.names import UNREAD
+
+    return imported.rejected.filter(imported.rejected["rule"] == UNREAD)["sentence"].to_list()
+
+
 def _say(imported: Imported) -> None:
     for note in (*imported.notes, *imported.models):
         click.echo(note, err=True)
     for rule, rows in collections.Counter(imported.rejected["rule"]).items():
         click.echo(f"rejected by {rule}: {rows}", err=True)
-    for row in imported.rejected.head(SHOWN).iter_rows(named=True):
-        click.echo(f"rejected: {row['file']} row {row['row']}: {row['sentence']}", err=True)
+    unread = refused(imported)
+    for sentence in unread:
+        click.echo(f"not read: {sentence}", err=True)
+    rows = imported.rejected.filter(~imported.rejected["sentence"].is_in(unread)).head(SHOWN)
+    for row in rows.iter_rows(named=True):
+        place = "" if row["row"] is None else f" row {row['row']}"
+        click.echo(f"rejected: {row['file']}{place}: {row['sentence']}", err=True)

@@ -20,7 +20,8 @@ from divergence.errors import InputError
 from divergence.executions import Executions, read
 from divergence.executions.columns import renamed
 from divergence.executions.files import open_sources
-from divergence.executions.importers import detect, import_log
+from divergence.executions.foreign import refuse_unread
+from divergence.executions.importers import Privacy, detect, import_log
 from divergence.executions.schema import COLUMNS
 
 ONE_MODEL = "model"
@@ -105,7 +106,8 @@ def _imported(paths: list[Path], reading: Reading) -> Opened:
     if given.columns:
         raise InputError(f"--map renames columns of tables; {paths[0]} is a log of another tool, whose fields have names.")
     constants = {name: str(value) for name, value in given.constants.items()}
-    imported = import_log(paths, None, constants, reading.scorer)
+    imported = import_log(paths, None, constants, reading.scorer, Privacy(lenient=True))
+    refuse_unread(imported, reading.accept_rejected)
     if not imported.executions.height:
         why = f": {imported.rejected['sentence'][0]}" if imported.rejected.height else "."
         raise InputError(f"{paths[0]} holds no row that can be compared{why}")

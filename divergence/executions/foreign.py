@@ -18,7 +18,7 @@ from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions.files import Source, expanded, format_of, open_sources, table_kind
 from divergence.executions.importers.addresses import in_a_store, is_address
-from divergence.executions.names import ROW
+from divergence.executions.names import LOGGED_TWICE, ROW, SEEN, UNREAD
 from divergence.executions.recognise import recognise
 from divergence.executions.schema import COLUMNS
 
@@ -77,7 +77,7 @@ def _is_table(path: Path, regime: str | None, configuration: Configuration) -> b
 
 def imported(paths: Mapping[str | None, list[str | Path]], configuration: Configuration, accept_rejected: float) -> Foreign:
     """Import foreign logs by the regime that the user gave them. Raises InputError as `read` and `import_log` do."""
-    from divergence.executions.importers import import_log
+    from divergence.executions.importers import Privacy, import_log
 
     constants = {name: value for name, value in configuration.constants.items() if name in COLUMNS}
     sources: list[Source] = []
@@ -87,21 +87,38 @@ def imported(paths: Mapping[str | None, list[str | Path]], configuration: Config
         if not files:
             continue
         given = {**constants, "regime": regime} if regime else constants
-        log = import_log(files, constants=given)
-        share = log.rejected.height / max(1, log.rejected.height + log.rows)
-        if share > accept_rejected:
-            first = log.rejected.row(0, named=True)
-            raise InputError(
-                f"{log.rejected.height} of {log.rejected.height + log.rows} rows of {log.format} are rejected on import "
-                f"({share:.1%}, accepted are {accept_rejected:.1%}); for example row {first['row']} of {first['file']}: "
-                f"{first['sentence']} Correct them, or accept them with --accept-rejected FRACTION."
-            )
+        log = import_log(files, constants=given, privacy=Privacy(lenient=True))
+        _refuse(log, accept_rejected)
         name = str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
         size = sum(Path(path).stat().st_size for path in files if not is_address(path))
         sources += sources_of(log, name, regime, size, tuple(constants))  # constants are put in again, as for every file
         notes += [f"{log.rows} rows imported from {log.format}.", *log.notes]
         rejected.append(log.rejected.with_columns(value=pl.lit(None, pl.String)))
     return Foreign(tuple(sources), tuple(notes), pl.concat(rejected) if rejected else None)
+
+
+def refuse_unread(log: Imported, accepted: float) -> None:
+    """Raise InputError where a file cannot be read: all of it is rejected, whatever the others hold."""
+    unread = log.rejected.filter(pl.col("rule") == UNREAD)
+    if unread.height and accepted < 1:
+        raise InputError(
+            f"{unread['sentence'][0]} {'It was' if unread.height == 1 else f'{unread.height} files were'} left out: correct"
+            " that, or go on without with --accept-rejected 1."
+        )
+
+
+def _refuse(log: Imported, accepted: float) -> None:
+    """Raise InputError where a file cannot be read, or too many rows were set aside; copies of rows are no loss."""
+    refuse_unread(log, accepted)
+    bad = log.rejected.filter(~pl.col("rule").is_in([UNREAD, SEEN, LOGGED_TWICE]))
+    share = bad.height / max(1, bad.height + log.rows)
+    if share > accepted:
+        first = bad.row(0, named=True)
+        raise InputError(
+            f"{bad.height} of {bad.height + log.rows} rows of {log.format} are rejected on import "
+            f"({share:.1%}, accepted are {accepted:.1%}); for example row {first['row']} of {first['file']}: "
+            f"{first['sentence']} Correct them, or accept them with --accept-rejected FRACTION."
+        )
 
 
 def sources_of(

@@ -153,6 +153,12 @@ def increase(before: float | None, now: float) -> float:
     return now - before if before is not None and now >= before else now
 
 
+def falls(before: Reading, after: Reading) -> bool:
+    """Does a counter of the first page have a smaller value in the second one?"""
+    last = {(sample.series, sample.identity): sample.value for sample in before.samples if sample.total}
+    return any(s.total and s.value < last.get((s.series, s.identity), s.value) for s in after.samples)
+
+
 def derived(values: Mapping[Series, float]) -> dict[Series, float]:
     """The values of a window with those that follow from others: see `metric_names` for what they mean."""
     made = dict(values)

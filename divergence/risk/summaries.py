@@ -20,8 +20,10 @@ import numpy as np
 
 from divergence.cells.overlap import in_regime
 from divergence.errors import NotIdentifiedError
+from divergence.joint.design import Term
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import levels, link_levels
+from divergence.joint.terms import StandsApart
 from divergence.joint.unseen_context import unseen_link
 from divergence.numerics import NORMAL_95, expit, logit
 from divergence.random_streams import stream
@@ -124,25 +126,26 @@ def link_draws(fit: Fit, labels: np.ndarray) -> np.ndarray:
     out = np.empty((draws, models + 1, len(labels) + 1))
     out[:, :-1, :-1] = (fit.effects @ z.T).reshape(draws, models, len(labels))
 
-    def fresh(names: list[str]) -> np.ndarray:
+    def fresh(terms: list[Term]) -> np.ndarray:
         total = np.zeros(draws)
-        for name in names:
-            sd = scales[name]
+        for term in terms:
+            sd = scales[term.name]
             if sd.ndim == 2:  # levels with scales of their own: a fresh level has that of one of them
                 sd = sd[np.arange(draws), rng.integers(sd.shape[1], size=draws)]
             # A combination that stands apart was seen once among all of them, so that is how often a new one does.
-            often = rng.random(draws) < 1 / len(fit.arms) if name.startswith("apart") else 1.0
+            often = rng.random(draws) < 1 / len(fit.arms) if isinstance(term.kind, StandsApart) else 1.0
             total += often * sd * rng.standard_normal(draws)
         return total
 
     out[:, :-1, -1] = unseen_link(fit, link_levels(fit, np.flatnonzero(design.contexts[:, 0] == 1)), 1)[:, :, 0]
-    ability = fit.effects[:, design.term("theta_D").columns]
-    own = [t.name for t in design.terms if t.name.startswith(("gamma", "apart")) or t.name == "delta"]
-    of_model = [t.columns for t in design.terms if t.name in ("theta_E", "theta_D", *own)]
+    theta = design.term("theta_D")
+    ability = fit.effects[:, theta.columns]
+    of_model = [t for t in design.terms if t.kind.of_model]
+    own = [t for t in of_model if t.kind.of_context]
     kept = z[: len(where)].copy()
-    for columns in of_model:
-        kept[:, columns] = 0.0
-    newcomer = fresh(["theta_D"]) if models > 1 else np.abs(rng.standard_normal(draws)) * 1.5 * rng.standard_normal(draws)
+    for term in of_model:
+        kept[:, term.columns] = 0.0
+    newcomer = fresh([theta]) if models > 1 else np.abs(rng.standard_normal(draws)) * 1.5 * rng.standard_normal(draws)
     shared = fit.effects @ kept.T
     for c in range(len(labels)):
         out[:, -1, c] = shared[:, c] + newcomer + fresh(own)

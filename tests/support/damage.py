@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import strategies as st
 
 from divergence.errors import InputError
@@ -119,7 +120,11 @@ def survives(files: dict[str, bytes], name: str, format: str | None = None) -> N
             assert str(error).isprintable()
             assert 20 < len(str(error)) <= 300
             return
-        write(imported, Path(folder) / "out.parquet")
+        if imported.rows or imported.telemetry.height:
+            write(imported, Path(folder) / "out.parquet")
+        else:
+            with pytest.raises(InputError, match="Nothing was written"):
+                write(imported, Path(folder) / "out.parquet")
         assert imported.executions["execution_id"].is_unique().all()
         scores = imported.executions["score"].drop_nulls()
         assert scores.is_between(0, 1).all()

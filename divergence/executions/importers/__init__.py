@@ -7,20 +7,25 @@ traces as deployment, unless the file says otherwise or `regime` is set; files o
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from divergence.errors import InputError
-from divergence.executions.importers import foreign_files
+from divergence.executions.importers import convert, foreign_files
 from divergence.executions.importers.addresses import brought
 from divergence.executions.importers.drafting import Reading
 from divergence.executions.importers.imported import Imported, assemble, checked_constants, together
 from divergence.executions.importers.in_groups import drafts
 from divergence.executions.importers.privacy import Privacy
+from divergence.executions.importers.refused_files import Refused, as_rejected, refuse_unread
 from divergence.executions.importers.registry import ADDRESS, detect, formats, mapping_of, module
+from divergence.executions.importers.same_calls import apart
 from divergence.executions.importers.write_import import write
 
 __all__ = ["Imported", "Privacy", "detect", "formats", "import_log", "mapping_of", "write"]
+
+SHOWN = 5  # files of a folder that are named
 
 
 def import_log(
@@ -32,6 +37,7 @@ def import_log(
     progress: Callable[[str], None] | None = None,
     workers: int | None = 0,
     ray: str | None = None,
+    same_calls: str = "refuse",
 ) -> Imported:
     """Read foreign logs into canonical tables.
 
@@ -42,14 +48,22 @@ def import_log(
     `workers` processes read the files (0: this one; None: several where files that can be read apart are large), or the Ray
     cluster at the address `ray`, whose nodes need them in a shared place; the result is that of one process. Processes
     start the calling script anew, which therefore has to stand behind `if __name__ == "__main__"`.
-    Raises InputError, with one sentence, for what cannot be read at all; what is wrong with single rows is in
-    `Imported.rejected`.
+    `same_calls` says what is meant where two formats log the same calls: `refuse`, keep the `first`, or count `both`.
+    What is wrong with single rows and with single files is in `Imported.rejected`. Raises InputError, with one sentence,
+    where no file can be read, or a demand cannot be met.
     """
     checked = checked_constants(constants or {})
     with brought(paths) as local:
         found: dict[str, list[Path]] = {}
-        for file in dict.fromkeys(file for path in local for file in _files(path, format)):
-            found.setdefault(format or _detected(file), []).append(file)
+        refused: list[Refused] = []
+        skipped: list[str] = []
+        for file in dict.fromkeys(file for path in local for file in _files(path, format, refused, skipped)):
+            try:
+                found.setdefault(format or _detected(file), []).append(file)
+            except InputError as error:
+                refused.append(Refused(file, str(error)))
+        if not found and refused:
+            raise InputError(refused[0].sentence)
         if not found:
             raise InputError(f"No path was given: name files or folders in one of the formats {', '.join(formats())}.")
         privacy = privacy or Privacy()
@@ -57,10 +71,14 @@ def import_log(
             privacy = privacy.portable()
         readings = {name: Reading(name, primary, checked, privacy) for name in found}
         made = drafts(found, readings, workers, ray, progress)
-        return together([assemble(draft, module(name).FORMAT) for name, draft in zip(found, made, strict=True)])
+        parts = [assemble(draft, module(name).FORMAT) for name, draft in zip(found, made, strict=True)]
+        refuse_unread(parts, refused, len(refused) + sum(map(len, found.values())))
+        imported = as_rejected(together(apart(parts, same_calls)), refused)
+        return dataclasses.replace(imported, notes=(*imported.notes, *skipped)) if skipped else imported
 
 
-def _files(path: Path, format: str | None) -> Iterable[Path]:
+def _files(path: Path, format: str | None, refused: list[Refused], skipped: list[str]) -> Iterable[Path]:
+    """The logs that a path names; of a folder, what cannot be read at all and what is no log are added to the others."""
     if format is not None:
         module(format)
     if ADDRESS.match(str(path)):
@@ -73,6 +91,15 @@ def _files(path: Path, format: str | None) -> Iterable[Path]:
         return [path]
     found = {file: detect(file) for file in sorted(path.rglob("*")) if file.is_file()}
     wanted = [file for file, name in found.items() if name is not None and format in (None, name)]
+    others = [file for file, name in found.items() if name is None]
+    for file in list(others) if wanted and format is None else ():
+        if damage := foreign_files.unreadable(file):
+            refused.append(Refused(file, f"{file} cannot be read: {damage}."))
+            others.remove(file)
+    if wanted and others and format is None:
+        named = ", ".join(convert.printable(file.relative_to(path)) for file in others[:SHOWN])
+        more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+        skipped.append(f"{len(others)} files of {path} are no log of a known format, and were not read: {named}{more}.")
     if not wanted:
         raise InputError(
             f"{path} holds no log of {format}."

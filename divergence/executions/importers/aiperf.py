@@ -211,7 +211,7 @@ def _run(path: Path, averages: tuple[Path, Any] | None, draft: Draft) -> Run:
     }
     flat = runs.flat(configuration, (*SKIPPED, *SIZES)) | runs.flat(endpoint.get("extra"), factors.SAMPLER_NAMES, "extra.")
     seed = dig(log, "run_info.random_seed")
-    flat |= {} if seed is None else {"random_seed": convert.shown(seed)}
+    flat |= {} if seed is None else {"random_seed": convert.named(seed)}
     kept = {name: convert.printable(value) for name, value in stated.items() if value is not None}
     draft.run_settings(convert.printable(path), flat)
     return Run(convert.printable(path), models[0] if models else None, kept, flat)

@@ -17,14 +17,21 @@ from typing import Any
 from divergence.executions.quoted import quoted
 
 LABEL_LIMIT = 200  # characters: a longer answer is prose, which is compared by its hash and not kept
+SHOWN = 40  # characters of a value that stand in a sentence
 LARGEST_COUNT = 2**63 - 1  # what an Int64 column holds
 LARGEST_NUMBER = sys.float_info.max  # what a Float64 column holds: whole numbers in JSON can be larger
 
 
-def shown(value: Any) -> str:
-    """A value as it may stand in a sentence: short, printable, in quotes where it is text."""
+def named(value: Any) -> str:
+    """A name or an identity as it may stand in a sentence: short, printable, in quotes where it is text."""
     text = repr(value).encode("utf-8", "backslashreplace").decode("utf-8")
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= SHOWN + 2 else text[: SHOWN - 1] + "..."
+
+
+def reason(error: BaseException) -> str:
+    """What an error of reading says, where it cannot repeat a value: a ValueError does, and is told by its kind."""
+    words = " ".join(str(error).split())
+    return type(error).__name__ if isinstance(error, ValueError) or not words else named(words)
 
 
 def printable(name: Any) -> str:

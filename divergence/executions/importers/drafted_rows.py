@@ -18,6 +18,8 @@ from typing import Any
 import polars as pl
 
 from divergence.executions import schema
+from divergence.executions.importers.kept_values import kept
+from divergence.executions.importers.privacy import Privacy
 from divergence.executions.importers.seen_hashes import SeenHashes
 
 CHUNK = 50_000  # rows that are held as dictionaries: about 50 MB
@@ -28,10 +30,11 @@ COUNTED = "__counted"  # what the trial of a row was counted for, in a draft tha
 
 
 class DraftedRows:
-    """Rows and their outcomes in the order in which they came."""
+    """Rows and their outcomes in the order in which they came; of answers and sessions what `privacy` lets stay."""
 
-    def __init__(self) -> None:
+    def __init__(self, privacy: Privacy | None = None) -> None:
         self.height = 0
+        self._privacy = privacy or Privacy()
         self._rows: list[dict[str, Any]] = []
         self._judged: list[tuple[Any, ...]] = []
         self._held: dict[str, list[pl.DataFrame]] = {"executions": [], "outcomes": []}
@@ -39,7 +42,7 @@ class DraftedRows:
         self._folder: Path | None = None
         self._seen = SeenHashes()
 
-    def add(self, row: dict[str, Any], judged: list[tuple[Any, ...]], file: str, number: int) -> None:
+    def add(self, row: dict[str, Any], judged: list[tuple[Any, ...]], file: str, number: int | None) -> None:
         """Take a row (canonical column -> value) and its outcomes (metric, value, label, scorer), from a line of a file."""
         row["__file"], row["__row"], row["__judged"] = file, number, judged
         self._rows.append(row)
@@ -101,6 +104,8 @@ class DraftedRows:
     def _keep(self, name: str, table: pl.DataFrame) -> None:
         if not table.height:
             return
+        if name == "executions":
+            table = kept(table, self._privacy)
         self._held[name].append(table)
         if sum(part.height for part in self._held[name]) > IN_MEMORY:
             path = self._temporary() / f"{name}-{len(self._files[name]):05d}.parquet"

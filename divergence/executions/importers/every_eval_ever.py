@@ -61,7 +61,7 @@ FIELDS = (
     Field("trial", "derived.trial", convert.count, "metadata.epoch, else counted in the order read"),
     Field("score", "derived.score", float, "first metric for which higher is better, or the one asked for"),
     Field("scorer", "derived.scorer", convert.text, "evaluation_result_id"),
-    Field("answer", "derived.answer", convert.label, "the attributed answer, else the output; over 200 characters its hash"),
+    Field("answer", "derived.answer", convert.label, "the attributed answer, else the output"),
     Field("gold", "sample.input.reference", convert.only_label, "empty where several are right"),
     Field("session", "sample.metadata.divergence.session", convert.text, "of our own export"),
     Field("cost_usd", "sample.metadata.divergence.cost_usd", dollars_written, "of our own export"),
@@ -113,6 +113,8 @@ class Sample:
     """Metric -> its judgement."""
     error: bool
     """Does a line name an error?"""
+    own: Mapping[str, str]
+    """What our own export kept in the metadata of the first line; empty in files of others."""
 
 
 def kind(start: bytes) -> str | None:
@@ -193,7 +195,7 @@ def _read_instances(path: Path, log: dict[str, Any], asked: str | None, trials: 
         derived["trial"] = trials.next(run, derived["item"]) if epoch is None else epoch
         errors.append(derived["error_type"])
         outcomes = [] if sample.error else list(sample.outcomes.values())
-        own = _own(sample.record)
+        own = sample.own
         levels = {**run.factors, **{name: own[name] for name in (*SERVING_FACTORS, "context", "wave") if name in own}}
         record = {"sample": _with_own(sample.record, own), "run": log, "factors": levels, "derived": derived}
         draft.add(record, outcomes, Place(convert.printable(path), sample.row), None if own else shared)
@@ -216,29 +218,31 @@ def _samples(path: Path, draft: Draft) -> list[Sample]:
         except ValueError as error:
             draft.reject(place, "record_readable", f"The line {convert.printable(error)}.")
             continue
-        if not isinstance(dig(record, "sample_id"), str):
+        if not isinstance(record, dict) or not isinstance(record.get("sample_id"), str):
             draft.reject(place, "record_is_instance", "The line has no sample_id.")
             continue
-        score = runs.finite(dig(record, "evaluation.score"))
+        score = runs.finite(mapping_of(record.get("evaluation")).get("score"))
         if score is None:
             seen = quoted(dig(record, "evaluation.score"))
             draft.reject(place, "score_finite", f"evaluation.score is not a finite number: {seen}.")
             continue
-        draft.watch("sample", _with_own(record, _own(record)))
+        own = _own(record)
+        draft.watch("sample", _with_own(record, own))
         metric = convert.printable(record.get("evaluation_result_id") or record.get("evaluation_name"))
-        base = (repr(record.get("evaluation_id")), record["sample_id"], repr(dig(record, "metadata.epoch")))
+        base = (
+            repr(record.get("evaluation_id")),
+            record["sample_id"],
+            repr(mapping_of(record.get("metadata")).get("epoch")),
+        )
         times = again[(*base, metric)] = again.get((*base, metric), 0) + 1  # without an epoch a repetition is a line again
-        sample = samples.setdefault((*base, times), Sample(number, record, {}, False))
+        sample = samples.setdefault((*base, times), Sample(number, record, {}, False, own))
         sample.outcomes[metric] = Outcome(metric, score, None, None)
-        sample.error |= bool(record.get("error")) and not _judged(record)
+        sample.error |= (
+            bool(record.get("error")) and own.get("judged") != "true"
+        )  # our export says so of a score that counts
     if not lines:
         raise InputError(f"{path} is empty: Every Eval Ever writes one line for each sample and metric.")
     return list(samples.values())
-
-
-def _judged(record: Mapping[str, Any]) -> bool:
-    """Does our own export say that the score beside the error counts?"""
-    return _own(record).get("judged") == "true"
 
 
 def _metric(result: Mapping[str, Any]) -> str:
@@ -271,9 +275,8 @@ def _run(path: Path, log: dict[str, Any], result: Mapping[str, Any], draft: Draf
 
 
 def _derived(sample: Sample, primary: str | None, prefix: str, named: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    record = sample.record
+    record, own = sample.record, sample.own
     result = named.get(next(iter(sample.outcomes), ""), {})
-    own = _own(record)
     task = own.get("task") or text_of(dig(result, "source_data.dataset_name")) or text_of(record.get("evaluation_name"))
     score = sample.outcomes.get(primary or "") if not sample.error else None
     epoch = dig(record, "metadata.epoch")
@@ -318,7 +321,8 @@ def _error(error: Any, own: Mapping[str, str]) -> str:
 def _own(record: Mapping[str, Any]) -> dict[str, str]:
     """Canonical columns that our own export kept in the free-form metadata."""
     metadata = mapping_of(record.get("metadata"))
-    return {k.removeprefix(MARK): v for k, v in metadata.items() if k.startswith(MARK) and text_of(v)}
+    marked = [name for name in metadata if name.startswith(MARK)]
+    return {name.removeprefix(MARK): metadata[name] for name in marked if text_of(metadata[name])}
 
 
 def _with_own(record: dict[str, Any], own: Mapping[str, str]) -> dict[str, Any]:
@@ -334,7 +338,7 @@ def _check(path: Path, log: Mapping[str, Any], draft: Draft) -> None:
         return
     version = log.get("schema_version")
     if version not in VERSIONS:
-        draft.note(f"{path.name} has schema {convert.shown(version)}; {', '.join(VERSIONS)} is known here.")
+        draft.note(f"{path.name} has schema {convert.named(version)}; {', '.join(VERSIONS)} is known here.")
     details = mapping_of(log.get("detailed_evaluation_results"))
     checksum = details.get("checksum")
     plain = bare_suffix(path) == path.suffix

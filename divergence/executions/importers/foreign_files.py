@@ -8,6 +8,7 @@ document, a line and an archive each have one, and what exceeds it is refused li
 from __future__ import annotations
 
 import codecs
+import contextlib
 import functools
 import gzip
 import hashlib
@@ -17,6 +18,7 @@ import json.scanner
 import lzma
 import struct
 import sys
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -31,6 +33,7 @@ DOCUMENT_BYTES = 2**31  # one JSON file, which has to be in memory as a whole
 MEMBER_BYTES = 256 * 2**20  # one member of an archive
 ARCHIVE_RATIO = 100  # unpacked bytes a packed byte; logs of text pack 5 to 30 fold, and bombs a thousandfold
 ARCHIVE_FLOOR = 2**28  # unpacked bytes that every archive may have, however well it is packed
+PIECE = 2**20  # bytes that are unpacked at a time
 ZIP_ZSTANDARD = 93  # compression method of the ZIP specification; the standard library knows it from Python 3.14 on
 LINE_TOO_LONG = b"\0line too long"
 """What stands for a line above `LINE_BYTES`; `parsed` raises for it."""
@@ -158,6 +161,30 @@ def opened(path: Path) -> IO[bytes]:
     if path.suffix == ".zst":
         return _Zstandard(path)
     return path.open("rb")
+
+
+@contextlib.contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """A file that has to be read in place, as a database has: itself, or where it is packed a copy, removed at the end.
+
+    Raises InputError where it cannot be unpacked, or unpacks to more than a log does.
+    """
+    if path.suffix not in (".gz", ".zst"):
+        yield path
+        return
+    left = max(ARCHIVE_FLOOR, ARCHIVE_RATIO * path.stat().st_size)
+    with tempfile.TemporaryDirectory(prefix="divergence-import-") as folder:
+        copy = Path(folder) / path.stem
+        try:
+            with opened(path) as packed, copy.open("wb") as file:
+                while piece := packed.read(PIECE):
+                    left -= len(piece)
+                    if left < 0:
+                        raise InputError(f"{path} unpacks to more than {ARCHIVE_RATIO} times its size: it is no log.")
+                    file.write(piece)
+        except DAMAGE as error:
+            raise InputError(f"{path} cannot be unpacked: {error}.") from error
+        yield copy
 
 
 class _Zstandard(io.BufferedReader):

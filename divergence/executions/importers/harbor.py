@@ -55,6 +55,7 @@ FIELDS = (
     Field("cached_tokens", "trial.agent_result.n_cache_tokens", convert.count),
     Field("output_tokens", "trial.agent_result.n_output_tokens", convert.count),
     Field("cost_usd", "trial.agent_result.cost_usd", convert.amount),
+    Field("retries", "derived.retries", convert.count, "earlier runs of the trial that are kept; none of them counts"),
     Field("error_type", "trial.exception_info.exception_type", convert.label),
     *(Field(factor, f"factors.{factor}", convert.label) for factor in (*SERVING_FACTORS, "context", "wave")),
 )
@@ -88,6 +89,8 @@ class Trial:
     """The foreign record."""
     job: str
     """The job it belongs to."""
+    retries: int | None = None
+    """How often it had been run before; None where it had not, or nothing is left of that."""
 
 
 def kind(start: bytes) -> str | None:
@@ -121,6 +124,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
     if not loaded and not draft.rejected:
         raise InputError(f"{paths[0]} has no trials beside it: Harbor writes one TRIAL/result.json each.")
     loaded.sort(key=lambda trial: (str(trial.log.get("started_at")), str(trial.log.get("trial_name"))))
+    loaded = _last_tries(loaded, draft)
     names = {name for trial in loaded for name in _rewards(trial.log)}
     if primary and names and primary not in names:
         raise InputError(f"No trial has a reward {primary!r}: choose from {', '.join(sorted(names))}.")
@@ -145,6 +149,26 @@ def _load(path: Path, draft: Draft) -> Trial | None:
     job = dig(log, "config.job_id")
     draft.watch("trial", log)
     return Trial(path, log, job if isinstance(job, str) else convert.printable(path.parent.parent.name))
+
+
+def _last_tries(loaded: list[Trial], draft: Draft) -> list[Trial]:
+    """Each trial once: one that is run again keeps its name, and forks of Harbor keep what failed (`.retry-attempts`)."""
+    tries: dict[Any, list[Trial]] = {}
+    for trial in loaded:
+        name = text_of(trial.log.get("trial_name"))
+        tries.setdefault((trial.job, name) if name else trial.path, []).append(trial)
+    earlier: list[Trial] = []
+    for runs_of_it in tries.values():
+        last = runs_of_it[-1]
+        # those of the same id are the same file again
+        failed = [trial for trial in runs_of_it if trial.log.get("id") != last.log.get("id")]
+        last.retries = len(failed) or None
+        earlier += failed
+    if earlier:
+        kinds = sorted({convert.printable(dig(one.log, "exception_info.exception_type") or "no error") for one in earlier})
+        draft.note(f"{len(earlier)} trials were run again (after {', '.join(kinds)}): the last run of each counts.")
+    left = {id(trial) for trial in earlier}
+    return [trial for trial in loaded if id(trial) not in left]
 
 
 def _rewards(log: Mapping[str, Any]) -> dict[str, float]:
@@ -180,6 +204,7 @@ def _add(loaded: list[Trial], chosen: str, draft: Draft) -> None:
             "trial": attempts.next(run, item),
             "score": rewards.get(chosen),
             "scorer": chosen if rewards else None,
+            "retries": trial.retries,
             "latency_s": runs.elapsed(execution.get("started_at"), execution.get("finished_at")),
         }
         found = errors.setdefault(trial.job, [])

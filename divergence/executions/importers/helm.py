@@ -48,7 +48,7 @@ FIELDS = (
     Field("trial", "derived.trial", convert.count, "counts the runs of one item in one context; train trials among them"),
     Field("score", "derived.score", float, "first metric of the run spec, or the one asked for"),
     Field("scorer", "derived.scorer", convert.text, "the metric"),
-    Field("answer", "derived.answer", convert.label, "the choice, or the completion; over 200 characters its hash"),
+    Field("answer", "derived.answer", convert.label, "the choice, or the completion"),
     Field("gold", "derived.gold", convert.label, "empty where several are right"),
     Field("time", "state.result.request_datetime", convert.moment),
     Field("input_tokens", "derived.input_tokens", convert.count, "num_prompt_tokens"),

@@ -18,6 +18,7 @@ from divergence.executions.importers.drafted_rows import COUNTED
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.mapping import Draft
 from divergence.executions.model_names import suggestions
+from divergence.executions.names import SEEN
 
 IDENTITY = ("regime", "model", "item", "score", "execution_id")  # kept in the table even where every value is null
 REJECTED = pl.Schema({"file": pl.String(), "row": pl.Int64(), "rule": pl.String(), "sentence": pl.String()})
@@ -139,12 +140,12 @@ def together(parts: Sequence[Imported]) -> Imported:
     executions = pl.concat([part.frame for part in parts], how="diagonal")
     if len(twice):
         executions = executions.filter(~again)
-    sentences = [f"execution_id {convert.shown(name)} was already seen in another format of this import." for name in twice]
+    sentences = [f"execution_id {convert.named(name)} was already seen in another format of this import." for name in twice]
     rejected = pl.DataFrame(
         {
             "file": [", ".join(part.format for part in parts)] * len(twice),
             "row": [None] * len(twice),
-            "rule": ["execution_id_unique"] * len(twice),
+            "rule": [SEEN] * len(twice),
             "sentence": sentences,
         },
         schema=REJECTED,
@@ -181,7 +182,7 @@ def _joined(executions: pl.LazyFrame) -> list[str]:
 
 def _repeats(draft: Draft, executions: pl.LazyFrame) -> set[str]:
     """The files of which every execution was seen before, which is said; their aggregates are those of other files."""
-    again = {row["file"] for row in draft.rejected if row["rule"] == "execution_id_unique"}
+    again = {row["file"] for row in draft.rejected if row["rule"] == SEEN}
     if not again:
         return again
     again -= set(executions.select(pl.col("__file").unique()).collect(engine="streaming")["__file"])

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from divergence.errors import InputError
+from divergence.executions.importers import refused_files
 from divergence.executions.importers.drafting import Drafted, Group, Reading, in_a_process, on_a_node, place_of
 from divergence.executions.importers.groups import TRACES, groups
 from divergence.executions.importers.joined import join
@@ -42,7 +43,7 @@ def drafts(
     count = workers if workers is not None else _unasked(cut)
     if not count and ray is None:
         for name, given in files.items():
-            yield _at_once(readings[name], given, told)
+            yield refused_files.drafted(readings[name], given, told)
         return
     with tempfile.TemporaryDirectory(prefix="divergence-import-", ignore_cleanup_errors=True) as made:
         folder = Path(made)
@@ -56,14 +57,8 @@ def drafts(
             if problem or not join(parts, folder, draft, name in TRACES):
                 if told:
                     told(f"The files of {name} are read at once: {problem or 'calls of several folders belong together.'}")
-                draft = _at_once(readings[name], given, told)
+                draft = refused_files.drafted(readings[name], given, told)
             yield draft
-
-
-def _at_once(reading: Reading, files: Sequence[Path], told: Progress) -> Draft:
-    draft = reading.draft(told)
-    reading.read(list(files), draft)
-    return draft
 
 
 def _unasked(cut: Mapping[str, Sequence[Sequence[Path]]]) -> int:

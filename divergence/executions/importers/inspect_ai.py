@@ -36,7 +36,7 @@ FIELDS = (
     Field("trial", "sample.epoch", convert.count),
     Field("score", "derived.score", float, "C, I, P, N are 1, 0, 0.5, 0; NaN and other words are not judged"),
     Field("scorer", "derived.scorer", convert.text, "the first scorer, or the one asked for"),
-    Field("answer", "derived.answer", convert.verbatim, "of the primary scorer; over 200 characters its hash"),
+    Field("answer", "derived.answer", convert.verbatim, "of the primary scorer"),
     Field("gold", "sample.target", convert.only_label, "empty where several answers are right"),
     Field("time", "sample.started_at", convert.moment),
     Field("time", "derived.first_event", convert.moment, "logs before 2025-10 have no started_at"),

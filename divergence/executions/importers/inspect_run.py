@@ -96,8 +96,8 @@ def report(path: Path, header: Mapping[str, Any], draft: Draft, rows: int, summa
     elif status != "success":
         expected = dig(header, "results.total_samples")
         of = f" of {expected}" if isinstance(expected, int) else ""
-        draft.note(f"{path.name} is of a run whose status is {convert.shown(status)}: {rows}{of} samples are in it.")
+        draft.note(f"{path.name} is of a run whose status is {convert.named(status)}: {rows}{of} samples are in it.")
     if summaries:
         draft.note(f"{path.name} holds {summaries} samples as summaries only: their messages and events are not in it.")
     if version not in VERSIONS:
-        draft.note(f"{path.name} has log version {convert.shown(version)}; versions 1 and 2 are known here.")
+        draft.note(f"{path.name} has log version {convert.named(version)}; versions 1 and 2 are known here.")

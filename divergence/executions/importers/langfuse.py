@@ -17,8 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from divergence.errors import InputError
-from divergence.executions.importers import blocks, convert, factors, span_tree, written
+from divergence.executions.importers import blocks, convert, factors, parquet_rows, span_tree, written
 from divergence.executions.importers.feedback import Judged, attach, number_or_label, scored
 from divergence.executions.importers.foreign_files import head
 from divergence.executions.importers.format import Format
@@ -164,22 +163,15 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
 
 
 def _is_export(path: Path) -> bool:
-    try:
-        names = set(pl.read_parquet_schema(path))
-    except (pl.exceptions.PolarsError, OSError):
-        return False
+    names = parquet_rows.names(path) or set()
     return {"trace_id", "usage_details"} <= names or {"trace_id", "data_type", "value", "name"} <= names
 
 
 def _records(path: Path, draft: Draft) -> Iterator[tuple[int, Mapping[str, Any], Any]]:
     """(row, trace, observation or score) of a file; the trace is empty where the file does not hold it."""
     if head(path)[:4] == b"PAR1":
-        try:
-            for batch in pl.scan_parquet(path).collect_batches(chunk_size=5_000):
-                for row, record in enumerate(batch.iter_rows(named=True), start=1):
-                    yield row, {}, record
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise InputError(f"{path} is no readable Parquet file: {convert.shown(str(error))}.") from error
+        read = parquet_rows.records(path, lambda name: _camel(name) not in DROPPED)
+        yield from ((row, {}, record) for row, record in read)
         return
     for row, document in documents(path, draft.reject):
         trace = document.get("trace") if isinstance(document, dict) else None

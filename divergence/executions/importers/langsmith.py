@@ -23,7 +23,7 @@ from typing import Any
 import polars as pl
 
 from divergence.errors import InputError
-from divergence.executions.importers import blocks, convert, factors, span_tree, written
+from divergence.executions.importers import blocks, convert, factors, parquet_rows, span_tree, written
 from divergence.executions.importers.feedback import Judged, attach, scored
 from divergence.executions.importers.foreign_files import LINE_BYTES, head, opened
 from divergence.executions.importers.format import Format
@@ -165,21 +165,14 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
 
 
 def _is_export(path: Path) -> bool:
-    try:
-        return {"run_type", "dotted_order"} <= set(pl.read_parquet_schema(path))
-    except (pl.exceptions.PolarsError, OSError):
-        return False
+    return {"run_type", "dotted_order"} <= (parquet_rows.names(path) or set())
 
 
 def _runs(path: Path, draft: Draft) -> Iterator[tuple[int, Any]]:
     start = head(path)
     if start[:4] == b"PAR1":
-        try:
-            for batch in pl.scan_parquet(path).collect_batches(chunk_size=5_000):
-                for row, record in enumerate(batch.iter_rows(named=True), start=1):
-                    yield row, {name: _json(value) if name in SERIALISED else value for name, value in record.items()}
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise InputError(f"{path} is no readable Parquet file: {convert.shown(str(error))}.") from error
+        for row, record in parquet_rows.records(path):
+            yield row, {name: _json(value) if name in SERIALISED else value for name, value in record.items()}
         return
     if BOUNDARY.match(start):
         yield from _multipart(path, start)

@@ -46,7 +46,7 @@ FIELDS = (
     Field("score", "derived.score", float, "first metric for which higher is better, or the one asked for"),
     Field("score_n", "derived.score_n", convert.count, "samples of the document, where there are several"),
     Field("scorer", "derived.scorer", convert.text, "the metric"),
-    Field("answer", "derived.answer", convert.label, "the text, or the likeliest choice; over 200 characters its hash"),
+    Field("answer", "derived.answer", convert.label, "the text, or the likeliest choice"),
     Field("gold", "derived.gold", convert.label, "the right choice; empty where several are right"),
     Field("input_tokens", "derived.input_tokens", convert.count, "where the backend gives token ids"),
     Field("output_tokens", "derived.output_tokens", convert.count, "where the backend gives token ids"),

@@ -172,7 +172,7 @@ def _of_server(path: Path, draft: Draft) -> Iterator[tuple[int, dict[str, Any]]]
                     number += 1
                     yield number, record
     except dbapi.Error as error:
-        raise InputError(f"{_named(path)} cannot be read: {convert.shown(str(error).splitlines()[0])}.") from error
+        raise InputError(f"{_named(path)} cannot be read: {convert.named(str(error).splitlines()[0])}.") from error
     draft.note(f"{number} rows were read from {_named(path)}.")
 
 

@@ -43,7 +43,7 @@ FIELDS = (
     Field("trial", "derived.trial", convert.count, "counts the runs of one item under the same settings, in the order read"),
     Field("score", "derived.score", float, "null where lower is better or values leave 0 to 1"),
     Field("scorer", "derived.scorer", convert.text, "metric, or metric,filter"),
-    Field("answer", "derived.answer", convert.verbatim, "likeliest choice or filtered text; over 200 characters its hash"),
+    Field("answer", "derived.answer", convert.verbatim, "likeliest choice or filtered text"),
     Field("gold", "derived.gold", convert.label, "the right choice, or the target text; empty where several are right"),
     Field("time", "results.date", convert.moment, "start of the run"),
     *(Field(factor, f"factors.{factor}", convert.label) for factor in (*SERVING_FACTORS, "context", "wave")),
@@ -203,7 +203,7 @@ def _columns(path: Path, columns: Columns, draft: Draft) -> Columns:
 
 
 def _repeated(file: str, number: int, sample: Mapping[str, Any], draft: Draft) -> None:
-    name, filter_name = convert.shown(sample["doc_id"]), convert.shown(sample.get("filter"))
+    name, filter_name = convert.named(sample["doc_id"]), convert.named(sample.get("filter"))
     draft.reject(Place(file, number), "filter_unique", f"doc_id {name} was already seen with filter {filter_name}.")
 
 

@@ -96,7 +96,7 @@ def _model(path: Path, results: Mapping[str, Any], arguments: Mapping[str, Any],
         raise InputError(f"The results of {path.name} name no model: give it with --set model=NAME.")
     if model and not arguments and "model" not in draft.constants:
         draft.note(
-            f"lm-eval had no model_args, and makes the model's name up then: {convert.shown(model)}"
+            f"lm-eval had no model_args, and makes the model's name up then: {convert.named(model)}"
             " may mean nothing. Name it with --set model=NAME."
         )
     return model

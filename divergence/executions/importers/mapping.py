@@ -22,7 +22,9 @@ import polars as pl
 from divergence.executions.importers import convert, factors
 from divergence.executions.importers.claims import STATISTICS, Claim
 from divergence.executions.importers.drafted_rows import COUNTED, DraftedRows
+from divergence.executions.importers.field_plan import FieldPlan, from_alias
 from divergence.executions.importers.privacy import Privacy
+from divergence.executions.names import SEEN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +71,8 @@ class Place:
 
     file: str
     """The file's path as given."""
-    row: int
-    """Line number, or position in the log, from 1."""
+    row: int | None
+    """Line number, or position in the log, from 1; None for a file as a whole."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Shared:
 
     values: Mapping[str, Any]
     """Canonical column -> value."""
-    rest: tuple[Field, ...]
+    rest: FieldPlan
     """The fields that still have to be read from each record."""
 
 
@@ -113,7 +115,7 @@ class Draft:
         self.fields = tuple(fields)
         self.constants = dict(constants)
         self.privacy = privacy or Privacy()
-        self.rows = DraftedRows()
+        self.rows = DraftedRows(self.privacy)
         self.telemetry: list[dict[str, Any]] = []
         self.texts: list[dict[str, str]] = []
         self.rejected: list[dict[str, Any]] = []
@@ -132,9 +134,9 @@ class Draft:
         self._counted_for: str | None = None
         self._counted: collections.Counter[str] = collections.Counter()
         self._secrets: set[str] = set()
-        self._told: set[tuple[str, Any]] = set()
-        self._steps = {path: tuple(path.split(".")) for f in self.fields for path in (f.path, *f.aliases)}
-        self._known = _tree([*self._steps, *reads])
+        self._plan = FieldPlan(field for field in self.fields if field.column not in self.constants)
+        self._known = _tree([path for f in self.fields for path in (f.path, *f.aliases)] + [*reads])
+        self._settled: dict[str, set[str]] = {}
 
     def shared(self, record: Mapping[str, Any]) -> Shared:
         """Map once what all records of a run have in common: the columns whose first sources lie in `record`.
@@ -145,15 +147,18 @@ class Draft:
         values: dict[str, Any] = {}
         rest: list[Field] = []
         open_columns: set[str] = set()
-        for field in self.fields:
-            if field.column in values or field.column in self.constants:
+        holders = self._plan.holders(record)
+        for line in self._plan.lines:
+            field = line.field
+            if field.column in values:
                 continue
             if field.column in open_columns or field.path.partition(".")[0] not in record:
                 open_columns.add(field.column)
                 rest.append(field)
                 continue
             try:
-                value = self._value(field, record)
+                given = from_alias(((line.holder, line.leaf), *line.aliases), holders)
+                value = None if given is None else field.convert(given)
             except ValueError:
                 rest.append(field)  # read again with each row, so that what is wrong with it is said of each row
                 continue
@@ -161,7 +166,7 @@ class Draft:
                 values[field.column] = value
             elif field.needed:
                 rest.append(field)
-        return Shared(values, tuple(field for field in rest if field.column not in values))
+        return Shared(values, FieldPlan(field for field in rest if field.column not in values))
 
     def add(
         self, record: Mapping[str, Any], outcomes: Iterable[Outcome], place: Place, shared: Shared | None = None
@@ -171,25 +176,30 @@ class Draft:
         An execution that was seen before is set aside later, by `settle`.
         """
         row: dict[str, Any] = dict(shared.values) if shared else {}
-        for field in shared.rest if shared else self.fields:
-            column = field.column
-            if column in self.constants or row.get(column) is not None:
+        plan = shared.rest if shared else self._plan
+        holders = plan.holders(record)
+        for column, number, leaf, aliases, convert_value, needed, later, field in plan.lines:
+            if later and row.get(column) is not None:
                 continue
-            try:
-                row[column] = self._value(field, record)
-            except ValueError as error:
-                if field.needed:
-                    self.reject(place, f"{column}_type", f"{field.path} {error}.")
-                    return False
-                row[column] = None
-                self.count(f"{column} was left empty where {field.path} {error}")
-            if field.needed and row[column] is None:
+            holder = holders[number]
+            given = None if holder is None else holder.get(leaf)
+            if given is None and aliases:
+                given = from_alias(aliases, holders)
+            if given is not None:
+                try:
+                    row[column] = convert_value(given)
+                except ValueError as error:
+                    if needed:
+                        self.reject(place, f"{column}_type", f"{field.path} {error}.")
+                        return False
+                    self.count(f"{column} was left empty where {field.path} {error}")
+            if needed and row.get(column) is None:
                 self.reject(place, f"{column}_given", f"{field.path} is absent or empty.")
                 return False
         self.put(row, [(o.metric, o.value, o.label, o.scorer) for o in outcomes], place.file, place.row)
         return True
 
-    def put(self, row: dict[str, Any], judged: list[tuple[Any, ...]], file: str, number: int) -> None:
+    def put(self, row: dict[str, Any], judged: list[tuple[Any, ...]], file: str, number: int | None) -> None:
         """Take a row that is mapped already (canonical column -> value), and its outcomes (metric, value, label, scorer)."""
         if self._counted_for is not None:
             row[COUNTED], self._counted_for = self._counted_for, None
@@ -207,6 +217,8 @@ class Draft:
         self.settle()
         again = list(self.rows.extend(block, judged)) if block.height else []
         self._seen_before(again)
+        if self.progress and block.height:
+            self.progress(f"{self.rows.height} rows read")
         return {identity for *_, identity in again}
 
     def counted(self, what: object) -> None:
@@ -252,16 +264,8 @@ class Draft:
 
     def _seen_before(self, again: Iterable[tuple[str, int, str]]) -> None:
         for file, row, identity in again:
-            sentence = f"execution_id {convert.shown(identity)} was already seen in this import."
-            self.reject(Place(file, row), "execution_id_unique", sentence)
-
-    def _value(self, field: Field, record: Mapping[str, Any]) -> Any:
-        foreign = dig(record, self._steps[field.path])
-        for path in field.aliases if foreign is None else ():
-            foreign = dig(record, self._steps[path])
-            if foreign is not None:
-                break
-        return None if foreign is None else field.convert(foreign)
+            sentence = f"execution_id {convert.named(identity)} was already seen in this import."
+            self.reject(Place(file, row), SEEN, sentence)
 
     def judge(self, identity: str, outcomes: Iterable[Outcome]) -> None:
         """Add judgements of an execution that stand apart from it: feedback, a table of scores."""
@@ -330,20 +334,21 @@ class Draft:
         return (*self.notes, *counted, *(secrets if self._secrets else ()))
 
     def _walk(self, part: Mapping[str, Any], known: dict[str, Any], prefix: str) -> None:
-        for name, value in part.items():
-            if known.get(name, known) is None or (prefix, name) in self._told:
-                continue  # covered as a whole, or said already
+        settled = self._settled.get(prefix)
+        if settled is None:  # names that are covered as a whole, or were said
+            settled = self._settled[prefix] = {name for name, below in known.items() if below is None}
+        for name in part.keys() - settled:
+            value = part[name]
             if value is None or value in ("", [], {}):
                 continue
             step = str(name) if name in known else "*"
             path = f"{prefix}.{convert.printable(step if step in known else name)}"
             below = known.get(step)
-            if step not in known and factors.secret(str(name)):
-                self._secrets.add(path)
-                self._told.add((prefix, name))
-            elif step not in known or (below is not None and not isinstance(value, dict)):
+            if step not in known:
+                (self._secrets if factors.secret(str(name)) else self.unmapped).add(path)
+                settled.add(name)
+            elif below is not None and not isinstance(value, dict):
                 self.unmapped.add(path)
-                self._told |= {(prefix, name)} if step not in known else set()
             elif below is not None:
                 self._walk(value, below, path)
 

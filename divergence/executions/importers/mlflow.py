@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ from typing import Any
 from divergence.errors import InputError
 from divergence.executions.importers import convert, delimited, factors, span_tree, written
 from divergence.executions.importers.feedback import Judged, attach, number_or_label, scored
-from divergence.executions.importers.foreign_files import head
+from divergence.executions.importers.foreign_files import head, unpacked
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.json_documents import documents
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place
@@ -47,7 +48,7 @@ FIELDS = (
 )
 FORMAT = Format(
     name="mlflow",
-    title="MLflow 3 traces: JSON lines, CSV of `search_traces`, SQLite tracking store",
+    title="MLflow 3 traces: JSON lines, CSV of `search_traces`, SQLite tracking store (also packed)",
     versions="3.0 to 3.17, trace schema 3",
     authority="mlflow/mlflow: mlflow/tracing/constant.py, mlflow/entities/span.py",
     unit="a span of a model",
@@ -121,7 +122,8 @@ Trace = tuple[dict[str, Any], list[Any], list[Any]]
 def _traces(path: Path, draft: Draft) -> Iterator[tuple[int, Trace]]:
     start = head(path)
     if start[:16] == STORE:
-        yield from enumerate(_stored(path), start=1)
+        with unpacked(path) as store:
+            yield from enumerate(_stored(store, path), start=1)
         return
     rows = documents(path, draft.reject) if start.lstrip()[:1] == b"{" else _of_csv(path, draft)
     for row, trace in rows:
@@ -142,16 +144,20 @@ def _of_csv(path: Path, draft: Draft) -> Iterator[tuple[int, Any]]:
 
 def _has_spans(path: Path) -> bool:
     try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as store:
+        with unpacked(path) as plain, contextlib.closing(_opened(plain)) as store:
             return bool(store.execute("SELECT 1 FROM sqlite_master WHERE name = 'spans'").fetchone())
-    except sqlite3.Error:
+    except (sqlite3.Error, InputError):
         return False
 
 
-def _stored(path: Path) -> Iterator[Trace]:
-    """The traces of a SQLite store, which is opened for reading only."""
+def _opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+
+
+def _stored(plain: Path, path: Path) -> Iterator[Trace]:
+    """The traces of a SQLite store, which is opened for reading only; `path` is where it lay, packed or not."""
     try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as store:
+        with contextlib.closing(_opened(plain)) as store:
             traces = store.execute(ABOUT)
             columns = [column[0] for column in traces.description]
             rows = (dict(zip(columns, row, strict=True)) for row in traces)

@@ -43,6 +43,14 @@ WANTED = frozenset(
     }
 )
 """Attributes of spans that are decoded."""
+PLAIN, JSON_TEXT = "plain", "JSON"
+ROLES: dict[Any, str] = {
+    **dict.fromkeys(ANSWERS, "text.response"),
+    **dict.fromkeys(PROMPTS, "text.prompt"),
+    **dict.fromkeys(WANTED, PLAIN),
+    **dict.fromkeys(EXPANDED, JSON_TEXT),
+}
+"""Attribute -> what is done with it: taken, expanded, or held as a text under that name, which is kept only on request."""
 SETTING_OF = {path: name for name, paths in SETTINGS.items() for path in paths}
 """Attribute -> setting of the sampler."""
 SETTING_PATHS = frozenset(SETTING_OF)
@@ -123,26 +131,22 @@ def flat_attributes(attributes: Any, unknown: set[str]) -> dict[str, Any]:
     expanded: list[str] = []
     for attribute in attributes:
         key = attribute["key"]
-        if key in WANTED:
+        role = ROLES.get(key)
+        if role is PLAIN:
             value = attribute["value"]
-            if len(value) == 1 and key not in EXPANDED:
+            if len(value) == 1:
                 ((kind, text),) = value.items()
                 record[key] = text if kind in AS_WRITTEN else value_of(value)
-                continue
-            text = value.get("stringValue")
-            if text is None:
-                text = value_of(value)
-            if key in EXPANDED:
-                expanded.append(key)
-                _expand(key, text, record)
             else:
-                record[key] = text
-        elif key in PROMPTS:
-            record.setdefault("text.prompt", attribute["value"])
-        elif key in ANSWERS:
-            record.setdefault("text.response", attribute["value"])
-        elif isinstance(key, str):
-            unknown.add(key)
+                record[key] = _text_first(value)
+        elif role is None:
+            if isinstance(key, str):
+                unknown.add(key)
+        elif role is JSON_TEXT:
+            expanded.append(key)
+            _expand(key, _text_first(attribute["value"]), record)
+        else:
+            record.setdefault(role, attribute["value"])
     settings = []
     if not SETTING_PATHS.isdisjoint(record):
         settings = [(name, str(record[path])) for path, name in SETTING_OF.items() if path in record]
@@ -153,6 +157,11 @@ def flat_attributes(attributes: Any, unknown: set[str]) -> dict[str, Any]:
     if settings:
         record["request.sampler"] = _sampler(tuple(settings))
     return record
+
+
+def _text_first(value: Mapping[str, Any]) -> Any:
+    text = value.get("stringValue")
+    return value_of(value) if text is None else text
 
 
 def is_call(record: Mapping[str, Any]) -> bool:

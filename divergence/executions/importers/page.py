@@ -18,6 +18,14 @@ HEADING = """# Formats that can be imported
 Made by `python -m divergence.executions.importers.page docs/formats.md` from the mappings themselves; do not edit.
 *genuine*: tested on files that the tool itself wrote. *from documentation*: made after the tool's documentation or
 source, and not yet tested on a file of the tool.
+
+What stays of people and texts, in every format: prompts, completions, keys, users and addresses do not. An answer or a
+right answer that is a choice or a number (`B`, `yes`, `-3.5`) stays as it is; of any other text the SHA-256 of its
+normalised form stands for it, without a salt, so that runs imported on two machines compare; with `--keep-text` texts of
+up to 200 characters stay. The name of a session is hashed with the user's salt.
+
+A file that cannot be read is named and the others are imported (exit code 1); rows that break a rule are set aside with
+it. The same calls in the logs of two tools are refused until `--same-calls` says what is meant.
 """
 
 

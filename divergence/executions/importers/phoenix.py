@@ -16,8 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from divergence.errors import InputError
-from divergence.executions.importers import convert, delimited, otlp_events, otlp_spans, written
+from divergence.executions.importers import convert, delimited, otlp_events, otlp_spans, parquet_rows, written
 from divergence.executions.importers.feedback import Judged, attach, number_or_label, scored
 from divergence.executions.importers.foreign_files import head
 from divergence.executions.importers.format import Format
@@ -93,33 +92,17 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
 
 
 def _is_frame(path: Path) -> bool:
-    try:
-        return "context.span_id" in pl.read_parquet_schema(path)
-    except (pl.exceptions.PolarsError, OSError):
-        return False
+    return "context.span_id" in (parquet_rows.names(path) or ())
 
 
 def _rows(path: Path, draft: Draft) -> Iterator[tuple[int, Any]]:
     start = head(path)
     if start[:4] == b"PAR1":
-        yield from _parquet(path)
+        yield from parquet_rows.records(path, lambda name: not _dropped(name.removeprefix(PREFIX)))
     elif start.lstrip()[:1] == b"{":
         yield from documents(path, draft.reject)
     else:
         yield from delimited.csv_rows(path, draft)
-
-
-def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        frame = pl.scan_parquet(path)
-        names = [name for name in frame.collect_schema() if not _dropped(name.removeprefix(PREFIX))]
-        height, row = frame.select(pl.len()).collect().item(), 0
-        for offset in range(0, height, ROWS):
-            for record in frame.select(names).slice(offset, ROWS).collect().iter_rows(named=True):
-                row += 1
-                yield row, record
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path} is no readable Parquet file: {convert.shown(str(error))}.") from error
 
 
 def _dropped(name: str) -> bool:

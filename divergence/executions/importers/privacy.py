@@ -1,9 +1,11 @@
 """What of people and texts may leave a foreign log: by default nothing.
 
 Prompts, completions, keys, user ids and addresses are never copied. Where identity needs one of them (is it the same
-user, is it the same prompt?) a salted hash stands for it:
+user, the same conversation, the same prompt?) a salted hash stands for it:
 
     SHA-256(salt, kind, value), the first 16 hexadecimal digits
+
+Of an answer a choice or a number stays, and the hash of any other text, so that answers can be compared (`kept_values`).
 
 The salt is the user's: a file that is made on first use, readable by the owner only, and that no result carries. Two
 imports with one salt agree on who is who; nobody without the salt can try values against the hashes. Texts themselves
@@ -30,7 +32,11 @@ SPACES = re.compile(r"\s+")
 
 
 class Privacy:
-    """What may be kept, whether items are known by their prompts, and the salt of identities, read when first needed."""
+    """What may be kept, whether items are known by their prompts, and the salt of identities, read when first needed.
+
+    `lenient` is for rows that are not written to be kept: where the user's salt can be neither read nor made (a home that
+    is read-only), one of this process stands for it.
+    """
 
     def __init__(
         self,
@@ -38,10 +44,12 @@ class Privacy:
         salt: bytes | None = None,
         salt_path: Path | None = None,
         item_by_prompt: bool = False,
+        lenient: bool = False,
     ):
         self.keep_text = keep_text
         self.item_by_prompt = item_by_prompt
         self.salt_path = salt_path
+        self.lenient = lenient
         self._given = salt
 
     @property
@@ -52,7 +60,14 @@ class Privacy:
     @functools.cached_property
     def salt(self) -> bytes:
         """The user's salt; made on first use. Raises InputError where it can be neither read nor made."""
-        return self._given if self._given is not None else _salt(self.salt_path or default_salt_path())
+        if self._given is not None:
+            return self._given
+        try:
+            return _salt(self.salt_path or default_salt_path())
+        except InputError:
+            if not self.lenient:
+                raise
+            return _of_this_process()
 
     def portable(self) -> Privacy:
         """The same, with the salt in it: for another machine, which has not the user's file."""
@@ -72,6 +87,11 @@ def default_salt_path() -> Path:
     """Where the user's salt lies: `$XDG_CONFIG_HOME/divergence/salt`, or `~/.config/divergence/salt`."""
     home = os.environ.get("XDG_CONFIG_HOME")
     return (Path(home) if home else Path.home() / ".config") / "divergence" / "salt"
+
+
+@functools.cache
+def _of_this_process() -> bytes:
+    return secrets.token_bytes(SALT_BYTES)
 
 
 def _salt(path: Path) -> bytes:

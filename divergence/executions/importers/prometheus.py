@@ -6,7 +6,9 @@ series by series, over restarts too (`metric_pages`), and never taken from `rate
 Pages carry no time and no server. Pages of one folder are of one server, whose name is the folder's, unless labels name
 an instance. They stand in the order in which they are given. The time of a page is an instant in its name
 (`metrics_2026-11-29T13-00-00Z.prom`), the timestamps of its samples, or when the file was written; where these do not
-increase, windows of one second follow each other, which is said: such windows hold totals, and join nothing by time.
+increase, windows of one second follow each other, which is said: such windows hold totals, and join nothing by time. Where
+pages without times stand in the order of their names and a counter falls in it, only their gauges are taken: a server that
+was started anew looks no different from pages in the wrong order, and the sum of what counters rose by would be made up.
 """
 
 from __future__ import annotations
@@ -52,6 +54,8 @@ SCRAPED_S = 0.1
 """Files that were written closer to each other were copied: no server is scraped ten times a second."""
 LATEST = datetime.datetime.max.replace(tzinfo=datetime.UTC).timestamp()
 """Seconds since 1970 beyond which there is no instant."""
+IN_ORDER = "Counters are differenced in that order"
+OUT_OF_ORDER = "Counters fall in that order, which is the one of the names, so that what they rose by is left out"
 Answers = dict[str, dict[float, dict[Any, Sample]]]
 """Instance -> instant -> the samples of all answers, each series once: several answers often hold the same one."""
 
@@ -101,7 +105,7 @@ def _page(path: Path) -> _Page:
         text = data.decode("utf-8")
         reading = metric_pages.parse(text)
     except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path} is no page of metrics in Prometheus' text format: {convert.shown(str(error))}.") from error
+        raise InputError(f"{path} is no page of metrics in Prometheus' text format: {convert.named(str(error))}.") from error
     except ImportError as error:
         raise InputError(
             f"{path} is a page of metrics, which needs prometheus-client: install eval-divergence[probe]."
@@ -126,10 +130,12 @@ def _windows_of_pages(instance: str, sequence: list[_Page], draft: Draft) -> Non
     times = [page.time for page in sequence]
     shortest = 0.0 if all(page.stated for page in sequence) else SCRAPED_S
     first, last = sequence[0].path.name, sequence[-1].path.name
+    counted = True
     if any(later - earlier <= shortest for earlier, later in itertools.pairwise(times)):
+        counted = not _in_no_order(sequence)
         draft.note(
             f"The pages of {instance} have no times that increase: from {first} to {last} each has a window of 1 s, which"
-            " joins nothing by time. Counters are differenced in that order: name the pages as they were scraped."
+            f" joins nothing by time. {IN_ORDER if counted else OUT_OF_ORDER}: name the pages as they were scraped."
         )
         times = [times[0] + place * ALONE_S for place in range(len(times))]
     before = None
@@ -137,11 +143,19 @@ def _windows_of_pages(instance: str, sequence: list[_Page], draft: Draft) -> Non
         length = times[place] - times[place - 1] if place else ALONE_S
         for series, value in metric_pages.window(before, page.reading).items():
             _measure(draft, series, instance, times[place] - length, length, value)
-        before = page.reading
+        before = page.reading if counted else None
     if len(sequence) > 1 and shortest and times[-1] == sequence[-1].time:
         draft.note(f"The pages of {instance} say no time: that of a page is when its file was written, {first} to {last}.")
     if len(sequence) == 1:
         draft.note(f"{instance} has one page: its gauges are read; what its counters rose by needs a second page.")
+
+
+def _in_no_order(sequence: list[_Page]) -> bool:
+    """Do pages in the mere order of their names have counters that fall? Then it is not the order of their scrapes."""
+    names = [page.path.name for page in sequence]
+    return names == sorted(names) and any(
+        metric_pages.falls(one.reading, other.reading) for one, other in itertools.pairwise(sequence)
+    )
 
 
 def _answer(path: Path, answers: Answers, draft: Draft) -> None:

@@ -26,7 +26,7 @@ from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, runs
 from divergence.executions.importers.foreign_files import bare_suffix, parsed, read_json, read_lines
 from divergence.executions.importers.format import Format
-from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, dig
+from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, Shared, dig
 from divergence.executions.importers.runs import Run, list_of, mapping_of, text_of
 from divergence.executions.schema import SERVING_FACTORS
 
@@ -46,7 +46,7 @@ FIELDS = (
     Field("trial", "derived.trial", convert.count, "counts the runs of one item in one context, in the order of testIdx"),
     Field("score", "derived.score", float, "first named metric of quality, or the one asked for"),
     Field("scorer", "derived.scorer", convert.text, "the metric"),
-    Field("answer", "derived.answer", convert.label, "over 200 characters its hash"),
+    Field("answer", "derived.answer", convert.label),
     Field("time", "log.timestamp", convert.moment, "start of the evaluation; JSON lines have none"),
     Field("latency_s", "derived.latency_s", convert.amount, "empty for an answer from the cache"),
     Field("input_tokens", "result.response.tokenUsage.prompt", convert.count),
@@ -132,7 +132,7 @@ def _log(path: Path, draft: Draft) -> dict[str, Any]:
     if not isinstance(rows, list):
         raise InputError(f"{path} holds no results: promptfoo writes them into results.results with -o NAME.json.")
     if results.get("version") != 3:
-        draft.note(f"{path.name} has version {convert.shown(results.get('version'))}; version 3 is known here.")
+        draft.note(f"{path.name} has version {convert.named(results.get('version'))}; version 3 is known here.")
     return {"rows": list(enumerate(rows, start=1)), "config": mapping_of(whole.get("config")), "results": results}
 
 
@@ -156,16 +156,21 @@ def _read_results(path: Path, log: dict[str, Any], asked: str | None, trials: ru
     if asked and seen and asked not in seen:
         draft.note(f"{path.name} has no metric {asked}: its score is {primary}.")
     errors: dict[str, list[str | None]] = collections.defaultdict(list)
+    known: dict[tuple[str, str], tuple[Run, Shared]] = {}
     for (number, row), outcomes, item in zip(rows, judged, items, strict=True):
         label = _label(row)
-        run = made[label]
-        prompt = row.get("promptId")
-        stated = {**run.factors, **({"prompt_version": prompt[:12]} if isinstance(prompt, str) and prompt else {})}
+        prompt = text_of(row.get("promptId")) or ""
+        if (label, prompt) not in known:
+            run = made[label]
+            stated = {**run.factors, **({"prompt_version": prompt[:12]} if prompt else {})}
+            shared = draft.shared({"log": log["results"], "factors": stated})
+            known[label, prompt] = Run(run.name, run.model, stated, run.settings), shared
+        run, shared = known[label, prompt]
         derived = _derived(row, outcomes, primary)
-        derived |= {"item": item, "trial": trials.next(Run(run.name, run.model, stated, run.settings), item)}
+        derived |= {"item": item, "trial": trials.next(run, item)}
         errors[label].append(derived["error_type"])
-        record = {"result": row, "log": log["results"], "factors": stated, "derived": derived}
-        draft.add(record, outcomes, Place(run.name, number))
+        record = {"result": row, "log": log["results"], "factors": run.factors, "derived": derived}
+        draft.add(record, outcomes, Place(run.name, number), shared)
     for label, found in errors.items():
         runs.failures(draft, f"{path.name}, {label}", found, len(found))
     cached = sum(dig(row, "response.cached") is True for _, row in rows)

@@ -86,10 +86,15 @@ class Trials:
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
         self._seen: collections.Counter[Any] = collections.Counter()
+        self._run: Run | None = None
+        self._of_run: tuple[Any, ...] = ()
 
     def next(self, run: Run, item: Any) -> int:
         """The number of this execution, from 1."""
-        key = (run.model, repr(item), tuple(sorted(run.factors.items())), tuple(sorted(run.settings.items())))
+        if run is not self._run:  # the runs of one file come one after another
+            self._run = run
+            self._of_run = (tuple(sorted(run.factors.items())), tuple(sorted(run.settings.items())))
+        key = (run.model, repr(item), *self._of_run)
         self._seen[key] += 1
         self._draft.counted(key)
         return self._seen[key]

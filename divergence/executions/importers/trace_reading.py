@@ -16,6 +16,13 @@ from divergence.executions.importers.mapping import Draft
 
 OF_A_SPAN = {name: pl.String() for name in (span_tree.TRACE, span_tree.SPAN, span_tree.PARENT)}
 
+NEEDED = (
+    *("execution_id", "model", "provider", "engine", "engine_version", "scaffold", "router", "sampler", "task", "session"),
+    *("time", "latency_s", "ttft_s", "tpot_s", "input_tokens", "output_tokens", "cached_tokens", "cost_usd", "item"),
+    *("error_type", "finish_reason", "regime", "score", "scorer", "turn"),
+)
+"""Columns that are worked on even where no call fills them. The others are left away: empty columns take memory, too."""
+
 
 class TraceReading:
     """What was read so far of the spans of one import."""
@@ -60,13 +67,20 @@ class TraceReading:
         return {place for tree in self._trees for place in tree.select(span_tree.TRACE, span_tree.SPAN).iter_rows()}
 
     def calls(self) -> pl.DataFrame:
-        """All calls in the order read, each once, with all canonical columns and those of `extra`."""
-        return self.draft.distinct(pl.concat([blocks.canonical(self.extra), *self._frames], how="diagonal"))
+        """All calls in the order read, each once: the columns that they fill, those of `NEEDED` and of `extra`."""
+        frames, self._frames = self._frames, []  # they are not held twice
+        head = blocks.canonical(self.extra)
+        present = set().union(NEEDED, self.extra, (blocks.FILE, blocks.ROW), *(frame.columns for frame in frames))
+        return self.draft.distinct(
+            pl.concat([head.select(n for n in head.columns if n in present), *frames], how="diagonal")
+        )
 
     def executions(self, calls: pl.DataFrame) -> pl.DataFrame:
         """The leaves of `calls`, with sessions and turns, and with the served version where failed calls name none."""
         nothing = [pl.lit(None, pl.String).alias(name) for name in (span_tree.AGENT, span_tree.CONVERSATION)]
-        tree = pl.concat([pl.DataFrame(schema=span_tree.TREE), *self._trees])
+        trees, self._trees = self._trees, []
+        tree = pl.concat([pl.DataFrame(schema=span_tree.TREE), *trees])
+        del trees
         self.draft.in_traces(pl.concat([tree[span_tree.TRACE], calls[span_tree.TRACE]]))
         leaves = span_tree.leaves(calls.with_columns(nothing), tree, self.draft)
         return span_tree.served_version(span_tree.in_sessions(leaves), self.draft)

@@ -59,7 +59,7 @@ FIELDS = (
     Field("model", "run.model_id", convert.text, "", True),
     Field("item", "derived.item", convert.text, "the request's place in its dataset, from 0", True),
     Field("trial", "derived.trial", convert.count, "counts the runs of one item in one context, in the order read"),
-    Field("answer", "request.generated_texts", convert.label, "over 200 characters its hash"),
+    Field("answer", "request.generated_texts", convert.label),
     Field("input_tokens", "request.input_lens", convert.count, "as the client's tokenizer counts"),
     Field("output_tokens", "request.output_lens", convert.count),
     Field("latency_s", "derived.latency_s", convert.amount, "`latencies`, else first token and gaps added up"),

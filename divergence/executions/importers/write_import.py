@@ -37,7 +37,8 @@ def write(imported: Imported, path: Path) -> tuple[Path, ...]:
 
     Each file is written under a temporary name and put in place as a whole, the executions last. Format and source hashes
     stand in the Parquet metadata, and where there are several files a name that they share (see `check_together`). Returns
-    the files written; InputError where the path cannot be written.
+    the files written; InputError where the path cannot be written, and where there is nothing to write. Windows of telemetry
+    without executions are written alone.
     """
     path = Path(path)
     if path.suffix != ".parquet":
@@ -45,8 +46,10 @@ def write(imported: Imported, path: Path) -> tuple[Path, ...]:
     for source in imported.sources:
         if path.exists() and Path(source).exists() and path.samefile(source):  # by whatever link
             raise InputError(f"{path} is one of the logs that are imported ({source}): name another file with -o.")
+    if not imported.rows and not imported.telemetry.height:
+        raise InputError(_nothing(imported))
     beside = {name: path.with_name(f"{path.stem}.{name}.parquet") for name in BESIDE}
-    tables = [(path, imported.frame)]
+    tables = [(path, imported.frame)] if imported.rows else []
     if several_outcomes(imported):
         tables.append((beside["outcomes"], imported.judged))
     tables += [(beside[name], table.lazy()) for name in BESIDE[1:] if (table := getattr(imported, name)).height]
@@ -54,13 +57,23 @@ def write(imported: Imported, path: Path) -> tuple[Path, ...]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # those of an earlier import under this name, whose executions go
-        gone = [other for other in beside.values() if other not in dict(tables) and _metadata(other)]
+        gone = [other for other in (path, *beside.values()) if other not in dict(tables) and _metadata(other)]
         with several([target for target, _ in tables], gone) as parts:
             for part, (_, table) in zip(parts, tables, strict=True):
                 table.sink_parquet(part, metadata={METADATA: json.dumps(said)}, maintain_order=True)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
     return tuple(target for target, _ in tables)
+
+
+def _nothing(imported: Imported) -> str:
+    """Why no file is written, in the words of the first row or file that was set aside."""
+    said = f"Nothing was written: these logs of {imported.format} hold no execution"
+    if not imported.rejected.height:
+        return f"{said}{'; ' + imported.notes[0][0].lower() + imported.notes[0][1:] if imported.notes else '.'}"
+    first = imported.rejected.row(0, named=True)
+    place = f"{Path(first['file'] or '').name}{'' if first['row'] is None else ' row ' + str(first['row'])}"
+    return f"{said} that could be read. {imported.rejected.height} were set aside, for example {place}: {first['sentence']}"
 
 
 def check_together(paths: Iterable[Path | None]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from imported_pairs import flips
 
 from divergence.errors import InputError
-from divergence.executions.importers import import_log
+from divergence.executions.importers import Privacy, import_log
 
 RUNS = {"acc-before": (29, 40), "acc-after": (34, 40)}  # graded as right by the tool, of all requests
 
@@ -94,7 +94,7 @@ def test_warm_up_is_set_aside_and_turns_are_items_of_a_session(tmp_path):
     ]
     imported = import_log([written(tmp_path, records)])
     assert imported.rejected["rule"].to_list() == ["phase_profiled"]
-    assert imported.executions["session"].to_list() == ["c", "c"]
+    assert imported.executions["session"].to_list() == [Privacy().pseudonym("session", "c")] * 2
     assert imported.executions["turn"].to_list() == [0, 1]
     assert imported.executions["item"].n_unique() == 2
 

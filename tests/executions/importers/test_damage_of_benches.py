@@ -74,7 +74,11 @@ def survives(contents: dict[str, bytes], format: str) -> None:
                 assert "\n" not in str(error).strip()
                 assert len(str(error)) > 20
                 continue
-            write(imported, Path(folder) / "out.parquet")
+            if imported.rows or imported.telemetry.height:
+                write(imported, Path(folder) / "out.parquet")
+            else:
+                with pytest.raises(InputError, match="Nothing was written"):
+                    write(imported, Path(folder) / "out.parquet")
             assert imported.executions["execution_id"].is_unique().all()
             scores = imported.executions["score"].drop_nulls()
             assert scores.is_between(0, 1).all()

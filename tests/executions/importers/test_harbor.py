@@ -82,3 +82,28 @@ def test_what_harbor_calls_invalid_is_no_score_and_settings_are_context(tmp_path
     ]
     assert table["trial"].to_list() == [1, 2, 1]
     assert "hidden" not in repr(imported)
+
+
+def test_a_trial_that_was_run_again_counts_once(logs, tmp_path):
+    """Forks of Harbor keep a failed run in `.retry-attempts`, and a copy of a job holds its trials again."""
+    source = logs("harbor") / "before"
+    trials = sorted(path for path in source.iterdir() if path.is_dir())[:3]
+    for trial in trials:
+        (tmp_path / trial.name).mkdir()
+        (tmp_path / trial.name / "result.json").write_bytes((trial / "result.json").read_bytes())
+    log = json.loads((trials[0] / "result.json").read_text())
+    for number, hour in ((1, "01"), (2, "02")):
+        failed = log | {"id": f"earlier-{number}", "started_at": f"2026-11-01T{hour}:00:00Z", "verifier_result": None}
+        failed["exception_info"] = {"exception_type": "EnvironmentStartTimeoutError"}
+        place = tmp_path / ".retry-attempts" / trials[0].name / f"attempt-{number}"
+        place.mkdir(parents=True)
+        (place / "result.json").write_text(json.dumps(failed))
+    imported = import_log([tmp_path])
+    assert imported.rows == 3 and imported.rejected.is_empty()
+    assert sorted(imported.executions["retries"].to_list(), key=str) == [2, None, None]
+    assert any("2 trials were run again (after EnvironmentStartTimeoutError)" in note for note in imported.notes)
+    plain = import_log([source]).executions.filter(
+        pl.col("execution_id").is_in(imported.executions["execution_id"].implode())
+    )
+    shared = [name for name in plain.columns if name in imported.executions.columns]
+    assert imported.executions.select(shared).sort("execution_id").equals(plain.select(shared).sort("execution_id"))

@@ -11,6 +11,7 @@ pytest.importorskip("zipfile_zstd")
 
 from divergence.executions import schema
 from divergence.executions.importers import detect, formats, import_log
+from divergence.executions.importers.kept_values import answer
 
 VALUES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 LOGS = {  # file: samples in it, of which judged
@@ -93,7 +94,7 @@ def test_settings_usage_and_times_of_a_run_of_this_year(inspect_logs):
     assert table["execution_id"].to_list() == [sample["uuid"] for sample in samples]
     assert table["item"].to_list() == [sample["id"] for sample in samples]
     assert table["gold"].to_list() == [sample["target"] for sample in samples]
-    assert table["answer"].to_list() == [sample["scores"]["match"]["answer"] for sample in samples]
+    assert table["answer"].to_list() == [answer(sample["scores"]["match"]["answer"]) for sample in samples]
     assert table["time"][0].isoformat() == samples[0]["started_at"]
     assert table["calls"].unique().to_list() == [1]
     assert table["finish_reason"].unique().to_list() == ["stop"]

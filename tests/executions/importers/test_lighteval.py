@@ -8,6 +8,7 @@ from imported_pairs import flips
 
 from divergence.errors import InputError
 from divergence.executions.importers import import_log
+from divergence.executions.importers.kept_values import answer
 
 RUNS = {"before": {"em": 19, "extractive_match": 48}, "after": {"em": 20, "extractive_match": 56}}
 MEANS = {"before": (0.31666666666666665, 0.8), "after": (0.3333333333333333, 0.9333333333333333)}
@@ -25,7 +26,7 @@ def test_means_are_those_of_the_results(logs, run):
         assert (values.sum(), values.mean()) == (RUNS[run][metric], mean)
     assert table["score"].mean() == MEANS[run][0]
     assert table["scorer"].unique().to_list() == ["em"]
-    assert table["answer"][0] == "The answer is 48."
+    assert table["answer"][0] == answer("The answer is 48.")
     assert table["gold"][0] == "48"
     assert not [note for note in imported.notes if "in the log itself" in note]
     assert "none" not in table["provider"].to_list()

@@ -8,7 +8,8 @@ import pytest
 
 from divergence.errors import InputError
 from divergence.executions import schema
-from divergence.executions.importers import detect, import_log
+from divergence.executions.importers import Privacy, detect, import_log
+from divergence.executions.importers.kept_values import answer
 
 
 def lines(folder, task):
@@ -35,8 +36,10 @@ def test_one_row_a_document_and_every_filter_an_outcome(lm_eval_logs, results):
         assert mine.to_list() == plain
         assert mine.mean() == results["results"]["arith_gen"][f"exact_match,{name}"]
     assert imported.executions["scorer"].unique().to_list() == ["exact_match,strict"]
-    assert imported.executions["answer"].to_list() == [read[i]["filtered_resps"][0] for i in range(20)]
-    assert imported.executions["gold"].to_list() == [read[i]["target"] for i in range(20)]
+    assert imported.executions["answer"].to_list() == [answer(read[i]["filtered_resps"][0]) for i in range(20)]
+    assert imported.executions["gold"].to_list() == [answer(read[i]["target"]) for i in range(20)]
+    whole = import_log([path], privacy=Privacy(keep_text=True)).executions
+    assert whole["answer"].to_list() == [read[i]["filtered_resps"][0] for i in range(20)]
     assert imported.executions["sampler"].unique().to_list() == ["do_sample=false"]
 
 

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from divergence.errors import InputError
-from divergence.executions.importers import import_log
+from divergence.executions.importers import Privacy, import_log
 
 
 def line(number=0, **more):
@@ -112,11 +112,18 @@ def test_single_continuations_and_repeats_have_no_answer(lm_eval_run):
     assert "answer" in import_log([lm_eval_run([rolling, repeats])]).missing
 
 
-def test_long_answers_are_hashed(lm_eval_run):
+def test_long_answers_are_hashed_and_short_ones_stay_where_texts_are_asked_for(lm_eval_run):
     lines = [line(0, filtered_resps=["w" * 201]), line(1, filtered_resps=["w" * 200])]
-    table = import_log([lm_eval_run(lines)]).executions
+    table = import_log([lm_eval_run(lines)], privacy=Privacy(keep_text=True)).executions
     assert table["answer"][0].startswith("sha256:")
     assert table["answer"][1] == "w" * 200
+    assert import_log([lm_eval_run(lines)]).executions["answer"].str.starts_with("sha256:").all()
+
+
+def test_progress_is_told_while_a_file_is_read(lm_eval_run):
+    told = []
+    import_log([lm_eval_run([line(number) for number in range(6)])], progress=told.append)
+    assert told and told[-1] == "6 rows read"
 
 
 def test_metrics_where_lower_is_better_or_beyond_one_are_no_score(lm_eval_run):

@@ -6,6 +6,7 @@ import pytest
 
 from divergence.executions import schema
 from divergence.executions.importers import convert, factors, formats, mapping_of
+from divergence.executions.importers.kept_values import answer
 from divergence.executions.importers.mapping import Draft, Field, Place, dig
 
 
@@ -158,7 +159,7 @@ def test_what_a_run_shares_is_mapped_once_and_later_sources_still_fill_gaps():
     assert shared.values == {"model": "m"}
     for number, own in enumerate([{"answer": "own"}, {}]):
         assert made.add({**run, "d": {"id": str(number), **own}}, [], Place("f", number), shared)
-    assert settled(made).select("model", "answer").rows() == [("m", "own"), ("m", "of the run")]
+    assert settled(made).select("model", "answer").rows() == [("m", answer("own")), ("m", answer("of the run"))]
     plain = Draft(fields, [], {})
     for number, own in enumerate([{"answer": "own"}, {}]):
         assert plain.add({**run, "d": {"id": str(number), **own}}, [], Place("f", number))

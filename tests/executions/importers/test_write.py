@@ -74,8 +74,7 @@ def test_tables_of_two_imports_are_not_read_as_one(inspect_log, tmp_path):
 
 
 def test_what_cannot_be_written_leaves_nothing(inspect_log, tmp_path):
-    imported = import_log([inspect_log([])])
-    assert imported.executions.height == 0
+    imported = import_log([inspect_log([{"id": "a", "epoch": 1, "uuid": "u", "scores": {"match": {"value": "C"}}}])])
     with pytest.raises(InputError, match=r"\.parquet"):
         write(imported, tmp_path / "a.csv")
     blocked = tmp_path / "folder.parquet"
@@ -84,5 +83,28 @@ def test_what_cannot_be_written_leaves_nothing(inspect_log, tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
         write(imported, blocked)
     assert sorted(tmp_path.iterdir()) == before
-    written = write(imported, tmp_path / "empty.parquet")
-    assert pl.read_parquet(written[0]).height == 0
+
+
+def test_an_import_without_executions_is_a_sentence_and_no_file(inspect_log, lm_eval_run, tmp_path):
+    nothing = import_log([inspect_log([])])
+    rejected = import_log([lm_eval_run(["{broken", "{}"])])
+    before = sorted(tmp_path.iterdir())
+    for imported, said in (
+        (nothing, "holds a header and no samples"),
+        (rejected, "2 were set aside, for example .* row 1: "),
+    ):
+        assert imported.executions.height == 0
+        with pytest.raises(InputError, match=f"Nothing was written: .*{said}"):
+            write(imported, tmp_path / "empty.parquet")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_windows_without_executions_are_written_alone(tmp_path, inspect_log):
+    target = tmp_path / "out" / "a.parquet"
+    write(import_log([inspect_log([{"id": "a", "epoch": 1, "uuid": "u", "scores": {"match": {"value": "C"}}}])]), target)
+    for number, value in enumerate((5, 7)):
+        (tmp_path / f"page{number}.prom").write_text(f"# TYPE a counter\na_total {value}\n")
+    written = write(import_log(sorted(tmp_path.glob("*.prom"))), target)
+    assert [path.name for path in written] == ["a.telemetry.parquet"]
+    assert sorted(path.name for path in target.parent.iterdir()) == ["a.telemetry.parquet"]  # the earlier import is gone
+    assert pl.read_parquet(written[0])["value"].to_list() == [2.0]

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from divergence.errors import InputError
-from divergence.executions.importers import detect, import_log
+from divergence.executions.importers import Privacy, detect, foreign_files, import_log
 
 CLIENT = {"input_tokens": 1309, "output_tokens": 533, "cached_tokens": 128, "reasoning_tokens": 192}
 
@@ -100,14 +100,15 @@ LANGSMITH = ("runs_merged.jsonl", "batch", "multipart")
 
 @pytest.mark.parametrize("name", LANGSMITH)
 def test_langsmith_merges_posts_and_patches_and_counts_a_call_once(logs, name):
-    imported = import_log([logs(f"langsmith/{name}")])
+    privacy = Privacy(salt=b"s" * 32)
+    imported = import_log([logs(f"langsmith/{name}")], privacy=privacy)
     rows = imported.executions
     assert imported.format == "langsmith" and rows.height == 24 - 3
     assert sums(rows, "input_tokens", "output_tokens") == {"input_tokens": 1422, "output_tokens": 574}
     assert (rows["cached_tokens"].sum(), rows["reasoning_tokens"].sum()) == (128, 192)
     assert rows["error_type"].count() == 7 - 1 - 1  # without the tool's, and without LangChain's repeat of the client's
     assert any("3 runs of LangChain span a run of the client" in note for note in imported.notes)
-    assert rows.filter(pl.col("session") == "session-errors").height == 5
+    assert rows.filter(pl.col("session") == privacy.pseudonym("session", "session-errors")).height == 5
     assert rows["ttft_s"].count() == 5
 
 
@@ -134,7 +135,7 @@ def store(logs, tmp_path):
 
 def test_mlflow(logs, store):
     shared = []
-    for path in (logs("mlflow/traces.jsonl"), logs("mlflow/search_traces.csv"), store):
+    for path in (logs("mlflow/traces.jsonl"), logs("mlflow/search_traces.csv"), store, logs("mlflow/mlflow.db.gz")):
         assert detect(path) == "mlflow"
         imported = import_log([path])
         rows = imported.executions
@@ -150,7 +151,18 @@ def test_mlflow(logs, store):
         outcomes = imported.outcomes.sort("metric").select("metric", "value", "scorer").rows()
         assert outcomes == [("helpful", 1.0, "human"), ("quality", 0.75, "llm_judge")]
         shared.append(rows.sort("execution_id").select("execution_id", "model", "session", "turn", "time", "sampler"))
-    assert shared[0].equals(shared[1]) and shared[0].equals(shared[2])
+    assert all(one.equals(shared[0]) for one in shared[1:])
+
+
+def test_a_packed_store_that_is_damaged_or_a_bomb_is_a_sentence(logs, tmp_path, monkeypatch):
+    packed = logs("mlflow/mlflow.db.gz").read_bytes()
+    (tmp_path / "cut.db.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(InputError, match=r"cut\.db\.gz cannot be unpacked"):
+        import_log([tmp_path / "cut.db.gz"], "mlflow")
+    monkeypatch.setattr(foreign_files, "ARCHIVE_FLOOR", 1000)
+    monkeypatch.setattr(foreign_files, "ARCHIVE_RATIO", 2)
+    with pytest.raises(InputError, match="unpacks to more than 2 times its size"):
+        import_log([logs("mlflow/mlflow.db.gz")], "mlflow")
 
 
 def test_a_judgement_is_the_score_if_it_is_asked_for(logs):

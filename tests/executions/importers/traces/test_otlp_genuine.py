@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from divergence.errors import InputError
-from divergence.executions.importers import detect, import_log
+from divergence.executions.importers import Privacy, detect, import_log
 
 PROTOBUF = importlib.util.find_spec("opentelemetry") is not None
 needs_protobuf = pytest.mark.skipif(not PROTOBUF, reason="opentelemetry-proto (extra otlp) is not installed")
@@ -80,20 +80,19 @@ def test_protobuf_and_json_say_the_same(logs):
 
 
 def test_sessions_agents_versions_and_first_tokens(logs):
-    rows = read(logs("otlp-genai-openai/traces.json")).executions
-    assert rows.filter(pl.col("session") == "conv-77").sort("turn")["turn"].to_list() == [0, 1]
-    assert rows.filter(pl.col("session") == "conv-77")["scaffold"].unique().to_list() == ["planner"]
-    assert rows.filter(pl.col("session") == "conv_stub_42").height == 1
+    privacy = Privacy(salt=b"s" * 32)
+    planned, stubbed = (privacy.pseudonym("session", name) for name in ("conv-77", "conv_stub_42"))
+    rows = read(logs("otlp-genai-openai/traces.json"), privacy=privacy).executions
+    assert rows.filter(pl.col("session") == planned).sort("turn")["turn"].to_list() == [0, 1]
+    assert rows.filter(pl.col("session") == planned)["scaffold"].unique().to_list() == ["planner"]
+    assert rows.filter(pl.col("session") == stubbed).height == 1
     assert rows["ttft_s"].count() == 4 and rows["ttft_s"].max() == 0.0805950429994482
     failed = rows.filter(pl.col("error_type") == "openai.RateLimitError")
     assert failed["engine_version"].to_list() == ["gpt-4o-mini-2024-07-18"]  # not a context in which everything fails
-    openinference = read(logs("otlp-openinference/traces.json")).executions
-    assert openinference.group_by("session").len().sort("session").rows() == [
-        (None, 4),
-        ("session-conversation-1", 4),
-        ("session-conversation-2", 6),
-        ("session-errors", 5),
-    ]
+    openinference = read(logs("otlp-openinference/traces.json"), privacy=privacy).executions
+    named = {"session-conversation-1": 4, "session-conversation-2": 6, "session-errors": 5}
+    counted = dict(openinference.group_by("session").len().iter_rows())
+    assert counted == {None: 4} | {privacy.pseudonym("session", name): calls for name, calls in named.items()}
     assert openinference["ttft_s"].count() == 4
 
 

@@ -175,15 +175,25 @@ def test_a_page_may_begin_with_other_comments(logs):
 
 
 def test_pages_that_were_copied_are_in_no_order_of_time(logs, tmp_path):
-    # In the order of their names the pages count the first process twice: 318 tokens where 220 were made.
+    # Differenced in the order of their names the pages would count the first process twice: 318 tokens where 220 were made.
     names = ("metrics_before", "metrics_after_12", "metrics_before_kill", "metrics2_before", "metrics2_after_5")
     for name in sorted(names):
         (tmp_path / f"{name}.prom").write_bytes(logs(f"llamacpp/{name}.prom").read_bytes())
     folder = import_log([tmp_path])
-    assert totals(folder.telemetry)["output_tokens"] == 318 and folder.telemetry["window_s"].unique().to_list() == [1.0]
+    assert "output_tokens" not in totals(folder.telemetry) and totals(folder.telemetry)["requests_running"] == 0
+    assert folder.telemetry["window_s"].unique().to_list() == [1.0]
     assert any("metrics2_after_5.prom to metrics_before_kill.prom" in note for note in folder.notes)
+    assert any("Counters fall in that order" in note for note in folder.notes)
     named = import_log([tmp_path / f"{name}.prom" for name in names])
     assert totals(named.telemetry)["output_tokens"] == 220
+    first = import_log([tmp_path / f"{name}.prom" for name in sorted(names)[2:]])  # after_12, before, before_kill: they fall
+    assert "output_tokens" not in totals(first.telemetry)
+
+
+def test_pages_of_one_process_in_the_order_of_their_names_are_differenced(tmp_path):
+    for number, value in enumerate((5, 7, 12)):
+        (tmp_path / f"page{number}.prom").write_text(f"# TYPE a counter\na_total {value}\n")
+    assert totals(import_log([tmp_path]).telemetry) == {"a": 7}
 
 
 def test_digits_that_are_no_instant(tmp_path):

@@ -1,0 +1,244 @@
+"""How fast are other tools' logs read, beside parsing their JSON alone, and does memory grow with the input?
+
+    python benchmarks/imports.py                          # the table, into benchmarks/imports.md
+    python benchmarks/imports.py one FORMAT MEGABYTES     # one measurement, as JSON
+
+The inputs are genuine records of ../shared/logs, repeated with identities of their own until the size is reached. Each
+measurement is a process of its own with one thread: CPU seconds of `import_log` without writing, CPU seconds of parsing
+the same bytes (unpacked) with `json` and, where it is installed, with orjson, and the largest resident memory of the import.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+LOGS = Path(__file__).resolve().parents[2] / "shared" / "logs"
+TABLE = Path(__file__).with_suffix(".md")
+MEGABYTE = 10**6
+SIZE = 20
+"""Megabytes of unpacked JSON of a measurement of speed."""
+PEERS = ("json", "orjson")
+GROWTH = (100, 200, 400)
+"""Megabytes of the measurements of memory."""
+
+
+def repeated(lines: list[str], megabytes: float, change: Callable[[str, int], str]) -> Iterator[str]:
+    """Lines again and again, each time changed by the number of the repetition, until they have that size."""
+    left, number = megabytes * MEGABYTE, 0
+    while left > 0:
+        for line in lines:
+            made = change(line, number)
+            left -= len(made)
+            yield made
+        number += 1
+
+
+def _write(path: Path, lines: Iterator[str]) -> Path:
+    with path.open("w") as file:
+        file.writelines(f"{line}\n" for line in lines)
+    return path
+
+
+def _records(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines() if line.strip()]
+
+
+def lm_eval(folder: Path, megabytes: float) -> list[Path]:
+    """A samples file with its results."""
+    source = LOGS / "lm_eval" / "real-before" / "smollm2-135m-q4_1"
+    (samples,), (results,) = source.glob("samples_*.jsonl"), source.glob("results_*.json")
+    (folder / results.name).write_bytes(results.read_bytes())
+    lines = _records(samples)
+    length = len(lines)
+
+    def change(line: str, number: int) -> str:
+        place = json.loads(line)["doc_id"] if number == 0 else None
+        return line if place is not None else line.replace('"doc_id": ', f'"doc_id": {number * length}', 1)
+
+    return [_write(folder / samples.name, repeated(lines, megabytes, change))]
+
+
+def inspect(folder: Path, megabytes: float) -> list[Path]:
+    """An archive as Inspect writes it."""
+    __import__("zipfile_zstd")
+    (source,) = (LOGS / "inspect" / "pair-eval" / "before").glob("*.eval")
+    left, number = megabytes * MEGABYTE, 0
+    target = folder / source.name
+    with zipfile.ZipFile(source) as read, zipfile.ZipFile(target, "w", 93) as copy:
+        samples = [name for name in read.namelist() if name.startswith("samples/")]
+        for name in read.namelist():
+            if name not in samples and not name.startswith("summaries"):
+                copy.writestr(name, read.read(name))
+        while left > 0:
+            for name in samples:
+                sample = json.loads(read.read(name))
+                sample |= {"id": f"{sample['id']}-{number}", "uuid": f"{sample['uuid']}-{number}"}
+                content = json.dumps(sample)
+                left -= len(content)
+                copy.writestr(f"samples/{sample['id']}_epoch_1.json", content)
+            number += 1
+    return [target]
+
+
+def otlp(folder: Path, megabytes: float) -> list[Path]:
+    """Export requests, one a line, as the file exporter of OpenTelemetry writes them."""
+    line = (LOGS / "otlp-genai-openai" / "traces_file_exporter.jsonl").read_text().strip()
+    traces = {span["traceId"] for r in json.loads(line)["resourceSpans"] for s in r["scopeSpans"] for span in s["spans"]}
+
+    def change(text: str, number: int) -> str:
+        for trace in traces:
+            text = text.replace(trace, f"{number:08x}{trace[8:]}")
+        return text
+
+    return [_write(folder / "traces.jsonl", repeated([line], megabytes, change))]
+
+
+def litellm(folder: Path, megabytes: float) -> list[Path]:
+    """Rows of LiteLLM's table as JSON lines."""
+    lines = _records(LOGS / "litellm" / "spendlogs_rows.jsonl")
+    change = lambda line, number: line.replace('"request_id":"', f'"request_id":"{number}-', 1)  # noqa: E731
+    return [_write(folder / "rows.jsonl", repeated(lines, megabytes, change))]
+
+
+def aiperf(folder: Path, megabytes: float) -> list[Path]:
+    """Requests of AIPerf with the averages beside them."""
+    source = LOGS / "aiperf" / "profile"
+    (folder / "profile_export_aiperf.json").write_bytes((source / "profile_export_aiperf.json").read_bytes())
+    lines = _records(source / "profile_export.jsonl")
+    change = lambda line, number: line.replace('"x_request_id":"', f'"x_request_id":"{number}-', 1)  # noqa: E731
+    return [_write(folder / "profile_export.jsonl", repeated(lines, megabytes, change))]
+
+
+def every_eval_ever(folder: Path, megabytes: float) -> list[Path]:
+    """Instances with their aggregate."""
+    source = LOGS / "every_eval_ever" / "converted" / "real-before"
+    (samples,) = source.glob("*_samples.jsonl")
+    aggregate = next(path for path in source.glob("*.json"))
+    (folder / aggregate.name).write_bytes(aggregate.read_bytes())
+    change = lambda line, number: line.replace('"sample_id":"', f'"sample_id":"{number}-', 1)  # noqa: E731
+    return [_write(folder / samples.name, repeated(_records(samples), megabytes, change))]
+
+
+def promptfoo(folder: Path, megabytes: float) -> list[Path]:
+    """Results as JSON lines."""
+    lines = _records(LOGS / "promptfoo" / "repeat.jsonl")
+
+    def change(line: str, number: int) -> str:
+        result = json.loads(line)
+        return json.dumps(result | {"id": f"{number}-{result.get('id')}", "testIdx": result["testIdx"] + 15 * number})
+
+    return [_write(folder / "results.jsonl", repeated(lines, megabytes, change))]
+
+
+MADE: dict[str, Callable[[Path, float], list[Path]]] = {
+    "lm-eval": lm_eval,
+    "inspect": inspect,
+    "otlp": otlp,
+    "litellm": litellm,
+    "aiperf": aiperf,
+    "every-eval-ever": every_eval_ever,
+    "promptfoo": promptfoo,
+}
+
+
+def documents(path: Path) -> Iterator[bytes]:
+    """The JSON documents of a file, as bytes."""
+    if path.suffix == ".eval":
+        __import__("zipfile_zstd")
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                yield archive.read(name)
+    else:
+        with path.open("rb") as file:
+            yield from file
+
+
+def cpu(work: Callable[[], object]) -> float:
+    """CPU seconds of this process."""
+    before = time.process_time()
+    work()
+    return time.process_time() - before
+
+
+def one(format: str, megabytes: float, peers: bool = True) -> dict[str, float]:
+    """One measurement."""
+    from divergence.executions.importers import Privacy, import_log
+
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        (folder / "first").mkdir()
+        import_log(MADE[format](folder / "first", 0.01), format)  # modules are loaded, and the engine has started
+        paths = MADE[format](folder, megabytes)
+        found = {"megabytes": sum(len(part) for path in paths for part in documents(path)) / MEGABYTE}
+        at_rest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        rows = []
+        found["import"] = cpu(lambda: rows.append(import_log(paths, format, privacy=Privacy(salt=b"0" * 32)).rows))
+        found |= {
+            "rows": rows[0],
+            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+            "rest": at_rest / 1000,
+        }
+        if peers:
+            for name in PEERS:
+                try:
+                    loads = __import__(name).loads
+                except ImportError:
+                    continue
+                found[name] = cpu(lambda loads=loads: [loads(part) and None for path in paths for part in documents(path)])
+    return found
+
+
+def measured(format: str, megabytes: float, peers: bool = True) -> dict[str, float]:
+    """One measurement in a process of its own, with one thread."""
+    single = {name: "1" for name in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    command = [sys.executable, __file__, "one", format, str(megabytes), *(() if peers else ("alone",))]
+    ran = subprocess.run(command, env={**os.environ, **single}, capture_output=True, text=True, check=True)
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """The whole table."""
+    said = [
+        "# Reading other tools' logs",
+        "",
+        "Made by `python benchmarks/imports.py`: genuine records repeated under identities of their own; one thread, CPU"
+        " seconds of one process. `json` and `orjson` parse the same bytes and do nothing else.",
+        "",
+        "| format | MB | rows | import, CPU-s | MB / CPU-s | times `json` | times `orjson` |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for format in MADE:
+        found = measured(format, SIZE)
+        times = [f"{found['import'] / found[peer]:.2f}" if peer in found else "" for peer in PEERS]
+        speed = found["megabytes"] / found["import"]
+        numbers = f"{found['megabytes']:.0f} | {found['rows']:.0f} | {found['import']:.2f} | {speed:.0f}"
+        said.append(f"| `{format}` | {numbers} | {' | '.join(times)} |")
+        print(said[-1], flush=True)
+    said += ["", "Largest resident memory of an import of OTLP lines:", "", "| MB | rows | memory, MB |", "|---|---|---|"]
+    for size in GROWTH:
+        found = measured("otlp", size, peers=False)
+        said.append(f"| {found['megabytes']:.0f} | {found['rows']:.0f} | {found['memory']:.0f} |")
+        print(said[-1], flush=True)
+    said += [
+        "",
+        "Targets: lm-eval and Inspect within twice of parsing their JSON; lines of JSON at 100 MB a CPU second; 1 GB for 10",
+        "GB of OTLP. The last two are not met: what is read of a span is worked out in Python, and the calls of an import",
+        "are held until all spans are known, since a wrapper is recognised by what lies below it.",
+    ]
+    TABLE.write_text("\n".join(said) + "\n")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["one"]:
+        print(json.dumps(one(sys.argv[2], float(sys.argv[3]), sys.argv[4:] != ["alone"])))
+    else:
+        main()
