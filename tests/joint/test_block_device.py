@@ -12,6 +12,7 @@ from block_logs import SHAPES, block_target, log_of
 
 import divergence as dv
 from divergence.joint.block_device import DeviceHierarchy, on_device
+from divergence.joint.importance import _adapted
 
 ROUNDING = 1e-9  # relative, of sums of at most a thousand terms in double precision
 
@@ -103,3 +104,13 @@ for shape in {shapes!r}:
     assert out.returncode == 0, out.stderr
     worst = [float(line) for line in out.stdout.split()]
     assert len(worst) == len(shapes) and max(worst) < ROUNDING
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rounding_does_not_decide_on_which_half_of_a_proposal_a_median_lies(seed):
+    rng = np.random.default_rng(seed)
+    points = rng.standard_normal((400, 5)) @ rng.standard_normal((5, 5))
+    proposal = _adapted(points, np.full(400, 1 / 400), 8.0)
+    assert np.abs(np.log(proposal.high / proposal.low)).min() > 1e-3  # the halves differ: which one it is does matter
+    near = points * (1 + 4e-16 * rng.standard_normal(points.shape))
+    np.testing.assert_allclose(proposal.log_density(near), proposal.log_density(points), atol=1e-10)
