@@ -156,9 +156,9 @@ def beside(splits: int) -> str:
         + "|---" * 6
         + f"|\n| serving-lab, {splits} halves of items | {held / places:.3f} | {places:.0f} | {wrong / pairs:.4f} | "
         f"{pairs:.0f} | {spent:.3f} |\n\n"
-        "Levels of the deployment rows as they stand, items drawn again 2,000 times. It has no groups, no place of a model "
-        "without deployment rows, no law of contexts but the log's own shares of rows, and nothing on contexts that are not "
-        "in the log."
+        "Levels of the deployment rows as they stand, items drawn again 2,000 times. It has no groups, no place of a model\n"
+        "without deployment rows, no law of contexts but the log's own shares of rows, and nothing on contexts that are "
+        "not in\nthe log."
     )
 
 

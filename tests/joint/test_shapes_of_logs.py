@@ -27,26 +27,18 @@ def _rows(models, contexts, items, seed, *, level_a_model=False, own_items=False
     return pl.DataFrame(columns)
 
 
-def _against_raw(rows):
-    """The fit, and how far bench levels and gaps lie from raw rates, in widths of their own 90 % intervals."""
+def _against_truth(rows):
+    """The fit, its gaps, and how far bench levels and gaps lie from the truth, in widths of their own 90 % intervals."""
     posterior = dv.fit(dv.collapse(dv.read(rows)), seed=1)
-    raw = rows.group_by("model").agg(
-        level=pl.col("score").filter(pl.col("regime") == "evaluation").mean(),
-        gap=pl.col("score").filter(pl.col("regime") == "deployment").mean()
-        - pl.col("score").filter(pl.col("regime") == "evaluation").mean(),
-    )
-    level = dv.bench_level(posterior).to_frame().join(raw, on="model")
+    level = dv.bench_level(posterior).to_frame()
     gap = dv.gap(posterior).to_frame().filter(pl.col("statistic").is_null() & pl.col("identified"))
-    gap = gap.join(raw.drop("level"), on="model")
-    assert level.height == gap.height == raw.height
-    far = [
-        ((frame["mean"] - frame[name]).abs() / (frame["upper"] - frame["lower"])).to_numpy()
-        for frame, name in ((level, "level"), (gap, "gap"))
-    ]
-    return posterior, gap, far
+    assert level.height == gap.height == rows["model"].n_unique()
+    true = [0.75 - 0.25 * (int(name[1:]) % 2) for name in level["model"]]
+    far = [np.abs(f["mean"] - t) / (f["upper"] - f["lower"]) for f, t in ((level, np.array(true)), (gap, -0.1))]
+    return posterior, gap, np.concatenate(far)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(
     "shape",
     [
@@ -57,16 +49,15 @@ def _against_raw(rows):
     ],
     ids=["a level a model", "more contexts than items", "no shared items", "no shared items, one model"],
 )
-def test_answers_are_near_what_was_seen(shape, seed):
-    posterior, _, far = _against_raw(_rows(**shape, seed=seed))
+def test_answers_are_near_the_truth(shape, seed):
+    posterior, _, far = _against_truth(_rows(**shape, seed=seed))
     assert posterior.passed
-    for each in far:  # what shrinkage moves stays within the interval that it is given
-        assert np.isfinite(each).all() and each.max() < 0.5
+    assert far.max() < 1.0  # a width is 3.3 standard deviations: one in a thousand lies beyond
 
 
 def test_what_needs_shared_items_says_that_there_are_none():
-    posterior, gap, _ = _against_raw(_rows(3, 3, 30, 5, own_items=True))
-    _, paired, _ = _against_raw(_rows(3, 3, 30, 5))
+    posterior, gap, _ = _against_truth(_rows(3, 3, 30, 5, own_items=True))
+    _, paired, _ = _against_truth(_rows(3, 3, 30, 5))
     reasons = dv.gap(posterior).reasons
     assert reasons and all("share 0.0 effective items" in reason for reason in reasons)
     assert gap.height == paired.height == 3  # the gap itself is known: only its split is not
