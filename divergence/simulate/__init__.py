@@ -6,7 +6,6 @@
 | `draw` | an execution log from a world |
 | `truth` | the estimands' true values, by quadrature |
 | `agents` | a world of agents: episodes that break down, caps, costs; with its own truths |
-| `projections` | the true amplifier, stability and repeated success, by loops |
 | `streams` | streams of requests whose couplings, margins or nothing changes at a known row: for drift |
 | `write` | both as files |
 """

@@ -6,10 +6,10 @@ import itertools
 import numpy as np
 import polars as pl
 import pytest
+from projection_oracles import dependability_truth, projection_truth, repeat_truth, stability_truth
 
 import divergence as dv
 from divergence.simulate import simulate, world
-from divergence.simulate.projections import dependability_truth, projection_truth, repeat_truth, stability_truth
 from divergence.simulate.truth import normal_nodes, probabilities
 from divergence.simulate.worlds import draw_effects
 
