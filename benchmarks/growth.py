@@ -8,6 +8,7 @@ of the fit alone, peak memory of the process, and the slope of log seconds over 
 
 import argparse
 import json
+import math
 import pathlib
 import subprocess
 import sys
@@ -18,7 +19,7 @@ BASE = {"models": 50, "contexts": 3, "items": 100, "factors": 0, "sessions": 0}
 CASES = {
     "models": (50, 200, 800, 3200),
     "contexts": (3, 10, 30, 100),
-    "items": (100, 1000, 10_000),
+    "items": (100, 1000, 10_000, 100_000),
     "factors": (1, 5, 20),
     "sessions": (0, 1000, 100_000),
 }
@@ -26,8 +27,9 @@ SMALLER = {
     "contexts": {"models": 20},
     "items": {"models": 20},
     "factors": {"models": 20, "contexts": 8},
-    "sessions": {"models": 20},
+    "sessions": {"models": 20, "items": 1000},
 }
+RECORDS = ROOT / "build" / "growth.jsonl"  # a line a case that was run: one that is there is not run again
 
 
 def rows(models: int, contexts: int, items: int, factors: int, sessions: int):
@@ -43,21 +45,27 @@ def rows(models: int, contexts: int, items: int, factors: int, sessions: int):
             -(rng.normal(0, 1, models)[m] + rng.normal(0, 1, items)[i] - np.where(c, rng.normal(0.2, 0.1, contexts)[c], 0))
         )
     )
+
+    def named(letter: str, codes: np.ndarray) -> pl.Series:
+        """Names without a wide array of text a row: the log of 1e5 items has six million."""
+        names = pl.Series([f"{letter}{k}" for k in range(int(codes.max()) + 1)])
+        return names.gather(codes)
+
     columns = {
-        "regime": np.where(c == 0, "evaluation", "deployment"),
-        "model": np.char.add("m", m.astype(str)),
-        "item": np.char.add("i", i.astype(str)),
+        "regime": pl.Series(["evaluation", "deployment"]).gather((c > 0).astype(int)),
+        "model": named("m", m),
+        "item": named("i", i),
         "score": (rng.random(len(m)) < chance).astype(int),
     }
     if factors:
         for f in range(factors):
             level = rng.integers(0, 2, contexts)
             level[0] = 0
-            columns[f"factor.f{f}"] = np.char.add("l", level[c].astype(str))
+            columns[f"factor.f{f}"] = named("l", level[c])
     else:
-        columns["context"] = np.char.add("c", c.astype(str))
+        columns["context"] = named("c", c)
     if sessions:
-        columns["session"] = np.char.add("s", rng.integers(0, sessions, len(m)).astype(str))
+        columns["session"] = named("s", rng.integers(0, sessions, len(m)))
     return pl.DataFrame(columns)
 
 
@@ -83,54 +91,91 @@ def case(sizes: dict[str, int]) -> dict:
     }
 
 
-def main() -> None:
-    """Every case in a process of its own; the page."""
-    import math
+def run(sizes: str, limit: float) -> dict:
+    """One case in a process of its own."""
+    command = [sys.executable, __file__, "--case", sizes]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return {"why": f"not finished in {limit:g} s of the clock"}
+    if done.returncode:
+        return {"why": done.stderr.strip().splitlines()[-1][:160]}
+    return json.loads(done.stdout.splitlines()[-1])
 
+
+def measured(what: str, size: int, limit: float) -> dict:
+    """The figures of one case, from the records or from a run of its own; or why there are none."""
+    key = {"what": what, "size": size, **(BASE | SMALLER.get(what, {}) | {what: size})}
+    done = [json.loads(line) for line in RECORDS.read_text().splitlines()] if RECORDS.exists() else []
+    found = next((d["found"] for d in done if d["case"] == key), None)
+    if found is None:
+        found = run(json.dumps({k: key[k] for k in BASE}), limit)
+        RECORDS.parent.mkdir(exist_ok=True)
+        with RECORDS.open("a") as out:
+            out.write(json.dumps({"case": key, "found": found}) + "\n")
+    return found
+
+
+def line(what: str, size: int, found: dict) -> str:
+    """A row of the table."""
+    if "why" in found:
+        return f"| {what} | {size:,} | - | {found['why']} | | | |"
+    figures = f"{found['collapse']:.1f} | {found['fit']:.1f} | {found['mib']:,.0f}"
+    return f"| {what} | {size:,} | {found['arms']:,} | {figures} | {'passed' if found['passed'] else 'FAILED'} |"
+
+
+def slope(seen: list[tuple[int, float]]) -> float | None:
+    """Of log seconds over log size between the two largest cases above size 0."""
+    seen = [pair for pair in seen if pair[0]]
+    if len(seen) < 2:
+        return None
+    (small, fast), (large, slow) = seen[-2:]
+    return math.log(slow / fast) / math.log(large / small)
+
+
+def main() -> None:
+    """Every case in a process of its own; the page of what was asked for and of what is recorded."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only")
-    parser.add_argument("--case")
+    parser.add_argument("--only", default=",".join(CASES))
+    parser.add_argument("--limit", type=float, default=1800.0, help="seconds of the clock that a case may take")
+    parser.add_argument("--case", help="run one case: JSON of its sizes")
     given = parser.parse_args()
     if given.case:
         print(json.dumps(case(json.loads(given.case))))
         return
-    lines = [
-        "| what grows | size | arms | collapse, CPU-s | fit, CPU-s | peak, MiB | gates |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    slopes = []
-    for what, sizes in CASES.items():
-        if given.only and what not in given.only.split(","):
-            continue
+    lines, slopes = [], {}
+    for what in given.only.split(","):
         seen = []
-        for size in sizes:
-            whole = BASE | SMALLER.get(what, {}) | {what: size}
-            run = subprocess.run(
-                [sys.executable, __file__, "--case", json.dumps(whole)],
-                capture_output=True,
-                text=True,
-                check=False,
-                cwd=ROOT,
-            )
-            if run.returncode:
-                lines.append(f"| {what} | {size:,} | - | - | {run.stderr.strip().splitlines()[-1][:160]} | - | - |")
-                continue
-            found = json.loads(run.stdout.splitlines()[-1])
-            seen.append((size, found["fit"]))
-            figures = f"{found['collapse']:.1f} | {found['fit']:.1f} | {found['mib']:,.0f}"
-            lines.append(
-                f"| {what} | {size:,} | {found['arms']:,} | {figures} | {'passed' if found['passed'] else 'FAILED'} |"
-            )
+        for size in CASES[what]:
+            found = measured(what, size, given.limit)
+            lines.append(line(what, size, found))
             print(lines[-1], flush=True)
-        if len(seen) > 1 and seen[-2][0]:
-            (small, fast), (large, slow) = seen[-2:]
-            slopes.append(f"{what} {math.log(slow / fast) / math.log(large / small):.2f}")
-    PAGE.write_text(
-        "# How a fit grows\n\n"
-        "`python benchmarks/growth.py`: simulated logs, one trial an item, 50 models x 3 contexts x 100 items (20 models "
-        "where something else grows; of factors 8 contexts), one thing changed at a time. "
-        "CPU seconds include loading SciPy.\n\n" + "\n".join(lines) + "\n\n"
-        f"Slope of log seconds over log size between the two largest cases: {', '.join(slopes)}.\n"
+            seen += [] if "why" in found else [(size, found["collapse"] + found["fit"])]
+        slopes[what] = slope(seen)
+    known = {what: s for what, s in slopes.items() if s is not None}
+    PAGE.write_text(HEAD + "\n".join(lines) + "\n\n" + said(known))
+
+
+HEAD = """# How a fit grows
+
+Made by `benchmarks/growth.py` (`make bench-scaling`): simulated logs, one trial an item, 50 models x 3 contexts x 100 items
+(20 models where something else grows; 8 contexts where factors do, 1,000 items where sessions do), one thing changed at a
+time. CPU seconds include loading SciPy; peak memory is that of the whole process, the log in it included.
+
+| what grows | size | arms | collapse, CPU-s | fit, CPU-s | peak, MiB | gates |
+|---|---|---|---|---|---|---|
+"""
+
+
+def said(slopes: dict[str, float]) -> str:
+    """The slopes, and which of them is the first wall."""
+    if not slopes:
+        return ""
+    steepest = max(slopes, key=lambda what: slopes[what])
+    table = ", ".join(f"{what} {s:.2f}" for what, s in slopes.items())
+    return (
+        "Slope of log seconds (collapse and fit) over log size between the two largest cases: "
+        f"{table}. The first wall is {steepest}.\n"
     )
 
 

@@ -20,7 +20,9 @@ from scipy.special import gammaln, logsumexp
 
 from divergence.calling import sentence_fields
 from divergence.cells import Cells
+from divergence.errors import InputError
 from divergence.joint.arms import Arms, clustered_arms
+from divergence.joint.block_device import on_device
 from divergence.joint.methods import EFFECTIVE_DRAWS_MIN, K_HAT_MAX, NEWTON_STEP_MAX, Diagnostic, Sample
 from divergence.joint.pareto import smoothed_weights
 from divergence.joint.problem import Data, density_of
@@ -37,6 +39,10 @@ DRAWS_AN_AXIS = 5.0  # effective draws that an adaptation rests on, at least: a 
 GOOD_ENOUGH = 0.75  # share of the k-hat gate at which adaptation stops: room for the estimate's own noise
 INFLATION = 2.0  # of the first proposal: standard deviations near zero make the posterior wider than its curvature
 PRIOR_CURVATURE = 0.25  # of a coordinate with a standard normal prior at least, near the mode
+# The density of a proposal jumps where its halves meet, and they meet at a point that was drawn (a median): rounding, which
+# differs between processors and devices, must not decide on which side that point lies.
+SEAM = 1e-9
+DEVICES = ("host", "jax")
 NEWTON_STEPS = 8  # after BFGS one or two are taken
 
 
@@ -76,6 +82,14 @@ class Importance:
     """Proposals of the last round, after adaptation."""
     rounds: tuple[int, int] = (3, 12)
     """Least and most rounds of adaptation."""
+    device: str = "host"
+    """Where the densities of a log of more than 128 arms are computed: `host` (NumPy), or `jax`: on all devices that JAX has
+    (models are shared out among them). The draws are the same. On a CPU the host is faster for one fit: see
+    `benchmarks/device.md`."""
+
+    def __post_init__(self) -> None:
+        if self.device not in DEVICES:
+            raise InputError(f"the device is one of {', '.join(DEVICES)}, seen {self.device!r}")
 
     measurement = "arm-level"
 
@@ -85,7 +99,7 @@ class Importance:
 
     def __call__(self, data: Data, seed: int) -> Sample:
         """Draw from the posterior of the coordinates given `data` (see `numpyro_model.joint_model`)."""
-        target = density_of(data)
+        target = on_device(density_of(data), self.device)
         x, gates = self.sample(target, np.zeros(target.dims), seed, PRIOR_CURVATURE)
         return Sample(x, gates, "importance sampling")
 
@@ -191,7 +205,7 @@ class Proposal:
     def log_density(self, points: np.ndarray) -> np.ndarray:
         """Log density at points (n, dims), shape (n,)."""
         z = scipy.linalg.solve_triangular(self.root, (points - self.centre).T, lower=True).T
-        width, free = np.where(z < 0, self.low, self.high), self.freedom
+        width, free = np.where(z < -SEAM, self.low, self.high), self.freedom
         constant = gammaln((free + 1) / 2) - gammaln(free / 2) - 0.5 * np.log(free * np.pi)
         axes = constant - np.log(width) - (free + 1) / 2 * np.log1p((z / width) ** 2 / free)
         return axes.sum(1) - np.log(np.diag(self.root)).sum()
