@@ -66,8 +66,11 @@ def sentences(function: Callable[Parameters, Result]) -> Callable[Parameters, Re
 
 
 def sentence_fields(made: type[Made]) -> type[Made]:
-    """A dataclass whose impossible arguments are sentences, too; one that checks its fields itself keeps its own."""
-    start, plain = made.__init__, not hasattr(made, "__post_init__")
+    """A dataclass whose impossible arguments are sentences, too; one that checks its fields itself keeps its own.
+
+    A class of which only some fields have sentences of their own says `own_sentences = False`.
+    """
+    start, plain = made.__init__, not getattr(made, "own_sentences", hasattr(made, "__post_init__"))
     signature = inspect.signature(start)
 
     @functools.wraps(start)

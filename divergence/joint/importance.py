@@ -87,6 +87,8 @@ class Importance:
     (models are shared out among them). The draws are the same. On a CPU the host is faster for one fit: see
     `benchmarks/device.md`."""
 
+    own_sentences = False  # but for the device
+
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
             raise InputError(f"the device is one of {', '.join(DEVICES)}, seen {self.device!r}")

@@ -33,7 +33,7 @@ def test_pairs_are_listed_up_to_a_number_of_models_then_of_the_best():
     assert list(zip(few.first, few.second, strict=True)) == list(itertools.combinations(range(5), 2))
     many = listed(bench)
     assert set(many.first) | set(many.second) == set(range(10, listing.LISTED_MAX + 10))
-    assert "64 best on the bench" in many.note and "2,701 in all" in many.note
+    assert "2,016 of 2,701 pairs, of 64 models by their mean on the bench" in many.note
     assert set(listed(bench, smaller=True).first) <= set(range(listing.LISTED_MAX))
     first, second = sampled(7, 0)
     assert (first != second).all() and set(np.r_[first, second]) == set(range(7))

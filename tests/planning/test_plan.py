@@ -160,7 +160,7 @@ SENTENCES = [
     ({"budget": -5}, "give a number above 0"),
     ({"budget": float("nan")}, "give a number above 0"),
     ({"budget": 0.5}, "less than one request"),
-    ({"budget": 5, "unit": "usd"}, "no cost_usd"),
+    ({"budget": 5, "unit": "usd"}, "no `cost_usd`"),
     ({"budget": 5, "unit": "tokens"}, "input_tokens"),
     ({"budget": 5, "unit": "seconds"}, "latency_s"),
     ({"budget": 5, "unit": "euros"}, "choose one of"),

@@ -112,7 +112,7 @@ def test_a_mistake_is_one_sentence_that_names_it(tmp_path, old, new, said):
         ([ITEM | {"session": "a\r\nb"}], "must be printable ASCII"),
         ([ITEM | {"session": "é"}], "must be printable ASCII"),
         ([ITEM | {"session": 7}], "has the session 7; it must be a text"),
-        ([ITEM | {"scorer": "choice", "choices": [1, 2]}], "has the choices [1, 2]; they must be a list of texts"),
+        ([ITEM | {"scorer": "choice", "choices": [1, 2]}], "has the choices a list of 2; they must be a list of texts"),
         ([ITEM | {"scorer": "choice", "choices": 3}], "has the choices 3; they must be a list of texts"),
         ([ITEM | {"item": ""}], "line 1 lacks the text field 'item'"),
         ([ITEM | {"turns": 3}], "turns that are not a list"),

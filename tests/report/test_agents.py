@@ -71,8 +71,8 @@ def test_each_chart_is_valid_and_described_by_its_sentence(passes, hazards, spen
 def test_the_rate_that_falls_most_is_told(passes):
     told = repeats.sentence(passes)
     assert told == (
-        "Of two lines this falls most: m in live solves a task once with a chance of 60.0% (59.1 to 60.9), "
-        "four times in a row with 10.0% (9.1 to 10.9)."
+        "Of two lines the steepest is m in live (more than 99%): m in live solves a task once with a chance of 60.0% "
+        "(59.1 to 60.9), four times in a row with 10.0% (9.1 to 10.9)."
     )
     assert repeats.rows(passes)["x"].to_list() == [1, 2, 3, 4] * 2
 
@@ -96,14 +96,15 @@ def test_lines_beyond_four_are_left_out(hand_made):
     kept = curves.chosen(repeats.rows(estimate))
     assert kept["model"].unique(maintain_order=True).to_list() == ["m1", "m4", "m3", "m5"]
     assert repeats.chart(estimate).to_dict()["description"].startswith("Of six lines")
-    assert curves.beside(repeats.rows(estimate)) == "Drawn are the first 4 of 6 lines." and curves.beside(kept) == ""
+    assert curves.beside(repeats.rows(estimate)) == "Drawn are 4 of 6 lines, by their medians." and curves.beside(kept) == ""
 
 
 def test_the_dearest_success_and_what_failures_took(spent):
     assert costs.sentence(spent) == (
-        "Of two combinations the dearest is m in live: one success takes 0.0500 USD (0.0491 to 0.0509), failed attempts "
-        "included. The cheapest is m in bench: 0.0200 USD (0.0191 to 0.0209). "
-        "70.0% (69.1 to 70.9) of the spend went into failures in the dearest."
+        "Of two combinations the dearest is m in live (more than 99%): one success takes 0.0500 USD "
+        "(0.0491 to 0.0509), failed attempts included. The cheapest is m in bench (more than 99%): 0.0200 USD "
+        "(0.0191 to 0.0209). "
+        "70.0% (69.1 to 70.9) of the spend went into failures in m in live."
     )
 
 
@@ -122,7 +123,7 @@ def test_the_steps_of_the_waterfall_end_at_the_whole(parts):
         assert before["end"] == pytest.approx(after["start"])
     assert data[-2]["end"] == pytest.approx(data[-1]["end"]) and data[-1]["end"] == pytest.approx(0.03)
     assert [row["way"] for row in data] == ["more", "less", "more", "sum"]
-    assert "failed attempts (+0.0250 USD" in ledger.sentence(parts)
+    assert "failed attempts (more than 99%): +0.0250 USD" in ledger.sentence(parts)
 
 
 def test_sections_are_there_where_they_have_an_answer(content, passes, spent, parts, build):
