@@ -5,8 +5,6 @@
 | `build` | `risk_model`: posterior and log to a risk model; what is split off for calibration and for the check |
 | `model` | `RiskModel`: one row a (model, context, stratum), saved as JSON and npz; a score is a lookup |
 | `summaries`, `strata` | that table from the posterior, the never seen included; what a task adds to a level |
-| `held_out_parts`, `plain_share` | which rows are held out; what rates of cells add to the table |
-| `item_factors`, `known_items`, `item_lookup` | how items differ, what is known of each, which requests repeat one |
 | `calibrate` | maps of risks, and which one the held-out sessions prefer |
 | `reliability`, `conformal` | how far risks are right beside what a right score shows; sets |
 | `risk_draws` | joint draws of all risks, for the null of a posterior that is right about its own uncertainty |

@@ -1,10 +1,10 @@
 """`risk_model`: from a posterior and its log to a risk model whose calibration was checked on rows that saw nothing of it.
 
-Whole clusters (sessions where they are logged, else items, else rows) are split off (`held_out_parts`): 6 of 10 parts fit
-the joint model again, 2 choose how far rates of cells count (`plain_share`) and the calibrator, 2 take part in nothing but
-the check. The table that is kept is that of the given posterior (all rows); it is surer than the one that was checked, never
-less sure. Deployment rows count, bench rows of sessions' logs all go to the fit. Where a part has too few judged rows, the
-risks stay as the posterior has them and the check says so.
+Whole clusters (sessions where they are logged, else items, else rows) are split off by a hash: 6 parts fit the joint model
+again, 2 choose and fit the calibrator, 2 take part in nothing but the check. The table that is kept is that of the given
+posterior (all rows); it is surer than the one that was checked, never less sure. Deployment rows count, bench rows of
+sessions' logs all go to the fit. Where a part has too few judged rows, the risks stay as the posterior has them and the
+check says so.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from divergence.risk.calibrate import Calibrator, choose_calibrator
 from divergence.risk.conformal import GROUP_MIN, coverage, thresholds
 from divergence.risk.context_definitions import Served
 from divergence.risk.discrimination import beside_plain
-from divergence.risk.held_out_parts import with_parts
 from divergence.risk.known_items import item_risks
 from divergence.risk.model import RiskModel
 from divergence.risk.plain_share import SHARE, blended, cell_rates, moved_draws, worth
@@ -39,7 +38,7 @@ from divergence.risk.risk_draws import plausible_risks
 from divergence.risk.summaries import Summaries, summarise
 from divergence.risk.training_traffic import traffic_of
 
-CALIBRATION, CHECK = (6, 7), (8, 9)  # of ten parts
+PARTS, CALIBRATION, CHECK = 10, (6, 7), (8, 9)
 DRAWS_KEPT, DRAWS_MIN, NUMBERS_KEPT = 200, 50, 2_000_000  # of tables of risks, in the model's folder: 8 MB at most
 ROWS_MIN = 200  # judged rows of a part below which nothing can be said about calibration
 NONE = Calibrator("none", {})
@@ -155,15 +154,25 @@ def _served(posterior: Posterior, log: Executions | None, regimes: tuple[str, ..
 
 def judged_rows(log: Executions) -> Judged:
     """The log's judged deployment rows with their cluster and part."""
-    frame = with_parts(log, log.scan()).filter((pl.col("regime") == "deployment") & pl.col("outcome").is_not_null())
+    frame = log.scan().filter((pl.col("regime") == "deployment") & pl.col("outcome").is_not_null())
     frame = frame.select(
         pl.col("model", "context", "task").cast(pl.String),
         failure=1 - pl.col("outcome"),
         trials=pl.col("score_n").fill_null(1).cast(pl.Float64),
-        cluster="cluster",
-        part="part",
+        cluster=_cluster(),
+        part=_part(),
     )
     return Judged(frame.collect(engine="streaming").sort("cluster", "model", "context", "task", "failure", nulls_last=True))
+
+
+def _cluster() -> pl.Expr:
+    return pl.coalesce(
+        pl.col("session").cast(pl.String), pl.col("item").cast(pl.String), pl.col("row").cast(pl.String)
+    ).hash(seed=2)
+
+
+def _part() -> pl.Expr:
+    return (_cluster() // 7 % PARTS).cast(pl.Int64)
 
 
 def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calibrator, dict, dict, dict, float]:
@@ -175,8 +184,7 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
         if part.height < ROWS_MIN or clusters < CLUSTERS_MIN:
             return _unchecked(
                 f"{part.height} judged rows in {clusters} sessions or items are left to {what}, at least "
-                f"{ROWS_MIN} in {CLUSTERS_MIN} are needed",
-                SHARE if judged.frame.height >= ROWS_MIN and judged.frame["cluster"].n_unique() >= CLUSTERS_MIN else 0.0,
+                f"{ROWS_MIN} in {CLUSTERS_MIN} are needed"
             )
     if calibration["failure"].sum() in (0, calibration.height):
         return _unchecked("all rows to calibrate with have the same outcome")
@@ -187,11 +195,10 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
         .collect()
         .row(0)
     )
-    kept = pl.col("part") < CALIBRATION[0]
+    kept = _part() < CALIBRATION[0]
     if some:
         kept |= pl.col("regime") == "evaluation"
-    dealt = with_parts(log, log.frame).filter(kept).drop("cluster", "part")
-    part = dataclasses.replace(log, frame=dealt)
+    part = dataclasses.replace(log, frame=log.frame.filter(kept.fill_null(True)))
     try:
         fitted = fit(collapse(part), spec=posterior.spec, method=Importance(), seed=seed)
         raw = summarise(fitted)
@@ -223,13 +230,14 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
 
 
 def _with_plain_rates(raw: Summaries, cells: Cells, held: pl.DataFrame) -> tuple[Summaries, str, float]:
-    """The table, a share of it rates of cells where these lower the log loss of held-out rows."""
+    """The table, half of it plain rates where these lower the log loss of held-out rows by more than its error."""
     rates = cell_rates(cells, raw.levels, raw.risk.shape)
     trained = _model(raw, NONE)
     risk, failure, trials, cluster, _ = _scored(trained, held)
-    share, saved, error = worth(risk, rates.ravel()[trained.rows(_batch(held))], failure, trials, cluster)
-    words = f"; rates of cells weigh {share:g}: they save {saved:.4f} nats (standard error {error:.4f})"
-    return blended(raw, rates, share), words, share
+    saved, error = worth(risk, rates.ravel()[trained.rows(_batch(held))], failure, trials, cluster)
+    if saved <= error:
+        return raw, f"; plain rates of cells would save {saved:.4f} nats (standard error {error:.4f}) and are left out", 0.0
+    return blended(raw, rates, SHARE), f"; plain rates of cells weigh half: they save {saved:.4f} nats ({error:.4f})", SHARE
 
 
 def _clustering(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, cluster: np.ndarray, context: np.ndarray) -> dict:
@@ -249,9 +257,8 @@ def _clustering(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, clust
     return out
 
 
-def _unchecked(why: str, share: float = 0.0) -> tuple[Calibrator, dict, dict, dict, float]:
-    words = f"; rates of cells weigh {share:g}, undecided" if share else ""
-    return NONE, {"sentence": f"calibration was not checked: {why}{words}"}, {}, {}, share
+def _unchecked(why: str) -> tuple[Calibrator, dict, dict, dict, float]:
+    return NONE, {"sentence": f"calibration was not checked: {why}"}, {}, {}, 0.0
 
 
 def _scored(model: RiskModel, rows: pl.DataFrame) -> tuple[np.ndarray, ...]:

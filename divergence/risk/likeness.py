@@ -3,14 +3,13 @@
 For every deployed context c the items' posteriors are found without its cells, each of its cells is predicted by the mean
 risk over the model's other contexts with weights exp(T * shared factors) (`like_contexts`), and T is the one of `STEPS`
 whose predictions have the least log loss; 0, which is no weighting, unless that is worse by more than the standard error of
-the difference over items. The same predictions say whether risks are calibrated in a context that was never seen: its own
-level is not known, and all of its requests are off together. Unit: none.
+the difference over items. Unit: none.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import chdtrc, ndtr
+from scipy.special import ndtr
 
 from divergence.risk.context_definitions import Served
 from divergence.risk.item_factors import Factors, ItemCells, converged
@@ -33,7 +32,7 @@ def choose_likeness(
         chosen = np.zeros(items, bool)
         chosen[np.random.default_rng(seed).permutation(items)[:ITEMS_MAX]] = True
         cells, items = cells.of(chosen), ITEMS_MAX
-    loss, left_out = np.zeros((len(STEPS), items)), []
+    loss = np.zeros((len(STEPS), items))
     for k in deployed:
         there = (label == k) & (regime == 1)
         left = there[cells.arm]
@@ -56,45 +55,20 @@ def choose_likeness(
         shared[k] = -1
         item, arm, success = cells.item[left], cells.arm[left], cells.y[left] / cells.n[left]
         usable = known[item] & (model == model[arm][:, None])
-        predicted = np.empty((len(STEPS), len(item)))
         for step, likeness in enumerate(STEPS):
             weight = usable * weights(shared, likeness)[label]
             total = weight.sum(1)
             q = np.clip((weight * p[item]).sum(1) / np.where(total > 0, total, 1.0), EDGE, 1 - EDGE)
-            predicted[step] = 1 - q
             nats = -(success * np.log(q) + (1 - success) * np.log1p(-q)) * (total > 0)
             loss[step] += np.bincount(item, nats, items)
-        asked = usable.any(1)
-        if not asked.any():
-            continue
-        left_out.append((predicted[:, asked], 1 - success[asked], cells.n[left][asked], item[asked]))
     total = loss.sum(1)
     best = int(total.argmin())
-    if not left_out:
-        return 0.0, ""
     difference = loss[0] - loss[best]
     error = np.sqrt(((difference - difference.mean()) ** 2).sum())
     if not best or difference.sum() <= error:
-        return 0.0, "contexts that share serving factors are no better guides to a new one than the others; " + _told(
-            left_out, 0
-        )
+        return 0.0, "contexts that share serving factors are no better guides to a new one than the others"
     gain = difference.sum() / max(total[0], 1e-9)
-    words = f"in a new context, contexts weigh by the serving factors that they share: log loss {gain:.0%} less"
-    return STEPS[best], f"{words}; {_told(left_out, best)}"
-
-
-def _told(left_out: list[tuple[np.ndarray, ...]], step: int) -> str:
-    """How far mean risks of known items are off in contexts that were left out, beside what chance does."""
-    gaps, errors = np.empty(len(left_out)), np.empty(len(left_out))
-    for k, (risk, failure, trials, item) in enumerate(left_out):
-        off = trials * (risk[step] - failure)
-        gaps[k], errors[k] = off.sum() / trials.sum(), np.sqrt((np.bincount(item, off) ** 2).sum()) / trials.sum()
-    away, chance = (100 * np.sqrt((v**2).mean()) for v in (gaps, errors))
-    inside = chdtrc(len(gaps), ((gaps / np.maximum(errors, 1e-9)) ** 2).sum()) > 0.05
-    return (
-        f"mean risks of contexts left out were off by {away:.1f} points (root mean square; {chance:.1f} by chance): "
-        f"risks in a new context are {'' if inside else 'not '}calibrated"
-    )
+    return STEPS[best], f"in a new context, contexts weigh by the serving factors that they share: log loss {gain:.0%} less"
 
 
 def _levels(served: Served, label: str) -> tuple[str | None, ...]:
