@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import time
 
 import numpy as np
 import polars as pl
@@ -254,6 +255,7 @@ def page(content):
 
 
 FOLDER = pathlib.Path(__file__).parents[2] / "datasets" / "serving-lab"
+SECONDS_MAX = 60  # CPU time of all answers and the page on a busy machine; alone it takes about a quarter
 
 
 @pytest.fixture(scope="session")
@@ -262,7 +264,9 @@ def results(tmp_path_factory):
     log = dv.read(FOLDER, configuration=dv.Configuration.load(FOLDER / "decision.toml"))
     posterior = dv.fit(dv.collapse(log), seed=0)
     folder = tmp_path_factory.mktemp("embedded") / "out"
+    before = time.process_time()
     table = write_report(posterior, folder, log=log, formats=("md", "tex", "json"))
+    assert time.process_time() - before <= SECONDS_MAX
     return folder, table
 
 
