@@ -70,9 +70,11 @@ def test_which_path_is_taken():
     target = block_target("five models")
     assert on_device(target, "host") is target
     assert isinstance(on_device(target, "jax"), DeviceHierarchy)
-    for wrong in ("gpu", "", None):
+    for wrong in ("gpu", ""):
         with pytest.raises(dv.InputError, match=r"device.*host, jax"):
             dv.Importance(device=wrong)
+    with pytest.raises(dv.InputError, match="device is a text, seen None"):
+        dv.Importance(device=None)  # type: ignore[arg-type]
 
 
 @pytest.mark.prove  # eight devices on a machine of two cores wait for each other's threads: now and then for ever
