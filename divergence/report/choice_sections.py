@@ -71,9 +71,7 @@ def first_table(choice: Choice, content: PageContent) -> Table:
     caption = f"Median of each value: {MARKS}."
     several = len(choice.options)
     opened_by = f"The values of the first combinations of {several}" if several > MOST else "The values of the combinations"
-    return Table(
-        table_of(choice.options[:MOST], choice.names, dict(content.acceptance)), caption, opened_by
-    )
+    return Table(table_of(choice.options[:MOST], choice.names, dict(content.acceptance)), caption, opened_by)
 
 
 def unmet(choice: Choice, acceptance: dict[str, float]) -> str:
