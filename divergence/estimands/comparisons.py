@@ -26,9 +26,10 @@ from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Need
 from divergence.joint.laws import Law
+from divergence.joint.level_draws import link_levels
 from divergence.joint.link import from_link
 from divergence.joint.posterior import Fit, Posterior
-from divergence.joint.predict import levels, link_levels
+from divergence.joint.predict import levels
 
 QUESTION, TEXT = "comparisons", "what changes with {of}"
 WORDS = "comparisons of one's own"

@@ -25,9 +25,10 @@ from divergence.estimands.rows import answer, level_unit, models_with_rows, refu
 from divergence.estimate import COORDINATES, Estimate
 from divergence.identification import needs
 from divergence.joint.laws import Law
+from divergence.joint.level_draws import link_levels
 from divergence.joint.link import from_link
 from divergence.joint.posterior import Fit, Posterior
-from divergence.joint.predict import Levels, levels, link_levels
+from divergence.joint.predict import Levels, levels
 
 QUESTION, TEXT = "predictions", "level of each group, for new items"
 WORDS = "levels of groups of one's own"

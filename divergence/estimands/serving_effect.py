@@ -38,9 +38,10 @@ from divergence.identification.factor_levels import moved_together
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
 from divergence.identification.rules_of_results import unlogged_difference
+from divergence.joint.level_draws import link_levels
 from divergence.joint.link import from_link
 from divergence.joint.posterior import Fit, Posterior
-from divergence.joint.predict import levels, link_levels
+from divergence.joint.predict import levels
 
 QUESTION, TEXT = "serving_effect", "what a level of a serving factor does to the outcome, against the reference level"
 PAIRS_MAX = 200  # contrasts of pairs shown when none is asked for

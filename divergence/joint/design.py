@@ -109,6 +109,10 @@ class Design:
         """Is the term in the model?"""
         return any(t.name == name for t in self.terms)
 
+    def of_regime(self, deployed: bool) -> np.ndarray:
+        """Indices into `contexts` of those in deployment, or of the bench's."""
+        return np.flatnonzero(self.contexts[:, 0] == deployed)
+
     def loadings(
         self, model: np.ndarray, deployed: np.ndarray, context: np.ndarray, mixtures: dict[str, np.ndarray] | None = None
     ) -> np.ndarray:
@@ -171,6 +175,14 @@ class Design:
     @property
     def _labels(self) -> int:
         return len(np.unique(self.contexts[:, 1]))
+
+
+def arm_loadings(design: Design, arms: Arms) -> np.ndarray | sp.csr_array:
+    """Z of the observed arms, shape (A, P); sparse where their noise is."""
+    place = {tuple(k): j for j, k in enumerate(design.contexts)}
+    context = np.array([place[k] for k in zip(arms.deployed.astype(int), arms.context, strict=True)])
+    make = design.loadings if arms.covariance is not None else design.sparse_loadings
+    return make(arms.model, arms.deployed, context)
 
 
 def free_terms(design: Design) -> list[Term]:

@@ -14,11 +14,12 @@ from divergence.identification import LogDesign, log_design
 from divergence.joint.arms import Arms
 from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.coordinates import correlation, half_normal
-from divergence.joint.design import Design, free_terms, local_term, model_term
+from divergence.joint.design import Design, arm_loadings, free_terms, local_term, model_term
 from divergence.joint.hierarchy import Hierarchy
+from divergence.joint.level_draws import level_draws
 from divergence.joint.link import Response
 from divergence.joint.methods import Diagnostic
-from divergence.joint.problem import Loadings, density_of, target_data
+from divergence.joint.problem import density_of, target_data
 from divergence.joint.spec import Spec
 from divergence.numerics import combinations
 
@@ -75,6 +76,17 @@ class Fit:
     def log_design(self) -> LogDesign:
         """What the log can tell, counted from its cells without the fit."""
         return log_design(self.cells)
+
+    @functools.cached_property
+    def bench_levels(self) -> np.ndarray:
+        """Draws of every model's level in every bench context, on the outcome scale, for the items that the log declares;
+        shape (S, models, contexts). Made once, read only."""
+        return level_draws(self, False, self.cells.items)
+
+    @functools.cached_property
+    def deployed_levels(self) -> np.ndarray:
+        """The same in every deployment context."""
+        return level_draws(self, True, self.cells.items)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{number} {name[2:]}" for name, number in self.counts.items())
@@ -168,14 +180,6 @@ def models_with_rows(fit: Fit, deployed: bool) -> np.ndarray:
     seen = np.zeros(fit.design.n_models, bool)
     seen[fit.arms.model[fit.arms.deployed == deployed]] = True
     return seen
-
-
-def arm_loadings(design: Design, arms: Arms) -> Loadings:
-    """Z of the observed arms, shape (A, P); sparse where their noise is."""
-    place = {tuple(k): j for j, k in enumerate(design.contexts)}
-    context = np.array([place[k] for k in zip(arms.deployed.astype(int), arms.context, strict=True)])
-    make = design.loadings if arms.covariance is not None else design.sparse_loadings
-    return make(arms.model, arms.deployed, context)
 
 
 def prior_centre(arms: Arms) -> float:

@@ -21,8 +21,9 @@ import numpy as np
 from divergence.cells.overlap import in_regime
 from divergence.errors import NotIdentifiedError
 from divergence.joint.design import Term
+from divergence.joint.level_draws import link_levels
 from divergence.joint.posterior import Fit, Posterior
-from divergence.joint.predict import levels, link_levels
+from divergence.joint.predict import levels
 from divergence.joint.terms import StandsApart
 from divergence.joint.unseen_context import unseen_link
 from divergence.numerics import NORMAL_95, expit, logit
