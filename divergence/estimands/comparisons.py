@@ -19,8 +19,7 @@ import numpy as np
 from divergence.calling import nearest, sentences
 from divergence.cells.overlap import context_conflict
 from divergence.errors import ArgumentError
-from divergence.estimands.predictions import tried_levels
-from divergence.estimands.rows import Rows, models_with_rows, refuse, unit_of
+from divergence.estimands.rows import Rows, models_with_rows, refuse, tried_levels, unit_of
 from divergence.estimands.serving_effect import factor_needs, reference_level
 from divergence.estimate import Estimate
 from divergence.identification import needs
