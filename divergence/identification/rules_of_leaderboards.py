@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from divergence.cells.blocks import rows_of
 from divergence.cells.measures import ERRED
+from divergence.cells.random_blocks import rows_of
 from divergence.identification.finding import Finding
 from divergence.identification.log_design import REGIMES, LogDesign
 

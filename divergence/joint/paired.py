@@ -26,13 +26,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
 
 from divergence.numerics import column_squares, size_of
 
+M = TypeVar("M", np.ndarray, sp.csr_array)
 FLIPS = 2.7  # z^2 at 90 %: Tango's interval for 0 flips of n items is z^2 / (n + z^2) wide to either side
 TRUST = 0.05  # of them in the gain: an effect measured as nothing is not drawn to what other contexts do
 # Times the variance of what a context does to all models, in the gain. On held-out items 3 to 10 lie within two per cent of
@@ -102,7 +103,20 @@ def measure(
     `least` is what `FLIPS` flips are worth for each arm's contrast, `steady` the variance that each arm's level has at
     least (`link`), both (A,).
     """
-    algebra = _Dense() if isinstance(root, np.ndarray) else _Sparse()
+    given = model, deployed, place, least, steady, clusters
+    return _measured(_Dense(), root, *given) if isinstance(root, np.ndarray) else _measured(_Sparse(), root, *given)
+
+
+def _measured(
+    algebra: _Algebra[M],
+    root: M,
+    model: np.ndarray,
+    deployed: np.ndarray,
+    place: np.ndarray,
+    least: np.ndarray,
+    steady: np.ndarray,
+    clusters: np.ndarray | None,
+) -> Measured:
     models = int(model.max()) + 1
     count = np.bincount(model, minlength=models)
     bench = bench_arms(model, deployed)
@@ -143,11 +157,38 @@ def measure(
     )
 
 
+class _Algebra(Protocol[M]):
+    """What `measure` asks of a root (R, A)."""
+
+    def centres(self, root: M, model: np.ndarray, bench: np.ndarray, count: np.ndarray) -> M:
+        """The column of each model's bench, or the mean of its columns, shape (R, models)."""
+        ...
+
+    def columns(self, centre: M, model: np.ndarray) -> M:
+        """Each arm's centre, shape (R, A)."""
+        ...
+
+    def products(self, root: M, at_arms: M) -> np.ndarray:
+        """Of each column with its own centre, shape (A,)."""
+        ...
+
+    def contrasts(self, root: M, at_arms: M, carry: np.ndarray, plain: np.ndarray) -> M:
+        """The columns less what they carry of their centres; none where `plain`."""
+        ...
+
+    def crossed(self, noise: M, variance: np.ndarray, keep: np.ndarray, group: np.ndarray) -> float:
+        """Sum of the products of unlike columns of one group, those that are kept, each over its standard deviation."""
+        ...
+
+    def stacked(self, root: M, *parts: sp.csr_array) -> M:
+        """A root of their sum."""
+        ...
+
+
 class _Dense:
-    """What `measure` asks of the root of few arms, a plain matrix."""
+    """Of few arms, a plain matrix: the whole root has no more rows than arms."""
 
     def centres(self, root: np.ndarray, model: np.ndarray, bench: np.ndarray, count: np.ndarray) -> np.ndarray:
-        """The column of each model's bench, or the mean of its columns, shape (R, models)."""
         out = np.zeros((len(count), len(root)))
         np.add.at(out, model, root.T)
         out /= np.maximum(count, 1)[:, None]
@@ -155,34 +196,29 @@ class _Dense:
         return out.T
 
     def columns(self, centre: np.ndarray, model: np.ndarray) -> np.ndarray:
-        """Each arm's centre, shape (R, A)."""
         return centre.T[model].T
 
     def products(self, root: np.ndarray, at_arms: np.ndarray) -> np.ndarray:
-        """Column by column, shape (A,)."""
         return np.einsum("ra,ar->a", root, at_arms.T)
 
     def contrasts(self, root: np.ndarray, at_arms: np.ndarray, carry: np.ndarray, plain: np.ndarray) -> np.ndarray:
-        """The columns less what they carry of their centres; none where `plain`."""
         out = root - carry * at_arms
         out[:, plain] = 0.0
         return out
 
     def crossed(self, noise: np.ndarray, variance: np.ndarray, keep: np.ndarray, group: np.ndarray) -> float:
-        """Sum of the products of unlike columns of one group, those that are kept, each over its standard deviation."""
         unit = np.where(keep, noise / np.sqrt(np.where(variance > 0, variance, 1.0)), 0.0)
         sums = np.zeros((int(group.max()) + 1, len(noise)))
         np.add.at(sums, group, unit.T)
         return np.square(sums).sum() - np.square(unit).sum()
 
     def stacked(self, root: np.ndarray, *parts: sp.csr_array) -> np.ndarray:
-        """A root of their sum, with no more rows than arms."""
         whole = np.concatenate([root, *(part.toarray() for part in parts)])
         return np.asarray(np.linalg.qr(whole, mode="r")) if len(whole) > whole.shape[1] else whole
 
 
 class _Sparse:
-    """The same of thousands of arms: all are sums of squares of the root's columns, or of sums of columns of one group."""
+    """Of thousands of arms, sparse: all are sums of squares of the root's columns, or of sums of columns of one group."""
 
     def centres(self, root: sp.csr_array, model: np.ndarray, bench: np.ndarray, count: np.ndarray) -> sp.csr_array:
         size = len(model)
@@ -212,9 +248,7 @@ class _Sparse:
         return sp.csr_array(sp.vstack([root, *parts]))
 
 
-def _mean_correlation(
-    algebra: _Dense | _Sparse, noise: Any, variance: np.ndarray, group: np.ndarray, keep: np.ndarray
-) -> float:
+def _mean_correlation(algebra: _Algebra[M], noise: M, variance: np.ndarray, group: np.ndarray, keep: np.ndarray) -> float:
     """Mean correlation of pairs of one group from squares of sums, 0..`SHARED_MAX`; `noise` has shape (R, K)."""
     keep = (variance > 0) & keep
     size = np.bincount(group, keep)

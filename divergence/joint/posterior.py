@@ -148,7 +148,7 @@ class Posterior:
         return "\n".join(["Posterior of " + ", ".join(f.cells.outcome for f in self.fits), *map(repr, self.fits)])
 
     def _repr_html_(self) -> str:
-        from divergence.joint.view import card_of
+        from divergence.joint.posterior_view import card_of
 
         return card_of(self)
 

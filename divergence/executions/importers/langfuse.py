@@ -20,6 +20,7 @@ from divergence.executions.importers import blocks, convert, factors, parquet_ro
 from divergence.executions.importers.feedback import Judged, attach, number_or_label, scored
 from divergence.executions.importers.foreign_files import head
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.groups import traces_by_folder
 from divergence.executions.importers.json_documents import documents, json_or_text, objects
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place
 from divergence.executions.importers.trace_reading import TraceReading
@@ -83,6 +84,7 @@ FORMAT = Format(
     regime="deployment",
     rank=30,
     notes=("Columns of exports are written with underscores (`start_time`), and are the same fields.",),
+    apart=traces_by_folder,
 )
 CALLS = ("GENERATION", "EMBEDDING")
 DROPPED = (

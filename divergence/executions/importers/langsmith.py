@@ -26,6 +26,7 @@ from divergence.executions.importers import blocks, convert, factors, parquet_ro
 from divergence.executions.importers.feedback import Judged, attach, scored
 from divergence.executions.importers.foreign_files import LINE_BYTES, head, opened
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.groups import traces_by_folder
 from divergence.executions.importers.json_documents import documents, json_or_text, objects
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place
 from divergence.executions.importers.trace_reading import TraceReading
@@ -111,6 +112,7 @@ FORMAT = Format(
     regime="deployment",
     rank=30,
     notes=("Inputs and outputs are read for the names above only, and users are not read.",),
+    apart=traces_by_folder,
 )
 KEPT = ("run_type", "trace_id", "parent_run_id", "error", "end_time", "first_token_time", "outputs.id", "derived.framework")
 EXTRA = {name: pl.String() for name in ("outputs.id", "derived.framework")}

@@ -22,6 +22,7 @@ from divergence.executions.importers import convert, delimited, factors, span_tr
 from divergence.executions.importers.feedback import Judged, attach, number_or_label, scored
 from divergence.executions.importers.foreign_files import head, unpacked
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.groups import traces_by_folder
 from divergence.executions.importers.json_documents import documents, json_or_text, objects
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place
 from divergence.executions.importers.otlp_spans import UNREADABLE
@@ -56,6 +57,7 @@ FORMAT = Format(
     regime="deployment",
     rank=30,
     notes=("Inputs and outputs are read for the model, the finish reason and the settings only.",),
+    apart=traces_by_folder,
 )
 CALLS = ("CHAT_MODEL", "LLM", "EMBEDDING")
 READ = ("mlflow.llm.model", "mlflow.llm.provider", "mlflow.message.format", "model", USAGE, COST, "mlflow.spanType")
