@@ -16,6 +16,7 @@ from divergence.cells.overlap import replays
 from divergence.errors import InputError
 from divergence.identification.factor_levels import context_shares
 from divergence.joint.arms import Arms
+from divergence.joint.coordinates import Layout
 from divergence.joint.spec import Spec
 from divergence.joint.terms import (
     Ability,
@@ -198,6 +199,20 @@ def local_term(design: Design) -> Term | None:
 def model_term(design: Design) -> Term | None:
     """The term in which each model has a scale of its own."""
     return design.term("delta") if design.instability > 0 else None
+
+
+def layout_of(design: Design) -> Layout:
+    """The coordinates of the design's hierarchy."""
+    free, local, each = free_terms(design), local_term(design), model_term(design)
+    return Layout(
+        design.term("theta_E").width,
+        np.array([t.width for t in free]),
+        design.outlier,
+        0 if local is None else local.columns.stop - local.columns.start,
+        0 if each is None else design.n_models,
+        0 if each is None else free.index(each),
+        design.instability,
+    )
 
 
 def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:

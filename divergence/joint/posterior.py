@@ -14,7 +14,7 @@ from divergence.identification import LogDesign, log_design
 from divergence.joint.arms import Arms
 from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.coordinates import correlation, half_normal
-from divergence.joint.design import Design, arm_loadings, free_terms, local_term, model_term
+from divergence.joint.design import Design, arm_loadings, free_terms, layout_of, local_term, model_term
 from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.level_draws import level_draws
 from divergence.joint.link import Response
@@ -198,16 +198,12 @@ def standard_deviations(design: Design, x: np.ndarray) -> dict[str, np.ndarray]:
     """Coordinates to standard deviations, exactly as in `numpyro_model.joint_model`."""
     width = design.term("theta_E").width
     out = {"theta_E": half_normal(x[:, 0], width), "theta_D": half_normal(x[:, 1], width), "rho": correlation(x[:, 2])}
-    free = free_terms(design)
+    free, layout = free_terms(design), layout_of(design)
     for k, term in enumerate(free):
-        out[term.name] = half_normal(x[:, 3 + k], term.width)
-    local = local_term(design)
-    if local is not None:
-        first = local.columns
-        own = x[:, 3 + len(free) : 3 + len(free) + first.stop - first.start]
-        out[free[0].name] = out[free[0].name][:, None] * np.exp(design.outlier * own)
+        out[term.name] = half_normal(x[:, layout.term(k)], term.width)
+    if local_term(design) is not None:
+        out[free[0].name] = out[free[0].name][:, None] * np.exp(design.outlier * x[:, layout.own_levels])
     if model_term(design) is not None:
-        own = x[:, -1 - design.n_models :]
-        out["tau_s"] = half_normal(own[:, 0], design.instability)
-        out["delta"] = out["delta"][:, None] * np.exp(out["tau_s"][:, None] * own[:, 1:])
+        out["tau_s"] = half_normal(x[:, layout.spread], design.instability)
+        out["delta"] = out["delta"][:, None] * np.exp(out["tau_s"][:, None] * x[:, layout.models_own])
     return out
