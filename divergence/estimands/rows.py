@@ -20,7 +20,7 @@ from divergence.identification.question import Question
 from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.posterior import models_with_rows as models_with_rows
-from divergence.joint.predict import Levels, levels
+from divergence.joint.predict import Levels, in_logged_contexts
 
 Parameters = ParamSpec("Parameters")
 Answering = Callable[Concatenate[Posterior, Parameters], Estimate]
@@ -111,7 +111,7 @@ def refuse(fit: Fit, question: str, text: str, unit: str, reason: str) -> Estima
 
 def logged_levels(fit: Fit, regime: str, law: Law | None = None) -> Levels:
     """Levels in a regime's contexts where it is known that the log has them. Raises NotIdentifiedError where it has not."""
-    mu = levels(fit, regime, law)
+    mu = in_logged_contexts(fit, regime, law)
     if mu is None:
         raise NotIdentifiedError(f"the log has no {regime} rows")
     return mu
@@ -122,7 +122,7 @@ def deployed_contexts(
 ) -> tuple[Fit, Levels | None, str]:
     """The fit, the deployment levels, and why a law that was given leaves fewer than `least` contexts ('' = it does not)."""
     fit = posterior[outcome]
-    mu = levels(fit, "deployment", law)
+    mu = in_logged_contexts(fit, "deployment", law)
     assert mu is not None  # the questions' needs: judged deployment rows, in two contexts where two are asked for
     if int((mu.law.max(0) > 0).sum()) < least:
         return fit, None, f"the deployment law gives weight to one context; how a score moves over contexts needs {least}"

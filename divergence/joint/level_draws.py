@@ -2,8 +2,8 @@
 
     mu_mc = g^-1(z_mc b),    z_mc the loadings of model m in context c, b the draws of the effects, g the link
 
-The levels that the log declares are made once a fit (`Fit.bench_levels`, `Fit.deployed_levels`): every question starts from
-the same ones. Unit: that of the outcome.
+Those of the log's own contexts are made once a fit (`Fit.levels_of_new_items`, `Fit.levels_of_observed_items`): every
+question starts from the same ones. Unit: that of the outcome.
 """
 
 from __future__ import annotations
@@ -30,13 +30,26 @@ def link_levels(fit: Fit, contexts: np.ndarray, mixtures: dict[str, np.ndarray] 
     return (fit.effects @ z.T).reshape(len(fit.effects), count, len(contexts))
 
 
-def level_draws(fit: Fit, deployed: bool, items: str) -> np.ndarray:
-    """Draws of the levels in a regime's contexts, for `new` items or the `observed` ones, shape (S, models, contexts)."""
-    mine = fit.design.of_regime(deployed)
-    values = from_link(link_levels(fit, mine), fit.arms.link)
-    if items == "observed":
-        here = fit.arms.deployed == deployed
-        at = np.searchsorted(fit.design.contexts[mine, 1], fit.arms.context[here])
-        values[:, fit.arms.model[here], at] = observed_item_levels(fit)[:, here]
+def level_draws(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
+    """Draws of the levels of new items in the bench's contexts, and in those of deployment, (S, models, contexts) each."""
+    return _kept(_on_outcome_scale(fit, False)), _kept(_on_outcome_scale(fit, True))
+
+
+def observed_level_draws(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
+    """The same for the items of the log themselves; a context without rows has none, and keeps its level of new items."""
+    seen, found = observed_item_levels(fit), []
+    for deployed in (False, True):
+        values, here = _on_outcome_scale(fit, deployed), fit.arms.deployed == deployed
+        at = np.searchsorted(fit.design.contexts[fit.design.of_regime(deployed), 1], fit.arms.context[here])
+        values[:, fit.arms.model[here], at] = seen[:, here]
+        found.append(_kept(values))
+    return found[0], found[1]
+
+
+def _on_outcome_scale(fit: Fit, deployed: bool) -> np.ndarray:
+    return from_link(link_levels(fit, fit.design.of_regime(deployed)), fit.arms.link)
+
+
+def _kept(values: np.ndarray) -> np.ndarray:
     values.flags.writeable = False
     return values

@@ -16,7 +16,7 @@ from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.coordinates import correlation, half_normal
 from divergence.joint.design import Design, arm_loadings, free_terms, layout_of, local_term, model_term
 from divergence.joint.hierarchy import Hierarchy
-from divergence.joint.level_draws import level_draws
+from divergence.joint.level_draws import level_draws, observed_level_draws
 from divergence.joint.link import Response
 from divergence.joint.methods import Diagnostic
 from divergence.joint.problem import density_of, target_data
@@ -78,15 +78,15 @@ class Fit:
         return log_design(self.cells)
 
     @functools.cached_property
-    def bench_levels(self) -> np.ndarray:
-        """Draws of every model's level in every bench context, on the outcome scale, for the items that the log declares;
-        shape (S, models, contexts). Made once, read only."""
-        return level_draws(self, False, self.cells.items)
+    def levels_of_new_items(self) -> tuple[np.ndarray, np.ndarray]:
+        """Draws of every model's level in every bench context, and in every deployment context, on the outcome scale; shape
+        (S, models, contexts) each. Made once, read only."""
+        return level_draws(self)
 
     @functools.cached_property
-    def deployed_levels(self) -> np.ndarray:
-        """The same in every deployment context."""
-        return level_draws(self, True, self.cells.items)
+    def levels_of_observed_items(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same for the items of the log themselves."""
+        return observed_level_draws(self)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{number} {name[2:]}" for name, number in self.counts.items())

@@ -8,10 +8,8 @@ import numpy as np
 
 from divergence.errors import InputError
 from divergence.joint.laws import Law, context_names, law_weights
-from divergence.joint.level_draws import level_draws, link_levels
-from divergence.joint.link import from_link
 from divergence.joint.posterior import Fit
-from divergence.joint.unseen_context import unseen_link
+from divergence.joint.unseen_context import unseen_levels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,24 +54,25 @@ def levels(
     if items is None:
         items = fit.cells.items if contexts == "logged" else "new"
     _check_population(regime, items, contexts, count)
+    known = in_logged_contexts(fit, regime, law, items)
+    if known is None or contexts == "logged":
+        return known
+    shape, labels = (len(known.models), count), tuple(f"(new {k + 1})" for k in range(count))
+    return Levels(unseen_levels(fit, count), known.models, labels, np.full(shape, 1 / count), np.zeros(shape, bool))
+
+
+def in_logged_contexts(fit: Fit, regime: str, law: Law | None = None, items: str | None = None) -> Levels | None:
+    """`levels` in the contexts of the log, which is what most questions ask."""
     mine = fit.design.of_regime(regime == "deployment")
     if not len(mine):
         return None
-    weights = law_weights(fit, regime, law)
-    models = fit.cells.levels["model"]
-    if contexts == "new":
-        shape = (len(models), count)
-        draws = from_link(unseen_link(fit, link_levels(fit, mine), count), fit.arms.link)
-        labels = tuple(f"(new {k + 1})" for k in range(count))
-        return Levels(draws, models, labels, np.full(shape, 1 / count), np.zeros(shape, bool))
-    if items != fit.cells.items:
-        draws = level_draws(fit, regime == "deployment", items)
-    else:
-        draws = fit.deployed_levels if regime == "deployment" else fit.bench_levels
+    weights, models = law_weights(fit, regime, law), fit.cells.levels["model"]
+    items = items or fit.cells.items
+    both = fit.levels_of_observed_items if items == "observed" else fit.levels_of_new_items
     observed = np.zeros((len(models), len(mine)), bool)
     here = fit.arms.deployed == (regime == "deployment")
     observed[fit.arms.model[here], np.searchsorted(fit.design.contexts[mine, 1], fit.arms.context[here])] = True
-    return Levels(draws, models, context_names(fit, regime), weights, observed)
+    return Levels(both[regime == "deployment"], models, context_names(fit, regime), weights, observed)
 
 
 def _check_population(regime: str, items: str, contexts: str, count: int) -> None:

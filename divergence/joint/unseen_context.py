@@ -21,6 +21,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from divergence.joint.laws import law_weights
+from divergence.joint.level_draws import link_levels
+from divergence.joint.link import from_link
 from divergence.joint.posterior import Fit
 from divergence.numerics import column_squares
 from divergence.random_streams import stream
@@ -29,9 +31,14 @@ WIDTH = 1.25  # link scale: half of the priors hold contexts that move 50 % by l
 PROPOSALS = 64  # chi-squares a draw, of which the prior picks one
 
 
-def unseen_link(fit: Fit, eta: np.ndarray, count: int) -> np.ndarray:
-    """Draws of link-scale levels in `count` unseen contexts a draw, shape (S, models, count); `eta` are those in the log's
-    deployment contexts, in their order in `fit.design`, shape (S, models, contexts)."""
+def unseen_levels(fit: Fit, count: int) -> np.ndarray:
+    """Draws of levels in `count` unseen contexts a draw, on the outcome scale, shape (S, models, count)."""
+    return from_link(unseen_link(fit, count), fit.arms.link)
+
+
+def unseen_link(fit: Fit, count: int) -> np.ndarray:
+    """The same on the link scale."""
+    eta = link_levels(fit, fit.design.of_regime(True))
     rng = stream(fit.seed, "new contexts")
     linked = law_weights(fit, "deployment", "logged") > 0
     size = linked.sum(1)
