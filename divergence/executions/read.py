@@ -179,8 +179,9 @@ def _judged(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
             try:
                 source.frame.select(pl.all().count()).collect(engine="streaming")
             except DAMAGED_DATA as cause:
-                raise unreadable(source.file, cause) from cause
-        raise unreadable(", ".join(source.file for source in log.sources), error) from error
+                raise unreadable(source.file, cause, source.address) from None if source.address else cause
+        addresses = [source.address for source in log.sources]
+        raise unreadable(", ".join(source.file for source in log.sources), error, *addresses) from None
 
 
 def _executions(log: _Log, skipped: list[tuple[str, str]]) -> Executions:

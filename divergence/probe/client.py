@@ -10,18 +10,16 @@ header, nowhere else: no message of this file contains a header, a server's text
 from __future__ import annotations
 
 import asyncio
-import base64
 import dataclasses
-import functools
 import json
 import os
 import random
 import re
 import time
-import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from divergence.addresses import without
 from divergence.errors import InputError
 from divergence.probe.reply_stream import (
     DAMAGE,
@@ -141,30 +139,10 @@ async def ask(
 def without_keys(text: str, head: Mapping[str, str]) -> str:
     """The text with every key of the request removed, should a server send one back: as it is, in other case, quoted for
     an address, in hexadecimal digits, or in base64 alone or within something longer."""
-    found = _keys(tuple(value for value in head.values() if value != STREAM))
-    return found.sub("[key]", text) if found else text
-
-
-@functools.lru_cache(maxsize=256)
-def _keys(values: tuple[str, ...]) -> re.Pattern[str] | None:
-    forms: set[str] = set()
-    for value in values:
-        for key in [part for part in value.split() if len(part) >= KEY_PART_MIN] or [value.removeprefix("Bearer ")]:
-            forms |= {key, urllib.parse.quote(key, safe=""), key.encode().hex()}
-            if len(key) >= KEY_PART_MIN:
-                forms |= _in_base64(key.encode())
-    ordered = sorted(filter(None, forms), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, ordered)), re.IGNORECASE) if ordered else None
-
-
-def _in_base64(key: bytes) -> set[str]:
-    """What a key looks like in base64 wherever it begins: the letters that hold nothing but it."""
-    found = set()
-    for before in range(3):
-        letters = base64.b64encode(b"\0" * before + key).decode().rstrip("=")
-        own = letters[-(-8 * before // 6) : 8 * (before + len(key)) // 6]
-        found |= {own, own.replace("+", "-").replace("/", "_")}
-    return found
+    keys: set[str] = set()
+    for value in (value for value in head.values() if value != STREAM):
+        keys |= {part for part in value.split() if len(part) >= KEY_PART_MIN} or {value.removeprefix("Bearer ")}
+    return without(text, frozenset(keys), "[key]")
 
 
 def _kept(reply: Reply, head: Mapping[str, str]) -> Reply:
