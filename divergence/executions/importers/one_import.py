@@ -52,8 +52,9 @@ def beside(executions: Path) -> dict[str, Path]:
 
 
 def in_order(paths: Iterable[Path], executions: Path) -> list[Path]:
-    """Files of an import from the one that takes its place last to the first one."""
-    late = {path: 1 if path == executions else 0 if os.path.lexists(path) else 2 for path in paths}
+    """Files of an import from the one that takes its place last to the first one; what stands where no file can take its
+    place (a folder) fails first."""
+    late = {path: 1 if path == executions else 0 if path.is_file() else 2 for path in paths}
     return sorted(late, key=lambda path: late[path])
 
 
