@@ -3,6 +3,7 @@ it is, lower-cased, quoted, in hexadecimal digits or in base64. (Headers and wha
 stores: `scoring/test_store`; imports: `executions/importers/test_privacy`; wrong columns: `test_quoted_values`.)"""
 
 import base64
+import contextlib
 import http.server
 import io
 import json
@@ -63,19 +64,86 @@ def test_a_message_is_scrubbed_of_every_form(text, monkeypatch):
     check(scrubbed(f"the store said {text}."))
 
 
+@contextlib.contextmanager
+def listening(answer):
+    """An address on loopback where every request is answered so."""
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            status, fields, content = answer(self.headers)
+            self.send_response(status)
+            for name, value in {**fields, "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"" if self.command == "HEAD" else content)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def refusing():
+    """One who refuses, and sends back what was sent in every form."""
+
+    def answer(headers):
+        sent = headers.get("Authorization", "").partition(" ")[2]
+        said = [
+            sent,
+            sent.lower(),
+            SECRET,
+            SECRET.lower(),
+            base64.b64encode(SECRET.encode()).decode(),
+            SECRET.encode().hex(),
+        ]
+        return 403, {"Content-Type": "text/plain"}, " and ".join(said).encode()
+
+    with listening(answer) as host:
+        yield host
+
+
+@pytest.fixture
+def served(rows):
+    """The address of a log with a user and a password."""
+    held = io.BytesIO()
+    rows().write_parquet(held)
+    content = held.getvalue()
+
+    def answer(headers):
+        first, _, last = headers["Range"].removeprefix("bytes=").partition("-")
+        start = int(first) if first else max(len(content) - int(last), 0)
+        end = min(int(last) + 1 if first and last else len(content), len(content))
+        return 206, {"Content-Range": f"bytes {start}-{end - 1}/{len(content)}"}, content[start:end]
+
+    with listening(answer) as host:
+        yield f"http://{USER}{host}/log.parquet"
+
+
 ADDRESSES = [
-    f"https://{USER}127.0.0.1:9/log.parquet{QUERY}",
-    f"https://{USER}127.0.0.1:9/log.parquet",
-    f"http://{USER}127.0.0.1:9/log.csv",
-    f"https://{USER}127.0.0.1:9/log.xyz{QUERY}",
+    f"http://{USER}HOST/log.parquet{QUERY}",
+    f"http://{USER}HOST/log.parquet",
+    f"http://{USER}HOST/log.csv",
+    f"http://{USER}HOST/log.xyz{QUERY}",
     f"nowhere://{USER}logs/log.parquet",
     f"nowhere://{USER}logs/a.eval",
-    f"s3://{USER}logs/a.eval?endpoint_override=127.0.0.1:9&region={SECRET}",
+    f"s3://{USER}logs/a.eval?endpoint_override=HOST&region={SECRET}",
 ]
 
 
 @pytest.mark.parametrize("address", ADDRESSES, ids=range(len(ADDRESSES)))
-def test_an_address_that_cannot_be_read_is_said_without_its_secrets(address, tmp_path, capfd, monkeypatch):
+def test_an_address_that_cannot_be_read_is_said_without_its_secrets(address, refusing, tmp_path, capfd, monkeypatch):
+    address = address.replace("HOST", refusing)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     for read in (dv.read, lambda where: import_log([where])):
@@ -92,36 +160,6 @@ def test_an_address_that_cannot_be_read_is_said_without_its_secrets(address, tmp
             main(words)
         assert stop.value.code == 2
     check(*capfd.readouterr(), *contents(tmp_path))
-
-
-@pytest.fixture
-def served(rows):
-    """The address of a log with a user and a password, on loopback."""
-    held = io.BytesIO()
-    rows().write_parquet(held)
-
-    class Ranges(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            content = held.getvalue()
-            first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
-            start = int(first) if first else max(len(content) - int(last), 0)
-            end = min(int(last) + 1 if first and last else len(content), len(content))
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(content)}")
-            self.send_header("Content-Length", str(end - start))
-            self.end_headers()
-            self.wfile.write(content[start:end])
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ranges)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://{USER}127.0.0.1:{server.server_port}/log.parquet"
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 def test_an_address_that_is_read_is_told_without_its_secrets(served, capfd):
