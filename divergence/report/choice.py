@@ -189,8 +189,8 @@ def _how_sure(options: list[Option], names: Mapping[str, str], content: PageCont
     if first.best > 0:
         if sum(o.tied for o in options) > 1:
             sentences.append(
-                f"{_best_one(options, names)}. Of those that hold this place together, {_who(first, names)} meets "
-                f"everything with {chance(first.meets)}, and none with more."
+                f"{_best_one(options, names)}. Of those that may be, none meets everything with a higher probability "
+                f"than {_who(first, names)} ({chance(first.meets)})."
             )
         lost = amount(first.regret, "fraction", max(first.regret, 0.005))
         sentences.append(f"Choosing it loses {lost} of level on average against the one that turns out in front.")

@@ -70,10 +70,8 @@ def first_table(choice: Choice, content: PageContent) -> Table:
     """The best combinations, for the first screen."""
     caption = f"Median of each value: {MARKS}."
     several = len(choice.options)
-    opened_by = f"{MOST} of {several} combinations" if several > MOST else "The combinations"
-    return Table(
-        table_of(choice.options[:MOST], choice.names, dict(content.acceptance)), caption, f"{opened_by} with their values"
-    )
+    opened_by = f"The values of the first combinations of {several}" if several > MOST else "The values of the combinations"
+    return Table(table_of(choice.options[:MOST], choice.names, dict(content.acceptance)), caption, opened_by)
 
 
 def unmet(choice: Choice, acceptance: dict[str, float]) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -36,6 +38,8 @@ SYMBOLS = {  # what LaTeX's own fonts write in mathematics
     "00B1": "\\pm",
     "00B7": "\\cdot",
 }
+# Millimetres at the size of the tables: of the paper between its margins (Letter, across), of a letter, between two columns.
+PAPER, LETTER, GUTTER = 245.0, 1.15, 4.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,8 +158,29 @@ def latex(content: PageContent, population: str = "") -> str:
     for sheet in sheets(content):
         shown = tables.plain(sheet.texts, sheet.labels, list(sheet.right)).tab_options(table_font_size="8px")
         table = "".join(c if known(c) else "?" for c in shown.as_latex(use_longtable=True))
+        table = re.sub(r"(?<=\\begin\{longtable\}\{)[lrc]+(?=\})", lambda _, of=sheet: columns(of), typed(table))
         parts += [f"\\subsection*{{{escaped(sheet.title)}}}", table, *_note(sheet, population)]
     return "\n\n".join([*parts, "\\end{document}"]) + "\n"
+
+
+def columns(sheet: Sheet) -> str:
+    """The columns of a table as LaTeX names them: where they do not fit on the paper, the longest break their lines."""
+    names = sheet.texts.columns
+    length = {c: max(len(sheet.labels[c]), *sheet.texts[c].fill_null("").str.len_chars(), 0) * LETTER for c in names}
+    left, narrow = PAPER - GUTTER * len(names), {}
+    for at, name in enumerate(sorted(names, key=length.__getitem__)):  # the narrow ones first: the others share what is left
+        share = left / (len(names) - at)
+        narrow[name] = min(length[name], share)
+        left -= narrow[name]
+    told = []
+    for name in names:
+        right = name in sheet.right
+        if length[name] <= narrow[name]:
+            told.append("r" if right else "l")
+        else:
+            ragged = "raggedleft" if right else "raggedright"
+            told.append(f">{{\\{ragged}\\arraybackslash}}p{{{math.floor(narrow[name])}mm}}")
+    return "".join(told)
 
 
 def _note(sheet: Sheet, population: str) -> list[str]:
@@ -225,4 +250,10 @@ def escaped(text: str) -> str:
         ">": "\\textgreater{}",
         "|": "\\textbar{}",
     }
-    return "".join(marks.get(c, f"\\{c}" if c in "&%$#_{}" else c if known(c) else "?") for c in text)
+    told = "".join(marks.get(c, f"\\{c}" if c in "&%$#_{}" else c if known(c) else "?") for c in text)
+    return typed(told)
+
+
+def typed(text: str) -> str:
+    """What is to be typed, between backticks, in a typewriter's letters; two hyphens stay two."""
+    return re.sub(r"`([^`]*)`", r"\\texttt{\1}", text.replace("--", "-{}-"))

@@ -46,7 +46,7 @@ def render(content: PageContent) -> str:
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"seen": seen, "sentence": sentence, "rows": _rows}
+    environment.filters |= {"seen": seen, "sentence": sentence, "rows": _rows, "written": _written}
     decision, choice = decide(content), choose(content)
     sections = page_sections.build(content)
     listed = board(content)
@@ -88,6 +88,16 @@ def render(content: PageContent) -> str:
         scripts=versions(bundle),
         notices=notices(),
     )
+
+
+def _written(text: str) -> str:
+    """Escaped text in which what is meant to be typed stands out: `words` between backticks."""
+    import markupsafe
+
+    parts = [str(markupsafe.escape(part)) for part in text.split("`")]
+    if len(parts) % 2 == 0:  # a backtick that ends nowhere is no mark
+        return markupsafe.Markup("`".join(parts))
+    return markupsafe.Markup("".join(f"<code>{part}</code>" if k % 2 else part for k, part in enumerate(parts)))
 
 
 def _rows(html: str) -> str:

@@ -128,7 +128,7 @@ def diagnostics(content: PageContent) -> tuple[Block, ...]:
         passed = f"{capital(every(total, 'gate'))} of the fit {verb(total, 'is', 'are')} passed."
     beyond = sum(trust.verdict(review)[1] for review in content.reviews)
     if content.reviews:
-        told = f"{number(beyond)} went beyond {verb(beyond, 'its', 'their')} limit"
+        told = f"{number(beyond) if beyond else 'none'} went beyond {verb(beyond, 'its', 'their')} limit"
         passed += f" Of {plural(len(content.reviews), 'check')} of the model beside them {told}."
     table = Table(tables.fragment(tables.checks(content.checks)), opened_by="" if failed else "The gates")
     return (Text(passed), table, *trust.blocks(content.reviews))

@@ -133,7 +133,7 @@ def caption(estimate: Estimate) -> str:
         parts.append("from " + ", ".join(counts))
     text = " ".join(parts) + "."
     if estimate.rows.height > MOST_NUMBERS:
-        text += f" The first {MOST_NUMBERS} of {estimate.rows.height:,} numbers; all of them are in estimates.parquet."
+        text += f" {MOST_NUMBERS} of {estimate.rows.height:,} numbers; all of them are in estimates.parquet."
     return f"{text} Method: {estimate.method}." if estimate.method else text
 
 

@@ -30,10 +30,25 @@ def fits():
     return once
 
 
+@pytest.fixture(scope="module")
+def risk_models():
+    """Likewise models of risk: the examples of scoring begin with that of `risk_model`."""
+    kept, risk_model = {}, dv.risk_model
+
+    def once(posterior, log=None):
+        key = (id(posterior), repr(log))  # the posterior is kept: no other has its id
+        if key not in kept:
+            kept[key] = posterior, risk_model(posterior, log)
+        return kept[key][1]
+
+    return once
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_the_example_runs_and_gives_what_it_says(name, fits, tmp_path, monkeypatch):
+def test_the_example_runs_and_gives_what_it_says(name, fits, risk_models, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(vars(dv), "fit", fits) if name != "fit" else None
+    monkeypatch.setitem(vars(dv), "risk_model", risk_models) if name != "risk_model" else None
     thing = getattr(dv, name)
     found = doctest.DocTestParser().get_doctest(inspect.getdoc(thing) or "", {name: thing}, name, None, None)
     if name == "ArgumentError":  # the kind of InputError that a wrong call raises; InputError has the example

@@ -111,6 +111,7 @@ def test_observed_items_of_a_sampled_run_are_refused():
         dv.compare(before, after, items="observed")
 
 
+@pytest.mark.prove
 def test_observed_items_with_replicates_cover():
     """The truth is that of these items: 95 % in 300 worlds, less three Monte Carlo errors."""
     generator = np.random.default_rng(5)
@@ -192,6 +193,7 @@ def test_many_runs():
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+@pytest.mark.prove
 def test_many_runs_raise_few_false_alarms():
     """Eight runs at the margin itself: the chance of any false `worse` is 2.5 % and not 18 %."""
     generator, any_worse, worlds = np.random.default_rng(7), 0, 40

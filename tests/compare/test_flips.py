@@ -50,6 +50,7 @@ def test_flips_and_answers_against_loops():
     assert found.flips.excess_lower <= excess <= found.flips.excess_upper
 
 
+@pytest.mark.prove
 def test_excess_flips_find_their_truth():
     """Mean over items of (p after - p before)^2, in 90 of 100 worlds or more at 95 %."""
     inside = 0

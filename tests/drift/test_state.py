@@ -17,7 +17,6 @@ from divergence.errors import InputError
 from divergence.simulate import stream
 
 REFERENCE = 5_000
-KILLS = 20
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +93,12 @@ with locked(path):
 """
 
 
-def test_killed_twenty_times_it_is_whole(tmp_path):
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.prove)])
+def test_killed_again_and_again_it_is_whole(kills, tmp_path):
     path = tmp_path / "state"
     environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[2])}
     seen, rng = 0, random.Random(3)
-    for _ in range(KILLS):
+    for _ in range(kills):
         process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, env=environment)
         process.stdout.readline()
         time.sleep(rng.uniform(0.02, 0.25))

@@ -47,6 +47,7 @@ def test_rates_have_pearsons_statistic(counts):
     assert p == pytest.approx(expected.pvalue, rel=1e-6)
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("copies", [0.0, 0.8])
 def test_replayed_items_that_do_not_differ_are_called_different_as_often_as_said(copies):
     """300 null logs of four contexts and 80 items: p below .1 in one of ten, within three standard errors (5 points)."""

@@ -52,6 +52,7 @@ def test_identities_hold_in_either_population():
         np.testing.assert_allclose(gap.to_numpy(), difference.to_numpy(), atol=1e-9)
 
 
+@pytest.mark.prove
 def test_coverage_of_the_observed_items():
     """60 logs, two models: bench levels over these very items inside 90 % intervals, within four standard errors."""
     hits = []

@@ -47,6 +47,7 @@ def test_they_are_the_plain_means_of_their_items():
             assert (row["upper"] - row["lower"]) / 2 == pytest.approx(half, rel=0.15)
 
 
+@pytest.mark.prove
 def test_coverage():
     """150 logs, three tasks: 90 % intervals, within three standard errors (4.2 points)."""
     truth, hits, count = {"a": 0.2, "b": 0.6, "c": 0.93}, 0, 0

@@ -64,6 +64,7 @@ def test_copies_have_a_floor_of_half_an_item(places):
     assert "0 of 100 answers of the evaluation changed between its reruns" in answer.method
 
 
+@pytest.mark.prove
 def test_share_is_the_share_of_answers_that_became_another(places):
     generator = np.random.default_rng(5)
     inside = []

@@ -65,6 +65,7 @@ def test_no_shift_is_common_where_half_moved():
     assert not said.identified and said.reason == answer.reasons[0]
 
 
+@pytest.mark.prove
 def test_waves_that_differ_by_chance_are_not_called_changed():
     """200 null logs of four contexts and two waves: 8 arms tests each at 4 standard errors, .05 logs expected."""
     called = 0

@@ -26,6 +26,7 @@ def test_intervals_hold_the_truth(kind):
         assert _within(share, 3), (name, share.mean())
 
 
+@pytest.mark.prove
 def test_intervals_hold_the_truth_with_few_clusters():
     """20 items, 20 whose values spread by a factor of 2.7, 10 sessions: the noise is hardly known, and counted in."""
     found = [worlds.covered(*case, 12) for case in worlds.FEW]

@@ -92,6 +92,7 @@ def test_noise_is_no_difference_of_contexts():
     assert np.mean(ratio) < 0.9 and np.mean(held) > 0.9
 
 
+@pytest.mark.prove
 def test_coverage_of_contexts_that_were_left_out():
     """30 worlds, 5 models, 7 contexts and one more: 150 levels in 30 contexts. Truth without noise of its own.
 

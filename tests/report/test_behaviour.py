@@ -99,7 +99,7 @@ def test_many_contexts_have_numbers_and_their_names_below(answers, monkeypatch):
         for row in spec["datasets"][layer["data"]["name"]]
     }
     assert written == {"1", "2"}
-    assert "By their distance: 1 broken, 2 silent." in behaviour_map.beside(answers["behaviour_map"])
+    assert "By their distance: 1 broken, 2 silent." in behaviour_map.sentence(answers["behaviour_map"])
 
 
 def test_the_section_has_map_table_and_sentences(with_behaviour):

@@ -193,8 +193,8 @@ def test_the_map_says_where_everything_is_met(content_of):
     data = coherence_map.rows(answer)
     assert data["context"].to_list() == ["x", "x", "y"] and data["chance"].to_list() == [1.0, 1.0, 0.0]
     assert coherence_map.sentence(answer) == (
-        "Two combinations of 3 meet everything with at least 90%, all of them in one context; a in x does with "
-        "more than 99%, and none with more."
+        "Two combinations of 3 meet everything with at least 90%, all of them in one context; none has a "
+        "higher probability than a in x (more than 99%)."
     )
     drawn = coherence_map.chart(answer).to_dict()
     values = next(iter(drawn["datasets"].values()))

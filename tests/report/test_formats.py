@@ -12,7 +12,7 @@ import pytest
 import divergence as dv
 from divergence.estimate import table
 from divergence.report import write_formats
-from divergence.report.formats import escaped, known, latex, markdown, sheets
+from divergence.report.formats import Sheet, columns, escaped, known, latex, markdown, sheets
 from divergence.report.words import capital, question_name
 
 NASTY = "a_b & 50% {x} \\cite #1 $y$ ~^ <i>|</i>"
@@ -71,6 +71,21 @@ def test_latex_compiles(content, tmp_path):
     )
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "report.pdf").stat().st_size > 10_000
+    too_wide = [float(w) for w in re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\) in alignment", done.stdout)]
+    assert max(too_wide, default=0.0) < 5.0  # a word that cannot be broken
+
+
+def test_columns_break_their_lines_only_where_a_table_is_wider_than_the_paper():
+    texts = pl.DataFrame({"model": ["a" * 20], "level": ["60.3"], "why": ["word " * 60], "also": ["word " * 50]})
+    sheet = Sheet("", "", texts.select("model", "level"), {"model": "model", "level": "level"}, ("level",))
+    assert columns(sheet) == "lr"
+    wide = columns(dataclasses.replace(sheet, texts=texts, labels={c: c for c in texts.columns}))
+    ragged = r">{\raggedright\arraybackslash}"
+    assert re.fullmatch(rf"lr{re.escape(ragged)}p\{{(\d+)mm\}}{re.escape(ragged)}p\{{\1mm\}}", wide)
+
+
+def test_what_is_to_be_typed_is_typed_as_it_stands():
+    assert escaped("say `--map a_b=c` now") == r"say \texttt{-{}-map a\_b=c} now"
 
 
 def test_failed_diagnostics_are_in_every_format(content):

@@ -284,3 +284,10 @@ def test_maps_write_on_their_cells_in_ink(parsed):
     spec = json.loads(parsed.scripts["spec-context-map"])
     texts = [layer for layer in spec["layer"] if layer["mark"]["type"] == "text"]
     assert texts and all(layer["encoding"]["color"] == {"value": LIGHT["ink"]} for layer in texts)
+
+
+def test_what_is_to_be_typed_stands_out_and_stays_escaped(content):
+    told = "log `task_length` or <b>, `--map calls=a&b`"
+    html = render(dataclasses.replace(content, cautions=(told, "one ` alone")))
+    assert "log <code>task_length</code> or &lt;b&gt;, <code>--map calls=a&amp;b</code>" in html
+    assert "one ` alone" in html

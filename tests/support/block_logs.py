@@ -21,7 +21,7 @@ SHAPES = {
     "two models, seventeen contexts": (2, 17, 15, 0, 0.0, Spec()),
     "ragged": (9, 6, 15, 0, 0.3, Spec()),
     "factors": (6, 8, 15, 3, 0.0, Spec()),
-    "own scales": (7, 10, 15, 0, 0.0, Spec(instability="per_model")),
+    "own scales": (7, 5, 15, 0, 0.0, Spec(instability="per_model")),
     "200 models": (200, 3, 12, 0, 0.1, Spec()),
 }
 

@@ -22,6 +22,7 @@ class _Reader(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.silent |= tag in SILENT
+        self.text += "`" * (tag == "code")  # what is to be typed, as the sentence was written
         if tag in BLOCKS:
             self._end()
             self.tag = tag
@@ -30,6 +31,7 @@ class _Reader(html.parser.HTMLParser):
 
     def handle_endtag(self, tag):
         self.silent &= tag not in SILENT
+        self.text += "`" * (tag == "code")
         if tag in BLOCKS:
             self._end()
 

@@ -25,6 +25,7 @@ HEIGHT = 320  # px
 NARROWEST = 270  # px: the plot on a phone
 MARGIN = 1.2  # room for names around the points
 MOST_NAMED = 6  # contexts with their name beside the arrow; more have numbers, and their names under the figure
+IN_A_SENTENCE = 6  # of the numbered contexts
 NAME = 20  # characters of such a name
 CHARACTER = 6.6  # px
 OUTSIDE = 14.0  # a name is this high: what a pixel outside the plot hides
@@ -76,21 +77,24 @@ def sentence(answer: Estimate) -> str:
         listed = join([names[c] for c in inside])
         parts.append(f"Within the floor: {listed}.")
     plane = float(np.median(answer.where(statistic="plane").draws))
-    return " ".join([*parts, f"Distances from the evaluation are exact; directions show {plane:.0%} of the movement."])
+    parts.append(f"Distances from the evaluation are exact; directions show {plane:.0%} of the movement.")
+    heads = _heads(table)["context"].to_list()
+    if len(heads) > MOST_NAMED:  # the chart has numbers in place of names
+        spelled = spoken(heads)
+        listed = [f"{k} {spelled[c]}" for k, c in enumerate(heads, 1)]
+        for at in range(0, len(listed), IN_A_SENTENCE):
+            parts.append(f"{'Then' if at else 'By their distance'}: {', '.join(listed[at : at + IN_A_SENTENCE])}.")
+    return " ".join(parts)
 
 
 def beside(answer: Estimate) -> str:
     """How to read it."""
     table, _ = points(answer)
     models = table.filter(pl.col("model").is_not_null())["model"].n_unique()
-    heads = _heads(table)["context"].to_list()
-    names = spoken(heads)
-    listed = ", ".join(f"{k} {names[c]}" for k, c in enumerate(heads, 1))
-    numbers = f" By their distance: {listed}." if len(heads) > MOST_NAMED else ""
     dots = f" Dots are the {plural(models, 'model')} there." if models > 1 else ""
     return (
         "Arrows lead from the evaluation to contexts; ellipses hold 90 % of the draws over items. Neighbours moved the "
-        f"same way.{dots} Inside the grey disc nothing is told apart from reruns.{numbers}"
+        f"same way.{dots} Inside the grey disc nothing is told apart from reruns."
     )
 
 

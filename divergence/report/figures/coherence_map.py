@@ -43,8 +43,8 @@ def sentence(coherence: Estimate) -> str:
         else f"One combination of {data.height} meets everything with at least {SURE:.0%}"
     )
     return (
-        f"{told[:1].upper()}{told[1:]}; {names[best['model']]} in {names[best['context']]} does with "
-        f"{chance(best['chance'])}, and none with more."
+        f"{told[:1].upper()}{told[1:]}; none has a higher probability than {names[best['model']]} in "
+        f"{names[best['context']]} ({chance(best['chance'])})."
     )
 
 
