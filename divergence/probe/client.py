@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from divergence.probe.plan import Endpoint, Request
+    from divergence.probe.telemetry import Scrape
 
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504)  # HTTP statuses after which another attempt can succeed
 ERROR_NAME = re.compile(r"[a-z][a-z_]{2,39}")
@@ -90,19 +91,30 @@ class Reply:
 
 def headers(name: str, endpoint: Endpoint) -> dict[str, str]:
     """Request headers with the keys of the environment. Raises `InputError` naming the field whose variable is not set."""
-    for field, variable in endpoint.variables().items():
-        value = os.environ.get(variable, "").strip()
-        said = f"The environment variable that {field} of endpoint {name!r} names"
-        if not value:
-            raise InputError(f"{said} is not set; export it first.")
-        if not value.isascii() or not value.isprintable():
-            raise InputError(f"{said} holds characters that no HTTP header may hold.")
+    check_set(f"endpoint {name!r}", endpoint.variables())
     wanted = {**endpoint.headers_env} | ({"Authorization": endpoint.api_key_env} if endpoint.api_key_env else {})
     found = {"Accept": STREAM}
     for header, variable in wanted.items():
         value = os.environ[variable].strip()
         found[header] = f"Bearer {value}" if header == "Authorization" else value
     return found
+
+
+def check_set(where: str, variables: Mapping[str, str]) -> None:
+    """Raises `InputError`, naming the field, for a variable that is not set or holds what no header may hold."""
+    for field, variable in variables.items():
+        value = os.environ.get(variable, "").strip()
+        said = f"The environment variable that {field} of {where} names"
+        if not value:
+            raise InputError(f"{said} is not set; export it first.")
+        if not value.isascii() or not value.isprintable():
+            raise InputError(f"{said} holds characters that no HTTP header may hold.")
+
+
+def page_headers(scrape: Scrape) -> dict[str, str]:
+    """The headers with which a page of telemetry is asked for. Raises `InputError` as `headers` does."""
+    check_set(f"telemetry {scrape.instance!r}", scrape.variables())
+    return {header: os.environ[variable].strip() for header, variable in scrape.headers_env.items()}
 
 
 def open_session(concurrency: int) -> aiohttp.ClientSession:
