@@ -15,7 +15,7 @@ test: .venv/tested
 	$(BIN)/ruff check divergence lab tests benchmarks
 	$(BIN)/ruff format --check divergence lab tests benchmarks
 	$(BIN)/pyright
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 bench-spine: .venv/ready
 	$(BIN)/python benchmarks/spine.py

@@ -4,7 +4,7 @@
 |---|---|---|
 | `predictive` | does the model produce levels like those seen? | `predictive_check` |
 | `prior` | which standard deviations are the prior's doing? | `prior_sensitivity` |
-| `new context` | how well is a context predicted that was not seen? | `new_context_check` |
+| `new context` | how well do the terms of the fit predict a context that is left out? | `new_context_check` |
 | `held items` | are context effects on items that were not seen predicted better than by plain means? | `held_items_check` |
 
 None of them is a gate: each has its limit in its own module, and a number beyond it is told, with what it means.

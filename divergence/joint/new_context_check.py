@@ -1,4 +1,7 @@
-"""How well is a serving context predicted that was not seen? Leave-one-context-out, for every deployment context.
+"""How well do the terms of the fit predict a serving context from the others? Leave-one-context-out, for each deployed one.
+
+It judges the model: factors of the held-out context are known. What is said of a context of which nothing is known has a law
+of its own (`unseen_context`), which `benchmarks/unseen.md` judges.
 
 The arms of one context are held out together. Given the standard deviations the rest predicts them exactly,
 

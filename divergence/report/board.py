@@ -16,7 +16,7 @@ from divergence.report.words import (
     capital,
     chance,
     decimal,
-    digits,
+    decimals,
     join,
     phrase,
     plural,
@@ -211,15 +211,15 @@ def written(shown: Board, count: int = MOST_WRITTEN, width: int = FULL) -> tuple
     for row in rows.iter_rows(named=True):
         marks = [MARKS[row["mark"]]] if row["mark"] in MARKS else []
         marks = ["incumbent", *marks] if row["incumbent"] else marks
-        places = digits((row["upper"] - row["lower"]) * factor)
+        count = decimals(row["upper"] - row["lower"], shown.unit)
         columns["group"].append(bands[row["group"]])
         columns["model"].append(names[row["model"]] + (f" ({', '.join(marks)})" if marks else ""))
         columns["place"].append(f"{row['place']} ({row['rank_low']:.0f} to {row['rank_high']:.0f})")
-        columns["level"].append(f"{decimal(row['level'] * factor, places)} ({span(row['lower'], row['upper'], shown.unit)})")
+        columns["level"].append(f"{decimal(row['level'] * factor, count)} ({span(row['lower'], row['upper'], shown.unit)})")
         columns["first"].append(brief_chance(row["p_first"]))
         columns["top"].append(brief_chance(row["p_top"]))
         bench, place = row["bench"], row["bench_rank"]
-        columns["bench"].append("" if bench is None else f"{place:.0f} ({decimal(bench * factor, places)})")
+        columns["bench"].append("" if bench is None else f"{place:.0f} ({decimal(bench * factor, count)})")
     labels = {
         "group": "group",
         "model": "model",

@@ -293,6 +293,6 @@ def _more(what: str, factor: float, items: int) -> str:
         return text + "Its interval already lies on one side."
     more = int(np.ceil(items * (factor - 1) / 10) * 10)
     return text + (
-        f"About {more:,} more items ({factor:.1f} times the log's {items:,}) would settle it, if it lies where "
+        f"About {more:,} more items (in all {factor:.1f} times the log's {items:,}) would settle it, if it lies where "
         "it seems to and widths fall with the square root of the items."
     )

@@ -11,7 +11,7 @@ from divergence.report.choice import MOST, SURE, VALUES, Choice, Option, choose,
 from divergence.report.content import PageContent
 from divergence.report.figures import coherence_map
 from divergence.report.names import spoken
-from divergence.report.words import MONEY, amount, brief_chance, decimal, digits, scale
+from divergence.report.words import amount, brief_chance, decimal, decimals, scale
 
 MOST_LISTED = 60  # combinations of the whole table
 MARKS = "✓ at least 90% sure that the requirement is met, ✗ at least 90% sure that it is not, ? in between"
@@ -26,8 +26,8 @@ def _places(options: tuple[Option, ...], bound: str) -> int:
     """The decimals of one column: those that the middle interval supports."""
     name, _, _, unit = VALUES[bound]
     rows = [option.values[name] for option in options]
-    widths = [(row["upper"] - row["lower"]) * scale(unit) for row in rows if row["upper"] is not None]
-    return digits(float(np.median(widths)) if widths else 1.0, MONEY if unit == "usd" else 4)
+    widths = [row["upper"] - row["lower"] for row in rows if row["upper"] is not None]
+    return decimals(float(np.median(widths)) if widths else 1.0 / scale(unit), unit)
 
 
 def _cells(option: Option, places: dict[str, int]) -> dict[str, str]:

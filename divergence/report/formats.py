@@ -39,7 +39,7 @@ SYMBOLS = {  # what LaTeX's own fonts write in mathematics
     "00B7": "\\cdot",
 }
 # Millimetres at the size of the tables: of the paper between its margins (Letter, across), of a letter, between two columns.
-PAPER, LETTER, GUTTER = 245.0, 1.15, 4.3
+PAPER, LETTER, GUTTER = 240.0, 1.25, 4.3
 
 
 @dataclasses.dataclass(frozen=True)

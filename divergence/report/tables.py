@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
 from divergence.estimate import INTERVAL, Estimate
@@ -18,7 +17,7 @@ from divergence.report.content import Check
 from divergence.report.names import spoken
 from divergence.report.reading import identified
 from divergence.report.silent import SilentDrift
-from divergence.report.words import MONEY, SUFFIXES, decimal, digits, phrase, scale, seen, sentence
+from divergence.report.words import SUFFIXES, decimal, decimals, phrase, scale, seen, sentence
 
 if TYPE_CHECKING:
     from great_tables import GT
@@ -93,14 +92,11 @@ def written(estimate: Estimate) -> tuple[pl.DataFrame, dict[str, str], list[str]
         columns[name] = [value or ("headline" if name == "statistic" else "all") for value in written]
         labels[name] = HEADINGS.get(name, name.replace("_", " "))
     width = (pl.col("upper") - pl.col("lower")).median().over("unit")
-    places = [
-        digits((w or np.nan) * scale(unit), MONEY if unit == "usd" else 4)
-        for w, unit in frame.select(width, "unit").iter_rows()
-    ]
+    counts = [decimals(w or None, unit) for w, unit in frame.select(width, "unit").iter_rows()]
     for name in ("median", "lower", "upper", "noise_floor"):
         columns[name] = [
             "" if value is None else decimal(value * scale(unit), place)
-            for value, unit, place in zip(frame[name], frame["unit"], places, strict=True)
+            for value, unit, place in zip(frame[name], frame["unit"], counts, strict=True)
         ]
     labels |= {"median": f"median{unit_note(estimate)}", "lower": "low", "upper": "high", "noise_floor": "floor"}
     if not any(columns["noise_floor"]):
@@ -157,11 +153,9 @@ def by_model(estimate: Estimate, signed: bool = False) -> dict[str, str]:
     frame = frame.filter(pl.col("model").is_not_null()).with_columns(width=(pl.col("upper") - pl.col("lower")).median())
     for row in frame.iter_rows(named=True):
         factor = scale(row["unit"])
-        places = digits((row["width"] or 0.0) * factor)
-        middle = decimal(row["median"] * factor, places, signed)
-        cells[row["model"]] = (
-            f"{middle} ({decimal(row['lower'] * factor, places)} to {decimal(row['upper'] * factor, places)})"
-        )
+        shown = decimals(row["width"] or None, row["unit"])
+        low, middle, high = (decimal(row[c] * factor, shown, signed and c == "median") for c in ("lower", "median", "upper"))
+        cells[row["model"]] = f"{middle} ({low} to {high})"
     return cells
 
 

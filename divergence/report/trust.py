@@ -20,7 +20,7 @@ from divergence.report.words import decimal, join, plural, verb
 TITLES = {
     "predictive": "Levels like those seen",
     "prior": "What the prior decides",
-    "new context": "A context that was not seen",
+    "new context": "A context left out",
     "held items": "Items that were not seen",
 }
 OPENED = {
@@ -69,7 +69,8 @@ LABELS = {
 CAPTIONS = {
     "predictive": "On the link scale; p is the share of replications above what was seen.",
     "prior": "How far the posterior of each standard deviation moves when its prior, or the data, are given more weight.",
-    "new context": "Each context predicted from all others, on the link scale; log densities in nats.",
+    "new context": "Each context predicted from all others by the terms of the fit, with the levels of its factors, on the "
+    "link scale; log densities in nats. A new context of which nothing is known has a wider law, which this does not judge.",
     "held items": "Made of one half of the items, judged on the other; errors are root mean squares, in points.",
 }
 POINTS = ("rmse_fit", "rmse_paired", "rmse_additive", "bench", "bench_raw")
@@ -177,7 +178,7 @@ def _prior(review: Review) -> tuple[str, bool]:
     parts += [f"of {join(named['both'])} the data speak, too"] * bool(named["both"])
     return (
         f"The declared prior of {count} of {plural(rows.height, 'scale')} moves the scale's posterior ({limit}): "
-        f"{'; '.join(parts)}. Intervals for levels and contexts that were not seen rest on it."
+        f"{'; '.join(parts)}. Intervals for levels that were not seen rest on it."
     ), False
 
 
@@ -187,7 +188,7 @@ def _new_context(review: Review) -> tuple[str, bool]:
     worst = rows.sort("elpd").row(0, named=True)
     levels = plural(int(rows["arms"].sum()), "level")
     text = (
-        f"Predicted from the others, {100 * inside:.0f}% of {levels} lie inside their 90% intervals. "
+        f"Each predicted from the others, {100 * inside:.0f}% of {levels} lie inside their 90% intervals. "
         f"{AS_COUNTED.capitalize()}, the worst is {names[worst['context']]} ({100 * worst['covered']:.0f}% inside, off by "
         f"{decimal(worst['rmse'], 2)} on the link scale)."
     )

@@ -1,6 +1,7 @@
 """Numbers as words: units, digits, intervals, counts and lists.
 
-A number is shown with as many digits as its interval supports: two significant digits of the interval's width.
+A number is shown with as many digits as its interval supports: two significant digits of the interval's width; shares and
+points have at least one decimal, so that `71%` and `60.3%` do not stand side by side.
 """
 
 from __future__ import annotations
@@ -45,6 +46,12 @@ def digits(width: float, most: int = 4) -> int:
     return min(most, max(0, 1 - math.floor(math.log10(width))))
 
 
+def decimals(width: float | None, unit: str) -> int:
+    """Decimals of a number in its shown unit whose interval is `width` (in the stored unit) wide; None = has none."""
+    found = digits((math.nan if width is None else width) * scale(unit), MONEY if unit == "usd" else 4)
+    return max(found, 1) if unit in SCALES else found
+
+
 def decimal(value: float, places: int, signed: bool = False) -> str:
     """A number with a typographic minus and no negative zero."""
     text = f"{abs(value):,.{places}f}"
@@ -55,16 +62,13 @@ def decimal(value: float, places: int, signed: bool = False) -> str:
 
 def amount(value: float, unit: str, width: float = DEFAULT_WIDTH, signed: bool = False) -> str:
     """A value with its unit: `62.4%`, `−3.4 points`, `0.82 s`; `width` of its interval sets the digits."""
-    text = decimal(value * scale(unit), digits(width * scale(unit), MONEY if unit == "usd" else 4), signed)
-    if unit == "fraction" and text.lstrip(f"+{MINUS}") == "1":
-        return f"{text} point"
-    return text + SUFFIXES.get(unit, f" {unit.replace('_', ' ')}")
+    return decimal(value * scale(unit), decimals(width, unit), signed) + SUFFIXES.get(unit, f" {unit.replace('_', ' ')}")
 
 
 def span(lower: float, upper: float, unit: str) -> str:
     """An interval without its unit: `−5.1 to −1.2`."""
-    places = digits((upper - lower) * scale(unit), MONEY if unit == "usd" else 4)
-    return f"{decimal(lower * scale(unit), places)} to {decimal(upper * scale(unit), places)}"
+    shown = decimals(upper - lower, unit)
+    return f"{decimal(lower * scale(unit), shown)} to {decimal(upper * scale(unit), shown)}"
 
 
 def phrase(row: dict, signed: bool = False) -> str:

@@ -91,7 +91,8 @@ def test_flips_are_those_of_excess_flips(posterior):
     for context in ("context-1", "context-3"):
         a = mine.where(model="model-1", context=context).draws[:, 0]
         b = theirs.where(model="model-1", context="bench", context_b=context, statistic=None).draws[:, 0]
-        assert np.array_equal(np.sort(a), np.sort(b))
+        # Products of matrices of other sizes are summed in another order on some processors: 80 terms of at most 1.
+        np.testing.assert_allclose(np.sort(a), np.sort(b), rtol=0, atol=80 * np.finfo(float).eps)
 
 
 def test_misspelt_and_meaningless_bounds(posterior):

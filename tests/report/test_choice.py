@@ -141,7 +141,7 @@ def test_what_to_measure_next_is_the_arithmetic_of_widths(content_of):
     low, middle, high = np.quantile(draws, [0.16, 0.5, 0.84])
     factor = (1.645 * (high - low) / 2 / (middle - 0.6)) ** 2
     told = dict(choice.points)["What to measure next"]
-    assert f"({factor:.1f} times the log's 100)" in told
+    assert f"(in all {factor:.1f} times the log's 100)" in told
     assert int(re.search(r"About ([\d,]+) more items", told)[1].replace(",", "")) == np.ceil(100 * (factor - 1) / 10) * 10
 
 

@@ -90,4 +90,4 @@ def test_the_run_record_holds_them(posterior, log, tmp_path):
     assert set(checks) == {"predictive", "prior", "new context", "held items"}
     assert checks["predictive"]["limit"] == 0.005
     assert len(checks["new context"]["rows"]) == 4
-    assert "A context that was not seen" in (tmp_path / "out" / "report.html").read_text()
+    assert "A context left out" in (tmp_path / "out" / "report.html").read_text()

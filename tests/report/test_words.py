@@ -16,8 +16,8 @@ def test_digits_leave_two_of_the_width(width, places):
         (0.6244, "probability", 0.04, "62.4%"),
         (-0.0341, "fraction", 0.039, "−3.4 points"),
         (-0.00004, "fraction", 0.05, "0.0 points"),
-        (0.01, "fraction", 1.0, "1 point"),
-        (-0.01, "fraction", 1.0, "−1 point"),
+        (0.01, "fraction", 1.0, "1.0 points"),
+        (-0.7061, "probability", 0.12, "−70.6%"),
         (1234.5, "s", 20.0, "1,234 s"),
         (0.0123, "usd", 0.004, "0.0123 USD"),
         (0.41, "ratio", 0.2, "0.41"),
@@ -31,6 +31,11 @@ def test_a_phrase_states_the_unit_once():
     row = {"median": -0.034, "lower": -0.051, "upper": -0.012, "unit": "fraction"}
     assert words.phrase(row) == "−3.4 points (−5.1 to −1.2)"
     assert words.phrase(row | {"median": 0.034, "lower": 0.012, "upper": 0.051}, signed=True) == "+3.4 points (1.2 to 5.1)"
+
+
+@pytest.mark.parametrize("width", [0.003, 0.0099, 0.05, 0.099, 0.11, 0.5])
+def test_shares_side_by_side_have_a_decimal_each(width):
+    assert len(words.amount(0.603, "probability", width).rstrip("%").partition(".")[2]) == (2 if width < 0.01 else 1)
 
 
 def test_draws_never_show_certainty():
