@@ -71,7 +71,7 @@ def test_the_corpus(path, tmp_path):
         assert found.outcome == "score" if path.suffix == ".toml" else found.counts.valid == 24
     elif path.suffix in (".toml", ".json") and path.name != "half-pair.json":
         assert isinstance(found, str)
-    elif path.suffix == ".jsonl" and not path.name.startswith(("half-pair", "carriage")):
+    elif path.suffix == ".jsonl" and not path.name.startswith(("half-pair", "carriage", "boolean")):
         assert (found.counts.valid, found.rejected["rule"].to_list()) == (24, ["record_readable"])
 
 
@@ -99,6 +99,15 @@ def test_half_a_pair_is_one_letter_on_every_path(tmp_path):
     for name in ("half-pair.jsonl", "half-pair-and-no-record.jsonl"):
         content = next(path for path in CORPUS if path.name == name).read_bytes()
         assert set(survives(tmp_path / name, content).valid["model"]) == wanted
+
+
+def test_a_boolean_among_numbers_is_the_same_on_both_paths(tmp_path):
+    path = next(path for path in CORPUS if path.name == "boolean-among-numbers.jsonl")
+    assert survives(tmp_path / path.name, path.read_bytes()).counts.valid == 24
+    for lines in (['{"a": [0, false]}'], ['{"a": [1.5]}', '{"a": [true]}'], ['{"a": [1]}', '{"a": "b, true"}']):
+        log = tmp_path / "log.jsonl"
+        log.write_text("\n".join(lines) + "\n")
+        assert same(outcome(json_records.scan_ndjson, log), outcome(json_records.scan_by_line, log)), lines
 
 
 def seeds() -> dict[str, bytes]:
