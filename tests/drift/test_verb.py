@@ -8,6 +8,8 @@ import re
 import numpy as np
 import polars as pl
 import pytest
+from page_sentences import sentences
+from superlative_claims import GRAMMAR, SUPERLATIVE
 
 from divergence.cli import main
 from divergence.simulate import stream
@@ -48,6 +50,9 @@ def test_page_and_evidence(capsys, tmp_path):
         assert f'<section id="{part}">' in page
     assert "input_tokens with region" in page and "prefers-color-scheme: dark" in page and "Risk scores: stale since" in page
     assert "nan" not in re.sub(r"<[^>]*>", "", page).lower().split()
+    # No superlative of its own: one names the question of a report that no longer carries.
+    told = [one.replace("which combination is best", "") for _, one in sentences(page)]
+    assert len(told) > 10 and [one for one in told if SUPERLATIVE.search(GRAMMAR.sub(" ", one))] == []
     table = pl.read_parquet(tmp_path / "evidence.parquet")
     families = table.filter(kind="family")
     assert families.height == 2 * table["chunk"].n_unique() and table["log_e"].null_count() == 0
