@@ -32,3 +32,11 @@ def test_equal_weights_are_kept():
     np.testing.assert_allclose(weight, 1e-3)
     assert k_hat == 0
     assert smoothed_weights(np.zeros(10))[1] == np.inf
+
+
+def test_one_weight_that_holds_everything_is_said_and_raises_nothing():
+    """Log weights thousands of nats apart, as of a proposal that misses the mode: k-hat has no limit."""
+    generator = np.random.default_rng(0)
+    for spread in (1e2, 1e4, 1e6):
+        weight, k_hat = smoothed_weights(spread * generator.standard_normal(2000))
+        assert np.isfinite(weight).all() and weight.sum() == pytest.approx(1.0) and k_hat > 0.7
