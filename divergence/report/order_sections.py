@@ -117,9 +117,8 @@ def _observed(content: PageContent) -> list[tuple[str, str]]:
         (
             "A gap as it is observed",
             (
-                f"has to be {amplifier.reach(seen)} for the same trust: it holds the bench's own noise, "
-                f"and of a gap between two "
-                f"models {phrase(shrink | {'unit': 'probability'})} is theirs (the leader is also lucky)."
+                f"has to be {amplifier.reach(seen)} for the same trust: it holds the bench's own noise, and of a gap "
+                f"between two models {phrase(shrink | {'unit': 'probability'})} is theirs (the rest is luck on these items)."
             ),
         )
     ]

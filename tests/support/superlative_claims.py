@@ -256,6 +256,25 @@ def _choice(answers, _):
     return [f"{names[m]} in {names[c]}" for m, c in frame.select("model", "context").iter_rows()], draws[:, keep]
 
 
+def _traffic(answers, sentence):
+    law = re.search(r"^Over “(.+?)” ", sentence)
+    frame, draws = _rows(answers["best_combination"], context=None)
+    keep = (frame["statistic"] == "p_best").fill_null(False).to_numpy()
+    keep &= frame["level"].eq_missing(pl.Series([law[1] if law else None], dtype=pl.String)).to_numpy()
+    names = spoken(frame["model"].drop_nulls())
+    return [names[m] for m in frame.filter(keep)["model"]], draws[:, keep]
+
+
+def _lowest(answers, sentence):
+    frame, draws = _rows(answers["forecast"], context=True)
+    frame = frame.with_columns(place=pl.int_range(frame.height)).filter(pl.col("statistic").is_null())
+    for (_,), mine in frame.group_by("model", maintain_order=True):  # the sentence stands under its candidate's name
+        names = spoken(mine["context"])
+        if any(f"{row['median'] * 100:.1f}%" in sentence for row in mine.iter_rows(named=True)):
+            break
+    return [f"in {names[c]}" for c in mine["context"]], -draws[:, mine["place"].to_numpy()]
+
+
 SOURCES = {
     r"first on the bench(?: of the \d+ in both)?": _models("bench_level"),
     r"first in deployment(?: of the \d+ in both)?": _models("deployed_level"),
@@ -278,10 +297,12 @@ SOURCES = {
     r"most answers change where the context": _flips("answers"),
     r"the one that changed most": _ledger,
     r"Its largest part": _part,
+    r"Its lowest level": _lowest,
     r"The best that meets everything": _choice,
+    r"(?:Over .+ )?the best model for all traffic": _traffic,
 }
 """What each superlative of a page is about. What is not here is no claim that a page may make."""
-INDICATORS = {_choice}  # their draws are shares of the first place
+INDICATORS = {_choice, _traffic}  # their draws are shares of the first place
 
 
 def claims(sentence: str) -> tuple[list[Claim], str]:
@@ -340,7 +361,8 @@ def faults(content, section: str, sentence: str) -> list[str]:
     denied = re.search(r"does not settle who is first|Who is first (on the bench|in deployment) is not settled", left)
     if denied:
         left = left.replace(denied.group(), " ")
-        told += ["it is settled"] if any(claim.settled for claim in found[:1]) else []
+        where = denied[1] or "on the bench"
+        told += ["it is settled"] if any(claim.settled for claim in found if where in claim.word) else []
     if SUPERLATIVE.search(GRAMMAR.sub(" ", left)) and COUNTED not in left.lower():
         told.append("a superlative that states no probability")
     return [f"[{section}] {sentence}: {fault}" for fault in told]

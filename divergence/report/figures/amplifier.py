@@ -74,8 +74,11 @@ def trusted(confidence: Estimate) -> dict | None:
 
 
 def reach(row: dict) -> str:
-    """A gap with its interval, which may have no upper end: `3.7 points (1.4 to 7.7)`."""
-    if row["upper"] is None:
+    """A gap with its interval, which may have no upper end: `3.7 points (1.4 to 7.7)`; none of scores is beyond their scale."""
+    whole = 1.0 if row["unit"] == "fraction" else np.inf
+    if row["median"] > whole:
+        return f"100 points or more (at least {amount(min(row['lower'], whole), row['unit'])})"
+    if row["upper"] is None or row["upper"] > whole:
         return f"{amount(row['median'], row['unit'])} (at least {amount(row['lower'], row['unit'])})"
     return phrase(row)
 

@@ -122,3 +122,10 @@ def test_association_is_the_word_where_nothing_was_replayed(content):
     method = "draws; association: contexts were neither randomised nor given the same items"
     routed = dataclasses.replace(effect, method=method)
     assert order_sections.factor_details(routed)[0].text.startswith("Read these as associations, not as causes")
+
+
+def test_no_gap_of_scores_is_wider_than_their_scale():
+    row = {"unit": "fraction", "median": 0.91, "lower": 0.615, "upper": 9.995}
+    assert amplifier.reach(row) == "91.0 points (at least 61.5 points)"
+    assert amplifier.reach(row | {"median": 1.3}) == "100 points or more (at least 61.5 points)"
+    assert amplifier.reach(row | {"unit": "s"}) == "0.9 s (0.6 to 10.0)"
