@@ -15,11 +15,11 @@ import argparse
 import dataclasses
 import pathlib
 import time
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
+from pages import asked, write_table
 
 import divergence as dv
 from divergence.joint.carry_over import carry_over, forecast_levels
@@ -240,12 +240,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--models", type=int, nargs="+", default=[100, 1555], help="models of timm; of many, 100 leave at once"
     )
-    parser.add_argument("--records", type=pathlib.Path)
-    parser.add_argument("--write", action="store_true")
-    given = parser.parse_args(arguments)
-    warnings.simplefilter("ignore")
-    if given.records:
-        given.records.mkdir(parents=True, exist_ok=True)
+    given = asked(parser, arguments)
     print(HEADER)
     rows: list[str] = []
     many = [timm_cases(count, 10 if count <= FEW else 100) for count in given.models]
@@ -262,12 +257,12 @@ def main(arguments: list[str] | None = None) -> None:
             rows += line(name, "all contexts alike", mixed)
         print("\n".join(rows[-4 if name == "aider" else -8 :]), flush=True)
     if given.write:
-        path = HERE / "forecast.md"
-        kept = (path.read_text() if path.exists() else "").partition("\n## ")
-        text = (
-            "# Forecasts of models that were never deployed\n\nMade by `benchmarks/forecast.py`, one left out in turn.\n\n"
+        write_table(
+            HERE / "forecast.md",
+            "Forecasts of models that were never deployed",
+            "Made by `benchmarks/forecast.py`, one left out in turn.",
+            [HEADER, *rows],
         )
-        path.write_text(text + "\n".join([HEADER, *rows]) + "\n" + ("\n## " + kept[2] if kept[1] else ""))
 
 
 if __name__ == "__main__":

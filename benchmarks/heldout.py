@@ -15,11 +15,11 @@ import json
 import pathlib
 import sys
 import time
-import warnings
 from collections.abc import Callable
 
 import numpy as np
 import polars as pl
+from pages import asked, write_table
 
 import divergence as dv
 from divergence.joint.held_items import compared, item_names, of_items, paired_effects
@@ -145,12 +145,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--splits", type=int, default=50)
     parser.add_argument("--only", default="", help="logs whose name holds this")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--records", type=pathlib.Path)
-    parser.add_argument("--write", action="store_true")
-    given = parser.parse_args(arguments)
-    warnings.simplefilter("ignore")
-    if given.records:
-        given.records.mkdir(parents=True, exist_ok=True)
+    given = asked(parser, arguments)
     print(HEADER)
     lines = []
     for name, log in logs().items():
@@ -162,17 +157,12 @@ def main(arguments: list[str] | None = None) -> None:
                 lines.append(row(name, size, done))
                 print(lines[-1], flush=True)
     if given.write:
-        write(lines)
-
-
-def write(lines: list[str]) -> None:
-    """The table that is committed; what is said under it stays."""
-    path = HERE / "heldout.md"
-    kept = (path.read_text() if path.exists() else "").partition("\n## ")
-    text = (
-        "# Held-out items\n\nMade by `benchmarks/heldout.py`: fit on some items, judged on the others; 90 % intervals.\n\n"
-    )
-    path.write_text(text + "\n".join([HEADER, *lines]) + "\n" + ("\n## " + kept[2] if kept[1] else ""))
+        write_table(
+            HERE / "heldout.md",
+            "Held-out items",
+            "Made by `benchmarks/heldout.py`: fit on some items, judged on the others; 90 % intervals.",
+            [HEADER, *lines],
+        )
 
 
 if __name__ == "__main__":

@@ -34,6 +34,18 @@ def circumstances(load: float) -> dict[str, str]:
     }
 
 
+def earlier_runs(name: str, folder: pathlib.Path = FOLDER) -> list[str]:
+    """The history `name` as lines of a table, the last run last; none where there is none."""
+    path = folder / f"{name}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        columns, *runs = csv.reader(file)
+    shown = [place for place, column in enumerate(columns) if column not in ("python", "processor", "cores")]
+    lines = [[column.replace("_", " ") for column in columns], ["---"] * len(columns), *runs]
+    return ["| " + " | ".join(line[place] for place in shown) + " |" for line in lines]
+
+
 def append(name: str, figures: dict[str, float], load: float, folder: pathlib.Path = FOLDER) -> pathlib.Path:
     """Add a run to the history `name`; figures that earlier runs did not have become new columns, empty in those."""
     path = folder / f"{name}.csv"

@@ -31,7 +31,7 @@ from divergence.configuration import Configuration, ContextLaw
 from divergence.planning.allocation import allocate, equal_shares
 from divergence.planning.goals import goal_of
 from divergence.planning.knowledge import knowledge
-from divergence.planning.preposterior import Design, Preposterior
+from divergence.planning.preposterior import Preposterior, Purchase
 from divergence.simulate import simulate, world
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -56,7 +56,7 @@ def bank(kind: str, seed: int, items: int, **sizes):
     return log.with_columns(number=pl.col("item").str.extract(r"(\d+)$").cast(int)), truth
 
 
-def rows_of(whole: pl.DataFrame, known, design: Design, begin: int, trials: int = 1) -> list[pl.DataFrame]:
+def rows_of(whole: pl.DataFrame, known, design: Purchase, begin: int, trials: int = 1) -> list[pl.DataFrame]:
     """The rows that a design would have brought, new items from `begin` on."""
     out = []
     for k, place in enumerate(known.places):
@@ -119,7 +119,7 @@ def decision(worlds: int) -> str:
         before = fitted(old)
         of = valued(before, "decision")
         start.append(regret_of(before, level))
-        expected.append(of.regret(Design.nothing(len(of.known.places))))
+        expected.append(of.regret(Purchase.nothing(len(of.known.places))))
         path = allocate(of, max(budgets), "requests")
         for budget in budgets:
             planned = [step for step in path if step.cost <= budget][-1]
@@ -264,7 +264,7 @@ def moves(logs: int) -> str:
         of = valued(before, "gap")
         known = of.known
         logged = np.flatnonzero(known.logged)
-        start = Design.nothing(len(known.places))
+        start = Purchase.nothing(len(known.places))
         one = {int(k): start.more(int(k), items=72) for k in logged}
         expected = {int(k): of.objective(of.left(one[int(k)])) / of.objective(of.left(start)) for k in logged}
         by_plan = sorted(logged, key=lambda k: expected[int(k)])
@@ -294,7 +294,7 @@ def moves(logs: int) -> str:
     )
 
 
-def spread(old: pl.DataFrame, whole: pl.DataFrame, known, design: Design, begin: int) -> float:
+def spread(old: pl.DataFrame, whole: pl.DataFrame, known, design: Purchase, begin: int) -> float:
     """Mean standard deviation of the gaps after a refit; less of it is chance than of the widths of 2,000 draws."""
     after = fitted(pl.concat([old, *rows_of(whole, known, design, begin)]), dv.Importance())
     return float(dv.gap(after).where(statistic=None).draws.std(0).mean())

@@ -19,7 +19,7 @@ import tempfile
 import time
 from importlib.metadata import version
 
-from history import append, processor
+from history import append, earlier_runs, processor
 
 ROOT = pathlib.Path(__file__).parents[1]
 LAB = ROOT / "datasets" / "serving-lab"
@@ -173,6 +173,12 @@ def main() -> None:
                 "## Effective draws on the cells of `datasets/serving-lab`",
                 "",
                 *compared,
+                "",
+                "## All runs",
+                "",
+                "From `benchmarks/history/spine.csv`, to which each run adds its line.",
+                "",
+                *earlier_runs("spine"),
                 "",
             ]
         )

@@ -16,11 +16,11 @@ import argparse
 import dataclasses
 import json
 import pathlib
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
+from pages import asked, write_table
 from scipy import stats
 
 import divergence as dv
@@ -174,12 +174,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Fit what is missing, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="logs whose name holds this")
-    parser.add_argument("--records", type=pathlib.Path)
-    parser.add_argument("--write", action="store_true")
-    given = parser.parse_args(arguments)
-    warnings.simplefilter("ignore")
-    if given.records:
-        given.records.mkdir(parents=True, exist_ok=True)
+    given = asked(parser, arguments)
     print(HEADER)
     rows: list[str] = []
     for log in logs():
@@ -187,12 +182,12 @@ def main(arguments: list[str] | None = None) -> None:
             rows += lines(log, given.records)
             print("\n".join(rows[-2:]), flush=True)
     if given.write:
-        path = HERE / "unseen.md"
-        kept = (path.read_text() if path.exists() else "").partition("\n## ")
-        text = (
-            "# A context that nobody has seen\n\nMade by `benchmarks/unseen.py`: each left out in turn; 90 % intervals.\n\n"
+        write_table(
+            HERE / "unseen.md",
+            "A context that nobody has seen",
+            "Made by `benchmarks/unseen.py`: each left out in turn; 90 % intervals.",
+            [HEADER, *rows],
         )
-        path.write_text(text + "\n".join([HEADER, *rows]) + "\n" + ("\n## " + kept[2] if kept[1] else ""))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import csv
 
-from benchmarks.history import append
+from benchmarks.history import append, earlier_runs
 
 
 def test_a_run_is_one_line_more(tmp_path):
@@ -22,3 +22,12 @@ def test_a_new_figure_is_a_new_column(tmp_path):
     with (tmp_path / "spine.csv").open() as file:
         old, new = csv.DictReader(file)
     assert (old["cpu_s"], old["peak_mib"], new["cpu_s"], new["peak_mib"]) == ("1", "", "", "700")
+
+
+def test_all_runs_are_shown_the_last_one_last(tmp_path):
+    assert earlier_runs("spine", tmp_path) == []
+    for cpu_s in (1.0, 2.0):
+        append("spine", {"cpu_s": cpu_s}, 0.5, tmp_path)
+    head, rule, *runs = earlier_runs("spine", tmp_path)
+    assert head == "| date | version | load | cpu s |" and rule == "| --- | --- | --- | --- |"
+    assert [run.split(" | ")[-1] for run in runs] == ["1 |", "2 |"]

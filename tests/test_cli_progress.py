@@ -57,7 +57,7 @@ def test_quiet_says_nothing(capsys):
 
 
 def test_a_long_count_is_told_now_and_then(capsys, monkeypatch):
-    lines = progress.Lines()
+    lines = progress.ProgressLines()
     monkeypatch.setattr(progress.time, "monotonic", lambda: lines.begin + 11)
     lines("counting rows: 5 of 9", 0)
     assert "counting rows: 5 of 9" in capsys.readouterr().err

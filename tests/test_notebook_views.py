@@ -110,10 +110,10 @@ def test_long_tables_say_how_many_more(values):
 def test_large_logs_are_not_counted_for_a_glance(values, monkeypatch):
     import dataclasses
 
-    from divergence.executions import view
+    from divergence.executions import log_view
 
     log = dataclasses.replace(values["log"])  # nothing counted yet
-    monkeypatch.setattr(view, "AUDITED_ROWS", 10)
+    monkeypatch.setattr(log_view, "AUDITED_ROWS", 10)
     assert "log.answers()" in log._repr_html_() and "design" not in vars(log)
 
 

@@ -180,12 +180,12 @@ class Cells:
         return self.levels["factor"]
 
     def __repr__(self) -> str:
-        from divergence.cells.view import line
+        from divergence.cells.cells_view import line
 
         return line(self)
 
     def _repr_html_(self) -> str:
-        from divergence.cells.view import card_of
+        from divergence.cells.cells_view import card_of
         from divergence.identification.audit import audit
         from divergence.identification.log_design import log_design
 

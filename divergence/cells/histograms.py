@@ -15,8 +15,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from divergence.cells.blocks import BLOCKS, block_numbers, metered, rows_of
 from divergence.cells.cells import Cells
+from divergence.cells.random_blocks import BLOCKS, block_numbers, metered, rows_of
 
 STEPS = 16  # bins an octave: finer ones move a p95 by less than its sampling error at 1e5 rows, and cost memory
 RELATIVE_ERROR = 1 / STEPS

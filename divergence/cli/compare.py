@@ -70,13 +70,13 @@ def compare(runs, by, output, keep_text, exit_zero, quiet, as_json, **flags) -> 
 
 def _asked(runs: tuple[str, ...], by: str | None, flags: dict[str, Any]):
     """What is asked, and how the logs are read."""
-    from divergence.comparison.opening import Reading
+    from divergence.comparison.opening import SideOptions
     from divergence.comparison.two_runs import Asked
 
     paths = [run for run in runs if pathlib.Path(run).exists()]
     named = any(flags[name] for name in ("config", "map", "set", "where"))
     configuration = configuration_of(flags["config"], paths, flags) if named else None
-    reading = Reading(
+    reading = SideOptions(
         configuration=configuration,
         outcome=flags["outcome"],
         scorer=flags["scorer"],

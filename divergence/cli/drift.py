@@ -35,8 +35,8 @@ from divergence.errors import InputError
 @click.option("--no-telemetry", is_flag=True, help="Leave telemetry beside executions out.")
 def drift(logs, output, quiet, as_json, config, **flags) -> int:
     """Surface and structural drift of a stream, with evidence over time. Writes drift.html and evidence.parquet."""
+    from divergence.drift.one_run import Asked, run
     from divergence.drift.reading import read_stream
-    from divergence.drift.runs import Asked, run
 
     if flags["endless"] and flags["horizon"]:
         raise InputError("--endless and --horizon exclude each other: a planned run has an end.")

@@ -23,7 +23,7 @@ from divergence.errors import InputError
 @click.option("--no-intervals", is_flag=True, help="Fit nothing: standard errors only.")
 def export(read, output, format_, organization, relationship, library, no_intervals, quiet, as_json, seed, **_) -> int:
     """Write a log with our intervals in another tool's format."""
-    from divergence.exchange import FORMATS, Source, level_intervals, write
+    from divergence.exchange import FORMATS, Evaluator, level_intervals, write
 
     if format_ not in FORMATS:
         raise InputError(f"--format {format_!r} cannot be written; choose from {', '.join(FORMATS)}")
@@ -33,7 +33,7 @@ def export(read, output, format_, organization, relationship, library, no_interv
         tell("fitting each task")
         intervals, notes = ({}, ()) if no_intervals else level_intervals(log, seed)
         tell("writing")
-        written = write(log, intervals, output, Source(organization, relationship, library))
+        written = write(log, intervals, output, Evaluator(organization, relationship, library))
     if as_json:
         click.echo(json.dumps({"format": format_, "files": written.files, "rows": written.rows, "notes": notes}))
     elif not quiet:

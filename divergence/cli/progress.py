@@ -23,7 +23,7 @@ def steps(total: int, quiet: bool) -> Iterator[Tell]:
     `total` is how many steps are expected; more may come. Texts are shown as they are: `[words]` are no markup.
     """
     if quiet or not sys.stderr.isatty():
-        yield _silent if quiet else Lines()
+        yield _silent if quiet else ProgressLines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -44,7 +44,7 @@ def _silent(what: str, steps: int = 1) -> None:
     """Tells nobody."""
 
 
-class Lines:
+class ProgressLines:
     """One line a step with the time since the start; what only counts on (`steps=0`) every ten seconds at most."""
 
     EVERY = 10.0  # seconds

@@ -8,7 +8,7 @@ import time
 
 import click
 
-from divergence.cli.progress import Lines
+from divergence.cli.progress import ProgressLines
 from divergence.errors import InputError, printed, shortened
 from divergence.orders import AS_COUNTED
 from divergence.scoring.filesystems import shown
@@ -33,7 +33,7 @@ class Bar(Progress):
         )
         self.bar = Columns(*shown, console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(), transient=True)
         self.begin = time.monotonic()
-        self.lines = None if quiet or sys.stderr.isatty() else Lines()
+        self.lines = None if quiet or sys.stderr.isatty() else ProgressLines()
 
     def start(self, count: int, size: int) -> None:
         """The bar is as long as the log has bytes."""

@@ -17,7 +17,7 @@ import numpy as np
 from divergence.calling import sentences
 from divergence.comparison import verdicts
 from divergence.comparison.comparison import Comparison, Difference
-from divergence.comparison.opening import Reading
+from divergence.comparison.opening import SideOptions
 from divergence.comparison.sides import Side
 from divergence.comparison.two_runs import Asked, between, named
 from divergence.errors import InputError
@@ -110,7 +110,7 @@ def compare_runs(
     >>> compare_runs(run, {"monday": run, "tuesday": run}).verdicts
     ('no worse', 'no worse')
     """
-    reading = Reading()
+    reading = SideOptions()
     names = list(after) if isinstance(after, Mapping) else None
     sources = list(after.values()) if isinstance(after, Mapping) else list(after)
     sides = [named(source, f"AFTER {k + 1}", reading) for k, source in enumerate(sources)]

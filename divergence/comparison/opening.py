@@ -29,7 +29,7 @@ ONE_MODEL = "model"
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
+class SideOptions:
     """How both sides are read."""
 
     configuration: Configuration | None = None
@@ -58,7 +58,7 @@ class Opened:
     """What a reader of the comparison must know about the reading."""
 
 
-def opened(source: object, reading: Reading) -> Opened:
+def opened(source: object, reading: SideOptions) -> Opened:
     """Read one log. Raises InputError, with a sentence, for what cannot be read."""
     if isinstance(source, Executions):
         return Opened(source, _hashes(source), None, _rejections(source))
@@ -90,7 +90,7 @@ def _is_foreign(path: Path) -> bool:
     return path.is_file() and detect(path) is not None
 
 
-def _chosen(paths: list[Path], reading: Reading, constants: Mapping[str, str]) -> Configuration:
+def _chosen(paths: list[Path], reading: SideOptions, constants: Mapping[str, str]) -> Configuration:
     given = reading.configuration or Configuration.beside(paths)
     columns = [c for c in (*(given.factors or ()), *reading.columns) if c not in COLUMNS or given.factors]
     return dataclasses.replace(
@@ -101,7 +101,7 @@ def _chosen(paths: list[Path], reading: Reading, constants: Mapping[str, str]) -
     )
 
 
-def _imported(paths: list[Path], reading: Reading) -> Opened:
+def _imported(paths: list[Path], reading: SideOptions) -> Opened:
     given = reading.configuration or Configuration.beside(paths)
     if given.columns:
         raise InputError(f"--map renames columns of tables; {paths[0]} is a log of another tool, whose fields have names.")
@@ -127,7 +127,7 @@ def _imported(paths: list[Path], reading: Reading) -> Opened:
     return Opened(log, imported.sources, settings, (*notes, *log.notes))
 
 
-def _table(source: object, paths: list[Path], reading: Reading) -> Opened:
+def _table(source: object, paths: list[Path], reading: SideOptions) -> Opened:
     configuration = _chosen(paths, reading, {})
     sources, _ = open_sources(source)
     names = [set(renamed(entry, configuration)) | set(configuration.constants) for entry in sources]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from divergence.comparison.opening import Opened, Reading, fingerprint, opened
+from divergence.comparison.opening import Opened, SideOptions, fingerprint, opened
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.executions.contexts import NOT_LOGGED
 from divergence.executions.schema import COLUMNS, SERVING_FACTORS
@@ -56,7 +56,7 @@ class Side:
         return fingerprint(self.rows.select("model", "task", "item", "trial", "answer", "execution_id", "outcome"))
 
 
-def side(source: object, name: str, reading: Reading) -> Side:
+def side(source: object, name: str, reading: SideOptions) -> Side:
     """Read one side. Raises InputError or NotIdentifiedError, with a sentence that names the side."""
     try:
         return _side(opened(source, reading), name, reading, None)
@@ -64,7 +64,7 @@ def side(source: object, name: str, reading: Reading) -> Side:
         raise InputError(f"{name}: {error}") from error
 
 
-def sides_by(source: object, by: tuple[str, str, str], reading: Reading) -> tuple[Side, Side]:
+def sides_by(source: object, by: tuple[str, str, str], reading: SideOptions) -> tuple[Side, Side]:
     """Both sides out of one log: the rows with one level of a column, and those with another."""
     column, before, after = by
     if before == after:
@@ -81,7 +81,7 @@ def sides_by(source: object, by: tuple[str, str, str], reading: Reading) -> tupl
     return made[0], made[1]
 
 
-def _side(log: Opened, name: str, reading: Reading, level: tuple[str, str] | None) -> Side:
+def _side(log: Opened, name: str, reading: SideOptions, level: tuple[str, str] | None) -> Side:
     frame = log.log.valid
     if level is not None:
         frame = frame.filter(pl.col(level[0]).cast(pl.String) == level[1])

@@ -27,7 +27,7 @@ from divergence.comparison.comparison import Comparison, Difference, Group, Item
 from divergence.comparison.flips import agreement, answer_changes, flips
 from divergence.comparison.items_needed import items_needed
 from divergence.comparison.moves import MOVED_SHARE_MAX, Moves, limits, moves, p_value
-from divergence.comparison.opening import Reading
+from divergence.comparison.opening import SideOptions
 from divergence.comparison.pairs import Pairs, paired
 from divergence.comparison.sides import Side, side, sides_by
 from divergence.errors import InputError, NotIdentifiedError
@@ -88,7 +88,7 @@ def compare(
     'no worse'
     """
     columns = (cluster,) if cluster else ()
-    reading = Reading(outcome=outcome, scorer=scorer, columns=columns)
+    reading = SideOptions(outcome=outcome, scorer=scorer, columns=columns)
     if by is not None:
         if after is not None:
             raise InputError("One log is compared with itself with by=(column, before, after); leave `after` out.")
@@ -101,7 +101,7 @@ def compare(
     return between(*sides, Asked(margin, confidence, cluster, items, place, by[0] if by else None))
 
 
-def named(source: object, name: str, reading: Reading) -> Side:
+def named(source: object, name: str, reading: SideOptions) -> Side:
     """A side under the name of its path, or under the given one where it has none."""
     return side(source, f"{name} ({source})" if isinstance(source, str | Path) else name, reading)
 

@@ -24,9 +24,9 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.special import ndtri
 
-from divergence.cells.blocks import block_sums, block_weights
 from divergence.cells.histograms import histogram, quantile
 from divergence.cells.overlap import scorer_conflict
+from divergence.cells.random_blocks import block_sums, block_weights
 from divergence.errors import InputError
 from divergence.estimands.excess_flips import against_bench
 from divergence.estimands.rows import logged_levels, models_with_rows

@@ -19,16 +19,16 @@ import numpy as np
 from divergence.calling import nearest, sentences
 from divergence.cells.overlap import context_conflict
 from divergence.errors import ArgumentError
-from divergence.estimands.predictions import tried_levels
-from divergence.estimands.rows import Rows, models_with_rows, refuse, unit_of
+from divergence.estimands.rows import Rows, models_with_rows, refuse, tried_levels, unit_of
 from divergence.estimands.serving_effect import factor_needs, reference_level
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Need
 from divergence.joint.laws import Law
+from divergence.joint.level_draws import link_levels
 from divergence.joint.link import from_link
 from divergence.joint.posterior import Fit, Posterior
-from divergence.joint.predict import levels, link_levels
+from divergence.joint.predict import levels
 
 QUESTION, TEXT = "comparisons", "what changes with {of}"
 WORDS = "comparisons of one's own"

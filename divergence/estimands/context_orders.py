@@ -18,8 +18,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.stats import kendalltau, rankdata
 
+from divergence.joint.level_draws import link_levels
 from divergence.joint.posterior import Fit
-from divergence.joint.predict import link_levels
 
 MODELS_MIN = 3  # two models give a correlation of 1 or -1 whatever they do
 PAIRS_MAX = 45  # pairs of ten contexts: beyond it the table of pairs is no answer

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from divergence.cells.blocks import block_sums
+from divergence.cells.random_blocks import block_sums
 from divergence.estimands.cost_per_success import NOT_A_SCORE, known_spend, read_with
 from divergence.estimands.rows import answer, answered, frame, refuse
 from divergence.estimands.spend import Prices, checked_prices, mean_spend, rates, spend, weights

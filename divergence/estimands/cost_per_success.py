@@ -25,7 +25,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from divergence.cells.blocks import block_sums
+from divergence.cells.random_blocks import block_sums
 from divergence.errors import InputError
 from divergence.estimands.beta_binomial import beta_parameters, draw_beta_binomial
 from divergence.estimands.rows import answer, answered, frame, refuse

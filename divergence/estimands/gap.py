@@ -20,7 +20,6 @@ from divergence.identification import needs
 from divergence.identification.question import Question
 from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
-from divergence.joint.predict import levels
 
 QUESTION, TEXT = "gap", "deployed level minus bench level of each model"
 
@@ -65,8 +64,7 @@ def difference(
     """`sign * (D_m - B_m)`; also what `evaluation_advantage` calls."""
     fit = posterior[outcome]
     unit = unit_of(fit)
-    bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law)
-    assert bench is not None and deployed is not None  # the question's needs: judged rows of both regimes
+    bench, deployed = logged_levels(fit, "evaluation"), logged_levels(fit, "deployment", law)
     both = models_with_rows(fit, True) & models_with_rows(fit, False)
     draws = sign * (deployed.mean() - bench.mean())
     draws[:, ~both] = np.nan

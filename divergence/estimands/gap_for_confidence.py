@@ -28,9 +28,10 @@ from divergence.estimands.rows import answer, answered, frame, refuse, unit_of
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
+from divergence.joint.design import arm_loadings
 from divergence.joint.laws import Law
 from divergence.joint.link import from_link, linearise
-from divergence.joint.posterior import Fit, Posterior, arm_loadings
+from divergence.joint.posterior import Fit, Posterior
 from divergence.numerics import NORMAL_95, column_squares, size_of
 
 QUESTION, TEXT = "gap_for_confidence", "the bench gap at which deployment reverses an order with a probability of 5 %"

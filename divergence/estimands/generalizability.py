@@ -21,16 +21,23 @@ Variances = Mapping[str, np.ndarray]
 
 
 def relative(variances: Variances, sizes: Mapping[str, int], of: str = "m") -> np.ndarray:
-    """G: share of the variance of observed differences between objects that is theirs."""
-    return variances[of] / (variances[of] + _error(variances, sizes, of, [k for k in variances if of in k]))
+    """G: share of the variance of observed differences between objects that is theirs; 0 where they do not differ at all."""
+    return _share(variances[of], _error(variances, sizes, of, [k for k in variances if of in k]))
 
 
 def dependability(
     variances: Variances, sizes: Mapping[str, int], of: str = "m", distance: float | np.ndarray = 0.0
 ) -> np.ndarray:
-    """Phi, or Phi(lambda) for `distance` = mean over objects minus lambda: how sure a level is told from lambda."""
-    signal = variances[of] + distance**2
-    return signal / (signal + _error(variances, sizes, of, list(variances)))
+    """Phi, or Phi(lambda) for `distance` = mean over objects minus lambda: how sure a level is told from lambda.
+
+    0 where nothing differs from anything: then no measurement tells levels apart.
+    """
+    return _share(variances[of] + distance**2, _error(variances, sizes, of, list(variances)))
+
+
+def _share(signal: np.ndarray | float, error: np.ndarray) -> np.ndarray:
+    total = np.asarray(signal + error, float)
+    return np.divide(signal, total, out=np.zeros_like(total), where=total > 0)
 
 
 def _error(variances: Variances, sizes: Mapping[str, int], of: str, names: list[str]) -> np.ndarray:

@@ -16,9 +16,9 @@ from divergence.estimands.rows import answer, answered, frame, unit_of
 from divergence.estimate import Estimate
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
+from divergence.joint.level_draws import link_levels
 from divergence.joint.link import from_link
 from divergence.joint.posterior import Posterior
-from divergence.joint.predict import link_levels
 
 QUESTION, TEXT = "instrument", "shift of each measuring wave against the mean over waves"
 

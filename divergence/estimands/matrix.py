@@ -25,8 +25,8 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
-from divergence.cells.blocks import BLOCKS, block_sums, block_weights
 from divergence.cells.overlap import in_regime
+from divergence.cells.random_blocks import BLOCKS, block_sums, block_weights
 from divergence.estimands.rows import answer, answered, frame
 from divergence.estimands.worlds_apart import between_waves, outside, relabelled
 from divergence.estimate import Estimate

@@ -21,13 +21,14 @@ import polars as pl
 from divergence.calling import nearest, sentences, shown
 from divergence.cells.overlap import context_conflict
 from divergence.errors import ArgumentError
-from divergence.estimands.rows import answer, level_unit, models_with_rows, refuse
+from divergence.estimands.rows import answer, level_unit, models_with_rows, refuse, tried_levels
 from divergence.estimate import COORDINATES, Estimate
 from divergence.identification import needs
 from divergence.joint.laws import Law
+from divergence.joint.level_draws import link_levels
 from divergence.joint.link import from_link
 from divergence.joint.posterior import Fit, Posterior
-from divergence.joint.predict import Levels, levels, link_levels
+from divergence.joint.predict import Levels, levels
 
 QUESTION, TEXT = "predictions", "level of each group, for new items"
 WORDS = "levels of groups of one's own"
@@ -131,15 +132,6 @@ def _served(fit: Fit, regime: str, factors: Mapping[str, str]) -> tuple[np.ndarr
             elif not tried[m]:
                 unknown.setdefault(m, f"{name} has no judged rows at {factor} = {level} and at another level")
     return from_link(link_levels(fit, where, mixtures), fit.arms.link), unknown
-
-
-def tried_levels(fit: Fit, factor: str) -> np.ndarray:
-    """Which model was judged at which level and at another one too, shape (models, levels): else its level is a prior."""
-    seen = np.zeros((fit.design.n_models, len(fit.design.contexts)), bool)
-    for place, (deployed, context) in enumerate(fit.design.contexts):
-        seen[fit.arms.model[(fit.arms.deployed == deployed) & (fit.arms.context == context)], place] = True
-    at = seen.astype(float) @ fit.design.mixtures[factor] > 0
-    return at & (at.sum(1, keepdims=True) > 1)
 
 
 def _grouped(

@@ -20,7 +20,7 @@ from divergence.identification.question import Question
 from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.posterior import models_with_rows as models_with_rows
-from divergence.joint.predict import Levels, levels
+from divergence.joint.predict import Levels, in_logged_contexts
 
 Parameters = ParamSpec("Parameters")
 Answering = Callable[Concatenate[Posterior, Parameters], Estimate]
@@ -111,7 +111,7 @@ def refuse(fit: Fit, question: str, text: str, unit: str, reason: str) -> Estima
 
 def logged_levels(fit: Fit, regime: str, law: Law | None = None) -> Levels:
     """Levels in a regime's contexts where it is known that the log has them. Raises NotIdentifiedError where it has not."""
-    mu = levels(fit, regime, law)
+    mu = in_logged_contexts(fit, regime, law)
     if mu is None:
         raise NotIdentifiedError(f"the log has no {regime} rows")
     return mu
@@ -122,7 +122,7 @@ def deployed_contexts(
 ) -> tuple[Fit, Levels | None, str]:
     """The fit, the deployment levels, and why a law that was given leaves fewer than `least` contexts ('' = it does not)."""
     fit = posterior[outcome]
-    mu = levels(fit, "deployment", law)
+    mu = in_logged_contexts(fit, "deployment", law)
     assert mu is not None  # the questions' needs: judged deployment rows, in two contexts where two are asked for
     if int((mu.law.max(0) > 0).sum()) < least:
         return fit, None, f"the deployment law gives weight to one context; how a score moves over contexts needs {least}"
@@ -134,6 +134,15 @@ def context_codes(fit: Fit) -> np.ndarray:
     names = fit.cells.levels["regime"]
     code = [names.index("deployment" if deployed else "evaluation") for deployed in fit.design.contexts[:, 0]]
     return np.stack([np.array(code), fit.design.contexts[:, 1]], 1)
+
+
+def tried_levels(fit: Fit, factor: str) -> np.ndarray:
+    """Which model was judged at which level and at another one too, shape (models, levels); else it is its prior there."""
+    seen = np.zeros((fit.design.n_models, len(fit.design.contexts)), bool)
+    for place, (deployed, context) in enumerate(fit.design.contexts):
+        seen[fit.arms.model[(fit.arms.deployed == deployed) & (fit.arms.context == context)], place] = True
+    at = seen.astype(float) @ fit.design.mixtures[factor] > 0
+    return at & (at.sum(1, keepdims=True) > 1)
 
 
 class Rows:

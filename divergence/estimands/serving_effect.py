@@ -30,7 +30,7 @@ from divergence.cells.overlap import context_conflict, replays
 from divergence.errors import InputError
 from divergence.estimands.matched_contexts import contrast, crossed, matched
 from divergence.estimands.positivity import assignment, positivity
-from divergence.estimands.rows import Rows, answered, logged_levels, models_with_rows, unit_of
+from divergence.estimands.rows import Rows, answered, logged_levels, models_with_rows, tried_levels, unit_of
 from divergence.estimands.variance_shares import alone, shares
 from divergence.estimate import Estimate
 from divergence.identification import needs
@@ -38,9 +38,10 @@ from divergence.identification.factor_levels import moved_together
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
 from divergence.identification.rules_of_results import unlogged_difference
+from divergence.joint.level_draws import link_levels
 from divergence.joint.link import from_link
 from divergence.joint.posterior import Fit, Posterior
-from divergence.joint.predict import levels, link_levels
+from divergence.joint.predict import levels
 
 QUESTION, TEXT = "serving_effect", "what a level of a serving factor does to the outcome, against the reference level"
 PAIRS_MAX = 200  # contrasts of pairs shown when none is asked for
@@ -111,7 +112,12 @@ def serving_effect(
         effect, reference, shown = _effects(fit, group)
         names = [_combination(fit, group, k) for k in shown]
         _add_effects(
-            rows, " + ".join(group), names, _combination(fit, group, reference), effect, _tried(fit, group[0])[:, shown]
+            rows,
+            " + ".join(group),
+            names,
+            _combination(fit, group, reference),
+            effect,
+            tried_levels(fit, group[0])[:, shown],
         )
         moved.append((" + ".join(group), fit.design.mixtures[group[0]][:, shown], effect.mean(1)))
     if "context" not in factors:
@@ -175,15 +181,6 @@ def _combination(fit: Fit, group: tuple[str, ...], level: int) -> str:
         return fit.design.levels[group[0]][level]
     having = int(fit.design.mixtures[group[0]][:, level].argmax())
     return " + ".join(fit.design.levels[f][int(fit.design.mixtures[f][having].argmax())] for f in group)
-
-
-def _tried(fit: Fit, factor: str) -> np.ndarray:
-    """Which model was judged at which level and at another one too, shape (models, levels): else its effect is a prior."""
-    seen = np.zeros((fit.design.n_models, len(fit.design.contexts)), bool)
-    for place, (deployed, context) in enumerate(fit.design.contexts):
-        seen[fit.arms.model[(fit.arms.deployed == deployed) & (fit.arms.context == context)], place] = True
-    at = seen.astype(float) @ fit.design.mixtures[factor] > 0
-    return at & (at.sum(1, keepdims=True) > 1)
 
 
 def _add_effects(rows: Rows, factor: str, names: list[str], reference: str, effect: np.ndarray, tried: np.ndarray) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from divergence.cells.blocks import BlockSums, block_sums, block_weights
+from divergence.cells.random_blocks import BlockSums, block_sums, block_weights
 from divergence.errors import InputError
 from divergence.joint.posterior import Fit
 

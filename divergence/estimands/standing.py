@@ -54,10 +54,9 @@ class Standing:
 
     def weights(self, law: Law | None) -> np.ndarray:
         """Weights of the contexts, shape (M, contexts); a model without rows of its own takes all models' common law."""
-        chosen = law if law is not None else self.fit.cells.declared_law
-        found = law_weights(self.fit, "deployment", self.contexts, chosen)[self.models]
-        if chosen == "own":
-            common = law_weights(self.fit, "deployment", self.contexts, "logged")[self.models]
+        found = law_weights(self.fit, "deployment", law)[self.models]
+        if (law if law is not None else self.fit.cells.declared_law) == "own":
+            common = law_weights(self.fit, "deployment", "logged")[self.models]
             found = np.where(np.any(self.observed, axis=1, keepdims=True), found, common)
         return found
 

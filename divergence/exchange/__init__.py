@@ -3,10 +3,10 @@
 A format that is written has a module here, and an importer of the same name in `executions.importers` that reads it back.
 """
 
-from divergence.exchange.every_eval_ever import Source, Written, write
 from divergence.exchange.intervals import Interval, level_intervals
+from divergence.exchange.write_every_eval_ever import Evaluator, Written, write
 
-__all__ = ["FORMATS", "Interval", "Source", "Written", "level_intervals", "write"]
+__all__ = ["FORMATS", "Evaluator", "Interval", "Written", "level_intervals", "write"]
 
 FORMATS = ("every-eval-ever",)
 """Names of the formats that can be written."""

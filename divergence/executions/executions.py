@@ -220,7 +220,7 @@ class Executions:
         return "\n".join((*lines, *self.notes))
 
     def _repr_html_(self) -> str:
-        from divergence.executions.view import audited, card_of
+        from divergence.executions.log_view import audited, card_of
         from divergence.identification.audit import audit
 
         if not audited(self):

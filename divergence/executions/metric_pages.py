@@ -50,7 +50,7 @@ class Series(NamedTuple):
     """The instance that its labels name."""
 
 
-class Sample(NamedTuple):
+class MetricSample(NamedTuple):
     """One number of a page."""
 
     series: Series
@@ -66,15 +66,15 @@ class Sample(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
+class MetricPage:
     """All samples of one scrape."""
 
-    samples: tuple[Sample, ...]
+    samples: tuple[MetricSample, ...]
     """In the order of the page."""
 
-    def as_one(self) -> Reading:
+    def as_one(self) -> MetricPage:
         """The same samples, as those of one server: its models and devices put together."""
-        return Reading(tuple(s._replace(series=Series(s.series.metric, None, None)) for s in self.samples))
+        return MetricPage(tuple(s._replace(series=Series(s.series.metric, None, None)) for s in self.samples))
 
     @property
     def gauges(self) -> dict[str, float]:
@@ -87,19 +87,19 @@ class Reading:
         return _by_metric(sample for sample in self.samples if sample.total)
 
 
-def parse(text: str) -> Reading:
+def parse(text: str) -> MetricPage:
     """Samples of a page in Prometheus' text format. Raises ValueError where it is none."""
     from prometheus_client.parser import text_string_to_metric_families
 
     types = dict(TYPE.findall(text))
-    found: list[Sample] = []
+    found: list[MetricSample] = []
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             found += samples(sample.name, sample.labels, float(sample.value), types)
-    return Reading(tuple(found))
+    return MetricPage(tuple(found))
 
 
-def samples(name: str, labels: Mapping[str, str], value: float, types: Mapping[str, str]) -> list[Sample]:
+def samples(name: str, labels: Mapping[str, str], value: float, types: Mapping[str, str]) -> list[MetricSample]:
     """One sample as what it means; empty where it means nothing here. `types` are what the page says of its families."""
     if name.endswith(("_created", "_info")) or name.startswith(OF_A_PROCESS) or not abs(value) < BLANK:
         return []
@@ -116,13 +116,13 @@ def samples(name: str, labels: Mapping[str, str], value: float, types: Mapping[s
     full = f"{metric} le {edge}" if edge is not None else f"{metric} {part}" if kind == HISTOGRAM and part else metric
     instance = labels.get("instance") or _device(labels)
     total = kind == COUNTER or (kind == HISTOGRAM and "quantile" not in labels)
-    made = [Sample(Series(full, model, instance), identity, value * factor, total, over)]
+    made = [MetricSample(Series(full, model, instance), identity, value * factor, total, over)]
     if known is not None and known.total and part == "sum":
-        made.append(Sample(Series(known.total, model, instance), identity, value, True, over))
+        made.append(MetricSample(Series(known.total, model, instance), identity, value, True, over))
     return made
 
 
-def window(before: Reading | None, after: Reading) -> dict[Series, float]:
+def window(before: MetricPage | None, after: MetricPage) -> dict[Series, float]:
     """Series -> value of one window: gauges as they are, counters by their increase; no counters in the first one."""
     changed = [sample for sample in after.samples if not sample.total]
     if before is not None:
@@ -136,7 +136,7 @@ def window(before: Reading | None, after: Reading) -> dict[Series, float]:
     return derived({series: value for series, value in values.items() if series.metric != BUSY})
 
 
-def _busy(before: Reading, after: Reading, values: Mapping[Series, float]) -> dict[Series, float]:
+def _busy(before: MetricPage, after: MetricPage, values: Mapping[Series, float]) -> dict[Series, float]:
     """The batch of the window, from the average that llama.cpp gives since its start and the steps that it is over."""
     made = {}
     for series, busy in values.items():
@@ -153,7 +153,7 @@ def increase(before: float | None, now: float) -> float:
     return now - before if before is not None and now >= before else now
 
 
-def falls(before: Reading, after: Reading) -> bool:
+def falls(before: MetricPage, after: MetricPage) -> bool:
     """Does a counter of the first page have a smaller value in the second one?"""
     last = {(sample.series, sample.identity): sample.value for sample in before.samples if sample.total}
     return any(s.total and s.value < last.get((s.series, s.identity), s.value) for s in after.samples)
@@ -212,22 +212,22 @@ def _device(labels: Mapping[str, str]) -> str | None:
     return None if gpu is None or "UUID" not in labels else f"{host or 'host'}/gpu{gpu}"
 
 
-def together(samples: Iterable[Sample]) -> dict[Series, float]:
+def together(samples: Iterable[MetricSample]) -> dict[Series, float]:
     """Series -> value of all its samples put together, as its metric wants it."""
-    grouped: dict[Series, list[Sample]] = collections.defaultdict(list)
+    grouped: dict[Series, list[MetricSample]] = collections.defaultdict(list)
     for sample in samples:
         grouped[sample.series].append(sample)
     return {series: _joined(members) for series, members in grouped.items()}
 
 
-def _joined(members: list[Sample]) -> float:
+def _joined(members: list[MetricSample]) -> float:
     once = list(_once_a_rank(members))
     if members[0].over == LARGEST:
         return max(once)
     return sum(once) / len(once) if members[0].over == MEAN else sum(once)
 
 
-def _once_a_rank(members: list[Sample]) -> Iterator[float]:
+def _once_a_rank(members: list[MetricSample]) -> Iterator[float]:
     """The values of the members, those of several ranks of one engine as their largest."""
     ranks: dict[tuple[str, ...], float] = {}
     for member in members:
@@ -236,6 +236,6 @@ def _once_a_rank(members: list[Sample]) -> Iterator[float]:
     yield from ranks.values()
 
 
-def _by_metric(samples: Iterable[Sample]) -> dict[str, float]:
-    one = Reading(tuple(samples)).as_one()
+def _by_metric(samples: Iterable[MetricSample]) -> dict[str, float]:
+    one = MetricPage(tuple(samples)).as_one()
     return {series.metric: value for series, value in together(one.samples).items()}

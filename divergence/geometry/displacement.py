@@ -41,7 +41,7 @@ ROWS = [
 
 
 @dataclasses.dataclass(frozen=True)
-class Runs:
+class SideRuns:
     """The runs of one side, summed within items; I items, rows sorted by item key."""
 
     keys: np.ndarray
@@ -108,7 +108,9 @@ def floors(jack: Jackknife) -> np.ndarray:
     return np.array([0.0, 0.0, np.nan, 2 * jack.value[2]])
 
 
-def runs(values: np.ndarray, items: Labels, cluster: Labels | None, name: str, unit_length: bool, shift: np.ndarray) -> Runs:
+def runs(
+    values: np.ndarray, items: Labels, cluster: Labels | None, name: str, unit_length: bool, shift: np.ndarray
+) -> SideRuns:
     """Sum the usable rows of one side within items, about a common shift (which keeps the digits of float32 rows)."""
     keep = usable(values, unit_length)
     keys = labels(items, len(values), f"items of {name}")[keep]
@@ -126,16 +128,16 @@ def runs(values: np.ndarray, items: Labels, cluster: Labels | None, name: str, u
             f"{len(np.unique(where[home[where] != groups]))} items of {name} lie in more than one cluster: "
             "give a label that holds whole items, or None"
         )
-    return Runs(found, count, total, squares, home, int((~keep).sum()))
+    return SideRuns(found, count, total, squares, home, int((~keep).sum()))
 
 
-def take(side: Runs, index: np.ndarray) -> Runs:
+def take(side: SideRuns, index: np.ndarray) -> SideRuns:
     """Only these items."""
-    fields = {f.name: getattr(side, f.name) for f in dataclasses.fields(Runs)}
-    return Runs(**{name: value if name == "rejected" else value[index] for name, value in fields.items()})
+    fields = {f.name: getattr(side, f.name) for f in dataclasses.fields(SideRuns)}
+    return SideRuns(**{name: value if name == "rejected" else value[index] for name, value in fields.items()})
 
 
-def per_item(x: Runs, y: Runs) -> tuple[np.ndarray, np.ndarray]:
+def per_item(x: SideRuns, y: SideRuns) -> tuple[np.ndarray, np.ndarray]:
     """Weights (I, 3): does the item give delta2, V, raw? And its values (I, 3), 0 where it does not."""
     squared_x, squared_y = ((r.total**2).sum(1) for r in (x, y))
     mean_xy = (x.total * y.total).sum(1) / (x.count * y.count)

@@ -13,10 +13,10 @@ import functools
 import numpy as np
 
 from divergence.cells import Cells
-from divergence.cells.blocks import block_sums
 from divergence.cells.cells import MISSING
 from divergence.cells.episodes import agent_episodes
 from divergence.cells.overlap import scorers
+from divergence.cells.random_blocks import block_sums
 from divergence.cells.telling_items import prepared
 from divergence.identification.arm_counts import ArmCounts, arm_counts
 from divergence.identification.factor_levels import FactorLevels, factor_levels

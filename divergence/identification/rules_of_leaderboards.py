@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from divergence.cells.blocks import rows_of
 from divergence.cells.measures import ERRED
+from divergence.cells.random_blocks import rows_of
 from divergence.identification.finding import Finding
 from divergence.identification.log_design import REGIMES, LogDesign
 
@@ -14,7 +14,8 @@ FEW_ITEMS = 0.5  # of the usual number: below, half of the others' items may be 
 MORE_MISSING = 0.1  # share of runs without a score beyond the usual one: worth as many points as leaderboards argue about
 RUNS_MIN = 20  # runs below which a share says little
 ERRED_SHARE = 0.01  # of a model's judged rows from which on errors count: a point of its level
-ZEROS_USUAL = 0.1  # share of zeros of the other models from which on none at all in RUNS_MIN runs is below .12 likely
+ZEROS_USUAL = 0.1  # share of zeros of the other models from which on none at all is worth a look
+CHANCE_MAX = 0.05  # that any one of a log's models would be named were all alike, runs independent
 
 
 def unlike_denominators(design: LogDesign) -> Finding | None:
@@ -47,7 +48,8 @@ def unlike_denominators(design: LogDesign) -> Finding | None:
 
 
 def missing_runs(design: LogDesign) -> Finding | None:
-    """A model that lacks a score in more of its runs than others do: errors of the harness, or failures left out."""
+    """A model that lacks a score in more of its runs than others do, and than chance lets one of so many models: errors of
+    the harness, or failures left out."""
     counts = design.cells.counts
     for regime in REGIMES[::-1]:
         code = design.cells.levels["regime"].index(regime) if regime in design.cells.levels["regime"] else -1
@@ -60,7 +62,8 @@ def missing_runs(design: LogDesign) -> Finding | None:
             continue
         share = gone[known] / rows[known]
         usual, k = float(np.median(share)), int(share.argmax())
-        if share[k] > usual + MORE_MISSING:
+        many, runs = float(gone[known[k]]), float(rows[known[k]])
+        if share[k] > usual + MORE_MISSING and len(known) * _at_least(many, runs, usual) < CHANCE_MAX:
             name = design.cells.levels["model"][known[k]]
             return Finding(
                 "missing_runs",
@@ -74,8 +77,16 @@ def missing_runs(design: LogDesign) -> Finding | None:
     return None
 
 
+def _at_least(count: float, runs: float, share: float) -> float:
+    """Chance of so many or more of independent runs that each have this share; _at_least(2, 2, .5) = .25."""
+    from scipy.special import bdtrc
+
+    return float(bdtrc(count - 1, int(runs), share)) if count > 0 else 1.0
+
+
 def no_failures(design: LogDesign) -> Finding | None:
-    """A model without a single 0 where the others have many: rows of score 0 may have been left out."""
+    """A model without a single 0 where the others have so many that chance leaves none of them without: rows of score 0 may
+    have been left out."""
     counts = design.cells.counts
     if design.cells.kind == "positive":
         return None
@@ -88,7 +99,7 @@ def no_failures(design: LogDesign) -> Finding | None:
         return None
     share = zeros[known] / rows[known]
     usual = float(np.median(share))
-    without = known[share == 0]
+    without = known[(share == 0) & (len(known) * (1 - usual) ** rows[known] < CHANCE_MAX)]
     if usual < ZEROS_USUAL or not len(without):
         return None
     name = design.cells.levels["model"][without[0]]

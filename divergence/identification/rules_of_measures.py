@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 
-from divergence.cells.blocks import block_sums
+from divergence.cells.random_blocks import block_sums
 from divergence.identification.finding import Finding
 from divergence.identification.log_design import REGIMES, LogDesign
 from divergence.identification.rules_of_outcomes import listed

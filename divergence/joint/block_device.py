@@ -135,7 +135,7 @@ def _models_first(host: BlockHierarchy, bucket: int, devices: int) -> dict[str, 
     noise[models:] = np.eye(size)
     products = np.moveaxis(part.products.reshape(-1, size, size, models), 3, 1)
     own = np.moveaxis(part.own, 2, 0) if layout.models else np.zeros((models, size, size))
-    first = layout.count - layout.models if layout.models else 0
+    first = layout.own_models.start if layout.models else 0
     right = np.concatenate([part.columns, part.bucket.take(host.value)[:, :, None]], 2).swapaxes(0, 1)
     return {
         "noise": noise,

@@ -23,7 +23,7 @@ import scipy.sparse as sp
 
 from divergence.joint.blocks import Bucket, backward, buckets, factor, forward, in_blocks, log_determinant
 from divergence.joint.coordinates import Layout
-from divergence.joint.design import Design, free_terms, local_term, model_term
+from divergence.joint.design import Design, free_terms, layout_of, local_term, model_term
 from divergence.joint.hierarchy import curvature
 from divergence.joint.link import Response
 from divergence.joint.paired import Measured
@@ -87,16 +87,7 @@ class BlockHierarchy:
             raise ValueError("blocks are made of the parts of the noise (`link.linearise` of sparse arms)")
         size, free = len(response.value), free_terms(design)
         local, each = local_term(design), model_term(design)
-        levels = 0 if local is None else local.columns.stop - local.columns.start
-        layout = Layout(
-            design.term("theta_E").width,
-            np.array([t.width for t in free]),
-            design.outlier,
-            levels,
-            0 if each is None else design.n_models,
-            0 if each is None else free.index(each),
-            design.instability,
-        )
+        layout = layout_of(design)
         of = {t.name: sp.csr_array(loadings[:, t.columns]) for t in design.terms}
         cross = of["theta_E"] @ of["theta_D"].T
         inside = {0: of["theta_E"] @ of["theta_E"].T, 1: of["theta_D"] @ of["theta_D"].T, 2: cross + cross.T}
@@ -106,11 +97,11 @@ class BlockHierarchy:
         for k, term in enumerate(free):
             mine = of[term.name]
             if term is local:
-                columns.append((mine, 3 + len(free) + np.arange(levels), False))
+                columns.append((mine, np.arange(layout.count)[layout.own_levels], False))
             elif term.kind.of_model:
-                inside[3 + k] = mine @ mine.T
+                inside[layout.term(k)] = mine @ mine.T
             else:
-                columns.append((mine, np.full(size_of(mine)[1], 3 + k), False))
+                columns.append((mine, np.full(size_of(mine)[1], layout.term(k)), False))
         spots = np.unique(noise.place, return_inverse=True)[1].ravel()
         there = sp.csr_array((noise.moved, (np.arange(size), spots)), shape=(size, int(spots.max()) + 1))
         columns += [
@@ -118,7 +109,7 @@ class BlockHierarchy:
             (there, np.full(size_of(there)[1], -1), True),
         ]
         return cls._laid_out(
-            response.value - centre, layout, noise, inside, columns, None if each is None else 3 + layout.own_term
+            response.value - centre, layout, noise, inside, columns, None if each is None else layout.term(layout.own_term)
         )
 
     @classmethod
@@ -196,7 +187,7 @@ class BlockHierarchy:
             left = a[:, None] * a[None] - precision
             by_variance[self.inner] += 0.5 * part.products @ left.ravel()
             if self.layout.models:
-                first = self.layout.count - self.layout.models
+                first = self.layout.own_models.start
                 by_variance[first + part.bucket.models] += 0.5 * (part.own * left).sum((0, 1))
         known = self.shared.variance >= 0
         np.add.at(by_variance, self.shared.variance[known], 0.5 * (at.along**2 - at.own)[known])
@@ -290,7 +281,7 @@ class BlockHierarchy:
         size, models = part.bucket.arms.shape
         out = (s[:, self.inner] @ part.products).reshape(len(s), size, size, models) + part.fixed
         if self.layout.models:
-            first = self.layout.count - self.layout.models
+            first = self.layout.own_models.start
             out += s[:, None, None, first + part.bucket.models] * part.own
         return out
 

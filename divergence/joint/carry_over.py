@@ -12,7 +12,8 @@ Why not the joint model's own cell: its interactions have one scale for all cont
 bench and too narrow where it is not. Of 100 image models left out of deployment its 90 % intervals held 78 % of the levels
 in one context and 63 % of those under a mixture, these 94 % and 92 % (`benchmarks/forecast.md`). Outside the bench range of
 the others the slope's doubt makes the interval grow with the distance; that the line goes on is an assumption. Identified
-by `MODELS_MIN` models with rows on both sides.
+by `MODELS_MIN` models with rows on both sides. Unit: that of the outcome. Source: conjugate regression as in Gelman et al.
+2013, chapter 14, with a residual scale that contexts share.
 """
 
 from __future__ import annotations

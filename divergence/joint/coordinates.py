@@ -11,6 +11,7 @@ import dataclasses
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+ABILITIES = 3  # coordinates of theta: its two standard deviations and their correlation; as many variances
 X_MAX = 8.0  # standard deviations stay finite, and systems solvable; the prior density beyond is below exp(-32) of its peak
 
 
@@ -66,43 +67,70 @@ class Layout:
     @property
     def count(self) -> int:
         """Number of variances."""
-        return 3 + len(self.widths) + self.levels + self.models
+        return ABILITIES + len(self.widths) + self.levels + self.models
+
+    def term(self, k: int) -> int:
+        """Coordinate, and variance, of the free term k."""
+        return ABILITIES + k
+
+    @property
+    def terms(self) -> slice:
+        """Coordinates, and variances, of the free terms."""
+        return slice(ABILITIES, self.term(len(self.widths)))
+
+    @property
+    def own_levels(self) -> slice:
+        """Those of the levels with scales of their own."""
+        return slice(self.terms.stop, self.terms.stop + self.levels)
+
+    @property
+    def own_models(self) -> slice:
+        """Variances of the models with scales of their own."""
+        return slice(self.own_levels.stop, self.count)
+
+    @property
+    def spread(self) -> int:
+        """Coordinate of the spread of these models' scales."""
+        return self.own_levels.stop
+
+    @property
+    def models_own(self) -> slice:
+        """Coordinates of these models."""
+        return slice(self.spread + 1, self.dims)
 
     def variances(self, x: np.ndarray) -> np.ndarray:
         """`s_k` at points x (n, dims), shape (n, count)."""
-        terms = len(self.widths)
         sigma = half_normal(x[:, :2], self.ability)
-        sd = half_normal(x[:, 3 : 3 + terms], self.widths)
+        sd = half_normal(x[:, self.terms], self.widths)
         cross = correlation(x[:, 2]) * sigma[:, 0] * sigma[:, 1]
-        first = self.count - self.models
-        own = sd[:, :1] ** 2 * np.exp(2 * self.outlier * np.minimum(x[:, 3 + terms : first], X_MAX))
+        own = sd[:, :1] ** 2 * np.exp(2 * self.outlier * np.minimum(x[:, self.own_levels], X_MAX))
         parts = [sigma**2, cross[:, None], sd**2, own]
         if self.models:
-            spread = half_normal(x[:, first : first + 1], self.instability)
-            unstable = np.exp(2 * spread * np.minimum(x[:, first + 1 :], X_MAX))
+            spread = half_normal(x[:, self.spread : self.spread + 1], self.instability)
+            unstable = np.exp(2 * spread * np.minimum(x[:, self.models_own], X_MAX))
             parts.append(sd[:, self.own_term, None] ** 2 * unstable)
         return np.concatenate(parts, axis=1)
 
     def slope(self, x: np.ndarray, s: np.ndarray, by_variance: np.ndarray) -> np.ndarray:
         """Gradient by the coordinates of `f(s(x)) - x x / 2` at one point, from `df / ds_k`, shape (dims,)."""
-        terms = len(self.widths)
+        terms, levels, spread = self.terms, self.own_levels, self.spread
         sigma, rho = half_normal(x[:2], self.ability), correlation(x[2])
         slope = half_normal_slope(x[:2], self.ability)
         out = -x.copy()
         out[:2] += slope * (2 * sigma * by_variance[:2] + rho * sigma[::-1] * by_variance[2])
         out[2] += correlation_slope(x[2]) * sigma[0] * sigma[1] * by_variance[2]
-        sd = half_normal(x[3 : 3 + terms], self.widths)
-        per_sd = 2 * half_normal_slope(x[3 : 3 + terms], self.widths)  # of s, once times sd: sd itself may round to 0
-        first = self.count - self.models
-        own = s[3 + terms : first] * by_variance[3 + terms : first]
-        out[3 : 3 + terms] += per_sd * sd * by_variance[3 : 3 + terms]
-        wide = np.exp(2 * self.outlier * np.minimum(x[3 + terms : first], X_MAX))
-        out[3:4] += per_sd[:1] * sd[:1] * (wide @ by_variance[3 + terms : first])
-        out[3 + terms : first] += 2 * self.outlier * own
+        sd = half_normal(x[terms], self.widths)
+        per_sd = 2 * half_normal_slope(x[terms], self.widths)  # of s, once times sd: sd itself may round to 0
+        own = s[levels] * by_variance[levels]
+        out[terms] += per_sd * sd * by_variance[terms]
+        wide = np.exp(2 * self.outlier * np.minimum(x[levels], X_MAX))
+        out[self.term(0) : self.term(1)] += per_sd[:1] * sd[:1] * (wide @ by_variance[levels])
+        out[levels] += 2 * self.outlier * own
         if self.models:
-            k, spread, z = self.own_term, half_normal(x[first], self.instability), np.minimum(x[first + 1 :], X_MAX)
-            out[3 + k] += per_sd[k] * sd[k] * (np.exp(2 * spread * z) @ by_variance[first:])
-            unstable = s[first:] * by_variance[first:]
-            out[first] += 2 * half_normal_slope(x[first], self.instability) * (z @ unstable)
-            out[first + 1 :] += 2 * spread * unstable
+            k, models = self.own_term, self.own_models
+            wide, z = half_normal(x[spread], self.instability), np.minimum(x[self.models_own], X_MAX)
+            out[self.term(k)] += per_sd[k] * sd[k] * (np.exp(2 * wide * z) @ by_variance[models])
+            unstable = s[models] * by_variance[models]
+            out[spread] += 2 * half_normal_slope(x[spread], self.instability) * (z @ unstable)
+            out[self.models_own] += 2 * wide * unstable
         return out

@@ -16,6 +16,7 @@ from divergence.cells.overlap import replays
 from divergence.errors import InputError
 from divergence.identification.factor_levels import context_shares
 from divergence.joint.arms import Arms
+from divergence.joint.coordinates import Layout
 from divergence.joint.spec import Spec
 from divergence.joint.terms import (
     Ability,
@@ -109,6 +110,10 @@ class Design:
         """Is the term in the model?"""
         return any(t.name == name for t in self.terms)
 
+    def of_regime(self, deployed: bool) -> np.ndarray:
+        """Indices into `contexts` of those in deployment, or of the bench's."""
+        return np.flatnonzero(self.contexts[:, 0] == deployed)
+
     def loadings(
         self, model: np.ndarray, deployed: np.ndarray, context: np.ndarray, mixtures: dict[str, np.ndarray] | None = None
     ) -> np.ndarray:
@@ -173,6 +178,14 @@ class Design:
         return len(np.unique(self.contexts[:, 1]))
 
 
+def arm_loadings(design: Design, arms: Arms) -> np.ndarray | sp.csr_array:
+    """Z of the observed arms, shape (A, P); sparse where their noise is."""
+    place = {tuple(k): j for j, k in enumerate(design.contexts)}
+    context = np.array([place[k] for k in zip(arms.deployed.astype(int), arms.context, strict=True)])
+    make = design.loadings if arms.covariance is not None else design.sparse_loadings
+    return make(arms.model, arms.deployed, context)
+
+
 def free_terms(design: Design) -> list[Term]:
     """Terms whose standard deviation is sampled, in the order of the coordinates after theta's three."""
     return sorted((t for t in design.terms if t.kind.free), key=lambda t: t is not local_term(design))
@@ -186,6 +199,20 @@ def local_term(design: Design) -> Term | None:
 def model_term(design: Design) -> Term | None:
     """The term in which each model has a scale of its own."""
     return design.term("delta") if design.instability > 0 else None
+
+
+def layout_of(design: Design) -> Layout:
+    """The coordinates of the design's hierarchy."""
+    free, local, each = free_terms(design), local_term(design), model_term(design)
+    return Layout(
+        design.term("theta_E").width,
+        np.array([t.width for t in free]),
+        design.outlier,
+        0 if local is None else local.columns.stop - local.columns.start,
+        0 if each is None else design.n_models,
+        0 if each is None else free.index(each),
+        design.instability,
+    )
 
 
 def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:

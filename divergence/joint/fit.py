@@ -24,11 +24,11 @@ from divergence.joint.choice import choose_method
 from divergence.joint.design import make_design, why_one_scale
 from divergence.joint.importance import Importance
 from divergence.joint.item_level import ItemLevel
+from divergence.joint.laws import law_weights
 from divergence.joint.linearisation import linearisation
 from divergence.joint.methods import Sample
 from divergence.joint.nuts import NUTS
 from divergence.joint.posterior import Fit, Posterior, prior_centre, standard_deviations
-from divergence.joint.predict import levels
 from divergence.joint.problem import draw_effects, target_data
 from divergence.joint.room import check_room, kept_draws
 from divergence.joint.spec import Spec
@@ -139,9 +139,8 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
         why,
         round(time.process_time() - begin, 3),
     )
-    levels(
-        fitted, "deployment", items="new"
-    )  # a declared law that this log cannot serve is an error now, not when it is asked
+    if arms.deployed.any():  # a declared law that this log cannot serve is an error now, not when it is asked
+        law_weights(fitted, "deployment")
     return fitted
 
 

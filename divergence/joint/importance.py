@@ -23,7 +23,7 @@ from divergence.cells import Cells
 from divergence.errors import InputError
 from divergence.joint.arms import Arms, clustered_arms
 from divergence.joint.block_device import on_device
-from divergence.joint.methods import EFFECTIVE_DRAWS_MIN, K_HAT_MAX, NEWTON_STEP_MAX, Diagnostic, Sample
+from divergence.joint.methods import K_HAT_MAX, NEWTON_STEP_MAX, Diagnostic, Sample, effective_draws
 from divergence.joint.pareto import smoothed_weights
 from divergence.joint.problem import Data, density_of
 from divergence.joint.spec import Spec
@@ -142,13 +142,7 @@ def _gates(k_hat: float, effective: float, newton: float) -> tuple[Diagnostic, .
             bool(k_hat < K_HAT_MAX),
             "the importance weights are dominated by a few draws: intervals may be wrong",
         ),
-        Diagnostic(
-            "effective draws",
-            effective,
-            EFFECTIVE_DRAWS_MIN,
-            bool(effective >= EFFECTIVE_DRAWS_MIN),
-            "too few independent draws for stable interval ends",
-        ),
+        effective_draws(effective),
         Diagnostic(
             "Newton step at the mode",
             newton,

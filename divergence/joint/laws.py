@@ -30,10 +30,12 @@ Law = str | Mapping[str, float] | DeclaredLaw
 """`logged`, `own`, `uniform`, shares of contexts, or a factor with shares of its levels."""
 
 
-def law_weights(fit: Fit, regime: str, names: tuple[str, ...], law: Law) -> np.ndarray:
-    """Weights of the contexts, shape (models, contexts), each row summing to one. Raises InputError for a law over levels
-    that the log never saw, or has no rows of."""
-    models = fit.design.n_models
+def law_weights(fit: Fit, regime: str, law: Law | None = None) -> np.ndarray:
+    """Weights of the regime's contexts in their order in the design, shape (models, contexts), each row summing to one.
+    `law` None = what the log declares. Raises InputError for a law over levels that it never saw, or has no rows of."""
+    models, names = fit.design.n_models, context_names(fit, regime)
+    if law is None:
+        law = fit.cells.declared_law if regime == "deployment" else "logged"
     if law == "uniform":
         return np.full((models, len(names)), 1 / len(names))
     rows = _logged(fit, regime, names)
@@ -46,6 +48,12 @@ def law_weights(fit: Fit, regime: str, names: tuple[str, ...], law: Law) -> np.n
         rows = np.repeat(_declared(fit, regime, names, rows.sum(0), factor, dict(shares))[None], models, 0)
     rows = np.where(rows.sum(1, keepdims=True) > 0, rows, 1.0)
     return rows / rows.sum(1, keepdims=True)
+
+
+def context_names(fit: Fit, regime: str) -> tuple[str, ...]:
+    """Labels of the regime's contexts, in their order in the design."""
+    mine = fit.design.of_regime(regime == "deployment")
+    return tuple(fit.cells.levels["context"][c] for c in fit.design.contexts[mine, 1])
 
 
 def _linked(fit: Fit, regime: str) -> np.ndarray:

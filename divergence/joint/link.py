@@ -22,7 +22,6 @@ import scipy.sparse as sp
 from divergence.joint.arms import Arms
 from divergence.joint.noise import groups_of_root, of_groups, pooled_noise
 from divergence.joint.paired import FLIPS, Measured, measure
-from divergence.joint.paired_blocks import measure_blocks
 from divergence.numerics import column_squares, expit, logit, nearest_psd, square_root
 
 PSEUDO = 0.5  # Jeffreys: half a success and half a failure, so that a first fit has a finite place to start from
@@ -131,7 +130,7 @@ def linearise(arms: Arms, mu: np.ndarray) -> Response:
     noise = (None, None, None)
     if arms.covariance is None:
         carried = sp.csr_array(arms.root @ sp.diags_array(carry))
-        found = measure_blocks(carried, arms.model, arms.deployed, place, least, steady, arms.clusters)
+        found = measure(carried, arms.model, arms.deployed, place, least, steady, arms.clusters)
         if arms.noise_log_sd is not None and arms.noise_lean is not None and arms.noise_log_sd.any():
             noise = of_groups(groups_of_root(sp.csr_array(arms.root)), arms.noise_log_sd, arms.noise_lean)
         return Response(value, None, mu, *noise, found.root, found)

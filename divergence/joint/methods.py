@@ -42,3 +42,11 @@ class Sample:
     """The gates of the method that made them."""
     method: str
     """How they were drawn, in a few words."""
+
+
+def effective_draws(value: float) -> Diagnostic:
+    """The gate of every method on how many independent draws its sample is worth."""
+    enough = bool(value >= EFFECTIVE_DRAWS_MIN)
+    return Diagnostic(
+        "effective draws", value, EFFECTIVE_DRAWS_MIN, enough, "too few independent draws for stable interval ends"
+    )

@@ -35,12 +35,12 @@ from scipy.special import logsumexp, ndtr
 from divergence.errors import NotIdentifiedError
 from divergence.joint.block_checks import difference_density, held_out
 from divergence.joint.block_hierarchy import BlockHierarchy
-from divergence.joint.design import free_terms
+from divergence.joint.design import arm_loadings, free_terms
 from divergence.joint.importance import Importance
 from divergence.joint.link import Response
 from divergence.joint.methods import K_HAT_MAX
 from divergence.joint.pareto import smoothed_weights
-from divergence.joint.posterior import Fit, Posterior, arm_loadings, hierarchy_of, prior_centre, standard_deviations
+from divergence.joint.posterior import Fit, Posterior, hierarchy_of, prior_centre, standard_deviations
 from divergence.joint.predictive_check import JITTER
 from divergence.joint.problem import problem
 from divergence.joint.terms import StandsApart
@@ -105,11 +105,11 @@ def _in_blocks(fit: Fit, target: BlockHierarchy, context: int) -> dict:
     """One row where the arms are too many for matrices of them (`block_checks`); never refitted."""
     arms, terms = fit.arms, free_terms(fit.design)
     held = np.flatnonzero((arms.context == context) & arms.deployed)
-    apart = [3 + k for k, term in enumerate(terms) if isinstance(term.kind, StandsApart)]
+    apart = {target.layout.term(k): term for k, term in enumerate(terms) if isinstance(term.kind, StandsApart)}
     there = arm_loadings(fit.design, arms)[held]
-    mine = [k for k in apart if there[:, [terms[k - 3].columns.start]].sum()]
+    mine = [at for at, term in apart.items() if there[:, [term.columns.start]].sum()]
     x = fit.x[np.linspace(0, len(fit.x) - 1, min(DRAWS, len(fit.x))).astype(int)]
-    law = held_out(target, x, held, apart, mine)
+    law = held_out(target, x, held, list(apart), mine)
     log_p = law.log_density()
     weight, k_hat = smoothed_weights(-log_p)
     below, left = weight @ law.below(), law.left

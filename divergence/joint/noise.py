@@ -11,7 +11,8 @@ Student's t is the case of normal values (`tau^2 = 2 / n`, `rho = 0`).
 Third and fourth moments of a few values cannot be estimated (the skewness of n values is at most sqrt(n)). Those of times
 and costs are taken from the log-normal law with the coefficient of variation seen; a score's variance is known from its
 level, so that only its sessions leave doubt, with the moments of the normal law. All of it is of order 1 / n and vanishes
-with hundreds of items. Arms that share items share their z; arms on items of their own have their own.
+with hundreds of items. Arms that share items share their z; arms on items of their own have their own. Unit: link scale.
+Source: derived here; its normal case is Student's (1908).
 """
 
 from __future__ import annotations

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax.scipy.special import ndtr, ndtri
 from numpyro.infer import util
+
+from divergence.joint.coordinates import Layout
 
 
 def half_normal(x: jax.Array, width: jax.Array) -> jax.Array:
@@ -42,17 +45,16 @@ def joint_model(data: dict[str, jax.Array]) -> None:
     of alpha; `bench`, `deployed`, `cross` (A, A) products of theta_E, theta_D and their symmetrised cross product,
     `ability` width of both.
     """
-    terms, levels = data["widths"].shape[0], data["local"].shape[0]
-    models = data["own"].shape[0]
-    count = 3 + terms + levels + (models > 0) + models
-    x = jnp.asarray(numpyro.sample("x", dist.Normal(0.0, 1.0).expand([count]).to_event(1)))
+    # Which coordinate is what; widths are traced, and are no part of that.
+    at = Layout(1.0, np.ones(data["widths"].shape[0]), levels=data["local"].shape[0], models=data["own"].shape[0])
+    x = jnp.asarray(numpyro.sample("x", dist.Normal(0.0, 1.0).expand([at.dims]).to_event(1)))
     sigma, rho = half_normal(x[:2], data["ability"]), correlation(x[2])
-    sd = half_normal(x[3 : 3 + terms], data["widths"])
-    own = sd[0] * jnp.exp(data["outlier"] * x[3 + terms : 3 + terms + levels])
+    sd = half_normal(x[at.terms], data["widths"])
+    own = sd[0] * jnp.exp(data["outlier"] * x[at.own_levels])
     prior = data["fixed"] + jnp.tensordot(sd**2, data["products"], 1) + jnp.tensordot(own**2, data["local"], 1)
-    if models:
-        spread = half_normal(x[3 + terms + levels], data["instability"])
-        unstable = sd[data["own_term"]] * jnp.exp(spread * x[4 + terms + levels :])
+    if at.models:
+        spread = half_normal(x[at.spread], data["instability"])
+        unstable = sd[data["own_term"]] * jnp.exp(spread * x[at.models_own])
         prior += jnp.tensordot(unstable**2, data["own"], 1)
     prior += sigma[0] ** 2 * data["bench"] + sigma[1] ** 2 * data["deployed"]
     prior += rho * sigma[0] * sigma[1] * data["cross"]

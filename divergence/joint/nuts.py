@@ -13,7 +13,7 @@ from divergence.joint.arm_noise import DENSE_ARMS_MAX
 from divergence.joint.arms import Arms, clustered_arms
 from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.compilations import kept_compilations
-from divergence.joint.methods import E_BFMI_MIN, EFFECTIVE_DRAWS_MIN, R_HAT_MAX, Diagnostic, Sample
+from divergence.joint.methods import E_BFMI_MIN, R_HAT_MAX, Diagnostic, Sample, effective_draws
 from divergence.joint.problem import Data, padded
 from divergence.joint.spec import Spec
 
@@ -85,13 +85,7 @@ class NUTS:
         divergent = float(extra["diverging"].sum())
         gates = (
             Diagnostic("R-hat", r_hat, R_HAT_MAX, bool(r_hat < R_HAT_MAX), "the chains disagree"),
-            Diagnostic(
-                "effective draws",
-                effective,
-                EFFECTIVE_DRAWS_MIN,
-                bool(effective >= EFFECTIVE_DRAWS_MIN),
-                "too few independent draws for stable interval ends",
-            ),
+            effective_draws(effective),
             Diagnostic("divergent transitions", divergent, 0.0, divergent == 0, "part of the posterior was not explored"),
             Diagnostic("E-BFMI", bfmi, E_BFMI_MIN, bool(bfmi > E_BFMI_MIN), "the tails were explored too slowly"),
         )

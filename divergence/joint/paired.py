@@ -26,10 +26,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
 
+from divergence.numerics import column_squares, size_of
+
+M = TypeVar("M", np.ndarray, sp.csr_array)
 FLIPS = 2.7  # z^2 at 90 %: Tango's interval for 0 flips of n items is z^2 / (n + z^2) wide to either side
 TRUST = 0.05  # of them in the gain: an effect measured as nothing is not drawn to what other contexts do
 # Times the variance of what a context does to all models, in the gain. On held-out items 3 to 10 lie within two per cent of
@@ -84,7 +88,7 @@ def bench_arms(model: np.ndarray, deployed: np.ndarray) -> np.ndarray:
 
 
 def measure(
-    root: np.ndarray,
+    root: np.ndarray | sp.csr_array,
     model: np.ndarray,
     deployed: np.ndarray,
     place: np.ndarray,
@@ -92,55 +96,165 @@ def measure(
     steady: np.ndarray,
     clusters: np.ndarray | None = None,
 ) -> Measured:
-    """From the root of the arms' noise on the link scale (R, A).
+    """From the root of the arms' noise on the link scale (R, A). A sparse root, of thousands of arms, makes nothing of arms
+    times arms, and that of the whole noise stays as sparse.
 
     `clusters`: items behind each level, where they may be uneven (`carried`).
     `least` is what `FLIPS` flips are worth for each arm's contrast, `steady` the variance that each arm's level has at
     least (`link`), both (A,).
     """
+    given = model, deployed, place, least, steady, clusters
+    return _measured(_Dense(), root, *given) if isinstance(root, np.ndarray) else _measured(_Sparse(), root, *given)
+
+
+def _measured(
+    algebra: _Algebra[M],
+    root: M,
+    model: np.ndarray,
+    deployed: np.ndarray,
+    place: np.ndarray,
+    least: np.ndarray,
+    steady: np.ndarray,
+    clusters: np.ndarray | None,
+) -> Measured:
     models = int(model.max()) + 1
     count = np.bincount(model, minlength=models)
     bench = bench_arms(model, deployed)
     known = bench >= 0
-    centre = np.zeros((models, len(root)))  # noise of what contrasts are taken with
-    np.add.at(centre, model, root.T)
-    centre /= np.maximum(count, 1)[:, None]
-    centre[known] = root[:, bench[known]].T
-    anchor = np.square(centre).sum(1)
-    carry = np.ones(len(model))
-    if clusters is not None:
-        carry = carried(np.einsum("ra,ar->a", root, centre[model]), anchor, model, bench, clusters)
-    contrast = root - carry * centre[model].T
     plain = np.zeros(len(model), bool)
     plain[bench[known]] = True
-    contrast[:, plain] = 0.0
+    centre = algebra.centres(root, model, bench, count)  # noise of what contrasts are taken with
+    anchor, at_arms = column_squares(centre), algebra.columns(centre, model)
+    carry = np.ones(len(model))
+    if clusters is not None:
+        carry = carried(algebra.products(root, at_arms), anchor, model, bench, clusters)
+    contrast = algebra.contrasts(root, at_arms, carry, plain)
     few = np.where(known, 1.0, count / np.maximum(count - 1, 1))[model]  # a deviation from a mean that it is part of
-    spread = np.where(plain, 0.0, np.square(contrast).sum(0) * few + TRUST * least)
-    lift = lifted(model, bench, count, steady, np.square(root).sum(0))
+    spread = np.where(plain, 0.0, column_squares(contrast) * few + TRUST * least)
+    lift = lifted(model, bench, count, steady, column_squares(root))
     of_anchor = anchor + lift
     if not known.all():  # deviations add to the mean's noise what is their own: it is no part of what is common
         inside = np.bincount(model, spread, models) / np.maximum(count, 1) ** 2
         of_anchor = np.where(known, of_anchor, np.maximum(of_anchor - inside, 1e-3 * of_anchor))
-    across, between = _mean_correlation(contrast, spread, place, ~plain), _mean_correlation(centre.T, anchor)
-    within = _mean_correlation(contrast, spread, model, ~plain) if (count > 0).sum() > 1 else 0.0
+    across = _mean_correlation(algebra, contrast, spread, place, ~plain)
+    between = _mean_correlation(algebra, centre, anchor, np.zeros(models, int), np.ones(models, bool))
+    several = (count > 0).sum() > 1
+    within = _mean_correlation(algebra, contrast, spread, model, ~plain) if several else 0.0
     if across + within > SHARED_MAX:
         across, within = (share * SHARED_MAX / (across + within) for share in (across, within))
-    common = np.zeros((models, len(model)))
-    common[model, np.arange(len(model))] = np.sqrt(lift)[model] * carry
-    alone = np.diag(np.sqrt(np.where(plain, 0.0, least)))
-    whole = np.concatenate([root, common[lift > 0], alone[(least > 0) & ~plain]])
-    if len(whole) > len(model):
-        whole = np.asarray(np.linalg.qr(whole, mode="r"))
+    common = sp.csr_array((np.sqrt(lift)[model] * carry, (model, np.arange(len(model)))), shape=(models, len(model)))
+    common.eliminate_zeros()
+    alone = sp.csr_array(sp.diags_array(np.sqrt(np.where(plain, 0.0, least))))
     return Measured(
         (1 - across - within) * spread,
         carry * np.sqrt((1 - between) * of_anchor)[model],
         carry * np.sqrt(between * of_anchor)[model],
         np.sqrt(across * spread),
         np.sqrt(within * spread),
-        whole,
+        algebra.stacked(root, common[lift > 0], alone[(least > 0) & ~plain]),
         model,
         place,
     )
+
+
+class _Algebra(Protocol[M]):
+    """What `measure` asks of a root (R, A)."""
+
+    def centres(self, root: M, model: np.ndarray, bench: np.ndarray, count: np.ndarray) -> M:
+        """The column of each model's bench, or the mean of its columns, shape (R, models)."""
+        ...
+
+    def columns(self, centre: M, model: np.ndarray) -> M:
+        """Each arm's centre, shape (R, A)."""
+        ...
+
+    def products(self, root: M, at_arms: M) -> np.ndarray:
+        """Of each column with its own centre, shape (A,)."""
+        ...
+
+    def contrasts(self, root: M, at_arms: M, carry: np.ndarray, plain: np.ndarray) -> M:
+        """The columns less what they carry of their centres; none where `plain`."""
+        ...
+
+    def crossed(self, noise: M, variance: np.ndarray, keep: np.ndarray, group: np.ndarray) -> float:
+        """Sum of the products of unlike columns of one group, those that are kept, each over its standard deviation."""
+        ...
+
+    def stacked(self, root: M, *parts: sp.csr_array) -> M:
+        """A root of their sum."""
+        ...
+
+
+class _Dense:
+    """Of few arms, a plain matrix: the whole root has no more rows than arms."""
+
+    def centres(self, root: np.ndarray, model: np.ndarray, bench: np.ndarray, count: np.ndarray) -> np.ndarray:
+        out = np.zeros((len(count), len(root)))
+        np.add.at(out, model, root.T)
+        out /= np.maximum(count, 1)[:, None]
+        out[bench >= 0] = root[:, bench[bench >= 0]].T
+        return out.T
+
+    def columns(self, centre: np.ndarray, model: np.ndarray) -> np.ndarray:
+        return centre.T[model].T
+
+    def products(self, root: np.ndarray, at_arms: np.ndarray) -> np.ndarray:
+        return np.einsum("ra,ar->a", root, at_arms.T)
+
+    def contrasts(self, root: np.ndarray, at_arms: np.ndarray, carry: np.ndarray, plain: np.ndarray) -> np.ndarray:
+        out = root - carry * at_arms
+        out[:, plain] = 0.0
+        return out
+
+    def crossed(self, noise: np.ndarray, variance: np.ndarray, keep: np.ndarray, group: np.ndarray) -> float:
+        unit = np.where(keep, noise / np.sqrt(np.where(variance > 0, variance, 1.0)), 0.0)
+        sums = np.zeros((int(group.max()) + 1, len(noise)))
+        np.add.at(sums, group, unit.T)
+        return np.square(sums).sum() - np.square(unit).sum()
+
+    def stacked(self, root: np.ndarray, *parts: sp.csr_array) -> np.ndarray:
+        whole = np.concatenate([root, *(part.toarray() for part in parts)])
+        return np.asarray(np.linalg.qr(whole, mode="r")) if len(whole) > whole.shape[1] else whole
+
+
+class _Sparse:
+    """Of thousands of arms, sparse: all are sums of squares of the root's columns, or of sums of columns of one group."""
+
+    def centres(self, root: sp.csr_array, model: np.ndarray, bench: np.ndarray, count: np.ndarray) -> sp.csr_array:
+        size = len(model)
+        weight = np.where(bench[model] >= 0, (bench[model] == np.arange(size)).astype(float), 1 / count[model])
+        return sp.csr_array(root @ sp.csr_array((weight, (np.arange(size), model)), shape=(size, len(count))))
+
+    def columns(self, centre: sp.csr_array, model: np.ndarray) -> sp.csr_array:
+        size = len(model)
+        return sp.csr_array(
+            centre @ sp.csr_array((np.ones(size), (model, np.arange(size))), shape=(size_of(centre)[1], size))
+        )
+
+    def products(self, root: sp.csr_array, at_arms: sp.csr_array) -> np.ndarray:
+        return np.asarray(root.multiply(at_arms).sum(0)).ravel()
+
+    def contrasts(self, root: sp.csr_array, at_arms: sp.csr_array, carry: np.ndarray, plain: np.ndarray) -> sp.csr_array:
+        return sp.csr_array((root - at_arms @ sp.diags_array(carry)) @ sp.diags_array(np.where(plain, 0.0, 1.0)))
+
+    def crossed(self, noise: sp.csr_array, variance: np.ndarray, keep: np.ndarray, group: np.ndarray) -> float:
+        size = len(group)
+        scale = np.where(keep, 1 / np.sqrt(np.where(variance > 0, variance, 1.0)), 0.0)
+        unit = sp.csr_array(noise @ sp.diags_array(scale))
+        sums = unit @ sp.csr_array((np.ones(size), (np.arange(size), group)), shape=(size, int(group.max()) + 1))
+        return np.square(sums.data).sum() - np.square(unit.data).sum()
+
+    def stacked(self, root: sp.csr_array, *parts: sp.csr_array) -> sp.csr_array:
+        return sp.csr_array(sp.vstack([root, *parts]))
+
+
+def _mean_correlation(algebra: _Algebra[M], noise: M, variance: np.ndarray, group: np.ndarray, keep: np.ndarray) -> float:
+    """Mean correlation of pairs of one group from squares of sums, 0..`SHARED_MAX`; `noise` has shape (R, K)."""
+    keep = (variance > 0) & keep
+    size = np.bincount(group, keep)
+    pairs = (size * (size - 1)).sum()
+    shared = algebra.crossed(noise, variance, keep, group) / pairs if pairs else 0.0
+    return float(np.clip(shared, 0.0, SHARED_MAX))
 
 
 def carried(
@@ -168,21 +282,6 @@ def lifted(model: np.ndarray, bench: np.ndarray, count: np.ndarray, steady: np.n
     least = np.full(len(count), np.inf)
     np.minimum.at(least, model, np.maximum(steady - seen, 0.0))
     return np.where(known | (count == 0), lift, least)
-
-
-def _mean_correlation(
-    noise: np.ndarray, variance: np.ndarray, group: np.ndarray | None = None, keep: np.ndarray | None = None
-) -> float:
-    """Mean correlation of pairs of one group from squares of sums, 0..`SHARED_MAX`; `noise` has shape (R, K)."""
-    group = np.zeros(noise.shape[1], int) if group is None else group
-    keep = (variance > 0) & (True if keep is None else keep)
-    unit = np.where(keep, noise / np.sqrt(np.where(variance > 0, variance, 1.0)), 0.0)
-    sums = np.zeros((int(group.max()) + 1, len(noise)))
-    np.add.at(sums, group, unit.T)
-    size = np.bincount(group, keep)
-    pairs = (size * (size - 1)).sum()
-    shared = (np.square(sums).sum() - np.square(unit).sum()) / pairs if pairs else 0.0
-    return float(np.clip(shared, 0.0, SHARED_MAX))
 
 
 def flip_rates(

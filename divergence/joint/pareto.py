@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+GROWN_MAX = 700.0  # the largest exponent of a float: what lies beyond is cut to the largest weight anyway
+
 
 def smoothed_weights(log_weight: np.ndarray) -> tuple[np.ndarray, float]:
     """Weights (S,) that sum to one, and k-hat, from log weights (S,)."""
@@ -24,7 +26,8 @@ def smoothed_weights(log_weight: np.ndarray) -> tuple[np.ndarray, float]:
     if tail >= 5 and excess[-1] > excess[0]:
         k_hat, scale = fit_pareto(excess)
         chance = (np.arange(tail) + 0.5) / tail
-        quantile = scale * np.expm1(-k_hat * np.log1p(-chance)) / k_hat if abs(k_hat) > 1e-12 else -scale * np.log1p(-chance)
+        grown = np.minimum(-k_hat * np.log1p(-chance), GROWN_MAX)
+        quantile = scale * np.expm1(grown) / k_hat if abs(k_hat) > 1e-12 else -scale * np.log1p(-chance)
         smooth[largest] = np.minimum(cut + quantile, 1.0)
     return smooth / smooth.sum(), float(k_hat)
 

@@ -9,15 +9,20 @@ that noise can be. A context without rows has no observed items; its level is th
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from divergence.cells import Cells
 from divergence.cells.overlap import deployed_regimes
 from divergence.joint.arms import Arms
+from divergence.joint.design import arm_loadings
 from divergence.joint.link import STEADY_FAILURES
-from divergence.joint.posterior import Fit, arm_loadings
 from divergence.numerics import combinations, nearest_psd
 from divergence.random_streams import stream
+
+if TYPE_CHECKING:
+    from divergence.joint.posterior import Fit
 
 
 def observed_item_levels(fit: Fit) -> np.ndarray:

@@ -14,11 +14,12 @@ from divergence.identification import LogDesign, log_design
 from divergence.joint.arms import Arms
 from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.coordinates import correlation, half_normal
-from divergence.joint.design import Design, free_terms, local_term, model_term
+from divergence.joint.design import Design, arm_loadings, free_terms, layout_of, local_term, model_term
 from divergence.joint.hierarchy import Hierarchy
+from divergence.joint.level_draws import level_draws, observed_level_draws
 from divergence.joint.link import Response
 from divergence.joint.methods import Diagnostic
-from divergence.joint.problem import Loadings, density_of, target_data
+from divergence.joint.problem import density_of, target_data
 from divergence.joint.spec import Spec
 from divergence.numerics import combinations
 
@@ -75,6 +76,17 @@ class Fit:
     def log_design(self) -> LogDesign:
         """What the log can tell, counted from its cells without the fit."""
         return log_design(self.cells)
+
+    @functools.cached_property
+    def levels_of_new_items(self) -> tuple[np.ndarray, np.ndarray]:
+        """Draws of every model's level in every bench context, and in every deployment context, on the outcome scale; shape
+        (S, models, contexts) each. Made once, read only."""
+        return level_draws(self)
+
+    @functools.cached_property
+    def levels_of_observed_items(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same for the items of the log themselves."""
+        return observed_level_draws(self)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{number} {name[2:]}" for name, number in self.counts.items())
@@ -136,7 +148,7 @@ class Posterior:
         return "\n".join(["Posterior of " + ", ".join(f.cells.outcome for f in self.fits), *map(repr, self.fits)])
 
     def _repr_html_(self) -> str:
-        from divergence.joint.view import card_of
+        from divergence.joint.posterior_view import card_of
 
         return card_of(self)
 
@@ -170,14 +182,6 @@ def models_with_rows(fit: Fit, deployed: bool) -> np.ndarray:
     return seen
 
 
-def arm_loadings(design: Design, arms: Arms) -> Loadings:
-    """Z of the observed arms, shape (A, P); sparse where their noise is."""
-    place = {tuple(k): j for j, k in enumerate(design.contexts)}
-    context = np.array([place[k] for k in zip(arms.deployed.astype(int), arms.context, strict=True)])
-    make = design.loadings if arms.covariance is not None else design.sparse_loadings
-    return make(arms.model, arms.deployed, context)
-
-
 def prior_centre(arms: Arms) -> float:
     """Prior mean of alpha: scores have a natural zero on the logit scale; times and costs have no natural unit, so theirs
     is their mean."""
@@ -194,16 +198,12 @@ def standard_deviations(design: Design, x: np.ndarray) -> dict[str, np.ndarray]:
     """Coordinates to standard deviations, exactly as in `numpyro_model.joint_model`."""
     width = design.term("theta_E").width
     out = {"theta_E": half_normal(x[:, 0], width), "theta_D": half_normal(x[:, 1], width), "rho": correlation(x[:, 2])}
-    free = free_terms(design)
+    free, layout = free_terms(design), layout_of(design)
     for k, term in enumerate(free):
-        out[term.name] = half_normal(x[:, 3 + k], term.width)
-    local = local_term(design)
-    if local is not None:
-        first = local.columns
-        own = x[:, 3 + len(free) : 3 + len(free) + first.stop - first.start]
-        out[free[0].name] = out[free[0].name][:, None] * np.exp(design.outlier * own)
+        out[term.name] = half_normal(x[:, layout.term(k)], term.width)
+    if local_term(design) is not None:
+        out[free[0].name] = out[free[0].name][:, None] * np.exp(design.outlier * x[:, layout.own_levels])
     if model_term(design) is not None:
-        own = x[:, -1 - design.n_models :]
-        out["tau_s"] = half_normal(own[:, 0], design.instability)
-        out["delta"] = out["delta"][:, None] * np.exp(out["tau_s"][:, None] * own[:, 1:])
+        out["tau_s"] = half_normal(x[:, layout.spread], design.instability)
+        out["delta"] = out["delta"][:, None] * np.exp(out["tau_s"][:, None] * x[:, layout.models_own])
     return out

@@ -7,11 +7,9 @@ import dataclasses
 import numpy as np
 
 from divergence.errors import InputError
-from divergence.joint.laws import Law, law_weights
-from divergence.joint.link import from_link
-from divergence.joint.populations import observed_item_levels
+from divergence.joint.laws import Law, context_names, law_weights
 from divergence.joint.posterior import Fit
-from divergence.joint.unseen_context import unseen_link
+from divergence.joint.unseen_context import unseen_levels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +17,7 @@ class Levels:
     """Draws of `mu_mc` and the law over contexts."""
 
     draws: np.ndarray
-    """Levels, shape (S, models, contexts), on the outcome scale."""
+    """Levels, shape (S, models, contexts), on the outcome scale; read only."""
     models: tuple[str, ...]
     """Model names."""
     contexts: tuple[str, ...]
@@ -56,31 +54,25 @@ def levels(
     if items is None:
         items = fit.cells.items if contexts == "logged" else "new"
     _check_population(regime, items, contexts, count)
-    design = fit.design
-    mine = np.flatnonzero(design.contexts[:, 0] == (regime == "deployment"))
+    known = in_logged_contexts(fit, regime, law, items)
+    if known is None or contexts == "logged":
+        return known
+    shape, labels = (len(known.models), count), tuple(f"(new {k + 1})" for k in range(count))
+    return Levels(unseen_levels(fit, count), known.models, labels, np.full(shape, 1 / count), np.zeros(shape, bool))
+
+
+def in_logged_contexts(fit: Fit, regime: str, law: Law | None = None, items: str | None = None) -> Levels | None:
+    """`levels` in the contexts of the log, which is what most questions ask."""
+    mine = fit.design.of_regime(regime == "deployment")
     if not len(mine):
         return None
-    link = link_levels(fit, mine)
-    names = tuple(fit.cells.levels["context"][c] for c in design.contexts[mine, 1])
-    observed = np.zeros((design.n_models, len(mine)), bool)
+    weights, models = law_weights(fit, regime, law), fit.cells.levels["model"]
+    items = items or fit.cells.items
+    both = fit.levels_of_observed_items if items == "observed" else fit.levels_of_new_items
+    observed = np.zeros((len(models), len(mine)), bool)
     here = fit.arms.deployed == (regime == "deployment")
-    observed[fit.arms.model[here], np.searchsorted(design.contexts[mine, 1], fit.arms.context[here])] = True
-    values = from_link(link, fit.arms.link)
-    if items == "observed":
-        at = np.searchsorted(design.contexts[mine, 1], fit.arms.context[here])
-        values[:, fit.arms.model[here], at] = observed_item_levels(fit)[:, here]
-    chosen = law if law is not None else (fit.cells.declared_law if regime == "deployment" else "logged")
-    weights = law_weights(fit, regime, names, chosen)
-    if contexts == "new":
-        shape = (design.n_models, count)
-        return Levels(
-            from_link(unseen_link(fit, link, count), fit.arms.link),
-            fit.cells.levels["model"],
-            tuple(f"(new {k + 1})" for k in range(count)),
-            np.full(shape, 1 / count),
-            np.zeros(shape, bool),
-        )
-    return Levels(values, fit.cells.levels["model"], names, weights, observed)
+    observed[fit.arms.model[here], np.searchsorted(fit.design.contexts[mine, 1], fit.arms.context[here])] = True
+    return Levels(both[regime == "deployment"], models, context_names(fit, regime), weights, observed)
 
 
 def _check_population(regime: str, items: str, contexts: str, count: int) -> None:
@@ -93,14 +85,3 @@ def _check_population(regime: str, items: str, contexts: str, count: int) -> Non
         raise InputError(f'contexts="new" are deployment contexts, seen regime {regime!r}')
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise InputError(f"count is how many new contexts a draw has, a whole number from 1 on, seen {count!r}")
-
-
-def link_levels(fit: Fit, contexts: np.ndarray, mixtures: dict[str, np.ndarray] | None = None) -> np.ndarray:
-    """Draws of `eta` of every model in these contexts (indices into `design.contexts`), shape (S, models, contexts)."""
-    design, count = fit.design, fit.design.n_models
-    models = np.repeat(np.arange(count), len(contexts))
-    where = np.tile(contexts, count)
-    spread = {f: np.tile(m, (count, 1)) for f, m in mixtures.items()} if mixtures else None
-    make = design.loadings if fit.arms.covariance is not None else design.sparse_loadings
-    z = make(models, design.contexts[where, 0] == 1, where, spread)
-    return (fit.effects @ z.T).reshape(len(fit.effects), count, len(contexts))

@@ -18,9 +18,10 @@ import numpy as np
 import polars as pl
 
 from divergence.joint.block_checks import noise_form
+from divergence.joint.design import arm_loadings
 from divergence.joint.link import Response
 from divergence.joint.noise import draw_noise
-from divergence.joint.posterior import Posterior, arm_loadings
+from divergence.joint.posterior import Posterior
 from divergence.random_streams import stream
 
 JITTER = 1e-9  # of a variance: arms that are copies of each other have a covariance without an inverse

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from divergence.joint.coordinates import half_normal
-from divergence.joint.design import free_terms
+from divergence.joint.design import free_terms, layout_of
 from divergence.joint.pareto import smoothed_weights
 from divergence.joint.posterior import Posterior, hierarchy_of
 
@@ -46,9 +46,10 @@ def _declared(name: str, x: np.ndarray) -> np.ndarray:
 
 
 def _coordinates(fit) -> list[tuple[str, int]]:
-    names = ["theta_E", "theta_D", "rho", *(t.name for t in free_terms(fit.design))]
-    spread = [("tau_s", fit.x.shape[1] - 1 - fit.design.n_models)] if fit.design.instability > 0 else []
-    return [*((name, k) for k, name in enumerate(names)), *spread]
+    layout = layout_of(fit.design)
+    names = [("theta_E", 0), ("theta_D", 1), ("rho", 2)]
+    names += [(term.name, layout.term(k)) for k, term in enumerate(free_terms(fit.design))]
+    return [*names, ("tau_s", layout.spread)] if fit.design.instability > 0 else names
 
 
 def _levels(fit, name: str) -> int:

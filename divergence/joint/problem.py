@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from divergence.joint.block_hierarchy import BlockHierarchy
+from divergence.joint.coordinates import ABILITIES
 from divergence.joint.design import Design, free_terms, local_term, model_term
 from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.link import Response
@@ -95,7 +96,7 @@ def padded(data: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarr
     for name in ("local", "own"):
         out[name] = np.pad(data[name], ((0, 0), *square))
     more_coordinates = len(data["local"]) + (len(data["own"]) > 0) + len(data["own"])
-    keep = np.r_[0 : 3 + terms, 3 + count : 3 + count + more_coordinates]
+    keep = np.r_[: ABILITIES + terms, ABILITIES + count : ABILITIES + count + more_coordinates]
     return out, keep
 
 
@@ -220,13 +221,12 @@ def _solve_blocks(
         covariances,
     )
     for k, term in enumerate(free):
-        s[:, 3 + k] = of.get(term.columns.start, 0.0)
-    first = 3 + len(free)
+        s[:, target.layout.term(k)] = of.get(term.columns.start, 0.0)
     local = local_term(design)
     if local is not None:
         for k in range(target.layout.levels):
-            s[:, first + k] = of[local.columns.start + k]
+            s[:, target.layout.own_levels.start + k] = of[local.columns.start + k]
     if model_term(design) is not None:
         for k, columns in enumerate(_model_columns(design)):
-            s[:, first + target.layout.levels + k] = of[columns.start]
+            s[:, target.layout.own_models.start + k] = of[columns.start]
     return target.solve(s, gap, wide)

@@ -21,6 +21,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from divergence.joint.laws import law_weights
+from divergence.joint.level_draws import link_levels
+from divergence.joint.link import from_link
 from divergence.joint.posterior import Fit
 from divergence.numerics import column_squares
 from divergence.random_streams import stream
@@ -29,12 +31,16 @@ WIDTH = 1.25  # link scale: half of the priors hold contexts that move 50 % by l
 PROPOSALS = 64  # chi-squares a draw, of which the prior picks one
 
 
-def unseen_link(fit: Fit, eta: np.ndarray, count: int) -> np.ndarray:
-    """Draws of link-scale levels in `count` unseen contexts a draw, shape (S, models, count); `eta` are those in the log's
-    deployment contexts, in their order in `fit.design`, shape (S, models, contexts)."""
+def unseen_levels(fit: Fit, count: int) -> np.ndarray:
+    """Draws of levels in `count` unseen contexts a draw, on the outcome scale, shape (S, models, count)."""
+    return from_link(unseen_link(fit, count), fit.arms.link)
+
+
+def unseen_link(fit: Fit, count: int) -> np.ndarray:
+    """The same on the link scale."""
+    eta = link_levels(fit, fit.design.of_regime(True))
     rng = stream(fit.seed, "new contexts")
-    here = fit.design.contexts[fit.design.contexts[:, 0] == 1, 1]
-    linked = law_weights(fit, "deployment", tuple(fit.cells.levels["context"][c] for c in here), "logged") > 0
+    linked = law_weights(fit, "deployment", "logged") > 0
     size = linked.sum(1)
     centre = (eta * linked).sum(2) / size
     eta = (eta - centre[:, :, None]) * linked
@@ -42,8 +48,8 @@ def unseen_link(fit: Fit, eta: np.ndarray, count: int) -> np.ndarray:
     away = np.divide(eta, length, out=eta, where=length > 0)
     draws = len(eta)
     tau = _spread(fit, draws, rng)
-    common = np.einsum("smc,sc->sm", away, rng.standard_normal((draws, len(here)))) / np.sqrt(size)
-    own = np.einsum("smc,scn->smn", away, rng.standard_normal((draws, len(here), count)))
+    common = np.einsum("smc,sc->sm", away, rng.standard_normal((draws, eta.shape[2]))) / np.sqrt(size)
+    own = np.einsum("smc,scn->smn", away, rng.standard_normal((draws, eta.shape[2], count)))
     alone = size < 2  # no difference of contexts says who moves with whom: half of it is all models'
     if alone.any():
         both = rng.standard_normal((draws, 1, count + 1)) + rng.standard_normal((draws, alone.sum(), count + 1))

@@ -22,7 +22,7 @@ import numpy as np
 
 from divergence.planning.goals import Goal
 from divergence.planning.knowledge import Knowledge
-from divergence.planning.preposterior import Design, Preposterior
+from divergence.planning.preposterior import Preposterior, Purchase
 
 RIVALS = 9  # the best combination and the eight that are nearest to it: pairs that may be asked the same new items
 STEPS = 40  # of a budget: a design is off by a fortieth at most
@@ -44,7 +44,7 @@ class Move:
 class Step:
     """A design on the way, and what it costs."""
 
-    design: Design
+    design: Purchase
     """What was bought so far."""
     cost: float
     """What it costs, in the budget's unit."""
@@ -77,7 +77,7 @@ def moves(known: Knowledge, goal: Goal) -> list[Move]:
     return out + [Move("context", tuple(places)) for places in fresh.values()]
 
 
-def bought(known: Knowledge, design: Design, move: Move, chunk: float, unit: str, bank: float) -> Design | None:
+def bought(known: Knowledge, design: Purchase, move: Move, chunk: float, unit: str, bank: float) -> Purchase | None:
     """The design after a purchase of about `chunk`, at least one item (or one trial of each); None where there is none."""
     places = np.array(move.places)
     price = known.cost[unit][places]
@@ -95,7 +95,7 @@ def allocate(
 ) -> list[Step]:
     """The way from `start` (nothing) to the budget, a design a step; it ends early where nothing gains any more."""
     known = of.known
-    path = [start or Step(Design.nothing(len(known.places)), 0.0, None)]
+    path = [start or Step(Purchase.nothing(len(known.places)), 0.0, None)]
     every = moves(known, of.goal)
     while True:
         here = path[-1]
@@ -129,5 +129,5 @@ def equal_shares(known: Knowledge, budget: float, unit: str, bank: float = np.in
     """The same number of new items at every logged place."""
     places = np.flatnonzero(known.logged)
     each = np.floor(budget / max(float(known.cost[unit][places].sum()), 1e-300) * (1 + 1e-12))
-    design = Design.nothing(len(known.places)).more(places, items=min(each, bank))
+    design = Purchase.nothing(len(known.places)).more(places, items=min(each, bank))
     return Step(design, design.cost(known, unit), None)

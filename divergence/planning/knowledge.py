@@ -16,8 +16,8 @@ import dataclasses
 
 import numpy as np
 
-from divergence.cells.blocks import block_sums
 from divergence.cells.overlap import in_regime, replays
+from divergence.cells.random_blocks import block_sums
 from divergence.errors import NotIdentifiedError
 from divergence.estimands.spend import Prices, spend
 from divergence.joint.posterior import Fit

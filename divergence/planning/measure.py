@@ -23,7 +23,7 @@ from divergence.planning.allocation import STEPS, Step, allocate, equal_shares
 from divergence.planning.goals import OVER_CONTEXTS, Goal, goal_of, question_of
 from divergence.planning.knowledge import UNITS, Knowledge, knowledge
 from divergence.planning.offers import offers
-from divergence.planning.preposterior import Design, Preposterior
+from divergence.planning.preposterior import Preposterior, Purchase
 from divergence.planning.result import MeasurementPlan, PlannedCell, PlannedDesign
 
 BUDGET = 1000.0  # requests, where nothing is said
@@ -93,7 +93,7 @@ def plan(
     of = Preposterior(known, wanted, fit.seed)
     room_left = math.inf if bank is None else float(bank)
     _affordable(known, amount, unit, room_left)
-    nothing = Design.nothing(len(known.places))
+    nothing = Purchase.nothing(len(known.places))
     now = PlannedDesign(0, (), of.width(nothing), 0.0, 0.0, of.regret(nothing), 0.0)
     floor, why = _floor(of, posterior, wanted, where, outcome, given)
     _reachable(now, floor, until, goal)
@@ -182,8 +182,8 @@ def _floor(
     """The width that no further item of the log's contexts removes, and why."""
     known = of.known
     everywhere = np.array([place.kind != "new" for place in known.places])
-    width = of.width(Design.nothing(len(known.places)).more(np.flatnonzero(everywhere), items=ENDLESS))
-    now = of.width(Design.nothing(len(known.places)))
+    width = of.width(Purchase.nothing(len(known.places)).more(np.flatnonzero(everywhere), items=ENDLESS))
+    now = of.width(Purchase.nothing(len(known.places)))
     if where == "new":
         return width, (
             f"how far contexts differ: the log has {len(known.contexts['deployment'])}, and no further item of "
@@ -203,11 +203,11 @@ def _floor(
         wider = _known(fit, "new", declared)
         broad = Preposterior(wider, goal_of(goal.name, posterior, wider, outcome, declared, "new"), fit.seed)
         left = broad.width(
-            Design.nothing(len(wider.places)).more(np.flatnonzero([p.kind != "new" for p in wider.places]), items=ENDLESS)
+            Purchase.nothing(len(wider.places)).more(np.flatnonzero([p.kind != "new" for p in wider.places]), items=ENDLESS)
         )
         told += (
             "; over contexts like them that the log never saw the width is "
-            f"{broad.width(Design.nothing(len(wider.places))):.3g} "
+            f"{broad.width(Purchase.nothing(len(wider.places))):.3g} "
             f"and no item of the logged ones brings it below {left:.3g}"
         )
     return 0.0, told
@@ -232,7 +232,7 @@ def _reachable(now: PlannedDesign, floor: float, until: Mapping[str, float] | No
             )
 
 
-def _value(of: Preposterior, design: Design, name: str) -> float:
+def _value(of: Preposterior, design: Purchase, name: str) -> float:
     found = of.width(design) if name == "width" else of.regret(design)
     return math.inf if found is None else found
 
@@ -258,7 +258,7 @@ def _at(path: list[Step], budget: float) -> Step:
     return [step for step in path if step.cost <= budget * (1 + 1e-9)][-1]
 
 
-def cells_of(known: Knowledge, design: Design) -> tuple[PlannedCell, ...]:
+def cells_of(known: Knowledge, design: Purchase) -> tuple[PlannedCell, ...]:
     """What is asked where, the most first."""
     out = []
     for k, place in enumerate(known.places):
@@ -337,7 +337,7 @@ def _notes(known: Knowledge, path: list[Step], amount: float, bank: float, where
     return out
 
 
-def _leaves_arm_level(fit: Fit, known: Knowledge, design: Design) -> bool:
+def _leaves_arm_level(fit: Fit, known: Knowledge, design: Purchase) -> bool:
     """Does the purchase leave so few shared items that the next fit takes another method (`joint.choice`)?"""
     if not fit.method.startswith("arm-level") or why_not_items(fit.cells):
         return False

@@ -21,7 +21,7 @@ from divergence.joint.link import from_link, to_link
 from divergence.joint.posterior import Fit
 from divergence.planning.allocation import Move, bought, moves
 from divergence.planning.knowledge import knowledge
-from divergence.planning.preposterior import Design, Preposterior
+from divergence.planning.preposterior import Preposterior, Purchase
 from divergence.planning.result import SingleMove
 from divergence.random_streams import stream
 
@@ -32,7 +32,7 @@ ROWS, LABEL_ROWS = 12, 3  # of the table
 def offers(of: Preposterior, fit: Fit, budget: float, unit: str, bank: float) -> tuple[SingleMove, ...]:
     """The table, what gains most per unit of cost first; then labels, which cost no request."""
     known = of.known
-    nothing = Design.nothing(len(known.places))
+    nothing = Purchase.nothing(len(known.places))
     value = of.objective(of.left(nothing))
     rated = []
     for move in moves(known, of.goal):
@@ -50,7 +50,7 @@ def offers(of: Preposterior, fit: Fit, budget: float, unit: str, bank: float) ->
     return tuple(found + _labels(of, value, budget))
 
 
-def _row(of: Preposterior, move: Move, design: Design, gain: float) -> SingleMove:
+def _row(of: Preposterior, move: Move, design: Purchase, gain: float) -> SingleMove:
     known, place = of.known, of.known.places[move.places[0]]
     requests = int(design.requests(known).sum())
     amount = int(design.again[move.places[0]] if move.kind == "trials" else design.items[move.places[0]])
@@ -125,7 +125,7 @@ def _new_model(of: Preposterior, fit: Fit) -> np.ndarray:
 def _labels(of: Preposterior, value: float, budget: float) -> list[SingleMove]:
     """Judgements of rows that were logged and never scored."""
     known, rows = of.known, []
-    nothing = Design.nothing(len(known.places))
+    nothing = Purchase.nothing(len(known.places))
     for k in np.flatnonzero(known.unjudged > 0):
         number = int(min(known.unjudged[k], max(1, budget / SHARE)))
         design = nothing.more(int(k), items=number)

@@ -39,7 +39,7 @@ WIDTH_LOG_SD = 0.08
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Design:
+class Purchase:
     """What is bought at each of K places."""
 
     items: np.ndarray
@@ -50,7 +50,7 @@ class Design:
     """Further trials of all of the place's own items, shape (K,)."""
 
     @classmethod
-    def nothing(cls, places: int) -> Design:
+    def nothing(cls, places: int) -> Purchase:
         """No purchase."""
         return cls(np.zeros(places), np.ones(places), np.zeros(places))
 
@@ -63,9 +63,9 @@ class Design:
         number = self.requests(known)
         return float((number[number > 0] * known.cost[unit][number > 0]).sum())
 
-    def more(self, place: np.ndarray | int, items: float = 0.0, trials: float = 0.0, again: float = 0.0) -> Design:
+    def more(self, place: np.ndarray | int, items: float = 0.0, trials: float = 0.0, again: float = 0.0) -> Purchase:
         """The same with more at one place (or several)."""
-        out = Design(self.items.copy(), self.trials.copy(), self.again.copy())
+        out = Purchase(self.items.copy(), self.trials.copy(), self.again.copy())
         out.items[place] += items
         out.trials[place] += trials
         out.again[place] += again
@@ -98,7 +98,7 @@ class Preposterior:
         """B C B' of each number now, shape (R,)."""
         return np.einsum("rd,rd->r", self._carried, self.goal.weights)
 
-    def noise(self, design: Design) -> tuple[np.ndarray, np.ndarray]:
+    def noise(self, design: Purchase) -> tuple[np.ndarray, np.ndarray]:
         """Columns of theta that are measured, and the covariance of their errors."""
         known, fresh = self.known, np.flatnonzero(design.items > 0)
         n = design.items[fresh]
@@ -118,7 +118,7 @@ class Preposterior:
         """Indices of the logged places, shape (A,)."""
         return np.flatnonzero(self.known.logged)
 
-    def of_means(self, design: Design) -> np.ndarray:
+    def of_means(self, design: Purchase) -> np.ndarray:
         """V': covariance of the logged places' means over items after the design, shape (A, A)."""
         known, here = self.known, self._logged
         arm = known.arm[here]
@@ -142,16 +142,16 @@ class Preposterior:
     def _seen(self) -> np.ndarray:
         """w V w' now, shape (R,)."""
         w = self.goal.weights[:, self._logged]
-        return np.einsum("ra,ab,rb->r", w, self.of_means(Design.nothing(len(self.known.places))), w)
+        return np.einsum("ra,ab,rb->r", w, self.of_means(Purchase.nothing(len(self.known.places))), w)
 
-    def left(self, design: Design) -> np.ndarray:
+    def left(self, design: Purchase) -> np.ndarray:
         """Variance of each number after the design, what levels do not explain aside, shape (R,)."""
         if not self._direct.all():
             whole = self._conditioned(design)
             return np.where(self._direct, self._of_numbers(design), whole) if self._direct.any() else whole
         return self._of_numbers(design)
 
-    def _of_numbers(self, design: Design) -> np.ndarray:
+    def _of_numbers(self, design: Purchase) -> np.ndarray:
         """v' of numbers that rest on logged places."""
         w, now = self.goal.weights[:, self._logged], np.maximum(self.variance, 1e-300)
         seen = np.maximum(self._seen, 1e-300)
@@ -159,7 +159,7 @@ class Preposterior:
         beside = 1 / now - 1 / seen
         return np.where(beside > 0, 1 / (1 / after + np.maximum(beside, 0.0)), now * after / seen)
 
-    def _conditioned(self, design: Design) -> np.ndarray:
+    def _conditioned(self, design: Purchase) -> np.ndarray:
         """B C' B' of each number after the design, shape (R,)."""
         measured, noise = self.noise(design)
         if not len(measured):
@@ -182,13 +182,13 @@ class Preposterior:
             return float(ndtr(-z).mean())
         return float((sd * (np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi) - z * ndtr(-z))).sum())
 
-    def width(self, design: Design) -> float:
+    def width(self, design: Purchase) -> float:
         """Mean width of the goal's 90 % intervals after the design; of a decision, of the lead over the runner-up."""
         now = np.maximum(self.variance + self.goal.rest, 1e-300)
         after = self.goal.width * np.sqrt((self.left(design) + self.goal.rest) / now)
         return float(after[0] if self.goal.kind == "decision" else after.mean())
 
-    def width_limits(self, design: Design) -> tuple[float, float]:
+    def width_limits(self, design: Purchase) -> tuple[float, float]:
         """Limits that hold the width of a later fit in 90 % of cases: noise of the noise, of quantiles, of the refit."""
         measured, _ = self.noise(design)
         used = measured[measured < len(self.known.places)]
@@ -199,7 +199,7 @@ class Preposterior:
         middle = self.width(design)
         return middle * float(np.exp(-reach)), middle * float(np.exp(reach))
 
-    def regret(self, design: Design) -> float | None:
+    def regret(self, design: Purchase) -> float | None:
         """Expected loss of the choice after the design; of `order` the chance to tell a pair wrongly; None for widths.
 
         Never more than now: who may ignore what came loses nothing by it, and an average over draws that says so is chance.
@@ -208,9 +208,9 @@ class Preposterior:
 
     @functools.cached_property
     def _lost_now(self) -> float:
-        return self._lost(Design.nothing(len(self.known.places)))
+        return self._lost(Purchase.nothing(len(self.known.places)))
 
-    def _lost(self, design: Design) -> float:
+    def _lost(self, design: Purchase) -> float:
         lead = self.known.draws @ self.goal.weights.T
         gained = np.clip(1 - self.left(design) / np.maximum(self.variance, 1e-300), 0.0, 1.0)
         apart = lead - self.goal.lead

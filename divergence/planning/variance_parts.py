@@ -31,8 +31,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from divergence.cells.overlap import deployed_regimes
+from divergence.joint.design import arm_loadings
 from divergence.joint.link import STEADY_FAILURES, from_link
-from divergence.joint.posterior import Fit, arm_loadings
+from divergence.joint.posterior import Fit
 from divergence.numerics import combinations, nearest_psd
 
 COPIES_MAX = 1e-9  # share of the variance below which replicates are copies: rounding

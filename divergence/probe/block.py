@@ -57,7 +57,7 @@ class Target:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class CampaignRun:
     """What all blocks of one run share."""
 
     plan: Plan
@@ -78,7 +78,7 @@ class Run:
     """Watches metrics pages while its context is open."""
 
 
-async def run_block(run: Run, block: Block, todo: list[tuple[dict, Key]]) -> None:
+async def run_block(run: CampaignRun, block: Block, todo: list[tuple[dict, Key]]) -> None:
     """Ask everything in `todo`; stops early, in good order, when the budget is used up."""
     law = block.context.arrivals
     at_once = block.context.concurrency if law.kind == "closed" else law.in_flight_max
@@ -116,7 +116,7 @@ async def run_block(run: Run, block: Block, todo: list[tuple[dict, Key]]) -> Non
 Ask = Callable[[dict, Key, random.Random, float | None], Awaitable[None]]
 
 
-async def _closed(run: Run, block: Block, todo: list[tuple[dict, Key]], ask: Ask) -> None:
+async def _closed(run: CampaignRun, block: Block, todo: list[tuple[dict, Key]], ask: Ask) -> None:
     """Every client sends its next request when it has its answer."""
     waiting = collections.deque(todo)
 
@@ -131,7 +131,7 @@ async def _closed(run: Run, block: Block, todo: list[tuple[dict, Key]], ask: Ask
             clients.create_task(one_client(number))
 
 
-async def _open(run: Run, block: Block, todo: list[tuple[dict, Key]], ask: Ask) -> None:
+async def _open(run: CampaignRun, block: Block, todo: list[tuple[dict, Key]], ask: Ask) -> None:
     """Requests go out at times drawn before, whatever has come back."""
     law = block.context.arrivals
     gaps = arrivals.read_gaps(run.plan.folder / law.trace) if law.trace else None
@@ -156,7 +156,7 @@ async def _open(run: Run, block: Block, todo: list[tuple[dict, Key]], ask: Ask) 
 
 
 @contextlib.asynccontextmanager
-async def _serve(run: Run, block: Block) -> AsyncIterator[Target]:
+async def _serve(run: CampaignRun, block: Block) -> AsyncIterator[Target]:
     """The block's endpoint: somebody's, or local servers that live as long as the block, with a router before them."""
     if not block.system.weights:
         name = run.plan.where(block.system, block.context)

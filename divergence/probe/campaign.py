@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from divergence.errors import InputError
 from divergence.probe import allocation, client, scoring, stack, telemetry
-from divergence.probe.block import Block, Run, draft_of, run_block, weights_of
+from divergence.probe.block import Block, CampaignRun, draft_of, run_block, weights_of
 from divergence.probe.budget import Spending
 from divergence.probe.dry_run import confounded, read_traces, workloads
 from divergence.probe.endpoint_check import greet
@@ -103,7 +103,7 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
         total = executions(plan, items, cells)
         with _progress(total, len(store.done), quiet) as advance:
             watch = functools.partial(_watching, folder / TELEMETRY)
-            shared = Run(plan, heads, store, spending, scorers, advance, seed, watch)
+            shared = CampaignRun(plan, heads, store, spending, scorers, advance, seed, watch)
             campaign = Campaign(shared, items, cells)
             if any(map(campaign.missing, campaign.blocks())):
                 for sentence in _to_the_end(greet(plan, heads)):
@@ -227,7 +227,7 @@ def first_key(item: Mapping, key: Key) -> Key:
 class Campaign:
     """The blocks of one run, in their random order."""
 
-    run: Run
+    run: CampaignRun
     """What they share."""
     items: Mapping[str, list[dict]]
     """The items of the plan (""), and those of contexts with a workload of their own, by its name."""

@@ -19,7 +19,7 @@ import polars as pl
 
 from divergence.errors import InputError
 from divergence.executions import metric_pages
-from divergence.executions.metric_pages import Reading, parse
+from divergence.executions.metric_pages import MetricPage, parse
 from divergence.probe.reply_stream import UNUSABLE, body
 from divergence.staging import whole
 
@@ -50,7 +50,7 @@ def check(scrapes: tuple[Scrape, ...]) -> None:
             raise InputError(f"period_s of telemetry {scrape.instance!r} must be above 0, seen {scrape.period_s}.")
 
 
-def window(before: Reading | None, after: Reading) -> dict[str, float]:
+def window(before: MetricPage | None, after: MetricPage) -> dict[str, float]:
     """Metric -> value of one window of one server, its models and devices put together."""
     changed = metric_pages.window(before.as_one() if before else None, after.as_one())
     return {series.metric: value for series, value in changed.items()}
@@ -60,7 +60,7 @@ async def watch(session, scrape: Scrape, path: Path, failed: list[str]) -> None:
     """Scrape until cancelled; one JSON line a window, appended to `path`."""
     import aiohttp
 
-    before: Reading | None = None
+    before: MetricPage | None = None
     since = time.time()
     with path.open("a", encoding="utf-8") as file:
         while True:

@@ -45,7 +45,7 @@ NONE = Calibrator("none", {})
 
 
 @dataclasses.dataclass(frozen=True)
-class Judged:
+class HeldOutRows:
     """Judged deployment rows that the fit did not see."""
 
     frame: pl.DataFrame
@@ -152,7 +152,7 @@ def _served(posterior: Posterior, log: Executions | None, regimes: tuple[str, ..
     return Served.of(factors, rows.unique().collect(engine="streaming").iter_rows())
 
 
-def judged_rows(log: Executions) -> Judged:
+def judged_rows(log: Executions) -> HeldOutRows:
     """The log's judged deployment rows with their cluster and part."""
     frame = log.scan().filter((pl.col("regime") == "deployment") & pl.col("outcome").is_not_null())
     frame = frame.select(
@@ -162,7 +162,9 @@ def judged_rows(log: Executions) -> Judged:
         cluster=_cluster(),
         part=_part(),
     )
-    return Judged(frame.collect(engine="streaming").sort("cluster", "model", "context", "task", "failure", nulls_last=True))
+    return HeldOutRows(
+        frame.collect(engine="streaming").sort("cluster", "model", "context", "task", "failure", nulls_last=True)
+    )
 
 
 def _cluster() -> pl.Expr:

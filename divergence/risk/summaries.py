@@ -22,7 +22,7 @@ from divergence.cells.overlap import in_regime
 from divergence.errors import NotIdentifiedError
 from divergence.joint.design import Term
 from divergence.joint.posterior import Fit, Posterior
-from divergence.joint.predict import levels, link_levels
+from divergence.joint.predict import levels
 from divergence.joint.terms import StandsApart
 from divergence.joint.unseen_context import unseen_link
 from divergence.numerics import NORMAL_95, expit, logit
@@ -137,7 +137,7 @@ def link_draws(fit: Fit, labels: np.ndarray) -> np.ndarray:
             total += often * sd * rng.standard_normal(draws)
         return total
 
-    out[:, :-1, -1] = unseen_link(fit, link_levels(fit, np.flatnonzero(design.contexts[:, 0] == 1)), 1)[:, :, 0]
+    out[:, :-1, -1] = unseen_link(fit, 1)[:, :, 0]
     theta = design.term("theta_D")
     ability = fit.effects[:, theta.columns]
     of_model = [t for t in design.terms if t.kind.of_model]

@@ -1,9 +1,11 @@
-"""Adding a question, a format, a verb or a calibrator touches the places that CONTRIBUTING names, and no other.
+"""Adding a question, a format, a verb, a calibrator or a term of the model touches the places that
+CONTRIBUTING names, and no other.
 
 A second table of such names somewhere in the package is a further place: each kind may be listed in one file only.
 """
 
 import ast
+import dataclasses
 import pathlib
 import pkgutil
 
@@ -12,6 +14,8 @@ import pytest
 from divergence import estimands
 from divergence.cli import VERBS
 from divergence.executions.importers import formats
+from divergence.joint import terms
+from divergence.joint.spec import Spec
 from divergence.risk.calibrate import NAMES
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -65,6 +69,30 @@ def test_every_verb_is_a_file():
     assert {"import_" if verb == "import" else verb for verb in VERBS} <= modules
 
 
+def test_a_kind_of_term_is_named_by_the_design_alone():
+    """What else asks a kind asks what it says of itself; but a combination that stands apart says nothing of others."""
+    kinds = {kind.__name__ for kind in vars(terms).values() if isinstance(kind, type) and issubclass(kind, terms.Kind)}
+    named = {
+        (str(path.relative_to(PACKAGE)), alias.name)
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "divergence.joint.terms"
+        for alias in node.names
+        if alias.name in kinds
+    }
+    assert {name for path, name in named if path == "joint/design.py"} == kinds
+    left_out = {(path, "StandsApart") for path in ("joint/new_context_check.py", "risk/summaries.py")}
+    assert {entry for entry in named if entry[0] != "joint/design.py"} == left_out
+
+
+def test_every_width_of_a_term_is_one_field():
+    """Each kind has its prior width from the specification: `make_design` names as many as there are kinds to leave out."""
+    text = (PACKAGE / "joint" / "design.py").read_text()
+    widths = {field.name for field in dataclasses.fields(Spec) if field.type == "float"}
+    assert {name for name in widths if f"spec.{name}" in text} == widths - {"apart"}  # which is found after a first fit
+    assert "spec.apart" in (PACKAGE / "joint" / "linearisation.py").read_text()
+
+
 def test_contributing_names_the_places():
     text = (ROOT / "CONTRIBUTING.md").read_text()
     for heading in (
@@ -72,5 +100,6 @@ def test_contributing_names_the_places():
         "Add an importer (two places)",
         "Add a verb (two places)",
         "Add a calibrator (one place)",
+        "Add a term of the model (three places)",
     ):
         assert heading in text

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import divergence as dv
-from divergence.cells import blocks, histograms
+from divergence.cells import histograms, random_blocks
 from divergence.cells.cells import TABLES
 from divergence.cells.measures import QUANTILES
 from divergence.executions import random_groups as clusters
@@ -93,7 +93,7 @@ def test_a_log_without_measures_has_the_score_only():
     cells = dv.collapse(dv.read(log))
     assert cells.levels["measure"] == ("score",)
     assert len(cells.histograms) == 0
-    assert blocks.block_sums(cells, "cost_usd", "deployment").n.sum() == 0
+    assert random_blocks.block_sums(cells, "cost_usd", "deployment").n.sum() == 0
     bins, counts = histograms.histogram(cells, "latency_s", "deployment")
     assert len(bins) == 0
     assert np.isnan(histograms.quantile(bins, counts.sum(0), 0.5)).all()
@@ -106,7 +106,7 @@ def test_a_cluster_has_one_block_everywhere():
     assert seen == PINNED
     many = pl.DataFrame({"session": [str(k) for k in range(12800)], "row": 0})
     sizes = many.select(clusters.block(["session"])).to_series().value_counts()["count"].to_numpy()
-    assert len(sizes) == blocks.BLOCKS
+    assert len(sizes) == random_blocks.BLOCKS
     assert ((sizes - 100) ** 2 / 100).sum() < 200  # chi-square of 127: exceeded with probability 4e-5
 
 
@@ -163,10 +163,10 @@ def test_block_bootstrap_covers_the_truth(share):
         number = histograms.bin_numbers(values)
         bins, place = np.unique(number, return_inverse=True)
         for by_row in (False, True):
-            block = rng.integers(0, blocks.BLOCKS, values.shape if by_row else (500, 1)) + np.zeros_like(values, int)
-            counts = np.zeros((blocks.BLOCKS, len(bins)))
+            block = rng.integers(0, random_blocks.BLOCKS, values.shape if by_row else (500, 1)) + np.zeros_like(values, int)
+            counts = np.zeros((random_blocks.BLOCKS, len(bins)))
             np.add.at(counts, (block, place.reshape(values.shape)), 1)
-            draws = histograms.quantile(bins, blocks.block_weights(200, world_) @ counts, share)
+            draws = histograms.quantile(bins, random_blocks.block_weights(200, world_) @ counts, share)
             low, high = np.quantile(draws, [0.05, 0.95])
             hit = low <= truth <= high
             inside, narrow = inside + (hit and not by_row), narrow + (hit and by_row)

@@ -3,11 +3,11 @@
 import numpy as np
 import polars as pl
 import pytest
+from plain_logs import timed_and_priced
 
 import divergence as dv
 from divergence.estimands.coherence import BOUNDS
 from divergence.joint import levels
-from divergence.simulate import simulate, world
 
 REGION = {
     "quality_min": 0.5,
@@ -18,20 +18,13 @@ REGION = {
 }
 
 
-def _log(kind="baseline", seed=5, **sizes):
-    log, _ = simulate(world(kind, **({"n_models": 3, "n_contexts": 3, "n_items": 60} | sizes)), seed)
-    rng = np.random.default_rng(seed)
-    latency = np.exp(0.4 * (1 - log["score"].to_numpy()) + 0.5 * rng.standard_normal(log.height))
-    return log.with_columns(latency_s=pl.Series(latency), cost_usd=pl.Series(0.01 * latency))
-
-
 def _fit(log, **options):
     return dv.fit(dv.collapse(dv.read(log, **options)), seed=0)
 
 
 @pytest.fixture(scope="module")
 def posterior():
-    return _fit(_log())
+    return _fit(timed_and_priced())
 
 
 def _row(estimate, model, context, statistic=None):
@@ -69,7 +62,7 @@ def test_without_thresholds_there_is_no_number(posterior):
     [("latency_p95_max_s", "latency_s", "latency_s"), ("cost_per_success_max_usd", "cost_usd", "a cost")],
 )
 def test_a_bound_whose_data_the_log_lacks_refuses_the_combination(bound, column, words):
-    fitted = _fit(_log().drop(column))
+    fitted = _fit(timed_and_priced().drop(column))
     answer = dv.coherence(fitted, acceptance={"quality_min": 0.5, bound: 1.0})
     assert not answer.where(statistic=None).identified
     assert all(words in reason for reason in answer.where(statistic=None).reasons)
@@ -77,9 +70,9 @@ def test_a_bound_whose_data_the_log_lacks_refuses_the_combination(bound, column,
 
 
 def test_one_replicate_refuses_flips_and_no_bench_refuses_the_gap():
-    single = dv.coherence(_fit(_log(n_trials=1)), acceptance={"excess_flips_max": 0.1}).where(statistic=None)
+    single = dv.coherence(_fit(timed_and_priced(n_trials=1)), acceptance={"excess_flips_max": 0.1}).where(statistic=None)
     assert not single.identified and "two replicates" in single.reasons[0]
-    alone = _fit(_log().filter(pl.col("regime") == "deployment"))
+    alone = _fit(timed_and_priced().filter(pl.col("regime") == "deployment"))
     answer = dv.coherence(alone, acceptance={"bench_gap_max": 0.1}).where(statistic=None)
     assert not answer.identified and "no evaluation rows" in answer.reasons[0]
     assert dv.coherence(alone, acceptance={"quality_min": 0.5}).identified
@@ -105,7 +98,7 @@ def test_misspelt_and_meaningless_bounds(posterior):
 
 
 def test_prices_in_another_currency_do_not_meet_a_bound_in_dollars():
-    log = _log(n_models=2).drop("cost_usd").with_columns(input_tokens=pl.lit(100), output_tokens=pl.lit(10))
+    log = timed_and_priced(n_models=2).drop("cost_usd").with_columns(input_tokens=pl.lit(100), output_tokens=pl.lit(10))
     price = {m: {"input": 1.0, "output": 2.0} for m in ("model-0", "model-1")}
     fitted = _fit(log)
     answer = dv.coherence(fitted, acceptance={"cost_per_success_max_usd": 1.0}, prices=price, currency="EUR")

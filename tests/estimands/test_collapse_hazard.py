@@ -3,42 +3,14 @@
 import numpy as np
 import polars as pl
 import pytest
+from plain_logs import episodes, steps_to_the_end
 
 import divergence as dv
 from divergence.estimands.collapse_hazard import half_life, step_bands
 
 
-def _episodes(length, score, finish=None, **more):
-    size = len(length)
-    frame = {
-        "regime": "evaluation",
-        "model": "m",
-        "context": "c",
-        "item": [f"i{k}" for k in range(size)],
-        "calls": length,
-        "score": score,
-        "finish_reason": finish or ["done"] * size,
-    } | more
-    return pl.DataFrame({k: [v] * size if isinstance(v, str) else v for k, v in frame.items()})
-
-
 def _answer(log):
     return dv.collapse_hazard(dv.fit(dv.collapse(dv.read(log)), seed=0))
-
-
-def _simulate(rng, size, hazard, cap, solve=0.05):
-    """Every step fails with `hazard` or solves with `solve`; a cap censors."""
-    length, score, finish = [], [], []
-    for _ in range(size):
-        for step in range(1, cap + 1):
-            u = rng.random()
-            if u < hazard + solve or step == cap:
-                ended = u < hazard + solve
-                length.append(step)
-                score.append(float(ended and u >= hazard))
-                finish.append("done" if ended else "calls")
-                break
-    return length, score, finish
 
 
 def test_bands_double_and_end_at_the_longest():
@@ -49,7 +21,7 @@ def test_bands_double_and_end_at_the_longest():
 def test_failures_over_steps_at_risk_against_loops():
     length, score = [2, 3, 3, 5, 8, 8], [0.0, 1.0, 0.0, 0.0, 1.0, 0.0]
     finish = ["done", "done", "done", "calls", "done", "done"]
-    log = pl.concat([_episodes(length, score, finish).with_columns(item=pl.col("item") + f"-{k}") for k in range(40)])
+    log = pl.concat([episodes(length, score, finish).with_columns(item=pl.col("item") + f"-{k}") for k in range(40)])
     answer = _answer(log)
     failed = risk = 0
     for steps, good, how in zip(length, score, finish, strict=True):
@@ -63,7 +35,7 @@ def test_failures_over_steps_at_risk_against_loops():
 def test_a_constant_hazard_is_found_in_spite_of_caps():
     """Hazard .15, solved .05 a step, capped at 6: 600 episodes; a count of failed episodes would say .6 or so."""
     rng = np.random.default_rng(11)
-    answer = _answer(_episodes(*_simulate(rng, 600, 0.15, 6)))
+    answer = _answer(episodes(*steps_to_the_end(rng, 600, 0.15, 6)))
     low, high = answer.where(statistic=None).interval(0.99)[0]
     assert low < 0.15 < high and high - low < 0.05
     slope = answer.where(statistic="slope").interval(0.99)[0]
@@ -74,13 +46,13 @@ def test_a_constant_hazard_is_found_in_spite_of_caps():
 
 def test_frail_tasks_are_told_from_alike_ones():
     rng = np.random.default_rng(13)
-    alike = _simulate(rng, 300, 0.1, 10)
-    parts = [_simulate(rng, 150, h, 10) for h in (0.01, 0.35)]
+    alike = steps_to_the_end(rng, 300, 0.1, 10)
+    parts = [steps_to_the_end(rng, 150, h, 10) for h in (0.01, 0.35)]
     frail = [a + b for a, b in zip(*parts, strict=True)]
     found = []
-    for episodes in (alike, frail):
+    for one in (alike, frail):
         items = [f"i{k // 5}" for k in range(300)]
-        found.append(np.median(_answer(_episodes(*episodes, item=items)).where(statistic="frailty").draws))
+        found.append(np.median(_answer(episodes(*one, item=items)).where(statistic="frailty").draws))
     assert found[1] > 2 * found[0]
 
 
@@ -154,10 +126,10 @@ def test_a_hazard_that_rises_is_found_to_rise():
 @pytest.mark.parametrize(
     ("log", "words"),
     [
-        (_episodes([1] * 8, [0.0, 1.0] * 4), "It needs episodes: rows with calls above 1"),
-        (_episodes([3] * 8, [0.0] * 8, ["calls"] * 8), "It needs an episode that failed"),
-        (_episodes([3] * 8, [1.0] * 8), "It needs an episode that failed"),
-        (_episodes([3, 4], [0.0, 1.0]), "It needs 5 episodes of one model in one context; this log has 2"),
+        (episodes([1] * 8, [0.0, 1.0] * 4), "It needs episodes: rows with calls above 1"),
+        (episodes([3] * 8, [0.0] * 8, ["calls"] * 8), "It needs an episode that failed"),
+        (episodes([3] * 8, [1.0] * 8), "It needs an episode that failed"),
+        (episodes([3, 4], [0.0, 1.0]), "It needs 5 episodes of one model in one context; this log has 2"),
     ],
     ids=["single executions", "censored everywhere", "all solved", "too few"],
 )

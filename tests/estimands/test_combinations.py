@@ -3,12 +3,12 @@
 import numpy as np
 import polars as pl
 import pytest
+from plain_logs import timed_and_priced
 
 import divergence as dv
-from divergence.cells.blocks import block_sums, block_weights
+from divergence.cells.random_blocks import block_sums, block_weights
 from divergence.estimands.combinations import BLOCKS_MIN, combinations, couple
 from divergence.joint import levels
-from divergence.simulate import simulate, world
 
 REGION = {
     "quality_min": 0.5,
@@ -19,20 +19,13 @@ REGION = {
 }
 
 
-def _log(kind="baseline", seed=5, **sizes):
-    log, _ = simulate(world(kind, **({"n_models": 3, "n_contexts": 3, "n_items": 60} | sizes)), seed)
-    rng = np.random.default_rng(seed)
-    latency = np.exp(0.4 * (1 - log["score"].to_numpy()) + 0.5 * rng.standard_normal(log.height))
-    return log.with_columns(latency_s=pl.Series(latency), cost_usd=pl.Series(0.01 * latency))
-
-
 def _fit(log, **options):
     return dv.fit(dv.collapse(dv.read(log, **options)), seed=0)
 
 
 @pytest.fixture(scope="module")
 def posterior():
-    return _fit(_log())
+    return _fit(timed_and_priced())
 
 
 def _row(estimate, model, context, statistic=None):
@@ -80,7 +73,7 @@ def test_draws_against_loops(posterior):
 
 
 def test_some_combinations_lack_the_data():
-    log = _log(n_models=2).with_columns(latency_s=pl.when(pl.col("context") != "context-2").then("latency_s"))
+    log = timed_and_priced(n_models=2).with_columns(latency_s=pl.when(pl.col("context") != "context-2").then("latency_s"))
     few = pl.col("item").str.extract(r"(\d+)").cast(int) < BLOCKS_MIN - 2
     log = log.with_columns(cost_usd=pl.when((pl.col("context") != "context-3") | few).then("cost_usd"))
     answer = dv.coherence(_fit(log), acceptance=REGION)

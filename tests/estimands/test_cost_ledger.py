@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from plain_logs import priced
 
 import divergence as dv
 from divergence.estimands.cost_ledger import PARTS, lmdi
@@ -11,20 +12,6 @@ GOLDEN = [
     {"attempts": 1.0, "calls": 6.0, "tokens": 3000.0, "mix": 1.0, "price": 2.5e-6},
     {"attempts": 1.35, "calls": 11.0, "tokens": 8200.0, "mix": 0.8, "price": 2.5e-6},
 ]
-
-
-def _log(rng, size=200, success=0.6, cost=0.02, regime="deployment", context="c", model="m", **more):
-    score = (rng.random(size) < success).astype(float)
-    frame = {
-        "regime": [regime] * size,
-        "model": [model] * size,
-        "context": [context] * size,
-        "item": [f"i{k // 2}" for k in range(size)],
-        "trial": [k % 2 for k in range(size)],
-        "score": score,
-        "cost_usd": cost * rng.lognormal(0, 0.5, size),
-    }
-    return pl.DataFrame(frame | {k: [v] * size if isinstance(v, int | float | str) else v for k, v in more.items()})
 
 
 def _posterior(*logs):
@@ -55,8 +42,8 @@ def test_parts_of_any_ledger_sum_to_the_whole_and_turn_round_with_it():
 def test_the_ledger_of_a_log_sums_to_the_difference_of_costs():
     rng = np.random.default_rng(9)
     tokens = {"input_tokens": 800, "output_tokens": 50, "calls": 2}
-    bench = _log(rng, success=0.8, regime="evaluation", context="bench", **tokens)
-    live = _log(rng, success=0.5, cost=0.05, **(tokens | {"input_tokens": 2000, "calls": 4}))
+    bench = priced(rng, success=0.8, regime="evaluation", context="bench", **tokens)
+    live = priced(rng, success=0.5, cost=0.05, **(tokens | {"input_tokens": 2000, "calls": 4}))
     posterior = _posterior(bench, live)
     ledger, cost = dv.cost_ledger(posterior), dv.cost_per_success(posterior)
     whole = ledger.where(factor=None).draws[:, 0]
@@ -73,8 +60,8 @@ def test_what_only_one_regime_logs_is_no_change(lacking):
     """Tokens logged on the bench alone made their own fall and a rise of the price, of equal size, out of nothing."""
     rng = np.random.default_rng(19)
     held = {"input_tokens": 800, "calls": 2, "attempts": 3}
-    bench = _log(rng, success=0.8, regime="evaluation", context="bench", **held)
-    live = _log(rng, success=0.5, cost=0.05, **{k: v for k, v in held.items() if k != lacking})
+    bench = priced(rng, success=0.8, regime="evaluation", context="bench", **held)
+    live = priced(rng, success=0.5, cost=0.05, **{k: v for k, v in held.items() if k != lacking})
     ledger = dv.cost_ledger(_posterior(bench, live))
     for part in PARTS:
         draws = ledger.where(factor=part).draws

@@ -23,3 +23,11 @@ def test_dependability_of_one_context_is_what_the_absolute_coupling_leaves(waves
     assert (found >= left - 1e-12).all() and np.median(found - left) < 0.05  # the distance is 0 on average only
     far = dv.stability(waves_posterior, quality_required=0.0).where(statistic="Phi(lambda)").draws[:, 0]
     assert (far > found).all()
+
+
+def test_draws_in_which_nothing_varies_tell_nothing_apart():
+    """Models that are always right in every context: the levels of a draw are equal to the last bit."""
+    drawn = {"m": np.array([0.0, 0.2]), "c": np.array([0.0, 0.0]), "mc": np.array([0.0, 0.2])}
+    np.testing.assert_array_equal(relative(drawn, {"c": 1}), [0.0, 0.5])
+    np.testing.assert_array_equal(dependability(drawn, {"c": 1}), [0.0, 0.5])
+    np.testing.assert_array_equal(dependability(drawn, {"c": 1}, distance=1.0), [1.0, 1.2 / 1.4])

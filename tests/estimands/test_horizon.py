@@ -1,27 +1,13 @@
 """The task length that is still solved: a known law, coverage, an independent fit, and what is refused."""
 
 import numpy as np
-import polars as pl
 import pytest
+from plain_logs import tasks_by_length
 from scipy.optimize import minimize
 
 import divergence as dv
 from divergence.estimands.horizon import half_life_ratio, logistic
 from divergence.numerics import few_clusters
-
-
-def _log(rng, size=400, middle=4.0, slope=-1.2, lengths=(1, 2, 4, 8, 16, 32), **more):
-    length = rng.choice(lengths, size).astype(float)
-    p = 1 / (1 + np.exp(-slope * np.log2(length / middle)))
-    frame = {
-        "regime": ["evaluation"] * size,
-        "model": ["m"] * size,
-        "context": ["c"] * size,
-        "item": [f"i{k}" for k in range(size)],
-        "task_length": length,
-        "score": (rng.random(size) < p).astype(float),
-    }
-    return pl.DataFrame(frame | more)
 
 
 def _answer(log):
@@ -33,7 +19,7 @@ def test_ratios_of_a_constant_hazard():
 
 
 def test_a_known_horizon_is_found():
-    answer = _answer(_log(np.random.default_rng(1), 1500))
+    answer = _answer(tasks_by_length(np.random.default_rng(1), 1500))
     for statistic, truth in ((None, 4.0), ("T80", 4.0 * 2 ** (np.log(4) / -1.2)), ("slope", -1.2)):
         low, high = answer.where(statistic=statistic).interval(0.99)[0]
         assert low < truth < high
@@ -59,14 +45,14 @@ def test_the_fit_agrees_with_a_general_optimiser():
 @pytest.mark.parametrize(
     ("log", "words"),
     [
-        (_log(np.random.default_rng(4)).drop("task_length"), "no row of this log has `task_length`"),
+        (tasks_by_length(np.random.default_rng(4)).drop("task_length"), "no row of this log has `task_length`"),
         (
-            _log(np.random.default_rng(4), regime=["deployment"] * 400, item=pl.Series([None] * 400, dtype=pl.String)),
+            tasks_by_length(np.random.default_rng(4), regime=["deployment"] * 400, item=[None] * 400),
             "It needs 3 declared lengths and 5 named tasks",
         ),
-        (_log(np.random.default_rng(4), lengths=(2, 4)), "It needs 3 declared lengths and 5 named tasks"),
-        (_log(np.random.default_rng(4), slope=1.0), "does not surely fall"),
-        (_log(np.random.default_rng(4), 3000, middle=300.0, slope=-0.8), "above the lengths that were tried"),
+        (tasks_by_length(np.random.default_rng(4), lengths=(2, 4)), "It needs 3 declared lengths and 5 named tasks"),
+        (tasks_by_length(np.random.default_rng(4), slope=1.0), "does not surely fall"),
+        (tasks_by_length(np.random.default_rng(4), 3000, middle=300.0, slope=-0.8), "above the lengths that were tried"),
     ],
     ids=["no lengths", "no items", "two lengths", "rises", "extrapolation"],
 )

@@ -3,35 +3,9 @@
 import numpy as np
 import polars as pl
 import pytest
+from plain_logs import bench_and_traffic
 
 import divergence as dv
-
-
-def _log(rng, overlap=1.0, tokens=(100, 100), contexts=3, models=5, items=60, waves=2):
-    """Bench and traffic; a share of the traffic's items are the bench's; tokens and costs by regime."""
-    rows = []
-    live = [f"c{k}" for k in range(contexts)]
-    for regime, labels, size in (("evaluation", ["bench"], tokens[0]), ("deployment", live, tokens[1])):
-        for m in range(models):
-            for label in labels:
-                for i in range(items):
-                    name = f"i{i}" if regime == "evaluation" or i < overlap * items else f"new{i}"
-                    for w in range(waves):
-                        rows.append(
-                            (
-                                regime,
-                                f"m{m}",
-                                label,
-                                name,
-                                str(w),
-                                float(rng.random() < 0.4 + 0.1 * m),
-                                int(rng.poisson(size)),
-                                0.01 * (m + 1),
-                            )
-                        )
-    return pl.DataFrame(
-        rows, orient="row", schema=["regime", "model", "context", "item", "wave", "score", "input_tokens", "cost_usd"]
-    )
 
 
 def _answer(log):
@@ -43,7 +17,7 @@ def _value(answer, statistic, regime=None):
 
 
 def test_values_are_those_of_plain_reading():
-    log = _log(np.random.default_rng(1), overlap=0.5, tokens=(100, 300))
+    log = bench_and_traffic(np.random.default_rng(1), overlap=0.5, tokens=(100, 300))
     answer = _answer(log)
     assert _value(answer, "outside", "evaluation") == 0.0
     assert _value(answer, "outside", "deployment") == pytest.approx(0.5, abs=0.03)
@@ -63,7 +37,7 @@ def test_values_are_those_of_plain_reading():
 
 
 def test_what_an_axis_lacks_is_said():
-    log = _log(np.random.default_rng(4), models=2, waves=1).drop("cost_usd", "input_tokens")
+    log = bench_and_traffic(np.random.default_rng(4), models=2, waves=1).drop("cost_usd", "input_tokens")
     answer = _answer(log)
     reasons = {a: answer.where(axis=a).reasons for a in ("focus", "state", "output")}
     assert "to rank by" in reasons["focus"][0] and "not logged in both" in reasons["state"][0]
@@ -73,7 +47,7 @@ def test_what_an_axis_lacks_is_said():
 
 
 def test_models_of_one_price_have_no_order_and_unjudged_traffic_has_no_contexts():
-    log = _log(np.random.default_rng(5))
+    log = bench_and_traffic(np.random.default_rng(5))
     for price in (0.002, 0.001):  # an order made of ties would be that of the names
         assert "same for all models" in _answer(log.with_columns(cost_usd=pl.lit(price))).where(axis="focus").reasons[0]
     two = _answer(log.with_columns(cost_usd=pl.when(pl.col("model") < "m3").then(0.001).otherwise(0.01)))

@@ -7,20 +7,13 @@ import pathlib
 import numpy as np
 import polars as pl
 import pytest
+from plain_logs import trials_of_items
 
 import divergence as dv
 from divergence.configuration import Configuration
 from divergence.estimands.pass_power import unbiased
 
 TAU = pathlib.Path(__file__).parents[3] / "shared/data/tau_bench_episodes.parquet"
-
-
-def _log(successes, trials, **more):
-    """A log of one model in one context: item i succeeds in the first successes[i] of its trials."""
-    rows = [(f"i{i}", t, float(t < y)) for i, y in enumerate(successes) for t in range(trials)]
-    item, trial, score = zip(*rows, strict=True)
-    frame = {"regime": "evaluation", "model": "m", "context": "c", "item": item, "trial": trial, "score": score} | more
-    return pl.DataFrame({k: [v] * len(rows) if isinstance(v, str) else v for k, v in frame.items()})
 
 
 def _posterior(log):
@@ -53,14 +46,14 @@ def test_tau_bench():
 
 
 def test_more_tries_than_trials_are_the_models_business():
-    answer = dv.pass_power(_posterior(_log([0, 1, 2, 2, 1, 0, 2, 2], 2)), powers=(1, 2, 3))
+    answer = dv.pass_power(_posterior(trials_of_items([0, 1, 2, 2, 1, 0, 2, 2], 2)), powers=(1, 2, 3))
     assert answer.where(statistic="pass^3").reason == ("0 items have 3 trials; the count needs 2",)
     assert answer.where(statistic="pass^3_model").identified
     assert np.allclose(answer.where(statistic=None).draws, answer.where(statistic="pass^2").draws)
 
 
 def test_one_trial_gives_the_first_power_only():
-    answer = dv.pass_power(_posterior(_log([0, 1, 1, 0, 1], 1)))
+    answer = dv.pass_power(_posterior(trials_of_items([0, 1, 1, 0, 1], 1)))
     assert answer.where(statistic="pass^1").identified and not answer.where(statistic="pass^2_model").identified
     assert "no item has two trials" in answer.where(statistic="pass^2_model").reason[0]
 
@@ -68,14 +61,14 @@ def test_one_trial_gives_the_first_power_only():
 @pytest.mark.parametrize("k", [0, -1, 1.5, True, "2"])
 def test_a_power_that_is_none_is_a_sentence(k):
     with pytest.raises(dv.InputError, match="whole number from 1 on"):
-        dv.pass_power(_posterior(_log([0, 1, 2, 2], 2)), powers=(k,))
+        dv.pass_power(_posterior(trials_of_items([0, 1, 2, 2], 2)), powers=(k,))
 
 
 def test_single_turn_against_the_loop():
     """Truth .9 against .3: 300 single questions, 200 episodes of 4 calls in another task."""
     rng = np.random.default_rng(5)
-    single = _log((rng.random(300) < 0.9).astype(int), 1, task="quiz").with_columns(calls=pl.lit(None, pl.Int64))
-    loop = _log((rng.random(200) < 0.3).astype(int), 1, task="agent").with_columns(
+    single = trials_of_items((rng.random(300) < 0.9).astype(int), 1, task="quiz").with_columns(calls=pl.lit(None, pl.Int64))
+    loop = trials_of_items((rng.random(200) < 0.3).astype(int), 1, task="agent").with_columns(
         calls=pl.lit(4, pl.Int64), item=pl.col("item") + "-agent"
     )
     answer = dv.pass_power(_posterior(pl.concat([single, loop]))).where(statistic="single_turn_gap")

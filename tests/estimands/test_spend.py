@@ -3,24 +3,11 @@
 import numpy as np
 import polars as pl
 import pytest
+from plain_logs import priced
 
 import divergence as dv
 from divergence.configuration import Configuration
 from divergence.estimands.spend import rates
-
-
-def _log(rng, size=200, success=0.6, cost=0.02, regime="deployment", context="c", model="m", **more):
-    score = (rng.random(size) < success).astype(float)
-    frame = {
-        "regime": [regime] * size,
-        "model": [model] * size,
-        "context": [context] * size,
-        "item": [f"i{k // 2}" for k in range(size)],
-        "trial": [k % 2 for k in range(size)],
-        "score": score,
-        "cost_usd": cost * rng.lognormal(0, 0.5, size),
-    }
-    return pl.DataFrame(frame | {k: [v] * size if isinstance(v, int | float | str) else v for k, v in more.items()})
 
 
 def _posterior(*logs):
@@ -30,7 +17,7 @@ def _posterior(*logs):
 def test_declared_prices_are_tokens_times_prices():
     rng = np.random.default_rng(4)
     log = (
-        _log(rng)
+        priced(rng)
         .drop("cost_usd")
         .with_columns(
             input_tokens=pl.lit(1000), output_tokens=pl.lit(100), cached_tokens=pl.lit(400), reasoning_tokens=pl.lit(0)
@@ -55,14 +42,14 @@ def test_declared_prices_are_tokens_times_prices():
     ],
 )
 def test_prices_that_cannot_be_meant(prices, words):
-    posterior = _posterior(_log(np.random.default_rng(10), 20))
+    posterior = _posterior(priced(np.random.default_rng(10), 20))
     for question in (dv.cost_per_success, dv.cost_ledger):
         with pytest.raises(dv.InputError, match=words):
             question(posterior, prices=prices)
 
 
 def test_two_currencies_are_a_sentence():
-    posterior, price = _posterior(_log(np.random.default_rng(13), 20)), {"m": {"input": 1.0, "output": 1.0}}
+    posterior, price = _posterior(priced(np.random.default_rng(13), 20)), {"m": {"input": 1.0, "output": 1.0}}
     for question in (dv.cost_per_success, dv.cost_ledger):
         with pytest.raises(dv.InputError, match="one question has one currency"):
             question(posterior, prices=price, currency="EUR")

@@ -16,7 +16,7 @@ import pytest
 
 from divergence.cli import main
 from divergence.errors import InputError
-from divergence.exchange import Source, level_intervals, write
+from divergence.exchange import Evaluator, level_intervals, write
 from divergence.executions import read
 from divergence.executions.importers import import_log
 from divergence.executions.importers import write as write_import
@@ -78,7 +78,7 @@ def validator(name):
 @pytest.mark.parametrize("model", ["org/a", "stub-a", "/models/llama 3 (q4).gguf", "a/b/c", "modèle"])
 def test_what_is_written_is_valid_whatever_the_model_is_called(tmp_path, model):
     log = read(rows(models=(model,), tasks=("a|0", "b"), items=6))
-    written = write(log, level_intervals(log)[0], tmp_path / "out", Source("me", "first_party", "made"), NOW)
+    written = write(log, level_intervals(log)[0], tmp_path / "out", Evaluator("me", "first_party", "made"), NOW)
     assert len(written.files) == len(files(tmp_path / "out")) == 2
     aggregate, instance = validator("eval.schema.json"), validator("instance_level_eval.schema.json")
     for path in files(tmp_path / "out"):
@@ -156,7 +156,7 @@ def test_one_log_is_the_same_files_again_and_others_stay(tmp_path):
 
 def test_an_unknown_relationship_is_refused_and_writes_nothing(tmp_path):
     with pytest.raises(InputError, match="relationship"):
-        write(read(rows(items=2)), {}, tmp_path / "out", Source(relationship="friend"))
+        write(read(rows(items=2)), {}, tmp_path / "out", Evaluator(relationship="friend"))
     assert not (tmp_path / "out").exists()
 
 

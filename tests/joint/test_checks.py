@@ -11,8 +11,9 @@ from scipy.stats import kstest, multivariate_normal
 
 import divergence as dv
 from divergence.joint import new_context_check, predictive_check, prior_sensitivity
+from divergence.joint.design import arm_loadings
 from divergence.joint.new_context_check import _log_density, _predicted, _without, context_elpd, gain_in_all
-from divergence.joint.posterior import arm_loadings, hierarchy_of, standard_deviations
+from divergence.joint.posterior import hierarchy_of, standard_deviations
 from divergence.joint.predictive_check import surprises
 from divergence.joint.prior_sensitivity import SENSITIVE, cumulative_jensen_shannon
 from divergence.joint.problem import problem

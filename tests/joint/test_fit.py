@@ -8,11 +8,12 @@ import pytest
 
 import divergence as dv
 from divergence.joint.arms import measure_arms
+from divergence.joint.design import arm_loadings
 from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.link import Response, linearise, start
 from divergence.joint.methods import K_HAT_MAX
 from divergence.joint.paired import LIMIT
-from divergence.joint.posterior import arm_loadings, standard_deviations
+from divergence.joint.posterior import standard_deviations
 from divergence.joint.problem import UNSHRUNK, draw_effects, padded, problem
 from divergence.simulate import simulate, world
 

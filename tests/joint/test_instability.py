@@ -9,8 +9,8 @@ import pytest
 from scipy.special import expit
 
 import divergence as dv
-from divergence.joint.design import CONTEXTS_EACH, LOCAL_SCALES_MAX
-from divergence.joint.posterior import arm_loadings, hierarchy_of
+from divergence.joint.design import CONTEXTS_EACH, LOCAL_SCALES_MAX, arm_loadings
+from divergence.joint.posterior import hierarchy_of
 from divergence.joint.prior_sensitivity import prior_sensitivity
 from divergence.joint.problem import draw_effects, padded, problem
 from divergence.simulate import simulate, world

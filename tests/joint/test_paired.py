@@ -3,12 +3,13 @@
 import numpy as np
 import polars as pl
 import pytest
+import scipy.sparse as sp
 
 import divergence as dv
 from divergence.joint.arms import measure_arms
 from divergence.joint.held_items import compared, fitted_effects, item_names, of_items, paired_effects
 from divergence.joint.link import linearise, start
-from divergence.joint.paired import FLIPS, bench_arms, flip_rates
+from divergence.joint.paired import FLIPS, bench_arms, flip_rates, measure
 from divergence.simulate import simulate, world
 
 
@@ -36,6 +37,26 @@ def test_flip_rates_are_shares_of_flipped_items():
     # Bessel's 100 / 99 on the spread of the difference about its mean, and one flip more than seen
     assert rates[~arms.deployed] == 0
     assert rates[arms.deployed] == pytest.approx([0.01, 0.15 * 0.85 * 100 / 99 + 0.15**2 + 0.01], rel=1e-6)
+
+
+@pytest.mark.parametrize("benches", [0, 1, 2])
+@pytest.mark.parametrize("uneven", [False, True])
+def test_a_sparse_root_says_what_a_dense_one_says(benches, uneven):
+    """Rounding alone tells them apart: sums of some thirty numbers near 1, and ratios of them."""
+    rng = np.random.default_rng(benches)
+    model, context = (k.ravel() for k in np.indices((4, 5)))
+    deployed = context >= benches
+    root = rng.normal(size=(30, 20)) * (rng.random((30, 20)) < 0.5)
+    least, steady = rng.random(20) * (rng.random(20) < 0.7), 10 * rng.random(20)
+    clusters = np.where(deployed, 400.0, 50.0) if uneven else None
+    given = model, deployed, 2 * context + deployed, least, steady, clusters
+    dense, sparse = measure(root, *given), measure(sp.csr_array(root), *given)
+    for part in ("own", "anchor", "easy", "moved", "luck"):
+        np.testing.assert_allclose(getattr(sparse, part), getattr(dense, part), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(sparse.covariance(), dense.covariance(), rtol=1e-9, atol=1e-12)
+    whole = sp.csr_array(sparse.root).toarray()
+    np.testing.assert_allclose(whole.T @ whole, dense.root.T @ dense.root, rtol=1e-9, atol=1e-9)
+    assert len(dense.root) <= 20 < len(whole)
 
 
 def test_the_noise_of_a_contrast_is_the_paired_one():

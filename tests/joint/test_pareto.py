@@ -32,3 +32,12 @@ def test_equal_weights_are_kept():
     np.testing.assert_allclose(weight, 1e-3)
     assert k_hat == 0
     assert smoothed_weights(np.zeros(10))[1] == np.inf
+
+
+@pytest.mark.parametrize(("law", "seed"), [("normal", 2), ("uniform", 2), ("normal", 0)])
+def test_one_weight_that_holds_everything_is_said_and_raises_nothing(law, seed):
+    """Log weights hundreds of nats apart, as of a proposal that misses the mode: k-hat goes beyond 100."""
+    generator = np.random.default_rng(seed)
+    drawn = 400 * generator.standard_normal(2000) if law == "normal" else -6000 * generator.random(2000)
+    weight, k_hat = smoothed_weights(drawn)
+    assert np.isfinite(weight).all() and weight.sum() == pytest.approx(1.0) and k_hat > 50

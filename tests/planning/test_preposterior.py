@@ -10,7 +10,7 @@ import divergence as dv
 from divergence.planning.allocation import allocate, equal_shares
 from divergence.planning.goals import goal_of
 from divergence.planning.knowledge import knowledge
-from divergence.planning.preposterior import Design, Preposterior
+from divergence.planning.preposterior import Preposterior, Purchase
 from divergence.simulate import simulate, world
 
 ITEMS = 60
@@ -44,21 +44,21 @@ def test_now_is_what_the_report_says(posterior, goal):
     answer = getattr(dv, goal)(posterior)
     rows = answer.where(statistic=None) if "statistic" in answer.rows.columns else answer
     width = np.diff(rows.interval(), axis=1).mean()
-    assert of.width(Design.nothing(len(of.known.places))) == pytest.approx(width, rel=1e-9)
+    assert of.width(Purchase.nothing(len(of.known.places))) == pytest.approx(width, rel=1e-9)
 
 
 def test_the_regret_now_is_that_of_the_best_combination(posterior):
     of = valued(posterior, "decision")
     rows = dv.best_combination(posterior).where(statistic="regret").to_frame()
     of_contexts = rows.filter(pl.col("context").is_not_null())
-    assert of.regret(Design.nothing(len(of.known.places))) == pytest.approx(of_contexts["mean"].min(), rel=1e-9)
+    assert of.regret(Purchase.nothing(len(of.known.places))) == pytest.approx(of_contexts["mean"].min(), rel=1e-9)
 
 
 def test_regressions_are_conditioned_on_as_in_a_gaussian_model(posterior):
     """The slow way: precision matrices."""
     of = valued(posterior, "coupling")
     known = of.known
-    design = Design.nothing(len(known.places)).more(np.array([0, 4, 5]), items=50)
+    design = Purchase.nothing(len(known.places)).more(np.array([0, 4, 5]), items=50)
     measured, noise = of.noise(design)
     now = of.covariance + 1e-9 * np.eye(len(of.covariance)) * np.trace(of.covariance)
     pick = np.eye(len(now))[measured]
@@ -74,7 +74,7 @@ def test_means_over_items_vary_as_simulated_ones_do(posterior):
     of = valued(posterior, "gap")
     known = of.known
     here = of._logged[[0, 4]]
-    whole = of.of_means(Design.nothing(len(known.places)).more(int(here[0]), items=40))[np.ix_([0, 4], [0, 4])]
+    whole = of.of_means(Purchase.nothing(len(known.places)).more(int(here[0]), items=40))[np.ix_([0, 4], [0, 4])]
     between = known.between[np.ix_(here, here)]
     rng = np.random.default_rng(2)
     root = np.linalg.cholesky(between + 1e-9 * np.eye(2))
@@ -88,7 +88,7 @@ def test_means_over_items_vary_as_simulated_ones_do(posterior):
 def test_more_of_everything_never_makes_it_wider(posterior):
     of = valued(posterior, "gap")
     every = np.flatnonzero(of.known.logged)
-    widths = [of.width(Design.nothing(len(of.known.places)).more(every, items=n)) for n in (0, 10, 40, 160)]
+    widths = [of.width(Purchase.nothing(len(of.known.places)).more(every, items=n)) for n in (0, 10, 40, 160)]
     assert np.all(np.diff(widths) < 0)
 
 
@@ -96,7 +96,7 @@ def test_breaking_pairs_widens_a_gap_and_is_not_recommended():
     """Contexts that copy the bench's answers: new items at the bench alone add luck to a contrast that had none."""
     log, _ = simulate(world("copies", n_models=2, n_contexts=2, n_items=60, n_trials=1), 3)
     of = valued(dv.fit(dv.collapse(dv.read(log)), seed=0), "gap")
-    nothing = Design.nothing(len(of.known.places))
+    nothing = Purchase.nothing(len(of.known.places))
     bench = next(k for k, place in enumerate(of.known.places) if place.regime == "evaluation")
     assert of.width(nothing.more(bench, items=60)) > of.width(nothing)
     found = allocate(of, 300, "requests")[-1].design
@@ -108,7 +108,7 @@ def test_breaking_pairs_widens_a_gap_and_is_not_recommended():
 
 def test_without_end_the_width_is_nothing(posterior):
     of = valued(posterior, "gap")
-    every = Design.nothing(len(of.known.places)).more(np.arange(len(of.known.places)), items=1e12)
+    every = Purchase.nothing(len(of.known.places)).more(np.arange(len(of.known.places)), items=1e12)
     assert of.width(every) < 1e-4 * of.goal.width.mean()
 
 
@@ -116,7 +116,7 @@ def test_regret_is_what_nested_monte_carlo_gives():
     """One rival: outer draws of what comes, inner draws of what is then believed; 4 standard errors of the outer mean."""
     log, _ = simulate(world("baseline", n_models=1, n_contexts=2, n_items=50, n_trials=1), 4)
     of = valued(dv.fit(dv.collapse(dv.read(log)), seed=0), "decision")
-    nothing = Design.nothing(len(of.known.places))
+    nothing = Purchase.nothing(len(of.known.places))
     design = nothing.more(of.goal.candidates, items=80)
     rng = np.random.default_rng(5)
     now, after = float(of.variance[0]), float(of.left(design)[0])
@@ -160,8 +160,8 @@ def test_refits_come_as_predicted(goal):
 def test_trials_of_copies_buy_nothing():
     log, _ = simulate(world("copies", n_models=2, n_contexts=2, n_items=60), 3)
     of = valued(dv.fit(dv.collapse(dv.read(log)), seed=0), "gap")
-    again = Design.nothing(len(of.known.places)).more(np.arange(len(of.known.places)), again=10)
-    nothing = Design.nothing(len(of.known.places))
+    again = Purchase.nothing(len(of.known.places)).more(np.arange(len(of.known.places)), again=10)
+    nothing = Purchase.nothing(len(of.known.places))
     assert of.width(again) > 0.99 * of.width(nothing)
     assert not of.known.repeatable.any()
 

@@ -7,7 +7,7 @@ import pytest
 
 from divergence.errors import InputError
 from divergence.probe import client, router
-from divergence.probe.block import Run
+from divergence.probe.block import CampaignRun
 from divergence.probe.budget import Budget, Spending
 from divergence.probe.plan import Plan, Request
 from divergence.probe.reading import read_plan
@@ -139,5 +139,5 @@ sampler = { temperature = 2.0 }
 
 def test_keys_are_not_shown_by_what_a_run_holds():
     heads = {"e": {"Authorization": "Bearer canary"}}
-    run = Run(Plan("p", "i", (), ()), heads, None, Spending(Budget(), {}), {}, print, 0, None)
+    run = CampaignRun(Plan("p", "i", (), ()), heads, None, Spending(Budget(), {}), {}, print, 0, None)
     assert "canary" not in repr(run)

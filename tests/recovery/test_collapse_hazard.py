@@ -1,39 +1,10 @@
 """Do the intervals of the mean hazard hold what they say?"""
 
 import numpy as np
-import polars as pl
+from plain_logs import episodes, steps_to_the_end
 
 import divergence as dv
 from divergence.cells.episodes import agent_episodes
-
-
-def _episodes(length, score, finish=None, **more):
-    size = len(length)
-    frame = {
-        "regime": "evaluation",
-        "model": "m",
-        "context": "c",
-        "item": [f"i{k}" for k in range(size)],
-        "calls": length,
-        "score": score,
-        "finish_reason": finish or ["done"] * size,
-    } | more
-    return pl.DataFrame({k: [v] * size if isinstance(v, str) else v for k, v in frame.items()})
-
-
-def _simulate(rng, size, hazard, cap, solve=0.05):
-    """Every step fails with `hazard` or solves with `solve`; a cap censors."""
-    length, score, finish = [], [], []
-    for _ in range(size):
-        for step in range(1, cap + 1):
-            u = rng.random()
-            if u < hazard + solve or step == cap:
-                ended = u < hazard + solve
-                length.append(step)
-                score.append(float(ended and u >= hazard))
-                finish.append("done" if ended else "calls")
-                break
-    return length, score, finish
 
 
 def _mean_hazard(cells, rng):
@@ -50,7 +21,7 @@ def test_coverage_of_the_mean_hazard():
     rng = np.random.default_rng(12)
     hits = 0
     for _ in range(100):
-        cells = dv.collapse(dv.read(_episodes(*_simulate(rng, 80, 0.12, 8))))
+        cells = dv.collapse(dv.read(episodes(*steps_to_the_end(rng, 80, 0.12, 8))))
         low, high = _mean_hazard(cells, rng)
         hits += low <= 0.12 <= high
     assert abs(hits / 100 - 0.9) < 4 * np.sqrt(0.09 / 100), hits

@@ -1,33 +1,19 @@
 """Do the intervals of the cost of a success hold what they say?"""
 
 import numpy as np
-import polars as pl
+from plain_logs import priced
 
 import divergence as dv
 
 
-def _log(rng, size=200, success=0.6, cost=0.02, regime="deployment", context="c", model="m", **more):
-    score = (rng.random(size) < success).astype(float)
-    frame = {
-        "regime": [regime] * size,
-        "model": [model] * size,
-        "context": [context] * size,
-        "item": [f"i{k // 2}" for k in range(size)],
-        "trial": [k % 2 for k in range(size)],
-        "score": score,
-        "cost_usd": cost * rng.lognormal(0, 0.5, size),
-    }
-    return pl.DataFrame(frame | {k: [v] * size if isinstance(v, int | float | str) else v for k, v in more.items()})
-
-
 def test_coverage():
     """120 logs: E cost .02 exp(.125), success .6; coverage of 90 % intervals within four standard errors."""
-    from divergence.cells.blocks import block_sums
+    from divergence.cells.random_blocks import block_sums
 
     rng = np.random.default_rng(8)
     truth, hits = 0.02 * np.exp(0.125) / 0.6, 0
     for _ in range(120):
-        cells = dv.collapse(dv.read(_log(rng, 150)))
+        cells = dv.collapse(dv.read(priced(rng, 150)))
         weight = rng.standard_exponential((400, 128))
         cost, score = block_sums(cells, "cost_usd", "deployment"), block_sums(cells, "score", "deployment")
         draws = (

@@ -1,23 +1,9 @@
 """Do the intervals of the horizon hold what they say?"""
 
 import numpy as np
-import polars as pl
+from plain_logs import tasks_by_length
 
 import divergence as dv
-
-
-def _log(rng, size=400, middle=4.0, slope=-1.2, lengths=(1, 2, 4, 8, 16, 32), **more):
-    length = rng.choice(lengths, size).astype(float)
-    p = 1 / (1 + np.exp(-slope * np.log2(length / middle)))
-    frame = {
-        "regime": ["evaluation"] * size,
-        "model": ["m"] * size,
-        "context": ["c"] * size,
-        "item": [f"i{k}" for k in range(size)],
-        "task_length": length,
-        "score": (rng.random(size) < p).astype(float),
-    }
-    return pl.DataFrame(frame | more)
 
 
 def test_coverage():
@@ -27,7 +13,7 @@ def test_coverage():
     rng = np.random.default_rng(3)
     hits = total = 0
     for _ in range(150):
-        cells = dv.collapse(dv.read(_log(rng, 150)))
+        cells = dv.collapse(dv.read(tasks_by_length(rng, 150)))
         ((_, mine),) = _combinations(cells)
         length = np.array([float(v) for v in cells.levels["task_length"]])[mine["task_length"]]
         found, why = _fit(mine, length, 400, rng)

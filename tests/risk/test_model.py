@@ -41,15 +41,6 @@ def model(world):
     return risk_model(world[2], world[0], seed=0)
 
 
-def _batch(rows):
-    return (
-        pl.DataFrame(rows, schema=["execution_id", "model", "context", "task"], orient="row")
-        .to_arrow()
-        .combine_chunks()
-        .to_batches()[0]
-    )
-
-
 def rehashed(folder, drop=(), **changed):
     """Words with right hashes over whatever was changed."""
     words = json.loads((folder / WORDS).read_text()) | changed
@@ -66,7 +57,7 @@ def test_a_score_is_the_row_of_its_combination_however_the_log_is_cut(model):
         "task": ["t0", "t1", "t2", "t3", "new", None],
     }
     rows = [(f"e{k}", *(v[random.integers(len(v))] for v in names.values())) for k in range(500)]
-    whole = model.score(_batch(rows))
+    whole = model.score(worlds.batch_of(rows))
     assert whole.schema.names == ["execution_id", *NUMBERS, "known", "reason", "evidence", "audit"]
     shape = [len(v) + 1 for v in model.levels.values()]
     for k, (name, *labels) in enumerate(rows):  # the slow and obvious way
@@ -77,7 +68,7 @@ def test_a_score_is_the_row_of_its_combination_however_the_log_is_cut(model):
             seen = whole[column][k].as_py()
             assert np.isnan(model.table[column][place]) if seen is None else seen == model.table[column][place]
         assert whole["reason"][k].as_py() == model.reasons[model.table["reason"][place]]
-    parts = [model.score(_batch(rows[a : a + 7])) for a in range(0, 500, 7)]
+    parts = [model.score(worlds.batch_of(rows[a : a + 7])) for a in range(0, 500, 7)]
     assert pa.Table.from_batches(parts).to_pylist() == pa.Table.from_batches([whole]).to_pylist()
 
 
@@ -92,7 +83,7 @@ def test_draws_of_a_context_are_those_of_its_rows(model):
             got = model.draws(context, np.array([risk, risk + 1e-12]))
             np.testing.assert_allclose(got, model.plausible[:, alike].mean(1)[:, None].repeat(2, 1), rtol=1e-6)
     random = np.random.default_rng(0)
-    batch = _batch([("e", f"m{random.integers(4)}", "c1", f"t{random.integers(5)}") for _ in range(50)])
+    batch = worlds.batch_of([("e", f"m{random.integers(4)}", "c1", f"t{random.integers(5)}") for _ in range(50)])
     np.testing.assert_allclose(model.mean_draws(batch), model.plausible[:, model.rows(batch)].mean(1), rtol=1e-5)
     assert model.plausible.shape == (200, np.prod(shape)) and model.plausible.dtype == np.float32
 
@@ -125,7 +116,7 @@ def test_saved_and_loaded_alike(model, tmp_path):
     for name, column in model.table.items():
         np.testing.assert_array_equal(column, again.table[name])
     rows = [("a", "m1", "c2", "t3"), ("b", "x", None, None)]
-    assert model.score(_batch(rows)).equals(again.score(_batch(rows)))
+    assert model.score(worlds.batch_of(rows)).equals(again.score(worlds.batch_of(rows)))
     assert again.calibrator == model.calibrator and again.check == json.loads(json.dumps(model.check))
     assert repr(again) == repr(model)
     np.testing.assert_array_equal(again.plausible, model.plausible)
@@ -134,7 +125,7 @@ def test_saved_and_loaded_alike(model, tmp_path):
 def test_a_model_that_keeps_no_draws_scores_the_same(model, tmp_path):
     """As models did before draws were kept, and as very large tables do."""
     dataclasses.replace(model, plausible=None).save(tmp_path)
-    again, batch = RiskModel.load(tmp_path), _batch([("a", "m1", "c2", "t3")])
+    again, batch = RiskModel.load(tmp_path), worlds.batch_of([("a", "m1", "c2", "t3")])
     assert again.plausible is again.draws("c1", np.array([0.5])) is again.mean_draws(batch) is None
     assert model.score(batch).equals(again.score(batch))
 

@@ -1,7 +1,6 @@
 """The summaries of every combination: against the level, the truth, and for what was never seen."""
 
 import numpy as np
-import polars as pl
 import pytest
 import risk_worlds as worlds
 
@@ -23,15 +22,6 @@ def world():
 def model(world):
     """Its risk model, calibrated and checked."""
     return risk_model(world[2], world[0], seed=0)
-
-
-def _batch(rows):
-    return (
-        pl.DataFrame(rows, schema=["execution_id", "model", "context", "task"], orient="row")
-        .to_arrow()
-        .combine_chunks()
-        .to_batches()[0]
-    )
 
 
 def test_without_strata_the_risk_is_one_minus_the_level(waves_posterior):
@@ -60,7 +50,7 @@ def test_risks_of_strata_hold_the_truth(world):
 
 def test_what_was_never_seen_is_wider_and_not_known(model):
     def one(*labels):
-        return model.score(_batch([("e", *labels)])).to_pylist()[0]
+        return model.score(worlds.batch_of([("e", *labels)])).to_pylist()[0]
 
     def width(row):
         return row["upper"] - row["lower"]

@@ -1,7 +1,6 @@
 """When is a model stale? E-values and levels by hand."""
 
 import numpy as np
-import polars as pl
 import pytest
 import risk_worlds as worlds
 
@@ -44,15 +43,6 @@ def model(world):
     return risk_model(world[2], world[0], seed=0)
 
 
-def _batch(rows):
-    return (
-        pl.DataFrame(rows, schema=["execution_id", "model", "context", "task"], orient="row")
-        .to_arrow()
-        .combine_chunks()
-        .to_batches()[0]
-    )
-
-
 def _observed(model, truth, n, shift=0.0, context="c1"):
     """Sums of a night of traffic in which failures happen with the true risk, moved by `shift`."""
     sums = {k: [] for k in ("n", "risk", "failures")}
@@ -60,7 +50,7 @@ def _observed(model, truth, n, shift=0.0, context="c1"):
     for m in range(3):
         for t in range(4):
             sums["n"].append(n)
-            sums["risk"].append(model.score(_batch([("e", f"m{m}", context, f"t{t}")]))["risk"][0].as_py())
+            sums["risk"].append(model.score(worlds.batch_of([("e", f"m{m}", context, f"t{t}")]))["risk"][0].as_py())
             sums["failures"].append(int(random.binomial(n, np.clip(truth[m, 1, t] + shift, 0, 1))))
     return {context: sums}
 

@@ -23,9 +23,10 @@ import divergence as dv
 from divergence.estimands.coupling import components
 from divergence.estimands.kappa import context_variance
 from divergence.joint import Fit, Importance, Spec, levels
+from divergence.joint.design import arm_loadings
 from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.link import Response
-from divergence.joint.posterior import arm_loadings, standard_deviations
+from divergence.joint.posterior import standard_deviations
 from divergence.joint.problem import draw_effects, problem
 from divergence.simulate import simulate, world
 

@@ -28,7 +28,8 @@ from scipy.special import expit
 
 import divergence as dv
 from divergence.joint import Fit, ItemLevel
-from divergence.joint.posterior import arm_loadings, standard_deviations
+from divergence.joint.design import arm_loadings
+from divergence.joint.posterior import standard_deviations
 from divergence.simulate import simulate, world
 
 SPEC = dv.Spec(intercept=1.0, ability=0.8)  # narrower than the default: half of its levels lie beyond .08 and .92

@@ -103,6 +103,7 @@ def truths(p: np.ndarray) -> dict[str, dict[tuple, float]]:
     s2_mc, s2_m, s2_c = (apart**2).mean(), mean.var(), served.mean(0).var()
     out["coupling"][None, None] = s2_mc / (s2_m + s2_mc)
     out["coupling_absolute"][None, None] = (s2_c + s2_mc) / (s2_m + s2_c + s2_mc)
+    everyone = level[:, 1:].mean(1)  # the board holds the candidate, too
     pairs = np.triu_indices(MODELS, 1)
     signs = [np.sign(x[pairs[0]] - x[pairs[1]]) for x in (level[:MODELS, 0], mean)]
     out["rank_agreement"][None, None] = float((signs[0] * signs[1]).mean())
@@ -110,7 +111,7 @@ def truths(p: np.ndarray) -> dict[str, dict[tuple, float]]:
         name = f"m{m}"
         out["bench_level"][name, None] = level[m, 0]
         out["deployed_level"][name, None] = out["leaderboard"][name, None] = mean[m]
-        out["leaderboard, rank"][name, None] = 1 + (mean > mean[m]).sum()
+        out["leaderboard, rank"][name, None] = 1 + (everyone > mean[m]).sum()
         out["gap"][name, None] = mean[m] - level[m, 0]
         out["evaluation_advantage"][name, None] = level[m, 0] - mean[m]
         out["kappa"][name, None] = served[m].std()

@@ -39,3 +39,13 @@ def make(seed, models=4, contexts=4, tasks=5, items=40, trials=1, task_sd=(0.6, 
         }
     )
     return log, truth
+
+
+def batch_of(rows):
+    """Requests as `RiskModel.score` takes them."""
+    return (
+        pl.DataFrame(rows, schema=["execution_id", "model", "context", "task"], orient="row")
+        .to_arrow()
+        .combine_chunks()
+        .to_batches()[0]
+    )

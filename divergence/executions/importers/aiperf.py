@@ -27,6 +27,7 @@ from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, runs
 from divergence.executions.importers.foreign_files import head, parsed, read_json, read_lines
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.groups import by_folder
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, dig
 from divergence.executions.importers.runs import Run, mapping_of, text_of
 from divergence.executions.quoted import quoted
@@ -108,6 +109,7 @@ FORMAT = Format(
         " of the run in flight when this one was sent.",
         "AIPerf's accuracy counts a request that failed as a wrong answer; here it has no score.",
     ),
+    apart=by_folder,
 )
 
 REQUESTS, GRADES, AVERAGES = "requests", "grades", "averages"

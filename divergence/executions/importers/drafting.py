@@ -53,7 +53,7 @@ class Reading:
 
 
 @dataclasses.dataclass(frozen=True)
-class Group:
+class FileGroup:
     """Files that are read together, apart from those of other groups."""
 
     number: int
@@ -91,7 +91,7 @@ def place_of(folder: Path, number: int, table: str) -> Path:
     return folder / f"{number:06d}.{table}.parquet"
 
 
-def in_a_process(group: Group, tell: Callable[..., None]) -> Drafted:
+def in_a_process(group: FileGroup, tell: Callable[..., None]) -> Drafted:
     """Draft a group in a worker process, which ends with its parent and then takes the tables with it."""
     assert group.folder is not None
     tempfile.tempdir = str(group.folder)
@@ -99,7 +99,7 @@ def in_a_process(group: Group, tell: Callable[..., None]) -> Drafted:
     return drafted(group, lambda sentence: tell(group.number, sentence))
 
 
-def on_a_node(group: Group) -> Drafted:
+def on_a_node(group: FileGroup) -> Drafted:
     """Draft a group on a node of a cluster, which needs the files in a place that all nodes share."""
     with contextlib.suppress(OSError):  # relative paths are then not found, which the next line says
         os.chdir(group.home)
@@ -115,7 +115,7 @@ def on_a_node(group: Group) -> Drafted:
         return dataclasses.replace(part, tables=tables)
 
 
-def drafted(group: Group, progress: Callable[[str], None] | None) -> Drafted:
+def drafted(group: FileGroup, progress: Callable[[str], None] | None) -> Drafted:
     """Draft a group and leave its tables in the folder."""
     draft = group.reading.draft(progress, apart=True)
     try:

@@ -102,7 +102,7 @@ FORMAT = Format(
 
 
 @dataclasses.dataclass
-class Sample:
+class SampleLines:
     """The lines of one sample in one epoch."""
 
     row: int
@@ -206,8 +206,8 @@ def _read_instances(path: Path, log: dict[str, Any], asked: str | None, trials: 
     return set(found)
 
 
-def _samples(path: Path, draft: Draft) -> list[Sample]:
-    samples: dict[Any, Sample] = {}
+def _samples(path: Path, draft: Draft) -> list[SampleLines]:
+    samples: dict[Any, SampleLines] = {}
     again: dict[Any, int] = {}
     lines = 0
     for number, line in read_lines(path):
@@ -235,7 +235,7 @@ def _samples(path: Path, draft: Draft) -> list[Sample]:
             repr(mapping_of(record.get("metadata")).get("epoch")),
         )
         times = again[(*base, metric)] = again.get((*base, metric), 0) + 1  # without an epoch a repetition is a line again
-        sample = samples.setdefault((*base, times), Sample(number, record, {}, False, own))
+        sample = samples.setdefault((*base, times), SampleLines(number, record, {}, False, own))
         sample.outcomes[metric] = Outcome(metric, score, None, None)
         sample.error |= (
             bool(record.get("error")) and own.get("judged") != "true"
@@ -274,7 +274,9 @@ def _run(path: Path, log: dict[str, Any], result: Mapping[str, Any], draft: Draf
     return Run(path.name, text_of(info.get("id")), kept, settings)
 
 
-def _derived(sample: Sample, primary: str | None, prefix: str, named: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _derived(
+    sample: SampleLines, primary: str | None, prefix: str, named: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     record, own = sample.record, sample.own
     result = named.get(next(iter(sample.outcomes), ""), {})
     task = own.get("task") or text_of(dig(result, "source_data.dataset_name")) or text_of(record.get("evaluation_name"))

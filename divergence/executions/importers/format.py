@@ -7,7 +7,7 @@ Beside the line stand two functions,
     read(paths, primary, draft) -> None         add the rows of these files to the draft
 
 and the page `docs/formats.md` is made from the declarations of all formats by `python -m
-divergence.executions.importers.page`.
+divergence.executions.importers.formats_page`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from divergence.executions.importers.groups import Rule
 from divergence.executions.importers.mapping import Draft, Field
 from divergence.executions.metric_names import Metric
 
@@ -47,6 +48,8 @@ class Format:
     """Families of metrics that fill the table `telemetry`, for a format that has them."""
     regime: str = "evaluation"
     """Regime of rows that neither the file nor the caller places: `evaluation` of a harness, `deployment` of traces."""
+    apart: Rule | None = None
+    """Which files belong together, so that the others can be read apart from them (`groups`); None = all of them."""
     rank: int = 50
     """Among several formats that recognise a file the one of the smallest rank has it; ties go by name."""
     notes: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, runs
 from divergence.executions.importers.foreign_files import bare_suffix, read_json
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.groups import by_folder
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, dig
 from divergence.executions.importers.runs import Run, list_of, mapping_of, text_of
 from divergence.executions.schema import SERVING_FACTORS
@@ -83,6 +84,7 @@ FORMAT = Format(
     unit="one instance in one train trial",
     fields=FIELDS,
     reads=READS,
+    apart=by_folder,
 )
 
 Key = tuple[Any, Any, Any]

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from divergence.errors import InputError
 from divergence.executions.importers import refused_files
-from divergence.executions.importers.drafting import Drafted, Group, Reading, in_a_process, on_a_node, place_of
-from divergence.executions.importers.groups import TRACES, groups
+from divergence.executions.importers.drafting import Drafted, FileGroup, Reading, in_a_process, on_a_node, place_of
+from divergence.executions.importers.groups import groups, traces_by_folder
 from divergence.executions.importers.joined import join
 from divergence.executions.importers.mapping import Draft
-from divergence.executions.importers.registry import ADDRESS
+from divergence.executions.importers.registry import ADDRESS, module
 
 LARGE = 256 * 2**20
 """Bytes of files from which processes are started unasked: reading them takes ten times as long as starting Python."""
@@ -39,7 +39,8 @@ def drafts(
     several groups and the files are large), or the Ray cluster at the address `ray`. Raises InputError for what cannot be
     read.
     """
-    cut = {name: groups(name, given, readings[name].privacy) for name, given in files.items()}
+    rules = {name: module(name).FORMAT.apart for name in files}
+    cut = {name: groups(rules[name], given, readings[name].privacy) for name, given in files.items()}
     count = workers if workers is not None else _unasked(cut)
     if not count and ray is None:
         for name, given in files.items():
@@ -48,13 +49,13 @@ def drafts(
     with tempfile.TemporaryDirectory(prefix="divergence-import-", ignore_cleanup_errors=True) as made:
         folder = Path(made)
         pairs = [(name, tuple(group)) for name, given in cut.items() for group in given]
-        jobs = [Group(n, group, readings[name], None if ray else folder) for n, (name, group) in enumerate(pairs)]
+        jobs = [FileGroup(n, group, readings[name], None if ray else folder) for n, (name, group) in enumerate(pairs)]
         done = _read(jobs, count, ray, folder, told)
         for name, given in files.items():
             parts = [done[job.number] for job in jobs if job.reading.format == name]
             draft = readings[name].draft(told)
             problem = next((part.problem for part in parts if part.problem), "")
-            if problem or not join(parts, folder, draft, name in TRACES):
+            if problem or not join(parts, folder, draft, rules[name] is traces_by_folder):
                 if told:
                     told(f"The files of {name} are read at once: {problem or 'calls of several folders belong together.'}")
                 draft = refused_files.drafted(readings[name], given, told)
@@ -70,7 +71,7 @@ def _unasked(cut: Mapping[str, Sequence[Sequence[Path]]]) -> int:
     return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, several)
 
 
-def _read(jobs: list[Group], count: int, ray: str | None, folder: Path, told: Progress) -> dict[int, Drafted]:
+def _read(jobs: list[FileGroup], count: int, ray: str | None, folder: Path, told: Progress) -> dict[int, Drafted]:
     done: dict[int, Drafted] = {}
     for part in _on_ray(jobs, ray, folder) if ray is not None else _in_processes(jobs, count, told):
         if part.lost:
@@ -81,7 +82,7 @@ def _read(jobs: list[Group], count: int, ray: str | None, folder: Path, told: Pr
     return done
 
 
-def _in_processes(jobs: list[Group], count: int, told: Progress) -> Iterator[Drafted]:
+def _in_processes(jobs: list[FileGroup], count: int, told: Progress) -> Iterator[Drafted]:
     from divergence.processes import in_processes
 
     def tell(number: int, sentence: str) -> None:
@@ -91,11 +92,11 @@ def _in_processes(jobs: list[Group], count: int, told: Progress) -> Iterator[Dra
     return in_processes(jobs, count, in_a_process, _lost, tell)
 
 
-def _lost(job: Group, how: str, words: str) -> Drafted:
+def _lost(job: FileGroup, how: str, words: str) -> Drafted:
     return Drafted(job.number, lost=how + (f": {words[:300]}" if words else ""))
 
 
-def _on_ray(jobs: list[Group], address: str, folder: Path) -> Iterator[Drafted]:
+def _on_ray(jobs: list[FileGroup], address: str, folder: Path) -> Iterator[Drafted]:
     from divergence.ray_cluster import connected, in_tasks
 
     with connected(address) as ray:

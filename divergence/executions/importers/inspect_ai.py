@@ -12,14 +12,16 @@ model's name is kept as Inspect writes it, with the provider in front.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, inspect_log, inspect_run, inspect_samples
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.groups import Group, cut
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, dig
+from divergence.executions.importers.privacy import Privacy
 from divergence.executions.importers.prompt_texts import prompt_text
 from divergence.executions.schema import SERVING_FACTORS
 
@@ -73,6 +75,12 @@ READS = (
 )
 """Fields read for `derived` and `factors`, and those that only repeat what is read."""
 
+
+def by_task(files: Sequence[Path], _privacy: Privacy) -> list[Group]:
+    """The tries of a task are a group, since they share samples."""
+    return cut(files, lambda file: inspect_log.tries(file).task_id or str(file))
+
+
 FORMAT = Format(
     name="inspect",
     title="Inspect (`inspect_ai`): `.eval` archives and `.json` logs",
@@ -85,6 +93,7 @@ FORMAT = Format(
         "Tries of one task (`task_id`) share samples: the newest try has them, and each counts once.",
         "C, I, P and N are Inspect's own grades; where a scorer gives other letters too, its letters are labels, no scores.",
     ),
+    apart=by_task,
 )
 
 KEPT = tuple(field.path.removeprefix("sample.") for field in FIELDS if field.path.startswith("sample."))

@@ -8,6 +8,7 @@ the same length.
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -39,6 +40,21 @@ def documents(path: Path, reject: Reject, longest: int = LONGEST) -> Iterator[tu
     finally:
         if collecting:
             gc.enable()
+
+
+def json_or_text(value: Any) -> Any:
+    """What a text holds as JSON; a text that is none, and any other value, as it is. json_or_text("[1]") = [1]."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list, and none of anything else. objects([{"a": 1}, 2]) = [{"a": 1}]."""
+    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
 
 
 def _documents(file: IO[bytes], path: Path, reject: Reject, longest: int) -> Iterator[tuple[int, Any]]:

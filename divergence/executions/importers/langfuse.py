@@ -10,7 +10,6 @@ What the SDK sends itself is OTLP (`otlp`). One row is one observation of type G
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from divergence.executions.importers import blocks, convert, factors, parquet_ro
 from divergence.executions.importers.feedback import Judged, attach, number_or_label, scored
 from divergence.executions.importers.foreign_files import head
 from divergence.executions.importers.format import Format
-from divergence.executions.importers.json_documents import documents
+from divergence.executions.importers.groups import traces_by_folder
+from divergence.executions.importers.json_documents import documents, json_or_text, objects
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place
 from divergence.executions.importers.trace_reading import TraceReading
 
@@ -84,6 +84,7 @@ FORMAT = Format(
     regime="deployment",
     rank=30,
     notes=("Columns of exports are written with underscores (`start_time`), and are the same fields.",),
+    apart=traces_by_folder,
 )
 CALLS = ("GENERATION", "EMBEDDING")
 DROPPED = (
@@ -178,7 +179,7 @@ def _records(path: Path, draft: Draft) -> Iterator[tuple[int, Mapping[str, Any],
         if isinstance(document, dict) and isinstance(document.get("observations"), list):
             trace = trace if isinstance(trace, dict) else document
             yield from ((place, trace, entry) for place, entry in enumerate(document["observations"], start=1))
-            yield from ((row, trace, entry) for entry in _objects(trace.get("scores")))
+            yield from ((row, trace, entry) for entry in objects(trace.get("scores")))
         elif isinstance(document, dict) and isinstance(document.get("data"), list):
             yield from ((place, {}, entry) for place, entry in enumerate(document["data"], start=1))
         elif isinstance(document, list):
@@ -265,13 +266,4 @@ def judgement(entry: Mapping[str, Any]) -> Iterator[Judged]:
 def _json(value: Any) -> Any:
     if isinstance(value, list) and value and isinstance(value[0], dict) and set(value[0]) == {"key", "value"}:
         return {pair["key"]: pair["value"] for pair in value}  # a map, as Parquet keeps it
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
+    return json_or_text(value)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import email.parser
 import email.policy
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,7 +26,8 @@ from divergence.executions.importers import blocks, convert, factors, parquet_ro
 from divergence.executions.importers.feedback import Judged, attach, scored
 from divergence.executions.importers.foreign_files import LINE_BYTES, head, opened
 from divergence.executions.importers.format import Format
-from divergence.executions.importers.json_documents import documents
+from divergence.executions.importers.groups import traces_by_folder
+from divergence.executions.importers.json_documents import documents, json_or_text, objects
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place
 from divergence.executions.importers.trace_reading import TraceReading
 
@@ -112,6 +112,7 @@ FORMAT = Format(
     regime="deployment",
     rank=30,
     notes=("Inputs and outputs are read for the names above only, and users are not read.",),
+    apart=traces_by_folder,
 )
 KEPT = ("run_type", "trace_id", "parent_run_id", "error", "end_time", "first_token_time", "outputs.id", "derived.framework")
 EXTRA = {name: pl.String() for name in ("outputs.id", "derived.framework")}
@@ -172,7 +173,7 @@ def _runs(path: Path, draft: Draft) -> Iterator[tuple[int, Any]]:
     start = head(path)
     if start[:4] == b"PAR1":
         for row, record in parquet_rows.records(path):
-            yield row, {name: _json(value) if name in SERIALISED else value for name, value in record.items()}
+            yield row, {name: json_or_text(value) if name in SERIALISED else value for name, value in record.items()}
         return
     if BOUNDARY.match(start):
         yield from _multipart(path, start)
@@ -204,7 +205,7 @@ def _multipart(path: Path, start: bytes) -> Iterator[tuple[int, dict[str, Any]]]
         event, _, rest = str(name).partition(".")
         identity, _, field = rest.partition(".")
         payload = part.get_payload(decode=True)
-        content = _json(payload.decode("utf-8", "replace")) if isinstance(payload, bytes) else None
+        content = json_or_text(payload.decode("utf-8", "replace")) if isinstance(payload, bytes) else None
         if event not in ("post", "patch") or not identity:
             continue
         run = runs.setdefault((event, identity), {"id": identity})
@@ -215,15 +216,6 @@ def _multipart(path: Path, start: bytes) -> Iterator[tuple[int, dict[str, Any]]]
     yield from enumerate(runs.values(), start=1)
 
 
-def _json(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
-
-
 def _record(run: Mapping[str, Any]) -> dict[str, Any]:
     """What one message says of a run, with what follows from its nested parts."""
     outputs, extra = _part(run, "outputs"), _part(run, "extra")
@@ -231,10 +223,10 @@ def _record(run: Mapping[str, Any]) -> dict[str, Any]:
     derived: dict[str, Any] = {}
     if "ls_integration" in metadata and str(metadata["ls_integration"]).startswith("langchain"):
         derived["framework"] = "langchain"
-    reasons = [choice.get("finish_reason") for choice in _objects(outputs.get("choices"))]
+    reasons = [choice.get("finish_reason") for choice in objects(outputs.get("choices"))]
     generations = outputs.get("generations")
     for group in generations if isinstance(generations, list) else []:
-        reasons += [_part(entry, "generation_info").get("finish_reason") for entry in _objects(group)]
+        reasons += [_part(entry, "generation_info").get("finish_reason") for entry in objects(group)]
     if any(isinstance(reason, str) for reason in reasons):
         derived["finish_reason"] = [reason for reason in reasons if isinstance(reason, str)]
     settings = {
@@ -246,7 +238,7 @@ def _record(run: Mapping[str, Any]) -> dict[str, Any]:
     label = factors.sampler_label(settings, {name: value for name, value in given.items() if name != "seed"})
     if label:
         derived["sampler"] = label
-    first = next((event.get("time") for event in _objects(run.get("events")) if event.get("name") == "new_token"), None)
+    first = next((event.get("time") for event in objects(run.get("events")) if event.get("name") == "new_token"), None)
     record = {**run, "outputs": outputs, "extra": extra, "derived": derived}
     return {**record, "first_token_time": run.get("first_token_time") or first}
 
@@ -299,7 +291,3 @@ def _feedback(identity: str, stats: Any) -> Iterator[Judged]:
 def _part(value: Any, name: str) -> Mapping[str, Any]:
     part = value.get(name) if isinstance(value, dict) else None
     return part if isinstance(part, dict) else {}
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []

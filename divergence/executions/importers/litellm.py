@@ -27,6 +27,7 @@ from divergence.executions.importers import blocks, convert, delimited, written
 from divergence.executions.importers.feedback import without_judgements
 from divergence.executions.importers.foreign_files import head
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.groups import traces_by_folder
 from divergence.executions.importers.json_documents import documents
 from divergence.executions.importers.mapping import Draft, Field, Place
 from divergence.executions.importers.registry import ADDRESS
@@ -80,6 +81,7 @@ FORMAT = Format(
         "`divergence import postgresql://user@host/database` reads the server; it needs the extra `postgres`.",
         "Keys, users, teams, addresses, prompts and answers are not read.",
     ),
+    apart=traces_by_folder,
 )
 DROPPED = (
     *("api_key", "user", "end_user", "team_id", "organization_id", "requester_ip_address", "messages", "cache_key"),

@@ -17,16 +17,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, foreign_files, lm_eval_rows, lm_eval_run
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.groups import Group, cut
 from divergence.executions.importers.lm_eval_columns import Columns, OtherFilter
 from divergence.executions.importers.lm_eval_documents import Lines, problem
 from divergence.executions.importers.mapping import Draft, Field, Place, dig
+from divergence.executions.importers.privacy import Privacy
 from divergence.executions.schema import SERVING_FACTORS
 
 STAMP = r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}(?:\.\d+)?"
@@ -59,6 +61,22 @@ READS = (
 )
 """Fields read for `derived` and `factors`, and those that only repeat what is read."""
 
+
+def by_task(files: Sequence[Path], privacy: Privacy) -> list[Group]:
+    """The runs of a task are a group, with all results files: which of them belongs to a run is found by its time.
+
+    Items that are known by their prompt may be those of several tasks, and files of older names tell their task only
+    when they are read: then all are one group.
+    """
+    samples = [file for file in files if foreign_files.bare_suffix(file) == ".jsonl"]
+    names = [SAMPLES_NAME.fullmatch(file.name) for file in samples]
+    if privacy.item_by_prompt or not samples or not all(names):
+        return [list(files)]
+    results = [file for file in files if file not in set(samples)]
+    tasks = {file: name["task"] for file, name in zip(samples, names, strict=True) if name}
+    return [[*group, *results] for group in cut(samples, tasks.__getitem__)]
+
+
 FORMAT = Format(
     name="lm-eval",
     title="LM evaluation harness (`lm_eval`): `samples_*.jsonl` with `results_*.json`",
@@ -72,6 +90,7 @@ FORMAT = Format(
         "Two filters of a document are two outcomes of one row, not two runs of it.",
         "`model_args`, `gen_kwargs` and the prompt of the task that differ between runs of a model are part of the context.",
     ),
+    apart=by_task,
 )
 
 

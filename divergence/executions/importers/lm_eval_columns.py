@@ -50,7 +50,7 @@ class Unlike(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class DocumentPart:
     """Documents that were read one after the other."""
 
     documents: pl.DataFrame
@@ -72,7 +72,7 @@ class Columns:
         self._bytes = 0
         self._begun = False
         self._seen = SeenHashes()
-        self._parts: list[Part] = []
+        self._parts: list[DocumentPart] = []
         self._height = 0
         self._open: list[list[Any]] = [[] for _ in DOCUMENTS]
         self._metrics: tuple[str, ...] = ()
@@ -113,11 +113,11 @@ class Columns:
         self._add(block if not again else [block[place] for place in np.flatnonzero(fresh)], PIECE)
         return again
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[DocumentPart]:
         """Everything that was read, in its order, some `PART` documents at once."""
         self._close()
         for folder, problems in self._files:
-            yield Part(pl.read_parquet(folder / "documents"), pl.read_parquet(folder / "judged"), problems)
+            yield DocumentPart(pl.read_parquet(folder / "documents"), pl.read_parquet(folder / "judged"), problems)
         if self._parts:
             yield _joined(self._parts)
 
@@ -156,7 +156,7 @@ class Columns:
             self._keep(_framed(self._metrics, self._values, self._open))
         self._open, self._values = [[] for _ in DOCUMENTS], []
 
-    def _keep(self, part: Part) -> None:
+    def _keep(self, part: DocumentPart) -> None:
         self._parts.append(part)
         self._height += part.documents.height
         if self._height < PART:
@@ -177,7 +177,7 @@ class Columns:
         return self._folder
 
 
-def _joined(parts: Sequence[Part]) -> Part:
+def _joined(parts: Sequence[DocumentPart]) -> DocumentPart:
     starts = np.cumsum([0, *(part.documents.height for part in parts)]).tolist()
     judged = [
         part.judged.with_columns(pl.col("__place") + pl.lit(start, pl.UInt32))
@@ -186,10 +186,10 @@ def _joined(parts: Sequence[Part]) -> Part:
     problems = {
         start + place: said for part, start in zip(parts, starts, strict=False) for place, said in part.problems.items()
     }
-    return Part(pl.concat([part.documents for part in parts]), pl.concat(judged), problems)
+    return DocumentPart(pl.concat([part.documents for part in parts]), pl.concat(judged), problems)
 
 
-def _one_by_one(block: Sequence[Line], lines: Lines, name: str | None) -> Part:
+def _one_by_one(block: Sequence[Line], lines: Lines, name: str | None) -> DocumentPart:
     """The columns of any lines, each read by itself."""
     documents = [lines.alone(row, sample) for row, sample in block]
     rows = [
@@ -206,7 +206,7 @@ def _one_by_one(block: Sequence[Line], lines: Lines, name: str | None) -> Part:
         for metric, value, label, _ in document.outcomes
     ]
     problems = {place: document.problems for place, document in enumerate(documents) if document.problems}
-    return Part(
+    return DocumentPart(
         pl.DataFrame(rows, schema=DOCUMENTS, orient="row"), pl.DataFrame(judged, schema=JUDGED, orient="row"), problems
     )
 
@@ -233,7 +233,7 @@ def _alike(block: Sequence[Line], lines: Lines, name: str | None) -> Alike:
     return tuple(metrics), values, ([row for row, _ in block], names, bases, answers, golds, settings)
 
 
-def _framed(metrics: Sequence[str], values: Sequence[np.ndarray], columns: Sequence[list[Any]]) -> Part:
+def _framed(metrics: Sequence[str], values: Sequence[np.ndarray], columns: Sequence[list[Any]]) -> DocumentPart:
     """Columns of lines that list the same metrics as frames."""
     height = len(columns[0])
     judged = {
@@ -243,7 +243,7 @@ def _framed(metrics: Sequence[str], values: Sequence[np.ndarray], columns: Seque
         "label": pl.Series([None], dtype=pl.String).new_from_index(0, height * len(metrics)),
     }
     documents = pl.DataFrame(dict(zip(DOCUMENTS, columns, strict=True)), schema=DOCUMENTS)
-    return Part(documents, pl.DataFrame(judged, schema=JUDGED), {})
+    return DocumentPart(documents, pl.DataFrame(judged, schema=JUDGED), {})
 
 
 def _values(samples: Sequence[Mapping[str, Any]], lines: Lines, name: str | None) -> tuple[list[str], np.ndarray]:

@@ -14,14 +14,14 @@ import polars as pl
 
 from divergence.executions.importers import convert
 from divergence.executions.importers.drafted_rows import ROWS
-from divergence.executions.importers.lm_eval_columns import Columns, Part
+from divergence.executions.importers.lm_eval_columns import Columns, DocumentPart
 from divergence.executions.importers.lm_eval_documents import Document, Lines
-from divergence.executions.importers.lm_eval_run import Run
+from divergence.executions.importers.lm_eval_run import TaskRun
 from divergence.executions.importers.mapping import Draft, Place
 from divergence.executions.importers.seen_hashes import Repetitions
 
 
-def write(file: str, lines: Lines | Columns, run: Run, primary: str | None, draft: Draft) -> None:
+def write(file: str, lines: Lines | Columns, run: TaskRun, primary: str | None, draft: Draft) -> None:
     """Add the rows of one file to the draft; `primary` is the outcome that is their score, None where none is."""
     trials = draft.memory.setdefault("lm-eval trials", Repetitions())
     if isinstance(lines, Lines):
@@ -32,7 +32,7 @@ def write(file: str, lines: Lines | Columns, run: Run, primary: str | None, draf
         _part(file, part, lines, run, primary, draft, (numbering, trials, shared))
 
 
-def _by_document(file: str, lines: Lines, run: Run, primary: str | None, draft: Draft, trials: Repetitions) -> None:
+def _by_document(file: str, lines: Lines, run: TaskRun, primary: str | None, draft: Draft, trials: Repetitions) -> None:
     shared = draft.shared(run.record)
     samplers, filter_name = [run.sampler(settings) for settings in lines.settings], (primary or "").partition(",")[2] or None
     kept: list[tuple[Document, float | None]] = []
@@ -69,9 +69,9 @@ def _by_document(file: str, lines: Lines, run: Run, primary: str | None, draft: 
 
 def _part(
     file: str,
-    part: Part,
+    part: DocumentPart,
     columns: Columns,
-    run: Run,
+    run: TaskRun,
     primary: str | None,
     draft: Draft,
     counted: tuple[Repetitions, Repetitions, Mapping[str, Any]],
@@ -117,7 +117,7 @@ def _part(
     draft.extend(rows, judged)
 
 
-def _keys(run: Run, samplers: Sequence[str | None], settings: Sequence[int], items: Sequence[str]) -> np.ndarray:
+def _keys(run: TaskRun, samplers: Sequence[str | None], settings: Sequence[int], items: Sequence[str]) -> np.ndarray:
     """What makes two executions trials of one item: the run's identity, the sampler, the item, each key as a hash."""
     of_run = [hash((run.identity, sampler)) for sampler in samplers]
     return np.array([hash((of_run[place], item)) for place, item in zip(settings, items, strict=True)], np.int64)

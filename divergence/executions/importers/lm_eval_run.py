@@ -36,7 +36,7 @@ READ_OF_CONFIG = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class TaskRun:
     """One task of one run."""
 
     task: str | None
@@ -55,7 +55,7 @@ class Run:
         return factors.sampler_label(self.requested, settings)
 
 
-def declared(path: Path, task: str | None, results: Any, draft: Draft) -> Run:
+def declared(path: Path, task: str | None, results: Any, draft: Draft) -> TaskRun:
     """What the results say about one samples file. Raises InputError where no model is known."""
     if not isinstance(results, dict):
         if "model" not in draft.constants:
@@ -76,7 +76,7 @@ def declared(path: Path, task: str | None, results: Any, draft: Draft) -> Run:
     draft.run_settings(file, settings, _told(results, task))
     _claim(results, task, file, draft)
     config = {**dict(_mapping(results.get("config"))), "model_args": arguments}
-    return Run(
+    return TaskRun(
         task=task,
         record={
             "file": {"task": task},

@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,7 +22,8 @@ from divergence.executions.importers import convert, delimited, factors, span_tr
 from divergence.executions.importers.feedback import Judged, attach, number_or_label, scored
 from divergence.executions.importers.foreign_files import head, unpacked
 from divergence.executions.importers.format import Format
-from divergence.executions.importers.json_documents import documents
+from divergence.executions.importers.groups import traces_by_folder
+from divergence.executions.importers.json_documents import documents, json_or_text, objects
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place
 from divergence.executions.importers.otlp_spans import UNREADABLE
 from divergence.executions.importers.trace_reading import TraceReading
@@ -57,6 +57,7 @@ FORMAT = Format(
     regime="deployment",
     rank=30,
     notes=("Inputs and outputs are read for the model, the finish reason and the settings only.",),
+    apart=traces_by_folder,
 )
 CALLS = ("CHAT_MODEL", "LLM", "EMBEDDING")
 READ = ("mlflow.llm.model", "mlflow.llm.provider", "mlflow.message.format", "model", USAGE, COST, "mlflow.spanType")
@@ -134,12 +135,12 @@ def _traces(path: Path, draft: Draft) -> Iterator[tuple[int, Trace]]:
                 Place(convert.printable(path), row), "record_readable", "The row is no trace with `info` and `data.spans`."
             )
             continue
-        yield row, (info, spans, _list(info.get("assessments")))
+        yield row, (info, spans, objects(info.get("assessments")))
 
 
 def _of_csv(path: Path, draft: Draft) -> Iterator[tuple[int, Any]]:
     for row, cells in delimited.csv_rows(path, draft):
-        yield row, _json(cells.get("trace"))
+        yield row, json_or_text(cells.get("trace"))
 
 
 def _has_spans(path: Path) -> bool:
@@ -168,7 +169,7 @@ def _stored(plain: Path, path: Path) -> Iterator[Trace]:
                     "assessment_name": name,
                     "span_id": span,
                     "source": {"source_type": source},
-                    kind: {"value": _json(value)},
+                    kind: {"value": json_or_text(value)},
                 }
                 judged.setdefault(trace, []).append(content)
             spans: list[Any] = []
@@ -178,7 +179,7 @@ def _stored(plain: Path, path: Path) -> Iterator[Trace]:
                     yield _stored_trace(current, about, spans, judged)
                     spans = []
                 current = trace
-                spans.append(_json(content))
+                spans.append(json_or_text(content))
             if current is not None:
                 yield _stored_trace(current, about, spans, judged)
     except sqlite3.Error as error:
@@ -201,7 +202,7 @@ def _stored_trace(
 def _about(info: Mapping[str, Any]) -> dict[str, Any]:
     metadata, tags = info.get("trace_metadata"), info.get("tags")
     metadata, tags = (part if isinstance(part, dict) else {} for part in (metadata, tags))
-    tokens = _json(metadata.get("mlflow.trace.tokenUsage"))
+    tokens = json_or_text(metadata.get("mlflow.trace.tokenUsage"))
     return {
         "trace.id": str(info.get("trace_id")),
         "trace.name": tags.get("mlflow.traceName"),
@@ -212,7 +213,9 @@ def _about(info: Mapping[str, Any]) -> dict[str, Any]:
 
 def _span(span: Mapping[str, Any], about: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
     """One span as a flat record. Raises one of `UNREADABLE`."""
-    attributes = {name: _json(value) for name, value in span["attributes"].items() if name not in ("mlflow.spanOutputs",)}
+    attributes = {
+        name: json_or_text(value) for name, value in span["attributes"].items() if name not in ("mlflow.spanOutputs",)
+    }
     names |= attributes.keys()
     record = {name: value for name, value in attributes.items() if name in READ and isinstance(value, str)}
     for prefix in (USAGE, COST):
@@ -228,10 +231,10 @@ def _span(span: Mapping[str, Any], about: Mapping[str, Any], names: set[str]) ->
     status = span.get("status")
     if (status.get("code") if isinstance(status, dict) else status) in ("STATUS_CODE_ERROR", "ERROR", 2):
         record["span.error"] = "error"
-    for event in _list(span.get("events")):
+    for event in objects(span.get("events")):
         if event.get("name") == "exception":
             inside = event.get("attributes")
-            record["span.exception"] = _json(inside.get("exception.type")) if isinstance(inside, dict) else None
+            record["span.exception"] = json_or_text(inside.get("exception.type")) if isinstance(inside, dict) else None
     if record.get("mlflow.spanType") in CALLS:
         inputs = attributes.get("mlflow.spanInputs")
         settings = {**(inputs if isinstance(inputs, dict) else {}), **attributes}
@@ -239,10 +242,10 @@ def _span(span: Mapping[str, Any], about: Mapping[str, Any], names: set[str]) ->
         record["span.sampler"] = factors.sampler_label(
             {n: settings[n] for n in factors.SAMPLER_NAMES if n in settings and n != "seed"}
         )
-        outputs = _json(span["attributes"].get("mlflow.spanOutputs"))
+        outputs = json_or_text(span["attributes"].get("mlflow.spanOutputs"))
         outputs = outputs if isinstance(outputs, dict) else {}
         record["span.served"] = outputs.get("model")
-        record["span.finish_reason"] = [choice.get("finish_reason") for choice in _list(outputs.get("choices"))] or None
+        record["span.finish_reason"] = [choice.get("finish_reason") for choice in objects(outputs.get("choices"))] or None
     return record
 
 
@@ -266,16 +269,3 @@ def _judged(trace: str, assessments: list[Any]) -> Iterator[Judged]:
         if isinstance(name, str) and (value is not None or label is not None):
             kind = str(source.get("source_type") or "").lower() if isinstance(source, dict) else ""
             yield Judged(Outcome(name, value, label, kind or None), call=_identity(assessment.get("span_id")), trace=trace)
-
-
-def _json(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
-
-
-def _list(value: Any) -> list[dict[str, Any]]:
-    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []

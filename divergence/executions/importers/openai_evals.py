@@ -19,6 +19,7 @@ from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, runs
 from divergence.executions.importers.foreign_files import parsed, read_lines
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.groups import by_file
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, dig
 from divergence.executions.importers.runs import Run, list_of, mapping_of, text_of
 from divergence.executions.schema import SERVING_FACTORS
@@ -57,11 +58,12 @@ FORMAT = Format(
     unit="one judgement of one sample",
     fields=FIELDS,
     reads=READS,
+    apart=by_file,
 )
 
 
 @dataclasses.dataclass
-class Sample:
+class SampleEvents:
     """The events of one sample."""
 
     samplings: list[Mapping[str, Any]] = dataclasses.field(default_factory=list)
@@ -92,11 +94,11 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
         raise InputError(f"No record has a metric {primary!r}: choose from {', '.join(sorted(seen))}.")
 
 
-def _events(path: Path, draft: Draft) -> tuple[Mapping[str, Any], Mapping[str, Any], dict[str, Sample]]:
+def _events(path: Path, draft: Draft) -> tuple[Mapping[str, Any], Mapping[str, Any], dict[str, SampleEvents]]:
     """Spec, final report, and the events by sample."""
     spec: Mapping[str, Any] = {}
     report: Mapping[str, Any] = {}
-    samples: dict[str, Sample] = {}
+    samples: dict[str, SampleEvents] = {}
     for number, line in read_lines(path):
         place = Place(convert.printable(path), number)
         try:
@@ -111,7 +113,7 @@ def _events(path: Path, draft: Draft) -> tuple[Mapping[str, Any], Mapping[str, A
             if kind is not None:
                 draft.reject(place, "record_is_event", "The event has no sample_id with data.")
             continue
-        sample = samples.setdefault(identity, Sample())
+        sample = samples.setdefault(identity, SampleEvents())
         if kind == "sampling":
             sample.samplings.append(event["data"])
         elif kind in JUDGING:

@@ -11,6 +11,7 @@ from pathlib import Path
 from divergence.executions.importers import blocks, convert, delimited, written
 from divergence.executions.importers.feedback import without_judgements
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.groups import by_file
 from divergence.executions.importers.mapping import Draft, Field
 
 FIELDS = (
@@ -43,6 +44,7 @@ FORMAT = Format(
     regime="deployment",
     rank=30,
     notes=("Users and names of keys are not read.",),
+    apart=by_file,
 )
 DROPPED = ("user", "api_key_name", "api_key_disabled", "cancelled")
 HEADER = (b"generation_id", b"model_permaslug", b"tokens_prompt")

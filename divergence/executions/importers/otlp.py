@@ -23,6 +23,7 @@ from divergence.errors import InputError
 from divergence.executions.importers import convert, langfuse, otlp_events, otlp_protobuf, otlp_spans, span_tree
 from divergence.executions.importers.feedback import Judged, scores_of, with_scores
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.groups import traces_by_folder
 from divergence.executions.importers.held_records import HeldRecords
 from divergence.executions.importers.json_documents import documents
 from divergence.executions.importers.mapping import Draft, Place
@@ -49,6 +50,7 @@ FORMAT = Format(
         "The seed of a request is no part of its sampler.",
         "Evaluation events become outcomes of the call that they name.",
     ),
+    apart=traces_by_folder,
 )
 KINDS = ("resourceSpans", "resourceLogs", "resourceMetrics")
 SPAN_COLUMNS = {

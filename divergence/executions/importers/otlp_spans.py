@@ -15,6 +15,7 @@ from typing import Any
 
 from divergence.executions.importers import factors
 from divergence.executions.importers.blocks import paths_of
+from divergence.executions.importers.json_documents import objects
 from divergence.executions.importers.otlp_mapping import (
     ANSWERS,
     DROPPED,
@@ -89,12 +90,12 @@ def resources(document: Mapping[str, Any], whole: str, scopes: str, parts: str) 
     `whole`, `scopes`, `parts` are the names of the three levels: `resourceSpans`, `scopeSpans`, `spans`. What is not of
     that shape is passed over here; a document without any is refused by the caller.
     """
-    for resource in _list(document.get(whole)):
-        attributes = _list(_part(resource, "resource").get("attributes"))
+    for resource in objects(document.get(whole)):
+        attributes = objects(_part(resource, "resource").get("attributes"))
         shared = {f"resource.{key}": value for key, value in _pairs(attributes, RESOURCE)}
-        for scope in _list(resource.get(scopes) or resource.get("instrumentationLibrarySpans")):
+        for scope in objects(resource.get(scopes) or resource.get("instrumentationLibrarySpans")):
             of_scope = _of_scope(shared, _part(scope, "scope").get("name"))
-            for part in _list(scope.get(parts)):
+            for part in objects(scope.get(parts)):
                 yield of_scope, part
 
 
@@ -242,14 +243,10 @@ def _hexadecimal(identity: Any) -> str | None:
 
 def _pairs(attributes: Any, wanted: tuple[str, ...]) -> list[tuple[str, Any]]:
     found = []
-    for attribute in _list(attributes):
+    for attribute in objects(attributes):
         if isinstance(attribute, dict) and attribute.get("key") in wanted and isinstance(attribute.get("value"), dict):
             found.append((attribute["key"], value_of(attribute["value"])))
     return found
-
-
-def _list(value: Any) -> list[Any]:
-    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
 
 
 def _part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:

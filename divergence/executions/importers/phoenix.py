@@ -20,6 +20,7 @@ from divergence.executions.importers import convert, delimited, otlp_events, otl
 from divergence.executions.importers.feedback import Judged, attach, number_or_label, scored
 from divergence.executions.importers.foreign_files import head
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.groups import traces_by_folder
 from divergence.executions.importers.json_documents import documents
 from divergence.executions.importers.mapping import Draft, Outcome, Place
 from divergence.executions.importers.otlp_mapping import DROPPED, FIELDS
@@ -36,6 +37,7 @@ FORMAT = Format(
     regime="deployment",
     rank=30,
     notes=("The mapping is that of `otlp`; a frame's column is the attribute after `attributes.`.",),
+    apart=traces_by_folder,
 )
 EXTRA: dict[str, pl.DataType] = {
     **{name: pl.String() for name in ("resource.service", "gen_ai.response.id")},

@@ -18,7 +18,7 @@ import dataclasses
 import datetime
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,19 @@ from divergence.executions import metric_pages
 from divergence.executions.importers import convert, foreign_files
 from divergence.executions.importers.feedback import without_judgements
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.groups import Group, cut
 from divergence.executions.importers.mapping import Draft, Place
+from divergence.executions.importers.privacy import Privacy
 from divergence.executions.metric_names import METRICS
-from divergence.executions.metric_pages import Reading, Sample, Series
+from divergence.executions.metric_pages import MetricPage, MetricSample, Series
+
+
+def by_instance(files: Sequence[Path], _privacy: Privacy) -> list[Group]:
+    """The pages of one server, which lie in a folder of its name, are a group; answers of a database are read first."""
+    if any(foreign_files.head(file).lstrip()[:1] == b"{" for file in files):
+        return [list(files)]
+    return cut(files, lambda file: file.resolve().parent.name)
+
 
 FORMAT = Format(
     name="prometheus",
@@ -42,6 +52,7 @@ FORMAT = Format(
     regime="deployment",
     rank=30,
     notes=("Pages hold no executions: they fill the table `telemetry`.",),
+    apart=by_instance,
 )
 SAMPLE = re.compile(rb"^[A-Za-z_:][\w:]*(\{[^}\n]*\})?[ \t]+[-+0-9.naif]", re.MULTILINE | re.IGNORECASE)
 HEADER = re.compile(rb"^\s*#\s*(HELP|TYPE)\s+\S+\s+\S+", re.MULTILINE)
@@ -56,7 +67,7 @@ LATEST = datetime.datetime.max.replace(tzinfo=datetime.UTC).timestamp()
 """Seconds since 1970 beyond which there is no instant."""
 IN_ORDER = "Counters are differenced in that order"
 OUT_OF_ORDER = "Counters fall in that order, which is the one of the names, so that what they rose by is left out"
-Answers = dict[str, dict[float, dict[Any, Sample]]]
+Answers = dict[str, dict[float, dict[Any, MetricSample]]]
 """Instance -> instant -> the samples of all answers, each series once: several answers often hold the same one."""
 
 
@@ -91,7 +102,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
 @dataclasses.dataclass(frozen=True)
 class _Page:
     path: Path
-    reading: Reading
+    reading: MetricPage
     time: float
     stated: bool
 
@@ -203,14 +214,14 @@ def _points(points: Any) -> Iterator[tuple[float, float]]:
             yield instant, value
 
 
-def _windows_of_answer(instance: str, instants: Mapping[float, Mapping[Any, Sample]], draft: Draft) -> None:
+def _windows_of_answer(instance: str, instants: Mapping[float, Mapping[Any, MetricSample]], draft: Draft) -> None:
     """Windows from one instant to the next, series by series: a series without a point in between has a longer one."""
     order = sorted(instants)
     steps = sorted(later - earlier for earlier, later in itertools.pairwise(order))
     step = steps[len(steps) // 2] if steps else ALONE_S
-    last: dict[tuple[Any, ...], tuple[float, Sample]] = {}
+    last: dict[tuple[Any, ...], tuple[float, MetricSample]] = {}
     for instant in order:
-        by_start: dict[float, list[Sample]] = {}
+        by_start: dict[float, list[MetricSample]] = {}
         for sample in instants[instant].values():
             earlier = last.get((sample.series, sample.identity))
             last[sample.series, sample.identity] = (instant, sample)

@@ -26,6 +26,7 @@ from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, runs
 from divergence.executions.importers.foreign_files import bare_suffix, parsed, read_json, read_lines
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.groups import by_stem
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, Shared, dig
 from divergence.executions.importers.runs import Run, list_of, mapping_of, text_of
 from divergence.executions.schema import SERVING_FACTORS
@@ -77,6 +78,7 @@ FORMAT = Format(
     fields=FIELDS,
     reads=READS,
     notes=("`success` and `score` mix latency and cost with quality, and are not read: the components are the outcomes.",),
+    apart=by_stem,
 )
 
 

@@ -19,6 +19,7 @@ from divergence.executions.importers.drafting import Reading
 from divergence.executions.importers.groups import groups
 from divergence.executions.importers.imported import Imported
 from divergence.executions.importers.mapping import Draft, Place
+from divergence.executions.importers.registry import module
 from divergence.executions.names import UNREAD
 
 
@@ -83,7 +84,7 @@ def _read(reading: Reading, files: list[Path], told: Callable[[str], None] | Non
 def _found(reading: Reading, files: Sequence[Path]) -> list[Refused]:
     """Files that cannot be read, looked for group by group: a group is read again for each, and the others once."""
     refused: list[Refused] = []
-    for group in groups(reading.format, files, reading.privacy):
+    for group in groups(module(reading.format).FORMAT.apart, files, reading.privacy):
         left = [file for file in group if file not in {one.path for one in refused}]
         while left:
             try:

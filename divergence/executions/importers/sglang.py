@@ -18,6 +18,7 @@ from divergence.errors import InputError
 from divergence.executions.importers import blocks, convert, factors, written
 from divergence.executions.importers.feedback import without_judgements
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.groups import by_file
 from divergence.executions.importers.json_documents import documents
 from divergence.executions.importers.mapping import Draft, Field, Place
 
@@ -58,6 +59,7 @@ FORMAT = Format(
     regime="deployment",
     rank=30,
     notes=("Tested on lines that SGLang's own exporter wrote of made-up requests.",),
+    apart=by_file,
 )
 DROPPED = ("request_parameters", "finish_reason", "response_sent_to_client_ts", "request_finished_ts")
 LEFT_OUT = ("seed", "max_tokens", "max_new_tokens")

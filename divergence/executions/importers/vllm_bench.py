@@ -27,6 +27,7 @@ from divergence.errors import InputError
 from divergence.executions.importers import convert, factors, runs
 from divergence.executions.importers.foreign_files import parsed, read_json, read_lines
 from divergence.executions.importers.format import Format
+from divergence.executions.importers.groups import by_file
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place
 from divergence.executions.importers.runs import Run, text_of
 from divergence.executions.schema import SERVING_FACTORS
@@ -84,6 +85,7 @@ FORMAT = Format(
         "The tool does not grade and writes no sampler settings; the item is the place within a hash of prompt lengths.",
         "Outcome `requests_in_flight`: the other requests of the run in flight when this one was sent.",
     ),
+    apart=by_file,
 )
 
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from divergence.estimate import Estimate
 from divergence.report.figures import theme
-from divergence.report.figures.context_map import MODEL, TOP_LINE, across
+from divergence.report.figures.context_map import MODEL, TOP_LINE, across, down
 from divergence.report.names import short, spoken, wrap
 from divergence.report.palette import LIGHT
 from divergence.report.words import brief_chance, chance, plural
@@ -61,12 +61,6 @@ def chart(coherence: Estimate) -> alt.LayerChart:
         context=pl.col("context").replace({k: wrap(v) for k, v in contexts.items()}),
         model=pl.col("model").replace({k: wrap(v, TOP_LINE) for k, v in models.items()}),
     )
-    y = alt.Y(
-        "context:N",
-        sort=None,
-        axis=theme.name_axis(names=data["context"]),
-        scale=alt.Scale(paddingInner=0.06, paddingOuter=0.02),
-    )
     tooltip = [
         alt.Tooltip("whole:N", title="model"),
         alt.Tooltip("full:N", title="context"),
@@ -74,7 +68,7 @@ def chart(coherence: Estimate) -> alt.LayerChart:
     ]
     look = [LIGHT["loss_cell"], LIGHT["middle"], LIGHT["gain_cell"]]
     colours = alt.Scale(domain=[0, 0.5, 1], range=look, interpolate="rgb")
-    base = alt.Chart(data).encode(x=across(models), y=y, tooltip=tooltip)
+    base = alt.Chart(data).encode(x=across(models), y=down(data["context"]), tooltip=tooltip)
     bold = f"datum.chance >= {SURE}"
     text = base.mark_text(
         fontSize=alt.ExprRef("width < 260 ? 10 : 12"), fontWeight=alt.ExprRef(f"{bold} ? 'bold' : 'normal'")

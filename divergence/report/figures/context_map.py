@@ -115,6 +115,14 @@ def across(models: dict[str, str]) -> alt.X:
     return alt.X("model:N", axis=axis, scale=alt.Scale(domain=list(brief), paddingInner=0.06, paddingOuter=0.02))
 
 
+def down(names: pl.Series) -> alt.Y:
+    """One row of the map a context."""
+    import altair as alt
+
+    scale = alt.Scale(paddingInner=0.06, paddingOuter=0.02)
+    return alt.Y("context:N", sort=None, axis=theme.name_axis(names=names), scale=scale)
+
+
 def chart(context_effect: Estimate) -> alt.LayerChart:
     """Cells coloured by the change, with its number; bold where the band that holds for all excludes 0."""
     import altair as alt
@@ -124,12 +132,6 @@ def chart(context_effect: Estimate) -> alt.LayerChart:
     models = short(frame["model"].unique().sort(), MODEL)
     data = _cells(frame, built.unit, models)
     reach = float(data["change"].abs().to_numpy().max()) or 1.0
-    y = alt.Y(
-        "context:N",
-        sort=None,
-        axis=theme.name_axis(names=data["context"]),
-        scale=alt.Scale(paddingInner=0.06, paddingOuter=0.02),
-    )
     tooltip = [
         alt.Tooltip("whole:N", title="model"),
         alt.Tooltip("full:N", title="context"),
@@ -139,7 +141,7 @@ def chart(context_effect: Estimate) -> alt.LayerChart:
     shades = {"loss": "loss_cell", "gain": "gain_cell", "ink": "middle", "neutral": "middle"}
     look = [LIGHT[shades[name]] for name in forest.meanings(built.unit)]
     colours = alt.Scale(domain=[-reach, 0, reach], range=look, interpolate="rgb")
-    base = alt.Chart(data).encode(x=across(models), y=y, tooltip=tooltip)
+    base = alt.Chart(data).encode(x=across(models), y=down(data["context"]), tooltip=tooltip)
     weight = alt.ExprRef("datum.stands ? 'bold' : 'normal'")
     text = base.mark_text(fontSize=alt.ExprRef("width < 260 ? 10 : 12"), fontWeight=weight)
     layers = [

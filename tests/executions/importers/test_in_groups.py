@@ -18,10 +18,11 @@ from genuine_logs import genuine
 from divergence.errors import InputError
 from divergence.executions.importers import Privacy, import_log, in_groups, write
 from divergence.executions.importers.drafting import drafted
-from divergence.executions.importers.groups import RULES, groups
+from divergence.executions.importers.groups import groups
+from divergence.executions.importers.registry import declared, module
 
 SALTED = Privacy(salt=b"s" * 32)
-FORMATS = sorted(RULES)
+FORMATS = [format.name for format in declared() if format.apart]
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def runs_of_openai_evals(folder, files=3, samples=40, at="2026-01-01"):
 @pytest.mark.usefixtures("in_this_process")
 def test_trials_go_on_over_groups(tmp_path):
     files = runs_of_openai_evals(tmp_path)
-    assert len(groups("openai-evals", files, SALTED)) == len(files)
+    assert len(groups(module("openai-evals").FORMAT.apart, files, SALTED)) == len(files)
     rows = same(files).executions
     assert rows.height == 120 and rows.group_by("item").agg(pl.col("trial").sort())["trial"].to_list() == [[1, 2, 3]] * 40
 
@@ -119,9 +120,9 @@ def test_runs_of_a_task_are_one_group_of_lm_eval(lm_eval_run):
         lm_eval_run([line(0, exact=1.0)], "b"),
         lm_eval_run([line(0, acc_norm=1.0, acc=0.0)], "a", "2026-01-02T00-00-00.0"),
     ]
-    assert [len(group) for group in groups("lm-eval", paths, SALTED)] == [2, 1]
+    assert [len(group) for group in groups(module("lm-eval").FORMAT.apart, paths, SALTED)] == [2, 1]
     assert same(paths).executions["scorer"].to_list() == ["acc", "acc", "acc", "exact"]
-    assert len(groups("lm-eval", paths, Privacy(item_by_prompt=True))) == 1
+    assert len(groups(module("lm-eval").FORMAT.apart, paths, Privacy(item_by_prompt=True))) == 1
 
 
 def spans(folder, trace, times, above=None, **attributes):

@@ -3,14 +3,16 @@
 from pathlib import Path
 
 from divergence.executions.importers.format import DOCUMENTED, GENUINE
-from divergence.executions.importers.page import page
+from divergence.executions.importers.formats_page import page
 from divergence.executions.importers.registry import declared
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "formats.md"
 
 
 def test_the_page_is_what_the_mappings_say():
-    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m divergence.executions.importers.page docs/formats.md"
+    assert PAGE.read_text(encoding="utf-8") == page(), (
+        "run: python -m divergence.executions.importers.formats_page docs/formats.md"
+    )
 
 
 def test_every_format_is_on_it_with_what_it_rests_on():

@@ -1,4 +1,4 @@
-"""The page `docs/formats.md`, made from what the formats declare: `python -m divergence.executions.importers.page`.
+"""The page `docs/formats.md`, made from what the formats declare: `python -m divergence.executions.importers.formats_page`.
 
 Without an argument the page is printed; with a path it is written there.
 """
@@ -15,7 +15,7 @@ from divergence.executions.importers.registry import declared
 
 HEADING = """# Formats that can be imported
 
-Made by `python -m divergence.executions.importers.page docs/formats.md` from the mappings themselves; do not edit.
+Made by `python -m divergence.executions.importers.formats_page docs/formats.md` from the mappings themselves; do not edit.
 *genuine*: tested on files that the tool itself wrote. *from documentation*: made after the tool's documentation or
 source, and not yet tested on a file of the tool.
 

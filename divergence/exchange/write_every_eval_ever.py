@@ -50,7 +50,7 @@ GROUP = ("task", "regime", "model", "context")
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class Evaluator:
     """Who measured, as the schema asks for it."""
 
     organization: str = "unknown"
@@ -77,7 +77,7 @@ def write(
     log: Executions,
     intervals: Mapping[Key, Interval],
     folder: Path,
-    source: Source | None = None,
+    source: Evaluator | None = None,
     now: datetime.datetime | None = None,
 ) -> Written:
     """Write the log into `folder`, whole or not at all. Raises InputError for a relationship that the schema
@@ -86,7 +86,7 @@ def write(
     `intervals` are those of `level_intervals`, by task, regime, model and context; a cell without one has none. `now` is
     the instant that the files name as that of their writing.
     """
-    source = source or Source()
+    source = source or Evaluator()
     if source.relationship not in RELATIONSHIPS:
         raise InputError(f"The relationship {source.relationship!r} is not known: choose {', '.join(RELATIONSHIPS)}.")
     stamp = str(int((now or datetime.datetime.now(datetime.UTC)).timestamp()))
@@ -124,7 +124,7 @@ def _write_group(
     outcomes: Mapping[str, list[tuple[str, float]]],
     interval: Interval | None,
     log: Executions,
-    source: Source,
+    source: Evaluator,
     stamp: str,
 ) -> str:
     task, _, model, _ = key

@@ -1,0 +1,26 @@
+"""What benchmarks with records share: a run that was stopped goes on from them, and `--write` renews the table of a page.
+
+What was written under the table, from its first `##` on, stays.
+"""
+
+import argparse
+import pathlib
+import warnings
+
+
+def asked(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
+    """The parsed arguments, with `--records` (its folder made) and `--write`; warnings of single fits are not shown."""
+    parser.add_argument("--records", type=pathlib.Path)
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")
+    if given.records:
+        given.records.mkdir(parents=True, exist_ok=True)
+    return given
+
+
+def write_table(path: pathlib.Path, title: str, made: str, table: list[str]) -> None:
+    """A page with this title, a sentence that says how the table was made, and the table."""
+    kept = (path.read_text() if path.exists() else "").partition("\n## ")
+    text = f"# {title}\n\n{made}\n\n" + "\n".join(table) + "\n"
+    path.write_text(text + ("\n## " + kept[2] if kept[1] else ""))

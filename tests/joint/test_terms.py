@@ -1,0 +1,98 @@
+"""Kinds of effects: what each says of itself agrees, and one that is added needs its class, its row and its width alone."""
+
+import dataclasses
+import importlib
+import inspect
+
+import numpy as np
+import pytest
+
+import divergence as dv
+from divergence.joint import arm_noise, saved, terms
+from divergence.joint.design import Term
+from divergence.joint.to_arviz import _axes
+from divergence.simulate import simulate, world
+
+fitting = importlib.import_module("divergence.joint.fit")  # of this name the folder has the function
+KINDS = {
+    kind
+    for _, kind in inspect.getmembers(terms, inspect.isclass)
+    if issubclass(kind, terms.Kind) and not inspect.isabstract(kind)
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class OddModels(terms.Kind):
+    """What contexts do to every second model: a kind that no log needs."""
+
+    of_context = True
+
+    @property
+    def name(self):
+        return "odd"
+
+    def loads(self, at):
+        return at.every(0, (at.model % 2) * at.deployed)
+
+    @property
+    def axes(self):
+        return ()
+
+
+def _log(**sizes):
+    return simulate(world("baseline", **({"n_models": 4, "n_contexts": 4, "n_items": 40} | sizes)), 3)[0]
+
+
+def _labelled(log):
+    """The same where nothing but a label is known of a context."""
+    return log.select("regime", "model", "context", "item", "score", "trial")
+
+
+@pytest.fixture(scope="module")
+def fits():
+    return [dv.fit(dv.collapse(dv.read(log)), seed=0) for log in (_log(), _labelled(_log()), _log(n_contexts=8))]
+
+
+def test_every_kind_says_as_many_effects_as_its_axes(fits):
+    seen = set()
+    for fit in fits:
+        for term in fit[None].design.terms:
+            seen.add(type(term.kind))
+            shape = [len(names) for _, names in _axes(fit[None], term)]
+            assert term.columns.stop - term.columns.start == np.prod(shape, dtype=int), term.name
+            assert ("model" in term.kind.axes) == (term.kind.of_model and len(shape) > 0), term.name
+    assert KINDS - seen <= {terms.StandsApart}, "a kind that none of these logs has"
+
+
+def test_names_are_given_once(fits):
+    for fit in fits:
+        names = [term.name for term in fit[None].design.terms]
+        assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_new_kind_needs_nothing_else(many, monkeypatch, tmp_path):
+    """Both densities, the draws, the store, ArviZ, the checks and the questions take it as they take the others."""
+    make = fitting.make_design
+
+    def with_one_more(*asked):
+        design = make(*asked)
+        more = Term(OddModels(), slice(design.size, design.size + 1), 0.4)
+        return dataclasses.replace(design, terms=(*design.terms, more), size=design.size + 1)
+
+    for module in (fitting, saved):
+        monkeypatch.setattr(module, "make_design", with_one_more)
+    if many:
+        monkeypatch.setattr(arm_noise, "DENSE_ARMS_MAX", 4)
+    fit = dv.fit(dv.collapse(dv.read(_log())), seed=0)
+    one = fit[None]
+    assert (one.response.covariance is None) == many
+    assert one.scales["odd"].shape == (len(one.x),) and one.scales["odd"].std() > 0.05
+    moved = one.effects[:, one.design.term("odd").columns]
+    assert moved.std() > 0.05, "its effect is drawn with the others"
+    z = one.design.loadings(np.array([0, 1]), np.array([True, True]), np.array([1, 1]))
+    assert z[:, -1].tolist() == [0.0, 1.0]
+    assert dv.gap(fit).identified and dv.instrument(fit).question == "instrument"
+    fit.save(tmp_path / "fit")
+    np.testing.assert_array_equal(dv.load(tmp_path / "fit")[None].effects, one.effects)
+    assert "odd" in fit.to_arviz()["posterior"]
