@@ -121,7 +121,7 @@ def chart(bench: Estimate, reversal: Estimate, confidence: Estimate) -> alt.Laye
         axis=alt.Axis(tickCount=6),
         scale=alt.Scale(domain=[0, far * factor], nice=False),
     )
-    top = max([0.55, *(seen["risk"] + 0.05), float(line["upper"].max() or 0)])  # nothing leaves the frame
+    top = max([0.55, *(seen["risk"] + 0.05), *line["upper"].to_list()])  # nothing leaves the frame
     y = alt.Y(
         "median:Q", title=RISK, axis=alt.Axis(tickCount=5), scale=alt.Scale(domain=[0, 100 * min(top, 1.0)], nice=False)
     )
