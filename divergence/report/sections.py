@@ -80,7 +80,7 @@ def models_table(content: PageContent, decision: Decision) -> Table | None:
     if decision.chances:
         columns["first in deployment"] = {model: brief_chance(chance) for model, _, chance in decision.chances}
     on_bench = bool(decision.chances) or content.answer("bench_level") is not None
-    caption = "The models in bench order." if on_bench else "The models, the best level in front."
+    caption = "The models in bench order." if on_bench else "The models in the order of their levels."
     caption = caption if len(dict.fromkeys(order)) > 1 else "The model."
     several = len(dict.fromkeys(order))
     if several > tables.MOST_MODELS:
