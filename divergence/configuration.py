@@ -16,6 +16,7 @@ from pathlib import Path
 from divergence.calling import nearest as nearest
 from divergence.calling import sentence_fields
 from divergence.errors import InputError
+from divergence.numerics import is_finite
 from divergence.plain_files import toml
 from divergence.wide import WIDE as WIDE
 from divergence.wide import Wide as Wide
@@ -240,7 +241,7 @@ def _levels(key: str, value: object) -> tuple[str, ...]:
 
 
 def _number(key: str, value: object, lower: float = -math.inf, upper: float = math.inf) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_finite(value):
         raise InputError(f"{key} is a number, seen {value!r}.")
     if not lower <= value <= upper:
         raise InputError(f"{key} lies between {lower:g} and {upper:g}, seen {value!r}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,11 @@ def one_blas_thread() -> Iterator[None]:
 
     with threadpool_limits(limits=1, user_api="blas"):
         yield
+
+
+def is_finite(value: float) -> bool:
+    """Is it a number that arithmetic can use? An integer of 400 digits is none (`math.isfinite` fails at it)."""
+    return abs(value) <= sys.float_info.max
 
 
 def few_clusters(count: int) -> float:

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from divergence.errors import InputError
+from divergence.numerics import is_finite
 
 RISK_FILES = ("risk.json", "risk.npz")
 """What a risk model is saved as."""
@@ -122,8 +123,9 @@ def check_form(value: object, form: Form, where: str) -> None:
             return
     else:
         kinds = form if isinstance(form, tuple) else (form,)
+        beyond = float in kinds and isinstance(value, int) and not is_finite(value)
         kinds = (*kinds, int) if float in kinds else kinds
-        if isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)):
+        if isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)) and not beyond:
             return
     raise ValueError(f"{where} is {repr(value)[:60]}")
 

@@ -21,7 +21,6 @@ Source: the joint acceptance region of quality control (Peterson 2008, doi 10.10
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -37,6 +36,7 @@ from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
 from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
+from divergence.numerics import is_finite
 
 QUESTION, TEXT = "coherence", "probability that a combination meets all declared requirements"
 BOUNDS = {  # bound -> side of the combination that it is about, is it a lower limit, name of the value's rows
@@ -122,7 +122,7 @@ def checked(acceptance: Mapping[str, float] | None) -> dict[str, float]:
             close = difflib.get_close_matches(name, BOUNDS, n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
             raise InputError(f"{name!r} is no requirement{hint}; known are {', '.join(BOUNDS)}")
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not is_finite(value)):
             raise InputError(f"{name} is a number, seen {value!r}")
     return {name: float(value) for name, value in (acceptance or {}).items() if value is not None}
 

@@ -10,7 +10,6 @@ What an answer does not identify stays refused with its reason. Unit: probabilit
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 import polars as pl
@@ -18,6 +17,7 @@ import polars as pl
 from divergence.calling import sentences, shown
 from divergence.errors import ArgumentError
 from divergence.estimate import COORDINATES, Estimate
+from divergence.numerics import is_finite
 
 QUESTION, TEXT = "hypotheses", "probability that each number is above {value:g}, below it{margin}"
 WORDS = "hypotheses of one's own"
@@ -87,14 +87,14 @@ def hypotheses(
 
 def _checked(estimate: Estimate, value: float, equivalence: object) -> tuple[float, tuple[float, float] | None]:
     """The value and the margin as numbers."""
-    if not math.isfinite(value):
+    if not is_finite(value):
         raise ArgumentError(f"value is a number in the unit of the answer, seen {shown(value)}.")
     if not estimate.rows.height:
         raise ArgumentError(f"there is nothing to ask: this answer of {estimate.question} has no rows.")
     if equivalence is None:
         return float(value), None
     ends = list(equivalence) if isinstance(equivalence, list | tuple) else []
-    if len(ends) != 2 or not all(isinstance(e, int | float) and math.isfinite(e) for e in ends) or not ends[0] < ends[1]:
+    if len(ends) != 2 or not all(isinstance(e, int | float) and is_finite(e) for e in ends) or not ends[0] < ends[1]:
         raise ArgumentError(
             f"equivalence is (low, high) in the unit of the answer, such as (-0.02, 0.02), seen {equivalence!r}."
         )

@@ -22,6 +22,7 @@ import narwhals as nw
 import polars as pl
 import pyarrow as pa
 
+from divergence.addresses import scrubbed, shown
 from divergence.configuration import FILE_NAME
 from divergence.errors import InputError
 from divergence.executions import json_records
@@ -73,6 +74,8 @@ class Source:
     """What must live as long as the frame does: the files of an import."""
     reshaped: bool = False
     """Does the frame have rows or columns that the file has in another shape (`shaped`)?"""
+    address: str | None = dataclasses.field(default=None, repr=False)
+    """Its whole address, which may hold what is not shown; None for files and frames."""
 
     @functools.cached_property
     def columns(self) -> tuple[str, ...]:
@@ -240,13 +243,15 @@ def _open(path: Path, named: bool, regime: str | None) -> Source | str:
     return source
 
 
-def unreadable(file: str, error: BaseException) -> InputError:
-    """The sentence for a file that cannot be read."""
+def unreadable(file: str, error: BaseException, *addresses: str | None) -> InputError:
+    """The sentence for a file that cannot be read, without the secrets of its addresses."""
     if format_of(file) == "csv" and "more fields" in str(error) and Path(file).is_file():
         where = first_ragged(json_records.opened(Path(file)), _separator(file))
         if where:
             return InputError(f"The file {file} cannot be read: {where}; quote fields that hold the separator.")
-    return InputError(f"The file {file} cannot be read: {_one_line(error)}")
+    known = [address for address in addresses if address]
+    said = _one_line(error)
+    return InputError(f"The file {file} cannot be read: {scrubbed(said, *known) if known else said}")
 
 
 def _separator(name: str) -> str:
@@ -289,13 +294,14 @@ def _remote_source(address: str, regime: str | None) -> Source:
     kind = format_of(address)
     scans = {"parquet": pl.scan_parquet, "arrow": pl.scan_ipc, "csv": pl.scan_csv, "ndjson": pl.scan_ndjson}
     if kind not in scans:
-        raise InputError(f"The address {address} has no known format: its name must end like one of {FORMATS}.")
+        raise InputError(f"The address {shown(address)} has no known format: its name must end like one of {FORMATS}.")
     options = {"infer_schema": False} if kind == "csv" else {}
     try:
-        source = Source(address, scans[kind](address, **options).with_row_index(ROW, offset=1), regime)
+        frame = scans[kind](address, **options).with_row_index(ROW, offset=1)
+        source = Source(shown(address), frame, regime, address=address)
         source.schema  # noqa: B018  asks the remote end now, so that a wrong address is named here
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise unreadable(address, error) from error
+        raise unreadable(shown(address), error, address) from None  # what others say may hold the whole address
     return source
 
 

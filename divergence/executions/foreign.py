@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from divergence.addresses import shown
 from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions.files import Source, expanded, format_of, open_sources, table_kind
@@ -89,7 +90,7 @@ def imported(paths: Mapping[str | None, list[str | Path]], configuration: Config
         given = {**constants, "regime": regime} if regime else constants
         log = import_log(files, constants=given, privacy=Privacy(lenient=True))
         _refuse(log, accept_rejected)
-        name = str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
+        name = shown(str(files[0])) if len(files) == 1 else f"{shown(str(files[0]))} and {len(files) - 1} more"
         size = sum(Path(path).stat().st_size for path in files if not is_address(path))
         sources += sources_of(log, name, regime, size, tuple(constants))  # constants are put in again, as for every file
         notes += [f"{log.rows} rows imported from {log.format}.", *log.notes]

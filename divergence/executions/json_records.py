@@ -37,7 +37,7 @@ def scan_ndjson(path: Path) -> pl.LazyFrame:
         seen = pl.scan_ndjson(path, infer_schema_length=None).collect_schema()
     except pl.exceptions.PolarsError:
         return scan_by_line(path)
-    if needs_care(path, seen):
+    if needs_care(path, seen, [name for name, dtype in seen.items() if _is_vector(dtype)]):
         return scan_by_line(path)
     schema = {name: VECTOR if _is_vector(dtype) else pl.String for name, dtype in seen.items()}
     return pl.scan_ndjson(path, schema=schema, row_index_name=ROW, row_index_offset=1)

@@ -33,8 +33,8 @@ from divergence.executions.executions import ALWAYS, Counts, Executions, Tallied
 from divergence.executions.files import Source, local_paths, open_sources, unreadable
 from divergence.executions.further_tables import FurtherTable, metric, metrics, read_table
 from divergence.executions.guess import advice
+from divergence.executions.importers.one_import import of_one_import
 from divergence.executions.importers.registry import formats
-from divergence.executions.importers.write_import import check_together
 from divergence.executions.model_names import suggestions
 from divergence.executions.names import BROKEN, COPY, DUPLICATE, FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, TIMES
 from divergence.executions.outcome import infer_kind, usable, usable_values
@@ -144,9 +144,9 @@ def read(
         sources += opened
         skipped += left
     brought = foreign.imported(others, configuration, accept_rejected)
-    check_together(source.path for source in sources)
+    sources, strays = of_one_import(sources)
     tables, left = recognise([*sources, *brought.sources], configuration)
-    skipped += left
+    skipped += [*strays, *left]
     if not tables["executions"]:
         seen = "; ".join(f"{Path(file).name}: {reason}" for file, reason in skipped[:3]) or "no file was found"
         other = f"Name a file with models; {len(formats())} formats of other tools are read as well: docs/formats.md."
@@ -179,8 +179,9 @@ def _judged(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
             try:
                 source.frame.select(pl.all().count()).collect(engine="streaming")
             except DAMAGED_DATA as cause:
-                raise unreadable(source.file, cause) from cause
-        raise unreadable(", ".join(source.file for source in log.sources), error) from error
+                raise unreadable(source.file, cause, source.address) from None if source.address else cause
+        addresses = [source.address for source in log.sources]
+        raise unreadable(", ".join(source.file for source in log.sources), error, *addresses) from None
 
 
 def _executions(log: _Log, skipped: list[tuple[str, str]]) -> Executions:

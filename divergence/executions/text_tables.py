@@ -7,8 +7,9 @@
 | CSV with a line of more fields than the header | refused, with the line |
 | NDJSON record that names a key twice, or is nested more than `DEPTH` deep | no record: the row is rejected |
 | NDJSON text with half a surrogate pair | read with U+FFFD in its place |
+| NDJSON list of numbers with a boolean among them | read as text |
 
-The last two are decided by the reader that goes line by line; `needs_care` says whether a file has such a line.
+The last three are decided by the reader that goes line by line; `needs_care` says whether a file has such a line.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import IO
 
@@ -33,6 +34,7 @@ UNPACKED_RATIO = 100  # unpacked bytes a packed byte; logs of text pack 5 to 30 
 UNPACKED_FLOOR = 2**30  # unpacked bytes that every file may have, however well it is packed
 DEPTH = 64  # levels of a record; logs have fewer than ten
 SURROGATE = r"\\u[dD][89a-fA-F]"
+BOOLEAN_IN_A_LIST = r"[\[,]\s*(true|false)"
 ESCAPED_LETTER = r"\\u00[2-7]"  # an escaped ASCII letter may hide a key
 
 
@@ -134,22 +136,28 @@ def _shallow(value: object) -> bool:
     return False
 
 
-def needs_care(path: Path, names: Iterable[str]) -> bool:
-    """Must an NDJSON file with these columns be read line by line? See the table above."""
+def needs_care(path: Path, names: Iterable[str], vectors: Collection[str] = ()) -> bool:
+    """Must an NDJSON file with these columns be read line by line? See the table above. `vectors`: names of those that
+    Polars takes for lists of numbers, which it does where a list holds a boolean, too, and then fails at it."""
     line = pl.col("line")
     brackets = line.str.count_matches("[", literal=True) + line.str.count_matches("{", literal=True)
     suspicious = [line.str.contains(SURROGATE), line.str.contains(ESCAPED_LETTER), brackets > DEPTH]
     suspicious.append(line.str.contains(r"^\s*[^{\s]"))  # no object: Polars looks at some of these only when it reads
+    if vectors:
+        suspicious.append(line.str.contains(BOOLEAN_IN_A_LIST))
     for name in names:
         key = json.dumps(name, ensure_ascii=False)
         suspicious.append(line.str.count_matches(key, literal=True) > 1)
     lines = pl.scan_lines(path, name="line").filter(pl.any_horizontal(suspicious)).collect(engine="streaming")["line"]
-    return any(not _plain(text) for text in lines if text.strip())
+    return any(not _plain(text, vectors) for text in lines if text.strip())
 
 
-def _plain(line: str) -> bool:
+def _plain(line: str, vectors: Collection[str]) -> bool:
     found = record(line)
     if found is None:
+        return False
+    lists = [found[name] for name in vectors if isinstance(found.get(name), list)]
+    if any(isinstance(entry, bool) for entries in lists for entry in entries):
         return False
     try:
         json.dumps(found, ensure_ascii=False).encode()

@@ -39,7 +39,7 @@ SAVED = {
             "method": str,
             "seed": int,
             "why": str,
-            "cpu_seconds": (float, type(None)),
+            "cpu_seconds": float,
             "link": str,
             "arm_notes": [str],
             "diagnostics": [{"name": str, "value": float, "threshold": float, "passed": bool, "meaning": str}],

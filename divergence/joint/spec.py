@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 from divergence.calling import sentence_fields
 from divergence.errors import InputError
+from divergence.numerics import is_finite
 
 INSTABILITIES = ("auto", "shared", "per_model")
 ALWAYS = ("ability", "intercept")  # what a level is made of cannot be left out
@@ -72,7 +72,7 @@ class Spec:
                 if not isinstance(width, bool):
                     raise InputError(f"the term {field.name} is on (True) or off (False), seen {width!r}")
                 continue
-            usable = isinstance(width, int | float) and not isinstance(width, bool) and math.isfinite(width) and width >= 0
+            usable = isinstance(width, int | float) and not isinstance(width, bool) and is_finite(width) and width >= 0
             if not usable or (width == 0 and field.name in ALWAYS):
                 least = "above 0" if field.name in ALWAYS else "from 0 (leaves the term out) on"
                 raise InputError(f"the prior width {field.name} is a number {least}, seen {width!r}")

@@ -18,7 +18,7 @@ from divergence.errors import InputError
 from divergence.estimands.spend import Prices
 from divergence.joint.choice import SHARED_MIN, why_not_items
 from divergence.joint.posterior import Fit, Posterior
-from divergence.numerics import one_blas_thread
+from divergence.numerics import is_finite, one_blas_thread
 from divergence.planning.allocation import STEPS, Step, allocate, equal_shares
 from divergence.planning.goals import OVER_CONTEXTS, Goal, goal_of, question_of
 from divergence.planning.knowledge import UNITS, Knowledge, knowledge
@@ -133,14 +133,14 @@ def _checked(budget: float | None, unit: str, bank: int | None, until: Mapping[s
     if unit not in UNITS:
         raise InputError(f"the unit {unit!r} of the budget is not known; choose one of {', '.join(UNITS)}")
     amount = BUDGET if budget is None else budget
-    if isinstance(amount, bool) or not isinstance(amount, int | float) or not (math.isfinite(amount) and amount > 0):
+    if isinstance(amount, bool) or not isinstance(amount, int | float) or not (is_finite(amount) and amount > 0):
         raise InputError(f"the budget is {amount} {unit}: nothing can be measured with it; give a number above 0")
     if bank is not None and bank < 1:
         raise InputError(
             "the bank has no items left that were not asked yet: add items to it, or ask the same ones again with `trials`"
         )
     for name, value in (until or {}).items():
-        if name not in TARGETS or not (math.isfinite(value) and value > 0):
+        if name not in TARGETS or not (is_finite(value) and value > 0):
             raise InputError(f"until {name}={value} cannot be meant; say width=W or regret=R, above 0, in the goal's unit")
     return float(amount)
 

@@ -90,6 +90,8 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
     items = workloads(plan, scorers)
     read_traces(plan)
     heads = {name: client.headers(name, endpoint) for name, endpoint in plan.endpoint.items()}
+    for scrape in plan.telemetry:
+        client.check_set(f"telemetry {scrape.instance!r}", scrape.variables())
     if not quiet:
         for sentence in confounded(plan):
             print(f"note: {sentence}", file=sys.stderr)
@@ -151,7 +153,8 @@ async def _watching(path: Path, scrapes: tuple[Scrape, ...]):
         return
     failed: list[str] = []
     async with client.open_session(len(scrapes)) as session:
-        tasks = [asyncio.create_task(telemetry.watch(session, scrape, path, failed)) for scrape in scrapes]
+        watched = [telemetry.watch(session, scrape, client.page_headers(scrape), path, failed) for scrape in scrapes]
+        tasks = [asyncio.create_task(watch) for watch in watched]
         try:
             yield
         finally:

@@ -10,18 +10,16 @@ header, nowhere else: no message of this file contains a header, a server's text
 from __future__ import annotations
 
 import asyncio
-import base64
 import dataclasses
-import functools
 import json
 import os
 import random
 import re
 import time
-import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from divergence.addresses import without
 from divergence.errors import InputError
 from divergence.probe.reply_stream import (
     DAMAGE,
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from divergence.probe.plan import Endpoint, Request
+    from divergence.probe.telemetry import Scrape
 
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504)  # HTTP statuses after which another attempt can succeed
 ERROR_NAME = re.compile(r"[a-z][a-z_]{2,39}")
@@ -92,19 +91,30 @@ class Reply:
 
 def headers(name: str, endpoint: Endpoint) -> dict[str, str]:
     """Request headers with the keys of the environment. Raises `InputError` naming the field whose variable is not set."""
-    for field, variable in endpoint.variables().items():
-        value = os.environ.get(variable, "").strip()
-        said = f"The environment variable that {field} of endpoint {name!r} names"
-        if not value:
-            raise InputError(f"{said} is not set; export it first.")
-        if not value.isascii() or not value.isprintable():
-            raise InputError(f"{said} holds characters that no HTTP header may hold.")
+    check_set(f"endpoint {name!r}", endpoint.variables())
     wanted = {**endpoint.headers_env} | ({"Authorization": endpoint.api_key_env} if endpoint.api_key_env else {})
     found = {"Accept": STREAM}
     for header, variable in wanted.items():
         value = os.environ[variable].strip()
         found[header] = f"Bearer {value}" if header == "Authorization" else value
     return found
+
+
+def check_set(where: str, variables: Mapping[str, str]) -> None:
+    """Raises `InputError`, naming the field, for a variable that is not set or holds what no header may hold."""
+    for field, variable in variables.items():
+        value = os.environ.get(variable, "").strip()
+        said = f"The environment variable that {field} of {where} names"
+        if not value:
+            raise InputError(f"{said} is not set; export it first.")
+        if not value.isascii() or not value.isprintable():
+            raise InputError(f"{said} holds characters that no HTTP header may hold.")
+
+
+def page_headers(scrape: Scrape) -> dict[str, str]:
+    """The headers with which a page of telemetry is asked for. Raises `InputError` as `headers` does."""
+    check_set(f"telemetry {scrape.instance!r}", scrape.variables())
+    return {header: os.environ[variable].strip() for header, variable in scrape.headers_env.items()}
 
 
 def open_session(concurrency: int) -> aiohttp.ClientSession:
@@ -141,30 +151,10 @@ async def ask(
 def without_keys(text: str, head: Mapping[str, str]) -> str:
     """The text with every key of the request removed, should a server send one back: as it is, in other case, quoted for
     an address, in hexadecimal digits, or in base64 alone or within something longer."""
-    found = _keys(tuple(value for value in head.values() if value != STREAM))
-    return found.sub("[key]", text) if found else text
-
-
-@functools.lru_cache(maxsize=256)
-def _keys(values: tuple[str, ...]) -> re.Pattern[str] | None:
-    forms: set[str] = set()
-    for value in values:
-        for key in [part for part in value.split() if len(part) >= KEY_PART_MIN] or [value.removeprefix("Bearer ")]:
-            forms |= {key, urllib.parse.quote(key, safe=""), key.encode().hex()}
-            if len(key) >= KEY_PART_MIN:
-                forms |= _in_base64(key.encode())
-    ordered = sorted(filter(None, forms), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, ordered)), re.IGNORECASE) if ordered else None
-
-
-def _in_base64(key: bytes) -> set[str]:
-    """What a key looks like in base64 wherever it begins: the letters that hold nothing but it."""
-    found = set()
-    for before in range(3):
-        letters = base64.b64encode(b"\0" * before + key).decode().rstrip("=")
-        own = letters[-(-8 * before // 6) : 8 * (before + len(key)) // 6]
-        found |= {own, own.replace("+", "-").replace("/", "_")}
-    return found
+    keys: set[str] = set()
+    for value in (value for value in head.values() if value != STREAM):
+        keys |= {part for part in value.split() if len(part) >= KEY_PART_MIN} or {value.removeprefix("Bearer ")}
+    return without(text, frozenset(keys), "[key]")
 
 
 def _kept(reply: Reply, head: Mapping[str, str]) -> Reply:

@@ -7,7 +7,6 @@ tasks `agent` (see `workloads`). Everything is checked here; what is returned ne
 from __future__ import annotations
 
 import json
-import math
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ import polars as pl
 
 from divergence.errors import InputError
 from divergence.executions.quoted import quoted
+from divergence.numerics import is_finite
 from divergence.plain_files import regular
 from divergence.probe import replay, scoring
 from divergence.probe.plan import Plan
@@ -139,7 +139,7 @@ def _agent(row: dict, where: str) -> dict:
         if not isinstance(task, dict) or not isinstance(task.get(key), kind) or isinstance(task.get(key), bool):
             raise InputError(f"{where} has an agent task without a valid {key!r}; it needs {', '.join(AGENT)}.")
     values = task["wanted"].values()
-    if not all(isinstance(value, str) for value in values) or not math.isfinite(task["length"]):
+    if not all(isinstance(value, str) for value in values) or not is_finite(task["length"]):
         raise InputError(f"{where} has an agent task whose wanted values are not texts, or whose length is not finite.")
     if task["max_calls"] < 1 or not task["wanted"]:
         raise InputError(f"{where} has an agent task that allows no call, or wants no end state.")

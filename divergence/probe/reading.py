@@ -171,6 +171,8 @@ def _check(plan: Plan) -> None:
     allocation.check(plan)
     budget.check(plan.budget, plan.price, [system.model for system in plan.system])
     telemetry.check(plan.telemetry)
+    for scrape in plan.telemetry:
+        _check_variables(f"telemetry {scrape.instance!r}", scrape)
     for context in plan.context:
         if context.endpoint and (context.endpoint not in plan.endpoint or any(s.weights for s in plan.system)):
             raise InputError(
@@ -182,15 +184,7 @@ def _check(plan: Plan) -> None:
 
 def _check_endpoint(name: str, endpoint: Endpoint) -> None:
     """An address, and names of variables; no message shows a name, as it may be a key pasted in its place."""
-    for number, header in enumerate(endpoint.headers_env, 1):
-        if not HEADER.fullmatch(header):
-            raise InputError(f"Entry {number} in headers_env of endpoint {name!r} is no name of an HTTP header.")
-    for field, variable in endpoint.variables().items():
-        if not VARIABLE.fullmatch(variable):
-            raise InputError(
-                f"{field} of endpoint {name!r} must be the name of an environment variable (letters, digits, "
-                "_; no digit first), never the key itself."
-            )
+    _check_variables(f"endpoint {name!r}", endpoint)
     try:
         parts = urlsplit(endpoint.base_url)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -204,6 +198,18 @@ def _check_endpoint(name: str, endpoint: Endpoint) -> None:
         )
     if parts.path.rstrip("/").endswith("/completions"):
         raise InputError(f"base_url of endpoint {name!r} ends in {parts.path}; give the address up to and including /v1.")
+
+
+def _check_variables(where: str, asked: Endpoint | telemetry.Scrape) -> None:
+    for number, header in enumerate(asked.headers_env, 1):
+        if not HEADER.fullmatch(header):
+            raise InputError(f"Entry {number} in headers_env of {where} is no name of an HTTP header.")
+    for field, variable in asked.variables().items():
+        if not VARIABLE.fullmatch(variable):
+            raise InputError(
+                f"{field} of {where} must be the name of an environment variable (letters, digits, "
+                "_; no digit first), never the key itself."
+            )
 
 
 def _check_context(plan: Plan, context: Context) -> None:

@@ -13,12 +13,15 @@ import dataclasses
 import datetime
 import json
 import time
+import urllib.parse
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
 from divergence.errors import InputError
 from divergence.executions import metric_pages
+from divergence.executions.importers.factors import private
 from divergence.executions.metric_pages import MetricPage, parse
 from divergence.probe.reply_stream import UNUSABLE, body
 from divergence.staging import whole
@@ -39,13 +42,25 @@ class Scrape:
     """Model that it serves, as the log names it; empty = several."""
     period_s: float = 5.0
     """Length of a window, in seconds."""
+    headers_env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Header name -> name of the environment variable that holds its value, where the page asks for a key."""
+
+    def variables(self) -> dict[str, str]:
+        """Field of the plan -> the variable that it names; messages say the field, as the name may be a pasted key."""
+        return {f"headers_env {header}": variable for header, variable in self.headers_env.items()}
 
 
 def check(scrapes: tuple[Scrape, ...]) -> None:
-    """Raises `InputError` for an address that is not plain HTTP(S), or a period that is no period."""
+    """Raises `InputError` for an address that is not plain HTTP(S) or holds a key, or a period that is no period."""
     for scrape in scrapes:
         if not scrape.url.startswith(("http://", "https://")) or "@" in scrape.url:
             raise InputError(f"The telemetry address of {scrape.instance!r} must be http(s) without user and password.")
+        query = urllib.parse.parse_qsl(scrape.url.partition("?")[2], keep_blank_values=True)
+        if any(private(name) for name, _ in query):
+            raise InputError(
+                f"The telemetry address of {scrape.instance!r} holds a key in its query: give the name of the environment "
+                "variable that holds it in headers_env, never the key itself."
+            )
         if not scrape.period_s > 0:
             raise InputError(f"period_s of telemetry {scrape.instance!r} must be above 0, seen {scrape.period_s}.")
 
@@ -56,8 +71,8 @@ def window(before: MetricPage | None, after: MetricPage) -> dict[str, float]:
     return {series.metric: value for series, value in changed.items()}
 
 
-async def watch(session, scrape: Scrape, path: Path, failed: list[str]) -> None:
-    """Scrape until cancelled; one JSON line a window, appended to `path`."""
+async def watch(session, scrape: Scrape, head: Mapping[str, str], path: Path, failed: list[str]) -> None:
+    """Scrape until cancelled, with the headers of `head`; one JSON line a window, appended to `path`."""
     import aiohttp
 
     before: MetricPage | None = None
@@ -66,7 +81,8 @@ async def watch(session, scrape: Scrape, path: Path, failed: list[str]) -> None:
         while True:
             await asyncio.sleep(scrape.period_s)
             try:
-                async with asyncio.timeout(SCRAPE_S), session.get(scrape.url, allow_redirects=False) as response:
+                asked = session.get(scrape.url, headers=head, allow_redirects=False)
+                async with asyncio.timeout(SCRAPE_S), asked as response:
                     page = await body(response, LARGEST_PAGE) if response.status == 200 else None
                     after = None if page is None else parse(page.decode("utf-8", "replace"))
             except (aiohttp.ClientError, OSError, TimeoutError, *UNUSABLE):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-import re
 import shutil
 import urllib.parse
 import uuid
@@ -18,10 +17,11 @@ import uuid
 import pyarrow as pa
 from pyarrow import fs
 
+from divergence.addresses import scrubbed as scrubbed
+from divergence.addresses import sentence as sentence
+from divergence.addresses import shown as shown
 from divergence.errors import InputError
 
-SECRETS = re.compile(r"(ACCESS_KEY|SECRET|TOKEN|PASSWORD|CREDENTIAL|SAS|ACCOUNT_KEY)", re.IGNORECASE)
-"""Names of environment variables whose values are never shown."""
 CHUNK = 8 * 2**20
 
 
@@ -74,41 +74,6 @@ def place(address: str | os.PathLike) -> Filesystem:
             "a path, s3://, gs://, abfs:// or hdfs://, or install fsspec for others"
         ) from None
     return Filesystem(fs.PyFileSystem(fs.FSSpecHandler(files)), path, address)
-
-
-def shown(address: str) -> str:
-    """An address without user, password and query.
-
-    >>> shown("s3://KEY:SECRET@bucket/logs?region=x")
-    's3://bucket/logs'
-    """
-    kind, mark, rest = address.partition("://")
-    if not mark:
-        return address
-    rest = rest.split("?", 1)[0].split("#", 1)[0]
-    host, slash, path = rest.partition("/")
-    return f"{kind}://{host.rpartition('@')[2]}{slash}{path}"
-
-
-def scrubbed(text: str, *addresses: str) -> str:
-    """A message without the secrets of the environment and of these addresses."""
-    secrets = {value for name, value in os.environ.items() if SECRETS.search(name) and len(value) >= 4}
-    for address in addresses:
-        parts = urllib.parse.urlsplit(address) if "://" in address else None
-        if parts is not None:
-            secrets |= {s for s in re.split(r"[:@]", parts.netloc.rpartition("@")[0]) if s}
-            secrets |= {value for _, value in urllib.parse.parse_qsl(parts.query) if len(value) >= 4}
-            text = text.replace(address, shown(address))
-    for secret in sorted({*secrets, *map(urllib.parse.unquote, secrets)}, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text
-
-
-def sentence(error: BaseException, *addresses: str) -> str:
-    """What an error says, on one line and without secrets."""
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    text = " ".join(text.split("(Request ID")[0].split(". Detail:")[0].split())
-    return scrubbed(text[:1].lower() + text[1:], *addresses).rstrip(" .")[:400]
 
 
 def publish(source: pathlib.Path, target: Filesystem) -> None:

@@ -43,6 +43,18 @@ def test_every_marker_is_declared_and_the_default_run_leaves_out_three():
     assert sorted(LEFT_OUT) == ["cluster", "prove", "tools"] and set(LEFT_OUT) <= set(declared)
 
 
+def test_what_is_installed_is_locked_by_hash():
+    makefile = (ROOT / "Makefile").read_text()
+    for line in re.findall(r"-m pip install ([^\n]*)", makefile):
+        found = re.search(r"--require-hashes -r (\S+)", line)
+        assert found or line.endswith("--no-deps --no-build-isolation -e ."), line
+        if found:
+            assert f"-o {found[1]}" in makefile, f"make locks does not renew {found[1]}"
+            locked = (ROOT / found[1]).read_text()
+            assert locked.count("--hash=sha256:") >= len(re.findall(r"^\S+==", locked, re.MULTILINE)) > 0
+            assert "://" not in locked, "an address in a lock"
+
+
 def test_the_paths_of_the_makefile_exist():
     for words in re.findall(
         r"(?:pytest|python) ((?:-\S+ (?:\w+ )?)*)((?:tests|benchmarks)/\S+(?: tests/\S+)*)", (ROOT / "Makefile").read_text()

@@ -5,15 +5,17 @@ reader of JSON lines gives what the slow one gives.
 format (`DIVERGENCE_FUZZ`), drawn anew in each run.
 """
 
+import csv
 import io
 import json
 import os
 import time
+import tomllib
 from pathlib import Path
 
 import polars as pl
 import pytest
-from damage import EDIT, MEMORY, changed, peak
+from damage import EDIT, MEMORY, ODD, STEPS, TRIED, changed, peak, replaced
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -45,6 +47,7 @@ def bounded():
 
 def survives(path: Path, content: bytes):
     """The log, the configuration, or the sentence."""
+    TRIED[path.name] += 1
     path.write_bytes(content)
     began = time.monotonic()
     try:
@@ -68,7 +71,7 @@ def test_the_corpus(path, tmp_path):
         assert found.outcome == "score" if path.suffix == ".toml" else found.counts.valid == 24
     elif path.suffix in (".toml", ".json") and path.name != "half-pair.json":
         assert isinstance(found, str)
-    elif path.suffix == ".jsonl" and not path.name.startswith(("half-pair", "carriage")):
+    elif path.suffix == ".jsonl" and not path.name.startswith(("half-pair", "carriage", "boolean")):
         assert (found.counts.valid, found.rejected["rule"].to_list()) == (24, ["record_readable"])
 
 
@@ -96,6 +99,15 @@ def test_half_a_pair_is_one_letter_on_every_path(tmp_path):
     for name in ("half-pair.jsonl", "half-pair-and-no-record.jsonl"):
         content = next(path for path in CORPUS if path.name == name).read_bytes()
         assert set(survives(tmp_path / name, content).valid["model"]) == wanted
+
+
+def test_a_boolean_among_numbers_is_the_same_on_both_paths(tmp_path):
+    path = next(path for path in CORPUS if path.name == "boolean-among-numbers.jsonl")
+    assert survives(tmp_path / path.name, path.read_bytes()).counts.valid == 24
+    for lines in (['{"a": [0, false]}'], ['{"a": [1.5]}', '{"a": [true]}'], ['{"a": [1]}', '{"a": "b, true"}']):
+        log = tmp_path / "log.jsonl"
+        log.write_text("\n".join(lines) + "\n")
+        assert same(outcome(json_records.scan_ndjson, log), outcome(json_records.scan_by_line, log)), lines
 
 
 def seeds() -> dict[str, bytes]:
@@ -127,6 +139,64 @@ def test_every_format_survives_damage(name, tmp_path):
     @given(st.lists(st.one_of(EDIT, INSERT), min_size=1, max_size=4))
     def check(edits):
         survives(tmp_path / name, changed(content, edits))
+
+    check()
+
+
+def written(name: str, value) -> bytes:
+    """A table, or a configuration, with these values in the format of the name. Raises what its writer raises."""
+    kind = name.split(".")[1]
+    if kind == "toml":
+        return "".join(f"{key} = {in_toml(one)}\n" for key, one in value.items()).encode()
+    if kind == "json":
+        return json.dumps(value).encode()
+    if kind == "jsonl":
+        return "".join(json.dumps(record) + "\n" for record in value).encode()
+    held = io.StringIO(newline="")
+    if kind in ("csv", "tsv"):
+        lines = csv.writer(held, delimiter="," if kind == "csv" else "\t")
+        lines.writerows(line if isinstance(line, list) else [line] for line in value)
+        return held.getvalue().encode()
+    frame = pl.DataFrame(value, infer_schema_length=None, strict=False)
+    packed = io.BytesIO()
+    writers = {"seed.parquet": frame.write_parquet, "seed.arrow": frame.write_ipc, "stream.arrow": frame.write_ipc_stream}
+    writers[name](packed)
+    return packed.getvalue()
+
+
+def in_toml(value) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {in_toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(in_toml, value)) + "]"
+    return repr(value) if isinstance(value, float) else json.dumps(value)
+
+
+def values_of(name: str):
+    """The seed as values that can be changed: its records, the cells of its lines, or its keys."""
+    kind = name.split(".")[1]
+    if kind == "toml":
+        return tomllib.loads(seeds()[name].decode())
+    if kind in ("csv", "tsv"):
+        return list(csv.reader(io.StringIO(seeds()[name].decode()), delimiter="," if kind == "csv" else "\t"))
+    return json.loads(seeds()["seed.json"])
+
+
+@pytest.mark.parametrize("name", sorted(seeds()))
+def test_every_format_survives_odd_values(name, tmp_path):
+    whole = values_of(name)
+
+    @examples(25)
+    @given(st.lists(st.tuples(STEPS, st.sampled_from(ODD)), min_size=1, max_size=4))
+    def check(changes):
+        value = whole
+        for steps, new in changes:
+            value = replaced(value, steps, new)
+        try:
+            content = written(name, value)
+        except (UnicodeEncodeError, TypeError, OverflowError, ValueError, AttributeError, pl.exceptions.PolarsError):
+            return  # such a file cannot be written at all
+        survives(tmp_path / name, content)
 
     check()
 
@@ -164,6 +234,7 @@ def test_the_fast_reader_and_the_slow_one_agree(tmp_path):
     @examples(200)
     @given(st.lists(LINE, min_size=1, max_size=6))
     def check(lines):
+        TRIED["fast = slow"] += 1
         path.write_bytes("\n".join(lines).encode("utf-8", "surrogatepass") + b"\n")
         assert same(outcome(json_records.scan_ndjson, path), outcome(json_records.scan_by_line, path)), lines
 

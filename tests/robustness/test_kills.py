@@ -1,88 +1,108 @@
 """A verb that is killed, at a random moment or at any step of putting its results in place, leaves the old results or the
 new ones, whole; the next run leaves nothing else. A scoring puts its results in place one by one, and a folder that has its
-manifest holds the results that it names. (Killed workers: `scoring/test_resume`.)"""
+manifest holds the results that it names. The files of an import take their places one by one, too, and whoever reads them
+reads the old import or the new one. (Killed workers: `scoring/test_resume`.)
+
+The steps are those of a run that is not killed: it is counted first how many it has, and how many of them after the switch.
+"""
 
 import collections
+import json
 import pathlib
 import random
 import shutil
 import signal
 import time
-from collections.abc import Sequence
 
 import pytest
 from killed_verbs import Case
 
-from divergence.configuration import Configuration
-from divergence.errors import InputError
-from divergence.executions import read
 from divergence.scoring.filesystems import place
 from divergence.scoring.outputs import record
 
+KILLS = 20  # of each verb in `make prove`
+AT_STEPS = 12  # of them, at most, at steps; the others at random moments
 
-def check_kills(case: Case, random_kills: int, steps: Sequence[int], folder: pathlib.Path) -> None:
+
+def spread(steps: int, after: int, most: int) -> list[int]:
+    """So many of the steps: the first, the last, those around the switch, and others evenly between."""
+    chosen = [0, steps - 1, steps - after - 1, steps - after, 1, steps - 2]
+    parts = max(most - 1, 1)
+    chosen += [round(k * (steps - 1) / parts) for k in range(most)] + list(range(steps))
+    return sorted(list(dict.fromkeys(step for step in chosen if 0 <= step < steps))[:most])
+
+
+def check_kills(case: Case, kills: int, at_steps: int, folder: pathlib.Path) -> None:
     """Kill the second run, look, and let the next one run to its end where the kill left something."""
     assert case.run(case.first) in (0, 1)
     shutil.copytree(case.out, folder / "old", symlinks=True)
-    old = case.seen()
+    old, before = case.seen(), case.answer()
     began = time.monotonic()
-    assert case.run(case.second) in (0, 1)
+    assert case.run(case.second, told_to=folder / "steps.json") in (0, 1)
     length = time.monotonic() - began
-    new = case.seen()
+    new, later = case.seen(), case.answer()
+    counted = json.loads((folder / "steps.json").read_text())
     changed = {name for name in {*old, *new} if old.get(name) != new.get(name)}
-    assert changed
+    assert changed and before != later
+    steps = spread(counted["steps"], counted["after"], min(at_steps, kills))
     dice = random.Random(0)
-    plans: list[dict] = [{"killed_after": dice.uniform(0.3, 1.05) * length} for _ in range(random_kills)]
-    ends: collections.Counter[tuple[int, str]] = collections.Counter()
-    for plan in [*plans, *({"killed_at": step} for step in steps)]:
+    plans = collections.deque({"killed_at": step} for step in steps)
+    ends: collections.Counter[tuple[str, int, str]] = collections.Counter()
+    while plans or sum(count for (_, code, _), count in ends.items() if code == -signal.SIGKILL) < kills:
+        plan = plans.popleft() if plans else {"killed_after": dice.uniform(0.3, 1.05) * length}
         shutil.rmtree(case.out)
         shutil.copytree(folder / "old", case.out, symlinks=True)
+        began = time.monotonic()
         code = case.run(case.second, **plan)
+        if code in (0, 1):  # too late: another time sooner
+            length = min(length, time.monotonic() - began)
         after = case.seen()
         moved = {name for name in {*old, *after} if old.get(name) != after.get(name)}
-        if moved and moved != changed:  # readers see it
+        end = "old" if not moved else "new" if moved == changed else "told"
+        if end == "told":  # readers see it
             assert case.verb in ("import", "score"), (plan, sorted(moved ^ changed))
-            if case.verb == "import":  # files of their own names in a folder of the user
-                with pytest.raises(InputError, match="are of two imports"):
-                    read(sorted(case.out.glob("*.parquet")), configuration=Configuration())
-            else:
+            if case.verb == "score":  # which has no one step
                 assert "manifest.json" not in after
                 assert all(record(place(path)) is not None for path in case.out.glob("*.parquet"))
-        ends[code, "old" if not moved else "new" if moved == changed else "told"] += 1
-        if case.litter() or plan == plans[-1:]:
+        if case.verb == "import":
+            found = case.answer()
+            assert found in (before, later), plan
+            end = "old" if found == before else "new"
+        ends[next(iter(plan)), code, end] += 1
+        if case.litter() or not plans:
             assert case.run(case.second) in (0, 1)
             assert set(case.seen()) == set(new) and not case.litter()
-            assert case.verb != "score" or case.seen() == new  # its manifest holds no time
-    print(f"{case.verb}: {dict(ends)}")
-    if steps:
-        killed = {left for code, left in ends if code == -signal.SIGKILL}
-        assert {"old", "new"} <= killed or {"old", "told"} <= killed  # before the switch, and after it
+            assert case.verb in ("score", "import") or case.answer().keys() == later.keys()
+            assert case.verb not in ("score", "import") or case.answer() == later  # they hold no time
+    print(f"{case.verb}: {counted}, steps {steps}, {sum(ends.values())} runs: {dict(ends)}")
+    killed = {left for _, code, left in ends if code == -signal.SIGKILL}
+    assert {"old", "new"} <= killed  # before the switch, and after it
 
 
-def checked(verb: str, folder: pathlib.Path, random_kills: int, steps: Sequence[int]) -> None:
+def checked(verb: str, folder: pathlib.Path, kills: int, at_steps: int) -> None:
     case = Case(verb, folder)
     try:
-        check_kills(case, random_kills, steps, folder)
+        check_kills(case, kills, at_steps, folder)
     finally:
         case.close()
 
 
+def test_steps_are_spread_over_all_and_around_the_switch():
+    assert spread(3, 1, 12) == [0, 1, 2]
+    assert spread(40, 10, 6) == [0, 1, 29, 30, 38, 39]
+    assert len(spread(40, 10, 12)) == 12 and {0, 29, 30, 39} < set(spread(40, 10, 12))
+
+
 @pytest.mark.parametrize("verb", ["import", "compare"])
 def test_a_killed_verb_leaves_old_or_new(verb, tmp_path):
-    checked(verb, tmp_path, 1, [0, 1, 4])
+    checked(verb, tmp_path, 4, 3)
 
 
 def test_a_killed_scoring_has_no_manifest(tmp_path):
-    checked("score", tmp_path, 0, [0, 1, 4])
+    checked("score", tmp_path, 3, 3)
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("verb", ["import", "compare", "drift", "probe", "fit", "report", "export", "plan"])
+@pytest.mark.parametrize("verb", ["import", "compare", "drift", "probe", "fit", "report", "export", "plan", "score"])
 def test_twenty_kills_leave_old_or_new(verb, tmp_path):
-    checked(verb, tmp_path, 12, range(10, 18) if verb == "export" else range(8))  # it first links twelve files
-
-
-@pytest.mark.prove
-def test_twenty_kills_of_a_scoring(tmp_path):
-    """Its last steps are those of the manifest: two for each partition that changed, and two more."""
-    checked("score", tmp_path, 8, range(12))
+    checked(verb, tmp_path, KILLS, AT_STEPS)

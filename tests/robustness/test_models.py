@@ -18,7 +18,7 @@ from divergence.risk.model import RiskModel
 from divergence.sealed import seal_of
 from divergence.simulate import simulate, world
 
-ODD = (None, True, -1, 0.5, 10**30, float("nan"), "", "x\x00", [], ["a"], {}, {"a": [1]}, [[1, 2], "b"])
+ODD = (None, True, -1, 0.5, 10**30, 10**400, float("nan"), "", "x\x00", [], ["a"], {}, {"a": [1]}, [[1, 2], "b"])
 PARTS_MAX = 60  # places of one folder that are damaged in the tests; all of them in `make prove`
 
 

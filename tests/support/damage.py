@@ -3,6 +3,7 @@ replaced by values of other kinds."""
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import resource
 import signal
@@ -38,6 +39,11 @@ ODD = [
     0.5,
     [["-1", "True"], ["-2", "False"]],
     "a" * 1500,
+    5e-324,
+    1e308,
+    -0.0,
+    "9" * 400,
+    [[[[]]]],
 ]
 WORDS = [
     *(b"\n", b"\r", b"\r\n", b'"', b",", b"\t", b"\x00", b"\xff", b"\xef\xbb\xbf", b"{", b"[", b"]", b"}", b"1e400", b"-"),
@@ -49,6 +55,8 @@ PLACE, KIND = st.floats(0, 1, exclude_max=True), st.sampled_from(["replace", "cu
 EDIT = st.tuples(PLACE, KIND, st.binary(min_size=1, max_size=8) | st.sampled_from(WORDS))
 LINES = st.tuples(PLACE, st.sampled_from(["lose", "repeat", "exchange"]), PLACE)
 STEPS = st.lists(st.integers(0, 40), min_size=1, max_size=6)
+TRIED: collections.Counter[str] = collections.Counter()
+"""How many inputs of each format were read, for the record (`benchmarks/fuzz.py`)."""
 
 
 def changed(content: bytes, edits) -> bytes:
@@ -109,6 +117,7 @@ def replaced(value, steps, new):
 
 def survives(files: dict[str, bytes], name: str, format: str | None = None) -> None:
     """Import the files: tables that keep the rules, or one sentence."""
+    TRIED[format or "any"] += 1
     given = {"model": "m"} if format else {}  # a file alone, without what lies beside it, may not name its model
     with tempfile.TemporaryDirectory() as folder:
         for file, content in files.items():

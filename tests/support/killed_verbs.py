@@ -15,27 +15,39 @@ import zipfile
 import polars as pl
 from hostile_server import HostileServer
 
+from divergence.configuration import Configuration
+from divergence.executions import read
 from divergence.simulate import simulate, stream, world
 
 HOOK = """
-import os, signal, sys
+import atexit, json, os, signal, sys
 from divergence import staging
 from divergence.cli import main
-left, place = int(sys.argv.pop(1)), sys.argv.pop(1)
+left, place, told_to = int(sys.argv.pop(1)), sys.argv.pop(1), sys.argv.pop(1)
+seen = {"steps": 0, "after": 0}
 STEPS = ("os.rename", "os.link", "os.chmod", "os.chown", "os.remove", "os.rmdir")
 def count(event, told):
     global left
     if event in STEPS and (staging._state["switching"] or staging._state["published"] or place and place in str(told)):
+        seen["steps"] += 1
+        seen["after"] += staging._state["published"]
         left -= 1
         if left < 0:
             os.kill(os.getpid(), signal.SIGKILL)
+def tell():
+    told = json.dumps(seen)
+    with open(told_to, "w") as file:
+        file.write(told)
+if told_to:
+    atexit.register(tell)
 sys.addaudithook(count)
 main()
 """
-"""The command, killed at a step of a switch, or at any that touches a place; the steps are counted from 0."""
+"""The command, killed at a step of a switch, or at any that touches a place; the steps are counted from 0. One that comes
+to its end can tell how many there were, and how many of them after the results had taken their place."""
 MODEL = pathlib.Path(__file__).parents[2] / "models" / "serving-lab"
 BY_PARTS = ("score",)  # puts its results in place one by one, and says at the end that all are there
-LATEST = 30  # steps of a switch: as many as it takes for a run to come through
+NEVER = 10**9  # steps
 
 
 def logged(path: pathlib.Path, seed: int) -> pathlib.Path:
@@ -173,9 +185,18 @@ class Case:
         """What a run that was killed left beside the results or among them."""
         return [path for path in self.out.parent.rglob("*") if path.name.startswith(".")]
 
-    def run(self, arguments, killed_after: float | None = None, killed_at: int | None = None) -> int:
-        command = [sys.executable, "-c", HOOK, str(LATEST * 100 if killed_at is None else killed_at)]
-        command += [str(self.out) if self.verb in BY_PARTS else "", *map(str, arguments)]
+    def answer(self) -> object:
+        """What a reader finds: the rows and the judgements of an import; of other verbs the results themselves."""
+        if self.verb != "import":
+            return self.seen()
+        log = read(sorted(self.out.glob("*.parquet")), configuration=Configuration())
+        judged = [] if log.outcomes is None else log.outcomes.drop("file").collect().rows()
+        return log.scan().drop("file").collect().rows(), judged
+
+    def run(self, arguments, killed_after: float | None = None, killed_at: int | None = None, told_to="") -> int:
+        """Run to the end, or until it is killed after so many seconds or at a step."""
+        command = [sys.executable, "-c", HOOK, str(NEVER if killed_at is None else killed_at)]
+        command += [str(self.out) if self.verb in BY_PARTS else "", str(told_to), *map(str, arguments)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
         if killed_after is not None:

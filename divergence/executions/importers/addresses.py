@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from divergence.addresses import sentence, shown
 from divergence.errors import InputError
 
 STORES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs")  # of the addresses that Arrow's file systems know
@@ -52,7 +53,7 @@ def _bring(address: str, folder: Path) -> Path:
         store, name = fs.FileSystem.from_uri(address)
         found = store.get_file_info(name)
         if found.type == fs.FileType.NotFound:
-            raise InputError(f"There is nothing at {address}: check the address.")
+            raise InputError(f"There is nothing at {shown(address)}: check the address.")
         inside = fs.FileSelector(name, recursive=True) if found.type == fs.FileType.Directory else None
         files = store.get_file_info(inside) if inside else [found]
         for file in (file for file in files if file.type == fs.FileType.File):
@@ -62,5 +63,5 @@ def _bring(address: str, folder: Path) -> Path:
             with store.open_input_stream(file.path, compression=None) as source, target.open("wb") as copy:
                 shutil.copyfileobj(source, copy, CHUNK)
     except (OSError, ArrowException) as error:
-        raise InputError(f"{address} cannot be read: {' '.join(str(error).split())}.") from error
+        raise InputError(f"{shown(address)} cannot be read: {sentence(error, address)}.") from None
     return folder if inside else folder / found.base_name

@@ -12,18 +12,24 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 
 from divergence.errors import InputError
 from divergence.executions.importers.imported import Imported
-from divergence.staging import several
-
-METADATA = "divergence.import"  # the key in the Parquet metadata: format and sources as JSON
-TOGETHER = "together"  # the files of one import have the same value
-BESIDE = ("outcomes", "telemetry", "texts")
+from divergence.executions.importers.one_import import (
+    BESIDE,
+    EXECUTIONS,
+    LISTED,
+    METADATA,
+    TOGETHER,
+    beside,
+    finish,
+    in_order,
+    said,
+)
+from divergence.staging import alone, several
 
 
 def several_outcomes(imported: Imported) -> bool:
@@ -35,10 +41,11 @@ def several_outcomes(imported: Imported) -> bool:
 def write(imported: Imported, path: Path) -> tuple[Path, ...]:
     """Write the executions as Parquet, and the further tables that there are beside them.
 
-    Each file is written under a temporary name and put in place as a whole, the executions last. Format and source hashes
-    stand in the Parquet metadata, and where there are several files a name that they share (see `check_together`). Returns
-    the files written; InputError where the path cannot be written, and where there is nothing to write. Windows of telemetry
-    without executions are written alone.
+    Each file is written under a temporary name and put in place as a whole. Format and source hashes stand in the Parquet
+    metadata, and where there are several files what tells a reader, whenever this run is killed, which of the files there
+    belong together (see `one_import`). Two imports to one place wait for one another. Windows of telemetry without
+    executions are written alone. Returns the files written; InputError where the path cannot be written, and where there
+    is nothing to write.
     """
     path = Path(path)
     if path.suffix != ".parquet":
@@ -48,22 +55,28 @@ def write(imported: Imported, path: Path) -> tuple[Path, ...]:
             raise InputError(f"{path} is one of the logs that are imported ({source}): name another file with -o.")
     if not imported.rows and not imported.telemetry.height:
         raise InputError(_nothing(imported))
-    beside = {name: path.with_name(f"{path.stem}.{name}.parquet") for name in BESIDE}
-    tables = [(path, imported.frame)] if imported.rows else []
+    further = beside(path)
+    tables = {path: imported.frame} if imported.rows else {}
     if several_outcomes(imported):
-        tables.append((beside["outcomes"], imported.judged))
-    tables += [(beside[name], table.lazy()) for name in BESIDE[1:] if (table := getattr(imported, name)).height]
-    said = {"format": imported.format, "sources": imported.sources} | ({TOGETHER: uuid.uuid4().hex} if tables[1:] else {})
+        tables[further["outcomes"]] = imported.judged
+    tables |= {further[name]: table.lazy() for name in BESIDE[1:] if (table := getattr(imported, name)).height}
+    about: dict[str, object] = {"format": imported.format, "sources": imported.sources}
+    if list(tables) != [path]:
+        names = {path: EXECUTIONS} | {place: name for name, place in further.items()}
+        about |= {TOGETHER: uuid.uuid4().hex, LISTED: [names[place] for place in tables]}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # those of an earlier import under this name, whose executions go
-        gone = [other for other in (path, *beside.values()) if other not in dict(tables) and _metadata(other)]
-        with several([target for target, _ in tables], gone) as parts:
-            for part, (_, table) in zip(parts, tables, strict=True):
-                table.sink_parquet(part, metadata={METADATA: json.dumps(said)}, maintain_order=True)
+        with alone(path.with_name(f".{path.name}.divergence-lock"), path):
+            finish(path)
+            # those of an earlier import under this name, whose executions go
+            gone = [other for other in (path, *further.values()) if other not in tables and said(other)]
+            places = in_order(tables, path)
+            with several(places, gone) as parts:
+                for part, place in zip(parts, places, strict=True):
+                    tables[place].sink_parquet(part, metadata={METADATA: json.dumps(about)}, maintain_order=True)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
-    return tuple(target for target, _ in tables)
+    return tuple(tables)
 
 
 def _nothing(imported: Imported) -> str:
@@ -74,23 +87,3 @@ def _nothing(imported: Imported) -> str:
     first = imported.rejected.row(0, named=True)
     place = f"{Path(first['file'] or '').name}{'' if first['row'] is None else ' row ' + str(first['row'])}"
     return f"{said} that could be read. {imported.rejected.height} were set aside, for example {place}: {first['sentence']}"
-
-
-def check_together(paths: Iterable[Path | None]) -> None:
-    """InputError where a further table lies beside the executions of another import, as a kill between the two leaves it."""
-    tables = [path for path in paths if path is not None and path.suffix == ".parquet"]
-    known = set(tables)
-    for path in tables:
-        stem, _, name = path.stem.rpartition(".")
-        executions = path.with_name(f"{stem}.parquet")
-        if name in BESIDE and executions in known and _metadata(path).get(TOGETHER) != _metadata(executions).get(TOGETHER):
-            raise InputError(f"{path.name} and {executions.name} are of two imports ({path.parent}): import the logs again.")
-
-
-def _metadata(path: Path) -> dict:
-    """What an import says of itself in the metadata of a file; empty for other files."""
-    try:
-        found = json.loads(pl.read_parquet_metadata(path).get(METADATA, "{}")) if path.is_file() else {}
-    except (pl.exceptions.PolarsError, OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

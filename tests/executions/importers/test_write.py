@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import os
+import pathlib
+import shutil
 
 import polars as pl
 import pytest
 
 import divergence.executions as executions
+from divergence import staging
 from divergence.errors import InputError
-from divergence.executions.importers import import_log, write
+from divergence.executions.importers import Privacy, import_log, write
 from divergence.executions.importers.write_import import METADATA
 
 
@@ -71,6 +75,84 @@ def test_tables_of_two_imports_are_not_read_as_one(inspect_log, tmp_path):
         executions.read(list(one))
     one[1].unlink()
     assert executions.read(one[0]).counts.valid == 1
+
+
+KINDS = ("single", "several", "texts", "windows")
+
+
+@pytest.fixture
+def imports(inspect_log, tmp_path):
+    """Four imports with other tables each: made anew, with values that tell which of two it is."""
+
+    def make(kind: str, turn: str):
+        if kind == "windows":
+            (tmp_path / turn).mkdir(exist_ok=True)
+            for number, value in enumerate((0, 5 if turn == "old" else 7)):
+                (tmp_path / turn / f"page{number}.prom").write_text(f"# TYPE a counter\na_total {value}\n")
+            return import_log(sorted((tmp_path / turn).glob("*.prom")))
+        scores = {"match": {"value": "C"}} | ({} if kind == "single" else {"includes": {"value": "I"}})
+        sample = {"id": "a", "epoch": 1, "uuid": f"{kind}-{turn}", "input": "how?", "scores": scores}
+        return import_log([inspect_log([sample], name=f"{kind}-{turn}.json")], privacy=Privacy(keep_text=kind == "texts"))
+
+    return make
+
+
+def found(folder):
+    """What a reader finds: execution ids, judgements and windows; None where there is no log."""
+    try:
+        log = executions.read(sorted(folder.glob("*.parquet")))
+    except InputError as error:
+        assert "There is no execution log" in str(error) or "holds windows of telemetry" in str(error), error
+        return sorted(pl.read_parquet(folder / "a.telemetry.parquet")["value"]) if any(folder.glob("*telem*")) else None
+    judged = [] if log.outcomes is None else log.outcomes.drop("file", "row").collect().rows()
+    assert log.telemetry is None
+    return log.scan().collect()["execution_id"].to_list(), judged
+
+
+@pytest.mark.parametrize("old", KINDS)
+@pytest.mark.parametrize("new", KINDS)
+def test_an_import_that_ends_anywhere_is_the_old_one_or_the_new_one(old, new, imports, tmp_path, monkeypatch):
+    """From each step on nothing is done any more, as in a process that is killed: parts stay where they are."""
+    target = tmp_path / "out" / "a.parquet"
+    real = {"replace": os.replace, "unlink": pathlib.Path.unlink}
+    left = 0
+
+    def stopping(name):
+        def step(*paths, **more):
+            nonlocal left
+            if target.parent in pathlib.Path(paths[0]).parents and "lock" not in str(paths[0]):
+                if left == 0:
+                    raise KeyboardInterrupt
+                left -= 1
+            return real[name](*paths, **more)
+
+        return step
+
+    seen = set()
+    for steps in range(20):
+        shutil.rmtree(target.parent, ignore_errors=True)
+        write(imports(old, "old"), target)
+        before = found(target.parent)
+        left = steps
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", stopping("replace"))
+            patch.setattr(pathlib.Path, "unlink", lambda *path, **more: stopping("unlink")(*path, **more))
+            try:
+                write(imports(new, "new"), target)
+            except KeyboardInterrupt:
+                killed = True
+            else:
+                killed = False
+        staging._open.clear()
+        between = found(target.parent)
+        write(imports(new, "new"), target)
+        assert not [path for path in target.parent.iterdir() if path.name.startswith(".")]
+        after = found(target.parent)
+        assert between in (before, after) and before != after
+        seen.add(between == after)
+        if not killed:
+            break
+    assert seen == {False, True} and not killed
 
 
 def test_what_cannot_be_written_leaves_nothing(inspect_log, tmp_path):
