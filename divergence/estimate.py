@@ -136,11 +136,15 @@ class Estimate:
         """The distinct reasons of the numbers that are not identified."""
         return tuple(dict.fromkeys(r for r in self.reason if r is not None))
 
-    def where(self, **coordinates: str | None) -> Estimate:
+    def where(self, *unnamed: str | None, **coordinates: str | None) -> Estimate:
         """The rows with these coordinates (None = the rows where that coordinate is null), as an Estimate.
 
         Raises ArgumentError for a name that is no coordinate; a value that no row has gives an empty Estimate.
         """
+        if unnamed:
+            raise ArgumentError(
+                f"where takes names with their values, such as model='a', seen {unnamed[0]!r} without a name."
+            )
         keep = np.ones(self.rows.height, bool)
         for name in coordinates:
             if name not in COORDINATES:
@@ -247,7 +251,8 @@ class Estimate:
             else:
                 middle = row["mean" if yes_or_no else "median"]
                 limits = [f"{row[limit]:.4g}" if row[limit] is not None else "no limit" for limit in ("lower", "upper")]
-                body.append([*cells, f"{middle:.4g}", " .. ".join(limits), *unit])
+                # of 0 and 1 the interval is 0 to 1 whatever the probability: it says nothing
+                body.append([*cells, f"{middle:.4g}", "" if yes_or_no and 0 < middle < 1 else " .. ".join(limits), *unit])
         head = ["value"] if several else [self.unit]
         return [*dims, *head, f"{INTERVAL:.0%} interval", *(["unit"] if several else [])], body
 

@@ -13,7 +13,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from divergence.calling import nearest, sentences
+from divergence.calling import nearest, sentences, shown
 from divergence.errors import ArgumentError, InputError
 from divergence.shown import counted
 
@@ -109,6 +109,8 @@ def population(record: Mapping) -> str:
 
 def _record(run: str | os.PathLike | Mapping) -> Mapping[str, Any]:
     """The record of a run. Raises InputError for what is none."""
+    if not isinstance(run, str | os.PathLike | Mapping):
+        raise ArgumentError(f"run is the folder of a report, its run.json, or that record itself, seen {shown(run)}.")
     if not isinstance(run, Mapping):
         path = pathlib.Path(run)
         path = path / "run.json" if path.is_dir() else path

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from divergence.errors import ArgumentError
 from divergence.estimate import COORDINATES, SCHEMA, Estimate, table
 
 
@@ -81,6 +82,14 @@ def test_where_takes_rows():
     assert _estimate().where(context=None).rows["model"].to_list() == ["a"]
     assert _estimate().where(level="x").rows.height == 0
     assert _estimate().dims == ("model", "context")
+    with pytest.raises(ArgumentError, match="model='a'"):
+        _estimate().where("b")
+
+
+def test_yes_or_no_has_a_probability_and_no_interval():
+    draws = np.stack([np.arange(40) < 10, np.ones(40)], axis=1).astype(float)
+    shown = repr(Estimate("reversal", "", "probability", pl.DataFrame({"model": ["a", "b"]}), draws))
+    assert "0.25" in shown and "0 .. 1" not in shown and "1 .. 1" in shown
 
 
 def test_wrong_shapes_are_errors():

@@ -84,6 +84,8 @@ def test_what_is_no_record_is_a_sentence(wrong):
 
 def test_citations_are_bibtex_of_what_was_used(report):
     whole = dv.citations()
+    with pytest.raises(dv.ArgumentError, match="folder of a report"):
+        dv.citations(3)
     keys = re.findall(r"@\w+\{([\w.-]+),", whole)
     assert len(keys) == len(set(keys)) == len(REFERENCES) and whole.count("{") == whole.count("}")
     assert f"version = {{{dv.__version__}}}" in whole

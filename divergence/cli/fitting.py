@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from divergence.calling import nearest
 from divergence.errors import InputError, NotIdentifiedError
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def known_question(question: str | None) -> None:
 
     known = [room.name for room in QUESTIONS]
     if question is not None and question not in known:
-        raise InputError(f"the question {question!r} is not known; choose one of {', '.join(known)}")
+        raise InputError(
+            f"the question {question!r} is not known{nearest(question, known)}; choose one of {', '.join(known)}"
+        )
 
 
 def answerable(log: Executions, question: str | None) -> None:

@@ -43,7 +43,10 @@ TASKS_MIN = 2
 def trial_needs(design: LogDesign) -> Need:
     """Two items that one model answered in one context."""
     if design.cells.kind != "binary":
-        return Need(False, f"Success k times in a row is counted for scores of 0 or 1, not for {design.cells.outcome}.")
+        return Need(
+            False,
+            f"Success k times in a row is counted where each outcome is 0 or 1; {design.cells.outcome} has other values.",
+        )
     known, repeated = int(design.arms.items.max(initial=0)), int(design.arms.repeated.max(initial=0))
     if known < TASKS_MIN:
         items = sum(design.sharing.items.values())

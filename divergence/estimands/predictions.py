@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from divergence.calling import nearest, sentences
+from divergence.calling import nearest, sentences, shown
 from divergence.cells.overlap import context_conflict
 from divergence.errors import ArgumentError
 from divergence.estimands.rows import answer, level_unit, models_with_rows, refuse, tried_levels
@@ -64,6 +64,10 @@ def predictions(
     ['f16', 'q4_0', 'q8_0']
     """
     fit, unit = posterior[outcome], level_unit(posterior[outcome])
+    if not isinstance(by, str | Sequence):
+        raise ArgumentError(f"by is a name, or several, such as ('model', 'context'), seen {shown(by)}.")
+    if not isinstance(factors, Mapping | None):
+        raise ArgumentError(f"factors is a level by factor, such as {{'kv_cache_dtype': 'q8_0'}}, seen {shown(factors)}.")
     groups = (by,) if isinstance(by, str) else tuple(by)
     known = ("model", "context", *(f for f in fit.design.mixtures if f != "context"))
     _check(fit, groups, regime, contexts, dict(factors or {}), known)

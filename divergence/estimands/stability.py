@@ -155,7 +155,7 @@ def _repeats(fit: Fit, mu: Levels, seen: np.ndarray, k: int):
     rng = stream(fit.seed, "repeated success")
     for j, m in enumerate(seen):
         found = (
-            f"success {k} times in a row is counted for scores of 0 or 1, not for {fit.cells.outcome}"
+            f"success {k} times in a row is counted where each outcome is 0 or 1; {fit.cells.outcome} has other values"
             if fit.cells.kind != "binary"
             else repeated_success(fit, int(m), contexts, _own(mu, m), k, rng)
         )

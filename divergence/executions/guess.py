@@ -64,7 +64,7 @@ MEANINGS = {  # a text -> what it usually means as a score
         "thumbs_down",
     ),
 }
-SCALES = ((1, 5), (0, 5), (1, 10), (0, 10), (0, 100))
+SCALES = ((-1, 1), (1, 5), (0, 5), (1, 10), (0, 10), (0, 100))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,13 +266,22 @@ def _wide(columns: Mapping[str, str], seen: Mapping[str, tuple[str, ...]]) -> li
     return cells if len(cells) >= 3 else []
 
 
+def meant_scale(least: float, most: float) -> tuple[float, float]:
+    """The usual scale that holds numbers between these two, else just these: what means 0, and what means 1.
+
+    >>> meant_scale(-1, 1), meant_scale(0, 75.5), meant_scale(-3, 12)
+    ((-1, 1), (0, 100), (-3, 12))
+    """
+    return next(((low, high) for low, high in SCALES if low <= least and most <= high), (least, most))
+
+
 def _meaning(values: tuple[str, ...]) -> tuple[dict, str]:
     """What the texts or the scale of a score may mean, and what is to be decided."""
     numbers = [_number(v) for v in values]
     known = [n for n in numbers if n is not None]
     if len(known) == len(values):
         if known and (max(known) > 1 or min(known) < 0):
-            low, high = next(((a, b) for a, b in SCALES if a <= min(known) and max(known) <= b), (min(known), max(known)))
+            low, high = meant_scale(min(known), max(known))
             return {
                 "scale": [low, high]
             }, f"Scores from {min(known):g} to {max(known):g} are read on the scale {low:g} to {high:g}."

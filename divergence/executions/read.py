@@ -278,7 +278,7 @@ def _check_counts(seen: Profile, log: _Log, checked: pl.LazyFrame) -> None:
         kept = ", ".join(f"{name} = {' or '.join(levels)}" for name, levels in log.configuration.where.items())
         raise InputError("The log has no rows" + (f" where {kept}: check the levels." if kept else "."))
     if seen.broken:
-        refuse_rejected(checked, seen, log.rules, log.accept_rejected)
+        refuse_rejected(checked, seen, log.rules, log.accept_rejected, bool(log.on_scale))
     rule = log.configuration.regime
     if rule and not seen.regimes["evaluation"]:
         raise InputError(

@@ -91,7 +91,8 @@ def check_names(tables: Tables, configuration: Configuration, extra: dict[str, C
     asked |= {name: "to filter by" for name in configuration.where if name not in {*made, *judged}}
     for name, why in asked.items():
         if name not in raw:
-            raw += [inner for source in log for inner in nested_names(source)] if "." in name else []
+            inner = [inner for source in log for inner in nested_names(source)] if "." in name else []
+            raw = list(dict.fromkeys([*raw, *inner]))
             raise InputError(
                 f"No file of the log has a column {name} {why}{nearest(name, raw)}: it has {listed(raw)}."
                 f"{_declared_in(configuration)}"

@@ -116,7 +116,8 @@ def advice(plan: MeasurementPlan) -> str:
     cells = [f"{c.model} in {short(c.context)} ({c.items:,} {w})" for c, w in zip(first.cells, which, strict=True)]
     told = ", ".join(cells[:NAMED]) + (f" and {len(cells) - NAMED} more" if len(cells) > NAMED else "")
     what = "expected loss of the choice" if plan.decides else f"mean width of the {plan.goal} intervals"
-    points = (f"{100 * value:.2g}" for value in (now, after, shared))
+    places = 1 if now >= 0.01 else 2
+    points = (f"{100 * value:.{places}f}" for value in (now, after, shared))
     unit = "points" if plan.unit == "fraction" else plan.unit
     before, then, alike = points if plan.unit == "fraction" else (f"{value:.3g}" for value in (now, after, shared))
     return (

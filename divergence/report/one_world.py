@@ -70,21 +70,22 @@ def _contexts(content: PageContent, names: dict[str, str]) -> tuple[str, ...]:
     told = [row for row in tests.iter_rows(named=True) if row["mean"] < CLEAR / tests.height]
     row = tests.row(0, named=True)
     size, df = (_value(frame, row, name) for name in ("heterogeneity", "heterogeneity_df"))
-    test = f"chi-square {size:.1f} on {df:.0f}, {_p(row['mean'])}"
+    test = f"chi-square {size:.1f} with {plural(round(df), 'degree')} of freedom, {_p(row['mean'])}"
     if tests.height > 1:
         return (
             f"Contexts differ beyond chance for {number(len(told))} of {plural(tests.height, 'model')}; for example "
             f"{names.get(row['model'], row['model'])} ({test}).",
         )
     if not told:
-        return (f"Its {df + 1:.0f} contexts cannot be told apart ({test}).",)
+        together = f"Tested together at {CLEAR:.0%}, its {plural(round(df) + 1, 'context')}"
+        return (f"{together} cannot be told apart ({test}).",)  # an interval of 90% for a pair may exclude 0 all the same
     without = frame.filter((pl.col("statistic") == "heterogeneity_p_without") & (pl.col("model") == row["model"]))
     rest = ""
     if without.height:
         other = without.row(0, named=True)
         verdict = "still do" if other["mean"] < CLEAR else "cannot be told apart"
         rest = f" Without {other['context']} the others {verdict} ({_p(other['mean'])})."
-    return (f"Its {df + 1:.0f} contexts differ beyond chance ({test}).{rest}",)
+    return (f"Its {plural(round(df) + 1, 'context')} differ beyond chance ({test}).{rest}",)
 
 
 def _value(frame: pl.DataFrame, row: dict, statistic: str) -> float:

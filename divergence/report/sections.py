@@ -74,12 +74,14 @@ def models_table(content: PageContent, decision: Decision) -> Table | None:
         if answer is not None:
             cells = tables.by_model(answer, signed=question == "gap")
             columns[heading + tables.unit_note(answer)] = cells
-            order += cells
+            order += cells if order else tables.best_first(answer)
     if not order:
         return None
     if decision.chances:
         columns["first in deployment"] = {model: brief_chance(chance) for model, _, chance in decision.chances}
-    caption = "The models in bench order." if decision.chances else "The models."
+    on_bench = bool(decision.chances) or content.answer("bench_level") is not None
+    caption = "The models in bench order." if on_bench else "The models in the order of their levels."
+    caption = caption if len(dict.fromkeys(order)) > 1 else "The model."
     several = len(dict.fromkeys(order))
     if several > tables.MOST_MODELS:
         caption = f"{tables.FIRST_MODELS} of {several:,} models; all of them are in estimates.parquet."

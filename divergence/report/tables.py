@@ -15,7 +15,7 @@ import polars as pl
 from divergence.estimate import INTERVAL, Estimate
 from divergence.report.content import Check
 from divergence.report.names import spoken
-from divergence.report.reading import identified
+from divergence.report.reading import higher_is_better, identified
 from divergence.report.silent import SilentDrift
 from divergence.report.words import SUFFIXES, decimal, decimals, phrase, scale, seen, sentence
 
@@ -123,7 +123,11 @@ def unit_note(estimate: Estimate) -> str:
 
 def caption(estimate: Estimate) -> str:
     """What the numbers are: kind and level of the interval, what they rest on, how they were made."""
-    counts = [f"{value:,} {name[2:]}" for name, value in estimate.counts.items() if value is not None]
+    counts = [
+        f"{value:,} {name[2:].removesuffix('s') if value == 1 else name[2:]}"
+        for name, value in estimate.counts.items()
+        if value is not None
+    ]
     parts = [f"Median and {INTERVAL:.0%} equal-tailed interval"]
     if counts:
         parts.append("from " + ", ".join(counts))
@@ -144,6 +148,13 @@ def models(columns: Mapping[str, Mapping[str, str]], order: Sequence[str]) -> GT
         data[f"column_{k}"] = [cells.get(model, "not identified") for model in order]
         labels[f"column_{k}"] = heading
     return plain(pl.DataFrame(data), labels, list(data)[1:])
+
+
+def best_first(estimate: Estimate) -> list[str]:
+    """The models in the order of their headline numbers, the best in front: what is numbered reads as a ranking."""
+    frame, _ = identified(estimate, "model")
+    frame = frame.filter(pl.col("model").is_not_null())
+    return frame.sort("median", descending=higher_is_better(estimate), maintain_order=True)["model"].to_list()
 
 
 def by_model(estimate: Estimate, signed: bool = False) -> dict[str, str]:

@@ -67,6 +67,12 @@ def test_what_if_serving_at_a_levels_own_mean_is_the_mean_of_what_ifs(posterior)
     assert np.abs(what_if.where(context=moved).draws - one.where(context=moved).draws).max() > 0.01
 
 
+@pytest.mark.parametrize("wrong", [{"by": 3}, {"factors": "quantization"}, {"factors": ["q8_0"]}])
+def test_arguments_of_another_kind_are_sentences(posterior, wrong):
+    with pytest.raises(dv.ArgumentError, match="such as"):
+        dv.predictions(posterior, **wrong)
+
+
 def test_new_contexts_are_wider_than_logged_ones(posterior):
     logged, new = dv.predictions(posterior).to_frame(), dv.predictions(posterior, contexts="new").to_frame()
     assert (new["sd"] > logged["sd"]).all()

@@ -30,6 +30,35 @@ def test_another_scale_in_one_regime_is_refused_by_name():
         executions.read(log([0.0, 1.0] * 200, STARS))
 
 
+@pytest.mark.parametrize(
+    ("scores", "scale"),
+    [
+        ([-1, 1], "[-1, 1]"),
+        ([0, 25, 100], "[0, 100]"),
+        ([1, 5, 2], "[1, 5]"),
+        ([0, 7, 10], "[0, 10]"),
+        ([-3, 12], "[-3, 12]"),
+    ],
+)
+def test_the_scale_that_is_advised_reads_the_log(scores, scale):
+    frame = log([float(s) for s in scores] * 20, [float(s) for s in scores] * 20)
+    with pytest.raises(InputError) as told:
+        executions.read(frame)
+    assert f"score = {{ scale = {scale} }}" in str(told.value)
+    low, high = (float(s) for s in scale[1:-1].split(","))
+    read = executions.read(frame, configuration=configured(values={"score": {"scale": [low, high]}}))
+    assert not read.counts.rejected
+
+
+def test_a_scale_is_not_advised_for_texts_nor_where_one_is_declared():
+    with pytest.raises(InputError, match="What does up mean") as told:
+        executions.read(log(["up", "down"] * 20, ["up", "down"] * 20))
+    assert "scale" not in str(told.value)
+    with pytest.raises(InputError, match="has no place for") as told:
+        executions.read(log([0.0, 100.0] * 20, STARS), configuration=configured(values={"score": {"scale": [0, 10]}}))
+    assert "scale = [" not in str(told.value)
+
+
 def test_a_few_odd_values_do_not_stop_a_log():
     read = executions.read(log([0.0, 1.0] * 200, [1.0] * 20 + [7.0] * 4))
     assert read.counts.rejected == {"score_in_range": 4}

@@ -154,3 +154,13 @@ def test_a_log_without_a_bench_opens_with_its_leaderboard():
     assert "bench" not in texts.columns and _board(content).leads
     assert "On the bench" not in " ".join(_board(content).sentences)
     assert "<h1>Under the deployment law" in render(content)
+
+
+def test_the_legend_names_only_what_is_drawn(shown):
+    board = _board(shown)
+    drawn = list(dict.fromkeys(places.points(board)["kind"]))
+    layers = places.chart(board).to_dict()["layer"]
+    named = next(
+        layer["encoding"]["color"]["scale"]["domain"] for layer in layers if "scale" in layer["encoding"].get("color", {})
+    )
+    assert sorted(named) == sorted(drawn)

@@ -49,6 +49,8 @@ def test_contexts_that_differ_and_those_that_do_not(shown):
     assert "Without x the others cannot be told apart" in told.sentences[0]
     alike = shown(decided({key: 0.7 for key in broken}, seed=3))
     assert "cannot be told apart (chi-square" in alike.sentences[0]
+    assert alike.sentences[0].startswith("Tested together at 5%, its three contexts ")
+    assert "with two degrees of freedom" in alike.sentences[0]
 
 
 def test_the_number_of_models_whose_contexts_differ(shown):

@@ -47,6 +47,13 @@ def test_long_answers_are_cut_and_say_so(hand_made):
 def test_caption_states_interval_kind_and_level(hand_made):
     text = tables.caption(hand_made("gap", {"model": ["a"]}, [0.1], counts={"n_rows": 1200}, method="draws"))
     assert text == "Median and 90% equal-tailed interval from 1,200 rows. Method: draws."
+    one = tables.caption(hand_made("gap", {"model": ["a"]}, [0.1], counts={"n_rows": 9, "n_contexts": 1}))
+    assert "9 rows, 1 context." in one
+
+
+def test_numbered_models_stand_best_first(hand_made):
+    answer = hand_made("bench_level", {"model": ["a", "b", "c"]}, [0.4, 0.9, 0.6], unit="probability")
+    assert tables.best_first(answer) == ["b", "c", "a"]
 
 
 def test_rejected_rows_are_grouped_by_file_and_rule():

@@ -87,17 +87,19 @@ def sentence(bench: Estimate, reversal: Estimate, confidence: Estimate) -> str:
     """From which gap on the bench can be trusted, and how many of the log's pairs are that far apart."""
     row, seen = trusted(confidence), pairs(bench, reversal)
     if row is None:
-        return f"No bench gap of this log can be trusted: {', '.join(confidence.reasons)}."
+        reasons = ", ".join(reason.removesuffix("; no bench gap can be trusted") for reason in confidence.reasons)
+        return f"No bench gap of this log can be trusted: {reasons}."
     every = reversal.where(statistic="all_pairs", level=None).to_frame()
     many = bool(every.height) and bool(every["identified"][0])
     which_pairs = f"{plural(seen.height, 'pair')} that are listed" if many else ""
     close = seen.filter(pl.col("gap") < row["median"])
+    near = "all" if close.height == seen.height > 1 else number(close.height)
     told = "Every pair of this log lies further apart."
     if close.height:
         unsure = close.filter((pl.col("risk") > 1 - INTERVAL) & (pl.col("risk") < INTERVAL)).height
         which = "none" if not unsure else "all" if unsure == close.height else number(unsure)
         told = (
-            f"Of {which_pairs or plural(seen.height, 'pair') + ' of this log'} {number(close.height)} "
+            f"Of {which_pairs or plural(seen.height, 'pair') + ' of this log'} {near} "
             f"{verb(close.height, 'lies', 'lie')} closer together; of {which} of these the order in deployment is open "
             f"(a chance of {1 - INTERVAL:.0%} to {INTERVAL:.0%})."
         )
@@ -122,7 +124,7 @@ def chart(bench: Estimate, reversal: Estimate, confidence: Estimate) -> alt.Laye
         axis=alt.Axis(tickCount=6),
         scale=alt.Scale(domain=[0, far * factor], nice=False),
     )
-    top = max([0.55, *(seen["risk"] + 0.05)])
+    top = max([0.55, *(seen["risk"] + 0.05), *line["upper"].to_list()])  # nothing leaves the frame
     y = alt.Y(
         "median:Q", title=RISK, axis=alt.Axis(tickCount=5), scale=alt.Scale(domain=[0, 100 * min(top, 1.0)], nice=False)
     )

@@ -24,8 +24,11 @@ def rows(gap: Estimate) -> forest.Forest:
 def summary(gap: Estimate) -> str:
     """How many models lose or gain."""
     if not higher_is_better(gap):
-        return forest.summary(rows(gap), "model", "fall{s} from bench to deployment", "rise{s} from bench to deployment")
-    return forest.summary(rows(gap), "model", "lose{s} level in deployment", "gain{s} level in deployment")
+        told = forest.summary(rows(gap), "model", "fall{s} from bench to deployment", "rise{s} from bench to deployment")
+    else:
+        told = forest.summary(rows(gap), "model", "lose{s} level in deployment", "gain{s} level in deployment")
+    bare = told.startswith("For ")  # nothing before it says of what the interval is, and it also stands on the first screen
+    return told.replace("the interval", "the interval of the change from bench to deployment") if bare else told
 
 
 def sentence(gap: Estimate) -> str:

@@ -10,7 +10,7 @@ from divergence.report.board import Board
 from divergence.report.figures import theme
 from divergence.report.names import short
 from divergence.report.palette import LIGHT
-from divergence.report.words import join, plural, verb
+from divergence.report.words import join, number, plural, verb
 
 if TYPE_CHECKING:
     import altair as alt
@@ -20,6 +20,7 @@ NAMED_ALL = 12  # models up to which every point has its name
 NAME = 24  # characters of a name
 NAME_SHARE, LINE_SHARE = 0.32, 0.035  # of the plot that a name takes across and upwards
 NAMED = 3  # of many: the first, the farthest risers and fallers
+FROM_ONE = "datum.value < 1 ? '' : datum.label"  # there is no place 0
 SIZES = ((40, 70.0, 0.55), (300, 26.0, 0.3), (10**9, 9.0, 0.16))
 """Models up to which a point has this area (px^2) and its interval this opacity."""
 
@@ -64,7 +65,7 @@ def sentence(shown: Board) -> str:
     frame = points(shown)
     moved = frame.filter("sure").sort("climbed")
     if not moved.height:
-        return f"No model of {frame.height:,} surely leaves its bench place; bars are 90% intervals of places."
+        return f"No model of {number(frame.height)} surely leaves its bench place; bars are 90% intervals of places."
     up, down = moved.filter(pl.col("climbed") > 0).reverse(), moved.filter(pl.col("climbed") < 0)
     parts = []
     for part, word in ((up, "climb"), (down, "fall")):
@@ -91,14 +92,21 @@ def chart(shown: Board) -> alt.LayerChart:
         "bench_place:Q",
         title="place on the bench",
         scale=alt.Scale(domain=[1 - edge, count + edge], nice=False),
-        axis=alt.Axis(tickCount=6, format="d", grid=False),
+        axis=alt.Axis(tickCount=6, format="d", grid=False, labelExpr=FROM_ONE),
     )
     scale = alt.Scale(domain=[1 - edge, count + edge], nice=False, reverse=True)
-    y = alt.Y("place:Q", title="place under the deployment law", scale=scale, axis=alt.Axis(tickCount=6, format="d"))
-    kinds, looks = ["deployed", "forecast", "incumbent"], [LIGHT["neutral"], LIGHT["muted"], LIGHT["ink"]]
-    legend = alt.Legend(title=None, orient="top")
+    y = alt.Y(
+        "place:Q",
+        title="place under the deployment law",
+        scale=scale,
+        axis=alt.Axis(tickCount=6, format="d", labelExpr=FROM_ONE),
+    )
+    every = {"deployed": ("neutral", "circle"), "forecast": ("muted", "diamond"), "incumbent": ("ink", "square")}
+    kinds = [kind for kind in every if kind in frame["kind"]]  # a legend names what is drawn
+    looks, marks = [LIGHT[every[kind][0]] for kind in kinds], [every[kind][1] for kind in kinds]
+    legend = alt.Legend(title=None, orient="top") if len(kinds) > 1 else None
     colour = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=looks), legend=legend)
-    shape = alt.Shape("kind:N", scale=alt.Scale(domain=kinds, range=["circle", "diamond", "square"]), legend=legend)
+    shape = alt.Shape("kind:N", scale=alt.Scale(domain=kinds, range=marks), legend=legend)
     columns = [
         "model",
         "name",

@@ -76,6 +76,17 @@ def test_a_bench_that_orders_nothing_has_a_curve_and_no_mark(three):
     spec = amplifier.chart(bench, reversal, none).to_dict()
     assert not any("text" in rows[0] for rows in spec["datasets"].values())
     assert amplifier.sentence(bench, reversal, none).startswith("No bench gap of this log can be trusted")
+    twice = Estimate.refused("gap_for_confidence", "", "fraction", "the bench orders nothing; no bench gap can be trusted")
+    assert amplifier.sentence(bench, reversal, twice).endswith("trusted: the bench orders nothing.")
+
+
+def test_the_band_stays_in_the_frame(three):
+    spec = amplifier.chart(*three).to_dict()
+    line = next(rows for rows in spec["datasets"].values() if "lower" in rows[0])
+    top = next(
+        layer["encoding"]["y"]["scale"]["domain"][1] for layer in spec["layer"] if "domain" in str(layer["encoding"]["y"])
+    )
+    assert max(row["upper"] for row in line) <= top
 
 
 def test_a_gap_without_an_upper_end_is_said(three):

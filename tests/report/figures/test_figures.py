@@ -53,6 +53,11 @@ def test_gap_counts_losses_gains_and_undecided(hand_made):
     )
 
 
+def test_where_no_gap_is_settled_the_sentence_says_of_what_the_interval_is(hand_made):
+    text = gap.sentence(hand_made("gap", {"model": ["a", "b"]}, [0.001, -0.002]))
+    assert text.startswith("For both models the interval of the change from bench to deployment contains 0. ")
+
+
 def test_gap_of_all_and_of_one(hand_made):
     assert gap.sentence(hand_made("gap", {"model": ["a", "b"]}, [-0.08, -0.03])).startswith("Both models lose level")
     assert gap.sentence(hand_made("gap", {"model": ["a"]}, [-0.08])) == (
