@@ -18,7 +18,7 @@ from divergence.addresses import shown
 from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions.files import Source, expanded, format_of, open_sources, table_kind
-from divergence.executions.importers.addresses import in_a_store, is_address
+from divergence.executions.importers.from_stores import in_a_store, is_address
 from divergence.executions.names import LOGGED_TWICE, ROW, SEEN, UNREAD
 from divergence.executions.recognise import recognise
 from divergence.executions.schema import COLUMNS

@@ -11,7 +11,7 @@ from divergence.report.content import PageContent
 from divergence.report.figures import behaviour_map
 from divergence.report.names import factor_name, spoken
 from divergence.report.silent import LEVEL_MATERIAL
-from divergence.report.words import amount, join, number, phrase, plural, span
+from divergence.report.words import amount, exact, join, number, phrase, plural, span
 
 MOST = 6  # names in a sentence
 SMALLEST = 0.01  # a share whose interval ends below it is told in two words
@@ -149,7 +149,7 @@ def silent(rows: pl.DataFrame) -> Text:
         listed = join([f"{names[m]} in {names[c]}" for m, c in found.select("model", "context").iter_rows()], MOST)
         parts.append(
             f"in {number(found.height)} of {compared} the answers move beyond the floor while the score stays "
-            f"within {amount(LEVEL_MATERIAL, 'fraction', 1.0)}: {listed}."
+            f"within {exact(LEVEL_MATERIAL, 'fraction')}: {listed}."
         )
     if open_too.height:
         start = "in" if not parts else "In"

@@ -19,17 +19,15 @@ from divergence.orders import SURE, First, first_of
 from divergence.report.content import PageContent
 from divergence.report.names import spoken
 from divergence.report.words import (
-    SUFFIXES,
     amount,
     brief_chance,
     capital,
     chance,
-    decimal,
     every,
+    exact,
     join,
     phrase,
     plural,
-    scale,
     span,
     verb,
 )
@@ -149,13 +147,6 @@ def limit(bound: str, value: float) -> str:
     """A requirement in words: `a level of at least 60%`."""
     _, heading, lower, unit = VALUES[bound]
     return f"{heading} of at {'least' if lower else 'most'} {exact(value, unit)}"
-
-
-def exact(value: float, unit: str) -> str:
-    """A declared number as it was declared, in shown units: `1 s`, `60%`, `0.00002 USD`."""
-    shown = value * scale(unit)
-    places = next(p for p in range(10) if p == 9 or abs(round(shown, p) - shown) < 1e-9 * max(abs(shown), 1e-9))
-    return decimal(shown, places) + SUFFIXES.get(unit, f" {unit}")
 
 
 def _who(option: Option, names: Mapping[str, str]) -> str:

@@ -7,11 +7,11 @@ import polars as pl
 
 from divergence.report import tables
 from divergence.report.blocks import Block, Figure, Table, Text
-from divergence.report.choice import MOST, SURE, VALUES, Choice, Option, choose, exact, laws, limit
+from divergence.report.choice import MOST, SURE, VALUES, Choice, Option, choose, laws, limit
 from divergence.report.content import PageContent
 from divergence.report.figures import coherence_map
 from divergence.report.names import spoken
-from divergence.report.words import amount, brief_chance, decimal, decimals, scale
+from divergence.report.words import amount, brief_chance, decimal, decimals, exact, scale
 
 MOST_LISTED = 60  # combinations of the whole table
 MARKS = "✓ at least 90% sure that the requirement is met, ✗ at least 90% sure that it is not, ? in between"

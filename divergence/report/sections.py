@@ -37,7 +37,7 @@ from divergence.report.figures import (
 from divergence.report.names import spoken
 from divergence.report.reading import bench_pairs, levels
 from divergence.report.silent import LEVEL_MATERIAL, SilentDrift, find
-from divergence.report.words import amount, brief_chance, capital, number, outcome_name, phrase, plural, question_name
+from divergence.report.words import brief_chance, capital, exact, number, outcome_name, phrase, plural, question_name
 
 COUPLINGS = {
     "coupling": "of the variance between models within one context is how single models react to single contexts: "
@@ -195,7 +195,7 @@ def silent_line(drift: SilentDrift, pairs: Estimate, tone: str) -> Text:
         who = f"{example.model} in {names[example.context]}" if example.model else names[example.context]
         text = (
             f"in {number(len(drift.silent))} of {compared} of a context with the bench, items move while the level "
-            f"stays within {amount(LEVEL_MATERIAL, 'fraction', 1.0)}. For example {who}: {phrase(row)} of the {kind} "
+            f"stays within {exact(LEVEL_MATERIAL, 'fraction')}. For example {who}: {phrase(row)} of the {kind} "
             f"change beyond what repeating changes, the level by {phrase(effect, signed=True)}."
         )
     if drift.open:

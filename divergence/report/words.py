@@ -65,6 +65,14 @@ def amount(value: float, unit: str, width: float = DEFAULT_WIDTH, signed: bool =
     return decimal(value * scale(unit), decimals(width, unit), signed) + SUFFIXES.get(unit, f" {unit.replace('_', ' ')}")
 
 
+def exact(value: float, unit: str) -> str:
+    """A declared number as it was declared, in shown units: `1 s`, `60%`, `1 point`, `0.00002 USD`."""
+    shown = value * scale(unit)
+    count = next(p for p in range(10) if p == 9 or abs(round(shown, p) - shown) < 1e-9 * max(abs(shown), 1e-9))
+    text = decimal(shown, count)
+    return text + (" point" if unit == "fraction" and text == "1" else SUFFIXES.get(unit, f" {unit}"))
+
+
 def span(lower: float, upper: float, unit: str) -> str:
     """An interval without its unit: `−5.1 to −1.2`."""
     shown = decimals(upper - lower, unit)

@@ -9,9 +9,10 @@ import pytest
 
 from divergence.estimate import Estimate
 from divergence.report import render
-from divergence.report.choice import VALUES, choose, exact
+from divergence.report.choice import VALUES, choose
 from divergence.report.choice_sections import section, unmet
 from divergence.report.figures import coherence_map
+from divergence.report.words import exact
 
 DRAWS = 1000
 STEPS = (np.arange(DRAWS) + 0.5) / DRAWS

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from divergence.errors import InputError
 from divergence.executions.importers import convert, foreign_files
-from divergence.executions.importers.addresses import brought
 from divergence.executions.importers.drafting import Reading
+from divergence.executions.importers.from_stores import brought
 from divergence.executions.importers.imported import Imported, assemble, checked_constants, together
 from divergence.executions.importers.in_groups import drafts
 from divergence.executions.importers.privacy import Privacy

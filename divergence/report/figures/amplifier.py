@@ -74,7 +74,7 @@ def trusted(confidence: Estimate) -> dict | None:
 
 
 def reach(row: dict) -> str:
-    """A gap with its interval, which may have no upper end: `3.7 points (1.4 to 7.7)`; none of scores is beyond their scale."""
+    """A gap with its interval, which may have no upper end: `3.7 points (1.4 to 7.7)`; one of scores ends at their scale."""
     whole = 1.0 if row["unit"] == "fraction" else np.inf
     if row["median"] > whole:
         return f"100 points or more (at least {amount(min(row['lower'], whole), row['unit'])})"

@@ -13,7 +13,7 @@ from divergence.report.figures import theme
 from divergence.report.names import short, spoken, wrap
 from divergence.report.palette import LIGHT
 from divergence.report.silent import FLIPS_MATERIAL
-from divergence.report.words import amount, axis_title, number, phrase, scale
+from divergence.report.words import amount, axis_title, exact, number, phrase, scale
 
 if TYPE_CHECKING:
     import altair as alt
@@ -102,7 +102,7 @@ def _kind_sentence(part: pl.DataFrame, draws: np.ndarray, kind: str) -> str:
     row = phrase(part.row(found.at, named=True))
     lead = f"most {kind} change where the context"
     most = f"{shown[0]}: {row}" if part.height == 1 else f"{found.led(lead, shown)}: {row}"
-    limit = amount(FLIPS_MATERIAL, "probability")
+    limit = exact(FLIPS_MATERIAL, "probability")
     if not moved:
         return f"In no context do more {kind} change than repeating explains (lower limit above {limit}); {most}."
     where = "the one context" if part.height == 1 else f"all {number(part.height)} contexts"

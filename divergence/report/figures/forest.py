@@ -21,11 +21,11 @@ from divergence.report.palette import LIGHT
 from divergence.report.reading import LOWER_IS_BETTER
 from divergence.report.silent import LEVEL_MATERIAL
 from divergence.report.words import (
-    amount,
     axis_title,
     capital,
     decimal,
     every,
+    exact,
     number,
     phrase,
     plural,
@@ -109,7 +109,7 @@ def beside(forest: Forest) -> str:
     parts = [f"Drawn are {MOST} of {rows:,} rows, by the distance of their medians from 0."] if rows > MOST else []
     parts.append(f"Triangle: the {INTERVAL:.0%} interval (thick) excludes 0; circle: it contains 0.")
     if _shaded(trimmed(forest)):
-        parts.append(f"Shaded: less than {amount(LEVEL_MATERIAL, 'fraction', 1.0)}.")
+        parts.append(f"Shaded: less than {exact(LEVEL_MATERIAL, 'fraction')}.")
     return " ".join([*parts, multiplicity(forest)]).strip()
 
 
