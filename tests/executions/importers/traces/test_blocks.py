@@ -58,7 +58,7 @@ def test_both_ways_give_the_same_rows_notes_and_rejections():
     assert {tuple(r[k] for k in key) for r in many.rejected} == {tuple(r[k] for k in key) for r in single.rejected}
 
 
-@pytest.mark.parametrize("conversion", list(written.FAST), ids=str)
+@pytest.mark.parametrize("conversion", list(written.FAST), ids=lambda conversion: conversion.__name__)
 @pytest.mark.parametrize("value", ODD[:12] + ODD[13:])
 def test_a_fast_conversion_never_contradicts_the_scalar_one(conversion, value):
     fast = pl.select(written.FAST[conversion](pl.lit(pl.Series([value], dtype=pl.String)))).to_series()[0]
