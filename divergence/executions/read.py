@@ -37,6 +37,7 @@ from divergence.executions.importers.one_import import of_one_import
 from divergence.executions.importers.registry import formats
 from divergence.executions.model_names import suggestions
 from divergence.executions.names import BROKEN, COPY, DUPLICATE, FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, TIMES
+from divergence.executions.on_scale import regimes_on_scale
 from divergence.executions.outcome import infer_kind, usable, usable_values
 from divergence.executions.profile import Profile, profile
 from divergence.executions.recognise import (
@@ -87,15 +88,14 @@ class _Log:
 
     @functools.cached_property
     def on_scale(self) -> dict[str, tuple[str, ...]]:
-        """Outcomes with a declared scale -> the regimes whose values are on it, since some lie outside 0 to 1."""
+        """Outcomes with a declared scale -> the regimes whose values are on it."""
         found = {}
         for name, meaning in self.configuration.values.items():
             if meaning.scale is None or name != self.configuration.outcome:
                 continue
             frame, present = _unscaled(self, self.sources)
             if name in present:
-                beyond = frame.filter(~pl.col(name).is_between(0, 1)).select("regime").unique().drop_nulls()
-                found[name] = tuple(beyond.collect(engine="streaming")["regime"].sort())
+                found[name] = regimes_on_scale(name, meaning, frame)
         return found
 
     def _table(self, name: str) -> FurtherTable | None:

@@ -72,6 +72,29 @@ def test_a_declared_scale_is_applied_where_the_values_are_on_it():
     assert any("declared scale in deployment rows" in note for note in read.notes)
 
 
+def test_stars_that_are_all_one_are_the_worst_and_not_the_best():
+    """On both scales: where nothing else can be meant by the declaration, they are on the declared one."""
+    declared = configured(values={"score": {"scale": [1, 5]}})
+    alone = executions.read(log([], [1.0] * 20), configuration=declared)
+    assert alone.valid["score"].unique().to_list() == [0.0]
+    beside = executions.read(log([0.0, 1.0] * 10, [1.0] * 20), configuration=declared)
+    assert beside.valid.filter(regime="deployment")["score"].unique().to_list() == [0.0]
+    assert beside.valid.filter(regime="evaluation")["score"].to_list() == [0.0, 1.0] * 10
+
+
+def test_a_regime_of_ones_beside_stars_is_refused():
+    declared = configured(values={"score": {"scale": [1, 5]}})
+    with pytest.raises(InputError, match=r"score is 1 in all 20 evaluation rows.*or as a share.*--where regime=evaluation"):
+        executions.read(log([1.0] * 20, STARS), configuration=declared)
+
+
+@pytest.mark.parametrize("scale", [[-1, 1], [5, 1], [0, 100]])
+def test_ones_that_both_scales_read_alike_or_that_a_scale_with_a_zero_holds_stay(scale):
+    high = [float(v) for v in scale] * 10
+    read = executions.read(log([1.0] * 20, high), configuration=configured(values={"score": {"scale": scale}}))
+    assert read.valid.filter(regime="evaluation")["score"].unique().to_list() == [1.0]
+
+
 def test_a_scale_may_run_downwards():
     read = executions.read(log([], STARS), configuration=configured(values={"score": {"scale": [5, 1]}}))
     assert read.valid["score"][:5].to_list() == [1.0, 0.75, 0.5, 0.25, 0.0]
