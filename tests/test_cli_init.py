@@ -100,7 +100,9 @@ def test_init_then_report(name, questions, request, tmp_path, capsys):
 
 def test_report_of_a_latency_ab_is_about_seconds(latency, tmp_path, capsys):
     assert run("init", latency, "--quiet", capsys=capsys)[0] == 0
+    assert "[acceptance]" not in (latency.parent / "divergence.toml").read_text()  # requirements are about a score
     code, _, err = run("report", latency, "-o", tmp_path / "out", "--quiet", capsys=capsys)
+    assert "No requirements are declared" not in (tmp_path / "out" / "report.html").read_text()
     assert code == 0, err
     table = pl.read_parquet(tmp_path / "out" / "estimates.parquet")
     contrast = table.filter(pl.col("question") == "context_effect", pl.col("statistic") == "contrast")

@@ -23,12 +23,14 @@ DECISIONS = """\
 # factors = ["engine", "sampler"]      # which columns are serving factors; default: every known one that varies
 # deployment_law = "logged"            # how contexts count: logged (shares of traffic), own, uniform, { context = share }
 # zero_cost = "free"                   # a logged cost of 0 is really nothing; default: it was not metered
-# [acceptance]                         # what is required: the report then opens with a decision
-# quality_min = 0.6
-# latency_p95_max_s = 2.0
 # [prices]                             # for logs without cost_usd: US dollars a million tokens, by model
 # date = "2026-01-01"
 # "my-model" = { input = 0.5, output = 1.5 }
+"""
+REQUIRED = """\
+# [acceptance]                         # what is required of a score and beside it: the report then opens with a decision
+# quality_min = 0.6
+# latency_p95_max_s = 2.0
 """
 
 
@@ -108,5 +110,6 @@ def written(file: str, found: Guess, others: list[str]) -> str:
     keys = {name: value for name, value in found.table.items() if not isinstance(value, dict)}
     single = toml_lines(keys)
     sections = "\n".join(toml_lines({k: v for k, v in found.table.items() if k not in keys})).strip("\n")
-    blocks = ["\n".join(lines), "\n".join(single), DECISIONS.rstrip("\n"), sections]
+    choices = DECISIONS + ("" if "outcome" in found.table else REQUIRED)  # times alone cannot be required
+    blocks = ["\n".join(lines), "\n".join(single), choices.rstrip("\n"), sections]
     return "\n\n".join(block for block in blocks if block) + "\n"

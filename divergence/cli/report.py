@@ -42,7 +42,7 @@ from divergence.errors import InputError, NotIdentifiedError
     "--since",
     type=click.Path(path_type=pathlib.Path),
     metavar="DIR",
-    help="Folder of an earlier report (it may be the output folder): the page opens with what changed since.",
+    help="Folder of an earlier report (it may be the output folder): the page has a section on what changed since.",
 )
 @click.option("--risk", is_flag=True, help="Also make the risk model of the log's requests, and show its calibration.")
 def report(read, output, question, formats, incumbent, seed, preregistered, since, **asked) -> int:

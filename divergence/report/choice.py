@@ -18,6 +18,7 @@ from divergence.numerics import NORMAL_95
 from divergence.orders import SURE, First, first_of
 from divergence.report.content import PageContent
 from divergence.report.names import spoken
+from divergence.report.reading import SCORES
 from divergence.report.words import (
     amount,
     brief_chance,
@@ -47,6 +48,12 @@ UNDECLARED = (
     "No requirements are declared, so no combination of model and context is called good enough: write thresholds under "
     f"[acceptance] in divergence.toml ({', '.join(f'`{name}`' for name in VALUES)}) and this page opens with the decision."
 )
+
+
+def undeclared(content: PageContent) -> str:
+    """That no requirements are declared, and how to; nothing where they are, or where the outcome is no score."""
+    asked = [content.estimates[q] for q in ("deployed_level", "bench_level") if q in content.estimates]
+    return "" if content.acceptance or not any(e.unit in SCORES for e in asked) else UNDECLARED
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,7 @@ from divergence.report import tables, trust
 from divergence.report.board import MOST_WRITTEN, board
 from divergence.report.board import caption as board_caption
 from divergence.report.board import written as leaderboard
-from divergence.report.choice import UNDECLARED, choose
+from divergence.report.choice import choose, undeclared
 from divergence.report.choice_sections import MARKS
 from divergence.report.choice_sections import written as combinations
 from divergence.report.content import PageContent
@@ -63,13 +63,12 @@ class Sheet:
 def lead(content: PageContent) -> tuple[str, list[str]]:
     """The decision in one sentence, and what stands under it."""
     choice, decision, listed = choose(content), decide(content), board(content)
+    open_ = [told] if (told := undeclared(content)) else []
     if choice is None and listed is not None and listed.leads:
-        undeclared = [] if content.acceptance else [UNDECLARED]
         said = [*listed.sentences, decision.headline, *decision.sentences]
-        return listed.headline, [*content.cautions, *said, *undeclared]
+        return listed.headline, [*content.cautions, *said, *open_]
     if choice is None:
-        undeclared = [] if content.acceptance else [UNDECLARED]
-        return decision.headline, [*content.cautions, *decision.sentences, *undeclared]
+        return decision.headline, [*content.cautions, *decision.sentences, *open_]
     points = [f"{label}: {told}" for label, told in choice.points]
     return choice.headline, [*content.cautions, *points, decision.headline, *decision.sentences]
 

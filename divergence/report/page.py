@@ -17,7 +17,7 @@ from divergence.report import board_sections, choice_sections, record
 from divergence.report import sections as page_sections
 from divergence.report.blocks import Block, Figure, Section, Text, told
 from divergence.report.board import board
-from divergence.report.choice import UNDECLARED, Choice, choose
+from divergence.report.choice import Choice, choose, undeclared
 from divergence.report.content import PageContent
 from divergence.report.decision import Decision, decide
 from divergence.report.figures import contrasts, gap, order, score_kappa
@@ -62,7 +62,7 @@ def render(content: PageContent) -> str:
         opening=opening,
         choice=choice,
         choice_table=choice_sections.first_table(choice, content) if choice else None,
-        undeclared=UNDECLARED if not content.acceptance else _unjudgeable(content, choice),
+        undeclared=undeclared(content) if not content.acceptance else _unjudgeable(content, choice),
         lead=_lead(content, decision),
         order=first,
         sections=sections,
