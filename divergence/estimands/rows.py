@@ -78,8 +78,8 @@ def unit_of(fit: Fit) -> str:
 
 
 def level_unit(fit: Fit) -> str:
-    """Unit of a level: a probability for scores, else the unit of differences."""
-    return "probability" if fit.cells.kind == "binary" else unit_of(fit)
+    """Unit of a level: a share of 0 to 1 for scores of every kind, else the unit of differences."""
+    return "probability" if fit.cells.kind != "positive" else unit_of(fit)
 
 
 def frame(**columns) -> pl.DataFrame:

@@ -53,15 +53,10 @@ def candidates(content: PageContent) -> tuple[Block, ...]:
     return (*blocks, Table(tables.fragment(tables.answers(shown)), tables.caption(shown), "The numbers"))
 
 
-def _share(level: dict) -> dict:
-    """A level of scores is a share; what is forecast beside it, differences and widths, is in points."""
-    return level | {"unit": "probability" if level["unit"] == "fraction" else level["unit"]}
-
-
 def _candidate(level: dict, rows: pl.DataFrame, draws: np.ndarray, names: dict[str, str]) -> str:
     """What is forecast for one model."""
     mine = rows.filter(pl.col("model") == level["model"])
-    told = [f"{phrase(_share(level))} under the deployment law."]
+    told = [f"{phrase(level)} under the deployment law."]
     beats = mine.filter(pl.col("statistic") == "beats")
     who = [f"{names.get(r['model_b'], r['model_b'])} with {chance(r['mean'])}" for r in beats.iter_rows(named=True)]
     if who:
@@ -70,7 +65,7 @@ def _candidate(level: dict, rows: pl.DataFrame, draws: np.ndarray, names: dict[s
     if single.height > 1:
         worst, labels = first(draws[:, single["row"].to_numpy()], highest=False), spoken(single["context"])
         lowest = worst.led("Its lowest level", [f"in {labels[context]}" for context in single["context"]])
-        told.append(f"{lowest}: {phrase(_share(single.row(worst.at, named=True)))}.")
+        told.append(f"{lowest}: {phrase(single.row(worst.at, named=True))}.")
     outside = mine.filter(pl.col("statistic") == "outside")["mean"]
     if outside.len() and outside[0] > 0.5:
         told.append(f"On the bench it {lies(outside[0])} outside the range of the others: there the line is an assumption.")
