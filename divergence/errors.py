@@ -7,10 +7,14 @@ The command line prints that sentence and exits with the code of `interface`: 2 
 question can be answered.
 """
 
+import re
+
 LONGEST = 300
 _END = 110  # characters of the end that stay
 BEGINNING = LONGEST - _END - 3
 """Characters of the beginning that stay."""
+_PATH = re.compile(r"(?:(?<![\w.])|\b[A-Za-z]:)(?:[/\\][^/\\\s:;,()]+){2,}((?:[/\\][^/\\\s:;,()]+){2})")
+"""A path of four parts or more; its last two say which file it is."""
 
 
 def printed(text: str) -> str:
@@ -26,11 +30,15 @@ def printed(text: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """At most `LONGEST` characters of a text: its middle goes.
+    """At most `LONGEST` characters of a text: first the beginnings of long paths go, then its middle.
 
     >>> len(shortened("a" * 1000))
     300
+    >>> shortened("a" * 270 + ": /data/of/last/night/run.eval is cut")[270:]
+    ': …/night/run.eval is cut'
     """
+    if len(text) > LONGEST:
+        text = _PATH.sub(r"…\1", text)
     return text if len(text) <= LONGEST else f"{text[:BEGINNING]} … {text[-_END:]}"
 
 

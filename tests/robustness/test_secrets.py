@@ -194,7 +194,7 @@ def check_verb(verb: str, folder: pathlib.Path) -> None:
             items = folder / "items.jsonl"
             items.write_text(items.read_text().replace("good please", f"good {SECRET} please"))
             plan = folder / "plan.toml"
-            watched = f'[[telemetry]]\nurl = "{case.server.base_url}/metrics"\ninstance = "one"\nperiod_s = 0.05\n'
+            watched = f'[[telemetry]]\nurl = "{case.server.base_url}/metrics"\ninstance = "one"\nperiod_s = 0.002\n'
             watched += 'headers_env = { "X-Pass" = "HOST_KEY" }\n'
             plan.write_text(
                 plan.read_text().replace("[endpoint.host]", f'{watched}[endpoint.host]\napi_key_env = "HOST_KEY"')

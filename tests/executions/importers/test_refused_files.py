@@ -125,3 +125,13 @@ def test_a_file_is_known_by_its_path_its_name_or_its_folder(tmp_path):
     deep = [tmp_path / ("d" * 100) / ("e" * 100) / name for name in ("one.json", "two.json")]
     assert named(str(InputError(f"{deep[0]} cannot be read: x.")), deep) is not None
     assert named("15 calls name no model.", files) is None
+
+
+def test_a_file_that_lies_deep_keeps_its_name_and_what_is_wrong_with_it(mixed):
+    deep = mixed.joinpath(*["a folder of many logs of one night".replace(" ", "_")] * 4)
+    deep.mkdir(parents=True)
+    for name in ("log.json", "cut.eval"):
+        (mixed / name).rename(deep / name)
+    with pytest.raises(InputError, match=r"cut\.eval is not a whole ZIP archive") as told:
+        compare(deep, deep)
+    assert len(str(told.value)) <= 300
