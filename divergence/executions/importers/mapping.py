@@ -275,7 +275,9 @@ class Draft:
 
     def measure(self, window: Mapping[str, Any]) -> None:
         """Add one number of a window of telemetry, under the names of the canonical table `telemetry`."""
-        self.telemetry.append(dict(window))
+        self.telemetry.append(
+            {k: convert.printable(value) if isinstance(value, str) else value for k, value in window.items()}
+        )
 
     def keep_text(self, identity: str, role: str, text: Any) -> None:
         """Keep a prompt or a completion of an execution, if the user asked for texts; `role` is `prompt` or `response`."""
