@@ -317,7 +317,7 @@ def claims(sentence: str) -> tuple[list[Claim], str]:
         )
         for form in forms:
             for match in re.finditer(form, left):
-                who = re.sub(r"^.*(?:: |; |, but |judged in both, |deployment law )", "", match["who"])
+                who = re.sub(r"^(?:.*(?:: |; |, but |judged in both, |deployment law )|but )", "", match["who"].strip())
                 found.append(Claim(word, who.strip(), match["p"], not match["likely"]))
             left = re.sub(form, " ", left)
     return found, left
