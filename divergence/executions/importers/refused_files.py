@@ -110,9 +110,15 @@ def _blamed(error: InputError, files: Sequence[Path]) -> Refused:
 def _named(sentence: str, files: Sequence[Path]) -> Path | None:
     """The file that a sentence is about: it begins with its path or its name, or with its folder's."""
     about = sentence.removeprefix("The results of ")
-    names = {file: (str(file), convert.printable(file), file.name, str(file.parent)) for file in files}
+    names = {file: (str(file), convert.printable(file), file.name, str(file.parent), *_last_two(file)) for file in files}
     begins = [file for file in files if any(_begins(about, name) for name in names[file])]
     return max(begins, key=lambda file: len(str(file)), default=None)
+
+
+def _last_two(file: Path) -> tuple[str, str]:
+    """A file and its folder as a long sentence names them (`shortened`): by the last two parts of their paths."""
+    folder = file.parent
+    return f"…/{folder.name}/{file.name}", f"…/{folder.parent.name}/{folder.name}"
 
 
 def _begins(sentence: str, name: str) -> bool:

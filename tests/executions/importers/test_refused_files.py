@@ -123,7 +123,8 @@ def test_a_file_is_known_by_its_path_its_name_or_its_folder(tmp_path):
     assert named("c.json does not say which model answered.", files) == files[2]
     assert named("The results of c.json name no model.", files) == files[2]
     deep = [tmp_path / ("d" * 100) / ("e" * 100) / name for name in ("one.json", "two.json")]
-    assert named(str(InputError(f"{deep[0]} cannot be read: x.")), deep) is not None
+    assert named(str(InputError(f"{deep[0]} cannot be read: x.")), deep) == deep[0]
+    assert named(str(InputError(f"{deep[0].parent} cannot be read: {'x' * 200}.")), deep) in deep
     assert named("15 calls name no model.", files) is None
 
 
