@@ -206,7 +206,8 @@ def _times(request: Mapping[str, Any]) -> dict[str, float | None]:
         known = [gap for gap in each if gap is not None]
         latency = first + math.fsum(known) if len(known) == len(each) else None
     tokens = request.get("output_lens")
-    gaps_between = tokens - 1 if isinstance(tokens, int) and not isinstance(tokens, bool) else 0
+    known_exactly = isinstance(tokens, int) and not isinstance(tokens, bool) and 1 < tokens < 2**53
+    gaps_between = int(tokens or 0) - 1 if known_exactly else 0
     spread = (latency - first) / gaps_between if latency is not None and first is not None and gaps_between > 0 else None
     return {"latency_s": latency, "tpot_s": None if spread is None or spread < 0 else spread}
 
