@@ -13,8 +13,8 @@ LONGEST = 300
 _END = 110  # characters of the end that stay
 BEGINNING = LONGEST - _END - 3
 """Characters of the beginning that stay."""
-_PATH = re.compile(r"(?:(?<![\w.])|\b[A-Za-z]:)(?:[/\\][^/\\\s:;,()]+){2,}((?:[/\\][^/\\\s:;,()]+){2})")
-"""A path of four parts or more; its last two say which file it is."""
+_PATH = re.compile(r"(?:(?<![\w.:/])|\b[A-Za-z]:)(?:[/\\][^/\\\s:;,()]+){2,}((?:[/\\][^/\\\s:;,()]+){2})")
+"""A path of four parts or more, of no address; its last two say which file it is."""
 
 
 def printed(text: str) -> str:
@@ -36,6 +36,8 @@ def shortened(text: str) -> str:
     300
     >>> shortened("a" * 270 + ": /data/of/last/night/run.eval is cut")[270:]
     ': …/night/run.eval is cut'
+    >>> shortened("a" * 290 + ": s3://logs/of/last/night/run.eval")[-32:]
+    's3://logs/of/last/night/run.eval'
     """
     if len(text) > LONGEST:
         text = _PATH.sub(r"…\1", text)

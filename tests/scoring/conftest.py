@@ -1,9 +1,8 @@
 """A small risk model in a folder, logs in partitions, and a store that speaks S3."""
 
-import logging
-
 import pytest
 import small_scorer
+from object_store import serving
 from small_scorer import ENGINES, ITEMS, MODELS, requests
 
 
@@ -26,27 +25,10 @@ def logs(tmp_path):
 @pytest.fixture(scope="session")
 def store():
     """A server on loopback that speaks S3, with one bucket; its address, and the credentials that must never be seen."""
-    boto3 = pytest.importorskip("boto3")
-    moto = pytest.importorskip("moto.server")
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
     environment = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "CANARYKEYID",
-        "AWS_REGION": "us-east-1",
         "AWS_SECRET_ACCESS_KEY": "canary-secret-value",
         "AWS_SESSION_TOKEN": "canary-session-token",
-        "AWS_EC2_METADATA_DISABLED": "true",
     }
-    client = boto3.client(
-        "s3",
-        endpoint_url=environment["AWS_ENDPOINT_URL"],
-        region_name="us-east-1",
-        aws_access_key_id="CANARYKEYID",
-        aws_secret_access_key="canary-secret-value",
-    )
-    client.create_bucket(Bucket="traffic")
-    yield environment, client
-    server.stop()
+    with serving("traffic", environment) as client:
+        yield environment, client

@@ -1,8 +1,7 @@
 """Foreign logs in an object store, on a server of S3 on loopback."""
 
-import logging
-
 import pytest
+from object_store import serving
 
 import divergence.executions as executions
 from divergence.errors import InputError
@@ -11,25 +10,11 @@ from divergence.executions.importers import import_log
 
 @pytest.fixture
 def store(monkeypatch):
-    boto3, moto = pytest.importorskip("boto3"), pytest.importorskip("moto.server")
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    environment = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "value",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3", endpoint_url=environment["AWS_ENDPOINT_URL"])
-    client.create_bucket(Bucket="logs")
-    yield client
-    server.stop()
+    environment = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "value", "AWS_DEFAULT_REGION": "us-east-1"}
+    with serving("logs", environment) as client:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield client
 
 
 def test_files_and_folders_of_a_store_are_imported_and_read(store, inspect_log):
