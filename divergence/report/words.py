@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from divergence.orders import chance
+from divergence.outcome_names import unit_named
 
 if TYPE_CHECKING:
     from divergence.estimate import Estimate
@@ -139,7 +140,8 @@ def sentence(text: str) -> str:
 
 def outcome_name(outcome: str) -> str:
     """A further outcome in words: `latency_s` is latency."""
-    return outcome.removesuffix("_s").removesuffix("_usd").replace("_", " ") or outcome
+    unit = unit_named(outcome)
+    return outcome.removesuffix("" if unit == outcome else f"_{unit}").replace("_", " ") or outcome
 
 
 def capital(text: str) -> str:

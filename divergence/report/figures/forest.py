@@ -18,7 +18,6 @@ from divergence.orders import first
 from divergence.report.figures import theme
 from divergence.report.multiplicity import expected_false, simultaneous
 from divergence.report.palette import LIGHT
-from divergence.report.reading import LOWER_IS_BETTER
 from divergence.report.silent import LEVEL_MATERIAL
 from divergence.report.words import (
     axis_title,
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 
 SIGNS = ["below 0", "contains 0", "above 0"]
 SHAPES = ["triangle-down", "circle", "triangle-up"]
+LOWER_IS_BETTER = ("s", "usd")  # units of which less is better
 SHARES = ("fraction", "probability")  # units on the 0..1 scale, where 5 points are what a reader acts on
 MOST = 36  # rows of a forest that are drawn
 
