@@ -95,7 +95,7 @@ def score_log(
 
     >>> import divergence as dv
     >>> from divergence.simulate import simulate, world
-    >>> rows = simulate(world("baseline"), 0)[0]
+    >>> rows = simulate(world("baseline", n_models=3, n_contexts=3, n_items=40), 0)[0]
     >>> rows.write_parquet("log.parquet")
     >>> log = dv.read("log.parquet")
     >>> dv.risk_model(dv.fit(dv.collapse(log), seed=0), log).save("model")
