@@ -28,6 +28,8 @@ from divergence.configuration import Configuration
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.estimate import INTERVAL, Estimate, table
 from divergence.identification.audit import audit
+from divergence.identification.log_design import REGIMES
+from divergence.identification.needs import unlinked_models
 from divergence.numerics import one_blas_thread
 from divergence.papers import methods, population
 from divergence.preregistration import Lock, departures, record, registered
@@ -287,6 +289,7 @@ def page_content(
         provenance=_shown(run),
         acceptance=_requirements(log.configuration)["acceptance"] or {} if log is not None else {},
         cautions=_cautions(primary),
+        no_order={r: told for r in REGIMES if (told := unlinked_models(primary.log_design, r))},
         other_outcomes={k: v for k, v in answers.items() if k != primary.cells.outcome},
     )
 

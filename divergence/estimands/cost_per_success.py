@@ -49,6 +49,7 @@ MISSING = (
 )
 
 
+ROUNDING = 1e-9  # of a share: sums of floats
 RATIOS = (None, "bench_ratio", "calls", "tokens")  # statistics whose mean need not exist
 
 
@@ -59,10 +60,7 @@ def cost_needs(design: LogDesign) -> Need:
     rows = {regime: known_spend(design, regime) for regime in design.logged}
     if any(rows.values()):
         return Need(True, "; ".join(f"{needs.many(n, 'row')} of {r} with a known cost" for r, n in rows.items() if n) + ".")
-    said = {
-        name: sum(design.logged[r][key] for r in design.logged) for name, key in (("tokens", "tokens"), ("calls", "episode"))
-    }
-    instead = [name for name, number in said.items() if number and design.arms.total.any()]
+    instead = [name for name in ("tokens", "calls") if any(_counted(design, name, regime) for regime in design.logged)]
     if (design.arms.repeated >= 2).any() and design.cells.kind == "binary":
         instead.append("attempts")
     if not instead:
@@ -70,6 +68,14 @@ def cost_needs(design: LogDesign) -> Need:
     return Need(
         True, f"No row has a cost and no prices are declared: only {' and '.join(instead)} of a success can be given."
     )
+
+
+def _counted(design: LogDesign, name: str, regime: str) -> bool:
+    """Is there a combination with a success whose rows count calls, or tokens of both directions?"""
+    cells = design.cells
+    columns = ("calls",) if name == "calls" else ("input_tokens", "output_tokens")
+    known = [block_sums(cells, column, regime).n.sum(0) > 0 for column in columns]
+    return bool((np.all(known, axis=0) & (block_sums(cells, "score", regime).y.sum(0) > 0)).any())
 
 
 def known_spend(design: LogDesign, regime: str) -> int:
@@ -195,12 +201,24 @@ def _per_context(out: _Rows, fit: Fit, regime: str, sums: Spend, weight: np.ndar
         if budget is not None:
             out.add(place, "over_budget", "probability", (draws > budget).astype(float))
         if sums.cost[:, m, c].sum() > 0 and np.isfinite(sums.lost[:, m, c].sum()):
-            out.add(place, "failed_share", "probability", lost[:, m, c])
+            out.add(place, "failed_share", "probability", lost[:, m, c], _no_share(lost[:, m, c]))
             spent.append((m, c))
     if len({m for m, _ in spent}) > 1:
         at = tuple(np.array(spent).T)
         whole = [np.tensordot(weight, part[:, at[0], at[1]].sum(1), 1) for part in (sums.lost, sums.cost)]
-        out.add((None, None, regime), "failed_share", "probability", whole[0] / whole[1])
+        share = whole[0] / whole[1]
+        out.add((None, None, regime), "failed_share", "probability", share, _no_share(share))
+
+
+def _no_share(draws: np.ndarray) -> str | None:
+    """Why a part of the spend is no share of it: refunds, which are costs below 0, can put it outside 0 to 1."""
+    low, high = np.quantile(draws, [0.05, 0.95])
+    if draws.min() >= -ROUNDING and draws.max() <= 1 + ROUNDING:
+        return None
+    return (
+        f"the log has costs below 0 (refunds), and with them the spend on failures is {low:.2f} to {high:.2f} of the whole: "
+        "that is no share of 0 to 1"
+    )
 
 
 def _over_contexts(out: _Rows, fit: Fit, sums: dict[str, Spend], weight: np.ndarray, law: Law | None) -> None:

@@ -30,11 +30,12 @@ from divergence.cells.overlap import context_conflict, replays
 from divergence.errors import InputError
 from divergence.estimands.matched_contexts import contrast, crossed, matched
 from divergence.estimands.positivity import assignment, positivity
-from divergence.estimands.rows import Rows, answered, logged_levels, models_with_rows, tried_levels, unit_of
+from divergence.estimands.rows import Rows, answered, levels_seen, logged_levels, models_with_rows, tried_levels, unit_of
 from divergence.estimands.variance_shares import alone, shares
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.factor_levels import moved_together
+from divergence.identification.linked_contexts import linked_parts
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
 from divergence.identification.rules_of_results import unlogged_difference
@@ -118,6 +119,7 @@ def serving_effect(
             _combination(fit, group, reference),
             effect,
             tried_levels(fit, group[0])[:, shown],
+            _apart(fit, group[0], reference, shown),
         )
         moved.append((" + ".join(group), fit.design.mixtures[group[0]][:, shown], effect.mean(1)))
     if "context" not in factors:
@@ -183,15 +185,30 @@ def _combination(fit: Fit, group: tuple[str, ...], level: int) -> str:
     return " + ".join(fit.design.levels[f][int(fit.design.mixtures[f][having].argmax())] for f in group)
 
 
-def _add_effects(rows: Rows, factor: str, names: list[str], reference: str, effect: np.ndarray, tried: np.ndarray) -> None:
+def _apart(fit: Fit, factor: str, reference: int, shown: list[int]) -> list[bool]:
+    """Which of the shown levels no chain of models ties to the reference (-1: to all the others)."""
+    model, level = np.nonzero(levels_seen(fit, factor))
+    parts = linked_parts(model, level)[1]
+    several = len(np.unique(parts)) > 1
+    return [several if reference < 0 else bool(parts[k] != parts[reference]) for k in shown]
+
+
+def _add_effects(
+    rows: Rows, factor: str, names: list[str], reference: str, effect: np.ndarray, tried: np.ndarray, apart: list[bool]
+) -> None:
     """Effects over models and, where there are several, per model and what is their own.
 
-    `effect` (S, models, levels); `tried` (models, levels): is a model's own effect known?
+    `effect` (S, models, levels); `tried` (models, levels): is a model's own effect known? `apart` as in `_apart`.
     """
     models, against = rows.fit.cells.levels["model"], f"against {reference}"
     mean = effect.mean(1)
     for k, level in enumerate(names):
-        rows.add(mean[:, k], factor=factor, level=level, axis=against)
+        place = {"factor": factor, "level": level, "axis": against}
+        if apart[k]:
+            told = f"no model links {factor} = {level} with {reference}, not by a detour over other levels"
+            rows.refuse(f"{told}: their difference cannot be told from that of the models", **place)
+        else:
+            rows.add(mean[:, k], **place)
     if len(models) == 1:
         return
     for (m, model), (statistic, values) in itertools.product(
@@ -205,8 +222,14 @@ def _add_effects(rows: Rows, factor: str, names: list[str], reference: str, effe
                 rows.refuse(f"{model} has no judged rows at {factor} = {level} and at another level", **place)
 
 
-def _comparable(fit: Fit) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Levels over models of the contexts that may be compared (S, contexts), and their mixtures."""
+def _linked(fit: Fit, comparable: np.ndarray, group: Sequence[int]) -> bool:
+    """Do models tie these contexts (positions in `comparable`) together?"""
+    deployed, context = fit.design.contexts[comparable[list(group)]].T
+    return len(set(fit.log_design.linked.contexts[deployed, context].tolist())) == 1
+
+
+def _comparable(fit: Fit) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+    """Levels over models of the contexts that may be compared (S, contexts), their mixtures, and which contexts they are."""
     deployed, bench = levels(fit, "deployment"), levels(fit, "evaluation")
     regime = fit.design.contexts[:, 0]
     if deployed is None or (bench is not None and replays(fit.cells)):
@@ -215,12 +238,12 @@ def _comparable(fit: Fit) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         keep = np.flatnonzero(regime == 1)
     table = from_link(link_levels(fit, keep), fit.arms.link)
     seen = models_with_rows(fit, deployed is not None)
-    return table[:, seen].mean(1), {f: m[keep] for f, m in fit.design.mixtures.items()}
+    return table[:, seen].mean(1), {f: m[keep] for f, m in fit.design.mixtures.items()}, keep
 
 
 def _add_matched(rows: Rows, fit: Fit, unknown: dict[str, str | None]) -> None:
     """Contrasts of contexts that differ in one factor only."""
-    table, mixtures = _comparable(fit)
+    table, mixtures, comparable = _comparable(fit)
     disagreeing = unlogged_difference(fit.log_design)
     for factor in mixtures:
         if unknown[factor]:
@@ -231,6 +254,7 @@ def _add_matched(rows: Rows, fit: Fit, unknown: dict[str, str | None]) -> None:
         base = reference_level(fit, factor)
         for level, name in enumerate(fit.design.levels[factor]):
             groups = matched(mixtures, factor, level, base) if level != base else []
+            groups = [group for group in groups if _linked(fit, comparable, group)]
             if groups:
                 rows.add(
                     contrast(table, groups),
@@ -243,19 +267,20 @@ def _add_matched(rows: Rows, fit: Fit, unknown: dict[str, str | None]) -> None:
 
 def _add_pairs(rows: Rows, fit: Fit, asked: Sequence[tuple[str, str]] | None) -> None:
     """Contrasts of four contexts that cross two factors; an asked pair that the design does not cross is refused."""
-    table, mixtures = _comparable(fit)
+    table, mixtures, comparable = _comparable(fit)
     found = []
     for first, second in asked if asked is not None else itertools.combinations(mixtures, 2):
         base = reference_level(fit, first), reference_level(fit, second)
         before = len(found)
         for a, b in itertools.product(*(range(mixtures[f].shape[1]) for f in (first, second))):
             groups = crossed(mixtures, (first, second), (a, b), base) if a != base[0] and b != base[1] else []
+            groups = [group for group in groups if _linked(fit, comparable, group)]
             if groups:
                 names = [fit.design.levels[f][k] for f, k in ((first, a), (second, b), (first, base[0]), (second, base[1]))]
                 found.append((groups, f"{first} x {second}", f"{names[0]} x {names[1]}", f"against {names[2]} x {names[3]}"))
         if asked is not None and len(found) == before:
             rows.refuse(
-                f"no four comparable contexts cross {first} and {second} and agree in every other factor",
+                f"no four comparable contexts that models link cross {first} and {second} and agree in every other factor",
                 factor=f"{first} x {second}",
                 statistic="pair",
             )
@@ -272,6 +297,11 @@ def _add_shares(
     here, law = regime == regime.max(), mu.law.mean(0)
     if sum(np.ptp(m[here], axis=0).max() > 0 for m in fit.design.mixtures.values()) < 2:
         return  # one factor alone has all of it
+    code = fit.design.contexts[here, 1]
+    if len(np.unique(fit.log_design.linked.contexts[int(regime.max()), code])) > 1:
+        why = "no model links all contexts: how much of their variance is the models' cannot be told"
+        rows.refuse(why, statistic="variance_share_left", unit="ratio")
+        return
     level = mu.draws[:, models_with_rows(fit, bool(regime.max()))].mean(1)
     parts = [effect @ mixture[here].T for _, mixture, effect in moved]
     rest = level - sum(parts) if parts else level

@@ -27,6 +27,9 @@ def one_world(content: PageContent) -> tuple[str, tuple[str, ...]] | None:
     rest = f"How the bench carries over to deployment is not in this log: {_small(content.reason(missing))}"
     if not frame.height:
         return "No mean over the tasks of this log is given; each task has a level of its own.", (rest,)
+    apart = content.no_order.get("deployment" if answer.question == "deployed_level" else "evaluation", "")
+    if apart:
+        return f"Who is first {where} cannot be told.", (apart, *_contexts(content, spoken(frame["model"].to_list())), rest)
     frame, draws = reorder(frame, draws, "median", descending=higher_is_better(answer))
     names = spoken(frame["model"].to_list())
     rows = frame.to_dicts()
