@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from divergence.cells.cells import MISSING
 from divergence.cells.overlap import context_conflict, scorer_conflict
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need
+from divergence.numerics import combinations
 
 NUMBERS = {2: "two", 3: "three", 4: "four"}
 
@@ -181,11 +183,28 @@ def tested_regimes(design: LogDesign) -> tuple[str, ...]:
         return ()
     arms, found = design.arms, []
     for regime in design.rows:
-        models = arms.model[arms.deployed == (regime == "deployment")]
-        several = len(models) and np.bincount(models).max() > 1
-        if several and context_conflict(design.cells, regime) is None:
+        deployed = regime == "deployment"
+        models = arms.model[arms.deployed == deployed]
+        several = np.flatnonzero(np.bincount(models) > 1) if len(models) else []
+        tested = [m for m in several if not sessions_of_their_own(design, int(m), deployed)]
+        if tested and context_conflict(design.cells, regime) is None:
             found.append(regime)
     return tuple(found)
+
+
+def sessions_of_their_own(design: LogDesign, model: int, deployed: bool) -> bool:
+    """Is a context of this model one session of several rows, and none more than one? What sessions do by themselves is then
+    not known, and may be all that differs."""
+    table, names = design.cells.sessions.take(design.cells.sessions["n"] > 0), design.cells.levels["regime"]
+    regime = "deployment" if deployed else "evaluation"
+    if regime not in names:
+        return False
+    mine = table.take((table["model"] == model) & (table["regime"] == names.index(regime)) & (table["session"] != MISSING))
+    if not len(mine):
+        return False
+    keys, where = combinations(mine["context"], mine["session"])
+    sessions, size = np.bincount(keys[0]), np.bincount(where, mine["n"])
+    return bool(sessions.max() == 1 and size.max() > 1)
 
 
 def crossed(design: LogDesign) -> Need:
