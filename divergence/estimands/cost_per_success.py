@@ -26,8 +26,9 @@ import numpy as np
 import polars as pl
 
 from divergence.cells.random_blocks import block_sums
+from divergence.cells.runs import trials_by_scorer
 from divergence.errors import InputError
-from divergence.estimands.beta_binomial import beta_parameters, draw_beta_binomial
+from divergence.estimands.beta_binomial import beta_parameters, laws_of_scorers
 from divergence.estimands.rows import answer, answered, frame, refuse
 from divergence.estimands.spend import Prices, Spend, checked_prices, mean_spend, spend, weights
 from divergence.estimate import Estimate
@@ -283,18 +284,23 @@ def _attempts(out: _Rows, fit: Fit, regime: str, cap: int) -> None:
     rng = stream(fit.seed, "attempts", r)
     for m, c in combinations(counts["model"], counts["context"])[0].T:
         mine = counts.take((counts["model"] == m) & (counts["context"] == c))
-        _, item = combinations(mine["task"], mine["item"])
-        n, y = np.bincount(item, mine["n"]), np.bincount(item, mine["y"])
+        n, y = trials_by_scorer(mine)
         place = cells.levels["model"][m], cells.levels["context"][c], regime
-        if (n >= 2).sum() < 2:
+        repeated = (n >= 2).any(0).sum()
+        if repeated < 2:
             out.add(
                 place,
                 "expected_attempts",
                 "attempts",
                 np.zeros(len(fit.effects)),
-                f"{int((n >= 2).sum())} items have two trials: what a retry of a failed task brings is not known",
+                f"{repeated} items have two trials: what a retry of a failed task brings is not known",
             )
             continue
-        a, b = beta_parameters(*draw_beta_binomial(n, y, len(fit.effects), rng))
-        tries = np.sum([np.prod([(b + i) / (a + b + i) for i in range(j)], axis=0) * np.ones_like(a) for j in range(cap)], 0)
+        tries = np.mean([_tries(*law, cap) for law in laws_of_scorers(n, y, len(fit.effects), rng)], 0)
         out.add(place, "expected_attempts", "attempts", tries)
+
+
+def _tries(mean: np.ndarray, correlation: np.ndarray, cap: int) -> np.ndarray:
+    """E[min(tries, cap)] under tasks that differ by a beta law."""
+    a, b = beta_parameters(mean, correlation)
+    return np.sum([np.prod([(b + i) / (a + b + i) for i in range(j)], axis=0) * np.ones_like(a) for j in range(cap)], 0)

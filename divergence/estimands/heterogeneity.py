@@ -19,7 +19,8 @@ sessions that fell into its context, not with its rows: V0 is then as much large
 | `..._without` | the first and the last of these without the context that raises X2 most, `context` | the same |
 
 Identified by two contexts of the model in the regime; where a context is one session of several rows, by another of several
-sessions. A small p says that contexts differ, not how far; a large one that this log cannot tell them apart. Source: Pearson 1900; Hotelling 1931.
+sessions. A small p says that contexts differ, not how far; a large one that this log cannot tell them apart.
+Source: Pearson 1900; Hotelling 1931.
 """
 
 from __future__ import annotations
