@@ -45,9 +45,10 @@ def collapse(log: Executions, *, outcome: str | None = None) -> Cells:
 
 
 def collapse_design(log: Executions) -> Cells:
-    """The cells of the log's outcome without what no audit asks for: sessions, answers, grades and histograms are empty.
+    """The cells of the log's outcome without what no audit asks for: answers, grades and histograms are empty.
 
-    They are most of the work of a collapse, and `check` has to be quick on a large log.
+    They are most of the work of a collapse, and `check` has to be quick on a large log. Sessions are there: rows of one
+    session are no replicates of each other, and an audit that does not see them promises what a fit refuses.
     """
     frame = _rows(log, log.distinct())
     tables = {
@@ -55,6 +56,9 @@ def collapse_design(log: Executions) -> Cells:
         "designs": _designs(frame, log.factors),
         "measures": measure_sums(measured(log), log.kind != "positive"),
     }
+    rows = float(tables["counts"][ROWS_OF["sessions"]].sum())
+    if rows:
+        tables["sessions"] = _group(_in_sessions(log, rows), "sessions").collect(engine="streaming")
     return _coded(log, tables | episode_tables(log))
 
 
@@ -83,8 +87,7 @@ def _by_outcome(chosen: Executions) -> dict[str, pl.DataFrame]:
     tables = {"counts": _group(frame, "counts").collect(engine="streaming")}
     rows = {name: float(tables["counts"][column].sum()) for name, column in ROWS_OF.items()}
     if rows["sessions"]:
-        kept = _kept_rows(chosen, thinned_by(rows["sessions"]), ("session",))
-        kept = kept.filter(pl.col("session").is_not_null() & (pl.col("n") > 0))
+        kept = _in_sessions(chosen, rows["sessions"])
         tables["sessions"] = _group(kept, "sessions").collect(engine="streaming")
     if rows["answers"]:
         some = _kept_rows(chosen, thinned_by(rows["answers"]), ("session", "item"))
@@ -96,6 +99,12 @@ def _by_outcome(chosen: Executions) -> dict[str, pl.DataFrame]:
         if "sessions" in tables:
             tables["session_grades"] = _group(kept, "session_grades").collect(engine="streaming")
     return tables
+
+
+def _in_sessions(chosen: Executions, rows: float) -> pl.LazyFrame:
+    """The judged rows of sessions, of all of them or of those that are kept of so many rows."""
+    kept = _kept_rows(chosen, thinned_by(rows), ("session",))
+    return kept.filter(pl.col("session").is_not_null() & (pl.col("n") > 0))
 
 
 def _taken(log: Executions) -> dict[str, pl.DataFrame]:
