@@ -16,6 +16,7 @@ from divergence.cells.cells import KEYS, MISSING, ROWS_OF, TABLES, Cells, Declar
 from divergence.cells.episodes import episode_tables
 from divergence.cells.measures import measure_histograms, measure_sums, measured
 from divergence.cells.merge import recoded
+from divergence.cells.mixed import mixed_factors, mixed_of, mixed_sums
 from divergence.cells.trials import trial_sums
 from divergence.executions import Executions, with_outcome
 from divergence.executions.names import TIMES
@@ -40,6 +41,7 @@ def collapse(log: Executions, *, outcome: str | None = None) -> Cells:
     chosen = log if outcome is None else with_outcome(log, outcome)
     tables = _by_outcome(chosen)
     tables["designs"] = _designs(_rows(chosen, chosen.distinct()), log.factors)
+    tables |= mixed_sums(chosen, mixed_factors(tables["designs"]))
     tables |= _taken(log) | episode_tables(log)
     return _coded(chosen, tables)
 
@@ -56,6 +58,7 @@ def collapse_design(log: Executions) -> Cells:
         "designs": _designs(frame, log.factors),
         "measures": measure_sums(measured(log), log.kind != "positive"),
     }
+    tables |= mixed_sums(log, mixed_factors(tables["designs"]))
     rows = float(tables["counts"][ROWS_OF["sessions"]].sum())
     if rows:
         tables["sessions"] = _group(_in_sessions(log, rows), "sessions").collect(engine="streaming")
@@ -66,7 +69,7 @@ def collapse_beside(log: Executions, cells: Cells, outcome: str) -> Cells:
     """`collapse(log, outcome=outcome)` for a log whose cells of the primary outcome are there: what no outcome changes is
     taken from them."""
     chosen = with_outcome(log, outcome)
-    own = _coded(chosen, _by_outcome(chosen))
+    own = _coded(chosen, _by_outcome(chosen) | mixed_sums(chosen, mixed_of(cells)))
     shared = [name for name in TABLES if name not in BY_OUTCOME]
     names = {key for table in shared for key in TABLES[table][0]}
     levels = {key: tuple(sorted({*own.levels[key], *(cells.levels[key] if key in names else ())})) for key in KEYS}
@@ -78,7 +81,7 @@ OBSERVED = (
     "Levels and what is made of them are about the items of this log themselves (benchmark accuracy), not about new items "
     'of the same source: items = "observed" is declared. Flips, powers, costs and effects of factors stay about new items.'
 )
-BY_OUTCOME = ("counts", "sessions", "answers", "grades", "session_grades")
+BY_OUTCOME = ("counts", "sessions", "answers", "grades", "session_grades", "mixed")
 """Tables that the outcome changes."""
 
 

@@ -15,6 +15,7 @@ frequent level; a log without evaluation whose only factor is the context itself
 | `variance_share_left` | what no factor accounts for |
 | `positivity` | share of the log's (model, item) pairs that were served at the level |
 
+A factor that varies within contexts which are mixed alike is contrasted within them (`within_contexts`), not between them.
 A factor that changes only together with others is refused, they are named, and its share is given as a range. `method`
 ends in `causal reading` or `association` (`positivity`). Unit: fraction (points are hundredths of it); shares ratio.
 """
@@ -32,6 +33,7 @@ from divergence.estimands.matched_contexts import contrast, crossed, matched
 from divergence.estimands.positivity import assignment, positivity
 from divergence.estimands.rows import Rows, answered, levels_seen, logged_levels, models_with_rows, tried_levels, unit_of
 from divergence.estimands.variance_shares import alone, shares
+from divergence.estimands.within_contexts import WithinContexts, contrast_within, replacing
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.factor_levels import moved_together
@@ -58,9 +60,18 @@ def factor_needs(design: LogDesign) -> Need:
         return Need(False, judge if conflict else needs.nothing_varies(design) or "")
     if not named:
         return Need(False, "It needs a serving factor that varies; this log names none.")
+    rows = replacing(design.cells, factors)
+    inside = "".join(f" {found.told}" for found in rows.values() if found.why_not is None)
+    one = [name for name in named if name not in rows and name not in factors]
+    if not factors and inside:
+        return Need(True, inside.strip() + (f" This log has one level of {', '.join(one)}." if one else ""))
+    if not factors and rows:
+        return Need(False, f"It needs a factor that changes by itself: {next(iter(rows.values())).why_not}.")
     if not factors:
         return Need(False, f"It needs a factor with two levels; this log has one of {', '.join(named)}.")
     usable = {n: f for n, f in factors.items() if f.within_model >= 2 or (n == "context" and not f.why_not)}
+    if not usable and inside:
+        return Need(True, inside.strip())
     if not usable:
         seen = ", ".join(f"{name} {len(factor.levels)}" for name, factor in factors.items())
         return Need(
@@ -68,15 +79,21 @@ def factor_needs(design: LogDesign) -> Need:
             "It needs a factor with two levels within one model and regime; here levels differ only between models or "
             f"between regimes (levels seen: {seen}).",
         )
-    told = "; ".join(f"{name} has {needs.many(len(factor.levels), 'level')}" for name, factor in usable.items()) + "."
+    usable = {name: factor for name, factor in usable.items() if name not in rows}
+    told = "; ".join(f"{name} has {needs.many(len(factor.levels), 'level')}" for name, factor in usable.items())
+    told += "." if told else ""
     for group in dict.fromkeys(factor.together for factor in usable.values() if factor.together):
         told += f" {' and '.join(group)} change together: their effects cannot be told apart."
     for name, factor in usable.items():
         told += "".join(f" The level of {finer} fixes that of {name}." for finer in factor.fixed_by)
-    if not any(factor.why_not is None or factor.together for factor in usable.values()):
-        return Need(False, "It needs a factor that changes by itself: " + told)
-    rest = [name for name in named if name not in usable]
-    return Need(True, told + (f" Within one model and regime there is one level of {', '.join(rest)}." if rest else ""))
+    told += inside
+    if not inside and not any(factor.why_not is None or factor.together for factor in usable.values()):
+        why = told or next((f"{factor.why_not}." for factor in factors.values() if factor.why_not), "")
+        return Need(False, "It needs a factor that changes by itself: " + why)
+    rest = [name for name in named if name not in usable and name not in rows]
+    return Need(
+        True, told.strip() + (f" Within one model and regime there is one level of {', '.join(rest)}." if rest else "")
+    )
 
 
 ROOM = Question(
@@ -104,12 +121,18 @@ def serving_effect(
     rows = Rows(fit, QUESTION, unit, ("factor", "level", "model", "statistic", "axis"))
     unknown = {factor: fit.log_design.factors[factor].why_not for factor in factors}
     moved = []
+    inside = replacing(fit.cells, fit.log_design.factors)
     for factor, why in unknown.items():
-        if why:
+        if why and factor not in inside:
             rows.refuse(why, factor=factor)
-    for group in [(factor,) for factor, why in unknown.items() if not why] + moved_together(
-        factors, fit.design.contexts[:, 0]
-    ):
+    for found in inside.values():
+        _add_within(rows, found)
+    together = [
+        group
+        for group in moved_together(factors, fit.design.contexts[:, 0])
+        if not any(fit.log_design.factors[factor].mixed for factor in group)
+    ]
+    for group in [(factor,) for factor, why in unknown.items() if not why] + together:
         effect, reference, shown = _effects(fit, group)
         names = [_combination(fit, group, k) for k in shown]
         _add_effects(
@@ -125,12 +148,28 @@ def serving_effect(
     if "context" not in factors:
         _add_matched(rows, fit, unknown)
         _add_pairs(rows, fit, pairs)
-    _add_shares(rows, fit, unknown, moved)
+    _add_shares(rows, fit, {factor: why for factor, why in unknown.items() if factor not in inside}, moved)
     for factor in factors:
         for level, share in zip(fit.design.levels[factor], positivity(fit, factor), strict=True):
             constant = np.full(len(fit.effects), share)
             rows.add(constant, factor=factor, level=level, statistic="positivity", unit="probability")
-    return rows.estimate(TEXT + _confounded(fit), f"{fit.described_method}; {assignment(fit)}")
+    return rows.estimate(TEXT + _confounded(fit), f"{fit.described_method}; {assignment(fit, mixed=bool(inside))}")
+
+
+def _add_within(rows: Rows, found: WithinContexts) -> None:
+    """What a factor does within contexts, over models and per model."""
+    if found.why_not:
+        rows.refuse(found.why_not, factor=found.factor)
+        return
+    models, against = rows.fit.cells.levels["model"], f"against {found.levels[0]}"
+    for k, level in enumerate(found.levels[1:], 1):
+        for m, model in [(None, None), *(enumerate(models) if len(models) > 1 else ())]:
+            place = {"factor": found.factor, "level": level, "model": model, "axis": against}
+            draws = contrast_within(rows.fit, found, k, m)
+            if draws is None:
+                rows.refuse(f"{model} has too few rows at both levels within one context", **place)
+            else:
+                rows.add(draws, **place)
 
 
 def _effects(fit: Fit, group: tuple[str, ...]) -> tuple[np.ndarray, int, list[int]]:
@@ -280,7 +319,7 @@ def _add_pairs(rows: Rows, fit: Fit, asked: Sequence[tuple[str, str]] | None) ->
                 found.append((groups, f"{first} x {second}", f"{names[0]} x {names[1]}", f"against {names[2]} x {names[3]}"))
         if asked is not None and len(found) == before:
             rows.refuse(
-                f"no four comparable contexts that models link cross {first} and {second} and agree in every other factor",
+                f"no four comparable contexts cross {first} and {second} and agree in every other factor",
                 factor=f"{first} x {second}",
                 statistic="pair",
             )
@@ -321,8 +360,9 @@ def _add_shares(
 def _confounded(fit: Fit) -> str:
     """Says where a factor's effect cannot be told from what else is special to its contexts."""
     contexts = fit.design.contexts
-    mixed = np.concatenate([np.ones((len(contexts), 1)), *fit.design.mixtures.values()], 1)
-    if "context" in fit.design.mixtures or np.linalg.matrix_rank(mixed) < len(contexts):
+    shown = [mixture for factor, mixture in fit.design.mixtures.items() if not fit.log_design.factors[factor].mixed]
+    mixed = np.concatenate([np.ones((len(contexts), 1)), *shown], 1)
+    if not shown or "context" in fit.design.mixtures or np.linalg.matrix_rank(mixed) < len(contexts):
         return ""
     return (
         ": as many effects as contexts, so an effect shares what it shows with what else is special to its contexts "
