@@ -6,7 +6,10 @@ import pytest
 
 import divergence as dv
 from divergence.executions import read
+from divergence.report.decision import decide
+from divergence.report.no_order import without_order
 from divergence.report.one_world import one_world
+from divergence.report.page import render
 from divergence.results import answer_all, page_content
 from divergence.run_record import run_record
 
@@ -78,7 +81,9 @@ def test_the_first_screen_names_no_first_model_of_contexts_that_nothing_links(re
     found = read(log(ALONE, regime=regime))
     posterior = dv.fit(found.cells, seed=0)
     answers = {"score": answer_all(posterior)}
-    headline, lead = one_world(page_content(posterior, answers, found, "log", run_record(posterior, found)))
+    alone = one_world(page_content(posterior, answers, found, "log", run_record(posterior, found)))
+    assert alone is not None
+    headline, lead = alone
     assert headline.startswith("Who is first ") and headline.endswith("cannot be told.")
     assert "none links A (c1) with B (c2)" in lead[0]
 
@@ -103,3 +108,17 @@ def test_a_pair_of_factors_is_not_crossed_by_models_that_nothing_links():
     alone = rows.filter((pl.col("factor") == "quantization") & pl.col("statistic").is_null())
     assert alone["identified"].all(), "quantization differs within each model"
     assert not rows.filter((pl.col("factor") == "engine") & (pl.col("statistic").is_null()))["identified"].any()
+
+
+def test_both_worlds_without_a_link_have_no_first_model_on_the_page():
+    live = log(ALONE)
+    apart = log([("A", "b1", 0.9), ("B", "b2", 0.4)], regime="evaluation", seed=2)
+    shared = log([("A", "b", 0.9), ("B", "b", 0.4)], regime="evaluation", seed=2)
+    for bench, told in ((apart, True), (shared, False)):
+        found = read(pl.concat([live, bench]))
+        posterior = dv.fit(found.cells, seed=0)
+        content = page_content(posterior, {"score": answer_all(posterior)}, found, "log", run_record(posterior, found))
+        decision = without_order(content, decide(content))
+        assert ("cannot be told" in decision.headline) is told and (not decision.chances) is told
+        assert not told or "none links A (c1) with B (c2)" in decision.sentences[0]
+        assert ('id="order"' in render(content)) is not told
