@@ -80,7 +80,7 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
         usable = models_with_rows(fit, True) & models_with_rows(fit, False)
         for m in np.flatnonzero(usable):
             rows.append(_rows([models[m]] * len(contexts), contexts))
-            why = _unlinked(fit, [m])
+            why = _unlinked(fit, [int(m)])
             parts.append(_without(effect[:, m], why))
             reasons += why
         if usable.any():
