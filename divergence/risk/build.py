@@ -186,7 +186,8 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
         if part.height < ROWS_MIN or clusters < CLUSTERS_MIN:
             return _unchecked(
                 f"{part.height} judged rows in {clusters} sessions or items are left to {what}, at least "
-                f"{ROWS_MIN} in {CLUSTERS_MIN} are needed"
+                f"{ROWS_MIN} in {CLUSTERS_MIN} are needed",
+                SHARE if judged.frame.height >= ROWS_MIN and judged.frame["cluster"].n_unique() >= CLUSTERS_MIN else 0.0,
             )
     if calibration["failure"].sum() in (0, calibration.height):
         return _unchecked("all rows to calibrate with have the same outcome")
@@ -232,14 +233,13 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
 
 
 def _with_plain_rates(raw: Summaries, cells: Cells, held: pl.DataFrame) -> tuple[Summaries, str, float]:
-    """The table, half of it plain rates where these lower the log loss of held-out rows by more than its error."""
+    """The table, a share of it rates of cells, as held-out rows want it."""
     rates = cell_rates(cells, raw.levels, raw.risk.shape)
     trained = _model(raw, NONE)
     risk, failure, trials, cluster, _ = _scored(trained, held)
-    saved, error = worth(risk, rates.ravel()[trained.rows(_batch(held))], failure, trials, cluster)
-    if saved <= error:
-        return raw, f"; plain rates of cells would save {saved:.4f} nats (standard error {error:.4f}) and are left out", 0.0
-    return blended(raw, rates, SHARE), f"; plain rates of cells weigh half: they save {saved:.4f} nats ({error:.4f})", SHARE
+    share, saved, error = worth(risk, rates.ravel()[trained.rows(_batch(held))], failure, trials, cluster)
+    words = f"; rates of cells weigh {share:g}: they save {saved:.4f} nats (standard error {error:.4f})"
+    return blended(raw, rates, share), words, share
 
 
 def _clustering(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, cluster: np.ndarray, context: np.ndarray) -> dict:
@@ -259,8 +259,9 @@ def _clustering(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, clust
     return out
 
 
-def _unchecked(why: str) -> tuple[Calibrator, dict, dict, dict, float]:
-    return NONE, {"sentence": f"calibration was not checked: {why}"}, {}, {}, 0.0
+def _unchecked(why: str, share: float = 0.0) -> tuple[Calibrator, dict, dict, dict, float]:
+    words = f"; rates of cells weigh {share:g}, undecided" if share else ""
+    return NONE, {"sentence": f"calibration was not checked: {why}{words}"}, {}, {}, share
 
 
 def _scored(model: RiskModel, rows: pl.DataFrame) -> tuple[np.ndarray, ...]:
