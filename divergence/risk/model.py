@@ -37,6 +37,7 @@ from divergence.risk.context_definitions import Served
 from divergence.risk.item_lookup import ARRAYS, EVIDENCE, PLAIN, PROMPT, ItemRisks, answers
 from divergence.risk.like_contexts import LikeContexts
 from divergence.risk.lookup import LookupGrid, coded, looked_up, take
+from divergence.risk.moved_draws import drawn, nearest_draws
 from divergence.sealed import DAMAGE, RISK_FILES, Sealed, check_form
 from divergence.shown import card, fold, html_table, listing
 from divergence.staging import move_into, staging
@@ -281,8 +282,8 @@ class RiskModel:
         """Plausible values of each of these risks of a context's requests, shape (draws, risks); None where none are kept.
 
         Rows of the context that have the same risk cannot be told apart and are taken together; a risk that none has
-        exactly (rounded in counting) is its nearest. Rows of a new context are among them: requests may
-        contradict their label.
+        exactly (rounded in counting, or of a known item in a new context) has the draws of the nearest, moved to it on the
+        logit scale. Rows of a new context are among them: requests may contradict their label.
         """
         if self.plausible is None:
             return None
@@ -291,20 +292,22 @@ class RiskModel:
         place = names.index(context) if context in names else len(names)
         places = [place, len(names)] if self.served.factors else [place]
         rows = self._grid.place.take(places, axis=axis).ravel()
-        rows = rows[np.argsort(self.table["risk"][rows], kind="stable")]
-        known, first, n = np.unique(self.table["risk"][rows], return_index=True, return_counts=True)
-        drawn = np.add.reduceat(self.plausible[:, rows], first, axis=1, dtype=float) / n
-        return drawn[:, np.abs(known - np.asarray(risk)[:, None]).argmin(1)]
+        return nearest_draws(self.plausible[:, rows], self.table["risk"][rows], np.asarray(risk))
 
     def mean_draws(self, batch: pa.RecordBatch) -> np.ndarray | None:
         """Plausible values of the mean risk of a batch's requests, shape (draws,); None where no draws are kept. Errors of
-        known items are each their own and vanish in a mean."""
+        known items in known contexts are each their own and vanish in a mean."""
         if self.plausible is None:
             return None
-        rows, (_, index) = self.rows(batch), self.answer(batch)
-        strata = index < self.plausible.shape[1]
-        n = np.bincount(rows[strata], minlength=self.plausible.shape[1])
-        return (self.plausible @ n + self.answers["risk"].take(index[~strata]).sum()) / len(rows)
+        rows, (scores, index) = self.rows(batch), self.answer(batch)
+        items = index >= self.items_from
+        shared = items & ~np.asarray(scores.column("known"))
+        n = np.bincount(rows[~items], minlength=self.plausible.shape[1])
+        total = self.plausible @ n + self.answers["risk"].take(index[items & ~shared]).sum()
+        if shared.any():
+            draws, kind = drawn(self, rows[shared], index[shared])
+            total = total + draws @ np.bincount(kind)
+        return total / len(rows)
 
     def save(self, folder: str | os.PathLike) -> None:
         """Write `risk.json` and `risk.npz` into the folder; a reader never sees a half-written one."""

@@ -135,8 +135,11 @@ def measure_strata(fit: Fit) -> Strata:
         z = [task.at(_fitted(z_t, WIDTHS / 2, kinds)[0]) for task, z_t in zip(seen, z, strict=True)]
     largest = np.argsort([-len(task.there) for task in seen], kind="stable")[:TASKS_FITTED]
     deviations = _points([z[t] for t in largest], kinds)
-    roots = tuple(tuple((part[0], *_fitted(part, point, kinds)[1:]) for part in z) for point in deviations)
-    return Strata(tuple(names[t] for t in tasks), deviations, roots, arms.model, place, _fresh(n))
+    parts = []
+    for point in deviations:
+        fitted = [_fitted(z_t, point, kinds) for z_t in z]
+        parts.append(tuple((z_t[0], root, white) for z_t, (_, root, white) in zip(z, fitted, strict=True)))
+    return Strata(tuple(names[t] for t in tasks), deviations, tuple(parts), arms.model, place, _fresh(n))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,7 +37,7 @@ def test_a_fitted_rate_is_the_root_of_its_penalised_likelihood(rate):
     low, high = -5.0, 5.0
     for _ in range(60):
         middle = (low + high) / 2
-        slope = 20 * (rate - expit(0.3 + middle)) - middle / (deviations**2).sum()
+        slope = 20 * (rate - expit(np.array(0.3 + middle))) - middle / (deviations**2).sum()
         low, high = (middle, high) if slope > 0 else (low, middle)
     assert found == pytest.approx(low, abs=1e-6)
 
@@ -49,7 +49,7 @@ def test_rates_near_the_ends_are_not_shrunk_more_than_others():
     for middle in (0.0, 2.5):
         back = []
         for _ in range(400):
-            level = random.binomial(40, expit(middle + 0.9)) / 40
+            level = random.binomial(40, expit(np.array(middle + 0.9))) / 40
             task = _Task(np.zeros(1, int), np.array([level]), np.array([40.0]), np.array([middle]), np.ones((1, 1)), 1.0)
             z = task.rates()
             for _ in range(FITTED_AGAIN):
