@@ -50,5 +50,3 @@ def test_known_items_in_a_new_context_share_how_far_its_level_is_off(model):
     own, kind = drawn_of_batch(model, here)
     risk = np.asarray(model.score(here).column("risk"))
     np.testing.assert_allclose(own[:, kind], np.tile(risk, (len(own), 1)), rtol=1e-12)
-        own[:, kind], np.tile(np.asarray(model.score(here).column("risk")), (len(own), 1)), rtol=1e-12
-    )
