@@ -116,6 +116,8 @@ class Configuration:
     """Names of the grades of an ordinal outcome, the worst first; empty for every other kind."""
     factors: tuple[str, ...] | None = None
     """Serving factors; None = every serving factor that varies."""
+    features: tuple[str, ...] = ()
+    """Numbers of the log that may tell the risk of requests whose item is not known; tried on items that were held out."""
     deployment_law: ContextLaw = ContextLaw()
     """The law of deployment contexts."""
     stability_eps: float = 0.05
@@ -371,6 +373,7 @@ _PARSERS = {
     "grades": _grades,
     "kind": lambda key, value: _choice(key, value, KINDS),
     "factors": _factors,
+    "features": _factors,
     "deployment_law": _law,
     "stability_eps": lambda key, value: _number(key, value, 0),
     "quality_required": _number,

@@ -112,7 +112,7 @@ def summary(scored: Scored, output: str, rate: float) -> list[str]:
     lines += [f"set aside by {rule}: {number:,} rows" for rule, number in made["rejected"].items()]
     absent = sorted({name for p in made["partitions"] for name in p.get("absent", ())})
     if absent:
-        lines.append(f"some partitions lack {', '.join(absent)}, which the model uses: their contexts are unknown to it")
+        lines.append(f"some partitions lack {', '.join(absent)}, which the model uses: what these tell is not known there")
     lines += [f"not read: {skip['file']} ({skip['reason']})" for skip in made["skipped"]]
     if made["left_over"]:
         lines.append(f"results that belong to nothing scored now: {', '.join(made['left_over'])}")

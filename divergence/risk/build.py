@@ -37,6 +37,7 @@ from divergence.risk.reliability import BINS, CLUSTERS_MIN, clustering, equal_bi
 from divergence.risk.risk_draws import plausible_risks
 from divergence.risk.summaries import Summaries, summarise
 from divergence.risk.training_traffic import traffic_of
+from divergence.risk.unseen_items import features_of, unseen_shift
 
 PARTS, CALIBRATION, CHECK = 10, (6, 7), (8, 9)
 DRAWS_KEPT, DRAWS_MIN, NUMBERS_KEPT = 200, 50, 2_000_000  # of tables of risks, in the model's folder: 8 MB at most
@@ -49,7 +50,7 @@ class HeldOutRows:
     """Judged deployment rows that the fit did not see."""
 
     frame: pl.DataFrame
-    """`model`, `context`, `task`, `failure` (0..1), `trials`, `cluster`, `part`."""
+    """`model`, `context`, `task`, `item`, declared features, `failure` (0..1), `trials`, `cluster`, `part`."""
 
     def part(self, numbers: tuple[int, ...]) -> pl.DataFrame:
         """The rows of some parts."""
@@ -76,6 +77,8 @@ def risk_model(posterior: Posterior, log: Executions | None = None, *, seed: int
     factors = log.factors if log is not None else (("context",) if cells.factors == () else cells.factors)
     calibrated = _unchecked("no log was given") if log is None else _calibrated(posterior, log, seed)
     calibrator, check, sets, clusters, share = calibrated
+    if log is not None and log.configuration.features and "unseen" not in check:
+        check["sentence"] += f"; {' and '.join(log.configuration.features)} could not be tried, and no feature is used"
     whole = blended(raw, cell_rates(cells, raw.levels, raw.risk.shape), share)
     provenance = {
         "seed": seed,
@@ -98,6 +101,8 @@ def risk_model(posterior: Posterior, log: Executions | None = None, *, seed: int
     items, told = item_risks(posterior.fits[0], whole.levels, risk, whole.promised, every, seed, _prompts(log))
     model = dataclasses.replace(model, items=items)
     traffic = _traffic(whole, posterior, clusters)
+    shift = check.get("unseen", {}).pop("shift", None)
+    traffic |= {} if shift is None else {"features": shift}
     return dataclasses.replace(
         model,
         plausible=kept,
@@ -157,6 +162,8 @@ def judged_rows(log: Executions) -> HeldOutRows:
     frame = log.scan().filter((pl.col("regime") == "deployment") & pl.col("outcome").is_not_null())
     frame = frame.select(
         pl.col("model", "context", "task").cast(pl.String),
+        pl.col("item").cast(pl.String),
+        *(pl.col(name).cast(pl.Float64) for name in features_of(log)[0]),
         failure=1 - pl.col("outcome"),
         trials=pl.col("score_n").fill_null(1).cast(pl.Float64),
         cluster=_cluster(),
@@ -211,6 +218,12 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
     except (InputError, NotIdentifiedError) as error:
         return _unchecked(f"the part of the log to fit is too small ({error})")
     risk, failure, trials, cluster, context = _scored(trained, calibration)
+    everywhere = judged.frame["part"].to_numpy()
+    base = _scored(trained, judged.frame)[0]
+    shift, told = unseen_shift(log, judged.frame, base, everywhere < CALIBRATION[0], np.isin(everywhere, CALIBRATION))
+    if shift is not None:
+        trained = dataclasses.replace(trained, traffic=trained.traffic | {"features": shift.to_json()})
+        risk = _scored(trained, calibration)[0]
     calibrator, scores = choose_calibrator(risk, failure, cluster, trials)
     sets = thresholds(calibrator(risk), failure, context) if np.isin(failure, (0, 1)).all() else {}
     before, failure, trials, cluster, context = _scored(trained, check)
@@ -228,7 +241,8 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
         found["sets"] = coverage(risk, failure, context, sets)
     found["sharpness"] = {"unseen": beside_plain(risk, trained.plain(_batch(check)), failure, trials, cluster, seed)}
     found["contexts"] = _by_context(risk, failure, trials, cluster, context)
-    found["sentence"] = _sentence(found, calibrator) + words
+    found["unseen"] = {"sentence": told, "shift": None if shift is None else shift.to_json()}
+    found["sentence"] = _sentence(found, calibrator) + words + (f"; {told}" if told else "")
     return calibrator, found, sets, found["clustering"], share
 
 
@@ -265,12 +279,12 @@ def _unchecked(why: str, share: float = 0.0) -> tuple[Calibrator, dict, dict, di
 
 
 def _scored(model: RiskModel, rows: pl.DataFrame) -> tuple[np.ndarray, ...]:
-    risk = model.score(_batch(rows)).column("risk").to_numpy(zero_copy_only=False)
+    risk = model.score(_batch(rows, model.columns)).column("risk").to_numpy(zero_copy_only=False)
     return (risk, *(rows[name].to_numpy() for name in ("failure", "trials", "cluster", "context")))
 
 
-def _batch(rows: pl.DataFrame) -> pa.RecordBatch:
-    return rows.select("model", "context", "task").to_arrow().combine_chunks().to_batches()[0]
+def _batch(rows: pl.DataFrame, further: tuple[str, ...] = ()) -> pa.RecordBatch:
+    return rows.select("model", "context", "task", *further).to_arrow().combine_chunks().to_batches()[0]
 
 
 def _by_context(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, cluster: np.ndarray, context: np.ndarray) -> dict:

@@ -51,7 +51,7 @@ def drawn_of_batch(model, batch) -> tuple[np.ndarray, np.ndarray]:
     """The same for the requests of a batch. What a known item in a new context or of a new model shares with its stratum is
     how far the level is off; where model and context are known its error is its own, and no draw moves it."""
     rows, (scores, index) = model.rows(batch), model.answer(batch)
-    own = (index >= model.items_from) & np.asarray(scores.column("known"))
+    own = model.of_items(index) & np.asarray(scores.column("known"))
     draws, kind = drawn(model, rows, index)
     settled = np.bincount(kind, own) > 0
     risk = np.bincount(kind, model.answers["risk"].take(index)) / np.bincount(kind)

@@ -44,7 +44,7 @@ class Sharpness:
             return
         plain = self.model.plain(batch)[judged]
         index, n, failure = index[judged], trials[judged].astype(float), 1 - outcome[judged]
-        place = (index < self.model.items_from) * GROUPS + self._groups(batch)[judged]
+        place = ~self.model.of_items(index) * GROUPS + self._groups(batch)[judged]
         plain = np.where(np.isnan(plain), 0.5, plain)
         for side, (values, where) in enumerate(((risks.take(index), self._where.take(index)), (plain, even_bins(plain)))):
             at = (place * len(SIDES) + side) * BINS + where
