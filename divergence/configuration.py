@@ -237,11 +237,7 @@ def _text(key: str, value: object) -> str:
 
 
 def _level(key: str, value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return str(value)
-    return _text(key, value)
+    return str(value).lower() if isinstance(value, (bool, int, float)) else _text(key, value)
 
 
 def _levels(key: str, value: object) -> tuple[str, ...]:

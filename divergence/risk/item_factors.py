@@ -12,8 +12,9 @@ with few items takes them from the arms that it is tied to by its model and its 
 
     lambda_a ~ N(mu + model + context, tau^2),    psi_a worth `UNIQUE_ITEMS` items of the mean over arms
 
-with tau^2 estimated like the rest (empirical Bayes), and each tie shrunk as if it varied like the arms it ties. Each item's
-posterior is Gaussian, its moments matched cell by cell (exact for single trials, 15 nodes around the mode for more).
+with tau^2 estimated like the rest (empirical Bayes), the mean psi from repeats alone (`UNIQUE` where there are none), and
+each tie shrunk as if it varied like the arms it ties. Each item's posterior is Gaussian, its moments matched cell by cell
+(exact for single trials, 15 nodes around the mode for more).
 
 The likelihood of a cell without its own site is a held-out prediction of that cell from the item's other cells; the number
 of factors is the one that predicts cells of items best that took no part in the fit. Unit: probits. Sources: Bock and Aitkin
@@ -202,7 +203,7 @@ def fit_factors(
     start = np.c_[np.ones(arms), 0.3 * random.standard_normal((arms, rank - 1))]
     factors, wide = Factors(start, np.full(arms, UNIQUE)), TIE_VARIANCE
     sites = Sites(cells, items, seed)
-    arm, tried = sites.cells.arm, np.bincount(cells.arm, minlength=arms)
+    arm, tried, again = sites.cells.arm, np.bincount(cells.arm, minlength=arms), sites.cells.n > 1
     for round_ in range(ROUNDS):
         for _ in range(SWEEPS if round_ else SWEEPS_FIRST):
             sites.sweep(factors)
@@ -220,10 +221,12 @@ def fit_factors(
         wide = (((loading - expected) ** 2).sum() + unsure.sum() + TIE_LOADINGS * TIE_VARIANCE) / (
             arms * rank + TIE_LOADINGS
         )
-        left = np.bincount(arm, second, arms) - 2 * (loading * crosses).sum(1)
-        left += np.einsum("ar,ars,as->a", loading, squares, loading)
-        common = (left.sum() + UNIQUE_ITEMS * UNIQUE) / (tried.sum() + UNIQUE_ITEMS)
-        unique = np.maximum((left + UNIQUE_ITEMS * common) / (tried + UNIQUE_ITEMS), UNIQUE_MIN)
+        own = second - 2 * (loading[arm] * cross).sum(1)
+        own += np.einsum("nr,nrs,ns->n", loading[arm], square[sites.cells.item], loading[arm])
+        # What is left of a cell with one trial is its prior again: repeats alone say what arms have in common.
+        common = (own[again].sum() + UNIQUE_ITEMS * UNIQUE) / (again.sum() + UNIQUE_ITEMS)
+        unique = (np.bincount(arm, own, arms) + UNIQUE_ITEMS * common) / (tried + UNIQUE_ITEMS)
+        unique = np.maximum(unique, UNIQUE_MIN)
         # Items are standard normal by definition: what the sample's differ by belongs into the loadings.
         loading = loading @ np.linalg.cholesky(square.mean(0))
         shrink = np.minimum(1.0, VARIANCE_MAX / ((loading**2).sum(1) + unique))

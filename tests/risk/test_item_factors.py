@@ -5,6 +5,7 @@ import pytest
 from scipy.special import ndtr, ndtri
 
 from divergence.risk.item_factors import (
+    UNIQUE,
     Factors,
     ItemCells,
     Sites,
@@ -158,6 +159,18 @@ def test_many_arms_with_few_items_share_what_their_models_and_contexts_say(seed,
     for mine in (~tried, tried) if trials > 1 else (~tried,):
         off, plain = (np.sqrt(((one - truth)[mine] ** 2).mean()) for one in (risk, rate[:, None] + 0 * truth))
         assert off < plain
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_without_repeats_what_only_an_arm_makes_of_an_item_stays_at_its_prior(seed):
+    """Single trials say nothing of psi: rounds of fitting must not carry it away, and own answers be believed too much."""
+    cells, _, level, ties = sparse_arms(seed, 10, 60)
+    found = [fit_factors(cells, 60, len(level), rank, 0, ties).unique for rank in (1, 3)]
+    repeated = fit_factors(sparse_arms(seed, 10, 60, 6)[0], 60, len(level), 1, 0, ties).unique
+    for unique in found:  # loadings are in probits of the whole, which move by some hundredths
+        assert np.median(unique) == pytest.approx(UNIQUE, rel=0.1)
+    # Six trials a cell say that it is .22 squared, .05; what is fitted to 10 items an arm is still partly the prior.
+    assert np.median(repeated) < 0.5
 
 
 def test_ties_are_means_that_are_shrunk():
