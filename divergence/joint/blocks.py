@@ -155,7 +155,7 @@ def _solved(low: np.ndarray, right: np.ndarray, transposed: bool) -> np.ndarray:
     """The same by one BLAS call a block: of `x' L' = b'` (or `x' L = b'`), which leaves rows where they are."""
     matrix = np.ascontiguousarray(np.moveaxis(low, 3, 1))
     b = np.ascontiguousarray(np.moveaxis(np.broadcast_to(right, (len(low), *right.shape[1:])), 2, 1))
-    out, solve = np.empty_like(b), get_blas_funcs("trsm", dtype=np.float64)
+    out, solve = np.empty_like(b), get_blas_funcs(["trsm"], dtype=np.float64)[0]
     for at in np.ndindex(b.shape[:2]):
         out[at] = solve(1.0, matrix[at].T, b[at].T, side=1, lower=0, trans_a=int(transposed)).T
     return np.moveaxis(out, 1, 2)
