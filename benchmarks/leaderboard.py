@@ -180,11 +180,10 @@ def multilevel(models: int, peers: str) -> str:
     bounds = np.quantile(ours, [0.05, 0.95], axis=0)
     lines = [f"| arm-level fit | {spent:.1f} | {len(ours):,} | | {100 * np.median(np.ptp(bounds, axis=0)):.2f} | | |"]
     with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "table.parquet"
-        counted = rows.select(
-            "model", "context", n="score_n", y=(pl.col("score") * pl.col("score_n")).round().cast(pl.Int64)
-        )
-        counted.write_parquet(path)
+        path = pathlib.Path(folder) / "table.json"
+        right = (pl.col("score") * pl.col("score_n")).round().cast(pl.Int64)
+        table = rows.select("model", "context", n="score_n", y=right)
+        path.write_text(json.dumps(table.to_dict(as_series=False)))
         command = [peers, str(HERE / "leaderboard_peer.py"), str(path), "imagenet-val"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -36,6 +36,7 @@ from divergence.executions.importers.one_import import of_one_import
 from divergence.executions.importers.registry import formats
 from divergence.executions.model_names import suggestions
 from divergence.executions.names import BROKEN, FAILED, FILE_NUMBER, GROUP, TIMES
+from divergence.executions.on_scale import scale_notes
 from divergence.executions.outcome import infer_kind, usable, usable_values
 from divergence.executions.profile import Profile, profile
 from divergence.executions.recognise import (
@@ -49,6 +50,7 @@ from divergence.executions.recognise import (
 from divergence.executions.rejection import refuse_rejected
 from divergence.executions.rules import NEEDED, row_rules, with_broken
 from divergence.executions.schema import COLUMNS, SERVING_FACTORS, Column
+from divergence.executions.shaped import weighed
 
 DAMAGED_DATA = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 ACCEPT_REJECTED = 0.05  # share of rejected rows above which a log is more likely misread than dirty
@@ -251,7 +253,7 @@ def _finished(
         sources=tuple(log.sources),
         skipped=tuple(skipped),
         unused=tuple(unused),
-        notes=(*([log.copies] if log.copies else []), *_notes(seen, dict(unused)), *_scale_notes(log)),
+        notes=(*([log.copies] if log.copies else []), *_notes(seen, dict(unused)), *_said(log)),
         ignored=unknown_columns(log.sources, configuration, columns),
         outcomes=log.outcomes.frame if log.outcomes else None,
         telemetry=log.telemetry.frame if log.telemetry else None,
@@ -293,12 +295,8 @@ def _unused(seen: Profile, columns: dict[str, Column], outcome: str, grades: tup
     return unused
 
 
-def _scale_notes(log: DeclaredLog) -> list[str]:
-    return [
-        f"{name} is read on its declared scale in {' and '.join(regimes) or 'no'} rows; where it lies within 0 to 1 already "
-        "it is left as it is."
-        for name, regimes in log.on_scale.items()
-    ]
+def _said(log: DeclaredLog) -> list[str]:
+    return scale_notes(log.on_scale, log.configuration.values) + weighed(log.configuration.wide)
 
 
 def _notes(seen: Profile, unused: dict[str, str]) -> tuple[str, ...]:
