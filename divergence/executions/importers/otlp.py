@@ -13,7 +13,7 @@ and versions are in `otlp_mapping`. What must be known:
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ SPAN_COLUMNS = {
     **{name: pl.Float64() for name in ("duration", "gen_ai.latency.time_in_model_decode")},
 }
 """Paths that are kept beside the canonical columns, for what several spans say together."""
+OF_A_PLACE = {name: pl.String() for name in (span_tree.TRACE, span_tree.SPAN)}
 VALUES_NOTED = 20  # different values of one setting that are remembered for the note
 
 
@@ -171,9 +172,10 @@ class _Reading:
     def finish(self, primary: str | None) -> None:
         """All calls into the draft, each once, with what their traces say together; part by part, as they are many."""
         self._details_without_span()
-        found = self._traces.found()
+        streams = otlp_events.LogfireStreams()
+        found = self._traces.worked_out(streams.joined)
+        streams.say(self.draft)
         _refuse_without_model(found, self.draft)
-        found = self._traces.worked_out(otlp_events.streams_of_logfire(found, self.draft))
         varied = otlp_events.varied_lengths(found, self.draft)
         self._say(found)
 
@@ -192,18 +194,23 @@ class _Reading:
 
     def _details_without_span(self) -> None:
         """Events of operation details stand for a call whose span was not exported."""
-        repeated, before = 0, ""
+        keys = [
+            self._traces.key(pl.DataFrame([_place_in_traces(record) for record, _, _ in entries], schema=OF_A_PLACE))
+            for entries in self._details.batches()
+        ]
+        if not keys:
+            return
+        known = self._traces.among(pl.concat(keys))
+        repeated, before, at = int(known.sum()), "", 0
         for entries in self._details.batches():
-            pairs = [{name: record[name] for name in (span_tree.TRACE, span_tree.SPAN)} for record, _, _ in entries]
-            known = self._traces.among(pl.DataFrame(pairs, schema=dict.fromkeys(pairs[0], pl.String())))
-            for (record, file, row), spanned in zip(entries, known, strict=True):
+            for (record, file, row), spanned in zip(entries, known[at : at + len(entries)], strict=True):
                 if before not in ("", file):
                     self._traces.flush(before)
                 before = file
-                repeated += bool(spanned)
                 if not spanned:
                     self._traces.event(record, row)
             self._traces.flush(before)
+            at += len(entries)
         if repeated:
             self.draft.note(
                 f"{repeated} events of operation details repeat spans of this import, and are not counted again."
@@ -217,6 +224,10 @@ class _Reading:
         embedded = int(found["embeds"].sum())
         if embedded:
             self.draft.note(f"{embedded} calls embed text and answer nothing: their task says so.")
+
+
+def _place_in_traces(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: record[name] for name in OF_A_PLACE}
 
 
 def _documents(path: Path, draft: Draft) -> Iterator[tuple[int, Any]]:
