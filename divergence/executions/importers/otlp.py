@@ -13,6 +13,7 @@ and versions are in `otlp_mapping`. What must be known:
 from __future__ import annotations
 
 import collections
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,20 @@ from typing import Any
 import polars as pl
 
 from divergence.errors import InputError
-from divergence.executions.importers import convert, langfuse, otlp_events, otlp_protobuf, otlp_spans, span_tree
+from divergence.executions.importers import (
+    convert,
+    langfuse,
+    otlp_columns,
+    otlp_events,
+    otlp_protobuf,
+    otlp_spans,
+    span_tree,
+)
 from divergence.executions.importers.feedback import Judged, scores_of, with_scores
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.groups import traces_by_folder
 from divergence.executions.importers.held_records import HeldRecords
-from divergence.executions.importers.json_documents import documents
+from divergence.executions.importers.json_documents import AtOnce, documents
 from divergence.executions.importers.mapping import Draft, Place
 from divergence.executions.importers.otlp_mapping import DROPPED, FIELDS, NOTED
 from divergence.executions.importers.otlp_metrics import OtlpMetrics
@@ -81,7 +90,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
     for path in paths:
         draft.sources.append(path)
         file = convert.printable(path)
-        for row, document in _documents(path, draft):
+        for row, document in _documents(path, draft, functools.partial(reading.take_lines, file)):
             reading.take(document, file, row)
         reading.flush(file)
     reading.finish(primary)
@@ -134,6 +143,18 @@ class _Reading:
                 self.metrics.take(metric, shared)
             except otlp_spans.UNREADABLE as error:
                 self._unreadable(Place(file, row), "metric", error)
+
+    def take_lines(self, file: str, lines: list[bytes]) -> bool:
+        """Read lines of export requests at once; False where one of them is not plain. Texts are read one by one."""
+        found = None if self.draft.privacy.wants_texts else otlp_columns.read(lines)
+        if found is None:
+            return False
+        self._unknown |= found.unknown
+        for name, values in found.settings.items():
+            self._settings[name] |= set(sorted(values)[: VALUES_NOTED - len(self._settings[name])])
+        self._traces.columns(found.calls.after(self._spans), found.tree, file)
+        self._spans += found.height
+        return True
 
     def _unreadable(self, place: Place, what: str, error: Exception) -> None:
         self.draft.reject(place, "record_readable", f"The {what} is of no known shape ({type(error).__name__}).")
@@ -230,13 +251,13 @@ def _place_in_traces(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: record[name] for name in OF_A_PLACE}
 
 
-def _documents(path: Path, draft: Draft) -> Iterator[tuple[int, Any]]:
+def _documents(path: Path, draft: Draft, at_once: AtOnce) -> Iterator[tuple[int, Any]]:
     with path.open("rb") as file:
         binary = otlp_protobuf.looks_binary(file.read(65536))
     if binary:
         yield 1, otlp_protobuf.document(path)
     else:
-        yield from documents(path, draft.reject)
+        yield from documents(path, draft.reject, at_once=at_once)
 
 
 def _refuse_without_model(found: pl.DataFrame, draft: Draft) -> None:

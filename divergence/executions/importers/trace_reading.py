@@ -69,12 +69,7 @@ class TraceReading:
     def flush(self, file: str) -> None:
         """Map the calls gathered so far; to be called at the end of each file."""
         if len(self._gathered):
-            calls = self._whole(blocks.mapped(self.draft, self._gathered, file, self.extra))
-            self._held.keep(calls)
-            narrow = self.keys.calls(calls).hstack(calls.select(self._narrow))
-            self._buckets.keep(trace_buckets.CALLS, narrow.with_row_index(span_tree.PLACE, self._height))
-            self._height += calls.height
-            self._in_traces(calls[span_tree.TRACE])
+            self._keep_calls(self._gathered, file)
             self._gathered = self._fresh()
         if self._places:
             columns = (
@@ -82,9 +77,27 @@ class TraceReading:
                 for column in zip(*self._places, strict=True)
             )
             tree = pl.DataFrame(dict(zip(span_tree.TREE, columns, strict=True)), schema=span_tree.TREE)
-            self._in_traces(tree[span_tree.TRACE])
-            self._buckets.keep(trace_buckets.SPANS, self.keys.tree(tree))
+            self._keep_spans(tree)
             self._places = []
+
+    def columns(self, calls: blocks.Columns, tree: pl.DataFrame, file: str) -> None:
+        """Take many spans that are columns already, after those gathered so far: the calls, and all with their places."""
+        self.flush(file)
+        if len(calls):
+            self._keep_calls(calls, file)
+        self._keep_spans(tree)
+
+    def _keep_calls(self, gathered: blocks.Gathered | blocks.Columns, file: str) -> None:
+        calls = self._whole(blocks.mapped(self.draft, gathered, file, self.extra))
+        self._held.keep(calls)
+        narrow = self.keys.calls(calls).hstack(calls.select(self._narrow))
+        self._buckets.keep(trace_buckets.CALLS, narrow.with_row_index(span_tree.PLACE, self._height))
+        self._height += calls.height
+        self._in_traces(calls[span_tree.TRACE])
+
+    def _keep_spans(self, tree: pl.DataFrame) -> None:
+        self._in_traces(tree[span_tree.TRACE])
+        self._buckets.keep(trace_buckets.SPANS, self.keys.tree(tree))
 
     def among(self, keys: pl.Series) -> pl.Series:
         """For each key of a span (`key`), is that span read?"""
