@@ -1,6 +1,7 @@
 """How fast are other tools' logs read, beside parsing their JSON alone, and does memory grow with the input?
 
     python benchmarks/imports.py                          # the table, into benchmarks/imports.md
+    python benchmarks/imports.py large                    # the same, and the memory of 10 GB
     python benchmarks/imports.py one FORMAT MEGABYTES     # one measurement, as JSON
 
 The inputs are genuine records of ../shared/logs, repeated with identities of their own until the size is reached. Each
@@ -28,8 +29,9 @@ MEGABYTE = 10**6
 SIZE = 20
 """Megabytes of unpacked JSON of a measurement of speed."""
 PEERS = ("json", "orjson")
-GROWTH = (100, 200, 400, 800)
+GROWTH, LARGE = (100, 200, 400, 800, 2400), 10_000
 """Megabytes of the measurements of memory."""
+WARM = 1.0  # megabytes that load what an import needs
 
 
 def repeated(lines: list[str], megabytes: float, change: Callable[[str, int], str]) -> Iterator[str]:
@@ -189,7 +191,7 @@ def one(format: str, megabytes: float, peers: bool = True) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         (folder / "first").mkdir()
-        import_log(MADE[format](folder / "first", 0.01), format)  # modules are loaded, and the engine has started
+        import_log(MADE[format](folder / "first", WARM), format)  # modules are loaded, and the engine has started
         paths = MADE[format](folder, megabytes)
         found = {"megabytes": sum(len(part) for path in paths for part in documents(path)) / MEGABYTE}
         at_rest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -240,7 +242,7 @@ def measured(format: str, megabytes: float, peers: bool = True) -> dict[str, flo
     return json.loads(ran.stdout.splitlines()[-1])
 
 
-def main() -> None:
+def main(large: bool) -> None:
     """The whole table."""
     said = [
         "# Reading other tools' logs",
@@ -265,16 +267,13 @@ def main() -> None:
         said.append(f"| {what} | {found['megabytes'] / found[what]:.0f} |")
         print(said[-1], flush=True)
     said += ["", "Largest resident memory of an import of OTLP lines:", "", "| MB | rows | memory, MB |", "|---|---|---|"]
-    grown = [measured("otlp", size, peers=False) for size in GROWTH]
+    grown = [measured("otlp", size, peers=False) for size in (*GROWTH, LARGE)[: None if large else -1]]
     for found in grown:
         said.append(f"| {found['megabytes']:.0f} | {found['rows']:.0f} | {found['memory']:.0f} |")
         print(said[-1], flush=True)
     slope = (grown[-1]["memory"] - grown[-2]["memory"]) / (grown[-1]["megabytes"] - grown[-2]["megabytes"])
+    said += ["", f"From the last size but one to the last it grows by {1000 * slope:.0f} MB a GB.", ""]
     said += [
-        "",
-        f"From the last size but one to the last it grows by {1000 * slope:.0f} MB a GB; at that rate 10 GB take"
-        f" {(grown[-1]['memory'] + slope * (10_000 - grown[-1]['megabytes'])) / 1000:.1f} GB.",
-        "",
         "Targets: lm-eval and Inspect within twice of parsing their JSON; lines of JSON at 100 MB a CPU second where Polars",
         "reads them natively; 1 GB for 10 GB of OTLP. Plain lines of OTLP become columns without a Python object a span",
         "(`otlp_columns`); Polars' own reader of JSON lines is slower on them by itself, as above. Of what the calls say",
@@ -289,4 +288,4 @@ if __name__ == "__main__":
         format, size = sys.argv[2], float(sys.argv[3])
         print(json.dumps(native(size) if format == "native" else one(format, size, sys.argv[4:] != ["alone"])))
     else:
-        main()
+        main(sys.argv[1:] == ["large"])

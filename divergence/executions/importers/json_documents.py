@@ -21,7 +21,7 @@ from divergence.executions.importers.mapping import Place
 LONGEST = 256 * 2**20
 """Bytes of the longest line that is read: parsed JSON takes some five times as much memory."""
 
-TOGETHER = 8 * 2**20
+TOGETHER = 16 * 2**20
 """Bytes of lines that are offered to be read at once."""
 FEW = 2**18  # bytes of lines that are not worth it
 REFUSALS = 3  # in succession, after which a file is read line by line
