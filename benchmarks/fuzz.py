@@ -2,7 +2,7 @@
 
 Runs the tests that `make fuzz` runs, with so many inputs a format, and writes `fuzz.md` beside this file: the inputs that
 were read, how many of them ended in something else than tables or one sentence, or not in time, and the most memory that
-the process had. What is known of a format is kept in `build/fuzz.jsonl`; formats that are named are run anew.
+the process had. Formats that are named are run anew; the rows of the others, and the words below the table, stay.
 
     python benchmarks/fuzz.py [--examples 10000] [FORMAT ...]
 """
@@ -19,7 +19,7 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).parents[1]
-KEPT = ROOT / "build" / "fuzz.jsonl"
+PAGE = ROOT / "benchmarks" / "fuzz.md"
 HEAD = """# Hostile files
 
 Made by `python benchmarks/fuzz.py`: bytes, lines and values of genuine files of each format, and of `tests/corpus`, changed
@@ -74,6 +74,17 @@ def tried(name: str, tests: list[str], examples: int) -> dict[str, float | str]:
     return {"format": name, **said, "cpu_s": round(cpu, 1), "wall_s": round(time.monotonic() - began, 1)}
 
 
+def known() -> tuple[dict[str, dict], str]:
+    """Rows of the page as it stands, by format, and what is written below them."""
+    table, rows = PAGE.read_text().removeprefix(HEAD), {}
+    *lines, _ = (line for line in table.splitlines() if line.startswith("|"))
+    for line in lines:
+        name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        numbers = (int(cell.replace(",", "")) for cell in cells)
+        rows[name] = dict(zip(("format", "inputs", "foreign", "late", "mib", "cpu_s"), (name, *numbers), strict=True))
+    return rows, table.split("| all |")[1].split("\n", 1)[1]
+
+
 def page(rows: list[dict]) -> str:
     """The table."""
     total = {key: sum(row[key] for row in rows) for key in ("inputs", "foreign", "late", "cpu_s")}
@@ -89,16 +100,14 @@ def main() -> int:
     asked.add_argument("--examples", type=int, default=10_000)
     given = asked.parse_args()
     tests = kinds()
-    KEPT.parent.mkdir(exist_ok=True)
     for name in given.formats or tests:
         row = tried(name, tests[name], given.examples)
         print(json.dumps(row), flush=True)
-        with KEPT.open("a") as kept:
-            kept.write(json.dumps(row) + "\n")
-    known = {row["format"]: row for row in map(json.loads, KEPT.read_text().splitlines())}
-    rows = [known[name] for name in tests if name in known]
-    (ROOT / "benchmarks" / "fuzz.md").write_text(page(rows))
-    return int(any(row["foreign"] or row["late"] for row in rows))
+        rows, below = known()
+        rows |= {name: row}
+        shown = [rows[name] for name in tests if name in rows]
+        PAGE.write_text(page(shown) + below)
+    return int(any(row["foreign"] or row["late"] for row in shown))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ KINDS = ("binary", "proportion", "fraction", "ordinal", "positive")
 """Kinds of outcome: 0 or 1, a rate with its number of trials, a bounded fraction, grades, a positive quantity."""
 GRADES_MAX = 20  # each grade is a question of its own; a finer scale is a fraction
 ZERO_COSTS = ("missing", "free")
+BETTER = ("higher", "lower")
 POPULATIONS = ("new", "observed")
 NAMED = 8  # keys that an error names; docs/configuration.md has them all
 """What a logged cost of 0 in every row of a combination can mean."""
@@ -114,6 +115,8 @@ class Configuration:
     """Kind of the outcome, one of `KINDS`; None = inferred from the values."""
     grades: tuple[str, ...] = ()
     """Names of the grades of an ordinal outcome, the worst first; empty for every other kind."""
+    better: str | None = None
+    """Is the outcome the better the `higher` or the `lower`? None = known from its name, or asked for."""
     factors: tuple[str, ...] | None = None
     """Serving factors; None = every serving factor that varies."""
     deployment_law: ContextLaw = ContextLaw()
@@ -185,6 +188,12 @@ class Configuration:
             except InputError as error:
                 raise InputError(f"In {where}: {error}") from None
         return cls(**fields)
+
+    def about(self, outcome: str | None) -> Configuration:
+        """The same configuration for another outcome (None = the same one): which of its values are better is not known."""
+        if outcome in (None, self.outcome):
+            return self
+        return dataclasses.replace(self, outcome=outcome, better=None)
 
     def with_flags(self, *, map: Iterable[str] = (), set: Iterable[str] = (), where: Iterable[str] = ()) -> Configuration:
         """The same configuration with what the flags `--map`, `--set` and `--where` say on top (`NAME=VALUE`)."""
@@ -370,6 +379,7 @@ _PARSERS = {
     "outcome": _text,
     "grades": _grades,
     "kind": lambda key, value: _choice(key, value, KINDS),
+    "better": lambda key, value: _choice(key, value, BETTER),
     "factors": _factors,
     "deployment_law": _law,
     "stability_eps": lambda key, value: _number(key, value, 0),

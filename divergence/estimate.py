@@ -88,6 +88,8 @@ class Estimate:
     """R values in the unit: what would be seen if nothing differed; NaN where no floor is known. Empty = none is known."""
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
     """What it rests on: `n_rows`, `n_items`, `n_sessions`, `n_contexts`."""
+    better: str = "higher"
+    """Which values of the outcome are the better ones: the `higher` or the `lower`."""
     words: str = ""
     """The question's name in plain words, as a heading says it; empty = its name."""
     method: str = ""

@@ -85,7 +85,7 @@ def methods(run: str | os.PathLike | Mapping, *, items: str | None = None) -> st
 
     >>> import divergence as dv
     >>> from divergence.simulate import simulate, world
-    >>> log = dv.read(simulate(world("baseline"), 0)[0])
+    >>> log = dv.read(simulate(world("baseline", n_models=3, n_contexts=3, n_items=40), 0)[0])
     >>> _ = dv.write_report(dv.fit(dv.collapse(log), seed=0), "out", log=log)
     >>> "generalized accuracy" in dv.methods("out")
     True

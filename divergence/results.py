@@ -62,7 +62,7 @@ def answer_all(
 
     >>> import divergence as dv
     >>> from divergence.simulate import simulate, world
-    >>> log = dv.read(simulate(world("baseline"), 0)[0])
+    >>> log = dv.read(simulate(world("baseline", n_models=3, n_contexts=3, n_items=40), 0)[0])
     >>> posterior = dv.fit(dv.collapse(log), seed=0)
     >>> dv.answer_all(posterior)["gap"].identified
     True
@@ -164,7 +164,7 @@ def write_report(
 
     >>> import divergence as dv
     >>> from divergence.simulate import simulate, world
-    >>> log = dv.read(simulate(world("baseline"), 0)[0])
+    >>> log = dv.read(simulate(world("baseline", n_models=3, n_contexts=3, n_items=40), 0)[0])
     >>> posterior = dv.fit(dv.collapse(log), seed=0)
     >>> dv.write_report(posterior, "out", log=log).height > 100
     True

@@ -244,8 +244,11 @@ def _parts(fresh: pathlib.Path, merged: bool) -> list[str]:
 
 
 def _moved(fresh: pathlib.Path, folder: pathlib.Path, replaced: set[str]) -> None:
-    """Part by part; records, which name what belongs together, come last."""
+    """Part by part; records, which name what belongs together, go before the first part and come last."""
     folder.mkdir(exist_ok=True)
+    for name in replaced if len(replaced) > 1 else ():
+        if name.endswith(".json"):
+            (folder / name).unlink(missing_ok=True)
     for name in sorted(replaced, key=lambda name: (name.endswith(".json"), name)):
         target = folder / name
         if target.is_dir() and not target.is_symlink():

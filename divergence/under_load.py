@@ -10,6 +10,7 @@ from divergence.estimands.load_curve import QUESTION, TEXT, WORDS
 from divergence.estimands.load_curve import load_curve as curve
 from divergence.estimate import Estimate
 from divergence.executions.load import METRIC, loads, offered
+from divergence.outcome_names import unit_named
 
 if TYPE_CHECKING:
     from divergence.executions import Executions
@@ -33,7 +34,7 @@ def load_curve(log: Executions, *, metric: str = METRIC, seed: int = 0) -> Estim
     >>> dv.load_curve(log).identified
     True
     """
-    unit = UNITS.get(log.kind, "usd" if log.outcome.endswith("_usd") else "s" if log.outcome.endswith("_s") else log.outcome)
+    unit = UNITS.get(log.kind, unit_named(log.outcome))
     try:
         found = loads(log, metric)
     except NotIdentifiedError as error:

@@ -102,7 +102,7 @@ def lock(tmp_path, capsys) -> pathlib.Path:
     path = tmp_path / "lock.json"
     asked = ("--question", "gap", "--question", "horizon", "--seed", "7")
     code, out, err = run("preregister", tmp_path / "mine.toml", "-o", path, *asked, capsys=capsys)
-    assert code == 0 and "2 question(s), seed 7" in out and "no data were there" in out, err
+    assert code == 0 and "2 questions, seed 7" in out and "no data were there" in out, err
     return path
 
 

@@ -142,10 +142,17 @@ class Cells:
     """The deployment law: `logged`, `own`, `uniform`, or declared shares of a factor's (or of the context's) levels."""
     items: str = "new"
     """About which items levels speak: `new` ones of the same source, or the `observed` ones of the log themselves."""
+    better: str = "higher"
+    """Which values of the outcome are the better ones: the `higher` or the `lower`."""
     zero_cost: str = "missing"
     """What a cost of 0 in every row of a combination means: `missing` (not metered) or `free`."""
     notes: tuple[str, ...] = ()
     """Sentences about the log that belong beside every result."""
+
+    @property
+    def sign(self) -> int:
+        """1 where more of the outcome is better, -1 where less is: an order of levels times it has the best one last."""
+        return 1 if self.better == "higher" else -1
 
     @property
     def unmetered(self) -> tuple[tuple[int, int, int], ...]:

@@ -210,6 +210,7 @@ def _coded(log: Executions, frames: dict[str, pl.DataFrame]) -> Cells:
         grade_names=log.configuration.grades if log.kind == "ordinal" else (),
         declared_law=_law(log),
         items=log.configuration.items,
+        better=log.better,
         zero_cost=log.configuration.zero_cost,
         notes=(*log.notes, *([OBSERVED] if log.configuration.items == "observed" else [])),
     )

@@ -23,7 +23,7 @@ def merge(first: Cells, second: Cells) -> Cells:
     >>> dv.merge(one, other).counts["rows"].sum() == 2 * one.counts["rows"].sum()
     np.True_
     """
-    for field in ("outcome", "kind", "declared_law", "grade_names", "items", "zero_cost"):
+    for field in ("outcome", "kind", "declared_law", "grade_names", "items", "better", "zero_cost"):
         a, b = getattr(first, field), getattr(second, field)
         if a != b:
             raise InputError(f"cells of {field} {a!r} and {b!r} cannot be merged; collapse both logs in the same way")
@@ -41,6 +41,7 @@ def merge(first: Cells, second: Cells) -> Cells:
         grade_names=first.grade_names,
         declared_law=first.declared_law,
         items=first.items,
+        better=first.better,
         zero_cost=first.zero_cost,
         notes=notes,
     )

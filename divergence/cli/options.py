@@ -62,7 +62,7 @@ def configuration_of(
 
     chosen = Configuration.load(config) if config else Configuration.beside(paths)
     if outcome is not None:
-        chosen = dataclasses.replace(chosen, outcome=outcome)
+        chosen = chosen.about(outcome)
     if items is not None:
         chosen = dataclasses.replace(chosen, items=items)
     return chosen.with_flags(**{name: flags[name] for name in ("map", "set", "where")})

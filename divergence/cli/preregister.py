@@ -9,6 +9,7 @@ import click
 
 from divergence.cli.options import common, configuration_of, naming
 from divergence.errors import InputError
+from divergence.shown import counted
 
 
 @click.command()
@@ -49,8 +50,12 @@ def preregister(log_or_config, output, questions, outcome, config, quiet, as_jso
     if as_json:
         click.echo(json.dumps({"file": str(output), "sha256": lock.sha256, **lock.says}))
     elif not quiet:
-        there = f"; {len(data)} file(s) of data were there already" if data else "; no data were there"
-        click.echo(f"{output}: {len(names)} question(s), seed {seed}, SHA-256 {lock.sha256}{there}")
+        there = (
+            f"; {counted(len(data), 'file')} of data {'was' if len(data) == 1 else 'were'} there already"
+            if data
+            else "; no data were there"
+        )
+        click.echo(f"{output}: {counted(len(names), 'question')}, seed {seed}, SHA-256 {lock.sha256}{there}")
     return 0
 
 

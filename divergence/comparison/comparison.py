@@ -122,6 +122,8 @@ class Comparison:
     """Confidence of the two-sided intervals."""
     outcome: str
     """Name of the outcome."""
+    better: str
+    """Which of its values are the better ones: the `higher` or the `lower`."""
     unit: str
     """`fraction` for scores between 0 and 1, else that of the outcome."""
     population: str
@@ -150,6 +152,11 @@ class Comparison:
     """Sentences that a reader must know."""
     table: pl.DataFrame
     """One row a shared item: `model`, `task`, `item`, scores, replicates, answers and difference."""
+
+    @property
+    def sign(self) -> int:
+        """1 where more of the outcome is better, -1 where less is."""
+        return 1 if self.better == "higher" else -1
 
     @property
     def verdict(self) -> str:

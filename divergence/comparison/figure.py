@@ -39,7 +39,7 @@ def forest(found: Comparison) -> altair.LayerChart | altair.FacetChart:
     shape = alt.Shape("verdict:N", scale=alt.Scale(domain=names, range=list(SHAPES.values())), title=None)
     line = base.mark_rule(strokeWidth=2).encode(x=alt.X("lower:Q", title=title), x2="upper:Q", color=colour)
     point = base.mark_point(filled=True, size=80, opacity=1).encode(x="estimate:Q", color=colour, shape=shape)
-    marks = [{"at": 0.0, "dash": "none"}, {"at": -factor * found.margin * verdicts.sign(found.outcome), "dash": "margin"}]
+    marks = [{"at": 0.0, "dash": "none"}, {"at": -factor * found.margin * found.sign, "dash": "margin"}]
     rule = (
         alt.Chart(alt.Data(values=marks))
         .mark_rule(color="#98a2ae")

@@ -94,8 +94,7 @@ def _chosen(paths: list[Path], reading: SideOptions, constants: Mapping[str, str
     given = reading.configuration or Configuration.beside(paths)
     columns = [c for c in (*(given.factors or ()), *reading.columns) if c not in COLUMNS or given.factors]
     return dataclasses.replace(
-        given,
-        outcome=reading.outcome or given.outcome,
+        given.about(reading.outcome),
         factors=tuple(dict.fromkeys(columns)) or None,
         constants={**constants, **given.constants},
     )

@@ -43,6 +43,8 @@ class Side:
     """Columns that say how it was served: the serving factors that the log has, and those that the user declared."""
     kind: str
     """Kind of the outcome, as `Executions.kind`."""
+    better: str
+    """Which values of the outcome are the better ones, the `higher` or the `lower`."""
     outcome: str
     """Name of the outcome."""
     files: Mapping[str, str]
@@ -109,6 +111,7 @@ def _side(log: Opened, name: str, reading: SideOptions, level: tuple[str, str] |
         identified="execution_id" in log.log.present,
         factors=tuple(factors),
         kind=log.log.kind,
+        better=log.log.better,
         outcome=log.log.outcome,
         files=log.files,
         notes=log.notes,

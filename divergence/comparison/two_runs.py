@@ -142,7 +142,7 @@ def between(before: Side, after: Side, asked: Asked) -> Comparison:
         wide = float(anytime.widening(level, first, asked.confidence))
         later = functools.partial(_later, level, first, asked.confidence)
         look = Look(len(kept.looks) + fresh, wide, fresh)
-    judge = _Judge(pairs, agreement(pairs), asked, margin, wide, later, scale, verdicts.sign(before.outcome))
+    judge = _Judge(pairs, agreement(pairs), asked, margin, wide, later, scale, 1 if before.better == "higher" else -1)
     group, names = _groups(pairs.table)
     if asked.items == "observed":
         notes.append(same_items.repeats(pairs, before, after))
@@ -159,6 +159,7 @@ def between(before: Side, after: Side, asked: Asked) -> Comparison:
         margin=margin,
         confidence=asked.confidence,
         outcome=before.outcome,
+        better=before.better,
         unit="fraction" if bounded else _unit(before.outcome),
         population=asked.items,
         units=pairs.clusters or "item",

@@ -1,7 +1,7 @@
 """What does an interval say of a margin? The three verdicts, and on which side of 0 the difference lies.
 
 `no worse`: the whole interval lies above -margin. `worse`: the whole interval lies below it. `not settled`: neither.
-For outcomes of which less is better (seconds, dollars, retries) the signs are turned round.
+For outcomes of which less is better (seconds, dollars, retries) the signs are turned round: `sign` = -1.
 """
 
 from __future__ import annotations
@@ -13,11 +13,6 @@ from divergence.errors import InputError
 NO_WORSE, WORSE, NOT_SETTLED = "no worse", "worse", "not settled"
 EXIT_CODES = {NO_WORSE: 0, WORSE: 4, NOT_SETTLED: 5}
 """Exit code of the command by verdict."""
-LOWER_IS_BETTER = (
-    *("latency_s", "ttft_s", "tpot_s", "queue_s", "cost_usd", "retries", "attempts", "calls", "tool_calls"),
-    *("input_tokens", "output_tokens", "reasoning_tokens"),
-)
-"""Canonical outcomes of which less is better."""
 MARGIN = 0.02
 """Default margin of scores between 0 and 1, fraction: two points, about what 200 items can settle without a flip."""
 
@@ -33,11 +28,6 @@ def verdict(lower: float, upper: float, margin: float, sign: int = 1) -> str:
 def direction(lower: float, upper: float) -> str:
     """`lower`, `higher` or `open`: does the interval exclude 0, and on which side?"""
     return "lower" if upper < 0 else "higher" if lower > 0 else "open"
-
-
-def sign(outcome: str) -> int:
-    """1 where more of the outcome is better, -1 where less is."""
-    return -1 if outcome in LOWER_IS_BETTER else 1
 
 
 def checked(margin: float | None, confidence: float, bounded: bool, outcome: str) -> float:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from divergence.comparison.verdicts import sign
-
 if TYPE_CHECKING:
     from divergence.comparison.comparison import Comparison, Difference, Group, Part
 
@@ -97,7 +95,7 @@ def room(found: Comparison) -> str | None:
 
 def worst_first(found: Comparison) -> list[Group]:
     """The groups, those that lost most first."""
-    return sorted(found.groups, key=lambda group: group.difference.estimate * sign(found.outcome))
+    return sorted(found.groups, key=lambda group: group.difference.estimate * found.sign)
 
 
 def group_name(model: str | None, task: str | None, one_model: bool) -> str:

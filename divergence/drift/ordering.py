@@ -8,6 +8,7 @@ import datetime as dt
 import numpy as np
 
 from divergence.drift.rows import Rows, concat
+from divergence.shown import counted
 
 FUTURE = 86_400_000_000
 """Microseconds by which a row may lie after the clock: a day, for clocks and zones that disagree."""
@@ -85,6 +86,6 @@ def _gaps(time: np.ndarray) -> list[str]:
         return []
     place = int(np.argmax(step))
     return [
-        f"{int(long.sum())} gap(s) in time, the longest of {step[place] / 1e6:.0f} s after "
+        f"{counted(int(long.sum()), 'gap')} in time, the longest of {step[place] / 1e6:.0f} s after "
         f"{shown(time[place])}; a chunk may reach over a gap"
     ]

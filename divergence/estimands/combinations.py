@@ -137,7 +137,7 @@ def _scores(x: np.ndarray) -> np.ndarray:
 def _targets(fit: Fit, mu: Levels, what_if: Mapping[str, Law]) -> tuple[tuple[CombinationTarget, ...], int]:
     """Logged combinations, then models under the deployment law, then under every what-if."""
     logged = np.argwhere(mu.observed)
-    sign = -1 if fit.cells.kind == "positive" else 1
+    sign = fit.cells.sign
     best_first = np.argsort(-sign * mu.draws.mean(0)[tuple(logged.T)], kind="stable")
     kept = logged[np.sort(best_first[:TARGETS_MAX])]
     eye = np.eye(len(mu.contexts))

@@ -134,7 +134,7 @@ def suites(fit: Fit) -> list[Suite]:
     keep = in_regime(fit.cells, "evaluation") & (counts["n"] > 0)
     model, task, item = (counts[name][keep] for name in ("model", "task", "item"))
     n, y = counts["n"][keep], counts["y"][keep]
-    sign = -1.0 if fit.cells.kind == "positive" else 1.0
+    sign = fit.cells.sign
     rated = fit.cells.kind == "proportion" or bool((item < 0).any())
     names = fit.cells.levels.get("task", ())
     found = [_suite(None, model, item + task.astype(np.int64) * (item.max() + 2), n, y, sign, rated)]

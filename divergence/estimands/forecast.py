@@ -109,7 +109,7 @@ def forecast(
     level, status = seen.level(weights), seen.status(weights)
     out = Rows(fit, QUESTION, level_unit(fit), COORDINATES)
     candidates = [k for k, told in enumerate(status) if told == FORECAST]
-    sign = -1.0 if fit.cells.kind == "positive" else 1.0
+    sign = fit.cells.sign
     served = [k for k, told in enumerate(status) if told != FORECAST]
     ahead = first(sign * level[:, served])
     against = [seen.names.index(name) for name in named if name in seen.names] or [served[ahead.at]]

@@ -67,7 +67,7 @@ def gap_for_confidence(
             f"the bench does not order deployment: the slope of deployed on bench gaps is at or below 0 with "
             f"probability {doubt:.2f} (more than {DOUBT_MAX}); no bench gap can be trusted",
         )
-    pairs = listed(line.bench, fit.cells.kind == "positive")
+    pairs = listed(line.bench, fit.cells.better == "lower")
     first, second = pairs.first, pairs.second
     mean, noise = pair_noise(fit, line, first, second)
     spread = line.gap[:, None] ** 2

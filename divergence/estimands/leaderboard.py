@@ -93,7 +93,7 @@ def leaderboard(
     if seen is None or len(seen.names) < 2:
         return refuse(fit, QUESTION, TEXT, level_unit(fit), "a leaderboard needs two models with a deployed level")
     laws = {name: _weights(seen, name, other) for name, other in (what_if or {}).items()}
-    sign = -1.0 if fit.cells.kind == "positive" else 1.0
+    sign = fit.cells.sign
     weights = seen.weights(law)
     keep = _kept(len(seen.draws), len(seen.names) * (8 + 3 * len(laws)))
     level = seen.level(weights)[keep]

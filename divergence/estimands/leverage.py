@@ -44,7 +44,7 @@ def leverage(
 ) -> Estimate:
     """The headline, one row a pair (`model`, `model_b`), and the curve over the bench gap."""
     fit, line = project(posterior, outcome, law, contexts)
-    pairs = listed(line.bench, fit.cells.kind == "positive")
+    pairs = listed(line.bench, fit.cells.better == "lower")
     first, second = pairs.first, pairs.second
     gaps = bench_gaps(line.bench)
     at = np.concatenate(

@@ -54,7 +54,7 @@ def rank_agreement(
 ) -> Estimate:
     """Kendall tau, top-1 regret, and per model and regime the probability to be first, the place, the tied set."""
     fit, line = project(posterior, outcome, law, contexts)
-    sign = -1.0 if fit.cells.kind == "positive" else 1.0
+    sign = fit.cells.sign
     sides = {"evaluation": sign * line.bench, "deployment": sign * line.deployed}
     first = {regime: share_of_first(level) for regime, level in sides.items()}
     deployed = sides["deployment"]

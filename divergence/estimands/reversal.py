@@ -57,7 +57,7 @@ def reversal(
     assert bench is not None and deployed is not None  # the question's needs: two models in both, and one judge
     both = np.flatnonzero(models_with_rows(fit, True) & models_with_rows(fit, False))
     b, d = bench.mean(), deployed.mean()
-    chosen = listed(b[:, both], fit.cells.kind == "positive")
+    chosen = listed(b[:, both], fit.cells.better == "lower")
     first, second = both[chosen.first], both[chosen.second]
     pairs = pl.DataFrame({"model": [bench.models[i] for i in first], "model_b": [bench.models[j] for j in second]})
     rows, draws = [pairs], [reversed_order(b[:, first] - b[:, second], d[:, first] - d[:, second])]

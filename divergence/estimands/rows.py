@@ -21,6 +21,7 @@ from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.posterior import models_with_rows as models_with_rows
 from divergence.joint.predict import Levels, in_logged_contexts
+from divergence.outcome_names import unit_named
 
 Parameters = ParamSpec("Parameters")
 Answering = Callable[Concatenate[Posterior, Parameters], Estimate]
@@ -61,7 +62,7 @@ def answered(
                 found = function(*args, **kwargs)
             if fit.cells.items == "observed" and question.of_levels:
                 found = dataclasses.replace(found, text=f"{found.text.replace(', for new items', '')} ({OBSERVED_ITEMS})")
-            return dataclasses.replace(found, words=question.words)
+            return dataclasses.replace(found, words=question.words, better=fit.cells.better)
 
         asked.__doc__ = documented(question, function, sys.modules[function.__module__].__doc__)
         return cast(Answering, asked)
@@ -73,8 +74,7 @@ def unit_of(fit: Fit) -> str:
     """Unit of a difference of levels: points for scores; else what the outcome's name says."""
     if fit.cells.kind != "positive":
         return "fraction"
-    name = fit.cells.outcome
-    return "usd" if name.endswith("_usd") else "s" if name.endswith("_s") else name
+    return unit_named(fit.cells.outcome)
 
 
 def level_unit(fit: Fit) -> str:

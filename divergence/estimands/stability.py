@@ -3,7 +3,7 @@
 | `statistic` | what | rows |
 |---|---|---|
 | null | DS(eps) = P_{c ~ Q_D}( abs(mu_mc - D_m) <= eps ) | per model |
-| `quantile_10` | level that 90 % of the law reaches or exceeds (`quantile_90` for times, costs, counts) | per model |
+| `quantile_10` | level that 90 % of the law reaches or exceeds (`quantile_90` where less is better) | per model |
 | `cvar_10` | mean level over the worst 10 % of the deployment law | per model |
 | `Phi(lambda)` | how surely one context's level tells the models' levels from the required one (dependability) | one |
 | `pass^k_within` | success k times in a row in one context | per model |
@@ -81,10 +81,11 @@ def stability(
             if fit.cells.kind != "positive"
             else (f"no eps is declared in the unit of {fit.cells.outcome}: the band of stability has no width")
         )
-    low, worst = tail(mu, TAIL, fit.cells.kind == "positive")
+    less_is_better = fit.cells.better == "lower"
+    low, worst = tail(mu, TAIL, less_is_better)
     columns = [
         (None, "probability", nothing if unknown else inside(mu, eps)[:, seen], [unknown or why for why in single]),
-        ("quantile_90" if fit.cells.kind == "positive" else "quantile_10", level_unit(fit), low[:, seen], single),
+        ("quantile_90" if less_is_better else "quantile_10", level_unit(fit), low[:, seen], single),
         ("cvar_10", level_unit(fit), worst[:, seen], single),
     ]
     rows, draws, reasons = [], [], []

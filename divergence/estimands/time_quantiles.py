@@ -16,6 +16,7 @@ from divergence.cells.histograms import histogram, quantile
 from divergence.estimands.combinations import BLOCKS_MIN
 from divergence.estimands.spend import weights
 from divergence.joint.posterior import Fit
+from divergence.outcome_names import unit_named
 
 SHARES = {"median": 0.5, "quantile_95": 0.95}
 PLACES_MAX = 400  # models and contexts beyond which the level of each says enough
@@ -36,7 +37,7 @@ class TimeQuantile:
 def time_quantiles(fit: Fit, regime: str) -> Iterator[TimeQuantile]:
     """Of an outcome in seconds whose rows were counted; of every other nothing."""
     cells = fit.cells
-    if not cells.outcome.endswith("_s") or cells.outcome not in cells.levels["measure"]:
+    if unit_named(cells.outcome) != "s" or cells.outcome not in cells.levels["measure"]:
         return
     bins, counts = histogram(cells, cells.outcome, regime)
     blocks = (counts.sum(3) > 0).sum(0)

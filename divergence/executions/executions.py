@@ -16,6 +16,8 @@ from divergence.executions.embedded_texts import by_text, comparable, distinct, 
 from divergence.executions.files import Source
 from divergence.executions.names import BROKEN, FILE_NUMBER
 from divergence.executions.rules import Rule, rejected_rows
+from divergence.outcome_names import direction
+from divergence.shown import counted
 
 if TYPE_CHECKING:
     from divergence.cells import Cells
@@ -208,9 +210,14 @@ class Executions:
         bounds = tuple(name for name, value in given.items() if value is not None)
         return log_design(cells, priced=declared.prices is not None, required=bounds)
 
+    @property
+    def better(self) -> str:
+        """`higher` or `lower`: which values of the outcome are the better ones."""
+        return direction(self.outcome, self.kind, self.configuration)
+
     def __repr__(self) -> str:
         lines = [
-            f"Executions: {self.counts.valid} valid rows of {self.counts.rows} in {len(self.sources)} file(s), "
+            f"Executions: {self.counts.valid} valid rows of {self.counts.rows} in {counted(len(self.sources), 'file')}, "
             + ", ".join(f"{number} {regime}" for regime, number in self.counts.regimes.items()),
             self.kind_reason,
             f"factors: {', '.join(self.factors) or 'none, one context'}",

@@ -2,7 +2,8 @@
 
 Values outside 0 to 1 are on the scale, values outside the scale are not. What is on both is left as it is, unless the scale
 has no 0 and means another number by it: stars that are all 1 are the worst there are, and the best as a share. They are
-stars where no other regime can be meant by the declaration; where one is, nobody knows, and it is refused.
+stars where no other regime can be meant by the declaration; where one is, nobody knows, and it is refused. A scale within 0
+to 1, as that of shares of failure (1 to 0), holds everywhere.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ def regimes_on_scale(name: str, meaning: ValueMeaning, frame: pl.LazyFrame) -> t
         .collect(engine="streaming")
         .sort("regime")
     )
+    if min(low, high) >= 0 and max(low, high) <= 1:  # as of shares of failure: it can mean nothing else
+        return tuple(seen["regime"])
     on, either = [], []
     for regime, least, most, rows in seen.iter_rows():
         if least < 0 or most > 1:

@@ -24,7 +24,7 @@ def with_outcome(log: Executions, name: str) -> Executions:
         return log
     frame = _with_values(log, log.frame, name)
     counts = outcome_count(frame, name)
-    configuration = dataclasses.replace(log.configuration, outcome=name, kind=None, grades=())
+    configuration = dataclasses.replace(log.configuration.about(name), kind=None, grades=())
     kind, reason = infer_kind(configuration, counts)
     value = usable(name, kind).alias("outcome")
     used = usable_values(kind, counts)

@@ -34,6 +34,7 @@ SAVED = {
             "grade_names": [str],
             "declared_law": (str, list),
             "items?": str,
+            "better?": str,
             "zero_cost?": str,
             "notes": [str],
             "method": str,
@@ -83,7 +84,7 @@ def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
         table: Table({n: arrays[f"{k}/{table}/{n}"] for n in keys}, {n: arrays[f"{k}/{table}/{n}"] for n in sums})
         for table, (keys, sums) in TABLES.items()
     }
-    _check_codes(tables, saved["levels"])
+    _check_codes(tables, saved["levels"], saved["kind"] == "positive")
     if saved["seed"] < 0:
         raise ValueError(f"its seed is {saved['seed']}")
     law = saved["declared_law"]
@@ -95,6 +96,7 @@ def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
         grade_names=tuple(saved["grade_names"]),
         declared_law=law if isinstance(law, str) else (law[0], tuple((level, share) for level, share in law[1])),
         items=saved.get("items", "new"),
+        better=saved.get("better", "lower" if saved["kind"] == "positive" else "higher"),
         zero_cost=saved.get("zero_cost", "missing"),
         notes=tuple(saved["notes"]),
     )
@@ -125,7 +127,7 @@ def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
     )
 
 
-def _check_codes(tables: Mapping[str, Table], levels: Mapping[str, list[str]]) -> None:
+def _check_codes(tables: Mapping[str, Table], levels: Mapping[str, list[str]], positive: bool) -> None:
     """ValueError where the columns of a table are not of one length, or a code names no level."""
     if not set(levels["regime"]) <= REGIMES:
         raise ValueError(f"its regimes are {levels['regime']}")
@@ -141,7 +143,8 @@ def _check_codes(tables: Mapping[str, Table], levels: Mapping[str, list[str]]) -
             least = 0 if column in ("model", "regime", "context") else MISSING
             if column in keys and len(values) and not (least <= values.min() and values.max() < len(levels[column])):
                 raise ValueError(f"a code of {column} in {name} names no level")
-            if column in sums and not np.isfinite(values).all():
+            unknown = column == "lost" and positive  # a time has no failures
+            if column in sums and not unknown and not np.isfinite(values).all():
                 raise ValueError(f"the column {column} of {name} is not finite")
 
 

@@ -60,6 +60,7 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
                     "grade_names": fit.cells.grade_names,
                     "declared_law": fit.cells.declared_law,
                     "items": fit.cells.items,
+                    "better": fit.cells.better,
                     "zero_cost": fit.cells.zero_cost,
                     "notes": fit.cells.notes,
                     "method": fit.method,

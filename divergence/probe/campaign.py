@@ -60,6 +60,8 @@ class ProbeSummary:
     """Rows of telemetry."""
     error_types: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """`error_type` -> executions that have it."""
+    unread: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Instance -> how often its metrics page could not be read."""
 
     def to_dict(self) -> dict:
         """For machines."""
@@ -74,6 +76,9 @@ class ProbeSummary:
                 "\nnothing was served: correct the plan or the server, and give another folder (rows of errors are "
                 "kept, and not asked again)"
             )
+        if self.unread:
+            pages = ", ".join(f"{instance} {count:,} times" for instance, count in sorted(self.unread.items()))
+            said += f"\nmetrics pages that could not be read: {pages}"
         return said + (f"\nstopped early: {self.stopped}; run again to go on" if self.stopped else "")
 
 
@@ -104,7 +109,8 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
     with Store(folder, plan.hash(*items.values(), *([before] if before else []))) as store:
         total = executions(plan, items, cells)
         with _progress(total, len(store.done), quiet) as advance:
-            watch = functools.partial(_watching, folder / TELEMETRY)
+            unread: collections.Counter[str] = collections.Counter()
+            watch = functools.partial(_watching, folder / TELEMETRY, unread)
             shared = CampaignRun(plan, heads, store, spending, scorers, advance, seed, watch)
             campaign = Campaign(shared, items, cells)
             if any(map(campaign.missing, campaign.blocks())):
@@ -126,7 +132,7 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
     errors = collections.Counter(row["error_type"] for row in rows if row["error_type"] is not None)
     retries = sum(row["retries"] for row in rows)
     seconds = time.perf_counter() - started
-    return ProbeSummary(len(rows), errors.total(), retries, seconds, path, stopped, windows, dict(errors))
+    return ProbeSummary(len(rows), errors.total(), retries, seconds, path, stopped, windows, dict(errors), dict(unread))
 
 
 def _to_the_end(work: Coroutine[Any, Any, Done]) -> Done:
@@ -146,20 +152,20 @@ def _to_the_end(work: Coroutine[Any, Any, Done]) -> Done:
 
 
 @contextlib.asynccontextmanager
-async def _watching(path: Path, scrapes: tuple[Scrape, ...]):
-    """Scrape these pages while the context is open."""
+async def _watching(path: Path, failed: collections.Counter[str], scrapes: tuple[Scrape, ...]):
+    """Scrape these pages while the context is open, a last time when it closes; failed scrapes are counted by instance."""
     if not scrapes:
         yield
         return
-    failed: list[str] = []
+    ended = asyncio.Event()
     async with client.open_session(len(scrapes)) as session:
-        watched = [telemetry.watch(session, scrape, client.page_headers(scrape), path, failed) for scrape in scrapes]
+        heads = [client.page_headers(scrape) for scrape in scrapes]
+        watched = [telemetry.watch(session, s, head, path, failed, ended) for s, head in zip(scrapes, heads, strict=True)]
         tasks = [asyncio.create_task(watch) for watch in watched]
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
+            ended.set()
             await asyncio.gather(*tasks, return_exceptions=True)
 
 

@@ -3,17 +3,19 @@
 One row is one metric of one instance in one window: a gauge's value at the end of the window, a counter's increase in
 it (a counter that fell was restarted: its new value is the increase), a histogram's increase by bucket (`metric` =
 `ttft_s le 0.5`). Names and meanings are those of `executions.metric_names`, which imported pages share.
-A scrape that fails is counted and leaves a gap; it never disturbs a request.
+A scrape that fails is counted, and the next window is the longer; it never disturbs a request.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime
 import json
 import time
 import urllib.parse
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -71,25 +73,23 @@ def window(before: MetricPage | None, after: MetricPage) -> dict[str, float]:
     return {series.metric: value for series, value in changed.items()}
 
 
-async def watch(session, scrape: Scrape, head: Mapping[str, str], path: Path, failed: list[str]) -> None:
-    """Scrape until cancelled, with the headers of `head`; one JSON line a window, appended to `path`."""
-    import aiohttp
-
-    before: MetricPage | None = None
+async def watch(
+    session, scrape: Scrape, head: Mapping[str, str], path: Path, failed: Counter[str], ended: asyncio.Event
+) -> None:
+    """Scrape with the headers of `head` at once, at the end of every window, and when `ended` is set, which ends the last
+    one; one JSON line a window, appended to `path`."""
+    before = await _page(session, scrape, head)
     since = time.time()
     with path.open("a", encoding="utf-8") as file:
         while True:
-            await asyncio.sleep(scrape.period_s)
-            try:
-                asked = session.get(scrape.url, headers=head, allow_redirects=False)
-                async with asyncio.timeout(SCRAPE_S), asked as response:
-                    page = await body(response, LARGEST_PAGE) if response.status == 200 else None
-                    after = None if page is None else parse(page.decode("utf-8", "replace"))
-            except (aiohttp.ClientError, OSError, TimeoutError, *UNUSABLE):
-                after = None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(scrape.period_s):
+                    await ended.wait()
+            last = ended.is_set()  # and not by the end of this page, whose windows would be lost
+            after = await _page(session, scrape, head)
             now = time.time()
-            if after is None:
-                failed.append(scrape.instance)
+            if after is None:  # the next window is from the last page that could be read
+                failed[scrape.instance] += 1
             else:
                 line = {
                     "window_start": since,
@@ -100,7 +100,22 @@ async def watch(session, scrape: Scrape, head: Mapping[str, str], path: Path, fa
                 }
                 file.write(json.dumps(line) + "\n")
                 file.flush()
-            before, since = after or before, now
+                before, since = after, now
+            if last:
+                return
+
+
+async def _page(session, scrape: Scrape, head: Mapping[str, str]) -> MetricPage | None:
+    """The page as it is now; None where it cannot be read."""
+    import aiohttp
+
+    try:
+        asked = session.get(scrape.url, headers=head, allow_redirects=False)
+        async with asyncio.timeout(SCRAPE_S), asked as response:
+            page = await body(response, LARGEST_PAGE) if response.status == 200 else None
+            return None if page is None else parse(page.decode("utf-8", "replace"))
+    except (aiohttp.ClientError, OSError, TimeoutError, *UNUSABLE):
+        return None
 
 
 def finish(journal: Path, target: Path) -> int:

@@ -21,7 +21,6 @@ from divergence.report.words import (
     phrase,
     plural,
     scale,
-    sentence,
     span,
 )
 
@@ -100,7 +99,7 @@ def _rows(answer: Estimate) -> tuple[pl.DataFrame, tuple[str, ...], str]:
         "p_first": {"p_first": "mean"},
         "p_top": {"p_top": "mean"},
         "bench": {"bench": "median", "bench_lower": "lower", "bench_upper": "upper"},
-        "bench_rank": {"bench_rank": "median"},
+        "bench_rank": {"bench_rank": "median", "bench_rank_low": "lower", "bench_rank_high": "upper"},
     }
     for statistic, columns in parts.items():
         mine = plain.filter(pl.col("statistic") == statistic)
@@ -142,9 +141,8 @@ def _sentences(content: PageContent, answer: Estimate, frame: pl.DataFrame) -> t
         alone = found.told(known_names(ranks, frame), "first of these on the bench")
         told.append(f"{alone}; its place here has an interval of {_places(lead)}.")
     told += _candidates(content, frame)
-    same = re.search(r"(?:^|[(;] ?)([^;]* differ only in case or date [^;)]*)", answer.text)
-    if same:
-        told.append(sentence(same.group(1)))
+    same = re.findall(r"[^;()]+ differ only in case, blanks, provider or date [^;()]*", answer.text)
+    told += [part.strip().rstrip(".") + "." for part in same]
     return tuple(told)
 
 

@@ -10,8 +10,7 @@ import polars as pl
 
 from divergence.estimate import COORDINATES, Estimate
 
-LOWER_IS_BETTER = ("s", "usd")  # units whose colours say that less is better
-SCORES = ("probability", "fraction")  # units of scores; of every other outcome (times, money, counts) less is better
+SCORES = ("probability", "fraction")  # units of scores
 COMMON = {"regime", "context", "context_b"}  # may be filled in any row without making it another kind of number
 
 
@@ -52,8 +51,8 @@ def reorder(frame: pl.DataFrame, draws: np.ndarray, by: str, descending: bool) -
 
 
 def higher_is_better(estimate: Estimate) -> bool:
-    """Does the largest level come first? (of scores; not of seconds, money and counts, as in every question)"""
-    return estimate.unit in SCORES
+    """Does the largest level come first?"""
+    return estimate.better == "higher"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from divergence.orders import chance
+from divergence.outcome_names import unit_named
 
 if TYPE_CHECKING:
     from divergence.estimate import Estimate
@@ -95,6 +96,11 @@ def number(count: int) -> str:
     return SMALL[count] if 0 <= count < len(SMALL) else f"{count:,}"
 
 
+def of_them(count: int) -> str:
+    """A count of some that were named before: `none`, `two`, `1,204`."""
+    return number(count) if count else "none"
+
+
 def plural(count: int, noun: str) -> str:
     """A count and its noun: `one model`, `12 contexts`."""
     return f"{number(count)} {noun if count == 1 else noun + 's'}"
@@ -139,7 +145,8 @@ def sentence(text: str) -> str:
 
 def outcome_name(outcome: str) -> str:
     """A further outcome in words: `latency_s` is latency."""
-    return outcome.removesuffix("_s").removesuffix("_usd").replace("_", " ") or outcome
+    unit = unit_named(outcome)
+    return outcome.removesuffix("" if unit == outcome else f"_{unit}").replace("_", " ") or outcome
 
 
 def capital(text: str) -> str:

@@ -66,7 +66,7 @@ def risk_model(posterior: Posterior, log: Executions | None = None, *, seed: int
 
     >>> import divergence as dv
     >>> from divergence.simulate import simulate, world
-    >>> log = dv.read(simulate(world("baseline"), 0)[0])
+    >>> log = dv.read(simulate(world("baseline", n_models=3, n_contexts=3, n_items=40), 0)[0])
     >>> posterior = dv.fit(dv.collapse(log), seed=0)
     >>> "calibration" in dv.risk_model(posterior, log).check["sentence"]
     True

@@ -81,7 +81,7 @@ class RiskModel:
     >>> import pyarrow as pa
     >>> import divergence as dv
     >>> from divergence.simulate import simulate, world
-    >>> log = dv.read(simulate(world("baseline"), 0)[0])
+    >>> log = dv.read(simulate(world("baseline", n_models=3, n_contexts=3, n_items=40), 0)[0])
     >>> model = dv.risk_model(dv.fit(dv.collapse(log), seed=0), log)
     >>> asked = pa.record_batch({"model": ["model-0"], "context": [model.levels["context"][0]]})
     >>> 0 < model.score(asked)["risk"][0].as_py() < 1

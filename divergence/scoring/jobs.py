@@ -12,7 +12,7 @@ from importlib import metadata
 
 from divergence.configuration import Configuration
 from divergence.scoring.filesystems import Filesystem, place
-from divergence.scoring.outputs import FORMAT
+from divergence.scoring.outputs import FORMAT, UNFINISHED
 from divergence.scoring.sources import Partition
 
 
@@ -38,8 +38,19 @@ class Job:
     @property
     def target(self) -> Filesystem:
         """Where the result goes."""
+        return place(self.output).child(self.name)
+
+    @property
+    def made(self) -> Filesystem:
+        """Where the result is made: aside, until all are put in place at once; on an object store in its place."""
+        output = place(self.output)
+        return output.child(f"{UNFINISHED}/{self.name}") if output.local else output.child(self.name)
+
+    @property
+    def name(self) -> str:
+        """The result's name in the folder."""
         name = self.partition.name
-        return place(self.output).child(name if name.endswith(".parquet") else f"{name}.parquet")
+        return name if name.endswith(".parquet") else f"{name}.parquet"
 
     def key(self, content: str) -> dict:
         """What a finished result must have been made from to be still right."""

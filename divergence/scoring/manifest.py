@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 
 from divergence.errors import InputError
@@ -28,8 +29,8 @@ def manifest(
     model_hash: str,
     outcomes: list[PartitionOutcome],
     skipped: list[tuple[str, str]],
-    left_over: list[str],
-    outdated: list[str],
+    left_over: Sequence[str],
+    outdated: Sequence[str],
 ) -> dict:
     """The manifest of a run, as data."""
     done = [o.record for o in outcomes if o.record is not None]
@@ -47,8 +48,8 @@ def manifest(
         "rejected": dict(sorted(rejected.items())),
         "failed": [{"partition": shown(o.job.partition.address), "reason": o.reason} for o in outcomes if o.record is None],
         "skipped": [{"file": file, "reason": reason} for file, reason in skipped],
-        "left_over": left_over,
-        "outdated": outdated,
+        "left_over": list(left_over),
+        "outdated": list(outdated),
     }
 
 
@@ -72,14 +73,10 @@ def _partition(outcome: PartitionOutcome) -> dict:
 
 
 def withdraw(output: Filesystem) -> None:
-    """Take the manifest away before a result changes: a folder that has one holds the results that it names, and a folder
-    without one is that of a run that did not end."""
-    target = output.child(NAME)
-    if target.local:
-        pathlib.Path(target.path).unlink(missing_ok=True)
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            target.files.delete_file(target.path)
+    """Take the manifest out of an object store before a result changes there: what has one holds the results that it names,
+    and what has none is that of a run that did not end."""
+    with contextlib.suppress(FileNotFoundError):
+        output.files.delete_file(output.child(NAME).path)
 
 
 def write(made: dict, output: Filesystem) -> None:

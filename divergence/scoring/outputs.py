@@ -1,7 +1,7 @@
 """How does a partition's result appear? Whole or not at all, with the record of how it was made inside it.
 
-Rows are gathered into row groups of a fixed size and written beside their place under a hidden name; the file is moved
-to its name when complete and on disk. The record (what was read, which model, all counts) stands in the file's own
+Rows are gathered into row groups of a fixed size and written under a hidden name; the file is moved to its name when
+complete and on disk. The record (what was read, which model, all counts) stands in the file's own
 metadata, so a result and its record cannot disagree: `record` reads it back, and a run that goes on after a crash asks
 nothing else. Batches are always cut alike, so the bytes depend on the partition and the model only, not on workers or time.
 """
@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import tempfile
 import uuid
 from typing import Any
@@ -29,6 +30,7 @@ FEW = 2**14  # distinct numbers: a dictionary of twice as many no longer fits th
 FORMAT = 3  # 1 numbered the rows that `[where]` keeps, each batch anew, 2 had no evidence and no audit
 KEY = b"divergence"
 ASIDE = ".outdated"  # ends the name of a result whose partition could not be scored again
+UNFINISHED = ".scoring"  # the folder of results that are made and not yet put in place, in that of the results
 SCHEMA = pa.schema(
     [
         ("execution_id", pa.string()),
@@ -147,20 +149,8 @@ def record(target: Filesystem) -> dict | None:
     return made if isinstance(made, dict) else None
 
 
-def put_aside(target: Filesystem) -> bool:
-    """Take the name of a result from one that is no longer right, so that nobody who reads the folder reads it; was there
-    one? A file of that name that no score wrote stays."""
-    if record(target) is None:
-        return False
-    if target.local:
-        os.replace(target.path, target.path + ASIDE)
-    else:
-        target.files.move(target.path, target.path + ASIDE)
-    return True
-
-
 def clear(folder: Filesystem) -> None:
-    """Remove what an interrupted run left half-written."""
+    """Remove what an interrupted run left half-written. What it finished stays, for the next one."""
     if not folder.local:
         selector = fs.FileSelector(folder.path, allow_not_found=True, recursive=True)
         for about in folder.files.get_file_info(selector):
@@ -169,3 +159,6 @@ def clear(folder: Filesystem) -> None:
         return
     for path in pathlib.Path(folder.path).rglob(".*.part"):
         path.unlink(missing_ok=True)
+    unfinished = pathlib.Path(folder.path) / UNFINISHED
+    if unfinished.is_dir() and not any(path.is_file() for path in unfinished.rglob("*")):
+        shutil.rmtree(unfinished)

@@ -55,11 +55,11 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
     before = _state(job.partition)
     content = fingerprint(job.partition)
     key = job.key(content)
-    target = job.target
-    made = record(target)
-    if made is not None and made.get("key") == key:
-        tell(made["rows"], job.partition.bytes)
-        return made
+    for result in (job.target, job.made):
+        made = record(result)
+        if made is not None and made.get("key") == key:
+            tell(made["rows"], job.partition.bytes)
+            return made
     wanted = WantedColumns.of(model)
     reader = Reader(job.partition, job.configuration)
     try:
@@ -68,7 +68,7 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
         twice = [name for name, count in Counter(reader.names).items() if count > 1 and name in admission.columns]
         if twice:
             raise InputError(f"it has the column {twice[0]} twice: rename one")
-        output = Output(target)
+        output = Output(job.made)
         try:
             observations, sharp = _stream(reader, admission, model, output, functools.partial(_share, tell, job, reader))
             _refuse(admission, job.accept_rejected)
@@ -84,7 +84,8 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
                 "observed_items": items,
                 "sharpness": sharp.record(),
             }
-            withdraw(place(job.output))
+            if not place(job.output).local:
+                withdraw(place(job.output))
             output.finish(made)
         finally:
             output.close()

@@ -13,8 +13,6 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pyarrow import fs
-
 from divergence.calling import sentences
 from divergence.configuration import Configuration, nearest
 from divergence.errors import InputError
@@ -22,10 +20,11 @@ from divergence.executions.files import local_paths
 from divergence.executions.schema import COLUMNS
 from divergence.scoring import manifest
 from divergence.scoring.filesystems import Filesystem, place, sentence
+from divergence.scoring.in_place import changes, put_in_place
 from divergence.scoring.jobs import Job, PartitionOutcome
 from divergence.scoring.model_folder import folder_hash
 from divergence.scoring.outcome_counts import Observed, calibration, merge
-from divergence.scoring.outputs import ASIDE, clear, put_aside, record
+from divergence.scoring.outputs import clear
 from divergence.scoring.partitions import in_this_process
 from divergence.scoring.sharpness import told
 from divergence.scoring.sources import partitions
@@ -82,6 +81,9 @@ def score_log(
 ) -> Scored:
     """Score every request of a log: one Parquet a partition and `manifest.json` in `output`.
 
+    In a folder of this machine all of them appear at once, when the last partition is done; until then the folder holds
+    what it held before.
+
     `model`: a folder that `divergence fit` or `RiskModel.save` wrote. `logs`: files, folders, globs or addresses, one or a
     list; a file is a partition. `output`: a folder or an address. `workers` processes (default: one a core; 0 = in this
     process), or the Ray cluster at the address `ray`. `load` reads the model's folder (default: `RiskModel.load`).
@@ -93,7 +95,7 @@ def score_log(
 
     >>> import divergence as dv
     >>> from divergence.simulate import simulate, world
-    >>> rows = simulate(world("baseline"), 0)[0]
+    >>> rows = simulate(world("baseline", n_models=3, n_contexts=3, n_items=40), 0)[0]
     >>> rows.write_parquet("log.parquet")
     >>> log = dv.read("log.parquet")
     >>> dv.risk_model(dv.fit(dv.collapse(log), seed=0), log).save("model")
@@ -124,7 +126,6 @@ def score_log(
             outcomes.append(outcome)
             progress.done(outcome)
         outcomes.sort(key=lambda o: o.job.partition.name)
-        outdated = _outdated(target, outcomes)
         aside = [o for o in outcomes if o.record is None and o.no_log]
         outcomes = [o for o in outcomes if not (o.record is None and o.no_log)]
         skipped = [*skipped, *((str(place(o.job.partition.address)), o.reason) for o in aside)]
@@ -132,7 +133,8 @@ def score_log(
             raise InputError("there is no execution log: " + "; ".join(f"{file}: {reason}" for file, reason in skipped[:5]))
         known, new, items = (manifest.observed(outcomes, name) for name in ("observed", "observed_new", "observed_items"))
         sums = merge([known, new])
-        made = manifest.manifest(os.fspath(model), model_hash, outcomes, skipped, _left_over(target, outcomes), outdated)
+        changed = changes(target, outcomes)
+        made = manifest.manifest(os.fspath(model), model_hash, outcomes, skipped, changed.left_over, changed.outdated)
         found = calibration(sums, loaded.traffic.get("clustering", {}), getattr(loaded, "draws", None), items=items)
         made |= {"calibration": found, "observed": sums, "observed_items": items}
         made |= told([o.record["sharpness"] for o in outcomes if o.record is not None])
@@ -147,7 +149,7 @@ def score_log(
                 None if made["repeated"] else items,
             )
         made["model"]["check"] = loaded.check.get("sentence")
-        manifest.write(made, target)
+        put_in_place(changed, made, target)
     return Scored(made)
 
 
@@ -211,30 +213,3 @@ def _held(target: Filesystem) -> Iterator[None]:
             yield
     except OSError as error:
         raise InputError(f"{target} cannot be written: {sentence(error, target.address)}") from None
-
-
-def _left_over(target: Filesystem, outcomes: list[PartitionOutcome]) -> list[str]:
-    """Results of earlier runs in the folder that belong to no partition of this one."""
-    right = {o.job.target.path for o in outcomes if o.record is not None}
-    base = len(target.path.rstrip("/")) + 1
-    names = _ending(target, ".parquet")
-    return [n[base:] for n in names if n not in right and record(Filesystem(target.files, n, n)) is not None]
-
-
-def _outdated(target: Filesystem, outcomes: list[PartitionOutcome]) -> list[str]:
-    """Put aside what earlier runs made of partitions that failed now, drop what was put aside and is made again."""
-    for outcome in outcomes:
-        if outcome.record is None and record(outcome.job.target) is not None:
-            manifest.withdraw(target)
-            put_aside(outcome.job.target)
-    right = {o.job.target.path + ASIDE for o in outcomes if o.record is not None}
-    there = _ending(target, f".parquet{ASIDE}")
-    for name in right.intersection(there):
-        target.files.delete_file(name)
-    base = len(target.path.rstrip("/")) + 1
-    return [name[base:] for name in there if name not in right]
-
-
-def _ending(target: Filesystem, end: str) -> list[str]:
-    selector = fs.FileSelector(target.path, recursive=True, allow_not_found=True)
-    return sorted(a.path for a in target.files.get_file_info(selector) if a.path.endswith(end))

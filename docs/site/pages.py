@@ -26,6 +26,7 @@ DOCS = pathlib.Path(__file__).parents[1]
 EXAMPLES: dict[str, str] = {
     "outcome": 'outcome = "score"',
     "kind": 'kind = "binary"',
+    "better": 'better = "higher"   # of an outcome whose name does not say it',
     "grades": 'grades = ["wrong", "partly", "right"]',
     "factors": 'factors = ["engine", "sampler"]',
     "deployment_law": 'deployment_law = { vllm = 0.7, sglang = 0.3 }   # or "logged", "own", "uniform"',
@@ -48,6 +49,7 @@ EXAMPLES: dict[str, str] = {
 """One example a key; `tests/test_docs.py` parses each and asks that none is missing."""
 CHOICES = {
     "kind": configuration.KINDS,
+    "better": configuration.BETTER,
     "items": configuration.POPULATIONS,
     "zero_cost": configuration.ZERO_COSTS,
     "deployment_law": (*configuration.LAWS, "a table of shares"),

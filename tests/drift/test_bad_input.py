@@ -59,7 +59,7 @@ def test_gaps_are_said(rows):
     batch = rows[REFERENCE:]
     late = batch[2500:].with_columns(pl.col("time") + pl.duration(hours=30))
     verdict, _ = evidence(pl.concat([batch[:2500], late]), rows)
-    assert any("gap(s) in time, the longest of 108002 s" in note for note in verdict.notes) and verdict.verdict == "none"
+    assert any("1 gap in time, the longest of 108002 s" in note for note in verdict.notes) and verdict.verdict == "none"
 
 
 def test_a_constant_signal_is_said_and_left_out(rows):

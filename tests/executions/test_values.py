@@ -189,5 +189,5 @@ def test_names_that_may_be_one_model_are_suggested_and_others_are_not():
 
 def test_a_log_prints_as_a_few_lines():
     printed = repr(executions.read(log([0.0, 1.0], [1.0])))
-    assert printed.startswith("Executions: 3 valid rows of 3 in 1 file(s), 2 evaluation, 1 deployment\n")
+    assert printed.startswith("Executions: 3 valid rows of 3 in 1 file, 2 evaluation, 1 deployment\n")
     assert len(printed) < 300

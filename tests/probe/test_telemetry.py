@@ -1,5 +1,8 @@
 """Is a metrics page read as it is meant: gauges, increases of counters, buckets, in names that engines share?"""
 
+import asyncio
+import collections
+import json
 import pathlib
 
 import polars as pl
@@ -61,3 +64,36 @@ def test_a_run_leaves_windows_that_the_toolkit_reads(write_plan, tmp_path, stub)
     log = read(tmp_path / "out")
     assert log.counts.valid == 40 and log.telemetry.collect().height == table.height
     assert log.outcomes.collect()["metric"].unique().to_list() == ["lenient"]
+
+
+def test_a_campaign_shorter_than_a_window_has_its_pages(write_plan, tmp_path, stub):
+    """A page at the start and one at the end: the window between them is the campaign's."""
+    stub.pause = 0.05
+    watched = f'[[telemetry]]\nurl = "{stub.base_url[:-3]}/metrics"\ninstance = "a"\nperiod_s = 600\n'
+    gone = '[[telemetry]]\nurl = "http://127.0.0.1:9/metrics"\ninstance = "gone"\nperiod_s = 600\n'
+    summary = run(write_plan({f"ok {n}": "x" for n in range(20)}, head=watched + gone), tmp_path / "out", quiet=True)
+    table = pl.read_parquet(tmp_path / "out" / "telemetry.parquet")
+    assert set(table["metric"]) == {"uncached_input_tokens", "requests_running"} and table.height == 2
+    assert 0 < table["window_s"][0] <= summary.seconds
+    assert summary.unread == {"gone": 1} and "gone 1 times" in str(summary)
+
+
+def test_a_page_that_could_not_be_read_makes_the_next_window_longer(tmp_path, monkeypatch):
+    """Counters of 100, 130, nothing, 160, and 190 at the end: the windows' increases are those of the server."""
+    pages = iter([100, 130, None, 160, 190])
+    ended, failed, path = asyncio.Event(), collections.Counter(), tmp_path / "journal"
+
+    async def page(*_):
+        total = next(pages)
+        if total == 160:
+            ended.set()
+        return None if total is None else telemetry.parse(PAGE.format(total=total, low=0))
+
+    monkeypatch.setattr(telemetry, "_page", page)
+    scrape = telemetry.Scrape("http://127.0.0.1:9/metrics", "a", period_s=0.05)
+    asyncio.run(asyncio.wait_for(telemetry.watch(None, scrape, {}, path, failed, ended), 20))
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["values"]["uncached_input_tokens"] for line in lines] == [30, 30, 30] and failed == {"a": 1}
+    starts = [line["window_start"] for line in lines]
+    assert starts[1] == pytest.approx(starts[0] + lines[0]["window_s"])
+    assert starts[2] == pytest.approx(starts[1] + lines[1]["window_s"]) and lines[1]["window_s"] >= 2 * 0.05

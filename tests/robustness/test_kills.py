@@ -1,7 +1,6 @@
 """A verb that is killed, at a random moment or at any step of putting its results in place, leaves the old results or the
-new ones, whole; the next run leaves nothing else. A scoring puts its results in place one by one, and a folder that has its
-manifest holds the results that it names. The files of an import take their places one by one, too, and whoever reads them
-reads the old import or the new one. (Killed workers: `scoring/test_resume`.)
+new ones, whole; the next run leaves nothing else. The files of an import take their places one by one, and whoever reads
+them reads the old import or the new one. (Killed workers: `scoring/test_resume`.)
 
 The steps are those of a run that is not killed: it is counted first how many it has, and how many of them after the switch.
 """
@@ -16,9 +15,6 @@ import time
 
 import pytest
 from killed_verbs import Case
-
-from divergence.scoring.filesystems import place
-from divergence.scoring.outputs import record
 
 KILLS = 20  # of each verb in `make prove`
 AT_STEPS = 12  # of them, at most, at steps; the others at random moments
@@ -60,10 +56,7 @@ def check_kills(case: Case, kills: int, at_steps: int, folder: pathlib.Path) -> 
         moved = {name for name in {*old, *after} if old.get(name) != after.get(name)}
         end = "old" if not moved else "new" if moved == changed else "told"
         if end == "told":  # readers see it
-            assert case.verb in ("import", "score"), (plan, sorted(moved ^ changed))
-            if case.verb == "score":  # which has no one step
-                assert "manifest.json" not in after
-                assert all(record(place(path)) is not None for path in case.out.glob("*.parquet"))
+            assert case.verb == "import", (plan, sorted(moved ^ changed))
         if case.verb == "import":
             found = case.answer()
             assert found in (before, later), plan
@@ -93,13 +86,9 @@ def test_steps_are_spread_over_all_and_around_the_switch():
     assert len(spread(40, 10, 12)) == 12 and {0, 29, 30, 39} < set(spread(40, 10, 12))
 
 
-@pytest.mark.parametrize("verb", ["import", "compare"])
+@pytest.mark.parametrize("verb", ["import", "compare", "score"])
 def test_a_killed_verb_leaves_old_or_new(verb, tmp_path):
     checked(verb, tmp_path, 4, 3)
-
-
-def test_a_killed_scoring_has_no_manifest(tmp_path):
-    checked("score", tmp_path, 3, 3)
 
 
 @pytest.mark.prove

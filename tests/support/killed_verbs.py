@@ -46,7 +46,7 @@ main()
 """The command, killed at a step of a switch, or at any that touches a place; the steps are counted from 0. One that comes
 to its end can tell how many there were, and how many of them after the results had taken their place."""
 MODEL = pathlib.Path(__file__).parents[2] / "models" / "serving-lab"
-BY_PARTS = ("score",)  # puts its results in place one by one, and says at the end that all are there
+BY_PARTS = ("score",)  # finishes one result after the other, aside; steps of that are moments to be killed at, too
 NEVER = 10**9  # steps
 
 

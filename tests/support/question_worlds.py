@@ -1,11 +1,12 @@
 """Coverage by question in both populations of items: fixed worlds, one fit each, asked for new items and for the log's own.
 
-    python tests/support/question_worlds.py --worlds 200 --records build/questions
+    python tests/support/question_worlds.py --worlds 500 --records build/questions
 
 A world has five models and a candidate without deployment, a bench and four contexts, 80 items of two tasks, three trials,
 costs, and contexts of which the first changes nothing at all. Truths for new items are means over 20,000 others of the same
-law. `--plain 500` adds what takes no fit: tests where there is nothing to find, hazards of independent steps. Appends one
-JSON line a world, so that a run that was stopped goes on, and prints the table.
+law. `--waves 500` adds worlds of two waves whose contexts are two serving factors, crossed; `--plain 500` what takes no fit:
+tests where there is nothing to find, hazards of independent steps. Appends one JSON line a world, so that a run that was
+stopped goes on, and prints the table.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import collections
 import dataclasses
+import itertools
 import json
 import pathlib
 from collections.abc import Callable, Iterator
@@ -124,6 +126,14 @@ def truths(p: np.ndarray) -> dict[str, dict[tuple, float]]:
             out["cost_per_success"][name, NAMES[c]] = cost[m, c] / level[m, c]
             out["repeat_agreement"][name, NAMES[c]] = float((p[m, c] ** TRIALS + (1 - p[m, c]) ** TRIALS).mean())
             out["pass_power"][name, NAMES[c]] = float((p[m, c] ** TRIALS).mean())
+        out["stability, quantile_10"][name, None] = out["stability, cvar_10"][name, None] = served[m].min()
+        out["stability, share within .05"][name, None] = float((np.abs(served[m] - mean[m]) <= 0.05).mean())
+        within, across = float((p[m, 1:] ** 2).mean()), float((p[m, 1:].mean(0) ** 2).mean())
+        out["stability, pass^2_within"][name, None] = within
+        out["stability, pass^2_across"][name, None] = across
+        out["stability, pass^2_movement"][name, None] = within - across
+        for t in range(2):
+            out["deployed_level, of a task"][name, f"t{t}"] = p[m, 1:, t::2].mean()
     out["forecast"][f"m{MODELS}", None] = level[MODELS, 1:].mean()
     return out
 
@@ -150,8 +160,16 @@ def answers(posterior: dv.Posterior, items: str) -> Iterator[tuple[str, pl.DataF
     board = told(dv.leaderboard(posterior))
     yield "leaderboard", board.filter(plain)
     yield "leaderboard, rank", board.filter(statistic="rank")
+    stable = told(dv.stability(posterior, eps=0.05))
+    for statistic in ("quantile_10", "cvar_10"):
+        yield f"stability, {statistic}", stable.filter(statistic=statistic)
+    yield "stability, share within .05", stable.filter(plain)
     if own:
         return
+    for statistic in ("within", "across", "movement"):
+        yield f"stability, pass^2_{statistic}", stable.filter(statistic=f"pass^2_{statistic}")
+    tasks = dv.deployed_level(posterior).to_frame().filter("identified", statistic="task")
+    yield "deployed_level, of a task", tasks.with_columns(context="task")
     power = told(dv.pass_power(posterior))
     yield "repeat_agreement", power.filter(statistic="agreement")
     yield "pass_power", power.filter(plain)
@@ -184,6 +202,60 @@ def check(seed: int) -> dict[str, float]:
             if held:
                 found[f"{question}|{items}"] = float(np.mean(held))
     return found
+
+
+def waves(seed: int) -> dict[str, float]:
+    """Two waves, the second stricter or milder, in four contexts of two crossed factors: intervals that hold the truth."""
+    rng = np.random.default_rng([153, seed])
+    ability, strict = rng.normal(0.4, 0.5, 4), rng.normal(0, 0.25)
+    effects = np.array([-0.5, -0.25])[:, None] + rng.normal(0, 0.15, (2, 4))  # of quantization and batching, by model
+    apart = rng.normal(0, 0.1, (4, 5))
+
+    def chances(size: int) -> Callable[[int, int, tuple, int], np.ndarray]:
+        easy, moved = rng.normal(0, 1.2, size), rng.normal(0, 0.3, (5, size))
+        moved[0] = apart[:, 0] = 0
+        return lambda m, c, on, w: (
+            1 / (1 + np.exp(-(ability[m] + effects[:, m] @ on + apart[m, c] + easy + moved[c] - strict * w)))
+        )
+
+    own, others = chances(ITEMS), chances(MANY)
+    served = [(0, (0, 0)), *enumerate(np.ndindex(2, 2), 1)]
+    rows = []
+    for m, (c, on), w in itertools.product(range(4), served, range(2)):
+        frame = {
+            "regime": "deployment" if c else "evaluation",
+            "model": f"m{m}",
+            "quantization": ("none", "int4")[on[0]],
+            "batch_policy": ("alone", "shared")[on[1]],
+            "item": [f"i{k}" for k in range(ITEMS)],
+            "wave": "ab"[w],
+            "score": (rng.random(ITEMS) < own(m, c, on, w)).astype(float),
+        }
+        rows.append(pl.DataFrame(frame))
+    posterior = dv.fit(dv.collapse(dv.read(pl.concat(rows))), seed=seed)
+    held = collections.defaultdict(list)
+
+    def judge(name: str, row: dict, truth: float) -> None:
+        held[name].append(row["lower"] - 1e-9 <= truth <= row["upper"] + 1e-9)
+
+    level = np.array([[[others(m, c, on, w).mean() for c, on in served] for m in range(4)] for w in range(2)])
+    by_wave = (level[:, :, 0].mean(1) + level[:, :, 1:].mean((1, 2))) / 2
+    for row in dv.instrument(posterior).to_frame().filter("identified").iter_rows(named=True):
+        judge("instrument|new", row, (by_wave - by_wave.mean())["ab".index(row["level"])])
+    flipped = np.zeros((2, 4))
+    for f, m in np.ndindex(2, 4):
+        for c, on in served[1:]:
+            both = [(*on[:f], level_, *on[f + 1 :]) for level_ in (0, 1)]
+            one, other = (np.mean([others(m, c, way, w).mean() for w in range(2)]) for way in both)
+            flipped[f, m] += (other - one) / 4
+    effect = dv.serving_effect(posterior).to_frame().filter("identified", pl.col("statistic").is_null())
+    for row in effect.iter_rows(named=True):
+        f = ("quantization", "batch_policy").index(row["factor"])
+        if row["level"] in ("int4", "shared"):
+            of_one = row["model"] is not None
+            truth = flipped[f, int(row["model"][1:])] if of_one else flipped[f].mean()
+            judge("serving_effect, of a model|new" if of_one else "serving_effect|new", row, truth)
+    return {name: float(np.mean(shares)) for name, shares in held.items()}
 
 
 def plain(seed: int) -> dict[str, float]:
@@ -275,14 +347,17 @@ def table(fitted: dict[str, list[float]], plain_: dict[str, list[float]]) -> lis
 def main() -> None:
     """Run the worlds that are missing, then print the table of all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--worlds", type=int, default=200)
+    parser.add_argument("--worlds", type=int, default=500)
+    parser.add_argument("--waves", type=int, default=500)
     parser.add_argument("--plain", type=int, default=500)
     parser.add_argument("--records", type=pathlib.Path)
     given = parser.parse_args()
     if given.records:
         given.records.mkdir(parents=True, exist_ok=True)
     without = recorded("plain", plain, given.plain, given.records)
-    print("\n".join(table(recorded("fitted", check, given.worlds, given.records), without)))
+    fitted = recorded("fitted", check, given.worlds, given.records)
+    fitted |= recorded("waves", waves, given.waves, given.records)
+    print("\n".join(table(fitted, without)))
 
 
 if __name__ == "__main__":

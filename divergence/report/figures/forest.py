@@ -18,7 +18,6 @@ from divergence.orders import first
 from divergence.report.figures import theme
 from divergence.report.multiplicity import expected_false, simultaneous
 from divergence.report.palette import LIGHT
-from divergence.report.reading import LOWER_IS_BETTER
 from divergence.report.silent import LEVEL_MATERIAL
 from divergence.report.words import (
     axis_title,
@@ -27,6 +26,7 @@ from divergence.report.words import (
     every,
     exact,
     number,
+    of_them,
     phrase,
     plural,
     scale,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 SIGNS = ["below 0", "contains 0", "above 0"]
 SHAPES = ["triangle-down", "circle", "triangle-up"]
+LOWER_IS_BETTER = ("s", "usd")  # units of which less is better
 SHARES = ("fraction", "probability")  # units on the 0..1 scale, where 5 points are what a reader acts on
 MOST = 36  # rows of a forest that are drawn
 
@@ -95,7 +96,7 @@ def multiplicity(forest: Forest, how: str = "The thin lines hold") -> str:
     if rows < 2:
         return ""
     _, survive = excluding_zero(forest)
-    left = f"{number(survive) if survive else 'none'} of them {verb(survive or 1, 'excludes', 'exclude')}"
+    left = f"{of_them(survive)} of them {verb(survive or 1, 'excludes', 'exclude')}"
     left = ("both" if rows == 2 else "all of them") + " exclude" if survive == rows else left
     return (
         f"If nothing differed, about {decimal(expected_false(rows), 1)} of these {number(rows)} intervals would "

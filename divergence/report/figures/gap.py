@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from divergence.estimate import Estimate
 from divergence.report.figures import forest
 from divergence.report.names import short, spoken, wrap
-from divergence.report.reading import higher_is_better, identified, reorder
+from divergence.report.reading import SCORES, identified, reorder
 from divergence.report.words import phrase
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def rows(gap: Estimate) -> forest.Forest:
 
 def summary(gap: Estimate) -> str:
     """How many models lose or gain."""
-    if not higher_is_better(gap):
+    if gap.unit not in SCORES:
         told = forest.summary(rows(gap), "model", "fall{s} from bench to deployment", "rise{s} from bench to deployment")
     else:
         told = forest.summary(rows(gap), "model", "lose{s} level in deployment", "gain{s} level in deployment")
