@@ -66,7 +66,7 @@ def parsed(lines: Sequence[bytes]) -> pl.DataFrame:
         table = arrow.read_json(
             pa.BufferReader(data), options, arrow.ParseOptions(_schema(), unexpected_field_behavior="ignore")
         )
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, pa.ArrowCapacityError) as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise NotPlainError from error
     need(table.num_rows == len(lines))
     return pl.DataFrame(table)

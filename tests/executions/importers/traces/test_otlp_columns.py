@@ -197,6 +197,12 @@ def test_damaged_lines_say_the_same_at_once(tmp_path, monkeypatch, damage):
     same(path, monkeypatch)
 
 
+def test_lines_without_spans_are_plain(tmp_path, monkeypatch):
+    path = tmp_path / "traces.jsonl"
+    path.write_text("\n".join([NOTHING, NOTHING, '{"resourceSpans": [{"scopeSpans": [{"spans": []}]}]}']))
+    assert same(path, monkeypatch) == 2
+
+
 def test_a_file_whose_lines_are_refused_is_no_longer_asked(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(otlp_columns, "read", lambda lines: asked.append(len(lines)))
