@@ -8,7 +8,7 @@ import pathlib
 
 import click
 
-from divergence.cli.fitting import answerable, fitted, gates, known_question, risk_of
+from divergence.cli.fitting import UNDER_LOAD, answerable, fitted, gates, known_question, risk_of
 from divergence.cli.options import common, on_ray, reading
 from divergence.cli.progress import steps
 from divergence.errors import InputError, NotIdentifiedError
@@ -53,7 +53,7 @@ def report(read, output, question, formats, incumbent, seed, preregistered, sinc
     from divergence.results import write_report
     from divergence.since import earlier
 
-    known_question(question)
+    known_question(question, UNDER_LOAD)
     if since is not None:
         earlier(since)
     formats = _known_formats(formats)

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from divergence.configuration import Configuration
-from divergence.errors import InputError
+from divergence.errors import InputError, NotIdentifiedError
 from divergence.executions.embedded_texts import by_text, comparable, distinct, joined, stacked
 from divergence.executions.files import Source
 from divergence.executions.names import BROKEN, FILE_NUMBER
@@ -240,8 +240,23 @@ class Executions:
         return card_of(self, answers, [f"{found.level}: {found}" for found in audit(self.design)])
 
     def answers(self) -> tuple[Answer, ...]:
-        """Which questions this log can answer by its design, and why not the others."""
+        """Which questions this log can answer by its design, and why not the others; `load_curve` where a load is logged."""
         from divergence.estimands import QUESTIONS
+        from divergence.executions.load import offered
         from divergence.identification.question import answerable
 
-        return answerable(QUESTIONS, self.design)
+        found = answerable(QUESTIONS, self.design)
+        return (*found, self.answer_under_load()) if offered(self) else found
+
+    def answer_under_load(self) -> Answer:
+        """Can this log say how quality changes with the load of the server? Its rows and telemetry tell, not its design."""
+        from divergence.estimands.load_curve import QUESTION, load_curve_needs
+        from divergence.executions.load import loads
+        from divergence.identification.question import Answer, Need
+
+        try:
+            found = loads(self)
+            need = load_curve_needs(found.table, found.load, found.source)
+        except NotIdentifiedError as error:
+            need = Need(False, str(error))
+        return Answer(QUESTION, need.met, need.sentence)
