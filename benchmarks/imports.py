@@ -248,8 +248,8 @@ def main(large: bool) -> None:
         "# Reading other tools' logs",
         "",
         "Made by `python benchmarks/imports.py large`: genuine records repeated under identities of their own; one"
-        " thread, CPU seconds of one process. `json` and `orjson` parse the same bytes and do nothing else. With the extra `fast`"
-        " msgspec parses them.",
+        " thread, CPU seconds of one process. `json` and `orjson` parse the same bytes and do nothing else."
+        " With the extra `fast` msgspec parses them.",
         "",
         "| format | MB | rows | import, CPU-s | MB / CPU-s | without `fast`, CPU-s | times `json` | times `orjson` |",
         "|---|---|---|---|---|---|---|---|",
