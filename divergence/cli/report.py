@@ -9,12 +9,13 @@ import pathlib
 import click
 
 from divergence.cli.fitting import UNDER_LOAD, answerable, fitted, gates, known_question, risk_of
-from divergence.cli.options import common, reading
+from divergence.cli.options import common, on_ray, reading
 from divergence.cli.progress import steps
 from divergence.errors import InputError, NotIdentifiedError
 
 
 @click.command()
+@on_ray
 @reading
 @common
 @click.option("-o", "--output", required=True, type=click.Path(path_type=pathlib.Path), help="Folder of the results.")

@@ -132,6 +132,10 @@ class Executions:
     """The distinct rows, where the log is large and they are few."""
     sample: Callable[[tuple[str, ...], int], pl.LazyFrame] | None = None
     """The valid rows of one in so many clusters; a cluster is the first of these columns that is given."""
+    by_file: Callable[[tuple[str, ...], int], list[pl.LazyFrame]] | None = None
+    """The same file by file."""
+    ray: str | None = None
+    """Address of the cluster that counts and sums the files, each by itself; None = this machine, all together."""
 
     def distinct(self) -> pl.LazyFrame:
         """The valid rows for counting: combinations of labels with their `TIMES` where the log is tallied, else `scan`."""

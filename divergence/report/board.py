@@ -22,6 +22,7 @@ from divergence.report.words import (
     plural,
     scale,
     span,
+    verb,
 )
 
 SHOWN = 20  # places of the table on the page; a text has MOST_WRITTEN
@@ -115,7 +116,7 @@ def _rows(answer: Estimate) -> tuple[pl.DataFrame, tuple[str, ...], str]:
 
 def _headline(frame: pl.DataFrame) -> str:
     """Who is first under the law, and who is tied with it: the models of its group, where it opens the group."""
-    marks = {"forecast": " (a forecast)"}
+    marks = {"forecast": " (a forecast)", "partly forecast": " (partly a forecast)"}
     names = [name + marks.get(mark, "") for name, mark in frame.select("name", "mark").iter_rows()]
     found = first_of(frame["p_first"].to_numpy())
     told = f"Under the deployment law {found.told(names, 'first')}"
@@ -140,6 +141,12 @@ def _sentences(content: PageContent, answer: Estimate, frame: pl.DataFrame) -> t
         lead = known.filter(pl.col("model") == ranks.rows["model"][found.at]).row(0, named=True)
         alone = found.told(known_names(ranks, frame), "first of these on the bench")
         told.append(f"{alone}; its place here has an interval of {_places(lead)}.")
+    partly = frame.filter(mark="partly forecast")["name"].to_list()
+    if partly:
+        told.append(
+            f"{join(partly, 3)} {verb(len(partly), 'was', 'were')} not served in every context of the law: what "
+            f"{verb(len(partly), 'its level', 'their levels')} would be there is a forecast."
+        )
     told += _candidates(content, frame)
     same = re.findall(r"[^;()]+ differ only in case, blanks, provider or date [^;()]*", answer.text)
     told += [part.strip().rstrip(".") + "." for part in same]

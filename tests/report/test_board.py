@@ -182,3 +182,16 @@ def test_the_legend_names_only_what_is_drawn(shown):
         layer["encoding"]["color"]["scale"]["domain"] for layer in layers if "scale" in layer["encoding"].get("color", {})
     )
     assert sorted(named) == sorted(drawn)
+
+
+def test_a_level_that_is_partly_a_forecast_is_said_to_be_one_on_the_first_screen():
+    log, _ = simulate(world("baseline", n_models=3, n_contexts=3, n_items=60), 8)
+    contexts = log.filter(regime="deployment")["context"].unique().sort()
+    log = log.filter(~((pl.col("model") == "model-0") & (pl.col("context") == contexts[0])))
+    log = dv.read(log)
+    posterior = dv.fit(dv.collapse(log), seed=0)
+    content = page_content(posterior, {"score": answer_all(posterior)}, log, "gap", run_record(posterior, log))
+    told = " ".join(_board(content).sentences)
+    assert "model-0 was not served in every context of the law: what its level would be there is a forecast." in told
+    first = _headline(_board(content).rows.with_columns(p_first=pl.col("model").eq("model-0").cast(pl.Float64)))
+    assert "model-0 (partly a forecast)" in first

@@ -30,6 +30,7 @@ from divergence.executions.importers.groups import by_stem
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place, Shared, dig
 from divergence.executions.importers.runs import Run, list_of, mapping_of, text_of
 from divergence.executions.schema import SERVING_FACTORS
+from divergence.numerics import exact_sum
 
 NO_QUALITY = frozenset(
     ["latency", "cost", "perplexity", "perplexity-score", "trace-span-count", "trace-span-duration", "trace-error-spans"]
@@ -257,9 +258,9 @@ def _outcomes(row: Mapping[str, Any]) -> list[Outcome]:
         kinds.setdefault(name, kind)
     found = []
     for name, parts in groups.items():
-        weights = math.fsum(weight for _, weight in parts)
-        total = math.fsum(score * weight for score, weight in parts)
-        mean = total / weights if weights > 0 else math.fsum(score for score, _ in parts) / len(parts)
+        weights = exact_sum(weight for _, weight in parts)
+        total = exact_sum(score * weight for score, weight in parts)
+        mean = total / weights if weights > 0 else exact_sum(score for score, _ in parts) / len(parts)
         found.append(Outcome(name, mean, None, kinds[name]))
     passed = [ok for assertion, _, _, ok in components if assertion["type"] not in NO_QUALITY]
     if passed and ALL_PASSED not in groups:
