@@ -47,6 +47,9 @@ def trial_needs(design: LogDesign) -> Need:
             False,
             f"Success k times in a row is counted where each outcome is 0 or 1; {design.cells.outcome} has other values.",
         )
+    found = [needs.unlike_tasks(design, regime) for regime, rows in design.rows.items() if rows]
+    if found and all(found):
+        return Need(False, found[0] or "")
     known, repeated = int(design.arms.items.max(initial=0)), int(design.arms.repeated.max(initial=0))
     if known < TASKS_MIN:
         items = sum(design.sharing.items.values())
@@ -78,11 +81,13 @@ def pass_power(posterior: Posterior, *, powers: tuple[int, ...] = POWERS, outcom
     fit = posterior[outcome]
     rng = stream(fit.seed, "success in a row")
     rows, draws, reasons = [], [], []
+    unlike = {regime: needs.unlike_tasks(fit.log_design, regime) for regime in fit.log_design.rows}
     for place, n, y in _combinations(fit.cells):
         for statistic, value, reason in _numbers(n, y, powers, len(fit.effects), rng):
+            why = unlike[place[2]]
             rows.append((*place, statistic, "probability", len(n), None))
-            draws.append(value)
-            reasons.append(reason)
+            draws.append(np.full_like(value, np.nan) if why else value)
+            reasons.append(why or reason)
     for model, regime, value, reason in _single_turn(fit, rng):
         rows.append((model, None, regime, "single_turn_gap", "fraction", None, None))
         draws.append(value)

@@ -6,7 +6,9 @@
 | `one_side` | models that were logged in one regime only |
 | `judged_share` | a context of which few rows are judged |
 | `other_judges` | regimes, contexts or tasks with scorers of their own |
+| `own_judges` | a model that other scorers judged than the others |
 | `unlike_tasks` | tasks with a metric each, over which no mean is given |
+| `tasks_apart` | contexts that were given other tasks |
 | `unmetered` | a cost of 0 in every row of a combination |
 | `times_disagree` | times that contradict each other, or lie in another unit |
 | `unlogged_difference` | contexts with equal logged factors and unequal results |
@@ -17,6 +19,7 @@
 | `errors_as_failures` | errors that are logged with a score of 0 |
 | `contexts_of_their_own` | models that no chain of contexts links with the others |
 | `changed_between_waves` | combinations that moved between waves while others stayed |
+| `waves_apart` | waves that no combination of model and context ties |
 
 To add a rule: a function `LogDesign -> Finding | None` in the file of its subject, a row here, and two tests: a log that
 triggers it and a neighbour that must not.
@@ -28,6 +31,7 @@ from collections.abc import Callable
 
 from divergence.identification.finding import Finding
 from divergence.identification.log_design import LogDesign
+from divergence.identification.rules_of_causes import tasks_apart, waves_apart
 from divergence.identification.rules_of_leaderboards import (
     errors_as_failures,
     missing_runs,
@@ -35,7 +39,14 @@ from divergence.identification.rules_of_leaderboards import (
     unlike_denominators,
 )
 from divergence.identification.rules_of_measures import times_disagree, unmetered
-from divergence.identification.rules_of_outcomes import judged_share, one_side, one_value, other_judges, unlike_tasks
+from divergence.identification.rules_of_outcomes import (
+    judged_share,
+    one_side,
+    one_value,
+    other_judges,
+    own_judges,
+    unlike_tasks,
+)
 from divergence.identification.rules_of_results import (
     changed_between_waves,
     contexts_of_their_own,
@@ -49,7 +60,9 @@ RULES: tuple[Rule, ...] = (
     unmetered,
     one_side,
     other_judges,
+    own_judges,
     unlike_tasks,
+    tasks_apart,
     judged_share,
     unlike_denominators,
     missing_runs,
@@ -59,6 +72,7 @@ RULES: tuple[Rule, ...] = (
     opposite_effects,
     contexts_of_their_own,
     changed_between_waves,
+    waves_apart,
     times_disagree,
 )
 
