@@ -57,6 +57,7 @@ def opposite_effects(design: LogDesign) -> Finding | None:
     contexts = np.unique(np.stack([arms.deployed.astype(int), arms.context], 1), axis=0)
     rate, error = _rates(design, contexts)
     worst: tuple[float, int, int, int, int, float, float] | None = None
+    one_bench, told_bench = bool((contexts[:, 0] == 0).sum() == 1), False
     few = len(contexts) <= CONTEXTS_MAX
     pairs = itertools.combinations(range(len(contexts)), 2) if few else ((0, c) for c in range(1, len(contexts)))
     for base, c in pairs:  # the bench comes first
@@ -67,15 +68,14 @@ def opposite_effects(design: LogDesign) -> Finding | None:
         if len(up) and len(down):
             high, low = int(up[effect[up].argmax()]), int(down[effect[down].argmin()])
             found = (float(effect[high] - effect[low]), base, c, high, low, float(effect[high]), float(effect[low]))
-            worst = found if worst is None or found[0] > worst[0] else worst
+            # What the one bench context shows is said first: it is what a gap is about.
+            first = one_bench and base == 0
+            if worst is None or (first and not told_bench) or (first == told_bench and found[0] > worst[0]):
+                worst, told_bench = found, first
     if worst is None:
         return None
     _, base, c, high, low, gain, loss = worst
-    against = (
-        ""
-        if not contexts[base, 0] and (contexts[:, 0] == 0).sum() == 1
-        else (f", against {names['context'][contexts[base, 1]]},")
-    )
+    against = "" if told_bench else f", against {names['context'][contexts[base, 1]]},"
     return Finding(
         "opposite_effects",
         "caution",
