@@ -49,12 +49,11 @@ from divergence.executions.recognise import (
     recognise,
     unknown_columns,
 )
-from divergence.executions.rejection import refuse_rejected
+from divergence.executions.rejection import ACCEPT_REJECTED, refuse_rejected
 from divergence.executions.rules import NEEDED, Rule, row_rules, with_broken
 from divergence.executions.schema import COLUMNS, SERVING_FACTORS, Column
 
 DAMAGED_DATA = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
-ACCEPT_REJECTED = 0.05  # share of rejected rows above which a log is more likely misread than dirty
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +67,7 @@ class _Log:
     accept_rejected: float
     progress: Callable[[str], None] | None = None
     copies: str = ""
+    cautions: tuple[str, ...] = ()
 
     @property
     def sources(self) -> list[Source]:
@@ -211,8 +211,8 @@ def _executions(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
     elif counted is None and _may_hold_copies(seen, log.sources):
         copies, told = copied_rows(log.sources, _numbered(seen))
         seen = look(marked(frame)) if copies.height else seen
-    _check_counts(seen, log, marked(frame))
-    log = dataclasses.replace(log, copies=told)
+    lost = _check_counts(seen, log, marked(frame))
+    log = dataclasses.replace(log, copies=told, cautions=lost)
     return _finished(frame, marked, counted, seen, columns, log, skipped)
 
 
@@ -273,18 +273,19 @@ def _with_metric(frame: pl.LazyFrame, present: set[str], log: _Log) -> pl.LazyFr
     return frame.with_columns(scorer.alias("scorer")).drop("__scorer")
 
 
-def _check_counts(seen: Profile, log: _Log, checked: pl.LazyFrame) -> None:
+def _check_counts(seen: Profile, log: _Log, checked: pl.LazyFrame) -> tuple[str, ...]:
+    """Raise InputError where the rows cannot be a log; else sentences on what was set aside."""
     if seen.rows == 0:
         kept = ", ".join(f"{name} = {' or '.join(levels)}" for name, levels in log.configuration.where.items())
         raise InputError("The log has no rows" + (f" where {kept}: check the levels." if kept else "."))
-    if seen.broken:
-        refuse_rejected(checked, seen, log.rules, log.accept_rejected, bool(log.on_scale))
+    lost = refuse_rejected(checked, seen, log.rules, log.accept_rejected, bool(log.on_scale)) if seen.broken else ()
     rule = log.configuration.regime
     if rule and not seen.regimes["evaluation"]:
         raise InputError(
             f"No row has one of the levels {listed(rule.evaluation)} of {rule.column} that [regime] calls evaluation: "
             "check how they are written."
         )
+    return lost
 
 
 def _finished(
@@ -345,6 +346,7 @@ def _finished(
         skipped=tuple(skipped),
         unused=tuple(unused),
         notes=(*([log.copies] if log.copies else []), *_notes(seen, dict(unused)), *_scale_notes(log)),
+        cautions=log.cautions,
         ignored=unknown_columns(log.sources, configuration, columns),
         outcomes=log.outcomes.frame if log.outcomes else None,
         telemetry=log.telemetry.frame if log.telemetry else None,

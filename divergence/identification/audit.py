@@ -2,6 +2,7 @@
 
 | rule | what it finds |
 |---|---|
+| `in_the_rows` | what reading saw and no count of the cells shows: `Executions.cautions` |
 | `one_value` | every judged row has the same outcome |
 | `one_side` | models that were logged in one regime only |
 | `judged_share` | a context of which few rows are judged |
@@ -78,6 +79,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def audit(design: LogDesign) -> tuple[Finding, ...]:
-    """What the rules find, in their order."""
+    """What reading saw in the rows, then what the rules find, in their order."""
+    seen = (Finding("in_the_rows", "caution", sentence) for sentence in design.cells.cautions)
     found = (rule(design) for rule in RULES)
-    return tuple(finding for finding in found if finding is not None)
+    return (*seen, *(finding for finding in found if finding is not None))
