@@ -10,6 +10,7 @@
 | `own_judges` | a model that other scorers judged than the others |
 | `unlike_tasks` | tasks with a metric each, over which no mean is given |
 | `tasks_apart` | contexts that were given other tasks |
+| `driven_trials` | numbers of trials that go with the outcomes |
 | `unmetered` | a cost of 0 in every row of a combination |
 | `times_disagree` | times that contradict each other, or lie in another unit |
 | `unlogged_difference` | contexts with equal logged factors and unequal results |
@@ -41,6 +42,7 @@ from divergence.identification.rules_of_leaderboards import (
 )
 from divergence.identification.rules_of_measures import times_disagree, unmetered
 from divergence.identification.rules_of_outcomes import (
+    driven_trials,
     judged_share,
     one_side,
     one_value,
@@ -64,6 +66,7 @@ RULES: tuple[Rule, ...] = (
     own_judges,
     unlike_tasks,
     tasks_apart,
+    driven_trials,
     judged_share,
     unlike_denominators,
     missing_runs,

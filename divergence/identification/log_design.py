@@ -22,6 +22,7 @@ from divergence.identification.arm_counts import ArmCounts, arm_counts
 from divergence.identification.factor_levels import FactorLevels, factor_levels
 from divergence.identification.item_sharing import ItemSharing, item_sharing
 from divergence.identification.task_metrics import task_metrics
+from divergence.identification.trial_counts import DrivenTrials, driven_trials
 from divergence.identification.wave_agreement import WaveAgreement, wave_agreement
 from divergence.numerics import combinations
 
@@ -98,6 +99,11 @@ class LogDesign:
     def wave_agreement(self) -> WaveAgreement:
         """Which arms changed by themselves between waves."""
         return wave_agreement(self.cells)
+
+    @functools.cached_property
+    def driven_trials(self) -> tuple[DrivenTrials, ...]:
+        """Arms in which the number of trials of an item goes with its outcomes."""
+        return driven_trials(self.cells)
 
     @functools.cached_property
     def logged(self) -> dict[str, dict[str, int]]:

@@ -71,6 +71,19 @@ def no_order(design: LogDesign, *regimes: str) -> str | None:
     return None
 
 
+def driven(design: LogDesign, model: str, regime: str, context: str) -> str | None:
+    """Why repeated trials of one model in one context are no replicates: their number goes with their outcomes."""
+    names = design.cells.levels
+    for arm in design.driven_trials:
+        if (names["model"][arm.model], arm.deployed, names["context"][arm.context]) == (
+            model,
+            regime == "deployment",
+            context,
+        ):
+            return f"It needs trials whose number was settled before; of the items of {model} in {context}, {arm.told}."
+    return None
+
+
 def no_regimes(design: LogDesign) -> str | None:
     """Why the two regimes cannot be held side by side: one has no judged rows."""
     for regime, rows in design.rows.items():

@@ -122,3 +122,20 @@ def own_judges(design: LogDesign) -> Finding | None:
         "Let one scorer judge all models.",
         ("leaderboard", "bench_level", "deployed_level", "reversal", "rank_agreement", "best_combination", "convergence"),
     )
+
+
+def driven_trials(design: LogDesign) -> Finding | None:
+    """Items whose number of trials goes with their outcomes: tried until they pass, or repeated where they disagree."""
+    found = design.driven_trials
+    if not found:
+        return None
+    arm, names = found[0], design.cells.levels
+    return Finding(
+        "driven_trials",
+        "caution",
+        f"Of the items of {names['model'][arm.model]} in {names['context'][arm.context]}, {arm.told} ({len(found)} of "
+        f"{len(design.arms)} combinations are such): how often an item was tried goes with its outcomes, so levels are no "
+        "rates of single runs.",
+        "Take the first run of each item, such as --where trial=0.",
+        ("bench_level", "deployed_level", "leaderboard", "pass_power", "excess_flips"),
+    )
