@@ -46,26 +46,21 @@ def waves_apart(design: LogDesign) -> Finding | None:
 
 
 def scorers_apart(design: LogDesign, deployed_only: bool) -> str | None:
-    """Two contexts whose rows had other scorers, or none that is logged; None where all had the same."""
+    """Two contexts one of which names the scorers of its rows and one does not; None where all do alike.
+
+    Contexts with other scorers, both named, are not compared at all.
+    """
     counts, names = design.cells.counts.take(design.cells.counts["n"] > 0), design.cells.levels
     regime = deployed_regimes(design.cells)[counts["regime"]]
     counts, regime = (counts.take(regime), regime[regime]) if deployed_only else (counts, regime)
-    if not (counts["scorer"] >= 0).any():
-        return None
     keys, place = combinations(regime.astype(int), counts["context"])
-    shares = np.zeros((keys.shape[1], len(names["scorer"]) + 1))
-    np.add.at(shares, (place, counts["scorer"]), counts["rows"] - counts["unjudged"])
-    shares /= np.maximum(shares.sum(1, keepdims=True), 1)
-    for k in range(1, len(shares)):
-        alike = np.minimum(shares[k], shares[:k]).sum(1)
-        if alike.min() < ALIKE_MIN:
-            pair = (int(alike.argmin()), k)
-            judges = [[*names["scorer"], "not logged"][shares[p].argmax()] for p in pair]
-            contexts = [names["context"][keys[1, p]] for p in pair]
-            return f"{contexts[0]} was judged by {judges[0]}, {contexts[1]} by {judges[1]}".replace(
-                "judged by not logged", "judged by a scorer that is not logged"
-            ).replace("by not logged", "by a scorer that is not logged")
-    return None
+    judged = counts["rows"] - counts["unjudged"]
+    named = np.bincount(place, judged * (counts["scorer"] >= 0), keys.shape[1])
+    share = named / np.maximum(np.bincount(place, judged, keys.shape[1]), 1)
+    if not len(share) or np.ptp(share) <= 1 - ALIKE_MIN:
+        return None
+    known, unknown = (names["context"][keys[1, k]] for k in (share.argmax(), share.argmin()))
+    return f"the scorer of {known} is logged and that of {unknown} is not"
 
 
 def tasks_apart(design: LogDesign) -> Finding | None:

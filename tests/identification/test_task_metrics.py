@@ -84,7 +84,15 @@ def test_a_scorer_of_two_tasks_or_a_stray_row_makes_no_mean_of_the_others(tasks,
         )
 
 
-@pytest.mark.parametrize("tasks", [{"a": "exact", "b": "exact"}, {"a": None, "b": None}, {"a": "exact", "b": None}])
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        {"a": "exact", "b": "exact"},
+        {"a": "exact_match,none", "b": "choice"},
+        {"a": None, "b": None},
+        {"a": "exact", "b": None},
+    ],
+)
 def test_like_tasks_have_a_mean(tasks):
     answers = answered(log(tasks))
     assert all(means(answers, "bench_level")) and answers["gap"].identified and answers["leaderboard"].identified
@@ -102,8 +110,9 @@ def test_a_task_and_a_judge_of_its_own_in_each_regime_leave_levels_but_no_compar
     assert not against_bench.filter(pl.col("statistic").is_null())["identified"].any()
 
 
-def test_another_task_of_the_same_judge_is_compared():
-    assert answered(log({"evaluation": {"mmlu": "exact"}, "deployment": {"support": "exact"}}))["gap"].identified
+@pytest.mark.parametrize("scorer", ["exact", "acc"])
+def test_another_task_of_the_same_metric_is_compared(scorer):
+    assert answered(log({"evaluation": {"mmlu": "exact"}, "deployment": {"support": scorer}}))["gap"].identified
 
 
 def test_levels_of_observed_items_have_no_rows_of_tasks_to_fall_back_on():
