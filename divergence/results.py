@@ -354,5 +354,6 @@ def _summary(posterior: Posterior, log: Executions | None):
         sessions=sizes["n_sessions"] or None,
         waves=len(cells.levels["wave"]) or None,
         judged=judged if counts["unjudged"].sum() else None,
+        **({} if cells.kind != "positive" else {"unjudged": "the others are missing, or have no place on a log scale"}),
         files=tuple(pathlib.Path(s.file).name for s in log.sources) if log is not None else (),
     )

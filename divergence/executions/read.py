@@ -38,7 +38,7 @@ from divergence.executions.importers.registry import formats
 from divergence.executions.model_names import suggestions
 from divergence.executions.names import BROKEN, COPY, DUPLICATE, FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, TIMES
 from divergence.executions.on_scale import regimes_on_scale
-from divergence.executions.outcome import infer_kind, usable, usable_values
+from divergence.executions.outcome import infer_kind, usable, usable_values, without_place
 from divergence.executions.profile import Profile, profile
 from divergence.executions.recognise import (
     Tables,
@@ -346,7 +346,7 @@ def _finished(
         skipped=tuple(skipped),
         unused=tuple(unused),
         notes=(*([log.copies] if log.copies else []), *_notes(seen, dict(unused)), *_scale_notes(log)),
-        cautions=log.cautions,
+        cautions=(*log.cautions, *_cautions(seen, outcome, kind)),
         ignored=unknown_columns(log.sources, configuration, columns),
         outcomes=log.outcomes.frame if log.outcomes else None,
         telemetry=log.telemetry.frame if log.telemetry else None,
@@ -384,6 +384,16 @@ def _unused(seen: Profile, columns: dict[str, Column], outcome: str, grades: tup
             bounds += f" or above {column.maximum:g}" if column.maximum is not None else ""
             unused.append((name, f"{count.outside} of {total} values are {bounds}"))
     return unused
+
+
+def _cautions(seen: Profile, outcome: str, kind: str) -> list[str]:
+    """Values of the outcome without a place on its scale, and durations that are none."""
+    told = [without_place(outcome, kind, seen.outcome)] + [
+        f"{count.negative:,} of {count.values:,} values of {name} are below 0, and no duration is: they are read as missing."
+        for name, count in seen.columns.items()
+        if name != outcome and name in COLUMNS and COLUMNS[name].unit == "s" and count.negative
+    ]
+    return [sentence for sentence in told if sentence]
 
 
 def _scale_notes(log: _Log) -> list[str]:

@@ -9,7 +9,7 @@ import polars as pl
 from divergence.errors import InputError
 from divergence.executions.executions import Executions
 from divergence.executions.further_tables import metric, metrics
-from divergence.executions.outcome import infer_kind, usable, usable_values
+from divergence.executions.outcome import infer_kind, usable, usable_values, without_place
 from divergence.executions.profile import outcome_count
 from divergence.executions.recognise import listed
 from divergence.executions.schema import COLUMNS
@@ -30,7 +30,7 @@ def with_outcome(log: Executions, name: str) -> Executions:
     used = usable_values(kind, counts)
     if not used:
         raise InputError(f"The outcome {name} has no usable value in {log.counts.valid} valid rows: name another one.")
-    sample = log.sample
+    sample, told = log.sample, without_place(name, kind, counts)
     return dataclasses.replace(
         log,
         frame=frame.with_columns(value),
@@ -40,6 +40,7 @@ def with_outcome(log: Executions, name: str) -> Executions:
         sample=None if sample is None else (lambda *asked: _with_values(log, sample(*asked), name).with_columns(value)),
         kind=kind,
         kind_reason=reason,
+        cautions=(told,) if told else (),
         counts=dataclasses.replace(log.counts, unjudged=log.counts.valid - used),
     )
 

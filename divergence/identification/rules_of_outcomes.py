@@ -70,6 +70,13 @@ def judged_share(design: LogDesign) -> Finding | None:
     share, regime, context = worst
     if share >= JUDGED_MIN:
         return None
+    if design.cells.kind == "positive" and share:
+        return Finding(
+            "judged_share",
+            "caution",
+            f"Only {max(share, 0.001):.1%} of the {regime} rows in {context} have a {cells.outcome} above 0: the others are "
+            "missing, or have no place on a log scale, and levels are not about them.",
+        )
     if not share:
         return Finding(
             "judged_share",

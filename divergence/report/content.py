@@ -68,6 +68,8 @@ class LogSummary:
     """Measuring campaigns; None where none are logged."""
     judged: pl.DataFrame | None = None
     """Judged share: columns `regime`, `context`, `rows`, `judged` (a count); None where every row is judged."""
+    unjudged: str = "the others are taken as missing at random"
+    """What is said of rows without a judged outcome."""
     files: tuple[str, ...] = ()
     """Names of the files that were read."""
     bench_contexts: tuple[str, ...] = ()
