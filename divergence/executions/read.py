@@ -38,7 +38,7 @@ from divergence.executions.importers.registry import formats
 from divergence.executions.model_names import suggestions
 from divergence.executions.names import BROKEN, COPY, DUPLICATE, FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, TIMES
 from divergence.executions.on_scale import regimes_on_scale
-from divergence.executions.outcome import infer_kind, usable, usable_values, without_place
+from divergence.executions.outcome import infer_kind, usable, usable_values
 from divergence.executions.profile import Profile, profile
 from divergence.executions.recognise import (
     Tables,
@@ -50,6 +50,7 @@ from divergence.executions.recognise import (
     unknown_columns,
 )
 from divergence.executions.rejection import ACCEPT_REJECTED, refuse_rejected
+from divergence.executions.remarks import cautions, notes
 from divergence.executions.rules import NEEDED, Rule, row_rules, with_broken
 from divergence.executions.schema import COLUMNS, SERVING_FACTORS, Column
 
@@ -345,8 +346,8 @@ def _finished(
         sources=tuple(log.sources),
         skipped=tuple(skipped),
         unused=tuple(unused),
-        notes=(*([log.copies] if log.copies else []), *_notes(seen, dict(unused)), *_scale_notes(log)),
-        cautions=(*log.cautions, *_cautions(seen, outcome, kind)),
+        notes=(*([log.copies] if log.copies else []), *notes(seen, dict(unused)), *_scale_notes(log)),
+        cautions=(*log.cautions, *cautions(seen, configuration, kind, finish(marked(frame)))),
         ignored=unknown_columns(log.sources, configuration, columns),
         outcomes=log.outcomes.frame if log.outcomes else None,
         telemetry=log.telemetry.frame if log.telemetry else None,
@@ -386,27 +387,9 @@ def _unused(seen: Profile, columns: dict[str, Column], outcome: str, grades: tup
     return unused
 
 
-def _cautions(seen: Profile, outcome: str, kind: str) -> list[str]:
-    """Values of the outcome without a place on its scale, and durations that are none."""
-    told = [without_place(outcome, kind, seen.outcome)] + [
-        f"{count.negative:,} of {count.values:,} values of {name} are below 0, and no duration is: they are read as missing."
-        for name, count in seen.columns.items()
-        if name != outcome and name in COLUMNS and COLUMNS[name].unit == "s" and count.negative
-    ]
-    return [sentence for sentence in told if sentence]
-
-
 def _scale_notes(log: _Log) -> list[str]:
     return [
         f"{name} is read on its declared scale in {' and '.join(regimes) or 'no'} rows; where it lies within 0 to 1 already "
         "it is left as it is."
         for name, regimes in log.on_scale.items()
     ]
-
-
-def _notes(seen: Profile, unused: dict[str, str]) -> tuple[str, ...]:
-    return tuple(
-        f"{name}: {count.not_numbers} NaN values are read as missing."
-        for name, count in seen.columns.items()
-        if count.not_numbers and name not in unused
-    )

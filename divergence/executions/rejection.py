@@ -11,9 +11,10 @@ from __future__ import annotations
 import polars as pl
 
 from divergence.errors import InputError
-from divergence.executions.guess import meant_scale
-from divergence.executions.names import BROKEN
+from divergence.executions.guess import example_meaning, meant_scale
+from divergence.executions.names import BROKEN, FAILED
 from divergence.executions.profile import Profile
+from divergence.executions.quoted import quoted_text
 from divergence.executions.rules import COPIES, Rule, rejected_rows
 from divergence.executions.schema import REGIMES
 
@@ -136,6 +137,8 @@ def _meaning(value: str, checked: pl.LazyFrame, scaled: bool) -> str:
     score = pl.col("score").filter(pl.col("score").is_finite())
     least, most = checked.select(score.min(), score.max().alias("most")).collect(engine="streaming").row(0)
     if least is None or (least >= 0 and most <= 1):
-        return f"What does {value} mean? [values] score = {{ good = 1, bad = 0 }} in divergence.toml says such a thing"
+        texts = checked.select(quoted_text(pl.col(FAILED + "score")).alias("text").drop_nulls().unique(maintain_order=True))
+        line = example_meaning(text[:12] for text in texts.head(4).collect(engine="streaming")["text"])
+        return f"What does {value} mean? {line} in divergence.toml says such a thing, each level with its number"
     low, high = meant_scale(least, most)
     return f"Is {value} of another scale? [values] score = {{ scale = [{low:g}, {high:g}] }} in divergence.toml"
