@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -109,3 +110,17 @@ def _ranks(number: np.ndarray, size: int) -> np.ndarray:
     seen = np.zeros(size, bool)
     seen[number] = True
     return (np.cumsum(seen) - 1)[number]
+
+
+def exact_sum(values: Iterable[float]) -> float:
+    """The sum, rounded once; infinite where it lies beyond the largest number.
+
+    >>> exact_sum([1e16, 1.0, -1e16]), exact_sum([1e308, 1e308]), exact_sum([-1e308] * 3)
+    (1.0, inf, -inf)
+    """
+    values = list(values)
+    try:
+        return math.fsum(values)
+    except (OverflowError, ValueError):  # ValueError: infinities of both signs
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(np.sum(np.asarray(values, float)))

@@ -139,20 +139,20 @@ def bench_items(fit: Fit) -> np.ndarray:
 
 
 def like_names(names: Sequence[str]) -> str:
-    """A sentence on names that differ only in case or in a date at their end; '' where there are none.
+    """A sentence on names that differ only in case, blanks, a provider before them or a date after; '' where none do.
 
     >>> like_names(["gpt-x-2025-01-31", "GPT-x", "other"])
-    'gpt-x-2025-01-31 and GPT-x differ only in case or date and are taken for different models.'
+    'gpt-x-2025-01-31 and GPT-x differ only in case, blanks, provider or date and are taken for different models.'
     """
     groups = defaultdict(list)
     for name in names:
-        groups[DATED.sub("", name.strip().lower())].append(name)
+        groups[DATED.sub("", " ".join(name.lower().split()).rsplit("/", 1)[-1])].append(name)
     twins = [group for key, group in groups.items() if key and len(group) > 1]
     if not twins:
         return ""
-    told = ", ".join(" and ".join(group[:3]) for group in twins[:TWINS_TOLD])
+    told = ", ".join(" and ".join(map(_seen, group[:3])) for group in twins[:TWINS_TOLD])
     more = f" (and {len(twins) - TWINS_TOLD} more such names)" if len(twins) > TWINS_TOLD else ""
-    return f"{told}{more} differ only in case or date and are taken for different models."
+    return f"{told}{more} differ only in case, blanks, provider or date and are taken for different models."
 
 
 def known_models(fit: Fit, given: str | Sequence[str] | None, what: str = "incumbent") -> tuple[str, ...]:
@@ -166,3 +166,8 @@ def known_models(fit: Fit, given: str | Sequence[str] | None, what: str = "incum
             hint = f" (did you mean {near[0]}?)" if near else ""
             raise InputError(f"the {what} {name!r} is not a model of this log{hint}; it has {shown}")
     return tuple(dict.fromkeys(asked))
+
+
+def _seen(name: str) -> str:
+    """The name, in marks where it begins or ends with a blank that nobody would see."""
+    return name if name == name.strip() else f"'{name}'"

@@ -64,6 +64,11 @@ def loads(log: Executions, metric: str = METRIC) -> Loads:
     return Loads(counted.sort(KEYS), middle, source, rows.height - placed.height)
 
 
+def offered(log: Executions) -> bool:
+    """Does the log say anything of a load: telemetry, a column `load`, or a concurrency?"""
+    return log.telemetry is not None or bool({"load", "concurrency"} & log.present)
+
+
 def as_of(rows: pl.DataFrame, telemetry: pl.DataFrame, metric: str) -> pl.Series:
     """The value of a gauge at the server and the start of each row, null where no window contains it.
 

@@ -8,6 +8,8 @@ to 1, as that of shares of failure (1 to 0), holds everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from divergence.configuration import ValueMeaning
@@ -25,7 +27,7 @@ def regimes_on_scale(name: str, meaning: ValueMeaning, frame: pl.LazyFrame) -> t
         .collect(engine="streaming")
         .sort("regime")
     )
-    if min(low, high) >= 0 and max(low, high) <= 1:  # as of shares of failure: it can mean nothing else
+    if _within(meaning.scale):  # as of shares of failure: it can mean nothing else
         return tuple(seen["regime"])
     on, either = [], []
     for regime, least, most, rows in seen.iter_rows():
@@ -41,3 +43,18 @@ def regimes_on_scale(name: str, meaning: ValueMeaning, frame: pl.LazyFrame) -> t
             f"are, or as a share of 1? Read them by themselves: --where regime={regime}, without the scale for shares."
         )
     return tuple(sorted([*on, *(regime for regime, *_ in either)]))
+
+
+def scale_notes(on_scale: Mapping[str, tuple[str, ...]], values: Mapping[str, ValueMeaning]) -> list[str]:
+    """What was done to the outcomes that have a declared scale, in the regimes that are on it."""
+    said = []
+    for name, regimes in on_scale.items():
+        scale = values[name].scale
+        left = "" if scale is None or _within(scale) else "; where it lies within 0 to 1 already it is left as it is"
+        said.append(f"{name} is read on its declared scale in {' and '.join(regimes) or 'no'} rows{left}.")
+    return said
+
+
+def _within(scale: tuple[float, float]) -> bool:
+    """Do both ends lie between 0 and 1?"""
+    return min(scale) >= 0 and max(scale) <= 1

@@ -142,6 +142,19 @@ def _unfolded(source: Source, configuration: Configuration, wide: Wide) -> Sourc
     return dataclasses.replace(source, frame=frame, reshaped=True)
 
 
+def weighed(wide: Wide | None) -> list[str]:
+    """A note on benchmarks that count by their trials."""
+    if wide is None or len(wide.trials) < 2:
+        return []
+    total = sum(wide.trials.values())
+    told = ", ".join(f"{name} {count / total:.0%}" for name, count in sorted(wide.trials.items(), key=lambda e: -e[1])[:3])
+    more = f" and {len(wide.trials) - 3} more" if len(wide.trials) > 3 else ""
+    return [
+        f"A level weighs the benchmarks by their trials: {told}{more}. Without trials in [wide] each counts alike; with "
+        'becomes = "task" each has a level of its own, too.'
+    ]
+
+
 def _cell(source: Source, name: str) -> pl.Expr:
     """A cell as a number, or as the text that is none, for the rules to reject."""
     column = pl.col(name)

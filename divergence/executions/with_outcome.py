@@ -30,14 +30,19 @@ def with_outcome(log: Executions, name: str) -> Executions:
     used = usable_values(kind, counts)
     if not used:
         raise InputError(f"The outcome {name} has no usable value in {log.counts.valid} valid rows: name another one.")
-    sample, told = log.sample, without_place(name, kind, counts)
+    sample, by_file, told = log.sample, log.by_file, without_place(name, kind, counts)
+
+    def chosen(rows: pl.LazyFrame) -> pl.LazyFrame:
+        return _with_values(log, rows, name).with_columns(value)
+
     return dataclasses.replace(
         log,
         frame=frame.with_columns(value),
         tally=None,
         configuration=configuration,
         outcome=name,
-        sample=None if sample is None else (lambda *asked: _with_values(log, sample(*asked), name).with_columns(value)),
+        sample=None if sample is None else (lambda *asked: chosen(sample(*asked))),
+        by_file=None if by_file is None else (lambda *asked: [chosen(rows) for rows in by_file(*asked)]),
         kind=kind,
         kind_reason=reason,
         cautions=(told,) if told else (),

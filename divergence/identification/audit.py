@@ -20,6 +20,7 @@
 | `no_failures` | a model without a single 0 where others have many |
 | `errors_as_failures` | errors that are logged with a score of 0 |
 | `contexts_of_their_own` | models that no chain of contexts links with the others |
+| `weights_decide` | tasks of unequal size, with another first model were each to count alike |
 | `changed_between_waves` | combinations that moved between waves while others stayed |
 | `waves_apart` | waves that no combination of model and context ties |
 
@@ -56,6 +57,7 @@ from divergence.identification.rules_of_results import (
     opposite_effects,
     unlogged_difference,
 )
+from divergence.identification.rules_of_weights import weights_decide
 
 Rule = Callable[[LogDesign], Finding | None]
 RULES: tuple[Rule, ...] = (
@@ -75,6 +77,7 @@ RULES: tuple[Rule, ...] = (
     unlogged_difference,
     opposite_effects,
     contexts_of_their_own,
+    weights_decide,
     changed_between_waves,
     waves_apart,
     times_disagree,

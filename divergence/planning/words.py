@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 CELLS, MOVES = 12, 8  # rows that a terminal shows; plan.json holds all
 NAMED = 3  # cells that one sentence names
 WORTH = 0.95  # of what is open: a plan that leaves more is no advice
+LEAST = 1e-4  # of a width or a loss of shares: a hundredth of a point
 LONGEST = 60  # characters of a name
 
 
@@ -112,6 +113,8 @@ def advice(plan: MeasurementPlan) -> str:
     )
     if not first.cells or now is None or after is None or shared is None or after > WORTH * now:
         return ""
+    if plan.unit == "fraction" and now < LEAST:
+        return ""  # nobody acts on a hundredth of a point
     which = ["items" if c.new_items else "asked again" for c in first.cells]
     cells = [f"{c.model} in {short(c.context)} ({c.items:,} {w})" for c, w in zip(first.cells, which, strict=True)]
     told = ", ".join(cells[:NAMED]) + (f" and {len(cells) - NAMED} more" if len(cells) > NAMED else "")

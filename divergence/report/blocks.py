@@ -97,6 +97,11 @@ class Section:
         return tuple(block for block in self.blocks if not self._stands(block))
 
     @property
+    def refuses(self) -> bool:
+        """Does it hold nothing but reasons why there is no answer?"""
+        return all(isinstance(block, Text) and block.tone == "refusal" for block in self.blocks)
+
+    @property
     def more(self) -> str:
         """What the fold holds: `2 figures, 3 tables`."""
         return told(self.folded)

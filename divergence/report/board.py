@@ -21,8 +21,8 @@ from divergence.report.words import (
     phrase,
     plural,
     scale,
-    sentence,
     span,
+    verb,
 )
 
 SHOWN = 20  # places of the table on the page; a text has MOST_WRITTEN
@@ -100,7 +100,7 @@ def _rows(answer: Estimate) -> tuple[pl.DataFrame, tuple[str, ...], str]:
         "p_first": {"p_first": "mean"},
         "p_top": {"p_top": "mean"},
         "bench": {"bench": "median", "bench_lower": "lower", "bench_upper": "upper"},
-        "bench_rank": {"bench_rank": "median"},
+        "bench_rank": {"bench_rank": "median", "bench_rank_low": "lower", "bench_rank_high": "upper"},
     }
     for statistic, columns in parts.items():
         mine = plain.filter(pl.col("statistic") == statistic)
@@ -116,7 +116,7 @@ def _rows(answer: Estimate) -> tuple[pl.DataFrame, tuple[str, ...], str]:
 
 def _headline(frame: pl.DataFrame) -> str:
     """Who is first under the law, and who is tied with it: the models of its group, where it opens the group."""
-    marks = {"forecast": " (a forecast)"}
+    marks = {"forecast": " (a forecast)", "partly forecast": " (partly a forecast)"}
     names = [name + marks.get(mark, "") for name, mark in frame.select("name", "mark").iter_rows()]
     found = first_of(frame["p_first"].to_numpy())
     told = f"Under the deployment law {found.told(names, 'first')}"
@@ -141,10 +141,15 @@ def _sentences(content: PageContent, answer: Estimate, frame: pl.DataFrame) -> t
         lead = known.filter(pl.col("model") == ranks.rows["model"][found.at]).row(0, named=True)
         alone = found.told(known_names(ranks, frame), "first of these on the bench")
         told.append(f"{alone}; its place here has an interval of {_places(lead)}.")
+    partly = frame.filter(mark="partly forecast")["name"].to_list()
+    if partly:
+        told.append(
+            f"{join(partly, 3)} {verb(len(partly), 'was', 'were')} not served in every context of the law: what "
+            f"{verb(len(partly), 'its level', 'their levels')} would be there is a forecast."
+        )
     told += _candidates(content, frame)
-    same = re.search(r"(?:^|[(;] ?)([^;]* differ only in case or date [^;)]*)", answer.text)
-    if same:
-        told.append(sentence(same.group(1)))
+    same = re.findall(r"[^;()]+ differ only in case, blanks, provider or date [^;()]*", answer.text)
+    told += [part.strip().rstrip(".") + "." for part in same]
     return tuple(told)
 
 

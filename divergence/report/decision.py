@@ -14,7 +14,7 @@ from divergence.orders import SURE, First, chance_first, first_of
 from divergence.report.content import PageContent
 from divergence.report.names import spoken
 from divergence.report.one_world import NO_ORDER, one_world, without_order
-from divergence.report.reading import SCORES, higher_is_better, identified, levels
+from divergence.report.reading import SCORES, Levels, higher_is_better, identified, levels
 from divergence.report.words import brief_chance, capital, chance, every, number, phrase, plural, verb
 
 
@@ -27,7 +27,7 @@ class Pair:
     below: str
     """The next one."""
     keeps: float
-    """Probability that deployment keeps their order."""
+    """Probability that it is ahead in deployment, too."""
 
     @property
     def words(self) -> str:
@@ -102,7 +102,7 @@ def decide(content: PageContent) -> Decision:
         both = f"Of the {plural(len(models), 'model')} judged in both"
         headline = f"{' '.join(alone)} {both}, {_continued(headline)}"
         opening = f"{both}: {_continued(opening)}"
-    pairs, reason = _pairs(content, models)
+    pairs, reason = _pairs(content, known, higher_is_better(deployed))
     sentences = (opening, _pair_sentence(pairs)) if pairs else (opening,)
     sentences += (content.measure_next,) if content.measure_next else ()
     chances = tuple((model, here.chance_of(model), there.chance_of(model)) for model in models)
@@ -188,22 +188,24 @@ def _one_model(content: PageContent, model: str, bench: dict, deployed: dict) ->
     return Decision(f"{model} {told} between bench and deployment: {phrase(row, signed=True)}.", (text,), pairs_reason=alone)
 
 
-def _reversals(reversal: Estimate) -> dict[frozenset[str], float]:
-    """Probability that a pair changes its order, by the two models."""
-    frame = identified(reversal, "model", "model_b")[0].filter(pl.col("model_b").is_not_null())
-    return {frozenset((row["model"], row["model_b"])): row["mean"] for row in frame.iter_rows(named=True)}
+def _pairs(content: PageContent, known: Levels, highest: bool) -> tuple[tuple[Pair, ...], str | None]:
+    """Neighbours of the bench order that the reversal estimate knows, and the reason where it knows none.
 
-
-def _pairs(content: PageContent, models: list[str]) -> tuple[tuple[Pair, ...], str | None]:
-    """Neighbours of the bench order that the reversal estimate knows, and the reason where it knows none."""
+    How sure their order in deployment is the deployed levels say: a reversal counts draws in which the bench itself has them
+    the other way, and where the bench does not tell them apart these are half.
+    """
     reversal = content.answer("reversal")
     if reversal is None:
         return (), content.reason("reversal")
-    changed, names = _reversals(reversal), spoken(models)
+    listed = identified(reversal, "model", "model_b")[0].filter(pl.col("model_b").is_not_null())
+    asked = {frozenset(pair) for pair in listed.select("model", "model_b").iter_rows()}
+    lead = known.second_draws[:, :-1] - known.second_draws[:, 1:]
+    ahead = ((lead > 0) if highest else (lead < 0)).mean(0) + 0.5 * (lead == 0).mean(0)
+    names = spoken(known.models)
     pairs = tuple(
-        Pair(names[above], names[below], 1 - changed[frozenset((above, below))])
-        for above, below in itertools.pairwise(models)
-        if frozenset((above, below)) in changed
+        Pair(names[above], names[below], float(keeps))
+        for (above, below), keeps in zip(itertools.pairwise(known.models), ahead, strict=True)
+        if frozenset((above, below)) in asked
     )
     return pairs, None if pairs else "No neighbouring pair of the bench order is identified."
 

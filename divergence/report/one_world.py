@@ -10,7 +10,7 @@ from divergence.orders import SURE, first
 from divergence.report.content import PageContent
 from divergence.report.names import spoken
 from divergence.report.reading import higher_is_better, identified, reorder
-from divergence.report.words import amount, chance, join, number, phrase, plural, verb
+from divergence.report.words import amount, chance, join, of_them, phrase, plural, verb
 
 NO_ORDER = "The models of this log have levels, but no order."
 SHOWN = 3  # levels named in the sentence that stands for an order
@@ -63,7 +63,7 @@ def _leader(
     sure = int((np.maximum(above, 1 - above) >= SURE).sum())
     pairs = f"{best} lies above {second} with {chance(above[0])}"
     if len(above) > 1:
-        settled = f"{number(sure)} {verb(sure, 'is', 'are')} settled ({SURE:.0%})"
+        settled = f"{of_them(sure)} {verb(max(sure, 1), 'is', 'are')} settled ({SURE:.0%})"
         pairs += f"; of {plural(len(above), 'pair')} of neighbours {settled}"
     return headline, (f"{pairs}.",)
 
@@ -82,8 +82,9 @@ def _contexts(content: PageContent, names: dict[str, str]) -> tuple[str, ...]:
     size, df = (_value(frame, row, name) for name in ("heterogeneity", "heterogeneity_df"))
     test = f"chi-square {size:.1f} with {plural(round(df), 'degree')} of freedom, {_p(row['mean'])}"
     if tests.height > 1:
+        example = "for example" if told else "most for"
         return (
-            f"Contexts differ beyond chance for {number(len(told))} of {plural(tests.height, 'model')}; for example "
+            f"Contexts differ beyond chance for {of_them(len(told))} of {plural(tests.height, 'model')}; {example} "
             f"{names.get(row['model'], row['model'])} ({test}).",
         )
     if not told:

@@ -11,7 +11,7 @@ from divergence.report import tables, trust
 from divergence.report.blocks import Block, Listing, Table, Text
 from divergence.report.content import PageContent
 from divergence.report.names import short, spoken
-from divergence.report.words import amount, capital, every, join, number, plural, question_name, sentence, verb
+from divergence.report.words import amount, capital, every, join, of_them, plural, question_name, sentence, verb
 
 MOST_OPEN = 6  # rows of a judged table that stand open
 MOST_TOGETHER = 6  # names told together
@@ -125,7 +125,7 @@ def diagnostics(content: PageContent) -> tuple[Block, ...]:
         passed = f"{capital(every(total, 'gate'))} of the fit {verb(total, 'is', 'are')} passed."
     beyond = sum(trust.verdict(review)[1] for review in content.reviews)
     if content.reviews:
-        told = f"{number(beyond) if beyond else 'none'} went beyond {verb(beyond, 'its', 'their')} limit"
+        told = f"{of_them(beyond)} went beyond {verb(beyond, 'its', 'their')} limit"
         passed += f" Of {plural(len(content.reviews), 'check')} of the model beside them {told}."
     table = Table(tables.fragment(tables.checks(content.checks)), opened_by="" if failed else "The gates")
     return (Text(passed), table, *trust.blocks(content.reviews))

@@ -288,13 +288,14 @@ def build(content: PageContent) -> list[Section]:
     if content.changes is not None:
         shown = since_section.blocks(content.changes)
         sections.append(Section("since", "Since the earlier report", "What changed, and is it more than chance?", shown))
-    sections += [
+    answers = [
         Section(name, title, question, builder(content))
         for name, title, question, builder in ANSWERS
         if (name not in ASKED or agents.answered(content, *ASKED[name]))
         and (name != "combinations" or content.acceptance)
         and (name != "behaviour" or "context_displacement" in content.estimates)
     ]
+    sections += [section for section in answers if not section.refuses]
     for place, (outcome, estimates) in enumerate(content.other_outcomes.items()):
         blocks = other_outcome(place, estimates)
         if blocks:

@@ -96,6 +96,11 @@ def number(count: int) -> str:
     return SMALL[count] if 0 <= count < len(SMALL) else f"{count:,}"
 
 
+def of_them(count: int) -> str:
+    """A count of some that were named before: `none`, `two`, `1,204`."""
+    return number(count) if count else "none"
+
+
 def plural(count: int, noun: str) -> str:
     """A count and its noun: `one model`, `12 contexts`."""
     return f"{number(count)} {noun if count == 1 else noun + 's'}"

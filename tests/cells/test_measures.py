@@ -152,6 +152,7 @@ def _mixture(rng, sessions, turns):
     return scale[:, None] * np.exp(0.25 * rng.standard_normal((sessions, 1)) + 0.3 * rng.standard_normal((sessions, turns)))
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("share", [0.5, 0.95])
 def test_block_bootstrap_covers_the_truth(share):
     """90 % intervals for a quantile of a mixture, 8 turns a session; independent rows would be far too sure."""

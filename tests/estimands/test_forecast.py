@@ -26,6 +26,7 @@ def candidate():
     return truth, _posterior(_without(log, "model-0", "model-1"))
 
 
+@pytest.mark.prove
 def test_intervals_hold_the_true_level_of_models_left_out():
     """12 worlds, two models out in each: the law's level and three contexts; 24 models, sd of the share at most .061."""
     inside, error, plain = [], [], []

@@ -85,6 +85,7 @@ def test_permuting_names_permutes_the_answer(made):
         assert drawn.mean() == pytest.approx(after[new[name]].mean(), abs=error)
 
 
+@pytest.mark.prove
 def test_intervals_of_places_hold_the_place_of_the_true_level():
     """20 worlds of 10 models, three of them forecast; a world's models hang together, so the sd is at most .067."""
     inside, settled, wrong = [], 0, 0

@@ -51,6 +51,8 @@ def test_names_that_differ_in_case_or_date():
     assert like_names(["a", "b-7b", "b-13b", "vit_384", "vit_512"]) == ""
     assert "m-0613 and m-0314" in like_names(["m-0613", "m-0314", "z"])
     assert "Qwen and qwen" in like_names(["Qwen", "qwen"])
+    assert "A and 'A '" in like_names(["A", "A ", "B"])
+    assert "GPT-4o and gpt-4o and openai/gpt-4o" in like_names(["GPT-4o", "gpt-4o", "openai/gpt-4o", "claude"])
 
 
 def test_an_incumbent_that_is_not_in_the_log(log):

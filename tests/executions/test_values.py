@@ -191,3 +191,15 @@ def test_a_log_prints_as_a_few_lines():
     printed = repr(executions.read(log([0.0, 1.0], [1.0])))
     assert printed.startswith("Executions: 3 valid rows of 3 in 1 file, 2 evaluation, 1 deployment\n")
     assert len(printed) < 300
+
+
+def test_a_wide_table_says_how_its_benchmarks_weigh():
+    table = pl.DataFrame({"Model": ["a", "b"], "MMLU": [70.0, 60.0], "GSM8K": [40.0, 50.0]})
+    declared = {"wide": {"model": "Model", "trials": {"MMLU": 900, "GSM8K": 100}}, "values": {"score": {"scale": [0, 100]}}}
+    declared |= {"constants": {"regime": "evaluation"}}
+    notes = executions.read(table, configuration=Configuration.from_table(declared)).notes
+    assert any(note.startswith("A level weighs the benchmarks by their trials: MMLU 90%, GSM8K 10%.") for note in notes)
+    del declared["wide"]["trials"]
+    assert not any(
+        "weighs" in note for note in executions.read(table, configuration=Configuration.from_table(declared)).notes
+    )

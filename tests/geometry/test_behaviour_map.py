@@ -38,6 +38,7 @@ def test_a_known_plane_is_found_again(models, places):
     assert np.abs(turned(contexts, PLACES[1:]) - PLACES[1:]).max() < 4 * 0.15 / np.sqrt(60)
 
 
+@pytest.mark.prove
 def test_ellipses_hold_the_truth(places):
     covered = []
     for seed in range(100):

@@ -245,3 +245,42 @@ def test_tasks_with_a_metric_each_are_named_and_a_shared_metric_ends_it():
     told = found(log(TWO, **task, scorer=lambda row: f"s{int(row['item'][1:]) % 2}"))["unlike_tasks"].sentence
     assert told.startswith("Each of the 2 tasks has scorers of its own (t0: s0; t1: s1)")
     assert "unlike_tasks" not in found(log(TWO, **task, scorer=lambda _: "exact"))
+
+
+def tasks_of(sizes, rates, seed=5, **columns):
+    """Rows of models by tasks: `sizes` items a task, `rates` a rate a task by model."""
+    random = np.random.default_rng(seed)
+    return pl.DataFrame(
+        [
+            {"regime": "evaluation", "context": "bench", "model": m, "task": t, "item": f"{t}{i}", "scorer": "exact"}
+            | {"score": float(random.random() < p[t])}
+            | columns
+            for m, p in rates.items()
+            for t, size in sizes.items()
+            for i in range(size)
+        ]
+    )
+
+
+SPLIT = {"A": {"long": 0.86, "short": 0.3}, "B": {"long": 0.7, "short": 0.9}}
+
+
+def test_the_weights_of_tasks_decide_who_is_first():
+    told = found(tasks_of({"long": 900, "short": 100}, SPLIT))["weights_decide"].sentence
+    assert "(long 90%, short 10%), and so A has the best mean; were each task to count alike, B had." in told
+    three = {m: p | {"third": 0.5} for m, p in SPLIT.items()}
+    told = found(tasks_of({"long": 900, "short": 90, "third": 90}, three, regime="deployment"))["weights_decide"].sentence
+    assert "of the deployment rows (long 83%, short 8%, third 8%)" in told
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rates"),
+    [
+        ({"long": 300, "short": 300}, SPLIT),  # equal weights
+        ({"long": 900, "short": 100}, {"A": {"long": 0.8, "short": 0.8}, "B": {"long": 0.5, "short": 0.5}}),
+        ({"long": 900, "short": 100}, {"A": {"long": 0.7, "short": 0.5}, "B": {"long": 0.7, "short": 0.5}}),  # alike
+        ({"long": 900}, {"A": {"long": 0.8}, "B": {"long": 0.7}}),
+    ],
+)
+def test_weights_that_decide_nothing_are_not_named(sizes, rates):
+    assert not any("weights_decide" in found(tasks_of(sizes, rates, seed)) for seed in range(5))

@@ -135,6 +135,7 @@ def test_weights_and_a_refit_agree_where_the_weights_are_good(posterior):
         assert row["elpd"] == pytest.approx(fresh, abs=4 * error)
 
 
+@pytest.mark.prove
 def test_predictive_probabilities_of_a_new_context_are_uniform():
     """Arm levels drawn from the model's own prior: then the probability below a held-out context's mean is uniform exactly.
 

@@ -94,10 +94,10 @@ def test_a_forecast_outside_the_bench_range_says_so_on_the_first_screen(shown):
 
 def test_names_that_differ_only_in_case_are_said(shown):
     answer = shown.answer("leaderboard")
-    text = f"{answer.text[:-1]}; a-2025-01-31 and A differ only in case or date and are taken for different models)"
-    told = shown.estimates | {"leaderboard": dataclasses.replace(answer, text=text)}
-    sentences = _board(dataclasses.replace(shown, estimates=told)).sentences
-    assert "a-2025-01-31 and A differ only in case or date and are taken for different models." in sentences
+    said = "qwen and Qwen differ only in case, blanks, provider or date and are taken for different models"
+    for text in (f"{answer.text[:-1]}; {said})", f"Which model is best ({said}.)", f"{answer.text}; {said}"):
+        told = shown.estimates | {"leaderboard": dataclasses.replace(answer, text=text)}
+        assert f"{said}." in _board(dataclasses.replace(shown, estimates=told)).sentences
 
 
 def test_the_table_for_a_paper_is_wide_and_stands_once(shown):
@@ -117,6 +117,22 @@ def test_every_model_of_the_figure_has_its_places(shown):
     assert places.chart(_board(shown)).to_dict()["height"] == places.HEIGHT
 
 
+def test_a_place_is_left_only_where_the_bench_knew_it(shown):
+    rows = (
+        _board(shown)
+        .rows.drop_nulls("bench_rank")
+        .with_columns(
+            rank=1.0 + pl.int_range(pl.len()), rank_low=0.9 + pl.int_range(pl.len()), rank_high=1.1 + pl.int_range(pl.len())
+        )
+    )
+    turned = rows.with_columns(bench_rank=pl.len() + 1 - pl.col("rank"))
+    for half, surely in ((0.2, True), (10.0, False)):
+        known = turned.with_columns(bench_rank_low=pl.col("bench_rank") - half, bench_rank_high=pl.col("bench_rank") + half)
+        told = places.sentence(dataclasses.replace(_board(shown), rows=known))
+        assert ("surely leave their bench place" in told) is surely
+        assert told.startswith("No model of") is not surely
+
+
 @pytest.mark.parametrize("models", [20, 200, 2000])
 def test_names_in_the_figure_never_cover_each_other(shown, models):
     rng = np.random.default_rng(models)
@@ -134,6 +150,8 @@ def test_names_in_the_figure_never_cover_each_other(shown, models):
             "rank_high": np.arange(models) + 1.5,
             "group": np.arange(models) + 1.0,
             "bench_rank": moved,
+            "bench_rank_low": moved - 0.5,
+            "bench_rank_high": moved + 0.5,
         }
     )
     frame = places.points(dataclasses.replace(_board(shown), rows=rows)).filter(pl.col("label") != "")
@@ -164,3 +182,16 @@ def test_the_legend_names_only_what_is_drawn(shown):
         layer["encoding"]["color"]["scale"]["domain"] for layer in layers if "scale" in layer["encoding"].get("color", {})
     )
     assert sorted(named) == sorted(drawn)
+
+
+def test_a_level_that_is_partly_a_forecast_is_said_to_be_one_on_the_first_screen():
+    log, _ = simulate(world("baseline", n_models=3, n_contexts=3, n_items=60), 8)
+    contexts = log.filter(regime="deployment")["context"].unique().sort()
+    log = log.filter(~((pl.col("model") == "model-0") & (pl.col("context") == contexts[0])))
+    log = dv.read(log)
+    posterior = dv.fit(dv.collapse(log), seed=0)
+    content = page_content(posterior, {"score": answer_all(posterior)}, log, "gap", run_record(posterior, log))
+    told = " ".join(_board(content).sentences)
+    assert "model-0 was not served in every context of the law: what its level would be there is a forecast." in told
+    first = _headline(_board(content).rows.with_columns(p_first=pl.col("model").eq("model-0").cast(pl.Float64)))
+    assert "model-0 (partly a forecast)" in first

@@ -36,18 +36,38 @@ def decide_for(content, hand_made):
 def test_the_leader_stays(decide_for):
     decision = decide_for({"a": (0.7, 0.6), "b": (0.6, 0.5)}, {("b", "a"): 0.05})
     assert decision.headline == "a is first on the bench (more than 99%), and stays first in deployment (more than 99%)."
-    assert decision.sentences[1] == "The order of a above b holds in deployment with a probability of 95%."
+    assert decision.sentences[1] == "The order of a above b holds in deployment with a probability of more than 99%."
     assert [(pair.above, pair.below, pair.verdict) for pair in decision.pairs] == [("a", "b", "sure")]
 
 
 def test_another_leads_in_deployment(decide_for):
     decision = decide_for({"a": (0.7, 0.5), "b": (0.6, 0.55), "c": (0.5, 0.4)}, {("a", "b"): 0.97, ("b", "c"): 0.4})
     assert decision.headline == "a is first on the bench (more than 99%), but b is first in deployment (more than 99%)."
-    assert [pair.verdict for pair in decision.pairs] == ["reversed", "open"]
+    assert [pair.verdict for pair in decision.pairs] == ["reversed", "sure"]
     assert decision.sentences[1] == (
-        "Of two neighbouring pairs, none keeps its order with a probability of at least 90%; "
-        "that of a above b holds with 3%."
+        "Of two neighbouring pairs, one keeps its order with a probability of at least 90%; "
+        "that of a above b holds with less than 1%."
     )
+
+
+@pytest.mark.parametrize("less_is_better", [False, True])
+def test_the_order_of_a_pair_is_that_of_deployment_where_the_bench_is_open(content, less_is_better):
+    """Half of the reversals are the bench's own: they say nothing of how sure deployment is."""
+    generator = np.random.default_rng(3)
+    sign, better = (-1, "lower") if less_is_better else (1, "higher")
+    rows = pl.DataFrame({"model": ["a", "b"]})
+    bench = sign * generator.normal([0.7, 0.705], 0.02, (4000, 2))
+    deployed = sign * generator.normal([0.85, 0.6], 0.02, (4000, 2))
+    order = np.sign(bench[:, 0] - bench[:, 1]) != np.sign(deployed[:, 0] - deployed[:, 1])
+    pairs = pl.DataFrame({"model": ["a"], "model_b": ["b"]})
+    estimates = {
+        "bench_level": Estimate("bench_level", "", "probability", rows, bench, better=better),
+        "deployed_level": Estimate("deployed_level", "", "probability", rows, deployed, better=better),
+        "reversal": Estimate("reversal", "", "probability", pairs, order[:, None].astype(float)),
+    }
+    decision = decide(dataclasses.replace(content, estimates=estimates, refusals=()))
+    assert [(pair.above, pair.below, pair.verdict) for pair in decision.pairs] == [("b", "a", "reversed")]
+    assert decision.sentences[1] == "The order of b above a holds in deployment with a probability of less than 1%."
 
 
 def test_probabilities_come_from_the_joint_draws(content):

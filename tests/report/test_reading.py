@@ -24,7 +24,7 @@ def test_only_models_known_in_both_answers_are_compared(hand_made):
 
 
 def test_seconds_are_best_when_they_are_few(hand_made):
-    bench = hand_made("bench_level", {"model": ["a", "b"]}, [2.0, 1.0], "s")
+    bench = hand_made("bench_level", {"model": ["a", "b"]}, [2.0, 1.0], "s", better="lower")
     assert reading.levels(bench, bench).models == ["b", "a"]
 
 

@@ -18,6 +18,8 @@ from decimal import Decimal
 
 import polars as pl
 
+from divergence.numerics import exact_sum
+
 STATISTICS = ("mean", "sum", "count")
 MACHINE = 1e-9
 """Relative difference that two orders of a float sum leave: a million rows at machine precision, with room."""
@@ -63,7 +65,7 @@ def observed(claim: Claim, rows: pl.LazyFrame, outcomes: pl.LazyFrame) -> tuple[
     found = values.drop_nulls().select(pl.col("value").cast(pl.Float64)).collect(engine="streaming")["value"]
     if not len(found):
         return None, 0
-    total = math.fsum(found)
+    total = exact_sum(found)
     return (total if claim.statistic == "sum" else total / len(found)), len(found)
 
 
@@ -72,7 +74,7 @@ def agrees(stated: float, seen: float) -> bool:
     exponent = Decimal(repr(float(stated))).as_tuple().exponent
     places = -exponent if isinstance(exponent, int) else 0
     rounding = 0.5 * 10.0**-places if 1 <= places <= 6 else 0.0
-    return abs(stated - seen) <= max(rounding, MACHINE * max(1.0, abs(stated), abs(seen)))
+    return math.isfinite(seen) and abs(stated - seen) <= max(rounding, MACHINE * max(1.0, abs(stated), abs(seen)))
 
 
 def _named(claim: Claim) -> str:

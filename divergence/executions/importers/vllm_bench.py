@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import http
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +30,7 @@ from divergence.executions.importers.groups import by_file
 from divergence.executions.importers.mapping import Draft, Field, Outcome, Place
 from divergence.executions.importers.runs import Run, text_of
 from divergence.executions.schema import SERVING_FACTORS
+from divergence.numerics import exact_sum
 
 HTTP_PHRASES = {status.phrase: f"http_{status.value}" for status in http.HTTPStatus}
 EXCEPTION = re.compile(r"\b([A-Z]\w*(?:Error|Exception|Timeout))\b")
@@ -204,7 +204,7 @@ def _times(request: Mapping[str, Any]) -> dict[str, float | None]:
     if latency is None and first is not None and isinstance(gaps, list):
         each = [_amount(gap) for gap in gaps]
         known = [gap for gap in each if gap is not None]
-        latency = first + math.fsum(known) if len(known) == len(each) else None
+        latency = first + exact_sum(known) if len(known) == len(each) else None
     tokens = request.get("output_lens")
     known_exactly = isinstance(tokens, int) and not isinstance(tokens, bool) and 1 < tokens < 2**53
     gaps_between = int(tokens or 0) - 1 if known_exactly else 0

@@ -12,7 +12,7 @@ from divergence.report.figures import theme
 from divergence.report.names import spoken
 from divergence.report.palette import LIGHT
 from divergence.report.reading import identified
-from divergence.report.words import amount, axis_title, brief_chance, capital, number, phrase, plural, scale, verb
+from divergence.report.words import amount, axis_title, brief_chance, capital, number, of_them, phrase, plural, scale, verb
 
 if TYPE_CHECKING:
     import altair as alt
@@ -97,7 +97,7 @@ def sentence(bench: Estimate, reversal: Estimate, confidence: Estimate) -> str:
     told = "Every pair of this log lies further apart."
     if close.height:
         unsure = close.filter((pl.col("risk") > 1 - INTERVAL) & (pl.col("risk") < INTERVAL)).height
-        which = "none" if not unsure else "all" if unsure == close.height else number(unsure)
+        which = "all" if unsure == close.height else of_them(unsure)
         told = (
             f"Of {which_pairs or plural(seen.height, 'pair') + ' of this log'} {near} "
             f"{verb(close.height, 'lies', 'lie')} closer together; of {which} of these the order in deployment is open "

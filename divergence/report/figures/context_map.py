@@ -13,7 +13,7 @@ from divergence.report.figures import forest, theme
 from divergence.report.names import short, spoken, wrap
 from divergence.report.palette import LIGHT
 from divergence.report.reading import identified
-from divergence.report.words import capital, decimal, number, phrase, plural, scale, span, verb
+from divergence.report.words import capital, decimal, number, of_them, phrase, plural, scale, span, verb
 
 if TYPE_CHECKING:
     import altair as alt
@@ -66,7 +66,7 @@ def sentence(context_effect: Estimate) -> str:
         f"Of {number(frame.height)} changes {forest.furthest(built, 'the largest', cells)}. "
         f"{capital(plural(pointwise, 'interval') if pointwise else 'no interval')} "
         f"{verb(pointwise or 1, 'excludes', 'exclude')} 0 when each is taken alone, "
-        f"{number(together) if together else 'none'} when all are held at once (bold)."
+        f"{of_them(together)} when all are held at once (bold)."
     )
 
 

@@ -11,7 +11,7 @@ from divergence.estimate import Estimate
 from divergence.report.figures import forest
 from divergence.report.names import short, spoken, wrap
 from divergence.report.reading import identified, reorder
-from divergence.report.words import number, phrase, plural
+from divergence.report.words import of_them, phrase, plural
 
 if TYPE_CHECKING:
     import altair as alt
@@ -47,8 +47,8 @@ def sentence(context_effect: Estimate) -> str:
     if built.frame.height == 1:
         return f"{pairs[0]} is {phrase(built.frame.row(0, named=True), signed=True)}."
     return (
-        f"Of {plural(built.frame.height, 'pair')} of contexts, {number(alone) if alone else 'none'} can be told apart "
-        f"when each is taken alone and {number(together) if together else 'none'} when all must hold at once. "
+        f"Of {plural(built.frame.height, 'pair')} of contexts, {of_them(alone)} can be told apart "
+        f"when each is taken alone and {of_them(together)} when all must hold at once. "
         f"{forest.furthest(built, 'The largest difference', pairs)}."
     )
 

@@ -48,8 +48,11 @@ def sentence(cost_per_success: Estimate) -> str:
     dearest, cheapest = (frame.row(found.at, named=True) for found in (most, least))
     text = f"One success of {places[0]} takes {phrase(dearest)}, failed attempts included"
     if frame.height > 1:
+        told = f"Of {plural(frame.height, 'combination')}"
+        if others := _without_cost(cost_per_success, statistic):
+            told += f" whose cost of a success is known ({others:,} {'has' if others == 1 else 'have'} none)"
         text = (
-            f"Of {plural(frame.height, 'combination')} {most.led('the dearest', places)}: one success takes "
+            f"{told} {most.led('the dearest', places)}: one success takes "
             f"{phrase(dearest)}, failed attempts included. {least.led('The cheapest', places)}: "
             f"{phrase(cheapest)}"
         )
@@ -59,6 +62,12 @@ def sentence(cost_per_success: Estimate) -> str:
         text += f". {phrase(lost.row(0, named=True))} {words if frame.height == 1 else words.replace('its', 'the')}"
         text += "" if frame.height == 1 else f" in {places[most.at]}"
     return f"{text}."
+
+
+def _without_cost(cost_per_success: Estimate, statistic: str | None) -> int:
+    """Combinations that have no such number, as those that never succeeded."""
+    frame = cost_per_success.to_frame().filter(pl.col("statistic").eq_missing(pl.lit(statistic, pl.String)))
+    return frame.filter(pl.col("context").is_not_null(), ~pl.col("identified")).height
 
 
 def chart(cost_per_success: Estimate) -> alt.LayerChart:

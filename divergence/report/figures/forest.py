@@ -26,6 +26,7 @@ from divergence.report.words import (
     every,
     exact,
     number,
+    of_them,
     phrase,
     plural,
     scale,
@@ -95,7 +96,7 @@ def multiplicity(forest: Forest, how: str = "The thin lines hold") -> str:
     if rows < 2:
         return ""
     _, survive = excluding_zero(forest)
-    left = f"{number(survive) if survive else 'none'} of them {verb(survive or 1, 'excludes', 'exclude')}"
+    left = f"{of_them(survive)} of them {verb(survive or 1, 'excludes', 'exclude')}"
     left = ("both" if rows == 2 else "all of them") + " exclude" if survive == rows else left
     return (
         f"If nothing differed, about {decimal(expected_false(rows), 1)} of these {number(rows)} intervals would "

@@ -37,7 +37,7 @@ def points(shown: Board) -> pl.DataFrame:
         .when(mark="forecast")
         .then(pl.lit("forecast"))
         .otherwise(pl.lit("deployed")),
-        sure=(pl.col("rank_high") < pl.col("bench_rank")) | (pl.col("rank_low") > pl.col("bench_rank")),
+        sure=(pl.col("rank_high") < pl.col("bench_rank_low")) | (pl.col("rank_low") > pl.col("bench_rank_high")),
     )
     if frame.height <= NAMED_ALL:
         return frame.with_columns(label=pl.Series(_apart(frame, frame["model"].to_list()), dtype=pl.String))
@@ -76,7 +76,8 @@ def sentence(shown: Board) -> str:
             parts.append(f"{join(who)} {verb(len(who), word + 's', word)}{also}")
     return (
         f"Of {plural(frame.height, 'model')}, {moved.height:,} surely {verb(moved.height, 'leaves its', 'leave their')} "
-        f"bench place (outside the 90% interval): {', '.join(parts)}. On the line a place is kept; above it a model climbs."
+        f"bench place (the 90% intervals of the two places lie apart): {', '.join(parts)}. On the line a place is kept; "
+        "above it a model climbs."
     )
 
 
