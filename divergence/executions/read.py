@@ -159,7 +159,8 @@ def _executions(log: DeclaredLog, skipped: list[tuple[str, str]]) -> Executions:
             counted, apart = None, {}
             seen = look(marked(frame))
     elif counted is None and _may_hold_copies(seen, log.sources):
-        copies, told = copied_rows(log.sources, _numbered(seen))
+        times = [log.configuration.columns.get(name, name) for name in ("latency_s", "ttft_s", "queue_s")]
+        copies, told = copied_rows(log.sources, _numbered(seen), times)
         seen = look(marked(frame)) if copies.height else seen
     lost = _check_counts(seen, log, marked(frame))
     log = dataclasses.replace(log, copies=told, cautions=lost)
