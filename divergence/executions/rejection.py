@@ -139,6 +139,6 @@ def _meaning(value: str, checked: pl.LazyFrame, scaled: bool) -> str:
     if least is None or (least >= 0 and most <= 1):
         texts = checked.select(quoted_text(pl.col(FAILED + "score")).alias("text").drop_nulls().unique(maintain_order=True))
         line = example_meaning(text[:12] for text in texts.head(4).collect(engine="streaming")["text"])
-        return f"What does {value} mean? {line} in divergence.toml says such a thing, each level with its number"
+        return f"What does {value} mean? {line} in divergence.toml"
     low, high = meant_scale(least, most)
     return f"Is {value} of another scale? [values] score = {{ scale = [{low:g}, {high:g}] }} in divergence.toml"
