@@ -331,6 +331,9 @@ def _shown(run: dict) -> dict:
     return shown
 
 
+NO_PLACE = "the others are missing, or have no place on a log scale"  # said of rows without a positive outcome
+
+
 def _summary(posterior: Posterior, log: Executions | None):
     from divergence.report import LogSummary
 
@@ -354,6 +357,6 @@ def _summary(posterior: Posterior, log: Executions | None):
         sessions=sizes["n_sessions"] or None,
         waves=len(cells.levels["wave"]) or None,
         judged=judged if counts["unjudged"].sum() else None,
-        **({} if cells.kind != "positive" else {"unjudged": "the others are missing, or have no place on a log scale"}),
+        unjudged=NO_PLACE if cells.kind == "positive" else LogSummary.unjudged,
         files=tuple(pathlib.Path(s.file).name for s in log.sources) if log is not None else (),
     )
