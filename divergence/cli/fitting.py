@@ -35,7 +35,7 @@ def risk_of(posterior: Posterior, log: Executions, seed: int) -> tuple[RiskModel
 
 
 UNDER_LOAD = "load_curve"
-"""The one question that a log answers without a fit."""
+"""The question of `divergence.under_load`, whose answer takes no fit."""
 
 
 def known_question(question: str | None, *further: str) -> None:

@@ -252,7 +252,7 @@ class Executions:
 
     def answer_under_load(self) -> Answer:
         """Can this log say how quality changes with the load of the server? Its rows and telemetry tell, not its design."""
-        from divergence.estimands.load_curve import QUESTION, load_curve_needs
+        from divergence.estimands import UNDER_LOAD, load_curve_needs
         from divergence.executions.load import loads
         from divergence.identification.question import Answer, Need
 
@@ -261,4 +261,4 @@ class Executions:
             need = load_curve_needs(found.table, found.load, found.source)
         except NotIdentifiedError as error:
             need = Need(False, str(error))
-        return Answer(QUESTION, need.met, need.sentence)
+        return Answer(UNDER_LOAD, need.met, need.sentence)

@@ -12,12 +12,15 @@ for all, where there is one instance. Else a `concurrency` that is a number stan
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from divergence.errors import NotIdentifiedError
-from divergence.executions.executions import Executions
+
+if TYPE_CHECKING:
+    from divergence.executions.executions import Executions
 
 METRIC = "requests_running"
 BINS = 8

@@ -65,7 +65,7 @@ class Gathered:
             column += [record.get(path) for record in records]
 
 
-class Columns:
+class GivenColumns:
     """Values of foreign records by path that are columns already: texts, numbers or lists of texts."""
 
     def __init__(self, rows: pl.Series, columns: Mapping[str, pl.Series]):
@@ -75,9 +75,9 @@ class Columns:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def after(self, rows: int) -> Columns:
+    def after(self, rows: int) -> GivenColumns:
         """The same where so many rows came before."""
-        return Columns(self.rows + rows, self._columns)
+        return GivenColumns(self.rows + rows, self._columns)
 
     def column(self, path: str) -> pl.Series | None:
         """The values under one path; None where no record has it."""
@@ -91,7 +91,7 @@ def paths_of(fields: Iterable[Field]) -> set[str]:
 
 
 def mapped(
-    draft: Draft, gathered: Gathered | Columns, file: str, extra: Mapping[str, pl.DataType] | None = None
+    draft: Draft, gathered: Gathered | GivenColumns, file: str, extra: Mapping[str, pl.DataType] | None = None
 ) -> pl.DataFrame:
     """The records as canonical rows, those that lack a needed column set aside in the draft.
 
@@ -144,7 +144,7 @@ def _fits(value: Any) -> bool:
     return isinstance(value, int) and abs(value) <= convert.LARGEST_COUNT
 
 
-def _foreign(gathered: Gathered | Columns, field: Field) -> list[Any] | pl.Series | None:
+def _foreign(gathered: Gathered | GivenColumns, field: Field) -> list[Any] | pl.Series | None:
     values = gathered.column(field.path)
     for alias in field.aliases:
         other = gathered.column(alias)

@@ -39,7 +39,7 @@ class SpanColumns:
     """Number of spans."""
     tree: pl.DataFrame
     """Each span with what it names itself (`span_tree.TREE`)."""
-    calls: blocks.Columns
+    calls: blocks.GivenColumns
     """The calls among them, each with its number among the spans from 1."""
     unknown: set[str]
     """Names of attributes that nothing reads."""
@@ -117,7 +117,7 @@ def _read(spans: pl.DataFrame, shared: dict[str, pl.Series]) -> SpanColumns:
     _sampler(calls)
     settings = {name: set(calls[name].drop_nulls().unique()) for name in NOTED if name in calls}
     rows = spans[PLACE].filter(called).cast(pl.Int64) + 1
-    return SpanColumns(spans.height, tree, blocks.Columns(rows, calls), names - otlp_spans.ROLES.keys(), settings)
+    return SpanColumns(spans.height, tree, blocks.GivenColumns(rows, calls), names - otlp_spans.ROLES.keys(), settings)
 
 
 def _times(spans: pl.DataFrame, record: dict[str, pl.Series]) -> None:

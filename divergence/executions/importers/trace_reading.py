@@ -80,14 +80,14 @@ class TraceReading:
             self._keep_spans(tree)
             self._places = []
 
-    def columns(self, calls: blocks.Columns, tree: pl.DataFrame, file: str) -> None:
+    def columns(self, calls: blocks.GivenColumns, tree: pl.DataFrame, file: str) -> None:
         """Take many spans that are columns already, after those gathered so far: the calls, and all with their places."""
         self.flush(file)
         if len(calls):
             self._keep_calls(calls, file)
         self._keep_spans(tree)
 
-    def _keep_calls(self, gathered: blocks.Gathered | blocks.Columns, file: str) -> None:
+    def _keep_calls(self, gathered: blocks.Gathered | blocks.GivenColumns, file: str) -> None:
         calls = self._whole(blocks.mapped(self.draft, gathered, file, self.extra))
         self._held.keep(calls)
         narrow = self.keys.calls(calls).hstack(calls.select(self._narrow))
