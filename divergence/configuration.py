@@ -361,6 +361,12 @@ def _meaning(key: str, value: object) -> ValueMeaning:
     if "scale" not in table:
         if not table:
             raise InputError(f"{key} is empty: say what its values mean, for example {{ up = 1, down = 0 }}.")
+        for level, number in table.items():
+            if isinstance(number, list | Mapping):
+                raise InputError(
+                    f"{key} has no key {level}{nearest(level, ('scale',))}: it has scale = [LOW, HIGH], or a number for "
+                    "each level, as in { up = 1, down = 0 }."
+                )
         return ValueMeaning({level: _number(f"{key}.{level}", number) for level, number in table.items()})
     ends = table["scale"]
     if len(table) > 1 or not isinstance(ends, list) or len(ends) != 2:

@@ -27,6 +27,7 @@ from divergence.calling import sentences
 from divergence.configuration import Configuration
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.estimate import INTERVAL, Estimate, table
+from divergence.identification import needs
 from divergence.identification.audit import audit
 from divergence.numerics import one_blas_thread
 from divergence.papers import methods, population
@@ -287,6 +288,7 @@ def page_content(
         provenance=_shown(run),
         acceptance=_requirements(log.configuration)["acceptance"] or {} if log is not None else {},
         cautions=_cautions(primary),
+        no_order={r: why for r in ("evaluation", "deployment") if (why := needs.no_order(primary.log_design, r))},
         other_outcomes={k: v for k, v in answers.items() if k != primary.cells.outcome},
     )
 
@@ -329,6 +331,9 @@ def _shown(run: dict) -> dict:
     return shown
 
 
+NO_PLACE = "the others are missing, or have no place on a log scale"  # said of rows without a positive outcome
+
+
 def _summary(posterior: Posterior, log: Executions | None):
     from divergence.report import LogSummary
 
@@ -352,5 +357,6 @@ def _summary(posterior: Posterior, log: Executions | None):
         sessions=sizes["n_sessions"] or None,
         waves=len(cells.levels["wave"]) or None,
         judged=judged if counts["unjudged"].sum() else None,
+        unjudged=NO_PLACE if cells.kind == "positive" else LogSummary.unjudged,
         files=tuple(pathlib.Path(s.file).name for s in log.sources) if log is not None else (),
     )

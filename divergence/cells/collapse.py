@@ -231,6 +231,7 @@ def _coded(log: Executions, frames: dict[str, pl.DataFrame]) -> Cells:
         items=log.configuration.items,
         better=log.better,
         zero_cost=log.configuration.zero_cost,
+        cautions=log.cautions,
         notes=(*log.notes, *([OBSERVED] if log.configuration.items == "observed" else [])),
     )
 

@@ -31,8 +31,10 @@ def check(read, question, as_json, **_) -> int:
         click.echo(
             json.dumps(
                 {
+                    "outcome": log.outcome,
                     "rows": log.counts.rows,
                     "rejected": sum(log.counts.rejected.values()),
+                    "notes": log.notes,
                     "findings": [dataclasses.asdict(f) for f in findings],
                     "answers": [
                         {"question": a.question, "identified": a.identified, "reason": a.reason, "depends": a.depends}

@@ -37,11 +37,16 @@ def context_needs(design: LogDesign) -> Need:
     if against_bench.met:
         return against_bench
     rest = f"with the bench not: {against_bench.sentence[0].lower()}{against_bench.sentence[1:]}"
-    if 1 < contexts <= CONTRASTS_MAX and context_conflict(design.cells) is None:
+    if 1 < contexts <= CONTRASTS_MAX and no_contrasts(design) is None:
         return Need(True, f"{contexts} deployment contexts can be compared with each other; {rest}")
     for regime in needs.tested_regimes(design):
         return Need(True, f"{design.contexts[regime]} {regime} contexts can be tested for differing at all; {rest}")
     return against_bench
+
+
+def no_contrasts(design: LogDesign) -> str | None:
+    """Why deployment contexts cannot be compared with each other: other judges, or a mean over unlike tasks."""
+    return context_conflict(design.cells) or needs.unlike_tasks(design, "deployment")
 
 
 ROOM = Question(
@@ -67,7 +72,7 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
     conflict = (
         "the log has no evaluation rows: there is no bench level to compare with"
         if bench is None
-        else (scorer_conflict(fit.cells))
+        else (scorer_conflict(fit.cells) or needs.unlike_tasks(fit.log_design))
     )
     if bench is None or conflict:
         rows.append(frame(model=[None], context=[None], context_b=[None], statistic=[None]))
@@ -87,7 +92,7 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
             rows.append(_rows([None], (None,)))
             parts.append(np.full((len(effect), 1), np.nan))
             reasons.append("no model has rows in both regimes")
-    if 1 < len(contexts) <= CONTRASTS_MAX and context_conflict(fit.cells) is None:
+    if 1 < len(contexts) <= CONTRASTS_MAX and no_contrasts(fit.log_design) is None:
         seen = models_with_rows(fit, True)
         mean = deployed.draws[:, seen].mean(1)
         pairs = list(itertools.combinations(range(len(contexts)), 2))

@@ -59,6 +59,9 @@ def factor_needs(design: LogDesign) -> Need:
         return Need(False, "It needs a serving factor that varies; this log names none.")
     if not factors:
         return Need(False, f"It needs a factor with two levels; this log has one of {', '.join(named)}.")
+    unlike = needs.unlike_tasks(design, "deployment" if design.rows["deployment"] else "evaluation")
+    if unlike:
+        return Need(False, unlike)
     usable = {n: f for n, f in factors.items() if f.within_model >= 2 or (n == "context" and not f.why_not)}
     if not usable:
         seen = ", ".join(f"{name} {len(factor.levels)}" for name, factor in factors.items())

@@ -33,6 +33,7 @@ class DeclaredLog:
     accept_rejected: float
     progress: Callable[[str], None] | None = None
     copies: str = ""
+    cautions: tuple[str, ...] = ()
     ray: str | None = None
 
     @property

@@ -114,6 +114,8 @@ class Executions:
     """Columns that could not be typed as a whole and are not used, with the reason."""
     notes: tuple[str, ...] = ()
     """Other things that a reader should know about how the log was read."""
+    cautions: tuple[str, ...] = ()
+    """What was seen in reading that the audit tells first: values set aside, copies, values without a place."""
     outcomes: pl.LazyFrame | None = None
     """The table of further outcomes, if the log has one."""
     telemetry: pl.LazyFrame | None = None

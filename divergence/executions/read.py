@@ -47,13 +47,13 @@ from divergence.executions.recognise import (
     recognise,
     unknown_columns,
 )
-from divergence.executions.rejection import refuse_rejected
+from divergence.executions.rejection import ACCEPT_REJECTED, refuse_rejected
+from divergence.executions.remarks import cautions, notes
 from divergence.executions.rules import NEEDED, row_rules, with_broken
 from divergence.executions.schema import COLUMNS, SERVING_FACTORS, Column
 from divergence.executions.shaped import weighed
 
 DAMAGED_DATA = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
-ACCEPT_REJECTED = 0.05  # share of rejected rows above which a log is more likely misread than dirty
 
 
 @sentences
@@ -159,10 +159,11 @@ def _executions(log: DeclaredLog, skipped: list[tuple[str, str]]) -> Executions:
             counted, apart = None, {}
             seen = look(marked(frame))
     elif counted is None and _may_hold_copies(seen, log.sources):
-        copies, told = copied_rows(log.sources, _numbered(seen))
+        times = [log.configuration.columns.get(name, name) for name in ("latency_s", "ttft_s", "queue_s")]
+        copies, told = copied_rows(log.sources, _numbered(seen), times)
         seen = look(marked(frame)) if copies.height else seen
-    _check_counts(seen, log, marked(frame))
-    log = dataclasses.replace(log, copies=told)
+    lost = _check_counts(seen, log, marked(frame))
+    log = dataclasses.replace(log, copies=told, cautions=lost)
     return _finished(frame, marked, counted, seen, columns, log, skipped)
 
 
@@ -178,18 +179,19 @@ def _numbered(seen: Profile) -> bool:
     return seen.rows in (told[0], min(told[1:]))
 
 
-def _check_counts(seen: Profile, log: DeclaredLog, checked: pl.LazyFrame) -> None:
+def _check_counts(seen: Profile, log: DeclaredLog, checked: pl.LazyFrame) -> tuple[str, ...]:
+    """Raise InputError where the rows cannot be a log; else sentences on what was set aside."""
     if seen.rows == 0:
         kept = ", ".join(f"{name} = {' or '.join(levels)}" for name, levels in log.configuration.where.items())
         raise InputError("The log has no rows" + (f" where {kept}: check the levels." if kept else "."))
-    if seen.broken:
-        refuse_rejected(checked, seen, log.rules, log.accept_rejected, bool(log.on_scale))
+    lost = refuse_rejected(checked, seen, log.rules, log.accept_rejected, bool(log.on_scale)) if seen.broken else ()
     rule = log.configuration.regime
     if rule and not seen.regimes["evaluation"]:
         raise InputError(
             f"No row has one of the levels {listed(rule.evaluation)} of {rule.column} that [regime] calls evaluation: "
             "check how they are written."
         )
+    return lost
 
 
 def _finished(
@@ -253,7 +255,8 @@ def _finished(
         sources=tuple(log.sources),
         skipped=tuple(skipped),
         unused=tuple(unused),
-        notes=(*([log.copies] if log.copies else []), *_notes(seen, dict(unused)), *_said(log)),
+        notes=(*([log.copies] if log.copies else []), *notes(seen, dict(unused)), *_said(log)),
+        cautions=(*log.cautions, *cautions(seen, configuration, kind, finish(marked(frame)))),
         ignored=unknown_columns(log.sources, configuration, columns),
         outcomes=log.outcomes.frame if log.outcomes else None,
         telemetry=log.telemetry.frame if log.telemetry else None,
@@ -297,11 +300,3 @@ def _unused(seen: Profile, columns: dict[str, Column], outcome: str, grades: tup
 
 def _said(log: DeclaredLog) -> list[str]:
     return scale_notes(log.on_scale, log.configuration.values) + weighed(log.configuration.wide)
-
-
-def _notes(seen: Profile, unused: dict[str, str]) -> tuple[str, ...]:
-    return tuple(
-        f"{name}: {count.not_numbers} NaN values are read as missing."
-        for name, count in seen.columns.items()
-        if count.not_numbers and name not in unused
-    )
