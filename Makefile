@@ -119,7 +119,7 @@ bench-probe: .venv/tested
 
 test-cluster: .venv/tested
 	$(BIN)/python -c "import ray" 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-cluster.lock
-	$(BIN)/python -m pytest -m cluster tests/scoring tests/drift tests/executions/importers/test_on_ray.py -s
+	$(BIN)/python -m pytest -m cluster tests/scoring tests/drift tests/cells tests/executions/importers/test_on_ray.py -s
 
 bench-risk: .venv/tested
 	test -x build/peers/bin/python || $(PYTHON) -m venv build/peers

@@ -153,7 +153,8 @@ def main() -> None:
             seen += [] if "why" in found else [(size, found["collapse"] + found["fit"])]
         slopes[what] = slope(seen)
     known = {what: s for what, s in slopes.items() if s is not None}
-    PAGE.write_text(HEAD + "\n".join(lines) + "\n\n" + said(known))
+    kept = (PAGE.read_text() if PAGE.exists() else "").partition("\n## ")  # what was written under the table stays
+    PAGE.write_text(HEAD + "\n".join(lines) + "\n\n" + said(known) + "".join(kept[1:]))
 
 
 HEAD = """# How a fit grows

@@ -12,9 +12,12 @@ models with known levels. *Speed*: processor seconds beyond the fit and the peak
 from __future__ import annotations
 
 import argparse
+import json
 import pathlib
 import resource
+import subprocess
 import sys
+import tempfile
 import time
 import warnings
 
@@ -25,6 +28,7 @@ from forecast import LAB, SETS, timm
 import divergence as dv
 from divergence.estimands.convergence import NOT_DISTINGUISHABLE, Suite, p_alike, spread
 from divergence.estimands.leaderboard import ranks
+from divergence.joint.predict import levels
 from divergence.simulate import simulate, world
 
 HERE = pathlib.Path(__file__).parent
@@ -162,6 +166,47 @@ def beside(splits: int) -> str:
     )
 
 
+def multilevel(models: int, peers: str) -> str:
+    """Levels of timm's models in deployment, contexts weighed alike: the fit's beside PyMC's, from the same table."""
+    rows = timm(("imagenet-val", *SETS))
+    names = np.random.default_rng(18).permutation(np.array(sorted(rows["model"].unique())))[:models]
+    rows = rows.filter(pl.col("model").is_in(names.tolist()))
+    begin = time.process_time()
+    fit = dv.fit(dv.collapse(dv.read(rows)), seed=0).fits[0]
+    deployed = levels(fit, "deployment")
+    assert deployed is not None
+    ours = deployed.draws.mean(2)
+    spent = time.process_time() - begin
+    bounds = np.quantile(ours, [0.05, 0.95], axis=0)
+    lines = [f"| arm-level fit | {spent:.1f} | {len(ours):,} | | {100 * np.median(np.ptp(bounds, axis=0)):.2f} | | |"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "table.json"
+        right = (pl.col("score") * pl.col("score_n")).round().cast(pl.Int64)
+        table = rows.select("model", "context", n="score_n", y=right)
+        path.write_text(json.dumps(table.to_dict(as_series=False)))
+        command = [peers, str(HERE / "leaderboard_peer.py"), str(path), "imagenet-val"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["no words"])[-1][:120]
+        lines.append(f"| multilevel model in PyMC | skipped: {said} | | | | | |")
+    else:
+        other = json.loads(done.stdout.splitlines()[-1])
+        place = [other["models"].index(name) for name in deployed.models]
+        mean, low, high = (np.array(other[k])[place] for k in ("mean", "low", "high"))
+        apart = np.abs(ours.mean(0) - mean)
+        ratio = np.median(np.ptp(bounds, axis=0) / (high - low))
+        lines.append(
+            f"| multilevel model, PyMC {other['version']} | {other['cpu_s']:.1f} | {other['ess']:,.0f} | "
+            f"{other['r_hat']:.3f} | "
+            f"{100 * np.median(high - low):.2f} | {100 * np.median(apart):.2f}, {100 * apart.max():.2f} | {ratio:.2f} |"
+        )
+    head = (
+        "| method | CPU-s | effective draws | worst R-hat | median width, points | means apart, points: median, most | "
+        "our width over theirs |"
+    )
+    return "\n".join([f"timm, {models} models x 4 test sets.\n", head, "|---" * 7 + "|", *lines])
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Print the tables, and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -169,7 +214,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--worlds", type=int, default=20)
     parser.add_argument("--suites", type=int, default=400)
     parser.add_argument("--models", type=int, nargs="+", default=[50, 120])
-    parser.add_argument("--only", choices=("places", "bootstrap", "spread", "speed"))
+    parser.add_argument("--only", choices=("places", "bootstrap", "multilevel", "spread", "speed"))
+    parser.add_argument("--peers", default=sys.executable, help="a Python with PyMC")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
@@ -192,6 +238,9 @@ def main(arguments: list[str] | None = None) -> None:
         print(parts[-1], flush=True)
     if given.only in (None, "bootstrap"):
         parts += ["## Beside a plain bootstrap of items\n\n" + beside(given.splits)]
+        print(parts[-1], flush=True)
+    if given.only in (None, "multilevel"):
+        parts += ["## Beside a multilevel model\n\n" + multilevel(170, given.peers)]
         print(parts[-1], flush=True)
     if given.only in (None, "spread"):
         head = (

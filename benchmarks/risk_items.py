@@ -34,6 +34,7 @@ from sklearn.preprocessing import OneHotEncoder
 import divergence as dv
 from divergence.executions import SERVING_FACTORS
 from divergence.risk.build import risk_model
+from divergence.risk.moved_draws import drawn_of_batch
 from divergence.risk.reliability import reliability
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -128,16 +129,24 @@ def learners(train: pl.DataFrame, test: pl.DataFrame) -> dict[str, np.ndarray]:
     }
 
 
-def ours(train: pl.DataFrame, test: pl.DataFrame) -> tuple[np.ndarray, str]:
-    """Risks of `divergence fit` and `score`."""
+def ours(train: pl.DataFrame, test: pl.DataFrame) -> tuple[np.ndarray, str, tuple[np.ndarray, np.ndarray]]:
+    """Risks of `divergence fit` and `score`, what is said of items, and draws of the risks with each request's kind."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "log.parquet"
         train.write_parquet(path)
         log = dv.read(path)
         model = risk_model(dv.fit(dv.collapse(log), seed=0), log, seed=0)
     columns = [n for n in ("model", "context", "task", "item", *model.served.factors) if n in test.columns]
-    scores = model.score(test.select(pl.col(columns).cast(pl.String)).to_arrow().combine_chunks().to_batches()[0])
-    return scores.column("risk").to_numpy(), model.check["items"]
+    batch = test.select(pl.col(columns).cast(pl.String)).to_arrow().combine_chunks().to_batches()[0]
+    said = f"{model.check['items']}; {model.check['sentence']}"
+    return model.score(batch).column("risk").to_numpy(), said, drawn_of_batch(model, batch)
+
+
+def together(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Draws of all parts side by side, drawn apart, and each request's kind."""
+    random, first = np.random.default_rng(0), np.cumsum([0, *(draws.shape[1] for draws, _ in parts)])
+    mixed = [draws[random.integers(len(draws), size=200)] for draws, _ in parts]
+    return np.concatenate(mixed, axis=1), np.concatenate([kind + k for (_, kind), k in zip(parts, first, strict=False)])
 
 
 def measured(risk: np.ndarray, failure: np.ndarray) -> dict[str, float]:
@@ -155,15 +164,20 @@ def measured(risk: np.ndarray, failure: np.ndarray) -> dict[str, float]:
 def one_split(name: str, halves: int, parts: int) -> list[str]:
     """The lines of a split's table."""
     risks: dict[str, list[np.ndarray]] = {}
-    failures, items, said = [], [], ""
+    failures, items, drawn, said = [], [], [], ""
     for train, test in splits(name, halves, parts):
-        mine, said = ours(train, test)
+        mine, said, draws = ours(train, test)
+        drawn.append(draws)
         for tool, values in {"divergence": mine, **plain_rates(train, test), **learners(train, test)}.items():
             risks.setdefault(tool, []).append(values)
         failures.append(1 - test["score"].to_numpy())
         items.append(test["item"].to_numpy())
         print(
-            name, len(failures), {t: round(measured(v[-1], failures[-1])["brier"], 4) for t, v in risks.items()}, flush=True
+            name,
+            len(failures),
+            {t: [round(measured(v[-1], failures[-1])[m], 4) for m in ("brier", "log", "caught")] for t, v in risks.items()},
+            said,
+            flush=True,
         )
     failure, item = np.concatenate(failures), np.concatenate(items)
     table = {tool: np.concatenate(parts) for tool, parts in risks.items()}
@@ -178,16 +192,18 @@ def one_split(name: str, halves: int, parts: int) -> list[str]:
         )
         ratio = m["brier"] / found[best]["brier"]
         lines.append(f"| {words} | {m['brier']:.4f} | {ratio:.3f} | {m['log']:.3f} | {m['auc']:.3f} | {m['caught']:.4f} |")
-    check = reliability(table["divergence"], failure, cluster=item, seed=0)
+    check = reliability(table["divergence"], failure, cluster=item, plausible=together(drawn), seed=0)
     gap = (table["divergence"] - failure) ** 2 - (table[best] - failure) ** 2
     sums = np.bincount(np.unique(item, return_inverse=True)[1], gap)
     error = 1.645 * np.sqrt(((sums - sums.mean()) ** 2).sum()) / len(gap)
     lines.append(
         f"| our Brier less that of the best plain rate: {gap.mean():+.4f} (90 % {gap.mean() - error:+.4f} to "
         f"{gap.mean() + error:+.4f}, items whole); ECE {check['ece']:.3f}, "
-        f"{'within' if check['inside_null'] else 'ABOVE'} the {check['ece_null_95']:.3f} of a perfect score | | | | | |"
+        f"{'within' if check['inside_null'] else 'ABOVE'} the {check['ece_null_95']:.3f} of a perfect score, "
+        f"{'within' if check['inside_posterior'] else 'ABOVE'} the {check['ece_posterior_95']:.3f} of a score as unsure of "
+        "its risks as this one | | | | | |"
     )
-    return [*lines, f"| {said} | | | | | |"] if name.startswith("wave") else lines
+    return [*lines, f"| {said} | | | | | |"] if name.startswith("wave") or "half" in name else lines
 
 
 def tabpfn(python: str) -> str:

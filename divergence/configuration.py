@@ -119,6 +119,8 @@ class Configuration:
     """Is the outcome the better the `higher` or the `lower`? None = known from its name, or asked for."""
     factors: tuple[str, ...] | None = None
     """Serving factors; None = every serving factor that varies."""
+    features: tuple[str, ...] = ()
+    """Numbers of the log that may tell the risk of requests whose item is not known; tried on items that were held out."""
     deployment_law: ContextLaw = ContextLaw()
     """The law of deployment contexts."""
     stability_eps: float = 0.05
@@ -235,11 +237,7 @@ def _text(key: str, value: object) -> str:
 
 
 def _level(key: str, value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return str(value)
-    return _text(key, value)
+    return str(value).lower() if isinstance(value, (bool, int, float)) else _text(key, value)
 
 
 def _levels(key: str, value: object) -> tuple[str, ...]:
@@ -363,6 +361,12 @@ def _meaning(key: str, value: object) -> ValueMeaning:
     if "scale" not in table:
         if not table:
             raise InputError(f"{key} is empty: say what its values mean, for example {{ up = 1, down = 0 }}.")
+        for level, number in table.items():
+            if isinstance(number, list | Mapping):
+                raise InputError(
+                    f"{key} has no key {level}{nearest(level, ('scale',))}: it has scale = [LOW, HIGH], or a number for "
+                    "each level, as in { up = 1, down = 0 }."
+                )
         return ValueMeaning({level: _number(f"{key}.{level}", number) for level, number in table.items()})
     ends = table["scale"]
     if len(table) > 1 or not isinstance(ends, list) or len(ends) != 2:
@@ -381,6 +385,7 @@ _PARSERS = {
     "kind": lambda key, value: _choice(key, value, KINDS),
     "better": lambda key, value: _choice(key, value, BETTER),
     "factors": _factors,
+    "features": _factors,
     "deployment_law": _law,
     "stability_eps": lambda key, value: _number(key, value, 0),
     "quality_required": _number,

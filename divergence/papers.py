@@ -174,7 +174,9 @@ def _set_aside(record: Mapping) -> str:
     rows = record.get("rows", {})
     rejected, unjudged = sum(rows.get("rejected", {}).values()), rows.get("unjudged", 0)
     told = [f"{counted(rejected, 'row')} that broke a rule of the log were set aside"] if rejected else []
-    told += [f"{counted(unjudged, 'row')} without a judgement are taken as missing at random"] if unjudged else []
+    positive = record["fits"][0].get("kind") == "positive"
+    what = "without a value above 0 count in no level" if positive else "without a judgement are taken as missing at random"
+    told += [f"{counted(unjudged, 'row')} {what}"] if unjudged else []
     return f"{_and(told)}." if told else ""
 
 

@@ -27,9 +27,8 @@ from divergence.calling import sentences
 from divergence.configuration import Configuration
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.estimate import INTERVAL, Estimate, table
+from divergence.identification import needs
 from divergence.identification.audit import audit
-from divergence.identification.log_design import REGIMES
-from divergence.identification.needs import unlinked_models
 from divergence.numerics import one_blas_thread
 from divergence.papers import methods, population
 from divergence.preregistration import Lock, departures, record, registered
@@ -289,9 +288,14 @@ def page_content(
         provenance=_shown(run),
         acceptance=_requirements(log.configuration)["acceptance"] or {} if log is not None else {},
         cautions=_cautions(primary),
-        no_order={r: told for r in REGIMES if (told := unlinked_models(primary.log_design, r))},
+        no_order={r: why for r in ("evaluation", "deployment") if (why := _unordered(primary, r))},
         other_outcomes={k: v for k, v in answers.items() if k != primary.cells.outcome},
     )
+
+
+def _unordered(fit: Fit, regime: str) -> str | None:
+    """Why the models of a regime have no order: others judged them, or nothing links their contexts."""
+    return needs.no_order(fit.log_design, regime) or needs.unlinked_models(fit.log_design, regime)
 
 
 def _price_note(log: Executions | None) -> list[str]:
@@ -332,6 +336,9 @@ def _shown(run: dict) -> dict:
     return shown
 
 
+NO_PLACE = "the others are missing, or have no place on a log scale"  # said of rows without a positive outcome
+
+
 def _summary(posterior: Posterior, log: Executions | None):
     from divergence.report import LogSummary
 
@@ -355,5 +362,6 @@ def _summary(posterior: Posterior, log: Executions | None):
         sessions=sizes["n_sessions"] or None,
         waves=len(cells.levels["wave"]) or None,
         judged=judged if counts["unjudged"].sum() else None,
+        unjudged=NO_PLACE if cells.kind == "positive" else LogSummary.unjudged,
         files=tuple(pathlib.Path(s.file).name for s in log.sources) if log is not None else (),
     )

@@ -9,7 +9,7 @@ from divergence.errors import NotIdentifiedError
 from divergence.estimands.load_curve import QUESTION, TEXT, WORDS
 from divergence.estimands.load_curve import load_curve as curve
 from divergence.estimate import Estimate
-from divergence.executions.load import METRIC, loads
+from divergence.executions.load import METRIC, loads, offered
 from divergence.outcome_names import unit_named
 
 if TYPE_CHECKING:
@@ -44,5 +44,4 @@ def load_curve(log: Executions, *, metric: str = METRIC, seed: int = 0) -> Estim
 
 def under_load(log: Executions) -> dict[str, Estimate]:
     """The answer of a log that offers a load: telemetry, a column `load`, or a concurrency; else nothing is asked."""
-    offered = log.telemetry is not None or {"load", "concurrency"} & log.present
-    return {QUESTION: load_curve(log)} if offered else {}
+    return {QUESTION: load_curve(log)} if offered(log) else {}

@@ -153,6 +153,9 @@ class Cells:
     notes: tuple[str, ...] = ()
     """Sentences about the log that belong beside every result."""
 
+    cautions: tuple[str, ...] = ()
+    """Sentences on what only the rows show, told by the audit: values set aside, copies, values without a place."""
+
     @property
     def sign(self) -> int:
         """1 where more of the outcome is better, -1 where less is: an order of levels times it has the best one last."""

@@ -1,12 +1,13 @@
 """From an execution log to its sufficient statistics: of its distinct rows where it is tallied, else in streaming passes.
 
-A collapse is a commutative monoid: `merge(collapse(a), collapse(b)) == collapse(a + b)` exactly (sums of integers, or
-float64 sums of the same values). Partitions, processes and machines follow from that.
+A collapse is a commutative monoid: files, threads and machines give the same bytes in any order, because counts are whole
+numbers and floats are added exactly (`exact_sums`).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ import polars as pl
 from divergence.calling import sentences
 from divergence.cells.cells import KEYS, MISSING, ROWS_OF, TABLES, Cells, DeclaredLaw, Table, thinned_by
 from divergence.cells.episodes import episode_tables
+from divergence.cells.grouped import grouped, row_frames
 from divergence.cells.measures import measure_histograms, measure_sums, measured
 from divergence.cells.merge import recoded
 from divergence.cells.mixed import mixed_factors, mixed_of, mixed_sums
@@ -40,7 +42,7 @@ def collapse(log: Executions, *, outcome: str | None = None) -> Cells:
     """
     chosen = log if outcome is None else with_outcome(log, outcome)
     tables = _by_outcome(chosen)
-    tables["designs"] = _designs(_rows(chosen, chosen.distinct()), log.factors)
+    tables["designs"] = _designs(chosen)
     tables |= mixed_sums(chosen, mixed_factors(tables["designs"]))
     tables |= _taken(log) | episode_tables(log)
     return _coded(chosen, tables)
@@ -52,16 +54,15 @@ def collapse_design(log: Executions) -> Cells:
     They are most of the work of a collapse, and `check` has to be quick on a large log. Sessions are there: rows of one
     session are no replicates of each other, and an audit that does not see them promises what a fit refuses.
     """
-    frame = _rows(log, log.distinct())
     tables = {
-        "counts": _group(frame, "counts").collect(engine="streaming"),
-        "designs": _designs(frame, log.factors),
-        "measures": measure_sums(measured(log), log.kind != "positive"),
+        "counts": _group(log, _distinct(log), "counts"),
+        "designs": _designs(log),
+        "measures": measure_sums(measured(log), log.kind != "positive", log.ray),
     }
     tables |= mixed_sums(log, mixed_factors(tables["designs"]))
     rows = float(tables["counts"][ROWS_OF["sessions"]].sum())
     if rows:
-        tables["sessions"] = _group(_in_sessions(log, rows), "sessions").collect(engine="streaming")
+        tables["sessions"] = _group(log, _in_sessions(log, rows), "sessions")
     return _coded(log, tables | episode_tables(log))
 
 
@@ -81,49 +82,62 @@ OBSERVED = (
     "Levels and what is made of them are about the items of this log themselves (benchmark accuracy), not about new items "
     'of the same source: items = "observed" is declared. Flips, powers, costs and effects of factors stay about new items.'
 )
+FRACTIONS = ("n", "y", "yy")
+"""Sums that may be of floats: trials are fractions where rates repeat each other."""
 BY_OUTCOME = ("counts", "sessions", "answers", "grades", "session_grades", "mixed")
 """Tables that the outcome changes."""
 
 
 def _by_outcome(chosen: Executions) -> dict[str, pl.DataFrame]:
-    frame = _rows(chosen, chosen.distinct())
-    tables = {"counts": _group(frame, "counts").collect(engine="streaming")}
+    frames = _distinct(chosen)
+    tables = {"counts": _group(chosen, frames, "counts")}
     rows = {name: float(tables["counts"][column].sum()) for name, column in ROWS_OF.items()}
     if rows["sessions"]:
         kept = _in_sessions(chosen, rows["sessions"])
-        tables["sessions"] = _group(kept, "sessions").collect(engine="streaming")
+        tables["sessions"] = _group(chosen, kept, "sessions")
     if rows["answers"]:
-        some = _kept_rows(chosen, thinned_by(rows["answers"]), ("session", "item"))
-        some = some.filter(pl.col("answer").is_not_null() & pl.col("item").is_not_null()).with_columns(n=pl.lit(1.0))
-        tables["answers"] = _group(some, "answers").collect(engine="streaming")
+        some = [
+            frame.filter(pl.col("answer").is_not_null() & pl.col("item").is_not_null()).with_columns(n=pl.lit(1.0))
+            for frame in _kept_rows(chosen, thinned_by(rows["answers"]), ("session", "item"))
+        ]
+        tables["answers"] = _group(chosen, some, "answers")
     if chosen.kind == "ordinal":
-        judged = frame.filter(pl.col("n") > 0)
-        tables["grades"] = _group(judged, "grades").collect(engine="streaming")
+        judged = [frame.filter(pl.col("n") > 0) for frame in frames]
+        tables["grades"] = _group(chosen, judged, "grades")
         if "sessions" in tables:
-            tables["session_grades"] = _group(kept, "session_grades").collect(engine="streaming")
+            tables["session_grades"] = _group(chosen, kept, "session_grades")
     return tables
 
 
-def _in_sessions(chosen: Executions, rows: float) -> pl.LazyFrame:
+def _in_sessions(chosen: Executions, rows: float) -> list[pl.LazyFrame]:
     """The judged rows of sessions, of all of them or of those that are kept of so many rows."""
     kept = _kept_rows(chosen, thinned_by(rows), ("session",))
-    return kept.filter(pl.col("session").is_not_null() & (pl.col("n") > 0))
+    return [frame.filter(pl.col("session").is_not_null() & (pl.col("n") > 0)) for frame in kept]
 
 
 def _taken(log: Executions) -> dict[str, pl.DataFrame]:
     """The tables `measures` and `histograms`."""
-    frame = measured(log)
-    tables = {"measures": measure_sums(frame, log.kind != "positive"), "histograms": measure_histograms(frame)}
+    frames = measured(log)
+    tables = {
+        "measures": measure_sums(frames, log.kind != "positive", log.ray),
+        "histograms": measure_histograms(frames, log.ray),
+    }
     return {name: table for name, table in tables.items() if table.height}
 
 
-def _kept_rows(log: Executions, every: int, clusters: tuple[str, ...]) -> pl.LazyFrame:
+def _distinct(log: Executions) -> list[pl.LazyFrame]:
+    return row_frames(log, functools.partial(_rows, log), distinct=True)
+
+
+def _kept_rows(log: Executions, every: int, clusters: tuple[str, ...]) -> list[pl.LazyFrame]:
     """The rows, all of them or those of one in `every` clusters; a cluster is the first of these columns that is given."""
     if every == 1:
-        return _rows(log, log.scan())
+        return row_frames(log, functools.partial(_rows, log))
     if log.sample is None:
-        return _rows(log, log.scan().filter(is_kept(map(pl.col, clusters), every)))
-    return _rows(log, log.sample(clusters, every))
+        return [_rows(log, log.scan().filter(is_kept(map(pl.col, clusters), every)))]
+    if log.ray is None or log.by_file is None or "score_n" in log.present:
+        return [_rows(log, log.sample(clusters, every))]
+    return [_rows(log, frame) for frame in log.by_file(clusters, every)]
 
 
 def _times(columns: list[str]) -> pl.Expr:
@@ -185,19 +199,22 @@ def _rows(log: Executions, frame: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _group(frame: pl.LazyFrame, table: str) -> pl.LazyFrame:
+def _group(log: Executions, frames: list[pl.LazyFrame], table: str) -> pl.DataFrame:
     keys, sums = TABLES[table]
-    return frame.group_by(keys).agg(pl.col(s).sum() for s in sums)
+    fractions = () if log.kind == "binary" and "score_n" not in log.present else FRACTIONS
+    whole = {name: pl.col(name).sum() for name in sums if name not in fractions}
+    exact = {name: pl.col(name) for name in sums if name in fractions}
+    return grouped(frames, keys, whole, exact, log.ray)
 
 
-def _designs(frame: pl.LazyFrame, factors: tuple[str, ...]) -> pl.DataFrame:
-    counts = frame.group_by("regime", "context", *(f"factor:{f}" for f in factors)).agg(n=pl.col("rows").sum())
-    wide = counts.collect(engine="streaming")
+def _designs(log: Executions) -> pl.DataFrame:
+    columns = ["regime", "context", *(f"factor:{f}" for f in log.factors)]
+    wide = grouped(_distinct(log), columns, {"n": pl.col("rows").sum()}, {}, log.ray)
     parts = [
         wide.group_by("regime", "context", pl.col(f"factor:{f}").alias("level"))
         .agg(pl.col("n").sum())
         .select("regime", "context", pl.lit(f).alias("factor"), "level", "n")
-        for f in factors
+        for f in log.factors
     ]
     return (
         pl.concat(parts) if parts else pl.DataFrame(schema={k: pl.String for k in TABLES["designs"][0]} | {"n": pl.Float64})
@@ -224,6 +241,7 @@ def _coded(log: Executions, frames: dict[str, pl.DataFrame]) -> Cells:
         items=log.configuration.items,
         better=log.better,
         zero_cost=log.configuration.zero_cost,
+        cautions=log.cautions,
         notes=(*log.notes, *([OBSERVED] if log.configuration.items == "observed" else [])),
     )
 

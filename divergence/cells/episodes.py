@@ -27,6 +27,7 @@ import numpy as np
 import polars as pl
 
 from divergence.cells.cells import Cells, Table
+from divergence.cells.grouped import grouped
 from divergence.cells.trials import trial_sums
 from divergence.executions import Executions
 from divergence.executions.random_groups import block
@@ -53,19 +54,16 @@ def episode_tables(log: Executions) -> dict[str, pl.DataFrame]:
     if "task_length" in columns:
         length = pl.col("task_length").cast(pl.String)
         judged = frame.filter((pl.col("task_length") > 0) & pl.col("outcome").is_not_null())
-        found["lengths"] = (
-            judged.select(*keys, length, *trial_sums(log))
-            .group_by(*KEYS, "task_length")
-            .agg(pl.col("n").sum(), pl.col("y").sum())
-            .collect(engine="streaming")
-        )
+        found["lengths"] = _trials(judged.select(*keys, length, *trial_sums(log)), (*KEYS, "task_length"))
     if log.kind == "binary" and "gold" in columns:
         gold = pl.col("gold").cast(pl.String)
         known = frame.filter(gold.is_not_null()).select(*keys, "block", gold, *trial_sums(log))
-        found["golds"] = (
-            known.group_by(*KEYS, "block", "gold").agg(pl.col("n").sum(), pl.col("y").sum()).collect(engine="streaming")
-        )
+        found["golds"] = _trials(known, (*KEYS, "block", "gold"))
     return {name: table for name, table in found.items() if table is not None and table.height}
+
+
+def _trials(frame: pl.LazyFrame, keys: tuple[str, ...]) -> pl.DataFrame:
+    return grouped([frame], keys, {}, {"n": pl.col("n"), "y": pl.col("y")})
 
 
 def agent_episodes(cells: Cells) -> Table:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from divergence.cells.grouped import grouped, row_frames
 from divergence.cells.histograms import bin_expression
 from divergence.cells.trials import trial_sums
 from divergence.executions import Executions
@@ -43,16 +44,16 @@ ERRED = "failed_error"
 """The measure of rows whose score is 0 and that say that something failed."""
 
 
-def measured(log: Executions) -> pl.LazyFrame:
-    """One row an execution: model, regime, context, task, block, the outcome's sums, and each measure that the log has.
+def measured(log: Executions) -> list[pl.LazyFrame]:
+    """One row an execution: model, regime, context, task, block, the outcome's sums, and each measure that the log has;
+    one frame, or one a file where a cluster sums them.
 
     Where rows are tallied and no measure is logged, one row a group and block, its sums multiplied by its rows.
     """
     names = [m for m in MEASURES if m in log.present]
     erred = "error_type" in log.present and log.kind != "positive"
     if log.tally is not None and not names and not erred:
-        return _in_blocks(log, log.tally)
-    frame = log.scan()
+        return [_in_blocks(log, log.tally)]
     values = [
         pl.when(((pl.col(m) >= 0) | (m == "cost_usd")) & pl.col(m).cast(pl.Float64).is_finite())
         .then(pl.col(m).cast(pl.Float64))
@@ -63,7 +64,12 @@ def measured(log: Executions) -> pl.LazyFrame:
         values.append(pl.when(pl.col("error_type").is_not_null() & (pl.col("outcome") == 0)).then(1.0).alias(ERRED))
     keys = [pl.col(key).cast(pl.Categorical) for key in ("model", "regime", "context", "task")]
     score = pl.col("outcome").cast(pl.Float64)
-    return frame.select(*keys, block(frame.collect_schema().names()).alias("block"), *values, *trial_sums(log), score=score)
+
+    def shaped(frame: pl.LazyFrame) -> pl.LazyFrame:
+        group = block(frame.collect_schema().names()).alias("block")
+        return frame.select(*keys, group, *values, *trial_sums(log), score=score)
+
+    return row_frames(log, shaped)
 
 
 def _in_blocks(log: Executions, tally: Tallied) -> pl.LazyFrame:
@@ -76,27 +82,21 @@ def _in_blocks(log: Executions, tally: Tallied) -> pl.LazyFrame:
     return rows.join(groups.drop(TIMES), on=GROUP).lazy().select(*keys, "block", *sums, score=score)
 
 
-def measure_sums(frame: pl.LazyFrame, scored: bool) -> pl.DataFrame:
+def measure_sums(frames: list[pl.LazyFrame], scored: bool, ray: str | None = None) -> pl.DataFrame:
     """The table `measures` of what `measured` gives; `scored`: does the outcome lie between 0 and 1?"""
-    names = [m for m in (*MEASURES, ERRED) if m in frame.collect_schema().names()]
+    columns = frames[0].collect_schema().names()
+    names = [m for m in (*MEASURES, ERRED) if m in columns]
     keys = ("model", "regime", "context", "task", "block")
-    failed = 1 - pl.col("score") if scored else pl.lit(float("nan"))
-    ask = {}
+    whole, exact = {}, {}
     for m in names:
         x = pl.col(m)
-        ask |= {
-            f"n {m}": x.count().cast(pl.Float64),
-            f"y {m}": x.sum(),
-            f"yy {m}": (x * x).sum(),
-            f"lost {m}": (failed * x).sum(),
-        }
-    ask |= {
-        "n score": pl.col("n").sum(),
-        "y score": pl.col("y").sum(),
-        "yy score": pl.col("yy").sum(),
-        "lost score": (pl.col("n") - pl.col("y") if scored else pl.lit(float("nan"))).sum(),
-    }
-    wide = frame.group_by(keys).agg(**ask).collect(engine="streaming")
+        whole[f"n {m}"] = x.count().cast(pl.Float64)
+        exact |= {f"y {m}": x, f"yy {m}": x * x} | ({f"lost {m}": (1 - pl.col("score")) * x} if scored else {})
+    exact |= {"n score": pl.col("n"), "y score": pl.col("y"), "yy score": pl.col("yy")}
+    exact |= {"lost score": pl.col("n") - pl.col("y")} if scored else {}
+    wide = grouped(frames, keys, whole, exact, ray)
+    if not scored:
+        wide = wide.with_columns(pl.lit(float("nan")).alias(f"lost {m}") for m in (*names, PRIMARY))
     long = [
         wide.select(
             *keys, pl.lit(m).alias("measure"), *(pl.col(f"{s} {m}").alias(s) for s in ("n", "y", "yy", "lost"))
@@ -106,16 +106,16 @@ def measure_sums(frame: pl.LazyFrame, scored: bool) -> pl.DataFrame:
     return pl.concat(long)
 
 
-def measure_histograms(frame: pl.LazyFrame) -> pl.DataFrame:
+def measure_histograms(frames: list[pl.LazyFrame], ray: str | None = None) -> pl.DataFrame:
     """The table `histograms` of what `measured` gives."""
     keys = ("model", "regime", "context", "block")
-    names = [m for m in QUANTILES if m in frame.collect_schema().names()]
-    counted = [
-        frame.filter(pl.col(m) >= 0)  # a refund has no place on a scale of logarithms
-        .group_by(*keys, bin_expression(pl.col(m)).alias("bin"))
-        .agg(n=pl.len().cast(pl.Float64))
-        .collect(engine="streaming")
-        .select(*keys, pl.lit(m).alias("measure"), "bin", "n")
-        for m in names
-    ]
+    columns = frames[0].collect_schema().names()
+    counted = []
+    for m in QUANTILES:
+        if m in columns:
+            taken = [  # a refund has no place on a scale of logarithms
+                frame.filter(pl.col(m) >= 0).with_columns(bin=bin_expression(pl.col(m))) for frame in frames
+            ]
+            table = grouped(taken, (*keys, "bin"), {"n": pl.len().cast(pl.Float64)}, {}, ray)
+            counted.append(table.select(*keys, pl.lit(m).alias("measure"), "bin", "n"))
     return pl.concat(counted) if counted else pl.DataFrame()

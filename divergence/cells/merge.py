@@ -46,6 +46,7 @@ def merge(first: Cells, second: Cells) -> Cells:
         better=first.better,
         zero_cost=first.zero_cost,
         notes=notes,
+        cautions=tuple(dict.fromkeys([*first.cautions, *second.cautions])),
     )
 
 

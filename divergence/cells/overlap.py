@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from divergence.cells.cells import Cells
+from divergence.cells.metric_kinds import metric_codes
+from divergence.numerics import combinations
 
 ALIKE_MIN = 0.9  # share of rows judged alike: a tenth judged by another, ten points stricter, moves a level by one point
 
@@ -57,16 +59,50 @@ def context_conflict(cells: Cells, regime: str = "deployment") -> str | None:
     return None
 
 
+def model_conflict(cells: Cells, regime: str) -> str | None:
+    """Why the models of a regime cannot be compared: one was judged by other scorers than all the others."""
+    here = in_regime(cells, regime) & (cells.counts["n"] > 0)
+    named = here & (cells.counts["scorer"] >= 0)
+    models = np.unique(cells.counts["model"][named])
+    if len(np.unique(cells.counts["scorer"][named])) < 2 or len(models) < 2:
+        return None
+    (task, model, scorer), place = combinations(*(cells.counts[k][named] for k in ("task", "model", "scorer")))
+    rows = np.bincount(place, (cells.counts["rows"] - cells.counts["unjudged"])[named], len(task))
+    whole = np.zeros((len(np.unique(task)), len(models), len(cells.levels["scorer"])))
+    whole[np.unique(task, return_inverse=True)[1], np.searchsorted(models, model), scorer] = rows
+    least, told, kinds = ALIKE_MIN, None, metric_codes(cells)
+    for m in range(len(models)):
+        mine, rest = whole[:, m], np.delete(whole, m, 1).sum(1)
+        common = (mine.sum(1) > 0) & (rest.sum(1) > 0)
+        pairs = [(mine[t], rest[t]) for t in np.flatnonzero(common)]
+        for one, other in pairs or [tuple(np.bincount(kinds, side.sum(0), len(kinds)) for side in (mine, rest))]:
+            alike = float(np.minimum(one / one.sum(), other / other.sum()).sum())
+            least, told = (alike, (m, one, other)) if alike < least else (least, told)
+    if told is None:
+        return None
+    m, *sides = told
+    names = [cells.levels["model"][k] for k in models]
+    judges = [", ".join(cells.levels["scorer"][k] for k in np.flatnonzero(side)[:3]) for side in sides]
+    others = names[1 - m] if len(models) == 2 else "the other models"
+    return f"{names[m]} and {others} were judged by different scorers ({judges[0]} against {judges[1]})"
+
+
 def judged_alike(cells: Cells, first: np.ndarray, second: np.ndarray) -> bool:
-    """Do the same scorers judge two sets of rows of `counts`, task by task? Rows that name no scorer are left out."""
+    """Do the same scorers judge two sets of rows of `counts`, task by task? Rows that name no scorer are left out.
+
+    Sets without a common task are compared as a whole, by what is measured: another task with another metric is no
+    comparison.
+    """
     counts = cells.counts
     judged = np.where(counts["scorer"] >= 0, counts["rows"] - counts["unjudged"], 0.0)
     size = len(cells.levels["scorer"])
-    for task in np.intersect1d(counts["task"][first], counts["task"][second]):
+    common = np.intersect1d(counts["task"][first & (judged > 0)], counts["task"][second & (judged > 0)])
+    scorer = counts["scorer"] if len(common) else metric_codes(cells)[counts["scorer"]] if size else counts["scorer"]
+    for these in [counts["task"] == task for task in common] or [np.ones(len(judged), bool)]:
         shares = []
         for side in (first, second):
-            mine = side & (counts["task"] == task) & (judged > 0)
-            rows = np.bincount(counts["scorer"][mine], judged[mine], size)
+            mine = side & these & (judged > 0)
+            rows = np.bincount(scorer[mine], judged[mine], size)
             shares.append(rows / rows.sum() if rows.sum() else None)
         if shares[0] is not None and shares[1] is not None and np.minimum(*shares).sum() < ALIKE_MIN:
             return False

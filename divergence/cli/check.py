@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from divergence.cli.fitting import answerable, known_question
+from divergence.cli.fitting import UNDER_LOAD, answerable, known_question
 from divergence.cli.options import common, reading
 from divergence.cli.progress import print_table
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--question", help="Stop with exit code 3 unless this question can be answered.")
 def check(read, question, as_json, **_) -> int:
     """Validate a log, and say which questions it can answer, which not, and why."""
-    known_question(question)
+    known_question(question, UNDER_LOAD)
     from divergence.identification.audit import audit
 
     log = read()
@@ -31,8 +31,10 @@ def check(read, question, as_json, **_) -> int:
         click.echo(
             json.dumps(
                 {
+                    "outcome": log.outcome,
                     "rows": log.counts.rows,
                     "rejected": sum(log.counts.rejected.values()),
+                    "notes": log.notes,
                     "findings": [dataclasses.asdict(f) for f in findings],
                     "answers": [
                         {"question": a.question, "identified": a.identified, "reason": a.reason, "depends": a.depends}

@@ -9,13 +9,14 @@ import pathlib
 import click
 
 from divergence.cli.fitting import fitted, gates, risk_of
-from divergence.cli.options import common, reading
+from divergence.cli.options import common, on_ray, reading
 from divergence.cli.progress import steps
 from divergence.sealed import RISK_FILES
 from divergence.staging import move_into, staging
 
 
 @click.command()
+@on_ray
 @reading
 @common
 @click.option("-o", "--output", required=True, type=click.Path(path_type=pathlib.Path), help="Folder of the model.")

@@ -34,11 +34,15 @@ def risk_of(posterior: Posterior, log: Executions, seed: int) -> tuple[RiskModel
     return model, model.check
 
 
-def known_question(question: str | None) -> None:
-    """InputError where a question is asked for that does not exist."""
+UNDER_LOAD = "load_curve"
+"""The question of `divergence.under_load`, whose answer takes no fit."""
+
+
+def known_question(question: str | None, *further: str) -> None:
+    """InputError where a question is asked for that does not exist; `further` may be asked beside those of a posterior."""
     from divergence.estimands import QUESTIONS
 
-    known = [room.name for room in QUESTIONS]
+    known = [*(room.name for room in QUESTIONS), *further]
     if question is not None and question not in known:
         raise InputError(
             f"the question {question!r} is not known{nearest(question, known)}; choose one of {', '.join(known)}"
@@ -50,6 +54,7 @@ def answerable(log: Executions, question: str | None) -> None:
     answers = log.answers()
     if question:
         answers = tuple(a for a in answers if a.question == question)
+        answers = answers or (log.answer_under_load(),)  # told of its own accord only where a load is logged
     if not any(a.identified for a in answers):
         raise NotIdentifiedError(
             f"{question or 'no question'} can{'not' if question else ''} be answered from this log: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -72,7 +73,7 @@ def reading(command: Callable) -> Callable:
     """Flags of the verbs that read a log; the command gets the `Executions` as `read()`."""
 
     @functools.wraps(command)
-    def with_log(logs, config, evaluation, deployment, accept_rejected, outcome, items, **flags):
+    def with_log(logs, config, evaluation, deployment, accept_rejected, outcome, items, ray=None, **flags):
         columns = {name: flags.pop(name) for name in ("map", "set", "where")}
 
         def read(progress=None):
@@ -88,6 +89,7 @@ def reading(command: Callable) -> Callable:
                 deployment=list(deployment) or None,
                 accept_rejected=accept_rejected,
                 progress=progress,
+                ray=ray,
             )
 
         return command(read=read, **flags)
@@ -115,6 +117,23 @@ def reading(command: Callable) -> Callable:
     ):
         declared = option(declared)
     return declared
+
+
+def on_ray(command: Callable) -> Callable:
+    """The flag of the verbs whose log a cluster may count and sum, and one connection to it for the whole command."""
+
+    @functools.wraps(command)
+    def connected_once(*given, ray=None, **flags):
+        from divergence.ray_cluster import connected
+
+        with connected(ray) if ray is not None else contextlib.nullcontext():
+            return command(*given, ray=ray, **flags)
+
+    return click.option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Count and sum the log file by file on this Ray cluster; its nodes need the files under the same paths.",
+    )(connected_once)
 
 
 def pairs_of(texts: tuple[str, ...]) -> dict[str, str]:

@@ -8,13 +8,14 @@ import pathlib
 
 import click
 
-from divergence.cli.fitting import answerable, fitted, gates, known_question, risk_of
-from divergence.cli.options import common, reading
+from divergence.cli.fitting import UNDER_LOAD, answerable, fitted, gates, known_question, risk_of
+from divergence.cli.options import common, on_ray, reading
 from divergence.cli.progress import steps
 from divergence.errors import InputError, NotIdentifiedError
 
 
 @click.command()
+@on_ray
 @reading
 @common
 @click.option("-o", "--output", required=True, type=click.Path(path_type=pathlib.Path), help="Folder of the results.")
@@ -52,7 +53,7 @@ def report(read, output, question, formats, incumbent, seed, preregistered, sinc
     from divergence.results import write_report
     from divergence.since import earlier
 
-    known_question(question)
+    known_question(question, UNDER_LOAD)
     if since is not None:
         earlier(since)
     formats = _known_formats(formats)

@@ -112,7 +112,7 @@ def summary(scored: Scored, output: str, rate: float) -> list[str]:
     lines += [f"set aside by {rule}: {number:,} rows" for rule, number in made["rejected"].items()]
     absent = sorted({name for p in made["partitions"] for name in p.get("absent", ())})
     if absent:
-        lines.append(f"some partitions lack {', '.join(absent)}, which the model uses: their contexts are unknown to it")
+        lines.append(f"some partitions lack {', '.join(absent)}, which the model uses: what these tell is not known there")
     lines += [f"not read: {skip['file']} ({skip['reason']})" for skip in made["skipped"]]
     if made["left_over"]:
         lines.append(f"results that belong to nothing scored now: {', '.join(made['left_over'])}")
@@ -120,8 +120,7 @@ def summary(scored: Scored, output: str, rate: float) -> list[str]:
         lines.append(f"earlier results of partitions that failed now, put aside: {', '.join(made['outdated'])}")
     if made["model"]["check"]:
         lines.append(f"when the model was made: {made['model']['check']}")
-    lines += calibration_lines(made["calibration"]) + sharpness_lines(made.get("sharpness"))
-    lines += [made["repeated"]] if made.get("repeated") else []
+    lines += calibration_lines(made["calibration"]) + sharpness_lines(made.get("sharpness"), made.get("repeated"))
     lines += [made["audit"]["sentence"]] if made.get("audit") else []
     return lines + ([made["stale"]["reason"]] if "stale" in made else [])
 
@@ -143,8 +142,11 @@ def calibration_lines(found: dict | None) -> list[str]:
     ]
 
 
-def sharpness_lines(found: dict | None) -> list[str]:
-    """How well requests were told apart, beside the most specific rate that the model's log had; items seen and not."""
+def sharpness_lines(found: dict | None, repeated: str | None = None) -> list[str]:
+    """How well requests were told apart, beside the most specific rate that the model's log had; items seen and not.
+
+    `repeated` is the manifest's sentence where the plain rate of seen items holds the very answers that it is asked about.
+    """
     words = {"seen": "items that the model knew", "unseen": "items that it did not know"}
     lines = []
     for kind, of in words.items():
@@ -152,6 +154,9 @@ def sharpness_lines(found: dict | None) -> list[str]:
             continue
         mine = found[kind]
         brier, auc, caught = (mine[name] for name in ("brier", "auc", "capture_0.05"))
+        if kind == "seen" and repeated:
+            lines.append(f"{of}: Brier score {brier['score'][0]:.4f}, AUC {auc['score'][0]:.3f}; {repeated}")
+            continue
         value, low, high = brier["difference"]
         limits = "" if low is None else f", difference {value:+.4f}, 90 % {low:+.4f} to {high:+.4f}"
         lines.append(

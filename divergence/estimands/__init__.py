@@ -50,6 +50,8 @@ from divergence.estimands.instrument import instrument
 from divergence.estimands.kappa import kappa
 from divergence.estimands.leaderboard import leaderboard
 from divergence.estimands.leverage import leverage
+from divergence.estimands.load_curve import QUESTION as UNDER_LOAD  # noqa: F401 - asked by `Executions.answers`
+from divergence.estimands.load_curve import load_curve_needs as load_curve_needs
 from divergence.estimands.matrix import matrix
 from divergence.estimands.pass_power import pass_power
 from divergence.estimands.projection_instability import projection_instability

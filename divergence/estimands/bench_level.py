@@ -34,7 +34,7 @@ ROOM = Question(
     QUESTION,
     "level on the bench",
     TEXT,
-    functools.partial(needs.level_needs, regime="evaluation"),
+    functools.partial(needs.task_level_needs, regime="evaluation"),
     of_levels=True,
 )
 
@@ -51,7 +51,7 @@ def level(posterior: Posterior, regime: str, question: str, text: str, outcome: 
     mu = levels(fit, regime, law)
     assert mu is not None  # the question's needs: judged rows of the regime
     seen = np.flatnonzero(models_with_rows(fit, regime == "deployment"))
-    unlike = needs.unlike_tasks(fit.log_design)
+    unlike = needs.unlike_tasks(fit.log_design, regime)
     draws = mu.mean()[:, seen]
     rows = [frame(regime=[regime] * len(seen), model=[mu.models[m] for m in seen])]
     reasons: list[str | None] = [unlike] * len(seen)

@@ -48,6 +48,9 @@ def choice_needs(design: LogDesign) -> Need:
     found = needs.level_needs(design, "deployment")
     if not found.met:
         return found
+    judged_apart = needs.no_order(design, "deployment")
+    if judged_apart:
+        return Need(False, judged_apart)
     if design.cells.kind == "positive":
         return Need(False, f"A choice is by a score; {design.cells.outcome} is not one.")
     combinations_seen = int(design.arms.deployed.sum())

@@ -101,6 +101,9 @@ def _needs(fit: Fit, of: str) -> Need:
         return needs.compared(design)
     if of == "model":
         need = needs.level_needs(design, "deployment")
+        judged_apart = needs.no_order(design, "deployment") if need.met else None
+        if judged_apart:
+            return Need(False, judged_apart)
         if need.met and design.models["deployment"] < 2:
             return Need(False, f"It needs two models in deployment; this log has {design.models['deployment']}.")
         return need
@@ -108,7 +111,8 @@ def _needs(fit: Fit, of: str) -> Need:
         if design.contexts["deployment"] < 2:
             return Need(False, f"It needs two deployment contexts; this log has {design.contexts['deployment']}.")
         conflict = context_conflict(design.cells)
-        return Need(conflict is None, f"It needs one judge in all contexts: {conflict}.")
+        why = f"It needs one judge in all contexts: {conflict}." if conflict else needs.unlike_tasks(design, "deployment")
+        return Need(why is None, why or "")
     return factor_needs(design)
 
 

@@ -37,13 +37,18 @@ def context_needs(design: LogDesign) -> Need:
     if against_bench.met:
         return against_bench
     rest = f"with the bench not: {against_bench.sentence[0].lower()}{against_bench.sentence[1:]}"
-    alike = 1 < contexts <= CONTRASTS_MAX and context_conflict(design.cells) is None
+    alike = 1 < contexts <= CONTRASTS_MAX and no_contrasts(design) is None
     apart = needs.no_linked_contexts(design) if alike else None
     if alike and not apart:
         return Need(True, f"{contexts} deployment contexts can be compared with each other; {rest}")
     for regime in needs.tested_regimes(design):
         return Need(True, f"{design.contexts[regime]} {regime} contexts can be tested for differing at all; {rest}")
     return Need(False, apart) if apart else against_bench
+
+
+def no_contrasts(design: LogDesign) -> str | None:
+    """Why deployment contexts cannot be compared with each other: other judges, or a mean over unlike tasks."""
+    return context_conflict(design.cells) or needs.unlike_tasks(design, "deployment")
 
 
 ROOM = Question(
@@ -69,7 +74,7 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
     conflict = (
         "the log has no evaluation rows: there is no bench level to compare with"
         if bench is None
-        else (scorer_conflict(fit.cells))
+        else (scorer_conflict(fit.cells) or needs.unlike_tasks(fit.log_design))
     )
     if bench is None or conflict:
         rows.append(frame(model=[None], context=[None], context_b=[None], statistic=[None]))
@@ -92,7 +97,7 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
             rows.append(_rows([None], (None,)))
             parts.append(np.full((len(effect), 1), np.nan))
             reasons.append("no model has rows in both regimes")
-    if 1 < len(contexts) <= CONTRASTS_MAX and context_conflict(fit.cells) is None:
+    if 1 < len(contexts) <= CONTRASTS_MAX and no_contrasts(fit.log_design) is None:
         seen = models_with_rows(fit, True)
         mean = deployed.draws[:, seen].mean(1)
         pairs = list(itertools.combinations(range(len(contexts)), 2))

@@ -68,6 +68,9 @@ def convergence_needs(design: LogDesign) -> Need:
     found = needs.level_needs(design, "evaluation")
     if not found.met:
         return found
+    judged_apart = needs.no_order(design, "evaluation")
+    if judged_apart:
+        return Need(False, judged_apart)
     constant = needs.nothing_varies(design)
     if constant:
         return Need(False, constant)

@@ -26,7 +26,7 @@ ROOM = Question(
     QUESTION,
     "level in deployment",
     TEXT,
-    functools.partial(needs.level_needs, regime="deployment"),
+    functools.partial(needs.task_level_needs, regime="deployment"),
     of_levels=True,
 )
 

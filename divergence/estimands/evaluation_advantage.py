@@ -23,7 +23,7 @@ ROOM = Question(
     QUESTION,
     "advantage on the bench",
     TEXT,
-    needs.means_compared,
+    needs.compared,
     of_levels=True,
 )
 

@@ -28,7 +28,7 @@ ROOM = Question(
     QUESTION,
     "gap between deployment and bench",
     TEXT,
-    needs.means_compared,
+    needs.compared,
     of_levels=True,
 )
 

@@ -51,6 +51,9 @@ def leaderboard_needs(design: LogDesign) -> Need:
     found = needs.level_needs(design, "deployment")
     if not found.met:
         return found
+    judged_apart = needs.no_order(design, "deployment")
+    if judged_apart:
+        return Need(False, judged_apart)
     served = design.models["deployment"]
     forecast = candidates_of(design)[1] if needs.models_in_both(design, MODELS_MIN).met else 0
     if served + forecast < 2:

@@ -26,6 +26,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from divergence.estimate import Estimate
+from divergence.identification.question import Need
 from divergence.numerics import few_clusters
 
 QUESTION, TEXT = "load_curve", "quality of each model in each context over the load of its server"
@@ -33,8 +34,11 @@ WORDS = "quality under load"
 ITEMS_MIN = 5
 """Items that were run under more than one load: how sure a curve is needs several of them, as a horizon does."""
 DRAWS = 400
+GROUPS = 5_000
+"""Above so many items they are reweighed in groups: a variance from so many has a relative error of sqrt(2 / 5,000) = .02,
+which 400 draws do not reach either."""
 CHUNK = 64
-"""Draws that are reweighed together: with 100,000 items their weights take 50 MB."""
+"""Draws that are reweighed together, and groups whose items are summed together."""
 
 
 def load_curve(
@@ -102,19 +106,57 @@ def refusal(mine: pl.DataFrame, load: np.ndarray, source: str) -> str | None:
     return None
 
 
+def load_curve_needs(table: pl.DataFrame, load: np.ndarray, source: str) -> Need:
+    """What the executions of a log by load (as for `load_curve`) can tell of any model in any context."""
+    reasons = [refusal(mine, load, source) for _, mine in table.group_by("model", "context", maintain_order=True)]
+    met = reasons.count(None)
+    if not met:
+        return Need(False, "; ".join(dict.fromkeys(reason for reason in reasons if reason)))
+    executions, items = int(table["n"].sum()), table["item"].n_unique()
+    return Need(
+        True,
+        f"{executions} judged executions of {items} items over {source}; items were run under several levels of it in {met} "
+        f"of {len(reasons)} combinations of model and context",
+    )
+
+
 def fit(n: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Levels (draws, G) from executions and sums (items, G) and weights of items (draws, items), by least squares."""
-    total = n.sum(1)
-    width = n.shape[1]
+    return _solved(_sums(n, y), weight, n.shape[1])
+
+
+def _sums(n: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """What of each item enters the equations, linear in its weight: (items, 1 + G G + G + 1 + G) numbers."""
+    total, width = n.sum(1), n.shape[1]
     within = np.einsum("ig,gh->igh", n, np.eye(width)) - n[:, :, None] * n[:, None, :] / total[:, None, None]
-    moment = y - n * (y.sum(1) / total)[:, None]
-    items, draws = n.shape[0], weight.shape[0]
-    design = (weight @ within.reshape(items, -1)).reshape(draws, width, width)
+    mean = y.sum(1) / total
+    ones = np.ones((len(n), 1))
+    return np.hstack([ones, within.reshape(len(n), -1), y - n * mean[:, None], mean[:, None], n / total[:, None]])
+
+
+def _solved(sums: np.ndarray, weight: np.ndarray, width: int) -> np.ndarray:
+    """Levels (draws, G) from the sums of `_sums` and the weights of their rows."""
+    size, design, moment, mean, share = np.split(weight @ sums, np.cumsum([1, width * width, width, 1]), axis=1)
+    design = design.reshape(len(weight), width, width)
     scale = np.trace(design, axis1=1, axis2=2)[:, None, None] / width
-    shift = np.linalg.solve(design + scale * np.full((width, width), 1 / width), (weight @ moment)[:, :, None])[:, :, 0]
-    share = weight / weight.sum(1, keepdims=True)
-    middle = share @ (y.sum(1) / total) - np.einsum("dg,dg->d", share @ (n / total[:, None]), shift)
+    shift = np.linalg.solve(design + scale * np.full((width, width), 1 / width), moment[:, :, None])[:, :, 0]
+    middle = (mean[:, 0] - np.einsum("dg,dg->d", share, shift)) / size[:, 0]
     return middle[:, None] + shift
+
+
+def _grouped(n: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The sums of items, or of `GROUPS` groups of them at random, which have one weight each: the squares that a group
+    adds to a variance are those of its items, since what one item adds has nothing to do with another."""
+    items = len(n)
+    if items <= GROUPS:
+        return _sums(n, y)
+    order, bounds = rng.permutation(items), np.linspace(0, items, GROUPS + 1).astype(int)
+    parts = []
+    for first in range(0, GROUPS, CHUNK):
+        last = min(first + CHUNK, GROUPS)
+        mine = order[bounds[first] : bounds[last]]
+        parts.append(np.add.reduceat(_sums(n[mine], y[mine]), bounds[first:last] - bounds[first], axis=0))
+    return np.concatenate(parts)
 
 
 def _draws(mine: pl.DataFrame, present: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -123,8 +165,10 @@ def _draws(mine: pl.DataFrame, present: np.ndarray, rng: np.random.Generator) ->
     n, y = (np.zeros((int(item.max()) + 1, len(present))) for _ in range(2))
     np.add.at(n, (item, level), mine["n"].to_numpy())
     np.add.at(y, (item, level), mine["y"].to_numpy())
-    middle = fit(n, y, np.ones((1, len(n))))
-    found = [fit(n, y, rng.standard_exponential((min(CHUNK, DRAWS - start), len(n)))) for start in range(0, DRAWS, CHUNK)]
+    sums, width = _grouped(n, y, rng), len(present)
+    middle = _solved(sums, np.ones((1, len(sums))), width)
+    starts = range(0, DRAWS, CHUNK)
+    found = [_solved(sums, rng.standard_exponential((min(CHUNK, DRAWS - start), len(sums))), width) for start in starts]
     several = n[np.count_nonzero(n, axis=1) > 1]
     thinnest = max(int((several > 0).sum(0).min()), 2)  # what the level rests on that the fewest such items were run under
     return middle + few_clusters(thinnest) * (np.concatenate(found) - middle)

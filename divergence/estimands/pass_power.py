@@ -31,7 +31,7 @@ from divergence.estimands.repeat_agreement import repeat_agreement
 from divergence.estimands.rows import answer, answered, frame
 from divergence.estimate import Estimate
 from divergence.identification import needs
-from divergence.identification.log_design import LogDesign
+from divergence.identification.log_design import REGIMES, LogDesign
 from divergence.identification.question import Need, Question
 from divergence.joint.posterior import Fit, Posterior
 from divergence.random_streams import stream
@@ -56,6 +56,14 @@ def trial_needs(design: LogDesign) -> Need:
             f"It needs items with an identity, {TASKS_MIN} of them answered by one model in one context; this log has "
             f"{items}.",
         )
+    unlike, names = {regime: needs.unlike_tasks(design, regime) for regime in design.rows}, design.cells.levels
+    found = []
+    for a in np.flatnonzero(design.arms.items >= TASKS_MIN):
+        regime = REGIMES[int(design.arms.deployed[a])]
+        place = names["model"][design.arms.model[a]], regime, names["context"][design.arms.context[a]]
+        found.append(unlike[regime] or needs.driven(design, *place))
+    if all(found):
+        return Need(False, found[0] or "")
     if repeated < TASKS_MIN:
         return Need(True, f"{needs.many(known, 'item')} with one trial each: only the first power can be counted.")
     return Need(True, f"{needs.many(repeated, 'item')} with two trials of one model in one context.")
@@ -79,19 +87,22 @@ def pass_power(posterior: Posterior, *, powers: tuple[int, ...] = POWERS, outcom
     fit = posterior[outcome]
     rng = stream(fit.seed, "success in a row")
     rows, draws, reasons = [], [], []
+    unlike = {regime: needs.unlike_tasks(fit.log_design, regime) for regime in fit.log_design.rows}
     for place, n, y in _combinations(fit.cells):
         for statistic, value, reason in _numbers(n, y, powers, len(fit.effects), rng):
+            why = unlike[place[2]] or needs.driven(fit.log_design, place[0], place[2], place[1])
             rows.append((*place, statistic, "probability", n.shape[1], None))
-            draws.append(value)
-            reasons.append(reason)
+            draws.append(np.full_like(value, np.nan) if why else value)
+            reasons.append(why or reason)
     for model, regime, value, reason in _single_turn(fit, rng):
         rows.append((model, None, regime, "single_turn_gap", "fraction", None, None))
         draws.append(value)
         reasons.append(reason)
     for model, context, regime, statistic, runs, items, value in repeat_agreement(fit, stream(fit.seed, "agreement")):
         rows.append((model, context, regime, statistic, "probability", items, str(runs)))
-        draws.append(value)
-        reasons.append(None)
+        why = needs.driven(fit.log_design, model, regime, context)
+        draws.append(np.full_like(value, np.nan) if why else value)
+        reasons.append(why)
     model, context, regime, statistic, unit, items, level = (list(c) for c in zip(*rows, strict=True))
     table = frame(model=model, context=context, regime=regime, statistic=statistic, n_items=items, level=level)
     return answer(

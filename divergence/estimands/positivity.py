@@ -2,9 +2,9 @@
 
 Contexts differ in more than their factors when somebody chose which request goes where. An effect is causal only where the
 assignment is known: the same items were replayed in every context, or every row was logged with a known chance (column
-`probability`). Otherwise it is an association. Positivity of a level: the share of the log's (model, item) pairs that were
-served at that level (of (model, task) pairs where items have no identity): 1 where everything was tried everywhere, and
-what lies below 1 rests on the model.
+`probability`), and where contexts differ in nothing else that is logged, such as judges or waves. Otherwise it is an
+association. Positivity of a level: the share of the log's (model, item) pairs that were served at that level (of (model,
+task) pairs where items have no identity): 1 where everything was tried everywhere, and what lies below 1 rests on the model.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from divergence.cells.cells import MISSING
 from divergence.cells.overlap import in_regime
 from divergence.cells.replicates import context_rows
 from divergence.estimands.rows import context_codes
+from divergence.identification.rules_of_causes import scorers_apart, waves_apart
 from divergence.identification.rules_of_results import unlogged_difference
 from divergence.joint.posterior import Fit
 from divergence.numerics import combinations
@@ -45,12 +46,17 @@ def assignment(fit: Fit, mixed: bool = False) -> str:
     within contexts?"""
     if unlogged_difference(fit.log_design) is not None:
         return "association: contexts with the same logged factors differ, so something that is not logged does, too"
+    seen, mine = served(fit, bench=True)
+    apart = scorers_apart(fit.log_design, bool((fit.design.contexts[mine, 0] == 1).all()))
+    if apart:
+        return f"association: {apart}, so a difference of contexts may be one of judges"
+    if waves_apart(fit.log_design) is not None:
+        return "association: contexts or models were measured in other waves, so a difference may be one of time"
     counts = fit.cells.counts.take(in_regime(fit.cells, "deployment") & (fit.cells.counts["n"] > 0))
     if len(counts) and (counts["chance"] != MISSING).all():
         return "causal reading: rows were routed with logged chances"
     if mixed:
         return "association: a factor varies within contexts, and nothing logged says how rows came to its levels"
-    seen, _ = served(fit, bench=True)
     named = not len(counts) or bool((counts["item"] != MISSING).all())
     if named and seen.shape[1] > 1 and seen.mean() >= REPLAYED_MIN:
         return "causal reading: the same items were replayed in every context"

@@ -69,6 +69,9 @@ def factor_needs(design: LogDesign) -> Need:
         return Need(False, f"It needs a factor that changes by itself: {next(iter(rows.values())).why_not}.")
     if not factors:
         return Need(False, f"It needs a factor with two levels; this log has one of {', '.join(named)}.")
+    unlike = needs.unlike_tasks(design, "deployment" if design.rows["deployment"] else "evaluation")
+    if unlike:
+        return Need(False, unlike)
     usable = {n: f for n, f in factors.items() if f.within_model >= 2 or (n == "context" and not f.why_not)}
     if not usable and inside:
         return Need(True, inside.strip())

@@ -18,6 +18,7 @@ from divergence.cells import Cells
 from divergence.cells.overlap import in_regime, scorer_conflict
 from divergence.errors import InputError
 from divergence.identification.log_design import LogDesign
+from divergence.identification.needs import unlike_tasks
 from divergence.joint.carry_over import MODELS_MIN, CarryOver, carry_over, forecast_levels
 from divergence.joint.laws import Law, law_weights
 from divergence.joint.posterior import Fit, models_with_rows
@@ -77,7 +78,8 @@ def standing(fit: Fit) -> Standing | None:
     deployed = levels(fit, "deployment", "uniform")
     if deployed is None:
         return None
-    bench = levels(fit, "evaluation")
+    unlike = unlike_tasks(fit.log_design, "evaluation")
+    bench = None if unlike else levels(fit, "evaluation")
     served, tried = models_with_rows(fit, True), models_with_rows(fit, False)
     conflict = scorer_conflict(fit.cells)
     lines = carry_over(fit, bench, deployed) if bench is not None and not conflict else None
@@ -86,7 +88,9 @@ def standing(fit: Fit) -> Standing | None:
     left_out = {}
     for m in candidates:
         name = deployed.models[m]
-        if conflict:
+        if unlike:
+            left_out[name] = f"{name} has evaluation rows only. {unlike}"
+        elif conflict:
             left_out[name] = f"a forecast of {name} needs one judge in both regimes: {conflict}"
         elif lines is None:
             left_out[name] = (

@@ -57,6 +57,8 @@ def _number(name: str, dtype: pl.DataType, column: Column) -> pl.Expr:
         number = text.cast(pl.Float64, strict=False)
         if column.name == "score":  # what was right or wrong is often logged as a truth value
             lower = text.str.to_lowercase()
+            percent = text.str.strip_suffix("%").str.strip_chars().cast(pl.Float64, strict=False) / 100
+            number = pl.when(text.str.ends_with("%")).then(percent).otherwise(number)
             number = pl.when(lower == "true").then(1.0).when(lower == "false").then(0.0).otherwise(number)
         return number
     if dtype == pl.Duration and column.unit == "s":

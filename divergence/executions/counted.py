@@ -39,14 +39,15 @@ def distinct_rows(
     configuration: Configuration,
     where: Mapping[str, tuple[str, ...]],
     progress: Callable[[str], None] | None = None,
+    ray: str | None = None,
 ) -> Counted | None:
     """The distinct rows of large Parquet files; None for everything else, and for damaged files, which reading names.
 
-    `progress` is told now and then how many rows were counted, and how fast.
+    `progress` is told now and then how many rows were counted, and how fast. `ray`: the cluster that counts them.
     """
     try:
         rows = _rows(sources)
-        return _distinct_rows(sources, configuration, where, _Clock(rows, progress)) if rows >= ROWS_MIN else None
+        return _distinct_rows(sources, configuration, where, _Clock(rows, progress), ray) if rows >= ROWS_MIN else None
     except (pa.ArrowException, OSError):
         return None
 
@@ -67,7 +68,7 @@ class _Clock:
 
 
 def _distinct_rows(
-    sources: list[Source], configuration: Configuration, where: Mapping[str, tuple[str, ...]], clock: _Clock
+    sources: list[Source], configuration: Configuration, where: Mapping[str, tuple[str, ...]], clock: _Clock, ray: str | None
 ) -> Counted | None:
     factors = configuration.factors or SERVING_FACTORS
     labels = dict.fromkeys((*LABELS, configuration.outcome, *factors))
@@ -80,7 +81,7 @@ def _distinct_rows(
         kinds.setdefault(key, ([], wanted))[0].append(source)
     found = []
     for same, wanted in kinds.values():
-        one = tally(same, wanted, sum(len(done.blocks) for done in found), clock)
+        one = tally(same, wanted, sum(len(done.blocks) for done in found), clock, ray)
         if one is None:
             return None
         found.append(one)

@@ -7,6 +7,8 @@ Without ids, a row that is equal to an earlier one in every column is a copy whe
 and `turn`): the same run cannot have been logged twice with one number. Where nothing numbers them, two runs of one item
 with one outcome are equal too; but if *every* row of the log is there 2 (or k) times, it looks like a log that was given
 twice: then one of two (of k) counts. Repeated greedy runs that agree on every item look the same until they are numbered.
+Where only a part is there twice, a measured time tells: two runs seldom take the same time to its last digit, and if they
+did, others of them would differ in the last digit only.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ PLACE = {FILE_NUMBER: pl.UInt32, "row": pl.Int64}
 ROWS_PER_FILE = 2**40  # makes one number of file and row; more rows than any file has
 COPIES_ROWS_MAX = 2_000_000  # of a log that is searched for copies: 40 MB of places and hashes
 COPIES_BYTES_MAX = 2**30  # of its files, which are read once more for it
+SAME_MIN = 5  # rows with an equal time beyond those with nearly equal ones: fewer are accidents
+NEAR = 3.5  # last digits: of times that are rounded three are nearly equal for each that is equal
 COPIES_OF = 20  # distinct rows from which on "every row twice" is no accident
 
 
@@ -40,17 +44,19 @@ def duplicate_rows(checked: pl.LazyFrame) -> pl.DataFrame:
     return ordered.filter(~pl.col("execution_id").is_first_distinct()).select(*PLACE)
 
 
-def copied_rows(sources: Sequence[Source], numbered: bool) -> tuple[pl.DataFrame, str]:
+def copied_rows(sources: Sequence[Source], numbered: bool, times: Sequence[str] = ()) -> tuple[pl.DataFrame, str]:
     """File number and row of the copies, and a sentence about them; none and '' where there are none.
 
     Rows are compared in all the columns that their files have, those that no question uses included. `numbered`: does one
-    of them number the runs?
+    of them number the runs? `times`: the files' names of columns that hold measured times.
     """
-    parts = []
+    parts, measured = [], [name for name in times if all(name in source.columns for source in sources)][:1]
     for number, source in enumerate(sources):
         flat = sorted(name for name in source.columns if not source.schema[name].is_nested())
         place = (pl.lit(number, pl.UInt32).alias(FILE_NUMBER), pl.col(ROW).cast(pl.Int64).alias("row"))
-        parts.append(source.frame.select(*place, key=pl.struct(flat).hash()))
+        rest = [pl.struct([name for name in flat if name not in measured]).hash().alias("rest")] if measured else []
+        time = [pl.col(name).cast(pl.Float64, strict=False).alias("time") for name in measured]
+        parts.append(source.frame.select(*place, *rest, *time, key=pl.struct(flat).hash()))
     try:
         keyed = pl.concat(parts).collect(engine="streaming")
     except pl.exceptions.PolarsError:  # a column that no question reads may hold what is no text
@@ -62,14 +68,31 @@ def copied_rows(sources: Sequence[Source], numbered: bool) -> tuple[pl.DataFrame
         copies = keyed.filter(pl.col("place") > 0)
         told = f"{copies.height} of {keyed.height} rows are equal to an earlier row in every column, its number included"
         return copies.select(*PLACE), f"{told}: each counts once."
-    times = int(np.gcd.reduce(keyed["times"].to_numpy()))
-    if times < 2 or keyed["key"].n_unique() < COPIES_OF:
+    divisor = int(np.gcd.reduce(keyed["times"].to_numpy()))
+    if (divisor < 2 or keyed["key"].n_unique() < COPIES_OF) and measured and _timed_alike(keyed):
+        copies = keyed.filter(pl.col("place") > 0, pl.col("time").is_not_null())
+        told = (
+            f"{copies.height} of {keyed.height} rows are equal to an earlier row in every column, {measured[0]} to its last"
+        )
+        return copies.select(*PLACE), f"{told} digit: each counts once. If they are runs, number them in a column trial."
+    if divisor < 2 or keyed["key"].n_unique() < COPIES_OF:
         return pl.DataFrame(schema=PLACE), ""
-    copies = keyed.filter(pl.col("place") >= pl.col("times") // times)
+    copies = keyed.filter(pl.col("place") >= pl.col("times") // divisor)
     return copies.select(*PLACE), (
-        f"Every row of this log is there {times} times (or a multiple of it): one of {times} counts, {copies.height} of "
+        f"Every row of this log is there {divisor} times (or a multiple of it): one of {divisor} counts, {copies.height} of "
         f"{keyed.height} rows are copies. If they are runs, number them in a column trial."
     )
+
+
+def _timed_alike(keyed: pl.DataFrame) -> bool:
+    """Do rows that are equal in all else have the same time far more often than times that differ in the last digits?"""
+    times = np.unique(keyed["time"].drop_nulls().drop_nans().to_numpy())
+    if len(times) < COPIES_OF:
+        return False
+    last_digit = np.diff(times).min()
+    gaps = keyed.sort("rest", "time").select(gap=pl.col("time").diff().over("rest"))["gap"].drop_nulls().to_numpy()
+    same, near = int((gaps == 0).sum()), int(((gaps > 0) & (gaps < NEAR * last_digit)).sum())
+    return same >= SAME_MIN and same > near + SAME_MIN
 
 
 def with_copies(frame: pl.LazyFrame, copies: pl.DataFrame) -> pl.LazyFrame:

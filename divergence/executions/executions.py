@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from divergence.configuration import Configuration
-from divergence.errors import InputError
+from divergence.errors import InputError, NotIdentifiedError
 from divergence.executions.embedded_texts import by_text, comparable, distinct, joined, stacked
 from divergence.executions.files import Source
 from divergence.executions.names import BROKEN, FILE_NUMBER
@@ -114,6 +114,8 @@ class Executions:
     """Columns that could not be typed as a whole and are not used, with the reason."""
     notes: tuple[str, ...] = ()
     """Other things that a reader should know about how the log was read."""
+    cautions: tuple[str, ...] = ()
+    """What was seen in reading that the audit tells first: values set aside, copies, values without a place."""
     outcomes: pl.LazyFrame | None = None
     """The table of further outcomes, if the log has one."""
     telemetry: pl.LazyFrame | None = None
@@ -132,6 +134,10 @@ class Executions:
     """The distinct rows, where the log is large and they are few."""
     sample: Callable[[tuple[str, ...], int], pl.LazyFrame] | None = None
     """The valid rows of one in so many clusters; a cluster is the first of these columns that is given."""
+    by_file: Callable[[tuple[str, ...], int], list[pl.LazyFrame]] | None = None
+    """The same file by file."""
+    ray: str | None = None
+    """Address of the cluster that counts and sums the files, each by itself; None = this machine, all together."""
 
     def distinct(self) -> pl.LazyFrame:
         """The valid rows for counting: combinations of labels with their `TIMES` where the log is tallied, else `scan`."""
@@ -236,8 +242,23 @@ class Executions:
         return card_of(self, answers, [f"{found.level}: {found}" for found in audit(self.design)])
 
     def answers(self) -> tuple[Answer, ...]:
-        """Which questions this log can answer by its design, and why not the others."""
+        """Which questions this log can answer by its design, and why not the others; `load_curve` where a load is logged."""
         from divergence.estimands import QUESTIONS
+        from divergence.executions.load import offered
         from divergence.identification.question import answerable
 
-        return answerable(QUESTIONS, self.design)
+        found = answerable(QUESTIONS, self.design)
+        return (*found, self.answer_under_load()) if offered(self) else found
+
+    def answer_under_load(self) -> Answer:
+        """Can this log say how quality changes with the load of the server? Its rows and telemetry tell, not its design."""
+        from divergence.estimands import UNDER_LOAD, load_curve_needs
+        from divergence.executions.load import loads
+        from divergence.identification.question import Answer, Need
+
+        try:
+            found = loads(self)
+            need = load_curve_needs(found.table, found.load, found.source)
+        except NotIdentifiedError as error:
+            need = Need(False, str(error))
+        return Answer(UNDER_LOAD, need.met, need.sentence)

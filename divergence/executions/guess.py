@@ -64,7 +64,7 @@ MEANINGS = {  # a text -> what it usually means as a score
         "thumbs_down",
     ),
 }
-SCALES = ((-1, 1), (1, 5), (0, 5), (1, 10), (0, 10), (0, 100))
+SCALES = ((-1, 1), (0, 2), (0, 3), (0, 4), (1, 5), (0, 5), (1, 10), (0, 10), (0, 100))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,7 +242,8 @@ def _named(canonical: str, seen: Mapping[str, tuple[str, ...]]) -> str | None:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text.strip().removesuffix("%"))
+        plain = text.strip()
+        return float(plain[:-1]) / 100 if plain.endswith("%") else float(plain)
     except ValueError:
         return None
 
@@ -269,8 +270,8 @@ def _wide(columns: Mapping[str, str], seen: Mapping[str, tuple[str, ...]]) -> li
 def meant_scale(least: float, most: float) -> tuple[float, float]:
     """The usual scale that holds numbers between these two, else just these: what means 0, and what means 1.
 
-    >>> meant_scale(-1, 1), meant_scale(0, 75.5), meant_scale(-3, 12)
-    ((-1, 1), (0, 100), (-3, 12))
+    >>> meant_scale(-1, 1), meant_scale(0, 2), meant_scale(0, 75.5), meant_scale(-3, 12)
+    ((-1, 1), (0, 2), (0, 100), (-3, 12))
     """
     return next(((low, high) for low, high in SCALES if low <= least and most <= high), (least, most))
 
@@ -288,15 +289,38 @@ def _meaning(values: tuple[str, ...]) -> tuple[dict, str]:
         return {}, ""
     if all(v.lower() in ("true", "false") for v in values):
         return {}, ""
-    meant = {v: number for v in values for number, words in MEANINGS.items() if v.strip().lower() in words}
-    left = [v for v in values if v not in meant]
+    meant = known_meaning([v for v in values if v.strip().lower() not in ("true", "false") and _number(v) is None])
     if not meant:
-        return (
-            {},
-            f"The scores are texts ({', '.join(values[:4])}): say what they mean, [values] score = {{ good = 1, bad = 0 }}.",
-        )
+        return {}, f"The scores are texts ({', '.join(values[:4])}): say what each means, such as {example_meaning(values)}."
+    left = [v for v in values if v not in meant]
     why = f"{', '.join(meant)} are read as {', '.join(f'{n:g}' for n in meant.values())}"
     return meant, why + (f"; say what {', '.join(left[:4])} mean, else they are rejected." if left else ".")
+
+
+def known_meaning(texts: Iterable[str]) -> dict[str, float]:
+    """What texts mean as scores where one plainly is right and one is wrong; else nothing, since they may be letters of
+    answers, or grades: ok beside good.
+
+    >>> known_meaning(["PASS", "FAIL"]), known_meaning(["bad", "ok", "good"]), known_meaning(["A", "B", "C", "D"])
+    ({'PASS': 1.0, 'FAIL': 0.0}, {}, {})
+    """
+    texts = list(dict.fromkeys(texts))
+    meant = {v: number for v in texts for number, words in MEANINGS.items() if v.strip().lower() in words}
+    right = [v.strip().lower() for v, number in meant.items() if number]
+    plain = set(meant.values()) == {0.0, 1.0} or len(meant) == len(texts)
+    return {} if not plain or ("ok" in right and len(right) > 1) else meant
+
+
+def example_meaning(texts: Iterable[str]) -> str:
+    """A line that says what these texts mean, with their own names: as far as they say it, else the first as the best.
+
+    >>> example_meaning(["FAIL", "PASS"]), example_meaning(["B", "A", "D"])
+    ('[values] score = { FAIL = 0, PASS = 1 }', '[values] score = { B = 1, A = 0, D = 0 }')
+    """
+    texts = list(dict.fromkeys(texts))[:4]
+    known = known_meaning(texts)
+    meant = {text: known.get(text, float(not known and not place)) for place, text in enumerate(texts)}
+    return f"[values] score = {_toml(meant)}"
 
 
 def _regime(table: dict, columns: dict[str, str], seen: Mapping[str, tuple[str, ...]], undecided: list[str]) -> None:

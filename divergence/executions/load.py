@@ -12,12 +12,15 @@ for all, where there is one instance. Else a `concurrency` that is a number stan
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from divergence.errors import NotIdentifiedError
-from divergence.executions.executions import Executions
+
+if TYPE_CHECKING:
+    from divergence.executions.executions import Executions
 
 METRIC = "requests_running"
 BINS = 8
@@ -62,6 +65,11 @@ def loads(log: Executions, metric: str = METRIC) -> Loads:
     level, middle = levels(placed["load"].to_numpy())
     counted = placed.with_columns(level=pl.Series(level)).group_by(KEYS).agg(n=pl.len(), y=pl.col("outcome").sum())
     return Loads(counted.sort(KEYS), middle, source, rows.height - placed.height)
+
+
+def offered(log: Executions) -> bool:
+    """Does the log say anything of a load: telemetry, a column `load`, or a concurrency?"""
+    return log.telemetry is not None or bool({"load", "concurrency"} & log.present)
 
 
 def as_of(rows: pl.DataFrame, telemetry: pl.DataFrame, metric: str) -> pl.Series:

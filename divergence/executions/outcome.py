@@ -82,6 +82,19 @@ def usable_values(kind: str, counts: OutcomeCount) -> int:
     return counts.positive if kind == "positive" else counts.zero_or_one + counts.between
 
 
+def without_place(name: str, kind: str, counts: OutcomeCount) -> str:
+    """A sentence on values that have no place on the scale of a positive outcome; '' where all have one."""
+    if kind != "positive" or not counts.zero + counts.negative:
+        return ""
+    money = name in COLUMNS and COLUMNS[name].unit == "USD"
+    told = [f"{counts.zero:,} values of 0"] if counts.zero else []
+    told += [f"{counts.negative:,} refunds" if money else f"{counts.negative:,} values below 0"] if counts.negative else []
+    return (
+        f"Of {name} {' and '.join(told)} have no place on a log scale: levels are of the {counts.positive:,} positive "
+        "ones, and lie above the mean of all."
+    )
+
+
 def _contradiction(name: str, declared: str, counts: OutcomeCount) -> None:
     wrong = {
         "binary": (counts.values - counts.zero_or_one, "are neither 0 nor 1"),

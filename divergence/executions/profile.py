@@ -30,6 +30,10 @@ class ColumnCount:
     """Values outside the range of the schema, or infinite."""
     not_numbers: int
     """NaN values of an optional column, which are read as missing."""
+    negative: int
+    """Values below 0 of a duration or a cost."""
+    zero: int
+    """Values of a cost that are 0."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +54,10 @@ class OutcomeCount:
     """Above 0 and finite."""
     above_one: int
     """Above 1 and finite."""
+    zero: int
+    """Exactly 0."""
+    negative: int
+    """Below 0 and finite."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +149,8 @@ def _column(column: Column) -> dict[str, pl.Expr]:
     """Conditions on one column's values."""
     value, failed = pl.col(column.name), pl.col(FAILED + column.name)
     outside, not_numbers = NEVER, NEVER
+    negative = value < 0 if column.unit in ("s", "USD") else NEVER
+    zero = value == 0 if column.unit == "USD" else NEVER
     if column.name not in NEEDED:
         if column.dtype == pl.Float64:
             outside, not_numbers = value.is_infinite(), value.is_nan()
@@ -151,6 +161,7 @@ def _column(column: Column) -> dict[str, pl.Expr]:
             above = (value > column.maximum) & value.is_finite()
             outside = above if outside is NEVER else outside | above
     counts = {"values": value.is_not_null(), "failed": failed.is_not_null(), "outside": outside, "not_numbers": not_numbers}
+    counts |= {"negative": negative, "zero": zero}
     return {f"column {column.name} {name}": condition for name, condition in counts.items()}
 
 
@@ -171,4 +182,6 @@ def _outcome(value: pl.Expr, valid: pl.Expr) -> dict[str, pl.Expr]:
         "several_trials": valid & value.is_not_null() & several,
         "positive": finite & value.is_between(SMALLEST, LARGEST),
         "above_one": finite & (value > 1),
+        "zero": valid & (value == 0),
+        "negative": finite & (value < 0),
     }

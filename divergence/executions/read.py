@@ -9,8 +9,7 @@ collected.
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -19,8 +18,9 @@ from divergence.calling import sentences
 from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions import contexts, foreign
-from divergence.executions.columns import canonical, graded, sampled, scaled
+from divergence.executions.columns import sampled
 from divergence.executions.counted import Counted, distinct_rows
+from divergence.executions.declared_log import DeclaredLog, assembled, assembled_apart
 from divergence.executions.duplicates import (
     COPIES_BYTES_MAX,
     COPIES_ROWS_MAX,
@@ -31,17 +31,15 @@ from divergence.executions.duplicates import (
 )
 from divergence.executions.executions import ALWAYS, Counts, Executions, Tallied
 from divergence.executions.files import Source, local_paths, open_sources, unreadable
-from divergence.executions.further_tables import FurtherTable, metric, metrics, read_table
 from divergence.executions.guess import advice
 from divergence.executions.importers.one_import import of_one_import
 from divergence.executions.importers.registry import formats
 from divergence.executions.model_names import suggestions
-from divergence.executions.names import BROKEN, COPY, DUPLICATE, FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, TIMES
-from divergence.executions.on_scale import regimes_on_scale, scale_notes
+from divergence.executions.names import BROKEN, FAILED, FILE_NUMBER, GROUP, TIMES
+from divergence.executions.on_scale import scale_notes
 from divergence.executions.outcome import infer_kind, usable, usable_values
 from divergence.executions.profile import Profile, profile
 from divergence.executions.recognise import (
-    Tables,
     check_names,
     check_regime,
     extra_columns,
@@ -49,64 +47,13 @@ from divergence.executions.recognise import (
     recognise,
     unknown_columns,
 )
-from divergence.executions.rejection import refuse_rejected
-from divergence.executions.rules import NEEDED, Rule, row_rules, with_broken
+from divergence.executions.rejection import ACCEPT_REJECTED, refuse_rejected
+from divergence.executions.remarks import cautions, notes
+from divergence.executions.rules import NEEDED, row_rules, with_broken
 from divergence.executions.schema import COLUMNS, SERVING_FACTORS, Column
 from divergence.executions.shaped import weighed
 
 DAMAGED_DATA = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
-ACCEPT_REJECTED = 0.05  # share of rejected rows above which a log is more likely misread than dirty
-
-
-@dataclasses.dataclass(frozen=True)
-class _Log:
-    """The files of a log and what was declared, on their way through reading."""
-
-    tables: Tables
-    configuration: Configuration
-    extra: dict[str, Column]
-    rules: tuple[Rule, ...]
-    accept_rejected: float
-    progress: Callable[[str], None] | None = None
-    copies: str = ""
-
-    @property
-    def sources(self) -> list[Source]:
-        return self.tables["executions"]
-
-    @functools.cached_property
-    def outcomes(self) -> FurtherTable | None:
-        return self._table("outcomes")
-
-    @functools.cached_property
-    def telemetry(self) -> FurtherTable | None:
-        return self._table("telemetry")
-
-    @property
-    def embeddings(self) -> pl.LazyFrame | None:
-        frames = [source.frame.select(source.columns) for source in self.tables["embeddings"]]
-        return pl.concat(frames, how="diagonal_relaxed") if frames else None
-
-    @functools.cached_property
-    def on_scale(self) -> dict[str, tuple[str, ...]]:
-        """Outcomes with a declared scale -> the regimes whose values are on it."""
-        found = {}
-        for name, meaning in self.configuration.values.items():
-            if meaning.scale is None or name != self.configuration.outcome:
-                continue
-            frame, present = _unscaled(self, self.sources)
-            if name in present:
-                found[name] = regimes_on_scale(name, meaning, frame)
-        return found
-
-    def _table(self, name: str) -> FurtherTable | None:
-        return read_table(name, self.tables[name], self.where(name), self.accept_rejected, self.configuration.values)
-
-    def where(self, table: str) -> dict[str, tuple[str, ...]]:
-        """The conditions on rows that concern one table: those whose column one of its files has."""
-        made = self.configuration.columns if table == "executions" else {}
-        names = {*made, *(name for source in self.tables[table] for name in source.columns)}
-        return {name: levels for name, levels in self.configuration.where.items() if name in names}
 
 
 @sentences
@@ -118,6 +65,7 @@ def read(
     deployment: object = None,
     accept_rejected: float = ACCEPT_REJECTED,
     progress: Callable[[str], None] | None = None,
+    ray: str | None = None,
 ) -> Executions:
     """Read an execution log: one row an execution, every row checked, none dropped in silence.
 
@@ -125,7 +73,8 @@ def read(
     `deployment` name files whose rows all belong to that regime. `configuration`: what is declared; without one, the
     `divergence.toml` beside the log is used if there is one. Raises InputError, with a sentence, for a file that cannot be
     read, a name that does not exist, or more than `accept_rejected` (a fraction) of the rows rejected. `progress` is told
-    how far the reading of a large log is. Returns `Executions`.
+    how far the reading of a large log is. `ray`: address of a Ray cluster whose nodes see the files under the same paths; it
+    counts and sums the log file by file, with the same numbers. Returns `Executions`.
 
     >>> import polars as pl
     >>> rows = {"regime": ["evaluation", "deployment"], "model": "m", "item": "i", "score": [1, 0], "context": "c"}
@@ -156,7 +105,7 @@ def read(
     check_names(tables, configuration, extra)
     check_regime(tables["executions"], configuration)
     rules = row_rules(configuration.outcome, configuration.grades)
-    log = _judged(_Log(tables, configuration, extra, rules, accept_rejected, progress), skipped)
+    log = _judged(DeclaredLog(tables, configuration, extra, rules, accept_rejected, progress, ray=ray), skipped)
     return log if not brought.sources else _with_imports(log, brought)
 
 
@@ -171,7 +120,7 @@ def _with_imports(log: Executions, brought: foreign.Foreign) -> Executions:
     )
 
 
-def _judged(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
+def _judged(log: DeclaredLog, skipped: list[tuple[str, str]]) -> Executions:
     """Type and judge all rows; a file whose data turn out to be damaged is named."""
     try:
         return _executions(log, skipped)
@@ -185,17 +134,17 @@ def _judged(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
         raise unreadable(", ".join(source.file for source in log.sources), error, *addresses) from None
 
 
-def _executions(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
-    frame, present = _assembled(log, log.sources)
+def _executions(log: DeclaredLog, skipped: list[tuple[str, str]]) -> Executions:
+    frame, present = assembled(log, log.sources)
     columns = {**COLUMNS, **log.extra}
     columns = {name: column for name, column in columns.items() if name in present or name in ALWAYS}
     factors = [name for name in log.configuration.factors or SERVING_FACTORS if name in columns]
-    counted = distinct_rows(log.sources, log.configuration, log.where("executions"), log.progress)
+    counted = distinct_rows(log.sources, log.configuration, log.where("executions"), log.progress, log.ray)
     apart = {name: columns[name] for name in present & columns.keys() - counted.columns} if counted else {}
 
     def look(checked: pl.LazyFrame) -> Profile:
         asked = {name: column for name, column in columns.items() if name not in apart}
-        combinations = with_broken(_assembled(log, counted.sources)[0], log.rules) if counted else checked
+        combinations = with_broken(assembled(log, counted.sources)[0], log.rules) if counted else checked
         return profile(combinations, asked, factors, log.configuration.outcome, log.rules, apart, checked)
 
     def marked(frame: pl.LazyFrame) -> pl.LazyFrame:
@@ -210,10 +159,11 @@ def _executions(log: _Log, skipped: list[tuple[str, str]]) -> Executions:
             counted, apart = None, {}
             seen = look(marked(frame))
     elif counted is None and _may_hold_copies(seen, log.sources):
-        copies, told = copied_rows(log.sources, _numbered(seen))
+        times = [log.configuration.columns.get(name, name) for name in ("latency_s", "ttft_s", "queue_s")]
+        copies, told = copied_rows(log.sources, _numbered(seen), times)
         seen = look(marked(frame)) if copies.height else seen
-    _check_counts(seen, log, marked(frame))
-    log = dataclasses.replace(log, copies=told)
+    lost = _check_counts(seen, log, marked(frame))
+    log = dataclasses.replace(log, copies=told, cautions=lost)
     return _finished(frame, marked, counted, seen, columns, log, skipped)
 
 
@@ -229,63 +179,19 @@ def _numbered(seen: Profile) -> bool:
     return seen.rows in (told[0], min(told[1:]))
 
 
-def _assembled(log: _Log, sources: Iterable[Source]) -> tuple[pl.LazyFrame, set[str]]:
-    """All files as one lazy frame of canonical columns on their declared scales, and the names that any file has."""
-    frame, present = _unscaled(log, sources)
-    values = log.configuration.values
-    return frame.with_columns(scaled(name, values[name], where) for name, where in log.on_scale.items()), present
-
-
-def _unscaled(log: _Log, sources: Iterable[Source]) -> tuple[pl.LazyFrame, set[str]]:
-    where, outcome = log.where("executions"), log.configuration.outcome
-    frames = [canonical(s, number, log.configuration, log.extra, where) for number, s in enumerate(sources)]
-    frame = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
-    present = set(frame.collect_schema().names())
-    if outcome not in present:
-        frame = _with_metric(frame, present, log)
-        present |= {outcome, "scorer"}
-    absent = []
-    for name in dict.fromkeys((*ALWAYS, outcome)):
-        if name not in present:
-            absent.append(pl.lit(None, COLUMNS[name].dtype).alias(name))
-        if name not in present or FAILED + name not in frame.collect_schema():
-            absent.append(pl.lit(None, pl.String).alias(FAILED + name))
-    frame = frame.with_columns(*absent, pl.lit(False).alias(DUPLICATE), pl.lit(False).alias(COPY))
-    return frame.with_columns(pl.coalesce("regime", GIVEN_REGIME).alias("regime")), present
-
-
-def _with_metric(frame: pl.LazyFrame, present: set[str], log: _Log) -> pl.LazyFrame:
-    """The outcome from the outcomes table, where no column of the log has its name."""
-    outcome = log.configuration.outcome
-    names = metrics(log.outcomes.frame) if log.outcomes else []
-    chosen = outcome if outcome in names else names[0] if outcome == "score" and len(names) == 1 else None
-    if log.outcomes is None or chosen is None or "execution_id" not in present:
-        raw = dict.fromkeys(name for source in log.sources for name in source.columns)
-        also = f"; the outcomes table has {listed(names)}" if names else ""
-        raise InputError(
-            f"No file of the log has the outcome {outcome}: columns are {listed(raw)}{also}."
-            + advice(log.sources, f"Name its column with --map {outcome}=NAME, or another outcome with --outcome NAME.")
-        )
-    values = metric(log.outcomes.frame, chosen).rename({"value": outcome, "scorer": "__scorer"})
-    frame = frame.join(values, on="execution_id", how="left", maintain_order="left")
-    if log.configuration.grades:
-        frame = frame.with_columns(graded(outcome, outcome, pl.Float64(), log.configuration.grades))
-    scorer = pl.coalesce("__scorer", "scorer") if "scorer" in present else pl.col("__scorer")
-    return frame.with_columns(scorer.alias("scorer")).drop("__scorer")
-
-
-def _check_counts(seen: Profile, log: _Log, checked: pl.LazyFrame) -> None:
+def _check_counts(seen: Profile, log: DeclaredLog, checked: pl.LazyFrame) -> tuple[str, ...]:
+    """Raise InputError where the rows cannot be a log; else sentences on what was set aside."""
     if seen.rows == 0:
         kept = ", ".join(f"{name} = {' or '.join(levels)}" for name, levels in log.configuration.where.items())
         raise InputError("The log has no rows" + (f" where {kept}: check the levels." if kept else "."))
-    if seen.broken:
-        refuse_rejected(checked, seen, log.rules, log.accept_rejected, bool(log.on_scale))
+    lost = refuse_rejected(checked, seen, log.rules, log.accept_rejected, bool(log.on_scale)) if seen.broken else ()
     rule = log.configuration.regime
     if rule and not seen.regimes["evaluation"]:
         raise InputError(
             f"No row has one of the levels {listed(rule.evaluation)} of {rule.column} that [regime] calls evaluation: "
             "check how they are written."
         )
+    return lost
 
 
 def _finished(
@@ -294,7 +200,7 @@ def _finished(
     counted: Counted | None,
     seen: Profile,
     columns: dict[str, Column],
-    log: _Log,
+    log: DeclaredLog,
     skipped: list[tuple[str, str]],
 ) -> Executions:
     configuration, outcome = log.configuration, log.configuration.outcome
@@ -316,7 +222,11 @@ def _finished(
 
     def sample(clusters: tuple[str, ...], every: int) -> pl.LazyFrame:
         some = [sampled(source, configuration, clusters, every) for source in log.sources]
-        return finish(marked(_assembled(log, some)[0])).filter(pl.col(BROKEN).is_null()).select(whole)
+        return finish(marked(assembled(log, some)[0])).filter(pl.col(BROKEN).is_null()).select(whole)
+
+    def by_file(clusters: tuple[str, ...], every: int) -> list[pl.LazyFrame]:
+        some = log.sources if every == 1 else [sampled(source, configuration, clusters, every) for source in log.sources]
+        return [finish(marked(f)).filter(pl.col(BROKEN).is_null()).select(whole) for f in assembled_apart(log, some)]
 
     valid = seen.rows - sum(seen.broken.values())
     used = usable_values(kind, seen.outcome)
@@ -345,7 +255,8 @@ def _finished(
         sources=tuple(log.sources),
         skipped=tuple(skipped),
         unused=tuple(unused),
-        notes=(*([log.copies] if log.copies else []), *_notes(seen, dict(unused)), *_said(log)),
+        notes=(*([log.copies] if log.copies else []), *notes(seen, dict(unused)), *_said(log)),
+        cautions=(*log.cautions, *cautions(seen, configuration, kind, finish(marked(frame)))),
         ignored=unknown_columns(log.sources, configuration, columns),
         outcomes=log.outcomes.frame if log.outcomes else None,
         telemetry=log.telemetry.frame if log.telemetry else None,
@@ -353,8 +264,10 @@ def _finished(
         rejected_elsewhere=pl.concat(table.rejected for table in others) if others else None,
         all_named=seen.columns["execution_id"].values == seen.rows,
         present=frozenset(name for name in kept if seen.columns[name].values),
-        tally=_tallied(finish(marked(_assembled(log, counted.sources)[0])), counted) if counted else None,
+        tally=_tallied(finish(marked(assembled(log, counted.sources)[0])), counted) if counted else None,
         sample=sample,
+        by_file=by_file,
+        ray=log.ray,
     )
 
 
@@ -385,13 +298,5 @@ def _unused(seen: Profile, columns: dict[str, Column], outcome: str, grades: tup
     return unused
 
 
-def _said(log: _Log) -> list[str]:
+def _said(log: DeclaredLog) -> list[str]:
     return scale_notes(log.on_scale, log.configuration.values) + weighed(log.configuration.wide)
-
-
-def _notes(seen: Profile, unused: dict[str, str]) -> tuple[str, ...]:
-    return tuple(
-        f"{name}: {count.not_numbers} NaN values are read as missing."
-        for name, count in seen.columns.items()
-        if count.not_numbers and name not in unused
-    )

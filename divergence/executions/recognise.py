@@ -83,6 +83,7 @@ def check_names(tables: Tables, configuration: Configuration, extra: dict[str, C
                     f"{section} names {name}, which is neither a column of the schema nor a declared factor"
                     f"{nearest(name, known)}: name a column of the schema, or declare it in factors."
                 )
+    _check_values(tables, configuration, list(dict.fromkeys([*known, *raw])))
     asked = {name: f"mapped to {canonical}" for canonical, name in configuration.columns.items()}
     if configuration.regime:
         asked[configuration.regime.column] = "that [regime] names"
@@ -102,6 +103,25 @@ def check_names(tables: Tables, configuration: Configuration, extra: dict[str, C
             raise InputError(
                 f"The constant {name} = {value} would overwrite the column {name} that every file of the log has: "
                 "leave it out, or map that column to another name."
+            )
+
+
+def _check_values(tables: Tables, configuration: Configuration, known: list[str]) -> None:
+    """What [values] speaks of must be a column or a metric: values of a name that nobody has would mean nothing."""
+    unknown = [name for name in configuration.values if name not in {*known, configuration.outcome}]
+    if unknown and tables["outcomes"]:
+        metrics = {
+            metric
+            for source in tables["outcomes"]
+            if "metric" in source.columns
+            for metric in source.frame.select(pl.col("metric").cast(pl.String).unique()).collect()["metric"]
+        }
+        known = [*known, *sorted(metrics - {None})]
+    for name in unknown:
+        if name not in known:
+            raise InputError(
+                f"[values] says what {name} means, which is neither a column nor a metric of this log{nearest(name, known)}."
+                f"{_declared_in(configuration)}"
             )
 
 

@@ -87,8 +87,10 @@ SCORE_RULES = (
 def row_rules(outcome: str, grades: tuple[str, ...] = ()) -> tuple[Rule, ...]:
     """The rules in the order in which they are asked; those about `score` only where it is the outcome.
 
-    A score with `grades` is one of them and nothing else.
+    A score with `grades` is one of them and nothing else; an outcome that is a duration is none below 0.
     """
+    if outcome in COLUMNS and COLUMNS[outcome].unit == "s":
+        return (*ROW_RULES, Rule(f"{outcome}_not_negative", outcome, f"{outcome} is below 0", pl.col(outcome) >= 0))
     if outcome == "score" and grades:
         return (*ROW_RULES, _readable("score", f"one of the grades {', '.join(grades)}"))
     return ROW_RULES + SCORE_RULES if outcome == "score" else ROW_RULES

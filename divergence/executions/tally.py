@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -23,12 +24,17 @@ import pyarrow.parquet as pq
 from divergence.executions.files import Source
 from divergence.executions.labels import Label, Uncountable
 from divergence.executions.names import GROUP, ROW, TIMES
+from divergence.executions.on_cluster import on_cluster
 from divergence.executions.random_groups import BLOCKS, block_of_row
 
 PLACES_MAX = 2**25  # places of the array of codes, 4 bytes each
 COMBINATIONS_MAX = 2**22  # distinct rows that are still a summary
 GROUPS_MAX = 2**17  # combinations without their items, each with a count for every block
 BATCH = 2**20  # rows looked at together
+
+
+Counts = tuple[pl.DataFrame, np.ndarray]
+"""Combinations of raw labels with `TIMES` and `GROUP`, and the rows by group and block."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,15 +68,65 @@ class Wanted:
 
 
 def tally(
-    sources: list[Source], wanted: Wanted, first_group: int = 0, counted: Callable[[int], None] | None = None
+    sources: list[Source],
+    wanted: Wanted,
+    first_group: int = 0,
+    counted: Callable[[int], None] | None = None,
+    ray: str | None = None,
 ) -> Tally | None:
     """Count Parquet files of one schema; None where they cannot be counted. Groups are numbered from `first_group`.
 
-    `counted` is told the number of rows of each batch.
+    `counted` is told the number of rows of each batch; with `ray`, the address of a cluster, each file is a task there.
     """
+    paths, schema = [source.path for source in sources if source.path is not None], sources[0].schema
+    if ray is None:
+        made = _tallied(paths, schema, wanted, counted)
+    else:
+        made = merged(on_cluster(_one_file, [(path, dict(schema), wanted) for path in paths], ray), wanted)
+    if made is None:
+        return None
+    frame = made[0].with_columns((pl.col(GROUP) + first_group).alias(GROUP), pl.lit(0, pl.UInt32).alias(ROW))
+    return Tally(dataclasses.replace(sources[0], frame=frame.lazy()), made[1])
+
+
+def _one_file(job: tuple[Path, dict, Wanted]) -> Counts | None:
+    path, schema, wanted = job
+    return _tallied([path], pl.Schema(schema), wanted, None)
+
+
+def merged(parts: list[Counts | None], wanted: Wanted) -> Counts | None:
+    """The counts of all files from those of each: the same combinations and groups, in another order."""
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    first = np.cumsum([0, *(len(blocks) for _, blocks in known)])
+    frame = pl.concat(
+        frame.with_columns(pl.col(GROUP) + begin) for (frame, _), begin in zip(known, first[:-1].tolist(), strict=True)
+    )
+    examples = [name for name in (wanted.session, wanted.answer) if name is not None]
+    frame = frame.with_columns(
+        pl.when(pl.col(name).is_not_null()).then(pl.col(name).drop_nulls().first()).alias(name) for name in examples
+    )
+    kinds = [name for name in wanted.names if name != wanted.item]
+    missing = pl.col(wanted.item).is_null() if wanted.item else pl.lit(False)
+    groups = frame.group_by(*kinds, missing.alias("missing"), maintain_order=True).agg(pl.col(GROUP).unique())
+    if len(groups) > GROUPS_MAX:
+        return None
+    number = np.empty(first[-1], np.int64)
+    for place, old in enumerate(groups[GROUP]):
+        number[old.to_numpy()] = place
+    blocks = np.zeros((len(groups), BLOCKS), np.int64)
+    np.add.at(blocks, number, np.concatenate([each for _, each in known]))
+    renumbered = frame.with_columns(pl.Series(GROUP, number[frame[GROUP].to_numpy()]))
+    whole = renumbered.group_by(*wanted.names, GROUP, maintain_order=True).agg(pl.col(TIMES).sum())
+    return None if len(whole) > COMBINATIONS_MAX else (whole.select(*wanted.names, TIMES, GROUP), blocks)
+
+
+def _tallied(paths: list[Path], schema: pl.Schema, wanted: Wanted, counted: Callable[[int], None] | None) -> Counts | None:
+    """The combinations in raw values, with their times and groups, and the rows by group and block."""
     roles = {wanted.session: "session", wanted.answer: "answer", wanted.item: "item"}
     names = wanted.names
-    metadata = [pq.read_metadata(source.path) for source in sources]
+    metadata = [pq.read_metadata(path) for path in paths]
     nulls = set().union(*map(_with_nulls, metadata))
     fields = metadata[0].schema.to_arrow_schema()
     try:
@@ -79,9 +135,9 @@ def tally(
             for name in names
         ]
         counts = _Counts(labels, wanted)
-        for source in sources:
+        for path in paths:
             counts.rows = 0
-            with pq.ParquetFile(source.path, read_dictionary=[label.name for label in labels if label.plain]) as file:
+            with pq.ParquetFile(path, read_dictionary=[label.name for label in labels if label.plain]) as file:
                 for batch in file.iter_batches(BATCH, columns=names):
                     counts.add(batch)
                     if counted is not None:
@@ -89,10 +145,7 @@ def tally(
         counts.count()
     except Uncountable:
         return None
-    frame = counts.frame(sources[0].schema).with_columns(
-        (pl.col(GROUP) + first_group).alias(GROUP), pl.lit(0, pl.UInt32).alias(ROW)
-    )
-    return Tally(dataclasses.replace(sources[0], frame=frame.lazy()), counts.in_block)
+    return counts.frame(schema), counts.in_block
 
 
 def _with_nulls(metadata: pq.FileMetaData) -> set[str]:

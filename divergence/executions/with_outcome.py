@@ -9,7 +9,7 @@ import polars as pl
 from divergence.errors import InputError
 from divergence.executions.executions import Executions
 from divergence.executions.further_tables import metric, metrics
-from divergence.executions.outcome import infer_kind, usable, usable_values
+from divergence.executions.outcome import infer_kind, usable, usable_values, without_place
 from divergence.executions.profile import outcome_count
 from divergence.executions.recognise import listed
 from divergence.executions.schema import COLUMNS
@@ -30,16 +30,22 @@ def with_outcome(log: Executions, name: str) -> Executions:
     used = usable_values(kind, counts)
     if not used:
         raise InputError(f"The outcome {name} has no usable value in {log.counts.valid} valid rows: name another one.")
-    sample = log.sample
+    sample, by_file, told = log.sample, log.by_file, without_place(name, kind, counts)
+
+    def chosen(rows: pl.LazyFrame) -> pl.LazyFrame:
+        return _with_values(log, rows, name).with_columns(value)
+
     return dataclasses.replace(
         log,
         frame=frame.with_columns(value),
         tally=None,
         configuration=configuration,
         outcome=name,
-        sample=None if sample is None else (lambda *asked: _with_values(log, sample(*asked), name).with_columns(value)),
+        sample=None if sample is None else (lambda *asked: chosen(sample(*asked))),
+        by_file=None if by_file is None else (lambda *asked: [chosen(rows) for rows in by_file(*asked)]),
         kind=kind,
         kind_reason=reason,
+        cautions=(told,) if told else (),
         counts=dataclasses.replace(log.counts, unjudged=log.counts.valid - used),
     )
 

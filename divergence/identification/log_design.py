@@ -15,13 +15,15 @@ import numpy as np
 from divergence.cells import Cells
 from divergence.cells.cells import MISSING
 from divergence.cells.episodes import agent_episodes
-from divergence.cells.overlap import scorers
+from divergence.cells.overlap import model_conflict, scorers
 from divergence.cells.random_blocks import block_sums
 from divergence.cells.telling_items import prepared
 from divergence.identification.arm_counts import ArmCounts, arm_counts
 from divergence.identification.factor_levels import FactorLevels, factor_levels
 from divergence.identification.item_sharing import ItemSharing, item_sharing
 from divergence.identification.linked_contexts import LinkedArms, linked_arms
+from divergence.identification.task_metrics import task_metrics
+from divergence.identification.trial_counts import DrivenTrials, driven_trials
 from divergence.identification.wave_agreement import WaveAgreement, wave_agreement
 from divergence.numerics import combinations
 
@@ -105,6 +107,11 @@ class LogDesign:
         return wave_agreement(self.cells)
 
     @functools.cached_property
+    def driven_trials(self) -> tuple[DrivenTrials, ...]:
+        """Arms in which the number of trials of an item goes with its outcomes."""
+        return driven_trials(self.cells)
+
+    @functools.cached_property
     def logged(self) -> dict[str, dict[str, int]]:
         """Rows by regime that have a cost, tokens of both directions, episodes, a declared task length."""
         return {r: self._logged(r) for r in REGIMES}
@@ -124,15 +131,14 @@ class LogDesign:
         return tuple(sorted(scorers(self.cells)[regime]))
 
     @functools.cached_property
-    def task_scorers(self) -> dict[str, set[str]]:
-        """What judged the rows of each task; rows without a task or a scorer give none."""
-        counts, names = self.cells.counts.take(self.cells.counts["n"] > 0), self.cells.levels
-        (task, scorer), _ = combinations(counts["task"], counts["scorer"])
-        found: dict[str, set[str]] = {}
-        for t, k in zip(task, scorer, strict=True):
-            if t != MISSING:
-                found.setdefault(names["task"][t], set()).update({names["scorer"][k]} if k != MISSING else ())
-        return found
+    def task_metrics(self) -> dict[str, tuple[dict[str, tuple[str, ...]], ...]]:
+        """Tasks with the scorers that judged them, by regime and in groups that no scorer ties together."""
+        return {regime: task_metrics(self.cells, regime) for regime in REGIMES}
+
+    @functools.cached_property
+    def model_judges(self) -> dict[str, str | None]:
+        """Why the models of each regime cannot be compared: one was judged by others; None where nothing is."""
+        return {regime: model_conflict(self.cells, regime) for regime in REGIMES}
 
     def _in(self, regime: str) -> np.ndarray:
         return self.arms.deployed == (regime == "deployment")

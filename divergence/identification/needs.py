@@ -22,10 +22,19 @@ def many(number: int, noun: str) -> str:
 
 
 def level_needs(design: LogDesign, regime: str) -> Need:
-    """What a level of one regime needs."""
+    """What a mean level of one regime needs."""
+    unlike = unlike_tasks(design, regime)
+    return Need(False, unlike) if unlike else task_level_needs(design, regime)
+
+
+def task_level_needs(design: LogDesign, regime: str) -> Need:
+    """What a level of one regime needs, on all its tasks together or on each alone."""
     other = "deployment" if regime == "evaluation" else "evaluation"
     if not design.rows[regime]:
         return Need(False, f"It needs judged {regime} rows; this log has 0 (and {design.rows[other]} of {other}).")
+    unlike = unlike_tasks(design, regime)
+    if unlike and design.cells.items == "observed":  # levels of single tasks are those of new items
+        return Need(False, unlike)
     return Need(
         True,
         f"{many(design.rows[regime], f'judged {regime} row')} of {many(design.models[regime], 'model')} in "
@@ -33,19 +42,48 @@ def level_needs(design: LogDesign, regime: str) -> Need:
     )
 
 
-def unlike_tasks(design: LogDesign) -> str | None:
-    """Why no mean over tasks is given: each was judged by scorers of its own."""
-    judges = design.task_scorers
-    if len(judges) < 2 or not all(judges.values()):
-        return None
-    if len(set().union(*judges.values())) < sum(map(len, judges.values())):  # a scorer that two tasks share
-        return None
-    told = [f"{task}: {', '.join(sorted(names))}" for task, names in list(judges.items())[:3]]
-    more = f" and {len(judges) - 3} more" if len(judges) > 3 else ""
-    return (
-        f"It needs tasks with one metric; each of the {len(judges)} tasks has scorers of its own ({'; '.join(told)}{more}), "
-        "so a mean over them mixes unlike things. Read the rows of each task, or take one: --where task=NAME."
-    )
+def unlike_tasks(design: LogDesign, *regimes: str) -> str | None:
+    """Why no mean over the tasks of one of these regimes (of either, where none is named) is given: no scorer ties them."""
+    for regime in regimes or design.rows:
+        groups = design.task_metrics[regime]
+        if len(groups) < 2:
+            continue
+        told = [f"{task}: {', '.join(names[:3])}" for task, names in (next(iter(group.items())) for group in groups[:3])]
+        more = f" and {len(groups) - 3} more" if len(groups) > 3 else ""
+        tasks = sum(map(len, groups))
+        which = (
+            f"each of the {tasks} tasks has scorers of its own"
+            if tasks == len(groups)
+            else f"the {tasks} tasks have {len(groups)} metrics"
+        )
+        advice = "Take one" if design.cells.items == "observed" else "Read the rows of each task, or take one"
+        return (
+            f"It needs tasks with one metric; {which} ({'; '.join(told)}{more}), so a mean over them mixes unlike things. "
+            f"{advice}: --where task=NAME."
+        )
+    return None
+
+
+def no_order(design: LogDesign, *regimes: str) -> str | None:
+    """Why the models of one of these regimes (of either, where none is named) cannot be ordered: others judged them."""
+    for regime in regimes or design.rows:
+        conflict = design.model_judges[regime]
+        if conflict:
+            return f"It needs one judge for all models: {conflict}."
+    return None
+
+
+def driven(design: LogDesign, model: str, regime: str, context: str) -> str | None:
+    """Why repeated trials of one model in one context are no replicates: their number goes with their outcomes."""
+    names = design.cells.levels
+    for arm in design.driven_trials:
+        if (names["model"][arm.model], arm.deployed, names["context"][arm.context]) == (
+            model,
+            regime == "deployment",
+            context,
+        ):
+            return f"It needs trials whose number was settled before; of the items of {model} in {context}, {arm.told}."
+    return None
 
 
 def unlinked_models(design: LogDesign, regime: str) -> str | None:
@@ -140,7 +178,7 @@ def nothing_varies(design: LogDesign) -> str | None:
 
 def models_in_both(design: LogDesign, least: int) -> Need:
     """What an order or a line over models with both regimes needs."""
-    missing = no_comparison(design) or nothing_varies(design)
+    missing = no_comparison(design) or unlike_tasks(design) or no_order(design) or nothing_varies(design)
     if missing is None and len(design.both) < least:
         missing = f"It needs {NUMBERS[least]} models in both regimes; this log has {len(design.both)}."
     if missing is None and len(np.unique(design.linked.models[design.both])) > 1:
@@ -228,7 +266,7 @@ def crossed(design: LogDesign) -> Need:
 
 def compared(design: LogDesign) -> Need:
     """What a difference between the regimes needs."""
-    missing = no_comparison(design)
+    missing = no_comparison(design) or unlike_tasks(design)
     if missing:
         return Need(False, missing)
     shared = design.sharing.in_both
@@ -245,9 +283,3 @@ def compared(design: LogDesign) -> Need:
             f"deployment: {', '.join(sorted(deployment)) or 'not logged'}), so it may be a difference of judges."
         )
     return Need(True, reason)
-
-
-def means_compared(design: LogDesign) -> Need:
-    """What a difference between the mean levels of the regimes needs."""
-    unlike = unlike_tasks(design)
-    return Need(False, unlike) if unlike and not no_comparison(design) else compared(design)

@@ -58,23 +58,38 @@ def missing_runs(design: LogDesign) -> Finding | None:
         rows = np.bincount(counts["model"][mine], counts["rows"][mine], size)
         gone = np.bincount(counts["model"][mine], counts["unjudged"][mine], size)
         known = np.flatnonzero(rows >= RUNS_MIN)
-        if len(known) < MODELS_MIN:
+        if len(known) < 2:
             continue
         share = gone[known] / rows[known]
-        usual, k = float(np.median(share)), int(share.argmax())
+        k = int(share.argmax())
         many, runs = float(gone[known[k]]), float(rows[known[k]])
-        if share[k] > usual + MORE_MISSING and len(known) * _at_least(many, runs, usual) < CHANCE_MAX:
+        if len(known) >= MODELS_MIN:
+            usual, others = float(np.median(share)), "the models usually"
+            chance = len(known) * _at_least(many, runs, usual)
+        else:  # of two, neither is the usual one: the other's share is as uncertain as this one's
+            usual, others = float(share[1 - k]), design.cells.levels["model"][known[1 - k]]
+            chance = _as_far_apart(gone[known], rows[known])
+        if share[k] > usual + MORE_MISSING and chance < CHANCE_MAX:
             name = design.cells.levels["model"][known[k]]
             return Finding(
                 "missing_runs",
                 "caution",
-                f"{name} has no score in {100 * share[k]:.0f}% of its {rows[known[k]]:,.0f} {regime} runs, the models "
-                f"usually in {100 * usual:.0f}%: levels are over the runs that were judged. A table that counts the others "
-                "as failures, or leaves them out, gives it another place.",
+                f"{name} has no score in {100 * share[k]:.0f}% of its {rows[known[k]]:,.0f} {regime} runs, {others} in "
+                f"{100 * usual:.0f}%: levels are over the runs that were judged. A table that counts the others as "
+                "failures, or leaves them out, gives it another place.",
                 "Say with error_type whether a run failed by the model or by the harness.",
                 ("leaderboard", "bench_level", "deployed_level"),
             )
     return None
+
+
+def _as_far_apart(count: np.ndarray, runs: np.ndarray) -> float:
+    """Chance that two shares lie so far apart where both are alike; `count` of `runs`, each shape (2,)."""
+    from scipy.special import ndtr
+
+    together = count.sum() / runs.sum()
+    noise = np.sqrt(together * (1 - together) * (1 / runs).sum())
+    return float(2 * ndtr(-abs(np.subtract(*(count / runs))) / noise)) if noise else 1.0
 
 
 def _at_least(count: float, runs: float, share: float) -> float:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import collections
 
+import numpy as np
+
 from divergence.cells.random_blocks import block_sums
 from divergence.identification.finding import Finding
 from divergence.identification.log_design import REGIMES, LogDesign
 from divergence.identification.rules_of_outcomes import listed
 
+ROWS_MIN = 5  # rows with a time, of one model in one context, below which a mean is an accident
 OTHER_UNIT = 300.0  # ratio of mean times that no serving stack explains and milliseconds read as seconds (1,000) do
 
 
@@ -44,7 +47,10 @@ def times_disagree(design: LogDesign) -> Finding | None:
             told.append(f"in {regime} the first token comes after {first:.3g} s and the whole answer after {whole:.3g} s")
     for name in ("latency_s", "ttft_s"):
         bench, live = (means.get((name, regime), 0.0) for regime in REGIMES)
-        if bench and live and not 1 / OTHER_UNIT < bench / live < OTHER_UNIT:
+        other = _other_unit(design, name)
+        if other:
+            told.append(other)
+        elif bench and live and not 1 / OTHER_UNIT < bench / live < OTHER_UNIT:
             told.append(f"{name} is {bench:.3g} on average in evaluation and {live:.3g} in deployment")
     if not told:
         return None
@@ -56,6 +62,21 @@ def times_disagree(design: LogDesign) -> Finding | None:
         "Times are seconds: correct the column, or leave it out.",
         ("coherence", "best_combination"),
     )
+
+
+def _other_unit(design: LogDesign, name: str) -> str | None:
+    """Two contexts of a regime in which one model's mean times lie in different units; None where all lie in one."""
+    levels = design.cells.levels
+    for regime in REGIMES:
+        sums = block_sums(design.cells, name, regime)
+        rows, total = sums.n.sum(0), sums.y.sum(0)
+        for m in range(len(rows)):
+            known = np.flatnonzero((rows[m] >= ROWS_MIN) & (total[m] > 0))
+            means = sorted((float(total[m, c] / rows[m, c]), levels["context"][c]) for c in known)
+            if means and means[-1][0] > OTHER_UNIT * means[0][0]:
+                (least, fast), (most, slow) = means[0], means[-1]
+                return f"{name} of {levels['model'][m]} is {least:.3g} on average in {fast} and {most:.3g} in {slow}"
+    return None
 
 
 def _first_and_whole(design: LogDesign, regime: str) -> tuple[float, float]:

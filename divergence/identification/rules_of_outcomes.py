@@ -10,6 +10,8 @@ from divergence.identification.finding import Finding
 from divergence.identification.log_design import REGIMES, LogDesign
 
 JUDGED_MIN = 0.9  # judged share of a context below which it is said: a tenth can move a level by ten points
+OF_MEANS = ("bench_level", "deployed_level", "leaderboard", "gap", "context_effect", "serving_effect", "pass_power")
+"""Questions whose numbers are means over tasks."""
 NAMED = 4  # names given before "and others"
 
 
@@ -68,6 +70,13 @@ def judged_share(design: LogDesign) -> Finding | None:
     share, regime, context = worst
     if share >= JUDGED_MIN:
         return None
+    if design.cells.kind == "positive" and share:
+        return Finding(
+            "judged_share",
+            "caution",
+            f"Only {max(share, 0.001):.1%} of the {regime} rows in {context} have a {cells.outcome} above 0: the others are "
+            "missing, or have no place on a log scale, and levels are not about them.",
+        )
     if not share:
         return Finding(
             "judged_share",
@@ -85,13 +94,13 @@ def judged_share(design: LogDesign) -> Finding | None:
 def other_judges(design: LogDesign) -> Finding | None:
     """Scorers that differ between the regimes."""
     one, two = (set(design.scorers(regime)) for regime in REGIMES)
-    if not one or not two or one == two:
+    if one == two or not all(design.rows.values()):
         return None
     return Finding(
         "other_judges",
         "caution",
-        f"The regimes do not have the same scorers (evaluation: {', '.join(sorted(one))}; deployment: "
-        f"{', '.join(sorted(two))}): a part of every difference between them may be the judges'.",
+        f"The regimes do not have the same scorers (evaluation: {', '.join(sorted(one)) or 'not logged'}; deployment: "
+        f"{', '.join(sorted(two)) or 'not logged'}): a part of every difference between them may be the judges'.",
         questions=("gap", "evaluation_advantage", "context_effect", "reversal"),
     )
 
@@ -101,5 +110,39 @@ def unlike_tasks(design: LogDesign) -> Finding | None:
     why = needs.unlike_tasks(design)
     if why is None:
         return None
-    said, todo = why.removeprefix("It needs tasks with one metric; ").split(" Read ")
-    return Finding("unlike_tasks", "caution", said[0].upper() + said[1:], f"Read {todo}", ("bench_level", "gap"))
+    said, todo = why.removeprefix("It needs tasks with one metric; ").split("unlike things. ")
+    return Finding("unlike_tasks", "caution", f"{said[0].upper()}{said[1:]}unlike things.", todo, OF_MEANS)
+
+
+def own_judges(design: LogDesign) -> Finding | None:
+    """A model that other scorers judged than the others: no order of models is given."""
+    conflicts = {regime: why for regime, why in design.model_judges.items() if why}
+    if not conflicts:
+        return None
+    regime, why = next(iter(conflicts.items()))
+    both = " and deployment" if len(conflicts) > 1 else ""
+    return Finding(
+        "own_judges",
+        "caution",
+        f"In {regime}{both} {why}: what the models can is not told apart from how they were judged, so no order of them is "
+        "given.",
+        "Let one scorer judge all models.",
+        ("leaderboard", "bench_level", "deployed_level", "reversal", "rank_agreement", "best_combination", "convergence"),
+    )
+
+
+def driven_trials(design: LogDesign) -> Finding | None:
+    """Items whose number of trials goes with their outcomes: tried until they pass, or repeated where they disagree."""
+    found = design.driven_trials
+    if not found:
+        return None
+    arm, names = found[0], design.cells.levels
+    return Finding(
+        "driven_trials",
+        "caution",
+        f"Of the items of {names['model'][arm.model]} in {names['context'][arm.context]}, {arm.told} ({len(found)} of "
+        f"{len(design.arms)} combinations are such): how often an item was tried goes with its outcomes, so levels are no "
+        "rates of single runs.",
+        "Take the first run of each item, such as --where trial=0.",
+        ("bench_level", "deployed_level", "leaderboard", "pass_power", "excess_flips"),
+    )

@@ -12,6 +12,7 @@ from divergence.identification.log_design import REGIMES, LogDesign
 from divergence.identification.rules_of_outcomes import listed
 
 CLEAR = 4.0  # standard errors: among a thousand pairs of contexts that do not differ, .06 are called different
+CONTEXTS_MAX = 100  # beyond, contexts are compared with the first one only
 FEW = 30  # trials of an arm below which a raw rate says little
 
 
@@ -50,34 +51,36 @@ def unlogged_difference(design: LogDesign) -> Finding | None:
 
 def opposite_effects(design: LogDesign) -> Finding | None:
     """A context that clearly helps one model and clearly hurts another: a mean over models describes neither."""
-    arms = design.arms
-    if design.cells.kind == "positive" or not all(design.rows.values()):
+    if design.cells.kind == "positive":
         return None
+    arms, names = design.arms, design.cells.levels
     contexts = np.unique(np.stack([arms.deployed.astype(int), arms.context], 1), axis=0)
     rate, error = _rates(design, contexts)
-    bench = contexts[:, 0] == 0
-    if bench.sum() != 1:
-        return None
-    base, of_base = rate[:, bench][:, 0], error[:, bench][:, 0]
-    worst: tuple[float, int, int, int, float, float] | None = None
-    for c in np.flatnonzero(~bench):
-        effect = rate[:, c] - base
-        noise = np.sqrt(error[:, c] ** 2 + of_base**2)
+    worst: tuple[float, int, int, int, int, float, float] | None = None
+    one_bench, told_bench = bool((contexts[:, 0] == 0).sum() == 1), False
+    few = len(contexts) <= CONTEXTS_MAX
+    pairs = itertools.combinations(range(len(contexts)), 2) if few else ((0, c) for c in range(1, len(contexts)))
+    for base, c in pairs:  # the bench comes first
+        effect = rate[:, c] - rate[:, base]
+        noise = np.sqrt(error[:, c] ** 2 + error[:, base] ** 2)
         clear = np.isfinite(effect) & (np.abs(effect) > CLEAR * noise)
         up, down = np.flatnonzero(clear & (effect > 0)), np.flatnonzero(clear & (effect < 0))
         if len(up) and len(down):
             high, low = int(up[effect[up].argmax()]), int(down[effect[down].argmin()])
-            found = (float(effect[high] - effect[low]), int(c), high, low, float(effect[high]), float(effect[low]))
-            worst = found if worst is None or found[0] > worst[0] else worst
+            found = (float(effect[high] - effect[low]), base, c, high, low, float(effect[high]), float(effect[low]))
+            # What the one bench context shows is said first: it is what a gap is about.
+            first = one_bench and base == 0
+            if worst is None or (first and not told_bench) or (first == told_bench and found[0] > worst[0]):
+                worst, told_bench = found, first
     if worst is None:
         return None
-    _, c, high, low, gain, loss = worst
-    names = design.cells.levels["model"]
+    _, base, c, high, low, gain, loss = worst
+    against = "" if told_bench else f", against {names['context'][contexts[base, 1]]},"
     return Finding(
         "opposite_effects",
         "caution",
-        f"{design.cells.levels['context'][contexts[c, 1]]} helps {names[high]} ({100 * gain:+.0f} points) and hurts "
-        f"{names[low]} ({100 * loss:+.0f} points): what it does depends on the model, and its mean describes none.",
+        f"{names['context'][contexts[c, 1]]}{against} helps {names['model'][high]} ({100 * gain:+.0f} points) and hurts "
+        f"{names['model'][low]} ({100 * loss:+.0f} points): what it does depends on the model, and its mean describes none.",
         questions=("context_effect", "serving_effect"),
     )
 
@@ -131,16 +134,14 @@ def changed_between_waves(design: LogDesign) -> Finding | None:
 
 
 def _rates(design: LogDesign, contexts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Raw rate and its binomial standard error, each (models, contexts); NaN where there are few trials."""
+    """Raw rate and its standard error over items and sessions, each (models, contexts); NaN where there are few trials."""
     arms = design.arms
     shape = (len(design.cells.levels["model"]), len(contexts))
     rate, error = np.full(shape, np.nan), np.full(shape, np.nan)
     place = {tuple(key): k for k, key in enumerate(contexts)}
+    errors = np.sqrt(arms.variance / arms.units) * arms.widening(CLEAR)
     for a in np.flatnonzero(arms.trials >= FEW):
         k = place[int(arms.deployed[a]), int(arms.context[a])]
-        shrunk = (arms.total[a] + 1) / (arms.trials[a] + 2)  # a rate of 0 or 1 is not known without error
-        # Items are the units: repeated trials of one item add little.
-        units = arms.items[a] if arms.items[a] else arms.trials[a]
         rate[arms.model[a], k] = arms.rate[a]
-        error[arms.model[a], k] = np.sqrt(shrunk * (1 - shrunk) / max(units, 1))
+        error[arms.model[a], k] = errors[a]
     return rate, error

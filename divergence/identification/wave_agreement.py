@@ -15,6 +15,7 @@ import itertools
 import numpy as np
 
 from divergence.cells import Cells, Table
+from divergence.identification.arm_counts import ArmCounts, arm_counts
 from divergence.numerics import combinations, expit, logit
 
 CLEAR = 4.0  # standard errors: of a thousand arms that moved with the others, .06 are called changed
@@ -48,6 +49,7 @@ def wave_agreement(cells: Cells) -> WaveAgreement:
     if cells.kind == "positive" or len(waves) < 2:
         return WaveAgreement(changed, measured, change)
     rate, error = _rates(counts, arm, wave.ravel(), (arms, len(waves)))
+    error = error * _session_widening(arm_counts(cells))
     measured = np.isfinite(rate).sum(1) > 1
     worst = np.zeros(arms)
     pairs = (
@@ -79,6 +81,12 @@ def _rates(counts: Table, arm: np.ndarray, wave: np.ndarray, shape: tuple[int, i
     rate = (rate * units + 0.5) / (units + 1)
     error = np.sqrt(rate * (1 - rate) / np.maximum(units, 1))
     return rate.reshape(shape), error.reshape(shape)
+
+
+def _session_widening(arms: ArmCounts) -> float:
+    """By how much sessions widen errors: of the middle arm, since what an arm did between waves widens its own, too."""
+    known = arms.blocks > 1
+    return float(np.sqrt(np.median(arms.session_effect[known]))) if known.any() else 1.0
 
 
 def _missed(rate: np.ndarray, error: np.ndarray, before: int, after: int) -> tuple[np.ndarray, np.ndarray]:

@@ -27,6 +27,8 @@ from divergence.joint.design import Design, free_terms, layout_of, local_term, m
 from divergence.joint.hierarchy import curvature
 from divergence.joint.link import Response
 from divergence.joint.paired import Measured
+from divergence.joint.thin_blocks import ONE, Columns, Thin, projected, shared_columns, thin
+from divergence.joint.thin_blocks import solved as thin_solved
 from divergence.numerics import size_of
 
 BATCH_BYTES = 2**23  # of a stack of points: what stays in a processor's cache is worked on fastest
@@ -48,6 +50,8 @@ class Part:
     """`P_m` of the term in which each model has a scale of its own, (K, K, M); empty where none has."""
     columns: np.ndarray
     """`W` at these arms, shape (K, M, p)."""
+    thin: Thin | None
+    """The same blocks as a diagonal and a few columns, where that is faster."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +95,7 @@ class BlockHierarchy:
         of = {t.name: sp.csr_array(loadings[:, t.columns]) for t in design.terms}
         cross = of["theta_E"] @ of["theta_D"].T
         inside = {0: of["theta_E"] @ of["theta_E"].T, 1: of["theta_D"] @ of["theta_D"].T, 2: cross + cross.T}
+        of_models: Columns = []
         columns: list[tuple[sp.csr_array, np.ndarray, bool]] = [
             (sp.csr_array(of["alpha"] * design.term("alpha").width), np.array([-1]), False)
         ]
@@ -100,6 +105,10 @@ class BlockHierarchy:
                 columns.append((mine, np.arange(layout.count)[layout.own_levels], False))
             elif term.kind.of_model:
                 inside[layout.term(k)] = mine @ mine.T
+                variance = np.full(size_of(mine)[1], layout.term(k))
+                if term is each:
+                    variance = np.repeat(np.arange(layout.count)[layout.own_models], len(variance) // design.n_models)
+                of_models.append((mine, variance, False))
             else:
                 columns.append((mine, np.full(size_of(mine)[1], layout.term(k)), False))
         spots = np.unique(noise.place, return_inverse=True)[1].ravel()
@@ -108,8 +117,9 @@ class BlockHierarchy:
             (sp.csr_array(noise.easy[:, None]), np.array([-1]), True),
             (there, np.full(size_of(there)[1], -1), True),
         ]
+        own = None if each is None else layout.term(layout.own_term)
         return cls._laid_out(
-            response.value - centre, layout, noise, inside, columns, None if each is None else layout.term(layout.own_term)
+            response.value - centre, layout, noise, inside, columns, own, (of["theta_E"], of["theta_D"]), of_models
         )
 
     @classmethod
@@ -119,11 +129,13 @@ class BlockHierarchy:
         layout: Layout,
         noise: Measured,
         inside: dict[int, sp.csr_array],
-        columns: list[tuple[sp.csr_array, np.ndarray, bool]],
+        columns: Columns,
         own: int | None,
+        abilities: tuple[sp.csr_array, sp.csr_array],
+        of_models: Columns,
     ) -> BlockHierarchy:
         """`inside`: products of variances, `columns`: columns, their variances, and are they noise?; `own`: the term of
-        `inside` in which each model has a scale of its own."""
+        `inside` in which each model has a scale of its own; `of_models`: the columns of `inside` but for `abilities`."""
         parts = buckets(noise.model)
         every = sp.csc_array(sp.hstack([c for c, _, _ in columns]))
         variance = np.concatenate([v for _, v, _ in columns])
@@ -140,12 +152,17 @@ class BlockHierarchy:
         inner = np.array(sorted(inside), int)
         products = [in_blocks(sp.csr_array(inside[k]), parts) for k in inner]
         shared = sp.csr_array(every[:, several])
+        within = [*of_models, *_by_model(noise)]
+        for noisy in (False, True):
+            lone = used & ~several & (of_noise == noisy)
+            within.append((sp.csr_array(every[:, lone]), variance[lone], noisy))
         found = []
         for b, bucket in enumerate(parts):
             rows = np.where(bucket.there.ravel(), bucket.arms.ravel(), 0)
             w = shared[rows].toarray().reshape(*bucket.arms.shape, -1) * bucket.there[:, :, None]
             flat = np.stack([p[b].ravel() for p in products])
-            found.append(Part(bucket, noise_blocks(noise, bucket) + more[b], fixed[b], flat, each[b], w))
+            few = thin(bucket, abilities, within, noise.own, (shared, of_noise[several]), layout.own_models.start)
+            found.append(Part(bucket, noise_blocks(noise, bucket) + more[b], fixed[b], flat, each[b], w, few))
         return cls(value, layout, tuple(found), inner, Shared(variance[several], of_noise[several]))
 
     @property
@@ -165,15 +182,21 @@ class BlockHierarchy:
             s = self.variances(x[begin : begin + self.step])
             gram, log = np.zeros((len(s), width + 1, width + 1)), np.zeros(len(s))
             for part in self.parts:
+                if part.thin is not None:
+                    at = projected(part.thin, s, part.bucket.take(self.value)[None])
+                    gram += at.gram
+                    log += at.log
+                    continue
                 low = factor(self.effects(part, s) + part.noise)
                 right = np.concatenate([part.columns, part.bucket.take(self.value)[:, :, None]], 2)
                 solved = forward(low, right[None]).reshape(len(s), -1, width + 1)
                 gram += np.matmul(solved.swapaxes(1, 2), solved)
                 log += log_determinant(low)
-            inner, root = self.capacity(gram, self.shared.variances(s))
-            log += np.log(np.einsum("nkk->nk", inner)).sum(1)
-            pulled = np.linalg.solve(inner, (root * gram[:, :width, width])[:, :, None])[:, :, 0]
-            out[begin : begin + self.step] -= log + 0.5 * (gram[:, width, width] - np.square(pulled).sum(1))
+            # With the levels as one more column of variance 1, the last pivot's square is 1 + v' S^-1 v.
+            inner = self.capacity(gram, np.pad(self.shared.variances(s), ((0, 0), (0, 1)), constant_values=1.0))[0]
+            pivots = np.einsum("nkk->nk", inner)
+            log += np.log(pivots[:, :width]).sum(1)
+            out[begin : begin + self.step] -= log + 0.5 * (pivots[:, width] ** 2 - 1)
         return out
 
     def gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -213,10 +236,16 @@ class BlockHierarchy:
             mine, t = s[piece], self.shared.variances(s[piece])
             gram, kept = np.zeros((len(mine), width + 1, width + 1)), []
             for part in self.parts:
-                noise, columns = part.noise[None], part.columns[None]
+                noise, columns, by = part.noise[None], part.columns[None], None
                 if not plain:
                     by = part.bucket.take(np.broadcast_to(wide[piece], (len(mine), len(self.value))))
                     by = np.where(part.bucket.there, by, 1.0)
+                if part.thin is not None:
+                    at = projected(part.thin, mine, part.bucket.take(gap[piece]), by)
+                    gram += at.gram
+                    kept.append((at, shared_columns(part.thin, by)))
+                    continue
+                if by is not None:
                     noise = noise * by[:, :, None] * by[:, None]
                     columns = np.where(self.shared.noise, columns * by[..., None], columns)
                 low = factor(self.effects(part, mine) + noise)
@@ -230,6 +259,11 @@ class BlockHierarchy:
             pulled = np.linalg.solve(inner, (root * gram[:, :width, width])[:, :, None])
             weight = root * np.linalg.solve(inner.swapaxes(1, 2), pulled)[:, :, 0]
             for part, (low, solved) in zip(self.parts, kept, strict=True):
+                if part.thin is not None:
+                    carried = np.einsum("nkmp,np->nkm", np.broadcast_to(solved, (len(mine), *solved.shape[1:])), weight)
+                    left = part.bucket.take(gap[piece]) - carried
+                    part.bucket.put(thin_solved(part.thin, low, left), out[piece])
+                    continue
                 left = solved[..., width] - np.einsum("nkmp,np->nkm", solved[..., :width], weight)
                 part.bucket.put(backward(low, left[..., None])[..., 0], out[piece])
         return out
@@ -273,8 +307,12 @@ class BlockHierarchy:
     def step(self) -> int:
         """Points of a stack."""
         width = len(self.shared.variance) + 1
-        each = sum(p.bucket.arms.size * (len(p.bucket.arms) * 2 + width * 2) for p in self.parts)
-        return max(1, BATCH_BYTES // (8 * (each + width**2)))
+        each = 0
+        for part in self.parts:
+            size, models = part.bucket.arms.shape
+            rank = 0 if part.thin is None else len(part.thin.columns)
+            each += models * (3 * rank * (size + width) if rank else 2 * size * (size + width))
+        return max(1, BATCH_BYTES // (8 * (each + 2 * width**2)))
 
     def effects(self, part: Part, s: np.ndarray) -> np.ndarray:
         """What a model's own effects add to its block, shape (n, K, K, M)."""
@@ -316,6 +354,15 @@ def _several_models(columns: sp.csc_array, model: np.ndarray) -> np.ndarray:
     np.minimum.at(low, place, model[rows])
     np.maximum.at(high, place, model[rows])
     return high > low
+
+
+def _by_model(noise: Measured) -> Columns:
+    """The noise that the arms of one model share, as columns of the models."""
+    arms, models = np.arange(len(noise.model)), int(noise.model.max()) + 1
+    return [
+        (sp.csr_array((sd, (arms, noise.model)), shape=(len(arms), models)), np.full(models, ONE), True)
+        for sd in (noise.anchor, noise.luck)
+    ]
 
 
 def noise_blocks(noise: Measured, bucket: Bucket) -> np.ndarray:

@@ -13,6 +13,7 @@ import dataclasses
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.linalg import get_blas_funcs
 
 from divergence.numerics import size_of
 
@@ -151,10 +152,13 @@ def backward(low: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _solved(low: np.ndarray, right: np.ndarray, transposed: bool) -> np.ndarray:
-    """The same by one LAPACK call a block."""
-    matrix = np.tril(np.moveaxis(low, 3, 1))
-    matrix = matrix.swapaxes(2, 3) if transposed else matrix
-    return np.moveaxis(np.linalg.solve(matrix, np.moveaxis(right, 2, 1)), 1, 2)
+    """The same by one BLAS call a block: of `x' L' = b'` (or `x' L = b'`), which leaves rows where they are."""
+    matrix = np.ascontiguousarray(np.moveaxis(low, 3, 1))
+    b = np.ascontiguousarray(np.moveaxis(np.broadcast_to(right, (len(low), *right.shape[1:])), 2, 1))
+    out, solve = np.empty_like(b), get_blas_funcs(["trsm"], dtype=np.float64)[0]
+    for at in np.ndindex(b.shape[:2]):
+        out[at] = solve(1.0, matrix[at].T, b[at].T, side=1, lower=0, trans_a=int(transposed)).T
+    return np.moveaxis(out, 1, 2)
 
 
 def log_determinant(low: np.ndarray) -> np.ndarray:

@@ -14,6 +14,11 @@ from scipy.special import ndtr, ndtri
 ABILITIES = 3  # coordinates of theta: its two standard deviations and their correlation; as many variances
 X_MAX = 8.0  # standard deviations stay finite, and systems solvable; the prior density beyond is below exp(-32) of its peak
 
+OWN_MAX = (
+    7.0  # log of a level's or a model's own scale: a thousand times the others' is beyond what any log tells apart; more
+)
+# would leave nothing of the noise beside it in double precision, where arms share it
+
 
 def half_normal(x: np.ndarray, width: float | np.ndarray) -> np.ndarray:
     """The half-normal quantile with the standard normal probability of x; half_normal(0, 1) = 0.6744898."""
@@ -103,11 +108,11 @@ class Layout:
         sigma = half_normal(x[:, :2], self.ability)
         sd = half_normal(x[:, self.terms], self.widths)
         cross = correlation(x[:, 2]) * sigma[:, 0] * sigma[:, 1]
-        own = sd[:, :1] ** 2 * np.exp(2 * self.outlier * np.minimum(x[:, self.own_levels], X_MAX))
+        own = sd[:, :1] ** 2 * np.exp(2 * np.minimum(self.outlier * x[:, self.own_levels], OWN_MAX))
         parts = [sigma**2, cross[:, None], sd**2, own]
         if self.models:
             spread = half_normal(x[:, self.spread : self.spread + 1], self.instability)
-            unstable = np.exp(2 * spread * np.minimum(x[:, self.models_own], X_MAX))
+            unstable = np.exp(2 * np.minimum(spread * x[:, self.models_own], OWN_MAX))
             parts.append(sd[:, self.own_term, None] ** 2 * unstable)
         return np.concatenate(parts, axis=1)
 
@@ -121,16 +126,16 @@ class Layout:
         out[2] += correlation_slope(x[2]) * sigma[0] * sigma[1] * by_variance[2]
         sd = half_normal(x[terms], self.widths)
         per_sd = 2 * half_normal_slope(x[terms], self.widths)  # of s, once times sd: sd itself may round to 0
-        own = s[levels] * by_variance[levels]
+        own = np.where(self.outlier * x[levels] < OWN_MAX, s[levels] * by_variance[levels], 0.0)
         out[terms] += per_sd * sd * by_variance[terms]
-        wide = np.exp(2 * self.outlier * np.minimum(x[levels], X_MAX))
+        wide = np.exp(2 * np.minimum(self.outlier * x[levels], OWN_MAX))
         out[self.term(0) : self.term(1)] += per_sd[:1] * sd[:1] * (wide @ by_variance[levels])
         out[levels] += 2 * self.outlier * own
         if self.models:
             k, models = self.own_term, self.own_models
-            wide, z = half_normal(x[spread], self.instability), np.minimum(x[self.models_own], X_MAX)
-            out[self.term(k)] += per_sd[k] * sd[k] * (np.exp(2 * wide * z) @ by_variance[models])
-            unstable = s[models] * by_variance[models]
+            wide, z = half_normal(x[spread], self.instability), x[self.models_own]
+            out[self.term(k)] += per_sd[k] * sd[k] * (np.exp(2 * np.minimum(wide * z, OWN_MAX)) @ by_variance[models])
+            unstable = np.where(wide * z < OWN_MAX, s[models] * by_variance[models], 0.0)
             out[spread] += 2 * half_normal_slope(x[spread], self.instability) * (z @ unstable)
             out[self.models_own] += 2 * wide * unstable
         return out

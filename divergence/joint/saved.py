@@ -37,6 +37,7 @@ SAVED = {
             "better?": str,
             "zero_cost?": str,
             "notes": [str],
+            "cautions?": [str],
             "method": str,
             "seed": int,
             "why": str,
@@ -109,6 +110,7 @@ def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
         better=saved.get("better", "lower" if saved["kind"] == "positive" else "higher"),
         zero_cost=saved.get("zero_cost", "missing"),
         notes=tuple(saved["notes"]),
+        cautions=tuple(saved.get("cautions", ())),
     )
     of_arms: dict[str, Any] = {name: read_array(arrays, f"{k}/arms/{name}") for name in ARMS}
     arms = Arms(**of_arms, link=saved["link"], notes=tuple(saved["arm_notes"]))

@@ -64,6 +64,7 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
                     "better": fit.cells.better,
                     "zero_cost": fit.cells.zero_cost,
                     "notes": fit.cells.notes,
+                    "cautions": fit.cells.cautions,
                     "method": fit.method,
                     "seed": fit.seed,
                     "why": fit.why,

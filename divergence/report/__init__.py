@@ -8,7 +8,6 @@
 | `page.py` | `write_page`, `render` |
 | `choice.py`, `choice_sections.py` | combinations against the requirements: the first screen where they are declared |
 | `decision.py` | bench order and deployed order in words: the first screen where they are not |
-| `no_order.py` | the first screen where nothing links the models |
 | `flip_bounds.py` | bounds of items that change sides, with one run a side |
 | `sections.py`, `record.py`, `blocks.py` | the sections below it: answers; refusals, log, diagnostics; their parts |
 | `trust.py` | checks of the model in words and tables |

@@ -68,6 +68,8 @@ class LogSummary:
     """Measuring campaigns; None where none are logged."""
     judged: pl.DataFrame | None = None
     """Judged share: columns `regime`, `context`, `rows`, `judged` (a count); None where every row is judged."""
+    unjudged: str = "the others are taken as missing at random"
+    """What is said of rows without a judged outcome."""
     files: tuple[str, ...] = ()
     """Names of the files that were read."""
     bench_contexts: tuple[str, ...] = ()
@@ -107,7 +109,7 @@ class PageContent:
     cautions: tuple[str, ...] = ()
     """Sentences about the log that the first screen must carry (differing scorers, unjudged rows)."""
     no_order: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """Regime -> why its models cannot be put in order; empty where they can."""
+    """Regime -> why its models have levels and no order (`evaluation`, `deployment`); empty where they have one."""
     calibration: Mapping | None = None
     """What calibration a risk model was measured to have (`RiskModel.check`); None where none was made."""
     changes: Changes | None = None

@@ -24,7 +24,6 @@ from divergence.report.choice_sections import MARKS
 from divergence.report.choice_sections import written as combinations
 from divergence.report.content import PageContent
 from divergence.report.decision import decide
-from divergence.report.no_order import without_order
 from divergence.report.words import capital, question_name, seen, sentence
 
 SYMBOLS = {  # what LaTeX's own fonts write in mathematics
@@ -63,7 +62,7 @@ class Sheet:
 
 def lead(content: PageContent) -> tuple[str, list[str]]:
     """The decision in one sentence, and what stands under it."""
-    choice, decision, listed = choose(content), without_order(content, decide(content)), board(content)
+    choice, decision, listed = choose(content), decide(content), board(content)
     open_ = [told] if (told := undeclared(content)) else []
     if choice is None and listed is not None and listed.leads:
         said = [*listed.sentences, decision.headline, *decision.sentences]

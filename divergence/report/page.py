@@ -21,7 +21,6 @@ from divergence.report.choice import Choice, choose, undeclared
 from divergence.report.content import PageContent
 from divergence.report.decision import Decision, decide
 from divergence.report.figures import contrasts, gap, order, score_kappa
-from divergence.report.no_order import unlinked, without_order
 from divergence.report.palette import DARK, LIGHT, TO_DARK
 from divergence.report.reading import levels
 from divergence.report.scripts import notices, vega_bundle, versions
@@ -48,7 +47,7 @@ def render(content: PageContent) -> str:
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"seen": seen, "sentence": sentence, "rows": _rows, "written": _written}
-    decision, choice = without_order(content, decide(content)), choose(content)
+    decision, choice = decide(content), choose(content)
     sections = page_sections.build(content)
     listed = board(content)
     opening = board_sections.first_screen(listed) if listed else []
@@ -142,7 +141,7 @@ def _figures(blocks: list[Block]) -> list[Figure]:
 def _order(content: PageContent) -> Figure | None:
     """The figure of the first screen."""
     bench, deployed = content.answer("bench_level"), content.answer("deployed_level")
-    if bench is None or deployed is None or not levels(bench, deployed).models or unlinked(content):
+    if bench is None or deployed is None or not levels(bench, deployed).models or content.no_order:
         return None
     return Figure("order", order.chart(bench, deployed), order.sentence(bench, deployed))
 

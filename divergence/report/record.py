@@ -84,7 +84,7 @@ def log_section(content: PageContent) -> tuple[Block, ...]:
     for title, pairs in (("Files not read", content.skipped), ("Columns not used", content.unused_columns)):
         if pairs:
             blocks.append(Listing(_by_reason(pairs), title))
-    return (*blocks, *_judged(summary.judged))
+    return (*blocks, *_judged(summary.judged, summary.unjudged))
 
 
 def _by_reason(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -95,7 +95,7 @@ def _by_reason(pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     return tuple((join(names, MOST_TOGETHER), reason) for reason, names in named.items())
 
 
-def _judged(judged: pl.DataFrame | None) -> tuple[Block, ...]:
+def _judged(judged: pl.DataFrame | None, others: str) -> tuple[Block, ...]:
     """How many rows carry a score, and where the fewest do."""
     if judged is None or not judged["rows"].sum():
         return ()
@@ -107,10 +107,7 @@ def _judged(judged: pl.DataFrame | None) -> tuple[Block, ...]:
     lowest = amount(least["judged"] / least["rows"], "probability")
     where = spoken(judged["context"].drop_nulls()).get(least["context"], "rows without a context")
     return (
-        Text(
-            f"{share} of the rows are judged, {AS_COUNTED} fewest in {where} ({lowest}); "
-            "the others are taken as missing at random."
-        ),
+        Text(f"{share} of the rows are judged, {AS_COUNTED} fewest in {where} ({lowest}); {others}."),
         Table(
             tables.fragment(tables.judged(judged)),
             opened_by="Judged share by context" if judged.height > MOST_OPEN else "",

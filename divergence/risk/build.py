@@ -37,6 +37,7 @@ from divergence.risk.reliability import BINS, CLUSTERS_MIN, clustering, equal_bi
 from divergence.risk.risk_draws import plausible_risks
 from divergence.risk.summaries import Summaries, summarise
 from divergence.risk.training_traffic import traffic_of
+from divergence.risk.unseen_items import features_of, unseen_shift
 
 PARTS, CALIBRATION, CHECK = 10, (6, 7), (8, 9)
 DRAWS_KEPT, DRAWS_MIN, NUMBERS_KEPT = 200, 50, 2_000_000  # of tables of risks, in the model's folder: 8 MB at most
@@ -49,7 +50,7 @@ class HeldOutRows:
     """Judged deployment rows that the fit did not see."""
 
     frame: pl.DataFrame
-    """`model`, `context`, `task`, `failure` (0..1), `trials`, `cluster`, `part`."""
+    """`model`, `context`, `task`, `item`, declared features, `failure` (0..1), `trials`, `cluster`, `part`."""
 
     def part(self, numbers: tuple[int, ...]) -> pl.DataFrame:
         """The rows of some parts."""
@@ -76,6 +77,8 @@ def risk_model(posterior: Posterior, log: Executions | None = None, *, seed: int
     factors = log.factors if log is not None else (("context",) if cells.factors == () else cells.factors)
     calibrated = _unchecked("no log was given") if log is None else _calibrated(posterior, log, seed)
     calibrator, check, sets, clusters, share = calibrated
+    if log is not None and log.configuration.features and "unseen" not in check:
+        check["sentence"] += f"; {' and '.join(log.configuration.features)} could not be tried, and no feature is used"
     whole = blended(raw, cell_rates(cells, raw.levels, raw.risk.shape), share)
     provenance = {
         "seed": seed,
@@ -98,6 +101,8 @@ def risk_model(posterior: Posterior, log: Executions | None = None, *, seed: int
     items, told = item_risks(posterior.fits[0], whole.levels, risk, whole.promised, every, seed, _prompts(log))
     model = dataclasses.replace(model, items=items)
     traffic = _traffic(whole, posterior, clusters)
+    shift = check.get("unseen", {}).pop("shift", None)
+    traffic |= {} if shift is None else {"features": shift}
     return dataclasses.replace(
         model,
         plausible=kept,
@@ -157,6 +162,8 @@ def judged_rows(log: Executions) -> HeldOutRows:
     frame = log.scan().filter((pl.col("regime") == "deployment") & pl.col("outcome").is_not_null())
     frame = frame.select(
         pl.col("model", "context", "task").cast(pl.String),
+        pl.col("item").cast(pl.String),
+        *(pl.col(name).cast(pl.Float64) for name in features_of(log)[0]),
         failure=1 - pl.col("outcome"),
         trials=pl.col("score_n").fill_null(1).cast(pl.Float64),
         cluster=_cluster(),
@@ -186,7 +193,8 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
         if part.height < ROWS_MIN or clusters < CLUSTERS_MIN:
             return _unchecked(
                 f"{part.height} judged rows in {clusters} sessions or items are left to {what}, at least "
-                f"{ROWS_MIN} in {CLUSTERS_MIN} are needed"
+                f"{ROWS_MIN} in {CLUSTERS_MIN} are needed",
+                SHARE if judged.frame.height >= ROWS_MIN and judged.frame["cluster"].n_unique() >= CLUSTERS_MIN else 0.0,
             )
     if calibration["failure"].sum() in (0, calibration.height):
         return _unchecked("all rows to calibrate with have the same outcome")
@@ -210,6 +218,12 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
     except (InputError, NotIdentifiedError) as error:
         return _unchecked(f"the part of the log to fit is too small ({error})")
     risk, failure, trials, cluster, context = _scored(trained, calibration)
+    everywhere = judged.frame["part"].to_numpy()
+    base = _scored(trained, judged.frame)[0]
+    shift, told = unseen_shift(log, judged.frame, base, everywhere < CALIBRATION[0], np.isin(everywhere, CALIBRATION))
+    if shift is not None:
+        trained = dataclasses.replace(trained, traffic=trained.traffic | {"features": shift.to_json()})
+        risk = _scored(trained, calibration)[0]
     calibrator, scores = choose_calibrator(risk, failure, cluster, trials)
     sets = thresholds(calibrator(risk), failure, context) if np.isin(failure, (0, 1)).all() else {}
     before, failure, trials, cluster, context = _scored(trained, check)
@@ -227,19 +241,19 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
         found["sets"] = coverage(risk, failure, context, sets)
     found["sharpness"] = {"unseen": beside_plain(risk, trained.plain(_batch(check)), failure, trials, cluster, seed)}
     found["contexts"] = _by_context(risk, failure, trials, cluster, context)
-    found["sentence"] = _sentence(found, calibrator) + words
+    found["unseen"] = {"sentence": told, "shift": None if shift is None else shift.to_json()}
+    found["sentence"] = _sentence(found, calibrator) + words + (f"; {told}" if told else "")
     return calibrator, found, sets, found["clustering"], share
 
 
 def _with_plain_rates(raw: Summaries, cells: Cells, held: pl.DataFrame) -> tuple[Summaries, str, float]:
-    """The table, half of it plain rates where these lower the log loss of held-out rows by more than its error."""
+    """The table, a share of it rates of cells, as held-out rows want it."""
     rates = cell_rates(cells, raw.levels, raw.risk.shape)
     trained = _model(raw, NONE)
     risk, failure, trials, cluster, _ = _scored(trained, held)
-    saved, error = worth(risk, rates.ravel()[trained.rows(_batch(held))], failure, trials, cluster)
-    if saved <= error:
-        return raw, f"; plain rates of cells would save {saved:.4f} nats (standard error {error:.4f}) and are left out", 0.0
-    return blended(raw, rates, SHARE), f"; plain rates of cells weigh half: they save {saved:.4f} nats ({error:.4f})", SHARE
+    share, saved, error = worth(risk, rates.ravel()[trained.rows(_batch(held))], failure, trials, cluster)
+    words = f"; rates of cells weigh {share:g}: they save {saved:.4f} nats (standard error {error:.4f})"
+    return blended(raw, rates, share), words, share
 
 
 def _clustering(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, cluster: np.ndarray, context: np.ndarray) -> dict:
@@ -259,17 +273,18 @@ def _clustering(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, clust
     return out
 
 
-def _unchecked(why: str) -> tuple[Calibrator, dict, dict, dict, float]:
-    return NONE, {"sentence": f"calibration was not checked: {why}"}, {}, {}, 0.0
+def _unchecked(why: str, share: float = 0.0) -> tuple[Calibrator, dict, dict, dict, float]:
+    words = f"; rates of cells weigh {share:g}, undecided" if share else ""
+    return NONE, {"sentence": f"calibration was not checked: {why}{words}"}, {}, {}, share
 
 
 def _scored(model: RiskModel, rows: pl.DataFrame) -> tuple[np.ndarray, ...]:
-    risk = model.score(_batch(rows)).column("risk").to_numpy(zero_copy_only=False)
+    risk = model.score(_batch(rows, model.columns)).column("risk").to_numpy(zero_copy_only=False)
     return (risk, *(rows[name].to_numpy() for name in ("failure", "trials", "cluster", "context")))
 
 
-def _batch(rows: pl.DataFrame) -> pa.RecordBatch:
-    return rows.select("model", "context", "task").to_arrow().combine_chunks().to_batches()[0]
+def _batch(rows: pl.DataFrame, further: tuple[str, ...] = ()) -> pa.RecordBatch:
+    return rows.select("model", "context", "task", *further).to_arrow().combine_chunks().to_batches()[0]
 
 
 def _by_context(risk: np.ndarray, failure: np.ndarray, trials: np.ndarray, cluster: np.ndarray, context: np.ndarray) -> dict:

@@ -7,8 +7,14 @@ model of items, fitted by expectation propagation.
 An arm a is a model in a context of a regime, m_at its probit level in the stratum t, so that the mean over new items is
 Phi(m_at): the item layer never contradicts the table of strata. z_i is what an item brings to every arm, through loadings
 that say which arms it is hard for; w_ai is what only this arm makes of it, and what makes a repeated answer a copy: with a
-large v_a an outcome that was seen once comes again. Loadings and variances are found by expectation maximisation. Each
-item's posterior is Gaussian, its moments matched cell by cell (exact for single trials, 15 nodes around the mode for more).
+large v_a an outcome that was seen once comes again. Loadings and variances are found by expectation maximisation, and an arm
+with few items takes them from the arms that it is tied to by its model and its context:
+
+    lambda_a ~ N(mu + model + context, tau^2),    psi_a worth `UNIQUE_ITEMS` items of the mean over arms
+
+with tau^2 estimated like the rest (empirical Bayes), the mean psi from repeats alone (`UNIQUE` where there are none), and
+each tie shrunk as if it varied like the arms it ties. Each item's posterior is Gaussian, its moments matched cell by cell
+(exact for single trials, 15 nodes around the mode for more).
 
 The likelihood of a cell without its own site is a held-out prediction of that cell from the item's other cells; the number
 of factors is the one that predicts cells of items best that took no part in the fit. Unit: probits. Sources: Bock and Aitkin
@@ -25,7 +31,7 @@ from scipy.special import log_ndtr, ndtr
 RANKS = (1, 3, 6)  # numbers of factors that are tried
 ITEMS_FITTED = 1500  # loadings need no more; every item gets its own posterior
 ROUNDS, SWEEPS_FIRST, SWEEPS, SWEEPS_LAST = 25, 4, 2, 5
-RIDGE = 2.0  # items that the mean loading of all arms is worth in each arm's loading
+TIE_VARIANCE, TIE_LOADINGS = 0.25, 4.0  # prior of tau^2, and how many loadings it is worth
 UNIQUE, UNIQUE_ITEMS = 1.0, 4.0  # prior of psi: one trial a cell says nothing of it, and then a repeat is worth a trial
 VARIANCE_MAX = 400.0  # a repeat that fails to repeat once in a hundred times costs less than a wrong certainty
 UNIQUE_MIN = 1e-3
@@ -76,8 +82,12 @@ class Sites:
     """The Gaussian site of every cell, and the items' posteriors that they make."""
 
     def __init__(self, cells: ItemCells, items: int, seed: int = 0) -> None:
-        """Sites that say nothing yet. ItemCells of an item are visited in a random order."""
-        order = np.lexsort((np.random.default_rng(seed).random(len(cells.item)), cells.item))
+        """Sites that say nothing yet. Cells of an item are visited in a random order of arms, the same for all items: it
+        must not depend on how items are numbered."""
+        turns = np.random.default_rng(seed).permutation(int(cells.arm.max()) + 1 if len(cells.arm) else 0)
+        order = np.lexsort((turns[cells.arm], cells.item))
+        self.order = order
+        """Place of each of these cells among those given."""
         self.cells = ItemCells(*(getattr(cells, f.name)[order] for f in dataclasses.fields(ItemCells)))
         self.items = items
         rank = np.arange(len(order)) - np.searchsorted(self.cells.item, self.cells.item)
@@ -184,13 +194,16 @@ def _by_nodes(y: np.ndarray, n: np.ndarray, mean: np.ndarray, variance: np.ndarr
     return np.stack([first, second, top + np.log(total) + np.log(width) - 0.5 * np.log(variance) - HALF_LOG_TAU])
 
 
-def fit_factors(cells: ItemCells, items: int, arms: int, rank: int, seed: int = 0) -> Factors:
-    """Loadings and unique variances by expectation maximisation."""
+def fit_factors(
+    cells: ItemCells, items: int, arms: int, rank: int, seed: int = 0, ties: tuple[np.ndarray, ...] = ()
+) -> Factors:
+    """Loadings and unique variances by expectation maximisation. `ties` are codes of the arms, of their models and
+    of their contexts: what arms share."""
     random = np.random.default_rng(seed)
     start = np.c_[np.ones(arms), 0.3 * random.standard_normal((arms, rank - 1))]
-    factors = Factors(start, np.full(arms, UNIQUE))
+    factors, wide = Factors(start, np.full(arms, UNIQUE)), TIE_VARIANCE
     sites = Sites(cells, items, seed)
-    arm, tried = sites.cells.arm, np.bincount(cells.arm, minlength=arms)
+    arm, tried, again = sites.cells.arm, np.bincount(cells.arm, minlength=arms), sites.cells.n > 1
     for round_ in range(ROUNDS):
         for _ in range(SWEEPS if round_ else SWEEPS_FIRST):
             sites.sweep(factors)
@@ -200,17 +213,39 @@ def fit_factors(cells: ItemCells, items: int, arms: int, rank: int, seed: int = 
         squares, crosses = np.zeros((arms, rank, rank)), np.zeros((arms, rank))
         np.add.at(squares, arm, square[sites.cells.item])
         np.add.at(crosses, arm, cross)
-        loading = np.linalg.solve(squares + RIDGE * np.eye(rank), (crosses + RIDGE * factors.loadings.mean(0))[..., None])[
-            ..., 0
-        ]
-        left = np.bincount(arm, second, arms) - 2 * (loading * crosses).sum(1)
-        left += np.einsum("ar,ars,as->a", loading, squares, loading)
-        unique = np.maximum((left + UNIQUE_ITEMS * UNIQUE) / (tried + UNIQUE_ITEMS), UNIQUE_MIN)
+        expected = tied(factors.loadings, ties)
+        ridge = factors.unique / wide
+        precision = squares + ridge[:, None, None] * np.eye(rank)
+        loading = np.linalg.solve(precision, (crosses + ridge[:, None] * expected)[..., None])[..., 0]
+        unsure = factors.unique * np.einsum("arr->a", np.linalg.inv(precision))
+        wide = (((loading - expected) ** 2).sum() + unsure.sum() + TIE_LOADINGS * TIE_VARIANCE) / (
+            arms * rank + TIE_LOADINGS
+        )
+        own = second - 2 * (loading[arm] * cross).sum(1)
+        own += np.einsum("nr,nrs,ns->n", loading[arm], square[sites.cells.item], loading[arm])
+        # What is left of a cell with one trial is its prior again: repeats alone say what arms have in common.
+        common = (own[again].sum() + UNIQUE_ITEMS * UNIQUE) / (again.sum() + UNIQUE_ITEMS)
+        unique = (np.bincount(arm, own, arms) + UNIQUE_ITEMS * common) / (tried + UNIQUE_ITEMS)
+        unique = np.maximum(unique, UNIQUE_MIN)
         # Items are standard normal by definition: what the sample's differ by belongs into the loadings.
         loading = loading @ np.linalg.cholesky(square.mean(0))
         shrink = np.minimum(1.0, VARIANCE_MAX / ((loading**2).sum(1) + unique))
         factors = Factors(loading * np.sqrt(shrink)[:, None], unique * shrink)
     return factors
+
+
+def tied(loadings: np.ndarray, ties: tuple[np.ndarray, ...]) -> np.ndarray:
+    """What each arm's loading is expected to be: the mean of all, and what arms of its model and of its context add.
+
+    >>> tied(np.array([[1.0], [1.0], [4.0]]), (np.array([0, 0, 1]),)).ravel().tolist()
+    [1.3333333333333335, 1.3333333333333335, 3.0]
+    """
+    out = np.tile(loadings.mean(0), (len(loadings), 1))
+    for tie in ties:
+        sums = np.zeros((tie.max() + 1, loadings.shape[1]))
+        np.add.at(sums, tie, loadings - out)
+        out = out + (sums / (np.bincount(tie)[:, None] + 1.0))[tie]
+    return out
 
 
 def _moments(sites: Sites, factors: Factors, mean: np.ndarray, square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -247,7 +282,7 @@ class Choice:
     """The held-out items' cells under the best number of factors: what each cell's others say of it."""
 
 
-def choose_factors(cells: ItemCells, items: int, arms: int, seed: int = 0) -> Choice:
+def choose_factors(cells: ItemCells, items: int, arms: int, seed: int = 0, ties: tuple[np.ndarray, ...] = ()) -> Choice:
     """Factors by what each number of them says of cells of held-out items, given those items' other cells."""
     random = np.random.default_rng(seed)
     if items > ITEMS_FITTED:  # those with most cells, which say most about how arms go together
@@ -258,16 +293,15 @@ def choose_factors(cells: ItemCells, items: int, arms: int, seed: int = 0) -> Ch
     fitted, check = cells.of(~held), cells.of(held)
     gains, errors, checks, plain = {}, {}, {}, strata_density(check)
     for rank in (r for r in RANKS if r < max(arms, 2)):
-        factors = fit_factors(fitted, int((~held).sum()), arms, rank, seed)
+        factors = fit_factors(fitted, int((~held).sum()), arms, rank, seed, ties)
         sites = converged(check, int(held.sum()), factors)
-        order = np.lexsort((np.random.default_rng(0).random(len(check.item)), check.item))
-        gain = np.bincount(sites.cells.item, sites.held_out - plain[order])
+        gain = np.bincount(sites.cells.item, sites.held_out - plain[sites.order])
         checks[rank] = sites
         gains[rank] = float(gain.sum() / len(plain))
         errors[rank] = float(np.sqrt(((gain - gain.mean()) ** 2).sum()) / len(plain))
     best = max(gains, key=gains.__getitem__)
     worth = gains[best] > errors[best]
-    return Choice(fit_factors(cells, items, arms, best, seed) if worth else None, gains, errors[best], checks[best])
+    return Choice(fit_factors(cells, items, arms, best, seed, ties) if worth else None, gains, errors[best], checks[best])
 
 
 def strata_density(cells: ItemCells) -> np.ndarray:

@@ -69,7 +69,8 @@ def item_risks(
     if known is None:
         return None, {"sentence": why}
     items, count = len(known.names), known.arms.shape[1]
-    chosen = choose_factors(known.cells, items, count, seed)
+    model, regime, label = known.arms
+    chosen = choose_factors(known.cells, items, count, seed, (model, 2 * label - label.min() * 2 + regime))
     gain = max(chosen.gains.values())
     told = {
         "items": items,
@@ -172,7 +173,26 @@ def _known(fit: Fit, levels: dict, risk: np.ndarray, promised: np.ndarray, reuse
     task[item] = code[counts["task"][mine]]
     n, y = (np.bincount(where, counts[name][mine]) for name in ("n", "y"))
     middle = _middles(arms, risk, promised)[keys[1], task[keys[0]]]
-    return Known(ItemCells(keys[0], keys[1], n, y, middle), arms, names[keep], task, tuple(notes)), ""
+    cells = ItemCells(keys[0], keys[1], n, y, middle)
+    if (n == 1).all():
+        notes.append(
+            "no item was asked twice by one model in one context: how far an answer that was given once comes again is not "
+            "known, and taken as half of what other answers leave open"
+        )
+    order = by_content(cells, task)
+    rank = np.argsort(order)
+    return Known(dataclasses.replace(cells, item=rank[cells.item]), arms, names[keep][order], task[order], tuple(notes)), ""
+
+
+def by_content(cells: ItemCells, task: np.ndarray) -> np.ndarray:
+    """The items in an order that their answers decide, not their names: a draw by number is then one by answers."""
+    parts = np.stack([cells.arm.astype(float), cells.n, cells.y], 1)
+    mixed = parts.view(np.uint64) * np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
+    one = mixed[:, 0] ^ (mixed[:, 1] >> np.uint64(7)) ^ (mixed[:, 2] >> np.uint64(13))
+    one = (one ^ (one >> np.uint64(31))) * np.uint64(0x9E3779B97F4A7C15)
+    total = np.zeros(len(task), np.uint64)
+    np.add.at(total, cells.item, one ^ (one >> np.uint64(29)))
+    return np.lexsort((task, total))
 
 
 def _middles(arms: np.ndarray, risk: np.ndarray, promised: np.ndarray) -> np.ndarray:
@@ -182,29 +202,30 @@ def _middles(arms: np.ndarray, risk: np.ndarray, promised: np.ndarray) -> np.nda
     return ndtri(1 - np.clip(np.where(np.isnan(failing), risk[model, label], failing), EDGE, 1 - EDGE))
 
 
-def _sources(arms: np.ndarray, models: int, contexts: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of each arm in each (model, context), shape (models + 1, contexts + 1, A); is it moved to the pair's level?"""
-    model, regime, label = arms
-    weight = np.zeros((models + 1, contexts + 1, len(model)))
-    moved = np.zeros((models + 1, contexts + 1), bool)
+class Sources:
+    """Which arms answer for a (model, context), found when it is asked: tables of all pairs would grow with the square of
+    their number."""
 
-    def even(mask: np.ndarray) -> np.ndarray:
-        return mask / max(mask.sum(), 1)
+    def __init__(self, arms: np.ndarray, models: int, contexts: int) -> None:
+        """The arms of each model and of each context; `models` and `contexts` stand for what was never seen."""
+        self.regime, self.shape = arms[1], (models, contexts)
+        self.of_model = [np.flatnonzero(arms[0] == m) for m in range(models)] + [np.zeros(0, int)]
+        self.of_label = [np.flatnonzero(arms[2] == c) for c in range(contexts)] + [np.zeros(0, int)]
+        self.every = self._deployed(np.arange(arms.shape[1]))
 
-    for m in range(models + 1):
-        for c in range(contexts + 1):
-            own = (model == m) & (label == c) & (regime == 1)
-            own = own if own.any() else (model == m) & (label == c)
-            of_model, of_context = model == m, (label == c) & (regime == 1)
-            of_context = of_context if of_context.any() else label == c
-            parts = [even(mask) for mask in (of_model, of_context) if mask.any()]
-            if own.any():
-                weight[m, c] = even(own)
-                moved[m, c] = (regime[own] == 0).all()
-            else:
-                weight[m, c] = np.mean(parts, axis=0) if parts else even(regime == 1 if (regime == 1).any() else regime == 0)
-                moved[m, c] = m < models and c < contexts
-    return weight, moved
+    def _deployed(self, arms: np.ndarray) -> np.ndarray:
+        there = arms[self.regime[arms] == 1]
+        return there if len(there) else arms
+
+    def of(self, model: int, context: int) -> tuple[np.ndarray, np.ndarray, bool]:
+        """The arms, their weights, and whether they are moved to the pair's level."""
+        of_model, of_context = self.of_model[model], self._deployed(self.of_label[context])
+        own = self._deployed(np.intersect1d(of_model, self.of_label[context]))
+        if len(own):
+            return own, np.full(len(own), 1 / len(own)), bool((self.regime[own] == 0).all())
+        parts = [arms for arms in (of_model, of_context) if len(arms)] or [self.every]
+        share = np.concatenate([np.full(len(arms), 1 / len(arms) / len(parts)) for arms in parts])
+        return np.concatenate(parts), share, model < self.shape[0] and context < self.shape[1]
 
 
 def _places(known: Known, factors: Factors, risk: np.ndarray, levels: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -213,7 +234,7 @@ def _places(known: Known, factors: Factors, risk: np.ndarray, levels: dict) -> t
     items, count = len(known.names), known.arms.shape[1]
     middles = _middles(known.arms, risk, np.full_like(risk, np.nan))
     place = np.empty((items, models + 1, contexts + 1), np.uint16)
-    weight, moved = _sources(known.arms, models, contexts)
+    sources = Sources(known.arms, models, contexts)
     target = ndtri(1 - np.clip(risk, EDGE, 1 - EDGE))
     size = max(CHUNK // max(count, 1), 1)
     for start in range(0, items, size):
@@ -224,9 +245,8 @@ def _places(known: Known, factors: Factors, risk: np.ndarray, levels: dict) -> t
         level = middles[:, task].T * scale
         for m in range(models + 1):
             for c in range(contexts + 1):
-                use = np.flatnonzero(weight[m, c])
-                share = weight[m, c, use]
-                centre = target[m, c, task][:, None] * scale[use] if moved[m, c] else level[:, use]
+                use, share, moved = sources.of(m, c)
+                centre = target[m, c, task][:, None] * scale[use] if moved else level[:, use]
                 f, v = mean[:, use] + centre, variance[:, use]
                 failing = ndtr(-f / np.sqrt(1 + v)) @ share
                 spread = (v + f**2) @ share - (f @ share) ** 2

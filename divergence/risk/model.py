@@ -34,11 +34,13 @@ import pyarrow as pa
 
 from divergence.risk.calibrate import Calibrator
 from divergence.risk.context_definitions import Served
-from divergence.risk.item_lookup import ARRAYS, EVIDENCE, PLAIN, PROMPT, ItemRisks, answers
+from divergence.risk.item_lookup import ARRAYS, EVIDENCE, PLAIN, POINTS, PROMPT, SPREADS, ItemRisks, answers
 from divergence.risk.like_contexts import LikeContexts
 from divergence.risk.lookup import LookupGrid, coded, looked_up, take
+from divergence.risk.model_view import shown_table
+from divergence.risk.moved_draws import drawn, nearest_draws
+from divergence.risk.unseen_shift import UnseenShift, shifted_places
 from divergence.sealed import DAMAGE, RISK_FILES, Sealed, check_form
-from divergence.shown import card, fold, html_table, listing
 from divergence.staging import move_into, staging
 
 FORMAT = 4  # 1 had a design effect of the whole log, 2 did not say how contexts were served, 3 had no items
@@ -118,12 +120,17 @@ class RiskModel:
     plausible: np.ndarray | None = None
     """Joint draws of `risk` from the posterior, calibrated, float32, shape (draws, rows): what its calibration error may be
     where the posterior is right (`reliability`). None where the table is too large to keep them."""
-
     items: ItemRisks | None = None
     """What is known of items; None where the log repeats none, or they tell nothing."""
 
-    columns = ()
-    """Further columns that a score reads: none."""
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Further columns that a score reads: features."""
+        return () if self._unseen is None else self._unseen.names
+
+    @functools.cached_property
+    def _unseen(self) -> UnseenShift | None:
+        return UnseenShift.from_json(self.traffic["features"]) if self.traffic.get("features") else None
 
     @property
     def beside(self) -> tuple[str, ...]:
@@ -147,9 +154,9 @@ class RiskModel:
 
     @functools.cached_property
     def answers(self) -> dict[str, np.ndarray]:
-        """`risk`, `lower`, `upper` and `audit` of everything that a request may be answered with: the rows of the table,
-        then the places of known items."""
-        parts = [self.table] if self.items is None else [self.table, answers()]
+        """`risk`, `lower`, `upper` and `audit` of the rows of the table, the places of known items, and those of strata that
+        features moved."""
+        parts = [self.table, *[answers()] * ((self.items is not None) + (self._unseen is not None))]
         out = {name: np.concatenate([part[name] for part in parts]) for name in ("risk", "lower", "upper")}
         seen = np.array(self.traffic.get("risks", ()), float)
         below = np.searchsorted(seen, out["risk"]) / len(seen) if len(seen) else np.full(len(out["risk"]), np.nan)
@@ -159,6 +166,11 @@ class RiskModel:
     def items_from(self) -> int:
         """The first place of `answers` that is of a known item."""
         return len(self.table["risk"])
+
+    def of_items(self, index: np.ndarray) -> np.ndarray:
+        """Which of these places of `answers` are of known items."""
+        size = POINTS * SPREADS if self.items is not None else 0
+        return (index >= self.items_from) & (index < self.items_from + size)
 
     @functools.cached_property
     def _of_row(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -231,6 +243,18 @@ class RiskModel:
             found = like.places(batch.take(pa.array(mine)), item, pair // contexts)
             index[mine] = found.astype(np.intp) + self.items_from
 
+    def _by_features(self, unseen: UnseenShift, batch: pa.RecordBatch, rows: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """Places, with requests moved that have features and that their stratum answers."""
+        mine = np.flatnonzero(~self.of_items(index))
+        shift = unseen.of(batch if len(mine) == len(rows) else batch.take(pa.array(mine)))
+        there = shift[1] > 0
+        first = self.items_from + (POINTS * SPREADS if self.items is not None else 0)
+        out = index.astype(np.intp)
+        out[mine[there]] = first + shifted_places(
+            (shift[0][there], shift[1][there]), rows[mine[there]], unseen.probits(self.table)
+        )
+        return out
+
     def answer(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
         """The scores of a batch, and each request's place in `answers`."""
         rows, unlike = self._answers(batch)
@@ -246,8 +270,10 @@ class RiskModel:
                 index = np.where(place < 0, rows, index)
                 unknown = np.where(place == -2, EVIDENCE.index("other prompt"), EVIDENCE.index("stratum")).astype(np.uint8)
                 evidence = np.where(place < 0, unknown, evidence)
+        if self._unseen is not None:
+            index = self._by_features(self._unseen, batch, rows, index)
         columns |= {name: pa.array(values.take(index)) for name, values in self.answers.items()}
-        if place is not None and not np.isnan(self.table["excess"]).all():
+        if (place is not None or self._unseen is not None) and not np.isnan(self.table["excess"]).all():
             excess = self.answers["risk"].take(index) - self._of_row[2].take(rows)
             columns["excess"] = pa.array(excess, from_pandas=bool(np.isnan(self.table["excess"]).any()))
         columns["evidence"] = pa.DictionaryArray.from_arrays(pa.array(evidence.astype(np.int8)), pa.array(EVIDENCE))
@@ -281,8 +307,8 @@ class RiskModel:
         """Plausible values of each of these risks of a context's requests, shape (draws, risks); None where none are kept.
 
         Rows of the context that have the same risk cannot be told apart and are taken together; a risk that none has
-        exactly (rounded in counting) is its nearest. Rows of a new context are among them: requests may
-        contradict their label.
+        exactly (rounded in counting, or of a known item in a new context) has the draws of the nearest, moved to it on the
+        logit scale. Rows of a new context are among them: requests may contradict their label.
         """
         if self.plausible is None:
             return None
@@ -291,20 +317,23 @@ class RiskModel:
         place = names.index(context) if context in names else len(names)
         places = [place, len(names)] if self.served.factors else [place]
         rows = self._grid.place.take(places, axis=axis).ravel()
-        rows = rows[np.argsort(self.table["risk"][rows], kind="stable")]
-        known, first, n = np.unique(self.table["risk"][rows], return_index=True, return_counts=True)
-        drawn = np.add.reduceat(self.plausible[:, rows], first, axis=1, dtype=float) / n
-        return drawn[:, np.abs(known - np.asarray(risk)[:, None]).argmin(1)]
+        return nearest_draws(self.plausible[:, rows], self.table["risk"][rows], np.asarray(risk))
 
     def mean_draws(self, batch: pa.RecordBatch) -> np.ndarray | None:
         """Plausible values of the mean risk of a batch's requests, shape (draws,); None where no draws are kept. Errors of
-        known items are each their own and vanish in a mean."""
+        known items in known contexts are each their own and vanish in a mean."""
         if self.plausible is None:
             return None
-        rows, (_, index) = self.rows(batch), self.answer(batch)
-        strata = index < self.plausible.shape[1]
+        rows, (scores, index) = self.rows(batch), self.answer(batch)
+        own = self.of_items(index) & np.asarray(scores.column("known"))
+        strata = index < self.items_from
+        shared = ~own & ~strata
         n = np.bincount(rows[strata], minlength=self.plausible.shape[1])
-        return (self.plausible @ n + self.answers["risk"].take(index[~strata]).sum()) / len(rows)
+        total = self.plausible @ n + self.answers["risk"].take(index[own]).sum()
+        if shared.any():
+            draws, kind = drawn(self, rows[shared], index[shared])
+            total = total + draws @ np.bincount(kind)
+        return total / len(rows)
 
     def save(self, folder: str | os.PathLike) -> None:
         """Write `risk.json` and `risk.npz` into the folder; a reader never sees a half-written one."""
@@ -364,26 +393,7 @@ class RiskModel:
         )
 
     def _repr_html_(self) -> str:
-        head = [*self.levels, *NUMBERS, "known", "reason"]
-        names = [(*v, "(never seen)") for v in self.levels.values()]
-        places = np.stack(np.unravel_index(np.arange(len(self.table["risk"])), [len(n) for n in names]), 1)
-        order = np.argsort(-self.table["risk"], kind="stable")
-        body = [
-            [
-                *(n[p] for n, p in zip(names, places[k], strict=True)),
-                *("" if np.isnan(self.table[n][k]) else f"{self.table[n][k]:.3g}" for n in NUMBERS),
-                "yes" if self.table["known"][k] else "no",
-                self.reasons[self.table["reason"][k]],
-            ]
-            for k in order[self.table["known"][order]]
-        ]
-        notes = [str(note) for note in self.provenance.get("notes", ())]
-        return card(
-            "RiskModel",
-            repr(self).partition(" ")[2],
-            fold("known combinations, the riskiest first", html_table(head, body)),
-            fold("notes of the log", listing(notes)),
-        )
+        return shown_table(self)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(v)} {name}s" for name, v in self.levels.items())

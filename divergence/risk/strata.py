@@ -6,13 +6,16 @@ The joint model knows arm levels (model x context x regime); traffic is made of 
     d_at = task + (task, model) + (task, context) + rest,      each N(0, its own variance),
 
 with V_t the clustered covariance of the levels over the items of task t (shared items, copies and items that move with
-the context are in it by construction; shrunk as in `joint.covariance`). Given the four standard deviations d is Gaussian in
-closed form, for arms and tasks that were never seen too. They are integrated over by eight points of equal weight around
-the mode of their logarithms (marginal likelihood times half-normal priors): with five tasks, what the next one may be is not
-known, and taken at their mode intervals for a new task held 74 % in simulated worlds. A level is that of the log's own mix
-of tasks: with shares w_t and s = sum w_t^2 seen deviations lie around their own mean and have 1 - 2/T + s of the variance of
-tasks, one more task has 1 + s, which is larger by (T + 1) / (T - 1) at equal shares. Identified by two or more tasks.
-Unit: logits. Sources: best linear unbiased prediction (Henderson 1975), third-degree cubature (Stroud 1971).
+the context are in it by construction; shrunk as in `joint.covariance`), less what the arm's own level, a mean over the same
+tasks, shares of it. Bernoulli noise is that of the fitted level p_at, and z_at the working response there (penalised
+quasi-likelihood): a rate that came out near 0 or 1 is not the least certain one because it did so. Given the four standard
+deviations d is Gaussian in closed form, for arms and tasks that were never seen too. They are integrated over by eight
+points of equal weight around the mode of their logarithms (marginal likelihood times half-normal priors): with five tasks,
+what the next one may be is not known, and taken at their mode intervals for a new task held 74 % in simulated worlds. A
+level is that of the log's own mix of tasks: with shares w_t and s = sum w_t^2 seen deviations lie around their own mean and
+have 1 - 2/T + s of the variance of tasks, one more task has 1 + s, which is larger by (T + 1) / (T - 1) at equal shares.
+Identified by two or more tasks. Unit: logits. Sources: best linear unbiased prediction (Henderson 1975), penalised
+quasi-likelihood (Breslow and Clayton 1993), third-degree cubature (Stroud 1971).
 """
 
 from __future__ import annotations
@@ -28,13 +31,16 @@ from divergence.cells.overlap import replays
 from divergence.joint.covariance import shrunk_covariance
 from divergence.joint.link import PSEUDO, start
 from divergence.joint.posterior import Fit
-from divergence.numerics import logit, nearest_psd
+from divergence.numerics import expit, logit, nearest_psd
 
 WIDTHS = np.array([1.0, 0.7, 0.5, 0.5])
 """Half-normal prior widths of the four standard deviations, in logits: a task may move a level of 50 % by 23 points."""
 TASKS_FITTED = 24  # the variances need no more; every task gets its own deviations
 STEP = 0.2  # of the finite differences, in logarithms of standard deviations: a fifth of what matters
 FLAT = 1.0  # curvature of the logarithm of a standard deviation that the data say nothing about: known within a factor 2.7
+FITTED_AGAIN = 2  # times that noise is taken at the fitted levels; a third moves no risk of `serving-lab` by .001
+LEVEL_EDGE = 0.02  # fitted levels stay so far from 0 and 1: beyond, one answer would move a level by 50 logits
+SHARE_MIN = 0.05  # of a task's noise: of a task that is nearly all of the log, what is left has no precision
 RATIO_MIN = 0.05  # items' variance over a Bernoulli item's: below it a level would be believed for no reason
 
 
@@ -114,34 +120,86 @@ def measure_strata(fit: Fit) -> Strata:
     place_of = {tuple(k): j for j, k in enumerate(fit.design.contexts)}
     place = np.array([place_of[k] for k in zip(arms.deployed.astype(int), arms.context, strict=True)])
     level, weight, influence = _levels(fit, counts, tasks)
-    middle = logit(start(arms))
-    ratio = _ratio(level, weight, influence)
-    z, noise = [], []
+    middle, ratio = logit(start(arms)), _ratio(level, weight, influence)
+    n = np.bincount(counts["task"][counts["task"] >= 0], counts["n"][counts["task"] >= 0])[tasks]
+    ratio *= _around_their_mean(n)
+    seen = []
     for t in range(len(tasks)):
         there = np.flatnonzero(weight[t] > 0)
-        p = (weight[t][there] * level[t][there] + PSEUDO) / (weight[t][there] + 2 * PSEUDO)
         labels = np.stack([arms.model[there], arms.deployed[there], arms.context[there]])
         sample = shrunk_covariance(influence[t][:, there].tocsr(), labels)
-        scale = np.sqrt(np.diag(sample))
-        tied = (scale[:, None] > 1e-12) & (scale > 1e-12)
-        correlation = np.where(tied, sample / np.where(tied, np.outer(scale, scale), 1.0), 0.0)
-        np.fill_diagonal(correlation, 1.0)
-        sd = np.sqrt(ratio / (weight[t][there] * p * (1 - p)))
-        z.append((there, logit(p) - middle[there]))
-        # Arms that repeat one another make it singular, and rounding then indefinite.
-        noise.append(nearest_psd(correlation * np.outer(sd, sd)))
+        seen.append(_Task(there, level[t][there], weight[t][there], middle[there], _correlation(sample), ratio[t]))
     kinds = _kinds(arms.model, place)
-    largest = np.argsort([-len(there) for there, _ in z], kind="stable")[:TASKS_FITTED]
-    deviations = _points([(z[t], noise[t]) for t in largest], kinds)
-    seen = []
+    z = [task.rates() for task in seen]
+    for _ in range(FITTED_AGAIN):
+        z = [task.at(_fitted(z_t, WIDTHS / 2, kinds)[0]) for task, z_t in zip(seen, z, strict=True)]
+    largest = np.argsort([-len(task.there) for task in seen], kind="stable")[:TASKS_FITTED]
+    deviations = _points([z[t] for t in largest], kinds)
+    parts = []
     for point in deviations:
-        of_point = []
-        for (there, value), v in zip(z, noise, strict=True):
-            root = _root(np.tensordot(point**2, kinds[:, there][:, :, there], 1) + v)
-            of_point.append((there, root, scipy.linalg.solve_triangular(root, value, lower=True)))
-        seen.append(tuple(of_point))
-    fresh = _fresh(np.bincount(counts["task"][counts["task"] >= 0], counts["n"][counts["task"] >= 0])[tasks])
-    return Strata(tuple(names[t] for t in tasks), deviations, tuple(seen), arms.model, place, fresh)
+        fitted = [_fitted(z_t, point, kinds) for z_t in z]
+        parts.append(tuple((z_t[0], root, white) for z_t, (_, root, white) in zip(z, fitted, strict=True)))
+    return Strata(tuple(names[t] for t in tasks), deviations, tuple(parts), arms.model, place, _fresh(n))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """The levels of one task as they were seen."""
+
+    there: np.ndarray
+    """Its arms."""
+    level: np.ndarray
+    """Their success rates."""
+    weight: np.ndarray
+    """Effective items behind each."""
+    middle: np.ndarray
+    """Logit of each arm's own level."""
+    correlation: np.ndarray
+    """Of their noise."""
+    ratio: float
+    """Variance of the noise over that of Bernoulli items."""
+
+    def rates(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Arms, deviations and their noise as the rates themselves have them."""
+        p = (self.weight * self.level + PSEUDO) / (self.weight + 2 * PSEUDO)
+        return self.there, logit(p) - self.middle, self._noise(p)
+
+    def at(self, fitted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same at fitted deviations: the working response, and the noise of the fitted level."""
+        p = np.clip(expit(self.middle + fitted), LEVEL_EDGE, 1 - LEVEL_EDGE)
+        return self.there, logit(p) - self.middle + (self.level - p) / (p * (1 - p)), self._noise(p)
+
+    def _noise(self, p: np.ndarray) -> np.ndarray:
+        sd = np.sqrt(self.ratio / (self.weight * p * (1 - p)))
+        # Arms that repeat one another make it singular, and rounding then indefinite.
+        return nearest_psd(self.correlation * np.outer(sd, sd))
+
+
+def _correlation(sample: np.ndarray) -> np.ndarray:
+    scale = np.sqrt(np.diag(sample))
+    tied = (scale[:, None] > 1e-12) & (scale > 1e-12)
+    out = np.where(tied, sample / np.where(tied, np.outer(scale, scale), 1.0), 0.0)
+    np.fill_diagonal(out, 1.0)
+    return out
+
+
+def _fitted(seen: tuple[np.ndarray, ...], deviations: np.ndarray, kinds: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Mean of a task's d at these standard deviations, the root of the covariance of z, and z whitened by it."""
+    there, z, noise = seen
+    prior = np.tensordot(deviations**2, kinds[:, there][:, :, there], 1)
+    root = _root(prior + noise)
+    white = scipy.linalg.solve_triangular(root, z, lower=True)
+    return scipy.linalg.solve_triangular(root, prior, lower=True).T @ white, root, white
+
+
+def _around_their_mean(n: np.ndarray) -> np.ndarray:
+    """Variance of each task's noise around its arm's level over that of its own; 3 tasks of equal size give 2/3.
+
+    >>> _around_their_mean(np.ones(3)).round(3).tolist()
+    [0.667, 0.667, 0.667]
+    """
+    share = n / n.sum()
+    return np.maximum(1 - 2 * share + (share**2).sum(), SHARE_MIN)
 
 
 def _fresh(n: np.ndarray) -> float:
@@ -203,7 +261,7 @@ def _points(parts: list, kinds: np.ndarray) -> np.ndarray:
     def loss(x: np.ndarray) -> float:
         deviations = np.exp(x)
         total = 0.5 * ((deviations / WIDTHS) ** 2).sum() - x.sum()  # half-normal prior, density of the logarithm
-        for (there, value), noise in parts:
+        for there, value, noise in parts:
             root = _root(np.tensordot(deviations**2, kinds[:, there][:, :, there], 1) + noise)
             white = scipy.linalg.solve_triangular(root, value, lower=True)
             total += np.log(np.diag(root)).sum() + 0.5 * white @ white

@@ -104,7 +104,7 @@ def _stream(reader: Reader, admission: Admission, model, output: Output, tell: T
             output.write(scores, requests.batch.num_rows)
             risk, known = (np.asarray(scores.column(n).to_numpy(zero_copy_only=False)) for n in ("risk", "known"))
             outcome = requests.outcome if model.kind != "positive" else np.full(len(risk), np.nan)
-            by_item = None if index is None else index >= model.items_from
+            by_item = None if index is None else model.of_items(index)
             observations.add(requests.batch.column("context"), risk, known, outcome, requests.trials, by_item)
             if index is not None:
                 sharp.add(requests.batch, index, outcome, requests.trials)

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from divergence.risk.discrimination import BINS, BUDGETS, EDGES, GROUPS, SIDES, SUMS, even_bins, losses, measures
-from divergence.risk.item_lookup import text_hashes
+from divergence.risk.item_lookup import PLAIN, text_hashes
 
 KINDS = ("seen", "unseen")
 REPEATED_MIN = 100  # judged requests of known items, below which equal answers may be chance
@@ -44,7 +44,7 @@ class Sharpness:
             return
         plain = self.model.plain(batch)[judged]
         index, n, failure = index[judged], trials[judged].astype(float), 1 - outcome[judged]
-        place = (index < self.model.items_from) * GROUPS + self._groups(batch)[judged]
+        place = ~self.model.of_items(index) * GROUPS + self._groups(batch)[judged]
         plain = np.where(np.isnan(plain), 0.5, plain)
         for side, (values, where) in enumerate(((risks.take(index), self._where.take(index)), (plain, even_bins(plain)))):
             at = (place * len(SIDES) + side) * BINS + where
@@ -96,20 +96,25 @@ def told(records: Iterable[dict]) -> dict:
         requests += np.array(record["requests"])
     kinds = {"all": slice(None), **{name: slice(k, k + 1) for k, name in enumerate(KINDS)}}
     found = {name: measures(bins[k].sum(0), sums[k].sum(0)) for name, k in kinds.items() if bins[k].sum()}
-    return {"sharpness": found or None, "audit": _audit(*requests), "repeated": repeated(found.get("seen"))}
+    by_rate = bins[KINDS.index("seen"), :, SIDES.index("plain")].sum(0)
+    return {"sharpness": found or None, "audit": _audit(*requests), "repeated": repeated(*by_rate.T)}
 
 
-def repeated(seen: dict | None) -> str | None:
+def repeated(n: np.ndarray, failures: np.ndarray) -> str | None:
     """A sentence where all judged requests of known items end as the model's log had it: its own rows, or exact copies.
 
     A risk is of a fresh answer, so rows that it was made from fail more often where they failed, and seem to say that it is
-    off. They test nothing. Single outcomes of 0 and 1 show it: their plain rates are never wrong.
+    off; their plain rate holds the very answers that it is asked about. They test nothing. It shows where requests of each
+    plain rate fail exactly as often, those of the rates 0 and 1 without an exception. `n` and `failures` by bin of the rate,
+    which is a multiple of 1 / `PLAIN`.
     """
-    if not seen or seen["judged"] < REPEATED_MIN or seen["brier"]["plain"][0] != 0:
+    rate = np.arange(BINS) / PLAIN
+    half_step = np.where((rate > 0) & (rate < 1), 0.5 / PLAIN, 0.0)
+    if n[rate == 0] + n[rate == 1] < REPEATED_MIN or (np.abs(failures - n * rate) > n * half_step + 1e-6).any():
         return None
     return (
-        f"all {seen['judged']:,.0f} judged requests of known items end as in the log that the model was made from: its own "
-        "rows or exact copies, which test no calibration"
+        f"all {n.sum():,.0f} judged requests of known items end as in the log that the model was made from: its own rows or "
+        "exact copies, which test no calibration; the plain rate holds these very answers, and the risk is of a fresh one"
     )
 
 

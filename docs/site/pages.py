@@ -29,6 +29,7 @@ EXAMPLES: dict[str, str] = {
     "better": 'better = "higher"   # of an outcome whose name does not say it',
     "grades": 'grades = ["wrong", "partly", "right"]',
     "factors": 'factors = ["engine", "sampler"]',
+    "features": 'features = ["input_tokens", "turn"]',
     "deployment_law": 'deployment_law = { vllm = 0.7, sglang = 0.3 }   # or "logged", "own", "uniform"',
     "stability_eps": "stability_eps = 0.05",
     "quality_required": "quality_required = 0.6",

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 import divergence as dv
+from divergence.cli import main
 from divergence.errors import NotIdentifiedError
 from divergence.estimands import load_curve as room
 from divergence.executions import load, read
@@ -175,6 +176,43 @@ def test_a_report_asks_only_where_a_load_is_offered(tmp_path):
     assert not answer.identified and "needs 5" in answer.reasons[0]
 
 
+def test_check_says_of_a_curve_what_its_answer_does(tmp_path, capsys):
+    rows = {"regime": ["deployment"] * 4, "model": ["m"] * 4, "item": ["a", "a", "b", "b"], "score": [1.0, 0.0, 1.0, 1.0]}
+    many = {"item": [f"i{n // 2}" for n in range(40)], "score": [1.0, 0.0] * 20, "load": [1.0, 2.0] * 20}
+    logs = {
+        "plain": rows,
+        "few": rows | {"load": [1.0, 2.0, 1.0, 2.0]},
+        "one": rows | {"load": [3.0] * 4},
+        "apart": rows | {"load": [1.0, 1.0, 2.0, 2.0]},
+        "nameless": {name: values for name, values in rows.items() if name != "item"} | {"load": [1.0, 2.0, 1.0, 2.0]},
+        "many": many | {"regime": ["deployment"] * 40, "model": ["m"] * 40},
+    }
+    for name, columns in logs.items():
+        pl.DataFrame(columns).write_parquet(tmp_path / "log.parquet")
+        log = read(tmp_path / "log.parquet")
+        told = {a.question: a for a in log.answers()}.get("load_curve")
+        assert (told is None) == (name == "plain")
+        answer, told = dv.load_curve(log), told or log.answer_under_load()
+        assert told.identified == answer.identified == (name == "many")
+        assert name == "many" or told.reason in answer.reasons
+        with pytest.raises(SystemExit) as ended:
+            main(["check", str(tmp_path / "log.parquet"), "--question", "load_curve"])
+        assert (ended.value.code or 0) == (0 if name == "many" else 3)
+        assert name == "many" or told.reason in capsys.readouterr().err
+    assert told.reason.startswith("40 judged executions of 20 items over load; items were run under several levels")
+
+
+def test_items_reweighed_in_groups_have_the_band_of_items_reweighed_one_by_one(monkeypatch):
+    """Sizes of 400 draws have a relative error of 1 / sqrt(800) = .035 each, of 300 groups 1 / sqrt(600) = .041 more."""
+    counted, sizes = world(np.random.default_rng(SEED), items=6000, calls=3), []
+    for groups in (300, 10**6):
+        monkeypatch.setattr(room, "GROUPS", groups)
+        sizes.append(room.load_curve(counted, LOADS, "load").draws)
+    middle = np.abs(sizes[0].mean(0) - sizes[1].mean(0)) / sizes[1].std(0)
+    assert middle.max() < 5 * np.sqrt(2 / 400)
+    assert np.abs(np.log(sizes[0].std(0) / sizes[1].std(0))).max() < 4 * np.sqrt(2 * 0.035**2 + 0.041**2)
+
+
 def test_a_concurrency_is_a_load_and_no_context(tmp_path):
     rng = np.random.default_rng(SEED)
     item, level = rng.integers(30, size=2000), rng.integers(4, size=2000)
@@ -193,11 +231,12 @@ def test_a_concurrency_is_a_load_and_no_context(tmp_path):
     assert answer.rows["level"].to_list()[:4] == ["1", "2", "4", "8"]
 
 
-def test_a_million_rows_take_seconds(tmp_path):
-    """1e6 executions of 20,000 items: 5 CPU seconds on an idle machine; the assertion leaves room for a busy one."""
+@pytest.mark.parametrize("items", [20_000, 200_000])
+def test_a_million_rows_take_seconds(tmp_path, items):
+    """1e6 executions of many items: 5 CPU seconds on an idle machine; the assertion leaves room for a busy one."""
     rng = np.random.default_rng(SEED)
     height = 10**6
-    item = rng.integers(20_000, size=height)
+    item = rng.integers(items, size=height)
     value = rng.gamma(2.0, 8.0, height)
     frame = pl.DataFrame({"item": item, "load": value, "score": (rng.random(height) < 0.5).astype(float)})
     frame = frame.with_columns(

@@ -71,3 +71,28 @@ def test_copies_do_not_make_a_log_misread():
     bad = once.with_columns(score=pl.when(pl.int_range(pl.len()) < 4).then(7.0).otherwise("score"))
     read = dv.read(pl.concat([bad] * 4))
     assert read.counts.rejected == {"row_once": 3 * 200, "score_in_range": 4}
+
+
+def timed(digits, trials=3, seed=4):
+    """Unnumbered trials with a latency (about .4 s, of an item alike within a tenth) that is rounded to so many digits."""
+    runs, random = log(items=100, trials=trials, seed=seed), np.random.default_rng(seed)
+    own = dict(zip(runs["item"].unique(maintain_order=True), random.gamma(16, 0.025, 100), strict=True))
+    latency = [own[item] * random.normal(1, 0.1) for item in runs["item"]]
+    return runs.with_columns(latency_s=pl.Series(latency).round(digits))
+
+
+@pytest.mark.parametrize("part", [0.5, 0.1])
+@pytest.mark.parametrize("digits", [3, 9])
+def test_a_part_that_was_pasted_twice_is_seen_by_its_times(part, digits):
+    once = timed(digits)
+    again = pl.concat([once, once.sample(fraction=part, seed=1)])
+    read = dv.read(again)
+    copies = again.height - once.height
+    assert abs(read.counts.rejected["row_once"] - copies) <= 0.02 * once.height
+    assert "latency_s to its last digit" in read.notes[0]
+
+
+@pytest.mark.parametrize("digits", [1, 2, 3, 9])
+@pytest.mark.parametrize("trials", [1, 3])
+def test_times_that_are_equal_because_they_are_rounded_make_no_copies(digits, trials):
+    assert dv.read(timed(digits, trials)).counts.rejected == {}

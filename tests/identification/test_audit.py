@@ -160,6 +160,28 @@ def test_a_model_that_lacks_scores_in_more_of_its_runs():
     assert "missing_runs" not in found(without("B", 12))
 
 
+@pytest.mark.parametrize(("failures", "successes", "share"), [(0.8, 0.0, 28), (0.5, 0.1, 22), (0.0, 0.3, 19)])
+def test_one_of_two_models_that_lacks_scores(failures, successes, share):
+    """B's failures (or its successes) have no score in this share; a log that loses both models alike has no finding."""
+    whole = log({("deployment", "x", m): 0.6 for m in "AB"}, items=300)
+    lost = pl.when(pl.col("score") == 0).then(failures).otherwise(successes) > np.random.default_rng(0).random(600)
+    told = found(whole.with_columns(score=pl.when((pl.col("model") == "A") | ~lost).then("score")))["missing_runs"].sentence
+    number = int(told.split("no score in ")[1].split("%")[0])
+    assert told.startswith("B has no score in") and "of its 300 deployment runs, A in 0%" in told
+    assert abs(number - share) <= 6
+    assert "missing_runs" not in found(whole.with_columns(score=pl.when(~lost).then("score")))
+
+
+def test_of_two_models_that_are_alike_chance_names_hardly_any():
+    """60 logs of two models, 40 runs each, of which 30 % have no score: at most 5 % are named, 8 of 60 by .8 %."""
+    named = 0
+    for seed in range(60):
+        frame = log({("deployment", "x", m): 0.6 for m in "AB"}, items=40, seed=seed)
+        gone = np.random.default_rng(1000 + seed).random(80) < 0.3
+        named += "missing_runs" in found(frame.with_columns(score=pl.when(~pl.Series(gone)).then("score")))
+    assert named < 8
+
+
 def test_a_model_without_a_single_failure():
     frame = log(FOUR_MODELS)
     told = found(frame.filter((pl.col("model") != "D") | (pl.col("score") == 1)))["no_failures"].sentence

@@ -9,6 +9,7 @@ import divergence as dv
 from divergence.configuration import Configuration
 from divergence.executions import read
 from divergence.results import answer_all
+from divergence.under_load import under_load
 
 DATASETS = pathlib.Path(__file__).parents[2] / "datasets"
 EMBEDDED = sorted(folder.name for folder in DATASETS.iterdir() if (folder / "data.parquet").is_file())
@@ -25,6 +26,7 @@ PUBLIC = {  # public table -> flags that say what it is
 
 def compared(log, answers) -> list[str]:
     """Questions that `check` and the report tell differently, and that do not depend on the values."""
+    answers = answers | under_load(log)
     return [
         f"{a.question}: check {a.identified} ({a.reason}), report {answers[a.question].identified} "
         f"({'; '.join(answers[a.question].reasons)})"

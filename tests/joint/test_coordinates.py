@@ -46,6 +46,22 @@ def test_the_slope_is_that_of_the_variances(shape):
     np.testing.assert_allclose(at.slope(x, at.variances(x[None])[0], c), expected, atol=1e-8)
 
 
+def test_scales_of_their_own_end_where_the_slope_does():
+    """Beyond a thousand times the others' scale neither the variance nor, but for the prior, the slope knows the point."""
+    at = _layout(3, 4, 3)
+    x = np.zeros(at.dims)
+    x[at.own_levels.start], x[at.spread], x[at.models_own.start] = 7.5, 3.0, 7.9
+    further = x.copy()
+    further[[at.own_levels.start, at.models_own.start]] += 0.05
+    s = at.variances(np.stack([x, further]))
+    np.testing.assert_array_equal(s[0], s[1])
+    assert s[0, at.own_levels][0] == pytest.approx(np.exp(2 * coordinates.OWN_MAX) * s[0, at.term(0)])
+    slope = at.slope(x, s[0], np.ones(at.count))
+    np.testing.assert_array_equal(
+        slope[[at.own_levels.start, at.models_own.start]], -x[[at.own_levels.start, at.models_own.start]]
+    )
+
+
 def test_the_order_is_written_in_one_file():
     """Elsewhere a coordinate is asked for by what it is of: no `3 + k` counts past those of theta."""
     home = pathlib.Path(coordinates.__file__)

@@ -5,6 +5,7 @@ import pytest
 from scipy.special import ndtr, ndtri
 
 from divergence.risk.item_factors import (
+    UNIQUE,
     Factors,
     ItemCells,
     Sites,
@@ -13,7 +14,9 @@ from divergence.risk.item_factors import (
     fit_factors,
     matched_moments,
     strata_density,
+    tied,
 )
+from divergence.risk.known_items import _latent
 
 
 def some_cells(seed, items=60, arms=6, rank=1, loading=1.2, unique=0.5, trials=1):
@@ -124,3 +127,64 @@ def test_an_item_without_cells_has_the_level_of_its_stratum():
     p = ndtr(cells.middle)
     np.testing.assert_allclose(strata_density(cells), np.log(np.where(cells.y == 1, p, 1 - p)))
     assert ndtri(0.5) == 0
+
+
+def sparse_arms(seed, each, items, trials=1, models=10, contexts=12):
+    """Many arms with few items each; what an item does moves little with model and context. The true success rates, too."""
+    random = np.random.default_rng(seed)
+    model, context = (v.ravel() for v in np.indices((models, contexts)))
+    arms = models * contexts
+    f = 1.2 * random.standard_normal(items) + 0.4 * random.standard_normal((arms, 1))
+    f = f + 0.2 * random.standard_normal((models, items))[model] + 0.2 * random.standard_normal((contexts, items))[context]
+    f = f + 0.22 * random.standard_normal(f.shape)
+    arm = np.repeat(np.arange(arms), each)
+    item = np.concatenate([random.permutation(items)[:each] for _ in range(arms)])
+    level = ndtri(ndtr(f).mean(1))  # levels of arms are known here: the question is what items add
+    n, truth = np.full(len(item), float(trials)), ndtr(f)
+    y = random.binomial(trials, truth[arm, item]).astype(float)
+    return ItemCells(item, arm, n, y, level[arm]), truth.T, level, (model, context)
+
+
+@pytest.mark.parametrize(("seed", "each", "items", "trials"), [(3, 10, 60, 1), (4, 10, 60, 1), (5, 5, 40, 1), (3, 5, 40, 4)])
+def test_many_arms_with_few_items_share_what_their_models_and_contexts_say(seed, each, items, trials):
+    cells, truth, level, ties = sparse_arms(seed, each, items, trials)
+    chosen = choose_factors(cells, items, len(level), 0, ties)
+    assert chosen.factors is not None
+    mean, variance = _latent(cells, items, chosen.factors)
+    risk = ndtr((mean + level * np.sqrt(1 + chosen.factors.variance)) / np.sqrt(1 + variance))
+    rate = np.bincount(cells.item, cells.y, items) / np.bincount(cells.item, cells.n, items)
+    tried = np.zeros(truth.shape, bool)
+    tried[cells.item, cells.arm] = True
+    # Arms where the item was not tried ask what arms have in common; one trial says nothing of what an own answer is worth.
+    for mine in (~tried, tried) if trials > 1 else (~tried,):
+        off, plain = (np.sqrt(((one - truth)[mine] ** 2).mean()) for one in (risk, rate[:, None] + 0 * truth))
+        assert off < plain
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_without_repeats_what_only_an_arm_makes_of_an_item_stays_at_its_prior(seed):
+    """Single trials say nothing of psi: rounds of fitting must not carry it away, and own answers be believed too much."""
+    cells, _, level, ties = sparse_arms(seed, 10, 60)
+    found = [fit_factors(cells, 60, len(level), rank, 0, ties).unique for rank in (1, 3)]
+    repeated = fit_factors(sparse_arms(seed, 10, 60, 6)[0], 60, len(level), 1, 0, ties).unique
+    for unique in found:  # loadings are in probits of the whole, which move by some hundredths
+        assert np.median(unique) == pytest.approx(UNIQUE, rel=0.1)
+    # Six trials a cell say that it is .22 squared, .05; what is fitted to 10 items an arm is still partly the prior.
+    assert np.median(repeated) < 0.5
+
+
+def test_ties_are_means_that_are_shrunk():
+    random = np.random.default_rng(0)
+    loadings = random.standard_normal((6, 2))
+    model, context = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1, 2, 0, 1, 2])
+    found, middle = tied(loadings, (model, context)), loadings.mean(0)
+    assert np.array_equal(tied(loadings, ()), np.tile(middle, (6, 1)))
+    for a in range(6):
+        mine = [(loadings[b] - middle) for b in range(6) if model[b] == model[a]]
+        right = middle + sum(mine) / (len(mine) + 1)
+        rest = [
+            loadings[b] - middle - sum(loadings[k] - middle for k in range(6) if model[k] == model[b]) / 4
+            for b in range(6)
+            if context[b] == context[a]
+        ]
+        np.testing.assert_allclose(found[a], right + sum(rest) / (len(rest) + 1))

@@ -1,12 +1,17 @@
 """What is known of items: worlds with true risks, what an answer rests on, and logs whose items say nothing."""
 
+import tracemalloc
+
 import numpy as np
 import polars as pl
 import pytest
+import risk_worlds
 from scipy.special import ndtr
 
 import divergence as dv
 from divergence.risk.build import risk_model
+from divergence.risk.item_factors import ItemCells
+from divergence.risk.known_items import Sources, by_content
 
 LOG = ("regime", "model", "context", "task", "item", "score")
 
@@ -193,3 +198,62 @@ def test_rates_over_several_trials_are_said_to_name_no_item():
     log = dv.read(frame.select(*LOG, "score_n"))
     said = risk_model(dv.fit(dv.collapse(log), seed=0), log).check["items"]
     assert "rates over several trials are not answers to one item" in said
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_items_are_ordered_by_their_answers(seed):
+    """Numbered otherwise, the same items come in the same order; those with the same answers cannot be told apart."""
+    random = np.random.default_rng(seed)
+    items, arms = 50, 5
+    item, arm = (v.ravel() for v in np.indices((items, arms)))
+    n = random.integers(1, 4, len(item)).astype(float)
+    y, task = np.minimum(random.integers(0, 3, len(item)), n).astype(float), random.integers(0, 2, items)
+    other = random.permutation(items)
+    told = []
+    for number in (np.arange(items), other):
+        its = np.empty(items, int)
+        its[number] = task
+        mixed = random.permutation(len(item))
+        cells = ItemCells(number[item][mixed], arm[mixed], n[mixed], y[mixed], np.zeros(len(item)))
+        rank = np.argsort(by_content(cells, its))[cells.item]
+        order = np.lexsort((cells.arm, rank))
+        told.append(np.stack([rank, cells.arm, cells.n, cells.y, its[cells.item]], 1)[order])
+    np.testing.assert_array_equal(told[0], told[1])
+
+
+def test_arms_that_answer_are_those_of_the_pair_else_of_its_model_and_context():
+    arms = np.array([[0, 0, 1, 2], [0, 1, 1, 0], [0, 1, 1, 0]])  # bench of m0, m0 and m1 in c1, bench of m2
+    sources = Sources(arms, 3, 2)
+
+    def told(m, c):
+        use, share, moved = sources.of(m, c)
+        return dict(zip(use.tolist(), share.tolist(), strict=True)), moved
+
+    assert told(0, 1) == ({1: 1.0}, False)
+    assert told(0, 0) == ({0: 1.0}, True)
+    assert told(1, 0) == ({2: 0.5, 0: 0.25, 3: 0.25}, True)
+    assert told(2, 1) == ({3: 0.5, 1: 0.25, 2: 0.25}, True)
+    assert told(0, 2) == ({0: 0.5, 1: 0.5}, False)
+    assert told(3, 1) == ({1: 0.5, 2: 0.5}, False)
+    assert told(3, 2) == ({1: 0.5, 2: 0.5}, False)
+
+
+def test_sources_of_many_arms_need_memory_of_their_number():
+    """200 models x 200 contexts: a table of pairs by arms would hold 1.6e9 weights."""
+    model, label = (v.ravel() for v in np.indices((200, 200)))
+    tracemalloc.start()
+    sources = Sources(np.stack([model, np.ones_like(model), label]), 200, 200)
+    for m, c in ((0, 0), (17, 200), (200, 33), (200, 200)):
+        assert np.isclose(sources.of(m, c)[1].sum(), 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * 8 * len(model)
+
+
+def test_it_is_said_where_no_repeat_tells_what_an_own_answer_is_worth():
+    frame, _ = risk_worlds.make(14, models=3, contexts=3, tasks=3, items=40, trials=2)
+    said = []
+    for rows in (frame.filter(trial=0), frame):
+        log = dv.read(rows)
+        said.append(risk_model(dv.fit(dv.collapse(log), seed=0), log).check["items"])
+    assert "no item was asked twice" in said[0] and "no item was asked twice" not in said[1]

@@ -1,38 +1,43 @@
-"""Plain rates of the log's cells: by a loop over rows, blended by hand, and whether they are wanted."""
+"""Rates of the log's cells: by a loop over rows, blended by hand, what pooling is for, and whether they are wanted."""
 
 import numpy as np
 import polars as pl
+import pytest
 import risk_worlds as worlds
 
 import divergence as dv
-from divergence.numerics import logit
-from divergence.risk.plain_share import SHARE, blended, cell_rates, moved_draws, worth
+from divergence.numerics import expit, logit
+from divergence.risk.plain_share import POOLED, SHARE, SHARES, blended, cell_rates, moved_draws, worth
 from divergence.risk.summaries import summarise
 
 
-def test_rates_are_those_of_a_loop_and_the_table_moves_by_half():
+def test_rates_are_those_of_a_loop_and_the_table_moves_by_their_share():
     frame, _ = worlds.make(2, models=2, contexts=3, tasks=3, items=12)
     gone = (pl.col("model") == "m1") & (pl.col("context") == "c2") & (pl.col("task") == "t0")
     frame = frame.filter(~gone)
     posterior = dv.fit(dv.collapse(dv.read(frame)), seed=0)
     raw = summarise(posterior)
     rates = cell_rates(posterior.fits[0].cells, raw.levels, raw.risk.shape)
+    deployed = frame.filter(regime="deployment")
+    every = (deployed.height - deployed["score"].sum() + 0.5) / (deployed.height + 1)
+
+    def pooled(rows):
+        return logit((rows.height - rows["score"].sum() + POOLED * every) / (rows.height + POOLED))
+
     for m, c, t in np.ndindex(*raw.risk.shape):
         names = [v[k] if k < len(v) else "never seen" for v, k in zip(raw.levels.values(), (m, c, t), strict=True)]
-        mine = frame.filter(
-            (pl.col("regime") == "deployment")
-            & (pl.col("model") == names[0])
-            & (pl.col("context") == names[1])
-            & (pl.col("task") == names[2])
-        )
+        alike = deployed.filter(task=names[2])
+        mine = alike.filter(model=names[0], context=names[1])
         failed = mine.height - mine["score"].sum()
         if not mine.height:
             assert np.isnan(rates[m, c, t])
         else:
-            assert rates[m, c, t] == (failed + 0.5) / (mine.height + 1)
-    mixed = blended(raw, rates, SHARE)
+            parts = pooled(alike.filter(model=names[0])), pooled(alike.filter(context=names[1])), pooled(alike)
+            expected = expit(parts[0] + parts[1] - parts[2])
+            assert np.isclose(rates[m, c, t], (failed + POOLED * expected) / (mine.height + POOLED))
+    mixed = blended(raw, rates, 0.75)
     there = ~np.isnan(rates) & raw.known
-    np.testing.assert_allclose(mixed.risk[there], (raw.risk + rates)[there] / 2)
+    np.testing.assert_allclose(mixed.risk[there], (0.25 * raw.risk + 0.75 * rates)[there])
     np.testing.assert_array_equal(mixed.risk[~there], raw.risk[~there])
     width = [logit(s.upper) - logit(s.lower) for s in (raw, mixed)]
     np.testing.assert_allclose(width[0], width[1], atol=1e-6)
@@ -48,10 +53,52 @@ def test_what_is_saved_is_the_difference_of_log_losses():
     risk, plain = random.uniform(0.1, 0.9, 300), random.uniform(0.1, 0.9, 300)
     plain[::7] = np.nan
     failure, cluster = (random.random(300) < plain).astype(float), np.arange(300) // 3
-    saved, error = worth(risk, plain, failure, np.ones(300), cluster)
-    mixed = np.where(np.isnan(plain), risk, (risk + plain) / 2)
-    loss = [-(failure * np.log(p) + (1 - failure) * np.log(1 - p)) for p in (risk, mixed)]
-    by = [(loss[0] - loss[1])[cluster == k].sum() for k in range(100)]
-    assert np.isclose(saved, (loss[0] - loss[1]).mean())
+    share, saved, error = worth(risk, plain, failure, np.ones(300), cluster)
+    losses = {}
+    for one in SHARES:
+        mixed = np.where(np.isnan(plain), risk, (1 - one) * risk + one * plain)
+        losses[one] = -(failure * np.log(mixed) + (1 - failure) * np.log(1 - mixed))
+    assert share == min(SHARES, key=lambda one: losses[one].sum()) == 0.75  # outcomes were drawn from the rates
+    by = [(losses[0.0] - losses[share])[cluster == k].sum() for k in range(100)]
+    assert np.isclose(saved, (losses[0.0] - losses[share]).mean())
     assert np.isclose(error, np.std(by) * np.sqrt(100) / 300)
-    assert saved > 2 * error  # outcomes were drawn from the plain rates
+    assert saved > 2 * error
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pooled_rates_are_nearer_to_the_truth_than_plain_ones(seed):
+    """Cells whose contexts change single strata, which is where a hierarchy of levels shrinks too far."""
+    random = np.random.default_rng(seed)
+    shape = (4, 6, 3)
+    level = random.standard_normal((4, 1, 3)) + random.standard_normal((1, 6, 3)) + 0.3 * random.standard_normal(shape)
+    truth = expit(level)
+    model, context, task, item = (v.ravel() for v in np.indices((*shape, 20)))
+    failed = random.random(len(model)) < truth[model, context, task]
+    text = np.char.add
+    frame = pl.DataFrame(
+        {
+            "regime": "deployment",
+            "model": text("m", model.astype(str)),
+            "context": text("c", context.astype(str)),
+            "task": text("t", task.astype(str)),
+            "item": text(text(task.astype(str), "-"), item.astype(str)),
+            "score": 1.0 - failed,
+        }
+    )
+    levels = {key: tuple(sorted(frame[key].unique())) for key in ("model", "context", "task")}
+    found = cell_rates(dv.collapse(dv.read(frame)), levels, tuple(len(v) + 1 for v in levels.values()))[:-1, :-1, :-1]
+    count = np.zeros(shape)
+    np.add.at(count, (model, context, task), failed)
+    plain = (count + 0.5) / 21
+
+    assert ((found - truth) ** 2).mean() < 0.8 * ((plain - truth) ** 2).mean()
+
+
+def test_the_middle_stays_where_nothing_is_better_by_more_than_its_error():
+    random = np.random.default_rng(2)
+    truth = random.uniform(0.2, 0.8, 200)
+    noise = 0.6 * random.standard_normal((2, 200))
+    risk, plain = expit(logit(truth) + noise)
+    failure = (random.random(200) < truth).astype(float)
+    assert worth(risk, plain, failure, np.ones(200), np.arange(200))[0] == SHARE
+    assert worth(truth, expit(3 * noise[1]), failure, np.ones(200), np.arange(200))[0] == 0.0

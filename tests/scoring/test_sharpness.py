@@ -6,10 +6,12 @@ import pytest
 import risk_worlds as worlds
 
 import divergence as dv
+from divergence.cli.score_summary import summary
 from divergence.risk.build import risk_model
 from divergence.risk.discrimination import EDGE
 from divergence.risk.model import RiskModel
 from divergence.scoring.score import score_log
+from divergence.scoring.sharpness import repeated
 
 LOG = ("regime", "model", "context", "task", "item", "trial", "score")
 
@@ -103,3 +105,37 @@ def test_rows_that_the_model_was_made_from_are_said_to_test_nothing(tmp_path):
     assert said is not None and said.startswith(f"all {deployed.height:,} judged requests of known items end as in the log")
     assert made["own"]["sharpness"]["seen"]["brier"]["plain"][0] == 0 and not made["own"]["stale"]["stale"]
     assert made["one-differs"]["repeated"] is None and made["few"]["repeated"] is None
+
+
+def test_rows_with_repeats_that_the_model_was_made_from_are_known_too(tmp_path):
+    """Repeats that differ have plain rates between 0 and 1, which hold the answers all the same; a fresh night does not."""
+    frame, _ = worlds.make(5, models=3, contexts=3, tasks=3, items=40, trials=3, difficulty=2.5)
+    log = dv.read(frame)
+    risk_model(dv.fit(dv.collapse(log), seed=0), log).save(tmp_path / "model")
+    deployed = frame.filter(pl.col("regime") == "deployment")
+    fresh = deployed.with_columns(score=pl.col("score").shuffle(seed=1).over("model", "context", "task"))
+    made = {}
+    for name, rows in (("own", deployed), ("fresh", fresh), ("first trials", deployed.filter(trial=0))):
+        rows.write_parquet(tmp_path / f"{name}.parquet")
+        scored = score_log(
+            tmp_path / "model", [tmp_path / f"{name}.parquet"], tmp_path / name, load=RiskModel.load, workers=0
+        )
+        made[name] = scored.manifest, "\n".join(summary(scored, "out", 1.0))
+    own, words = made["own"]
+    assert own["sharpness"]["seen"]["brier"]["plain"][0] > 0.01
+    assert own["repeated"] in words and "the plain rate holds these very answers" in words and "(plain rate" not in words
+    assert own["stale"]["reason"].startswith("all judged requests repeat the model's own log")
+    for name in ("fresh", "first trials"):
+        assert "repeat the model's own log" not in made[name][0]["stale"]["reason"]
+        assert made[name][0]["repeated"] is None and "(plain rate" in made[name][1]
+
+
+@pytest.mark.parametrize("change", [(0, 0, 1), (255, 0, -1), (85, 0, 2)])
+def test_one_answer_that_differs_is_no_repeat(change):
+    n, rate = np.zeros(256), np.arange(256) / 255
+    n[[0, 85, 128, 255]] = 500, 300, 10, 400
+    failures = np.where(np.arange(256) == 128, 5.0, n * rate)
+    assert repeated(n, failures).startswith("all 1,210 judged")
+    place, _, by = change
+    failures[place] += by
+    assert repeated(n, failures) is None

@@ -41,7 +41,7 @@ NULL_ANSWER = "[invalid]"  # AIPerf's mark for an answer in which it found nothi
 
 def seconds(value: Any) -> float | None:
     """A metric with its unit, in seconds; a metric that is a list (one value a chunk) is none of one request."""
-    number, unit = dig(value, "value"), dig(value, "unit")
+    number, unit = (value.get("value"), value.get("unit")) if isinstance(value, dict) else (None, None)
     if isinstance(number, list):
         return None
     if not isinstance(unit, str) or unit not in SECONDS:
@@ -51,7 +51,7 @@ def seconds(value: Any) -> float | None:
 
 def number(value: Any) -> int:
     """A metric that counts."""
-    return convert.count(dig(value, "value"))
+    return convert.count(value.get("value") if isinstance(value, dict) else None)
 
 
 def nanoseconds(value: Any) -> datetime.datetime:
@@ -246,16 +246,16 @@ def _read_run(
 ) -> None:
     records = _records(path, draft)
     flights = _flights([record for _, record in records])
-    several = any(dig(record, "metadata.turn_index") not in (None, 0) for _, record in records)
+    several = any(record["metadata"].get("turn_index") not in (None, 0) for _, record in records)
     dataset, identity = _dataset(averages)
     errors, graded = [], []
     shared = draft.shared({"run": {"model": run.model}, "factors": run.factors})
     for (place, record), flight in zip(records, flights, strict=True):
-        grade = grades.get(str(dig(record, "metadata.x_request_id")))
+        grade = grades.get(str(record["metadata"].get("x_request_id"))) if grades else None
         derived = _derived(record, grade, several, dataset, identity)
         derived["trial"] = trials.next(run, derived["item"])
         errors.append(derived["error_type"])
-        graded.append(dig(grade, "passed"))
+        graded.append(grade and grade["passed"])
         outcomes = [] if flight is None else [Outcome("requests_in_flight", float(flight), None, None)]
         if derived["score"] is not None:
             grader = text_of(dig(grade, "grader_name"))
@@ -269,25 +269,27 @@ def _read_run(
 
 
 def _records(path: Path, draft: Draft) -> list[tuple[Place, dict[str, Any]]]:
-    records, lines = [], 0
+    records, lines, file = [], 0, convert.printable(path)
     for row, line in read_lines(path):
         lines += 1
-        place = Place(convert.printable(path), row)
+        place = Place(file, row)
         try:
             record = parsed(line)
         except ValueError as error:
             draft.reject(place, "record_readable", f"The line {convert.printable(error)}.")
             continue
-        if not isinstance(dig(record, "metadata"), dict):
+        if not isinstance(record, dict) or not isinstance(record.get("metadata"), dict):
             draft.reject(place, "record_is_request", "The line has no `metadata` of a request.")
             continue
-        phase = dig(record, "metadata.benchmark_phase") or dig(record, "metadata.credit_phase")
+        phase = record["metadata"].get("benchmark_phase") or record["metadata"].get("credit_phase")
         if phase == "warmup":
             draft.reject(place, "phase_profiled", "The request belongs to the warm-up phase.")
             continue
         draft.watch("metadata", record["metadata"])
         draft.watch("metrics", record.get("metrics"))
-        records.append((place, {name: record.get(name) for name in ("metadata", "metrics", "error")}))
+        records.append(
+            (place, {"metadata": record["metadata"], "metrics": record.get("metrics"), "error": record.get("error")})
+        )
     if not lines:
         raise InputError(f"{path} is empty: AIPerf writes one line a request into profile_export.jsonl.")
     return records
@@ -297,11 +299,11 @@ def _derived(record: dict[str, Any], grade: Any, several: bool, dataset: str | N
     metadata = record["metadata"]
     conversation = metadata.get("conversation_id") or metadata.get("session_num")
     turn = metadata.get("turn_index") if several else None
-    task = text_of(dig(grade, "task")) or dataset
+    grade = mapping_of(grade)
+    task = text_of(grade.get("task")) or dataset
     parts = [f"{task or 'requests'}-{identity}", *(str(part) for part in (conversation, turn) if part is not None)]
     error = _error(record)
-    passed = dig(grade, "passed")
-    answer = dig(grade, "actual")
+    passed, answer = grade.get("passed"), grade.get("actual")
     return {
         "item": convert.printable("/".join(parts)) if conversation is not None else None,
         "task": convert.printable(task) if task else None,
@@ -315,11 +317,10 @@ def _derived(record: dict[str, Any], grade: Any, several: bool, dataset: str | N
 
 def _error(record: dict[str, Any]) -> str | None:
     error = record.get("error")
-    code = dig(error, "code")
-    named = text_of(dig(error, "type"))
+    code, named = mapping_of(error).get("code"), text_of(mapping_of(error).get("type"))
     if isinstance(code, int) and not isinstance(code, bool) and named != "RequestCancellationError":
         return f"http_{code}"
-    if error or dig(record, "metadata.was_cancelled") is True:
+    if error or record["metadata"].get("was_cancelled") is True:
         return convert.printable(named) if named else "RequestCancellationError" if not error else "error"
     return None
 
@@ -328,9 +329,11 @@ def _flights(records: list[dict[str, Any]]) -> list[int | None]:
     """For every request, how many others of the run were in flight when it was sent; None without its times."""
     spans = []
     for record in records:
-        begun = [dig(record, f"metadata.{name}") for name in ("request_start_ns", "timestamp_ns")]
-        start = next((value for value in begun if value is not None), None)
-        spans.append(_span(start, dig(record, "metadata.request_end_ns"), dig(record, "metrics.request_latency")))
+        metadata = record["metadata"]
+        start = metadata.get("request_start_ns")
+        start = metadata.get("timestamp_ns") if start is None else start
+        latency = mapping_of(record["metrics"]).get("request_latency")
+        spans.append(_span(start, metadata.get("request_end_ns"), latency))
     return runs.in_flight(spans)
 
 

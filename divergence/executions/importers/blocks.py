@@ -16,12 +16,13 @@ import polars as pl
 from divergence.executions import schema
 from divergence.executions.importers import convert
 from divergence.executions.importers.mapping import Draft, Field, Place, dig
-from divergence.executions.importers.written import FAST
+from divergence.executions.importers.written import FAST, amount
 
 RECORDS = 20_000  # records mapped together: enough for columns to pay, some 30 MB of text at most in usual logs
 WAITING = 64  # records that wait to be spread into columns: few enough to be still in the cache
 NOT_TEXTS = (TypeError, UnicodeEncodeError, OverflowError)
 """What Polars raises for values that are no texts: of other types, halves of a pair, numbers of hundreds of digits."""
+SEPARATOR = "\x1f"  # between the members of a list that is compared as one text
 ROW = "__row"  # the place of a record in its file, from 1
 FILE = "__file"  # the file that it comes from, as in `Place.file`
 
@@ -64,12 +65,34 @@ class Gathered:
             column += [record.get(path) for record in records]
 
 
+class GivenColumns:
+    """Values of foreign records by path that are columns already: texts, numbers or lists of texts."""
+
+    def __init__(self, rows: pl.Series, columns: Mapping[str, pl.Series]):
+        self.rows = rows
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def after(self, rows: int) -> GivenColumns:
+        """The same where so many rows came before."""
+        return GivenColumns(self.rows + rows, self._columns)
+
+    def column(self, path: str) -> pl.Series | None:
+        """The values under one path; None where no record has it."""
+        column = self._columns.get(path)
+        return None if column is None or column.null_count() == len(column) else column
+
+
 def paths_of(fields: Iterable[Field]) -> set[str]:
     """Every foreign path that a mapping reads."""
     return {path for field in fields for path in (field.path, *field.aliases)}
 
 
-def mapped(draft: Draft, gathered: Gathered, file: str, extra: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:
+def mapped(
+    draft: Draft, gathered: Gathered | GivenColumns, file: str, extra: Mapping[str, pl.DataType] | None = None
+) -> pl.DataFrame:
     """The records as canonical rows, those that lack a needed column set aside in the draft.
 
     `extra` names foreign paths that are kept as they are, under their own names and of the given types, for what is
@@ -105,8 +128,10 @@ def canonical(extra: Mapping[str, pl.DataType]) -> pl.DataFrame:
     return pl.DataFrame(schema={**schema.polars_schema(), **extra, FILE: pl.String(), ROW: pl.Int64()})
 
 
-def _as_given(path: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
+def _as_given(path: str, values: list[Any] | pl.Series, dtype: pl.DataType) -> pl.Series:
     """Values under their own name, in a type that is tried strictly first, which is faster by far."""
+    if isinstance(values, pl.Series):
+        return values.alias(path).cast(dtype)
     try:
         return pl.Series(path, values, dtype)
     except NOT_TEXTS:
@@ -119,29 +144,64 @@ def _fits(value: Any) -> bool:
     return isinstance(value, int) and abs(value) <= convert.LARGEST_COUNT
 
 
-def _foreign(gathered: Gathered, field: Field) -> list[Any] | None:
+def _foreign(gathered: Gathered | GivenColumns, field: Field) -> list[Any] | pl.Series | None:
     values = gathered.column(field.path)
     for alias in field.aliases:
         other = gathered.column(alias)
         if values is None or other is None:
             values = other if values is None else values
+        elif isinstance(values, pl.Series) and isinstance(other, pl.Series) and values.dtype == other.dtype:
+            values = values.zip_with(values.is_not_null(), other)
         else:
-            values = [first if first is not None else second for first, second in zip(values, other, strict=True)]
+            values = [
+                first if first is not None else second for first, second in zip(_listed(values), _listed(other), strict=True)
+            ]
     return values
 
 
-def _converted(values: list[Any], field: Field) -> tuple[pl.Series, dict[int, str]]:
+def _listed(values: list[Any] | pl.Series) -> list[Any]:
+    return values.to_list() if isinstance(values, pl.Series) else values
+
+
+def _converted(values: list[Any] | pl.Series, field: Field) -> tuple[pl.Series, dict[int, str]]:
     dtype = schema.COLUMNS[field.column].dtype
-    fast, texts = FAST.get(field.convert), _texts(values)
+    fast, texts = FAST.get(field.convert), _columnar(values, field)
     if fast is None or texts is None:
-        return _one_by_one(values, range(len(values)), field, None, dtype)
+        alike = _alike(values, field, dtype) if isinstance(values, pl.Series) else None
+        return (alike, {}) if alike is not None else _one_by_one(_listed(values), range(len(values)), field, None, dtype)
     series = pl.select(fast(pl.lit(texts))).to_series().cast(dtype)
     doubtful = (texts.is_not_null() & series.is_null()).arg_true().to_list()
     return _one_by_one(values, doubtful, field, series, dtype) if doubtful else (series, {})
 
 
+def _columnar(values: list[Any] | pl.Series, field: Field) -> pl.Series | None:
+    """The values as a column that a fast conversion reads; None where there is none."""
+    if not isinstance(values, pl.Series):
+        return _texts(values)
+    if values.dtype == pl.String or (values.dtype == pl.Float64 and field.convert is amount):
+        return values
+    return None if values.dtype == pl.List(pl.String) else _texts(values.to_list())
+
+
+def _alike(values: pl.Series, field: Field, dtype: pl.DataType) -> pl.Series | None:
+    """A column of texts or of lists of texts, with those that are alike converted once; None where one is not sound."""
+    if values.dtype not in (pl.String, pl.List(pl.String)):
+        return None
+    keys = values
+    if values.dtype != pl.String:
+        keys = values.list.join(SEPARATOR)
+        if (keys.str.count_matches(SEPARATOR, literal=True) + 1 != values.list.len()).any():
+            return None  # lists without members, and those that hold the separator
+    kinds = pl.DataFrame({"key": keys, "value": values}).drop_nulls("key").unique("key", maintain_order=True)
+    try:
+        made = [field.convert(value) for value in kinds["value"].to_list()]
+    except ValueError:
+        return None
+    return keys.replace_strict(kinds["key"], pl.Series(made, dtype=dtype), default=None, return_dtype=dtype)
+
+
 def _one_by_one(
-    values: list[Any], places: Iterable[int], field: Field, series: pl.Series | None, dtype: pl.DataType
+    values: list[Any] | pl.Series, places: Iterable[int], field: Field, series: pl.Series | None, dtype: pl.DataType
 ) -> tuple[pl.Series, dict[int, str]]:
     column: list[Any] = [None] * len(values) if series is None else series.to_list()
     problems: dict[int, str] = {}

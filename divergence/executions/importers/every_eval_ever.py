@@ -52,6 +52,9 @@ def dollars_written(value: Any) -> float:
     return convert.amount(convert.finite_number(value) if isinstance(value, str) else value)
 
 
+LEVELS = (*SERVING_FACTORS, "context", "wave")
+"""Columns of how an execution was served, of the run or of its own."""
+
 FIELDS = (
     Field("execution_id", "derived.execution_id", convert.text, "hash of the file, with sample and epoch", True),
     Field("regime", "sample.metadata.divergence.regime", convert.text, "of our own export"),
@@ -76,7 +79,7 @@ FIELDS = (
     Field("ttft_s", "sample.performance.time_to_first_token_ms", milliseconds, unit="ms"),
     Field("error_type", "derived.error_type", convert.label, "class of the exception, else error"),
     Field("finish_reason", "sample.metadata.stop_reason", convert.label),
-    *(Field(factor, f"factors.{factor}", convert.label) for factor in (*SERVING_FACTORS, "context", "wave")),
+    *(Field(factor, f"factors.{factor}", convert.label) for factor in LEVELS),
 )
 
 READS = (
@@ -187,7 +190,7 @@ def _read_instances(path: Path, log: dict[str, Any], asked: str | None, trials: 
         draft.note(f"{path.name}: lower is better for {', '.join(sorted(lower & set(found)))}, kept in the outcomes only.")
     run = _run(path, log, named.get(primary or "", results[0] if results else {}), draft)
     prefix = runs.file_identity(path)
-    errors = []
+    errors, file = [], convert.printable(path)
     shared = draft.shared({"run": log, "factors": run.factors})
     for sample in samples:
         derived = _derived(sample, primary if primary not in lower else None, prefix, named)
@@ -196,9 +199,9 @@ def _read_instances(path: Path, log: dict[str, Any], asked: str | None, trials: 
         errors.append(derived["error_type"])
         outcomes = [] if sample.error else list(sample.outcomes.values())
         own = sample.own
-        levels = {**run.factors, **{name: own[name] for name in (*SERVING_FACTORS, "context", "wave") if name in own}}
+        levels = {**run.factors, **{name: own[name] for name in LEVELS if name in own}} if own else run.factors
         record = {"sample": _with_own(sample.record, own), "run": log, "factors": levels, "derived": derived}
-        draft.add(record, outcomes, Place(convert.printable(path), sample.row), None if own else shared)
+        draft.add(record, outcomes, Place(file, sample.row), None if own else shared)
     runs.failures(draft, path.name, errors, len(samples), "A score beside an error is the schema's, and is not read.")
     for name, result in named.items():
         draft.claim(convert.printable(name), dig(result, "score_details.score"), {"file": convert.printable(path)})
@@ -209,10 +212,10 @@ def _read_instances(path: Path, log: dict[str, Any], asked: str | None, trials: 
 def _samples(path: Path, draft: Draft) -> list[SampleLines]:
     samples: dict[Any, SampleLines] = {}
     again: dict[Any, int] = {}
-    lines = 0
+    lines, file = 0, convert.printable(path)
     for number, line in read_lines(path):
         lines += 1
-        place = Place(convert.printable(path), number)
+        place = Place(file, number)
         try:
             record = parsed(line)
         except ValueError as error:
@@ -279,9 +282,10 @@ def _derived(
 ) -> dict[str, Any]:
     record, own = sample.record, sample.own
     result = named.get(next(iter(sample.outcomes), ""), {})
-    task = own.get("task") or text_of(dig(result, "source_data.dataset_name")) or text_of(record.get("evaluation_name"))
+    dataset = mapping_of(result.get("source_data")).get("dataset_name")
+    task = own.get("task") or text_of(dataset) or text_of(record.get("evaluation_name"))
     score = sample.outcomes.get(primary or "") if not sample.error else None
-    epoch = dig(record, "metadata.epoch")
+    epoch = mapping_of(record.get("metadata")).get("epoch")
     identity = f"{prefix}-{sample.row}-{record['sample_id']}" + (f"-{epoch}" if isinstance(epoch, str) else "")
     return {
         "execution_id": own.get("execution_id") or convert.printable(identity),
@@ -295,21 +299,22 @@ def _derived(
 
 
 def _item(record: Mapping[str, Any], task: str | None) -> str:
-    identity, digest = record["sample_id"], text_of(dig(record, "metadata.doc_hash"))
+    identity, digest = record["sample_id"], text_of(mapping_of(record.get("metadata")).get("doc_hash"))
     if not task or not (digest or identity.isdecimal()):
         return identity
     return f"{task}/{digest[:HASH_DIGITS] if digest else identity}"
 
 
 def _epoch(record: Mapping[str, Any]) -> int | None:
-    epoch = dig(record, "metadata.epoch")
+    epoch = mapping_of(record.get("metadata")).get("epoch")
     return int(epoch) if isinstance(epoch, str) and epoch.isdecimal() and len(epoch) < 10 else None
 
 
 def _answer(record: Mapping[str, Any]) -> Any:
-    attributed = [a for a in list_of(record.get("answer_attribution")) if dig(a, "is_terminal") is True]
-    outputs = list_of(dig(record, "output.raw"))
-    value = dig(attributed[-1], "extracted_value") if attributed else outputs[0] if len(outputs) == 1 else None
+    given = list_of(record.get("answer_attribution"))
+    attributed = [a for a in given if isinstance(a, dict) and a.get("is_terminal") is True]
+    outputs = () if attributed else list_of(mapping_of(record.get("output")).get("raw"))
+    value = attributed[-1].get("extracted_value") if attributed else outputs[0] if len(outputs) == 1 else None
     return value if isinstance(value, str) else None
 
 

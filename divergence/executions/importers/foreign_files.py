@@ -58,6 +58,18 @@ _SCAN: Callable[[str, int], tuple[Any, int]] = json.scanner.make_scanner(json.JS
 """What `json.loads` calls in the end: it saves a third of the time of short documents to call it directly."""
 
 
+def _fast_decoder() -> tuple[Callable[[bytes], Any] | None, tuple[type[Exception], ...]]:
+    """What parses JSON twice as fast, where it is installed, and what it raises; it refuses more than `json` does."""
+    try:
+        msgspec = importlib.import_module("msgspec")
+    except ImportError:
+        return None, ()
+    return msgspec.json.decode, (msgspec.DecodeError, ValueError, RecursionError)
+
+
+_FAST, _FAST_ERRORS = _fast_decoder()
+
+
 class _Damaged(Exception):
     """A compressed file that cannot be unpacked to its end."""
 
@@ -102,7 +114,10 @@ def parsed(data: bytes) -> Any:
     """JSON as Inspect and lm-eval write it (NaN and Infinity allowed); ValueError with the end of a sentence."""
     if data is LINE_TOO_LONG:
         raise ValueError(f"is longer than {LINE_BYTES / 2**20:.0f} MiB")
-    if data[:1] == b"{":
+    if _FAST is not None:
+        with contextlib.suppress(*_FAST_ERRORS):
+            return _FAST(data)
+    elif data[:1] == b"{":
         try:
             text = data.decode()
             found, end = _SCAN(text, 0)

@@ -28,6 +28,24 @@ A file that cannot be read is named and the others are imported (exit code 1); r
 it. The same calls in the logs of two tools are refused until `--same-calls` says what is meant.
 """
 
+ROUND_TRIPS = """## Round trips
+
+`make test-tools` (and `pytest -m postgres`) lets tools that are on the machine write a log of calls whose numbers are known,
+and reads it with the same numbers; what is not there is skipped with its name.
+
+| tool | what it does there |
+|---|---|
+| Inspect | an evaluation with fixed answers and token counts |
+| lm-eval | a task of its own against a server on loopback: scores, their mean in its results, sampler |
+| promptfoo | an evaluation against a server on loopback, an error and an empty answer among its answers |
+| OpenTelemetry's instrumentation of the OpenAI client | spans of calls to a server on loopback, one of them refused |
+| Every Eval Ever | its validator passes what `divergence export` writes (Python 3.12) |
+| PostgreSQL | a server of its own with the table of LiteLLM, read at its address: what its dump says |
+
+LiteLLM's proxy does not write into that server by itself there: the engine of its database client is a download of its own
+that was not to be had. The rows are those that a real proxy handed to it, put into the table that LiteLLM's own migrations
+make."""
+
 
 def page() -> str:
     """The whole page: a table of the formats, and the mapping of each."""
@@ -36,7 +54,7 @@ def page() -> str:
     lines += [
         f"| [`{f.name}`](#{f.name}) | {f.title} | {f.versions} | {f.unit} | {f.regime} | {f.evidence} |" for f in formats
     ]
-    return "\n".join([HEADING, *lines, "", *(section(format) for format in formats)])
+    return "\n".join([HEADING, *lines, "", ROUND_TRIPS, "", *(section(format) for format in formats)])
 
 
 def section(format: Format) -> str:

@@ -136,7 +136,7 @@ class Draft:
         self._secrets: set[str] = set()
         self._plan = FieldPlan(field for field in self.fields if field.column not in self.constants)
         self._known = _tree([path for f in self.fields for path in (f.path, *f.aliases)] + [*reads])
-        self._settled: dict[str, set[str]] = {}
+        self._settled: dict[str, tuple[set[str], dict[str, tuple[str, dict[str, Any]]]]] = {}
 
     def shared(self, record: Mapping[str, Any]) -> Shared:
         """Map once what all records of a run have in common: the columns whose first sources lie in `record`.
@@ -337,23 +337,31 @@ class Draft:
         return (*self.notes, *counted, *(secrets if self._secrets else ()))
 
     def _walk(self, part: Mapping[str, Any], known: dict[str, Any], prefix: str) -> None:
-        settled = self._settled.get(prefix)
-        if settled is None:  # names that are covered as a whole, or were said
-            settled = self._settled[prefix] = {name for name, below in known.items() if below is None}
-        for name in part.keys() - settled:
-            value = part[name]
-            if value is None or value in ("", [], {}):
+        settled, below = self._settled.get(prefix) or self._settle_names(known, prefix)
+        for name, value in part.items():
+            if name in settled or (not value and (value is None or value in ("", [], {}))):
                 continue
-            step = str(name) if name in known else "*"
-            path = f"{prefix}.{convert.printable(step if step in known else name)}"
-            below = known.get(step)
-            if step not in known:
-                (self._secrets if factors.secret(str(name)) else self.unmapped).add(path)
+            nested = below.get(name, below.get("*"))
+            if nested is None:
                 settled.add(name)
-            elif below is not None and not isinstance(value, dict):
+                if "*" not in known:  # no name that the mapping reads
+                    said = self._secrets if factors.secret(str(name)) else self.unmapped
+                    said.add(f"{prefix}.{convert.printable(name)}")
+                continue
+            path, names = nested
+            if isinstance(value, dict):
+                inner = self._settled.get(path)
+                if inner is None or not value.keys() <= inner[0]:
+                    self._walk(value, names, path)
+            else:
                 self.unmapped.add(path)
-            elif below is not None:
-                self._walk(value, below, path)
+
+    def _settle_names(self, known: dict[str, Any], prefix: str) -> tuple[set[str], dict[str, tuple[str, dict[str, Any]]]]:
+        """Names that are covered as a whole or were said, and those below which the mapping reads some."""
+        settled = {name for name, below in known.items() if below is None}
+        below = {name: (f"{prefix}.{convert.printable(name)}", names) for name, names in known.items() if names is not None}
+        self._settled[prefix] = settled, below
+        return settled, below
 
 
 def _tree(paths: Iterable[str]) -> dict[str, Any]:

@@ -13,19 +13,28 @@ and versions are in `otlp_mapping`. What must be known:
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from divergence.errors import InputError
-from divergence.executions.importers import convert, langfuse, otlp_events, otlp_protobuf, otlp_spans, span_tree
+from divergence.executions.importers import (
+    convert,
+    langfuse,
+    otlp_columns,
+    otlp_events,
+    otlp_protobuf,
+    otlp_spans,
+    span_tree,
+)
 from divergence.executions.importers.feedback import Judged, scores_of, with_scores
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.groups import traces_by_folder
 from divergence.executions.importers.held_records import HeldRecords
-from divergence.executions.importers.json_documents import documents
+from divergence.executions.importers.json_documents import AtOnce, documents
 from divergence.executions.importers.mapping import Draft, Place
 from divergence.executions.importers.otlp_mapping import DROPPED, FIELDS, NOTED
 from divergence.executions.importers.otlp_metrics import OtlpMetrics
@@ -58,6 +67,7 @@ SPAN_COLUMNS = {
     **{name: pl.Float64() for name in ("duration", "gen_ai.latency.time_in_model_decode")},
 }
 """Paths that are kept beside the canonical columns, for what several spans say together."""
+OF_A_PLACE = {name: pl.String() for name in (span_tree.TRACE, span_tree.SPAN)}
 VALUES_NOTED = 20  # different values of one setting that are remembered for the note
 
 
@@ -80,7 +90,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
     for path in paths:
         draft.sources.append(path)
         file = convert.printable(path)
-        for row, document in _documents(path, draft):
+        for row, document in _documents(path, draft, functools.partial(reading.take_lines, file)):
             reading.take(document, file, row)
         reading.flush(file)
     reading.finish(primary)
@@ -134,6 +144,18 @@ class _Reading:
             except otlp_spans.UNREADABLE as error:
                 self._unreadable(Place(file, row), "metric", error)
 
+    def take_lines(self, file: str, lines: list[bytes]) -> bool:
+        """Read lines of export requests at once; False where one of them is not plain. Texts are read one by one."""
+        found = None if self.draft.privacy.wants_texts else otlp_columns.read(lines)
+        if found is None:
+            return False
+        self._unknown |= found.unknown
+        for name, values in found.settings.items():
+            self._settings[name] |= set(sorted(values)[: VALUES_NOTED - len(self._settings[name])])
+        self._traces.columns(found.calls.after(self._spans), found.tree, file)
+        self._spans += found.height
+        return True
+
     def _unreadable(self, place: Place, what: str, error: Exception) -> None:
         self.draft.reject(place, "record_readable", f"The {what} is of no known shape ({type(error).__name__}).")
 
@@ -171,9 +193,10 @@ class _Reading:
     def finish(self, primary: str | None) -> None:
         """All calls into the draft, each once, with what their traces say together; part by part, as they are many."""
         self._details_without_span()
-        found = self._traces.found()
+        streams = otlp_events.LogfireStreams()
+        found = self._traces.worked_out(streams.joined)
+        streams.say(self.draft)
         _refuse_without_model(found, self.draft)
-        found = self._traces.worked_out(otlp_events.streams_of_logfire(found, self.draft))
         varied = otlp_events.varied_lengths(found, self.draft)
         self._say(found)
 
@@ -192,18 +215,23 @@ class _Reading:
 
     def _details_without_span(self) -> None:
         """Events of operation details stand for a call whose span was not exported."""
-        repeated, before = 0, ""
+        keys = [
+            self._traces.key(pl.DataFrame([_place_in_traces(record) for record, _, _ in entries], schema=OF_A_PLACE))
+            for entries in self._details.batches()
+        ]
+        if not keys:
+            return
+        known = self._traces.among(pl.concat(keys))
+        repeated, before, at = int(known.sum()), "", 0
         for entries in self._details.batches():
-            pairs = [{name: record[name] for name in (span_tree.TRACE, span_tree.SPAN)} for record, _, _ in entries]
-            known = self._traces.among(pl.DataFrame(pairs, schema=dict.fromkeys(pairs[0], pl.String())))
-            for (record, file, row), spanned in zip(entries, known, strict=True):
+            for (record, file, row), spanned in zip(entries, known[at : at + len(entries)], strict=True):
                 if before not in ("", file):
                     self._traces.flush(before)
                 before = file
-                repeated += bool(spanned)
                 if not spanned:
                     self._traces.event(record, row)
             self._traces.flush(before)
+            at += len(entries)
         if repeated:
             self.draft.note(
                 f"{repeated} events of operation details repeat spans of this import, and are not counted again."
@@ -219,13 +247,17 @@ class _Reading:
             self.draft.note(f"{embedded} calls embed text and answer nothing: their task says so.")
 
 
-def _documents(path: Path, draft: Draft) -> Iterator[tuple[int, Any]]:
+def _place_in_traces(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: record[name] for name in OF_A_PLACE}
+
+
+def _documents(path: Path, draft: Draft, at_once: AtOnce) -> Iterator[tuple[int, Any]]:
     with path.open("rb") as file:
         binary = otlp_protobuf.looks_binary(file.read(65536))
     if binary:
         yield 1, otlp_protobuf.document(path)
     else:
-        yield from documents(path, draft.reject)
+        yield from documents(path, draft.reject, at_once=at_once)
 
 
 def _refuse_without_model(found: pl.DataFrame, draft: Draft) -> None:

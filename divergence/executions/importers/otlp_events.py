@@ -75,28 +75,38 @@ def narrow(names: pl.DataType) -> list[pl.Expr]:
     ]
 
 
-def streams_of_logfire(found: pl.DataFrame, draft: Draft) -> pl.DataFrame:
-    """The narrow calls with the two spans of a stream as one, in the place of the second, `begun` with the first.
+class LogfireStreams:
+    """The two spans of each stream as one call."""
 
-    `found` has the keys of `span_tree` and the columns of `narrow`.
-    """
-    found = found.with_columns(begun=pl.lit(None, found.schema["time"]))
-    starts, ends = (found.filter(name).sort("time", maintain_order=True) for name in ("opening", "closing"))
-    if ends.height and starts.height:
-        begun = starts.select(
-            "time", *LOGFIRE_KEYS, begun_at="time", opened=span_tree.PLACE, span=span_tree.SPAN, of="first"
-        )
-        paired = ends.join_asof(begun, on="time", by=LOGFIRE_KEYS, strategy="backward", check_sortedness=False)
-        paired = paired.filter(pl.col("opened").is_not_null()).unique("opened", keep="first", maintain_order=True)
-        merged = paired.with_columns(
-            pl.col("span").alias(span_tree.SPAN), pl.col("of").alias("first"), begun="begun_at", time="begun_at"
-        )
-        gone = pl.concat([merged["opened"], merged[span_tree.PLACE]]).implode()
-        if merged.height:
-            draft.note(f"{merged.height} streams of Logfire stand in two spans each, and are one call each.")
-        alone = found.filter(~pl.col(span_tree.PLACE).is_in(gone))
-        found = pl.concat([alone, merged.select(found.columns)]).sort(span_tree.PLACE)
-    return found.drop("opening", "closing", "streamed")
+    def __init__(self) -> None:
+        self.merged = 0
+
+    def joined(self, found: pl.DataFrame) -> pl.DataFrame:
+        """The narrow calls of whole traces, those of a stream as one, in the place of the second, `begun` with the first.
+
+        `found` has the keys of `span_tree` and the columns of `narrow`.
+        """
+        found = found.with_columns(begun=pl.lit(None, found.schema["time"]))
+        starts, ends = (found.filter(name).sort("time", maintain_order=True) for name in ("opening", "closing"))
+        if ends.height and starts.height:
+            begun = starts.select(
+                "time", *LOGFIRE_KEYS, begun_at="time", opened=span_tree.PLACE, span=span_tree.SPAN, of="first"
+            )
+            paired = ends.join_asof(begun, on="time", by=LOGFIRE_KEYS, strategy="backward", check_sortedness=False)
+            paired = paired.filter(pl.col("opened").is_not_null()).unique("opened", keep="first", maintain_order=True)
+            merged = paired.with_columns(
+                pl.col("span").alias(span_tree.SPAN), pl.col("of").alias("first"), begun="begun_at", time="begun_at"
+            )
+            gone = pl.concat([merged["opened"], merged[span_tree.PLACE]]).implode()
+            self.merged += merged.height
+            alone = found.filter(~pl.col(span_tree.PLACE).is_in(gone))
+            found = pl.concat([alone, merged.select(found.columns)]).sort(span_tree.PLACE)
+        return found.drop("opening", "closing", "streamed")
+
+    def say(self, draft: Draft) -> None:
+        """Say how many there were."""
+        if self.merged:
+            draft.note(f"{self.merged} streams of Logfire stand in two spans each, and are one call each.")
 
 
 def as_streamed(calls: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:

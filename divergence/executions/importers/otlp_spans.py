@@ -30,6 +30,7 @@ from divergence.executions.importers.written import utc
 
 CALLS = ("chat", "text_completion", "generate_content", "completion", "responses", "embeddings", "embedding", "rerank")
 """Operations that are one answer of one model; agents, tools and workflows are not."""
+OPENINFERENCE_CALLS, LANGFUSE_CALLS = ("LLM", "EMBEDDING"), ("generation", "embedding")
 FIRST_TOKEN = ("First Token Stream Event", "gen_ai.content.completion.chunk", "new_token")
 """Events that mark a chunk of a stream; the earliest one is the first token."""
 STATUS_ERROR = (2, "2", "STATUS_CODE_ERROR", "ERROR")
@@ -94,9 +95,9 @@ def resources(document: Mapping[str, Any], whole: str, scopes: str, parts: str) 
         attributes = objects(_part(resource, "resource").get("attributes"))
         shared = {f"resource.{key}": value for key, value in _pairs(attributes, RESOURCE)}
         for scope in objects(resource.get(scopes) or resource.get("instrumentationLibrarySpans")):
-            of_scope = _of_scope(shared, _part(scope, "scope").get("name"))
+            said = of_scope(shared, _part(scope, "scope").get("name"))
             for part in objects(scope.get(parts)):
-                yield of_scope, part
+                yield said, part
 
 
 def flat_span(span: Mapping[str, Any], shared: Mapping[str, Any], unknown: set[str]) -> dict[str, Any]:
@@ -156,7 +157,7 @@ def flat_attributes(attributes: Any, unknown: set[str]) -> dict[str, Any]:
             given = ((name, record.get(f"{prefix}.{name}")) for name in factors.SAMPLER_NAMES if name != "seed")
             settings += [(name, str(value)) for name, value in given if value is not None]
     if settings:
-        record["request.sampler"] = _sampler(tuple(settings))
+        record["request.sampler"] = sampler(tuple(settings))
     return record
 
 
@@ -170,9 +171,9 @@ def is_call(record: Mapping[str, Any]) -> bool:
     operation = record.get("gen_ai.operation.name") or record.get("llm.request.type")
     if operation is not None:
         return operation in CALLS
-    if record.get("openinference.span.kind") in ("LLM", "EMBEDDING"):
+    if record.get("openinference.span.kind") in OPENINFERENCE_CALLS:
         return True
-    if record.get("langfuse.observation.type") in ("generation", "embedding"):
+    if record.get("langfuse.observation.type") in LANGFUSE_CALLS:
         return True
     if "gen_ai.latency.e2e" in record or record.get("span.name") == "llm_request":
         return True
@@ -199,7 +200,8 @@ def _expand(prefix: str, text: Any, record: dict[str, Any]) -> None:
 
 
 @functools.lru_cache(maxsize=4096)
-def _sampler(settings: tuple[tuple[str, str], ...]) -> str | None:
+def sampler(settings: tuple[tuple[str, str], ...]) -> str | None:
+    """The label of some settings of a sampler, those that say nothing left out."""
     return factors.sampler_label(*({name: value} for name, value in settings if value not in UNSET))
 
 
@@ -218,7 +220,7 @@ def _read_events(events: Any, start: Any, record: dict[str, Any]) -> None:
         record["span.first_token_s"] = (first - int(start)) / 1e9
 
 
-def _of_scope(attributes: Mapping[str, Any], scope: Any) -> dict[str, Any]:
+def of_scope(attributes: Mapping[str, Any], scope: Any) -> dict[str, Any]:
     """What all spans of one resource and scope have in common: the engine that wrote them, or the service that asked."""
     engine = next((name for name in ("vllm", "sglang") if isinstance(scope, str) and scope.startswith(name)), None)
     if engine is not None:

@@ -188,7 +188,8 @@ def _place(value: Any) -> float:
 
 
 def _label(row: Mapping[str, Any]) -> str:
-    return convert.printable(text_of(dig(row, "provider.label")) or text_of(dig(row, "provider.id")) or "provider")
+    provider = mapping_of(row.get("provider"))
+    return convert.printable(text_of(provider.get("label")) or text_of(provider.get("id")) or "provider")
 
 
 def _run(path: Path, label: str, several: bool, config: Mapping[str, Any], draft: Draft) -> Run:
@@ -218,9 +219,10 @@ def _items(rows: list[dict[str, Any]], draft: Draft) -> list[str]:
     described: dict[str, set[str]] = collections.defaultdict(set)
     pairs = []
     for row in rows:
-        variables = row.get("vars") if row.get("vars") is not None else dig(row, "testCase.vars")
+        case, variables = mapping_of(row.get("testCase")), row.get("vars")
+        variables = case.get("vars") if variables is None else variables
         written = convert.printable(json.dumps(variables, sort_keys=True))
-        description = text_of(dig(row, "testCase.description")) or text_of(row.get("description"))
+        description = text_of(case.get("description")) or text_of(row.get("description"))
         pairs.append((description, written))
         described[description or ""].add(written)
     alone = {description for description, variables in described.items() if description and len(variables) == 1}
@@ -231,13 +233,14 @@ def _items(rows: list[dict[str, Any]], draft: Draft) -> list[str]:
 def _components(row: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], float, float, bool]]:
     """Every assertion of a row that was judged: the assertion, its score, its weight, did it pass?"""
     found = []
-    for component in list_of(dig(row, "gradingResult.componentResults")):
-        assertion, score = dig(component, "assertion"), dig(component, "score")
-        number = runs.finite(score, truth=True)
+    for component in list_of(mapping_of(row.get("gradingResult")).get("componentResults")):
+        if not isinstance(component, dict):
+            continue
+        assertion, number = component.get("assertion"), runs.finite(component.get("score"), truth=True)
         if isinstance(assertion, dict) and isinstance(assertion.get("type"), str) and number is not None:
             weight = runs.finite(assertion.get("weight"))
             share = weight if weight is not None and weight >= 0 else 1.0
-            found.append((assertion, number, share, dig(component, "pass") is True))
+            found.append((assertion, number, share, component.get("pass") is True))
     return found
 
 
@@ -282,14 +285,15 @@ def _failed(row: Mapping[str, Any]) -> bool:
 
 def _derived(row: Mapping[str, Any], outcomes: list[Outcome], primary: str | None) -> dict[str, Any]:
     score = next((o for o in outcomes if o.metric == primary), None)
-    output, cached = dig(row, "response.output"), dig(row, "response.cached") is True
+    response = mapping_of(row.get("response"))
+    output, cached = response.get("output"), response.get("cached") is True
     latency = runs.finite(row.get("latencyMs"))
     return {
         "score": score.value if score else None,
         "scorer": primary if score else None,
         "answer": output if isinstance(output, str | int | float) else None if output is None else convert.compact(output),
         "latency_s": None if cached or latency is None else latency / 1e3,
-        "cost_usd": None if cached else dig(row, "response.cost"),
+        "cost_usd": None if cached else response.get("cost"),
         "error_type": _error(row) if _failed(row) else None,
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from divergence.executions.importers import blocks, convert, span_tree
+from divergence.executions.importers import blocks, convert, span_tree, trace_buckets
 from divergence.executions.importers.held_tables import HeldTables
 from divergence.executions.importers.mapping import Draft
 
@@ -46,9 +46,11 @@ class TraceReading:
         self._places: list[tuple[Any, ...]] = []
         calls, tree = span_tree.head(self.keys)
         nothing = self._whole(pl.DataFrame(schema=PLACED))
-        self._calls: list[pl.DataFrame] = [calls.hstack(nothing.select(self._narrow))]
-        self._trees: list[pl.DataFrame] = [tree]
+        head = calls.hstack(nothing.select(self._narrow)).with_row_index(span_tree.PLACE)
+        self._buckets = trace_buckets.TraceBuckets(head, tree)
+        self._height = 0
         self._traces: list[pl.Series] = []
+        self._circular = self._wrappers = 0
 
     def span(
         self, record: Mapping[str, Any], row: int, file: str, call: bool, named: tuple[Any, Any] = (None, None)
@@ -67,10 +69,7 @@ class TraceReading:
     def flush(self, file: str) -> None:
         """Map the calls gathered so far; to be called at the end of each file."""
         if len(self._gathered):
-            calls = self._whole(blocks.mapped(self.draft, self._gathered, file, self.extra))
-            self._held.keep(calls)
-            self._calls.append(self.keys.calls(calls).hstack(calls.select(self._narrow)))
-            self._in_traces(calls[span_tree.TRACE])
+            self._keep_calls(self._gathered, file)
             self._gathered = self._fresh()
         if self._places:
             columns = (
@@ -78,38 +77,73 @@ class TraceReading:
                 for column in zip(*self._places, strict=True)
             )
             tree = pl.DataFrame(dict(zip(span_tree.TREE, columns, strict=True)), schema=span_tree.TREE)
-            self._in_traces(tree[span_tree.TRACE])
-            self._trees.append(self.keys.tree(tree))
+            self._keep_spans(tree)
             self._places = []
 
-    def among(self, places: pl.DataFrame) -> pl.Series:
-        """For each pair of trace and span (columns of `span_tree.TREE`), is that span read?"""
-        asked = self.keys.tree(pl.DataFrame(schema=span_tree.TREE).join(places, on=places.columns, how="right"))
-        spans = pl.concat([tree[span_tree.SPAN] for tree in self._trees])
-        return asked[span_tree.SPAN].is_in(spans.filter(spans != span_tree.NO_KEY).implode())
+    def columns(self, calls: blocks.GivenColumns, tree: pl.DataFrame, file: str) -> None:
+        """Take many spans that are columns already, after those gathered so far: the calls, and all with their places."""
+        self.flush(file)
+        if len(calls):
+            self._keep_calls(calls, file)
+        self._keep_spans(tree)
 
-    def found(self) -> pl.DataFrame:
-        """One narrow row a call in the order read, each once, with its place among all: to be worked on, for `finished`."""
-        calls, self._calls = self._calls, []
-        found = pl.concat(calls, rechunk=True).with_row_index(span_tree.PLACE)
-        del calls
-        again = ~found[span_tree.SPAN].is_first_distinct()
-        if not again.any():
-            return found
-        columns = (blocks.FILE, blocks.ROW, "execution_id")
-        for _, calls in self._parts(found.filter(again)):
-            self.draft.seen_before(calls.select(columns).iter_rows())
-        return found.filter(~again)
+    def _keep_calls(self, gathered: blocks.Gathered | blocks.GivenColumns, file: str) -> None:
+        calls = self._whole(blocks.mapped(self.draft, gathered, file, self.extra))
+        self._held.keep(calls)
+        narrow = self.keys.calls(calls).hstack(calls.select(self._narrow))
+        self._buckets.keep(trace_buckets.CALLS, narrow.with_row_index(span_tree.PLACE, self._height))
+        self._height += calls.height
+        self._in_traces(calls[span_tree.TRACE])
 
-    def worked_out(self, found: pl.DataFrame) -> pl.DataFrame:
-        """The leaves among the calls of `found`, with sessions and turns, and with the version that failed calls met."""
-        trees, self._trees = self._trees, []
-        tree = pl.concat(trees, rechunk=True)
-        del trees
+    def _keep_spans(self, tree: pl.DataFrame) -> None:
+        self._in_traces(tree[span_tree.TRACE])
+        self._buckets.keep(trace_buckets.SPANS, self.keys.tree(tree))
+
+    def among(self, keys: pl.Series) -> pl.Series:
+        """For each key of a span (`key`), is that span read?"""
+        found = pl.repeat(False, len(keys), eager=True)
+        for _, tree in self._buckets.cut():
+            found |= keys.is_in(tree[span_tree.SPAN].implode())
+        return found & (keys != span_tree.NO_KEY)
+
+    def key(self, places: pl.DataFrame) -> pl.Series:
+        """The keys of spans by trace and span (columns of `span_tree.TREE`)."""
+        head = pl.DataFrame(schema=span_tree.TREE)
+        return self.keys.tree(pl.concat([head, places], how="diagonal"))[span_tree.SPAN]
+
+    def worked_out(self, first: Callable[[pl.DataFrame], pl.DataFrame] = lambda found: found) -> pl.DataFrame:
+        """One narrow row for each leaf among the calls, each once, with its place, its turn and the version that it met.
+
+        `first` is asked of the calls of whole traces before wrappers are looked for.
+        """
+        parts, again = [], []
+        for calls, tree in self._buckets.cut():
+            fresh = calls[span_tree.SPAN].is_first_distinct()
+            if not fresh.all():
+                again.append(calls.filter(~fresh))
+                calls = calls.filter(fresh)
+            parts.append(self._leaves(first(calls), tree))
+        self._seen_before(again)
+        return self._over_traces(parts)
+
+    def _leaves(self, calls: pl.DataFrame, tree: pl.DataFrame) -> pl.DataFrame:
+        leaves, circular, wrappers = span_tree.leaves(calls, tree)
+        self._circular += circular
+        self._wrappers += wrappers
+        return span_tree.in_traces(leaves)
+
+    def _over_traces(self, parts: list[pl.DataFrame]) -> pl.DataFrame:
+        span_tree.say_leaves(self._circular, self._wrappers, self.draft)
         if self._traces:
             self.draft.in_traces(pl.concat(self._traces))
-        leaves = span_tree.leaves(found, tree, self.draft).drop(span_tree.SPAN, span_tree.PARENT)
-        return span_tree.served_version(span_tree.in_sessions(leaves), self.draft)
+        found = span_tree.in_sessions(trace_buckets.in_places(parts))
+        return span_tree.served_version(found, self.draft)
+
+    def _seen_before(self, again: list[pl.DataFrame]) -> None:
+        if again:
+            columns = (blocks.FILE, blocks.ROW, "execution_id")
+            for _, calls in self._parts(pl.concat(again).sort(span_tree.PLACE)):
+                self.draft.seen_before(calls.select(columns).iter_rows())
 
     def finished(self, worked_out: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         """(rows of `worked_out`, their whole calls), part by part, in the order of their places."""
@@ -123,7 +157,8 @@ class TraceReading:
 
     def executions(self, calls: pl.DataFrame) -> pl.DataFrame:
         """The leaves of `calls`, with sessions and turns, and with the served version where failed calls name none."""
-        found = self.worked_out(self.keys.calls(calls).with_row_index(span_tree.PLACE))
+        tree = pl.concat([tree for _, tree in self._buckets.cut()])
+        found = self._over_traces([self._leaves(self.keys.calls(calls).with_row_index(span_tree.PLACE), tree)])
         return span_tree.completed(calls[found[span_tree.PLACE]], found)
 
     def _parts(self, found: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:

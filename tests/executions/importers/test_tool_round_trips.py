@@ -2,10 +2,11 @@
 
 Each test needs its tool importable (`pip install --target FOLDER ...` with FOLDER on PYTHONPATH is enough), and runs it in
 a process of its own: OpenTelemetry's instrumentation of the OpenAI client against a server on loopback, and Inspect with its
-model of fixed answers.
+model of fixed answers, and lm-eval with a task of its own against a server on loopback.
 """
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -60,6 +61,38 @@ assert log.status == "success", log.error
 """
 
 
+QUESTIONS = {"What is 2 + 2?": ("4", "4"), "What is 2 + 3?": ("6", "5"), "3 + 3?": ("6", "6"), "1 + 1?": ("", "2")}
+"""Question -> what the server answers, and what is right."""
+
+TASK = """
+task: sums
+dataset_path: json
+dataset_kwargs: {data_files: {test: FOLDER/questions.jsonl}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{question}}"
+doc_to_target: "{{target}}"
+generation_kwargs: {until: ["\\n"], max_gen_toks: 8, temperature: 0.5, do_sample: true}
+metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
+"""
+
+
+class Answers(WebLoopback):
+    """Answers each of `QUESTIONS` with its answer."""
+
+    def routes(self):
+        return [("POST", "/v1/chat/completions", self._handle)]
+
+    async def _handle(self, request):
+        from aiohttp import web
+
+        (asked,) = [m["content"] for m in (await request.json())["messages"] if m["role"] == "user"]
+        message = {"role": "assistant", "content": QUESTIONS[asked][0]}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        body = {"id": "x", "object": "chat.completion", "created": 1, "model": "stub-1", "choices": [choice]}
+        return web.json_response({**body, "usage": {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}})
+
+
 class Stub(WebLoopback):
     """Answers the n-th request with the n-th of `ASKED`."""
 
@@ -94,7 +127,7 @@ def needs(*modules):
 
 
 def run(script, *given):
-    environment = {**os.environ, "INSPECT_DISABLE_MODEL_API": "", "NO_PROXY": "127.0.0.1"}
+    environment = {**os.environ, "INSPECT_DISABLE_MODEL_API": "", "NO_PROXY": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", script, *map(str, given)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert ran.returncode == 0, ran.stderr[-3000:]
@@ -115,6 +148,31 @@ def test_spans_of_the_instrumented_client_have_the_numbers_of_the_server(tmp_pat
     assert rows.filter(rows["error_type"].is_null()).select("input_tokens", "output_tokens").rows() == answered
     assert rows["error_type"].drop_nulls().len() == len(ASKED) - len(answered)
     assert set(rows["model"]) == {"stub"} and rows["latency_s"].min() > 0
+
+
+def test_an_evaluation_of_lm_eval_has_the_scores_that_its_answers_earn(tmp_path):
+    needs("lm_eval", "datasets", "tenacity", "aiohttp")
+    lines = [json.dumps({"question": question, "target": right}) for question, (_, right) in QUESTIONS.items()]
+    (tmp_path / "questions.jsonl").write_text("\n".join(lines))
+    (tmp_path / "sums.yaml").write_text(TASK.replace("FOLDER", str(tmp_path)))
+    server = Answers()
+    try:
+        address = f"{server.base_url}/chat/completions"
+        given = ["--model", "local-chat-completions", "--tasks", "sums", "--include_path", tmp_path, "--apply_chat_template"]
+        given += ["--model_args", f"model=stub,base_url={address},num_concurrent=1,max_retries=1,tokenizer_backend=None"]
+        given += ["--output_path", tmp_path / "out", "--log_samples"]
+        run("import sys; from lm_eval.__main__ import cli_evaluate; sys.exit(cli_evaluate())", *given)
+    finally:
+        server.close()
+    imported = import_log([tmp_path / "out"])
+    rows = imported.executions.sort("item")
+    (results,) = (tmp_path / "out").rglob("results_*.json")
+    stated = json.loads(results.read_text())["results"]["sums"]["exact_match,none"]
+    scores = {question: float(answer == right) for question, (answer, right) in QUESTIONS.items()}
+    assert rows.height == len(QUESTIONS) == rows["item"].n_unique()
+    assert sorted(rows["score"].to_list()) == sorted(scores.values()) and rows["score"].mean() == stated == 0.5
+    assert set(rows["model"]) == {"stub"} and set(rows["task"]) == {"sums"} and set(rows["regime"]) == {"evaluation"}
+    assert "temperature=0.5" in rows["sampler"][0] and not [note for note in imported.notes if "mean" in note]
 
 
 def test_an_evaluation_of_inspect_has_the_scores_that_its_answers_earn(tmp_path):

@@ -5,7 +5,15 @@ import random
 
 import pytest
 
-from divergence.executions.importers import Privacy, blocks, held_records, import_log, trace_reading
+from divergence.executions.importers import (
+    Privacy,
+    blocks,
+    held_records,
+    import_log,
+    span_tree,
+    trace_buckets,
+    trace_reading,
+)
 
 MODELS = ("openai/m-1", "m-2", None)
 
@@ -77,6 +85,8 @@ def test_calls_that_wait_on_disk_are_those_held_in_memory(tmp_path, monkeypatch,
     paths, given = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"], {"primary": "a", "privacy": Privacy(salt=b"0" * 32)}
     whole = import_log(paths, **given)
     for place, value in zip(((trace_reading, "HELD"), (blocks, "RECORDS"), (held_records, "BATCH")), held, strict=True):
+        monkeypatch.setattr(*place, value)
+    for place, value in (((trace_buckets, "IN_MEMORY"), 40), ((trace_buckets, "HELD"), 5), ((span_tree, "TOGETHER"), 9)):
         monkeypatch.setattr(*place, value)
     parts = import_log(paths, **given)
     assert whole.rows > 20 and whole.outcomes.height and whole.executions["score"].count()
