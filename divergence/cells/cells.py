@@ -53,6 +53,7 @@ TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("model", "regime", "context", "wave", "scorer", "chance", "task", "item", "session", "grade"),
         ("n",),
     ),
+    "mixed": (("model", "regime", "context", "task", "block", "factor", "level"), ("n", "y", "yy")),
 }
 
 ROWS_MAX = 2**18  # rows that `sessions` and `answers` keep: about 30 MB each, and a fit that takes seconds
@@ -136,6 +137,9 @@ class Cells:
     """Per (model, regime, context, wave, scorer, task, item, grade): judged trials of an ordinal outcome."""
     session_grades: Table
     """The same per session, thinned as `sessions` is."""
+    mixed: Table
+    """Per (model, regime, context, task, block, factor, level): judged trials, sum y and y^2, of the factors that have
+    several levels within one context. `within_contexts` reads it."""
     grade_names: tuple[str, ...] = ()
     """The grades of an ordinal outcome, the worst first."""
     declared_law: DeclaredLaw | str = "logged"

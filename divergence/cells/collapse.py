@@ -18,6 +18,7 @@ from divergence.cells.episodes import episode_tables
 from divergence.cells.grouped import grouped, row_frames
 from divergence.cells.measures import measure_histograms, measure_sums, measured
 from divergence.cells.merge import recoded
+from divergence.cells.mixed import mixed_factors, mixed_of, mixed_sums
 from divergence.cells.trials import trial_sums
 from divergence.executions import Executions, with_outcome
 from divergence.executions.names import TIMES
@@ -42,20 +43,26 @@ def collapse(log: Executions, *, outcome: str | None = None) -> Cells:
     chosen = log if outcome is None else with_outcome(log, outcome)
     tables = _by_outcome(chosen)
     tables["designs"] = _designs(chosen)
+    tables |= mixed_sums(chosen, mixed_factors(tables["designs"]))
     tables |= _taken(log) | episode_tables(log)
     return _coded(chosen, tables)
 
 
 def collapse_design(log: Executions) -> Cells:
-    """The cells of the log's outcome without what no audit asks for: sessions, answers, grades and histograms are empty.
+    """The cells of the log's outcome without what no audit asks for: answers, grades and histograms are empty.
 
-    They are most of the work of a collapse, and `check` has to be quick on a large log.
+    They are most of the work of a collapse, and `check` has to be quick on a large log. Sessions are there: rows of one
+    session are no replicates of each other, and an audit that does not see them promises what a fit refuses.
     """
     tables = {
         "counts": _group(log, _distinct(log), "counts"),
         "designs": _designs(log),
         "measures": measure_sums(measured(log), log.kind != "positive", log.ray),
     }
+    tables |= mixed_sums(log, mixed_factors(tables["designs"]))
+    rows = float(tables["counts"][ROWS_OF["sessions"]].sum())
+    if rows:
+        tables["sessions"] = _group(log, _in_sessions(log, rows), "sessions")
     return _coded(log, tables | episode_tables(log))
 
 
@@ -63,7 +70,7 @@ def collapse_beside(log: Executions, cells: Cells, outcome: str) -> Cells:
     """`collapse(log, outcome=outcome)` for a log whose cells of the primary outcome are there: what no outcome changes is
     taken from them."""
     chosen = with_outcome(log, outcome)
-    own = _coded(chosen, _by_outcome(chosen))
+    own = _coded(chosen, _by_outcome(chosen) | mixed_sums(chosen, mixed_of(cells)))
     shared = [name for name in TABLES if name not in BY_OUTCOME]
     names = {key for table in shared for key in TABLES[table][0]}
     levels = {key: tuple(sorted({*own.levels[key], *(cells.levels[key] if key in names else ())})) for key in KEYS}
@@ -77,7 +84,7 @@ OBSERVED = (
 )
 FRACTIONS = ("n", "y", "yy")
 """Sums that may be of floats: trials are fractions where rates repeat each other."""
-BY_OUTCOME = ("counts", "sessions", "answers", "grades", "session_grades")
+BY_OUTCOME = ("counts", "sessions", "answers", "grades", "session_grades", "mixed")
 """Tables that the outcome changes."""
 
 
@@ -86,10 +93,7 @@ def _by_outcome(chosen: Executions) -> dict[str, pl.DataFrame]:
     tables = {"counts": _group(chosen, frames, "counts")}
     rows = {name: float(tables["counts"][column].sum()) for name, column in ROWS_OF.items()}
     if rows["sessions"]:
-        kept = [
-            frame.filter(pl.col("session").is_not_null() & (pl.col("n") > 0))
-            for frame in _kept_rows(chosen, thinned_by(rows["sessions"]), ("session",))
-        ]
+        kept = _in_sessions(chosen, rows["sessions"])
         tables["sessions"] = _group(chosen, kept, "sessions")
     if rows["answers"]:
         some = [
@@ -103,6 +107,12 @@ def _by_outcome(chosen: Executions) -> dict[str, pl.DataFrame]:
         if "sessions" in tables:
             tables["session_grades"] = _group(chosen, kept, "session_grades")
     return tables
+
+
+def _in_sessions(chosen: Executions, rows: float) -> list[pl.LazyFrame]:
+    """The judged rows of sessions, of all of them or of those that are kept of so many rows."""
+    kept = _kept_rows(chosen, thinned_by(rows), ("session",))
+    return [frame.filter(pl.col("session").is_not_null() & (pl.col("n") > 0)) for frame in kept]
 
 
 def _taken(log: Executions) -> dict[str, pl.DataFrame]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from divergence.calling import sentences
 from divergence.cells.cells import KEYS, MISSING, ROWS_OF, TABLES, Cells, Table, thinned_by
+from divergence.cells.mixed import without_partly_known
 from divergence.cells.thinning import thinned
 from divergence.errors import InputError
 
@@ -31,6 +32,7 @@ def merge(first: Cells, second: Cells) -> Cells:
     tables = {name: _sum(name, first, second, levels) for name in TABLES}
     for name, rows in ROWS_OF.items():
         tables[name] = thinned(tables[name], levels, thinned_by(tables["counts"][rows].sum()))
+    tables["mixed"] = without_partly_known(tables["mixed"], tables["designs"])
     levels, tables = _without_unused(levels, tables)
     notes = tuple(dict.fromkeys([*first.notes, *second.notes]))
     return Cells(

@@ -15,6 +15,7 @@ import dataclasses
 import numpy as np
 
 from divergence.cells.cells import Cells, Table
+from divergence.cells.runs import answers_once
 from divergence.numerics import combinations, together
 
 
@@ -106,7 +107,8 @@ def answer_pairs(cells: Cells, model: int, contexts: np.ndarray) -> tuple[np.nda
     Agreement is the share of equal pairs of replicates, shape (contexts, items), NaN where there is no pair; shares have
     shape (contexts, items, labels), NaN where an item was not answered. Labels are numbered within each item.
     """
-    table = cells.answers.take(cells.answers["model"] == model)
+    table = answers_once(cells)
+    table = table.take(table["model"] == model)
     items, item = combinations(table["task"], table["item"])
     _, code = combinations(item, table["answer"])
     first = np.full(items.shape[1], len(table))

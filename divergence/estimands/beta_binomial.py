@@ -35,6 +35,23 @@ def draw_beta_binomial(n: np.ndarray, y: np.ndarray, draws: int, rng: np.random.
     return MIDDLES[picks // POINTS] + jitter[0], MIDDLES[picks % POINTS] + jitter[1]
 
 
+def laws_of_scorers(
+    n: np.ndarray, y: np.ndarray, draws: int, rng: np.random.Generator
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """`draw_beta_binomial` of each scorer, from trials and successes (scorers, tasks), with the same random numbers.
+
+    A mean over judges of the same answers is no better known than what one of them says, so their draws move together.
+    Where a scorer saw two tasks twice, those that saw none twice say nothing of how tasks differ and are left out.
+    """
+    several = (n >= 2).sum(1) >= 2
+    used = np.flatnonzero(several if several.any() else (n > 0).any(1))
+    seed, found = int(rng.integers(2**62)) if len(used) > 1 else 0, []
+    for k in used:
+        known = n[k] > 0
+        found.append(draw_beta_binomial(n[k, known], y[k, known], draws, np.random.default_rng(seed) if seed else rng))
+    return found
+
+
 def power_mean(mean: np.ndarray, correlation: np.ndarray, k: int) -> np.ndarray:
     """E p^k; for the uniform law (mean 1/2, correlation 1/3) it is 1 / (k + 1)."""
     a, b = beta_parameters(mean, correlation)

@@ -154,8 +154,13 @@ def _as_they_are(rows: Rows, of: str, by: str | None, comparison: str, pair, law
         places = np.flatnonzero(seen)
         names = [mu.models[m] for m in places]
         value = mu.mean()[:, places]
+        parts = fit.log_design.linked.models[places]
         for i, j in _pairs(names, pair, of):
-            rows.add(compare(value[:, i], value[:, j], comparison), model=names[i], model_b=names[j])
+            two = {"model": names[i], "model_b": names[j]}
+            if parts[i] != parts[j]:
+                rows.refuse(f"no model links the contexts of {names[i]} with those of {names[j]}", **two)
+            else:
+                rows.add(compare(value[:, i], value[:, j], comparison), **two)
         return
     if of == "regime":
         assert bench is not None

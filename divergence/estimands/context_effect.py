@@ -37,11 +37,13 @@ def context_needs(design: LogDesign) -> Need:
     if against_bench.met:
         return against_bench
     rest = f"with the bench not: {against_bench.sentence[0].lower()}{against_bench.sentence[1:]}"
-    if 1 < contexts <= CONTRASTS_MAX and no_contrasts(design) is None:
+    alike = 1 < contexts <= CONTRASTS_MAX and no_contrasts(design) is None
+    apart = needs.no_linked_contexts(design) if alike else None
+    if alike and not apart:
         return Need(True, f"{contexts} deployment contexts can be compared with each other; {rest}")
     for regime in needs.tested_regimes(design):
         return Need(True, f"{design.contexts[regime]} {regime} contexts can be tested for differing at all; {rest}")
-    return against_bench
+    return Need(False, apart) if apart else against_bench
 
 
 def no_contrasts(design: LogDesign) -> str | None:
@@ -83,11 +85,14 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
         usable = models_with_rows(fit, True) & models_with_rows(fit, False)
         for m in np.flatnonzero(usable):
             rows.append(_rows([models[m]] * len(contexts), contexts))
-            parts.append(effect[:, m])
+            why = _unlinked(fit, [int(m)])
+            parts.append(_without(effect[:, m], why))
+            reasons += why
         if usable.any():
             rows.append(_rows([None] * len(contexts), contexts))
-            parts.append(effect[:, usable].mean(1))
-        reasons += [None] * sum(p.shape[1] for p in parts)
+            why = _unlinked(fit, np.flatnonzero(usable).tolist())
+            parts.append(_without(effect[:, usable].mean(1), why))
+            reasons += why
         if not usable.any():
             rows.append(_rows([None], (None,)))
             parts.append(np.full((len(effect), 1), np.nan))
@@ -96,6 +101,8 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
         seen = models_with_rows(fit, True)
         mean = deployed.draws[:, seen].mean(1)
         pairs = list(itertools.combinations(range(len(contexts)), 2))
+        code = fit.design.contexts[fit.design.of_regime(True), 1]
+        apart = [needs.unlinked_contexts(fit.log_design, True, int(code[i]), int(code[j])) for i, j in pairs]
         rows.append(
             frame(
                 model=[None] * len(pairs),
@@ -104,8 +111,8 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
                 statistic=["contrast"] * len(pairs),
             )
         )
-        parts.append(np.stack([mean[:, i] - mean[:, j] for i, j in pairs], 1))
-        reasons += [None] * len(pairs)
+        parts.append(_without(np.stack([mean[:, i] - mean[:, j] for i, j in pairs], 1), apart))
+        reasons += apart
     if bench is not None and not conflict:
         for moved in answer_bias(fit):
             names, draws, why = _moved(moved)
@@ -127,6 +134,27 @@ def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estim
         reasons += [None] * tested.height
     text = TEXT if deployed.observed.all() else TEXT + " (combinations without rows are filled by the model)"
     return answer(fit, QUESTION, text, unit, _together(rows, unit), np.concatenate(parts, 1), reason=tuple(reasons))
+
+
+def _unlinked(fit: Fit, models: list[int]) -> list[str | None]:
+    """Why what a deployment context does to these models is not known, one entry a context: nothing links it with them."""
+    linked, names = fit.log_design.linked, fit.cells.levels
+    reasons: list[str | None] = []
+    for c in fit.design.contexts[fit.design.of_regime(True), 1]:
+        apart = [m for m in models if linked.models[m] != linked.contexts[1, c]]
+        told = (
+            f"no model links {names['context'][c]} with the contexts of {names['model'][apart[0]]}: what it does to that "
+            "model is not in this log"
+            if apart
+            else None
+        )
+        reasons.append(told)
+    return reasons
+
+
+def _without(draws: np.ndarray, reasons: list[str | None]) -> np.ndarray:
+    """The draws (S, rows) with nothing where there is a reason."""
+    return np.where([why is not None for why in reasons], np.nan, draws)
 
 
 def _tested(fit: Fit) -> tuple[pl.DataFrame, np.ndarray]:

@@ -6,11 +6,11 @@ and the change of K splits exactly (logarithmic mean Divisia index, Ang 2005): p
 
     L(K_D, K_B) ln(f_D / f_B),     L(a, b) = (a - b) / (ln a - ln b),     the parts sum to K_D - K_B.
 
-`factor` names the part, the headline (`factor` null) is K_D - K_B; one row each per model and deployment context. Factors
-that the log does not hold in both regimes are 1 in both (a row is one attempt of one call unless `attempts` and `calls`
-say more), or what one regime logs and the other does not would pass for a change. Cache mix is what was paid over what the
-tokens would have cost uncached: without declared prices it is in the price. Identified by spend and a success in both
-regimes. Unit: the currency. Joint draws by the block bootstrap.
+`factor` names the part, the headline (`factor` null) is K_D - K_B; one row each per model and deployment context. A factor
+that the log does not hold in both regimes is 1 in both, its row is refused, and what it did is in the others; without tokens
+`spend` (a call) stands for price and tokens. Cache mix is what was paid over what the tokens would have cost uncached:
+without declared prices it is in the price. Identified by spend and a success in both regimes, and mean costs that are above
+0 beyond doubt: refunds can take that away. Unit: the currency. Joint draws by the block bootstrap.
 """
 
 from __future__ import annotations
@@ -30,7 +30,16 @@ from divergence.identification.question import Need, Question
 from divergence.joint.posterior import Fit, Posterior
 
 QUESTION, TEXT = "cost_ledger", "what the change of the cost of a success is made of"
-PARTS = ("price", "tokens", "calls", "attempts", "cache mix", "failure")
+PARTS = ("price", "tokens", "spend", "calls", "attempts", "cache mix", "failure")
+LOGGED_AS = {
+    "price": "input_tokens and output_tokens",
+    "tokens": "input_tokens and output_tokens",
+    "calls": "calls",
+    "attempts": "attempts",
+    "cache mix": "cached_tokens with declared prices",
+}
+"""What a part stands on."""
+DOUBT = np.log(1e-6)  # of a mean cost: so seldom a draw of it may be 0 or less, and no draw of thousands is
 
 
 def ledger_needs(design: LogDesign) -> Need:
@@ -43,8 +52,12 @@ def ledger_needs(design: LogDesign) -> Need:
     for regime in design.logged:
         if not known_spend(design, regime):
             return Need(False, f"It needs a known cost in both regimes; this log has 0 {regime} rows with one.")
-    if not spending_models(design, "evaluation") & spending_models(design, "deployment"):
+    both = spending_models(design, "evaluation") & spending_models(design, "deployment")
+    if not both:
         return Need(False, "It needs a model with a known cost and a success in both regimes; this log has none.")
+    reasons = [_doubtful(design, m) for m in sorted(both)]
+    if all(reasons):
+        return Need(False, f"It needs mean costs above 0 on both sides: {reasons[0]}.")
     return Need(
         True, "; ".join(f"{needs.many(known_spend(design, r), 'row')} of {r} with a known cost" for r in design.logged) + "."
     )
@@ -57,6 +70,37 @@ def spending_models(design: LogDesign, regime: str) -> set[int]:
     if not cost.n.sum() and design.priced:
         spent = block_sums(design.cells, "output_tokens", regime).n.sum(0) > 0
     return set(np.flatnonzero((spent & (score.y.sum(0) > 0)).any(1)).tolist())
+
+
+def sure_spend(design: LogDesign, regime: str) -> np.ndarray:
+    """Is the mean cost above 0 in every draw of the bootstrap, refunds included? Shape (models, contexts).
+
+    With weights that are exponential, P(sum of w y <= 0) is at most the smallest product of 1 / (1 + t y) over t (Chernoff).
+    """
+    spent = block_sums(design.cells, "cost_usd", regime).y
+    deepest = np.maximum(-spent.min(0), 0.0)
+    sure = (deepest == 0) & (spent.sum(0) > 0)
+    for m, c in np.argwhere((deepest > 0) & (spent.sum(0) > 0)):
+        steps = np.linspace(0.01, 0.99, 99)[:, None] / deepest[m, c]
+        sure[m, c] = bool((-np.log1p(steps * spent[:, m, c]).sum(1)).min() < DOUBT)
+    return sure
+
+
+def _doubtful(design: LogDesign, model: int) -> str | None:
+    """Why a model that spent in both regimes has no parts: its bench, or every context, may have cost nothing."""
+    names = design.cells.levels
+    for regime in ("evaluation", "deployment"):
+        cost = block_sums(design.cells, "cost_usd", regime)
+        if not cost.n.sum():
+            continue  # priced tokens are never refunded
+        solved, sure = block_sums(design.cells, "score", regime).y.sum(0)[model] > 0, sure_spend(design, regime)[model]
+        places = np.flatnonzero(solved & (cost.n.sum(0)[model] > 0))
+        unsure = [int(c) for c in places if not sure[c]]
+        if unsure and (regime == "evaluation" or len(unsure) == len(places)):
+            mean = cost.y[:, model, unsure[0]].sum() / cost.n[:, model, unsure[0]].sum()
+            where = f"{needs.shortened(names['model'][model])} in {needs.shortened(names['context'][unsure[0]])}"
+            return f"that of {where} is {mean:.3g} and, with its refunds, may be 0 or less, so a change of it has no parts"
+    return None
 
 
 ROOM = Question(
@@ -88,19 +132,34 @@ def cost_ledger(
     contexts: dict[int, list[int]] = {}
     for m, c in bench:
         contexts.setdefault(m, []).append(c)
-    rows, draws = [], []
+    nothing = np.full(len(fit.effects), np.nan)
+    rows, draws, reasons = [], [], []
     for m, c in live:
         if m not in contexts:
             continue
-        known = set.intersection(*(set(f) for f in (live[m, c], *(bench[m, b] for b in contexts[m]))))
+        names = fit.cells.levels["model"][m], fit.cells.levels["context"][c]
+        sides = [live[m, c], *(bench[m, b] for b in contexts[m])]
+        if not all((side["paid"] > 0).all() for side in sides):
+            rows.append((*names, None))
+            draws.append(nothing)
+            reasons.append(_doubtful(fit.log_design, m) or f"the mean cost of {names[0]} in {names[1]} may be 0 or less")
+            continue
+        known = set.intersection(*(set(side) for side in sides))
         before = _pooled([_chain(bench[m, b], known) for b in contexts[m]])
         parts = lmdi(before, _chain(live[m, c], known))
-        names = fit.cells.levels["model"][m], fit.cells.levels["context"][c]
-        rows += [(*names, part) for part in (None, *PARTS)]
-        draws += [sum(parts.values()), *(parts[part] for part in PARTS)]
+        for part in (None, *PARTS):
+            if part is not None and part not in parts and part not in LOGGED_AS:
+                continue
+            rows.append((*names, part))
+            draws.append(sum(parts.values()) if part is None else parts.get(part, nothing))
+            reasons.append(
+                None
+                if part is None or part in parts
+                else f"{LOGGED_AS[part]} are not logged in both regimes: what they did is in the rest"
+            )
     model, context, part = (list(column) for column in zip(*rows, strict=True))
-    text = TEXT + read_with(fit, prices, date)
-    return answer(fit, QUESTION, text, unit, frame(model=model, context=context, factor=part), np.stack(draws, 1))
+    text, table = TEXT + read_with(fit, prices, date), frame(model=model, context=context, factor=part)
+    return answer(fit, QUESTION, text, unit, table, np.stack(draws, 1), reason=tuple(reasons))
 
 
 def lmdi(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -128,7 +187,7 @@ def _factors(
     out = {}
     for m, c in np.argwhere((sums.success.sum(0) > 0) & (sums.metered.sum(0) > 0) & sums.known[:, None]):
         paid, model = cost[:, m, c], fit.cells.levels["model"][m]
-        if not (paid > 0).all():
+        if not sums.cost[:, m, c].any():
             continue
         out[m, c] = {"paid": paid, "success": success[:, m, c]}
         for name, part in counted.items():
@@ -141,19 +200,21 @@ def _factors(
 
 
 def _chain(held: Factors, known: set[str]) -> Factors:
-    """The factors of K from what the log holds, those of `known` only: the others are 1."""
+    """The factors of K from what the log holds, those of `known` only."""
     one = np.ones_like(held["paid"])
     used = [held[name] for name in ("input_tokens", "output_tokens") if name in known]
     attempts, calls = (held[name] if name in known else one for name in ("attempts", "calls"))
-    tokens, full = sum(used) if used else one, held["full"] if "full" in known else held["paid"]
-    return {
-        "price": full / tokens,
-        "tokens": tokens / calls,
-        "calls": calls / attempts,
-        "attempts": attempts,
-        "cache mix": held["paid"] / full,
-        "failure": 1 / held["success"],
-    }
+    full = held["full"] if "full" in known and used else held["paid"]
+    parts = {"price": full / sum(used), "tokens": sum(used) / calls} if used else {"spend": full / calls}
+    if "calls" in known:
+        parts["calls"] = calls / attempts
+    elif "attempts" in known:  # an attempt is of one call: what it cost is that of the call
+        parts[next(reversed(parts))] = parts[next(reversed(parts))] / attempts
+    if "attempts" in known:
+        parts["attempts"] = attempts
+    if full is not held["paid"]:
+        parts["cache mix"] = held["paid"] / full
+    return parts | {"failure": 1 / held["success"]}
 
 
 def _pooled(several: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

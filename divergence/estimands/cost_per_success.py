@@ -26,8 +26,9 @@ import numpy as np
 import polars as pl
 
 from divergence.cells.random_blocks import block_sums
+from divergence.cells.runs import trials_by_scorer
 from divergence.errors import InputError
-from divergence.estimands.beta_binomial import beta_parameters, draw_beta_binomial
+from divergence.estimands.beta_binomial import beta_parameters, laws_of_scorers
 from divergence.estimands.rows import answer, answered, frame, refuse
 from divergence.estimands.spend import Prices, Spend, checked_prices, mean_spend, spend, weights
 from divergence.estimate import Estimate
@@ -49,6 +50,7 @@ MISSING = (
 )
 
 
+ROUNDING = 1e-9  # of a share: sums of floats
 RATIOS = (None, "bench_ratio", "calls", "tokens")  # statistics whose mean need not exist
 
 
@@ -59,10 +61,7 @@ def cost_needs(design: LogDesign) -> Need:
     rows = {regime: known_spend(design, regime) for regime in design.logged}
     if any(rows.values()):
         return Need(True, "; ".join(f"{needs.many(n, 'row')} of {r} with a known cost" for r, n in rows.items() if n) + ".")
-    said = {
-        name: sum(design.logged[r][key] for r in design.logged) for name, key in (("tokens", "tokens"), ("calls", "episode"))
-    }
-    instead = [name for name, number in said.items() if number and design.arms.total.any()]
+    instead = [name for name in ("tokens", "calls") if any(_counted(design, name, regime) for regime in design.logged)]
     if (design.arms.repeated >= 2).any() and design.cells.kind == "binary":
         instead.append("attempts")
     if not instead:
@@ -70,6 +69,14 @@ def cost_needs(design: LogDesign) -> Need:
     return Need(
         True, f"No row has a cost and no prices are declared: only {' and '.join(instead)} of a success can be given."
     )
+
+
+def _counted(design: LogDesign, name: str, regime: str) -> bool:
+    """Is there a combination with a success whose rows count calls, or tokens of both directions?"""
+    cells = design.cells
+    columns = ("calls",) if name == "calls" else ("input_tokens", "output_tokens")
+    known = [block_sums(cells, column, regime).n.sum(0) > 0 for column in columns]
+    return bool((np.all(known, axis=0) & (block_sums(cells, "score", regime).y.sum(0) > 0)).any())
 
 
 def known_spend(design: LogDesign, regime: str) -> int:
@@ -195,12 +202,24 @@ def _per_context(out: _Rows, fit: Fit, regime: str, sums: Spend, weight: np.ndar
         if budget is not None:
             out.add(place, "over_budget", "probability", (draws > budget).astype(float))
         if sums.cost[:, m, c].sum() > 0 and np.isfinite(sums.lost[:, m, c].sum()):
-            out.add(place, "failed_share", "probability", lost[:, m, c])
+            out.add(place, "failed_share", "probability", lost[:, m, c], _no_share(lost[:, m, c]))
             spent.append((m, c))
     if len({m for m, _ in spent}) > 1:
         at = tuple(np.array(spent).T)
         whole = [np.tensordot(weight, part[:, at[0], at[1]].sum(1), 1) for part in (sums.lost, sums.cost)]
-        out.add((None, None, regime), "failed_share", "probability", whole[0] / whole[1])
+        share = whole[0] / whole[1]
+        out.add((None, None, regime), "failed_share", "probability", share, _no_share(share))
+
+
+def _no_share(draws: np.ndarray) -> str | None:
+    """Why a part of the spend is no share of it: refunds, which are costs below 0, can put it outside 0 to 1."""
+    low, high = np.quantile(draws, [0.05, 0.95])
+    if draws.min() >= -ROUNDING and draws.max() <= 1 + ROUNDING:
+        return None
+    return (
+        f"the log has costs below 0 (refunds), and with them the spend on failures is {low:.2f} to {high:.2f} of the whole: "
+        "that is no share of 0 to 1"
+    )
 
 
 def _over_contexts(out: _Rows, fit: Fit, sums: dict[str, Spend], weight: np.ndarray, law: Law | None) -> None:
@@ -265,18 +284,23 @@ def _attempts(out: _Rows, fit: Fit, regime: str, cap: int) -> None:
     rng = stream(fit.seed, "attempts", r)
     for m, c in combinations(counts["model"], counts["context"])[0].T:
         mine = counts.take((counts["model"] == m) & (counts["context"] == c))
-        _, item = combinations(mine["task"], mine["item"])
-        n, y = np.bincount(item, mine["n"]), np.bincount(item, mine["y"])
+        n, y = trials_by_scorer(mine)
         place = cells.levels["model"][m], cells.levels["context"][c], regime
-        if (n >= 2).sum() < 2:
+        repeated = (n >= 2).any(0).sum()
+        if repeated < 2:
             out.add(
                 place,
                 "expected_attempts",
                 "attempts",
                 np.zeros(len(fit.effects)),
-                f"{int((n >= 2).sum())} items have two trials: what a retry of a failed task brings is not known",
+                f"{repeated} items have two trials: what a retry of a failed task brings is not known",
             )
             continue
-        a, b = beta_parameters(*draw_beta_binomial(n, y, len(fit.effects), rng))
-        tries = np.sum([np.prod([(b + i) / (a + b + i) for i in range(j)], axis=0) * np.ones_like(a) for j in range(cap)], 0)
+        tries = np.mean([_tries(*law, cap) for law in laws_of_scorers(n, y, len(fit.effects), rng)], 0)
         out.add(place, "expected_attempts", "attempts", tries)
+
+
+def _tries(mean: np.ndarray, correlation: np.ndarray, cap: int) -> np.ndarray:
+    """E[min(tries, cap)] under tasks that differ by a beta law."""
+    a, b = beta_parameters(mean, correlation)
+    return np.sum([np.prod([(b + i) / (a + b + i) for i in range(j)], axis=0) * np.ones_like(a) for j in range(cap)], 0)

@@ -70,9 +70,10 @@ def flip_needs(design: LogDesign) -> Need:
             f"given ({needs.many(repeated, 'item')}), and bounds.",
         )
     if not replicated:
+        inside = " (rows of one session are none of each other)" if (design.arms.repeated > 0).any() else ""
         return Need(
             False,
-            f"It needs two replicates per item and context; the {told} have one, so there is no "
+            f"It needs two replicates per item and context; the {told} have one{inside}, so there is no "
             "noise floor and only bounds can be given.",
             bounds=True,
         )

@@ -7,7 +7,9 @@ level: for rates of independent items it is Pearson's chi-square on K - 1 degree
 answered are paired, so that contexts that repeat each other's answers are not counted as new evidence. Where items are
 clusters shared by contexts, p comes from Hotelling's F instead, whose covariance is estimated from as many items. With no
 more items than contexts that covariance has no inverse to trust: p is then that of the two contexts furthest apart, a paired
-t test, times the number of pairs (Bonferroni), which is never too small.
+t test, times the number of pairs (Bonferroni), which is never too small. Where sessions are logged a level moves with the
+sessions that fell into its context, not with its rows: V0 is then as much larger as sessions make it (Wedderburn
+1974), and p is an F's, whose second degrees of freedom are the sessions.
 
 | `statistic` | what | rows |
 |---|---|---|
@@ -16,8 +18,9 @@ t test, times the number of pairs (Bonferroni), which is never too small.
 | `heterogeneity_p` | the chance of an X2 as large where no context differs | the same |
 | `..._without` | the first and the last of these without the context that raises X2 most, `context` | the same |
 
-Identified by two contexts of the model in the regime. A small p says that contexts differ, not how far; a large one that
-this log cannot tell them apart. Source: Pearson 1900; Hotelling 1931.
+Identified by two contexts of the model in the regime; where a context is one session of several rows, by another of several
+sessions. A small p says that contexts differ, not how far; a large one that this log cannot tell them apart.
+Source: Pearson 1900; Hotelling 1931.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.special import chdtrc, fdtrc, stdtr
 
+from divergence.identification import needs
 from divergence.joint.arms import Arms
 from divergence.joint.posterior import Fit
 
@@ -39,7 +43,7 @@ def heterogeneity(fit: Fit) -> Iterator[tuple[str, str, str | None, str, float]]
     for deployed in np.unique(arms.deployed):
         for m in np.unique(arms.model):
             mine = np.flatnonzero((arms.model == m) & (arms.deployed == deployed))
-            if len(mine) < 2:
+            if len(mine) < 2 or needs.sessions_of_their_own(fit.log_design, int(m), bool(deployed)):
                 continue
             place = ("deployment" if deployed else "evaluation", names["model"][m])
             size, freedom, p = chi_square(arms, mine)
@@ -62,10 +66,13 @@ def chi_square(arms: Arms, mine: np.ndarray) -> tuple[float, int, float]:
     pooled = float(clusters @ level / clusters.sum())
     if arms.link == "logit":
         # The pooled level's variance is a Bernoulli item's; a fraction's items vary less, by their mean share of it.
-        own = level * (1 - level)
+        own, grouped = level * (1 - level), _sessions(arms, mine)
         told = own > 0
+        if grouped is not None:
+            told &= grouped != 1  # a session of one's own shows nothing of how sessions differ
         share = float((variance * (clusters - 1))[told].sum() / own[told].sum()) if told.any() else 1.0
-        target = min(share, 1.0) * pooled * (1 - pooled) / clusters
+        share = min(share, 1.0) if grouped is None else share * _bessel(grouped)
+        target = share * pooled * (1 - pooled) / clusters
     else:
         target = variance
     scale = np.sqrt(np.where(variance > 0, target / np.where(variance > 0, variance, 1.0), 0.0))
@@ -79,12 +86,28 @@ def chi_square(arms: Arms, mine: np.ndarray) -> tuple[float, int, float]:
     size = float(np.square(vectors[:, kept].T @ (contrast @ level) / np.sqrt(values[kept])).sum())
     freedom = int(kept.sum())
     paired = np.abs(null - np.diag(target)).max() > SINGULAR * target.max()
-    items = float(clusters.min())
+    items, sessions = float(clusters.min()), _sessions(arms, mine)
+    if sessions is not None:
+        items = min(items, float(sessions.min()))
     if paired and items <= freedom + 1:
         return size, freedom, _widest_pair(level, null, items)
     if paired:
         return size, freedom, float(fdtrc(freedom, items - freedom, size * (items - freedom) / (freedom * (items - 1))))
+    if sessions is not None:
+        return size, freedom, float(fdtrc(freedom, max(sessions.sum() - len(mine), 1.0), size / freedom))
     return size, freedom, float(chdtrc(freedom, size))
+
+
+def _sessions(arms: Arms, mine: np.ndarray) -> np.ndarray | None:
+    """Sessions behind each of these levels, shape (n,); None where sessions add nothing to what single items gave."""
+    if arms.sessions is None or arms.session_share is None or not (arms.session_share[mine] > 0).any():
+        return None
+    return arms.sessions[mine]
+
+
+def _bessel(sessions: np.ndarray) -> float:
+    """What the sums of squares about each context's own level miss of the variance between its sessions."""
+    return float((sessions / np.maximum(sessions - 1, 1.0)).mean())
 
 
 def _widest_pair(level: np.ndarray, null: np.ndarray, items: float) -> float:

@@ -58,6 +58,9 @@ def leaderboard_needs(design: LogDesign) -> Need:
     forecast = candidates_of(design)[1] if needs.models_in_both(design, MODELS_MIN).met else 0
     if served + forecast < 2:
         return Need(False, "It needs two models in deployment; this log has one.")
+    apart = needs.unlinked_models(design, "deployment")
+    if apart:
+        return Need(False, apart)
     return Need(True, f"{needs.many(served, 'model')} in deployment" + (f" and {forecast} forecast." if forecast else "."))
 
 

@@ -10,8 +10,9 @@
 | `single_turn_gap` | success of single executions minus that of episodes, capped ones no success | per model and regime |
 
 (E p)^k, which takes tasks for alike, is wrong by a factor of six at k = 4 on tau-bench. Tasks are a sample: intervals are
-those of new tasks (Bayesian bootstrap; the grid posterior for the model). Identified by items with k trials; the gap by
-executions of both kinds. Trials that are copies (greedy decoding) are what they are: always or never. Unit: probability;
+those of new tasks (Bayesian bootstrap; the grid posterior for the model). Scorers of one answer are judges and no trials:
+each counts by itself, and their values are averaged. Identified by items with k trials; the gap by executions of both kinds.
+Trials that are copies (greedy decoding) are what they are: always or never. Unit: probability;
 the gap in points. Source: Yao et al. 2024 (arXiv 2406.12045) for pass^k.
 """
 
@@ -23,8 +24,9 @@ from scipy.special import gammaln
 
 from divergence.cells import Cells
 from divergence.cells.episodes import agent_episodes
+from divergence.cells.runs import trials_by_scorer
 from divergence.errors import InputError
-from divergence.estimands.beta_binomial import draw_beta_binomial, power_mean
+from divergence.estimands.beta_binomial import laws_of_scorers, power_mean
 from divergence.estimands.repeat_agreement import repeat_agreement
 from divergence.estimands.rows import answer, answered, frame
 from divergence.estimate import Estimate
@@ -32,7 +34,6 @@ from divergence.identification import needs
 from divergence.identification.log_design import REGIMES, LogDesign
 from divergence.identification.question import Need, Question
 from divergence.joint.posterior import Fit, Posterior
-from divergence.numerics import combinations
 from divergence.random_streams import stream
 
 QUESTION, TEXT = "pass_power", "the chance that a model solves a task k times in a row"
@@ -90,7 +91,7 @@ def pass_power(posterior: Posterior, *, powers: tuple[int, ...] = POWERS, outcom
     for place, n, y in _combinations(fit.cells):
         for statistic, value, reason in _numbers(n, y, powers, len(fit.effects), rng):
             why = unlike[place[2]] or needs.driven(fit.log_design, place[0], place[2], place[1])
-            rows.append((*place, statistic, "probability", len(n), None))
+            rows.append((*place, statistic, "probability", n.shape[1], None))
             draws.append(np.full_like(value, np.nan) if why else value)
             reasons.append(why or reason)
     for model, regime, value, reason in _single_turn(fit, rng):
@@ -116,14 +117,13 @@ def pass_power(posterior: Posterior, *, powers: tuple[int, ...] = POWERS, outcom
 
 
 def _combinations(cells: Cells):
-    """(model, context, regime) names with trials and successes of each item, for combinations with enough items."""
+    """(model, context, regime) names with trials and successes (scorers, items), for combinations with enough items."""
     counts = cells.counts.take((cells.counts["item"] >= 0) & (cells.counts["n"] > 0))
     keys = np.stack([counts[k] for k in ("regime", "model", "context")])
     for combination in np.unique(keys, axis=1).T:
         mine = counts.take((keys == combination[:, None]).all(0))
-        _, item = combinations(mine["task"], mine["item"])
-        n, y = np.bincount(item, mine["n"]), np.bincount(item, mine["y"])
-        if len(n) >= TASKS_MIN:
+        n, y = trials_by_scorer(mine)
+        if n.shape[1] >= TASKS_MIN:
             r, m, c = combination
             yield (cells.levels["model"][m], cells.levels["context"][c], cells.levels["regime"][r]), n, y
 
@@ -132,15 +132,19 @@ def _numbers(n: np.ndarray, y: np.ndarray, powers: tuple[int, ...], size: int, r
     """(statistic, draws, reason) of one combination, the headline first."""
     nothing = np.full(size, np.nan)
     # Tasks with the same trials and successes have the same value: the sum of their exponential weights is a Gamma one.
-    (trials, solved), tasks = np.unique(np.stack([n, y]), axis=1, return_counts=True)
+    alike, tasks = np.unique(np.concatenate([n, y]), axis=1, return_counts=True)
+    trials, solved = np.split(alike, 2)
     weight = rng.standard_gamma(tasks, (size, len(tasks)))
     counted = {}
     for k in powers:
-        known = trials >= k
+        judged = trials >= k  # by which scorer: judges of one answer are no trials of it, and their values are averaged
+        known = judged.any(0)
         if tasks[known].sum() >= TASKS_MIN:
-            counted[k] = _bootstrapped(unbiased(trials[known], solved[known], k), tasks[known], weight[:, known])
-    mean, correlation = draw_beta_binomial(n, y, size, rng)
-    several = (n >= 2).sum() >= TASKS_MIN
+            values = np.where(judged, unbiased(trials, solved, k), 0.0).sum(0)[known] / judged.sum(0)[known]
+            counted[k] = _bootstrapped(values, tasks[known], weight[:, known])
+    laws = laws_of_scorers(n, y, size, rng)
+    most = n.max(0)
+    several = (n >= 2).any(0).sum() >= TASKS_MIN
     alone = "no item has two trials: how tasks differ, and so every power above 1, is not known"
     if counted:
         yield None, counted[max(counted)], None
@@ -148,12 +152,16 @@ def _numbers(n: np.ndarray, y: np.ndarray, powers: tuple[int, ...], size: int, r
         yield (
             f"pass^{k}",
             counted.get(k, nothing),
-            None if k in counted else f"{int((n >= k).sum())} items have {k} trials; the count needs {TASKS_MIN}",
+            None if k in counted else f"{int((most >= k).sum())} items have {k} trials; the count needs {TASKS_MIN}",
         )
     for k in powers:
         known = several or k == 1
-        yield f"pass^{k}_model", power_mean(mean, correlation, k) if known else nothing, None if known else alone
-    yield "task_correlation", correlation if several else nothing, None if several else alone
+        yield (
+            f"pass^{k}_model",
+            np.mean([power_mean(*law, k) for law in laws], 0) if known else nothing,
+            None if known else alone,
+        )
+    yield "task_correlation", np.mean([law[1] for law in laws], 0) if several else nothing, None if several else alone
 
 
 def unbiased(n: np.ndarray, y: np.ndarray, k: int) -> np.ndarray:

@@ -41,8 +41,9 @@ def served(fit: Fit, bench: bool = False) -> tuple[np.ndarray, np.ndarray]:
     return seen, mine
 
 
-def assignment(fit: Fit) -> str:
-    """How contexts came to their items, in words that begin with `causal` or `association`."""
+def assignment(fit: Fit, mixed: bool = False) -> str:
+    """How contexts came to their items, in words that begin with `causal` or `association`; `mixed`: is a factor contrasted
+    within contexts?"""
     if unlogged_difference(fit.log_design) is not None:
         return "association: contexts with the same logged factors differ, so something that is not logged does, too"
     seen, mine = served(fit, bench=True)
@@ -54,6 +55,8 @@ def assignment(fit: Fit) -> str:
     counts = fit.cells.counts.take(in_regime(fit.cells, "deployment") & (fit.cells.counts["n"] > 0))
     if len(counts) and (counts["chance"] != MISSING).all():
         return "causal reading: rows were routed with logged chances"
+    if mixed:
+        return "association: a factor varies within contexts, and nothing logged says how rows came to its levels"
     named = not len(counts) or bool((counts["item"] != MISSING).all())
     if named and seen.shape[1] > 1 and seen.mean() >= REPLAYED_MIN:
         return "causal reading: the same items were replayed in every context"

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from divergence.cells import Table
+from divergence.cells.runs import answers_once
 from divergence.joint.posterior import Fit
 from divergence.numerics import combinations
 
@@ -29,7 +30,8 @@ def repeat_agreement(fit: Fit, rng: np.random.Generator) -> Iterator[tuple[str, 
     """(model, context, regime, statistic, N, items, draws (S,)) of every combination that repeats its items."""
     cells = fit.cells
     counts = cells.counts.take((cells.counts["item"] >= 0) & (cells.counts["n"] > 0))
-    answers = cells.answers.take(cells.answers["item"] >= 0)
+    answers = answers_once(cells)
+    answers = answers.take(answers["item"] >= 0)
     for statistic, table in (("agreement", counts), ("agreement_answers", answers)):
         for (model, regime, context), agree, items, runs in _agreeing(table, statistic == "agreement"):
             names = (cells.levels[k][c] for k, c in (("model", model), ("context", context), ("regime", regime)))
@@ -46,14 +48,20 @@ def _agreeing(table: Table, by_score: bool) -> Iterator[tuple[np.ndarray, int, i
     for key, rows in zip(keys.T, np.split(order, np.cumsum(np.bincount(where))[:-1]), strict=False):
         mine = table.take(rows)
         _, item = combinations(mine["task"], mine["item"])
-        n = np.bincount(item, mine["n"])
+        # Runs are rows of one scorer: further scorers of an answer are judges, and agree where each of them does.
+        judged = combinations(item, mine["scorer"])[1] if by_score else item
+        n = np.zeros(item.max(initial=-1) + 1)
+        np.maximum.at(n, item, np.bincount(judged, mine["n"])[judged])
+        n = n.round(9)
         runs = n.max(initial=0.0)
         full = n == runs
         if runs < 2 or full.sum() < ITEMS_MIN:
             continue
         if by_score:
-            y, yy = np.bincount(item, mine["y"]), np.bincount(item, mine["yy"])
-            alike = yy * n - y * y <= 1e-9 * n * n
+            trials, y, yy = (np.bincount(judged, mine[name]) for name in ("n", "y", "yy"))
+            apart = np.zeros(len(n))
+            np.maximum.at(apart, item, (yy * trials - y * y > 1e-9 * trials * trials)[judged].astype(float))
+            alike = apart == 0
         else:
             labels, _ = combinations(item, mine["answer"])
             alike = np.bincount(labels[0]) == 1

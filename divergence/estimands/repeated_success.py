@@ -32,6 +32,11 @@ def repeated_success(
     whole = data.pooled()
     n, y = whole.n[:, 0], whole.y[:, 0]
     if k > 2 and (whole.pairs[:, 0] != n * (n - 1)).any():
+        judges = len(
+            np.unique(fit.cells.counts["scorer"][(fit.cells.counts["n"] > 0) & (fit.cells.counts["model"] == model)])
+        )
+        if judges > 1:
+            return f"several scorers of one answer are no tries: success {k} times needs one scorer"
         return f"tries of one session are no replicates of each other: success {k} times needs rows without sessions"
     known = (whole.pairs[:, 0] > 0).all(0) if k == 2 else (n >= k).all(0)
     if known.sum() < 2:

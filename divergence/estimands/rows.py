@@ -136,12 +136,17 @@ def context_codes(fit: Fit) -> np.ndarray:
     return np.stack([np.array(code), fit.design.contexts[:, 1]], 1)
 
 
-def tried_levels(fit: Fit, factor: str) -> np.ndarray:
-    """Which model was judged at which level and at another one too, shape (models, levels); else it is its prior there."""
+def levels_seen(fit: Fit, factor: str) -> np.ndarray:
+    """Which model was judged at which level of a factor, shape (models, levels)."""
     seen = np.zeros((fit.design.n_models, len(fit.design.contexts)), bool)
     for place, (deployed, context) in enumerate(fit.design.contexts):
         seen[fit.arms.model[(fit.arms.deployed == deployed) & (fit.arms.context == context)], place] = True
-    at = seen.astype(float) @ fit.design.mixtures[factor] > 0
+    return seen.astype(float) @ fit.design.mixtures[factor] > 0
+
+
+def tried_levels(fit: Fit, factor: str) -> np.ndarray:
+    """Which model was judged at which level and at another one too, shape (models, levels); else it is its prior there."""
+    at = levels_seen(fit, factor)
     return at & (at.sum(1, keepdims=True) > 1)
 
 

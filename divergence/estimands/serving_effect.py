@@ -15,6 +15,7 @@ frequent level; a log without evaluation whose only factor is the context itself
 | `variance_share_left` | what no factor accounts for |
 | `positivity` | share of the log's (model, item) pairs that were served at the level |
 
+A factor that varies within contexts which are mixed alike is contrasted within them (`within_contexts`), not between them.
 A factor that changes only together with others is refused, they are named, and its share is given as a range. `method`
 ends in `causal reading` or `association` (`positivity`). Unit: fraction (points are hundredths of it); shares ratio.
 """
@@ -30,11 +31,13 @@ from divergence.cells.overlap import context_conflict, replays
 from divergence.errors import InputError
 from divergence.estimands.matched_contexts import contrast, crossed, matched
 from divergence.estimands.positivity import assignment, positivity
-from divergence.estimands.rows import Rows, answered, logged_levels, models_with_rows, tried_levels, unit_of
+from divergence.estimands.rows import Rows, answered, levels_seen, logged_levels, models_with_rows, tried_levels, unit_of
 from divergence.estimands.variance_shares import alone, shares
+from divergence.estimands.within_contexts import WithinContexts, contrast_within, replacing
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.factor_levels import moved_together
+from divergence.identification.linked_contexts import linked_parts
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
 from divergence.identification.rules_of_results import unlogged_difference
@@ -57,12 +60,21 @@ def factor_needs(design: LogDesign) -> Need:
         return Need(False, judge if conflict else needs.nothing_varies(design) or "")
     if not named:
         return Need(False, "It needs a serving factor that varies; this log names none.")
+    rows = replacing(design.cells, factors)
+    inside = "".join(f" {found.told}" for found in rows.values() if found.why_not is None)
+    one = [name for name in named if name not in rows and name not in factors]
+    if not factors and inside:
+        return Need(True, inside.strip() + (f" This log has one level of {', '.join(one)}." if one else ""))
+    if not factors and rows:
+        return Need(False, f"It needs a factor that changes by itself: {next(iter(rows.values())).why_not}.")
     if not factors:
         return Need(False, f"It needs a factor with two levels; this log has one of {', '.join(named)}.")
     unlike = needs.unlike_tasks(design, "deployment" if design.rows["deployment"] else "evaluation")
     if unlike:
         return Need(False, unlike)
     usable = {n: f for n, f in factors.items() if f.within_model >= 2 or (n == "context" and not f.why_not)}
+    if not usable and inside:
+        return Need(True, inside.strip())
     if not usable:
         seen = ", ".join(f"{name} {len(factor.levels)}" for name, factor in factors.items())
         return Need(
@@ -70,15 +82,21 @@ def factor_needs(design: LogDesign) -> Need:
             "It needs a factor with two levels within one model and regime; here levels differ only between models or "
             f"between regimes (levels seen: {seen}).",
         )
-    told = "; ".join(f"{name} has {needs.many(len(factor.levels), 'level')}" for name, factor in usable.items()) + "."
+    usable = {name: factor for name, factor in usable.items() if name not in rows}
+    told = "; ".join(f"{name} has {needs.many(len(factor.levels), 'level')}" for name, factor in usable.items())
+    told += "." if told else ""
     for group in dict.fromkeys(factor.together for factor in usable.values() if factor.together):
         told += f" {' and '.join(group)} change together: their effects cannot be told apart."
     for name, factor in usable.items():
         told += "".join(f" The level of {finer} fixes that of {name}." for finer in factor.fixed_by)
-    if not any(factor.why_not is None or factor.together for factor in usable.values()):
-        return Need(False, "It needs a factor that changes by itself: " + told)
-    rest = [name for name in named if name not in usable]
-    return Need(True, told + (f" Within one model and regime there is one level of {', '.join(rest)}." if rest else ""))
+    told += inside
+    if not inside and not any(factor.why_not is None or factor.together for factor in usable.values()):
+        why = told or next((f"{factor.why_not}." for factor in factors.values() if factor.why_not), "")
+        return Need(False, "It needs a factor that changes by itself: " + why)
+    rest = [name for name in named if name not in usable and name not in rows]
+    return Need(
+        True, told.strip() + (f" Within one model and regime there is one level of {', '.join(rest)}." if rest else "")
+    )
 
 
 ROOM = Question(
@@ -106,12 +124,18 @@ def serving_effect(
     rows = Rows(fit, QUESTION, unit, ("factor", "level", "model", "statistic", "axis"))
     unknown = {factor: fit.log_design.factors[factor].why_not for factor in factors}
     moved = []
+    inside = replacing(fit.cells, fit.log_design.factors)
     for factor, why in unknown.items():
-        if why:
+        if why and factor not in inside:
             rows.refuse(why, factor=factor)
-    for group in [(factor,) for factor, why in unknown.items() if not why] + moved_together(
-        factors, fit.design.contexts[:, 0]
-    ):
+    for found in inside.values():
+        _add_within(rows, found)
+    together = [
+        group
+        for group in moved_together(factors, fit.design.contexts[:, 0])
+        if not any(fit.log_design.factors[factor].mixed for factor in group)
+    ]
+    for group in [(factor,) for factor, why in unknown.items() if not why] + together:
         effect, reference, shown = _effects(fit, group)
         names = [_combination(fit, group, k) for k in shown]
         _add_effects(
@@ -121,17 +145,34 @@ def serving_effect(
             _combination(fit, group, reference),
             effect,
             tried_levels(fit, group[0])[:, shown],
+            _apart(fit, group[0], reference, shown),
         )
         moved.append((" + ".join(group), fit.design.mixtures[group[0]][:, shown], effect.mean(1)))
     if "context" not in factors:
         _add_matched(rows, fit, unknown)
         _add_pairs(rows, fit, pairs)
-    _add_shares(rows, fit, unknown, moved)
+    _add_shares(rows, fit, {factor: why for factor, why in unknown.items() if factor not in inside}, moved)
     for factor in factors:
         for level, share in zip(fit.design.levels[factor], positivity(fit, factor), strict=True):
             constant = np.full(len(fit.effects), share)
             rows.add(constant, factor=factor, level=level, statistic="positivity", unit="probability")
-    return rows.estimate(TEXT + _confounded(fit), f"{fit.described_method}; {assignment(fit)}")
+    return rows.estimate(TEXT + _confounded(fit), f"{fit.described_method}; {assignment(fit, mixed=bool(inside))}")
+
+
+def _add_within(rows: Rows, found: WithinContexts) -> None:
+    """What a factor does within contexts, over models and per model."""
+    if found.why_not:
+        rows.refuse(found.why_not, factor=found.factor)
+        return
+    models, against = rows.fit.cells.levels["model"], f"against {found.levels[0]}"
+    for k, level in enumerate(found.levels[1:], 1):
+        for m, model in [(None, None), *(enumerate(models) if len(models) > 1 else ())]:
+            place = {"factor": found.factor, "level": level, "model": model, "axis": against}
+            draws = contrast_within(rows.fit, found, k, m)
+            if draws is None:
+                rows.refuse(f"{model} has too few rows at both levels within one context", **place)
+            else:
+                rows.add(draws, **place)
 
 
 def _effects(fit: Fit, group: tuple[str, ...]) -> tuple[np.ndarray, int, list[int]]:
@@ -186,15 +227,30 @@ def _combination(fit: Fit, group: tuple[str, ...], level: int) -> str:
     return " + ".join(fit.design.levels[f][int(fit.design.mixtures[f][having].argmax())] for f in group)
 
 
-def _add_effects(rows: Rows, factor: str, names: list[str], reference: str, effect: np.ndarray, tried: np.ndarray) -> None:
+def _apart(fit: Fit, factor: str, reference: int, shown: list[int]) -> list[bool]:
+    """Which of the shown levels no chain of models ties to the reference (-1: to all the others)."""
+    model, level = np.nonzero(levels_seen(fit, factor))
+    parts = linked_parts(model, level)[1]
+    several = len(np.unique(parts)) > 1
+    return [several if reference < 0 else bool(parts[k] != parts[reference]) for k in shown]
+
+
+def _add_effects(
+    rows: Rows, factor: str, names: list[str], reference: str, effect: np.ndarray, tried: np.ndarray, apart: list[bool]
+) -> None:
     """Effects over models and, where there are several, per model and what is their own.
 
-    `effect` (S, models, levels); `tried` (models, levels): is a model's own effect known?
+    `effect` (S, models, levels); `tried` (models, levels): is a model's own effect known? `apart` as in `_apart`.
     """
     models, against = rows.fit.cells.levels["model"], f"against {reference}"
     mean = effect.mean(1)
     for k, level in enumerate(names):
-        rows.add(mean[:, k], factor=factor, level=level, axis=against)
+        place = {"factor": factor, "level": level, "axis": against}
+        if apart[k]:
+            told = f"no model links {factor} = {level} with {reference}, not by a detour over other levels"
+            rows.refuse(f"{told}: their difference cannot be told from that of the models", **place)
+        else:
+            rows.add(mean[:, k], **place)
     if len(models) == 1:
         return
     for (m, model), (statistic, values) in itertools.product(
@@ -208,8 +264,14 @@ def _add_effects(rows: Rows, factor: str, names: list[str], reference: str, effe
                 rows.refuse(f"{model} has no judged rows at {factor} = {level} and at another level", **place)
 
 
-def _comparable(fit: Fit) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Levels over models of the contexts that may be compared (S, contexts), and their mixtures."""
+def _linked(fit: Fit, comparable: np.ndarray, group: Sequence[int]) -> bool:
+    """Do models tie these contexts (positions in `comparable`) together?"""
+    deployed, context = fit.design.contexts[comparable[list(group)]].T
+    return len(set(fit.log_design.linked.contexts[deployed, context].tolist())) == 1
+
+
+def _comparable(fit: Fit) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+    """Levels over models of the contexts that may be compared (S, contexts), their mixtures, and which contexts they are."""
     deployed, bench = levels(fit, "deployment"), levels(fit, "evaluation")
     regime = fit.design.contexts[:, 0]
     if deployed is None or (bench is not None and replays(fit.cells)):
@@ -218,12 +280,12 @@ def _comparable(fit: Fit) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         keep = np.flatnonzero(regime == 1)
     table = from_link(link_levels(fit, keep), fit.arms.link)
     seen = models_with_rows(fit, deployed is not None)
-    return table[:, seen].mean(1), {f: m[keep] for f, m in fit.design.mixtures.items()}
+    return table[:, seen].mean(1), {f: m[keep] for f, m in fit.design.mixtures.items()}, keep
 
 
 def _add_matched(rows: Rows, fit: Fit, unknown: dict[str, str | None]) -> None:
     """Contrasts of contexts that differ in one factor only."""
-    table, mixtures = _comparable(fit)
+    table, mixtures, comparable = _comparable(fit)
     disagreeing = unlogged_difference(fit.log_design)
     for factor in mixtures:
         if unknown[factor]:
@@ -234,6 +296,7 @@ def _add_matched(rows: Rows, fit: Fit, unknown: dict[str, str | None]) -> None:
         base = reference_level(fit, factor)
         for level, name in enumerate(fit.design.levels[factor]):
             groups = matched(mixtures, factor, level, base) if level != base else []
+            groups = [group for group in groups if _linked(fit, comparable, group)]
             if groups:
                 rows.add(
                     contrast(table, groups),
@@ -246,13 +309,14 @@ def _add_matched(rows: Rows, fit: Fit, unknown: dict[str, str | None]) -> None:
 
 def _add_pairs(rows: Rows, fit: Fit, asked: Sequence[tuple[str, str]] | None) -> None:
     """Contrasts of four contexts that cross two factors; an asked pair that the design does not cross is refused."""
-    table, mixtures = _comparable(fit)
+    table, mixtures, comparable = _comparable(fit)
     found = []
     for first, second in asked if asked is not None else itertools.combinations(mixtures, 2):
         base = reference_level(fit, first), reference_level(fit, second)
         before = len(found)
         for a, b in itertools.product(*(range(mixtures[f].shape[1]) for f in (first, second))):
             groups = crossed(mixtures, (first, second), (a, b), base) if a != base[0] and b != base[1] else []
+            groups = [group for group in groups if _linked(fit, comparable, group)]
             if groups:
                 names = [fit.design.levels[f][k] for f, k in ((first, a), (second, b), (first, base[0]), (second, base[1]))]
                 found.append((groups, f"{first} x {second}", f"{names[0]} x {names[1]}", f"against {names[2]} x {names[3]}"))
@@ -275,6 +339,11 @@ def _add_shares(
     here, law = regime == regime.max(), mu.law.mean(0)
     if sum(np.ptp(m[here], axis=0).max() > 0 for m in fit.design.mixtures.values()) < 2:
         return  # one factor alone has all of it
+    code = fit.design.contexts[here, 1]
+    if len(np.unique(fit.log_design.linked.contexts[int(regime.max()), code])) > 1:
+        why = "no model links all contexts: how much of their variance is the models' cannot be told"
+        rows.refuse(why, statistic="variance_share_left", unit="ratio")
+        return
     level = mu.draws[:, models_with_rows(fit, bool(regime.max()))].mean(1)
     parts = [effect @ mixture[here].T for _, mixture, effect in moved]
     rest = level - sum(parts) if parts else level
@@ -294,8 +363,9 @@ def _add_shares(
 def _confounded(fit: Fit) -> str:
     """Says where a factor's effect cannot be told from what else is special to its contexts."""
     contexts = fit.design.contexts
-    mixed = np.concatenate([np.ones((len(contexts), 1)), *fit.design.mixtures.values()], 1)
-    if "context" in fit.design.mixtures or np.linalg.matrix_rank(mixed) < len(contexts):
+    shown = [mixture for factor, mixture in fit.design.mixtures.items() if not fit.log_design.factors[factor].mixed]
+    mixed = np.concatenate([np.ones((len(contexts), 1)), *shown], 1)
+    if not shown or "context" in fit.design.mixtures or np.linalg.matrix_rank(mixed) < len(contexts):
         return ""
     return (
         ": as many effects as contexts, so an effect shares what it shows with what else is special to its contexts "

@@ -39,7 +39,7 @@ class ArmCounts:
     items: np.ndarray
     """Items with an identity, shape (A,)."""
     repeated: np.ndarray
-    """Items with two trials or more, shape (A,)."""
+    """Items with two trials or more by one scorer, shape (A,): several judgements of one answer are no trials of it."""
     squares: np.ndarray
     """Sum of the squares of the outcome over trials, shape (A,)."""
     session_effect: np.ndarray
@@ -88,7 +88,10 @@ def arm_counts(cells: Cells) -> ArmCounts:
 
     named = counts["item"] != MISSING
     pairs, pair = combinations(arm[named], counts["task"][named], counts["item"][named])
-    trials = np.bincount(pair, counts["n"][named], pairs.shape[1]) if pairs.shape[1] else np.zeros(0)
+    trials = np.zeros(pairs.shape[1])
+    if len(trials):
+        judged = combinations(pair, counts["scorer"][named])[1]
+        np.maximum.at(trials, pair, np.bincount(judged, counts["n"][named])[judged])
     owner = pairs[0] if pairs.shape[1] else np.zeros(0, int)
     judged = counts["rows"] - counts["unjudged"]
     effect, blocks = _sessions(cells, keys, total(counts["grouped"]))

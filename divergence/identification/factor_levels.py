@@ -31,6 +31,8 @@ class FactorLevels:
     """Factors that change exactly together with it, itself among them; empty where none does."""
     fixed_by: tuple[str, ...] = ()
     """Finer factors whose level fixes this one's."""
+    mixed: bool = False
+    """Are the contexts of each regime mixed much alike in it, so that only rows within a context tell its effect?"""
 
 
 def context_shares(cells: Cells, contexts: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
@@ -90,8 +92,22 @@ def moved_together(shares: dict[str, np.ndarray], deployed: np.ndarray) -> list[
     return groups
 
 
+MIXED = 0.5  # contexts of one regime whose shares of a level differ by less tell more of each other than of the factor
+
+
+def mixed_alike(share: np.ndarray, deployed: np.ndarray) -> bool:
+    """Has a context several levels, and differ those of one regime by less than half in every share?"""
+    widest = max(float(np.ptp(share[deployed == r], axis=0).max()) for r in np.unique(deployed))
+    return bool(((share > 0) & (share < 1)).any()) and widest < MIXED
+
+
 def why_unknown(shares: dict[str, np.ndarray], deployed: np.ndarray, factor: str) -> str | None:
     """Why a factor's own effect is not identified, or None."""
+    if mixed_alike(shares[factor], deployed):
+        return (
+            f"{factor} varies within contexts, and their mixes of it differ by less than half: what contexts show is not "
+            "its effect"
+        )
     others = aliases(shares, factor)
     if others:
         return f"{factor} changes only together with {' and '.join(others)}: their effects cannot be told apart"
@@ -121,10 +137,11 @@ def factor_levels(cells: Cells, arms: ArmCounts) -> dict[str, FactorLevels]:
             why_not=f"{factor} differs only between models: its effect cannot be told from theirs"
             if max(seen(share, arms.model == m) for m in models) < 2
             else why_unknown(shares, deployed, factor),
-            together=next((group for group in groups if factor in group), ()),
+            together=next((g for g in groups if factor in g and not any(mixed_alike(shares[f], deployed) for f in g)), ()),
             fixed_by=tuple(
                 f for f, other in shares.items() if f != factor and spanned(share, [other]) and not spanned(other, [share])
             ),
+            mixed=mixed_alike(share, deployed),
         )
         for factor, share in shares.items()
     }

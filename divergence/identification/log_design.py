@@ -21,6 +21,7 @@ from divergence.cells.telling_items import prepared
 from divergence.identification.arm_counts import ArmCounts, arm_counts
 from divergence.identification.factor_levels import FactorLevels, factor_levels
 from divergence.identification.item_sharing import ItemSharing, item_sharing
+from divergence.identification.linked_contexts import LinkedArms, linked_arms
 from divergence.identification.task_metrics import task_metrics
 from divergence.identification.trial_counts import DrivenTrials, driven_trials
 from divergence.identification.wave_agreement import WaveAgreement, wave_agreement
@@ -49,6 +50,11 @@ class LogDesign:
     def sharing(self) -> ItemSharing:
         """How arms share items, and where items were repeated."""
         return item_sharing(self.cells)
+
+    @functools.cached_property
+    def linked(self) -> LinkedArms:
+        """Which models and contexts models that ran in several tie together."""
+        return linked_arms(self.arms)
 
     @functools.cached_property
     def factors(self) -> dict[str, FactorLevels]:

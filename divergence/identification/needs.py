@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from divergence.cells.cells import MISSING
 from divergence.cells.overlap import context_conflict, scorer_conflict
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need
+from divergence.numerics import combinations
 
 NUMBERS = {2: "two", 3: "three", 4: "four"}
 
@@ -71,6 +73,11 @@ def no_order(design: LogDesign, *regimes: str) -> str | None:
     return None
 
 
+def why_no_order(design: LogDesign, regime: str) -> str | None:
+    """Why the models of a regime have levels and no order: other judges, or no context that links them."""
+    return no_order(design, regime) or unlinked_models(design, regime)
+
+
 def driven(design: LogDesign, model: str, regime: str, context: str) -> str | None:
     """Why repeated trials of one model in one context are no replicates: their number goes with their outcomes."""
     names = design.cells.levels
@@ -82,6 +89,66 @@ def driven(design: LogDesign, model: str, regime: str, context: str) -> str | No
         ):
             return f"It needs trials whose number was settled before; of the items of {model} in {context}, {arm.told}."
     return None
+
+
+def unlinked_models(design: LogDesign, regime: str) -> str | None:
+    """Why the models of a regime cannot be put in order: some share no context with the others, not by any detour."""
+    told = _unlinked(design, np.flatnonzero(design.arms.deployed == (regime == "deployment")))
+    if told is None:
+        return None
+    return (
+        f"It needs models that contexts link; none links {told[0]}, so an order of models would be one of their contexts "
+        f"too. Run one model in both, or take one part: {where(told[1])}."
+    )
+
+
+def no_linked_contexts(design: LogDesign) -> str | None:
+    """Why no two deployment contexts can be compared: each has models of its own."""
+    arms = design.arms
+    deployed = np.flatnonzero(arms.deployed)
+    parts = design.linked.contexts[1][np.unique(arms.context[deployed])]
+    told = _unlinked(design, deployed)
+    if told is None or len(np.unique(parts)) < len(parts):
+        return None
+    return (
+        f"It needs contexts that a model links; none links {told[0]}, so a contrast of contexts would be one of models too. "
+        "Run one model in both."
+    )
+
+
+def _unlinked(design: LogDesign, mine: np.ndarray) -> tuple[str, str] | None:
+    """Two models of these arms with a context of each that nothing links, in words, and the second context; else None."""
+    arms, names = design.arms, design.cells.levels
+    part = design.linked.models[arms.model[mine]]
+    if len(np.unique(part)) < 2:
+        return None
+    found = [mine[part == p][0] for p in np.unique(part)[:2]]
+    labels = [names["context"][arms.context[a]] for a in found]
+    told = [f"{shortened(names['model'][arms.model[a]])} ({shortened(c)})" for a, c in zip(found, labels, strict=True)]
+    return " with ".join(told), labels[1]
+
+
+def where(label: str) -> str:
+    """The flag that takes one context; a label made of factors names each of them."""
+    if all("=" in part for part in label.split("|")):
+        return " ".join(f"--where {part}" for part in label.split("|"))
+    return f"--where context={label}"
+
+
+def shortened(name: str, longest: int = 40) -> str:
+    """A name that leaves room for the sentence around it."""
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def unlinked_contexts(design: LogDesign, deployed: bool, first: int, second: int) -> str | None:
+    """Why two contexts (codes) of a regime cannot be compared: no model ties them together."""
+    parts, names = design.linked.contexts[int(deployed)], design.cells.levels["context"]
+    if parts[first] == parts[second]:
+        return None
+    return (
+        f"no model links {shortened(names[first])} with {shortened(names[second])}: what a context does cannot be told "
+        "from what its models can; run one model in both"
+    )
 
 
 def no_regimes(design: LogDesign) -> str | None:
@@ -119,6 +186,8 @@ def models_in_both(design: LogDesign, least: int) -> Need:
     missing = no_comparison(design) or unlike_tasks(design) or no_order(design) or nothing_varies(design)
     if missing is None and len(design.both) < least:
         missing = f"It needs {NUMBERS[least]} models in both regimes; this log has {len(design.both)}."
+    if missing is None and len(np.unique(design.linked.models[design.both])) > 1:
+        missing = unlinked_models(design, "deployment")
     return Need(missing is None, missing or f"{len(design.both)} models with judged rows in both regimes.")
 
 
@@ -157,11 +226,28 @@ def tested_regimes(design: LogDesign) -> tuple[str, ...]:
         return ()
     arms, found = design.arms, []
     for regime in design.rows:
-        models = arms.model[arms.deployed == (regime == "deployment")]
-        several = len(models) and np.bincount(models).max() > 1
-        if several and context_conflict(design.cells, regime) is None:
+        deployed = regime == "deployment"
+        models = arms.model[arms.deployed == deployed]
+        several = np.flatnonzero(np.bincount(models) > 1) if len(models) else []
+        tested = [m for m in several if not sessions_of_their_own(design, int(m), deployed)]
+        if tested and context_conflict(design.cells, regime) is None:
             found.append(regime)
     return tuple(found)
+
+
+def sessions_of_their_own(design: LogDesign, model: int, deployed: bool) -> bool:
+    """Is a context of this model one session of several rows, and none more than one? What sessions do by themselves is then
+    not known, and may be all that differs."""
+    table, names = design.cells.sessions.take(design.cells.sessions["n"] > 0), design.cells.levels["regime"]
+    regime = "deployment" if deployed else "evaluation"
+    if regime not in names:
+        return False
+    mine = table.take((table["model"] == model) & (table["regime"] == names.index(regime)) & (table["session"] != MISSING))
+    if not len(mine):
+        return False
+    keys, where = combinations(mine["context"], mine["session"])
+    sessions, size = np.bincount(keys[0]), np.bincount(where, mine["n"])
+    return bool(sessions.max() == 1 and size.max() > 1)
 
 
 def crossed(design: LogDesign) -> Need:

@@ -73,6 +73,8 @@ class Arms:
     """Variance that a contrast with each arm has at least, outcome scale, shape (A,); None: nothing."""
     flips: np.ndarray | None = None
     """Mean squared difference of an item's outcome from the bench's (`paired.flip_rates`), shape (A,); None: not known."""
+    sessions: np.ndarray | None = None
+    """Sessions behind each level, shape (A,), 0 where none are logged; None: not counted."""
 
     def __len__(self) -> int:
         return len(self.level)
@@ -161,6 +163,7 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
         if link == "logit"
         else np.zeros(len(levels)),
         flip_rates(keys[0], regime, levels, noise.of_model, clusters) if link == "logit" else np.zeros(len(levels)),
+        count,
     )
 
 

@@ -31,6 +31,7 @@ ARMS = (
     "noise_log_sd",
     "noise_lean",
     "session_share",
+    "sessions",
     "root",
     "least",
     "flips",

@@ -63,9 +63,9 @@ def plan(
     `posterior`: as `dv.fit` makes it; `outcome` names one of its outcomes.
     `goal`: `decision`, or the name of a question. `budget` in `unit` (`requests`, `tokens`, `usd` or `seconds`; 1,000
     requests where none is given). `contexts`: `logged`, or `new` for a level or gap over contexts that the log never saw
-    (the default where the log has one deployment context). `bank`: items that were not asked yet. `until`: `{"width": w}` or
-    `{"regret": r}`, the goal; a budget is then found that reaches it, at most `budget`. `declared`: `acceptance`, `prices`
-    and `currency` as `best_combination` takes them.
+    (the default for scores where the log has one deployment context). `bank`: items that were not asked yet. `until`:
+    `{"width": w}` or `{"regret": r}`, the goal; a budget is then found that reaches it, at most `budget`. `declared`:
+    `acceptance`, `prices` and `currency` as `best_combination` takes them.
 
     Returns a MeasurementPlan; `designs[0].cells` says what to ask, of whom and how often. Raises InputError for what cannot
     be meant, NotIdentifiedError for a goal that the log does not answer.
@@ -125,6 +125,7 @@ def plan(
         _curve(of, walked, amount, unit, room_left, now),
         tuple(notes),
         _parts(known),
+        where,
     )
 
 
@@ -146,7 +147,8 @@ def _checked(budget: float | None, unit: str, bank: int | None, until: Mapping[s
 
 
 def _default_contexts(fit: Fit, room: str) -> str:
-    one = fit.log_design.contexts["deployment"] == 1
+    # Of times and costs one context says nothing of the next: the width over new ones would be that of the prior's tail.
+    one = fit.log_design.contexts["deployment"] == 1 and fit.cells.kind != "positive"
     return "new" if one and room in OVER_CONTEXTS else "logged"
 
 

@@ -116,6 +116,8 @@ class MeasurementPlan:
     """Sentences that belong beside the numbers."""
     parts: tuple[Mapping[str, Any], ...] = ()
     """Parts of the variance of each logged arm, per item (`variance_parts`)."""
+    over: str = "logged"
+    """Which contexts the goal is about: the `logged` ones, or `new` ones that the log never saw."""
 
     @property
     def decides(self) -> bool:
@@ -126,6 +128,7 @@ class MeasurementPlan:
         """For machines: `plan.json`."""
         return {
             "goal": self.goal,
+            "contexts": self.over,
             "outcome": self.outcome,
             "unit": self.unit,
             "budget": {"unit": self.budget_unit, "amount": self.budget},

@@ -64,7 +64,7 @@ def _shown(plan: MeasurementPlan) -> list:
 def headline(plan: MeasurementPlan) -> str:
     """One sentence: what the budget buys, and against what."""
     first, equal = plan.designs[0], plan.uniform[0]
-    name = "expected regret" if plan.decides else "mean width of 90 % intervals"
+    name = "expected regret" if plan.decides else f"mean width of 90 % intervals{_never_seen(plan)}"
     now, after, shared = (
         (plan.regret, first.regret, equal.regret) if plan.decides else (plan.width, first.width, equal.width)
     )
@@ -74,6 +74,11 @@ def headline(plan: MeasurementPlan) -> str:
     return (
         f"{plan.goal} ({plan.outcome}): {budget} bring the {name} from {now:.3g} to {after:.3g} (equal shares: {shared:.3g})"
     )
+
+
+def _never_seen(plan: MeasurementPlan) -> str:
+    """What must be said of intervals that are wider than those of the log's own contexts."""
+    return " over contexts that the log never saw" if plan.over == "new" else ""
 
 
 def amount(number: float, unit: str) -> str:
@@ -118,7 +123,7 @@ def advice(plan: MeasurementPlan) -> str:
     which = ["items" if c.new_items else "asked again" for c in first.cells]
     cells = [f"{c.model} in {short(c.context)} ({c.items:,} {w})" for c, w in zip(first.cells, which, strict=True)]
     told = ", ".join(cells[:NAMED]) + (f" and {len(cells) - NAMED} more" if len(cells) > NAMED else "")
-    what = "expected loss of the choice" if plan.decides else f"mean width of the {plan.goal} intervals"
+    what = "expected loss of the choice" if plan.decides else f"mean width of the {plan.goal} intervals{_never_seen(plan)}"
     places = 1 if now >= 0.01 else 2
     points = (f"{100 * value:.{places}f}" for value in (now, after, shared))
     unit = "points" if plan.unit == "fraction" else plan.unit

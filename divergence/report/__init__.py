@@ -8,6 +8,7 @@
 | `page.py` | `write_page`, `render` |
 | `choice.py`, `choice_sections.py` | combinations against the requirements: the first screen where they are declared |
 | `decision.py` | bench order and deployed order in words: the first screen where they are not |
+| `flip_bounds.py` | bounds of items that change sides, with one run a side |
 | `sections.py`, `record.py`, `blocks.py` | the sections below it: answers; refusals, log, diagnostics; their parts |
 | `trust.py` | checks of the model in words and tables |
 | `order_sections.py` | what the bench's order is worth, how levels hold, what factor effects may be read as |

@@ -14,6 +14,7 @@ from divergence.report import (
     board_sections,
     calibration,
     choice_sections,
+    flip_bounds,
     order_sections,
     record,
     since_section,
@@ -170,14 +171,14 @@ def item_flips(content: PageContent) -> tuple[Block, ...]:
     """Excess flips against the floor, and the line of silent drift."""
     pairs, effects = against_bench(content), content.answer("context_effect")
     if pairs is None:
-        return refused(content, "excess_flips")
+        return (*refused(content, "excess_flips"), *flip_bounds.blocks(content))
     blocks: list[Block] = [figure_of("flips", flips, pairs, note=flips.beside(pairs))]
     drift = find(pairs, effects) if effects is not None else None
     if drift is not None and drift.compared:
         blocks.append(silent_line(drift, pairs, "notice" if drift.silent else "plain"))
         if drift.silent or drift.open:
             blocks.append(Table(tables.fragment(tables.moved(drift, _context_names(pairs))), opened_by="Where items move"))
-    return tuple(blocks)
+    return (*blocks, *flip_bounds.blocks(content))
 
 
 def _context_names(pairs: Estimate) -> dict[str, str]:

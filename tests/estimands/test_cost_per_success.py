@@ -174,3 +174,29 @@ def test_share_of_spend_on_failures_over_all_models_is_that_of_the_rows(rates):
     assert answer.draws.mean() == pytest.approx(plain, abs=(high - low) / 10) and low < plain < high
     alone = dv.cost_per_success(_posterior(logs[0])).where(statistic="failed_share", model=None)
     assert alone.rows.height == 0, "one model says it in its own rows"
+
+
+@pytest.mark.parametrize("column", ["calls", None])
+def test_calls_of_a_success_are_promised_only_where_calls_are_logged(column):
+    rng = np.random.default_rng(2)
+    frame = pl.DataFrame(
+        [
+            {
+                "regime": r,
+                "model": "A",
+                "item": f"q{s}{t}",
+                "context": "c",
+                "session": f"{r}{s}",
+                "turn": t,
+                "score": float(rng.random() < 0.6),
+            }
+            | ({column: 2} if column else {})
+            for r in ("evaluation", "deployment")
+            for s in range(15)
+            for t in range(3)
+        ]
+    )
+    log = dv.read(frame)
+    check = {a.question: a for a in log.answers()}["cost_per_success"]
+    assert check.identified is bool(column) and ("only calls" in check.reason) is bool(column)
+    assert dv.cost_per_success(dv.fit(dv.collapse(log), seed=0)).identified is bool(column)

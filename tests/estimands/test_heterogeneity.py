@@ -112,3 +112,50 @@ def test_a_log_of_one_bench_is_tested_too():
     assert rows["heterogeneity_p"] < 1e-6 and rows["heterogeneity_df"] == 1
     said = {a.question: a for a in dv.read(frame).answers()}["context_effect"]
     assert said.identified and "2 evaluation contexts can be tested" in said.reason
+
+
+def in_sessions(seed, sessions, per, contexts=2, item=False, apart=0.0):
+    """Requests of sessions that each have a level of their own and one context; `apart` moves the first context."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for s in range(sessions):
+        chance = random.beta(1, 1) * (1 - apart) + apart * (s % contexts == 0)
+        rows += [
+            {"regime": "deployment", "model": "m", "context": f"c{s % contexts}", "session": f"s{s}"}
+            | ({"item": f"i{k}"} if item else {})
+            | {"score": float(random.random() < chance)}
+            for k in range(per)
+        ]
+    return dv.read(pl.DataFrame(rows))
+
+
+SESSIONS = [
+    {"sessions": 30, "per": 40},
+    {"sessions": 40, "per": 10, "contexts": 4},
+    {"sessions": 24, "per": 12, "item": True},
+]
+
+
+@pytest.mark.parametrize("design", SESSIONS, ids=["two contexts", "four contexts", "shared items"])
+def test_sessions_that_differ_are_no_contexts_that_differ(design):
+    """Rows taken for independent called two thirds of such logs different at 5 %."""
+    p = np.array([x2_of(dv.collapse(in_sessions(seed, **design)))[2] for seed in range(60)])
+    assert (p < 0.05).sum() <= 8, "of 60, 3 are expected, and 9 or more have a chance of .003"
+    assert np.median(p) > 0.25, "and the test still moves: p is not near 0"
+    assert np.median(p) < 0.8, "nor 1 throughout"
+
+
+@pytest.mark.parametrize("design", SESSIONS[:2], ids=["two contexts", "four contexts"])
+def test_contexts_that_differ_beyond_their_sessions_are_found(design):
+    p = np.array([x2_of(dv.collapse(in_sessions(seed, apart=0.7, **design)))[2] for seed in range(8)])
+    assert np.median(p) < 0.01
+
+
+def test_contexts_of_one_session_each_cannot_be_tested_and_check_says_so():
+    log = in_sessions(1, sessions=2, per=60)
+    check = {a.question: a for a in log.answers()}["context_effect"]
+    rows = dv.context_effect(dv.fit(dv.collapse(log), seed=0)).to_frame()
+    assert not rows["statistic"].drop_nulls().str.starts_with("heterogeneity").any()
+    assert "tested for differing" not in check.reason
+    alone = dv.collapse(in_sessions(1, sessions=2, per=1))
+    assert np.isfinite(x2_of(alone)[2]), "a session of one row is a row"

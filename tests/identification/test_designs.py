@@ -129,5 +129,48 @@ def test_a_scorer_of_rows_that_nobody_judged_is_no_judge():
 def test_a_design_counted_for_itself_is_that_of_the_cells(more):
     frame = log(wave=lambda row: row["item"][-1], scorer=lambda _: "j", session=lambda row: row["item"][-1], **more)
     alone, whole = read(frame), read(frame)
-    assert len(whole.cells.sessions) and not len(alone.design.cells.sessions)
+    assert len(whole.cells.histograms) == 0 or not len(alone.design.cells.histograms)
+    for name in ("n", "y", "yy", "session"):
+        assert np.array_equal(alone.design.cells.sessions[name], whole.cells.sessions[name]), (
+            "rows of a session are no repeats"
+        )
     assert alone.answers() == whole.answers() and audit(alone.design) == audit(whole.design)
+
+
+def repeated(session):
+    """Items that one model answered three times in each of two contexts; `session` names the session of a row."""
+    random = np.random.default_rng(4)
+    rows = [
+        {
+            "regime": "deployment",
+            "model": "A",
+            "item": f"q{i}",
+            "context": c,
+            "trial": t,
+            "score": float(random.random() < 0.6),
+        }
+        for c in ("x", "y")
+        for i in range(30)
+        for t in range(3)
+    ]
+    return pl.DataFrame([row | {"session": session(row)} for row in rows])
+
+
+@pytest.mark.parametrize("name", ["item and context", "context"])
+def test_repeats_within_one_session_are_promised_by_nobody(name):
+    frame = repeated(lambda row: row["context"] + row["item"] * (name != "context"))
+    found = read(frame)
+    flips = dv.excess_flips(dv.fit(found.cells, seed=0))
+    assert not answers(frame)["excess_flips"].identified and not flips.identified
+    apart = repeated(lambda row: f"{row['context']} {row['item']} {row['trial']}")
+    assert answers(apart)["excess_flips"].identified
+    assert dv.excess_flips(dv.fit(read(apart).cells, seed=0)).identified
+
+
+@pytest.mark.parametrize("regime", ["evaluation", "deployment"])
+def test_contexts_that_are_one_session_each_are_promised_no_test(regime):
+    frame = repeated(lambda row: row["context"]).with_columns(regime=pl.lit(regime))
+    found = answers(frame)["context_effect"]
+    rows = dv.context_effect(dv.fit(read(frame).cells, seed=0))
+    assert found.identified == rows.identified
+    assert not rows.to_frame()["statistic"].drop_nulls().str.starts_with("heterogeneity").any()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PARTS = {
     "price": "price of a token",
     "tokens": "tokens a call",
+    "spend": "spend a call",
     "calls": "calls an attempt",
     "attempts": "attempts a task",
     "cache mix": "cached share",
