@@ -15,7 +15,7 @@ from divergence.executions import Executions
 from divergence.executions.random_groups import block
 
 
-def mixed_factors(designs: pl.DataFrame) -> list[str]:
+def mixed_factors(designs: pl.DataFrame) -> list:
     """Factors with two levels in one context, from (regime, context, factor, level) rows, sorted."""
     several = designs.group_by("regime", "context", "factor").agg(pl.col("level").n_unique())
     return sorted(several.filter(pl.col("level") > 1)["factor"].unique().to_list())
@@ -25,7 +25,8 @@ def mixed_of(cells: Cells) -> list[str]:
     """The same from cells."""
     keys = ("regime", "context", "factor", "level")
     found = mixed_factors(pl.DataFrame({key: cells.designs[key] for key in keys}))
-    return sorted(cells.levels["factor"][int(code)] for code in found)
+    names = cells.levels["factor"]
+    return sorted(names[int(code)] for code in found)
 
 
 def mixed_sums(log: Executions, factors: list[str]) -> dict[str, pl.DataFrame]:

@@ -18,7 +18,7 @@ import dataclasses
 import numpy as np
 
 from divergence.cells.cells import Cells, Table
-from divergence.executions.random_groups import BLOCKS
+from divergence.executions.random_groups import BLOCKS as BLOCKS
 from divergence.random_streams import stream
 
 

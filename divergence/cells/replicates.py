@@ -15,7 +15,7 @@ import dataclasses
 import numpy as np
 
 from divergence.cells.cells import Cells, Table
-from divergence.cells.runs import answers_once
+from divergence.cells.scorer_trials import answers_once
 from divergence.numerics import combinations, together
 
 

@@ -152,11 +152,8 @@ def cost_ledger(
                 continue
             rows.append((*names, part))
             draws.append(sum(parts.values()) if part is None else parts.get(part, nothing))
-            reasons.append(
-                None
-                if part is None or part in parts
-                else f"{LOGGED_AS[part]} are not logged in both regimes: what they did is in the rest"
-            )
+            lacks = None if part is None or part in parts else LOGGED_AS[part]
+            reasons.append(lacks and f"{lacks} are not logged in both regimes: what they did is in the rest")
     model, context, part = (list(column) for column in zip(*rows, strict=True))
     text, table = TEXT + read_with(fit, prices, date), frame(model=model, context=context, factor=part)
     return answer(fit, QUESTION, text, unit, table, np.stack(draws, 1), reason=tuple(reasons))

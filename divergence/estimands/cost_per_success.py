@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 
 from divergence.cells.random_blocks import block_sums
-from divergence.cells.runs import trials_by_scorer
+from divergence.cells.scorer_trials import trials_by_scorer
 from divergence.errors import InputError
 from divergence.estimands.beta_binomial import beta_parameters, laws_of_scorers
 from divergence.estimands.rows import answer, answered, frame, refuse

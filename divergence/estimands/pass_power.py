@@ -24,7 +24,7 @@ from scipy.special import gammaln
 
 from divergence.cells import Cells
 from divergence.cells.episodes import agent_episodes
-from divergence.cells.runs import trials_by_scorer
+from divergence.cells.scorer_trials import trials_by_scorer
 from divergence.errors import InputError
 from divergence.estimands.beta_binomial import laws_of_scorers, power_mean
 from divergence.estimands.repeat_agreement import repeat_agreement

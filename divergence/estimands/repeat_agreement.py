@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from divergence.cells import Table
-from divergence.cells.runs import answers_once
+from divergence.cells.scorer_trials import answers_once
 from divergence.joint.posterior import Fit
 from divergence.numerics import combinations
 

@@ -17,8 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from divergence.cells import Cells
-from divergence.cells.random_blocks import block_numbers, block_weights
-from divergence.executions.random_groups import BLOCKS
+from divergence.cells.random_blocks import BLOCKS, block_numbers, block_weights
 from divergence.identification.factor_levels import FactorLevels, spanned
 from divergence.joint.posterior import Fit
 from divergence.numerics import combinations
