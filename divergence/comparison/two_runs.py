@@ -31,6 +31,7 @@ from divergence.comparison.opening import SideOptions
 from divergence.comparison.pairs import Pairs, paired
 from divergence.comparison.sides import Side, side, sides_by
 from divergence.errors import InputError, NotIdentifiedError
+from divergence.executions.schema import COLUMNS
 
 BOUNDED = ("binary", "proportion", "fraction")
 """Kinds of outcome that lie between 0 and 1."""
@@ -341,8 +342,6 @@ def _saturated(pairs: Pairs) -> Saturated:
 
 
 def _unit(outcome: str) -> str:
-    from divergence.executions.schema import COLUMNS
-
     return COLUMNS[outcome].unit if outcome in COLUMNS and COLUMNS[outcome].unit else outcome
 
 

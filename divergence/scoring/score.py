@@ -146,7 +146,8 @@ def score_log(
                 elsewhere / made["scored"] if made["scored"] else None,
                 new,
                 getattr(loaded, "draws", None),
-                None if made["repeated"] else items,
+                items,
+                repeated=bool(made["repeated"]),
             )
         made["model"]["check"] = loaded.check.get("sentence")
         put_in_place(changed, made, target)

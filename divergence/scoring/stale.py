@@ -43,6 +43,7 @@ def stale(
     new: dict | None = None,
     draws: Draws | None = None,
     items: dict | None = None,
+    repeated: bool = False,
 ) -> dict:
     """Verdict on a scored log.
 
@@ -50,8 +51,9 @@ def stale(
     model says of itself, `unseen` the share of all scored requests that it did not know (from judged rows and contexts
     where it is not given), `new` the counts of those: their risks are as uncertain as those of what was never seen.
     `draws` gives plausible risks of a context's requests (`RiskModel.draws`). `items` are the counts of what known items
-    answered: their risks are off each on its own.
+    answered: their risks are off each on its own; where they were all `repeated` from the model's log they test nothing.
     """
+    items = {} if repeated else items
     groups = []
     everything = [(name, sums, traffic["contexts"].get(name, traffic["unseen"])) for name, sums in observed.items()]
     everything += [(name, sums, traffic["unseen"]) for name, sums in (new or {}).items()]
@@ -92,7 +94,10 @@ def stale(
         )
         if found
     ]
-    return {"stale": bool(by), **out, "reason": _sentence(by, max(groups) if groups else None, **out)}
+    said = _sentence(by, max(groups) if groups else None, **out)
+    if repeated and not total and not by:
+        said = "all judged requests repeat the model's own log: whether outcomes have changed since is not identified"
+    return {"stale": bool(by), **out, "reason": said}
 
 
 def _level(observed: dict, traffic: dict, draws: Draws | None, items: dict) -> dict | None:

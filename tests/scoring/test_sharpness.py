@@ -124,7 +124,9 @@ def test_rows_with_repeats_that_the_model_was_made_from_are_known_too(tmp_path):
     own, words = made["own"]
     assert own["sharpness"]["seen"]["brier"]["plain"][0] > 0.01
     assert own["repeated"] in words and "the plain rate holds these very answers" in words and "(plain rate" not in words
+    assert own["stale"]["reason"].startswith("all judged requests repeat the model's own log")
     for name in ("fresh", "first trials"):
+        assert "repeat the model's own log" not in made[name][0]["stale"]["reason"]
         assert made[name][0]["repeated"] is None and "(plain rate" in made[name][1]
 
 
