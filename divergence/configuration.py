@@ -361,18 +361,13 @@ def _meaning(key: str, value: object) -> ValueMeaning:
     if "scale" not in table:
         if not table:
             raise InputError(f"{key} is empty: say what its values mean, for example {{ up = 1, down = 0 }}.")
-        for level, number in table.items():
-            if isinstance(number, list | Mapping):
-                raise InputError(
-                    f"{key} has no key {level}{nearest(level, ('scale',))}: it has scale = [LOW, HIGH], or a number for "
-                    "each level, as in { up = 1, down = 0 }."
-                )
+        for level in (level for level, number in table.items() if isinstance(number, list | Mapping)):
+            near = nearest(level, ("scale",))
+            raise InputError(f"{key} has no key {level}{near}: say scale = [LOW, HIGH], or a number for each level.")
         return ValueMeaning({level: _number(f"{key}.{level}", number) for level, number in table.items()})
     ends = table["scale"]
     if len(table) > 1 or not isinstance(ends, list) or len(ends) != 2:
-        raise InputError(
-            f"{key}.scale is the two ends of a scale and stands alone, as in {{ scale = [1, 5] }}, seen {value!r}."
-        )
+        raise InputError(f"{key}.scale is two ends and stands alone, as in {{ scale = [1, 5] }}, seen {value!r}.")
     low, high = (_number(f"{key}.scale", end) for end in ends)
     if low == high:
         raise InputError(f"{key}.scale needs two ends that differ, seen {ends!r}.")

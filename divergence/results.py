@@ -29,6 +29,7 @@ from divergence.errors import InputError, NotIdentifiedError
 from divergence.estimate import INTERVAL, Estimate, table
 from divergence.identification import needs
 from divergence.identification.audit import audit
+from divergence.identification.log_design import REGIMES
 from divergence.numerics import one_blas_thread
 from divergence.papers import methods, population
 from divergence.preregistration import Lock, departures, record, registered
@@ -288,14 +289,9 @@ def page_content(
         provenance=_shown(run),
         acceptance=_requirements(log.configuration)["acceptance"] or {} if log is not None else {},
         cautions=_cautions(primary),
-        no_order={r: why for r in ("evaluation", "deployment") if (why := _unordered(primary, r))},
+        no_order={r: why for r in REGIMES if (why := needs.why_no_order(primary.log_design, r))},
         other_outcomes={k: v for k, v in answers.items() if k != primary.cells.outcome},
     )
-
-
-def _unordered(fit: Fit, regime: str) -> str | None:
-    """Why the models of a regime have no order: others judged them, or nothing links their contexts."""
-    return needs.no_order(fit.log_design, regime) or needs.unlinked_models(fit.log_design, regime)
 
 
 def _price_note(log: Executions | None) -> list[str]:

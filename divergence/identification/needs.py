@@ -73,6 +73,11 @@ def no_order(design: LogDesign, *regimes: str) -> str | None:
     return None
 
 
+def why_no_order(design: LogDesign, regime: str) -> str | None:
+    """Why the models of a regime have levels and no order: other judges, or no context that links them."""
+    return no_order(design, regime) or unlinked_models(design, regime)
+
+
 def driven(design: LogDesign, model: str, regime: str, context: str) -> str | None:
     """Why repeated trials of one model in one context are no replicates: their number goes with their outcomes."""
     names = design.cells.levels

@@ -13,9 +13,11 @@ from divergence.estimate import Estimate
 from divergence.orders import SURE, First, chance_first, first_of
 from divergence.report.content import PageContent
 from divergence.report.names import spoken
-from divergence.report.one_world import NO_ORDER, one_world, without_order
+from divergence.report.one_world import one_world, without_order
 from divergence.report.reading import SCORES, Levels, higher_is_better, identified, levels
-from divergence.report.words import brief_chance, capital, chance, every, number, phrase, plural, verb
+from divergence.report.words import brief_chance, capital, chance, every, number, phrase, plural, sentence, verb
+
+NO_ORDER = "Who is first, on the bench or in deployment, cannot be told."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,12 +77,14 @@ def decide(content: PageContent) -> Decision:
     if not models:
         return Decision("No model of this log is known in both worlds.", ("Bench and deployment share no model.",))
     bench_rows, deployed_rows = known.first.to_dicts(), known.second.to_dicts()
-    if content.no_order and any(identified(answer, "model")[0].height > 1 for answer in (bench, deployed)):
+    if not ordered(content) and any(identified(answer, "model")[0].height > 1 for answer in (bench, deployed)):
         told = [
             without_order(rows, spoken(models), where)
             for rows, where in ((bench_rows, "on the bench"), (deployed_rows, "in deployment"))
         ]
-        return Decision(NO_ORDER, tuple(told), pairs_reason=next(iter(content.no_order.values())))
+        why = dict.fromkeys(map(sentence, content.no_order.values()))
+        more = (content.measure_next,) if content.measure_next else ()
+        return Decision(NO_ORDER, (*why, *told, *more), pairs_reason=next(iter(why)))
     sides = _side(bench, "first on the bench"), _side(deployed, "first in deployment")
     # A model that one world left out may be first in the other: without the sentence the page would name the next one.
     elsewhere = "and was not judged in deployment", "and was not judged on the bench"
@@ -107,6 +111,11 @@ def decide(content: PageContent) -> Decision:
     sentences += (content.measure_next,) if content.measure_next else ()
     chances = tuple((model, here.chance_of(model), there.chance_of(model)) for model in models)
     return Decision(headline, sentences, pairs, reason, chances)
+
+
+def ordered(content: PageContent) -> bool:
+    """Is there an order of the models that were judged in both worlds?"""
+    return not content.no_order or content.answer("reversal") is not None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -10,9 +10,8 @@ from divergence.orders import SURE, first
 from divergence.report.content import PageContent
 from divergence.report.names import spoken
 from divergence.report.reading import higher_is_better, identified, reorder
-from divergence.report.words import amount, chance, join, of_them, phrase, plural, verb
+from divergence.report.words import amount, chance, join, of_them, phrase, plural, sentence, verb
 
-NO_ORDER = "The models of this log have levels, but no order."
 SHOWN = 3  # levels named in the sentence that stands for an order
 CLEAR = 0.05  # p below which contexts are said to differ, divided by the models that were tested (Bonferroni)
 
@@ -36,9 +35,9 @@ def one_world(content: PageContent) -> tuple[str, tuple[str, ...]] | None:
     if frame.height == 1:
         headline = f"{best} reaches {phrase(rows[0])} {where}."
         lead: tuple[str, ...] = ()
-    elif content.no_order:
-        why = next(iter(content.no_order.values()))
-        headline, lead = NO_ORDER, (without_order(rows, names, where), why)
+    elif apart := content.no_order.get("deployment" if answer.question == "deployed_level" else "evaluation"):
+        headline = f"Who is first {where} cannot be told."
+        lead = (sentence(apart), without_order(rows, names, where))
     else:
         headline, lead = _leader(answer, rows, draws, names, where)
     return headline, (*lead, *_contexts(content, names), rest)
@@ -47,7 +46,7 @@ def one_world(content: PageContent) -> tuple[str, tuple[str, ...]] | None:
 def without_order(rows: list[dict], names: dict[str, str], where: str) -> str:
     """The levels of models that have no order, by name."""
     told = [f"{names[row['model']]} {phrase(row)}" for row in sorted(rows, key=lambda row: names[row["model"]])]
-    return f"Each by its own scorers or in its own contexts, {where}: {join(told, SHOWN)}."
+    return f"Each by itself {where}: {join(told, SHOWN)}."
 
 
 def _leader(

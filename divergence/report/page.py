@@ -19,7 +19,7 @@ from divergence.report.blocks import Block, Figure, Section, Text, told
 from divergence.report.board import board
 from divergence.report.choice import Choice, choose, undeclared
 from divergence.report.content import PageContent
-from divergence.report.decision import Decision, decide
+from divergence.report.decision import Decision, decide, ordered
 from divergence.report.figures import contrasts, gap, order, score_kappa
 from divergence.report.palette import DARK, LIGHT, TO_DARK
 from divergence.report.reading import levels
@@ -141,7 +141,7 @@ def _figures(blocks: list[Block]) -> list[Figure]:
 def _order(content: PageContent) -> Figure | None:
     """The figure of the first screen."""
     bench, deployed = content.answer("bench_level"), content.answer("deployed_level")
-    if bench is None or deployed is None or not levels(bench, deployed).models or content.no_order:
+    if bench is None or deployed is None or not levels(bench, deployed).models or not ordered(content):
         return None
     return Figure("order", order.chart(bench, deployed), order.sentence(bench, deployed))
 

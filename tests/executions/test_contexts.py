@@ -84,14 +84,15 @@ def test_a_declared_kind_is_taken(rows):
     assert "said in the configuration" in log.kind_reason
 
 
-@pytest.mark.parametrize("name", ["latency_s", "my_seconds"])
-def test_another_outcome_leaves_rows_out_and_rejects_none(rows, name):
+@pytest.mark.parametrize(("name", "below"), [("latency_s", 1), ("my_seconds", 0)])
+def test_another_outcome_leaves_rows_out_and_rejects_a_duration_below_0_only(rows, name, below):
     seconds = [None, 0.0, -1.0, float("nan"), *[1.5] * 20]
     frame = rows(without=("score",), **{name: seconds})
     log = read(frame, configuration=Configuration(outcome=name))
     assert (log.outcome, log.kind) == (name, "positive")
-    assert (log.counts.valid, log.counts.unjudged) == (24, 4)
-    assert log.valid["outcome"].to_list() == [None] * 4 + [1.5] * 20
+    assert (log.counts.valid, log.counts.unjudged) == (24 - below, 4 - below)
+    assert log.counts.rejected == ({f"{name}_not_negative": 1} if below else {})
+    assert log.valid["outcome"].to_list() == [None] * (4 - below) + [1.5] * 20
     assert log.answers()[0].reason.startswith("4 judged evaluation rows")
 
 
