@@ -57,10 +57,10 @@ def opposite_effects(design: LogDesign) -> Finding | None:
     contexts = np.unique(np.stack([arms.deployed.astype(int), arms.context], 1), axis=0)
     rate, error = _rates(design, contexts)
     worst: tuple[float, int, int, int, int, float, float] | None = None
-    one_bench, told_bench = bool((contexts[:, 0] == 0).sum() == 1), False
-    few = len(contexts) <= CONTEXTS_MAX
-    pairs = itertools.combinations(range(len(contexts)), 2) if few else ((0, c) for c in range(1, len(contexts)))
-    for base, c in pairs:  # the bench comes first
+    one_bench = bool((contexts[:, 0] == 0).sum() == 1)  # then all that the page shows is against it
+    every = len(contexts) <= CONTEXTS_MAX and not one_bench
+    pairs = itertools.combinations(range(len(contexts)), 2) if every else ((0, c) for c in range(1, len(contexts)))
+    for base, c in pairs:
         effect = rate[:, c] - rate[:, base]
         noise = np.sqrt(error[:, c] ** 2 + error[:, base] ** 2)
         clear = np.isfinite(effect) & (np.abs(effect) > CLEAR * noise)
@@ -68,14 +68,11 @@ def opposite_effects(design: LogDesign) -> Finding | None:
         if len(up) and len(down):
             high, low = int(up[effect[up].argmax()]), int(down[effect[down].argmin()])
             found = (float(effect[high] - effect[low]), base, c, high, low, float(effect[high]), float(effect[low]))
-            # What the one bench context shows is said first: it is what a gap is about.
-            first = one_bench and base == 0
-            if worst is None or (first and not told_bench) or (first == told_bench and found[0] > worst[0]):
-                worst, told_bench = found, first
+            worst = max(worst, found) if worst is not None else found
     if worst is None:
         return None
     _, base, c, high, low, gain, loss = worst
-    against = "" if told_bench else f", against {names['context'][contexts[base, 1]]},"
+    against = "" if one_bench else f", against {names['context'][contexts[base, 1]]},"
     return Finding(
         "opposite_effects",
         "caution",

@@ -284,3 +284,13 @@ def test_the_weights_of_tasks_decide_who_is_first():
 )
 def test_weights_that_decide_nothing_are_not_named(sizes, rates):
     assert not any("weights_decide" in found(tasks_of(sizes, rates, seed)) for seed in range(5))
+
+
+def test_beside_a_bench_contexts_are_held_against_it_alone():
+    """Each context hurts one model; only the one against the other helps and hurts."""
+    rates = {("evaluation", "bench", m): 0.8 for m in "AB"}
+    rates |= {("deployment", "x", "A"): 0.4, ("deployment", "x", "B"): 0.8}
+    rates |= {("deployment", "y", "A"): 0.8, ("deployment", "y", "B"): 0.4}
+    assert "opposite_effects" not in found(log(rates))
+    alone = {place: rate for place, rate in rates.items() if place[0] == "deployment"}
+    assert "against x" in found(log(alone))["opposite_effects"].sentence
