@@ -32,11 +32,11 @@ from divergence.joint.posterior import Fit, Posterior
 QUESTION, TEXT = "cost_ledger", "what the change of the cost of a success is made of"
 PARTS = ("price", "tokens", "spend", "calls", "attempts", "cache mix", "failure")
 LOGGED_AS = {
-    "price": "input_tokens and output_tokens",
-    "tokens": "input_tokens and output_tokens",
+    "price": "input and output tokens",
+    "tokens": "input and output tokens",
     "calls": "calls",
     "attempts": "attempts",
-    "cache mix": "cached_tokens with declared prices",
+    "cache mix": "cached tokens with declared prices",
 }
 """What a part stands on."""
 DOUBT = np.log(1e-6)  # of a mean cost: so seldom a draw of it may be 0 or less, and no draw of thousands is

@@ -9,6 +9,8 @@ task) pairs where items have no identity): 1 where everything was tried everywhe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from divergence.cells.cells import MISSING
@@ -41,9 +43,27 @@ def served(fit: Fit, bench: bool = False) -> tuple[np.ndarray, np.ndarray]:
     return seen, mine
 
 
-def assignment(fit: Fit, mixed: bool = False) -> str:
-    """How contexts came to their items, in words that begin with `causal` or `association`; `mixed`: is a factor contrasted
-    within contexts?"""
+def assignment(fit: Fit, within: Sequence[str] = (), between: bool = True) -> str:
+    """How contexts came to their items, in words that begin with `causal` or `association`.
+
+    `within` names factors that are contrasted within contexts: how their rows came to the levels only logged chances say.
+    `between`: is any contrasted between contexts?
+    """
+    if within and not between and not _by_chance(fit):
+        return "association: a factor varies within contexts, and nothing logged says how rows came to its levels"
+    told = _between(fit)
+    if not within or not told.startswith("causal") or _by_chance(fit):
+        return told
+    return f"{told} (but of {', '.join(within)} an association: nothing logged says how rows came to levels within contexts)"
+
+
+def _by_chance(fit: Fit) -> bool:
+    """Were all deployment rows routed with logged chances?"""
+    counts = fit.cells.counts.take(in_regime(fit.cells, "deployment") & (fit.cells.counts["n"] > 0))
+    return bool(len(counts)) and bool((counts["chance"] != MISSING).all())
+
+
+def _between(fit: Fit) -> str:
     if unlogged_difference(fit.log_design) is not None:
         return "association: contexts with the same logged factors differ, so something that is not logged does, too"
     seen, mine = served(fit, bench=True)
@@ -53,10 +73,8 @@ def assignment(fit: Fit, mixed: bool = False) -> str:
     if waves_apart(fit.log_design) is not None:
         return "association: contexts or models were measured in other waves, so a difference may be one of time"
     counts = fit.cells.counts.take(in_regime(fit.cells, "deployment") & (fit.cells.counts["n"] > 0))
-    if len(counts) and (counts["chance"] != MISSING).all():
+    if _by_chance(fit):
         return "causal reading: rows were routed with logged chances"
-    if mixed:
-        return "association: a factor varies within contexts, and nothing logged says how rows came to its levels"
     named = not len(counts) or bool((counts["item"] != MISSING).all())
     if named and seen.shape[1] > 1 and seen.mean() >= REPLAYED_MIN:
         return "causal reading: the same items were replayed in every context"

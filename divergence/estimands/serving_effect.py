@@ -156,7 +156,8 @@ def serving_effect(
         for level, share in zip(fit.design.levels[factor], positivity(fit, factor), strict=True):
             constant = np.full(len(fit.effects), share)
             rows.add(constant, factor=factor, level=level, statistic="positivity", unit="probability")
-    return rows.estimate(TEXT + _confounded(fit), f"{fit.described_method}; {assignment(fit, mixed=bool(inside))}")
+    reading = assignment(fit, tuple(inside), between=bool(moved))
+    return rows.estimate(TEXT + _confounded(fit), f"{fit.described_method}; {reading}")
 
 
 def _add_within(rows: Rows, found: WithinContexts) -> None:

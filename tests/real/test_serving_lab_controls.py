@@ -75,7 +75,9 @@ def test_the_cache_loses_and_flash_attention_does_not(posterior):
     assert found["kv_cache_dtype"]["upper"] < 0 and found["kv_cache_dtype"]["level"] == "q4_0"
     assert found["attention"]["lower"] < 0 < found["attention"]["upper"]
     assert found["sampler"]["upper"] < 0 and found["scaffold"]["upper"] < 0
-    assert found["quantization"]["reason"] and found["router"]["reason"]  # the router is what swaps the weights
+    # The router is what swaps the weights, of a part of its rows: they are held against its other rows.
+    assert found["router"]["reason"] and found["quantization"]["level"] == "swapped_q4_0"
+    assert found["quantization"]["upper"] < -0.1
 
 
 def test_the_mix_is_a_mixture(effects):

@@ -18,6 +18,7 @@ import divergence as dv
 from divergence.cli import main
 from divergence.risk.build import risk_model
 from divergence.risk.model import RiskModel
+from divergence.scoring.outputs import UNFINISHED
 from divergence.scoring.score import score_log
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -135,14 +136,18 @@ def test_ctrl_c_keeps_what_was_done(lab_model, tmp_path):
         command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
     for _ in range(600):
-        if len(list((tmp_path / "out").glob("*.parquet"))) > 3:
+        if len(list((tmp_path / "out" / UNFINISHED).glob("*.parquet"))) > 3:
             break
         time.sleep(0.05)
     run.send_signal(signal.SIGINT)
     _, said = run.communicate()
     assert run.returncode == 2 and "what was done is kept, run again to go on" in said, said
-    done = list((tmp_path / "out").glob("*.parquet"))
-    assert 3 < len(done) < 150 and not list((tmp_path / "out").rglob(".*.part"))
+    done = list((tmp_path / "out" / UNFINISHED).glob("*.parquet"))
+    assert (
+        3 < len(done) < 150
+        and not list((tmp_path / "out").glob("*.parquet"))
+        and not list((tmp_path / "out").rglob(".*.part"))
+    )
 
 
 def test_outcomes_turned_round_are_stale_and_outside_the_null(tmp_path):

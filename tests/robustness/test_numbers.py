@@ -46,8 +46,8 @@ def test_rows_of_impossible_weight_are_rejected(log, column, value, said):
 def test_the_unit_of_a_positive_outcome_changes_nothing(log, unit):
     """Levels are quantities in the unit, and what is fitted does not depend on it but for the arithmetic."""
     values = np.random.default_rng(1).lognormal(0, 0.5, log.height)
-    here = fitted(log.with_columns(size=pl.Series(values)), "size")[1].fits[0]
-    there = fitted(log.with_columns(size=pl.Series(values * unit)), "size")[1].fits[0]
+    here = fitted(log.with_columns(duration=pl.Series(values)), "duration")[1].fits[0]
+    there = fitted(log.with_columns(duration=pl.Series(values * unit)), "duration")[1].fits[0]
     assert np.isfinite(there.effects).all()
     assert np.allclose(here.arms.level * unit, there.arms.level, rtol=1e-6, atol=0)
 
@@ -56,7 +56,7 @@ def test_the_unit_of_a_positive_outcome_changes_nothing(log, unit):
 def test_a_positive_outcome_beyond_any_unit_is_not_usable(log, value):
     values = np.random.default_rng(1).lognormal(0, 0.5, log.height) * value
     with pytest.raises(InputError, match="no usable value"):
-        fitted(log.with_columns(size=pl.Series(values)), "size")
+        fitted(log.with_columns(duration=pl.Series(values)), "duration")
 
 
 ODD = {

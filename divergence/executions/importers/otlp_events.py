@@ -33,7 +33,7 @@ def evaluation(entry: Mapping[str, Any]) -> Judged | None:
         return None
     trace, span = entry.get("traceId"), entry.get("spanId")
     call = values.get("gen_ai.response.id") or f"{trace}:{span}"
-    return Judged(Outcome(metric, value, label, "gen_ai.evaluation"), call=str(call), trace=trace)
+    return Judged(Outcome(metric, value, label, metric), call=str(call), trace=trace)
 
 
 def details(entry: Mapping[str, Any], shared: Mapping[str, Any], unknown: set[str]) -> dict[str, Any] | None:
