@@ -29,7 +29,7 @@ from divergence.scoring.partitions import in_this_process
 from divergence.scoring.sharpness import told
 from divergence.scoring.sources import partitions
 from divergence.scoring.stale import stale
-from divergence.staging import alone
+from divergence.staging import alone, staging
 
 ACCEPT_REJECTED = 0.05  # as in reading a whole log: more were misread rather than dirty
 LOCK = ".lock"
@@ -209,6 +209,8 @@ def _held(target: Filesystem) -> Iterator[None]:
             if target.local:
                 pathlib.Path(target.path).mkdir(parents=True, exist_ok=True)
                 stack.enter_context(alone(pathlib.Path(target.path) / LOCK, target, wait_s=0))
+                with staging(pathlib.Path(target.path)):
+                    pass  # what a run that was killed in its last step left beside the folder is gone now
             clear(target)
             stack.callback(clear, target)
             yield

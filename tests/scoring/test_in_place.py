@@ -125,3 +125,16 @@ def test_files_of_others_stay(model, logs, tmp_path):
     score(model, [logs], out)
     assert pl.read_parquet(out / "late/theirs.parquet").columns == pl.read_parquet(out / "notes.txt").columns == ["a"]
     assert (out / "late/part-5.parquet").exists()
+
+
+def test_what_a_run_killed_in_its_last_step_left_is_gone_after_the_next(model, logs, tmp_path):
+    """The results are there, so that the next run has nothing to put in place."""
+    out = tmp_path / "out"
+    score(model, [logs], out)
+    before = shown(out)
+    left = tmp_path / ".out.divergence"
+    (left / "new").mkdir(parents=True)
+    (left / "new" / "part-0.parquet").write_bytes(b"old")
+    (tmp_path / ".out.divergence-lock").touch()
+    score(model, [logs], out)
+    assert shown(out) == before and not left.exists() and not (tmp_path / ".out.divergence-lock").exists()
