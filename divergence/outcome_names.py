@@ -90,6 +90,11 @@ def direction(outcome: str, kind: str, configuration: Configuration) -> str:
     return found
 
 
+def sign_of(better: str) -> int:
+    """1 where the higher values are the better ones, -1 where the lower are."""
+    return 1 if better == HIGHER else -1
+
+
 def unit_named(outcome: str) -> str:
     """Unit of an outcome that is no score: `s`, `usd`, else the name itself, as of a rate."""
     if re.search(r"_per_[a-z]+$", outcome):

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from divergence.numerics import combinations
+from divergence.outcome_names import sign_of
 
 KEYS = (
     "model",
@@ -159,7 +160,7 @@ class Cells:
     @property
     def sign(self) -> int:
         """1 where more of the outcome is better, -1 where less is: an order of levels times it has the best one last."""
-        return 1 if self.better == "higher" else -1
+        return sign_of(self.better)
 
     @property
     def unmetered(self) -> tuple[tuple[int, int, int], ...]:

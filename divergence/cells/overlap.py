@@ -70,9 +70,9 @@ def model_conflict(cells: Cells, regime: str) -> str | None:
     rows = np.bincount(place, (cells.counts["rows"] - cells.counts["unjudged"])[named], len(task))
     whole = np.zeros((len(np.unique(task)), len(models), len(cells.levels["scorer"])))
     whole[np.unique(task, return_inverse=True)[1], np.searchsorted(models, model), scorer] = rows
-    least, told, kinds = ALIKE_MIN, None, metric_codes(cells)
+    least, told, kinds, all_models = ALIKE_MIN, None, metric_codes(cells), whole.sum(1)
     for m in range(len(models)):
-        mine, rest = whole[:, m], np.delete(whole, m, 1).sum(1)
+        mine, rest = whole[:, m], all_models - whole[:, m]
         common = (mine.sum(1) > 0) & (rest.sum(1) > 0)
         pairs = [(mine[t], rest[t]) for t in np.flatnonzero(common)]
         for one, other in pairs or [tuple(np.bincount(kinds, side.sum(0), len(kinds)) for side in (mine, rest))]:

@@ -9,6 +9,7 @@ import polars as pl
 
 from divergence.comparison.changes import Change
 from divergence.comparison.flips import AnswerChanges, Flips
+from divergence.outcome_names import sign_of
 
 if TYPE_CHECKING:
     import altair
@@ -156,7 +157,7 @@ class Comparison:
     @property
     def sign(self) -> int:
         """1 where more of the outcome is better, -1 where less is."""
-        return 1 if self.better == "higher" else -1
+        return sign_of(self.better)
 
     @property
     def verdict(self) -> str:

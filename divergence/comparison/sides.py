@@ -15,6 +15,7 @@ from divergence.comparison.opening import Opened, SideOptions, fingerprint, open
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.executions.contexts import NOT_LOGGED
 from divergence.executions.schema import COLUMNS, SERVING_FACTORS
+from divergence.outcome_names import sign_of
 
 KEPT = (
     *("model", "task", "item", "trial", "scorer", "answer", "gold", "regime", "session", "wave", "context"),
@@ -51,6 +52,11 @@ class Side:
     """Files behind it with their SHA-256."""
     notes: tuple[str, ...]
     """Sentences about the reading."""
+
+    @property
+    def sign(self) -> int:
+        """1 where more of the outcome is better, -1 where less is."""
+        return sign_of(self.better)
 
     @property
     def fingerprint(self) -> str:

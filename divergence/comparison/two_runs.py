@@ -143,7 +143,7 @@ def between(before: Side, after: Side, asked: Asked) -> Comparison:
         wide = float(anytime.widening(level, first, asked.confidence))
         later = functools.partial(_later, level, first, asked.confidence)
         look = Look(len(kept.looks) + fresh, wide, fresh)
-    judge = _Judge(pairs, agreement(pairs), asked, margin, wide, later, scale, 1 if before.better == "higher" else -1)
+    judge = _Judge(pairs, agreement(pairs), asked, margin, wide, later, scale, before.sign)
     group, names = _groups(pairs.table)
     if asked.items == "observed":
         notes.append(same_items.repeats(pairs, before, after))

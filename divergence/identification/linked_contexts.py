@@ -18,8 +18,10 @@ from divergence.identification.arm_counts import ArmCounts
 def linked_parts(model: np.ndarray, context: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The part of each model and of each context label, from the arms' codes (A,); shapes (models,), (contexts,).
 
-    A code without an arm is a part of its own.
+    A code without an arm is a part of its own. Whatever meets in pairs has parts: waves and arms, tasks and metrics.
     """
+    if not len(model):
+        return np.zeros(0, int), np.zeros(0, int)
     models, contexts = int(model.max()) + 1, int(context.max()) + 1
     links = sp.coo_array((np.ones(len(model)), (model, models + context)), shape=(models + contexts,) * 2)
     _, part = connected_components(links, directed=False)

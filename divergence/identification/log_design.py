@@ -21,7 +21,7 @@ from divergence.cells.telling_items import prepared
 from divergence.identification.arm_counts import ArmCounts, arm_counts
 from divergence.identification.factor_levels import FactorLevels, factor_levels
 from divergence.identification.item_sharing import ItemSharing, item_sharing
-from divergence.identification.linked_contexts import LinkedArms, linked_arms
+from divergence.identification.linked_contexts import LinkedArms, linked_arms, linked_parts
 from divergence.identification.task_metrics import task_metrics
 from divergence.identification.trial_counts import DrivenTrials, driven_trials
 from divergence.identification.wave_agreement import WaveAgreement, wave_agreement
@@ -171,17 +171,20 @@ class LogDesign:
         }
 
     @functools.cached_property
-    def waves_connected(self) -> bool:
-        """Are all waves tied together by arms that were measured in several of them?"""
+    def wave_parts(self) -> dict[int, int]:
+        """The part of each wave (code, `MISSING` = none): arms that were measured in several waves tie those of one part."""
         counts = self.cells.counts.take(self.cells.counts["n"] > 0)
+        if not len(counts):
+            return {}
         _, arm = combinations(*(counts[k] for k in ("model", "regime", "context")))
         waves, wave = np.unique(counts["wave"], return_inverse=True)
-        met = np.zeros((arm.max(initial=-1) + 1, len(waves)))
-        met[arm, wave.ravel()] = 1
-        together = met.T @ met > 0
-        for _ in waves:  # reach grows by one step a round
-            together = together.astype(float) @ together > 0
-        return bool(together.all())
+        parts, _ = linked_parts(wave.ravel(), arm)
+        return dict(zip(waves.tolist(), parts.tolist(), strict=True))
+
+    @property
+    def waves_connected(self) -> bool:
+        """Are all waves tied together by arms that were measured in several of them?"""
+        return len({*self.wave_parts.values()}) < 2
 
     def declaring(self, *, priced: bool, required: tuple[str, ...]) -> LogDesign:
         """The same design under other declarations; what was counted stays counted."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.sparse.csgraph import connected_components
 
 from divergence.cells.overlap import ALIKE_MIN, deployed_regimes
 from divergence.identification.finding import Finding
@@ -23,11 +21,7 @@ def waves_apart(design: LogDesign) -> Finding | None:
     if design.waves < 2 or design.waves_connected:
         return None
     counts, names = design.cells.counts.take(design.cells.counts["n"] > 0), design.cells.levels
-    _, arm = combinations(*(counts[k] for k in ("model", "regime", "context")))
-    waves, wave = np.unique(counts["wave"], return_inverse=True)
-    size = len(waves) + int(arm.max()) + 1
-    links = sp.coo_array((np.ones(len(arm)), (wave.ravel(), len(waves) + arm)), shape=(size, size))
-    part = connected_components(links, directed=False)[1][wave.ravel()]
+    part = np.array([design.wave_parts[w] for w in counts["wave"].tolist()])
     sides = [part == k for k in np.unique(part)[:2]]
     for what in ("context", "model"):
         held = [sorted({names[what][k] for k in counts[what][side]}) for side in sides]

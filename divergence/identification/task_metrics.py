@@ -8,13 +8,12 @@ that an answer is right are one metric (`cells.metric_kinds`).
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.sparse.csgraph import connected_components
 
 from divergence.cells import Cells
 from divergence.cells.cells import MISSING
 from divergence.cells.metric_kinds import metric_codes
 from divergence.cells.overlap import in_regime
+from divergence.identification.linked_contexts import linked_parts
 from divergence.numerics import combinations
 
 SHARE_MIN = 0.1  # of a task's judged rows: a scorer of fewer is a stray row, and makes no two tasks alike
@@ -33,9 +32,7 @@ def task_metrics(cells: Cells, regime: str) -> tuple[dict[str, tuple[str, ...]],
     metric = np.append(metric_codes(cells), MISSING)[scorer]
     tasks, t = np.unique(task, return_inverse=True)
     kept = (scorer >= 0) & (rows >= SHARE_MIN * np.bincount(t, rows)[t])
-    size = len(tasks) + len(cells.levels["scorer"])
-    links = sp.coo_array((np.ones(kept.sum()), (t[kept], len(tasks) + metric[kept])), shape=(size, size))
-    _, part = connected_components(links, directed=False)
+    part, _ = linked_parts(t[kept], metric[kept])
     groups: dict[int, dict[str, tuple[str, ...]]] = {}
     for k, code in enumerate(tasks):
         mine = tuple(cells.levels["scorer"][s] for s in scorer[kept & (t == k)])

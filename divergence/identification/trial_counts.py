@@ -57,11 +57,18 @@ def driven_trials(cells: Cells) -> tuple[DrivenTrials, ...]:
     if not len(counts) or cells.kind == "positive":
         return ()
     keys, unit = combinations(*(counts[k] for k in ("model", "regime", "context", "task", "item")))
-    n, y = (np.bincount(unit, counts[name], keys.shape[1]) for name in ("n", "y"))
+    judged, row = combinations(unit, counts["scorer"])
+    n, y = (np.bincount(row, counts[name], judged.shape[1]) for name in ("n", "y"))
+    order = np.lexsort((n, judged[0]))  # several judgements of one answer are no trials of it: those of its busiest scorer
+    last = order[np.append(np.diff(judged[0][order]) > 0, True)]
+    n, y = n[last], y[last]
     arms, arm = combinations(*keys[:3])
-    found = []
-    for a, (model, regime, context) in enumerate(arms.T):
-        trials, solved = n[arm == a], y[arm == a]
+    deployed, found = deployed_regimes(cells), []
+    by_arm = np.split(np.argsort(arm, kind="stable"), np.cumsum(np.bincount(arm))[:-1])
+    for (model, regime, context), mine in zip(arms.T, by_arm, strict=True):
+        trials, solved = n[mine], y[mine]
+        if len(trials) < ITEMS_MIN or np.ptp(trials) == 0:
+            continue
         several = trials > 1
         pairs = trials[several] * (trials[several] - 1) / 2
         agree = 1 - solved[several] * (trials - solved)[several] / np.maximum(pairs, 1)  # of two runs of one item
@@ -71,7 +78,7 @@ def driven_trials(cells: Cells) -> tuple[DrivenTrials, ...]:
                 least = number.min()
                 values, times = np.unique(number[number > least], return_counts=True)
                 ends = [(int(t), float(share[number == t].mean())) for t in (least, values[times.argmax()])]
-                place = int(model), bool(deployed_regimes(cells)[regime]), int(context)
+                place = int(model), bool(deployed[regime]), int(context)
                 found.append((far, DrivenTrials(*place, bool(which), ends[0], ends[1])))
                 break
     return tuple(each for _, each in sorted(found, key=lambda pair: -pair[0]))

@@ -1,7 +1,5 @@
 """The same report from a real Ray cluster on loopback, byte for byte, a node killed in the middle or not."""
 
-import os
-import pathlib
 import re
 import threading
 import time
@@ -9,6 +7,7 @@ import time
 import numpy as np
 import polars as pl
 import pytest
+from ray_on_loopback import ray_cluster
 
 import divergence as dv
 from divergence.cli import main
@@ -21,25 +20,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]  # Ray 
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A head without cores and two workers of one core each."""
-    utilities = pytest.importorskip("ray.cluster_utils", reason="the package ray is not installed (make test-cluster)")
-    os.environ |= {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "PYTHONPATH": os.pathsep.join([str(pathlib.Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
-    }
-    memory = 100 * 2**20
-    made = utilities.Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": memory}
-    )
-    import ray
-
-    # Before there are workers, so that this process hangs on the head and not on the node that is going to be killed.
-    ray.init(address=made.address, logging_level="ERROR", log_to_driver=False)
-    made.nodes_of_work = [made.add_node(num_cpus=1, object_store_memory=memory) for _ in range(2)]
-    made.wait_for_nodes()
-    yield made
-    ray.shutdown()
-    made.shutdown()
+    with ray_cluster() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

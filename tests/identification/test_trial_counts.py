@@ -62,3 +62,14 @@ def test_repeats_whose_number_was_settled_before_are_replicates(rule, seed):
     told = read(log(rule, seed=seed))
     assert "driven_trials" not in {f.name for f in audit(told.design)}
     assert dv.pass_power(dv.fit(told.cells, seed=0)).where(statistic="pass^2").to_frame()["identified"].all()
+
+
+def test_a_second_judge_of_failures_is_no_second_trial():
+    """Every item was tried once; what failed was judged again by somebody else."""
+    random = np.random.default_rng(0)
+    rows = []
+    for i in range(200):
+        right = float(random.random() < 0.5)
+        place = {"regime": "evaluation", "model": "A", "item": f"q{i}", "context": "c", "trial": 0, "score": right}
+        rows += [place | {"scorer": "one"}, *([] if right else [place | {"scorer": "two"}])]
+    assert read(pl.DataFrame(rows)).design.driven_trials == ()

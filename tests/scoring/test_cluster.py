@@ -9,6 +9,7 @@ import time
 
 import pytest
 import small_scorer
+from ray_on_loopback import ray_cluster
 from small_scorer import ENGINES, ITEMS, MODELS, requests, tree
 
 from divergence.errors import InputError
@@ -22,24 +23,8 @@ score = functools.partial(score_log, load=small_scorer.load)
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A head without cores and two worker nodes of one core each."""
-    utilities = pytest.importorskip("ray.cluster_utils", reason="the package ray is not installed (make test-cluster)")
-    here = pathlib.Path(__file__)
-    path = os.pathsep.join([str(here.parents[2]), str(pathlib.Path(small_scorer.__file__).parent)])
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": path}
-    memory = 100 * 2**20
-    made = utilities.Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": memory}
-    )
-    import ray
-
-    # Before there are workers, so that this process hangs on the head and not on the node that is going to be killed.
-    ray.init(address=made.address, logging_level="ERROR", log_to_driver=False)
-    made.workers = [made.add_node(num_cpus=1, object_store_memory=memory) for _ in range(2)]
-    made.wait_for_nodes()
-    yield made
-    ray.shutdown()
-    made.shutdown()
+    with ray_cluster() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +120,7 @@ def test_a_node_killed_in_the_middle_changes_nothing(cluster, folder):
         def done(self, _):
             self.count += 1
             if self.count == 6:
-                cluster.remove_node(cluster.workers.pop(), allow_graceful=False)
+                cluster.remove_node(cluster.nodes_of_work.pop(), allow_graceful=False)
 
     scored = score(model, [folder / "logs"], folder / "after", ray=cluster.address, progress=Killer())
     assert not scored.failed

@@ -1,10 +1,8 @@
 """The same import from a real Ray cluster on loopback: a head without cores and two workers."""
 
-import os
-import pathlib
-
 import pytest
 from genuine_logs import genuine
+from ray_on_loopback import ray_cluster
 
 from divergence.errors import InputError
 from divergence.executions.importers import import_log, write
@@ -14,20 +12,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]  # Ray 
 
 @pytest.fixture(scope="module")
 def cluster():
-    utilities = pytest.importorskip("ray.cluster_utils", reason="the package ray is not installed (make test-cluster)")
-    os.environ |= {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "PYTHONPATH": os.pathsep.join([str(pathlib.Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]),
-    }
-    memory = 100 * 2**20
-    made = utilities.Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": memory}
-    )
-    for _ in range(2):
-        made.add_node(num_cpus=1, object_store_memory=memory)
-    made.wait_for_nodes()
-    yield made
-    made.shutdown()
+    with ray_cluster(joined=False) as made:
+        yield made
 
 
 @pytest.mark.parametrize("format", ["inspect", "lm-eval"])
