@@ -19,7 +19,6 @@ import pyarrow as pa
 from divergence.ray_cluster import IN_FLIGHT, connected, in_tasks
 from divergence.scoring.filesystems import sentence
 from divergence.scoring.jobs import Job, PartitionOutcome
-from divergence.scoring.outputs import record
 from divergence.scoring.partitions import Tell, attempt, silent
 
 
@@ -31,7 +30,7 @@ def on_ray(jobs: list[Job], address: str, tell: Tell = silent) -> Iterator[Parti
             if error is not None:
                 reason = f"{type(error).__name__}: {sentence(error, job.partition.address, job.output)}"
                 outcome = PartitionOutcome(job, None, reason)
-            if outcome.record is not None and record(job.target) is None:
+            if outcome.record is not None and job.finished(outcome.record["key"]) is None:
                 outcome = PartitionOutcome(
                     job,
                     None,

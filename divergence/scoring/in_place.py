@@ -87,8 +87,8 @@ def _in_a_store(changed: Changes, target: Filesystem) -> None:
 
 def _is_aside(outcome: PartitionOutcome) -> bool:
     """Is the result of a partition not in its place yet? There may be an older one."""
-    job, made = outcome.job, outcome.record
-    return job.made.path != job.target.path and made is not None and (record(job.target) or {}).get("key") != made["key"]
+    found = None if outcome.record is None else outcome.job.finished(outcome.record["key"])
+    return found is not None and found[0].path != outcome.job.target.path
 
 
 def _linked(source: pathlib.Path, target: pathlib.Path) -> None:

@@ -12,7 +12,7 @@ from importlib import metadata
 
 from divergence.configuration import Configuration
 from divergence.scoring.filesystems import Filesystem, place
-from divergence.scoring.outputs import FORMAT, UNFINISHED
+from divergence.scoring.outputs import FORMAT, UNFINISHED, record
 from divergence.scoring.sources import Partition
 
 
@@ -51,6 +51,14 @@ class Job:
         """The result's name in the folder."""
         name = self.partition.name
         return name if name.endswith(".parquet") else f"{name}.parquet"
+
+    def finished(self, key: dict) -> tuple[Filesystem, dict] | None:
+        """Where a result that was made from this lies, in its place or still aside, and its record; None where none does."""
+        for place_ in (self.target, self.made):
+            made = record(place_)
+            if made is not None and made.get("key") == key:
+                return place_, made
+        return None
 
     def key(self, content: str) -> dict:
         """What a finished result must have been made from to be still right."""

@@ -22,7 +22,7 @@ from divergence.scoring.jobs import Job, PartitionOutcome
 from divergence.scoring.manifest import withdraw
 from divergence.scoring.model_folder import folder_hash
 from divergence.scoring.outcome_counts import Observations
-from divergence.scoring.outputs import Output, record
+from divergence.scoring.outputs import Output
 from divergence.scoring.request_rules import Admission, WantedColumns
 from divergence.scoring.sharpness import Sharpness
 from divergence.scoring.sources import NoLog, Partition, Reader, fingerprint, other_table
@@ -55,11 +55,10 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
     before = _state(job.partition)
     content = fingerprint(job.partition)
     key = job.key(content)
-    for result in (job.target, job.made):
-        made = record(result)
-        if made is not None and made.get("key") == key:
-            tell(made["rows"], job.partition.bytes)
-            return made
+    found = job.finished(key)
+    if found is not None:
+        tell(found[1]["rows"], job.partition.bytes)
+        return found[1]
     wanted = WantedColumns.of(model)
     reader = Reader(job.partition, job.configuration)
     try:
