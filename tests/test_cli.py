@@ -1,5 +1,6 @@
 """The command as a user meets it: verbs, exit codes, sentences, and nothing half-written."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -115,6 +116,8 @@ def test_simulate_is_reproducible(tmp_path, capsys):
     one, two = (pl.read_parquet(tmp_path / n / "log.parquet") for n in ("a", "b"))
     assert one.equals(two)
     truth = json.loads((tmp_path / "a" / "truth.json").read_text())
+    found = hashlib.sha256((tmp_path / "a" / "log.parquet").read_bytes()).hexdigest()
+    assert truth["log"] == {"file": "log.parquet", "sha256": found}
     assert {r["question"] for r in truth["estimates"]} >= {"gap", "kappa", "instrument"}
 
 

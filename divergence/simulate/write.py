@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 
@@ -16,18 +17,24 @@ from divergence.staging import several
 
 
 def write(spec: World | agents.AgentWorld, seed: int, path: pathlib.Path) -> int:
-    """Write the log to `path` and the truth to `truth.json` beside it; returns the number of rows."""
+    """Write the log to `path` and the truth to `truth.json` beside it; returns the number of rows.
+
+    The truth takes its place first and names the log that it is of, by file and content: of a run that was killed between
+    the two, whoever has both can tell that they are not of one draw.
+    """
     if isinstance(spec, agents.AgentWorld):
         log, truth = agents.simulate_agents(spec, seed)
         rows = agents.truth_rows(spec, truth)
     else:
         log, truth = simulate(spec, seed)
         rows = truth_rows(spec, truth)
-    words = {"world": dataclasses.asdict(spec), "seed": seed, "estimates": rows}
+    words: dict[str, object] = {"world": dataclasses.asdict(spec), "seed": seed, "estimates": rows}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with several([path, path.parent / "truth.json"]) as (part, beside):
             log.write_parquet(part)
+            with part.open("rb") as file:
+                words["log"] = {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
             beside.write_text(json.dumps(words, indent=1))
     except OSError as error:
         raise InputError(f"the simulated log cannot be written to {path}: {error.strerror}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pathlib
@@ -180,6 +181,11 @@ class Case:
             if p.is_file() and p.suffix != ".journal"
             and not any(part.startswith(".") for part in p.relative_to(self.out).parts)
         }  # fmt: skip
+
+    def belongs(self) -> bool:
+        """Is the truth of `simulate` that of the log beside it?"""
+        told = json.loads((self.out / "truth.json").read_text())["log"]
+        return hashlib.sha256((self.out / told["file"]).read_bytes()).hexdigest() == told["sha256"]
 
     def litter(self) -> list[pathlib.Path]:
         """What a run that was killed left beside the results or among them."""
