@@ -34,7 +34,7 @@ from divergence.executions.importers.feedback import Judged, scores_of, with_sco
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.groups import traces_by_folder
 from divergence.executions.importers.held_records import HeldRecords
-from divergence.executions.importers.json_documents import AtOnce, documents
+from divergence.executions.importers.json_documents import Taken, documents
 from divergence.executions.importers.mapping import Draft, Place
 from divergence.executions.importers.otlp_mapping import DROPPED, FIELDS, NOTED
 from divergence.executions.importers.otlp_metrics import OtlpMetrics
@@ -90,7 +90,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
     for path in paths:
         draft.sources.append(path)
         file = convert.printable(path)
-        for row, document in _documents(path, draft, functools.partial(reading.take_lines, file)):
+        for row, document in _documents(path, draft, functools.partial(reading.take_line, file)):
             reading.take(document, file, row)
         reading.flush(file)
     reading.finish(primary)
@@ -102,10 +102,13 @@ class _Reading:
 
     def __init__(self, draft: Draft):
         self.draft = draft
+        self._texts = draft.privacy.wants_texts
         self.evaluations: list[Judged] = []
         self.metrics = OtlpMetrics()
         self._traces = TraceReading(draft, SPAN_COLUMNS, otlp_events.narrow)
         self._unknown: set[str] = set()
+        self._columns = otlp_columns.SpanColumns(self._unknown)
+        self._decode = otlp_columns.decoder()
         self._settings: dict[str, set[str]] = collections.defaultdict(set)
         self._spans = self._entries = 0
         self._details = HeldRecords()
@@ -121,11 +124,15 @@ class _Reading:
         for shared, span in otlp_spans.resources(document, "resourceSpans", "scopeSpans", "spans"):
             self._spans += 1
             try:
-                record = otlp_spans.flat_span(span, shared, self._unknown)
+                record = otlp_spans.flat_span(span, shared, self._unknown, self._texts)
             except otlp_spans.UNREADABLE as error:
                 self._unreadable(Place(file, self._spans), "span", error)
                 continue
-            self._span(record, file)
+            if self._texts:
+                self._keep_texts(record)
+            self._columns.add(record, self._spans)
+            if len(self._columns) >= otlp_columns.TOGETHER:
+                self.flush(file)
         for shared, entry in otlp_spans.resources(document, "resourceLogs", "scopeLogs", "logRecords"):
             self._entries += 1
             try:
@@ -144,38 +151,29 @@ class _Reading:
             except otlp_spans.UNREADABLE as error:
                 self._unreadable(Place(file, row), "metric", error)
 
-    def take_lines(self, file: str, lines: list[bytes]) -> bool:
-        """Read lines of export requests at once; False where one of them is not plain. Texts are read one by one."""
-        found = None if self.draft.privacy.wants_texts else otlp_columns.read(lines)
-        if found is None:
+    def take_line(self, file: str, line: bytes) -> bool:
+        """Read a line that holds an export request of spans as columns; False where it is none, or is not plain.
+
+        Where texts are asked for, spans are read one by one.
+        """
+        request = None if self._texts else self._decode(line)
+        before = len(self._columns)
+        if request is None or not self._columns.take(request, self._spans + 1):
             return False
-        self._unknown |= found.unknown
-        for name, values in found.settings.items():
-            self._settings[name] |= set(sorted(values)[: VALUES_NOTED - len(self._settings[name])])
-        self._traces.columns(found.calls.after(self._spans), found.tree, file)
-        self._spans += found.height
+        self._spans += len(self._columns) - before
+        if len(self._columns) >= otlp_columns.TOGETHER:
+            self.flush(file)
         return True
 
     def _unreadable(self, place: Place, what: str, error: Exception) -> None:
         self.draft.reject(place, "record_readable", f"The {what} is of no known shape ({type(error).__name__}).")
 
-    def _span(self, record: dict[str, Any], file: str) -> None:
-        call = otlp_spans.is_call(record)
-        agent = record.get("gen_ai.agent.name") or record.get("agent.name")
-        conversation = record.get("gen_ai.conversation.id") or record.get("session.id")
-        if call:
-            for name in NOTED:
-                if name in record and len(self._settings[name]) < VALUES_NOTED:
-                    self._settings[name].add(str(record[name]))
-            self._texts(record)
-        self._traces.span(record, self._spans, file, call, (agent, conversation))
-
-    def _texts(self, record: dict[str, Any]) -> None:
-        """The prompt's salted hash as item and the texts themselves, where the user asks for them."""
-        privacy = self.draft.privacy
+    def _keep_texts(self, record: dict[str, Any]) -> None:
+        """The prompt's salted hash as item and the texts themselves."""
+        privacy, called = self.draft.privacy, otlp_spans.is_call(record)
         for role in ("prompt", "response"):
             raw = record.pop(f"text.{role}", None)
-            if raw is None or not privacy.wants_texts:
+            if raw is None or not called:
                 continue
             try:
                 text = prompt_text(otlp_spans.value_of(raw))
@@ -188,7 +186,12 @@ class _Reading:
 
     def flush(self, file: str) -> None:
         """Map the calls of a file."""
-        self._traces.flush(file)
+        if not len(self._columns):
+            return
+        found = self._columns.settled()
+        for name, values in found.settings.items():
+            self._settings[name] |= set(sorted(values)[: VALUES_NOTED - len(self._settings[name])])
+        self._traces.columns(found.calls, found.tree, file)
 
     def finish(self, primary: str | None) -> None:
         """All calls into the draft, each once, with what their traces say together; part by part, as they are many."""
@@ -251,13 +254,13 @@ def _place_in_traces(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: record[name] for name in OF_A_PLACE}
 
 
-def _documents(path: Path, draft: Draft, at_once: AtOnce) -> Iterator[tuple[int, Any]]:
+def _documents(path: Path, draft: Draft, taken: Taken) -> Iterator[tuple[int, Any]]:
     with path.open("rb") as file:
         binary = otlp_protobuf.looks_binary(file.read(65536))
     if binary:
         yield 1, otlp_protobuf.document(path)
     else:
-        yield from documents(path, draft.reject, at_once=at_once)
+        yield from documents(path, draft.reject, taken=taken)
 
 
 def _refuse_without_model(found: pl.DataFrame, draft: Draft) -> None:
