@@ -30,7 +30,7 @@ from divergence.executions.duplicates import (
     with_duplicates,
 )
 from divergence.executions.executions import ALWAYS, Counts, Executions, Tallied
-from divergence.executions.files import Source, local_paths, open_sources, unreadable
+from divergence.executions.files import Source, held, local_paths, open_sources, unreadable
 from divergence.executions.guess import advice
 from divergence.executions.importers.one_import import of_one_import
 from divergence.executions.importers.registry import formats
@@ -95,6 +95,7 @@ def read(
         skipped += left
     brought = foreign.imported(others, configuration, accept_rejected)
     sources, strays = of_one_import(sources)
+    sources = held(sources) if ray is None else sources
     tables, left = recognise([*sources, *brought.sources], configuration)
     skipped += [*strays, *left]
     if not tables["executions"]:
