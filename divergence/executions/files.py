@@ -77,6 +77,8 @@ class Source:
     """Size in bytes; None for frames and remote addresses."""
     holds: object = dataclasses.field(default=None, repr=False)
     """What must live as long as the frame does: the files of an import."""
+    beside: bool = False
+    """Does it lie in a folder with logs of other tools, and did nobody name it?"""
     reshaped: bool = False
     """Does the frame have rows or columns that the file has in another shape (`shaped`)?"""
     address: str | None = dataclasses.field(default=None, repr=False)
@@ -106,7 +108,7 @@ def open_sources(
 ) -> tuple[list[Source], list[tuple[str, str]]]:
     """Everything that a user named, opened lazily, and the files of folders that are no tables, with the reason.
 
-    Files in `without` are passed over.
+    Files in `without`, logs of other tools, are passed over.
     """
     sources: list[Source] = []
     skipped: list[tuple[str, str]] = []
@@ -121,11 +123,13 @@ def open_sources(
         elif kind := table_kind(entry):
             sources.append(_table_source(str(entry), kind, regime))
         else:
-            for path, named in expanded(str(entry)):
+            found = expanded(str(entry))
+            beside = any(path in without for path, _ in found)
+            for path, named in found:
                 if path.resolve() in seen or path in without:
                     continue
                 seen.add(path.resolve())
-                opened = _open(path, named, regime)
+                opened = _open_beside(path, regime) if beside and not named else _open(path, named, regime)
                 if isinstance(opened, Source):
                     sources.append(opened)
                 else:
@@ -253,6 +257,15 @@ def _open(path: Path, named: bool, regime: str | None) -> Source | str:
             "write it with commas (or tabs in a .tsv)."
         )
     return source
+
+
+def _open_beside(path: Path, regime: str | None) -> Source | str:
+    """A file of a folder that another tool filled: what cannot be read of it is that tool's own, and is named."""
+    try:
+        opened = _open(path, False, regime)
+    except InputError as error:
+        return f"no table: {error}"
+    return opened if isinstance(opened, str) else dataclasses.replace(opened, beside=True)
 
 
 def held(sources: Sequence[Source]) -> list[Source]:

@@ -44,6 +44,7 @@ from divergence.executions.recognise import (
     check_regime,
     extra_columns,
     listed,
+    of_no_regime,
     recognise,
     unknown_columns,
 )
@@ -97,7 +98,8 @@ def read(
     sources, strays = of_one_import(sources)
     sources = held(sources) if ray is None else sources
     tables, left = recognise([*sources, *brought.sources], configuration)
-    skipped += [*strays, *left]
+    tables["executions"], others_own = of_no_regime(tables["executions"], configuration)
+    skipped += [*strays, *others_own, *left]
     if not tables["executions"]:
         seen = "; ".join(f"{Path(file).name}: {reason}" for file, reason in skipped[:3]) or "no file was found"
         other = f"Name a file with models; {len(formats())} formats of other tools are read as well: docs/formats.md."

@@ -70,9 +70,9 @@ class Gathered:
 class GivenColumns:
     """Values of foreign records by path that are columns already, of which some places count."""
 
-    def __init__(self, rows: Sequence[int], columns: Mapping[str, list[Any]], places: Sequence[int]):
-        """`rows` are those of the places in `places`, `columns` have all places."""
-        self.rows = rows
+    def __init__(self, rows: Sequence[int], files: Sequence[str], columns: Mapping[str, list[Any]], places: Sequence[int]):
+        """`rows` and `files` are those of the places in `places`, `columns` have all places."""
+        self.rows, self.files = rows, files
         self._columns = columns
         self._chosen = operator.itemgetter(*places) if len(places) > 1 else lambda whole: [whole[p] for p in places]
         self._put: dict[str, list[Any]] = {}
@@ -104,13 +104,14 @@ def paths_of(fields: Iterable[Field]) -> set[str]:
 def mapped(
     draft: Draft, gathered: Gathered | GivenColumns, file: str, extra: Mapping[str, pl.DataType] | None = None
 ) -> pl.DataFrame:
-    """The records as canonical rows, those that lack a needed column set aside in the draft.
+    """The records of `file` as canonical rows, those that lack a needed column set aside in the draft.
 
     `extra` names foreign paths that are kept as they are, under their own names and of the given types, for what is
     worked out over several records. The frame has the columns `__file` and `__row` beside the canonical ones.
     """
     height = len(gathered)
-    frame = pl.DataFrame({ROW: gathered.rows}, schema={ROW: pl.Int64})
+    files = gathered.files if isinstance(gathered, GivenColumns) else [file] * height
+    frame = pl.DataFrame({ROW: gathered.rows, FILE: files}, schema={ROW: pl.Int64, FILE: pl.String})
     columns: dict[str, pl.Series] = {}
     set_aside: dict[int, tuple[str, str]] = {}
     for field in draft.fields:
@@ -125,13 +126,13 @@ def mapped(
             _needed(field, columns.get(field.column), height, set_aside)
     for index in sorted(set_aside):
         rule, sentence = set_aside[index]
-        draft.reject(Place(file, gathered.rows[index]), rule, sentence)
+        draft.reject(Place(files[index], gathered.rows[index]), rule, sentence)
     frame = frame.with_columns(*(series.alias(name) for name, series in columns.items()))
     for path, dtype in (extra or {}).items():
         values = gathered.column(path)
         frame = frame.with_columns(_as_given(path, values if values is not None else [None] * height, dtype))
     kept = pl.Series([index not in set_aside for index in range(height)], dtype=pl.Boolean) if set_aside else None
-    return (frame if kept is None else frame.filter(kept)).with_columns(pl.lit(file).alias(FILE))
+    return frame if kept is None else frame.filter(kept)
 
 
 def canonical(extra: Mapping[str, pl.DataType]) -> pl.DataFrame:

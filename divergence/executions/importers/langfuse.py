@@ -209,8 +209,6 @@ def _records(path: Path, draft: Draft) -> Iterator[tuple[int, Mapping[str, Any],
             yield from ((row, trace, entry) for entry in objects(trace.get("scores")))
         elif isinstance(document, dict) and isinstance(document.get("data"), list):
             yield from ((place, {}, entry) for place, entry in enumerate(document["data"], start=1))
-        elif isinstance(document, list):
-            yield from ((place, {}, entry) for place, entry in enumerate(document, start=1))
         else:
             yield row, {}, document
 

@@ -68,17 +68,21 @@ SPAN_COLUMNS = {
 }
 """Paths that are kept beside the canonical columns, for what several spans say together."""
 OF_A_PLACE = {name: pl.String() for name in (span_tree.TRACE, span_tree.SPAN)}
+RECORDS = 1000  # records of spans that are held before they become columns
 VALUES_NOTED = 20  # different values of one setting that are remembered for the note
 
 
 def recognises(_path: Path, start: bytes) -> bool:
     """Is this OTLP, by its first bytes?"""
+    return _is_json(start) or otlp_protobuf.looks_binary(start)
+
+
+def _is_json(start: bytes) -> bool:
     begin = start.lstrip()[:1]
-    if begin == b"{" and any(f'"{kind}"'.encode() in start for kind in KINDS):
-        return True
-    if begin == b"[" and b'"traceId"' in start and b'"dataType"' in start and b'"projectId"' not in start:
-        return True  # scores as the SDK of Langfuse posts them; those of its API name a project
-    return otlp_protobuf.looks_binary(start)
+    if begin in (b"{", b"[") and any(f'"{kind}"'.encode() in start for kind in KINDS):
+        return True  # a blank line before it looks like the first byte of protobuf
+    # scores as the SDK of Langfuse posts them; those of its API name a project
+    return begin == b"[" and b'"traceId"' in start and b'"dataType"' in start and b'"projectId"' not in start
 
 
 def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
@@ -92,7 +96,6 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
         file = convert.printable(path)
         for row, document in _documents(path, draft, functools.partial(reading.take_line, file)):
             reading.take(document, file, row)
-        reading.flush(file)
     reading.finish(primary)
     reading.metrics.measure(draft)
 
@@ -114,13 +117,14 @@ class _Reading:
         self._details = HeldRecords()
 
     def take(self, document: Any, file: str, row: int) -> None:
-        """Read one export request, or one body of scores that the SDK of Langfuse posts beside its spans."""
-        if isinstance(document, list) and all(isinstance(entry, dict) and "dataType" in entry for entry in document):
-            self.evaluations += [judged for entry in document for judged in langfuse.judgement(entry)]
+        """Read one export request, or one score of those that the SDK of Langfuse posts beside its spans."""
+        if isinstance(document, dict) and "dataType" in document:
+            self.evaluations += langfuse.judgement(document)
             return
         if not isinstance(document, dict) or not any(kind in document for kind in KINDS):
             self.draft.reject(Place(file, row), "record_readable", "The document is no OTLP export request.")
             return
+        records, rows = [], []
         for shared, span in otlp_spans.resources(document, "resourceSpans", "scopeSpans", "spans"):
             self._spans += 1
             try:
@@ -130,9 +134,12 @@ class _Reading:
                 continue
             if self._texts:
                 self._keep_texts(record)
-            self._columns.add(record, self._spans)
-            if len(self._columns) >= otlp_columns.TOGETHER:
-                self.flush(file)
+            records.append(record)
+            rows.append(self._spans)
+            if len(records) >= RECORDS:
+                self._add(records, rows, file)
+                records, rows = [], []
+        self._add(records, rows, file)
         for shared, entry in otlp_spans.resources(document, "resourceLogs", "scopeLogs", "logRecords"):
             self._entries += 1
             try:
@@ -151,6 +158,11 @@ class _Reading:
             except otlp_spans.UNREADABLE as error:
                 self._unreadable(Place(file, row), "metric", error)
 
+    def _add(self, records: list[dict[str, Any]], rows: list[int], file: str) -> None:
+        self._columns.add(records, rows, file)
+        if len(self._columns) >= otlp_columns.TOGETHER:
+            self._settle()
+
     def take_line(self, file: str, line: bytes) -> bool:
         """Read a line that holds an export request of spans as columns; False where it is none, or is not plain.
 
@@ -158,11 +170,11 @@ class _Reading:
         """
         request = None if self._texts else self._decode(line)
         before = len(self._columns)
-        if request is None or not self._columns.take(request, self._spans + 1):
+        if request is None or not self._columns.take(request, self._spans + 1, file):
             return False
         self._spans += len(self._columns) - before
         if len(self._columns) >= otlp_columns.TOGETHER:
-            self.flush(file)
+            self._settle()
         return True
 
     def _unreadable(self, place: Place, what: str, error: Exception) -> None:
@@ -184,17 +196,18 @@ class _Reading:
             if record["span.identity"]:
                 self.draft.keep_text(record["span.identity"], role, text)
 
-    def flush(self, file: str) -> None:
-        """Map the calls of a file."""
+    def _settle(self) -> None:
+        """Map the calls gathered so far, of whatever files."""
         if not len(self._columns):
             return
         found = self._columns.settled()
         for name, values in found.settings.items():
             self._settings[name] |= set(sorted(values)[: VALUES_NOTED - len(self._settings[name])])
-        self._traces.columns(found.calls, found.tree, file)
+        self._traces.columns(found.calls, found.tree)
 
     def finish(self, primary: str | None) -> None:
         """All calls into the draft, each once, with what their traces say together; part by part, as they are many."""
+        self._settle()
         self._details_without_span()
         streams = otlp_events.LogfireStreams()
         found = self._traces.worked_out(streams.joined)
@@ -256,8 +269,8 @@ def _place_in_traces(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _documents(path: Path, draft: Draft, taken: Taken) -> Iterator[tuple[int, Any]]:
     with path.open("rb") as file:
-        binary = otlp_protobuf.looks_binary(file.read(65536))
-    if binary:
+        start = file.read(65536)
+    if otlp_protobuf.looks_binary(start) and not _is_json(start):
         yield 1, otlp_protobuf.document(path)
     else:
         yield from documents(path, draft.reject, taken=taken)

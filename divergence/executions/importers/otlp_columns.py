@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -18,6 +18,7 @@ from divergence.executions.importers import blocks, otlp_spans, span_tree
 from divergence.executions.importers.foreign_files import fast
 from divergence.executions.importers.otlp_mapping import NOTED
 from divergence.executions.importers.otlp_spans import PASSED, UNREADABLE
+from divergence.executions.importers.written import EARLIEST_NS
 
 FIXED = ("span.trace", "span.id", "span.parent", "span.name", "span.start", "span.duration_s", "span.error")
 """Columns that every span fills, or leaves empty."""
@@ -85,6 +86,7 @@ class SpanColumns:
     def __init__(self, unknown: set[str]) -> None:
         self.unknown = unknown
         self.rows: list[int] = []
+        self.files: list[str] = []
         self._given: dict[str, list[Any]] = {}
         self._known: dict[str, list[Any]] = {}
         self._made: dict[str, list[Any]] = {name: [] for name in FIXED}
@@ -92,13 +94,20 @@ class SpanColumns:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def add(self, record: Mapping[str, Any], row: int) -> None:
-        """Take one span as `otlp_spans.flat_span` makes it, `row` from 1 in its file."""
-        self._widen(1, row)
-        for name, value in record.items():
-            self._column(name)[-1] = value
+    def add(self, records: Sequence[Mapping[str, Any]], rows: Sequence[int], file: str) -> None:
+        """Take spans as `otlp_spans.flat_span` makes them, `rows` from 1 in their file."""
+        first, columns = len(self.rows), {}
+        self._widen(rows)
+        self.files += [file] * len(rows)
+        for place, record in enumerate(records, start=first):
+            for name, value in record.items():
+                if value is not None:
+                    column = columns.get(name)
+                    if column is None:
+                        column = columns[name] = self._column(name)
+                    column[place] = value
 
-    def take(self, request: Any, row: int) -> bool:
+    def take(self, request: Any, row: int, file: str) -> bool:
         """Take all spans of a request of `decoder`, the first of them with the number `row` in its file; False, and nothing
         taken, where they have to be read one by one."""
         start = len(self.rows)
@@ -112,11 +121,12 @@ class SpanColumns:
             for column in (self.rows, *self._given.values(), *self._made.values()):
                 del column[start:]
             return False
+        self.files += [file] * (len(self.rows) - start)
         return True
 
     def _spans(self, spans: list[Any], shared: Mapping[str, Any], shift: int) -> None:
         first = len(self.rows)
-        self._widen(len(spans), first + shift)
+        self._widen(range(first + shift, first + shift + len(spans)))
         for name, value in shared.items():
             self._column(name)[first:] = [value] * len(spans)
         known = self._known.get
@@ -140,7 +150,7 @@ class SpanColumns:
             start, end = span.startTimeUnixNano, span.endTimeUnixNano
             if start != "0":
                 starts[place] = start
-                if start and end and end != "0":
+                if start and end and end != "0" and int(start) >= EARLIEST_NS:
                     durations[place] = (int(end) - int(start)) / 1e9
             if span.status and span.status.get("code") in otlp_spans.STATUS_ERROR:
                 errors[place] = "error"
@@ -157,7 +167,8 @@ class SpanColumns:
         tree[span_tree.AGENT] = self._either("gen_ai.agent.name", "agent.name")
         tree[span_tree.CONVERSATION] = self._either("gen_ai.conversation.id", "session.id")
         places = self._calls()
-        calls = blocks.GivenColumns([self.rows[place] for place in places], {**self._given, **self._made}, places)
+        rows, files = ([kept[place] for place in places] for kept in (self.rows, self.files))
+        calls = blocks.GivenColumns(rows, files, {**self._given, **self._made}, places)
         calls.put("span.identity", self._identities(places))
         calls.put("request.sampler", self._samplers(calls))
         settings = {}
@@ -182,12 +193,12 @@ class SpanColumns:
             column = columns[name] = [None] * len(self.rows)
         return column
 
-    def _widen(self, spans: int, row: int) -> None:
-        nothing = [None] * spans
+    def _widen(self, rows: Sequence[int]) -> None:
+        nothing = [None] * len(rows)
         for columns in (self._given, self._made):
             for column in columns.values():
                 column += nothing
-        self.rows += range(row, row + spans)
+        self.rows += rows
 
     def _expand(self) -> None:
         """What follows from several attributes of a span, as in `otlp_spans.flat_span`."""

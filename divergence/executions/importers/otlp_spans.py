@@ -26,7 +26,7 @@ from divergence.executions.importers.otlp_mapping import (
     PROMPTS,
     SETTINGS,
 )
-from divergence.executions.importers.written import utc
+from divergence.executions.importers.written import EARLIEST_NS, utc
 
 CALLS = ("chat", "text_completion", "generate_content", "completion", "responses", "embeddings", "embedding", "rerank")
 """Operations that are one answer of one model; agents, tools and workflows are not."""
@@ -129,7 +129,7 @@ def flat_span(span: Mapping[str, Any], shared: Mapping[str, Any], unknown: set[s
     record["span.name"] = get("name")
     start, end = get("startTimeUnixNano"), get("endTimeUnixNano")
     record["span.start"] = start = start if start != "0" else None
-    if start and end and end != "0":
+    if start and end and end != "0" and int(start) >= EARLIEST_NS:
         record["span.duration_s"] = (int(end) - int(start)) / 1e9
     status = get("status")
     if status and status.get("code") in STATUS_ERROR:

@@ -75,11 +75,10 @@ class TraceReading:
             self._keep_spans(pl.DataFrame(map(span_tree.names, span_tree.TREE, zip(*self._places, strict=True))))
             self._places = []
 
-    def columns(self, calls: blocks.GivenColumns, tree: pl.DataFrame, file: str) -> None:
-        """Take many spans that are columns already, after those gathered so far: the calls, and all with their places."""
-        self.flush(file)
+    def columns(self, calls: blocks.GivenColumns, tree: pl.DataFrame) -> None:
+        """Take many spans that are columns already: the calls, and all with their places."""
         if len(calls):
-            self._keep_calls(calls, file)
+            self._keep_calls(calls, "")
         self._keep_spans(tree)
 
     def _keep_calls(self, gathered: blocks.Gathered | blocks.GivenColumns, file: str) -> None:
