@@ -27,8 +27,10 @@ from divergence.calling import sentences
 from divergence.configuration import Configuration
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.estimate import INTERVAL, Estimate, table
+from divergence.executions.model_names import may_be_one, suggestions
 from divergence.identification import needs
 from divergence.identification.audit import audit
+from divergence.identification.joining import joining, models_by_side
 from divergence.identification.log_design import REGIMES
 from divergence.numerics import one_blas_thread
 from divergence.papers import methods, population
@@ -364,4 +366,12 @@ def _summary(posterior: Posterior, log: Executions | None):
         judged=judged if counts["unjudged"].sum() else None,
         unjudged=NO_PLACE if cells.kind == "positive" else LogSummary.unjudged,
         files=tuple(pathlib.Path(s.file).name for s in log.sources) if log is not None else (),
+        joining=_joining(fit),
     )
+
+
+def _joining(fit: Fit) -> tuple[str, ...]:
+    """What joins bench and deployment, and names of one side that may be one model with a name of the other."""
+    bench, live = models_by_side(fit.cells)
+    apart = [group for group in may_be_one(bench | live) if not {*group} <= bench and not {*group} <= live]
+    return (*joining(fit.cells), *(sentence for group in apart for sentence in suggestions(group)))

@@ -12,9 +12,11 @@ import dataclasses
 import functools
 import glob
 import hashlib
-import importlib
+import importlib.util
+import os
+import re
 import zlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,9 @@ DAMAGED = (
 FORMATS = "Parquet, Arrow, Feather, CSV, NDJSON (.jsonl) and JSON, the text ones also as .gz"
 
 
+HELD_BYTES = 64 * 2**20  # of lines of JSON that are parsed once and held, some 100 MB in memory
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Source:
     """One file (or frame) of a log."""
@@ -72,6 +77,8 @@ class Source:
     """Size in bytes; None for frames and remote addresses."""
     holds: object = dataclasses.field(default=None, repr=False)
     """What must live as long as the frame does: the files of an import."""
+    beside: bool = False
+    """Does it lie in a folder with logs of other tools, and did nobody name it?"""
     reshaped: bool = False
     """Does the frame have rows or columns that the file has in another shape (`shaped`)?"""
     address: str | None = dataclasses.field(default=None, repr=False)
@@ -101,7 +108,7 @@ def open_sources(
 ) -> tuple[list[Source], list[tuple[str, str]]]:
     """Everything that a user named, opened lazily, and the files of folders that are no tables, with the reason.
 
-    Files in `without` are passed over.
+    Files in `without`, logs of other tools, are passed over.
     """
     sources: list[Source] = []
     skipped: list[tuple[str, str]] = []
@@ -116,11 +123,13 @@ def open_sources(
         elif kind := table_kind(entry):
             sources.append(_table_source(str(entry), kind, regime))
         else:
-            for path, named in expanded(str(entry)):
+            found = expanded(str(entry))
+            beside = any(path in without for path, _ in found)
+            for path, named in found:
                 if path.resolve() in seen or path in without:
                     continue
                 seen.add(path.resolve())
-                opened = _open(path, named, regime)
+                opened = _open_beside(path, regime) if beside and not named else _open(path, named, regime)
                 if isinstance(opened, Source):
                     sources.append(opened)
                 else:
@@ -156,8 +165,9 @@ def _table_source(path: str, kind: str, regime: str | None) -> Source:
         if kind == "delta":
             frame = pl.scan_delta(path)
         else:
-            versions = sorted(Path(path).glob("metadata/*.metadata.json"), key=lambda file: file.stat().st_mtime)
-            frame = pl.scan_iceberg(str(versions[-1]))
+            if importlib.util.find_spec("polars_iceberg") is None:  # else Polars warns of its absence at each pass
+                os.environ.setdefault("POLARS_ICEBERG_PLANNER", "pyiceberg")
+            frame = pl.scan_iceberg(str(max(Path(path).glob("metadata/*.metadata.json"), key=_version)))
         source = Source(path, frame.with_row_index(ROW, offset=1), regime)
         source.schema  # noqa: B018  opens the table now, so that a damaged one is named here
     except ImportError as error:
@@ -165,6 +175,12 @@ def _table_source(path: str, kind: str, regime: str | None) -> Source:
     except (*DAMAGED, KeyError, RuntimeError, *_delta_errors()) as error:
         raise unreadable(path, error) from error
     return source
+
+
+def _version(file: Path) -> tuple[int, float]:
+    """The number in the name of an Iceberg table's metadata (`00012-...`, `v12...`), then its time: a copy has new times."""
+    digits = re.match(r"v?(\d+)", file.name)
+    return int(digits[1]) if digits else 0, file.stat().st_mtime
 
 
 def _delta_errors() -> tuple[type[Exception], ...]:
@@ -241,6 +257,34 @@ def _open(path: Path, named: bool, regime: str | None) -> Source | str:
             "write it with commas (or tabs in a .tsv)."
         )
     return source
+
+
+def _open_beside(path: Path, regime: str | None) -> Source | str:
+    """A file of a folder that another tool filled: what cannot be read of it is that tool's own, and is named."""
+    try:
+        opened = _open(path, False, regime)
+    except InputError as error:
+        return f"no table: {error}"
+    return opened if isinstance(opened, str) else dataclasses.replace(opened, beside=True)
+
+
+def held(sources: Sequence[Source]) -> list[Source]:
+    """The sources, with the plain lines of JSON among them in memory where all of these are small.
+
+    Reading passes over the rows several times, and each pass over text parses it anew. What cannot be held, as it is
+    damaged, stays as it is: the passes say so.
+    """
+    lines = [one for one in sources if one.path and one.bytes and one.path.suffix.lower() in (".jsonl", ".ndjson")]
+    if not lines or sum(one.bytes or 0 for one in lines) > HELD_BYTES:
+        return list(sources)
+    return [_in_memory(one) if one in lines else one for one in sources]
+
+
+def _in_memory(source: Source) -> Source:
+    try:
+        return dataclasses.replace(source, frame=source.frame.collect(engine="streaming").lazy())
+    except DAMAGED:
+        return source
 
 
 def unreadable(file: str, error: BaseException, *addresses: str | None) -> InputError:

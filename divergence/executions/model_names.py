@@ -14,12 +14,17 @@ RELEASE = re.compile(r"[-:@](latest|preview|default|stable|main|v\d+(:\d+)?)$")
 FORMAT = re.compile(
     r"[-.:_](q\d(_[a-z0-9]+)*|[wa]\d+a?\d*|awq|gptq|gguf|exl2|fp8|fp16|bf16|int[48]|nf4|\dbit|mlx)(?=$|[-.:_])"
 )
+PROVIDER = re.compile(
+    r"^(openai|anthropic|azure(openai)?|bedrock|vertex|google|mistral|groq|cohere|ollama|huggingface|openrouter|together(ai)?"
+    r"|deepseek|xai|litellm|vllm)(:(chat|completions?|responses|messages|embeddings?|text))?:(?=.)"
+)
+"""As promptfoo writes them: `openai:chat:gpt-4o`. The colon of `llama3:8b` is another one."""
 SEPARATOR = re.compile(r"[-_.\s:]+")
 
 
 def bare(name: str) -> str:
     """A model's name without provider, date, release and number format, in one spelling."""
-    stem = name.strip().lower().rstrip("/").rsplit("/", 1)[-1]
+    stem = PROVIDER.sub("", name.strip().lower().rstrip("/")).rsplit("/", 1)[-1]
     before = ""
     while stem != before:
         before = stem

@@ -30,7 +30,7 @@ from divergence.executions.duplicates import (
     with_duplicates,
 )
 from divergence.executions.executions import ALWAYS, Counts, Executions, Tallied
-from divergence.executions.files import Source, local_paths, open_sources, unreadable
+from divergence.executions.files import Source, held, local_paths, open_sources, unreadable
 from divergence.executions.guess import advice
 from divergence.executions.importers.one_import import of_one_import
 from divergence.executions.importers.registry import formats
@@ -44,6 +44,7 @@ from divergence.executions.recognise import (
     check_regime,
     extra_columns,
     listed,
+    of_no_regime,
     recognise,
     unknown_columns,
 )
@@ -95,8 +96,10 @@ def read(
         skipped += left
     brought = foreign.imported(others, configuration, accept_rejected)
     sources, strays = of_one_import(sources)
+    sources = held(sources) if ray is None else sources
     tables, left = recognise([*sources, *brought.sources], configuration)
-    skipped += [*strays, *left]
+    tables["executions"], others_own = of_no_regime(tables["executions"], configuration)
+    skipped += [*strays, *others_own, *left]
     if not tables["executions"]:
         seen = "; ".join(f"{Path(file).name}: {reason}" for file, reason in skipped[:3]) or "no file was found"
         other = f"Name a file with models; {len(formats())} formats of other tools are read as well: docs/formats.md."

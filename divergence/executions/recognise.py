@@ -46,6 +46,15 @@ def recognise(sources: list[Source], configuration: Configuration) -> tuple[Tabl
     return tables, left
 
 
+def of_no_regime(sources: list[Source], configuration: Configuration) -> tuple[list[Source], list[tuple[str, str]]]:
+    """The sources but tables that lie beside logs of other tools and do not say their regime: those are named, too."""
+    if configuration.regime or "regime" in configuration.constants:
+        return sources, []
+    strays = [one for one in sources if one.beside and not one.regime and "regime" not in renamed(one, configuration)]
+    reason = "beside logs of other tools, and without a column regime: name it with --evaluation or --deployment to read it"
+    return [one for one in sources if one not in strays], [(one.file, reason) for one in strays]
+
+
 def listed(names: Iterable[str]) -> str:
     """The first names of a list, and how many more there are."""
     names = list(names)

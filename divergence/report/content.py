@@ -72,6 +72,8 @@ class LogSummary:
     """What is said of rows without a judged outcome."""
     files: tuple[str, ...] = ()
     """Names of the files that were read."""
+    joining: tuple[str, ...] = ()
+    """What joins bench and deployment, and what does not."""
     bench_contexts: tuple[str, ...] = ()
     """Labels of the evaluation contexts; empty = taken from the pairs of `excess_flips`."""
 

@@ -81,6 +81,8 @@ def log_section(content: PageContent) -> tuple[Block, ...]:
         ]
     else:
         blocks.append(Text(f"{read} No row was rejected."))
+    if summary.joining:
+        blocks.append(Text(" ".join(summary.joining)))
     for title, pairs in (("Files not read", content.skipped), ("Columns not used", content.unused_columns)):
         if pairs:
             blocks.append(Listing(_by_reason(pairs), title))

@@ -182,6 +182,8 @@ def test_names_that_may_be_one_model_are_suggested_and_others_are_not():
     assert bare("llama-3.1-8b") != bare("llama-3.1-70b")
     assert bare("gpt-4o") != bare("gpt-4o-mini")
     assert may_be_one(["gpt-4o", "openai/gpt-4o", "gpt-4o-mini"]) == [("gpt-4o", "openai/gpt-4o")]
+    assert bare("openai:chat:gpt-4o-mini") == bare("gpt-4o-mini-2024-07-18") == "gpt-4o-mini"
+    assert bare("openai:gpt-4o") == "gpt-4o" and bare("llama3:8b") == bare("ollama:chat:llama3:8b") != bare("llama3:70b")
     assert may_be_one(["gpt-4o", "openai/gpt-4o"], {"openai/gpt-4o": "gpt-4o"}) == []
     (sentence,) = suggestions(["gpt-4o", "openai/gpt-4o"])
     assert '[models] "openai/gpt-4o" = "gpt-4o"' in sentence

@@ -8,7 +8,9 @@ nothing. Records that hold text which is no Unicode, or nested values, take the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -53,7 +55,7 @@ class Gathered:
         if column is None:
             return None
         column += [None] * (len(self.rows) - len(column))
-        return None if column.count(None) == len(column) else column
+        return None if _empty(column) else column
 
     def _spread(self) -> None:
         """Put the values of the records at hand into the columns."""
@@ -66,23 +68,32 @@ class Gathered:
 
 
 class GivenColumns:
-    """Values of foreign records by path that are columns already: texts, numbers or lists of texts."""
+    """Values of foreign records by path that are columns already, of which some places count."""
 
-    def __init__(self, rows: pl.Series, columns: Mapping[str, pl.Series]):
-        self.rows = rows
+    def __init__(self, rows: Sequence[int], files: Sequence[str], columns: Mapping[str, list[Any]], places: Sequence[int]):
+        """`rows` and `files` are those of the places in `places`, `columns` have all places."""
+        self.rows, self.files = rows, files
         self._columns = columns
+        self._chosen = operator.itemgetter(*places) if len(places) > 1 else lambda whole: [whole[p] for p in places]
+        self._put: dict[str, list[Any]] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def after(self, rows: int) -> GivenColumns:
-        """The same where so many rows came before."""
-        return GivenColumns(self.rows + rows, self._columns)
+    def put(self, path: str, values: list[Any]) -> None:
+        """Give a column of the places that count."""
+        self._put[path] = values
 
-    def column(self, path: str) -> pl.Series | None:
+    def column(self, path: str) -> list[Any] | None:
         """The values under one path; None where no record has it."""
-        column = self._columns.get(path)
-        return None if column is None or column.null_count() == len(column) else column
+        if (column := self._put.get(path)) is None:
+            whole = self._columns.get(path)
+            column = [] if whole is None else list(self._chosen(whole))
+        return None if _empty(column) else column
+
+
+def _empty(column: list[Any]) -> bool:
+    return all(value is None for value in column)
 
 
 def paths_of(fields: Iterable[Field]) -> set[str]:
@@ -93,13 +104,14 @@ def paths_of(fields: Iterable[Field]) -> set[str]:
 def mapped(
     draft: Draft, gathered: Gathered | GivenColumns, file: str, extra: Mapping[str, pl.DataType] | None = None
 ) -> pl.DataFrame:
-    """The records as canonical rows, those that lack a needed column set aside in the draft.
+    """The records of `file` as canonical rows, those that lack a needed column set aside in the draft.
 
     `extra` names foreign paths that are kept as they are, under their own names and of the given types, for what is
     worked out over several records. The frame has the columns `__file` and `__row` beside the canonical ones.
     """
     height = len(gathered)
-    frame = pl.DataFrame({ROW: gathered.rows}, schema={ROW: pl.Int64})
+    files = gathered.files if isinstance(gathered, GivenColumns) else [file] * height
+    frame = pl.DataFrame({ROW: gathered.rows, FILE: files}, schema={ROW: pl.Int64, FILE: pl.String})
     columns: dict[str, pl.Series] = {}
     set_aside: dict[int, tuple[str, str]] = {}
     for field in draft.fields:
@@ -114,13 +126,13 @@ def mapped(
             _needed(field, columns.get(field.column), height, set_aside)
     for index in sorted(set_aside):
         rule, sentence = set_aside[index]
-        draft.reject(Place(file, gathered.rows[index]), rule, sentence)
+        draft.reject(Place(files[index], gathered.rows[index]), rule, sentence)
     frame = frame.with_columns(*(series.alias(name) for name, series in columns.items()))
     for path, dtype in (extra or {}).items():
         values = gathered.column(path)
         frame = frame.with_columns(_as_given(path, values if values is not None else [None] * height, dtype))
     kept = pl.Series([index not in set_aside for index in range(height)], dtype=pl.Boolean) if set_aside else None
-    return (frame if kept is None else frame.filter(kept)).with_columns(pl.lit(file).alias(FILE))
+    return frame if kept is None else frame.filter(kept)
 
 
 def canonical(extra: Mapping[str, pl.DataType]) -> pl.DataFrame:
@@ -177,7 +189,7 @@ def _converted(values: list[Any] | pl.Series, field: Field) -> tuple[pl.Series, 
 def _columnar(values: list[Any] | pl.Series, field: Field) -> pl.Series | None:
     """The values as a column that a fast conversion reads; None where there is none."""
     if not isinstance(values, pl.Series):
-        return _texts(values)
+        return _decimals(values) if field.convert is amount else _texts(values)
     if values.dtype == pl.String or (values.dtype == pl.Float64 and field.convert is amount):
         return values
     return None if values.dtype == pl.List(pl.String) else _texts(values.to_list())
@@ -221,6 +233,14 @@ def _one_by_one(
         except ValueError as error:
             problems[place] = str(error)
     return pl.Series(column, dtype=dtype), problems
+
+
+def _decimals(values: list[Any]) -> pl.Series | None:
+    """Amounts that are decimal numbers already, else as texts."""
+    if type(next((value for value in values if value is not None), None)) is float:
+        with contextlib.suppress(*NOT_TEXTS):
+            return pl.Series(values, dtype=pl.Float64)
+    return _texts(values)
 
 
 def _texts(values: list[Any]) -> pl.Series | None:

@@ -133,6 +133,11 @@ def parsed(data: bytes) -> Any:
         raise ValueError(f"is not valid JSON: {error}") from error
 
 
+def fast() -> bool:
+    """Does msgspec (the extra `fast`) parse JSON here?"""
+    return _FAST is not None
+
+
 def read_json(path: Path) -> Any:
     """A whole JSON file; InputError where it cannot be read or parsed."""
     try:

@@ -40,6 +40,7 @@ and reads it with the same numbers; what is not there is skipped with its name.
 | promptfoo | an evaluation against a server on loopback, an error and an empty answer among its answers |
 | OpenTelemetry's instrumentation of the OpenAI client | spans of calls to a server on loopback, one of them refused |
 | Every Eval Ever | its validator passes what `divergence export` writes (Python 3.12) |
+| ClickHouse's engine (chdb) | tables as Langfuse has them, with versions and deletions, written as Parquet and JSON lines |
 | PostgreSQL | a server of its own with the table of LiteLLM, read at its address: what its dump says |
 
 LiteLLM's proxy does not write into that server by itself there: the engine of its database client is a download of its own

@@ -106,6 +106,12 @@ def assemble(draft: Draft, format: Format) -> Imported:
     counts = executions.select(pl.all().count(), pl.len().alias("__rows")).collect(engine="streaming").row(0, named=True)
     rows = counts.pop("__rows")
     filled = [name for name, count in counts.items() if count]
+    if {"cached_tokens", "input_tokens"} <= {*filled}:
+        apart = executions.filter(pl.col("cached_tokens") > pl.col("input_tokens")).select(pl.len())
+        if beyond := apart.collect(engine="streaming").item():
+            draft.note(f"In {beyond} rows more tokens are cached than read: there input_tokens leaves cached ones out.")
+    if not rows and not draft.rejected and not draft.telemetry:
+        draft.note(f"There is no execution in these logs of {format.name}: is this what the tool wrote?")
     return Imported(
         frame=executions.select(name for name in counts if name in filled or name in IDENTITY),
         judged=outcomes,

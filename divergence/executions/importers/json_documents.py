@@ -1,4 +1,4 @@
-"""JSON documents of a file of any size: one document, or one a line, whichever it is.
+"""JSON documents of a file of any size: one a line, one alone or in a list, or several written over lines one after another.
 
 A line is held in memory alone, and one longer than `LONGEST` is passed over in pieces and set aside; so is a line that
 is no JSON. A file whose first line is no document by itself (it is written over several lines) is read as a whole, up to
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -21,30 +22,27 @@ from divergence.executions.importers.mapping import Place
 LONGEST = 256 * 2**20
 """Bytes of the longest line that is read: parsed JSON takes some five times as much memory."""
 
-TOGETHER = 16 * 2**20
-"""Bytes of lines that are offered to be read at once."""
-FEW = 2**18  # bytes of lines that are not worth it
-REFUSALS = 3  # in succession, after which a file is read line by line
+DECODER, BLANK = json.JSONDecoder(), re.compile(r"[ \t\r\n]*")
 
 Reject = Callable[[Place, str, str], None]
-AtOnce = Callable[[list[bytes]], bool]
-"""Reads many lines at once, or says that it cannot."""
+Taken = Callable[[bytes], bool]
+"""Takes a line as it is, or says that it is to be parsed."""
 
 
 def documents(
-    path: Path, reject: Reject, longest: int = LONGEST, at_once: AtOnce = lambda _: False
+    path: Path, reject: Reject, longest: int = LONGEST, taken: Taken = lambda _: False
 ) -> Iterator[tuple[int, Any]]:
     """The documents of a file, each with its line from 1; what cannot be parsed is handed to `reject`.
 
-    Lines after the first are offered to `at_once` before; what it reads is not given here. Raises InputError where the
-    file cannot be read, or holds no JSON document at all. The collector of reference cycles rests meanwhile: documents
-    have none, and it would walk through them again and again.
+    The members of a list are documents. What `taken` takes is not given here. Raises InputError
+    where the file cannot be read, or holds no JSON document at all. The collector of reference cycles rests meanwhile:
+    documents have none, and it would walk through them again and again.
     """
     collecting = gc.isenabled()
     gc.disable()
     try:
         with opened(path) as file:
-            yield from _documents(file, path, reject, longest, at_once)
+            yield from _documents(file, path, reject, longest, taken)
     except DAMAGE as error:
         raise InputError(f"{path} cannot be read to its end: {error}.") from error
     finally:
@@ -67,31 +65,8 @@ def objects(value: Any) -> list[dict[str, Any]]:
     return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
 
 
-def _documents(file: IO[bytes], path: Path, reject: Reject, longest: int, at_once: AtOnce) -> Iterator[tuple[int, Any]]:
-    name, found, first, refused = convert.printable(path), 0, True, 0
-    for rows, lines in _batches(file, name, reject, longest):
-        if not first and refused < REFUSALS and sum(map(len, lines)) >= FEW:
-            if at_once(lines):
-                found, refused = found + len(lines), 0
-                continue
-            refused += 1
-        for row, line in zip(rows, lines, strict=True):
-            try:
-                document = parsed(line)
-            except ValueError as error:
-                if not found and row == 1 and line.lstrip()[:1] in (b"{", b"["):
-                    yield from _whole(line, file, path, longest)
-                    return
-                reject(Place(name, row), "record_readable", f"The line {convert.printable(error)}.")
-                continue
-            found += 1
-            yield row, document
-        first = False
-
-
-def _batches(file: IO[bytes], name: str, reject: Reject, longest: int) -> Iterator[tuple[list[int], list[bytes]]]:
-    """Lines with their numbers, many together; the first line alone, as it may be the begin of a longer document."""
-    row, rows, lines, size = 0, [], [], 0
+def _documents(file: IO[bytes], path: Path, reject: Reject, longest: int, taken: Taken) -> Iterator[tuple[int, Any]]:
+    name, found, row = convert.printable(path), False, 0
     while line := file.readline(longest + 1):
         row += 1
         if len(line) > longest:
@@ -100,14 +75,29 @@ def _batches(file: IO[bytes], name: str, reject: Reject, longest: int) -> Iterat
             continue
         if line.isspace():
             continue
-        rows.append(row)
-        lines.append(line)
-        size += len(line)
-        if size >= TOGETHER or row == 1:
-            yield rows, lines
-            rows, lines, size = [], [], 0
-    if lines:
-        yield rows, lines
+        if taken(line):
+            found = True
+            continue
+        try:
+            document = parsed(line)
+        except ValueError as error:
+            if not found and row == 1 and line.lstrip()[:1] in (b"{", b"["):
+                yield from _whole(line, file, path, longest)
+                return
+            reject(Place(name, row), "record_readable", f"The line {convert.printable(error)}.")
+            continue
+        found = True
+        yield from _members(row, document)
+
+
+def _members(row: int, document: Any) -> Iterator[tuple[int, Any]]:
+    """A document with its line, or the members of a list with theirs; of a list that begins the file with their places."""
+    if not isinstance(document, list):
+        yield row, document
+    elif row == 1:
+        yield from enumerate(document, start=1)
+    else:
+        yield from ((row, member) for member in document)
 
 
 def _whole(first: bytes, file: IO[bytes], path: Path, longest: int) -> Iterator[tuple[int, Any]]:
@@ -115,11 +105,30 @@ def _whole(first: bytes, file: IO[bytes], path: Path, longest: int) -> Iterator[
     if len(first) + len(rest) > longest:
         raise InputError(f"{path} is one JSON document of more than {longest // 2**20} MiB: write one document a line.")
     try:
-        yield 1, parsed(first + rest)
+        document = parsed(first + rest)
     except ValueError as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} {convert.printable(error)}.") from error
+        documents = _one_after_another(first + rest)
+        if documents is None:
+            raise InputError(f"{path} {convert.printable(error)}.") from error
+        yield from enumerate(documents, start=1)
+        return
+    yield from _members(1, document)
+
+
+def _one_after_another(data: bytes) -> list[Any] | None:
+    """Documents that are written over several lines each; None where what follows the first is none."""
+    found, place = [], 0
+    try:
+        text = data.decode()
+        while place < len(text):
+            document, place = DECODER.raw_decode(text, place)
+            found.append(document)
+            place = BLANK.match(text, place).end()  # type: ignore[union-attr]
+    except (ValueError, RecursionError):
+        return None
+    return found
 
 
 def _skip(file: IO[bytes], piece: int) -> None:

@@ -6,6 +6,7 @@ What the SDK sends itself is OTLP (`otlp`). One row is one observation of type G
     `total` of usage repeats its parts; an agent or a span above repeats the usage of its generations: leaves are counted.
     A `totalCost` of 0 with tokens is a price that Langfuse does not know.
     Names of usage differ by API and by version; the aliases below are tried in their order.
+    Its tables in ClickHouse hold every version of an observation until they are merged: the newest counts, if not deleted.
 """
 
 from __future__ import annotations
@@ -76,11 +77,14 @@ FIELDS = (
 FORMAT = Format(
     name="langfuse",
     title="Langfuse: traces of the UI, observations and scores of the API, exports (JSON lines, Parquet)",
-    versions="3 and 4; the Parquet export from documentation",
+    versions="3 and 4; the Parquet export from documentation, written by ClickHouse",
     authority="langfuse/langfuse: packages/shared/clickhouse/migrations, the API's reference",
     unit="an observation of type GENERATION or EMBEDDING",
     fields=FIELDS,
-    reads=("type", "level", "latency", "scores", "modelParameters", "endTime", "completionStartTime"),
+    reads=(
+        *("type", "level", "latency", "scores", "modelParameters", "endTime", "completionStartTime"),
+        *("promptName", "promptVersion", "release", "version", "environment", "traceName", "eventTs", "isDeleted"),
+    ),
     regime="deployment",
     rank=30,
     notes=("Columns of exports are written with underscores (`start_time`), and are the same fields.",),
@@ -102,6 +106,8 @@ DROPPED = (
 )
 JSON_COLUMNS = (USAGE, COST, "modelParameters", "scores")
 
+VERSION, DELETED = "table.version", "table.deleted"
+"""When a row of ClickHouse's table was written (seconds since 1970), and whether it says that the observation is gone."""
 OWN_ENVIRONMENT = "langfuse"
 """The beginning of environments that Langfuse keeps for itself, as `langfuse-llm-as-a-judge`: calls of judges."""
 JUDGING = "An observation of Langfuse's own judges is no execution, and is left out"
@@ -126,7 +132,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
 
     Raises InputError where a file cannot be read, and where no score is named `primary`.
     """
-    reading, judged, names = TraceReading(draft), [], set()
+    reading, judged, names = TraceReading(draft, {VERSION: pl.Float64(), DELETED: pl.Float64()}), [], set()
     steps = blocks.steps_of(blocks.paths_of(FIELDS))
     for path in paths:
         draft.sources.append(path)
@@ -148,10 +154,11 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
                 "span.trace": entry.get("traceId"),
                 "span.id": entry.get("id"),
                 "span.parent": entry.get("parentObservationId"),
+                **_version(entry),
             }
             reading.span(values, row, file, entry.get("type") in CALLS, (None, values.get("sessionId")))
         reading.flush(file)
-    calls = _priced(reading.executions(reading.calls()), draft)
+    calls = _priced(reading.executions(reading.calls(lambda calls: _newest(calls, draft))), draft)
     outcomes = attach(judged, calls, ("span.id",), span_tree.TRACE, draft)
     draft.extend(scored(calls, outcomes, primary, draft))
     read_names = {path.partition(".")[0] for path in (*steps, *FORMAT.reads)} | {
@@ -161,6 +168,26 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
         "name",
     }
     draft.unmapped |= names - read_names
+
+
+def _version(entry: Mapping[str, Any]) -> dict[str, float]:
+    try:
+        written_at = written.utc(entry.get("eventTs")) if "isDeleted" in entry else None
+    except ValueError:
+        written_at = None
+    return {} if written_at is None else {VERSION: written_at.timestamp(), DELETED: float(entry["isDeleted"] in (1, "1"))}
+
+
+def _newest(calls: pl.DataFrame, draft: Draft) -> pl.DataFrame:
+    """Of the versions of each observation in a table the newest one, where that is not deleted."""
+    newest = pl.col(VERSION).is_null() | (pl.col(VERSION) == pl.col(VERSION).max().over("execution_id"))
+    kept = calls.filter(newest)
+    found = kept.filter((pl.col(DELETED) != 1).fill_null(True))
+    if older := calls.height - kept.height:
+        draft.note(f"{older} rows of the table are older versions of observations that it holds, and are left out.")
+    if gone := kept.height - found.height:
+        draft.note(f"{gone} observations are deleted in the table, and are left out.")
+    return found
 
 
 def _is_export(path: Path) -> bool:
@@ -182,8 +209,6 @@ def _records(path: Path, draft: Draft) -> Iterator[tuple[int, Mapping[str, Any],
             yield from ((row, trace, entry) for entry in objects(trace.get("scores")))
         elif isinstance(document, dict) and isinstance(document.get("data"), list):
             yield from ((place, {}, entry) for place, entry in enumerate(document["data"], start=1))
-        elif isinstance(document, list):
-            yield from ((place, {}, entry) for place, entry in enumerate(document, start=1))
         else:
             yield row, {}, document
 

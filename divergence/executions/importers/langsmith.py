@@ -183,8 +183,6 @@ def _runs(path: Path, draft: Draft) -> Iterator[tuple[int, Any]]:
             for part in ("post", "patch"):
                 listed = document.get(part)
                 yield from ((row, run) for run in (listed if isinstance(listed, list) else []))
-        elif isinstance(document, list):
-            yield from ((row, run) for run in document)
         else:
             yield row, document
 

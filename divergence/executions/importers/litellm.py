@@ -101,18 +101,19 @@ def recognises(path: Path, start: bytes) -> bool:
         return True
     if b"LiteLLM_SpendLogs" in start and b"COPY " in start:
         return True
-    first, rest, _ = start.partition(b"\n")
-    if start[:1] == b"{" and rest:
-        return _is_row(first)
-    return all(name in (start[:20000] if start[:1] == b"{" else first) for name in HEADER)
+    if start[:1] == b"[":
+        return False  # its first member tells
+    if start[:1] == b"{":
+        return _is_row(start)
+    return all(name in start.partition(b"\n")[0] for name in HEADER)
 
 
-def _is_row(line: bytes) -> bool:
-    """Is this a row of the table, and not the payload of a callback, which names the same things in its metadata?"""
+def _is_row(start: bytes) -> bool:
+    """Is the first document a row of the table, and not the payload of a callback, which names the same in its metadata?"""
     try:
-        row = json.loads(line)
+        row, _ = json.JSONDecoder().raw_decode(start.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
-        return False
+        return b"\n" not in start.rstrip() and all(name in start[:20000] for name in HEADER)  # longer than the head
     return isinstance(row, dict) and all(name.decode() in row for name in HEADER)
 
 
@@ -151,7 +152,7 @@ def _rows(path: Path, draft: Draft) -> Iterator[tuple[int, Any]]:
         yield from _of_server(path, draft)
         return
     start = head(path).lstrip()
-    if start[:1] == b"{":
+    if start[:1] in (b"{", b"["):
         yield from documents(path, draft.reject)
     elif b"COPY " in start or b"\t" in start.split(b"\n", 1)[0]:
         yield from delimited.copied_rows(path, draft)

@@ -126,7 +126,7 @@ def _traces(path: Path, draft: Draft) -> Iterator[tuple[int, Trace]]:
         with unpacked(path) as store:
             yield from enumerate(_stored(store, path), start=1)
         return
-    rows = documents(path, draft.reject) if start.lstrip()[:1] == b"{" else _of_csv(path, draft)
+    rows = documents(path, draft.reject) if start.lstrip()[:1] in (b"{", b"[") else _of_csv(path, draft)
     for row, trace in rows:
         info, data = (trace.get("info"), trace.get("data")) if isinstance(trace, dict) else (None, None)
         spans = data.get("spans") if isinstance(data, dict) else None

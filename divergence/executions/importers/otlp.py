@@ -34,7 +34,7 @@ from divergence.executions.importers.feedback import Judged, scores_of, with_sco
 from divergence.executions.importers.format import Format
 from divergence.executions.importers.groups import traces_by_folder
 from divergence.executions.importers.held_records import HeldRecords
-from divergence.executions.importers.json_documents import AtOnce, documents
+from divergence.executions.importers.json_documents import Taken, documents
 from divergence.executions.importers.mapping import Draft, Place
 from divergence.executions.importers.otlp_mapping import DROPPED, FIELDS, NOTED
 from divergence.executions.importers.otlp_metrics import OtlpMetrics
@@ -68,17 +68,21 @@ SPAN_COLUMNS = {
 }
 """Paths that are kept beside the canonical columns, for what several spans say together."""
 OF_A_PLACE = {name: pl.String() for name in (span_tree.TRACE, span_tree.SPAN)}
+RECORDS = 1000  # records of spans that are held before they become columns
 VALUES_NOTED = 20  # different values of one setting that are remembered for the note
 
 
 def recognises(_path: Path, start: bytes) -> bool:
     """Is this OTLP, by its first bytes?"""
+    return _is_json(start) or otlp_protobuf.looks_binary(start)
+
+
+def _is_json(start: bytes) -> bool:
     begin = start.lstrip()[:1]
-    if begin == b"{" and any(f'"{kind}"'.encode() in start for kind in KINDS):
-        return True
-    if begin == b"[" and b'"traceId"' in start and b'"dataType"' in start and b'"projectId"' not in start:
-        return True  # scores as the SDK of Langfuse posts them; those of its API name a project
-    return otlp_protobuf.looks_binary(start)
+    if begin in (b"{", b"[") and any(f'"{kind}"'.encode() in start for kind in KINDS):
+        return True  # a blank line before it looks like the first byte of protobuf
+    # scores as the SDK of Langfuse posts them; those of its API name a project
+    return begin == b"[" and b'"traceId"' in start and b'"dataType"' in start and b'"projectId"' not in start
 
 
 def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
@@ -90,9 +94,8 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
     for path in paths:
         draft.sources.append(path)
         file = convert.printable(path)
-        for row, document in _documents(path, draft, functools.partial(reading.take_lines, file)):
+        for row, document in _documents(path, draft, functools.partial(reading.take_line, file)):
             reading.take(document, file, row)
-        reading.flush(file)
     reading.finish(primary)
     reading.metrics.measure(draft)
 
@@ -102,30 +105,41 @@ class _Reading:
 
     def __init__(self, draft: Draft):
         self.draft = draft
+        self._texts = draft.privacy.wants_texts
         self.evaluations: list[Judged] = []
         self.metrics = OtlpMetrics()
         self._traces = TraceReading(draft, SPAN_COLUMNS, otlp_events.narrow)
         self._unknown: set[str] = set()
+        self._columns = otlp_columns.SpanColumns(self._unknown)
+        self._decode = otlp_columns.decoder()
         self._settings: dict[str, set[str]] = collections.defaultdict(set)
         self._spans = self._entries = 0
         self._details = HeldRecords()
 
     def take(self, document: Any, file: str, row: int) -> None:
-        """Read one export request, or one body of scores that the SDK of Langfuse posts beside its spans."""
-        if isinstance(document, list) and all(isinstance(entry, dict) and "dataType" in entry for entry in document):
-            self.evaluations += [judged for entry in document for judged in langfuse.judgement(entry)]
+        """Read one export request, or one score of those that the SDK of Langfuse posts beside its spans."""
+        if isinstance(document, dict) and "dataType" in document:
+            self.evaluations += langfuse.judgement(document)
             return
         if not isinstance(document, dict) or not any(kind in document for kind in KINDS):
             self.draft.reject(Place(file, row), "record_readable", "The document is no OTLP export request.")
             return
+        records, rows = [], []
         for shared, span in otlp_spans.resources(document, "resourceSpans", "scopeSpans", "spans"):
             self._spans += 1
             try:
-                record = otlp_spans.flat_span(span, shared, self._unknown)
+                record = otlp_spans.flat_span(span, shared, self._unknown, self._texts)
             except otlp_spans.UNREADABLE as error:
                 self._unreadable(Place(file, self._spans), "span", error)
                 continue
-            self._span(record, file)
+            if self._texts:
+                self._keep_texts(record)
+            records.append(record)
+            rows.append(self._spans)
+            if len(records) >= RECORDS:
+                self._add(records, rows, file)
+                records, rows = [], []
+        self._add(records, rows, file)
         for shared, entry in otlp_spans.resources(document, "resourceLogs", "scopeLogs", "logRecords"):
             self._entries += 1
             try:
@@ -144,38 +158,34 @@ class _Reading:
             except otlp_spans.UNREADABLE as error:
                 self._unreadable(Place(file, row), "metric", error)
 
-    def take_lines(self, file: str, lines: list[bytes]) -> bool:
-        """Read lines of export requests at once; False where one of them is not plain. Texts are read one by one."""
-        found = None if self.draft.privacy.wants_texts else otlp_columns.read(lines)
-        if found is None:
+    def _add(self, records: list[dict[str, Any]], rows: list[int], file: str) -> None:
+        self._columns.add(records, rows, file)
+        if len(self._columns) >= otlp_columns.TOGETHER:
+            self._settle()
+
+    def take_line(self, file: str, line: bytes) -> bool:
+        """Read a line that holds an export request of spans as columns; False where it is none, or is not plain.
+
+        Where texts are asked for, spans are read one by one.
+        """
+        request = None if self._texts else self._decode(line)
+        before = len(self._columns)
+        if request is None or not self._columns.take(request, self._spans + 1, file):
             return False
-        self._unknown |= found.unknown
-        for name, values in found.settings.items():
-            self._settings[name] |= set(sorted(values)[: VALUES_NOTED - len(self._settings[name])])
-        self._traces.columns(found.calls.after(self._spans), found.tree, file)
-        self._spans += found.height
+        self._spans += len(self._columns) - before
+        if len(self._columns) >= otlp_columns.TOGETHER:
+            self._settle()
         return True
 
     def _unreadable(self, place: Place, what: str, error: Exception) -> None:
         self.draft.reject(place, "record_readable", f"The {what} is of no known shape ({type(error).__name__}).")
 
-    def _span(self, record: dict[str, Any], file: str) -> None:
-        call = otlp_spans.is_call(record)
-        agent = record.get("gen_ai.agent.name") or record.get("agent.name")
-        conversation = record.get("gen_ai.conversation.id") or record.get("session.id")
-        if call:
-            for name in NOTED:
-                if name in record and len(self._settings[name]) < VALUES_NOTED:
-                    self._settings[name].add(str(record[name]))
-            self._texts(record)
-        self._traces.span(record, self._spans, file, call, (agent, conversation))
-
-    def _texts(self, record: dict[str, Any]) -> None:
-        """The prompt's salted hash as item and the texts themselves, where the user asks for them."""
-        privacy = self.draft.privacy
+    def _keep_texts(self, record: dict[str, Any]) -> None:
+        """The prompt's salted hash as item and the texts themselves."""
+        privacy, called = self.draft.privacy, otlp_spans.is_call(record)
         for role in ("prompt", "response"):
             raw = record.pop(f"text.{role}", None)
-            if raw is None or not privacy.wants_texts:
+            if raw is None or not called:
                 continue
             try:
                 text = prompt_text(otlp_spans.value_of(raw))
@@ -186,12 +196,18 @@ class _Reading:
             if record["span.identity"]:
                 self.draft.keep_text(record["span.identity"], role, text)
 
-    def flush(self, file: str) -> None:
-        """Map the calls of a file."""
-        self._traces.flush(file)
+    def _settle(self) -> None:
+        """Map the calls gathered so far, of whatever files."""
+        if not len(self._columns):
+            return
+        found = self._columns.settled()
+        for name, values in found.settings.items():
+            self._settings[name] |= set(sorted(values)[: VALUES_NOTED - len(self._settings[name])])
+        self._traces.columns(found.calls, found.tree)
 
     def finish(self, primary: str | None) -> None:
         """All calls into the draft, each once, with what their traces say together; part by part, as they are many."""
+        self._settle()
         self._details_without_span()
         streams = otlp_events.LogfireStreams()
         found = self._traces.worked_out(streams.joined)
@@ -251,13 +267,13 @@ def _place_in_traces(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: record[name] for name in OF_A_PLACE}
 
 
-def _documents(path: Path, draft: Draft, at_once: AtOnce) -> Iterator[tuple[int, Any]]:
+def _documents(path: Path, draft: Draft, taken: Taken) -> Iterator[tuple[int, Any]]:
     with path.open("rb") as file:
-        binary = otlp_protobuf.looks_binary(file.read(65536))
-    if binary:
+        start = file.read(65536)
+    if otlp_protobuf.looks_binary(start) and not _is_json(start):
         yield 1, otlp_protobuf.document(path)
     else:
-        yield from documents(path, draft.reject, at_once=at_once)
+        yield from documents(path, draft.reject, taken=taken)
 
 
 def _refuse_without_model(found: pl.DataFrame, draft: Draft) -> None:

@@ -1,210 +1,262 @@
-"""Many plain OTLP spans at once: lines of JSON to columns, without a Python object for a span.
+"""Many OTLP spans at once: export requests to columns, without a record for a span.
 
-What a span says is decided by `otlp_spans`, which reads one after another. This gives the same for lines that are plain,
-and nothing where a single one of them is not: another shape than OTLP's, a value of two kinds or of none, JSON text to be
-expanded, numbers where texts should be, events that are no spans, identities in base64. Those lines are read one by one.
+What a span says is decided by `otlp_spans`, which makes a record of one after another. This gives the same for requests
+that msgspec (the extra `fast`) decodes under the types of OTLP, and refuses the others, which are then read span by span
+into the same columns: another shape than OTLP's, times that are no numbers, names that are no texts.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
-from divergence.executions.importers import blocks, otlp_arrow, otlp_spans, span_tree
-from divergence.executions.importers.otlp_arrow import PLACE, NotPlainError, need
-from divergence.executions.importers.otlp_mapping import EXPANDED, NOTED
+from divergence.executions.importers import blocks, otlp_spans, span_tree
+from divergence.executions.importers.foreign_files import fast
+from divergence.executions.importers.otlp_mapping import NOTED
+from divergence.executions.importers.otlp_spans import PASSED, UNREADABLE
+from divergence.executions.importers.written import EARLIEST_NS
 
-SCOPE = "__scope"  # number of the resource and scope that a span stands in
-DIGITS = r"^([0-9]{1,18}|[1-8][0-9]{18})$"  # what a column of 64 bits holds, whatever it is
-FURTHER = frozenset({*EXPANDED, "langfuse.observation.completion_start_time"})
-"""Attributes that have to be read further."""
-VERBATIM = frozenset(
-    {
-        *("gen_ai.operation.name", "llm.request.type", "openinference.span.kind", "langfuse.observation.type"),
-        *("gen_ai.agent.name", "agent.name", "gen_ai.conversation.id", "session.id", "logfire.span_type"),
-        *("gen_ai.response.id", "gen_ai.system"),
-    }
-)
-"""Attributes that are looked at as texts: others of their values are read one by one."""
-IDS = ("traceId", "spanId", "parentSpanId")
+FIXED = ("span.trace", "span.id", "span.parent", "span.name", "span.start", "span.duration_s", "span.error")
+"""Columns that every span fills, or leaves empty."""
+NOT_READ: list[Any] = []
+"""Stands for the column of an attribute that is not read."""
+TOGETHER = 20_000  # spans that are mapped together: enough for columns to pay, some 30 MB of texts
+
+
+def decoder() -> Callable[[bytes], Any]:
+    """Decodes an export request of spans and of nothing else; what it gives is None for another line, or without msgspec."""
+    return _decoder() if fast() else lambda _: None
+
+
+@functools.cache
+def _decoder() -> Callable[[bytes], Any]:
+    import msgspec
+
+    struct = functools.partial(msgspec.defstruct, gc=False)
+    text, number = str | None, str | int | None
+    attribute = struct("Attribute", [("key", str), ("value", dict[str, Any])])
+    span = struct(
+        "Span",
+        [
+            *((name, text, None) for name in ("traceId", "spanId", "parentSpanId", "name")),
+            *((name, number, None) for name in ("startTimeUnixNano", "endTimeUnixNano")),
+            ("attributes", list[attribute] | None, None),
+            ("events", list[dict[str, Any]] | None, None),
+            ("status", dict[str, Any] | None, None),
+        ],
+    )
+    scope = struct("Scope", [("spans", list[span] | None, None), ("scope", Any, None)])
+    resource = struct(
+        "Resource",
+        [("scopeSpans", list[scope]), ("resource", Any, None), ("instrumentationLibrarySpans", None, None)],
+    )
+    fields = [("resourceSpans", list[resource]), ("resourceLogs", None, None), ("resourceMetrics", None, None)]
+    decode, faults = msgspec.json.Decoder(struct("Request", fields)).decode, (msgspec.MsgspecError, RecursionError)
+
+    def request(line: bytes) -> Any:
+        try:
+            if not line.isascii():
+                line.decode()  # what is passed over is not looked at by itself
+            return decode(line)
+        except (*faults, ValueError):
+            return None
+
+    return request
 
 
 @dataclasses.dataclass(frozen=True)
-class SpanColumns:
-    """What some lines say."""
+class Spans:
+    """What some spans say."""
 
-    height: int
-    """Number of spans."""
     tree: pl.DataFrame
     """Each span with what it names itself (`span_tree.TREE`)."""
     calls: blocks.GivenColumns
-    """The calls among them, each with its number among the spans from 1."""
-    unknown: set[str]
-    """Names of attributes that nothing reads."""
+    """The calls among them, each with its number among the spans of its file."""
     settings: Mapping[str, set[str]]
     """Values of `NOTED`, of the calls."""
 
 
-def read(lines: Sequence[bytes]) -> SpanColumns | None:
-    """The spans of lines of OTLP/JSON, or None where they have to be read one by one."""
-    try:
-        return _read(*_spans(otlp_arrow.parsed(lines)))
-    except NotPlainError:
-        return None
+class SpanColumns:
+    """Spans in columns until they are mapped together; `unknown` takes the names of attributes that nothing reads."""
 
+    def __init__(self, unknown: set[str]) -> None:
+        self.unknown = unknown
+        self.rows: list[int] = []
+        self.files: list[str] = []
+        self._given: dict[str, list[Any]] = {}
+        self._known: dict[str, list[Any]] = {}
+        self._made: dict[str, list[Any]] = {name: [] for name in FIXED}
 
-def _spans(documents: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
-    """One row a span, and what their resources and scopes say of each."""
-    need(documents["resourceLogs"].null_count() == documents["resourceMetrics"].null_count() == documents.height)
-    need(not documents["resourceSpans"].null_count())
-    resources = otlp_arrow.members(documents.select("resourceSpans"), "resourceSpans").with_row_index(PLACE)
-    need(resources["instrumentationLibrarySpans"].null_count() == resources.height)
-    said = otlp_arrow.attributes(resources.select(PLACE, pl.col("resource").struct.field("attributes")))
-    said = said.filter(pl.col("key").is_in(otlp_spans.RESOURCE))
-    need(not said.select(PLACE, "key").is_duplicated().any())
-    texts = otlp_arrow.texts(said, resources.height, frozenset(otlp_spans.RESOURCE))
-    scopes = otlp_arrow.members(resources.select(PLACE, "scopeSpans"), "scopeSpans")
-    shared = _of_scopes(texts, scopes.select(PLACE, pl.col("scope").struct.field("name")))
-    spans = otlp_arrow.members(scopes.select("spans").with_row_index(SCOPE), "spans").with_row_index(PLACE)
-    return spans, {name: column.gather(spans[SCOPE]) for name, column in shared.items()}
+    def __len__(self) -> int:
+        return len(self.rows)
 
+    def add(self, records: Sequence[Mapping[str, Any]], rows: Sequence[int], file: str) -> None:
+        """Take spans as `otlp_spans.flat_span` makes them, `rows` from 1 in their file."""
+        first, columns = len(self.rows), {}
+        self._widen(rows)
+        self.files += [file] * len(rows)
+        for place, record in enumerate(records, start=first):
+            for name, value in record.items():
+                if value is not None:
+                    column = columns.get(name)
+                    if column is None:
+                        column = columns[name] = self._column(name)
+                    column[place] = value
 
-def _of_scopes(texts: Mapping[str, pl.Series], scopes: pl.DataFrame) -> dict[str, pl.Series]:
-    """What all spans of each scope have in common, as `otlp_spans` words it; absent names are null."""
-    said = [(f"resource.{name}", column.gather(scopes[PLACE]).to_list()) for name, column in texts.items()]
-    made = []
-    for place, scope in enumerate(scopes["name"].to_list()):
-        given = {name: column[place] for name, column in said if column[place] is not None}
-        made.append(otlp_spans.of_scope(given, scope))
-    names = dict.fromkeys(name for one in made for name in one)
-    return {name: pl.Series(name, [one.get(name) for one in made], pl.String) for name in names}
+    def take(self, request: Any, row: int, file: str) -> bool:
+        """Take all spans of a request of `decoder`, the first of them with the number `row` in its file; False, and nothing
+        taken, where they have to be read one by one."""
+        start = len(self.rows)
+        try:
+            for resource in request.resourceSpans:
+                said = otlp_spans.of_resource(resource.resource)
+                for scope in resource.scopeSpans:
+                    named = scope.scope.get("name") if isinstance(scope.scope, dict) else None
+                    self._spans(scope.spans or [], otlp_spans.of_scope(said, named), row - start)
+        except UNREADABLE:
+            for column in (self.rows, *self._given.values(), *self._made.values()):
+                del column[start:]
+            return False
+        self.files += [file] * (len(self.rows) - start)
+        return True
 
+    def _spans(self, spans: list[Any], shared: Mapping[str, Any], shift: int) -> None:
+        first = len(self.rows)
+        self._widen(range(first + shift, first + shift + len(spans)))
+        for name, value in shared.items():
+            self._column(name)[first:] = [value] * len(spans)
+        known = self._known.get
+        traces, own_ids, parents, names, starts, durations, errors = (self._made[name] for name in FIXED)
+        for place, span in enumerate(spans, start=first):
+            for attribute in span.attributes or ():
+                column = known(attribute.key)
+                if column is None:
+                    column = self._meet(attribute.key)
+                if column is not NOT_READ:
+                    value = attribute.value.get("stringValue")
+                    if value is None and (value := otlp_spans.value_of(attribute.value)) is None:
+                        continue
+                    column[place] = value
+            trace, own, above = span.traceId, span.spanId, span.parentSpanId
+            traces[place] = trace if trace and len(trace) == 32 else otlp_spans.hexadecimal(trace)
+            own_ids[place] = own if own and len(own) == 16 else otlp_spans.hexadecimal(own)
+            if above:
+                parents[place] = above if len(above) == 16 else otlp_spans.hexadecimal(above)
+            names[place] = span.name
+            start, end = span.startTimeUnixNano, span.endTimeUnixNano
+            if start != "0":
+                starts[place] = start
+                if start and end and end != "0" and int(start) >= EARLIEST_NS:
+                    durations[place] = (int(end) - int(start)) / 1e9
+            if span.status and span.status.get("code") in otlp_spans.STATUS_ERROR:
+                errors[place] = "error"
+            if span.events:
+                found: dict[str, Any] = {}
+                otlp_spans.read_events(span.events, starts[place], found)
+                for name, value in found.items():
+                    self._column(name)[place] = value
 
-def _read(spans: pl.DataFrame, shared: dict[str, pl.Series]) -> SpanColumns:
-    for name in IDS:
-        need(bool(spans[name].str.len_chars().is_in([0, 16, 32]).fill_null(True).all()))
-    spans = spans.with_columns(pl.when(pl.col(name) != "").then(name).alias(name) for name in IDS)
-    attributes = otlp_arrow.attributes(spans.select(PLACE, "attributes"))
-    attributes = attributes.with_columns(pl.col("key").cast(pl.Categorical(pl.Categories.random())))
-    keys = attributes["key"]
-    names = set(keys.unique().cast(pl.String))
-    need(FURTHER.isdisjoint(names))
-    need(not (attributes["value"].is_null() & keys.is_in(list(names & otlp_spans.ROLES.keys()))).any())
-    known = attributes.filter(keys.is_in(list(names & otlp_spans.WANTED)))
-    record = otlp_arrow.texts(known, spans.height, VERBATIM)
-    need(all(record[name].dtype == pl.String for name in VERBATIM & record.keys()))
-    record |= shared
-    _times(spans, record)
-    _events(spans, record)
-    _engines(record)
-    tree = pl.DataFrame(
-        {
-            **{to: spans[name] for to, name in zip(span_tree.TREE, IDS, strict=False)},
-            span_tree.AGENT: _either(record, "gen_ai.agent.name", "agent.name"),
-            span_tree.CONVERSATION: _either(record, "gen_ai.conversation.id", "session.id"),
-        },
-        schema=span_tree.TREE,
-    )
-    record |= {name: tree[name] for name in (span_tree.TRACE, span_tree.SPAN, span_tree.PARENT)}
-    record["span.identity"] = spans.select(pl.concat_str("traceId", pl.lit(":"), "spanId")).to_series()
-    record["span.name"] = spans["name"]
-    failed = pl.when(pl.col("status").struct.field("code") == 2).then(pl.lit("error"))
-    record["span.error"] = spans.select(failed).to_series()
-    called = _are_calls(record)
-    calls = {name: column.filter(called) for name, column in record.items()}
-    _sampler(calls)
-    settings = {name: set(calls[name].drop_nulls().unique()) for name in NOTED if name in calls}
-    rows = spans[PLACE].filter(called).cast(pl.Int64) + 1
-    return SpanColumns(spans.height, tree, blocks.GivenColumns(rows, calls), names - otlp_spans.ROLES.keys(), settings)
+    def settled(self) -> Spans:
+        """All spans taken so far, which are then forgotten."""
+        self._expand()
+        tree = {to: self._made[to] for to in (span_tree.TRACE, span_tree.SPAN, span_tree.PARENT)}
+        tree[span_tree.AGENT] = self._either("gen_ai.agent.name", "agent.name")
+        tree[span_tree.CONVERSATION] = self._either("gen_ai.conversation.id", "session.id")
+        places = self._calls()
+        rows, files = ([kept[place] for place in places] for kept in (self.rows, self.files))
+        calls = blocks.GivenColumns(rows, files, {**self._given, **self._made}, places)
+        calls.put("span.identity", self._identities(places))
+        calls.put("request.sampler", self._samplers(calls))
+        settings = {}
+        for name in NOTED:
+            settings[name] = {str(value) for value in calls.column(name) or () if value is not None}
+        self.__init__(self.unknown)
+        return Spans(pl.DataFrame([span_tree.names(name, values) for name, values in tree.items()]), calls, settings)
 
+    def _meet(self, name: str) -> list[Any]:
+        """The column of an attribute that is met for the first time."""
+        role = otlp_spans.WITHOUT_TEXTS.get(name)
+        if role is None:
+            self.unknown.add(name)
+        column = self._known[name] = NOT_READ if role in (None, PASSED) else self._column(name)
+        return column
 
-def _times(spans: pl.DataFrame, record: dict[str, pl.Series]) -> None:
-    start, end = (pl.when(pl.col(name) != "0").then(name) for name in ("startTimeUnixNano", "endTimeUnixNano"))
-    times = spans.select(start=start, end=end)
-    for name in times.columns:
-        need(bool(times[name].str.contains(DIGITS).fill_null(True).all()))
-    record["span.start"] = times["start"]
-    passed = pl.col("end").cast(pl.Int64) - pl.col("start").cast(pl.Int64)
-    record["span.duration_s"] = _seconds(times.select(passed).to_series())
+    def _column(self, name: str) -> list[Any]:
+        """A column, made where there is none yet. Attributes stand apart: one may be called as a column of ours."""
+        columns = self._given if name in otlp_spans.WITH_TEXTS else self._made
+        column = columns.get(name)
+        if column is None:
+            column = columns[name] = [None] * len(self.rows)
+        return column
 
+    def _widen(self, rows: Sequence[int]) -> None:
+        nothing = [None] * len(rows)
+        for columns in (self._given, self._made):
+            for column in columns.values():
+                column += nothing
+        self.rows += rows
 
-def _events(spans: pl.DataFrame, record: dict[str, pl.Series]) -> None:
-    events = otlp_arrow.members(spans.select(PLACE, "events"), "events")
-    exceptions = events.filter(pl.col("name") == "exception").unique(PLACE, keep="first", maintain_order=True)
-    if exceptions.height:
-        named = otlp_arrow.attributes(exceptions.select(PLACE, "attributes")).filter(pl.col("key") == "exception.type")
-        named = named.unique(PLACE, keep="first", maintain_order=True).unnest("value")
-        need(not named["stringValue"].null_count())
-        record["span.exception"] = otlp_arrow.spread(named[PLACE], named["stringValue"], spans.height)
-    tokens = events.filter(pl.col("name").is_in(otlp_spans.FIRST_TOKEN) & pl.col("timeUnixNano").is_not_null())
-    if tokens.height:
-        need(bool(tokens["timeUnixNano"].str.contains(DIGITS).all()))
-        first = tokens.group_by(PLACE).agg(pl.col("timeUnixNano").cast(pl.Int64).min()).sort(PLACE)
-        start = record["span.start"].gather(first[PLACE]).cast(pl.Int64)
-        passed = [None if value is None else repr(value) for value in _seconds(first["timeUnixNano"] - start)]
-        record["span.first_token_s"] = otlp_arrow.spread(first[PLACE], pl.Series(passed, dtype=pl.String), spans.height)
+    def _expand(self) -> None:
+        """What follows from several attributes of a span, as in `otlp_spans.flat_span`."""
+        for key in otlp_spans.EXPANDED_IN_ORDER:
+            for place, value in enumerate(self._given.get(key, ())):
+                if value is not None:
+                    for name, member in otlp_spans.members(key, value).items():
+                        column = self._column(name)
+                        if column[place] is None:
+                            column[place] = member
+        starts = self._made["span.start"]
+        for place, begun in enumerate(self._given.get(otlp_spans.BEGUN, ())):
+            if begun is not None and starts[place]:
+                self._column("span.first_token_s")[place] = otlp_spans.first_token(begun, starts[place])
+        hosts, ports = self._given.get("server.address"), self._given.get("server.port")
+        if hosts and ports:
+            instances = self._column("span.instance")
+            for place, (host, port) in enumerate(zip(hosts, ports, strict=True)):
+                if instances[place] is None and host is not None and port is not None:
+                    instances[place] = f"{host}:{port}"
+        if lengths := self._given.get("gen_ai.latency.e2e"):
+            engines, services = self._column("span.engine"), self._column("resource.service.name")
+            for place, length in enumerate(lengths):
+                if length is not None and engines[place] is None:
+                    engines[place] = "sglang" if "sglang" in str(services[place]) else "vllm"
 
+    def _calls(self) -> list[int]:
+        """The places of the spans that are calls."""
+        columns, places = {**self._given, **self._made}, []
+        signs = [(name, columns[name]) for name in otlp_spans.SIGNS if name in columns]
+        for place, operation in enumerate(self._either(*otlp_spans.OPERATIONS)):
+            if operation is None:
+                record = {name: column[place] for name, column in signs if column[place] is not None}
+                called = otlp_spans.is_call(record)
+            else:
+                called = operation in otlp_spans.CALLS
+            if called:
+                places.append(place)
+        return places
 
-def _seconds(nanoseconds: pl.Series) -> pl.Series:
-    """Divided as Python divides; Polars multiplies by the reciprocal, which may differ in the last bit."""
-    return pl.Series(nanoseconds.fill_null(0).to_numpy() / 1e9).set(nanoseconds.is_null(), None)
+    def _either(self, one: str, other: str) -> list[Any]:
+        """`record.get(one) or record.get(other)` of all spans."""
+        first, second = self._given.get(one), self._given.get(other)
+        if first is None or second is None:
+            return [value or None for value in first or second or [None] * len(self.rows)]
+        return [a or b for a, b in zip(first, second, strict=True)]
 
+    def _identities(self, places: list[int]) -> list[str | None]:
+        traces, own = self._made["span.trace"], self._made["span.id"]
+        return [f"{traces[place]}:{own[place]}" if traces[place] and own[place] else None for place in places]
 
-def _engines(record: dict[str, pl.Series]) -> None:
-    """The engine and the instance, where spans name them otherwise than by resource and scope."""
-    frame = _frame(record, "span.engine", "span.instance", "server.address", "server.port", "gen_ai.latency.e2e")
-    frame = frame.hstack(_frame(record, "resource.service.name"))
-    own = pl.col("span.engine").is_not_null()
-    asked = pl.concat_str("server.address", pl.lit(":"), "server.port")
-    sglang = pl.col("resource.service.name").str.contains("sglang", literal=True).fill_null(False)
-    meant = pl.when(pl.col("gen_ai.latency.e2e").is_not_null()).then(
-        pl.when(sglang).then(pl.lit("sglang")).otherwise(pl.lit("vllm"))
-    )
-    found = frame.select(
-        pl.when(own).then("span.instance").otherwise(asked).alias("span.instance"),
-        pl.coalesce("span.engine", meant).alias("span.engine"),
-    )
-    record |= {name: found[name] for name in found.columns}
-
-
-def _are_calls(record: Mapping[str, pl.Series]) -> pl.Series:
-    """`otlp_spans.is_call` for all spans."""
-    operation = _either(record, "gen_ai.operation.name", "llm.request.type").alias("operation")
-    frame = _frame(record, "openinference.span.kind", "langfuse.observation.type", "gen_ai.latency.e2e", "span.name")
-    frame = frame.hstack(_frame(record, "gen_ai.system", "gen_ai.request.model")).hstack([operation])
-    kinds = pl.col("openinference.span.kind").is_in(otlp_spans.OPENINFERENCE_CALLS)
-    kinds = kinds.fill_null(False) | pl.col("langfuse.observation.type").is_in(otlp_spans.LANGFUSE_CALLS).fill_null(False)
-    engines = pl.col("gen_ai.latency.e2e").is_not_null() | (pl.col("span.name") == "llm_request").fill_null(False)
-    plain = pl.col("gen_ai.system").is_not_null() & pl.col("gen_ai.request.model").is_not_null()
-    stated = pl.col("operation").is_in(otlp_spans.CALLS)
-    call = pl.when(pl.col("operation").is_not_null()).then(stated).otherwise(kinds | engines | plain)
-    return frame.select(call).to_series()
-
-
-def _sampler(calls: dict[str, pl.Series]) -> None:
-    """The settings of each request as one label, worked out once for those that are alike."""
-    paths = [path for path in otlp_spans.SETTING_OF if path in calls]
-    if not paths:
-        return
-    settings = pl.DataFrame({path: calls[path] for path in paths})
-    unlike = settings.unique(maintain_order=True)
-    labels = [
-        otlp_spans.sampler(tuple((otlp_spans.SETTING_OF[path], value) for path, value in row.items() if value is not None))
-        for row in unlike.iter_rows(named=True)
-    ]
-    unlike = unlike.with_columns(pl.Series("label", labels, pl.String))
-    calls["request.sampler"] = settings.join(unlike, on=paths, how="left", nulls_equal=True, maintain_order="left")["label"]
-
-
-def _either(record: Mapping[str, pl.Series], one: str, other: str) -> pl.Series:
-    """`record.get(one) or record.get(other)`: an empty text gives way, too."""
-    frame = _frame(record, one, other)
-    return frame.select(pl.when(pl.col(one) != "").then(one).otherwise(other)).to_series()
-
-
-def _frame(record: Mapping[str, pl.Series], *names: str) -> pl.DataFrame:
-    """Some columns of a record, empty ones for those that it has not."""
-    height = len(record["span.start"])
-    return pl.DataFrame({name: record.get(name, pl.repeat(None, height, dtype=pl.String, eager=True)) for name in names})
+    def _samplers(self, calls: blocks.GivenColumns) -> list[str | None]:
+        """The settings of each call as one label, worked out once for those that are alike."""
+        given = {path: column for path in otlp_spans.SETTING_OF if (column := calls.column(path)) is not None}
+        texts = [[value if value is None else str(value) for value in column] for column in given.values()]
+        labels: dict[tuple[str | None, ...], str | None] = {}
+        for values in set(zip(*texts, strict=True)):
+            named = zip(given, values, strict=True)
+            settings = tuple((otlp_spans.SETTING_OF[path], value) for path, value in named if value is not None)
+            labels[values] = otlp_spans.sampler(settings) if settings else None
+        return [labels[values] for values in zip(*texts, strict=True)] if given else [None] * len(calls)

@@ -26,10 +26,16 @@ from divergence.executions.importers.otlp_mapping import (
     PROMPTS,
     SETTINGS,
 )
-from divergence.executions.importers.written import utc
+from divergence.executions.importers.written import EARLIEST_NS, utc
 
 CALLS = ("chat", "text_completion", "generate_content", "completion", "responses", "embeddings", "embedding", "rerank")
 """Operations that are one answer of one model; agents, tools and workflows are not."""
+OPERATIONS = ("gen_ai.operation.name", "llm.request.type")
+SIGNS = (
+    *("openinference.span.kind", "langfuse.observation.type", "gen_ai.latency.e2e", "span.name"),
+    *("gen_ai.system", "gen_ai.request.model"),
+)
+"""What else tells a call, where no operation is named."""
 OPENINFERENCE_CALLS, LANGFUSE_CALLS = ("LLM", "EMBEDDING"), ("generation", "embedding")
 FIRST_TOKEN = ("First Token Stream Event", "gen_ai.content.completion.chunk", "new_token")
 """Events that mark a chunk of a stream; the earliest one is the first token."""
@@ -45,17 +51,26 @@ WANTED = frozenset(
     }
 )
 """Attributes of spans that are decoded."""
-PLAIN, JSON_TEXT = "plain", "JSON"
-ROLES: dict[Any, str] = {
+SAMPLED = tuple(name for name in factors.SAMPLER_NAMES if name != "seed")
+SETTING_OF = {
+    **{path: name for name, paths in SETTINGS.items() for path in paths},
+    **{f"{prefix}.{name}": name for prefix in PARAMETERS for name in SAMPLED},
+}
+"""Path -> setting of the sampler, in the order in which later ones override earlier ones."""
+KEPT = WANTED | SETTING_OF.keys()
+"""What is read of the members of JSON texts."""
+PLAIN, JSON_TEXT, PASSED = "plain", "JSON", "passed"
+WITH_TEXTS: dict[Any, str] = {
     **dict.fromkeys(ANSWERS, "text.response"),
     **dict.fromkeys(PROMPTS, "text.prompt"),
     **dict.fromkeys(WANTED, PLAIN),
     **dict.fromkeys(EXPANDED, JSON_TEXT),
 }
 """Attribute -> what is done with it: taken, expanded, or held as a text under that name, which is kept only on request."""
-SETTING_OF = {path: name for name, paths in SETTINGS.items() for path in paths}
-"""Attribute -> setting of the sampler."""
-SETTING_PATHS = frozenset(SETTING_OF)
+WITHOUT_TEXTS = {name: PASSED if role.startswith("text.") else role for name, role in WITH_TEXTS.items()}
+EXPANDED_IN_ORDER = tuple(sorted(EXPANDED))
+BEGUN = "langfuse.observation.completion_start_time"
+REMEMBERED = 1000  # characters of the longest JSON text whose members are remembered
 AS_WRITTEN = frozenset({"stringValue", "intValue", "doubleValue"})
 """Kinds of OTLP values that stand for themselves."""
 RESOURCE = (
@@ -92,34 +107,37 @@ def resources(document: Mapping[str, Any], whole: str, scopes: str, parts: str) 
     that shape is passed over here; a document without any is refused by the caller.
     """
     for resource in objects(document.get(whole)):
-        attributes = objects(_part(resource, "resource").get("attributes"))
-        shared = {f"resource.{key}": value for key, value in _pairs(attributes, RESOURCE)}
+        shared = of_resource(resource.get("resource"))
         for scope in objects(resource.get(scopes) or resource.get("instrumentationLibrarySpans")):
             said = of_scope(shared, _part(scope, "scope").get("name"))
             for part in objects(scope.get(parts)):
                 yield said, part
 
 
-def flat_span(span: Mapping[str, Any], shared: Mapping[str, Any], unknown: set[str]) -> dict[str, Any]:
-    """One span as a flat record; names that nothing reads are added to `unknown`. Raises one of `UNREADABLE`."""
-    record = flat_attributes(span.get("attributes") or (), unknown)
-    record.update(shared)  # resource and engine, worked out once a scope
-    trace, own = _hexadecimal(span.get("traceId")), _hexadecimal(span.get("spanId"))
+def flat_span(span: Mapping[str, Any], shared: Mapping[str, Any], unknown: set[str], texts: bool = True) -> dict[str, Any]:
+    """One span as a flat record; names that nothing reads are added to `unknown`. Raises one of `UNREADABLE`.
+
+    `shared` is what its resource and scope say (`of_scope`). Without `texts` prompts and answers are passed over.
+    """
+    get = span.get
+    record = {**shared}  # worked out once a scope
+    _read_attributes(get("attributes") or (), record, unknown, WITH_TEXTS if texts else WITHOUT_TEXTS)
+    trace, own = hexadecimal(get("traceId")), hexadecimal(get("spanId"))
     record["span.trace"], record["span.id"] = trace, own
-    record["span.parent"] = _hexadecimal(span.get("parentSpanId"))
+    record["span.parent"] = hexadecimal(get("parentSpanId"))
     record["span.identity"] = f"{trace}:{own}" if trace and own else None
-    record["span.name"] = span.get("name")
-    start, end = (span.get(name) if span.get(name) != "0" else None for name in ("startTimeUnixNano", "endTimeUnixNano"))
-    record["span.start"] = start
-    if start and end:
+    record["span.name"] = get("name")
+    start, end = get("startTimeUnixNano"), get("endTimeUnixNano")
+    record["span.start"] = start = start if start != "0" else None
+    if start and end and end != "0" and int(start) >= EARLIEST_NS:
         record["span.duration_s"] = (int(end) - int(start)) / 1e9
-    if (span.get("status") or {}).get("code") in STATUS_ERROR:
+    status = get("status")
+    if status and status.get("code") in STATUS_ERROR:
         record["span.error"] = "error"
-    if span.get("events"):
-        _read_events(span["events"], start, record)
-    begun = record.pop("langfuse.observation.completion_start_time", None)
-    if begun is not None and start and (instant := utc(begun)) is not None:
-        record["span.first_token_s"] = instant.timestamp() - int(start) / 1e9
+    if events := get("events"):
+        read_events(events, start, record)
+    if BEGUN in record and start:
+        record["span.first_token_s"] = first_token(record[BEGUN], start)
     if "server.port" in record and "server.address" in record:
         record.setdefault("span.instance", f"{record['server.address']}:{record['server.port']}")
     if "gen_ai.latency.e2e" in record and "span.engine" not in record:
@@ -127,48 +145,45 @@ def flat_span(span: Mapping[str, Any], shared: Mapping[str, Any], unknown: set[s
     return record
 
 
-def flat_attributes(attributes: Any, unknown: set[str]) -> dict[str, Any]:
-    """The attributes that the mapping reads, JSON texts expanded, and the sampler's settings as one label."""
-    record: dict[str, Any] = {}
-    expanded: list[str] = []
+def _read_attributes(attributes: Any, record: dict[str, Any], unknown: set[str], roles: Mapping[Any, str]) -> None:
+    """Put the attributes that the mapping reads into a record, JSON texts expanded, the sampler's settings as one label."""
+    role_of, expanded = roles.get, {}
     for attribute in attributes:
         key = attribute["key"]
-        role = ROLES.get(key)
-        if role is PLAIN:
+        role = role_of(key)
+        if role is PLAIN or role is JSON_TEXT:
             value = attribute["value"]
-            if len(value) == 1:
-                ((kind, text),) = value.items()
-                record[key] = text if kind in AS_WRITTEN else value_of(value)
-            else:
-                record[key] = _text_first(value)
+            text = value.get("stringValue")
+            if text is None and (text := value_of(value)) is None:
+                continue
+            (record if role is PLAIN else expanded)[key] = text
+        elif role is PASSED:
+            continue
         elif role is None:
             if isinstance(key, str):
                 unknown.add(key)
-        elif role is JSON_TEXT:
-            expanded.append(key)
-            _expand(key, _text_first(attribute["value"]), record)
         else:
             record.setdefault(role, attribute["value"])
-    settings = []
-    if not SETTING_PATHS.isdisjoint(record):
-        settings = [(name, str(record[path])) for path, name in SETTING_OF.items() if path in record]
-    for prefix in expanded:
-        if prefix in PARAMETERS:
-            given = ((name, record.get(f"{prefix}.{name}")) for name in factors.SAMPLER_NAMES if name != "seed")
-            settings += [(name, str(value)) for name, value in given if value is not None]
+    for key in EXPANDED_IN_ORDER if expanded else ():
+        for name, value in members(key, expanded.get(key)).items():
+            record.setdefault(name, value)
+    settings = [(name, str(record[path])) for path, name in SETTING_OF.items() if path in record]
     if settings:
         record["request.sampler"] = sampler(tuple(settings))
-    return record
 
 
-def _text_first(value: Mapping[str, Any]) -> Any:
-    text = value.get("stringValue")
-    return value_of(value) if text is None else text
+def first_token(begun: Any, start: Any) -> Any:
+    """Seconds from nanoseconds since 1970 to an instant in words; a text that is no instant stays, to be said."""
+    try:
+        instant = utc(begun)
+        return None if instant is None else instant.timestamp() - int(start) / 1e9
+    except ValueError:
+        return begun
 
 
 def is_call(record: Mapping[str, Any]) -> bool:
     """Is this span one answer of one model?"""
-    operation = record.get("gen_ai.operation.name") or record.get("llm.request.type")
+    operation = record.get(OPERATIONS[0]) or record.get(OPERATIONS[1])
     if operation is not None:
         return operation in CALLS
     if record.get("openinference.span.kind") in OPENINFERENCE_CALLS:
@@ -185,18 +200,35 @@ def unmapped(unknown: set[str]) -> set[str]:
     return {name for name in unknown if not any(name == part or name.startswith(f"{part}.") for part in DROPPED)}
 
 
-def _expand(prefix: str, text: Any, record: dict[str, Any]) -> None:
+def members(key: str, value: Any) -> Mapping[str, Any]:
+    """What the JSON text of an attribute holds, as paths below its name, of those that are read."""
+    if isinstance(value, str):
+        return _members_of_text(key, value) if len(value) <= REMEMBERED else _members(key, _json(value))
+    return _members(key, value)
+
+
+@functools.lru_cache(maxsize=4096)
+def _members_of_text(key: str, text: str) -> Mapping[str, Any]:
+    """Settings of requests repeat: worked out once."""
+    return _members(key, _json(text))
+
+
+def _json(text: str) -> Any:
     try:
-        members = json.loads(text) if isinstance(text, str) else text
+        return json.loads(text)
     except (ValueError, RecursionError):
-        return
-    for name, value in members.items() if isinstance(members, dict) else ():
-        if isinstance(value, dict):
-            for below, deep in value.items():
-                if isinstance(deep, str | int | float):
-                    record[f"{prefix}.{name}.{below}"] = deep
-        elif isinstance(value, str | int | float):
-            record[f"{prefix}.{name}"] = value
+        return None
+
+
+def _members(key: str, value: Any) -> Mapping[str, Any]:
+    found = {}
+    for name, member in value.items() if isinstance(value, dict) else ():
+        deeper = member.items() if isinstance(member, dict) else ((None, member),)
+        for below, deep in deeper:
+            path = f"{key}.{name}" if below is None else f"{key}.{name}.{below}"
+            if path in KEPT and isinstance(deep, str | int | float):
+                found[path] = deep
+    return found
 
 
 @functools.lru_cache(maxsize=4096)
@@ -205,7 +237,8 @@ def sampler(settings: tuple[tuple[str, str], ...]) -> str | None:
     return factors.sampler_label(*({name: value} for name, value in settings if value not in UNSET))
 
 
-def _read_events(events: Any, start: Any, record: dict[str, Any]) -> None:
+def read_events(events: Any, start: Any, record: dict[str, Any]) -> None:
+    """Put the exception and the first token among the events of a span into a record. Raises one of `UNREADABLE`."""
     first = None
     for event in events:
         name = event.get("name")
@@ -220,18 +253,25 @@ def _read_events(events: Any, start: Any, record: dict[str, Any]) -> None:
         record["span.first_token_s"] = (first - int(start)) / 1e9
 
 
+def of_resource(resource: Any) -> dict[str, Any]:
+    """What a resource says of all its spans."""
+    attributes = resource.get("attributes") if isinstance(resource, dict) else None
+    return {f"resource.{key}": value for key, value in _pairs(attributes, RESOURCE)}
+
+
 def of_scope(attributes: Mapping[str, Any], scope: Any) -> dict[str, Any]:
     """What all spans of one resource and scope have in common: the engine that wrote them, or the service that asked."""
     engine = next((name for name in ("vllm", "sglang") if isinstance(scope, str) and scope.startswith(name)), None)
     if engine is not None:
-        return {**attributes, "span.engine": engine, "span.instance": attributes.get("resource.service.instance.id")}
+        instance = attributes.get("resource.service.instance.id")
+        return {**attributes, "span.engine": engine, **({} if instance is None else {"span.instance": instance})}
     service, version = attributes.get("resource.service.name"), attributes.get("resource.service.version")
     if not isinstance(service, str) or service.startswith("unknown_service"):
         return dict(attributes)
     return {**attributes, "resource.service": f"{service} {version}" if version else service}
 
 
-def _hexadecimal(identity: Any) -> str | None:
+def hexadecimal(identity: Any) -> str | None:
     """An id as OTLP/JSON writes it; the base64 of protobuf's own JSON form is turned into it."""
     if identity is None or identity == "":
         return None

@@ -1,6 +1,7 @@
 """The rows of a Parquet file one by one, in the memory of a batch: row groups of any size are read page by page.
 
 Columns whose names are passed over are not read at all, so that prompts and answers cost neither time nor memory.
+Decimal numbers of a fixed number of digits, in which databases keep money, are read as floats, wherever they stand.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ BATCH = 2_000  # rows in memory at a time: a row of a trace may hold a whole con
 BUFFER = 2**20  # bytes of each column that are read from the file at a time
 DAMAGED = (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, KeyError)
 """What the reader raises on damaged files."""
+MAPS: Any = getattr(pl, "Map", ())
+"""The type of maps, which Polars has since 2.1; before that they are lists of keys and values."""
 
 
 def names(path: Path) -> set[str] | None:
@@ -38,8 +41,22 @@ def records(path: Path, wanted: Callable[[str], bool] = lambda _name: True) -> I
             columns = [name for name in file.schema_arrow.names if wanted(name)]
             for batch in file.iter_batches(BATCH, columns=columns, use_threads=False):
                 table = pl.DataFrame(pl.from_arrow(pa.Table.from_batches([batch])))
+                table = table.cast({name: _floating(dtype) for name, dtype in table.schema.items()})
                 for record in table.iter_rows(named=True):
                     row += 1
                     yield row, record
     except DAMAGED as error:
         raise InputError(f"{path} is no readable Parquet file: {convert.reason(error)}.") from error
+
+
+def _floating(dtype: Any) -> Any:
+    """A type with floats for decimal numbers, those within lists and structures too."""
+    if isinstance(dtype, pl.Decimal):
+        return pl.Float64()
+    if isinstance(dtype, pl.List):
+        return pl.List(_floating(dtype.inner))
+    if isinstance(dtype, MAPS):
+        return type(dtype)(_floating(dtype.key), _floating(dtype.value))
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct([pl.Field(field.name, _floating(field.dtype)) for field in dtype.fields])
+    return dtype

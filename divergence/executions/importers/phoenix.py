@@ -101,7 +101,7 @@ def _rows(path: Path, draft: Draft) -> Iterator[tuple[int, Any]]:
     start = head(path)
     if start[:4] == b"PAR1":
         yield from parquet_rows.records(path, lambda name: not _dropped(name.removeprefix(PREFIX)))
-    elif start.lstrip()[:1] == b"{":
+    elif start.lstrip()[:1] in (b"{", b"["):
         yield from documents(path, draft.reject)
     else:
         yield from delimited.csv_rows(path, draft)

@@ -54,7 +54,14 @@ def mapping_of(format: str) -> tuple[Field, ...]:
 
 
 def detect(path: Path) -> str | None:
-    """The format of one file by its name and first bytes; None where no format recognises it."""
+    """The format of one file by its name and first bytes; None where no format recognises it.
+
+    A list of JSON documents is in the format of its first one.
+    """
     start = foreign_files.head(Path(path))
     ranked = sorted(modules().items(), key=lambda entry: (entry[1].FORMAT.rank, entry[0]))
-    return next((name for name, module in ranked if module.recognises(Path(path), start)), None)
+    begins = [start]
+    if start.lstrip()[:1] == b"[":
+        begins.append(start.lstrip()[1:].lstrip())
+    found = (name for begin in begins for name, module in ranked if module.recognises(Path(path), begin))
+    return next(found, None)

@@ -16,10 +16,14 @@ over traces for all calls together.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from divergence.executions.importers import convert
+from divergence.executions.importers.blocks import NOT_TEXTS
 from divergence.executions.importers.mapping import Draft
 
 TOGETHER = 500_000  # calls whose turns, or served versions, are worked out together: some 30 MB
@@ -31,6 +35,14 @@ NO_KEY = 0  # of a span that names none
 TREE = {name: pl.String() for name in (TRACE, SPAN, PARENT, AGENT, CONVERSATION)}
 """The columns of a tree: one row a span, calls and others, with what it names itself."""
 PLACE = "__place"  # of a call among all that were read
+
+
+def names(column: str, values: Sequence[Any]) -> pl.Series:
+    """A column of a tree; what is no text names nothing."""
+    try:
+        return pl.Series(column, values, pl.String)
+    except NOT_TEXTS:
+        return pl.Series(column, [convert.printable(name) if type(name) is str else None for name in values], pl.String)
 
 
 class Keys:

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from divergence.executions.importers import blocks, convert, span_tree, trace_buckets
+from divergence.executions.importers import blocks, span_tree, trace_buckets
 from divergence.executions.importers.held_tables import HeldTables
 from divergence.executions.importers.mapping import Draft
 
@@ -72,19 +72,13 @@ class TraceReading:
             self._keep_calls(self._gathered, file)
             self._gathered = self._fresh()
         if self._places:
-            columns = (
-                [convert.printable(value) if type(value) is str else None for value in column]
-                for column in zip(*self._places, strict=True)
-            )
-            tree = pl.DataFrame(dict(zip(span_tree.TREE, columns, strict=True)), schema=span_tree.TREE)
-            self._keep_spans(tree)
+            self._keep_spans(pl.DataFrame(map(span_tree.names, span_tree.TREE, zip(*self._places, strict=True))))
             self._places = []
 
-    def columns(self, calls: blocks.GivenColumns, tree: pl.DataFrame, file: str) -> None:
-        """Take many spans that are columns already, after those gathered so far: the calls, and all with their places."""
-        self.flush(file)
+    def columns(self, calls: blocks.GivenColumns, tree: pl.DataFrame) -> None:
+        """Take many spans that are columns already: the calls, and all with their places."""
         if len(calls):
-            self._keep_calls(calls, file)
+            self._keep_calls(calls, "")
         self._keep_spans(tree)
 
     def _keep_calls(self, gathered: blocks.Gathered | blocks.GivenColumns, file: str) -> None:
@@ -150,10 +144,13 @@ class TraceReading:
         for found, calls in self._parts(worked_out.sort(span_tree.PLACE)):
             yield found, span_tree.completed(calls, found)
 
-    def calls(self) -> pl.DataFrame:
-        """All calls in the order read, each once: the columns that they fill, those of `NEEDED` and of `extra`."""
+    def calls(self, first: Callable[[pl.DataFrame], pl.DataFrame] = lambda calls: calls) -> pl.DataFrame:
+        """All calls in the order read, each once: the columns that they fill, those of `NEEDED` and of `extra`.
+
+        `first` is asked of all of them before those that repeat an earlier one are set aside.
+        """
         nothing = self._whole(pl.DataFrame(schema=PLACED))
-        return self.draft.distinct(pl.concat([nothing, *self._held.tables()], how="diagonal"))
+        return self.draft.distinct(first(pl.concat([nothing, *self._held.tables()], how="diagonal")))
 
     def executions(self, calls: pl.DataFrame) -> pl.DataFrame:
         """The leaves of `calls`, with sessions and turns, and with the served version where failed calls name none."""

@@ -20,6 +20,7 @@ from divergence.executions.quoted import quoted
 from divergence.executions.schema import TIME
 
 MICROSECONDS = pl.Datetime("us", "UTC")
+EARLIEST_NS = 10**17  # in 1973: what is smaller is written in microseconds, milliseconds or seconds
 LATEST_S = 253402300799  # the last second of the year 9999, the last that the standard library can write
 FINISH_WORDS = {
     "tool_call": "tool_calls",
@@ -72,7 +73,7 @@ def nanoseconds(value: Any) -> datetime.datetime | None:
     found = _number(value)
     if found in ("", 0):
         return None
-    if isinstance(found, bool) or not isinstance(found, int) or not 0 < found < LATEST_S * 10**9:
+    if isinstance(found, bool) or not isinstance(found, int) or not EARLIEST_NS <= found < LATEST_S * 10**9:
         raise ValueError(f"is not an instant in nanoseconds since 1970: {quoted(value)}")
     return datetime.datetime.fromtimestamp(found // 10**9, datetime.UTC).replace(microsecond=found // 1000 % 10**6)
 
@@ -119,7 +120,7 @@ def _amount_expression(text: pl.Expr) -> pl.Expr:
 
 def _nanoseconds_expression(text: pl.Expr) -> pl.Expr:
     found = text.cast(pl.Int64, strict=False)
-    return pl.when((found > 0) & (found < LATEST_S * 10**9)).then(found // 1000).cast(TIME)
+    return pl.when((found >= EARLIEST_NS) & (found < LATEST_S * 10**9)).then(found // 1000).cast(TIME)
 
 
 def _text_expression(text: pl.Expr) -> pl.Expr:

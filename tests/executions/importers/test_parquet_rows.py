@@ -1,8 +1,11 @@
 """Rows of Parquet one by one: whatever the row groups are, without the columns that nobody asks for."""
 
 import datetime
+import decimal
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from divergence.errors import InputError
@@ -22,6 +25,24 @@ def test_rows_are_numbered_over_groups_and_batches(tmp_path, table, group):
     found = list(parquet_rows.records(tmp_path / "a.parquet", lambda name: name != "text"))
     assert [row for row, _ in found] == list(range(1, 5001))
     assert [record for _, record in found] == table.drop("text").to_dicts()
+
+
+def test_decimals_of_databases_are_floats_wherever_they_stand(tmp_path):
+    money = pa.decimal128(18, 12)
+    paid = [decimal.Decimal("0.000123"), None]
+    table = pa.table(
+        {
+            "plain": pa.array(paid, money),
+            "listed": pa.array([paid, []], pa.list_(money)),
+            "nested": pa.array([{"a": {"b": paid[0]}}, None], pa.struct([("a", pa.struct([("b", money)]))])),
+            "mapped": pa.array([[("total", paid[0])], []], pa.map_(pa.string(), money)),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    (_, first), (_, second) = parquet_rows.records(tmp_path / "a.parquet")
+    assert (first["plain"], first["listed"], first["nested"]) == (0.000123, [0.000123, None], {"a": {"b": 0.000123}})
+    assert first["mapped"] in ({"total": 0.000123}, [{"key": "total", "value": 0.000123}])
+    assert second["plain"] is None and second["listed"] == [] and not second["mapped"]
 
 
 def test_times_in_nanoseconds_and_categories_are_read(tmp_path):

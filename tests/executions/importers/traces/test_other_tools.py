@@ -83,6 +83,25 @@ def test_langfuse_columns_of_an_export_are_the_same_fields(logs, tmp_path):
         assert rows.select(shared).equals(whole.select(shared))
 
 
+def test_of_the_versions_in_a_table_of_langfuse_the_newest_counts(tmp_path):
+    def row(name, at, deleted=0, **given):
+        whole = {"id": name, "trace_id": "t", "type": "GENERATION", "provided_model_name": "m", "usage_details": {}}
+        return {**whole, "start_time": "2026-01-02 03:04:05.000", "event_ts": at, "is_deleted": deleted, **given}
+
+    ended = {"end_time": "2026-01-02 03:04:06.000", "usage_details": {"input": 3, "output": 4}}
+    rows = [row("a", "2026-01-02 03:04:05.000"), row("a", "2026-01-02 03:04:07.000", **ended)]
+    rows += [row("b", "2026-01-02 03:04:09.000", 1), row("b", "2026-01-02 03:04:08.000", **ended)]
+    rows += [row("c", "2026-01-02 03:04:09.000", **ended), row("c", "2026-01-02 03:04:09.000", **ended)]
+    path = tmp_path / "observations.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    imported = import_log([path])
+    found = imported.executions.sort("execution_id")
+    assert found.select("execution_id", "input_tokens", "latency_s").rows() == [("a", 3, 1.0), ("c", 3, 1.0)]
+    assert any(note.startswith("2 rows of the table are older versions") for note in imported.notes)
+    assert any(note.startswith("1 observations are deleted") for note in imported.notes)
+    assert imported.rejected["rule"].to_list() == ["execution_id_unique"]
+
+
 def test_scores_of_the_sdk_of_langfuse_stand_with_its_spans(logs):
     if importlib.util.find_spec("opentelemetry") is None:
         pytest.skip("opentelemetry-proto (extra otlp) is not installed")

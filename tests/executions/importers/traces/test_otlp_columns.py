@@ -1,4 +1,4 @@
-"""Lines of OTLP read at once give what reading them one by one gives, whatever stands in them."""
+"""Requests of OTLP read as columns give what reading them span by span gives, whatever stands in them."""
 
 import json
 import random
@@ -8,43 +8,45 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from divergence.errors import InputError
-from divergence.executions.importers import Privacy, import_log, json_documents, otlp_columns, otlp_spans
+from divergence.executions.importers import Privacy, foreign_files, import_log, otlp_columns, otlp_protobuf, otlp_spans
 
-NOTHING = '{"resourceSpans": []}'
-"""The first line of a file is read by itself."""
+pytest.importorskip("msgspec", reason="msgspec (extra fast) is not installed")
+
 GENUINE = (
     *("otlp-genai-openai/traces.json", "otlp-genai-openai/traces_file_exporter.jsonl", "otlp-openinference/traces.json"),
     *("otlp-traceloop/traces.json", "otlp-genai-openai/traces_default_nocontent.json"),
 )
+BINARY = ("otlp-logfire/traces.pb", "langfuse/otel_traces.pb", "vllm/otlp_traces.pb", "otlp-openinference/traces.pb")
 ENDS = (None, "", "0", "12", "-1", "1.5", "chat", " x ", "[1]", "m-1 é", "Infinity", "1e400", "9" * 30, "\x00", "a\x1fb")
+ENDS += ('{"temperature": 0.5, "max_tokens": 7}', '{"model": "m-3", "top_p": 1.0, "seed": 4}', "LLM", "generation", "{")
+ENDS += ('{"prompt_tokens": 4, "output": 5.0, "total": {"a": [1]}, "prompt_tokens_details": {"cached_tokens": 3}}',)
+ENDS += ("2026-01-02T03:04:05.678Z", '"2001-09-09T01:46:41Z"', '{"total": 0.25}')
 DECIMALS = (0.0, -0.0, 1.0, 0.1, 1e22, 1e-7, -2.5, 123456789.123, 3)
 
 
-def whole(path, at_once, monkeypatch, **given):
-    """Everything an import says, with its lines read at once or one by one; and how many lines were read at once."""
-    done = []
-    read = otlp_columns.read
+def whole(path, fast, monkeypatch, **given):
+    """Everything an import says, with its lines read as columns or span by span; and how many were read as columns."""
+    taken = []
+    take = otlp_columns.SpanColumns.take
 
-    def watched(lines):
-        found = read(lines)
-        done.append(len(lines) if found else 0)
-        return found
+    def watched(columns, request, row):
+        taken.append(take(columns, request, row))
+        return taken[-1]
 
-    monkeypatch.setattr(otlp_columns, "read", watched)
-    monkeypatch.setattr(json_documents, "FEW", 0 if at_once else 10**9)
-    try:
-        made = import_log([path], "otlp", privacy=Privacy(salt=b"0" * 32), **given)
-        said = (sorted(made.notes), made.unmapped, made.missing, made.rows)
-        return said, made.executions, made.outcomes, made.rejected, sum(done)
-    except InputError as error:
-        return (str(error),), pl.DataFrame(), pl.DataFrame(), pl.DataFrame(), sum(done)
-    finally:
-        monkeypatch.setattr(otlp_columns, "read", read)
+    with monkeypatch.context() as patch:
+        patch.setattr(otlp_columns.SpanColumns, "take", watched)
+        patch.setattr(otlp_columns, "decoder", otlp_columns.decoder if fast else lambda: lambda _: None)
+        try:
+            made = import_log([path], "otlp", privacy=Privacy(salt=b"0" * 32), **given)
+            said = (sorted(made.notes), made.unmapped, made.missing, made.rows)
+            return said, made.executions, made.outcomes, made.rejected, sum(taken)
+        except InputError as error:
+            return (str(error),), pl.DataFrame(), pl.DataFrame(), pl.DataFrame(), sum(taken)
 
 
 def same(path, monkeypatch, **given):
-    """Lines read at once, of a file that says the same either way."""
-    fast, slow = (whole(path, at_once, monkeypatch, **given) for at_once in (True, False))
+    """The number of lines read as columns, of a file that says the same either way."""
+    fast, slow = (whole(path, fast, monkeypatch, **given) for fast in (True, False))
     assert fast[0] == slow[0]
     for one, other in zip(fast[1:4], slow[1:4], strict=True):
         assert_frame_equal(one, other, check_exact=True)
@@ -53,13 +55,24 @@ def same(path, monkeypatch, **given):
 
 
 @pytest.mark.parametrize("name", GENUINE)
-def test_genuine_spans_say_the_same_at_once(tmp_path, logs, monkeypatch, name):
+def test_genuine_spans_say_the_same(tmp_path, logs, monkeypatch, name):
     documents = [json.loads(line) for line in logs(name).read_text().splitlines()] if name.endswith("l") else None
     documents = documents or [json.loads(logs(name).read_text())]
     path = tmp_path / "traces.jsonl"
-    path.write_text("\n".join([NOTHING, *map(json.dumps, documents)]))
-    taken = same(path, monkeypatch)
-    assert taken == (0 if "openinference" in name else len(documents))  # parameters of OpenInference are JSON to be read
+    path.write_text("\n".join(map(json.dumps, documents)))
+    assert same(path, monkeypatch) == len(documents)
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_binary_spans_say_the_same_as_lines(tmp_path, logs, monkeypatch, name):
+    pytest.importorskip("opentelemetry.proto", reason="opentelemetry-proto (extra otlp) is not installed")
+    path = tmp_path / "traces.jsonl"
+    path.write_text(json.dumps(otlp_protobuf.document(logs(name))))
+    constants = {"model": "m"} if "vllm" in name else None
+    assert same(path, monkeypatch, constants=constants) == 1
+    lines, binary = (import_log([one], "otlp", constants=constants).executions for one in (path, logs(name)))
+    placed = [name for name in ("source_file", "imported_at") if name in lines.columns]
+    assert_frame_equal(lines.drop(placed), binary.drop(placed))
 
 
 def value(draw):
@@ -85,7 +98,25 @@ def value(draw):
     return draw.choice(odd)
 
 
-NAMES = (*sorted(otlp_spans.ROLES), "other.name", "url.path")
+DIALECTS = [
+    ("openinference.span.kind", {"stringValue": "LLM"}),
+    ("llm.invocation_parameters", {"stringValue": '{"temperature": 0.5, "max_tokens": 7, "model": "m-3", "seed": 4}'}),
+    ("llm.token_count.prompt", {"intValue": "7"}),
+    ("llm.cost.total", {"doubleValue": 0.25}),
+    ("langfuse.observation.type", {"stringValue": "generation"}),
+    ("langfuse.observation.model.parameters", {"stringValue": '{"temperature": "0.7", "top_p": "Infinity", "x": {"y": 1}}'}),
+    ("langfuse.observation.usage_details", {"stringValue": '{"input": 3, "output": 4, "prompt_tokens_details": {"a": 1}}'}),
+    ("langfuse.observation.usage_details", {"stringValue": '{"input": 5}'}),
+    ("langfuse.observation.cost_details", {"stringValue": '{"total": 0.125}'}),
+    ("langfuse.observation.completion_start_time", {"stringValue": '"2001-09-09T01:46:41.5Z"'}),
+    ("langfuse.observation.completion_start_time", {"stringValue": "later"}),
+    ("logfire.span_type", {"stringValue": "log"}),
+    ("duration", {"doubleValue": 1.5}),
+    ("gen_ai.usage.raw", {"stringValue": '{"completion_tokens_details": {"reasoning_tokens": 2}}'}),
+    ("gen_ai.usage.raw.completion_tokens_details.reasoning_tokens", {"intValue": "3"}),
+    ("gen_ai.input.messages", {"stringValue": "[]"}),
+]
+NAMES = (*sorted(otlp_spans.WITH_TEXTS), "other.name", "url.path")
 
 
 def span(draw, number, odd):
@@ -110,6 +141,7 @@ def span(draw, number, odd):
         ]
     if draw.random() < 0.2:
         pairs += [("gen_ai.latency.e2e", {"doubleValue": draw.choice(DECIMALS)})]
+    pairs += [pair for pair in DIALECTS if draw.random() < 0.15]
     if odd and draw.random() < 0.3:
         pairs += [(draw.choice(NAMES), value(draw)) for _ in range(draw.randrange(4))]
     made["attributes"] = [{"key": key, "value": given} for key, given in pairs]
@@ -151,15 +183,15 @@ def document(draw, number, odd):
 
 
 @pytest.mark.parametrize("odd", [False, True], ids=["plain", "odd"])
-@pytest.mark.parametrize("seed", range(40))
-def test_drawn_spans_say_the_same_at_once(tmp_path, monkeypatch, odd, seed):
+@pytest.mark.parametrize("seed", range(60))
+def test_drawn_spans_say_the_same(tmp_path, monkeypatch, odd, seed):
     draw = random.Random(seed)
-    monkeypatch.setattr(json_documents, "TOGETHER", draw.choice((500, 5_000, 10**6)))
-    lines = [NOTHING, *(json.dumps(document(draw, number, odd and draw.random() < 0.5)) for number in range(1, 12))]
+    monkeypatch.setattr(otlp_columns, "TOGETHER", draw.choice((1, 5, 10**6)))
+    lines = [json.dumps(document(draw, number, odd and draw.random() < 0.5)) for number in range(1, 12)]
     path = tmp_path / "traces.jsonl"
     path.write_text("\n".join(lines))
     taken = same(path, monkeypatch, constants={"model": "m"} if draw.random() < 0.2 else None)
-    assert odd or taken == len(lines) - 1
+    assert odd or taken == len(lines)
 
 
 DAMAGE = {
@@ -182,43 +214,54 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_damaged_lines_say_the_same_at_once(tmp_path, monkeypatch, damage):
+def test_damaged_lines_say_the_same(tmp_path, monkeypatch, damage):
     pair = [{"key": "gen_ai.request.model", "value": {"stringValue": "m"}}]
     pair += [{"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}}]
-    lines = [NOTHING.encode()]
-    for number in range(1, 6):
-        made = {"traceId": f"{number:032x}", "spanId": f"{number:016x}", "attributes": pair}
+    lines = []
+    for number in range(1, 7):
+        made = {"traceId": f"{number:032x}", "spanId": f"{number:016x}", "kind": "chat", "attributes": pair}
         lines.append(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [made]}]}]}).encode())
     path = tmp_path / "traces.jsonl"
     path.write_bytes(b"\n".join(lines))
-    assert same(path, monkeypatch) == 5
+    assert same(path, monkeypatch) == 6
     assert damage(lines[3]) != lines[3]
     path.write_bytes(b"\n".join([*lines[:3], damage(lines[3]), *lines[4:]]))
     same(path, monkeypatch)
 
 
+def test_any_byte_changed_says_the_same(tmp_path, monkeypatch):
+    draw = random.Random(3)
+    lines = [json.dumps(document(draw, number, True)).encode() for number in range(1, 60)]
+    for place, line in enumerate(lines):
+        bytes_of = bytearray(line)
+        for _ in range(draw.randrange(3)):
+            bytes_of[draw.randrange(len(line))] = draw.randrange(256)
+        lines[place] = bytes(bytes_of).replace(b"\n", b" ")
+    path = tmp_path / "traces.jsonl"
+    path.write_bytes(b"\n".join([b'{"resourceSpans": []}', *lines]))
+    assert 0 < same(path, monkeypatch, constants={"model": "m"}) < len(lines)
+
+
 def test_lines_without_spans_are_plain(tmp_path, monkeypatch):
     path = tmp_path / "traces.jsonl"
-    path.write_text("\n".join([NOTHING, NOTHING, '{"resourceSpans": [{"scopeSpans": [{"spans": []}]}]}']))
-    assert same(path, monkeypatch) == 2
-
-
-def test_a_file_whose_lines_are_refused_is_no_longer_asked(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(otlp_columns, "read", lambda lines: asked.append(len(lines)))
-    monkeypatch.setattr(json_documents, "FEW", 0)
-    monkeypatch.setattr(json_documents, "TOGETHER", 1)
-    path = tmp_path / "traces.jsonl"
-    draw = random.Random(1)
-    path.write_text("\n".join([NOTHING, *(json.dumps(document(draw, number, False)) for number in range(1, 30))]))
-    assert import_log([path], "otlp", privacy=Privacy(salt=b"0" * 32)).rows > 10
-    assert len(asked) == json_documents.REFUSALS
+    nothing = '{"resourceSpans": []}'
+    path.write_text("\n".join([nothing, nothing, '{"resourceSpans": [{"scopeSpans": [{"spans": []}]}]}']))
+    assert same(path, monkeypatch) == 3
 
 
 def test_prompts_that_are_asked_for_are_read_one_by_one(tmp_path, monkeypatch):
     path = tmp_path / "traces.jsonl"
     draw = random.Random(2)
-    path.write_text("\n".join([NOTHING, *(json.dumps(document(draw, number, False)) for number in range(1, 9))]))
-    monkeypatch.setattr(json_documents, "FEW", 0)
-    monkeypatch.setattr(otlp_columns, "read", lambda _: pytest.fail("texts are not columns"))
+    path.write_text("\n".join(json.dumps(document(draw, number, False)) for number in range(1, 9)))
+    monkeypatch.setattr(otlp_columns.SpanColumns, "take", lambda *_: pytest.fail("texts are not columns"))
     assert import_log([path], "otlp", privacy=Privacy(salt=b"0" * 32, keep_text=True)).rows
+
+
+def test_without_msgspec_lines_are_read_one_by_one(tmp_path, monkeypatch):
+    path = tmp_path / "traces.jsonl"
+    draw = random.Random(2)
+    path.write_text("\n".join(json.dumps(document(draw, number, False)) for number in range(1, 9)))
+    with_it = import_log([path], "otlp", privacy=Privacy(salt=b"0" * 32)).executions
+    monkeypatch.setattr(foreign_files, "_FAST", None)
+    monkeypatch.setattr(otlp_columns.SpanColumns, "take", lambda *_: pytest.fail("msgspec was asked"))
+    assert_frame_equal(import_log([path], "otlp", privacy=Privacy(salt=b"0" * 32)).executions, with_it)

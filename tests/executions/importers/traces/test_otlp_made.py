@@ -236,3 +236,29 @@ def test_a_password_before_a_host_goes_no_further(spans):
     assert imported.executions["router"].to_list() == ["llm.example"]
     assert imported.executions["instance"].to_list() == ["llm.example:8000"]
     assert "hunter2" not in imported.executions.write_csv() and not any("hunter2" in note for note in imported.notes)
+
+
+@pytest.mark.parametrize("factor", [10**3, 10**6, 10**9], ids=["microseconds", "milliseconds", "seconds"])
+def test_times_of_another_unit_are_no_instants_in_nanoseconds(spans, factor):
+    start, end = 1767323045 * 10**9, 1767323046 * 10**9
+    given = {"startTimeUnixNano": str(start // factor), "endTimeUnixNano": str(end // factor)}
+    imported = import_log([spans(given, {"startTimeUnixNano": str(start), "endTimeUnixNano": str(end)})])
+    assert imported.executions["latency_s"].to_list() == [None, 1.0]
+    assert imported.executions["time"].null_count() == 1
+    assert any("is not an instant in nanoseconds" in note for note in imported.notes)
+
+
+def test_more_cached_than_read_tokens_are_said(spans):
+    apart = {"gen_ai.usage.cache_read.input_tokens": 25}
+    imported = import_log([spans({"attributes": apart}, {"attributes": {"gen_ai.usage.cache_read.input_tokens": 10}})])
+    assert imported.executions["cached_tokens"].to_list() == [25, 10]
+    assert any(note.startswith("In 1 rows more tokens are cached than read") for note in imported.notes)
+
+
+def test_rows_of_many_files_are_named_with_their_files(spans):
+    nameless = {"attributes": {"gen_ai.request.model": None}}
+    traces = [{"traceId": f"{number:032x}"} for number in range(5)]
+    paths = [spans(trace, {**trace, **nameless}, name=f"{trace['traceId']}.json") for trace in traces]
+    imported = import_log(paths)
+    assert imported.rows == 5
+    assert sorted(imported.rejected["file"]) == sorted(map(str, paths)) and set(imported.rejected["rule"]) == {"model_given"}
