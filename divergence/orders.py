@@ -11,7 +11,8 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
+
+from divergence.numerics import rankdata
 
 SURE = 0.9
 """Probability from which on a superlative, or an order, is said without `likeliest`: that of the intervals (`INTERVAL`)."""

@@ -26,7 +26,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
-from scipy.stats import rankdata
 
 from divergence.errors import InputError
 from divergence.estimands.rows import answer, answered, level_unit, refuse
@@ -37,6 +36,7 @@ from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
 from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
+from divergence.numerics import rankdata
 from divergence.orders import share_of_first
 
 QUESTION, TEXT = "leaderboard", "which model is best under the deployment law, and how sure its place is"

@@ -24,7 +24,6 @@ import itertools
 
 import numpy as np
 import polars as pl
-from scipy.stats import rankdata
 
 from divergence.estimands.pairs import signs_agree
 from divergence.estimands.projection_instability import project
@@ -34,6 +33,7 @@ from divergence.identification import needs
 from divergence.identification.question import Question
 from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
+from divergence.numerics import rankdata
 from divergence.orders import contenders, share_of_first
 
 QUESTION, TEXT = "rank_agreement", "agreement of the bench order with the deployed order (Kendall tau)"
