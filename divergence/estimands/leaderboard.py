@@ -28,7 +28,7 @@ import numpy as np
 import polars as pl
 
 from divergence.errors import InputError
-from divergence.estimands.rows import answer, answered, level_unit, refuse
+from divergence.estimands.rows import about, answer, answered, level_unit, refuse
 from divergence.estimands.standing import MEASURED, MODELS_MIN, Standing, candidates_of, known_models, like_names, standing
 from divergence.estimate import INTERVAL, Estimate
 from divergence.identification import needs
@@ -89,11 +89,13 @@ def leaderboard(
     incumbent: str | Sequence[str] | None = None,
     top: int | None = None,
     outcome: str | None = None,
+    items: str | None = None,
 ) -> Estimate:
     """Rows as in the table above, best model first. Raises InputError for a law over levels never seen.
 
     `incumbent` is checked and named in the answer's text, so that a page can mark it.
     """
+    posterior = about(posterior, items)
     fit = posterior[outcome]
     seen = standing(fit)
     if seen is None or len(seen.names) < 2:

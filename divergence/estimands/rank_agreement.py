@@ -27,7 +27,7 @@ import polars as pl
 
 from divergence.estimands.pairs import signs_agree
 from divergence.estimands.projection_instability import project
-from divergence.estimands.rows import answer, answered, frame, unit_of
+from divergence.estimands.rows import about, answer, answered, frame, unit_of
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -50,9 +50,15 @@ ROOM = Question(
 
 @answered(ROOM, "ratio")
 def rank_agreement(
-    posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
+    posterior: Posterior,
+    *,
+    law: Law | None = None,
+    contexts: str = "logged",
+    outcome: str | None = None,
+    items: str | None = None,
 ) -> Estimate:
     """Kendall tau, top-1 regret, and per model and regime the probability to be first, the place, the tied set."""
+    posterior = about(posterior, items)
     fit, line = project(posterior, outcome, law, contexts)
     sign = fit.cells.sign
     sides = {"evaluation": sign * line.bench, "deployment": sign * line.deployed}
