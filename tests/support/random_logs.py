@@ -11,7 +11,7 @@ from divergence.joint.outcomes import fit_outcomes
 from divergence.results import answer_all, page_content
 from divergence.run_record import run_record
 
-GRADES = ("bad", "poor", "good", "best")
+GRADES = ("bad", "poor", "good", "great")
 FEW = dv.Importance(draws=400, proposals=400, last=600, rounds=(2, 6))  # what is identified does not depend on the draws
 
 
