@@ -294,6 +294,8 @@ def _prices(key: str, value: object) -> Prices:
     table, kinds = _table(key, value), ["input", "output", "cached", "reasoning"]
     models = {name: prices for name, prices in table.items() if name not in ("currency", "date")}
     for model, prices in models.items():
+        if not isinstance(prices, Mapping):  # of a model there is a table, so this is a misspelt key
+            _known({model: prices}, ["currency", "date"], "the configuration", key)
         _known(_table(f"{key}.{model}", prices), kinds, "the configuration", f"{key}.{model}")
     return Prices(
         currency=_text(f"{key}.currency", table.get("currency", "USD")),

@@ -11,10 +11,13 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
+
+from divergence.numerics import rankdata
 
 SURE = 0.9
 """Probability from which on a superlative, or an order, is said without `likeliest`: that of the intervals (`INTERVAL`)."""
+LEADS = 0.2
+"""Probability below which nobody is called the likeliest: four times in five it would be another."""
 AS_COUNTED = "as counted"
 """Stands in a sentence whose superlative is a count of rows, of checks or of draws, and claims nothing beyond them."""
 OTHERS = 2  # further candidates that a sentence names
@@ -85,14 +88,24 @@ class First:
         """May a sentence say that it is first?"""
         return self.chance >= SURE
 
-    def told(self, names: Sequence[str], word: str) -> str:
-        """After the name: `a is the cheapest (97%)`, or `b is likeliest to be the cheapest (61%; a may be)`.
+    @property
+    def open(self) -> bool:
+        """Is naming the likeliest no news, because it is so rarely first?"""
+        return self.chance < LEADS and bool(self.others)
+
+    def told(self, names: Sequence[str], word: str, start: bool = False) -> str:
+        """After the name: `a is the cheapest (97%)`, or `b is likeliest to be the cheapest (61%; a may be)`; where no one
+        leads, that. `start`: does a sentence begin with it?
 
         >>> First(0, 0.97, ()).told(["a", "b"], "the cheapest")
         'a is the cheapest (97%)'
         >>> First(1, 0.61, (0,)).told(["a", "b"], "the cheapest")
         'b is likeliest to be the cheapest (61%; a may be)'
+        >>> First(1, 0.05, tuple(range(2, 40))).told(["a", "b"], "the cheapest")
+        'no one leads (39 may be the cheapest, none with more than 5%)'
         """
+        if self.open:
+            return f"{'N' if start else 'n'}o one leads ({self._may(word)})"
         return f"{names[self.at]} is {'' if self.settled else 'likeliest to be '}{word} {self.bracket(names)}"
 
     def led(self, word: str, names: Sequence[str]) -> str:
@@ -100,8 +113,15 @@ class First:
 
         >>> First(1, 0.61, (0,)).led("The cheapest", ["a", "b"])
         'The cheapest is likeliest b (61%; a may be)'
+        >>> First(1, 0.05, tuple(range(2, 40))).led("The cheapest", ["a", "b"])
+        'The cheapest is open (39 may be it, none with more than 5%), such as b'
         """
+        if self.open:
+            return f"{word} is open ({self._may('it')}), such as {names[self.at]}"
         return f"{word} is {'' if self.settled else 'likeliest '}{names[self.at]} {self.bracket(names)}"
+
+    def _may(self, word: str) -> str:
+        return f"{1 + len(self.others)} may be {word}, none with more than {chance(self.chance)}"
 
     def bracket(self, names: Sequence[str]) -> str:
         """The probability, and who else it may be."""

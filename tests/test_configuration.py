@@ -1,5 +1,8 @@
 """What is declared arrives as declared; what cannot be understood is named, with the value seen and the choices."""
 
+import dataclasses
+import tomllib
+
 import pytest
 
 from divergence.configuration import Acceptance, Configuration, ContextLaw, RegimeRule
@@ -144,3 +147,54 @@ def test_what_cannot_be_understood_is_named(tmp_path, text, sentence):
 def test_a_configuration_that_cannot_be_opened_is_named(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         Configuration.load(tmp_path / "none.toml")
+
+
+KEYS = {
+    "": [f.name for f in dataclasses.fields(Configuration) if f.name != "path"],
+    "acceptance": [f.name for f in dataclasses.fields(Acceptance)],
+    "regime": ["column", "evaluation"],
+    "wide": ["model", "columns", "becomes", "trials"],
+    "prices": ["currency", "date"],
+    "prices.m": ["input", "output", "cached", "reasoning"],
+    "values.score": ["scale"],
+}
+"""Tables whose keys are fixed; the others' are names of the log, which the log is asked for."""
+
+
+def misspelt(key: str) -> list[str]:
+    """The key with a letter left out, doubled, or two that changed places."""
+    middle = len(key) // 2
+    return [
+        key[:middle] + key[middle + 1 :],
+        key[:middle] + key[middle] + key[middle:],
+        key[:1] + key[2] + key[1] + key[3:],
+        key + "s",
+    ]
+
+
+@pytest.mark.parametrize(("table", "key"), [(table, key) for table, keys in KEYS.items() for key in keys])
+@pytest.mark.parametrize("inline", [False, True], ids=["section", "inline"])
+def test_every_misspelt_key_of_every_table_names_the_nearest(table, key, inline):
+    value = (
+        '["a"]'
+        if table in ("regime", "wide")
+        else "[1, 5]"
+        if table == "values.score"
+        else '"x"'
+        if table == "prices"
+        else "1"
+    )
+    for wrong in misspelt(key):
+        if wrong in KEYS[table]:
+            continue
+        head, _, inner = table.partition(".")
+        body = f"{wrong} = {value}"
+        if inline:
+            body = (
+                f"{head} = {{ {f'{inner} = {{ {body} }}' if inner else body} }}" if table else f"{wrong} = {{ score = 1 }}"
+            )
+        elif table:
+            body = f"[{table}]\n{body}"
+        with pytest.raises(InputError) as error:
+            Configuration.from_table(tomllib.loads(body))
+        assert key in str(error.value).replace(wrong, ""), body

@@ -23,6 +23,7 @@ from divergence.cells.trials import trial_sums
 from divergence.executions import Executions, with_outcome
 from divergence.executions.names import TIMES
 from divergence.executions.random_groups import is_kept
+from divergence.numerics import together
 
 
 @sentences
@@ -49,7 +50,7 @@ def collapse(log: Executions, *, outcome: str | None = None) -> Cells:
 
 
 def collapse_design(log: Executions) -> Cells:
-    """The cells of the log's outcome without what no audit asks for: answers, grades and histograms are empty.
+    """The cells of the log's outcome without what no audit asks for: answers and histograms are empty.
 
     They are most of the work of a collapse, and `check` has to be quick on a large log. Sessions are there: rows of one
     session are no replicates of each other, and an audit that does not see them promises what a fit refuses.
@@ -57,20 +58,36 @@ def collapse_design(log: Executions) -> Cells:
     tables = {
         "counts": _group(log, _distinct(log), "counts"),
         "designs": _designs(log),
-        "measures": measure_sums(measured(log), log.kind != "positive", log.ray),
+        "measures": measure_sums(measured(log), log.kind != "positive", log.ray, whole=_counted(log), brief=True),
     }
     tables |= mixed_sums(log, mixed_factors(tables["designs"]))
     rows = float(tables["counts"][ROWS_OF["sessions"]].sum())
+    kept = _in_sessions(log, rows) if rows else []
     if rows:
-        tables["sessions"] = _group(log, _in_sessions(log, rows), "sessions")
-    return _coded(log, tables | episode_tables(log))
+        tables["sessions"] = _group(log, kept, "sessions")
+    return _coded(log, tables | _graded(log, kept) | episode_tables(log))
+
+
+def design_beside(log: Executions, cells: Cells, outcome: str) -> Cells:
+    """`collapse_design` of another outcome, for a log whose own is there: what no outcome changes is taken from it. Sums are
+    plain ones: nothing is written of them, and no answer hangs on their last digit."""
+    chosen = with_outcome(log, outcome)
+    tables = {"counts": _group(chosen, _distinct(chosen), "counts", exact=False)}
+    rows = float(tables["counts"][ROWS_OF["sessions"]].sum())
+    if rows:
+        tables["sessions"] = _group(chosen, _in_sessions(chosen, rows), "sessions", exact=False)
+    return _beside(cells, _coded(chosen, tables | mixed_sums(chosen, mixed_of(cells))))
 
 
 def collapse_beside(log: Executions, cells: Cells, outcome: str) -> Cells:
     """`collapse(log, outcome=outcome)` for a log whose cells of the primary outcome are there: what no outcome changes is
     taken from them."""
     chosen = with_outcome(log, outcome)
-    own = _coded(chosen, _by_outcome(chosen) | mixed_sums(chosen, mixed_of(cells)))
+    return _beside(cells, _coded(chosen, _by_outcome(chosen) | mixed_sums(chosen, mixed_of(cells))))
+
+
+def _beside(cells: Cells, own: Cells) -> Cells:
+    """`own` with the tables of `cells` that no outcome changes."""
     shared = [name for name in TABLES if name not in BY_OUTCOME]
     names = {key for table in shared for key in TABLES[table][0]}
     levels = {key: tuple(sorted({*own.levels[key], *(cells.levels[key] if key in names else ())})) for key in KEYS}
@@ -92,8 +109,8 @@ def _by_outcome(chosen: Executions) -> dict[str, pl.DataFrame]:
     frames = _distinct(chosen)
     tables = {"counts": _group(chosen, frames, "counts")}
     rows = {name: float(tables["counts"][column].sum()) for name, column in ROWS_OF.items()}
-    if rows["sessions"]:
-        kept = _in_sessions(chosen, rows["sessions"])
+    kept = _in_sessions(chosen, rows["sessions"]) if rows["sessions"] else []
+    if kept:
         tables["sessions"] = _group(chosen, kept, "sessions")
     if rows["answers"]:
         some = [
@@ -101,12 +118,16 @@ def _by_outcome(chosen: Executions) -> dict[str, pl.DataFrame]:
             for frame in _kept_rows(chosen, thinned_by(rows["answers"]), ("session", "item"))
         ]
         tables["answers"] = _group(chosen, some, "answers")
-    if chosen.kind == "ordinal":
-        judged = [frame.filter(pl.col("n") > 0) for frame in frames]
-        tables["grades"] = _group(chosen, judged, "grades")
-        if "sessions" in tables:
-            tables["session_grades"] = _group(chosen, kept, "session_grades")
-    return tables
+    return tables | _graded(chosen, kept)
+
+
+def _graded(log: Executions, in_sessions: list[pl.LazyFrame]) -> dict[str, pl.DataFrame]:
+    """The tables by grade of an ordinal outcome, where sessions are logged of these rows too."""
+    if log.kind != "ordinal":
+        return {}
+    judged = [frame.filter(pl.col("n") > 0) for frame in _distinct(log)]
+    found = {"grades": _group(log, judged, "grades")}
+    return found | ({"session_grades": _group(log, in_sessions, "session_grades")} if in_sessions else {})
 
 
 def _in_sessions(chosen: Executions, rows: float) -> list[pl.LazyFrame]:
@@ -119,7 +140,7 @@ def _taken(log: Executions) -> dict[str, pl.DataFrame]:
     """The tables `measures` and `histograms`."""
     frames = measured(log)
     tables = {
-        "measures": measure_sums(frames, log.kind != "positive", log.ray),
+        "measures": measure_sums(frames, log.kind != "positive", log.ray, whole=_counted(log)),
         "histograms": measure_histograms(frames, log.ray),
     }
     return {name: table for name, table in tables.items() if table.height}
@@ -199,12 +220,17 @@ def _rows(log: Executions, frame: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _group(log: Executions, frames: list[pl.LazyFrame], table: str) -> pl.DataFrame:
+def _group(log: Executions, frames: list[pl.LazyFrame], table: str, exact: bool = True) -> pl.DataFrame:
     keys, sums = TABLES[table]
-    fractions = () if log.kind == "binary" and "score_n" not in log.present else FRACTIONS
+    fractions = () if _counted(log) or not exact else FRACTIONS
     whole = {name: pl.col(name).sum() for name in sums if name not in fractions}
-    exact = {name: pl.col(name) for name in sums if name in fractions}
-    return grouped(frames, keys, whole, exact, log.ray)
+    parts = {name: pl.col(name) for name in sums if name in fractions}
+    return grouped(frames, keys, whole, parts, log.ray)
+
+
+def _counted(log: Executions) -> bool:
+    """Are sums of the outcome whole numbers?"""
+    return log.kind == "binary" and "score_n" not in log.present
 
 
 def _designs(log: Executions) -> pl.DataFrame:
@@ -259,16 +285,11 @@ def _table(name: str, frame: pl.DataFrame | None, levels: dict[str, tuple[str, .
     for key in keys:
         column = frame[key] if key in frame.columns else pl.Series(key, [None] * frame.height, pl.String)
         codes[key] = _codes(column, levels[key])
-    order = np.lexsort([codes[k] for k in reversed(keys)])
+    order = np.argsort(together(*(codes[k] for k in keys)), kind="stable")
     return Table({k: codes[k][order] for k in keys}, {s: frame[s].to_numpy()[order].astype(float) for s in sums})
 
 
 def _codes(column: pl.Series, levels: tuple[str, ...]) -> np.ndarray:
     """Index into the sorted level names of each value, -1 for null."""
-    distinct = column.unique().drop_nulls()
-    place = dict(zip(levels, range(len(levels)), strict=True))
-    lookup = pl.DataFrame(
-        {"value": distinct, "code": [place[name] for name in distinct.cast(pl.String)]}, schema_overrides={"code": pl.Int64}
-    )
-    coded = column.alias("value").to_frame().join(lookup, on="value", how="left", maintain_order="left")["code"]
-    return coded.fill_null(MISSING).to_numpy().astype(np.int64)
+    coded = column.cast(pl.String).cast(pl.Enum(levels)).to_physical()
+    return coded.cast(pl.Int64).fill_null(MISSING).to_numpy()

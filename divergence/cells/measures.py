@@ -82,21 +82,35 @@ def _in_blocks(log: Executions, tally: Tallied) -> pl.LazyFrame:
     return rows.join(groups.drop(TIMES), on=GROUP).lazy().select(*keys, "block", *sums, score=score)
 
 
-def measure_sums(frames: list[pl.LazyFrame], scored: bool, ray: str | None = None) -> pl.DataFrame:
-    """The table `measures` of what `measured` gives; `scored`: does the outcome lie between 0 and 1?"""
+def measure_sums(
+    frames: list[pl.LazyFrame], scored: bool, ray: str | None = None, *, whole: bool = False, brief: bool = False
+) -> pl.DataFrame:
+    """The table `measures` of what `measured` gives; `scored`: does the outcome lie between 0 and 1?
+
+    `whole`: the score's sums are whole numbers, which any order adds up alike. `brief`: leaves out (NaN) losses, and
+    squares but of costs (which may cancel) and scores: no audit asks for them, and they are two thirds of the work.
+    """
     columns = frames[0].collect_schema().names()
     names = [m for m in (*MEASURES, ERRED) if m in columns]
     keys = ("model", "regime", "context", "task", "block")
-    whole, exact = {}, {}
+    counts, exact = {}, {}
     for m in names:
         x = pl.col(m)
-        whole[f"n {m}"] = x.count().cast(pl.Float64)
-        exact |= {f"y {m}": x, f"yy {m}": x * x} | ({f"lost {m}": (1 - pl.col("score")) * x} if scored else {})
-    exact |= {"n score": pl.col("n"), "y score": pl.col("y"), "yy score": pl.col("yy")}
-    exact |= {"lost score": pl.col("n") - pl.col("y")} if scored else {}
-    wide = grouped(frames, keys, whole, exact, ray)
-    if not scored:
-        wide = wide.with_columns(pl.lit(float("nan")).alias(f"lost {m}") for m in (*names, PRIMARY))
+        counts[f"n {m}"] = x.count().cast(pl.Float64)
+        exact[f"y {m}"] = x
+        if not brief or m == "cost_usd":
+            exact[f"yy {m}"] = x * x
+        if scored and not brief:
+            exact[f"lost {m}"] = (1 - pl.col("score")) * x
+    of_score = {"n score": pl.col("n"), "y score": pl.col("y"), "yy score": pl.col("yy")}
+    of_score |= {"lost score": pl.col("n") - pl.col("y")} if scored else {}
+    if whole:
+        counts |= {name: value.sum() for name, value in of_score.items()}
+    else:
+        exact |= of_score
+    wide = grouped(frames, keys, counts, exact, ray)
+    absent = [f"{s} {m}" for m in (*names, PRIMARY) for s in ("yy", "lost") if f"{s} {m}" not in wide.columns]
+    wide = wide.with_columns(pl.lit(float("nan")).alias(name) for name in absent)
     long = [
         wide.select(
             *keys, pl.lit(m).alias("measure"), *(pl.col(f"{s} {m}").alias(s) for s in ("n", "y", "yy", "lost"))

@@ -37,7 +37,8 @@ def scorer_conflict(cells: Cells) -> str | None:
     if judged_alike(cells, *sides):
         return None
     names = [", ".join(sorted(judges[regime])) for regime in ("evaluation", "deployment")]
-    return f"the regimes were judged by different scorers ({names[0]} against {names[1]})"
+    advice = one_judge(*(set(judges[regime]) for regime in ("evaluation", "deployment")))
+    return f"the regimes were judged by different scorers ({names[0]} against {names[1]}); {advice}"
 
 
 def context_conflict(cells: Cells, regime: str = "deployment") -> str | None:
@@ -52,10 +53,12 @@ def context_conflict(cells: Cells, regime: str = "deployment") -> str | None:
             if not judged_alike(cells, one, two):
                 names = [cells.levels["context"][c] for c in (first, second)]
                 judges = [
-                    ", ".join(cells.levels["scorer"][k] for k in np.unique(cells.counts["scorer"][side]) if k >= 0)
+                    [cells.levels["scorer"][k] for k in np.unique(cells.counts["scorer"][side]) if k >= 0]
                     for side in (one, two)
                 ]
-                return f"{names[0]} and {names[1]} were judged by different scorers ({judges[0]} against {judges[1]})"
+                told = " against ".join(map(", ".join, judges))
+                advice = one_judge(*map(set, judges))
+                return f"{names[0]} and {names[1]} were judged by different scorers ({told}); {advice}"
     return None
 
 
@@ -82,9 +85,23 @@ def model_conflict(cells: Cells, regime: str) -> str | None:
         return None
     m, *sides = told
     names = [cells.levels["model"][k] for k in models]
-    judges = [", ".join(cells.levels["scorer"][k] for k in np.flatnonzero(side)[:3]) for side in sides]
+    judges = [[cells.levels["scorer"][k] for k in np.flatnonzero(side)] for side in sides]
     others = names[1 - m] if len(models) == 2 else "the other models"
-    return f"{names[m]} and {others} were judged by different scorers ({judges[0]} against {judges[1]})"
+    told = " against ".join(", ".join(side[:3]) for side in judges)
+    advice = one_judge(*map(set, judges))
+    return f"{names[m]} and {others} were judged by different scorers ({told}); {advice}"
+
+
+def one_judge(first: set[str], second: set[str]) -> str:
+    """What to write or to do where two sides were judged by different scorers: the rows of one that judged both.
+
+    >>> one_judge({"exact", "judge-a"}, {"exact"})
+    'take one that judged both: --where scorer=exact'
+    """
+    shared = sorted(first & second)
+    if shared:
+        return f"take one that judged both: --where scorer={shared[0]}"
+    return "judge one side again as the other was; a judge with two names needs one in the column scorer"
 
 
 def judged_alike(cells: Cells, first: np.ndarray, second: np.ndarray) -> bool:

@@ -17,7 +17,7 @@ import functools
 import numpy as np
 import polars as pl
 
-from divergence.estimands.rows import answer, answered, frame, level_unit, models_with_rows
+from divergence.estimands.rows import about, answer, answered, frame, level_unit, models_with_rows
 from divergence.estimands.task_levels import task_levels
 from divergence.estimands.time_quantiles import time_quantiles
 from divergence.estimate import Estimate
@@ -40,8 +40,9 @@ ROOM = Question(
 
 
 @answered(ROOM, level_unit)
-def bench_level(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
+def bench_level(posterior: Posterior, *, outcome: str | None = None, items: str | None = None) -> Estimate:
     """Bench level of every model with evaluation rows: one row a model, and one a task, `regime` = evaluation."""
+    posterior = about(posterior, items)
     return level(posterior, "evaluation", QUESTION, TEXT, outcome, None)
 
 

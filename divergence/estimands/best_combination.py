@@ -29,7 +29,7 @@ from divergence.estimands.coherence import checked, coordinates, meets, not_aske
 from divergence.estimands.combinations import Combinations, combinations
 from divergence.estimands.cost_per_success import known_spend
 from divergence.estimands.rank_agreement import tied
-from divergence.estimands.rows import Rows, answered, refuse, unit_of
+from divergence.estimands.rows import Rows, about, answered, refuse, unit_of
 from divergence.estimands.spend import Prices, checked_prices
 from divergence.estimate import Estimate
 from divergence.identification import needs
@@ -100,8 +100,10 @@ def best_combination(
     currency: str = "USD",
     what_if: Mapping[str, Law] | None = None,
     outcome: str | None = None,
+    items: str | None = None,
 ) -> Estimate:
     """Rows as in the table above. Raises InputError for a bound that is none, or a law over levels never seen."""
+    posterior = about(posterior, items)
     bounds = checked(acceptance)
     fit = posterior[outcome]
     reason = not_asked(posterior, fit)

@@ -28,7 +28,7 @@ import polars as pl
 
 from divergence.errors import InputError
 from divergence.estimands.combinations import Combinations, CombinationTarget, combinations
-from divergence.estimands.rows import answer, answered, frame, level_unit, refuse, unit_of
+from divergence.estimands.rows import about, answer, answered, frame, level_unit, refuse, unit_of
 from divergence.estimands.spend import Prices, checked_prices
 from divergence.estimate import Estimate
 from divergence.identification import needs
@@ -78,8 +78,10 @@ def coherence(
     currency: str = "USD",
     what_if: Mapping[str, Law] | None = None,
     outcome: str | None = None,
+    items: str | None = None,
 ) -> Estimate:
     """Rows as in the table above; `acceptance` maps bounds to numbers. Raises InputError for a bound that is none."""
+    posterior = about(posterior, items)
     bounds = checked(acceptance)
     fit = posterior[outcome]
     reason = not_asked(posterior, fit)

@@ -19,7 +19,7 @@ import polars as pl
 from divergence.cells.overlap import context_conflict, scorer_conflict
 from divergence.estimands.answer_bias import Moved, answer_bias
 from divergence.estimands.heterogeneity import heterogeneity
-from divergence.estimands.rows import answer, answered, frame, models_with_rows, unit_of
+from divergence.estimands.rows import about, answer, answered, frame, models_with_rows, unit_of
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.log_design import LogDesign
@@ -61,8 +61,9 @@ ROOM = Question(
 
 
 @answered(ROOM, unit_of)
-def context_effect(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
+def context_effect(posterior: Posterior, *, outcome: str | None = None, items: str | None = None) -> Estimate:
     """Rows (model, context), rows (model null, context) over models, and contrasts of deployment contexts."""
+    posterior = about(posterior, items)
     fit = posterior[outcome]
     bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment")
     unit = unit_of(fit)

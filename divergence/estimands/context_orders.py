@@ -16,10 +16,10 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.stats import kendalltau, rankdata
 
 from divergence.joint.level_draws import link_levels
 from divergence.joint.posterior import Fit
+from divergence.numerics import rankdata
 
 MODELS_MIN = 3  # two models give a correlation of 1 or -1 whatever they do
 PAIRS_MAX = 45  # pairs of ten contexts: beyond it the table of pairs is no answer
@@ -40,6 +40,8 @@ def context_orders(fit: Fit) -> Iterator[tuple[str, str, str, np.ndarray]]:
     ]
     if not pairs or len(pairs) > PAIRS_MAX:
         return
+    from scipy.stats import kendalltau
+
     size = len(fit.effects)
     every = np.arange(size) % min(size, DRAWS_MAX)
     for i, j in pairs:

@@ -19,7 +19,7 @@ import numpy as np
 from divergence.estimands.context_orders import context_orders
 from divergence.estimands.coupling_anova import INCOMPLETE, STATISTICS, draw_shares, grids_of
 from divergence.estimands.generalizability import dependability, relative
-from divergence.estimands.rows import answer, answered, deployed_contexts, frame, models_with_rows, refuse
+from divergence.estimands.rows import about, answer, answered, deployed_contexts, frame, models_with_rows, refuse
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -42,8 +42,11 @@ ROOM = Question(
 
 
 @answered(ROOM, "ratio")
-def coupling(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None) -> Estimate:
+def coupling(
+    posterior: Posterior, *, law: Law | None = None, outcome: str | None = None, items: str | None = None
+) -> Estimate:
     """One number for the log (`statistic` null), and the ANOVA versions."""
+    posterior = about(posterior, items)
     fit, mu, reason = crossed_levels(posterior, outcome, law)
     if mu is None:
         return refuse(fit, QUESTION, TEXT, "ratio", reason)

@@ -9,7 +9,7 @@ deployment contexts and two models. No unit. Source: Brennan 2001 (index of depe
 from __future__ import annotations
 
 from divergence.estimands.coupling import absolute
-from divergence.estimands.rows import answered
+from divergence.estimands.rows import about, answered
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -29,6 +29,9 @@ ROOM = Question(
 
 
 @answered(ROOM, "ratio")
-def coupling_absolute(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None) -> Estimate:
+def coupling_absolute(
+    posterior: Posterior, *, law: Law | None = None, outcome: str | None = None, items: str | None = None
+) -> Estimate:
     """One number for the log."""
+    posterior = about(posterior, items)
     return absolute(posterior, QUESTION, TEXT, law, outcome)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 
 from divergence.estimands.bench_level import level
-from divergence.estimands.rows import answered, level_unit
+from divergence.estimands.rows import about, answered, level_unit
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -32,9 +32,12 @@ ROOM = Question(
 
 
 @answered(ROOM, level_unit)
-def deployed_level(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None) -> Estimate:
+def deployed_level(
+    posterior: Posterior, *, law: Law | None = None, outcome: str | None = None, items: str | None = None
+) -> Estimate:
     """Deployed level of every model with deployment rows: one row a model, `regime` = deployment.
 
     `law`: `logged`, `own`, `uniform` or {context: probability}; None = what the log's configuration says.
     """
+    posterior = about(posterior, items)
     return level(posterior, "deployment", QUESTION, TEXT, outcome, law)

@@ -16,6 +16,7 @@ PARAMETERS = {
     "law": "how deployment contexts count: `logged` (shares of all traffic), `own` (each model's), `uniform`, or a mapping "
     "{context: probability}; None = what the log's configuration declares, else `logged`",
     "contexts": "`logged` (the contexts of the log), or `new` (contexts that it never saw)",
+    "items": "`new` (items like those of the log) or `observed` (these very items); None = what the configuration declares",
     "outcome": "name of the outcome asked about, one that the posterior was fitted to; None = the primary one",
     "acceptance": "what is required, {bound: number}, as `[acceptance]` of the configuration: `quality_min` and "
     "`bench_gap_max` on the outcome's scale, `latency_p95_max_s` in seconds, `cost_per_success_max_usd` in US dollars, "

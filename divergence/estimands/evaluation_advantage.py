@@ -9,7 +9,7 @@ Unit: fraction (points are hundredths of it).
 from __future__ import annotations
 
 from divergence.estimands.gap import difference
-from divergence.estimands.rows import answered, unit_of
+from divergence.estimands.rows import about, answered, unit_of
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -29,6 +29,9 @@ ROOM = Question(
 
 
 @answered(ROOM, unit_of)
-def evaluation_advantage(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None) -> Estimate:
+def evaluation_advantage(
+    posterior: Posterior, *, law: Law | None = None, outcome: str | None = None, items: str | None = None
+) -> Estimate:
     """One row a model; minus the gap, draw by draw."""
+    posterior = about(posterior, items)
     return difference(posterior, QUESTION, TEXT, -1.0, law, outcome)

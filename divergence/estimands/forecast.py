@@ -126,6 +126,7 @@ def forecast(
         both = np.searchsorted(seen.models, seen.lines.reference)
         out.add(regress(seen.bench[:, both], level[:, both])[1], unit="ratio", statistic="carried")
     leads = ahead.told([seen.names[k] for k in served], "first of those deployed")
+    leads += f"; {seen.names[served[ahead.at]]}" if ahead.open else " and"
     return out.estimate(TEXT + _told(seen, candidates, named, against, leads), fit.described_method)
 
 
@@ -209,7 +210,7 @@ def _told(seen: Standing, candidates: list[int], named: tuple[str, ...], against
     assert seen.lines is not None
     told = [f"from {len(seen.lines.reference)} models with both sides"]
     if not named:
-        told.append(f"no incumbent is declared: {leads} and is the one to beat")
+        told.append(f"no incumbent is declared: {leads} is the one to beat")
     if against and set(against) == set(candidates) and len(against) == 1:
         told.append(f"the incumbent {seen.names[against[0]]} is the only candidate: nothing to beat is declared")
     missing = [name for name in named if name not in seen.names]

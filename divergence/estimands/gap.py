@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from divergence.estimands.gap_split import PARTS, splits
-from divergence.estimands.rows import answer, answered, frame, logged_levels, models_with_rows, unit_of
+from divergence.estimands.rows import about, answer, answered, frame, logged_levels, models_with_rows, unit_of
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -34,8 +34,9 @@ ROOM = Question(
 
 
 @answered(ROOM, unit_of)
-def gap(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None) -> Estimate:
+def gap(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None, items: str | None = None) -> Estimate:
     """One row a model, and one for each of its parts; refused by name for a model that lacks a regime."""
+    posterior = about(posterior, items)
     whole = difference(posterior, QUESTION, TEXT, 1.0, law, outcome)
     if not whole.identified:
         return whole

@@ -24,7 +24,7 @@ import scipy.sparse as sp
 
 from divergence.estimands.pairs import listed
 from divergence.estimands.projection_instability import Projection, project
-from divergence.estimands.rows import answer, answered, frame, refuse, unit_of
+from divergence.estimands.rows import about, answer, answered, frame, refuse, unit_of
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -52,9 +52,15 @@ ROOM = Question(
 
 @answered(ROOM, unit_of)
 def gap_for_confidence(
-    posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
+    posterior: Posterior,
+    *,
+    law: Law | None = None,
+    contexts: str = "logged",
+    outcome: str | None = None,
+    items: str | None = None,
 ) -> Estimate:
     """g_05 (`statistic` null), `g_05_observed`, `lambda` over all pairs, and `lambda` of each pair."""
+    posterior = about(posterior, items)
     fit, line = project(posterior, outcome, law, contexts)
     unit = unit_of(fit)
     doubt = float((line.beta <= 0).mean())

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from divergence.estimands.rows import answer, answered, deployed_contexts, frame, models_with_rows, refuse, unit_of
+from divergence.estimands.rows import about, answer, answered, deployed_contexts, frame, models_with_rows, refuse, unit_of
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -33,8 +33,9 @@ ROOM = Question(
 
 
 @answered(ROOM, unit_of)
-def kappa(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None) -> Estimate:
+def kappa(posterior: Posterior, *, law: Law | None = None, outcome: str | None = None, items: str | None = None) -> Estimate:
     """One row a model with deployment rows."""
+    posterior = about(posterior, items)
     fit, mu, reason = deployed_contexts(posterior, outcome, law, 2)
     if mu is None:
         return refuse(fit, QUESTION, TEXT, unit_of(fit), reason)

@@ -26,10 +26,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
-from scipy.stats import rankdata
 
 from divergence.errors import InputError
-from divergence.estimands.rows import answer, answered, level_unit, refuse
+from divergence.estimands.rows import about, answer, answered, level_unit, refuse
 from divergence.estimands.standing import MEASURED, MODELS_MIN, Standing, candidates_of, known_models, like_names, standing
 from divergence.estimate import INTERVAL, Estimate
 from divergence.identification import needs
@@ -37,6 +36,7 @@ from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
 from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
+from divergence.numerics import rankdata
 from divergence.orders import share_of_first
 
 QUESTION, TEXT = "leaderboard", "which model is best under the deployment law, and how sure its place is"
@@ -89,11 +89,13 @@ def leaderboard(
     incumbent: str | Sequence[str] | None = None,
     top: int | None = None,
     outcome: str | None = None,
+    items: str | None = None,
 ) -> Estimate:
     """Rows as in the table above, best model first. Raises InputError for a law over levels never seen.
 
     `incumbent` is checked and named in the answer's text, so that a page can mark it.
     """
+    posterior = about(posterior, items)
     fit = posterior[outcome]
     seen = standing(fit)
     if seen is None or len(seen.names) < 2:

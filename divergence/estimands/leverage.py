@@ -19,7 +19,7 @@ import polars as pl
 from divergence.estimands.pairs import listed
 from divergence.estimands.projection_instability import project
 from divergence.estimands.reversal import bench_gaps, curve_rows
-from divergence.estimands.rows import answer, answered, frame
+from divergence.estimands.rows import about, answer, answered, frame
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -40,9 +40,15 @@ ROOM = Question(
 
 @answered(ROOM, "ratio")
 def leverage(
-    posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
+    posterior: Posterior,
+    *,
+    law: Law | None = None,
+    contexts: str = "logged",
+    outcome: str | None = None,
+    items: str | None = None,
 ) -> Estimate:
     """The headline, one row a pair (`model`, `model_b`), and the curve over the bench gap."""
+    posterior = about(posterior, items)
     fit, line = project(posterior, outcome, law, contexts)
     pairs = listed(line.bench, fit.cells.better == "lower")
     first, second = pairs.first, pairs.second

@@ -23,7 +23,6 @@ from collections.abc import Callable
 
 import numpy as np
 import polars as pl
-from scipy.stats import rankdata
 
 from divergence.cells.overlap import in_regime
 from divergence.cells.random_blocks import BLOCKS, block_sums, block_weights
@@ -34,7 +33,7 @@ from divergence.identification import needs
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need, Question
 from divergence.joint.posterior import Fit, Posterior
-from divergence.numerics import combinations
+from divergence.numerics import combinations, rankdata
 from divergence.random_streams import stream
 
 QUESTION, TEXT = "matrix", "in which respects deployment differs from evaluation as a world"

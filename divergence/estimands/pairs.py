@@ -11,8 +11,8 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.stats import rankdata
 
+from divergence.numerics import rankdata
 from divergence.random_streams import stream
 
 LISTED_MAX = 64  # models whose pairs are listed: 2,016 rows; of 1,555 models it would be 1,208,235

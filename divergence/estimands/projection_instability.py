@@ -20,7 +20,7 @@ import functools
 import numpy as np
 import polars as pl
 
-from divergence.estimands.rows import answer, answered, frame, models_with_rows, unit_of
+from divergence.estimands.rows import about, answer, answered, frame, models_with_rows, unit_of
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -65,9 +65,15 @@ ROOM = Question(
 
 @answered(ROOM, unit_of)
 def projection_instability(
-    posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
+    posterior: Posterior,
+    *,
+    law: Law | None = None,
+    contexts: str = "logged",
+    outcome: str | None = None,
+    items: str | None = None,
 ) -> Estimate:
     """Three numbers for the log: PI0 (`statistic` null), `tau_p` and `beta`; PI0 again under its own name."""
+    posterior = about(posterior, items)
     fit, line = project(posterior, outcome, law, contexts)
     unit = unit_of(fit)
     apart = line.tau * np.sqrt(2 / np.pi)

@@ -24,16 +24,16 @@ import itertools
 
 import numpy as np
 import polars as pl
-from scipy.stats import rankdata
 
 from divergence.estimands.pairs import signs_agree
 from divergence.estimands.projection_instability import project
-from divergence.estimands.rows import answer, answered, frame, unit_of
+from divergence.estimands.rows import about, answer, answered, frame, unit_of
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
 from divergence.joint.laws import Law
 from divergence.joint.posterior import Posterior
+from divergence.numerics import rankdata
 from divergence.orders import contenders, share_of_first
 
 QUESTION, TEXT = "rank_agreement", "agreement of the bench order with the deployed order (Kendall tau)"
@@ -50,9 +50,15 @@ ROOM = Question(
 
 @answered(ROOM, "ratio")
 def rank_agreement(
-    posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
+    posterior: Posterior,
+    *,
+    law: Law | None = None,
+    contexts: str = "logged",
+    outcome: str | None = None,
+    items: str | None = None,
 ) -> Estimate:
     """Kendall tau, top-1 regret, and per model and regime the probability to be first, the place, the tied set."""
+    posterior = about(posterior, items)
     fit, line = project(posterior, outcome, law, contexts)
     sign = fit.cells.sign
     sides = {"evaluation": sign * line.bench, "deployment": sign * line.deployed}

@@ -25,7 +25,7 @@ from scipy.special import ndtr
 
 from divergence.estimands.pairs import BLOCK, listed, sampled, signs_agree
 from divergence.estimands.projection_instability import MODELS_MIN, project, regress
-from divergence.estimands.rows import answer, answered, frame, models_with_rows
+from divergence.estimands.rows import about, answer, answered, frame, models_with_rows
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -49,9 +49,15 @@ ROOM = Question(
 
 @answered(ROOM, "probability")
 def reversal(
-    posterior: Posterior, *, law: Law | None = None, contexts: str = "logged", outcome: str | None = None
+    posterior: Posterior,
+    *,
+    law: Law | None = None,
+    contexts: str = "logged",
+    outcome: str | None = None,
+    items: str | None = None,
 ) -> Estimate:
     """One row a pair (`model`, `model_b`), in the order of the names; then the curves, and the pairs in a new context."""
+    posterior = about(posterior, items)
     fit = posterior[outcome]
     bench, deployed = levels(fit, "evaluation"), levels(fit, "deployment", law, contexts=contexts)
     assert bench is not None and deployed is not None  # the question's needs: two models in both, and one judge

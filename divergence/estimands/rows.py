@@ -12,15 +12,16 @@ from typing import Any, Concatenate, ParamSpec, cast
 import numpy as np
 import polars as pl
 
-from divergence.calling import check_call
-from divergence.errors import NotIdentifiedError
+from divergence.calling import check_call, nearest
+from divergence.configuration import POPULATIONS
+from divergence.errors import InputError, NotIdentifiedError
 from divergence.estimands.documented import documented
 from divergence.estimate import COORDINATES, Estimate
 from divergence.identification.question import Question
 from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.posterior import models_with_rows as models_with_rows
-from divergence.joint.predict import Levels, in_logged_contexts
+from divergence.joint.predict import NO_POPULATION, Levels, in_logged_contexts
 from divergence.outcome_names import unit_named
 
 Parameters = ParamSpec("Parameters")
@@ -47,6 +48,11 @@ def answered(
             check_call(question.name, signature, args, kwargs, plain=False)
             posterior: Posterior = args[0] if args else kwargs["posterior"]
             outcome = kwargs.get("outcome")
+            items = kwargs.get("items")
+            if items is not None:
+                posterior = about(posterior, items)
+                if items == "observed" and kwargs.get("contexts") == "new":
+                    raise InputError(NO_POPULATION)
             fit = posterior[outcome if isinstance(outcome, str) else None]
             if check is not None:
                 check(fit, kwargs)
@@ -68,6 +74,27 @@ def answered(
         return cast(Answering, asked)
 
     return decorate
+
+
+def about(posterior: Posterior, items: str | None) -> Posterior:
+    """The same posterior about `new` items or those of the log (`observed`); None: as its configuration declares.
+
+    Draws are shared, and each population is made once. Raises InputError for any other.
+    """
+    if items is None or items == posterior.fits[0].cells.items:
+        return posterior
+    if items not in POPULATIONS:
+        raise InputError(f"items is one of {', '.join(POPULATIONS)}, seen {items!r}{nearest(str(items), POPULATIONS)}.")
+    made = posterior.__dict__.setdefault("_about", {})
+    if items not in made:
+        fits = []
+        for fit in posterior.fits:
+            other = dataclasses.replace(fit, cells=dataclasses.replace(fit.cells, items=items))
+            shared = ("levels_of_new_items", "levels_of_observed_items")
+            other.__dict__.update({name: fit.__dict__[name] for name in shared if name in fit.__dict__})
+            fits.append(other)
+        made[items] = dataclasses.replace(posterior, fits=tuple(fits))
+    return made[items]
 
 
 def unit_of(fit: Fit) -> str:

@@ -27,6 +27,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from divergence.calling import nearest
 from divergence.cells.overlap import context_conflict, replays
 from divergence.errors import InputError
 from divergence.estimands.matched_contexts import contrast, crossed, matched
@@ -120,7 +121,10 @@ def serving_effect(
     factors = fit.design.mixtures
     for name in itertools.chain.from_iterable(pairs or ()):
         if name not in factors:
-            raise InputError(f"the pair names {name!r}, which does not vary in this log; choose from {', '.join(factors)}")
+            known = ", ".join(factors)
+            raise InputError(
+                f"the pair names {name!r}, which does not vary in this log{nearest(name, factors)}; choose from {known}"
+            )
     rows = Rows(fit, QUESTION, unit, ("factor", "level", "model", "statistic", "axis"))
     unknown = {factor: fit.log_design.factors[factor].why_not for factor in factors}
     moved = []

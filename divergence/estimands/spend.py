@@ -18,6 +18,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from divergence.calling import nearest
 from divergence.cells.random_blocks import BlockSums, block_sums, block_weights
 from divergence.errors import InputError
 from divergence.joint.posterior import Fit
@@ -92,9 +93,10 @@ def check_prices(fit: Fit, prices: Prices | None) -> None:
     """Raises InputError for prices that cannot be meant."""
     for model, price in (prices or {}).items():
         if model not in fit.cells.levels["model"]:
+            names = fit.cells.levels["model"]
             raise InputError(
-                f"[prices] names the model {model!r}, which the log does not have; it has "
-                f"{', '.join(fit.cells.levels['model'])}"
+                f"[prices] names the model {model!r}, which the log does not have{nearest(model, names)}; it has "
+                f"{', '.join(names)}"
             )
         for kind, value in price.items():
             if not value >= 0:

@@ -25,7 +25,7 @@ from divergence.errors import InputError
 from divergence.estimands.coupling import components, crossed_levels
 from divergence.estimands.generalizability import dependability
 from divergence.estimands.repeated_success import repeated_success
-from divergence.estimands.rows import answer, answered, deployed_contexts, frame, level_unit, models_with_rows, refuse
+from divergence.estimands.rows import about, answer, answered, deployed_contexts, frame, level_unit, models_with_rows, refuse
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.question import Question
@@ -58,8 +58,10 @@ def stability(
     k: int = 2,
     law: Law | None = None,
     outcome: str | None = None,
+    items: str | None = None,
 ) -> Estimate:
     """Rows as in the table above. Raises InputError for an eps or a required level that is no level, or a k below 2."""
+    posterior = about(posterior, items)
     _check(eps, quality_required, k)
     fit, mu, reason = deployed_contexts(posterior, outcome, law, 2)
     if mu is None:

@@ -25,6 +25,7 @@ from divergence.joint.predict import levels
 from divergence.numerics import combinations, expit
 from divergence.random_streams import stream
 
+EXPONENT_MAX = 700.0  # beyond, a draw is no number; two items leave tails that reach it
 ROWS_MAX = 5_000  # models times tasks: beyond, a table of them is no answer
 
 
@@ -94,7 +95,7 @@ def _level(counts: Table, law: np.ndarray, alike: bool) -> tuple[float, float, i
 def _draws(level: float, variance: float, items: int, link: str, draws: int, rng: np.random.Generator) -> np.ndarray:
     noise = rng.standard_t(items - 1, draws)
     if link == "log":
-        return level * np.exp(noise * np.sqrt(variance) / level)
+        return level * np.exp(np.minimum(noise * np.sqrt(variance) / level, EXPONENT_MAX))
     ended = level in (0.0, 1.0)  # items that never differed hide half a failure
     inner = (items * level + 0.5) / (items + 1) if ended else level
     least = inner * (1 - inner) / items if ended else 0.0

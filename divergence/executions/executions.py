@@ -242,12 +242,18 @@ class Executions:
         return card_of(self, answers, [f"{found.level}: {found}" for found in audit(self.design)])
 
     def answers(self) -> tuple[Answer, ...]:
-        """Which questions this log can answer by its design, and why not the others; `load_curve` where a load is logged."""
+        """Which questions this log can answer by its design, and why not the others; `load_curve` where a load is logged.
+
+        A report also fits what serving took and the thresholds of grades: what only these answer is answered, and said so.
+        """
+        from divergence.cells.further_outcomes import further_outcomes
         from divergence.estimands import QUESTIONS
         from divergence.executions.load import offered
-        from divergence.identification.question import answerable
+        from divergence.identification.further_designs import further_designs
+        from divergence.identification.question import answerable, answerable_beside
 
-        found = answerable(QUESTIONS, self.design)
+        further = further_outcomes(self, self.design.cells, design=True)
+        found = answerable_beside(QUESTIONS, answerable(QUESTIONS, self.design), further_designs(self.design, further))
         return (*found, self.answer_under_load()) if offered(self) else found
 
     def answer_under_load(self) -> Answer:

@@ -27,11 +27,15 @@ def infer_kind(configuration: Configuration, counts: OutcomeCount) -> tuple[str,
     """Kind of the outcome, and a sentence how it is known. Raises InputError where values contradict a declared one, and
     where it is not known whether more of it is better."""
     kind, reason = _kind(configuration, counts)
-    direction(configuration.outcome, kind, configuration)
-    return kind, reason
+    more = "more" if direction(configuration.outcome, kind, configuration) == HIGHER else "less"
+    return kind, reason or (
+        f"{configuration.outcome} is a positive quantity, of which {more} is better: {counts.positive} of {counts.values} "
+        "values lie above 0."
+    )
 
 
 def _kind(configuration: Configuration, counts: OutcomeCount) -> tuple[str, str]:
+    """The kind, and how it is known; '' of a positive quantity, whose sentence names what is better."""
     name, declared, grades = configuration.outcome, configuration.kind, configuration.grades
     if grades or declared == "ordinal":
         _not_graded(name, declared, grades, counts)
@@ -41,11 +45,7 @@ def _kind(configuration: Configuration, counts: OutcomeCount) -> tuple[str, str]
         return declared, f"{name} is {declared}: said in the configuration."
     bounded = counts.zero_or_one + counts.between == counts.values
     if (name in COLUMNS and name not in ("score", "predicted")) or not bounded:
-        more = "more" if direction(name, "positive", configuration) == HIGHER else "less"
-        return "positive", (
-            f"{name} is a positive quantity, of which {more} is better: {counts.positive} of {counts.values} values lie "
-            "above 0."
-        )
+        return "positive", ""
     if name == "score" and counts.several_trials and not counts.without_trials:
         return "proportion", f"{name} is a proportion: {counts.several_trials} values come with their number of trials."
     if counts.between:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from divergence.identification.log_design import LogDesign
+
+FITTED = "the fit of a further outcome must pass its diagnostics"
+"""What of the values may refuse an answer that a further outcome gives."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +59,31 @@ class Answer:
     """A sentence with the counts seen: what it rests on, or what is missing."""
     depends: str = ""
     """What of the values may still refuse it."""
+    outcome: str = ""
+    """The further outcome that it can be answered of, where it cannot of the log's own; else empty."""
 
 
 def answerable(questions: tuple[Question, ...], design: LogDesign) -> tuple[Answer, ...]:
     """Which of these questions the design answers, in their order."""
     found = [(question, question.needs(design)) for question in questions]
     return tuple(Answer(q.name, need.met, need.sentence, q.depends if need.met else "") for q, need in found)
+
+
+def answerable_beside(
+    questions: tuple[Question, ...], answers: tuple[Answer, ...], further: Iterable[tuple[str, LogDesign]]
+) -> tuple[Answer, ...]:
+    """The same answers, those that the log's own outcome cannot give by the first further outcome that can.
+
+    `further`: names and designs, asked for one by one and only while something is left to answer.
+    """
+    found, rooms = {a.question: a for a in answers}, {q.name: q for q in questions}
+    for name, design in further:
+        for question in [q for q in rooms if q in found and not found[q].identified]:
+            need = rooms[question].needs(design)
+            if need.met:
+                own = found[question].reason
+                sentence = f"Of {name}: {need.sentence} Not of the log's own outcome: {own}"
+                found[question] = Answer(question, True, sentence, rooms[question].depends or FITTED, name)
+        if all(a.identified for a in found.values()):
+            break
+    return tuple(found.values())

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from divergence.cells.measures import PRIMARY
 from divergence.cells.overlap import in_regime
+from divergence.cells.random_blocks import BLOCKS, block_numbers, rows_of
 from divergence.identification.finding import Finding
 from divergence.identification.log_design import REGIMES, LogDesign
 
 TOLD = 3  # tasks whose shares are told
 LEAST = 0.01  # of a lead: a point
-NOISE = 1.64  # standard errors that a lead has to exceed
+NOISE = 1.64  # standard errors, over whole items or sessions, that a lead has to exceed
 
 
 def weights_decide(design: LogDesign) -> Finding | None:
@@ -29,11 +31,10 @@ def weights_decide(design: LogDesign) -> Finding | None:
             continue
         share, equal = n.sum(0) / n.sum(), np.full(shape[1], 1 / shape[1])
         level = y[models] / n[models]
-        smooth = (y[models] + 0.5) / (n[models] + 1)
-        variance = smooth * (1 - smooth) / n[models]
+        moved, end = _influence(design, regime, models, level), _at_the_end(y[models], n[models])
         first, other = (int(np.argmax(level @ weight)) for weight in (share, equal))
         if first == other or not all(
-            _leads(level[a] - level[b], variance[a] + variance[b], weight)
+            _leads(level[a] - level[b], moved[:, a] - moved[:, b], end[a] + end[b], weight)
             for a, b, weight in ((first, other, share), (other, first, equal))
         ):
             continue
@@ -52,6 +53,29 @@ def weights_decide(design: LogDesign) -> Finding | None:
     return None
 
 
-def _leads(difference: np.ndarray, variance: np.ndarray, weight: np.ndarray) -> bool:
-    """Is a weighted difference of tasks larger than a point, and than its noise?"""
-    return float(weight @ difference) > max(LEAST, NOISE * float(np.sqrt(weight**2 @ variance)))
+def _influence(design: LogDesign, regime: str, models: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """What each block of whole items or sessions moves the levels (models, tasks) by, shape (blocks, models, tasks).
+
+    Rows of one item or session are alike, and models that answered the same ones err together.
+    """
+    cells = design.cells
+    table = rows_of(cells, cells.measures, PRIMARY, regime)
+    table = table.take(np.isin(table["model"], models) & (table["task"] >= 0))
+    shape = (BLOCKS, *level.shape)
+    place = (block_numbers(cells)[table["block"]], np.searchsorted(models, table["model"]), table["task"])
+    where = np.ravel_multi_index(place, shape)
+    n, y = (np.bincount(where, table[name], int(np.prod(shape))).reshape(shape) for name in ("n", "y"))
+    blocks = np.maximum((n.sum(1) > 0).sum(0), 2)  # of each task
+    return (y - level * n) / np.maximum(n.sum(0), 1) * np.sqrt(blocks / (blocks - 1))
+
+
+def _at_the_end(y: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Variance of levels of 0 and 1, which no block moves, with half a success and half a failure more; else 0."""
+    smooth = (y + 0.5) / (n + 1)
+    return np.where((y <= 0) | (y >= n), smooth * (1 - smooth) / n, 0.0)
+
+
+def _leads(difference: np.ndarray, moved: np.ndarray, end: np.ndarray, weight: np.ndarray) -> bool:
+    """Is a weighted difference of tasks larger than a point, and than its noise over blocks (blocks, tasks)?"""
+    noise = np.sqrt(np.square(moved @ weight).sum() + weight**2 @ end)
+    return float(weight @ difference) > max(LEAST, NOISE * float(noise))

@@ -22,7 +22,9 @@ import dataclasses
 import zlib
 
 import numpy as np
+import scipy.sparse as sp
 
+from divergence.joint.carried_noise import contrast_noise, without_noise
 from divergence.joint.link import from_link, to_link
 from divergence.joint.posterior import Fit, models_with_rows
 from divergence.joint.predict import Levels
@@ -93,9 +95,41 @@ def carry_over(fit: Fit, bench: Levels, deployed: Levels) -> CarryOver | None:
     link = fit.arms.link
     x = link_of(bench.mean()[:, reference], link)
     y = link_of(deployed.draws[:, reference], link)
-    lines = fitted_lines(x, y, deployed.observed[reference], stream(fit.seed, "carry over"))
+    seen = deployed.observed[reference]
+    slope = fitted_lines(x, y, seen, stream(fit.seed, "carry over")).slope.mean(0)
+    y = without_noise(y, _through(x, y, seen, slope), seen, *_measured(fit, bench, reference, seen, slope))
+    lines = fitted_lines(x, y, seen, stream(fit.seed, "carry over"))
     level = np.median(bench.mean()[:, reference], 0)
     return CarryOver(link, reference, deployed.observed[reference].sum(0), lines, (float(level.min()), float(level.max())))
+
+
+def _through(x: np.ndarray, y: np.ndarray, seen: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    """Lines of this slope (contexts,) through the middle of the levels of every draw, shape (S, models, contexts)."""
+    offset = (y - slope * x[:, :, None]) * seen
+    return slope * x[:, :, None] + offset.sum(1, keepdims=True) / np.maximum(seen.sum(0), 1)
+
+
+def _measured(
+    fit: Fit, bench: Levels, reference: np.ndarray, seen: np.ndarray, slope: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far the measured levels of the reference models lie from lines of this slope, shape (models, contexts), and the
+    noise in that as `contrast_noise` gives it."""
+    arms, contexts = fit.arms, seen.shape[1]
+    place = np.full(fit.design.n_models, -1)
+    place[reference] = np.arange(len(reference))
+    weights = []
+    for regime in (False, True):
+        mine = np.flatnonzero((arms.deployed == regime) & (place[arms.model] >= 0))
+        column = np.searchsorted(fit.design.contexts[fit.design.of_regime(regime), 1], arms.context[mine])
+        row = place[arms.model[mine]]
+        law = bench.law[arms.model[mine], column] if not regime else np.ones(len(mine))
+        cell, size = (row * contexts + column, seen.size) if regime else (row, len(reference))
+        law = law / np.maximum(np.bincount(cell, law, size), 1e-300)[cell]
+        weights.append(sp.csr_array((law, (mine, cell)), (len(arms), size)))
+    x, y = weights[0].T @ fit.response.value, (weights[1].T @ fit.response.value).reshape(seen.shape)
+    left = (y - slope * x[:, None]) * seen
+    left = (left - left.sum(0) / np.maximum(seen.sum(0), 1)) * seen
+    return left, contrast_noise(fit.response, weights[1], weights[0], slope)
 
 
 def fitted_lines(

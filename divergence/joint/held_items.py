@@ -15,7 +15,7 @@ import dataclasses
 
 import numpy as np
 import polars as pl
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from divergence.cells import Cells
 from divergence.cells.cells import TABLES
@@ -115,7 +115,7 @@ def compared(fit: Fit, seen: Effects, held: Effects, seed: int) -> dict[str, flo
     wide = draws + np.nan_to_num(held.error) * rng.standard_normal(draws.shape)
     lower, upper = np.quantile(wide, [TAIL, 1 - TAIL], axis=0)
     own = np.quantile(draws, [TAIL, 1 - TAIL], axis=0)
-    half = student.isf(TAIL, np.maximum(seen.items - 1, 1)) * np.hypot(seen.error, held.error)
+    half = stdtrit(np.maximum(seen.items - 1, 1), 1 - TAIL) * np.hypot(seen.error, held.error)
     on_bench = models & ~np.isnan(held.bench)
     middle = draws.mean(0)
     return {
@@ -127,7 +127,7 @@ def compared(fit: Fit, seen: Effects, held: Effects, seed: int) -> dict[str, flo
         "covered": float(((lower <= held.mean) & (held.mean <= upper))[known].mean()),
         "covered_paired": float((np.abs(seen.mean - held.mean) <= half)[known].mean()),
         "half_width": float((own[1] - own[0])[known].mean() / 2),
-        "half_width_paired": float((student.isf(TAIL, np.maximum(seen.items - 1, 1)) * seen.error)[known].mean()),
+        "half_width_paired": float((stdtrit(np.maximum(seen.items - 1, 1), 1 - TAIL) * seen.error)[known].mean()),
         "bench_minus_raw": float((bench.mean(0) - seen.bench)[on_bench].mean()) if on_bench.any() else np.nan,
         "bench": _square(bench.mean(0) - held.bench, on_bench),
         "bench_raw": _square(seen.bench - held.bench, on_bench),

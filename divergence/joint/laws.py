@@ -19,6 +19,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from divergence.calling import nearest
 from divergence.cells.cells import DeclaredLaw
 from divergence.cells.overlap import in_regime
 from divergence.errors import InputError
@@ -90,12 +91,13 @@ def _declared(
         mine = fit.design.contexts[:, 0] == (regime == "deployment")
         member, levels = fit.design.mixtures[factor][mine], fit.design.levels[factor]
     else:
-        raise InputError(f"the declared deployment law is over {factor!r}, which does not vary in this log")
+        near = nearest(factor, ("context", *fit.design.mixtures))
+        raise InputError(f"the declared deployment law is over {factor!r}, which does not vary in this log{near}")
     unseen = sorted(set(shares) - set(levels))
     if unseen:
         raise InputError(
-            f"the declared deployment law names {factor} = {unseen[0]!r}, which the log never saw; "
-            f"it has {', '.join(levels)}"
+            f"the declared deployment law names {factor} = {unseen[0]!r}, which the log never saw"
+            f"{nearest(unseen[0], levels)}; it has {', '.join(levels)}"
         )
     mass = member * logged[:, None]
     empty = [name for k, name in enumerate(levels) if shares.get(name, 0) > 0 and mass[:, k].sum() == 0]

@@ -8,34 +8,32 @@ primary one stands as it is.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
-from divergence.cells import Cells, collapse_beside
-from divergence.cells.grades import at_least, grade_totals
+from divergence.cells.further_outcomes import further_outcomes
 from divergence.errors import InputError
 from divergence.joint.fit import fit
 from divergence.joint.importance import Importance
 from divergence.joint.posterior import Fit, Posterior
 
-SHAPE = ("latency_s", "output_tokens", "cost_usd")
-"""What serving changes beside the score, fitted where the log has it."""
 
+def fit_outcomes(
+    log, *, seed: int = 0, method: Importance | None = None, progress: Callable[[str], None] | None = None
+) -> Posterior:
+    """The joint posterior of a log (`Executions`): its outcome, its grades' thresholds, and what serving took (`SHAPE`).
 
-def fit_outcomes(log, *, seed: int = 0, progress: Callable[[str], None] | None = None) -> Posterior:
-    """The joint posterior of a log (`Executions`): its outcome, its grades' thresholds, and the ones of `SHAPE` that it has.
-
-    `progress` is told each step in a few words. Raises InputError where the primary outcome cannot be fitted.
+    `method`: how all are fitted; None = as `fit` chooses for the outcome itself. `progress` is told each step in a few
+    words. Raises InputError where the primary outcome cannot be fitted.
     """
     tell = progress or (lambda _: None)
     tell("collapsing rows to cells")
     cells = log.cells
-    posterior = fit(cells, seed=seed, progress=tell)
+    posterior = fit(cells, method=method, seed=seed, progress=tell)
     fits, notes, seconds = [*posterior.fits], [], posterior.provenance["cpu_seconds"]
-    for outcome, make in _further(log, cells).items():
+    for outcome, make in further_outcomes(log, cells).items():
         tell(f"fitting {outcome}")
         try:
-            further = fit(make(), spec=posterior.spec, method=Importance(), seed=seed)
+            further = fit(make(), spec=posterior.spec, method=method or Importance(), seed=seed)
         except InputError as error:
             notes.append(f"{outcome} is not fitted: {error}")
             continue
@@ -51,22 +49,6 @@ def fit_outcomes(log, *, seed: int = 0, progress: Callable[[str], None] | None =
     fits[0] = _with_notes(fits[0], tuple(notes))
     provenance = posterior.provenance | {"cpu_seconds": round(seconds, 3)}
     return dataclasses.replace(posterior, fits=tuple(fits), provenance=provenance)
-
-
-def _further(log, cells: Cells) -> dict[str, Callable[[], Cells]]:
-    """Further outcomes by name, and what makes their cells: the thresholds of grades, and what `SHAPE` names."""
-    seen = [grade for grade, total in grade_totals(cells).items() if total]
-    found = {f"{cells.outcome} >= {grade}": functools.partial(at_least, cells, grade) for grade in seen if grade != seen[0]}
-    shape = [name for name in SHAPE if name != cells.outcome and _measured(cells, name)]
-    return found | {name: functools.partial(collapse_beside, log, cells, name) for name in shape}
-
-
-def _measured(cells: Cells, measure: str) -> bool:
-    """Does any row have more than nothing of it?"""
-    if measure not in cells.levels["measure"]:
-        return False
-    rows = cells.measures["measure"] == cells.levels["measure"].index(measure)
-    return bool(cells.measures["y"][rows].sum() > 0)
 
 
 def _with_notes(fitted: Fit, notes: tuple[str, ...]) -> Fit:

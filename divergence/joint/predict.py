@@ -11,6 +11,8 @@ from divergence.joint.laws import Law, context_names, law_weights
 from divergence.joint.posterior import Fit
 from divergence.joint.unseen_context import unseen_levels
 
+NO_POPULATION = 'items="observed" in contexts="new" is no population of this log: its items were not tried there'
+
 
 @dataclasses.dataclass(frozen=True)
 class Levels:
@@ -80,7 +82,7 @@ def _check_population(regime: str, items: str, contexts: str, count: int) -> Non
         if seen not in choices:
             raise InputError(f"the population {name}={seen!r} is not known; choose {' or '.join(map(repr, choices))}")
     if contexts == "new" and items == "observed":
-        raise InputError('items="observed" in contexts="new" is no population of this log: its items were not tried there')
+        raise InputError(NO_POPULATION)
     if contexts == "new" and regime != "deployment":
         raise InputError(f'contexts="new" are deployment contexts, seen regime {regime!r}')
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:

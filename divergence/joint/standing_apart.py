@@ -19,7 +19,7 @@ indicator of its arms. Several hide each other: of two in different models and c
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from divergence.cells import Cells
 from divergence.joint.arms import Arms
@@ -46,7 +46,7 @@ def standing_apart(
         return None
     z = deleted_residuals(target, x, [places for _, places in candidates])
     found = int(np.abs(z).argmax())
-    return (candidates[found][0], float(z[found])) if abs(z[found]) > student.isf(CHANCE / (2 * len(z)), left) else None
+    return (candidates[found][0], float(z[found])) if abs(z[found]) > stdtrit(left, 1 - CHANCE / (2 * len(z))) else None
 
 
 def _candidates(design: Design, arms: Arms, labels: np.ndarray) -> list[tuple[tuple[int, int, int], list[int]]]:

@@ -121,7 +121,7 @@ def _headline(frame: pl.DataFrame) -> str:
     found = first_of(frame["p_first"].to_numpy())
     told = f"Under the deployment law {found.told(names, 'first')}"
     others = frame.filter(pl.col("group") == 1)["name"].to_list()[1:]
-    if found.settled or found.at or not others:
+    if found.settled or found.open or found.at or not others:
         return f"{told}."
     listed = join(others, 3) if len(others) <= 4 else f"{len(others)} others"
     return f"{told}; it is tied with {listed}."
@@ -139,8 +139,8 @@ def _sentences(content: PageContent, answer: Estimate, frame: pl.DataFrame) -> t
         ranks = answer.where(statistic="bench_rank", factor=None).known()
         found = first(ranks.draws, highest=False)
         lead = known.filter(pl.col("model") == ranks.rows["model"][found.at]).row(0, named=True)
-        alone = found.told(known_names(ranks, frame), "first of these on the bench")
-        told.append(f"{alone}; its place here has an interval of {_places(lead)}.")
+        alone = found.told(known_names(ranks, frame), "first of these on the bench", start=True)
+        told.append(f"{alone}." if found.open else f"{alone}; its place here has an interval of {_places(lead)}.")
     partly = frame.filter(mark="partly forecast")["name"].to_list()
     if partly:
         told.append(

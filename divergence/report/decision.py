@@ -91,7 +91,7 @@ def decide(content: PageContent) -> Decision:
     alone = [
         f"{side.told()} {why}."
         for side, why in zip(sides, elsewhere, strict=True)
-        if side.leader not in models and len(side.models) > 1
+        if side.leader not in models and len(side.models) > 1 and not side.first.open
     ]
     if len(models) == 1:
         one = _one_model(content, models[0], bench_rows[0], deployed_rows[0])

@@ -139,7 +139,8 @@ def _ranking(content: PageContent) -> list[tuple[str, str]]:
         shown = spoken(known["model"])
         found = first_of(known["mean"].to_numpy())
         of = f" of the {known.height} in both" if known.height < models[regime] else ""
-        tied.append(found.told([shown[model] for model in known["model"]], f"first {where}{of}"))
+        names = [shown[model] for model in known["model"]]
+        tied.append(found.told(names, f"first {where}{of}", start=not tied))
     return [
         ("Agreement of the two orders", f"Kendall tau {phrase(tau | {'unit': 'ratio'})}: 1 is the same order, 0 none."),
         ("First place", f"{tied[0]}; {tied[1]}."),

@@ -14,6 +14,8 @@ ASKED = "`Executions.answers()` is part of the contract: a log asks what lies ab
 SHOWN = "what a notebook shows of cells has the audit, which is asked when they are shown"
 EXPLAINED = {
     ("divergence.executions.executions", "divergence.cells.collapse"): ASKED,
+    ("divergence.executions.executions", "divergence.cells.further_outcomes"): ASKED,
+    ("divergence.executions.executions", "divergence.identification.further_designs"): ASKED,
     ("divergence.executions.executions", "divergence.identification.log_design"): ASKED,
     ("divergence.executions.executions", "divergence.identification.question"): ASKED,
     ("divergence.executions.executions", "divergence.estimands"): ASKED,

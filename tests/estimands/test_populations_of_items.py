@@ -3,8 +3,10 @@
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
 import divergence as dv
+from divergence.cli import cli
 from divergence.estimands import QUESTIONS
 from divergence.estimands.rows import OBSERVED_ITEMS
 from divergence.results import answer_all
@@ -77,3 +79,52 @@ def test_a_saved_posterior_keeps_its_population(tmp_path):
     np.testing.assert_array_equal(dv.bench_level(again).draws, dv.bench_level(posterior).draws)
     with pytest.raises(dv.InputError, match="items"):
         dv.Configuration.from_table({"items": "obsrved"})
+
+
+OF_LEVELS = [question.name for question in QUESTIONS if question.of_levels]
+TOLD = {"acceptance": {"quality_min": 0.4}}
+
+
+@pytest.fixture(scope="module")
+def both_ways():
+    """A log of four models that every question about levels answers, declared in three ways, and the two fits."""
+    frame = pl.concat([log(40, 2, seed)[0].with_columns(pl.col("model") + str(seed)) for seed in range(2)])
+    return frame, {items: fitted(frame, items) for items in ("new", "observed")}
+
+
+@pytest.mark.parametrize("name", OF_LEVELS)
+def test_a_question_takes_its_items_from_the_configuration_or_as_an_argument(name, both_ways):
+    """The argument gives to the last digit what the configuration does, and is not the other population."""
+    _, posterior = both_ways
+    more = TOLD if name in ("coherence", "best_combination") else {}
+    asked = getattr(dv, name)
+    for declared, items in (("new", "observed"), ("observed", "new")):
+        given, wanted = asked(posterior[declared], items=items, **more), asked(posterior[items], **more)
+        assert given.to_frame().equals(wanted.to_frame()) and given.text == wanted.text
+        assert given.identified and (OBSERVED_ITEMS in given.text) == (items == "observed")
+    new, observed = (asked(posterior["new"], items=items, **more).to_frame() for items in ("new", "observed"))
+    assert not new.equals(observed)
+
+
+def test_an_argument_that_is_no_population_is_a_sentence(both_ways):
+    posterior = both_ways[1]["new"]
+    with pytest.raises(dv.InputError, match=r"seen 'obsrved' .did you mean observed"):
+        dv.gap(posterior, items="obsrved")
+    with pytest.raises(dv.InputError, match="is no population of this log"):
+        dv.reversal(posterior, items="observed", contexts="new")
+    with pytest.raises(dv.InputError, match="has no argument 'items'"):
+        dv.pass_power(posterior, items="observed")  # about new items whatever is declared
+
+
+def test_the_flag_is_the_configuration(both_ways, tmp_path):
+    """`--items` reaches the page's table as the declared word does."""
+    frame, posterior = both_ways
+    frame.write_parquet(tmp_path / "log.parquet")
+    for items in ("new", "observed"):
+        done = CliRunner().invoke(
+            cli, ["report", str(tmp_path / "log.parquet"), "-o", str(tmp_path / items), "--items", items, "--quiet"]
+        )
+        assert done.exit_code in (0, 1), done.output
+        table = pl.read_parquet(tmp_path / items / "estimates.parquet").filter(question="deployed_level")
+        wanted = dv.deployed_level(posterior[items]).to_frame()
+        np.testing.assert_array_equal(table["mean"].to_numpy(), wanted["mean"].to_numpy())

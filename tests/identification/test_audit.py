@@ -294,3 +294,28 @@ def test_beside_a_bench_contexts_are_held_against_it_alone():
     assert "opposite_effects" not in found(log(rates))
     alone = {place: rate for place, rate in rates.items() if place[0] == "deployment"}
     assert "against x" in found(log(alone))["opposite_effects"].sentence
+
+
+def test_the_weights_of_tasks_see_that_rows_of_one_item_are_alike():
+    """Forty rows of each of a few items: the lead rests on these few, not on their rows."""
+    task = {"long": 900, "short": 3}
+    answers = tasks_of(task, {"A": {"long": 0.8, "short": 0.0}, "B": {"long": 0.6, "short": 0.0}})
+    easy = pl.when((pl.col("model") == "B") & (pl.col("item") == "short0")).then(1.0).otherwise("score")
+    few = answers.with_columns(score=easy)
+    runs = pl.concat(
+        [few.with_columns(trial=k) if k < 1 else few.filter(task="short").with_columns(trial=k) for k in range(40)]
+    )
+    assert "weights_decide" not in found(runs)
+    every = pl.when((pl.col("task") == "short") & (pl.col("model") == "B")).then(1.0).otherwise("score")
+    many = tasks_of({"long": 900, "short": 60}, {"A": {"long": 0.8, "short": 0.0}, "B": {"long": 0.6, "short": 0.0}})
+    assert "weights_decide" in found(many.with_columns(score=every))
+
+
+def test_other_judges_come_with_a_line_to_write():
+    """A scorer that judged both is named; where none did, what to judge again."""
+    apart = log(TWO, scorer=lambda row: "strict" if row["context"] == "x" else "exact")
+    told = [a.reason for a in read(apart).answers() if "different scorers" in a.reason]
+    assert told and any("judge one side again as the other was" in reason for reason in told)
+    own = apart.filter(context="x").with_columns(scorer=pl.lit("exact")).sample(fraction=0.2, seed=1)
+    shared = [a.reason for a in read(pl.concat([apart, own])).answers() if "different scorers" in a.reason]
+    assert shared and all("take one that judged both: --where scorer=exact" in reason for reason in shared)

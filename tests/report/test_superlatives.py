@@ -56,7 +56,9 @@ def test_the_check_sees_what_overclaims(monkeypatch):
         assert "and the draws say" in " ".join(seen())
     with monkeypatch.context() as planted:
         right = orders.First.told
-        planted.setattr(orders.First, "told", lambda self, names, word: right(self, [*reversed(names)], word))
+        planted.setattr(
+            orders.First, "told", lambda self, names, *more, **what: right(self, [*reversed(names)], *more, **what)
+        )
         assert seen() != []
     content = dataclasses.replace(pages[0], cautions=("m1 is the cheapest of all.",))
     assert any("no probability" in fault for where, one in page_of(content) for fault in faults(content, where, one))

@@ -7,9 +7,11 @@ import polars as pl
 import divergence as dv
 from divergence.errors import InputError
 from divergence.executions import read
+from divergence.joint.outcomes import fit_outcomes
 from divergence.results import answer_all, page_content
 from divergence.run_record import run_record
 
+GRADES = ("bad", "poor", "good", "great")
 FEW = dv.Importance(draws=400, proposals=400, last=600, rounds=(2, 6))  # what is identified does not depend on the draws
 
 
@@ -99,6 +101,26 @@ def _more(random, frame: pl.DataFrame, often) -> pl.DataFrame:
     if often(0.4):  # logged factors, some of them aliases of each other or of the model
         frame = frame.with_columns(engine="context", hardware=pl.col("context") if often(0.3) else pl.lit("h"))
         frame = frame.with_columns(sampler="model") if often(0.3) else frame
+    return _partly_judged(random, frame, often)
+
+
+def _partly_judged(random, frame: pl.DataFrame, often) -> pl.DataFrame:
+    """Rows without a score that say how long they took, and the reverse; seldom grades in place of scores."""
+    n = frame.height
+    if often(0.25):
+        if "latency_s" not in frame.columns:
+            frame = frame.with_columns(latency_s=pl.Series(random.lognormal(0, 0.3, n)))
+        kept = {
+            "one regime": pl.col("regime") == str(random.choice(["evaluation", "deployment"])),
+            "some contexts": pl.col("context") != "c0",
+            "some rows": pl.Series(random.random(n) < 0.5),
+            "some items": pl.col("item") != "i1",
+        }[str(random.choice(["one regime", "some contexts", "some rows", "some items"]))]
+        partly = "latency_s" if often(0.3) else "score"
+        frame = frame.with_columns(pl.when(kept).then(partly).alias(partly))
+    if often(0.08):
+        place = (pl.col("score") + pl.Series(random.integers(0, 3, n))).round().cast(pl.Int64)
+        frame = frame.with_columns(score=place.replace_strict(dict(enumerate(GRADES)), return_dtype=pl.String))
     return frame
 
 
@@ -106,8 +128,8 @@ def _code(items: pl.Series) -> np.ndarray:
     return np.unique(items.to_numpy(), return_inverse=True)[1]
 
 
-def random_configuration(seed: int, models: list[str]) -> dv.Configuration:
-    """What is declared: seldom anything, else requirements, prices, an incumbent."""
+def random_configuration(seed: int, models: list[str], graded: bool = False) -> dv.Configuration:
+    """What is declared: seldom anything, else requirements, prices, an incumbent; the grades of a score that has some."""
     random = np.random.default_rng([seed, 1])
     table: dict = {}
     if random.random() < 0.3:
@@ -118,18 +140,23 @@ def random_configuration(seed: int, models: list[str]) -> dv.Configuration:
         table["prices"] = {"date": "2026-01-01"} | {model: {"input": 1.0, "output": 4.0} for model in models}
     if random.random() < 0.3:
         table["items"] = "observed"
+    if graded:
+        table["grades"] = list(GRADES)
     return dv.Configuration.from_table(table)
 
 
-def fitted(seed: int, declare: bool = True):
-    """(log, posterior, answers) of a random log, or None where there is nothing to fit."""
+def fitted(seed: int, declare: bool = True, outcomes: bool = False):
+    """(log, posterior, answers) of a random log, or None where there is nothing to fit; `outcomes`: what a report fits
+    beside the log's own, too."""
     frame = random_log(seed)
     if not frame.height:
         return None
-    setting = random_configuration(seed, frame["model"].unique().sort().to_list()) if declare else dv.Configuration()
+    graded = frame["score"].dtype == pl.String
+    plain = dv.Configuration.from_table({"grades": list(GRADES)} if graded else {})
+    setting = random_configuration(seed, frame["model"].unique().sort().to_list(), graded) if declare else plain
     try:
         log = read(frame, configuration=setting)
-        posterior = dv.fit(log.cells, seed=0, method=FEW)
+        posterior = fit_outcomes(log, method=FEW) if outcomes else dv.fit(log.cells, seed=0, method=FEW)
     except InputError:
         return None  # nothing to fit: a sentence, and no report
     return log, posterior, answer_all(posterior, None, setting)

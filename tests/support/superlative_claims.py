@@ -24,6 +24,8 @@ SUPERLATIVE = re.compile(rf"\b({'|'.join(WORDS)})\b", re.IGNORECASE)
 GRAMMAR = re.compile(r"\bat (?:the )?(?:least|most|first|best)\b|\bfirst token\b", re.IGNORECASE)
 """`At least` limits a number, and the first token is the one that comes before the others: no superlatives."""
 COUNTED = "as counted"
+OPEN = 0.2  # nobody is called the likeliest below
+LIMIT = r"(?P<p>(?:less than )?\d+%)"
 BRACKET = r"\((?P<p>(?:less than |more than )?\d+%)(?:; (?P<may>.+?) may be)?\)"
 
 
@@ -35,6 +37,8 @@ class Claim:
     who: str
     chance: str
     settled: bool
+    of: int = 0
+    """Of how many nobody is said to lead; 0 = somebody is named."""
 
 
 def _units(content, section: str):
@@ -320,6 +324,12 @@ def claims(sentence: str) -> tuple[list[Claim], str]:
                 who = re.sub(r"^(?:.*(?:: |; |, but |judged in both, |deployment law )|but )", "", match["who"].strip())
                 found.append(Claim(word, who.strip(), match["p"], not match["likely"]))
             left = re.sub(form, " ", left)
+        for form in (
+            rf"[Nn]o one leads \((?P<of>\d+) may be (?P<word>{word}), none with more than {LIMIT}\)(?P<who>)",
+            rf"(?P<word>{word}) is open \((?P<of>\d+) may be it, none with more than {LIMIT}\), such as (?P<who>[^:.;]+)",
+        ):
+            found += [Claim(word, m["who"].strip(), m["p"], False, int(m["of"])) for m in re.finditer(form, left)]
+            left = re.sub(form, " ", left)
     return found, left
 
 
@@ -337,6 +347,19 @@ def chances(draws: np.ndarray) -> np.ndarray:
     return (hits / hits.sum(axis=1)[:, None]).sum(axis=0) / len(draws)
 
 
+def _open_faults(claim: Claim, p: np.ndarray) -> list[str]:
+    """What is wrong where nobody is said to lead: somebody does, or another number of them may be first."""
+    low, high = probability(claim.chance)
+    holding = int((np.cumsum(np.sort(p)[::-1]) < SURE - 1e-9).sum()) + 1
+    told = (
+        []
+        if low - 1e-9 <= p.max() <= high + 1e-9
+        else [f"none with more than {claim.chance}, and the draws say {p.max():.3f}"]
+    )
+    told += ["somebody leads"] if p.max() >= OPEN else []
+    return told + ([] if holding == claim.of else [f"{claim.of} may be first, and the draws say {holding}"])
+
+
 def faults(content, section: str, sentence: str) -> list[str]:
     """What a sentence says beyond the draws; empty where it holds."""
     if sentence.endswith("?"):
@@ -346,6 +369,9 @@ def faults(content, section: str, sentence: str) -> list[str]:
     for claim in found:
         names, draws = SOURCES[claim.word](_units(content, section), sentence)
         p = draws.mean(0) if SOURCES[claim.word] in INDICATORS else chances(draws)
+        if claim.of:
+            told += _open_faults(claim, p)
+            continue
         known = dict(zip(names, p, strict=True))
         if claim.who != "and" and claim.who not in known:
             told.append(f"{claim.who!r} is none of {names}")
@@ -358,7 +384,7 @@ def faults(content, section: str, sentence: str) -> list[str]:
             told.append(f"{claim.who} is said to be {claim.word!r} with {mine:.3f}")
         if not claim.settled and mine < p.max() - 1e-9:
             told.append(f"{claim.who} is not the likeliest: {mine:.3f} against {p.max():.3f}")
-    denied = re.search(r"does not settle who is first|Who is first (on the bench|in deployment) is not settled", left)
+    denied = re.search(r"does not settle who is first|Who is first (on the bench|in deployment) (?:is not settled|cannot be told)", left)
     if denied:
         left = left.replace(denied.group(), " ")
         where = denied[1] or "on the bench"
