@@ -189,9 +189,7 @@ def _pairs(w: np.ndarray, noise: np.ndarray) -> tuple[Pairs, tuple[np.ndarray, n
     of_noise = noise[column[first]].astype(int) + noise[column[second]]
     used, spots = np.unique(spots, return_inverse=True)
     made = [
-        sp.csr_array(
-            ((values[first] * values[second])[mine], (spots[mine], place[first][mine])), shape=(len(used), len(w))
-        )
+        sp.csr_array(((values[first] * values[second])[mine], (spots[mine], place[first][mine])), shape=(len(used), len(w)))
         for mine in (of_noise == k for k in range(3))
     ]
     return (made[0], made[1], made[2]), (used // w.shape[1], used % w.shape[1])
