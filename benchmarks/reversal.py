@@ -6,21 +6,25 @@ One test set is the bench, others are deployment, one is held out. What `reversa
 against the order of that pair in the held-out set, over 20,000 random pairs of all models, and over all pairs of the best
 50 on the bench. `pair` is the probability that deployment as logged reverses it, `curve` the risk of its gap there, `new
 context` that in one more test set like those logged; `logged` is the share that deployment as fitted does reverse.
+`counted` has no line: of random pairs with about that gap, the share that a deployment context as fitted reverses, mean over
+these contexts.
 Calibration slope: of a logistic regression of "was reversed" on the logit of the risk; 1 = as sure as it should be, below 1
-too sure. Beside the Brier score stands that of the plain rate of reversals, which knows the outcome. Writes
-`benchmarks/reversal.md`.
+too sure. Pairs share their models and one held-out set, so a right law has slopes other than 1, too: 5 to 95 % of those that
+it gives in `WORLDS` held-out sets drawn from itself (a draw of the fit, for `new context` and `counted` one of its contexts,
+for `pair` deployment as logged), and `p`, how often it gives one as far out (two-sided). Beside the Brier score stands that
+of the plain rate of reversals, which knows the outcome. Writes `benchmarks/reversal.md`.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import pathlib
 import time
 
 import numpy as np
 import polars as pl
-import scipy.optimize
 from forecast import PUBLIC
 from pages import asked, write_table
 from scipy.special import expit, logit
@@ -41,6 +45,8 @@ CASES = (  # bench, deployment, held out
     (VAL, (V2, REAL, SKETCH), R),
 )
 PAIRS, BEST, DRAWS = 20_000, 50, 400
+WORLDS = 200  # held-out sets drawn from each law
+STEPS = 60  # of the gap, in quantiles, for what is counted
 EDGE = 1e-6  # a risk of 0 is one in a million
 
 
@@ -60,12 +66,59 @@ def slope(p: np.ndarray, happened: np.ndarray) -> tuple[float, float]:
     """Intercept and slope of the logistic regression on the logit of p."""
     x = np.stack([np.ones(len(p)), logit(np.clip(p, EDGE, 1 - EDGE))], 1)
 
-    def loss(b: np.ndarray) -> tuple[float, np.ndarray]:
-        eta = x @ b
-        return float(np.mean(np.logaddexp(0, eta) - happened * eta)), x.T @ (expit(eta) - happened) / len(x)
+    b = np.array([0.0, 0.0])
+    for _ in range(50):  # Newton's steps, none longer than 1 in either number
+        fitted = expit(x @ b)
+        weight = np.maximum(fitted * (1 - fitted), 1e-12)
+        step = np.linalg.solve((x.T * weight) @ x + 1e-9 * np.eye(2), x.T @ (happened - fitted))
+        b += step / max(1.0, np.abs(step).max())
+        if np.abs(step).max() < 1e-8:
+            break
+    return float(b[0]), float(b[1])
 
-    a, b = scipy.optimize.minimize(loss, [0.0, 1.0], jac=True, method="BFGS").x
-    return float(a), float(b)
+
+@dataclasses.dataclass(frozen=True)
+class Law:
+    """What says how likely a pair is reversed."""
+
+    risk: np.ndarray
+    """Of each pair."""
+    lines: tuple[tuple[float, np.ndarray, np.ndarray], ...] = ()
+    """Weight, slope and spread (of pairs) in every draw, of the held-out sets that it expects: lines on the bench; none:
+    logged levels."""
+    levels: np.ndarray | None = None
+    """Of those, (draws, models, sets)."""
+
+
+def expected(law: Law, bench: np.ndarray, pairs: np.ndarray, up: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Slopes in held-out sets drawn from the law itself, shape (WORLDS,); `bench` are draws of levels (draws, models), `up`
+    the sign of the bench gap of each pair."""
+    out = np.empty(WORLDS)
+    for w in range(WORLDS):
+        k = rng.integers(len(bench))
+        if law.levels is not None:
+            held = law.levels[k, :, rng.integers(law.levels.shape[2])]
+        else:
+            weights = np.array([line[0] for line in law.lines])
+            _, beta, tau = law.lines[rng.choice(len(weights), p=weights / weights.sum())]
+            held = beta[k] * bench[k] + tau[k] / np.sqrt(2) * rng.standard_normal(bench.shape[1])
+        out[w] = slope(law.risk, (up != np.sign(held[pairs[0]] - held[pairs[1]])).astype(float))[1]
+    return out
+
+
+def counted(levels: np.ndarray, within: np.ndarray, weights: np.ndarray, sample: np.ndarray, gap: np.ndarray) -> np.ndarray:
+    """Share of the pairs `sample` (2, N) with about each gap that a context reverses, at gaps `gap` (n,); `within` are draws
+    of levels in contexts (draws, models, contexts)."""
+    seen = levels.mean(0)[sample[0]] - levels.mean(0)[sample[1]]
+    edges = np.quantile(np.abs(seen), np.linspace(0, 1, STEPS + 1)[1:-1])
+    place, count = np.searchsorted(edges, np.abs(seen)), np.zeros(STEPS)
+    total = np.zeros(STEPS)
+    np.add.at(count, place, 1.0)
+    for k in range(0, len(levels), 4):
+        turned = within[k][sample[0]] - within[k][sample[1]]
+        np.add.at(total, place, (np.sign(turned) != np.sign(seen)[:, None]) @ weights)
+    draws = len(range(0, len(levels), 4))
+    return ((total + 0.5) / (draws * count + 1))[np.searchsorted(edges, np.abs(gap))]
 
 
 def judged(bench: str, deployment: tuple[str, ...], held: str) -> list[list[str]]:
@@ -81,34 +134,37 @@ def judged(bench: str, deployment: tuple[str, ...], held: str) -> list[list[str]
     rng = np.random.default_rng(0)
     drawn = rng.integers(0, len(line.models), (2, PAIRS))
     best = np.array(list(itertools.combinations(order[:BEST], 2))).T
-    laws = {"curve": [(1.0, line.beta[keep], line.tau[keep])]}
+    lines = {"curve": ((1.0, line.beta[keep], line.tau[keep]),)}
     if len(line.law) > 1:
-        laws["new context"] = [
+        lines["new context"] = tuple(
             (w, *(part[keep] for part in regress(line.bench, line.within[:, :, c])[1:])) for c, w in enumerate(line.law)
-        ]
+        )
+    within, random = line.within[keep], drawn[:, drawn[0] != drawn[1]]
     found = []
-    for what, pairs in (("random pairs of all", drawn[:, drawn[0] != drawn[1]]), (f"best {BEST}", best)):
+    for what, pairs in (("random pairs of all", random), (f"best {BEST}", best)):
         first, second = pairs
         gap = levels.mean(0)[first] - levels.mean(0)[second]
         happened = (np.sign(gap) != np.sign(score[first] - score[second])).astype(float)
         served = line.deployed[keep][:, first] - line.deployed[keep][:, second]
         apart = reversed_order(levels[:, first] - levels[:, second], served).mean(0)
         logged = np.mean(np.sign(gap) != np.sign(served.mean(0)))
-        for name, parts in {"pair": [], **laws}.items():
-            p = apart if name == "pair" else np.zeros(len(gap))
-            for w, beta, tau in parts:
-                p += (
-                    w
-                    * sum(
-                        risk(beta[k : k + 1], tau[k : k + 1], np.abs(levels[k, first] - levels[k, second])[None])[0]
-                        for k in range(len(levels))
-                    )
-                    / len(levels)
-                )
-            a, b = slope(p, happened)
+        laws = {"pair": Law(apart, levels=line.deployed[keep][:, :, None])}
+        for name, parts in lines.items():
+            p = np.zeros(len(gap))
+            for k in range(len(levels)):
+                apart_by = np.abs(levels[k, first] - levels[k, second])[None]
+                p += sum(w * risk(beta[k : k + 1], tau[k : k + 1], apart_by)[0] for w, beta, tau in parts) / len(levels)
+            laws[name] = Law(p, parts)
+        laws["counted"] = Law(counted(levels, within, line.law, random, gap), levels=within)
+        for name, law in laws.items():
+            p, (a, b) = law.risk, slope(law.risk, happened)
+            null = expected(law, levels, pairs, np.sign(gap), rng)
+            low, high = np.quantile(null, [0.05, 0.95])
+            chance = min(1.0, 2 * (min((null <= b).sum(), (null >= b).sum()) + 1) / (WORLDS + 1))
             rate = happened.mean()
             brier = np.mean((p - happened) ** 2), rate * (1 - rate)
-            shown = [f"{v:.3f}" for v in (p.mean(), logged, rate, b, a, *brier)]
+            shown = [f"{v:.3f}" for v in (p.mean(), logged, rate, b)]
+            shown += [f"{low:.2f} to {high:.2f}", f"{chance:.2f}", *(f"{v:.3f}" for v in (a, *brier))]
             sets = ", ".join(s.removeprefix("imagenet-") for s in deployment)
             where = [bench.removeprefix("imagenet-"), sets, held.removeprefix("imagenet-")]
             found.append([*where, what, name, *shown, f"{spent:.1f}"])
@@ -125,6 +181,8 @@ COLUMNS = (
     "logged",
     "reversed",
     "slope",
+    "of the law itself",
+    "p",
     "intercept",
     "Brier",
     "of the rate",

@@ -326,8 +326,10 @@ class BlockHierarchy:
     def capacity(self, gram: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The lower factor of C, and R, of Gram matrices (n, p + 1, p + 1) and t (n, p)."""
         root, width = np.sqrt(t), t.shape[1]
-        inner = root[:, :, None] * gram[:, :width, :width] * root[:, None]
-        return np.linalg.cholesky(inner + np.eye(width)), root
+        inner = root[:, :, None] * gram[:, :width, :width]
+        inner *= root[:, None]
+        np.einsum("nkk->nk", inner)[:] += 1.0
+        return np.linalg.cholesky(inner), root
 
 
 @dataclasses.dataclass(frozen=True)

@@ -99,6 +99,13 @@ def cross_products(root: sp.csr_array, parts: tuple[Bucket, ...]) -> list[np.nda
     for part in parts:
         size, models = part.arms.shape
         block = np.zeros((size, size, models))
+        if 2 * models < size:  # fewer products of all columns of a model than of one pair of places over all models
+            for m in range(models):
+                place = np.flatnonzero(part.there[:, m])
+                mine = columns[:, part.arms[place, m]]
+                block[place[:, None], place, m] = (mine.T @ mine).toarray()
+            found.append(block)
+            continue
         for first in range(size):
             for second in range(first, size):
                 both = part.there[first] & part.there[second]

@@ -56,7 +56,9 @@ class Thin:
     shared: np.ndarray
     """`W` at these arms, (M, K, p)."""
     pairs: tuple[sp.csr_array, sp.csr_array, sp.csr_array]
-    """Products of pairs of its columns by place, (p * p, M * K): of two that are not noise, of one that is, and of two."""
+    """Products of pairs of its columns by place, (R, M * K): of two that are not noise, of one that is, and of two."""
+    pair: tuple[np.ndarray, np.ndarray]
+    """The two columns of each of these R pairs: those of unlike contexts have no place in common and are left out."""
     shared_noise: np.ndarray
     """Which of its columns are noise, (p,)."""
 
@@ -133,7 +135,7 @@ def thin(
         bare,
         np.where((bare >= 0) & (lift > 0), lift, 1.0),
         w.reshape(count, size, -1),
-        _pairs(w, shared[1]),
+        *_pairs(w, shared[1]),
         shared[1],
     )
 
@@ -173,8 +175,11 @@ class _Blocks:
             np.add.at(self.singles.setdefault(int(k), np.zeros(len(self.rest))), spots[one], squares[one])
 
 
-def _pairs(w: np.ndarray, noise: np.ndarray) -> tuple[sp.csr_array, sp.csr_array, sp.csr_array]:
-    """Products of the columns (M K, p) of each place, by how many of the two are noise."""
+Pairs = tuple[sp.csr_array, sp.csr_array, sp.csr_array]
+
+
+def _pairs(w: np.ndarray, noise: np.ndarray) -> tuple[Pairs, tuple[np.ndarray, np.ndarray]]:
+    """Products of the columns (M K, p) of each place, by how many of the two are noise; and which two they are of."""
     place, column = np.nonzero(w)
     count = np.bincount(place, minlength=len(w))
     first = np.repeat(np.arange(len(place)), count[place])  # each entry beside every entry of its place
@@ -182,13 +187,12 @@ def _pairs(w: np.ndarray, noise: np.ndarray) -> tuple[sp.csr_array, sp.csr_array
     second = start[place[first]] + np.arange(len(first)) - np.repeat(begin, count[place])
     values, spots = w[place, column], column[first] * w.shape[1] + column[second]
     of_noise = noise[column[first]].astype(int) + noise[column[second]]
+    used, spots = np.unique(spots, return_inverse=True)
     made = [
-        sp.csr_array(
-            ((values[first] * values[second])[mine], (spots[mine], place[first][mine])), shape=(w.shape[1] ** 2, len(w))
-        )
+        sp.csr_array(((values[first] * values[second])[mine], (spots[mine], place[first][mine])), shape=(len(used), len(w)))
         for mine in (of_noise == k for k in range(3))
     ]
-    return made[0], made[1], made[2]
+    return (made[0], made[1], made[2]), (used // w.shape[1], used % w.shape[1])
 
 
 def projected(block: Thin, s: np.ndarray, right: np.ndarray, by: np.ndarray | None = None) -> Projected:
@@ -217,7 +221,8 @@ def projected(block: Thin, s: np.ndarray, right: np.ndarray, by: np.ndarray | No
     left = np.where(there[:, None], at[..., None] * bench - (slant * half).sum(1), 0.0) / np.sqrt(length)[..., None]
     gram = _plain_gram(block, inverse, right, by)
     flat = half.reshape(points, -1, half.shape[3])
-    gram += np.matmul(left.swapaxes(1, 2), left) - np.matmul(flat.swapaxes(1, 2), flat)
+    gram += np.matmul(left.swapaxes(1, 2), left)
+    gram -= np.matmul(flat.swapaxes(1, 2), flat)
     log = 0.5 * (np.log(length).sum(1) - np.log(inverse).sum((1, 2))) + log_determinant(low)
     return Projected(inverse, columns, low, slant, length, gram, log)
 
@@ -286,11 +291,11 @@ def _crossed(block: Thin, weighed: np.ndarray, right: np.ndarray, by: np.ndarray
 def _plain_gram(block: Thin, inverse: np.ndarray, right: np.ndarray, by: np.ndarray | None) -> np.ndarray:
     """`[W, b]' E [W, b]`, shape (n, q, q)."""
     points, width = len(inverse), block.shared.shape[2]
-    out, flat, w = np.empty((points, width + 1, width + 1)), inverse.reshape(points, -1), block.shared
+    out, flat, w = np.zeros((points, width + 1, width + 1)), inverse.reshape(points, -1), block.shared
     w = w.reshape(block.noise.size, width)
     powers = [flat] * 3 if by is None else [flat, flat * by.reshape(points, -1), flat * by.reshape(points, -1) ** 2]
     products = [p @ e.T for p, e in zip(block.pairs, powers, strict=True)]
-    out[:, :width, :width] = (products[0] + products[1] + products[2]).T.reshape(points, width, width)
+    out[:, *block.pair] = (products[0] + products[1] + products[2]).T
     b = right.reshape(points, -1)
     along = (flat * b) @ w
     if by is not None:

@@ -10,6 +10,7 @@ import divergence as dv
 from divergence.estimands import pairs as listing
 from divergence.estimands.pairs import listed, sampled, signs_agree
 from divergence.estimands.rank_agreement import kendall, place
+from divergence.estimands.reversal import over_pairs
 
 
 @pytest.mark.parametrize("models", (2, 3, 7, 20, 33))
@@ -67,7 +68,8 @@ def both():
 def test_listed_pairs_have_the_numbers_that_they_have_among_all(both):
     keys = ["statistic", "model", "model_b", "level"]
     for question, some in both[1].items():
-        rows = some.to_frame().filter(~pl.col("statistic").is_in(["all_pairs", "pairs"]).fill_null(False))
+        counted = ["all_pairs", "pairs", "all_pairs_new_context"]
+        rows = some.to_frame().filter(~pl.col("statistic").is_in(counted).fill_null(False))
         same = rows.join(both[0][question].to_frame(), on=keys, nulls_equal=True, suffix="_all")
         assert same.height == rows.height and rows["model_b"].drop_nulls().n_unique() <= 3
         np.testing.assert_allclose(same["median"], same["median_all"], rtol=1e-12)
@@ -83,3 +85,22 @@ def test_all_pairs_is_the_mean_over_every_pair(both):
     assert by_gap["level"].to_list() == many["level"].to_list()
     assert many["mean"].sum() == pytest.approx(1.0)
     assert float(many["mean"] @ by_gap["mean"]) == pytest.approx(every.draws.mean(), abs=0.01)  # 50,000 of them, sampled
+
+
+def test_a_single_context_reverses_what_its_pairs_say():
+    """Each context by itself, all pairs one by one, beside the mean by the law; equal contexts are one."""
+    rng = np.random.default_rng(2)
+    bench, law = rng.normal(0.6, 0.1, (5, 9)), np.array([0.2, 0.5, 0.3])
+    within = 0.8 * bench[:, :, None] + rng.normal(0, 0.08, (5, 9, 3))
+    gaps = np.array([0.0, 10.0])
+    expected = np.zeros(5)
+    for c, weight in enumerate(law):
+        for i, j in itertools.combinations(range(9), 2):
+            turned = (bench[:, i] > bench[:, j]) != (within[:, i, c] > within[:, j, c])
+            expected += weight * turned / 36
+    share, many = over_pairs(bench, within, gaps, 0, law)
+    np.testing.assert_allclose(share[:, 0], expected, atol=4 * 0.5 / np.sqrt(50_000 / 3))
+    assert many.sum() == pytest.approx(1.0)
+    alike = np.repeat(within[:, :, :1], 3, 2)
+    seen = over_pairs(bench, alike, gaps, 0, law)[0]
+    np.testing.assert_allclose(seen, over_pairs(bench, within[:, :, :1], gaps, 0)[0], atol=4 * 0.5 / np.sqrt(50_000 / 3))

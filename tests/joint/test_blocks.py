@@ -14,7 +14,7 @@ from divergence.joint import arms as measuring
 from divergence.joint.arm_noise import kept_dense
 from divergence.joint.arms import measure_arms
 from divergence.joint.block_checks import difference_density, held_out, noise_form
-from divergence.joint.blocks import backward, bucket_size, buckets, factor, forward
+from divergence.joint.blocks import backward, bucket_size, buckets, cross_products, factor, forward
 from divergence.joint.checks import model_checks
 from divergence.joint.design import arm_loadings, make_design
 from divergence.joint.hierarchy import Hierarchy
@@ -207,3 +207,18 @@ def test_what_does_not_fit_into_memory_is_refused_before_it_is_made(monkeypatch)
     with pytest.raises(dv.InputError, match=r"2,000,000 models in 3 contexts.* 10,000,000 effects.*keep fewer models"):
         check_room(2_000_000, 3, 6_000_000, 0)
     assert (kept_draws(100), kept_draws(20_000), kept_draws(10**7)) == (2000, 838, 500)
+
+
+@pytest.mark.parametrize(("models", "contexts"), [(2, 9), (9, 2), (3, 6)])
+def test_products_within_models_are_those_of_the_whole_root(models, contexts):
+    """Of few models of many contexts they are made model by model, else place by place; a missing arm stays 0."""
+    rng = np.random.default_rng(0)
+    model = np.repeat(np.arange(models), contexts)[rng.permutation(models * contexts)][1:]
+    dense = rng.standard_normal((30, len(model))) * (rng.random((30, len(model))) < 0.3)
+    parts = buckets(model)
+    for part, block in zip(parts, cross_products(sp.csr_array(dense), parts), strict=True):
+        for m in range(part.arms.shape[1]):
+            there = part.there[:, m]
+            arms = part.arms[there, m]
+            np.testing.assert_allclose(block[np.ix_(there, there)][:, :, m], dense[:, arms].T @ dense[:, arms], atol=1e-12)
+            assert not block[~there, :, m].any() and not block[:, ~there, m].any()
