@@ -35,6 +35,13 @@ STREAMS = {
     "forecast": 119,
     "convergence": 120,
     "blocks": 128,
+    "calibration folds": 170,
+    "calibration nulls": 171,
+    "groups of clusters": 172,
+    "items of likeness": 173,
+    "turns of arms": 174,
+    "loadings": 175,
+    "thirds of items": 176,
 }
 """Name -> its place in the seed sequence; a number is given once and never again."""
 

@@ -14,6 +14,8 @@ from divergence.orders import AS_COUNTED
 from divergence.scoring.filesystems import shown
 from divergence.scoring.score import Progress, Scored, score_log
 
+OTHER = {"answer": "second answer"}  # what of a column is missing, where it is not the column
+
 
 class Bar(Progress):
     """A progress bar on stderr."""
@@ -113,6 +115,16 @@ def summary(scored: Scored, output: str, rate: float) -> list[str]:
     absent = sorted({name for p in made["partitions"] for name in p.get("absent", ())})
     if absent:
         lines.append(f"some partitions lack {', '.join(absent)}, which the model uses: what these tell is not known there")
+    lacking: dict[str, int] = {}
+    for partition in made["partitions"]:
+        for name, rows in partition.get("lacking", {}).items():
+            lacking[name] = lacking.get(name, 0) + rows
+    lines += [
+        f"{rows:,} requests of items that the model did not know have no {OTHER.get(name, name)} to go by: what that "
+        "tells is not known there"
+        for name, rows in lacking.items()
+        if name not in absent
+    ]
     lines += [f"not read: {skip['file']} ({skip['reason']})" for skip in made["skipped"]]
     if made["left_over"]:
         lines.append(f"results that belong to nothing scored now: {', '.join(made['left_over'])}")

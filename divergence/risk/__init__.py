@@ -8,12 +8,13 @@
 | `plain_share` | what rates of cells add to the table, as held-out items want it |
 | `item_factors`, `known_items`, `item_lookup` | how items differ, what is known of each, which requests repeat one |
 | `like_contexts`, `likeness` | a known item in a new context: which contexts say most of it |
-| `unseen_items`, `unseen_shift` | features, neighbours, consistency: tried on held-out items; features at scoring |
+| `unseen_items`, `unseen_shift` | features, neighbours, consistency: tried on held-out items; what they do to a score |
+| `prompt_neighbours`, `answer_agreement` | what the most similar prompts lend; how far answers to one item agree |
 | `calibrate` | maps of risks, and which one the held-out sessions prefer |
 | `reliability`, `conformal` | how far risks are right beside what a right score shows; sets |
 | `discrimination`, `training_traffic` | does a score tell requests apart, beside plain rates; what it was made from |
 | `risk_draws`, `moved_draws` | joint draws of all risks, for the null of a posterior that is right of itself |
-| `model_view` | a risk model in a notebook |
+| `model_view`, `saved_table` | a risk model in a notebook; what its folder holds |
 | `classifier`, `categories` | `RiskClassifier`: calibrated risks of any table, for scikit-learn; categories in frames |
 | `context_definitions` | how each context was served: what contradicts a label is no known context |
 | `labelfree` | failure rates without labels, their bounds, and what a few labels make of them; which to label next |

@@ -32,12 +32,14 @@ from divergence.risk.context_definitions import Served
 from divergence.risk.discrimination import beside_plain
 from divergence.risk.known_items import item_risks
 from divergence.risk.model import RiskModel
+from divergence.risk.moved_draws import drawn_of_batch
 from divergence.risk.plain_share import SHARE, blended, cell_rates, moved_draws, worth
 from divergence.risk.reliability import BINS, CLUSTERS_MIN, clustering, equal_bins, reliability
 from divergence.risk.risk_draws import plausible_risks
 from divergence.risk.summaries import Summaries, summarise
 from divergence.risk.training_traffic import traffic_of
 from divergence.risk.unseen_items import features_of, unseen_shift
+from divergence.risk.unseen_shift import UnseenShift
 
 PARTS, CALIBRATION, CHECK = 10, (6, 7), (8, 9)
 DRAWS_KEPT, DRAWS_MIN, NUMBERS_KEPT = 200, 50, 2_000_000  # of tables of risks, in the model's folder: 8 MB at most
@@ -102,17 +104,17 @@ def risk_model(posterior: Posterior, log: Executions | None = None, *, seed: int
     model = dataclasses.replace(model, items=items)
     traffic = _traffic(whole, posterior, clusters)
     shift = check.get("unseen", {}).pop("shift", None)
-    traffic |= {} if shift is None else {"features": shift}
     return dataclasses.replace(
         model,
         plausible=kept,
+        near={} if shift is None else shift.arrays(),
         factors=tuple(factors),
         served=served,
         outcome=cells.outcome,
         kind=cells.kind,
         check=check | {"items": told["sentence"], "sharpness": check.get("sharpness", {}) | told.pop("sharpness", {})},
         conformal=sets,
-        traffic=traffic | {"items": told, **traffic_of(model, cells)},
+        traffic=traffic | _features(shift) | {"items": told, **traffic_of(model, cells)},
         provenance=provenance,
     )
 
@@ -220,16 +222,21 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
     risk, failure, trials, cluster, context = _scored(trained, calibration)
     everywhere = judged.frame["part"].to_numpy()
     base = _scored(trained, judged.frame)[0]
-    shift, told = unseen_shift(log, judged.frame, base, everywhere < CALIBRATION[0], np.isin(everywhere, CALIBRATION))
-    if shift is not None:
-        trained = dataclasses.replace(trained, traffic=trained.traffic | {"features": shift.to_json()})
-        risk = _scored(trained, calibration)[0]
+    shift, told, values = unseen_shift(
+        log, judged.frame, base, everywhere < CALIBRATION[0], np.isin(everywhere, CALIBRATION)
+    )
+    # Strata are calibrated, and then moved by what is known of a request: what lacks it has the stratum's own risk.
     calibrator, scores = choose_calibrator(risk, failure, cluster, trials)
-    sets = thresholds(calibrator(risk), failure, context) if np.isin(failure, (0, 1)).all() else {}
-    before, failure, trials, cluster, context = _scored(trained, check)
-    risk = calibrator(before)
+    judged = HeldOutRows(judged.frame.with_columns(**values))
+    calibration, check = judged.part(CALIBRATION), judged.part(CHECK)
+    more = {} if shift is None else {"traffic": trained.traffic | _features(shift), "near": shift.arrays()}
     draws = moved_draws(plausible_risks(fitted, seed=seed), raw, table)
-    plausible = calibrator(draws.reshape(len(draws), -1)), trained.rows(_batch(check))
+    kept = dataclasses.replace(_model(table, calibrator), **{"traffic": trained.traffic} | more)
+    kept = dataclasses.replace(kept, plausible=calibrator(draws.reshape(len(draws), -1)))
+    sets = thresholds(_scored(kept, calibration)[0], failure, context) if np.isin(failure, (0, 1)).all() else {}
+    before = _scored(dataclasses.replace(trained, **more), check)[0]
+    risk, failure, trials, cluster, context = _scored(kept, check)
+    plausible = drawn_of_batch(kept, _batch(check, kept.tells))
     found = reliability(risk, failure, weight=trials, cluster=cluster, plausible=plausible, seed=seed)
     found["clustering"] = _clustering(risk, failure, trials, cluster, context) | {
         "sessions": every,
@@ -241,9 +248,13 @@ def _calibrated(posterior: Posterior, log: Executions, seed: int) -> tuple[Calib
         found["sets"] = coverage(risk, failure, context, sets)
     found["sharpness"] = {"unseen": beside_plain(risk, trained.plain(_batch(check)), failure, trials, cluster, seed)}
     found["contexts"] = _by_context(risk, failure, trials, cluster, context)
-    found["unseen"] = {"sentence": told, "shift": None if shift is None else shift.to_json()}
+    found["unseen"] = {"sentence": told, "shift": shift}
     found["sentence"] = _sentence(found, calibrator) + words + (f"; {told}" if told else "")
     return calibrator, found, sets, found["clustering"], share
+
+
+def _features(shift: UnseenShift | None) -> dict:
+    return {} if shift is None else {"features": shift.to_json()}
 
 
 def _with_plain_rates(raw: Summaries, cells: Cells, held: pl.DataFrame) -> tuple[Summaries, str, float]:
@@ -279,7 +290,7 @@ def _unchecked(why: str, share: float = 0.0) -> tuple[Calibrator, dict, dict, di
 
 
 def _scored(model: RiskModel, rows: pl.DataFrame) -> tuple[np.ndarray, ...]:
-    risk = model.score(_batch(rows, model.columns)).column("risk").to_numpy(zero_copy_only=False)
+    risk = model.score(_batch(rows, model.tells)).column("risk").to_numpy(zero_copy_only=False)
     return (risk, *(rows[name].to_numpy() for name in ("failure", "trials", "cluster", "context")))
 
 

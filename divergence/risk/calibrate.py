@@ -21,6 +21,7 @@ import dataclasses
 import numpy as np
 
 from divergence.numerics import expit, logit
+from divergence.random_streams import stream
 
 NAMES = ("none", "platt", "beta", "isotonic", "venn_abers")
 EDGE = 1e-6  # risks are kept this far from 0 and 1, so that one surprise costs 14 nats and not infinity
@@ -99,7 +100,7 @@ def choose_calibrator(
     names = [name for name in NAMES if len(risk) >= ROWS_MIN[name]]
     _, unit = np.unique(cluster, return_inverse=True)
     unit = unit.ravel()
-    fold = np.random.default_rng(0).permutation(unit.max() + 1)[unit] % FOLDS
+    fold = stream(0, "calibration folds").permutation(unit.max() + 1)[unit] % FOLDS
     scores = {}
     for name in names:
         predicted = np.empty(len(risk))

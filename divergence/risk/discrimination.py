@@ -17,6 +17,7 @@ import math
 import numpy as np
 
 from divergence.numerics import NORMAL_95
+from divergence.random_streams import stream
 from divergence.risk.item_lookup import PROBIT_MAX
 
 GROUPS, BINS = 16, 256
@@ -45,7 +46,7 @@ def beside_plain(
 ) -> dict:
     """The measures of rows in memory; `cluster` is what is left out whole."""
     one, where = np.unique(cluster, return_inverse=True)
-    group = (np.random.default_rng(seed).permutation(len(one)) % GROUPS)[where.ravel()]
+    group = (stream(seed, "groups of clusters").permutation(len(one)) % GROUPS)[where.ravel()]
     bins, sums = np.zeros((GROUPS, len(SIDES), BINS, 2)), np.zeros((GROUPS, len(SIDES), len(SUMS)))
     plain = np.where(np.isnan(plain), 0.5, plain)
     places = np.searchsorted(EDGES, risk, side="right"), even_bins(plain)

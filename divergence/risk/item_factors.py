@@ -28,6 +28,8 @@ import dataclasses
 import numpy as np
 from scipy.special import log_ndtr, ndtr
 
+from divergence.random_streams import stream
+
 RANKS = (1, 3, 6)  # numbers of factors that are tried
 ITEMS_FITTED = 1500  # loadings need no more; every item gets its own posterior
 ROUNDS, SWEEPS_FIRST, SWEEPS, SWEEPS_LAST = 25, 4, 2, 5
@@ -35,6 +37,7 @@ TIE_VARIANCE, TIE_LOADINGS = 0.25, 4.0  # prior of tau^2, and how many loadings 
 UNIQUE, UNIQUE_ITEMS = 1.0, 4.0  # prior of psi: one trial a cell says nothing of it, and then a repeat is worth a trial
 VARIANCE_MAX = 400.0  # a repeat that fails to repeat once in a hundred times costs less than a wrong certainty
 UNIQUE_MIN = 1e-3
+UNDECIDED = 2.0  # standard errors of a gain within which a third of the items is too few to say whether there is one
 EMPTY = 1e-9  # precision of a site that says nothing
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 NEWTON, STEP_MAX = 15, 3.0
@@ -84,7 +87,7 @@ class Sites:
     def __init__(self, cells: ItemCells, items: int, seed: int = 0) -> None:
         """Sites that say nothing yet. Cells of an item are visited in a random order of arms, the same for all items: it
         must not depend on how items are numbered."""
-        turns = np.random.default_rng(seed).permutation(int(cells.arm.max()) + 1 if len(cells.arm) else 0)
+        turns = stream(seed, "turns of arms").permutation(int(cells.arm.max()) + 1 if len(cells.arm) else 0)
         order = np.lexsort((turns[cells.arm], cells.item))
         self.order = order
         """Place of each of these cells among those given."""
@@ -199,7 +202,7 @@ def fit_factors(
 ) -> Factors:
     """Loadings and unique variances by expectation maximisation. `ties` are codes of the arms, of their models and
     of their contexts: what arms share."""
-    random = np.random.default_rng(seed)
+    random = stream(seed, "loadings")
     start = np.c_[np.ones(arms), 0.3 * random.standard_normal((arms, rank - 1))]
     factors, wide = Factors(start, np.full(arms, UNIQUE)), TIE_VARIANCE
     sites = Sites(cells, items, seed)
@@ -276,41 +279,51 @@ class Choice:
     """None where no number of factors predicts better than the strata alone."""
     gains: dict[int, float]
     """Number of factors -> log density gained a cell over the strata, in nats."""
+    rank: int
+    """The best number."""
     error: float
-    """Standard error of the best one's gain, over items."""
+    """Standard error of its gain, over items."""
     check: Sites
     """The held-out items' cells under the best number of factors: what each cell's others say of it."""
 
 
 def choose_factors(cells: ItemCells, items: int, arms: int, seed: int = 0, ties: tuple[np.ndarray, ...] = ()) -> Choice:
     """Factors by what each number of them says of cells of held-out items, given those items' other cells."""
-    random = np.random.default_rng(seed)
+    random = stream(seed, "thirds of items")
     if items > ITEMS_FITTED:  # those with most cells, which say most about how arms go together
         chosen = np.zeros(items, bool)
         chosen[np.argsort(-np.bincount(cells.item, minlength=items), kind="stable")[:ITEMS_FITTED]] = True
         cells, items = cells.of(chosen), ITEMS_FITTED
-    held = random.permutation(items) % 3 == 0
-    fitted, check = cells.of(~held), cells.of(held)
-    gains, errors, checks, plain = {}, {}, {}, strata_density(check)
-    for rank in (r for r in RANKS if r < max(arms, 2)):
-        factors = fit_factors(fitted, int((~held).sum()), arms, rank, seed, ties)
+    third = random.permutation(items) % 3
+
+    def tried(rank: int, held: np.ndarray) -> tuple[Sites, np.ndarray]:
+        """The held-out items' cells, and the log density gained in each of these items."""
+        check = cells.of(held)
+        factors = fit_factors(cells.of(~held), int((~held).sum()), arms, rank, seed, ties)
         sites = converged(check, int(held.sum()), factors)
-        gain = np.bincount(sites.cells.item, sites.held_out - plain[sites.order])
-        checks[rank] = sites
-        gains[rank] = float(gain.sum() / len(plain))
-        errors[rank] = float(np.sqrt(((gain - gain.mean()) ** 2).sum()) / len(plain))
+        return sites, np.bincount(sites.cells.item, sites.held_out - strata_density(check)[sites.order])
+
+    found = {rank: tried(rank, third == 0) for rank in RANKS if rank < max(arms, 2)}
+    gains, errors = {}, {}
+    for rank, (sites, gain) in found.items():
+        gains[rank], errors[rank] = _a_cell([gain], len(sites.order))
     best = max(gains, key=gains.__getitem__)
+    if abs(gains[best]) <= UNDECIDED * errors[best]:  # then the other two thirds are asked, too
+        gain = [found[best][1], *(tried(best, third == other)[1] for other in (1, 2))]
+        gains[best], errors[best] = _a_cell(gain, len(cells.item))
     worth = gains[best] > errors[best]
-    return Choice(fit_factors(cells, items, arms, best, seed, ties) if worth else None, gains, errors[best], checks[best])
+    factors = fit_factors(cells, items, arms, best, seed, ties) if worth else None
+    return Choice(factors, gains, best, errors[best], found[best][0])
+
+
+def _a_cell(parts: list[np.ndarray], cells: int) -> tuple[float, float]:
+    """Nats a cell of gains of items, and the standard error over items."""
+    gain = np.concatenate(parts)
+    return float(gain.sum() / cells), float(np.sqrt(((gain - gain.mean()) ** 2).sum()) / cells)
 
 
 def strata_density(cells: ItemCells) -> np.ndarray:
-    """Log density of every cell where its stratum is all that is known, item differences of one probit integrated out."""
-    single = (cells.n == 1) & ((cells.y == 0) | (cells.y == 1))
+    """Log density of every cell where its stratum is all that is known: each trial has the stratum's risk, whatever the
+    trials before it, which are other answers to the item like those of other cells."""
     p = np.clip(ndtr(cells.middle), 1e-9, 1 - 1e-9)
-    plain = cells.y * np.log(p) + (cells.n - cells.y) * np.log1p(-p)
-    if single.all():
-        return plain
-    level = cells.middle * np.sqrt(1 + UNIQUE)
-    spread = matched_moments(cells.y, cells.n, level, np.full(len(level), UNIQUE))[2]
-    return np.where(single, plain, spread)
+    return cells.y * np.log(p) + (cells.n - cells.y) * np.log1p(-p)

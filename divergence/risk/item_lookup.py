@@ -136,10 +136,11 @@ class ItemRisks:
         """
         known, names = item < len(self.task), batch.schema.names
         if given is not None:
-            agreed = self.task.take(item, mode="clip") == given
-            if not agreed.all():  # a task that is not logged contradicts nothing
-                agreed |= np.asarray(batch.column("task").is_null()) if "task" in names else True
-            known &= agreed
+            other = self.task.take(item, mode="clip") != given
+            other &= known
+            if other.any():  # a task that is not logged contradicts nothing
+                other &= ~np.asarray(batch.column("task").is_null()) if "task" in names else False
+                known &= ~other
         if self.prompt is None or "prompt_hash" not in names:
             return known, None
         column = coded(batch.column("prompt_hash"))

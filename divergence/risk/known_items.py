@@ -71,7 +71,7 @@ def item_risks(
     items, count = len(known.names), known.arms.shape[1]
     model, regime, label = known.arms
     chosen = choose_factors(known.cells, items, count, seed, (model, 2 * label - label.min() * 2 + regime))
-    gain = max(chosen.gains.values())
+    rank, gain = chosen.rank, chosen.gains[chosen.rank]
     told = {
         "items": items,
         "gains": {str(rank): value for rank, value in chosen.gains.items()},
@@ -84,7 +84,6 @@ def item_risks(
             f"than its stratum, not more than the error of that ({chosen.error:.4f})"
         )
         return None, told | {"sentence": words}
-    rank = max(chosen.gains, key=chosen.gains.__getitem__)
     words = (
         f"{items:,} known items: an item's other answers predict a held-out one by {gain:.3f} nats better than its stratum "
         f"(standard error {chosen.error:.3f}, {rank} factor{'s' if rank > 1 else ''})"
@@ -217,6 +216,12 @@ class Sources:
         there = arms[self.regime[arms] == 1]
         return there if len(there) else arms
 
+    def alone(self, model: int, context: int) -> bool:
+        """Is it asked what an item does in another model or context, of which the log has one? How far its answers carry
+        over is not known then, and taken as half: the stratum has the other half."""
+        models, contexts = self.shape
+        return (model == models and models < 2) or (context == contexts and contexts < 2)
+
     def of(self, model: int, context: int) -> tuple[np.ndarray, np.ndarray, bool]:
         """The arms, their weights, and whether they are moved to the pair's level."""
         of_model, of_context = self.of_model[model], self._deployed(self.of_label[context])
@@ -248,6 +253,11 @@ def _places(known: Known, factors: Factors, risk: np.ndarray, levels: dict) -> t
                 use, share, moved = sources.of(m, c)
                 centre = target[m, c, task][:, None] * scale[use] if moved else level[:, use]
                 f, v = mean[:, use] + centre, variance[:, use]
+                if sources.alone(m, c):
+                    typical = scale[use].mean()
+                    f = np.concatenate([f, target[m, c, task][:, None] * typical], axis=1)
+                    v = np.concatenate([v, np.full((len(f), 1), typical**2 - 1)], axis=1)
+                    share = np.append(share / 2, 0.5)
                 failing = ndtr(-f / np.sqrt(1 + v)) @ share
                 spread = (v + f**2) @ share - (f @ share) ** 2
                 place[inside, m, c] = place_of(ndtri(np.clip(failing, 1e-6, 1 - 1e-6)), np.sqrt(np.maximum(spread, 0)))

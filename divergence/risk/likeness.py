@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtr
 
+from divergence.random_streams import stream
 from divergence.risk.context_definitions import Served
 from divergence.risk.item_factors import Factors, ItemCells, converged
 from divergence.risk.like_contexts import shared_levels, weights
@@ -30,7 +31,7 @@ def choose_likeness(
         return 0.0, ""
     if items > ITEMS_MAX:
         chosen = np.zeros(items, bool)
-        chosen[np.random.default_rng(seed).permutation(items)[:ITEMS_MAX]] = True
+        chosen[stream(seed, "items of likeness").permutation(items)[:ITEMS_MAX]] = True
         cells, items = cells.of(chosen), ITEMS_MAX
     loss = np.zeros((len(STEPS), items))
     for k in deployed:

@@ -34,6 +34,8 @@ class LookupGrid:
     """Row of the table for each combination, int32; each axis has one place more than levels: the unseen one."""
     hashed: dict[str, tuple[pa.Array, np.ndarray]] = dataclasses.field(default_factory=dict, init=False, repr=False)
     """The last dictionary of each key and where its values are: batches of a partition share their dictionary."""
+    direct: bool = dataclasses.field(default=False, init=False, repr=False)
+    """Is every combination its own row? Then there is nothing to look up."""
 
     def __post_init__(self) -> None:
         expected = tuple(len(known) + 1 for known in self.levels.values())
@@ -44,6 +46,7 @@ class LookupGrid:
                 f"{self.place.size} combinations of {', '.join(self.levels)} are too many to look up "
                 f"directly (at most {CELLS_MAX}): use fewer strata"
             )
+        object.__setattr__(self, "direct", bool((self.place.ravel() == np.arange(self.place.size)).all()))
 
     def rows(self, batch: pa.RecordBatch) -> np.ndarray:
         """Row of the summary table for each request of the batch, shape (rows,)."""
@@ -55,7 +58,7 @@ class LookupGrid:
                 held = self.hashed[key] = column.dictionary, places(column.dictionary, known)
             place *= len(known) + 1
             place += looked_up(column, held[1])
-        return self.place.reshape(-1).take(place)
+        return place if self.direct else self.place.reshape(-1).take(place)
 
 
 def codes(column: pa.Array, known: tuple[str, ...]) -> np.ndarray:

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import os
 import pathlib
 
@@ -39,8 +38,10 @@ from divergence.risk.like_contexts import LikeContexts
 from divergence.risk.lookup import LookupGrid, coded, looked_up, take
 from divergence.risk.model_view import shown_table
 from divergence.risk.moved_draws import drawn, nearest_draws
-from divergence.risk.unseen_shift import UnseenShift, shifted_places
-from divergence.sealed import DAMAGE, RISK_FILES, Sealed, check_form
+from divergence.risk.prompt_neighbours import ARRAYS as NEIGHBOURS
+from divergence.risk.saved_table import PLAUSIBLE, check_table, check_words
+from divergence.risk.unseen_shift import AGREE, NEAR, SOURCES, UnseenShift, shifted_places
+from divergence.sealed import DAMAGE, RISK_FILES, Sealed
 from divergence.staging import move_into, staging
 
 FORMAT = 4  # 1 had a design effect of the whole log, 2 did not say how contexts were served, 3 had no items
@@ -50,25 +51,8 @@ SEALED = Sealed(
     "risk model",
     "make it again with divergence fit LOG -o FOLDER, from a log with judged deployment rows",
 )
-NUMBERS = ("risk", "excess", "lower", "upper", "novelty")
 COLUMNS = ("risk", "excess", "lower", "upper", "novelty", "known", "reason", "evidence", "audit")
-PLAUSIBLE = "plausible"
-SAVED = {
-    "outcome": str,
-    "kind": str,
-    "factors": [str],
-    "levels": {None: [str]},
-    "reasons": [str],
-    "calibrator": {},
-    "check": {},
-    "conformal": {},
-    "traffic": {},
-    "provenance": {},
-    "served": {},
-    "interval": float,
-}
-"""What the words of a saved model are; its parts look at the rest."""
-KEYS = ("model", "context", "task")
+STRATUM = np.int8(EVIDENCE.index("stratum"))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -122,21 +106,31 @@ class RiskModel:
     where the posterior is right (`reliability`). None where the table is too large to keep them."""
     items: ItemRisks | None = None
     """What is known of items; None where the log repeats none, or they tell nothing."""
+    near: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    """Arrays of the prompts that lend to those alike; empty where none do."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Further columns that a score reads: features."""
-        return () if self._unseen is None else self._unseen.names
+        """Further columns that a score reads: features, embeddings of prompts; answers are read before."""
+        return () if self.unseen is None else tuple(SOURCES.get(n, n) for n in self.unseen.names if n != AGREE)
+
+    @property
+    def tells(self) -> tuple[str, ...]:
+        """What moves requests whose items are not known, as a batch that has it at hand names it."""
+        return () if self.unseen is None else self.unseen.names
 
     @functools.cached_property
-    def _unseen(self) -> UnseenShift | None:
-        return UnseenShift.from_json(self.traffic["features"]) if self.traffic.get("features") else None
+    def unseen(self) -> UnseenShift | None:
+        """What moves requests whose items are not known; None where nothing does."""
+        features = self.traffic.get("features")
+        return UnseenShift.from_json(features, self.near) if features else None
 
     @property
     def beside(self) -> tuple[str, ...]:
-        """What is read where it is logged: serving factors that no context label names, hashes of prompts."""
-        prompts = self.items is not None and self.items.prompt is not None
-        return *(f for f in self.served.factors if f not in self.factors), *(("prompt_hash",) if prompts else ())
+        """What is read where it is logged: serving factors that no context label names, hashes of prompts, embedders."""
+        further = ("prompt_hash",) if self.items is not None and self.items.prompt is not None else ()
+        further += ("embedder",) if self.unseen is not None and NEAR in self.unseen.names else ()
+        return *(f for f in self.served.factors if f not in self.factors), *further
 
     @functools.cached_property
     def _grid(self) -> LookupGrid:
@@ -156,7 +150,7 @@ class RiskModel:
     def answers(self) -> dict[str, np.ndarray]:
         """`risk`, `lower`, `upper` and `audit` of the rows of the table, the places of known items, and those of strata that
         features moved."""
-        parts = [self.table, *[answers()] * ((self.items is not None) + (self._unseen is not None))]
+        parts = [self.table, *[answers()] * ((self.items is not None) + (self.unseen is not None))]
         out = {name: np.concatenate([part[name] for part in parts]) for name in ("risk", "lower", "upper")}
         seen = np.array(self.traffic.get("risks", ()), float)
         below = np.searchsorted(seen, out["risk"]) / len(seen) if len(seen) else np.full(len(out["risk"]), np.nan)
@@ -177,6 +171,12 @@ class RiskModel:
         """Of each row of the table: its (model, context), its stratum, and what the bench promised."""
         strata = len(self.levels["task"]) + 1 if "task" in self.levels else 1
         return *np.divmod(np.arange(len(self.table["risk"])), strata), self.table["risk"] - self.table["excess"]
+
+    @functools.cached_property
+    def _without_bench(self) -> tuple[bool, bool]:
+        """Have all rows of the table no excess, and has any none?"""
+        none = np.isnan(self.table["excess"])
+        return bool(none.all()), bool(none.any())
 
     @functools.cached_property
     def _reasons(self) -> tuple[pa.Array, np.ndarray]:
@@ -219,7 +219,7 @@ class RiskModel:
             return None
         known, other = self.items.known(batch, item, stratum.take(rows) if "task" in self.levels else None)
         place = item * self.items.place[0].size + pair.take(rows)
-        place = place if known.all() else np.where(known, place, -1)
+        place = place if known.all() else (place + 1) * known - 1
         return place if other is None else np.where(other, -2, place)
 
     @functools.cached_property
@@ -243,40 +243,48 @@ class RiskModel:
             found = like.places(batch.take(pa.array(mine)), item, pair // contexts)
             index[mine] = found.astype(np.intp) + self.items_from
 
-    def _by_features(self, unseen: UnseenShift, batch: pa.RecordBatch, rows: np.ndarray, index: np.ndarray) -> np.ndarray:
-        """Places, with requests moved that have features and that their stratum answers."""
+    def _by_features(
+        self, unseen: UnseenShift, batch: pa.RecordBatch, rows: np.ndarray, index: np.ndarray, lacking: dict[str, int]
+    ) -> np.ndarray:
+        """Places, with requests moved of which more is known and that their stratum answers."""
         mine = np.flatnonzero(~self.of_items(index))
-        shift = unseen.of(batch if len(mine) == len(rows) else batch.take(pa.array(mine)))
-        there = shift[1] > 0
+        values = unseen.values(batch if len(mine) == len(rows) else batch.take(pa.array(mine)))
+        for name, missing in zip(unseen.names, np.isnan(values).sum(0).tolist(), strict=True):
+            lacking[name] = lacking.get(name, 0) + missing
+        shift, sd = unseen.of(values)
+        there = sd > 0
         first = self.items_from + (POINTS * SPREADS if self.items is not None else 0)
         out = index.astype(np.intp)
-        out[mine[there]] = first + shifted_places(
-            (shift[0][there], shift[1][there]), rows[mine[there]], unseen.probits(self.table)
-        )
+        out[mine[there]] = first + shifted_places((shift[there], sd[there]), rows[mine[there]], unseen.probits(self.table))
         return out
 
-    def answer(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray]:
-        """The scores of a batch, and each request's place in `answers`."""
+    def answer(self, batch: pa.RecordBatch, lacking: dict[str, int] | None = None) -> tuple[pa.RecordBatch, np.ndarray]:
+        """The scores of a batch, and each place in `answers`. `lacking` counts requests without what would move them."""
         rows, unlike = self._answers(batch)
-        columns, place = take(self._columns, rows), self._known_items(batch, rows)
+        place = self._known_items(batch, rows)
         if place is None:
-            index, evidence = rows, np.full(len(rows), EVIDENCE.index("stratum"), np.uint8)
+            index, evidence = rows, np.full(len(rows), STRATUM)
         else:
             places, kinds, _ = self.items.flat  # pyright: ignore[reportOptionalMemberAccess] - there are places
-            index = places.take(place, mode="wrap").astype(np.intp) + self.items_from
+            index = np.add(places.take(place, mode="wrap"), self.items_from, dtype=np.intp)
             self._new_contexts(batch, rows, place, index)
-            evidence = kinds.take(place, mode="wrap")
-            if place.min() < 0:
-                index = np.where(place < 0, rows, index)
-                unknown = np.where(place == -2, EVIDENCE.index("other prompt"), EVIDENCE.index("stratum")).astype(np.uint8)
-                evidence = np.where(place < 0, unknown, evidence)
-        if self._unseen is not None:
-            index = self._by_features(self._unseen, batch, rows, index)
-        columns |= {name: pa.array(values.take(index)) for name, values in self.answers.items()}
-        if (place is not None or self._unseen is not None) and not np.isnan(self.table["excess"]).all():
-            excess = self.answers["risk"].take(index) - self._of_row[2].take(rows)
-            columns["excess"] = pa.array(excess, from_pandas=bool(np.isnan(self.table["excess"]).any()))
-        columns["evidence"] = pa.DictionaryArray.from_arrays(pa.array(evidence.astype(np.int8)), pa.array(EVIDENCE))
+            evidence = kinds.take(place, mode="wrap").view(np.int8)
+            if place.min() < 0:  # sums of products: choosing by a mask costs three times as much
+                known = (place >= 0).astype(np.int8)
+                index = rows + (index - rows) * known
+                evidence = STRATUM + (evidence - STRATUM) * known
+                np.copyto(evidence, EVIDENCE.index("other prompt"), where=place == -2)
+        if self.unseen is not None:
+            index = self._by_features(self.unseen, batch, rows, index, {} if lacking is None else lacking)
+        found = {name: values.take(index) for name, values in self.answers.items()}
+        moved = (place is not None or self.unseen is not None) and not self._without_bench[0]
+        columns = take({n: v for n, v in self._columns.items() if not (moved and n == "excess")}, rows)
+        if moved:
+            excess = self._of_row[2].take(rows)
+            np.subtract(found["risk"], excess, out=excess)
+            columns["excess"] = pa.array(excess, from_pandas=self._without_bench[1])
+        columns |= {name: pa.array(values) for name, values in found.items()}
+        columns["evidence"] = pa.DictionaryArray.from_arrays(pa.array(evidence), pa.array(EVIDENCE))
         if unlike is not None:
             texts, codes = self._reasons
             reason = self.table["reason"][rows]
@@ -305,11 +313,8 @@ class RiskModel:
 
     def draws(self, context: str, risk: np.ndarray) -> np.ndarray | None:
         """Plausible values of each of these risks of a context's requests, shape (draws, risks); None where none are kept.
-
-        Rows of the context that have the same risk cannot be told apart and are taken together; a risk that none has
-        exactly (rounded in counting, or of a known item in a new context) has the draws of the nearest, moved to it on the
-        logit scale. Rows of a new context are among them: requests may contradict their label.
-        """
+        Rows of one risk are taken together; one that none has has those of the nearest (`nearest_draws`). Rows of a new
+        context are among them: requests may contradict their label."""
         if self.plausible is None:
             return None
         names = self.levels["context"]
@@ -339,8 +344,8 @@ class RiskModel:
         """Write `risk.json` and `risk.npz` into the folder; a reader never sees a half-written one."""
         folder = pathlib.Path(folder)
         draws = {} if self.plausible is None else {PLAUSIBLE: self.plausible}
-        draws |= {} if self.items is None else self.items.arrays()
-        kept = [f.name for f in dataclasses.fields(self) if f.name not in ("table", PLAUSIBLE, "items")]
+        draws |= self.near | ({} if self.items is None else self.items.arrays())
+        kept = [f.name for f in dataclasses.fields(self) if f.name not in ("table", PLAUSIBLE, "items", "near")]
         words = {name: getattr(self, name) for name in kept}
         words |= {"calibrator": self.calibrator.to_json(), "served": self.served.to_json()}
         with staging(folder) as fresh:
@@ -364,26 +369,21 @@ class RiskModel:
     @classmethod
     def _of(cls, words: dict, table: dict[str, np.ndarray]) -> RiskModel:
         """The model of what `save` wrote. Raises anything for what it did not write."""
-        check_form(words, SAVED, "words")
+        check_words(words)
         plausible = table.pop(PLAUSIBLE, None)
         levels = {name: tuple(v) for name, v in words["levels"].items()}
-        items = {name: table.pop(name) for name in (*ARRAYS, PROMPT) if name in table}
+        items, near = (
+            {name: table.pop(name) for name in names if name in table} for names in ((*ARRAYS, PROMPT), NEIGHBOURS)
+        )
+        check_table(words, table, plausible)
         shape = (len(levels["model"]) + 1, len(levels["context"]) + 1)
-        rows = math.prod(len(v) + 1 for v in levels.values())
-        kinds = {**dict.fromkeys(NUMBERS, "f"), "known": "b", "reason": "i"}
-        found = {name: (a.dtype.kind, a.shape) for name, a in table.items()}
-        if found != {name: (kind, (rows,)) for name, kind in kinds.items()}:
-            raise ValueError(f"its arrays are {found}, its levels need {rows} rows of {', '.join(kinds)}")
-        if plausible is not None and (plausible.dtype.kind != "f" or plausible.shape[1:] != (rows,)):
-            raise ValueError(f"its draws have shape {plausible.shape}, its levels need {rows} columns")
-        if not ((table["reason"] >= 0) & (table["reason"] < len(words["reasons"]))).all():
-            raise ValueError("a reason has no text")
         return cls(
             **words
             | {
                 "table": table,
                 PLAUSIBLE: plausible,
                 "items": ItemRisks.of_arrays(items, shape) if items else None,
+                "near": near,
                 "levels": levels,
                 "calibrator": Calibrator.from_json(words["calibrator"]),
                 "served": Served.from_json(words["served"]),

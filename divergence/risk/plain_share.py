@@ -2,9 +2,12 @@
 
     risk' = (1 - w) risk + w rate    of each deployed (model, context, stratum), w one of `SHARES` or 0
     rate  = (failures + POOLED p) / (trials + POOLED),    logit p = logit r(model, stratum) + logit r(context, stratum)
-            - logit r(stratum)
+            - logit r(stratum) + k g(model, context)
+    g     = logit r(model, context) - logit r(model) - logit r(context) + logit r
 
-with each r pulled to the rate of all rows by `POOLED` trials. The hierarchy shrinks what strata differ by towards what their
+with each r pulled to the rate of all rows by `POOLED` trials, and k the share of the variance of g that its noise does not
+explain: without g a model that one context breaks is pulled to what both do apart, and the riskiest requests come after
+others. The hierarchy shrinks what strata differ by towards what their
 noise allows; where there are few strata it cannot know how much they differ, and may shrink too far: what a context does to
 one stratum and not to the others (a window that cuts its worked examples) is what it loses most of. Posterior and rate
 weigh the same, unless another share has a lower log loss on whole items or sessions that neither saw, by more than the
@@ -25,7 +28,7 @@ from divergence.risk.summaries import Summaries
 
 SHARE = 0.5  # costs .0002 of a Brier score in worlds that are what the hierarchy assumes, and saves .002 on `serving-lab`
 SHARES = (0.0, 0.25, 0.5, 0.75)  # a quarter of the posterior is always kept: it knows of other strata and of the bench
-POOLED = 20.0  # trials; half or twice as many change the Brier score of `serving-lab` by less than .0002
+POOLED = 10.0  # trials; half or twice as many change the Brier score of `serving-lab` by less than .0002
 EDGE = 1e-6
 
 
@@ -50,8 +53,17 @@ def cell_rates(cells: Cells, levels: dict[str, tuple[str, ...]], shape: tuple[in
         """Logit of the rate over these axes."""
         return logit((failed.sum(axis, keepdims=True) + POOLED * every) / (n.sum(axis, keepdims=True) + POOLED))
 
-    expected = expit(rate((1,)) + rate((0,)) - rate((0, 1)))
+    together = rate((2,)) - rate((0, 2)) - rate((1, 2)) + rate((0, 1, 2))
+    expected = expit(rate((1,)) + rate((0,)) - rate((0, 1)) + _real(together, n.sum(2, keepdims=True), every) * together)
     return np.where(n > 0, (failed + POOLED * expected) / (n + POOLED), np.nan)
+
+
+def _real(together: np.ndarray, n: np.ndarray, every: float) -> float:
+    """The share of the variance of an interaction of models and contexts that is not the noise of n trials each."""
+    found, trials = together[n > 0], n[n > 0]
+    noise = (trials / (trials + POOLED) ** 2).mean() / (every * (1 - every))
+    spread = (found**2).mean()
+    return max(1 - noise / spread, 0.0) if spread > 0 else 0.0
 
 
 def blended(whole: Summaries, rates: np.ndarray, share: float) -> Summaries:

@@ -23,6 +23,8 @@ import dataclasses
 
 import numpy as np
 
+from divergence.random_streams import stream
+
 BINS = 15
 DRAWS = 999
 DISTINCT_MAX = 2000  # different risks up to which outcomes are drawn one risk at a time
@@ -65,7 +67,7 @@ def reliability(
     weight = np.ones(len(risk)) if weight is None else np.asarray(weight, float)
     unit = np.arange(len(risk)) if cluster is None else np.unique(cluster, return_inverse=True)[1].ravel()
     found = RiskTally.of(risk, weight, weight * failure)
-    place, rng = equal_bins(found.risk, found.n, bins), np.random.default_rng(seed)
+    place, rng = equal_bins(found.risk, found.n, bins), stream(seed, "calibration nulls")
     where = place[np.searchsorted(found.risk, risk)]
     alone = unit.max() + 1 == len(risk)
     null = _drawn(found, place, rng) if alone else _flipped(weight * (failure - risk), unit, where, rng)
@@ -92,7 +94,7 @@ def tallied(
 
     `plausible`: draws of the risks of some kinds of requests, shape (draws, kinds), the risk of each and its trials.
     """
-    place, rng = equal_bins(found.risk, found.n, bins), np.random.default_rng(seed)
+    place, rng = equal_bins(found.risk, found.n, bins), stream(seed, "calibration nulls")
     null = np.sqrt(design_effect) * _drawn(found, place, rng)
     out = _summary(found, place, null)
     if plausible is not None:

@@ -1,14 +1,13 @@
 """What else says how likely a request fails whose item is not known? Candidates, tried on items that the fit did not see.
 
     feature       a column that `features` declares, standardised
-    neighbours    mean residual of the `NEAREST` items whose prompts' embeddings are most alike, where prompts are embedded
-    consistency   share of pairs of an item's answers that agree, where answers are logged (no score is looked at)
+    neighbours    how much harder than its stratum the items were whose prompts are most alike, where prompts are embedded
+                  (`prompt_neighbours`)
+    consistency   how far an item's answers agree, where answers are logged (`answer_agreement`; no score is looked at)
 
 Each enters as one slope on the probit scale beside the risk of the stratum, learnt from the items that the joint model was
 fitted to (an item is no neighbour of itself) and asked about items that it was not. It is used where it lowers their log
-loss by more than 1.645 standard errors of that over items; the words say so of each, used or not. Features alone are read
-when a log is scored: embeddings of prompts and other answers to the same item are not at hand for a request by itself, so
-that what they would save is said and left out. Unit: probits; nats.
+loss by more than 1.645 standard errors of that over items; the words say so of each, used or not. Unit: probits; nats.
 """
 
 from __future__ import annotations
@@ -25,14 +24,15 @@ from divergence.executions import Executions
 from divergence.executions.embedded_texts import comparable, stacked
 from divergence.executions.schema import COLUMNS
 from divergence.numerics import NORMAL_95
-from divergence.risk.unseen_shift import EDGE, UnseenShift
+from divergence.risk.answer_agreement import Agreement
+from divergence.risk.prompt_neighbours import ITEMS_MAX, ITEMS_MIN, NUMBERS_MAX, Neighbours, in_steps
+from divergence.risk.unseen_shift import AGREE, EDGE, NEAR, UnseenShift
 
 NO_FEATURES = ("score", "score_n", "probability")  # what happened, and how a row came into the log
 WIDTH = 0.5  # prior sd of a slope: a standard deviation of a feature moves a risk of one half by 19 points
 ROUNDS = 25
-NEAREST = 10
-ITEMS_MAX = 4000  # whose prompts are compared pair by pair: 64 MB
-ROWS_MIN, ITEMS_MIN = 200, 20  # of the rows that learn, and of those that are asked
+ROWS_MIN = 200  # of the rows that learn, and of those that are asked
+WORDS = {NEAR: "prompt neighbours", AGREE: "consistency of answers"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,40 +71,48 @@ def features_of(log: Executions) -> tuple[list[str], list[str]]:
 
 def unseen_shift(
     log: Executions, rows: pl.DataFrame, risk: np.ndarray, learns: np.ndarray, asked: np.ndarray
-) -> tuple[UnseenShift | None, str]:
-    """Slopes of the features that are used, and what is said of every candidate.
+) -> tuple[UnseenShift | None, str, dict[str, np.ndarray]]:
+    """Slopes of what is used, what is said of every candidate, and what is known of each row beyond its features.
 
     `rows` are judged rows with `failure`, `trials`, `cluster`, `item` and the features; `risk` is that of their stratum;
     `learns` and `asked` mark the rows that find the slopes and those that judge them.
     """
     features, told = features_of(log)
-    values = {name: rows[name].cast(pl.Float64).to_numpy() for name in features}
-    items = rows["item"].to_numpy()
-    residual = rows["failure"].to_numpy() - risk
-    further = {
-        "prompt neighbours": lambda: _neighbours(log, items, np.where(learns, residual, np.nan)),
-        "consistency of answers": lambda: _consistency(log, items),
-    }
     if min(learns.sum(), asked.sum()) < ROWS_MIN or rows.filter(pl.Series(asked))["cluster"].n_unique() < ITEMS_MIN:
-        return None, "; ".join([*told, *([f"{', '.join(features)}: too few rows to try"] if features else [])])
+        return None, "; ".join([*told, *([f"{', '.join(features)}: too few rows to try"] if features else [])]), {}
+    values = {name: rows[name].cast(pl.Float64).to_numpy() for name in features}
+    items, both = rows["item"], learns | asked
+    residual = (rows["failure"].to_numpy() - risk, rows["trials"].to_numpy())
+    try:
+        prompts = _prompts(log, items)
+    except InputError as error:
+        prompts = None
+        told.append(f"prompt neighbours could not be tried: {error}")
+    if prompts is not None and (lent := prompts.lent(items, *residual, learns)) is not None:
+        values[NEAR] = lent[0]
+    agreement, agreed = _consistency(log, items)
+    if agreement is not None:
+        values[AGREE] = agreed
     paying = []
-    for name, found in {**values, **{name: found() for name, found in further.items()}}.items():
-        if found is None or np.isnan(found[learns]).all() or np.nanstd(found[learns]) == 0:
-            told += [f"{name} is the same in all rows and left out"] if name in values else []
+    for name, found in values.items():
+        shown = WORDS.get(name, name)
+        if np.isnan(found[learns]).all() or np.nanstd(found[learns]) == 0:
+            told += [f"{shown} is the same in all rows and left out"] if name in features else []
             continue
         tried = _tried(name, found[:, None], rows, risk, learns, asked)
-        words = f"{tried.saved:.4f} nats (standard error {tried.error:.4f})"
-        if tried.pays and name in values:
-            paying.append(name)
-            told.append(f"{name} saves {words} on items not seen: used for them")
-        elif tried.pays:
-            told.append(f"{name} would save {words} on items not seen: left out, as a score reads requests one by one")
-        else:
-            told.append(f"{name} would save {words} on items not seen: left out")
+        paying += [name] if tried.pays else []
+        words = "saves" if tried.pays else "would save", "used for them" if tried.pays else "left out"
+        told.append(
+            f"{shown} {words[0]} {tried.saved:.4f} nats (standard error {tried.error:.4f}) on items not seen: {words[1]}"
+        )
     if not paying:
-        return None, "; ".join(told)
-    both = learns | asked
-    return _learnt(paying, np.stack([values[n] for n in paying], 1), rows, risk, both), "; ".join(told)
+        return None, "; ".join(told), {}
+    neighbours = None
+    if NEAR in paying and prompts is not None:
+        values[NEAR], neighbours = prompts.lent(items, *residual, both) or (values[NEAR], None)
+    shift = _learnt(paying, np.stack([values[n] for n in paying], 1), rows, risk, both)
+    shift = dataclasses.replace(shift, neighbours=neighbours, agreement=agreement if AGREE in paying else None)
+    return shift, "; ".join(told), {name: values[name] for name in paying if name not in features}
 
 
 def _tried(name: str, x: np.ndarray, rows: pl.DataFrame, risk: np.ndarray, learns: np.ndarray, asked: np.ndarray) -> Tried:
@@ -138,38 +146,77 @@ def _learnt(names: list[str], x: np.ndarray, rows: pl.DataFrame, risk: np.ndarra
     return dataclasses.replace(shift, slope=slope, covariance=inverse @ (sums.T @ sums + prior) @ inverse)
 
 
-def _neighbours(log: Executions, items: np.ndarray, residual: np.ndarray) -> np.ndarray | None:
-    """Mean residual of the items nearest to each row's, of those that learn; None where prompts have no embeddings."""
-    table = log.embeddings.collect() if log.embeddings is not None else None
-    if table is None or "item" not in table.columns:
-        return None
-    prompts = table.filter(pl.col("item").is_not_null()).select(pl.col("item").cast(pl.String), comparable(table))
-    prompts = prompts.unique("item", keep="first", maintain_order=True).filter(pl.col("item").is_in(list({*items.tolist()})))
-    if not ITEMS_MIN <= prompts.height <= ITEMS_MAX:
-        return None
-    vectors = stacked(prompts["embedding"]).astype(np.float32)
-    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    code = {name: k for k, name in enumerate(prompts["item"].to_list())}
-    place = np.array([code.get(name, -1) for name in items.tolist()])
-    there = (place >= 0) & ~np.isnan(residual)
-    n = np.bincount(place[there], minlength=len(vectors))
-    mean = np.bincount(place[there], residual[there], len(vectors)) / np.maximum(n, 1)
-    alike = vectors @ vectors.T
-    np.fill_diagonal(alike, -np.inf)
-    alike[:, n == 0] = -np.inf
-    near = np.argsort(-alike, axis=1, kind="stable")[:, :NEAREST]
-    usable = np.isfinite(np.take_along_axis(alike, near, 1))
-    borrowed = (mean[near] * usable).sum(1) / np.maximum(usable.sum(1), 1)
-    return np.where(place >= 0, borrowed[place], np.nan)
+@dataclasses.dataclass(frozen=True)
+class _Prompts:
+    """The prompts of a log's items."""
+
+    code: dict[str, int]
+    """Item -> its number."""
+    vectors: np.ndarray
+    """In steps, shape (items, numbers)."""
+    embedder: str | None
+    """What made them, where that is logged."""
+
+    def lent(
+        self, items: pl.Series, residual: np.ndarray, weight: np.ndarray, learns: np.ndarray
+    ) -> tuple[np.ndarray, Neighbours] | None:
+        """What each row's prompt is lent by those of the items that learn, and these; None where they are too few."""
+        place = np.array([self.code.get(name, -1) for name in items.to_list()])
+        there = learns & (place >= 0)
+        n = np.bincount(place[there], weight[there], len(self.vectors))
+        most = min(ITEMS_MAX, NUMBERS_MAX // self.vectors.shape[1])
+        kept = np.argsort(-n, kind="stable")[:most]
+        kept = kept[n[kept] > 0]
+        if len(kept) < ITEMS_MIN:
+            return None
+        mean = np.bincount(place[there], (weight * residual)[there], len(n))[kept] / n[kept]
+        neighbours = Neighbours(self.vectors[kept], mean, self.embedder)
+        own = np.full(len(n), -1)
+        own[kept] = np.arange(len(kept))
+        lent = neighbours.of(self.vectors, own)
+        return np.where(place >= 0, lent[place], np.nan), neighbours
 
 
-def _consistency(log: Executions, items: np.ndarray) -> np.ndarray | None:
-    """Share of pairs of answers to each row's item in deployment that agree; NaN for a single one, None without answers."""
+def _prompts(log: Executions, items: pl.Series) -> _Prompts | None:
+    """The embedded prompts of these items, from beside the log or from its rows; None where there are too few."""
+    if log.embeddings is not None:
+        table = log.embeddings.collect()
+        if "item" not in table.columns:
+            return None
+        vector = comparable(table)
+    elif "prompt_embedding" in log.present and "item" in log.present:
+        names = [name for name in ("embedder",) if name in log.present]
+        rows = log.scan().filter(pl.col("item").is_not_null() & pl.col("prompt_embedding").is_not_null())
+        rows = rows.select(pl.col("item").cast(pl.String), pl.col("prompt_embedding").alias("embedding"), *names)
+        table = rows.unique("item", keep="first", maintain_order=True).collect()
+        vector = comparable(table)
+    else:
+        return None
+    embedder = table["embedder"].cast(pl.String).drop_nulls().first() if "embedder" in table.columns else None
+    table = table.filter(pl.col("item").is_not_null()).select(pl.col("item").cast(pl.String), vector)
+    table = table.unique("item", keep="first", maintain_order=True)
+    table = table.filter(pl.col("embedding").is_not_null() & pl.col("item").is_in(items.unique().drop_nulls().implode()))
+    vectors = stacked(table["embedding"])
+    usable = np.isfinite(vectors).all(1) & vectors.any(1) if vectors.size else np.zeros(0, bool)
+    if usable.sum() < ITEMS_MIN:
+        return None
+    names = table["item"].filter(pl.Series(usable.tolist(), dtype=pl.Boolean)).to_list()
+    made_by = embedder if isinstance(embedder, str) else None
+    return _Prompts({name: k for k, name in enumerate(names)}, in_steps(vectors[usable]), made_by)
+
+
+def _consistency(log: Executions, items: pl.Series) -> tuple[Agreement | None, np.ndarray]:
+    """What shares of agreeing answers mean, and what each row's item has; NaN for a single answer, None without answers."""
     if "answer" not in log.present or "item" not in log.present:
-        return None
+        return None, np.full(len(items), np.nan)
     answers = log.scan().filter((pl.col("regime") == "deployment") & pl.col("answer").is_not_null())
     found = answers.group_by(pl.col("item").cast(pl.String), "answer").agg(n=pl.len().cast(pl.Float64))
     found = found.group_by("item").agg(agreeing=(pl.col("n") * (pl.col("n") - 1)).sum(), n=pl.col("n").sum())
-    found = found.filter(pl.col("n") > 1).collect(engine="streaming")
-    shares = dict(zip(found["item"], found["agreeing"] / (found["n"] * (found["n"] - 1)), strict=True))
-    return np.array([shares.get(name, np.nan) for name in items.tolist()], float)
+    found = found.filter((pl.col("n") > 1) & pl.col("item").is_not_null()).sort("item").collect(engine="streaming")
+    if not found.height:
+        return None, np.full(len(items), np.nan)
+    n = found["n"].to_numpy()
+    share = found["agreeing"].to_numpy() / (n * (n - 1))
+    agreement = Agreement.learnt(share, n)
+    told = dict(zip(found["item"], agreement.told(share, n), strict=True))
+    return agreement, np.array([told.get(name, np.nan) for name in items.to_list()], float)

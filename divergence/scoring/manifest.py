@@ -63,7 +63,7 @@ def _partition(outcome: PartitionOutcome) -> dict:
     about = {"partition": shown(outcome.job.partition.address), "bytes": outcome.job.partition.bytes}
     if outcome.record is None:
         return {**about, "failed": outcome.reason}
-    kept = ("rows", "scored", "evaluation", "rejected", "example", "unreadable", "absent")
+    kept = ("rows", "scored", "evaluation", "rejected", "example", "unreadable", "absent", "lacking")
     return {
         **about,
         "result": result.path.rsplit("/", 1)[-1],

@@ -7,6 +7,7 @@ the three give the same bytes. A partition that fails is one sentence.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections import Counter
@@ -17,6 +18,8 @@ import polars as pl
 import pyarrow as pa
 
 from divergence.errors import InputError
+from divergence.risk.answer_agreement import AnswerCounts, ToldShares
+from divergence.risk.unseen_shift import AGREE, NEAR, SOURCES
 from divergence.scoring.filesystems import place, sentence
 from divergence.scoring.jobs import Job, PartitionOutcome
 from divergence.scoring.manifest import withdraw
@@ -25,7 +28,7 @@ from divergence.scoring.outcome_counts import Observations
 from divergence.scoring.outputs import Output
 from divergence.scoring.request_rules import Admission, WantedColumns
 from divergence.scoring.sharpness import Sharpness
-from divergence.scoring.sources import NoLog, Partition, Reader, fingerprint, other_table
+from divergence.scoring.sources import BATCH, VECTOR_BATCH, NoLog, Partition, Reader, fingerprint, other_table
 
 FORESEEN = (OSError, ValueError, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 """What a damaged partition or a full disk raises; anything else is an error of the program."""
@@ -67,9 +70,12 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
         twice = [name for name, count in Counter(reader.names).items() if count > 1 and name in admission.columns]
         if twice:
             raise InputError(f"it has the column {twice[0]} twice: rename one")
-        output = Output(job.made)
+        told, absent = _answers(job, model, wanted)
+        output, lacking = Output(job.made), {}
         try:
-            observations, sharp = _stream(reader, admission, model, output, functools.partial(_share, tell, job, reader))
+            observations, sharp = _stream(
+                reader, admission, model, output, functools.partial(_share, tell, job, reader), told, lacking
+            )
             _refuse(admission, job.accept_rejected)
             if _state(job.partition) != before:
                 raise InputError("it changed while it was read; run again")
@@ -77,6 +83,8 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
             made = {
                 "key": key,
                 **_counts(admission, output),
+                "absent": [*admission.absent, *absent],
+                "lacking": {SOURCES.get(name, name): rows for name, rows in sorted(lacking.items()) if rows},
                 "elsewhere": observations.elsewhere,
                 "observed": known,
                 "observed_new": new,
@@ -94,12 +102,46 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
     return made
 
 
-def _stream(reader: Reader, admission: Admission, model, output: Output, tell: Tell) -> tuple[Observations, Sharpness]:
+def _answers(job: Job, model, wanted: WantedColumns) -> tuple[ToldShares | None, list[str]]:
+    """What answers tell of the items of a partition, from a reading of their own, and what the file lacks for it; nothing
+    where the model does not ask."""
+    unseen = getattr(model, "unseen", None)
+    if unseen is None or unseen.agreement is None:
+        return None, []
+    reader = Reader(job.partition, job.configuration)
+    try:
+        only = dataclasses.replace(wanted, columns=(SOURCES[AGREE],), beside=())
+        admission, counts = Admission(reader.names, job.configuration, only, ""), AnswerCounts()
+        if SOURCES[AGREE] in admission.absent:
+            return None, [SOURCES[AGREE]]
+        for batch in reader.batches(admission.columns, admission.labels):
+            requests = admission.requests(batch).batch
+            counts.add(requests.column("item"), requests.column(SOURCES[AGREE]))
+        return counts.told(unseen.agreement), []
+    finally:
+        reader.close()
+
+
+def _stream(
+    reader: Reader,
+    admission: Admission,
+    model,
+    output: Output,
+    tell: Tell,
+    told: ToldShares | None,
+    lacking: dict[str, int],
+) -> tuple[Observations, Sharpness]:
     observations, sharp = Observations(), Sharpness(model)
-    for batch in reader.batches(admission.columns, admission.labels):
+    rows = VECTOR_BATCH if SOURCES[NEAR] in admission.wanted.columns else BATCH
+    for batch in reader.batches(admission.columns, admission.labels, rows):
         requests = admission.requests(batch)
+        if told is not None:
+            agreed = pa.array(told.of(requests.batch.column("item")), from_pandas=True)
+            requests = dataclasses.replace(requests, batch=requests.batch.append_column(AGREE, agreed))
         if requests.batch.num_rows:
-            scores, index = model.answer(requests.batch) if hasattr(model, "answer") else (model.score(requests.batch), None)
+            scores, index = (
+                model.answer(requests.batch, lacking) if hasattr(model, "answer") else (model.score(requests.batch), None)
+            )
             output.write(scores, requests.batch.num_rows)
             risk, known = (np.asarray(scores.column(n).to_numpy(zero_copy_only=False)) for n in ("risk", "known"))
             outcome = requests.outcome if model.kind != "positive" else np.full(len(risk), np.nan)
@@ -123,7 +165,6 @@ def _counts(admission: Admission, output: Output) -> dict:
         "rejected": dict(sorted(admission.rejected.items())),
         "example": admission.example,
         "unreadable": dict(sorted(admission.unreadable.items())),
-        "absent": admission.absent,
     }
 
 

@@ -35,6 +35,7 @@ from divergence.plain_files import regular
 from divergence.scoring.filesystems import CHUNK, Filesystem, place, sentence
 
 BATCH = 2**17  # rows: a few megabytes, small beside the processor's memory and large beside the cost of a call
+VECTOR_BATCH = 2**13  # rows with an embedding each: of a thousand numbers they are 32 MB
 TAIL = 2**16
 OTHERS = {
     "a table of further outcomes": {"execution_id", "metric"},
@@ -245,20 +246,20 @@ class Reader:
             shutil.copyfileobj(stream, copy, CHUNK)
         return target
 
-    def batches(self, columns: list[str], labels: list[str]) -> Iterator[pa.RecordBatch]:
-        """These columns of all rows; those in `labels` as dictionaries where the format has them so."""
+    def batches(self, columns: list[str], labels: list[str], rows: int = BATCH) -> Iterator[pa.RecordBatch]:
+        """These columns of all rows, `rows` at a time; those in `labels` as dictionaries where the format has them so."""
         if self.kind == "parquet":
             texts = [n for n in labels if _is_text(self.schema.field(n).type)]
             with pq.ParquetFile(self._stream(), buffer_size=BUFFER, pre_buffer=False, read_dictionary=texts) as file:
-                yield from map(_without_views, file.iter_batches(BATCH, columns=columns, use_threads=False))
+                yield from map(_without_views, file.iter_batches(rows, columns=columns, use_threads=False))
         elif self.kind == "arrow":
             count = getattr(self._arrow, "num_record_batches", None)
             groups = iter(self._arrow) if count is None else map(self._arrow.get_batch, range(count))
-            yield from recut(_without_views(group.select(columns)) for group in groups)
+            yield from recut((_without_views(group.select(columns)) for group in groups), rows)
         else:
             record = [name for name in self.source.schema if name.startswith(FAILED)]
-            frames = self.source.frame.select(*columns, *record).collect_batches(maintain_order=True, chunk_size=BATCH)
-            yield from recut(batch for frame in frames for batch in frame.to_arrow(compat_level=OLD).to_batches())
+            frames = self.source.frame.select(*columns, *record).collect_batches(maintain_order=True, chunk_size=rows)
+            yield from recut((batch for frame in frames for batch in frame.to_arrow(compat_level=OLD).to_batches()), rows)
 
     def close(self) -> None:
         """Close the file and remove what was fetched."""

@@ -257,3 +257,33 @@ def test_it_is_said_where_no_repeat_tells_what_an_own_answer_is_worth():
         log = dv.read(rows)
         said.append(risk_model(dv.fit(dv.collapse(log), seed=0), log).check["items"])
     assert "no item was asked twice" in said[0] and "no item was asked twice" not in said[1]
+
+
+def test_where_the_log_has_one_model_half_of_what_its_items_say_carries_over():
+    frame = world(11).filter(model="m0")
+    model = made(frame)
+    asked = frame.filter(regime="deployment", context="c1").with_columns(model=pl.lit("new"))
+    item, stratum = scored(model, asked), scored(model, asked.with_columns(item=pl.lit("never")))
+    assert set(item["evidence"].cast(pl.String)) == {"other model"}
+    # Its own model's mean over contexts is the other half; places round a risk by .0032.
+    own = np.mean(
+        [scored(model, asked.with_columns(model=pl.lit("m0"), context=pl.lit(c)))["risk"] for c in ("c1", "c2")], 0
+    )
+    spread = [np.std(np.asarray(r)) for r in (item["risk"], stratum["risk"], own)]
+    assert spread[1] < spread[0] < 0.75 * spread[2]
+    assert np.corrcoef(item["risk"], own)[0, 1] > 0.8
+
+
+def test_repeats_alone_make_items_known():
+    """One model, one context: what an item did in some trials says what it does in the others."""
+    frame = world(12, models=1, contexts=2, tasks=2, items=60, trials=4).filter(regime="deployment")
+    random = np.random.default_rng(12)
+    same = frame.with_columns(score=pl.Series((random.random(frame.height) >= 0.4).astype(float)))
+    known, unknown = made(frame), made(same)
+    assert known.items is not None and "120 known items" in known.check["items"]
+    assert unknown.items is None and "items are left out" in unknown.check["items"]
+    found = scored(known, frame.unique("item", maintain_order=True))
+    truth = frame.unique("item", maintain_order=True)["truth"]
+    strata = scored(known, frame.unique("item", maintain_order=True).with_columns(item=pl.lit("never")))
+    near, far = (((r["risk"] - truth) ** 2).mean() for r in (found, strata))
+    assert near < 0.6 * far

@@ -16,8 +16,9 @@ import risk_worlds as worlds
 import divergence as dv
 from divergence.errors import InputError
 from divergence.risk.build import risk_model
-from divergence.risk.model import NUMBERS, SEALED, RiskModel
+from divergence.risk.model import SEALED, RiskModel
 from divergence.risk.reliability import reliability
+from divergence.risk.saved_table import NUMBERS
 from divergence.scoring.model_folder import folder_hash
 from divergence.scoring.score import score_log
 from divergence.sealed import seal_of

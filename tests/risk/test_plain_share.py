@@ -7,7 +7,7 @@ import risk_worlds as worlds
 
 import divergence as dv
 from divergence.numerics import expit, logit
-from divergence.risk.plain_share import POOLED, SHARE, SHARES, blended, cell_rates, moved_draws, worth
+from divergence.risk.plain_share import POOLED, SHARE, SHARES, _real, blended, cell_rates, moved_draws, worth
 from divergence.risk.summaries import summarise
 
 
@@ -24,6 +24,14 @@ def test_rates_are_those_of_a_loop_and_the_table_moves_by_their_share():
     def pooled(rows):
         return logit((rows.height - rows["score"].sum() + POOLED * every) / (rows.height + POOLED))
 
+    together, noise = {}, []
+    for m, c in ((m, c) for m in raw.levels["model"] for c in raw.levels["context"]):
+        both = deployed.filter(model=m, context=c)
+        if both.height:
+            apart = pooled(deployed.filter(model=m)) + pooled(deployed.filter(context=c)) - pooled(deployed)
+            together[m, c] = pooled(both) - apart
+            noise.append(both.height / (both.height + POOLED) ** 2 / (every * (1 - every)))
+    real = max(1 - np.mean(noise) / np.mean(np.square(list(together.values()))), 0)
     for m, c, t in np.ndindex(*raw.risk.shape):
         names = [v[k] if k < len(v) else "never seen" for v, k in zip(raw.levels.values(), (m, c, t), strict=True)]
         alike = deployed.filter(task=names[2])
@@ -33,7 +41,7 @@ def test_rates_are_those_of_a_loop_and_the_table_moves_by_their_share():
             assert np.isnan(rates[m, c, t])
         else:
             parts = pooled(alike.filter(model=names[0])), pooled(alike.filter(context=names[1])), pooled(alike)
-            expected = expit(parts[0] + parts[1] - parts[2])
+            expected = expit(parts[0] + parts[1] - parts[2] + real * together[names[0], names[1]])
             assert np.isclose(rates[m, c, t], (failed + POOLED * expected) / (mine.height + POOLED))
     mixed = blended(raw, rates, 0.75)
     there = ~np.isnan(rates) & raw.known
@@ -92,6 +100,21 @@ def test_pooled_rates_are_nearer_to_the_truth_than_plain_ones(seed):
     plain = (count + 0.5) / 21
 
     assert ((found - truth) ** 2).mean() < 0.8 * ((plain - truth) ** 2).mean()
+
+
+@pytest.mark.parametrize("broken", [0.0, 2.0])
+def test_a_model_that_one_context_breaks_is_not_pulled_to_what_both_do_apart(broken):
+    """An interaction of models and contexts is believed as far as its noise leaves something of it."""
+    random = np.random.default_rng(7)
+    items = 25
+    both = broken * random.standard_normal((5, 8, 1))
+    truth = expit(random.standard_normal((5, 1, 4)) + random.standard_normal((1, 8, 4)) + both)
+    count = random.binomial(items, truth)
+    n = np.full((5, 8, 1), 4.0 * items)
+    rate = np.log((count.sum(2, keepdims=True) + 5) / (n - count.sum(2, keepdims=True) + 5))
+    together = rate - rate.mean(0) - rate.mean(1, keepdims=True) + rate.mean()
+    found = _real(together, n, float(count.mean() / items))
+    assert found > 0.9 if broken else found < 0.5
 
 
 def test_the_middle_stays_where_nothing_is_better_by_more_than_its_error():
