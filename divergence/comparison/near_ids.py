@@ -6,8 +6,9 @@ named as a pair, and never joined: whether they are one item is for the user to 
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
+
+from divergence.plain_text import nfkc
 
 MOST = 100_000  # ids looked at on each side: the sentence needs one example and a rough count
 
@@ -29,4 +30,4 @@ def sentence(pairs: list[tuple[str, str]]) -> str:
 
 
 def _plain(name: str) -> str:
-    return "".join(unicodedata.normalize("NFKC", str(name)).split()).casefold()
+    return "".join(nfkc(str(name)).split()).casefold()

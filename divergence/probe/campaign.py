@@ -62,6 +62,8 @@ class ProbeSummary:
     """`error_type` -> executions that have it."""
     unread: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Instance -> how often its metrics page could not be read."""
+    damaged: int = 0
+    """Lines of the journals that are no whole rows and were left out; their items were asked again."""
 
     def to_dict(self) -> dict:
         """For machines."""
@@ -78,7 +80,12 @@ class ProbeSummary:
             )
         if self.unread:
             pages = ", ".join(f"{instance} {count:,} times" for instance, count in sorted(self.unread.items()))
-            said += f"\nmetrics pages that could not be read: {pages}"
+            said += f"\nmetrics pages that could not be read: {pages} ({telemetry.UNREAD})"
+        if self.damaged:
+            said += (
+                f"\nlines of the folder's journals that are no whole rows: {self.damaged:,}; they were left out, and their "
+                "items asked again"
+            )
         return said + (f"\nstopped early: {self.stopped}; run again to go on" if self.stopped else "")
 
 
@@ -110,7 +117,7 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
         total = executions(plan, items, cells)
         with _progress(total, len(store.done), quiet) as advance:
             unread: collections.Counter[str] = collections.Counter()
-            watch = functools.partial(_watching, folder / TELEMETRY, unread)
+            watch = functools.partial(_watching, folder / TELEMETRY, unread, list(heads.values()))
             shared = CampaignRun(plan, heads, store, spending, scorers, advance, seed, watch)
             campaign = Campaign(shared, items, cells)
             if any(map(campaign.missing, campaign.blocks())):
@@ -120,19 +127,21 @@ def run(plan_path: str | Path, out: str | Path, *, quiet: bool = False, seed: in
                 _to_the_end(campaign.all_blocks())
         if not store.done:
             raise InputError(f"Nothing was measured: {spending.used_up()}.")
-        windows = 0
+        windows = damaged = 0
 
         def watched(fresh: Path) -> None:
-            nonlocal windows
-            windows = telemetry.finish(folder / TELEMETRY, fresh / "telemetry.parquet")
+            nonlocal windows, damaged
+            windows, damaged = telemetry.finish(folder / TELEMETRY, fresh / "telemetry.parquet")
 
         path = store.finish(watched)
         rows = store.rows()
+        damaged += store.damaged
         stopped = spending.used_up() if any(map(campaign.missing, campaign.blocks())) else None
     errors = collections.Counter(row["error_type"] for row in rows if row["error_type"] is not None)
     retries = sum(row["retries"] for row in rows)
     seconds = time.perf_counter() - started
-    return ProbeSummary(len(rows), errors.total(), retries, seconds, path, stopped, windows, dict(errors), dict(unread))
+    told = (dict(errors), dict(unread), damaged)
+    return ProbeSummary(len(rows), errors.total(), retries, seconds, path, stopped, windows, *told)
 
 
 def _to_the_end(work: Coroutine[Any, Any, Done]) -> Done:
@@ -152,15 +161,19 @@ def _to_the_end(work: Coroutine[Any, Any, Done]) -> Done:
 
 
 @contextlib.asynccontextmanager
-async def _watching(path: Path, failed: collections.Counter[str], scrapes: tuple[Scrape, ...]):
-    """Scrape these pages while the context is open, a last time when it closes; failed scrapes are counted by instance."""
+async def _watching(path: Path, failed: collections.Counter[str], others: list[dict[str, str]], scrapes: tuple[Scrape, ...]):
+    """Scrape these pages while the context is open, a last time when it closes; failed scrapes are counted by instance. No
+    key of theirs is kept, nor one of the `others`, the headers of requests: a gateway's page may tell whose key it saw."""
     if not scrapes:
         yield
         return
     ended = asyncio.Event()
     async with client.open_session(len(scrapes)) as session:
         heads = [client.page_headers(scrape) for scrape in scrapes]
-        watched = [telemetry.watch(session, s, head, path, failed, ended) for s, head in zip(scrapes, heads, strict=True)]
+        keys = client.keys_of(*heads, *others)
+        watched = [
+            telemetry.watch(session, s, head, path, failed, ended, keys) for s, head in zip(scrapes, heads, strict=True)
+        ]
         tasks = [asyncio.create_task(watch) for watch in watched]
         try:
             yield

@@ -23,11 +23,13 @@ from divergence.addresses import without
 from divergence.errors import InputError
 from divergence.probe.reply_stream import (
     DAMAGE,
+    LARGEST_TEXT,
     UNUSABLE,
     EncodedReplyError,
     OversizedReplyError,
     ReplyStream,
     body,
+    label,
     unpacked,
 )
 from divergence.probe.router import REPLICA_HEADER
@@ -41,7 +43,9 @@ if TYPE_CHECKING:
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504)  # HTTP statuses after which another attempt can succeed
 ERROR_NAME = re.compile(r"[a-z][a-z_]{2,39}")
 STREAM = "text/event-stream"
-TEXTS = ("text", "finish_reason", "error_type", "replica", "served_model", "system_fingerprint")
+LABELS = ("finish_reason", "error_type", "replica", "served_model", "system_fingerprint")
+LONGEST_FORM = 10  # characters for one of a key, as HTML or JSON writes it
+SOON = 1 << 16  # characters in which keys are looked for at once; more of them in a thread
 KEY_PART_MIN = 7  # characters; a shorter part of a header ("Bearer", "Basic") is no secret
 LARGEST_ERROR = 1 << 16  # bytes of a refusal that are looked at
 PASSING_ERRORS = ("timeout", "connection", "truncated_stream", "malformed_json", "malformed_reply", "server_error")
@@ -142,25 +146,37 @@ async def ask(
     for attempt in range(request.retries + 1):
         reply = await _attempt(session, url, head, question, request.timeout_s)
         if reply.error_type is None or not reply.passing or attempt == request.retries:
-            return _kept(dataclasses.replace(reply, retries=attempt), head)
-        pause = request.backoff_s * 2**attempt * (0.5 + jitter.random() / 2)
+            reply = dataclasses.replace(reply, retries=attempt)
+            long = sum(len(getattr(reply, name) or "") for name in ("text", *LABELS)) > SOON
+            return await asyncio.to_thread(_kept, reply, head) if long else _kept(reply, head)
+        pause = request.backoff_s * 2.0 ** min(attempt, 60) * (0.5 + jitter.random() / 2)
         await asyncio.sleep(min(max(pause, reply.retry_after_s or 0.0), request.backoff_max_s))
     raise AssertionError("the loop above always returns")
 
 
-def without_keys(text: str, head: Mapping[str, str]) -> str:
-    """The text with every key of the request removed, should a server send one back: as it is, in other case, quoted for
-    an address, in hexadecimal digits, or in base64 alone or within something longer."""
+def keys_of(*heads: Mapping[str, str]) -> frozenset[str]:
+    """The keys that these headers hold."""
     keys: set[str] = set()
-    for value in (value for value in head.values() if value != STREAM):
+    for value in (value for head in heads for value in head.values() if value != STREAM):
         keys |= {part for part in value.split() if len(part) >= KEY_PART_MIN} or {value.removeprefix("Bearer ")}
-    return without(text, frozenset(keys), "[key]")
+    return frozenset(keys)
+
+
+def without_keys(text: str, head: Mapping[str, str]) -> str:
+    """The text with every key of the request removed, should a server send one back, in any form that `addresses` knows."""
+    return without(text, keys_of(head), "[key]")
 
 
 def _kept(reply: Reply, head: Mapping[str, str]) -> Reply:
-    """The reply without keys."""
-    texts = {name: getattr(reply, name) for name in TEXTS}
-    return dataclasses.replace(reply, **{name: without_keys(text, head) for name, text in texts.items() if text})
+    """The reply without keys, and then cut: of a text that was not read to its end the last letters, which may be the
+    beginning of a key, go too."""
+    said = {name: getattr(reply, name) for name in LABELS}
+    labels = {name: label(without_keys(text, head)) for name, text in said.items() if text}
+    text = without_keys(reply.text, head)
+    if len(reply.text) > LARGEST_TEXT:
+        beginning = LONGEST_FORM * max(map(len, keys_of(head)), default=0)
+        text = text[: max(len(text) - beginning, 0)][:LARGEST_TEXT]
+    return dataclasses.replace(reply, text=text, **labels)
 
 
 async def _attempt(session, url: str, head: Mapping[str, str], question: dict, timeout_s: float) -> Reply:

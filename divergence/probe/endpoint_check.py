@@ -20,6 +20,7 @@ WAIT_S = 10.0  # a server that is loading its weights may be slow to say so
 LARGEST_LIST = 1 << 24  # bytes; gateways that list thousands of models need a few megabytes
 LISTED_MAX = 5  # model names in a note
 NAME_MAX = 100  # characters of one
+LONGEST_NAME = 1 << 14  # characters of what can be a name
 
 
 async def greet(plan: Plan, heads: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -32,7 +33,8 @@ async def greet(plan: Plan, heads: Mapping[str, Mapping[str, str]]) -> list[str]
             listed = await _models(session, name, plan.endpoint[name].base_url, heads[name])
             unknown = [model for model in wanted if listed and model not in listed]
             if unknown:
-                known = client.without_keys(", ".join(listed[:LISTED_MAX]), heads[name])
+                # A name is cut when it holds no key any more: the part of one that a cut leaves would not be found.
+                known = ", ".join(client.without_keys(model, heads[name])[:NAME_MAX] for model in listed[:LISTED_MAX])
                 notes.append(
                     f"the endpoint {name!r} lists the models {known} and not {unknown[0]!r}; "
                     "servers may refuse a name that they do not know"
@@ -70,4 +72,4 @@ async def _models(session, name: str, base_url: str, head: Mapping[str, str]) ->
         given = [entry["id"] for entry in json.loads(content)["data"]]
     except UNUSABLE:
         return []
-    return [model[:NAME_MAX] for model in given if isinstance(model, str) and model.isprintable()]
+    return [model for model in given if isinstance(model, str) and len(model) <= LONGEST_NAME and model.isprintable()]

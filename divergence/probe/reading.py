@@ -26,6 +26,7 @@ LEVEL_SETS = ("endpoint", "sampler", "concurrency", "arrivals", "router", "syste
 RESERVED = ("messages", "model", "stream", "stream_options", "max_tokens", "stop")  # set by the probe, not the sampler
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # a name of an environment variable
+LARGEST_BITS = 63  # of an integer, as TOML has them
 FLASH = ("on", "off", "auto")
 
 
@@ -63,6 +64,7 @@ def _build(kind: type, table: Mapping, where: str):
 
 def _value(hint, value, where: str) -> typing.Any:
     """One TOML value as the type that the field declares."""
+    _check_size(value, where)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _build(hint, value, where)
@@ -85,6 +87,12 @@ def _value(hint, value, where: str) -> typing.Any:
         names = " or ".join(a.__name__ for a in accepted)
         raise InputError(f"{where} is {_shown(value, where)}; it must be of type {names}.")
     return value
+
+
+def _check_size(value, where: str) -> None:
+    """No float, no column and no clock holds an integer beyond those that TOML promises."""
+    if type(value) is int and value.bit_length() > LARGEST_BITS:
+        raise InputError(f"{where} is an integer of {value.bit_length()} bits; those of a plan have at most {LARGEST_BITS}.")
 
 
 def _shown(value, where: str) -> str:

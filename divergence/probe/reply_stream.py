@@ -1,8 +1,8 @@
 """What has a server sent so far? One server-sent event stream, read with a bound on everything that a server chooses.
 
 A reply is bounded in bytes on the wire, in bytes of a line, in lines, in characters of text; a compressed one is unpacked
-piece by piece, so that it is bounded as what it unpacks to. What exceeds a bound ends the reading: the reply is then a row
-with `error_type = "oversized_reply"` and the text as far as it came. Between two pieces the event loop gets its turn, so
+piece by piece, so that it is bounded as what it unpacks to, too. What exceeds a bound ends the reading: the reply is then a
+row with `error_type = "oversized_reply"` and the text as far as it came. Between two pieces the event loop gets its turn, so
 that time limits fire while bytes pour in.
 """
 
@@ -14,16 +14,17 @@ import io
 import json
 import time
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 LARGEST_LINE = 1 << 20  # bytes of one streamed line; more is treated as a broken stream
-LARGEST_REPLY = 1 << 27  # bytes unpacked; an answer of 128,000 tokens, one an event of 400 bytes, has a third of it
+LARGEST_REPLY = 1 << 27  # bytes, packed or not; an answer of 128,000 tokens, one an event of 400 bytes, has a third of it
 MOST_LINES = 1 << 21  # three lines an event, of which the longest answers have some 100,000
 LARGEST_TEXT = 1 << 20  # characters of an answer; 128,000 tokens have about 600,000
 LARGEST_LABEL = 100  # characters of a finish reason, a model name, a fingerprint
 MOST_TOKENS = 10**12  # sums of them over the calls of an episode still fit into a column
 PIECE = 1 << 16  # bytes that are unpacked at once
+GZIP = b"\x1f\x8b"  # begins a member
 DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 """What parsing of a damaged event raises: a JSON text nested too deeply, a number of 5,000 digits, a list for a text."""
 COUNTED = ("prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details")
@@ -42,37 +43,63 @@ UNUSABLE = (*DAMAGE, OversizedReplyError, EncodedReplyError)
 """What reading and parsing a small body raises where the server sent no such thing."""
 
 
-async def unpacked(response: Any) -> AsyncIterator[bytes]:
-    """The body of a response in pieces of at most 64 KiB or as they come, gzip and deflate unpacked, at most
-    `LARGEST_REPLY` bytes of it. Raises OversizedReplyError, EncodedReplyError, or ValueError for damaged packing."""
+async def unpacked(response: Any, most: int = LARGEST_REPLY) -> AsyncIterator[bytes]:
+    """The body of a response in pieces of at most 64 KiB or as they come, gzip and deflate unpacked; at most `most` bytes of
+    it, as they come and as they unpack to. Raises OversizedReplyError, EncodedReplyError, or ValueError for damaged packing.
+    """
     packing = response.headers.get("Content-Encoding", "").strip().lower()
     if packing not in ("", "identity", "gzip", "deflate"):
         raise EncodedReplyError(packing)
-    packed = zlib.decompressobj(wbits=47) if packing in ("gzip", "deflate") else None  # 47: either header
-    total = 0
+    unpacker = _Unpacker() if packing in ("gzip", "deflate") else None
+    came = total = 0
     async for chunk in response.content.iter_any():
-        left = chunk
-        while left:
-            try:
-                piece = left if packed is None else packed.decompress(left, PIECE)
-            except zlib.error as error:
-                raise ValueError("damaged packing") from error
-            left = b"" if packed is None else packed.unconsumed_tail
+        came += len(chunk)
+        for piece in (chunk,) if unpacker is None else unpacker.pieces(chunk):
             total += len(piece)
-            if total > LARGEST_REPLY:
+            if max(came, total) > most:
                 raise OversizedReplyError
             yield piece
             await asyncio.sleep(0)
 
 
+class _Unpacker:
+    """Unpacks a body of gzip or deflate. Of gzip one member may follow another; what follows the last one, or the end of
+    deflate, is no part of the body, as other clients have it."""
+
+    def __init__(self) -> None:
+        self._packed = zlib.decompressobj(wbits=47)  # either header
+        self._between = b""
+        self._gzip: bool | None = None
+        self._over = False
+
+    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+        """What these bytes unpack to, in pieces of at most 64 KiB, at least one."""
+        left, self._between = self._between + chunk, b""
+        if self._gzip is None and left:
+            self._gzip = left[:1] == GZIP[:1]
+        full = False  # may more of what was taken be to come?
+        while (left or full) and not self._over:
+            if self._packed.eof:
+                left, full = left.lstrip(b"\0"), False  # zeros fill up
+                if left in (b"", GZIP[:1]):  # what follows is not known yet
+                    self._between = left
+                    break
+                self._over = not (self._gzip and left.startswith(GZIP))
+                self._packed = zlib.decompressobj(wbits=31)
+                continue
+            try:
+                piece = self._packed.decompress(left, PIECE)
+            except zlib.error as error:
+                raise ValueError("damaged packing") from error
+            full = len(piece) == PIECE and not self._packed.eof
+            left = self._packed.unused_data if self._packed.eof else self._packed.unconsumed_tail
+            yield piece
+        yield b""
+
+
 async def body(response: Any, most: int) -> bytes:
     """The whole body, unpacked. Raises OversizedReplyError above `most` bytes, and what `unpacked` raises."""
-    found = bytearray()
-    async for piece in unpacked(response):
-        found += piece
-        if len(found) > most:
-            raise OversizedReplyError
-    return bytes(found)
+    return b"".join([piece async for piece in unpacked(response, most)])
 
 
 def count(value: object) -> int | None:
@@ -80,16 +107,20 @@ def count(value: object) -> int | None:
     return value if type(value) is int and 0 <= value < MOST_TOKENS else None
 
 
-def label(value: object) -> str | None:
-    """A short text of a server, cut to `LARGEST_LABEL` characters, without what cannot be printed; None for other values."""
-    if not isinstance(value, str) or not value:
-        return None
+def label(value: str) -> str:
+    """A short text of a server, cut to `LARGEST_LABEL` characters, without what cannot be printed. It holds no key any more:
+    the part of one that a cut leaves would not be found."""
     cut = value if len(value) <= LARGEST_LABEL else value[: LARGEST_LABEL - 1] + "…"
     return "".join(c if c.isprintable() else "\ufffd" for c in cut)
 
 
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
 class ReplyStream:
-    """What has been read so far of one server-sent event stream."""
+    """What has been read so far of one server-sent event stream; its texts as they came, whole, so that keys in them can be
+    found before they are cut."""
 
     def __init__(self) -> None:
         self.first: float | None = None
@@ -146,15 +177,16 @@ class ReplyStream:
 
     def take(self, event: dict) -> str | None:
         """Add one event; returns an error's name where the event is one. Raises one of `DAMAGE` for what is no event."""
-        if "error" in event:
+        # Some gateways say `"error": null` beside every piece: an error is one that says something.
+        if event.get("error") if isinstance(event, dict) else "error" in event:
             return "server_error"
         for kept, name, wanted in ((self.usage, "usage", COUNTED), (self.timings, "timings", TIMED)):
             given = event.get(name) or {}
             if not isinstance(given, dict):
                 raise TypeError(f"{name} is an object or null")
             kept.update({key: given[key] for key in wanted if key in given})
-        self.model = label(event.get("model")) or self.model
-        self.fingerprint = label(event.get("system_fingerprint")) or self.fingerprint
+        self.model = _text(event.get("model")) or self.model
+        self.fingerprint = _text(event.get("system_fingerprint")) or self.fingerprint
         for choice in event.get("choices") or []:
             piece = (choice.get("delta") or {}).get("content")
             finish = choice.get("finish_reason")
@@ -163,16 +195,16 @@ class ReplyStream:
             if piece:
                 if self.first is None:
                     self.first = time.perf_counter()
-                self._text.write(piece[: LARGEST_TEXT - self._length])
+                self._text.write(piece)
                 self._length += len(piece)
                 if self._length > LARGEST_TEXT:
                     raise OversizedReplyError
-            self.finish = label(finish) or self.finish
+            self.finish = finish or self.finish
         return None
 
     @property
     def text(self) -> str:
-        """The answer as far as it came; a half surrogate pair is no text."""
+        """The answer as far as it came, at most one event beyond `LARGEST_TEXT`; a half surrogate pair is no text."""
         return self._text.getvalue().encode("utf-8", "replace").decode()
 
     def tokens(self) -> dict[str, Any]:

@@ -22,13 +22,13 @@ from __future__ import annotations
 import importlib.util
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from divergence.errors import InputError
 from divergence.executions.quoted import quoted
+from divergence.plain_text import nfkc
 from divergence.probe.bounded_pattern import matched
 
 SCORERS = ("exact", "contains", "number", "choice", "regex")
@@ -43,17 +43,17 @@ Function = Callable[[str, dict], tuple[str, float]]
 
 def tidy(text: str) -> str:
     """Case, width, spaces and surrounding marks removed; the same when applied twice."""
-    joined = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    joined = " ".join(nfkc(text).casefold().split())
     before = None
     while before != joined:  # casefold can undo normal form, and stripping can uncover a space
         before = joined
-        joined = " ".join(unicodedata.normalize("NFKC", joined.casefold()).strip(" \"'*`.,;:!?").split())
+        joined = " ".join(nfkc(joined.casefold()).strip(" \"'*`.,;:!?").split())
     return joined
 
 
 def number(text: str) -> float | None:
     """The number that the whole text is, or None."""
-    text = unicodedata.normalize("NFKC", text).strip().rstrip(".").strip()
+    text = nfkc(text).strip().rstrip(".").strip()
     if not any(c.isdecimal() for c in text) or not text.isascii() or not NUMBER.fullmatch(text):
         return None
     return float(text.replace(",", ""))
@@ -140,7 +140,7 @@ def lenient(text: str, item: dict, strict: float) -> float:
     if scorer == "exact":
         return float(_stands_in(tidy(gold), answer))
     if scorer == "number":
-        found = SOME_NUMBER.findall(unicodedata.normalize("NFKC", text)[-LAST:])
+        found = SOME_NUMBER.findall(nfkc(text)[-LAST:])
         value, wanted = (number(found[-1]) if found else None), number(gold)
         return float(value is not None and wanted is not None and math.isclose(value, wanted, rel_tol=1e-9, abs_tol=1e-12))
     if scorer == "choice":

@@ -3,7 +3,8 @@
 The folder holds `executions.journal` (JSON lines; its name keeps readers of the folder from taking it for a second log),
 one line an execution, appended and handed to the operating system at once; its first
 line names the plan's hash. `(context, item, model, wave, trial)` identifies a row. When a run starts again, whole lines
-are read back, a last line cut short by a kill is removed, and only missing keys are asked for. `finish` writes
+are read back, a last line cut short by a kill is removed, and only missing keys are asked for. Any other line that is no
+whole row is left where it is, counted, and asked for again. `finish` writes
 `executions.parquet` under a temporary name and moves it into place, so that the file is either absent or whole.
 """
 
@@ -12,8 +13,10 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
+import itertools
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,12 +24,33 @@ import polars as pl
 
 from divergence.errors import InputError
 from divergence.executions.schema import EXECUTIONS
+from divergence.probe import journals
 from divergence.staging import hold, move_into, staging
 
 Key = tuple[str, str, str, int, int]  # context, item, model, wave, trial
 DRAFTED = ("accepted_tokens", "draft_tokens")
+KEYS = ("context", "item", "model", "wave", "trial")
+NEEDED = (*KEYS, "regime", "time", "scorer", "retries")
+"""What a row has; the others may be null, `error_type` and `score` among them."""
 SAID = {"reasoning_tokens": pl.Int64(), "served_model": pl.String(), "system_fingerprint": pl.String()}
 """What some servers say of themselves: columns of the rows where any reply had it."""
+WAVE = re.compile(r"[1-9][0-9]{0,8}")
+
+
+KINDS = (
+    {column.name: column.dtype for column in EXECUTIONS}
+    | SAID
+    | {"lenient": pl.Float64()}
+    | dict.fromkeys(DRAFTED, pl.Int64())
+)
+
+
+def is_whole(row: dict) -> bool:
+    """Is this a row as a probe writes it, so that a table can be made of it?"""
+    if not all(row.get(name) is not None for name in NEEDED) or not {"error_type", "score"} <= set(row):
+        return False
+    known = ((value, KINDS[name]) for name, value in row.items() if name in KINDS and value is not None)
+    return all(journals.fits(value, kind) for value, kind in known) and WAVE.fullmatch(row["wave"]) is not None
 
 
 def key_of(row: dict) -> Key:
@@ -68,8 +92,9 @@ class Store:
         except OSError as error:
             raise InputError(f"{folder} cannot be written: {error.strerror}") from None
         self._lock()
+        self.damaged = 0  # lines that are no whole row, or one that is there already
         try:
-            self.done: set[Key] = {key_of(row) for row in self._recover()}
+            self.done: set[Key] = self._recover()
         except InputError:
             self.file.close()
             raise
@@ -107,9 +132,14 @@ class Store:
         self.done |= {key_of(row) for row in fresh}
 
     def rows(self) -> list[dict]:
-        """All rows, in the order in which they came."""
-        with self.path.open("rb") as file:
-            return [json.loads(line) for line in file][1:]
+        """All whole rows, each once, in the order in which they came; counts the lines that are none as `damaged`."""
+        found: dict[Key, dict] = {}
+        self.damaged = 0
+        for line in itertools.islice(journals.lines(self.path), 1, None):
+            row = journals.parsed(line)
+            fresh = row is not None and is_whole(row) and found.setdefault(key_of(row), row) is row
+            self.damaged += not fresh
+        return list(found.values())
 
     def finish(self, also: Callable[[Path], object] = lambda _: None) -> Path:
         """Write the rows (at least one) to `executions.parquet`, sorted by time, and return its path.
@@ -153,26 +183,24 @@ class Store:
         except OSError as error:
             raise self._unwritten(error) from None
 
-    def _recover(self) -> list[dict]:
-        """The rows of an earlier run; cuts off a last line that was not written to its end."""
+    def _recover(self) -> set[Key]:
+        """The keys of an earlier run's rows; cuts off a last line that was not written to its end."""
         content = self.path.read_bytes()
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             with self.path.open("r+b") as file:
                 file.truncate(whole)
-        try:
-            lines = [dict(json.loads(line)) for line in content[:whole].splitlines()]
-            head, rows = (lines[0] if lines else None), lines[1:]
-            for row in rows:
-                key_of(row)
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
-            raise InputError(f"{self.path} is damaged ({error}); give another output folder.") from None
-        if not rows and head is not None:  # a run that ended before its first row binds nobody
+        lines = journals.lines(self.path)
+        head, further = next(lines, None), next(lines, None)
+        plan = (journals.parsed(head) or {}).get("plan") if head is not None else None
+        if head is not None and not isinstance(plan, str):
+            raise InputError(f"{self.path} is damaged: its first line names no plan; give another output folder.")
+        if further is None:  # a run that ended before its first row binds nobody
             os.truncate(self.path, 0)
-            return []
-        if head is not None and head.get("plan") != self.plan_hash:
+            return set()
+        if plan != self.plan_hash:
             raise InputError(
-                f"{self.path} holds executions of another plan ({head.get('plan')}, this one is {self.plan_hash}); "
+                f"{self.path} holds executions of another plan ({plan}, this one is {self.plan_hash}); "
                 "plan or items were changed: give another output folder."
             )
-        return rows
+        return set(map(key_of, self.rows()))

@@ -21,6 +21,7 @@ SHARED = {
     "orders",
     "outcome_names",
     "plain_files",
+    "plain_text",
     "processes",
     "random_streams",
     "ray_cluster",
@@ -96,6 +97,7 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
     "kept": set(),
     "staging": set(),
     "plain_files": set(),
+    "plain_text": set(),
     "sealed": set(),
     "random_streams": set(),
     "processes": set(),
@@ -282,3 +284,9 @@ def test_locks_name_no_registry_and_pin_by_hash():
         )
         pinned = [line for line in lines if "==" in line and not line.startswith((" ", "#"))]
         assert pinned and all(line.endswith("\\") for line in pinned), f"{lock.name} has a package without a hash"
+
+
+def test_texts_are_normalised_in_one_place():
+    """Unicode's normal forms take the square of a run of combining marks: `plain_text` alone asks for them."""
+    asks = [p.relative_to(PACKAGE).as_posix() for p in FILES if "unicodedata.normalize" in p.read_text()]
+    assert asks == ["plain_text.py"]

@@ -9,6 +9,7 @@ import time
 
 import polars as pl
 import pytest
+from journal_rows import journal_row
 
 from divergence.errors import InputError
 from divergence.executions import read
@@ -91,7 +92,7 @@ def test_one_writer_at_a_time(tmp_path):
 
 
 def test_a_row_is_written_once(tmp_path):
-    row = {"context": "c", "item": "i", "model": "m", "wave": "1", "trial": 1}
+    row = journal_row()
     with Store(tmp_path, "h") as store:
         store.add([row])
         with pytest.raises(ValueError, match="already"):
@@ -100,10 +101,21 @@ def test_a_row_is_written_once(tmp_path):
         assert store.done == {key_of(row)} and store.rows() == [row]
 
 
-def test_a_damaged_journal_is_not_repaired_silently(tmp_path):
-    (tmp_path / "executions.journal").write_text('{"plan": "h"}\nnonsense\n')
+@pytest.mark.parametrize("first", ["nonsense", "5", "[]", "{}", '{"plan": 5}', '{"plan": ["h"]}', "[" * 100_000, "9" * 5000])
+def test_a_journal_that_names_no_plan_is_refused(first, tmp_path):
+    (tmp_path / "executions.journal").write_text(f"{first}\n{json.dumps(journal_row())}\n")
     with pytest.raises(InputError, match="damaged"):
         Store(tmp_path, "h")
+
+
+def test_a_damaged_journal_is_not_repaired_silently(tmp_path):
+    """What is no row is counted, asked again, and left where it is."""
+    content = '{"plan": "h"}\nnonsense\n' + json.dumps(journal_row()) + "\n"
+    (tmp_path / "executions.journal").write_text(content)
+    with Store(tmp_path, "h") as store:
+        assert store.damaged == 1 and store.rows() == [journal_row()] and store.done == {key_of(journal_row())}
+        store.add([journal_row(item="again")])
+    assert (tmp_path / "executions.journal").read_text().startswith(content)
 
 
 @pytest.mark.prove

@@ -4,6 +4,7 @@ import json
 
 import polars as pl
 import pytest
+from journal_rows import journal_row
 
 from divergence.errors import InputError
 from divergence.probe import agent, run
@@ -78,7 +79,7 @@ def test_a_conversation_keeps_its_own_answers(write_plan, tmp_path, stub):
 
 
 def test_half_a_conversation_is_asked_again_and_written_once(tmp_path):
-    rows = [{"context": "c", "item": f"i/t{t}", "model": "m", "wave": "1", "trial": 1, "turn": t} for t in (2, 1)]
+    rows = [journal_row(item=f"i/t{turn}", turn=turn) for turn in (2, 1)]
     with Store(tmp_path, "h") as store:
         store.add(rows)
     journal = tmp_path / "executions.journal"

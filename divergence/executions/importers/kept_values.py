@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Callable
 
 import polars as pl
 
 from divergence.executions.importers.privacy import DIGITS, SPACES, Privacy
+from divergence.plain_text import nfkc
 
 ANSWERS = ("answer", "gold")
 CHOICE = re.compile(
@@ -36,7 +36,7 @@ def answer(text: str) -> str:
     """What is kept of one answer."""
     if not text or CHOICE.fullmatch(text) or HASHED.fullmatch(text):
         return text
-    normal = SPACES.sub(" ", unicodedata.normalize("NFKC", text)).strip()
+    normal = SPACES.sub(" ", nfkc(text)).strip()
     return f"sha256:{hashlib.sha256(normal.encode('utf-8', 'backslashreplace')).hexdigest()[:DIGITS]}"
 
 

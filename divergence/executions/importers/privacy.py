@@ -21,10 +21,10 @@ import os
 import re
 import secrets
 import tempfile
-import unicodedata
 from pathlib import Path
 
 from divergence.errors import InputError
+from divergence.plain_text import nfkc
 
 SALT_BYTES = 32
 DIGITS = 16  # 64 bits: a million identities collide with probability 3e-8
@@ -80,7 +80,7 @@ class Privacy:
 
     def prompt_item(self, prompt: str) -> str:
         """The identity of an item by its prompt: equal for prompts that differ in space and in Unicode form only."""
-        return self.pseudonym("prompt", SPACES.sub(" ", unicodedata.normalize("NFKC", prompt)).strip())
+        return self.pseudonym("prompt", SPACES.sub(" ", nfkc(prompt)).strip())
 
 
 def default_salt_path() -> Path:
