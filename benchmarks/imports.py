@@ -275,10 +275,11 @@ def main(large: bool) -> None:
     said += ["", f"From the last size but one to the last it grows by {1000 * slope:.0f} MB a GB.", ""]
     said += [
         "Targets: lm-eval and Inspect within twice of parsing their JSON; lines of JSON at 100 MB a CPU second where Polars",
-        "reads them natively; 1 GB for 10 GB of OTLP. Plain lines of OTLP become columns without a Python object a span",
-        "(`otlp_columns`); Polars' own reader of JSON lines is slower on them by itself, as above. Of what the calls say",
+        "reads them natively; 1 GB for 10 GB of OTLP. Lines of OTLP are decoded under msgspec's types, and become columns",
+        "without a record a span (`otlp_columns`); Polars' own reader of JSON lines is slower on them by itself, as above.",
+        "Of what the calls say",
         "only keys are held, and beyond a quarter of a million spans those wait on disk, cut by trace. `read` passes over",
-        "the own table several times, since nothing of it is kept in memory: Parquet is the form for large logs.",
+        "the own table several times, in memory where it has at most 64 MB: Parquet is the form for large logs.",
     ]
     TABLE.write_text("\n".join(said) + "\n")
 

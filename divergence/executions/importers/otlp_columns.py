@@ -167,7 +167,7 @@ class SpanColumns:
         tree[span_tree.AGENT] = self._either("gen_ai.agent.name", "agent.name")
         tree[span_tree.CONVERSATION] = self._either("gen_ai.conversation.id", "session.id")
         places = self._calls()
-        rows, files = ([kept[place] for place in places] for kept in (self.rows, self.files))
+        rows, files = [self.rows[place] for place in places], [self.files[place] for place in places]
         calls = blocks.GivenColumns(rows, files, {**self._given, **self._made}, places)
         calls.put("span.identity", self._identities(places))
         calls.put("request.sampler", self._samplers(calls))

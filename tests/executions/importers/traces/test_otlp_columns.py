@@ -29,8 +29,8 @@ def whole(path, fast, monkeypatch, **given):
     taken = []
     take = otlp_columns.SpanColumns.take
 
-    def watched(columns, request, row):
-        taken.append(take(columns, request, row))
+    def watched(columns, *given):
+        taken.append(take(columns, *given))
         return taken[-1]
 
     with monkeypatch.context() as patch:
