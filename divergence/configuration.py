@@ -25,11 +25,10 @@ FILE_NAME = "divergence.toml"
 KINDS = ("binary", "proportion", "fraction", "ordinal", "positive")
 """Kinds of outcome: 0 or 1, a rate with its number of trials, a bounded fraction, grades, a positive quantity."""
 GRADES_MAX = 20  # each grade is a question of its own; a finer scale is a fraction
-ZERO_COSTS = ("missing", "free")
+ZERO_COSTS = ("missing", "free")  # what a logged cost of 0 in every row of a combination can mean
 BETTER = ("higher", "lower")
 POPULATIONS = ("new", "observed")
 NAMED = 8  # keys that an error names; docs/configuration.md has them all
-"""What a logged cost of 0 in every row of a combination can mean."""
 LAWS = ("logged", "own", "uniform")
 """Named context laws: shares of the log common to all models, each model's own shares, equal shares."""
 SUM_TOLERANCE = 1e-6  # declared shares are typed by hand, with at most six decimals
@@ -293,9 +292,8 @@ def _what_if(key: str, value: object) -> dict[str, ContextLaw]:
 def _prices(key: str, value: object) -> Prices:
     table, kinds = _table(key, value), ["input", "output", "cached", "reasoning"]
     models = {name: prices for name, prices in table.items() if name not in ("currency", "date")}
+    _known({n: p for n, p in models.items() if not isinstance(p, Mapping)}, ["currency", "date"], "the configuration", key)
     for model, prices in models.items():
-        if not isinstance(prices, Mapping):  # of a model there is a table, so this is a misspelt key
-            _known({model: prices}, ["currency", "date"], "the configuration", key)
         _known(_table(f"{key}.{model}", prices), kinds, "the configuration", f"{key}.{model}")
     return Prices(
         currency=_text(f"{key}.currency", table.get("currency", "USD")),

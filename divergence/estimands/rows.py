@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 
 from divergence.calling import check_call, nearest
-from divergence.configuration import POPULATIONS
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.estimands.documented import documented
 from divergence.estimate import COORDINATES, Estimate
@@ -21,7 +20,7 @@ from divergence.identification.question import Question
 from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.posterior import models_with_rows as models_with_rows
-from divergence.joint.predict import NO_POPULATION, Levels, in_logged_contexts
+from divergence.joint.predict import NO_POPULATION, POPULATIONS, Levels, in_logged_contexts
 from divergence.outcome_names import unit_named
 
 Parameters = ParamSpec("Parameters")

@@ -11,6 +11,8 @@ from divergence.joint.laws import Law, context_names, law_weights
 from divergence.joint.posterior import Fit
 from divergence.joint.unseen_context import unseen_levels
 
+POPULATIONS = ("new", "observed")
+"""Of items: like those of the log, or these very ones."""
 NO_POPULATION = 'items="observed" in contexts="new" is no population of this log: its items were not tried there'
 
 
@@ -78,7 +80,7 @@ def in_logged_contexts(fit: Fit, regime: str, law: Law | None = None, items: str
 
 
 def _check_population(regime: str, items: str, contexts: str, count: int) -> None:
-    for name, seen, choices in (("items", items, ("new", "observed")), ("contexts", contexts, ("logged", "new"))):
+    for name, seen, choices in (("items", items, POPULATIONS), ("contexts", contexts, ("logged", "new"))):
         if seen not in choices:
             raise InputError(f"the population {name}={seen!r} is not known; choose {' or '.join(map(repr, choices))}")
     if contexts == "new" and items == "observed":

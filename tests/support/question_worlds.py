@@ -33,6 +33,7 @@ from divergence.joint.arms import measure_arms
 MODELS, CONTEXTS, ITEMS, TRIALS, MANY = 5, 4, 80, 3, 20_000
 MOVES = np.array([0.0, 0.0, 0.1, 0.4, 0.8])  # how far items move in a context; the bench and the first not at all
 SHIFTS = np.array([0.0, 0.0, -0.25, -0.6, -0.4])
+UNLOGGED = 0.2  # sd, logit scale, of what contexts differ by beside their factors: the model's own prior width of it
 POPULATIONS = ("new", "observed")
 NAMES = ("bench", *(f"c{k}" for k in range(CONTEXTS)))
 
@@ -210,12 +211,14 @@ def waves(seed: int) -> dict[str, float]:
     ability, strict = rng.normal(0.4, 0.5, 4), rng.normal(0, 0.25)
     effects = np.array([-0.5, -0.25])[:, None] + rng.normal(0, 0.15, (2, 4))  # of quantization and batching, by model
     apart = rng.normal(0, 0.1, (4, 5))
+    unlogged = rng.normal(0, UNLOGGED, 5)
+    unlogged[0] = 0
 
     def chances(size: int) -> Callable[[int, int, tuple, int], np.ndarray]:
         easy, moved = rng.normal(0, 1.2, size), rng.normal(0, 0.3, (5, size))
         moved[0] = apart[:, 0] = 0
         return lambda m, c, on, w: (
-            1 / (1 + np.exp(-(ability[m] + effects[:, m] @ on + apart[m, c] + easy + moved[c] - strict * w)))
+            1 / (1 + np.exp(-(ability[m] + effects[:, m] @ on + apart[m, c] + unlogged[c] + easy + moved[c] - strict * w)))
         )
 
     own, others = chances(ITEMS), chances(MANY)

@@ -384,7 +384,9 @@ def faults(content, section: str, sentence: str) -> list[str]:
             told.append(f"{claim.who} is said to be {claim.word!r} with {mine:.3f}")
         if not claim.settled and mine < p.max() - 1e-9:
             told.append(f"{claim.who} is not the likeliest: {mine:.3f} against {p.max():.3f}")
-    denied = re.search(r"does not settle who is first|Who is first (on the bench|in deployment) (?:is not settled|cannot be told)", left)
+    denied = re.search(
+        r"does not settle who is first|Who is first (on the bench|in deployment) (?:is not settled|cannot be told)", left
+    )
     if denied:
         left = left.replace(denied.group(), " ")
         where = denied[1] or "on the bench"
