@@ -166,8 +166,18 @@ def beside(splits: int) -> str:
     )
 
 
+def resampled(table: pl.DataFrame, models: list[str] | tuple[str, ...]) -> np.ndarray:
+    """Levels of models, contexts weighed alike, with every item of a rate drawn again, shape (2000, models)."""
+    rng = np.random.default_rng(0)
+    rates = {name: [] for name in models}
+    for name, n, y in table.select("model", "n", "y").iter_rows():
+        rates[name].append(rng.binomial(int(n), y / n, 2000) / n)
+    return np.stack([np.mean(rates[name], axis=0) for name in models], 1)
+
+
 def multilevel(models: int, peers: str) -> str:
-    """Levels of timm's models in deployment, contexts weighed alike: the fit's beside PyMC's, from the same table."""
+    """Levels of timm's models in deployment, contexts weighed alike: the fit's beside multilevel models' and a plain
+    bootstrap's, from the same table."""
     rows = timm(("imagenet-val", *SETS))
     names = np.random.default_rng(18).permutation(np.array(sorted(rows["model"].unique())))[:models]
     rows = rows.filter(pl.col("model").is_in(names.tolist()))
@@ -179,27 +189,34 @@ def multilevel(models: int, peers: str) -> str:
     spent = time.process_time() - begin
     bounds = np.quantile(ours, [0.05, 0.95], axis=0)
     lines = [f"| arm-level fit | {spent:.1f} | {len(ours):,} | | {100 * np.median(np.ptp(bounds, axis=0)):.2f} | | |"]
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "table.json"
-        right = (pl.col("score") * pl.col("score_n")).round().cast(pl.Int64)
-        table = rows.select("model", "context", n="score_n", y=right)
-        path.write_text(json.dumps(table.to_dict(as_series=False)))
-        command = [peers, str(HERE / "leaderboard_peer.py"), str(path), "imagenet-val"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no words"])[-1][:120]
-        lines.append(f"| multilevel model in PyMC | skipped: {said} | | | | | |")
-    else:
-        other = json.loads(done.stdout.splitlines()[-1])
-        place = [other["models"].index(name) for name in deployed.models]
-        mean, low, high = (np.array(other[k])[place] for k in ("mean", "low", "high"))
+    right = (pl.col("score") * pl.col("score_n")).round().cast(pl.Int64)
+    table = rows.select("model", "context", n="score_n", y=right)
+
+    def beside_ours(mean: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
         apart = np.abs(ours.mean(0) - mean)
         ratio = np.median(np.ptp(bounds, axis=0) / (high - low))
-        lines.append(
-            f"| multilevel model, PyMC {other['version']} | {other['cpu_s']:.1f} | {other['ess']:,.0f} | "
-            f"{other['r_hat']:.3f} | "
-            f"{100 * np.median(high - low):.2f} | {100 * np.median(apart):.2f}, {100 * apart.max():.2f} | {ratio:.2f} |"
-        )
+        return f"{100 * np.median(high - low):.2f} | {100 * np.median(apart):.2f}, {100 * apart.max():.2f} | {ratio:.2f} |"
+
+    begin = time.process_time()
+    drawn = resampled(table.filter(pl.col("context") != "imagenet-val"), deployed.models)
+    spent = time.process_time() - begin
+    told = beside_ours(drawn.mean(0), *np.quantile(drawn, [0.05, 0.95], axis=0))
+    lines.append(f"| plain bootstrap of each rate | {spent:.2f} | {len(drawn):,} | | {told}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "table.json"
+        path.write_text(json.dumps(table.to_dict(as_series=False)))
+        for by in ("pymc", "bambi"):
+            command = [peers, str(HERE / "leaderboard_peer.py"), str(path), "imagenet-val", by]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                said = (done.stderr.strip().splitlines() or ["no words"])[-1][:120]
+                lines.append(f"| multilevel model, {by} | skipped: {said} | | | | | |")
+                continue
+            other = json.loads(done.stdout.splitlines()[-1])
+            place = [other["models"].index(name) for name in deployed.models]
+            told = beside_ours(*(np.array(other[k])[place] for k in ("mean", "low", "high")))
+            figures = f"{other['cpu_s']:.1f} | {other['ess']:,.0f} | {other['r_hat']:.3f}"
+            lines.append(f"| multilevel model, {other['version']} | {figures} | {told}")
     head = (
         "| method | CPU-s | effective draws | worst R-hat | median width, points | means apart, points: median, most | "
         "our width over theirs |"
