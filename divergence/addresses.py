@@ -54,8 +54,9 @@ def without(text: str, secrets: frozenset[str], instead: str) -> str:
         found = _marked(found, forms)
         for view in VIEWS:
             seen = view(found)
-            marked = _marked(seen, packed if view is _joined else forms)
-            found = found if marked == seen else marked
+            if seen != found:
+                marked = _marked(seen, packed if view is _joined else forms)
+                found = found if marked == seen else marked
         if found == before:
             break
     return text if found == text else found.replace(MARK, instead)

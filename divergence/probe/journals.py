@@ -43,7 +43,7 @@ def fits(value: object, dtype: object) -> bool:
         return _is_text(value) and (dtype == pl.String or (dtype == pl.Datetime and _is_time(value)))
     if type(value) is int and dtype == pl.Int64:
         return value.bit_length() < 64
-    return isinstance(value, int | float) and type(value) is not bool and dtype == pl.Float64 and abs(value) <= LARGEST
+    return dtype == pl.Float64 and (type(value) is float or (type(value) is int and abs(value) <= LARGEST))
 
 
 def _is_text(value: str) -> bool:

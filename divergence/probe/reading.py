@@ -26,7 +26,7 @@ LEVEL_SETS = ("endpoint", "sampler", "concurrency", "arrivals", "router", "syste
 RESERVED = ("messages", "model", "stream", "stream_options", "max_tokens", "stop")  # set by the probe, not the sampler
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # a name of an environment variable
-LARGEST_BITS = 63  # of an integer, as TOML has them
+LARGEST_BITS = 64  # of an integer: a seed may have as many
 FLASH = ("on", "off", "auto")
 
 
@@ -90,7 +90,7 @@ def _value(hint, value, where: str) -> typing.Any:
 
 
 def _check_size(value, where: str) -> None:
-    """No float, no column and no clock holds an integer beyond those that TOML promises."""
+    """No float and no clock holds an integer of hundreds of digits."""
     if type(value) is int and value.bit_length() > LARGEST_BITS:
         raise InputError(f"{where} is an integer of {value.bit_length()} bits; those of a plan have at most {LARGEST_BITS}.")
 

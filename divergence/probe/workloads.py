@@ -34,6 +34,7 @@ SUMMED = (
 )  # fmt: skip
 TOO_SLOW = "pattern_timeout"
 """`error_type` of an answer with which the item's own pattern does not come to an end."""
+LONG = 1 << 16  # characters of an answer that is judged in a thread: one can stand for 18 in its plain form
 ANSWER_MAX = 4096
 """Characters of a parsed answer that are kept; a longer one is its beginning and its hash, which tell flips as well."""
 
@@ -99,7 +100,10 @@ def question(
 async def judged(reply: Reply, item: Mapping, scorers: Mapping[str, scoring.Function]) -> dict:
     """Answer, gold and scores of one reply; null where nothing was served, and where a pattern does not come to an end with
     it, which is an `error_type`: others are asked and timed meanwhile."""
-    if item["scorer"] != "regex" or reply.error_type:
+    quick = len(reply.text) <= LONG or item["scorer"].startswith(
+        scoring.PYTHON
+    )  # whose functions may not be made for threads
+    if reply.error_type or (quick and item["scorer"] != "regex"):
         return _judged(reply, item, scorers)
     try:
         return await asyncio.to_thread(_judged, reply, item, scorers)

@@ -17,6 +17,7 @@ class Stub(WebLoopback):
         self.script: dict[str, list[str]] = {}
         self.at_once = self.most_at_once = 0
         self.pause = 0.0
+        self.page = ""  # more of the metrics page
         super().__init__()
 
     def routes(self):
@@ -40,7 +41,7 @@ class Stub(WebLoopback):
         return web.Response(
             text="# TYPE llamacpp:prompt_tokens_total counter\n"
             f"llamacpp:prompt_tokens_total {7 * len(self.requests)}\n"
-            f"llamacpp:requests_processing {self.at_once}\n"
+            f"llamacpp:requests_processing {self.at_once}\n" + self.page.replace("TOTAL", str(len(self.requests)))
         )
 
     async def _answer(self, request, body: dict, key: str):

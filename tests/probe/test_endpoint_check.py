@@ -1,6 +1,7 @@
 """Does a run that cannot succeed end before its first request, in a sentence, and without binding its folder?"""
 
 import asyncio
+import base64
 import json
 import re
 import socket
@@ -79,6 +80,19 @@ def test_a_model_that_is_not_listed_is_a_note_without_keys(write_plan, monkeypat
     assert keys == [f"Bearer {KEY}"]
     assert len(notes) == 1 and "other, my [key] and not 'parrot'" in notes[0]
     assert greeted(plan, 200, json.dumps({"data": [{"id": "parrot"}]}))[0] == []
+
+
+@pytest.mark.parametrize("before", range(60, 101, 8))
+def test_a_name_is_cut_when_no_key_is_in_it(write_plan, monkeypatch, before):
+    key = "Sv-5Jk/Xw+9Pn~" + "qE2rT4" * 8
+    monkeypatch.setenv("CANARY", key)
+    plan = write_plan({"ok a": "a"}, endpoint='api_key_env = "CANARY"')
+    names = ["z" * before + said for said in (key, key.upper(), base64.b64encode(key.encode()).decode(), key.encode().hex())]
+    (note,), _ = greeted(plan, 200, json.dumps({"data": [{"id": name} for name in [*names, "m" * 90_000]]}))
+    assert note.count("z" * before) == 4 and "not 'parrot'" in note and len(note) < 600
+    for part in (key[:6], key[:8].upper(), base64.b64encode(key.encode()).decode()[:6], key.encode().hex()[:6]):
+        assert part not in note
+    assert not greeted(plan, 200, json.dumps({"data": [{"id": "parrot"}]}))[0]
 
 
 @pytest.mark.parametrize("status", [200, 302, 403, 404, 500])

@@ -25,7 +25,7 @@ FAULTY = {
                        "finish-object", "event-number", "event-null", "not-utf8"),
     "server_error": ("event-text", "error-event"),
     "oversized_reply": ("text-wide", "text-huge", "gzip-bomb", "deflate-bomb"),
-    "truncated_stream": ("utf16", "gzip-cut", "done-only", "carriage-returns"),
+    "truncated_stream": ("utf16", "gzip-cut", "gzip-end", "done-only", "carriage-returns"),
     "malformed_reply": ("gzip-false",),
     "content_encoding": ("brotli", "gzip-twice"),
     "content_type": ("type-missing", "type-html", "old-http"),

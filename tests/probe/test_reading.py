@@ -160,3 +160,37 @@ def test_the_hash_moves_with_what_a_row_means_and_with_nothing_else(tmp_path):
     assert {read(tmp_path, text)[0].hash(items) for text in same} == {plan.hash(items)}
     assert plan.hash(items) not in {read(tmp_path, text)[0].hash(items) for text in other}
     assert plan.hash([items[0] | {"gold": "h"}]) != plan.hash(items)
+
+
+@pytest.mark.parametrize(
+    "value", ["1" + "0" * 400, "-1" + "0" * 400, "0x" + "f" * 5000, str(2**64), "9" * 5000, "1e400", "nan"]
+)
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        *(
+            ('name = "p"', f'name = "p"\nrequest = {{ {key} = VALUE }}')
+            for key in ("timeout_s", "backoff_s", "backoff_max_s", "retries", "max_tokens")
+        ),
+        *(
+            ('name = "p"', f'name = "p"\n{key} = VALUE')
+            for key in ("telemetry_period_s", "waves", "trials", "blocks_at_once")
+        ),
+        ("[[system]]", '[[telemetry]]\nurl = "http://h/m"\ninstance = "a"\nperiod_s = VALUE\n[[system]]'),
+        ('label = "live"', 'label = "live"\nserver = { slots = VALUE }'),
+        ('label = "live"', 'label = "live"\narrivals = { kind = "poisson", rate_per_s = VALUE }'),
+        ('label = "live"', 'label = "live"\nsampler = { seed = VALUE }'),
+        ('label = "live"', 'label = "live"\nconcurrency = VALUE'),
+    ],
+)
+def test_a_number_beyond_all_is_a_sentence(tmp_path, old, new, value):
+    if value == "1e400" and "telemetry]]" in new:  # a window without an end: one page before and one after
+        return
+    with pytest.raises(InputError) as raised:
+        read(tmp_path, PLAN.replace(old, new.replace("VALUE", value)))
+    assert len(str(raised.value)) <= 300
+
+
+def test_a_seed_of_64_bits_is_taken(tmp_path):
+    plan, _ = read(tmp_path, PLAN.replace("{ temperature = 0 }", f"{{ temperature = 0, seed = {2**64 - 1} }}"))
+    assert plan.context[0].sampler["seed"] == 2**64 - 1

@@ -1,9 +1,12 @@
 """Is a metrics page read as it is meant: gauges, increases of counters, buckets, in names that engines share?"""
 
 import asyncio
+import base64
 import collections
 import json
 import pathlib
+import threading
+import time
 
 import polars as pl
 import pytest
@@ -97,3 +100,86 @@ def test_a_page_that_could_not_be_read_makes_the_next_window_longer(tmp_path, mo
     starts = [line["window_start"] for line in lines]
     assert starts[1] == pytest.approx(starts[0] + lines[0]["window_s"])
     assert starts[2] == pytest.approx(starts[1] + lines[1]["window_s"]) and lines[1]["window_s"] >= 2 * 0.05
+
+
+def histogram(lines: int, label: str = "") -> str:
+    many = "".join(f'vllm:x_seconds_bucket{{le="{n}",n="{n}{label}"}} {n}\n' for n in range(lines))
+    return f"# TYPE vllm:x_seconds histogram\n{many}"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        histogram(telemetry.MOST_LINES + 2),
+        "\n" * (telemetry.MOST_LINES + 2),
+        "# a\n" * 2_000_000,
+        "a{" + 'b="c",' * 2000 + "} 1\n",
+        f"a {'1' * 9000}\n",
+    ],
+    ids=["series", "nothing", "comments", "labels", "digits"],
+)
+def test_a_page_that_is_too_large_is_not_read(page):
+    began = time.process_time()
+    with pytest.raises(ValueError):
+        telemetry.bounded(page)
+    assert time.process_time() - began < 1
+
+
+def test_a_large_page_is_read():
+    page = telemetry.bounded(histogram(3000) + PAGE.format(total=8, low=2))
+    assert len(telemetry.told(page, page, frozenset())) == 3000 + 6
+
+
+def test_a_page_that_takes_long_stops_nobody(write_plan, tmp_path, stub, monkeypatch):
+    """Reading each takes as long as a request may: they are answered meanwhile, and no two pages are read at a time."""
+    at_once = most = pages = 0
+    lock = threading.Lock()
+    parse = telemetry.parse
+
+    def slowly(text):
+        nonlocal at_once, most, pages
+        with lock:
+            at_once, pages = at_once + 1, pages + 1
+            most = max(most, at_once)
+        time.sleep(1.2)
+        with lock:
+            at_once -= 1
+        return parse(text)
+
+    monkeypatch.setattr(telemetry, "parse", slowly)
+    monkeypatch.setattr(telemetry, "SCRAPE_S", 2.0)
+    watched = "".join(
+        f'[[telemetry]]\nurl = "{stub.base_url[:-3]}/metrics"\ninstance = "{name}"\nperiod_s = 0.05\n' for name in "abc"
+    )
+    stub.pause = 0.1
+    plan = write_plan({f"ok {n}": "x" for n in range(16)}, head=watched, timeout_s=1.0)
+    summary = run(plan, tmp_path / "out", quiet=True)
+    assert summary.rows == 32 and not summary.errors and not summary.retries
+    assert most == 1 <= pages and set(summary.unread) <= set("abc")
+    table = pl.read_parquet(tmp_path / "out" / "telemetry.parquet") if summary.windows else None
+    assert table is None or table["window_s"].min() > 0.05
+
+
+KEY = "Wp-4Rk/Yu+8Sd~" + "aB3cD4" * 5
+
+
+def test_what_a_page_says_of_a_key_is_in_no_file(write_plan, tmp_path, stub, monkeypatch, capfd):
+    """Its own key and that of an endpoint, in names of metrics and labels, whole and after what is long enough to be cut."""
+    monkeypatch.setenv("PAGE_KEY", KEY)
+    monkeypatch.setenv("HOST_KEY", KEY[::-1])
+    said = [KEY, KEY.upper(), base64.b64encode(f"u:{KEY}".encode()).decode(), KEY[::-1], KEY.encode().hex(":")]
+    said += ["".join(chr(ord(letter) + 0xFEE0) for letter in KEY), "".join(f"%{ord(letter):02X}" for letter in KEY[::-1])]
+    said += ["z" * n + KEY for n in (60, 150, telemetry.LONGEST_NAME - 20, 400)]
+    stub.page = f"# TYPE vllm:x histogram\nsglang:{KEY[::-1].encode().hex()} 4\n" + "".join(
+        f'vllm:x_bucket{{le="{text}",model_name="{text}"}} TOTAL\n' for text in ["0.5", *said]
+    )
+    stub.pause = 0.05
+    watched = f'[[telemetry]]\nurl = "{stub.base_url[:-3]}/metrics"\ninstance = "a"\nperiod_s = 0.05\n'
+    watched += 'headers_env = { "X-Page" = "PAGE_KEY" }\n'
+    plan = write_plan({f"ok {n}": "x" for n in range(6)}, head=watched, endpoint='api_key_env = "HOST_KEY"')
+    summary = run(plan, tmp_path / "out")
+    table = pl.read_parquet(tmp_path / "out" / "telemetry.parquet")
+    assert set(table["metric"]) == {"requests_running", "uncached_input_tokens", "vllm:x le 0.5"} and not summary.unread
+    kept = (tmp_path / "out" / "telemetry.journal").read_text() + str(table.to_dicts()) + "".join(capfd.readouterr())
+    for form in (*said[:7], KEY.encode().hex(), KEY, KEY[::-1]):
+        assert form[4:16].lower() not in kept.lower(), form
