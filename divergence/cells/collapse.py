@@ -23,9 +23,11 @@ from divergence.cells.trials import trial_sums
 from divergence.executions import Executions, with_outcome
 from divergence.executions.names import TIMES
 from divergence.executions.random_groups import is_kept
+from divergence.executions.unchanged import one_pass
 
 
 @sentences
+@one_pass
 def collapse(log: Executions, *, outcome: str | None = None) -> Cells:
     """Sufficient statistics of one outcome of a log: what a fit takes.
 
@@ -48,6 +50,7 @@ def collapse(log: Executions, *, outcome: str | None = None) -> Cells:
     return _coded(chosen, tables)
 
 
+@one_pass
 def collapse_design(log: Executions) -> Cells:
     """The cells of the log's outcome without what no audit asks for: answers, grades and histograms are empty.
 
@@ -66,6 +69,7 @@ def collapse_design(log: Executions) -> Cells:
     return _coded(log, tables | episode_tables(log))
 
 
+@one_pass
 def collapse_beside(log: Executions, cells: Cells, outcome: str) -> Cells:
     """`collapse(log, outcome=outcome)` for a log whose cells of the primary outcome are there: what no outcome changes is
     taken from them."""
