@@ -1,10 +1,12 @@
-"""Files that a user names: regular ones only, since a pipe hangs and a device never ends; and TOML, bounded, as a table."""
+"""Files that a user names: regular ones only, since a pipe hangs and a device never ends; none written over that is read;
+and TOML, bounded, as a table."""
 
 from __future__ import annotations
 
 import os
 import stat
 import tomllib
+from collections.abc import Iterable
 
 from divergence.errors import InputError
 
@@ -28,6 +30,16 @@ def regular(path: str | os.PathLike) -> None:
         raise InputError(
             f"{os.fspath(path)} is no regular file (a pipe or a device, say): write it to a file and name that."
         )
+
+
+def not_read(written: str | os.PathLike, read: Iterable[str | os.PathLike | None]) -> None:
+    """InputError where a file that is to be written is, by whatever link, one of those that are read.
+
+    >>> not_read("new.parquet", ["log.parquet", None])
+    """
+    for one in read:
+        if one is not None and os.path.exists(written) and os.path.exists(one) and os.path.samefile(written, one):
+            raise InputError(f"{os.fspath(written)} is one of the logs that are read ({os.fspath(one)}): write elsewhere.")
 
 
 def toml(path: str | os.PathLike, what: str) -> dict:

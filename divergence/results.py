@@ -33,6 +33,7 @@ from divergence.identification.audit import audit
 from divergence.identification.log_design import REGIMES
 from divergence.numerics import one_blas_thread
 from divergence.papers import methods, population
+from divergence.plain_files import not_read
 from divergence.preregistration import Lock, departures, record, registered
 from divergence.run_record import run_record
 from divergence.sealed import RISK_FILES, Saved
@@ -163,7 +164,8 @@ def write_report(
     or why there is none, also how reliable the risks of single requests are, and the model is saved beside it. `since`:
     folder of an earlier report, which may be `folder` itself; the page then tells what changed.
     Everything is made beside the folder and takes its place in one step: a failure, an interrupt or a kill leaves what was
-    there. Returns one row a number, as `table` does. Raises InputError when the folder cannot be written.
+    there. Returns one row a number, as `table` does. Raises InputError when the folder cannot be written, and where one of
+    these files is the log.
 
     >>> import divergence as dv
     >>> from divergence.simulate import simulate, world
@@ -176,6 +178,8 @@ def write_report(
     tell = progress or (lambda _: None)
     from divergence.joint.checks import model_checks
 
+    for name in [*FILES, *(f"report.{kind}" for kind in formats)] if log is not None else ():
+        not_read(folder / name, (source.path for source in log.sources))
     before = None if since is None else earlier(since)
     tell("checking the model")
     checked = {fit.cells.outcome: model_checks(posterior, outcome=fit.cells.outcome) for fit in posterior.fits}

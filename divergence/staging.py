@@ -141,7 +141,8 @@ def several(
     paths: Sequence[pathlib.Path], gone: Iterable[pathlib.Path] = (), new: bool = False
 ) -> Iterator[list[pathlib.Path]]:
     """Files beside these paths to write into; all take their places, the first one last, when the block ends well, and
-    those in `gone` go; all are removed when not. Parts of these files that killed runs left behind are removed.
+    those in `gone` go; all are removed when not. Parts of these files that killed runs left behind are removed. A link stays
+    one: the file that it leads to is written.
 
     `new`: files that are there are not written over. Raises FileExistsError for those, and InputError where nothing can be
     written.
@@ -157,7 +158,7 @@ def several(
 
 @contextlib.contextmanager
 def _beside(paths: Sequence[pathlib.Path], gone: Iterable[pathlib.Path], new: bool) -> Iterator[list[pathlib.Path]]:
-    parts = []
+    parts, paths = [], [pathlib.Path(os.path.realpath(path)) if path.is_symlink() else path for path in paths]
     with contextlib.ExitStack() as held:
         for path in paths:
             _clear(path)

@@ -272,3 +272,37 @@ def test_nothing_is_left_where_the_guess_does_not_read(tmp_path, capsys, own_csv
 def test_a_file_named_elsewhere_is_named_in_the_next_command(tmp_path, own_csv, capsys):
     code, _, err = run("init", own_csv, "-o", tmp_path / "deep" / "x.toml", capsys=capsys)
     assert code == 0 and f"--config {tmp_path / 'deep' / 'x.toml'}" in err
+
+
+@pytest.mark.parametrize(
+    "text", ['hi\noutcome = "latency_s"\n#', "a\r[where]\rmodel = 'zzz'", "\x00", "\x1b[31m", "\x7f", "\u2028x = 1"]
+)
+@pytest.mark.parametrize("place", ["value", "name", "model"])
+def test_what_a_log_holds_never_becomes_a_declaration(text, place, tmp_path, capsys):
+    rows = [
+        {"model": m, "item": f"i{k}", "score": float(k % 2), "env": e} for m in "ab" for k in range(20) for e in ("x", "y")
+    ]
+    frame = pl.DataFrame(rows)
+    plain = init_of(frame.with_columns(note=pl.lit("a note")), tmp_path / "plain.parquet", capsys)
+    if place == "model":
+        odd = frame.with_columns(note=pl.lit("a note"), model=pl.col("model").replace("a", text))
+    else:
+        odd = frame.with_columns(pl.lit(text).alias("note") if place == "value" else pl.lit("a note").alias(text))
+    assert init_of(odd, tmp_path / "odd.parquet", capsys) == plain
+
+
+def init_of(frame, path, capsys) -> dict:
+    """What `init` declares for a log."""
+    frame.write_parquet(path)
+    code, _, error = run("init", path, "-o", path.with_suffix(".toml"), capsys=capsys)
+    assert code == 0, error
+    return tomllib.loads(path.with_suffix(".toml").read_text())
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_log_is_not_written_over(own_csv, tmp_path, capsys, link):
+    target, content = tmp_path / "link.toml" if link else own_csv, own_csv.read_bytes()
+    if link:
+        target.symlink_to(own_csv)
+    code, _, error = run("init", own_csv, "-o", target, "--force", capsys=capsys)
+    assert code == 2 and "is one of the logs that are read" in error and own_csv.read_bytes() == content

@@ -195,6 +195,18 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path):
     assert (tmp_path / "out").is_symlink() and contents(tmp_path / "real") == NEW
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_to_a_file_stays_a_link(tmp_path, there):
+    (tmp_path / "real").mkdir()
+    if there:
+        (tmp_path / "real" / "file").write_text("old")
+    os.symlink("real/file", tmp_path / "out")
+    with whole(tmp_path / "out") as part:
+        part.write_text("new")
+    assert (tmp_path / "out").is_symlink() and (tmp_path / "real" / "file").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "out", "real"]
+
+
 def test_the_folder_one_stands_in_is_not_exchanged(tmp_path, monkeypatch, capfd):
     old(tmp_path / "out")
     number = (tmp_path / "out").stat().st_ino

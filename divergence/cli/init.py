@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from divergence.cli.options import common
-from divergence.errors import InputError
+from divergence.errors import InputError, printed
 from divergence.shown import counted
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def init(logs, output, force, quiet, as_json, **_) -> int:
     from divergence.executions.files import local_paths, open_sources
     from divergence.executions.guess import guess, nothing
     from divergence.executions.recognise import recognise
+    from divergence.plain_files import not_read
     from divergence.staging import whole
 
     paths = local_paths(logs)
@@ -58,6 +59,7 @@ def init(logs, output, force, quiet, as_json, **_) -> int:
         raise InputError(f"{target} is there already: write elsewhere with -o FILE, or over it with --force")
     others = foreign.among(list(logs), None, Configuration())
     sources, skipped = open_sources(list(logs), None, frozenset(others))
+    not_read(target, [*others, *(source.path for source in sources)])
     known = recognise(sources, Configuration())[0]["executions"]
     about = next(iter(known or sources), None)
     found = guess(about) if about is not None else nothing()
@@ -90,23 +92,22 @@ def init(logs, output, force, quiet, as_json, **_) -> int:
 
 
 def written(file: str, found: Guess, others: list[str]) -> str:
-    """The text of the file."""
+    """The text of the file; names and values of a log are printed, so that no line break of theirs ends a comment."""
     from divergence.executions.guess import toml_lines
 
-    lines = [
-        f"# What divergence recognised in {pathlib.Path(file).name}. Correct what is wrong: nothing is assumed beyond it."
-    ]
+    name = printed(pathlib.Path(file).name)
+    lines = [f"# What divergence recognised in {name}. Correct what is wrong: nothing is assumed beyond it."]
     if others:
-        lines += [f"# Logs of other tools, read as they lie there: {', '.join(pathlib.Path(o).name for o in others)}."]
+        names = printed(", ".join(pathlib.Path(other).name for other in others))
+        lines += [f"# Logs of other tools, read as they lie there: {names}."]
     if found.seen:
         lines += ["#", "# columns and the first values seen:"]
-        lines += [
-            f"#   {name}: {', '.join(values[:SHOWN]) or 'empty'}" for name, values in list(found.seen.items())[:COLUMNS]
-        ]
+        for name, values in list(found.seen.items())[:COLUMNS]:
+            lines += [f"#   {printed(name)}: {printed(', '.join(values[:SHOWN])) or 'empty'}"]
         more = len(found.seen) - COLUMNS
         lines += [f"#   and {more} more"] if more > 0 else []
     if found.open:
-        lines += ["#", "# to decide:", *(f"#   - {sentence}" for sentence in found.open)]
+        lines += ["#", "# to decide:", *(f"#   - {printed(sentence)}" for sentence in found.open)]
     keys = {name: value for name, value in found.table.items() if not isinstance(value, dict)}
     single = toml_lines(keys)
     sections = "\n".join(toml_lines({k: v for k, v in found.table.items() if k not in keys})).strip("\n")

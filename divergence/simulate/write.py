@@ -13,15 +13,19 @@ from divergence.errors import InputError
 from divergence.simulate import agents
 from divergence.simulate.draw import simulate
 from divergence.simulate.worlds import World
-from divergence.staging import several
+from divergence.staging import alone, several
 
 
 def write(spec: World | agents.AgentWorld, seed: int, path: pathlib.Path) -> int:
     """Write the log to `path` and the truth to `truth.json` beside it; returns the number of rows.
 
     The truth takes its place first and names the log that it is of, by file and content: of a run that was killed between
-    the two, whoever has both can tell that they are not of one draw.
+    the two, whoever has both can tell that they are not of one draw. Two runs in one folder wait for one another. Raises
+    InputError where nothing can be written.
     """
+    truth_path = path.parent / "truth.json"
+    if path.name.casefold() == truth_path.name:
+        raise InputError(f"{path} is where the truth is written: name another file with -o, such as log.parquet.")
     if isinstance(spec, agents.AgentWorld):
         log, truth = agents.simulate_agents(spec, seed)
         rows = agents.truth_rows(spec, truth)
@@ -31,7 +35,7 @@ def write(spec: World | agents.AgentWorld, seed: int, path: pathlib.Path) -> int
     words: dict[str, object] = {"world": dataclasses.asdict(spec), "seed": seed, "estimates": rows}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with several([path, path.parent / "truth.json"]) as (part, beside):
+        with alone(path.parent / ".truth.divergence-lock", path.parent), several([path, truth_path]) as (part, beside):
             log.write_parquet(part)
             with part.open("rb") as file:
                 words["log"] = {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

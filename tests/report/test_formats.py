@@ -108,3 +108,13 @@ def test_a_format_of_an_earlier_run_does_not_stay(waves_posterior, tmp_path):
     dv.write_report(waves_posterior, tmp_path / "out", formats=("tex",))
     names = {p.name for p in (tmp_path / "out").iterdir()}
     assert "report.tex" in names and "report.md" not in names
+
+
+@pytest.mark.parametrize("name", ["run.json", "report.json", "estimates.parquet"])
+def test_a_log_in_the_folder_is_not_written_over(waves_world, waves_posterior, tmp_path, name):
+    log = waves_world[0]
+    log.write_parquet(tmp_path / name) if name.endswith(".parquet") else (tmp_path / name).write_text(log.write_json())
+    content = (tmp_path / name).read_bytes()
+    with pytest.raises(dv.InputError, match="is one of the logs that are read"):
+        dv.write_report(waves_posterior, tmp_path, log=dv.read(tmp_path / name), formats=("json",))
+    assert (tmp_path / name).read_bytes() == content and len(list(tmp_path.iterdir())) == 1

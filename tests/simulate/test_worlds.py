@@ -80,3 +80,25 @@ def test_own_items_are_many_trials_of_the_same_items(kind):
     np.testing.assert_allclose(seen, own["level"].ravel(), atol=4.5 * error + 1e-12)
     _, new, many = simulate_both(world(kind, n_models=1, n_contexts=1, n_items=20_000, n_trials=1), 4)
     np.testing.assert_allclose(many["level"], new["level"], atol=4.5 * 0.5 / np.sqrt(20_000))
+
+
+@pytest.mark.parametrize("name", ["truth.json", "Truth.JSON"])
+def test_the_log_is_not_the_truth(name, tmp_path):
+    with pytest.raises(InputError, match="where the truth is written"):
+        write(world("baseline", n_models=2, n_contexts=2, n_items=5), 0, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_that_write_at_once_leave_the_files_of_one(tmp_path, monkeypatch):
+    """The second waits until the first has put both in place, under whatever names."""
+    from divergence import staging
+
+    monkeypatch.setattr(staging, "WAIT_S", 0.2)
+    spec = world("baseline", n_models=2, n_contexts=2, n_items=5)
+    with (
+        staging.alone(tmp_path / ".truth.divergence-lock", tmp_path),
+        pytest.raises(InputError, match="another run is writing"),
+    ):
+        write(spec, 1, tmp_path / "b.parquet")
+    write(spec, 0, tmp_path / "a.parquet")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "truth.json"]

@@ -29,6 +29,7 @@ from divergence.executions.importers.one_import import (
     in_order,
     said,
 )
+from divergence.plain_files import not_read
 from divergence.staging import alone, several
 
 
@@ -50,9 +51,7 @@ def write(imported: Imported, path: Path) -> tuple[Path, ...]:
     path = Path(path)
     if path.suffix != ".parquet":
         raise InputError(f"An import is written as Parquet, and {path.name!r} does not end in .parquet: name it so.")
-    for source in imported.sources:
-        if path.exists() and Path(source).exists() and path.samefile(source):  # by whatever link
-            raise InputError(f"{path} is one of the logs that are imported ({source}): name another file with -o.")
+    not_read(path, imported.sources)
     if not imported.rows and not imported.telemetry.height:
         raise InputError(_nothing(imported))
     further = beside(path)

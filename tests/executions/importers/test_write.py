@@ -59,7 +59,7 @@ def test_an_import_is_not_written_over_what_it_is_made_of(inspect_log, tmp_path)
     source = inspect_log([{"id": "a", "epoch": 1, "uuid": "u", "scores": {"match": {"value": "C"}}}])
     before, target = source.read_bytes(), tmp_path / "link.parquet"
     target.symlink_to(source)
-    with pytest.raises(InputError, match="is one of the logs that are imported"):
+    with pytest.raises(InputError, match="is one of the logs that are read"):
         write(import_log([source]), target)
     assert source.read_bytes() == before
 
