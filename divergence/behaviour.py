@@ -20,6 +20,7 @@ import polars as pl
 from divergence import geometry
 from divergence.errors import InputError
 from divergence.estimate import Estimate
+from divergence.executions.unchanged import one_pass
 
 if TYPE_CHECKING:
     from divergence.executions import Executions
@@ -39,6 +40,7 @@ TEXTS = {
 }
 
 
+@one_pass
 def behaviour(log: Executions) -> dict[str, Estimate]:
     """The four answers of a log, refusals included; items are the independent units."""
     try:

@@ -28,6 +28,7 @@ from divergence.configuration import Configuration
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.estimate import INTERVAL, Estimate, table
 from divergence.executions.model_names import may_be_one, suggestions
+from divergence.executions.unchanged import check_log
 from divergence.identification import needs
 from divergence.identification.audit import audit
 from divergence.identification.joining import joining, models_by_side
@@ -215,6 +216,7 @@ def write_report(
         write_formats(content, fresh, estimates, run, formats, methods(run), population(run))
         if risk is not None and risk[0] is not None:
             risk[0].save(fresh)
+        check_log(log)
         stale = [f"report.{other}" for other in FORMATS if other not in ("html", *formats)]  # they would contradict this
         move_into(fresh, folder, gone=(*stale, *(RISK_FILES if risk is not None else ())))
     return estimates

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import pathlib
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -53,9 +54,7 @@ class Sealed:
         np.savez_compressed(held, **arrays)  # pyright: ignore[reportArgumentType] - keys are free names
         packed = held.getvalue()
         written = {"format": self.format, **words, "arrays_sha256": hashlib.sha256(packed).hexdigest()}
-        written = json.loads(json.dumps(written))
-        written["words_sha256"] = seal_of(written)
-        return {self.arrays: packed, self.words: (json.dumps(written, indent=1) + "\n").encode()}
+        return {self.arrays: packed, self.words: (json.dumps(with_seal(written), indent=1) + "\n").encode()}
 
     def open(self, folder: pathlib.Path) -> tuple[dict, dict[str, np.ndarray]]:
         """Words and arrays of a folder. Raises InputError where they are missing, changed, or of another format."""
@@ -72,7 +71,7 @@ class Sealed:
         found = words.get("format") if isinstance(words, dict) else None
         if found != self.format:
             raise InputError(f"{folder} has format {found!r}, this version reads {self.format}; {self.again}")
-        expected = words.pop("words_sha256", None)
+        expected = words.pop(SEAL, None)
         if seal_of(words) != expected:
             raise InputError(f"{path} was changed after it was saved (its SHA-256 differs); {self.again}")
         if hashlib.sha256(packed).hexdigest() != words.pop("arrays_sha256", None):
@@ -81,7 +80,7 @@ class Sealed:
         try:
             with np.load(io.BytesIO(packed), allow_pickle=False) as saved:
                 return words, {name: saved[name] for name in saved.files}
-        except (*DAMAGE, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError) as error:
+        except UNPACKING as error:
             raise self.damaged(folder, error) from None
 
     def damaged(self, folder: pathlib.Path, error: Exception) -> InputError:
@@ -91,11 +90,17 @@ class Sealed:
 
 DAMAGE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, AssertionError)
 """What building a value of damaged parts raises."""
+UNPACKING = (*DAMAGE, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, MemoryError, struct.error)
+"""What unpacking a damaged archive raises, its arrays and its words; a RuntimeError is one of a part that is encrypted."""
+SEAL = "words_sha256"
+"""The name under which words hold their own hash."""
 
 Form = Any
-"""What a value must be: a type or a tuple of types (`float` takes whole numbers, none but `bool` takes truth values);
-`[form]`, a list of such; `{None: form}`, an object whose values are such; `{name: form}`, one with these names (`name?`: or
-without it)."""
+"""What a value must be: a type or a tuple of types (`float` takes whole numbers, none but `bool` takes truth values); a
+`range`, a whole number of it; `[form]`, a list of such; `{None: form}`, an object whose values are such; `{name: form}`, one
+with these names (`name?`: or without it)."""
+COUNT = range(1 << 53)
+"""Form of a number of things."""
 
 
 def check_form(value: object, form: Form, where: str) -> None:
@@ -121,6 +126,9 @@ def check_form(value: object, form: Form, where: str) -> None:
                 elif bare == name:
                     raise ValueError(f"{where} has no {name}")
             return
+    elif isinstance(form, range):
+        if isinstance(value, int) and not isinstance(value, bool) and value in form:
+            return
     else:
         kinds = form if isinstance(form, tuple) else (form,)
         beyond = float in kinds and isinstance(value, int) and not is_finite(value)
@@ -137,3 +145,20 @@ def _shown(error: Exception) -> str:
 def seal_of(words: dict) -> str:
     """SHA-256 of the words as they are written, their own hash left out."""
     return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
+
+
+def with_seal(words: Mapping[str, object]) -> dict:
+    """Words as JSON keeps them, with their own hash."""
+    written = json.loads(json.dumps(words))
+    return written | {SEAL: seal_of(written)}
+
+
+def check_seal(words: dict) -> None:
+    """Take the hash out of words that `with_seal` made; ValueError where they were changed, or cannot be written as a text.
+
+    Files of earlier versions have no hash.
+    """
+    expected = words.pop(SEAL, None)
+    if expected is not None and expected != seal_of(words):
+        raise ValueError("it was changed after it was saved: its SHA-256 differs")
+    json.dumps(words, ensure_ascii=False).encode()  # half of a surrogate pair cannot be shown or written again

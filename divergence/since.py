@@ -23,10 +23,19 @@ import polars as pl
 from divergence.errors import InputError
 from divergence.estimate import COORDINATES, SCHEMA
 from divergence.report.changes import Changes
+from divergence.sealed import COUNT, DAMAGE, check_form
 
 COMPARED = ("bench_level", "deployed_level", "gap", "cost_per_success")
 """Questions whose numbers are compared: the levels, what lies between them, what a success takes."""
 FILES = ("estimates.parquet", "run.json")
+_RUN = {
+    "fits": [{"outcome": str, "n_rows?": COUNT}],
+    "interval": float,
+    "configuration?": {None: (object, bool)},
+    "provenance?": {"versions?": {None: str}},
+    "data?": [{"sha256?": (str, type(None))}],
+}
+"""What is asked of the record of an earlier run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,15 +58,24 @@ def earlier(folder: str | pathlib.Path) -> Earlier:
         raise InputError(f"{folder} holds no report to compare with: it has no {' and no '.join(missing)}")
     try:
         table, run = pl.read_parquet(folder / FILES[0]), json.loads((folder / FILES[1]).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"the report in {folder} cannot be read: {str(error).splitlines()[0][:160]}") from None
+    except (OSError, ValueError, RecursionError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"the report in {folder} cannot be read: {said[:160]}") from None
     absent = [name for name, kind in SCHEMA.items() if table.schema.get(name) != kind]
-    if absent or not isinstance(run, dict) or not isinstance(run.get("fits"), list):
+    if absent:
+        raise InputError(f"the report in {folder} was made by another version: its results table has no {', '.join(absent)}")
+    try:
+        check_form(run, _RUN, "record")
+        json.dumps(run, ensure_ascii=False).encode()  # half of a surrogate pair cannot stand in a page
+        if not (run["fits"] and 0 < run["interval"] < 1):
+            raise ValueError("it has no fit, or no interval")
+        if not all(column.drop_nulls().is_finite().all() for column in table.select(pl.col(pl.Float64))):
+            raise ValueError(f"{FILES[0]} has numbers that are none")
+    except DAMAGE as error:
         raise InputError(
-            f"the report in {folder} was made by another version: its results table has no {', '.join(absent)}"
-            if absent
-            else f"the report in {folder} cannot be read: its run.json is no record of a run"
-        )
+            f"the report in {folder} cannot be read: its run.json is no record of a run, or its table is damaged "
+            f"({str(error)[:100]}); make that report again, or leave --since out"
+        ) from None
     return Earlier(str(folder), table, run)
 
 
@@ -82,6 +100,7 @@ def changes(before: Earlier, table: pl.DataFrame, run: Mapping) -> Changes:
         for frame, name in zip(of, ("before", "now"), strict=True)
     ]
     both = limits[1].join(limits[0], on=keys, how="inner", nulls_equal=True, maintain_order="left")
+    both = both.drop_nulls([name for frame in limits for name in frame.columns if name not in keys])  # none: infinite
     return Changes(
         before.folder,
         _differences(both, float(run["interval"])),
@@ -137,7 +156,7 @@ def _spoken(questions: set[str]) -> set[str]:
 
 
 def _outcome(run: Mapping) -> object:
-    return run["fits"][0].get("outcome") if run["fits"] else None
+    return run["fits"][0]["outcome"]
 
 
 def _items(run: Mapping) -> object:

@@ -10,6 +10,7 @@ from divergence.estimands.load_curve import QUESTION, TEXT, WORDS
 from divergence.estimands.load_curve import load_curve as curve
 from divergence.estimate import Estimate
 from divergence.executions.load import METRIC, loads, offered
+from divergence.executions.unchanged import one_pass
 from divergence.outcome_names import unit_named
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ UNITS = {"binary": "probability", "proportion": "probability", "fraction": "prob
 
 
 @sentences
+@one_pass
 def load_curve(log: Executions, *, metric: str = METRIC, seed: int = 0) -> Estimate:
     """The level of each model in each context over a logged load, with a band; refused where items and load do not overlap.
 

@@ -23,10 +23,12 @@ from divergence.cells.trials import trial_sums
 from divergence.executions import Executions, with_outcome
 from divergence.executions.names import TIMES
 from divergence.executions.random_groups import is_kept
+from divergence.executions.unchanged import one_pass
 from divergence.numerics import together
 
 
 @sentences
+@one_pass
 def collapse(log: Executions, *, outcome: str | None = None) -> Cells:
     """Sufficient statistics of one outcome of a log: what a fit takes.
 
@@ -49,6 +51,7 @@ def collapse(log: Executions, *, outcome: str | None = None) -> Cells:
     return _coded(chosen, tables)
 
 
+@one_pass
 def collapse_design(log: Executions) -> Cells:
     """The cells of the log's outcome without what no audit asks for: answers and histograms are empty.
 
@@ -68,6 +71,7 @@ def collapse_design(log: Executions) -> Cells:
     return _coded(log, tables | _graded(log, kept) | episode_tables(log))
 
 
+@one_pass
 def design_beside(log: Executions, cells: Cells, outcome: str) -> Cells:
     """`collapse_design` of another outcome, for a log whose own is there: what no outcome changes is taken from it. Sums are
     plain ones: nothing is written of them, and no answer hangs on their last digit."""
@@ -79,6 +83,7 @@ def design_beside(log: Executions, cells: Cells, outcome: str) -> Cells:
     return _beside(cells, _coded(chosen, tables | mixed_sums(chosen, mixed_of(cells))))
 
 
+@one_pass
 def collapse_beside(log: Executions, cells: Cells, outcome: str) -> Cells:
     """`collapse(log, outcome=outcome)` for a log whose cells of the primary outcome are there: what no outcome changes is
     taken from them."""

@@ -17,6 +17,8 @@ from divergence.executions.contexts import NOT_LOGGED
 from divergence.executions.schema import COLUMNS, SERVING_FACTORS
 from divergence.outcome_names import sign_of
 
+BOUNDED = ("binary", "proportion", "fraction")
+"""Kinds of outcome that lie between 0 and 1."""
 KEPT = (
     *("model", "task", "item", "trial", "scorer", "answer", "gold", "regime", "session", "wave", "context"),
     *("execution_id", "error_type", "outcome"),

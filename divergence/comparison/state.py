@@ -12,16 +12,34 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from divergence.comparison.changes import Change
-from divergence.comparison.sides import Side, settings_of
+from divergence.comparison.sides import BOUNDED, Side, settings_of
 from divergence.errors import InputError
+from divergence.sealed import COUNT, DAMAGE, check_form, check_seal, with_seal
 from divergence.staging import staging
 
 METADATA = "divergence.compare"
 LOOK_TRIALS = 1_000_000  # trial numbers of one look: a repeat in another look is another replicate
 KEPT = ("model", "task", "item", "trial", "scorer", "regime", "context", "outcome")
+
+_WORDS = {
+    "about": {
+        "outcome": str,
+        "confidence": float,
+        "cluster": (str, type(None)),
+        "before": {None: str},
+        "after": {None: str},
+    },
+    "first_information": float,
+    "looks": [
+        {"look": COUNT, "before": str, "after": str, "verdict": str}
+        | dict.fromkeys(("information", "estimate", "lower", "upper"), float)
+    ],
+}
+"""What the metadata hold."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,9 +66,19 @@ class State:
         parts = [tonight]
         if self.rows is not None:
             earlier = self.rows.filter((pl.col("side") == which) & (pl.col("look") != number)).drop("side")
+            self._check_like(earlier, tonight, side.kind)
             parts.insert(0, earlier)
         rows = pl.concat(parts, how="diagonal")
         return dataclasses.replace(side, rows=rows), side.fingerprint not in seen
+
+    def _check_like(self, earlier: pl.DataFrame, tonight: pl.DataFrame, kind: str) -> None:
+        """InputError where earlier judgements cannot stand beside those of tonight."""
+        for name in earlier.columns:
+            if name in tonight.columns and earlier.schema[name] != tonight.schema[name]:
+                was, now = earlier.schema[name], tonight.schema[name]
+                raise _none(self.path, ValueError(f"its column {name} is {was}, that of this run is {now}"))
+        if kind in BOUNDED and not earlier["outcome"].is_between(0, 1).all():
+            raise _none(self.path, ValueError("its outcomes do not lie between 0 and 1, as those of this run do"))
 
     def after(self, sides: tuple[Side, Side], about: dict[str, Any], look: dict[str, Any]) -> State:
         """The state with one more look; the sides hold the judgements of all of them."""
@@ -68,7 +96,7 @@ class State:
             return
         words = {"about": self.about, "first_information": self.first_information, "looks": list(self.looks)}
         with staging(self.path) as fresh:
-            self.rows.write_parquet(fresh / "state", metadata={METADATA: json.dumps(words)})
+            self.rows.write_parquet(fresh / "state", metadata={METADATA: json.dumps(with_seal(words))})
             os.replace(fresh / "state", self.path)
 
 
@@ -78,16 +106,47 @@ def load(path: Path) -> State:
         return State(path, None, {}, None, ())
     try:
         words = json.loads(pl.read_parquet_metadata(path)[METADATA])
+        check_form(words, _WORDS, "state")
+        check_seal(words)
         rows = pl.read_parquet(path)
-        rows.select("side", "look", *KEPT)
-        looks = [(look["look"], look["before"], look["after"]) for look in words["looks"]]
-        if not (looks and words["about"].keys() and float(words["first_information"]) > 0):
-            raise ValueError("no look was kept")
-    except (OSError, LookupError, ValueError, TypeError, AttributeError, pl.exceptions.PolarsError) as error:
-        raise InputError(
-            f"{path} is no state of a comparison: name another --state, or a file that is not there."
-        ) from error
+        _check(words, rows)
+    except (OSError, *DAMAGE, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise _none(path, error) from None
     return State(path, rows, words["about"], words["first_information"], tuple(words["looks"]))
+
+
+def _check(words: dict[str, Any], rows: pl.DataFrame) -> None:
+    """ValueError where looks and judgements are none that `save` writes."""
+    looks = words["looks"]
+    if not looks or [look["look"] for look in looks] != list(range(1, len(looks) + 1)):
+        raise ValueError("its looks are not numbered")
+    if not all(0 < each < np.inf for each in (words["first_information"], *(look["information"] for look in looks))):
+        raise ValueError("a look has no information")
+    kinds = {name: pl.String() for name in (*KEPT, "side")} | {
+        "look": pl.Int64(),
+        "trial": pl.Int64(),
+        "outcome": pl.Float64(),
+    }
+    for name, kind in kinds.items():
+        if rows.schema[name] != kind:
+            raise ValueError(f"its column {name} is {rows.schema[name]}, not {kind}")
+    whole = rows.select(
+        side=pl.col("side").is_in(["before", "after"]),
+        look=pl.col("look").is_between(1, len(looks)),
+        outcome=pl.col("outcome").is_finite(),
+        **{name: pl.col(name).is_not_null() for name in ("model", "context", "trial")},
+    )
+    wrong = [name for name in whole.columns if not whole[name].fill_null(False).all()]
+    if wrong or not rows.height:
+        raise ValueError(f"its column {wrong[0]} has values that none can have" if wrong else "it has no judgements")
+
+
+def _none(path: Path, error: BaseException) -> InputError:
+    said = next(iter(str(error).splitlines()), "")[:120]
+    return InputError(
+        f"{path} is no state of a comparison ({type(error).__name__}: {said}): name another --state, or a file that is not "
+        "there."
+    )
 
 
 def about(sides: tuple[Side, Side], confidence: float, cluster: str | None) -> dict[str, Any]:

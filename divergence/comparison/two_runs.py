@@ -29,12 +29,10 @@ from divergence.comparison.items_needed import items_needed
 from divergence.comparison.moves import MOVED_SHARE_MAX, Moves, limits, moves, p_value
 from divergence.comparison.opening import SideOptions
 from divergence.comparison.pairs import Pairs, paired
-from divergence.comparison.sides import Side, side, sides_by
+from divergence.comparison.sides import BOUNDED, Side, side, sides_by
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.executions.schema import COLUMNS
 
-BOUNDED = ("binary", "proportion", "fraction")
-"""Kinds of outcome that lie between 0 and 1."""
 UNITS_MIN = 2  # of which one mean difference has an error at all
 SATURATED_SHARE = 0.95  # of items right in every run: what is left to move could not rank models
 POPULATIONS = ("new", "observed")

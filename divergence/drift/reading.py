@@ -21,6 +21,7 @@ from divergence.executions.embedded_texts import NEEDED, joined
 from divergence.executions.files import Source, open_sources
 from divergence.executions.names import ROW
 from divergence.executions.schema import COLUMNS, TABLES, Column
+from divergence.executions.unchanged import unchanged
 
 _ASIDE = ("trial", "turn", "scale", "prompt_embedding", "embedder", "embedder_sha256", "task_length", "score_n")
 WITHOUT_TIME = 0.05
@@ -48,8 +49,20 @@ def read_stream(
     """Read a stream. `zone`: the zone of times that name none; `signals`: further columns of the files that are signals."""
     opened = [open_sources(path) for path in paths]
     sources = [source for found, _ in opened for source in found]
-    tables = _tables(sources, configuration)
     notes = [f"{file}: {reason}; skipped" for _, left in opened for file, reason in left]
+    with unchanged(sources):
+        return _read(sources, notes, configuration, zone, signals, telemetry)
+
+
+def _read(
+    sources: list[Source],
+    notes: list[str],
+    configuration: Configuration,
+    zone: str | None,
+    signals: tuple[str, ...],
+    telemetry: bool,
+) -> Stream:
+    tables = _tables(sources, configuration)
     notes += [f"{source.file}: no time and no telemetry; skipped" for source in tables["other"] if tables["stream"]]
     scraped = None
     if tables["telemetry"] and (telemetry or not tables["stream"]):

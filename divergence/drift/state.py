@@ -1,8 +1,9 @@
 """The state of a monitor as one small file: resumes tomorrow, never counts a row twice, is never half-written.
 
-A zip of arrays (no pickles) and a JSON header with version, configuration and a digest of the arrays. It is written beside
-its place and moved there when complete; a lock beside it (released by the system when the process ends, however it ends)
-keeps a second run out. Reading refuses, with a sentence, another version, another configuration, and damage.
+A zip of arrays (no pickles) and a JSON header with version, configuration, a digest of the arrays and its own hash. It is
+written beside its place and moved there when complete; a lock beside it (released by the system when the process ends,
+however it ends) keeps a second run out. Reading refuses, with a sentence, another version, another configuration, damage;
+`state_form` says what a whole one is.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import io
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,16 @@ from divergence.drift.monitor import Monitor, Promise
 from divergence.drift.reference import Reference
 from divergence.drift.rows import Rows
 from divergence.drift.settings import Changed
+from divergence.drift.state_form import check_arrays, check_header
 from divergence.drift.verdict import Alarm
 from divergence.errors import InputError
+from divergence.sealed import DAMAGE, UNPACKING, check_seal, with_seal
 from divergence.staging import hold, whole
 
 VERSION = 1
 """Layout of the file; one of another number is not read."""
 _HEADER = "header.json"
+_LARGEST = 1 << 30  # bytes of all parts: those of the most signals that are followed take a tenth of it
 
 
 @contextlib.contextmanager
@@ -64,7 +67,7 @@ def save(monitor: Monitor, path: Path) -> None:
     header |= {"version": VERSION, "digest": _digest(body)}
     with whole(path) as part, open(part, "wb") as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
-            archive.writestr(_HEADER, json.dumps(header, sort_keys=True))
+            archive.writestr(_HEADER, json.dumps(with_seal(header), sort_keys=True))
             for name, content in sorted(body.items()):
                 archive.writestr(name, content)
         file.flush()
@@ -75,30 +78,45 @@ def load(path: Path, asked: dict[str, Any] | None = None) -> Monitor:
     """The monitor that was saved. `asked`: what this run was asked for; a state of something else is refused."""
     try:
         with zipfile.ZipFile(path) as archive:
+            if sum(part.file_size for part in archive.infolist()) > _LARGEST:
+                raise ValueError(f"its parts are larger than {_LARGEST >> 20:,} MiB")
             body = {name: archive.read(name) for name in archive.namelist() if name != _HEADER}
             header = json.loads(archive.read(_HEADER))
-            version, digest = header["version"], header["digest"]
+        version, digest = header["version"], header["digest"]
     except OSError as error:
         raise InputError(f"The state {path} cannot be read: {error.strerror or error}.") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError, NotImplementedError, zlib.error) as error:
-        raise InputError(
-            f"The state {path} is damaged ({error}): restore a copy, or start again with a new --state."
-        ) from None
+    except UNPACKING as error:
+        raise _damaged(path, error) from None
     if version != VERSION:
         raise InputError(
             f"The state {path} is of version {version}, this is version {VERSION}: start again with a new --state."
         )
-    if digest != _digest(body):
-        raise InputError(
-            f"The state {path} is damaged (its digest differs): restore a copy, or start again with a new --state."
-        )
+    try:
+        if digest != _digest(body):
+            raise ValueError("its digest differs")
+        check_seal(header)
+        check_header(header)
+    except DAMAGE as error:
+        raise _damaged(path, error) from None
     for name, value in (asked or {}).items():
         if header["asked"].get(name) != value:
             raise InputError(
                 f"The state {path} was made with {name} = {header['asked'].get(name)}, asked is {value}: ask for the same, "
                 "or start again with a new --state."
             )
-    return _put_together({name: np.load(io.BytesIO(content), allow_pickle=False) for name, content in body.items()}, header)
+    try:
+        arrays = {name: np.load(io.BytesIO(content), allow_pickle=False) for name, content in body.items()}
+        check_arrays(arrays, header)
+        monitor = _put_together(arrays, header)
+        monitor.verdict()
+    except UNPACKING as error:
+        raise _damaged(path, error) from None
+    return monitor
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    said = f"{type(error).__name__}: {error}"[:200]
+    return InputError(f"The state {path} is damaged ({said}): restore a copy, or start again with a new --state.")
 
 
 def _digest(body: dict[str, bytes]) -> str:

@@ -34,6 +34,7 @@ from divergence.errors import InputError
 from divergence.exchange.intervals import Interval, Key
 from divergence.executions import Executions
 from divergence.executions.schema import SERVING_FACTORS
+from divergence.executions.unchanged import check_log
 from divergence.staging import move_into, staging
 
 VERSION = "0.3.0"
@@ -97,6 +98,7 @@ def write(
     with staging(folder) as fresh:
         for key, group in writable.group_by(GROUP, maintain_order=True):
             files.append(_write_group(fresh, key, group, outcomes, intervals.get(key), log, source, stamp))  # type: ignore[arg-type]
+        check_log(log)
         move_into(fresh, folder, merged=True)  # evaluations that are there already, of whoever, stay
     return Written(tuple(sorted(files)), writable.height, rows.height - writable.height)
 

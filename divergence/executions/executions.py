@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from divergence.executions.embedded_texts import by_text, comparable, distinct, 
 from divergence.executions.files import Source
 from divergence.executions.names import BROKEN, FILE_NUMBER
 from divergence.executions.rules import Rule, rejected_rows
+from divergence.executions.unchanged import check, one_pass, unchanged
 from divergence.outcome_names import direction
 from divergence.shown import counted
 
@@ -138,6 +140,13 @@ class Executions:
     """The same file by file."""
     ray: str | None = None
     """Address of the cluster that counts and sums the files, each by itself; None = this machine, all together."""
+    beside: tuple[Source, ...] = ()
+    """The files of further tables: outcomes, telemetry, embeddings."""
+
+    def unchanged(self) -> AbstractContextManager[None]:
+        """A block in which the files are read: InputError where one is no longer the file that `read` saw, before it or
+        after it. Files at remote addresses are not looked at."""
+        return unchanged((*self.sources, *self.beside))
 
     def distinct(self) -> pl.LazyFrame:
         """The valid rows for counting: combinations of labels with their `TIMES` where the log is tallied, else `scan`."""
@@ -146,8 +155,10 @@ class Executions:
     def scan(self) -> pl.LazyFrame:
         """The valid rows, lazily: canonical columns of canonical types, the factors, `outcome`, `file` and `row`.
 
-        `outcome` is the chosen outcome where it can be used and null elsewhere; `context` is never null.
+        `outcome` is the chosen outcome where it can be used and null elsewhere; `context` is never null. Raises InputError
+        where a file has changed since it was read; collect it in a block `with log.unchanged()` to know at the end, too.
         """
+        check((*self.sources, *self.beside))
         names = self.frame.collect_schema().names()
         columns = [name for name in names if not name.startswith("__")]
         frame = self.frame.filter(pl.col(BROKEN).is_null())
@@ -159,16 +170,19 @@ class Executions:
         return frame.select(columns)
 
     @functools.cached_property
+    @one_pass
     def valid(self) -> pl.DataFrame:
         """The valid rows in memory."""
         return self.scan().collect(engine="streaming")
 
     @functools.cached_property
+    @one_pass
     def rejected(self) -> pl.DataFrame:
         """The rows set aside: file, row (from 1), rule, sentence, value."""
         rows = rejected_rows(self.frame, self.rules)
         return rows if self.rejected_elsewhere is None else pl.concat([rows, self.rejected_elsewhere])
 
+    @one_pass
     def embedded(self) -> pl.DataFrame:
         """The valid rows with `embedding` (of the answer) and `prompt_embedding`, from the log's own columns or from
         the files of embeddings beside it. Raises InputError where neither has any, or where embedders are mixed."""
@@ -178,6 +192,7 @@ class Executions:
             raise InputError(NO_EMBEDDINGS)
         return self.valid.with_columns(comparable(self.valid))
 
+    @one_pass
     def embedded_texts(self) -> tuple[pl.DataFrame, np.ndarray]:
         """The same with every distinct vector held once: the valid rows with `text`, a row of the vectors, (texts, d).
 
@@ -256,6 +271,7 @@ class Executions:
         found = answerable_beside(QUESTIONS, answerable(QUESTIONS, self.design), further_designs(self.design, further))
         return (*found, self.answer_under_load()) if offered(self) else found
 
+    @one_pass
     def answer_under_load(self) -> Answer:
         """Can this log say how quality changes with the load of the server? Its rows and telemetry tell, not its design."""
         from divergence.estimands import UNDER_LOAD, load_curve_needs

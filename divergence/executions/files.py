@@ -31,6 +31,7 @@ from divergence.executions import json_records
 from divergence.executions.json_records import scan_json, scan_ndjson
 from divergence.executions.names import FAILED, ROW
 from divergence.executions.text_tables import HEAD, check_encoding, check_header, check_packing, first_ragged
+from divergence.executions.unchanged import Stamp, stamp_of, unchanged
 from divergence.plain_files import regular
 
 EXTENSIONS = {
@@ -83,6 +84,8 @@ class Source:
     """Does the frame have rows or columns that the file has in another shape (`shaped`)?"""
     address: str | None = dataclasses.field(default=None, repr=False)
     """Its whole address, which may hold what is not shown; None for files and frames."""
+    stamp: Stamp | None = dataclasses.field(default=None, repr=False)
+    """What was seen of the file before it was opened; None for frames and remote addresses."""
 
     @functools.cached_property
     def columns(self) -> tuple[str, ...]:
@@ -99,7 +102,7 @@ class Source:
         """SHA-256 of the file, read when asked for; None for frames and remote addresses."""
         if self.path is None:
             return None
-        with open(self.path, "rb") as file:
+        with unchanged([self]), open(self.path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -235,13 +238,14 @@ def _open(path: Path, named: bool, regime: str | None) -> Source | str:
             return "no table: the journal of a probe, which a run that ends turns into executions.parquet; run it again"
         return f"no table: its name ends in {path.suffix or 'nothing'}"
     try:
-        size = path.stat().st_size
+        stamp = stamp_of(path)
+        size, _ = stamp
         if size == 0:
             if named:
                 raise InputError(f"The file {path} is empty.")
             return "empty file"
         frame = _scan(path, kind)
-        source = Source(str(path), frame, regime, path, size)
+        source = Source(str(path), frame, regime, path, size, stamp=stamp)
         if not source.columns:
             raise InputError(f"The file {path} has no columns.")
     except DAMAGED as error:

@@ -53,6 +53,7 @@ from divergence.executions.remarks import cautions, notes
 from divergence.executions.rules import NEEDED, row_rules, with_broken
 from divergence.executions.schema import COLUMNS, SERVING_FACTORS, Column
 from divergence.executions.shaped import weighed
+from divergence.executions.unchanged import unchanged
 
 DAMAGED_DATA = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
@@ -75,7 +76,8 @@ def read(
     `divergence.toml` beside the log is used if there is one. Raises InputError, with a sentence, for a file that cannot be
     read, a name that does not exist, or more than `accept_rejected` (a fraction) of the rows rejected. `progress` is told
     how far the reading of a large log is. `ray`: address of a Ray cluster whose nodes see the files under the same paths; it
-    counts and sums the log file by file, with the same numbers. Returns `Executions`.
+    counts and sums the log file by file, with the same numbers. Returns `Executions`, whose rows stay on disk: a file that
+    changes later (one at a remote address excepted) is refused where it is read again.
 
     >>> import polars as pl
     >>> rows = {"regime": ["evaluation", "deployment"], "model": "m", "item": "i", "score": [1, 0], "context": "c"}
@@ -96,10 +98,24 @@ def read(
         skipped += left
     brought = foreign.imported(others, configuration, accept_rejected)
     sources, strays = of_one_import(sources)
-    sources = held(sources) if ray is None else sources
-    tables, left = recognise([*sources, *brought.sources], configuration)
+    with unchanged(sources):
+        sources = held(sources) if ray is None else sources
+        log = _recognised([*sources, *brought.sources], [*skipped, *strays], configuration, accept_rejected, progress, ray)
+        return log if not brought.sources else _with_imports(log, brought)
+
+
+def _recognised(
+    sources: list[Source],
+    skipped: list[tuple[str, str]],
+    configuration: Configuration,
+    accept_rejected: float,
+    progress: Callable[[str], None] | None,
+    ray: str | None,
+) -> Executions:
+    """The log that the sources are, each taken for the table that it is."""
+    tables, left = recognise(sources, configuration)
     tables["executions"], others_own = of_no_regime(tables["executions"], configuration)
-    skipped += [*strays, *others_own, *left]
+    skipped = [*skipped, *others_own, *left]
     if not tables["executions"]:
         seen = "; ".join(f"{Path(file).name}: {reason}" for file, reason in skipped[:3]) or "no file was found"
         other = f"Name a file with models; {len(formats())} formats of other tools are read as well: docs/formats.md."
@@ -108,8 +124,7 @@ def read(
     check_names(tables, configuration, extra)
     check_regime(tables["executions"], configuration)
     rules = row_rules(configuration.outcome, configuration.grades)
-    log = _judged(DeclaredLog(tables, configuration, extra, rules, accept_rejected, progress, ray=ray), skipped)
-    return log if not brought.sources else _with_imports(log, brought)
+    return _judged(DeclaredLog(tables, configuration, extra, rules, accept_rejected, progress, ray=ray), skipped)
 
 
 def _with_imports(log: Executions, brought: foreign.Foreign) -> Executions:
@@ -271,6 +286,7 @@ def _finished(
         sample=sample,
         by_file=by_file,
         ray=log.ray,
+        beside=tuple(source for name, of in log.tables.items() if name != "executions" for source in of),
     )
 
 

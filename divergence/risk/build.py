@@ -21,6 +21,7 @@ from divergence.cells import Cells, collapse
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.executions import SERVING_FACTORS, Executions
 from divergence.executions.contexts import NOT_LOGGED
+from divergence.executions.unchanged import one_pass
 from divergence.joint.fit import fit
 from divergence.joint.importance import Importance
 from divergence.joint.posterior import Posterior
@@ -60,6 +61,7 @@ class HeldOutRows:
 
 
 @sentences
+@one_pass
 def risk_model(posterior: Posterior, log: Executions | None = None, *, seed: int = 0) -> RiskModel:
     """How likely is each request to fall short? The risk model of a posterior's primary outcome.
 

@@ -14,6 +14,7 @@ from divergence.configuration import Configuration
 from divergence.scoring.filesystems import Filesystem, place
 from divergence.scoring.outputs import FORMAT, UNFINISHED, record
 from divergence.scoring.sources import Partition
+from divergence.scoring.whole_records import damage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +55,20 @@ class Job:
 
     def finished(self, key: dict) -> tuple[Filesystem, dict] | None:
         """Where a result that was made from this lies, in its place or still aside, and its record; None where none does."""
+        return self.earlier(key)[0]
+
+    def earlier(self, key: dict) -> tuple[tuple[Filesystem, dict] | None, str]:
+        """The same, and what is wrong with a record that does not count because it is damaged."""
+        said = ""
         for place_ in (self.target, self.made):
             made = record(place_)
-            if made is not None and made.get("key") == key:
-                return place_, made
-        return None
+            if made is None or (isinstance(made.get("key"), dict) and made["key"] != key):
+                continue
+            wrong = damage(made)
+            if not wrong:
+                return (place_, made), ""
+            said = f"{place_}: {wrong}"
+        return None, said
 
     def key(self, content: str) -> dict:
         """What a finished result must have been made from to be still right."""
@@ -87,6 +97,8 @@ class PartitionOutcome:
     """Why it failed, a sentence."""
     no_log: bool = False
     """Is the file something else that lay in the folder?"""
+    damaged: str = ""
+    """What was wrong with an earlier result, which did not count."""
 
 
 def _plain(value):

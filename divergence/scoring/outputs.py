@@ -24,6 +24,7 @@ from pyarrow import fs
 
 from divergence.errors import InputError
 from divergence.scoring.filesystems import Filesystem, publish
+from divergence.sealed import DAMAGE
 
 ROWS = 2**18  # rows of a row group: about 30 MB before it is encoded
 FEW = 2**14  # distinct numbers: a dictionary of twice as many no longer fits the processor's cache beside the others
@@ -139,14 +140,17 @@ def _writer(file, first: pa.Table) -> pq.ParquetWriter:
 
 
 def record(target: Filesystem) -> dict | None:
-    """The record inside a finished result; None where there is none, or another file has its name."""
+    """The record inside a finished result, empty where it is damaged; None where another file has its name, or none."""
     try:
         with target.files.open_input_file(target.path) as file:
-            metadata = pq.read_metadata(file).metadata or {}
-        made = json.loads(metadata[KEY])
+            written = (pq.read_metadata(file).metadata or {})[KEY]
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return None
-    return made if isinstance(made, dict) else None
+    try:
+        made = json.loads(written)
+    except DAMAGE:
+        return {}
+    return made if isinstance(made, dict) else {}
 
 
 def clear(folder: Filesystem) -> None:

@@ -1,8 +1,8 @@
 """What is done with one partition, by whom it is done, and what a failure of one does to the others: nothing.
 
-`score_partition` reads, admits, scores and writes one partition and returns its record; it is the same function in this
-process, in the worker processes of `workers` and on a Ray cluster (`cluster`), and depends on nothing but its `Job`, so
-the three give the same bytes. A partition that fails is one sentence.
+`score_partition` reads, admits, scores and writes one partition and returns what became of it; it is the same function in
+this process, in the worker processes of `workers` and on a Ray cluster (`cluster`), and depends on nothing but its `Job`,
+so the three give the same bytes. A partition that fails is one sentence.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def silent(rows: int, size: int) -> None:
 def attempt(job: Job, tell: Tell = silent) -> PartitionOutcome:
     """Score a partition, or skip it where its result is finished and still right; a failure comes back as a sentence."""
     try:
-        return PartitionOutcome(job, score_partition(job, tell))
+        return score_partition(job, tell)
     except NoLog as error:
         return PartitionOutcome(job, None, str(error), no_log=not job.partition.named)
     except FORESEEN as error:
@@ -52,16 +52,16 @@ def attempt(job: Job, tell: Tell = silent) -> PartitionOutcome:
         return PartitionOutcome(job, None, "there is not enough memory")
 
 
-def score_partition(job: Job, tell: Tell = silent) -> dict:
-    """Read, admit, score and write one partition; the record of its result. Raises what `FORESEEN` names."""
+def score_partition(job: Job, tell: Tell = silent) -> PartitionOutcome:
+    """Read, admit, score and write one partition. Raises what `FORESEEN` names."""
     model = _model(job.load, job.model, job.model_hash)
     before = _state(job.partition)
     content = fingerprint(job.partition)
     key = job.key(content)
-    found = job.finished(key)
+    found, damaged = job.earlier(key)
     if found is not None:
         tell(found[1]["rows"], job.partition.bytes)
-        return found[1]
+        return PartitionOutcome(job, found[1])
     wanted = WantedColumns.of(model)
     reader = Reader(job.partition, job.configuration)
     try:
@@ -99,7 +99,7 @@ def score_partition(job: Job, tell: Tell = silent) -> dict:
     finally:
         reader.close()
     tell(0, job.partition.bytes if reader.rows is None else 0)
-    return made
+    return PartitionOutcome(job, made, damaged=damaged)
 
 
 def _answers(job: Job, model, wanted: WantedColumns) -> tuple[ToldShares | None, list[str]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from divergence.calling import sentences
 from divergence.configuration import Configuration, nearest
-from divergence.errors import InputError
+from divergence.errors import InputError, printed, shortened
 from divergence.executions.files import local_paths
 from divergence.executions.schema import COLUMNS
 from divergence.scoring import manifest
@@ -29,7 +29,7 @@ from divergence.scoring.partitions import in_this_process
 from divergence.scoring.sharpness import told
 from divergence.scoring.sources import partitions
 from divergence.scoring.stale import stale
-from divergence.staging import alone, staging
+from divergence.staging import TOLD, alone, staging
 
 ACCEPT_REJECTED = 0.05  # as in reading a whole log: more were misread rather than dirty
 LOCK = ".lock"
@@ -126,6 +126,7 @@ def score_log(
             outcomes.append(outcome)
             progress.done(outcome)
         outcomes.sort(key=lambda o: o.job.partition.name)
+        _tell_damaged([o.damaged for o in outcomes if o.damaged])
         aside = [o for o in outcomes if o.record is None and o.no_log]
         outcomes = [o for o in outcomes if not (o.record is None and o.no_log)]
         skipped = [*skipped, *((str(place(o.job.partition.address)), o.reason) for o in aside)]
@@ -152,6 +153,12 @@ def score_log(
         made["model"]["check"] = loaded.check.get("sentence")
         put_in_place(changed, made, target)
     return Scored(made)
+
+
+def _tell_damaged(found: list[str]) -> None:
+    if found:
+        what = "the record inside a result is" if len(found) == 1 else f"the records inside {len(found)} results are"
+        TOLD[0](shortened(printed(f"{what} damaged, so that their partitions were scored anew ({found[0]})")))
 
 
 def _executor(jobs: list[Job], workers: int | None, ray: str | None, progress: Progress) -> Iterator[PartitionOutcome]:

@@ -89,11 +89,11 @@ def told(records: Iterable[dict]) -> dict:
     bins = np.zeros((len(KINDS), GROUPS, len(SIDES), BINS, 2))
     sums, requests = np.zeros((len(KINDS), GROUPS, len(SIDES), len(SUMS))), np.zeros((2, BINS))
     for record in records:
-        places, *values = (np.array(v) for v in record["bins"])
-        if len(places):
-            bins.reshape(-1, 2)[places] += np.stack(values, 1)
-        sums += np.array(record["sums"]).reshape(sums.shape)
-        requests += np.array(record["requests"])
+        places, *values = record["bins"]
+        if places:
+            bins.reshape(-1, 2)[places] += np.array(values, float).T
+        sums += np.array(record["sums"], float).reshape(sums.shape)
+        requests += np.array(record["requests"], float)
     kinds = {"all": slice(None), **{name: slice(k, k + 1) for k, name in enumerate(KINDS)}}
     found = {name: measures(bins[k].sum(0), sums[k].sum(0)) for name, k in kinds.items() if bins[k].sum()}
     by_rate = bins[KINDS.index("seen"), :, SIDES.index("plain")].sum(0)

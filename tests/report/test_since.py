@@ -2,12 +2,14 @@
 
 import json
 import math
+import random
 import re
 import shutil
 
 import numpy as np
 import polars as pl
 import pytest
+from damaged_fields import of_words
 
 import divergence as dv
 from divergence.cli import main
@@ -169,3 +171,78 @@ def test_folders_that_hold_no_report(reports, tmp_path, damage):
     with pytest.raises(SystemExit) as ended:
         main([str(word) for word in asked])
     assert ended.value.code == 2 and not (tmp_path / "x").exists()
+
+
+def used(folder, table, run) -> str:
+    """Compare with it and tell what changed: "works", or the sentence, which comes before a fit."""
+    try:
+        before = earlier(folder)
+    except InputError as error:
+        assert str(error).isprintable() and len(str(error)) <= 300 and folder.name in str(error)
+        return str(error)
+    try:
+        found = changes(before, table, run)
+    except InputError as error:
+        assert "cannot be compared" in str(error)
+        return str(error)
+    "".join(str(block) for block in since_section.blocks(found)).encode()
+    return "works"
+
+
+def some(cases, most):
+    return random.Random(0).sample(cases, most) if most is not None and len(cases) > most else cases
+
+
+def damages(folder, reports, most):
+    """Damage every field of the record and every column of the table of an earlier report."""
+    table, run = read(reports / "out-then")
+    now = read(reports / "out-now")
+    shutil.copytree(reports / "out-then", folder)
+    assert used(folder, *now) == "works"
+    asked = {
+        name: value for name, value in run.items() if name in ("fits", "interval", "configuration", "provenance", "data")
+    }
+    asked["fits"] = [{name: value for name, value in asked["fits"][0].items() if name in ("outcome", "n_rows")}]
+    refused = 0
+    for what, other in some(list(of_words(asked)), most):
+        (folder / "run.json").write_text(json.dumps({**run, **other}))
+        if what[0] == "without":
+            (folder / "run.json").write_text(json.dumps({**{k: v for k, v in run.items() if k not in asked}, **other}))
+        try:
+            refused += used(folder, *now) != "works"
+        except Exception as error:
+            raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
+    (folder / "run.json").write_text(json.dumps(run))
+    values = {"Float64": (math.nan, math.inf, 1e300, -1e300, 0.0), "Int64": (-1,), "String": ("", "x"), "Boolean": (True,)}
+    odd = [(name, value) for name, kind in table.schema.items() for value in (None, *values[str(kind)])]
+    for name, value in some(odd, most):
+        table.with_columns(pl.lit(value).cast(table.schema[name]).alias(name)).write_parquet(folder / "estimates.parquet")
+        try:
+            used(folder, *now)
+        except Exception as error:
+            raise AssertionError(f"{name} = {value}: {type(error).__name__}: {error}") from error
+    assert refused > 5
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_some_damaged_fields_of_an_earlier_report(reports, tmp_path):
+    damages(tmp_path / "old", reports, 60)
+
+
+@pytest.mark.prove
+@pytest.mark.filterwarnings("ignore")
+def test_every_damaged_field_of_an_earlier_report(reports, tmp_path):
+    damages(tmp_path / "old", reports, None)
+
+
+@pytest.mark.parametrize("odd", [{"fits": [5]}, {"fits": []}, {"configuration": 5}, {"data": [5]}, {"provenance": [1]}])
+def test_a_damaged_record_is_refused_before_the_fit(reports, tmp_path, odd, capsys):
+    folder = tmp_path / "old"
+    shutil.copytree(reports / "out-then", folder)
+    _, run = read(folder)
+    (folder / "run.json").write_text(json.dumps({**run, **odd}))
+    with pytest.raises(SystemExit) as ended:
+        main(["report", str(reports / "then.parquet"), "-o", str(tmp_path / "x"), "--since", str(folder)])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and not (tmp_path / "x").exists()
+    assert "run.json is no record of a run" in said and "fitting" not in said

@@ -8,6 +8,7 @@ import random
 import numpy as np
 import pyarrow as pa
 import pytest
+from damaged_fields import of_arrays, of_words
 
 import divergence as dv
 from divergence.errors import InputError, NotIdentifiedError
@@ -18,7 +19,6 @@ from divergence.risk.model import RiskModel
 from divergence.sealed import seal_of
 from divergence.simulate import simulate, world
 
-ODD = (None, True, -1, 0.5, 10**30, 10**400, float("nan"), "", "x\x00", [], ["a"], {}, {"a": [1]}, [[1, 2], "b"])
 PARTS_MAX = 60  # places of one folder that are damaged in the tests; all of them in `make prove`
 
 
@@ -33,31 +33,6 @@ def models(tmp_path_factory):
         value.save(folder)
         found[name] = (seal, *seal.open(folder))
     return found
-
-
-def places(value, path=()):
-    """The path of every value inside words; long lists by their first, middle and last entry."""
-    yield path
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from places(inner, (*path, key))
-    elif isinstance(value, list):
-        for at in sorted({0, len(value) // 2, len(value) - 1} & set(range(len(value)))):
-            yield from places(value[at], (*path, at))
-
-
-def replaced(value, path, new):
-    if not path:
-        return new
-    copy = dict(value) if isinstance(value, dict) else list(value)
-    copy[path[0]] = replaced(value[path[0]], path[1:], new)
-    return copy
-
-
-def without(value, path):
-    if len(path) == 1:
-        return {k: v for k, v in value.items() if k != path[0]} if isinstance(value, dict) else [*value][:-1]
-    return replaced(value, path[:1], without(value[path[0]], path[1:]))
 
 
 def write(folder, seal, words, arrays, hashed=True) -> None:
@@ -92,34 +67,12 @@ def used(name, folder) -> str:
     return "works"
 
 
-def damaged(words, arrays):
-    """(what, words, arrays) of every damage of one field."""
-    for path in places(words):
-        if path:
-            for new in ODD:
-                yield ("word", path, new), replaced(words, path, new), arrays
-            yield ("without", path, None), without(words, path), arrays
-    for name, array in arrays.items():
-        yield ("array", name, "none"), words, {k: v for k, v in arrays.items() if k != name}
-        others = {
-            "short": array[:-1] if array.ndim else array[None],
-            "deep": array[None],
-            "text": array.astype(str),
-            "nan": np.full(array.shape, np.nan),
-            "huge": np.full(array.shape, 1e300),
-            "negative": np.full(array.shape, -(2**31), np.int64),
-            "empty": array.reshape(-1)[:0],
-            "objectless": np.zeros(3),
-        }
-        for what, other in others.items():
-            yield ("array", name, what), words, {**arrays, name: other}
-
-
 def check(name, models, folder, most):
     seal, words, arrays = models[name]
     write(folder, seal, words, arrays)
     assert used(name, folder) == "works"
-    cases = list(damaged(words, arrays))
+    cases = [(what, other, arrays) for what, other in of_words(words)]
+    cases += [(what, words, other) for what, other in of_arrays(arrays)]
     if most is not None and len(cases) > most:
         cases = random.Random(0).sample(cases, most)
     refused = 0

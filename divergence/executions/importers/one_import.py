@@ -30,6 +30,7 @@ import polars as pl
 from divergence.errors import InputError
 from divergence.executions.files import Source
 from divergence.executions.names import ROW
+from divergence.executions.unchanged import stamp_of
 
 METADATA = "divergence.import"  # the key in the Parquet metadata: format and sources as JSON
 TOGETHER = "together"  # the files of one import have the same value
@@ -100,8 +101,9 @@ def _settle(
         return
     part = _part(path, own)
     if part is not None:
+        stamp = stamp_of(part)
         frame = pl.scan_parquet(part, row_index_name=ROW, row_index_offset=1, hive_partitioning=False, glob=False)
-        kept[path] = Source(str(path), frame, known[path].regime, part, part.stat().st_size)
+        kept[path] = Source(str(path), frame, known[path].regime, part, stamp[0], stamp=stamp)
     elif theirs and name not in _listed(own, () if own and TOGETHER not in own else BESIDE):
         passed[path] = executions
     else:
