@@ -1,8 +1,7 @@
 """The sampled coordinates: standard deviations and a correlation, each on the scale where its prior is standard normal.
 
 `x ~ N(0, 1)`; `sd = width * HalfNormal quantile of Phi(x)`: a standard deviation near zero lies at a modest negative x
-instead of at minus infinity. Deployment spreads models about as far as the bench does: the sd of theta_D is that of theta_E
-times `exp(RATIO sinh x)`. The NumPy twins of the functions in `model`, with their slopes.
+instead of at minus infinity. The NumPy twins of the functions in `model`, with their slopes.
 """
 
 from __future__ import annotations
@@ -20,12 +19,6 @@ OWN_MAX = (
 )
 # would leave nothing of the noise beside it in double precision, where arms share it
 
-# Sd of the log of sigma_D / sigma_E near 1, and where it ends: half of the prior within 15 % of 1, one in twenty beyond 2.
-# With two unrelated scales a density of `sd(theta_D - theta_E)` near 0 is lost: models that all shift alike were believed
-# to shift each on its own, and held-out effects in worlds without movement missed by 1.23 times what the additive mean does.
-RATIO, RATIO_END = 0.2, 4.0
-POWER = 3.0  # of the tail in the correlation of bench and deployment: one in five of its prior is below 0, a third below .5
-
 
 def half_normal(x: np.ndarray, width: float | np.ndarray) -> np.ndarray:
     """The half-normal quantile with the standard normal probability of x; half_normal(0, 1) = 0.6744898."""
@@ -37,46 +30,27 @@ def half_normal_slope(x: np.ndarray, width: float | np.ndarray) -> np.ndarray:
     return width * 0.5 * np.exp(0.5 * (half_normal(x, 1.0) ** 2 - x**2))  # phi(x) / phi(sd / width)
 
 
-def ratio(x: np.ndarray) -> np.ndarray:
-    """sigma_D / sigma_E, `exp(RATIO sinh x)`: heavy tails, for benches that hardly tell models apart; ratio(0) = 1."""
-    return np.exp(RATIO * np.sinh(np.clip(x, -RATIO_END, RATIO_END)))
-
-
-def ratio_slope(x: np.ndarray) -> np.ndarray:
-    """Its derivative; ratio_slope(0) = RATIO."""
-    inside = np.abs(x) < RATIO_END
-    return np.where(inside, RATIO * np.cosh(np.clip(x, -RATIO_END, RATIO_END)) * ratio(x), 0.0)
-
-
 def correlation(x: np.ndarray) -> np.ndarray:
-    """cos(pi u^3) with u the probability that a standard normal exceeds x; see `numpyro_model.correlation`."""
-    return np.cos(np.pi * ndtr(-x) ** POWER)
+    """cos(pi u^2) with u the probability that a standard normal exceeds x; see `numpyro_model.correlation`."""
+    return np.cos(np.pi * ndtr(-x) ** 2)
 
 
 def correlation_slope(x: np.ndarray) -> np.ndarray:
-    """Its derivative; correlation_slope(0) = 0.3597069."""
+    """Its derivative; correlation_slope(0) = 0.8862269."""
     u = ndtr(-x)
-    outer = POWER * np.pi * u ** (POWER - 1)
-    return np.sin(np.pi * u**POWER) * outer * np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)
-
-
-def abilities(x: np.ndarray, width: float) -> np.ndarray:
-    """Standard deviations of theta_E and theta_D at coordinates (..., 2 or more), shape (..., 2)."""
-    bench = half_normal(x[..., 0], width)
-    return np.stack([bench, bench * ratio(x[..., 1])], -1)
+    return np.sin(np.pi * u**2) * 2 * np.pi * u * np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """Which coordinate is what, and the variances that it makes: one order for every density.
 
-    Coordinates: sd of theta_E, that of theta_D over it, their correlation, the free terms, then levels and models with
-    scales of their own (before the models' own: the spread of these).
-    Variances: theta_E, theta_D, their covariance, the free terms, levels, models.
+    Coordinates: theta_E, theta_D, their correlation, the free terms, then levels and models with scales of their own (before
+    the models' own: the spread of these). Variances: theta_E, theta_D, their covariance, the free terms, levels, models.
     """
 
     ability: float
-    """Prior width of the standard deviation of theta_E."""
+    """Prior width of both standard deviations of theta."""
     widths: np.ndarray
     """Prior widths of the free terms, shape (T,)."""
     outlier: float = 0.0
@@ -131,7 +105,7 @@ class Layout:
 
     def variances(self, x: np.ndarray) -> np.ndarray:
         """`s_k` at points x (n, dims), shape (n, count)."""
-        sigma = abilities(x, self.ability)
+        sigma = half_normal(x[:, :2], self.ability)
         sd = half_normal(x[:, self.terms], self.widths)
         cross = correlation(x[:, 2]) * sigma[:, 0] * sigma[:, 1]
         own = sd[:, :1] ** 2 * np.exp(2 * np.minimum(self.outlier * x[:, self.own_levels], OWN_MAX))
@@ -145,11 +119,10 @@ class Layout:
     def slope(self, x: np.ndarray, s: np.ndarray, by_variance: np.ndarray) -> np.ndarray:
         """Gradient by the coordinates of `f(s(x)) - x x / 2` at one point, from `df / ds_k`, shape (dims,)."""
         terms, levels, spread = self.terms, self.own_levels, self.spread
-        sigma, rho = abilities(x, self.ability), correlation(x[2])
+        sigma, rho = half_normal(x[:2], self.ability), correlation(x[2])
+        slope = half_normal_slope(x[:2], self.ability)
         out = -x.copy()
-        by_sd = 2 * sigma * by_variance[:2] + rho * sigma[::-1] * by_variance[2]
-        out[0] += half_normal_slope(x[0], self.ability) * (by_sd[0] + ratio(x[1]) * by_sd[1])
-        out[1] += sigma[0] * ratio_slope(x[1]) * by_sd[1]
+        out[:2] += slope * (2 * sigma * by_variance[:2] + rho * sigma[::-1] * by_variance[2])
         out[2] += correlation_slope(x[2]) * sigma[0] * sigma[1] * by_variance[2]
         sd = half_normal(x[terms], self.widths)
         per_sd = 2 * half_normal_slope(x[terms], self.widths)  # of s, once times sd: sd itself may round to 0
