@@ -24,6 +24,7 @@ import polars as pl
 from divergence import estimands
 from divergence.behaviour import behaviour
 from divergence.calling import sentences
+from divergence.cells.plain_means import plain_means
 from divergence.configuration import Configuration
 from divergence.errors import InputError, NotIdentifiedError
 from divergence.estimate import INTERVAL, Estimate, table
@@ -298,6 +299,7 @@ def page_content(
         acceptance=_requirements(log.configuration)["acceptance"] or {} if log is not None else {},
         cautions=_cautions(primary),
         no_order={r: why for r in REGIMES if (why := needs.why_no_order(primary.log_design, r))},
+        counted={regime: plain_means(primary.cells, regime) for regime in REGIMES},
         other_outcomes={k: v for k, v in answers.items() if k != primary.cells.outcome},
     )
 

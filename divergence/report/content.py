@@ -112,6 +112,8 @@ class PageContent:
     """Sentences about the log that the first screen must carry (differing scorers, unjudged rows)."""
     no_order: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Regime -> why its models have levels and no order (`evaluation`, `deployment`); empty where they have one."""
+    counted: Mapping[str, Mapping[str, tuple[float, int, int]]] = dataclasses.field(default_factory=dict)
+    """Regime -> model -> plain mean of its own rows, contexts it was judged in, and contexts that any was judged in."""
     calibration: Mapping | None = None
     """What calibration a risk model was measured to have (`RiskModel.check`); None where none was made."""
     changes: Changes | None = None

@@ -8,6 +8,7 @@ from types import ModuleType
 import polars as pl
 
 from divergence.estimate import Estimate
+from divergence.orders import AS_COUNTED
 from divergence.report import (
     agents,
     behaviour,
@@ -40,6 +41,7 @@ from divergence.report.reading import bench_pairs, levels
 from divergence.report.silent import LEVEL_MATERIAL, SilentDrift, find
 from divergence.report.words import brief_chance, capital, exact, number, outcome_name, phrase, plural, question_name
 
+REGIME_OF = {"bench_level": "evaluation", "deployed_level": "deployment"}
 COUPLINGS = {
     "coupling": "of the variance between models within one context is how single models react to single contexts: "
     "the part of a ranking that does not carry over to another context",
@@ -75,6 +77,11 @@ def models_table(content: PageContent, decision: Decision) -> Table | None:
         if answer is not None:
             cells = tables.by_model(answer, signed=question == "gap")
             columns[heading + tables.unit_note(answer)] = cells
+            counted = content.counted.get(REGIME_OF.get(question, ""))
+            if counted:
+                columns[f"{heading}, {AS_COUNTED}"] = {
+                    model: tables.counted(answer.unit, *counted[model]) for model in counted
+                }
             order += cells if order else tables.best_first(answer)
     if not order:
         return None
@@ -86,6 +93,11 @@ def models_table(content: PageContent, decision: Decision) -> Table | None:
     several = len(dict.fromkeys(order))
     if several > tables.MOST_MODELS:
         caption = f"{tables.FIRST_MODELS} of {several:,} models; all of them are in estimates.parquet."
+    if any(seen < of for counted in content.counted.values() for _, seen, of in counted.values()):
+        caption += (
+            f" {AS_COUNTED.capitalize()}: the mean of a model's own rows. A level over contexts that it was not judged in"
+        )
+        caption += " is a prediction there."
     return Table(tables.fragment(tables.models(columns, list(dict.fromkeys(order)))), caption)
 
 

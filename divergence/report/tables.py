@@ -170,6 +170,11 @@ def by_model(estimate: Estimate, signed: bool = False) -> dict[str, str]:
     return cells
 
 
+def counted(unit: str, mean: float, seen: int, of: int) -> str:
+    """The plain mean of a model's rows, with the contexts that it was judged in where they are not all."""
+    return f"{decimal(mean * scale(unit), decimals(0.05, unit))}{'' if seen == of else f' in {seen} of {of} contexts'}"
+
+
 def moved(drift: SilentDrift, names: Mapping[str, str]) -> GT:
     """Every comparison in which items move while the level does not, or might not."""
     rows = [(m, "stays") for m in drift.silent] + [(m, "cannot be told") for m in drift.open]

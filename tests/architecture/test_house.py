@@ -52,6 +52,7 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
     "since": {"report"},
     "run_record": {"executions", "joint"},
     "results": {
+        "cells",
         "run_record",
         "since",
         "papers",
