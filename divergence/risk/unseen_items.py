@@ -197,10 +197,11 @@ def _prompts(log: Executions, items: pl.Series) -> _Prompts | None:
     table = table.unique("item", keep="first", maintain_order=True)
     table = table.filter(pl.col("embedding").is_not_null() & pl.col("item").is_in(items.unique().drop_nulls().implode()))
     vectors = stacked(table["embedding"])
-    usable = np.isfinite(vectors).all(1) & vectors.any(1) if vectors.size else np.zeros(0, bool)
-    if usable.sum() < ITEMS_MIN:
+    usable = np.flatnonzero(np.isfinite(vectors).all(1) & vectors.any(1)) if vectors.size else np.zeros(0, int)
+    if len(usable) < ITEMS_MIN:
         return None
-    names = table["item"].filter(pl.Series(usable.tolist(), dtype=pl.Boolean)).to_list()
+    every = table["item"].to_list()
+    names = [every[k] for k in usable.tolist()]
     made_by = embedder if isinstance(embedder, str) else None
     return _Prompts({name: k for k, name in enumerate(names)}, in_steps(vectors[usable]), made_by)
 

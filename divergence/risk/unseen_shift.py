@@ -101,7 +101,7 @@ class UnseenShift:
         if not isinstance(embedder, str | None):
             raise ValueError(f"its embedder is {embedder!r}")
         return dataclasses.replace(
-            cls(names, *parts),
+            cls(names, parts[0], parts[1], parts[2], parts[3]),
             neighbours=Neighbours.of_arrays(arrays, embedder) if arrays else None,
             agreement=None if agreement is None else Agreement.from_json(agreement),
         )
