@@ -118,7 +118,8 @@ def _forms(header: dict[str, Any], waiting: bool) -> dict[str, tuple[str, tuple[
     """Every array that a state of this header has: kinds of its numbers, and its shape; a name is a size that is free."""
     layout = header["layout"]
     classes = tuple((name, tuple(levels)) for name, levels in layout["classes"])
-    made = Layout(**{n: tuple(v) if isinstance(v, list) else v for n, v in layout.items()} | {"classes": classes})
+    lists: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in layout.items()}
+    made = Layout(**lists | {"classes": classes})
     p, signals, dimensions = len(made.statistics()), len(made.numeric), made.dimensions
     parts = header["daily"]["parts"]
     of_reference, kept, restarts = "chunks of the reference", "kept chunks", "restarts"

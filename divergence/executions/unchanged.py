@@ -44,6 +44,7 @@ class Log(Protocol):
 
     def unchanged(self) -> AbstractContextManager[None]:
         """A block in which they are read."""
+        ...
 
 
 def stamp_of(path: str | os.PathLike) -> Stamp:
