@@ -8,7 +8,8 @@ and `turn`): the same run cannot have been logged twice with one number. Where n
 with one outcome are equal too; but if *every* row of the log is there 2 (or k) times, it looks like a log that was given
 twice: then one of two (of k) counts. Repeated greedy runs that agree on every item look the same until they are numbered.
 Where only a part is there twice, a measured time tells: two runs seldom take the same time to its last digit, and if they
-did, others of them would differ in the last digit only.
+did, others of them would differ in the last digit only. So it does where ids differ: such rows count, as their ids say that
+they are runs, and it is said.
 """
 
 from __future__ import annotations
@@ -50,18 +51,8 @@ def copied_rows(sources: Sequence[Source], numbered: bool, times: Sequence[str] 
     Rows are compared in all the columns that their files have, those that no question uses included. `numbered`: does one
     of them number the runs? `times`: the files' names of columns that hold measured times.
     """
-    parts, measured = [], [name for name in times if all(name in source.columns for source in sources)][:1]
-    for number, source in enumerate(sources):
-        flat = sorted(name for name in source.columns if not source.schema[name].is_nested())
-        place = (pl.lit(number, pl.UInt32).alias(FILE_NUMBER), pl.col(ROW).cast(pl.Int64).alias("row"))
-        rest = [pl.struct([name for name in flat if name not in measured]).hash().alias("rest")] if measured else []
-        time = [pl.col(name).cast(pl.Float64, strict=False).alias("time") for name in measured]
-        parts.append(source.frame.select(*place, *rest, *time, key=pl.struct(flat).hash()))
-    try:
-        keyed = pl.concat(parts).collect(engine="streaming")
-    except pl.exceptions.PolarsError:  # a column that no question reads may hold what is no text
-        return pl.DataFrame(schema=PLACE), ""
-    if keyed["key"].n_unique() == keyed.height:
+    keyed, measured = _keyed(sources, times)
+    if keyed is None or keyed["key"].n_unique() == keyed.height:
         return pl.DataFrame(schema=PLACE), ""
     keyed = keyed.sort(*PLACE).with_columns(place=pl.int_range(pl.len()).over("key"), times=pl.len().over("key"))
     if numbered:
@@ -71,9 +62,7 @@ def copied_rows(sources: Sequence[Source], numbered: bool, times: Sequence[str] 
     divisor = int(np.gcd.reduce(keyed["times"].to_numpy()))
     if (divisor < 2 or keyed["key"].n_unique() < COPIES_OF) and measured and _timed_alike(keyed):
         copies = keyed.filter(pl.col("place") > 0, pl.col("time").is_not_null())
-        told = (
-            f"{copies.height} of {keyed.height} rows are equal to an earlier row in every column, {measured[0]} to its last"
-        )
+        told = f"{copies.height} of {keyed.height} rows are equal to an earlier row in every column, {measured} to its last"
         return copies.select(*PLACE), f"{told} digit: each counts once. If they are runs, number them in a column trial."
     if divisor < 2 or keyed["key"].n_unique() < COPIES_OF:
         return pl.DataFrame(schema=PLACE), ""
@@ -82,6 +71,41 @@ def copied_rows(sources: Sequence[Source], numbered: bool, times: Sequence[str] 
         f"Every row of this log is there {divisor} times (or a multiple of it): one of {divisor} counts, {copies.height} of "
         f"{keyed.height} rows are copies. If they are runs, number them in a column trial."
     )
+
+
+def copies_under_ids(sources: Sequence[Source], times: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
+    """A sentence on rows that have ids of their own and are otherwise equal, a measured time included; none where none are.
+
+    `times`: the files' names of columns that hold measured times; `ids`: of those that number executions.
+    """
+    keyed, measured = _keyed(sources, times, ids)
+    if keyed is None or not measured or not _timed_alike(keyed):
+        return ()
+    timed = keyed.filter(pl.col("time").is_not_null())["key"]
+    copies = f"{timed.len() - timed.n_unique():,} of {keyed.height:,} rows"
+    return (
+        f"{copies} have an id of their own and are equal to another row in every other column, {measured} to its last "
+        "digit. They count as runs; if they are copies, intervals are too narrow: keep one of each, or give copies one id "
+        f"in {ids[0]}.",
+    )
+
+
+def _keyed(
+    sources: Sequence[Source], times: Sequence[str], without: Sequence[str] = ()
+) -> tuple[pl.DataFrame | None, str | None]:
+    """The places of all rows with the hash of their columns (`key`), and where a measured time is there, the time and the
+    hash of the others (`rest`); and its name. None where a column that no question reads holds what is no text."""
+    parts, measured = [], [name for name in times if all(name in source.columns for source in sources)][:1]
+    for number, source in enumerate(sources):
+        flat = sorted(name for name in source.columns if name not in without and not source.schema[name].is_nested())
+        place = (pl.lit(number, pl.UInt32).alias(FILE_NUMBER), pl.col(ROW).cast(pl.Int64).alias("row"))
+        rest = [pl.struct([name for name in flat if name not in measured]).hash().alias("rest")] if measured else []
+        time = [pl.col(name).cast(pl.Float64, strict=False).alias("time") for name in measured]
+        parts.append(source.frame.select(*place, *rest, *time, key=pl.struct(flat).hash()))
+    try:
+        return pl.concat(parts).collect(engine="streaming"), measured[0] if measured else None
+    except pl.exceptions.PolarsError:
+        return None, None
 
 
 def _timed_alike(keyed: pl.DataFrame) -> bool:

@@ -25,6 +25,7 @@ from divergence.executions.duplicates import (
     COPIES_BYTES_MAX,
     COPIES_ROWS_MAX,
     copied_rows,
+    copies_under_ids,
     duplicate_rows,
     with_copies,
     with_duplicates,
@@ -53,6 +54,7 @@ from divergence.executions.remarks import cautions, notes
 from divergence.executions.rules import NEEDED, row_rules, with_broken
 from divergence.executions.schema import COLUMNS, SERVING_FACTORS, Column
 from divergence.executions.shaped import weighed
+from divergence.executions.twice_named import ROWS_MAX, two_settings
 from divergence.executions.unchanged import unchanged
 
 DAMAGED_DATA = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
@@ -177,12 +179,25 @@ def _executions(log: DeclaredLog, skipped: list[tuple[str, str]]) -> Executions:
             counted, apart = None, {}
             seen = look(marked(frame))
     elif counted is None and _may_hold_copies(seen, log.sources):
-        times = [log.configuration.columns.get(name, name) for name in ("latency_s", "ttft_s", "queue_s")]
-        copies, told = copied_rows(log.sources, _numbered(seen), times)
+        copies, told = copied_rows(log.sources, _numbered(seen), _measured_times(log))
         seen = look(marked(frame)) if copies.height else seen
     lost = _check_counts(seen, log, marked(frame))
-    log = dataclasses.replace(log, copies=told, cautions=lost)
+    log = dataclasses.replace(log, copies=told, cautions=(*lost, *_looks_alike(seen, log)))
     return _finished(frame, marked, counted, seen, columns, log, skipped)
+
+
+def _looks_alike(seen: Profile, log: DeclaredLog) -> tuple[str, ...]:
+    """What columns say that no question reads: rows that are copies but for their ids, and models with two settings."""
+    if log.ray is not None or not _may_hold_copies(seen, log.sources):
+        return ()
+    ids = [log.configuration.columns.get("execution_id", "execution_id")]
+    copies = copies_under_ids(log.sources, _measured_times(log), ids) if seen.columns["execution_id"].values else ()
+    return (*copies, *two_settings(log.sources, log.configuration)) if seen.rows <= ROWS_MAX else copies
+
+
+def _measured_times(log: DeclaredLog) -> list[str]:
+    """The files' names of columns that hold measured times."""
+    return [log.configuration.columns.get(name, name) for name in ("latency_s", "ttft_s", "queue_s")]
 
 
 def _may_hold_copies(seen: Profile, sources: list[Source]) -> bool:

@@ -96,3 +96,21 @@ def test_a_part_that_was_pasted_twice_is_seen_by_its_times(part, digits):
 @pytest.mark.parametrize("trials", [1, 3])
 def test_times_that_are_equal_because_they_are_rounded_make_no_copies(digits, trials):
     assert dv.read(timed(digits, trials)).counts.rejected == {}
+
+
+@pytest.mark.parametrize("part", [1.0, 0.2])
+@pytest.mark.parametrize("name", ["execution_id", "uuid"])
+def test_copies_under_ids_of_their_own_are_said_and_count(part, name):
+    once = timed(6)
+    again = pl.concat([once, once.sample(fraction=part, seed=1)])
+    again = again.with_columns((pl.lit("id-") + pl.int_range(pl.len()).cast(pl.String)).alias(name))
+    read = dv.read(again, configuration=dv.Configuration.from_table({"columns": {"execution_id": name}}))
+    assert read.counts.valid == again.height
+    (said,) = [caution for caution in read.cautions if "an id of their own" in caution]
+    assert f"{again.height - once.height:,} of {again.height:,} rows" in said and f"one id in {name}." in said
+
+
+@pytest.mark.parametrize("digits", [1, 2, 9])
+def test_runs_with_ids_are_no_copies(digits):
+    runs = timed(digits).with_columns(execution_id=pl.lit("id-") + pl.int_range(pl.len()).cast(pl.String))
+    assert not [caution for caution in dv.read(runs).cautions if "an id of their own" in caution]
