@@ -119,7 +119,8 @@ def _forms(header: dict[str, Any], waiting: bool) -> dict[str, tuple[str, tuple[
     layout = header["layout"]
     classes = tuple((name, tuple(levels)) for name, levels in layout["classes"])
     lists: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in layout.items()}
-    made = Layout(**lists | {"classes": classes})
+    lists["classes"] = classes
+    made = Layout(**lists)
     p, signals, dimensions = len(made.statistics()), len(made.numeric), made.dimensions
     parts = header["daily"]["parts"]
     of_reference, kept, restarts = "chunks of the reference", "kept chunks", "restarts"
