@@ -181,8 +181,9 @@ def write_report(
     tell = progress or (lambda _: None)
     from divergence.joint.checks import model_checks
 
-    for name in [*FILES, *(f"report.{kind}" for kind in formats)] if log is not None else ():
-        not_read(folder / name, (source.path for source in log.sources))
+    read = [] if log is None else [source.path for source in log.sources]
+    for name in (*FILES, *(f"report.{kind}" for kind in formats)):
+        not_read(folder / name, read)
     before = None if since is None else earlier(since)
     tell("checking the model")
     checked = {fit.cells.outcome: model_checks(posterior, outcome=fit.cells.outcome) for fit in posterior.fits}

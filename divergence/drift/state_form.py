@@ -6,7 +6,7 @@ A header that was damaged and sealed anew is found here, before a monitor is mad
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -83,10 +83,8 @@ def check_arrays(arrays: Mapping[str, np.ndarray], header: dict[str, Any]) -> No
             _hold(size == (free.setdefault(wanted, size) if isinstance(wanted, str) else wanted), f"the array {name}")
     _hold(free["chunks of the reference"] >= FEWEST_CHUNKS, "the chunks of the reference")
     chunks = header["chunks"]
-    _check_sums(
-        *(arrays[f"evidence.{name}"] for name in ("count", "total", "square")), free["chunks of the reference"] + chunks
-    )
-    _check_sums(*arrays["evidence.before"], free["chunks of the reference"] + chunks)
+    for sums in ([arrays[f"evidence.{name}"] for name in ("count", "total", "square")], arrays["evidence.before"]):
+        _check_sums(sums, free["chunks of the reference"] + chunks)
     mixture, by_restart = (arrays[f"evidence.{name}"] for name in ("mixture", "by_restart"))
     _hold(np.isfinite(mixture).all() and (mixture >= 0).all() and (by_restart >= 0).all(), "evidence.mixture")
     _hold((np.diff(arrays["evidence.restarts"], prepend=0, append=chunks + 1) > 0).all(), "evidence.restarts")
@@ -107,8 +105,9 @@ def check_arrays(arrays: Mapping[str, np.ndarray], header: dict[str, Any]) -> No
         _hold(((arrays["pending.answer"] >= -1) & (arrays["pending.answer"] < 4)).all(), "pending.answer")
 
 
-def _check_sums(count: np.ndarray, total: np.ndarray, square: np.ndarray, most: int) -> None:
-    """ValueError where sums cannot be those of so many chunks, whose statistics are cut."""
+def _check_sums(sums: Iterable[np.ndarray], most: int) -> None:
+    """ValueError where count, sum and sum of squares cannot be those of so many chunks, whose statistics are cut."""
+    count, total, square = sums
     right = (count >= 0) & (count <= most) & (square >= 0)  # and none is NaN
     right &= (np.abs(total) <= WINSOR * count * _ROUNDED) & (square <= WINSOR**2 * count * _ROUNDED)
     _hold(right.all(), "the sums of the evidence")
@@ -119,7 +118,8 @@ def _forms(header: dict[str, Any], waiting: bool) -> dict[str, tuple[str, tuple[
     layout = header["layout"]
     classes = tuple((name, tuple(levels)) for name, levels in layout["classes"])
     lists: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in layout.items()}
-    made = Layout(**lists | {"classes": classes})
+    lists["classes"] = classes
+    made = Layout(**lists)
     p, signals, dimensions = len(made.statistics()), len(made.numeric), made.dimensions
     parts = header["daily"]["parts"]
     of_reference, kept, restarts = "chunks of the reference", "kept chunks", "restarts"

@@ -63,7 +63,7 @@ def check(files: Iterable[Stamped]) -> None:
         except OSError:
             now = None
         if now != file.stamp:
-            copy = f"cp {shlex.quote(str(file.path))} copy{''.join(file.path.suffixes[-2:])}"
+            copy = shlex.join(["cp", str(file.path), f"copy{''.join(file.path.suffixes[-2:])}"])
             raise InputError(
                 f"{file.path} changed while it was being read{'' if now else ', and is gone'}; read it again. Where "
                 f"something still writes to it, copy or import it first, and read that: {copy}"

@@ -1,5 +1,6 @@
 """The same report from a real Ray cluster on loopback, byte for byte, a node killed in the middle or not."""
 
+import dataclasses
 import re
 import threading
 import time
@@ -118,7 +119,8 @@ def test_a_file_that_no_node_sees_is_one_sentence(cluster, folder, tmp_path):
     path = tmp_path / "log.parquet"
     pl.read_parquet(next(iter(folder.glob("*.parquet")))).write_parquet(path)
     log = dv.read([str(path), str(next(iter(folder.glob("*.parquet"))))], ray=cluster.address)
-    path.unlink()
+    path.unlink()  # the node is this machine, so what this one sees is left out: a file that is gone here has changed
+    log = dataclasses.replace(log, sources=tuple(dataclasses.replace(source, stamp=None) for source in log.sources))
     with pytest.raises(InputError, match="must lie where every node sees them under the same path"):
         dv.collapse(log)
 
