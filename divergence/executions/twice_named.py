@@ -49,8 +49,8 @@ def _of_columns(frame: pl.LazyFrame, model: str, keys: list[str], others: list[s
     at_once = whole.group_by(keys).len().group_by(model).agg(pl.col("len").max().alias(MOST))
     models = whole.group_by(model).agg(values_of).join(at_once, on=model)
     for name in others:
-        one, bounded = models[name].eq(1).mean(), (models[name] <= models[MOST]).all()
-        if not bounded or one is None or not ONE_VALUE <= one < 1:
+        one, bounded = int((models[name] == 1).sum()) / models.height, (models[name] <= models[MOST]).all()
+        if not bounded or not ONE_VALUE <= one < 1:
             continue
         values = pl.col(name).drop_nulls().unique().sort().cast(pl.String)
         twice = whole.group_by(keys).agg(values).filter(pl.col(name).list.len() > 1).sort(keys)
