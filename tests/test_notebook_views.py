@@ -46,12 +46,13 @@ def evil():
 @pytest.fixture(scope="module")
 def values(evil):
     posterior = dv.fit(dv.collapse(evil), seed=0)
+    few = dv.read(evil.valid.filter(pl.col("context").is_in(evil.valid["context"].unique().sort()[:6].implode())))
     return {
         "log": evil,
         "cells": dv.collapse(evil),
         "posterior": posterior,
         "estimate": dv.context_effect(posterior),
-        "risk": dv.risk_model(posterior, evil),
+        "risk": dv.risk_model(dv.fit(dv.collapse(few), seed=0), few),
     }
 
 

@@ -39,6 +39,7 @@ AFTER = st.sampled_from([b"", b"\0", b"\0" * 70_000, b"\x1f", b"\x1fx", b"garbag
 @given(PARTS, AFTER, st.sampled_from([1, 7, 300, 1 << 17]), st.sampled_from(["gzip", "deflate"]))
 def test_members_follow_one_another_and_what_follows_them_is_nothing(parts, after, size, packing):
     wire = b"\0".join(gzip.compress(part) for part in parts) + after
+    size = max(size, len(wire) // 500)  # a long wire comes in some hundred pieces
     assert read(wire, packing, size) == b"".join(parts)
     single = zlib.compress(b"".join(parts))
     assert read(single + after, packing, size) == b"".join(parts)
