@@ -82,7 +82,7 @@ def answerable_beside(
             need = rooms[question].needs(design)
             if need.met:
                 own = found[question].reason
-                sentence = f"Of {name}: {need.sentence} Not of the log's own outcome: {own}"
+                sentence = f"Of `{name}`: {need.sentence} Not of the log's own outcome: {own}"
                 found[question] = Answer(question, True, sentence, rooms[question].depends or FITTED, name)
         if all(a.identified for a in found.values()):
             break

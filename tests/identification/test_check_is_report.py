@@ -102,7 +102,7 @@ def test_what_only_the_latency_can_answer_is_answered_and_said_so():
     found = {a.question: a for a in read(frame).answers()}
     for question in ("deployed_level", "gap", "context_effect", "leaderboard"):
         assert found[question].identified and found[question].outcome == "latency_s"
-        assert "Of latency_s:" in found[question].reason and "this log has 0" in found[question].reason
+        assert "Of `latency_s`:" in found[question].reason and "this log has 0" in found[question].reason
     assert found["bench_level"].outcome == "" and not found["pass_power"].outcome
     judged = frame.with_columns(score=(pl.int_range(pl.len()) % 3 > 0).cast(pl.Float64))
     assert {a.outcome for a in read(judged).answers()} == {""}
