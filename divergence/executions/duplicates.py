@@ -73,35 +73,41 @@ def copied_rows(sources: Sequence[Source], numbered: bool, times: Sequence[str] 
     )
 
 
-def copies_under_ids(sources: Sequence[Source], times: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
+def copies_under_ids(sources: Sequence[Source], times: Sequence[str], identity: str) -> tuple[str, ...]:
     """A sentence on rows that have ids of their own and are otherwise equal, a measured time included; none where none are.
 
-    `times`: the files' names of columns that hold measured times; `ids`: of those that number executions.
+    `times`: the files' names of columns that hold measured times; `identity`: of that of ids.
     """
-    keyed, measured = _keyed(sources, times, ids)
-    if keyed is None or not measured or not _timed_alike(keyed):
+    keyed, measured = _keyed(sources, times, identity)
+    if keyed is None or not measured:
+        return ()
+    keyed = keyed.drop_nulls("id").unique("id")  # an id that is there twice is a duplicate, which another rule sets aside
+    if not _timed_alike(keyed):
         return ()
     timed = keyed.filter(pl.col("time").is_not_null())["key"]
     copies = f"{timed.len() - timed.n_unique():,} of {keyed.height:,} rows"
     return (
         f"{copies} have an id of their own and are equal to another row in every other column, {measured} to its last "
         "digit. They count as runs; if they are copies, intervals are too narrow: keep one of each, or give copies one id "
-        f"in {ids[0]}.",
+        f"in {identity}.",
     )
 
 
 def _keyed(
-    sources: Sequence[Source], times: Sequence[str], without: Sequence[str] = ()
+    sources: Sequence[Source], times: Sequence[str], identity: str | None = None
 ) -> tuple[pl.DataFrame | None, str | None]:
     """The places of all rows with the hash of their columns (`key`), and where a measured time is there, the time and the
-    hash of the others (`rest`); and its name. None where a column that no question reads holds what is no text."""
+    hash of the others (`rest`); and its name. `identity` is left out of both, and stands by itself, hashed (`id`). None
+    where a column that no question reads holds what is no text."""
     parts, measured = [], [name for name in times if all(name in source.columns for source in sources)][:1]
     for number, source in enumerate(sources):
-        flat = sorted(name for name in source.columns if name not in without and not source.schema[name].is_nested())
+        flat = sorted(name for name in source.columns if name != identity and not source.schema[name].is_nested())
         place = (pl.lit(number, pl.UInt32).alias(FILE_NUMBER), pl.col(ROW).cast(pl.Int64).alias("row"))
         rest = [pl.struct([name for name in flat if name not in measured]).hash().alias("rest")] if measured else []
         time = [pl.col(name).cast(pl.Float64, strict=False).alias("time") for name in measured]
-        parts.append(source.frame.select(*place, *rest, *time, key=pl.struct(flat).hash()))
+        given = pl.col(identity).cast(pl.String) if identity in source.columns else pl.lit(None, pl.String)
+        own = [pl.when(given.is_not_null()).then(given.hash()).alias("id")] if identity else []
+        parts.append(source.frame.select(*place, *rest, *time, *own, key=pl.struct(flat).hash()))
     try:
         return pl.concat(parts).collect(engine="streaming"), measured[0] if measured else None
     except pl.exceptions.PolarsError:

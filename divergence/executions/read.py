@@ -190,8 +190,8 @@ def _looks_alike(seen: Profile, log: DeclaredLog) -> tuple[str, ...]:
     """What columns say that no question reads: rows that are copies but for their ids, and models with two settings."""
     if log.ray is not None or not _may_hold_copies(seen, log.sources):
         return ()
-    ids = [log.configuration.columns.get("execution_id", "execution_id")]
-    copies = copies_under_ids(log.sources, _measured_times(log), ids) if seen.columns["execution_id"].values else ()
+    identity = log.configuration.columns.get("execution_id", "execution_id")
+    copies = copies_under_ids(log.sources, _measured_times(log), identity) if seen.columns["execution_id"].values else ()
     return (*copies, *two_settings(log.sources, log.configuration)) if seen.rows <= ROWS_MAX else copies
 
 

@@ -2,12 +2,11 @@
 look can be added to."""
 
 import json
-import random
 
 import polars as pl
 import pytest
 from compare_runs import flipped, run
-from damaged_fields import of_words
+from damaged_fields import of_words, tried
 
 import divergence as dv
 from divergence.comparison.state import METADATA
@@ -61,16 +60,13 @@ def check(looked, place, most):
     words, rows, runs = looked
     assert used(place, with_seal(words), rows, runs) == "works"
     cases = [[(what, other, rows) for what, other in of_words(words)], [(w, words, other) for w, other in columns(rows)]]
-    refused = number = 0
-    for kind in cases:
-        for what, other, others in kind if most is None else random.Random(0).sample(kind, most):
-            if what[0] == "word" and number % 5 == 0:
-                assert "is no state of a comparison" in used(place, other | {SEAL: "0" * 64}, others, runs), what
-            try:
-                refused += used(place, with_seal(other), others, runs) != "works"
-            except Exception as error:
-                raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
-            number += 1
+
+    def use(number, what, other, others):
+        if what[0] == "word" and number % 5 == 0:
+            assert "is no state of a comparison" in used(place, other | {SEAL: "0" * 64}, others, runs)
+        return used(place, with_seal(other), others, runs)
+
+    number, refused = tried(cases, most, use)
     print(f"{number} damaged fields, {refused} refused, to the others a look could be added")
     assert refused > number / 3
 

@@ -3,12 +3,11 @@ right is refused, or is a monitor that works."""
 
 import io
 import json
-import random
 import zipfile
 
 import numpy as np
 import pytest
-from damaged_fields import of_arrays, of_words
+from damaged_fields import of_arrays, of_words, tried
 
 from divergence.drift import monitor
 from divergence.drift.one_run import evidence_table, page
@@ -71,18 +70,15 @@ def check(saved, path, most):
     assert used(path, rows, drawn=True) == "works"
     cases = [[(what, other, arrays) for what, other in of_words(words)]]
     cases += [[(what, words, other) for what, other in of_arrays(arrays)]]
-    refused = number = 0
-    for kind in cases:
-        for what, other, others in kind if most is None else random.Random(0).sample(kind, most):
-            if number % 5 == 0:
-                written(path, other, others, sealed=False)
-                assert "is damaged" in used(path, rows), what
-            written(path, other, others)
-            try:
-                refused += used(path, rows, drawn=number % 7 == 0) != "works"
-            except Exception as error:
-                raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
-            number += 1
+
+    def use(number, _, other, others):
+        if number % 5 == 0:
+            written(path, other, others, sealed=False)
+            assert "is damaged" in used(path, rows)
+        written(path, other, others)
+        return used(path, rows, drawn=number % 7 == 0)
+
+    number, refused = tried(cases, most, use)
     print(f"{number} damaged fields, {refused} refused, the others are monitors that work")
     assert refused > number / 2
 

@@ -114,3 +114,11 @@ def test_copies_under_ids_of_their_own_are_said_and_count(part, name):
 def test_runs_with_ids_are_no_copies(digits):
     runs = timed(digits).with_columns(execution_id=pl.lit("id-") + pl.int_range(pl.len()).cast(pl.String))
     assert not [caution for caution in dv.read(runs).cautions if "an id of their own" in caution]
+
+
+def test_what_is_there_twice_under_one_id_is_a_duplicate_and_no_copy_under_another():
+    runs = timed(6).with_columns(execution_id=pl.lit("id-") + pl.int_range(pl.len()).cast(pl.String))
+    for given in (pl.concat([runs, runs.head(12)]), [runs, runs.head(12)]):  # in one file, and in two
+        read = dv.read(given, accept_rejected=1.0)
+        assert read.counts.rejected == {"execution_id_unique": 12}
+        assert not [caution for caution in read.cautions if "an id of their own" in caution]

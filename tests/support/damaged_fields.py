@@ -1,5 +1,7 @@
 """Every field of something that was saved, damaged one at a time: words (what JSON holds) and arrays."""
 
+import random
+
 import numpy as np
 
 ODD = (None, True, -1, 0.5, 10**30, 10**400, float("nan"), "", "x\x00", "\ud800", [], ["a"], {}, {"a": [1]}, [[1, 2], "b"])
@@ -57,3 +59,19 @@ def of_arrays(arrays):
         }
         for what, other in others.items():
             yield ("array", name, what), {**arrays, name: other}
+
+
+def tried(kinds, most, use):
+    """How many cases were used, and how many of them were refused: `use(number, what, *case)` gives "works" or a sentence.
+
+    `kinds`: lists of (what, *case), of each of which `most` are drawn, or all. What else comes out is told with its case.
+    """
+    refused = number = 0
+    for kind in kinds:
+        for what, *case in kind if most is None else random.Random(0).sample(kind, most):
+            try:
+                refused += use(number, what, *case) != "works"
+            except Exception as error:
+                raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
+            number += 1
+    return number, refused
