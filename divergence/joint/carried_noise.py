@@ -62,7 +62,7 @@ def contrast_noise(response: Response, deployed: sp.csr_array, bench: sp.csr_arr
     """
     root = response.root if response.root is not None else square_root(response.matrix)
     models, contexts = size_of(bench)[1], len(slope)
-    number = np.maximum(np.asarray(deployed.sum(0)).reshape(models, contexts) > 0, 0)
+    number = (np.asarray(deployed.sum(0)).reshape(models, contexts) > 0).astype(int)
     seen = number.sum(1)
     carried = sp.csr_array(sp.kron(bench, slope[None])) @ sp.diags_array(number.ravel().astype(float))
     contrast = root @ sp.csr_array(deployed - carried)

@@ -20,7 +20,7 @@ from divergence.joint.posterior import Fit, Posterior
 def fit_outcomes(
     log, *, seed: int = 0, method: Importance | None = None, progress: Callable[[str], None] | None = None
 ) -> Posterior:
-    """The joint posterior of a log (`Executions`): its outcome, its grades' thresholds, and what serving took (`SHAPE`).
+    """The joint posterior of a log (`Executions`): its outcome, its grades' thresholds, and what serving took.
 
     `method`: how all are fitted; None = as `fit` chooses for the outcome itself. `progress` is told each step in a few
     words. Raises InputError where the primary outcome cannot be fitted.
