@@ -85,6 +85,9 @@ class SpanColumns:
 
     def __init__(self, unknown: set[str]) -> None:
         self.unknown = unknown
+        self._forget()
+
+    def _forget(self) -> None:
         self.rows: list[int] = []
         self.files: list[str] = []
         self._given: dict[str, list[Any]] = {}
@@ -174,7 +177,7 @@ class SpanColumns:
         settings = {}
         for name in NOTED:
             settings[name] = {str(value) for value in calls.column(name) or () if value is not None}
-        self.__init__(self.unknown)
+        self._forget()
         return Spans(pl.DataFrame([span_tree.names(name, values) for name, values in tree.items()]), calls, settings)
 
     def _meet(self, name: str) -> list[Any]:
