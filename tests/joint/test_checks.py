@@ -53,12 +53,12 @@ def test_distance_is_that_of_arviz():
 
 
 def test_two_contexts_leave_their_scale_to_the_prior():
-    log, _ = simulate(world("baseline", n_models=8, n_contexts=2, n_items=80), 3)
+    log, _ = simulate(world("baseline", n_models=16, n_contexts=2, n_items=80), 3)
     few = log.drop("quantization", "kv_cache_dtype", "concurrency")
     table = prior_sensitivity(dv.fit(dv.collapse(dv.read(few)), seed=1))
     assert table.filter(scale="theta_E")["likelihood"][0] > table.filter(scale="beta:context")["likelihood"][0]
     assert (table["prior"] >= 0).all()
-    assert table.filter(scale="theta_E")["levels"][0] == 8
+    assert table.filter(scale="theta_E")["levels"][0] == 16
 
 
 def test_a_wide_prior_is_not_felt_and_a_narrow_one_is(posterior):
