@@ -37,7 +37,9 @@ TIE_VARIANCE, TIE_LOADINGS = 0.25, 4.0  # prior of tau^2, and how many loadings 
 UNIQUE, UNIQUE_ITEMS = 1.0, 4.0  # prior of psi: one trial a cell says nothing of it, and then a repeat is worth a trial
 VARIANCE_MAX = 400.0  # a repeat that fails to repeat once in a hundred times costs less than a wrong certainty
 UNIQUE_MIN = 1e-3
-UNDECIDED = 2.0  # standard errors of a gain within which a third of the items is too few to say whether there is one
+UNDECIDED = 2.0  # standard errors that a third of the items must gain to say alone that there is something
+CELLS_FEW = 2_000  # up to which tenths are left out then, not thirds: which third a fit lacks would decide
+REPEATS_KNOWN = 20.0  # cells tried again, from which the prior of psi weighs a sixth
 EMPTY = 1e-9  # precision of a site that says nothing
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 NEWTON, STEP_MAX = 15, 3.0
@@ -283,6 +285,8 @@ class Choice:
     """The best number."""
     error: float
     """Standard error of its gain, over items."""
+    asked: float
+    """What its gain must exceed."""
     check: Sites
     """The held-out items' cells under the best number of factors: what each cell's others say of it."""
 
@@ -308,12 +312,17 @@ def choose_factors(cells: ItemCells, items: int, arms: int, seed: int = 0, ties:
     for rank, (sites, gain) in found.items():
         gains[rank], errors[rank] = _a_cell([gain], len(sites.order))
     best = max(gains, key=gains.__getitem__)
-    if abs(gains[best]) <= UNDECIDED * errors[best]:  # then the other two thirds are asked, too
-        gain = [found[best][1], *(tried(best, third == other)[1] for other in (1, 2))]
+    if gains[best] <= UNDECIDED * errors[best]:
+        few = len(cells.item) <= CELLS_FEW
+        part = random.permutation(items) % 10 if few else third
+        gain = [] if few else [found[best][1]]
+        gain += [tried(best, part == one)[1] for one in range(len(gain), part.max() + 1)]
         gains[best], errors[best] = _a_cell(gain, len(cells.item))
-    worth = gains[best] > errors[best]
-    factors = fit_factors(cells, items, arms, best, seed, ties) if worth else None
-    return Choice(factors, gains, best, errors[best], found[best][0])
+    # What an own answer is worth is measured where answers were repeated: then the better of two predictions is taken, and
+    # the fitted variance is small where items are alike. Elsewhere it is assumed, and must pay for more than its noise.
+    asked = 0.0 if (cells.n > 1).sum() >= REPEATS_KNOWN else errors[best]
+    factors = fit_factors(cells, items, arms, best, seed, ties) if gains[best] > asked else None
+    return Choice(factors, gains, best, errors[best], asked, found[best][0])
 
 
 def _a_cell(parts: list[np.ndarray], cells: int) -> tuple[float, float]:

@@ -81,7 +81,7 @@ def item_risks(
     if chosen.factors is None:
         words = (
             f"items are left out: what is known of an item's other answers predicts held-out ones by {gain:.4f} nats better "
-            f"than its stratum, not more than the error of that ({chosen.error:.4f})"
+            f"than its stratum (standard error {chosen.error:.4f}), not more than the {chosen.asked:.4f} that is asked"
         )
         return None, told | {"sentence": words}
     words = (

@@ -277,11 +277,20 @@ def test_where_the_log_has_one_model_half_of_what_its_items_say_carries_over():
 def test_repeats_alone_make_items_known():
     """One model, one context: what an item did in some trials says what it does in the others."""
     frame = world(12, models=1, contexts=2, tasks=2, items=60, trials=4).filter(regime="deployment")
-    random = np.random.default_rng(12)
-    same = frame.with_columns(score=pl.Series((random.random(frame.height) >= 0.4).astype(float)))
-    known, unknown = made(frame), made(same)
+    known = made(frame)
     assert known.items is not None and "120 known items" in known.check["items"]
-    assert unknown.items is None and "items are left out" in unknown.check["items"]
+    left_out = 0
+    for seed in range(12, 17):
+        random = np.random.default_rng(seed)
+        noise = frame.with_columns(score=pl.Series((random.random(frame.height) >= 0.4).astype(float)))
+        unknown = made(noise)
+        if unknown.items is None:
+            left_out += "items are left out" in unknown.check["items"]
+            continue
+        moved = scored(unknown, frame)["risk"] - scored(unknown, frame.with_columns(item=pl.lit(None, pl.String)))["risk"]
+        assert float((moved**2).mean()) < 0.08**2  # what a rate of four trials is off by is .24
+    # Of two predictions the better one is taken: 240 worlds of noise kept items in .07 of them.
+    assert left_out >= 4
     found = scored(known, frame.unique("item", maintain_order=True))
     truth = frame.unique("item", maintain_order=True)["truth"]
     strata = scored(known, frame.unique("item", maintain_order=True).with_columns(item=pl.lit("never")))
