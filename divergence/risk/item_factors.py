@@ -160,6 +160,14 @@ class Sites:
         spread = np.einsum("nr,nrs,ns->n", loading, covariance[item], loading)
         return kept * middle + pull, kept**2 * spread + psi * kept
 
+    def in_arms(self, factors: Factors, mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of f in every arm, tried or not, the level taken off, shape (items, arms)."""
+        f = mean @ factors.loadings.T
+        spread = np.einsum("ar,irs,as->ia", factors.loadings, covariance, factors.loadings, optimize=True) + factors.unique
+        at = self.cells.item, self.cells.arm
+        f[at], spread[at] = self.own(factors, mean, covariance)
+        return f, spread
+
 
 def matched_moments(y: np.ndarray, n: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, ...]:
     """Mean and variance of N(mean, variance) times Phi(f)^y Phi(-f)^(n - y), and the log of its integral.

@@ -41,11 +41,8 @@ def choose_likeness(
             continue
         rest = ItemCells(*(v[~left] for v in (cells.item, cells.arm, cells.n, cells.y, cells.middle)))
         sites = converged(rest, items, factors)
-        z, covariance = sites.posterior(factors)
-        spread = np.einsum("ar,irs,as->ia", factors.loadings, covariance, factors.loadings, optimize=True) + factors.unique
-        f = z @ factors.loadings.T
+        f, spread = sites.in_arms(factors, *sites.posterior(factors))
         at = sites.cells.item, sites.cells.arm
-        f[at], spread[at] = sites.own(factors, z, covariance)
         # The level that is known: each cell's own middle, of the arms that were asked in its item.
         centre = np.zeros((items, len(model)))
         centre[at] = sites.cells.middle

@@ -16,7 +16,6 @@ from divergence.risk.item_factors import (
     strata_density,
     tied,
 )
-from divergence.risk.known_items import _latent
 
 
 def some_cells(seed, items=60, arms=6, rank=1, loading=1.2, unique=0.5, trials=1):
@@ -29,6 +28,12 @@ def some_cells(seed, items=60, arms=6, rank=1, loading=1.2, unique=0.5, trials=1
     f = middle * np.sqrt(1 + truth.variance[arm]) + (truth.loadings[arm] * z[item]).sum(1) + w
     n = np.full(len(item), float(trials))
     return ItemCells(item, arm, n, random.binomial(trials, ndtr(f)).astype(float), middle), truth, f
+
+
+def latent(cells, items, factors):
+    """Mean and variance of f in every arm, the level taken off."""
+    sites = converged(cells, items, factors)
+    return sites.in_arms(factors, *sites.posterior(factors))
 
 
 @pytest.mark.parametrize(("n", "y"), [(1, 0), (1, 1), (4, 4), (5, 2), (300, 7), (2, 0.7)])
@@ -124,7 +129,7 @@ def test_few_items_that_were_repeated_are_kept_where_they_differ(variance, least
         kept += chosen.factors is not None
         risk = np.full(50, ndtr(level))
         if chosen.factors is not None:
-            mean, spread = _latent(cells, 50, chosen.factors)
+            mean, spread = latent(cells, 50, chosen.factors)
             risk = ndtr((mean + level * np.sqrt(1 + chosen.factors.variance)) / np.sqrt(1 + spread))[:, 0]
         gained.append((((ndtr(level) - truth) ** 2) - (risk - truth) ** 2).mean())
     # By 40 further worlds of each kind: kept .03, .82 and .97 of the time; chance moves the mean gain by .003.
@@ -181,7 +186,7 @@ def test_many_arms_with_few_items_share_what_their_models_and_contexts_say(seed,
     cells, truth, level, ties = sparse_arms(seed, each, items, trials)
     chosen = choose_factors(cells, items, len(level), 0, ties)
     assert chosen.factors is not None
-    mean, variance = _latent(cells, items, chosen.factors)
+    mean, variance = latent(cells, items, chosen.factors)
     risk = ndtr((mean + level * np.sqrt(1 + chosen.factors.variance)) / np.sqrt(1 + variance))
     rate = np.bincount(cells.item, cells.y, items) / np.bincount(cells.item, cells.n, items)
     tried = np.zeros(truth.shape, bool)
