@@ -150,6 +150,15 @@ class Sites:
             mean[item] += along * (pull - gain * (middle + spread * pull))[:, None]
             covariance[item] -= gain[:, None, None] * along[:, :, None] * along[:, None, :]
 
+    def cavity(self, factors: Factors, mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of f in every cell that was tried, by the item's other cells, the level on it."""
+        item, loading = self.cells.item, factors.loadings[self.cells.arm]
+        thinned, shift = self._outside(factors, slice(None))
+        spread = np.einsum("nr,nrs,ns->n", loading, covariance[item], loading)
+        left = np.maximum(1 - spread * thinned, 1e-10)
+        middle = ((loading * mean[item]).sum(1) - spread * shift) / left
+        return middle + self._centre(factors, slice(None)), spread / left + factors.unique[self.cells.arm]
+
     def own(self, factors: Factors, mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of f in every cell that was tried, w included, the level taken off."""
         arm, item = self.cells.arm, self.cells.item

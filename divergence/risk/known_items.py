@@ -29,6 +29,7 @@ from divergence.risk.item_factors import Factors, ItemCells, Sites, choose_facto
 from divergence.risk.item_lookup import EVIDENCE, PLAIN, ItemRisks, place_of, prompt_hashes
 from divergence.risk.likeness import choose_likeness
 from divergence.risk.new_models import another_model
+from divergence.risk.next_answer import next_failures, normal_risk, place_for
 
 REPEATED_MIN = 20  # items with more than one cell or trial, below which nothing is learnt about repeats
 PLACES_MAX = 2**26  # items x models x contexts: 200 MB
@@ -247,31 +248,36 @@ def _places(known: Known, factors: Factors, risk: np.ndarray, levels: dict) -> t
     place = np.empty((items, models + 1, contexts + 1), np.uint16)
     sources = Sources(known.arms, models, contexts)
     target = ndtri(1 - np.clip(risk, EDGE, 1 - EDGE))
+    scale = np.sqrt(1 + factors.variance)
     size = max(CHUNK // max(count, 1), 1)
     for start in range(0, items, size):
         inside = (np.arange(items) >= start) & (np.arange(items) < start + size)
-        part, task = known.cells.of(inside), known.task[inside]
-        sites = converged(part, len(task), factors)
+        task = known.task[inside]
+        sites = converged(known.cells.of(inside), len(task), factors)
         z, covariance = sites.posterior(factors)
         mean, variance = sites.in_arms(factors, z, covariance)
-        scale = np.sqrt(1 + factors.variance)
         level = middles[:, task].T * scale
+        first, second = normal_risk(mean + level, variance)
+        tried = known.arms[1, sites.cells.arm] == 1  # at the level that is asked for: the bench has its own
+        at = sites.cells.item[tried], sites.cells.arm[tried]
+        cavity = (v[tried] for v in sites.cavity(factors, z, covariance))
+        first[at], second[at] = next_failures(sites.cells.y[tried], sites.cells.n[tried], *cavity)
         for m in range(models + 1):
             for c in range(contexts + 1):
                 use, share, moved = sources.of(m, c)
                 if m == models and not sources.alone(m, c):
                     f, v = another_model(z, covariance, factors, level, use, sources.models(c))
                     place[inside, m, c] = _placed(ndtr(-f / np.sqrt(1 + v)), v)
-                    continue
-                centre = target[m, c, task][:, None] * scale[use] if moved else level[:, use]
-                f, v = mean[:, use] + centre, variance[:, use]
-                if sources.alone(m, c):
-                    typical = scale[use].mean()
-                    f = np.concatenate([f, target[m, c, task][:, None] * typical], axis=1)
-                    v = np.concatenate([v, np.full((len(f), 1), typical**2 - 1)], axis=1)
-                    share = np.append(share / 2, 0.5)
-                failing = ndtr(-f / np.sqrt(1 + v)) @ share
-                place[inside, m, c] = _placed(failing, (v + f**2) @ share - (f @ share) ** 2)
+                elif moved:
+                    f, v = mean[:, use] + target[m, c, task][:, None] * scale[use], variance[:, use]
+                    place[inside, m, c] = _placed(ndtr(-f / np.sqrt(1 + v)) @ share, (v + f**2) @ share - (f @ share) ** 2)
+                else:
+                    risks = first[:, use] @ share, second[:, use] @ share
+                    if sources.alone(m, c):
+                        typical = scale[use].mean()
+                        stratum = normal_risk(target[m, c, task] * typical, np.full(len(task), typical**2 - 1))
+                        risks = tuple((a + b) / 2 for a, b in zip(risks, stratum, strict=True))
+                    place[inside, m, c] = place_for(*risks)
     return place, _evidence(known, models, contexts)
 
 
