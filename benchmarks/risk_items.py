@@ -3,8 +3,8 @@ logs? Section `Known items, beside plain rates` of `benchmarks/risk.md`.
 
 Splits of `datasets/serving-lab`: wave 1 scores wave 2; each deployed context, and each model, is scored by a fit of the
 others; half of the items by a fit of the other half. Of `llm_stability_items`, `llm_drift` and `tau_bench_episodes` (where
-at hand) the same, as far as they have several: the first half of each cell's repeats scores the rest, and in `llm_drift` the
-other snapshot does. Every tool learns from the same rows and is asked about the same ones.
+at hand) the same, as far as they have several: the first half of each cell's repeats scores the rest, of `tau-bench` each
+pair of four, too, and in `llm_drift` the other snapshot. Every tool learns from the same rows and is asked about the same.
 
     plain rates    failures over rows of (model, context, task), (item), (model, item), (model, item, context), each falling
                    back to the coarser ones where it has no row; the best of them in each split by Brier score
@@ -20,6 +20,7 @@ goes on where another ended.
 """
 
 import argparse
+import itertools
 import pathlib
 import subprocess
 import sys
@@ -82,6 +83,9 @@ def splits(name: str, halves: range, parts: int) -> Iterator[tuple[str, Callable
         yield "wave", lambda: (rows.filter(wave="1"), rows.filter(deployed & (pl.col("wave") == "2")))
     elif what == "first repeats score the others":
         yield "repeats", both(pl.col("rank") <= pl.col("rank").max().over("model", "context", "item") / 2)
+    elif what == "every two of four repeats score the others":
+        for pair in itertools.combinations(range(1, 5), 2):
+            yield "repeats-" + "".join(map(str, pair)), both(pl.col("rank").is_in(pair))
     elif what == "half of the items held out":
         for seed in halves:
             yield f"half-{seed}", both(pl.col("item").hash(seed=100 + seed) % 2 == 0)
@@ -214,7 +218,7 @@ def caught_difference(
     less = caught(one, failure, part) - caught(other, failure, part)
     left = [[caught(r[group != g], failure[group != g], part[group != g]) for r in (one, other)] for g in range(GROUPS_LEFT)]
     left = np.array(left)[:, 0] - np.array(left)[:, 1]
-    error = 1.753 * np.sqrt((GROUPS_LEFT - 1) / GROUPS_LEFT * ((left - left.mean()) ** 2).sum())
+    error = _half(left)
     return less, less - error, less + error
 
 
@@ -251,7 +255,7 @@ def calibration(parts: list[dict[str, np.ndarray]]) -> list[str]:
         moved = np.concatenate([_levelled(x, p["failure"].mean()) for x, p in zip(level, some, strict=True)])
         apart = reliability(moved, failure, cluster=item, seed=0)
         share, count = covered(some)
-        slope = LogisticRegression(C=1e6).fit(np.concatenate(level)[:, None], failure > 0.5).coef_[0, 0]
+        middle, error = slope(np.concatenate(level), failure, item)
         limits = [
             f"{'within' if check[inside] else 'ABOVE'} the {check[limit]:.3f} of a {of}"
             for inside, limit, of in (
@@ -260,11 +264,29 @@ def calibration(parts: list[dict[str, np.ndarray]]) -> list[str]:
             )
         ]
         out.append(
-            f"{words}: {risk.mean():.3f} expected, {failure.mean():.3f} failed, slope of the logit {slope:.2f}; ECE "
+            f"{words}: {risk.mean():.3f} expected, {failure.mean():.3f} failed, slope of the logit {middle:.2f} "
+            f"({middle - error:.2f} to {middle + error:.2f}); ECE "
             f"{check['ece']:.3f}, {', '.join(limits)}; with the level of each part right {apart['ece']:.3f}; {share:.2f} of "
             f"{count} rates of (model, context, task) in their 90 % intervals"
         )
     return out
+
+
+def slope(x: np.ndarray, failure: np.ndarray, item: np.ndarray) -> tuple[float, float]:
+    """Slope of the outcome's logit by the risk's, and half of its 90 % interval, groups of items left out in turn."""
+
+    def fitted(rows: np.ndarray) -> float:
+        return float(LogisticRegression(C=1e6).fit(x[rows, None], failure[rows] > 0.5).coef_[0, 0])
+
+    code = np.unique(item, return_inverse=True)[1].ravel()
+    group = np.random.default_rng(0).permutation(code.max() + 1)[code] % GROUPS_LEFT
+    left = np.array([fitted(group != g) for g in range(GROUPS_LEFT)])
+    return fitted(group >= 0), _half(left)
+
+
+def _half(left: np.ndarray) -> float:
+    """Half of a 90 % interval from what is found with each group left out."""
+    return 1.753 * float(np.sqrt((GROUPS_LEFT - 1) / GROUPS_LEFT * ((left - left.mean()) ** 2).sum()))
 
 
 def _levelled(x: np.ndarray, rate: float) -> np.ndarray:
@@ -335,6 +357,7 @@ NAMES = (
     *(f"llm_stability: {what}" for what in WHAT),
     *(f"llm_drift: {what}" for what in WHAT),
     "tau-bench: first repeats score the others",
+    "tau-bench: every two of four repeats score the others",
     f"tau-bench: {WHAT[-1]}",
 )
 

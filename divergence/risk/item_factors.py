@@ -24,6 +24,7 @@ of factors is the one that predicts cells of items best that took no part in the
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 from scipy.special import log_ndtr, ndtr
@@ -37,10 +38,13 @@ TIE_VARIANCE, TIE_LOADINGS = 0.25, 4.0  # prior of tau^2, and how many loadings 
 UNIQUE, UNIQUE_ITEMS = 1.0, 4.0  # prior of psi: one trial a cell says nothing of it, and then a repeat is worth a trial
 VARIANCE_MAX = 400.0  # a repeat that fails to repeat once in a hundred times costs less than a wrong certainty
 UNIQUE_MIN = 1e-3
-UNDECIDED = 2.0  # standard errors of a gain within which a third of the items is too few to say whether there is one
+UNDECIDED = 2.0  # standard errors that a third of the items must gain to say alone that there is something
+CELLS_FEW = 2_000  # up to which tenths are left out then, not thirds: which third a fit lacks would decide
+REPEATS_KNOWN = 20.0  # cells tried again, from which the prior of psi weighs a sixth
 EMPTY = 1e-9  # precision of a site that says nothing
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
-NEWTON, STEP_MAX = 15, 3.0
+NEWTON, STEP_MAX, NEAR = 15, 3.0, 1e-10
+TAIL_MAX = 35.0  # Phi(-37) is the last that is a float
 HALF_LOG_TAU = 0.5 * np.log(2 * np.pi)
 
 
@@ -75,7 +79,7 @@ class Factors:
     unique: np.ndarray
     """psi, shape (arms,)."""
 
-    @property
+    @functools.cached_property
     def variance(self) -> np.ndarray:
         """v, shape (arms,)."""
         return (self.loadings**2).sum(1) + self.unique
@@ -94,8 +98,10 @@ class Sites:
         self.cells = ItemCells(*(getattr(cells, f.name)[order] for f in dataclasses.fields(ItemCells)))
         self.items = items
         rank = np.arange(len(order)) - np.searchsorted(self.cells.item, self.cells.item)
-        turn = np.argsort(rank, kind="stable")
-        self.turns = np.split(turn, np.cumsum(np.bincount(rank))[:-1]) if len(order) else []
+        self.turn = np.argsort(rank, kind="stable")
+        """The cells in the order of their turns: the first of every item, the second ..."""
+        ends = np.cumsum(np.bincount(rank))
+        self.turns = [slice(end - size, end) for end, size in zip(ends, np.bincount(rank), strict=True)]
         self.precision = np.full(len(order), EMPTY)
         self.shift = np.zeros(len(order))
         self.held_out = np.zeros(len(order))
@@ -129,24 +135,34 @@ class Sites:
     def sweep(self, factors: Factors) -> None:
         """Match the moments of every cell once, one cell of every item at a time."""
         mean, covariance = self.posterior(factors)
+        items, arm, y, n = (v[self.turn] for v in (self.cells.item, self.cells.arm, self.cells.y, self.cells.n))
+        loadings, unique, centres = factors.loadings[arm], factors.unique[arm], self._centre(factors, self.turn)
+        before = self._outside(factors, self.turn)
+        found = np.empty((3, len(arm)))
         for turn in self.turns:
-            item, arm = self.cells.item[turn], self.cells.arm[turn]
-            loading, psi, centre = factors.loadings[arm], factors.unique[arm], self._centre(factors, turn)
-            thinned, shift = self._outside(factors, turn)
-            along = np.einsum("nrs,ns->nr", covariance[item], loading)
+            item = items[turn] if turn.stop - turn.start < self.items else slice(None)  # a view where every item has a cell
+            loading, psi, centre, thinned, shift = (v[turn] for v in (loadings, unique, centres, *before))
+            along = np.matmul(covariance[item], loading[:, :, None])[:, :, 0]
             spread, middle = (along * loading).sum(1), (loading * mean[item]).sum(1)
             left = np.maximum(1 - spread * thinned, 1e-10)
             cavity, cavity_mean = spread / left + psi, (middle - spread * shift) / left + centre
-            matched, variance, self.held_out[turn] = matched_moments(
-                self.cells.y[turn], self.cells.n[turn], cavity_mean, cavity
-            )
-            precision = np.maximum(1 / variance - 1 / cavity, EMPTY)
-            self.precision[turn], self.shift[turn] = precision, matched / variance - cavity_mean / cavity
-            fresh, fresh_shift = self._outside(factors, turn)
-            more, pull = fresh - thinned, fresh_shift - shift
+            matched, variance, held_out = matched_moments(y[turn], n[turn], cavity_mean, cavity)
+            tau, pulled = np.maximum(1 / variance - 1 / cavity, EMPTY), matched / variance - cavity_mean / cavity
+            found[:, turn] = tau, pulled, held_out
+            more, pull = tau / (1 + tau * psi) - thinned, (pulled - tau * centre) / (1 + tau * psi) - shift
             gain = more / np.maximum(1 + more * spread, 1e-10)
             mean[item] += along * (pull - gain * (middle + spread * pull))[:, None]
-            covariance[item] -= gain[:, None, None] * along[:, :, None] * along[:, None, :]
+            covariance[item] -= (gain[:, None] * along)[:, :, None] * along[:, None, :]
+        self.precision[self.turn], self.shift[self.turn], self.held_out[self.turn] = found
+
+    def cavity(self, factors: Factors, mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of f in every cell that was tried, by the item's other cells, the level on it."""
+        item, loading = self.cells.item, factors.loadings[self.cells.arm]
+        thinned, shift = self._outside(factors, slice(None))
+        spread = np.einsum("nr,nrs,ns->n", loading, covariance[item], loading)
+        left = np.maximum(1 - spread * thinned, 1e-10)
+        middle = ((loading * mean[item]).sum(1) - spread * shift) / left
+        return middle + self._centre(factors, slice(None)), spread / left + factors.unique[self.cells.arm]
 
     def own(self, factors: Factors, mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of f in every cell that was tried, w included, the level taken off."""
@@ -158,6 +174,14 @@ class Sites:
         spread = np.einsum("nr,nrs,ns->n", loading, covariance[item], loading)
         return kept * middle + pull, kept**2 * spread + psi * kept
 
+    def in_arms(self, factors: Factors, mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of f in every arm, tried or not, the level taken off, shape (items, arms)."""
+        f = mean @ factors.loadings.T
+        spread = np.einsum("ar,irs,as->ia", factors.loadings, covariance, factors.loadings, optimize=True) + factors.unique
+        at = self.cells.item, self.cells.arm
+        f[at], spread[at] = self.own(factors, mean, covariance)
+        return f, spread
+
 
 def matched_moments(y: np.ndarray, n: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, ...]:
     """Mean and variance of N(mean, variance) times Phi(f)^y Phi(-f)^(n - y), and the log of its integral.
@@ -165,29 +189,38 @@ def matched_moments(y: np.ndarray, n: np.ndarray, mean: np.ndarray, variance: np
     >>> [round(float(v[0]), 4) for v in matched_moments(np.ones(1), np.ones(1), np.zeros(1), np.ones(1))]
     [0.5642, 0.6817, -0.6931]
     """
-    out = np.empty((3, len(mean)))
     single = (n == 1) & ((y == 0) | (y == 1))
-    s, m, v = 2 * y[single] - 1, mean[single], variance[single]
-    u = s * m / np.sqrt(1 + v)
+    if single.all():
+        return _of_one_trial(2 * y - 1, mean, variance)
+    out = np.empty((3, len(mean)))
+    out[:, single] = _of_one_trial(2 * y[single] - 1, mean[single], variance[single])
+    out[:, ~single] = _by_nodes(*(a[~single] for a in (y, n, mean, variance)))
+    return out[0], out[1], out[2]
+
+
+def _of_one_trial(sign: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, ...]:
+    root = np.sqrt(1 + variance)
+    u = sign * mean / root
     mass = log_ndtr(u)
     ratio = np.exp(-0.5 * u * u - HALF_LOG_TAU - mass)
-    out[:, single] = m + s * v * ratio / np.sqrt(1 + v), v - v * v / (1 + v) * ratio * (u + ratio), mass
-    if not single.all():
-        out[:, ~single] = _by_nodes(*(a[~single] for a in (y, n, mean, variance)))
-    return out[0], out[1], out[2]
+    return mean + sign * variance * ratio / root, variance - (variance / root) ** 2 * ratio * (u + ratio), mass
 
 
 def _by_nodes(y: np.ndarray, n: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     f = mean.copy()
     for _ in range(NEWTON):
         density = -0.5 * f * f - HALF_LOG_TAU
-        above, below = np.exp(density - log_ndtr(f)), np.exp(density - log_ndtr(-f))
+        above, below = (np.exp(density - tail) for tail in _logs(f))
         slope = y * above - (n - y) * below - (f - mean) / variance
         curvature = y * above * (above + f) + (n - y) * below * (below - f) + 1 / variance
-        f = f + np.clip(slope / curvature, -STEP_MAX, STEP_MAX)
+        step = np.clip(slope / curvature, -STEP_MAX, STEP_MAX)
+        f = f + step
+        if np.abs(step).max() < NEAR:
+            break
     width = 1 / np.sqrt(curvature)
     x = f[:, None] + width[:, None] * NODES
-    mass = y[:, None] * log_ndtr(x) + (n - y)[:, None] * log_ndtr(-x) - 0.5 * (x - mean[:, None]) ** 2 / variance[:, None]
+    right, wrong = _logs(x)
+    mass = y[:, None] * right + (n - y)[:, None] * wrong - 0.5 * (x - mean[:, None]) ** 2 / variance[:, None]
     mass += np.log(WEIGHTS) + 0.5 * NODES**2
     top = mass.max(1)
     mass = np.exp(mass - top[:, None])
@@ -195,6 +228,13 @@ def _by_nodes(y: np.ndarray, n: np.ndarray, mean: np.ndarray, variance: np.ndarr
     first = (mass * x).sum(1) / total
     second = (mass * (x - first[:, None]) ** 2).sum(1) / total
     return np.stack([first, second, top + np.log(total) + np.log(width) - 0.5 * np.log(variance) - HALF_LOG_TAU])
+
+
+def _logs(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log of Phi(x) and of Phi(-x). Twice as fast the plain way, where neither is nothing."""
+    if np.abs(x).max() > TAIL_MAX:
+        return log_ndtr(x), log_ndtr(-x)
+    return np.log(ndtr(x)), np.log(ndtr(-x))
 
 
 def fit_factors(
@@ -283,6 +323,8 @@ class Choice:
     """The best number."""
     error: float
     """Standard error of its gain, over items."""
+    asked: float
+    """What its gain must exceed."""
     check: Sites
     """The held-out items' cells under the best number of factors: what each cell's others say of it."""
 
@@ -308,12 +350,17 @@ def choose_factors(cells: ItemCells, items: int, arms: int, seed: int = 0, ties:
     for rank, (sites, gain) in found.items():
         gains[rank], errors[rank] = _a_cell([gain], len(sites.order))
     best = max(gains, key=gains.__getitem__)
-    if abs(gains[best]) <= UNDECIDED * errors[best]:  # then the other two thirds are asked, too
-        gain = [found[best][1], *(tried(best, third == other)[1] for other in (1, 2))]
+    if gains[best] <= UNDECIDED * errors[best]:
+        few = len(cells.item) <= CELLS_FEW
+        part = random.permutation(items) % 10 if few else third
+        gain = [] if few else [found[best][1]]
+        gain += [tried(best, part == one)[1] for one in range(len(gain), part.max() + 1)]
         gains[best], errors[best] = _a_cell(gain, len(cells.item))
-    worth = gains[best] > errors[best]
-    factors = fit_factors(cells, items, arms, best, seed, ties) if worth else None
-    return Choice(factors, gains, best, errors[best], found[best][0])
+    # What an own answer is worth is measured where answers were repeated: then the better of two predictions is taken, and
+    # the fitted variance is small where items are alike. Elsewhere it is assumed, and must pay for more than its noise.
+    asked = 0.0 if (cells.n > 1).sum() >= REPEATS_KNOWN else errors[best]
+    factors = fit_factors(cells, items, arms, best, seed, ties) if gains[best] > asked else None
+    return Choice(factors, gains, best, errors[best], asked, found[best][0])
 
 
 def _a_cell(parts: list[np.ndarray], cells: int) -> tuple[float, float]:

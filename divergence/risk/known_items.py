@@ -4,9 +4,10 @@ The level of an item's stratum is that of the table of risks (m_at of `item_fact
 an item of which little is known gets little else. What an item does where it was not asked follows from its factors. For
 
     a (model, context) with deployed rows    the posterior of its own arm;
-    a context or a model that was never seen, or a pair    the mean over the arms of the model, or of the context, or half
-        and half: risks are averaged, and what the arms differ by is added to the uncertainty. For a pair of known ones each
-        arm is first moved to the pair's level.
+    a context that was never seen, or a pair    the mean over the arms of the model, or of the context, or half and half:
+        risks are averaged, and what the arms differ by is added to the uncertainty. For a pair of known ones each arm is
+        first moved to the pair's level;
+    a model that was never seen    another draw of the models that were (`new_models`).
 
 Items that come once say nothing of repeats: where most deployed items do, they are ids of requests, and none is kept.
 Whether factors are kept at all is decided on cells of held-out items (`choose_factors`). Unit: probability.
@@ -27,6 +28,8 @@ from divergence.risk.discrimination import beside_plain
 from divergence.risk.item_factors import Factors, ItemCells, Sites, choose_factors, converged
 from divergence.risk.item_lookup import EVIDENCE, PLAIN, ItemRisks, place_of, prompt_hashes
 from divergence.risk.likeness import choose_likeness
+from divergence.risk.new_models import another_model
+from divergence.risk.next_answer import next_failures, normal_risk, place_for
 
 REPEATED_MIN = 20  # items with more than one cell or trial, below which nothing is learnt about repeats
 PLACES_MAX = 2**26  # items x models x contexts: 200 MB
@@ -81,7 +84,7 @@ def item_risks(
     if chosen.factors is None:
         words = (
             f"items are left out: what is known of an item's other answers predicts held-out ones by {gain:.4f} nats better "
-            f"than its stratum, not more than the error of that ({chosen.error:.4f})"
+            f"than its stratum (standard error {chosen.error:.4f}), not more than the {chosen.asked:.4f} that is asked"
         )
         return None, told | {"sentence": words}
     words = (
@@ -207,7 +210,7 @@ class Sources:
 
     def __init__(self, arms: np.ndarray, models: int, contexts: int) -> None:
         """The arms of each model and of each context; `models` and `contexts` stand for what was never seen."""
-        self.regime, self.shape = arms[1], (models, contexts)
+        self.model, self.regime, self.shape = arms[0], arms[1], (models, contexts)
         self.of_model = [np.flatnonzero(arms[0] == m) for m in range(models)] + [np.zeros(0, int)]
         self.of_label = [np.flatnonzero(arms[2] == c) for c in range(contexts)] + [np.zeros(0, int)]
         self.every = self._deployed(np.arange(arms.shape[1]))
@@ -217,10 +220,14 @@ class Sources:
         return there if len(there) else arms
 
     def alone(self, model: int, context: int) -> bool:
-        """Is it asked what an item does in another model or context, of which the log has one? How far its answers carry
+        """Is it asked what an item does in another model or context, and one answers for it? How far its answers carry
         over is not known then, and taken as half: the stratum has the other half."""
         models, contexts = self.shape
-        return (model == models and models < 2) or (context == contexts and contexts < 2)
+        return (model == models and self.models(context) < 2) or (context == contexts and contexts < 2)
+
+    def models(self, context: int) -> int:
+        """How many models answer for a new one in a context."""
+        return len(np.unique(self.model[self.of(self.shape[0], context)[0]]))
 
     def of(self, model: int, context: int) -> tuple[np.ndarray, np.ndarray, bool]:
         """The arms, their weights, and whether they are moved to the pair's level."""
@@ -241,38 +248,41 @@ def _places(known: Known, factors: Factors, risk: np.ndarray, levels: dict) -> t
     place = np.empty((items, models + 1, contexts + 1), np.uint16)
     sources = Sources(known.arms, models, contexts)
     target = ndtri(1 - np.clip(risk, EDGE, 1 - EDGE))
+    scale = np.sqrt(1 + factors.variance)
     size = max(CHUNK // max(count, 1), 1)
     for start in range(0, items, size):
         inside = (np.arange(items) >= start) & (np.arange(items) < start + size)
-        part, task = known.cells.of(inside), known.task[inside]
-        mean, variance = _latent(part, len(task), factors)
-        scale = np.sqrt(1 + factors.variance)
+        task = known.task[inside]
+        sites = converged(known.cells.of(inside), len(task), factors)
+        z, covariance = sites.posterior(factors)
+        mean, variance = sites.in_arms(factors, z, covariance)
         level = middles[:, task].T * scale
+        first, second = normal_risk(mean + level, variance)
+        tried = known.arms[1, sites.cells.arm] == 1  # at the level that is asked for: the bench has its own
+        at = sites.cells.item[tried], sites.cells.arm[tried]
+        cavity = (v[tried] for v in sites.cavity(factors, z, covariance))
+        first[at], second[at] = next_failures(sites.cells.y[tried], sites.cells.n[tried], *cavity)
         for m in range(models + 1):
             for c in range(contexts + 1):
                 use, share, moved = sources.of(m, c)
-                centre = target[m, c, task][:, None] * scale[use] if moved else level[:, use]
-                f, v = mean[:, use] + centre, variance[:, use]
-                if sources.alone(m, c):
-                    typical = scale[use].mean()
-                    f = np.concatenate([f, target[m, c, task][:, None] * typical], axis=1)
-                    v = np.concatenate([v, np.full((len(f), 1), typical**2 - 1)], axis=1)
-                    share = np.append(share / 2, 0.5)
-                failing = ndtr(-f / np.sqrt(1 + v)) @ share
-                spread = (v + f**2) @ share - (f @ share) ** 2
-                place[inside, m, c] = place_of(ndtri(np.clip(failing, 1e-6, 1 - 1e-6)), np.sqrt(np.maximum(spread, 0)))
+                if m == models and not sources.alone(m, c):
+                    f, v = another_model(z, covariance, factors, level, use, sources.models(c))
+                    place[inside, m, c] = _placed(ndtr(-f / np.sqrt(1 + v)), v)
+                elif moved:
+                    f, v = mean[:, use] + target[m, c, task][:, None] * scale[use], variance[:, use]
+                    place[inside, m, c] = _placed(ndtr(-f / np.sqrt(1 + v)) @ share, (v + f**2) @ share - (f @ share) ** 2)
+                else:
+                    risks = first[:, use] @ share, second[:, use] @ share
+                    if sources.alone(m, c):
+                        typical = scale[use].mean()
+                        stratum = normal_risk(target[m, c, task] * typical, np.full(len(task), typical**2 - 1))
+                        risks = tuple((a + b) / 2 for a, b in zip(risks, stratum, strict=True))
+                    place[inside, m, c] = place_for(*risks)
     return place, _evidence(known, models, contexts)
 
 
-def _latent(cells: ItemCells, items: int, factors: Factors) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of f in every arm, tried or not, the level taken off, shape (items, arms)."""
-    sites = converged(cells, items, factors)
-    z, covariance = sites.posterior(factors)
-    mean = z @ factors.loadings.T
-    variance = np.einsum("ar,irs,as->ia", factors.loadings, covariance, factors.loadings, optimize=True) + factors.unique
-    at = sites.cells.item, sites.cells.arm
-    mean[at], variance[at] = sites.own(factors, z, covariance)
-    return mean, variance
+def _placed(failing: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    return place_of(ndtri(np.clip(failing, 1e-6, 1 - 1e-6)), np.sqrt(np.maximum(variance, 0)))
 
 
 def _evidence(known: Known, models: int, contexts: int) -> np.ndarray:

@@ -9,12 +9,12 @@ the difference over items. Unit: none.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtr
 
 from divergence.random_streams import stream
 from divergence.risk.context_definitions import Served
 from divergence.risk.item_factors import Factors, ItemCells, converged
 from divergence.risk.like_contexts import shared_levels, weights
+from divergence.risk.next_answer import next_failures
 
 STEPS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 ITEMS_MAX = 500  # items that are predicted with each context left out
@@ -41,17 +41,10 @@ def choose_likeness(
             continue
         rest = ItemCells(*(v[~left] for v in (cells.item, cells.arm, cells.n, cells.y, cells.middle)))
         sites = converged(rest, items, factors)
-        z, covariance = sites.posterior(factors)
-        spread = np.einsum("ar,irs,as->ia", factors.loadings, covariance, factors.loadings, optimize=True) + factors.unique
-        f = z @ factors.loadings.T
         at = sites.cells.item, sites.cells.arm
-        f[at], spread[at] = sites.own(factors, z, covariance)
-        # The level that is known: each cell's own middle, of the arms that were asked in its item.
-        centre = np.zeros((items, len(model)))
-        centre[at] = sites.cells.middle
-        known = np.zeros((items, len(model)), bool)
+        known, p = np.zeros((items, len(model)), bool), np.zeros((items, len(model)))
         known[at] = True
-        p = ndtr((f + centre * np.sqrt(1 + factors.variance)) / np.sqrt(1 + spread))
+        p[at] = 1 - next_failures(sites.cells.y, sites.cells.n, *sites.cavity(factors, *sites.posterior(factors)))[0]
         shared = shared_levels(_levels(served, labels[k]), served, labels)
         shared[k] = -1
         item, arm, success = cells.item[left], cells.arm[left], cells.y[left] / cells.n[left]

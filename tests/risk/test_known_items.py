@@ -6,54 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 import risk_worlds
-from scipy.special import ndtr
+from item_worlds import LOG, made, scored, world
 
 import divergence as dv
 from divergence.risk.build import risk_model
 from divergence.risk.item_factors import ItemCells
 from divergence.risk.known_items import Sources, by_content
-
-LOG = ("regime", "model", "context", "task", "item", "score")
-
-
-def world(seed, models=3, contexts=4, tasks=3, items=40, trials=1):
-    """A log, context 0 the bench, and P(failure) of every item in every (model, context), shape (m, c, t, i)."""
-    random = np.random.default_rng(seed)
-    level = 0.3 + 0.4 * random.standard_normal((models, 1, 1)) + 0.3 * random.standard_normal((contexts, 1))
-    level = level + 0.3 * random.standard_normal(tasks)
-    f = level[..., None] + 1.0 * random.standard_normal((tasks, items))
-    f = (
-        f
-        + 0.6 * random.standard_normal((models, 1, tasks, items))
-        + 0.5 * random.standard_normal((1, contexts, tasks, items))
-    )
-    truth = 1 - ndtr(f + 0.4 * random.standard_normal(f.shape))
-    m, c, t, i, _ = (v.ravel() for v in np.indices((*truth.shape, trials)))
-    y = random.random(len(m)) >= truth[m, c, t, i]
-    text = np.char.add
-    return pl.DataFrame(
-        {
-            "regime": np.where(c == 0, "evaluation", "deployment"),
-            "model": text("m", m.astype(str)),
-            "context": text("c", c.astype(str)),
-            "task": text("t", t.astype(str)),
-            "item": text(text(t.astype(str), "-"), i.astype(str)),
-            "score": y.astype(float),
-            "truth": truth[m, c, t, i],
-        }
-    )
-
-
-def made(frame):
-    """The risk model of a log."""
-    log = dv.read(frame.select(LOG))
-    return risk_model(dv.fit(dv.collapse(log), seed=0), log)
-
-
-def scored(model, frame):
-    """Its scores of some requests."""
-    rows = frame.select("model", "context", "task", "item")
-    return pl.from_arrow(model.score(rows.to_arrow().combine_chunks().to_batches()[0]))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -277,11 +235,20 @@ def test_where_the_log_has_one_model_half_of_what_its_items_say_carries_over():
 def test_repeats_alone_make_items_known():
     """One model, one context: what an item did in some trials says what it does in the others."""
     frame = world(12, models=1, contexts=2, tasks=2, items=60, trials=4).filter(regime="deployment")
-    random = np.random.default_rng(12)
-    same = frame.with_columns(score=pl.Series((random.random(frame.height) >= 0.4).astype(float)))
-    known, unknown = made(frame), made(same)
+    known = made(frame)
     assert known.items is not None and "120 known items" in known.check["items"]
-    assert unknown.items is None and "items are left out" in unknown.check["items"]
+    left_out = 0
+    for seed in range(12, 17):
+        random = np.random.default_rng(seed)
+        noise = frame.with_columns(score=pl.Series((random.random(frame.height) >= 0.4).astype(float)))
+        unknown = made(noise)
+        if unknown.items is None:
+            left_out += "items are left out" in unknown.check["items"]
+            continue
+        moved = scored(unknown, frame)["risk"] - scored(unknown, frame.with_columns(item=pl.lit(None, pl.String)))["risk"]
+        assert float((moved**2).mean()) < 0.08**2  # what a rate of four trials is off by is .24
+    # Of two predictions the better one is taken: 240 worlds of noise kept items in .07 of them.
+    assert left_out >= 4
     found = scored(known, frame.unique("item", maintain_order=True))
     truth = frame.unique("item", maintain_order=True)["truth"]
     strata = scored(known, frame.unique("item", maintain_order=True).with_columns(item=pl.lit("never")))
