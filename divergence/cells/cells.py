@@ -85,9 +85,13 @@ class Table:
     def __getitem__(self, name: str) -> np.ndarray:
         return self.keys[name] if name in self.keys else self.sums[name]
 
-    def take(self, index: np.ndarray) -> Table:
-        """The rows at `index` (integers or booleans)."""
+    def take(self, index: np.ndarray | slice) -> Table:
+        """The rows at `index` (integers, booleans or a slice)."""
         return Table({k: v[index] for k, v in self.keys.items()}, {k: v[index] for k, v in self.sums.items()})
+
+    def of_model(self, model: int) -> Table:
+        """The rows of one model; they lie together where it is the first key, so that no other row is looked at."""
+        return self.take(slice(*np.searchsorted(self.keys["model"], [model, model + 1])))
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
