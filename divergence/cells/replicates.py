@@ -93,7 +93,7 @@ def _with_items(cells: Cells, model: int) -> Table:
 
 
 def contexts_with_items(cells: Cells, model: int, contexts: np.ndarray) -> np.ndarray:
-    """Which of the contexts a model has judged rows of items in, indices in order; those of `replicates` that are not empty."""
+    """Which of the contexts a model has judged rows of items in, indices in order."""
     found = np.unique(context_rows(_with_items(cells, model), contexts))
     return found[found >= 0]
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from divergence.cells.replicates import replicates
 from divergence.cells.scorer_trials import answers_once
-from divergence.estimands.flip_pairs import FlipPairs, Repeats, label_pairs, outcome_pairs, pair_order, repeats
+from divergence.estimands.flip_pairs import FlipPairs, Repeats, count_pairs, label_pairs, outcome_pairs, pair_order, repeats
 from divergence.estimands.item_weights import Excess, ItemWeights
 from divergence.estimands.rows import answer, answered, frame
 from divergence.estimate import Estimate
@@ -39,6 +39,9 @@ from divergence.random_streams import stream
 QUESTION, TEXT = "excess_flips", "answers that a change of context flips, beyond the noise of repeating a request"
 REPLICATED_MIN = 10  # items with replicates (or all shared items, where there are fewer): three say nothing of thousands
 PAIRS_MAX = 300  # pairs of contexts times models shown one by one; beyond it only those against the bench and means
+BOUNDED_MAX = (
+    2000  # pairs of contexts of one model: beyond it bounds are told of those against the bench, the rest once a model
+)
 
 
 def flip_needs(design: LogDesign) -> Need:
@@ -174,7 +177,7 @@ class _Row:
     """One number of the answer."""
 
     model: str | None
-    pair: tuple[int, int]
+    pair: tuple[int, int] | None
     statistic: str | None
     draws: np.ndarray
     reason: str | None = None
@@ -205,6 +208,7 @@ class _Columns:
 
     def __init__(self, fit: Fit) -> None:
         self.fit, self.contexts = fit, fit.design.contexts
+        self.each = sum(count_pairs(fit, m) for m in range(fit.design.n_models)) <= BOUNDED_MAX
         self.rows: list[_Row] = []
 
     def add(self, per_model: Iterable[tuple[int, FlipPairs]], weights: ItemWeights, statistic: str | None) -> None:
@@ -213,16 +217,22 @@ class _Columns:
         few = math.comb(len(self.contexts), 2) * len(models) <= PAIRS_MAX
         rows: dict[tuple[int, int], list[_Row]] = {}
         means: dict[tuple[int, int], _Over] = {}
+        untold: dict[int, int] = {}
         for m, stats in per_model:
-            excess = weights.of_excess(stats.excess, stats.items)
+            repeated = np.isfinite(stats.excess).any(1)
+            excess, place = weights.of_excess(stats.excess[repeated], stats.items), np.cumsum(repeated) - 1
             for k, (i, j) in enumerate(stats.pairs.tolist()):
-                mine, known = rows.setdefault((i, j), []), _known(stats, k)
+                apart, known = self.contexts[i, 0] != self.contexts[j, 0], _known(stats, k)
+                if known < _least(stats, k) and not (apart or self.each):
+                    untold[m] = untold.get(m, 0) + 1
+                    continue
+                mine = rows.setdefault((i, j), [])
                 if known < _least(stats, k):
                     mine += self._bounds(stats, k, models[m], statistic, weights)
                     continue
-                one, floor = excess.of(k), float(np.nanmean(stats.floor[k]))
+                one, floor = excess.of(place[k]), float(np.nanmean(stats.floor[k]))
                 means.setdefault((i, j), _Over()).add(one, floor)
-                if few or self.contexts[i, 0] != self.contexts[j, 0]:
+                if few or apart:
                     mine.append(_Row(models[m], (i, j), statistic, one.draws[:, 0], floor=floor, items=known))
         pairs = np.array(list(rows), int).reshape(-1, 2)
         for pair in map(tuple, pairs[pair_order(self.contexts, pairs)].tolist()):
@@ -230,6 +240,12 @@ class _Columns:
             if pair in means:
                 over = means.pop(pair)
                 self.rows.append(_Row(None, pair, statistic, over.draws, floor=float(np.mean(over.floors))))
+        for m, pairs_left in untold.items():
+            told = (
+                f"{pairs_left:,} pairs of contexts in which {models[m]} answered the same items lack two replicates: "
+                f"the noise of repeating a request is not known, and bounds are told of at most {BOUNDED_MAX:,} pairs"
+            )
+            self.rows.append(_Row(models[m], None, statistic, np.full(weights.draws, np.nan), told))
 
     def add_floors(self, per_model: Iterable[tuple[int, Repeats]], weights: ItemWeights) -> None:
         """What repeating a request flips in each context, per model."""
@@ -252,14 +268,18 @@ class _Columns:
                 rows.append(_Row(model, (i, j), name, draws, reason, bound=True))
         return rows
 
-    def _regime(self, pair: tuple[int, int]) -> str | None:
+    def _regime(self, pair: tuple[int, int] | None) -> str | None:
+        if pair is None:
+            return None
         one, other = self.contexts[list(pair), 0]
         return None if one != other else "deployment" if one else "evaluation"
 
     def estimate(self) -> Estimate:
         """The answer."""
         labels = self.fit.cells.levels["context"]
-        first, second = ([labels[self.contexts[row.pair[side], 1]] for row in self.rows] for side in (0, 1))
+        first, second = (
+            [None if row.pair is None else labels[self.contexts[row.pair[side], 1]] for row in self.rows] for side in (0, 1)
+        )
         rows = frame(
             model=[row.model for row in self.rows],
             context=first,

@@ -15,6 +15,7 @@ from divergence.cells.cells import Table
 from divergence.cells.replicates import Replicates, answer_pairs, context_rows, contexts_with_items, replicates
 from divergence.estimands.rows import context_codes
 from divergence.joint.posterior import Fit
+from divergence.numerics import combinations
 
 BLOCK = 2**22  # numbers of one statistic in a block of pairs: 34 MB
 
@@ -56,10 +57,22 @@ def pair_order(contexts: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def sharing(contexts: np.ndarray, used: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Pairs of the contexts `used` that share an item, shape (pairs, 2), in order; `seen` (used, items) says which has which."""
+    """Pairs of the contexts `used` that share an item, shape (pairs, 2), in order; `seen` (used, items): what each has."""
     once = seen.astype(float)
     pairs = used[np.argwhere(np.triu(once @ once.T, 1) > 0)]
     return pairs[pair_order(contexts, pairs)]
+
+
+def count_pairs(fit: Fit, model: int) -> int:
+    """How many pairs of contexts share items of one model."""
+    codes = context_codes(fit)
+    counts = fit.cells.counts.of_model(model)
+    counts = counts.take((counts["item"] >= 0) & (counts["n"] > 0))
+    used, row = np.unique(context_rows(counts, codes), return_inverse=True)
+    items, item = combinations(counts["task"], counts["item"])
+    seen = np.zeros((len(used), items.shape[1]), bool)
+    seen[row, item] = True
+    return len(sharing(fit.design.contexts, used, seen))
 
 
 def outcome_pairs(fit: Fit, model: int, bench: bool = False) -> Iterator[FlipPairs]:
@@ -101,7 +114,7 @@ def label_pairs(fit: Fit, table: Table) -> Iterator[FlipPairs]:
     used = np.unique(context_rows(table, context_codes(fit)))
     used = used[used >= 0]
     agree, share, items = answer_pairs(table, context_codes(fit)[used])
-    for pairs in _blocks(fit, used, np.isfinite(share[..., :1]).all(2), max(share.shape[2], 1), False):
+    for pairs in _blocks(fit, used, np.asarray(np.isfinite(share[..., :1]).all(2)), max(share.shape[2], 1), False):
         first, second = np.searchsorted(used, pairs).T
         disagreement = 1 - np.einsum("pil,pil->pi", share[first], share[second])
         floor = 1 - (agree[first] + agree[second]) / 2

@@ -177,7 +177,7 @@ def _add_within(rows: Rows, found: WithinContexts) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Effects:
-    """What the levels of one factor, or of a group that moves together, do; the levels are then those of its first factor."""
+    """What the levels of a factor do, or of a group that moves together: then the levels are those of its first factor."""
 
     reference: int
     """The level that the others are compared with; -1: the mean over levels."""
@@ -257,9 +257,7 @@ def _apart(fit: Fit, factor: str, effects: _Effects) -> list[bool]:
     return [several if reference < 0 else bool(parts[k] != parts[reference]) for k in effects.shown]
 
 
-def _add_effects(
-    rows: Rows, factor: str, names: list[str], reference: str, effects: _Effects, apart: list[bool]
-) -> None:
+def _add_effects(rows: Rows, factor: str, names: list[str], reference: str, effects: _Effects, apart: list[bool]) -> None:
     """Effects over models and, where there are several, per model and what is their own. `apart` as in `_apart`."""
     models, against = rows.fit.cells.levels["model"], f"against {reference}"
     for k, level in enumerate(names):
@@ -283,7 +281,9 @@ def _add_effects(
             else:
                 untried += 1
         if untried:
-            rows.refuse(f"{model} has no judged rows at {untried} of the {len(names)} levels of {factor}, or at no other", **place)
+            rows.refuse(
+                f"{model} has no judged rows at {untried} of the {len(names)} levels of {factor}, or at no other", **place
+            )
 
 
 def _linked(fit: Fit, comparable: np.ndarray, group: Sequence[int]) -> bool:

@@ -1,7 +1,7 @@
 """The checks' formulas where the covariance of the arms is kept in blocks: nothing of arms times arms.
 
-A context's arms are of different models, so that the precision of theirs given all others is a diagonal less what models share:
-with `G = D^-1 W R C^-1/2` of all arms, made once a draw for all contexts, and l the error of each in its own block,
+A context's arms are of different models, so that their precision given all others is a diagonal less what models share: with
+`G = D^-1 W R C^-1/2` of all arms, made once a draw for all contexts, and l the error of each in its own block,
 
     S^-1 = D^-1 - G G',     held-out values | all others ~ N(prediction, l (I + A' A) l),     I + A' A = (I - l G G' l)^-1
 
@@ -136,7 +136,7 @@ def held_out(
 ) -> Iterator[tuple[int, slice, HeldOut]]:
     """The predictive law of each group of arms, one a model at most, given all other arms, at points x (S, dims).
 
-    Piece by piece of the draws: which group, which draws, and their law. `apart`: variances of combinations that stand apart;
+    Piece by piece of the draws: which group, which draws, their law. `apart`: variances of combinations that stand apart;
     `alone`: those of them that held-out arms have, which nobody knew.
     """
     s = target.variances(x)
