@@ -190,7 +190,8 @@ class _Over:
     """The mean over models of one pair, as they come."""
 
     def __init__(self) -> None:
-        self.parts, self.estimate, self.error, self.floors = 0, 0.0, 0.0, []
+        self.parts, self.floors = 0, []
+        self.estimate = self.error = np.zeros(1)
 
     def add(self, one: Excess, floor: float) -> None:
         """One more model."""
