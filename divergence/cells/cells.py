@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -85,9 +86,21 @@ class Table:
     def __getitem__(self, name: str) -> np.ndarray:
         return self.keys[name] if name in self.keys else self.sums[name]
 
-    def take(self, index: np.ndarray) -> Table:
-        """The rows at `index` (integers or booleans)."""
+    def take(self, index: np.ndarray | slice) -> Table:
+        """The rows at `index` (integers, booleans or a slice)."""
         return Table({k: v[index] for k, v in self.keys.items()}, {k: v[index] for k, v in self.sums.items()})
+
+    def grouped(self, *keys: str) -> Iterator[tuple[np.ndarray, Table]]:
+        """The rows of each combination of these keys, in order, the codes (keys,) before them."""
+        found, place = combinations(*(self.keys[key] for key in keys))
+        order = np.argsort(place, kind="stable")
+        ends = np.searchsorted(place[order], np.arange(found.shape[1] + 1))
+        for k, codes in enumerate(found.T):
+            yield codes, self.take(order[ends[k] : ends[k + 1]])
+
+    def of_model(self, model: int) -> Table:
+        """The rows of one model; they lie together where it is the first key, so that no other row is looked at."""
+        return self.take(slice(*np.searchsorted(self.keys["model"], [model, model + 1])))
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -177,8 +190,12 @@ class Cells:
     @property
     def design_weights(self) -> np.ndarray:
         """One over the chance with which the rows of `counts` were logged, 1 where none is given, shape (rows,)."""
+        return self.weights_of(self.counts)
+
+    def weights_of(self, counts: Table) -> np.ndarray:
+        """The same of some of these rows."""
         chance = np.array([float(level) for level in self.levels["chance"]] + [1.0])
-        return 1 / chance[self.counts["chance"]]
+        return 1 / chance[counts["chance"]]
 
     def every(self, table: str) -> int:
         """One in how many clusters `sessions` or `answers` keeps; 1 = all of them."""

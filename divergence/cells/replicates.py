@@ -15,7 +15,6 @@ import dataclasses
 import numpy as np
 
 from divergence.cells.cells import Cells, Table
-from divergence.cells.scorer_trials import answers_once
 from divergence.numerics import combinations, together
 
 
@@ -51,8 +50,7 @@ def replicates(cells: Cells, model: int, contexts: np.ndarray) -> tuple[Replicat
 
     `contexts`: (regime code, context code) pairs, shape (contexts, 2).
     """
-    keep = (cells.counts["model"] == model) & (cells.counts["item"] >= 0) & (cells.counts["n"] > 0)
-    counts = cells.counts.take(keep)
+    counts = _with_items(cells, model)
     items, item = combinations(counts["task"], counts["item"])
     waves, wave = np.unique(counts["wave"], return_inverse=True)
     shape = (len(contexts), len(waves), items.shape[1])
@@ -65,7 +63,8 @@ def replicates(cells: Cells, model: int, contexts: np.ndarray) -> tuple[Replicat
         return out
 
     every = cells.every("sessions")
-    sessions = cells.sessions.take((cells.sessions["model"] == model) & (cells.sessions["item"] >= 0))
+    sessions = cells.sessions.of_model(model)
+    sessions = sessions.take(sessions["item"] >= 0)
     total = [np.zeros(shape) for _ in range(5)]
     # Several judgements of one answer are no repetitions of it: pairs are those that one scorer judged.
     for scorer in np.unique(np.concatenate([counts["scorer"], sessions["scorer"]])):
@@ -88,6 +87,17 @@ def replicates(cells: Cells, model: int, contexts: np.ndarray) -> tuple[Replicat
     return Replicates(*total), items
 
 
+def _with_items(cells: Cells, model: int) -> Table:
+    counts = cells.counts.of_model(model)
+    return counts.take((counts["item"] >= 0) & (counts["n"] > 0))
+
+
+def contexts_with_items(cells: Cells, model: int, contexts: np.ndarray) -> np.ndarray:
+    """Which of the contexts a model has judged rows of items in, indices in order."""
+    found = np.unique(context_rows(_with_items(cells, model), contexts))
+    return found[found >= 0]
+
+
 def context_rows(table: Table, contexts: np.ndarray) -> np.ndarray:
     """Index into `contexts` of each row of a table, -1 where it is none of them."""
     place = np.full(
@@ -101,14 +111,12 @@ def context_rows(table: Table, contexts: np.ndarray) -> np.ndarray:
     return place[table["regime"], table["context"]]
 
 
-def answer_pairs(cells: Cells, model: int, contexts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Answer labels of one model: agreement within contexts, label shares, and the (task, item) codes of the items.
+def answer_pairs(table: Table, contexts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Answer labels of one model's `answers`: agreement within contexts, label shares, the (task, item) codes of the items.
 
     Agreement is the share of equal pairs of replicates, shape (contexts, items), NaN where there is no pair; shares have
     shape (contexts, items, labels), NaN where an item was not answered. Labels are numbered within each item.
     """
-    table = answers_once(cells)
-    table = table.take(table["model"] == model)
     items, item = combinations(table["task"], table["item"])
     _, code = combinations(item, table["answer"])
     first = np.full(items.shape[1], len(table))

@@ -249,12 +249,12 @@ def _flips(fit: Fit, targets: tuple[CombinationTarget, ...], quality: np.ndarray
     draws, why = np.full_like(quality, np.nan), []
     if isinstance(found, str):
         return draws, (found,) * len(targets)
-    flips, change, reasons = found
     bench = logged_levels(fit, "evaluation").mean()
     for k, t in enumerate(targets):
         used = np.flatnonzero(t.weights > 0)
-        why.append(next((reasons[t.model][c] for c in used if reasons[t.model][c]), None))
+        why.append(next((told for c in used if (told := found.why_not(t.model, int(c)))), None))
         if why[k] is None:
-            drawn, moved = (part[:, t.model, used] @ t.weights[used] for part in (flips, change))
+            parts = (np.stack([part[t.model, int(c)] for c in used], 1) for part in (found.flips, found.change))
+            drawn, moved = (part @ t.weights[used] for part in parts)
             draws[:, k] = couple(drawn, moved, quality[:, k] - bench[:, t.model])
     return draws, tuple(why)

@@ -15,7 +15,7 @@ without declared prices it is in the price. Identified by spend and a success in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -55,7 +55,8 @@ def ledger_needs(design: LogDesign) -> Need:
     both = spending_models(design, "evaluation") & spending_models(design, "deployment")
     if not both:
         return Need(False, "It needs a model with a known cost and a success in both regimes; this log has none.")
-    reasons = [_doubtful(design, m) for m in sorted(both)]
+    doubts = _doubtful(design)
+    reasons = [doubts(m) for m in sorted(both)]
     if all(reasons):
         return Need(False, f"It needs mean costs above 0 on both sides: {reasons[0]}.")
     return Need(
@@ -86,21 +87,28 @@ def sure_spend(design: LogDesign, regime: str) -> np.ndarray:
     return sure
 
 
-def _doubtful(design: LogDesign, model: int) -> str | None:
+def _doubtful(design: LogDesign) -> Callable[[int], str | None]:
     """Why a model that spent in both regimes has no parts: its bench, or every context, may have cost nothing."""
-    names = design.cells.levels
+    names, sides = design.cells.levels, {}
     for regime in ("evaluation", "deployment"):
         cost = block_sums(design.cells, "cost_usd", regime)
-        if not cost.n.sum():
-            continue  # priced tokens are never refunded
-        solved, sure = block_sums(design.cells, "score", regime).y.sum(0)[model] > 0, sure_spend(design, regime)[model]
-        places = np.flatnonzero(solved & (cost.n.sum(0)[model] > 0))
-        unsure = [int(c) for c in places if not sure[c]]
-        if unsure and (regime == "evaluation" or len(unsure) == len(places)):
-            mean = cost.y[:, model, unsure[0]].sum() / cost.n[:, model, unsure[0]].sum()
-            where = f"{needs.shortened(names['model'][model])} in {needs.shortened(names['context'][unsure[0]])}"
-            return f"that of {where} is {mean:.3g} and, with its refunds, may be 0 or less, so a change of it has no parts"
-    return None
+        if cost.n.sum():  # priced tokens are never refunded
+            solved = block_sums(design.cells, "score", regime).y.sum(0) > 0
+            sides[regime] = cost.y.sum(0), cost.n.sum(0), solved & (cost.n.sum(0) > 0), sure_spend(design, regime)
+
+    def doubt(model: int) -> str | None:
+        for regime, (spent, rows, known, sure) in sides.items():
+            places = np.flatnonzero(known[model])
+            unsure = [int(c) for c in places if not sure[model, c]]
+            if unsure and (regime == "evaluation" or len(unsure) == len(places)):
+                mean = spent[model, unsure[0]] / rows[model, unsure[0]]
+                where = f"{needs.shortened(names['model'][model])} in {needs.shortened(names['context'][unsure[0]])}"
+                return (
+                    f"that of {where} is {mean:.3g} and, with its refunds, may be 0 or less, so a change of it has no parts"
+                )
+        return None
+
+    return doubt
 
 
 ROOM = Question(
@@ -142,7 +150,7 @@ def cost_ledger(
         if not all((side["paid"] > 0).all() for side in sides):
             rows.append((*names, None))
             draws.append(nothing)
-            reasons.append(_doubtful(fit.log_design, m) or f"the mean cost of {names[0]} in {names[1]} may be 0 or less")
+            reasons.append(_doubtful(fit.log_design)(m) or f"the mean cost of {names[0]} in {names[1]} may be 0 or less")
             continue
         known = set.intersection(*(set(side) for side in sides))
         before = _pooled([_chain(bench[m, b], known) for b in contexts[m]])

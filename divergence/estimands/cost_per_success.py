@@ -38,7 +38,6 @@ from divergence.identification.question import Need, Question
 from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import levels
-from divergence.numerics import combinations
 from divergence.random_streams import stream
 
 QUESTION, TEXT = "cost_per_success", "what one success costs, failures included"
@@ -282,8 +281,7 @@ def _attempts(out: _Rows, fit: Fit, regime: str, cap: int) -> None:
     r = cells.levels["regime"].index(regime)
     counts = cells.counts.take((cells.counts["regime"] == r) & (cells.counts["item"] >= 0) & (cells.counts["n"] > 0))
     rng = stream(fit.seed, "attempts", r)
-    for m, c in combinations(counts["model"], counts["context"])[0].T:
-        mine = counts.take((counts["model"] == m) & (counts["context"] == c))
+    for (m, c), mine in counts.grouped("model", "context"):
         n, y = trials_by_scorer(mine)
         place = cells.levels["model"][m], cells.levels["context"][c], regime
         repeated = (n >= 2).any(0).sum()

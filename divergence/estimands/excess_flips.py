@@ -19,13 +19,16 @@ Source: half the squared maximum mean discrepancy of Gao, Liang and Guestrin 202
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import math
+from collections.abc import Iterable
 
 import numpy as np
 
-from divergence.cells.replicates import Replicates, answer_pairs, replicates
+from divergence.cells.replicates import replicates
+from divergence.cells.scorer_trials import answers_once
+from divergence.estimands.flip_pairs import FlipPairs, Repeats, count_pairs, label_pairs, outcome_pairs, pair_order, repeats
 from divergence.estimands.item_weights import Excess, ItemWeights
-from divergence.estimands.rows import answer, answered, context_codes, frame
+from divergence.estimands.rows import answer, answered, frame
 from divergence.estimate import Estimate
 from divergence.identification import needs
 from divergence.identification.log_design import LogDesign
@@ -36,18 +39,9 @@ from divergence.random_streams import stream
 QUESTION, TEXT = "excess_flips", "answers that a change of context flips, beyond the noise of repeating a request"
 REPLICATED_MIN = 10  # items with replicates (or all shared items, where there are fewer): three say nothing of thousands
 PAIRS_MAX = 300  # pairs of contexts times models shown one by one; beyond it only those against the bench and means
-
-
-@dataclasses.dataclass(frozen=True)
-class _Pairs:
-    """Per-item statistics of every pair of contexts of one model; NaN where a pair lacks the item or the replicates."""
-
-    excess: np.ndarray
-    floor: np.ndarray
-    disagreement: np.ndarray
-    difference: np.ndarray
-    noise: np.ndarray
-    items: np.ndarray
+BOUNDED_MAX = (
+    2000  # pairs of contexts of one model: beyond it bounds are told of those against the bench, the rest once a model
+)
 
 
 def flip_needs(design: LogDesign) -> Need:
@@ -83,12 +77,12 @@ def flip_needs(design: LogDesign) -> Need:
 def replicated_items(design: LogDesign) -> tuple[int, int]:
     """The most items of one model that are replicated in each of two contexts (0 where no pair has enough of them), and the
     most in one context."""
-    contexts = np.unique(np.stack([design.arms.deployed.astype(int), design.arms.context], 1), axis=0)
     names = design.cells.levels["regime"]
-    code = [names.index("deployment" if deployed else "evaluation") for deployed in contexts[:, 0]]
-    codes = np.stack([np.array(code, int), contexts[:, 1]], 1)
+    code = np.array([names.index("deployment" if deployed else "evaluation") for deployed in design.arms.deployed], int)
+    arms = np.stack([code, design.arms.context], 1)
     most = floor = 0
     for model in np.unique(design.arms.model):
+        codes = arms[design.arms.model == model]
         whole = replicates(design.cells, int(model), codes)[0].pooled()
         once, twice = whole.n[:, 0] > 0, whole.pairs[:, 0] > 0
         known, shared = twice.astype(float) @ twice.T, once.astype(float) @ once.T
@@ -110,206 +104,199 @@ ROOM = Question(
 def excess_flips(posterior: Posterior, *, outcome: str | None = None) -> Estimate:
     """Rows (model, context, context_b), and over models with `model` null."""
     fit = posterior[outcome]
-    contexts = fit.design.contexts
-    pairs = _ordered_pairs(contexts)
     models = range(fit.design.n_models)
-    shared = {m: _outcome_pairs(fit, m, pairs) for m in models}
-    columns = _Columns(fit, pairs)
-    weights = _weights(fit)
-    columns.add(shared, weights, None)
-    columns.add_floors(shared, weights)
+    columns, weights = _Columns(fit), _weights(fit)
+    columns.add(((m, found) for m in models for found in outcome_pairs(fit, m)), weights, None)
+    columns.add_floors(((m, repeats(fit, m)) for m in models), weights)
     if len(fit.cells.answers):
-        columns.add({m: _label_pairs(fit, m, pairs) for m in models}, weights, "answers")
+        given = answers_once(fit.cells)
+        labels = ((m, found) for m in models for found in label_pairs(fit, given.of_model(m)))
+        columns.add(labels, weights, "answers")
     return columns.estimate()
 
 
-def against_bench(fit: Fit) -> tuple[np.ndarray, np.ndarray, list[list[str | None]]] | str:
-    """Draws of the excess flips of each deployment context against the bench, and of the items' mean change between them.
+NO_ITEM = "the bench and this context share no item"
+NO_REPEATS = "fewer than two shared items have two replicates in both: the noise of repeating a request is not known"
 
-    Each of shape (S, models, deployment contexts), with the same weights of items as `excess_flips`; of several evaluation
-    contexts the one with the most flips counts. With them a reason per model and context, or None; or one reason for all.
+
+@dataclasses.dataclass(frozen=True)
+class AgainstBench:
+    """What each deployment context flips against the bench, where that is known; keys are (model, deployment context)."""
+
+    flips: dict[tuple[int, int], np.ndarray]
+    """Draws of the excess flips, (S,) each."""
+    change: dict[tuple[int, int], np.ndarray]
+    """Draws of the items' mean change, (S,) each."""
+    few: frozenset[tuple[int, int]]
+    """Where items are shared, but too few of them repeated."""
+
+    def why_not(self, model: int, context: int) -> str | None:
+        """Why it is not known; None where it is."""
+        key = model, context
+        return None if key in self.flips else NO_REPEATS if key in self.few else NO_ITEM
+
+
+def against_bench(fit: Fit) -> AgainstBench | str:
+    """Excess flips of each deployment context against the bench, and the items' mean change between them; or why of none.
+
+    With the same weights of items as `excess_flips`; of several evaluation contexts the one with the most flips counts.
     """
     contexts = fit.design.contexts
-    bench, deployed = np.flatnonzero(contexts[:, 0] == 0), np.flatnonzero(contexts[:, 0] == 1)
-    if fit.cells.kind == "positive" or not len(bench):
-        return "the log has no evaluation rows to count flips against" if not len(bench) else "flips are counted for scores"
+    bench = int((contexts[:, 0] == 0).sum())
+    if fit.cells.kind == "positive" or not bench:
+        return "the log has no evaluation rows to count flips against" if not bench else "flips are counted for scores"
     weights = _weights(fit)
-    pairs = [(int(b), int(c)) for c in deployed for b in bench]
-    shape = (weights.draws, fit.design.n_models, len(deployed))
-    flips, change = np.full((2, *shape), np.nan)
-    reasons: list[list[str | None]] = [[None] * len(deployed) for _ in range(fit.design.n_models)]
-    for m, k in itertools.product(range(fit.design.n_models), range(len(deployed))):
-        if not k:
-            stats = _outcome_pairs(fit, m, pairs)
+    flips, change, few = {}, {}, set()
+    for m in range(fit.design.n_models):
+        for stats in outcome_pairs(fit, m, bench=True):
             excess, moved = weights.of_excess(stats.excess, stats.items), weights.means(stats.difference, stats.items)
-        best = -np.inf
-        why = (
-            "the bench and this context share no item"
-            if np.isnan(stats.disagreement).all()
-            else ("fewer than two shared items have two replicates in both: the noise of repeating a request is not known")
-        )
-        for j in range(k * len(bench), (k + 1) * len(bench)):
-            known = stats.excess[j][np.isfinite(stats.excess[j])]
-            if len(known) < max(2, min(REPLICATED_MIN, int(np.isfinite(stats.disagreement[j]).sum()))):
-                continue
-            if excess.draws[:, j].mean() > best:
-                best, why = excess.draws[:, j].mean(), None
-                flips[:, m, k], change[:, m, k] = excess.draws[:, j], -moved[:, j]
-        reasons[m][k] = why
-    return flips, change, reasons
+            for j, c in enumerate((stats.pairs[:, 1] - bench).tolist()):
+                if _known(stats, j) < _least(stats, j):
+                    few.add((m, c))
+                elif (m, c) not in flips or excess.draws[:, j].mean() > flips[m, c].mean():
+                    flips[m, c], change[m, c] = excess.draws[:, j], -moved[:, j]
+    return AgainstBench(flips, change, frozenset(few))
+
+
+def _known(stats: FlipPairs, pair: int) -> int:
+    """Items of a pair whose excess is known."""
+    return int(np.isfinite(stats.excess[pair]).sum())
+
+
+def _least(stats: FlipPairs, pair: int) -> int:
+    """How many of its shared items have to be."""
+    return max(2, min(REPLICATED_MIN, int(np.isfinite(stats.disagreement[pair]).sum())))
 
 
 def _weights(fit: Fit) -> ItemWeights:
     return ItemWeights(len(fit.effects), len(fit.cells.levels["item"]), stream(fit.seed, "items of flips"))
 
 
-def _ordered_pairs(contexts: np.ndarray) -> list[tuple[int, int]]:
-    """All pairs, those with the bench first; the evaluation context is the first of its pair."""
-    pairs = list(itertools.combinations(range(len(contexts)), 2))
-    return sorted(pairs, key=lambda p: (contexts[p[0], 0] + contexts[p[1], 0] != 1, p))
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """One number of the answer."""
+
+    model: str | None
+    pair: tuple[int, int] | None
+    statistic: str | None
+    draws: np.ndarray
+    reason: str | None = None
+    floor: float = math.nan
+    bound: bool = False
+    items: int | None = None
 
 
-def _outcome_pairs(fit: Fit, model: int, pairs: list[tuple[int, int]]) -> _Pairs:
-    data, items = replicates(fit.cells, model, context_codes(fit))
-    first, second = (np.array(side) for side in zip(*pairs, strict=True))
-    whole = data.pooled()
-    with np.errstate(invalid="ignore", divide="ignore"):
-        excess = _within_waves(data, first, second)
-        mean = whole.y[:, 0] / whole.n[:, 0]
-        square = whole.products[:, 0] / whole.pairs[:, 0]
-        plain = square[first] + square[second] - 2 * mean[first] * mean[second]
-        excess = np.where(np.isfinite(excess), excess, plain)
-        second_moment = whole.yy[:, 0] / whole.n[:, 0]
-        noise = 2 * (second_moment - square)  # F(c, c): E (y - y')^2 of two replicates
-        floor = (noise[first] + noise[second]) / 2
-        disagreement = second_moment[first] + second_moment[second] - 2 * mean[first] * mean[second]
-    return _Pairs(excess, floor, disagreement, mean[first] - mean[second], noise, items)
+class _Over:
+    """The mean over models of one pair, as they come."""
 
+    def __init__(self) -> None:
+        self.parts, self.floors = 0, []
+        self.estimate = self.error = np.zeros(1)
 
-def _within_waves(data: Replicates, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Mean over pairs of waves (w, w') of the product of the contexts' differences in w and in w', shape (pairs, items).
+    def add(self, one: Excess, floor: float) -> None:
+        """One more model."""
+        self.parts, self.estimate, self.error = self.parts + 1, self.estimate + one.estimate, self.error + one.error
+        self.floors.append(floor)
 
-    Within one wave the U-statistic, across waves the product of two independent differences.
-    """
-    mean = data.y / data.n
-    square = data.products / data.pairs
-    waves = mean.shape[1]
-    terms = []
-    for w in range(waves):
-        terms.append(square[first, w] + square[second, w] - 2 * mean[first, w] * mean[second, w])
-        for v in range(w + 1, waves):
-            product = (mean[first, w] - mean[second, w]) * (mean[first, v] - mean[second, v])
-            terms += [product, product]  # (w, v) and (v, w)
-    if not terms:  # no row has an item of its own
-        return np.full((len(first), mean.shape[2]), np.nan)
-    stacked = np.stack(terms)
-    known = np.isfinite(stacked)
-    return np.where(known, stacked, 0).sum(0) / known.sum(0)
-
-
-def _label_pairs(fit: Fit, model: int, pairs: list[tuple[int, int]]) -> _Pairs:
-    agree, share, items = answer_pairs(fit.cells, model, context_codes(fit))
-    first, second = (np.array(side) for side in zip(*pairs, strict=True))
-    disagreement = np.stack([1 - (share[i] * share[j]).sum(1) for i, j in pairs])
-    floor = 1 - (agree[first] + agree[second]) / 2
-    nothing = np.full_like(disagreement, np.nan)
-    return _Pairs(disagreement - floor, floor, disagreement, nothing, 1 - agree, items)
+    @property
+    def draws(self) -> np.ndarray:
+        """Of the mean, in which what one's chance took below 0 another's may make up; (S,)."""
+        return Excess(self.estimate / self.parts, self.error / self.parts).draws[:, 0]
 
 
 class _Columns:
-    """Collects draws, coordinates and reasons, row by row."""
+    """Collects the answer row by row."""
 
-    def __init__(self, fit: Fit, pairs: list[tuple[int, int]]) -> None:
-        self.fit, self.pairs = fit, pairs
-        labels = fit.cells.levels["context"]
-        self.names = [labels[c] for c in fit.design.contexts[:, 1]]
-        self.deployed = fit.design.contexts[:, 0] == 1
-        self.rows: list[tuple] = []
-        self.draws, self.reasons, self.floors, self.bounds, self.items = [], [], [], [], []
+    def __init__(self, fit: Fit) -> None:
+        self.fit, self.contexts = fit, fit.design.contexts
+        self.each = sum(count_pairs(fit, m) for m in range(fit.design.n_models)) <= BOUNDED_MAX
+        self.rows: list[_Row] = []
 
-    def add(self, per_model: dict[int, _Pairs], weights: ItemWeights, statistic: str | None) -> None:
+    def add(self, per_model: Iterable[tuple[int, FlipPairs]], weights: ItemWeights, statistic: str | None) -> None:
         """All pairs of all models, then the means over models."""
         models = self.fit.cells.levels["model"]
-        few = len(self.pairs) * len(models) <= PAIRS_MAX
-        excess = {m: weights.of_excess(stats.excess, stats.items) for m, stats in per_model.items()}
-        for k, (i, j) in enumerate(self.pairs):
-            drawn, floors = [], []
-            for m, stats in per_model.items():
-                if not np.isfinite(stats.disagreement[k]).any():
+        few = math.comb(len(self.contexts), 2) * len(models) <= PAIRS_MAX
+        rows: dict[tuple[int, int], list[_Row]] = {}
+        means: dict[tuple[int, int], _Over] = {}
+        untold: dict[int, int] = {}
+        for m, stats in per_model:
+            repeated = np.isfinite(stats.excess).any(1)
+            excess, place = weights.of_excess(stats.excess[repeated], stats.items), np.cumsum(repeated) - 1
+            for k, (i, j) in enumerate(stats.pairs.tolist()):
+                apart, known = self.contexts[i, 0] != self.contexts[j, 0], _known(stats, k)
+                if known < _least(stats, k) and not (apart or self.each):
+                    untold[m] = untold.get(m, 0) + 1
                     continue
-                known = stats.excess[k][np.isfinite(stats.excess[k])]
-                shared_items = int(np.isfinite(stats.disagreement[k]).sum())
-                if len(known) < max(2, min(REPLICATED_MIN, shared_items)):
-                    self._bounds(stats, k, models[m], statistic, weights, len(known), shared_items)
+                mine = rows.setdefault((i, j), [])
+                if known < _least(stats, k):
+                    mine += self._bounds(stats, k, models[m], statistic, weights)
                     continue
-                mine = excess[m].of(k)
-                floor = float(np.nanmean(stats.floor[k]))
-                drawn.append(mine)
-                floors.append(floor)
-                if few or self.deployed[i] != self.deployed[j]:
-                    self._row(models[m], k, statistic, mine.draws[:, 0], None, floor, False, len(known))
-            if drawn:
-                self._row(None, k, statistic, Excess.mean(drawn).draws[:, 0], None, float(np.mean(floors)), False, None)
+                one, floor = excess.of(place[k]), float(np.nanmean(stats.floor[k]))
+                means.setdefault((i, j), _Over()).add(one, floor)
+                if few or apart:
+                    mine.append(_Row(models[m], (i, j), statistic, one.draws[:, 0], floor=floor, items=known))
+        pairs = np.array(list(rows), int).reshape(-1, 2)
+        for pair in map(tuple, pairs[pair_order(self.contexts, pairs)].tolist()):
+            self.rows += rows[pair]
+            if pair in means:
+                over = means.pop(pair)
+                self.rows.append(_Row(None, pair, statistic, over.draws, floor=float(np.mean(over.floors))))
+        for m, pairs_left in untold.items():
+            told = (
+                f"{pairs_left:,} pairs of contexts in which {models[m]} answered the same items lack two replicates: "
+                f"the noise of repeating a request is not known, and bounds are told of at most {BOUNDED_MAX:,} pairs"
+            )
+            self.rows.append(_Row(models[m], None, statistic, np.full(weights.draws, np.nan), told))
 
-    def add_floors(self, per_model: dict[int, _Pairs], weights: ItemWeights) -> None:
+    def add_floors(self, per_model: Iterable[tuple[int, Repeats]], weights: ItemWeights) -> None:
         """What repeating a request flips in each context, per model."""
-        for m, stats in per_model.items():
-            repeated = weights.means(stats.noise, stats.items)
-            for c, name in enumerate(self.names):
-                known = np.isfinite(stats.noise[c])
-                if known.any():
-                    self._append(
-                        self.fit.cells.levels["model"][m],
-                        name,
-                        name,
-                        "floor",
-                        bool(self.deployed[c]),
-                        repeated[:, c],
-                        int(known.sum()),
-                    )
+        for m, found in per_model:
+            repeated, known = weights.means(found.noise, found.items), np.isfinite(found.noise).sum(1)
+            for k in np.flatnonzero(known):
+                c, model = int(found.contexts[k]), self.fit.cells.levels["model"][m]
+                self.rows.append(_Row(model, (c, c), "floor", repeated[:, k], items=int(known[k])))
 
-    def _append(self, model, first, second, statistic, deployed, draws, items) -> None:
-        self.rows.append((model, first, second, statistic, "deployment" if deployed else "evaluation", items))
-        self.draws.append(draws)
-        self.reasons.append(None)
-        self.floors.append(np.nan)
-        self.bounds.append(False)
-
-    def _bounds(
-        self, stats: _Pairs, k: int, model: str, statistic: str | None, weights: ItemWeights, known: int, shared: int
-    ) -> None:
+    def _bounds(self, stats: FlipPairs, k: int, model: str, statistic: str | None, weights: ItemWeights) -> list[_Row]:
+        shared, (i, j) = int(np.isfinite(stats.disagreement[k]).sum()), stats.pairs[k].tolist()
         reason = (
-            f"{known} of {shared} shared items have two replicates in both contexts: the noise of repeating a request "
-            "is not known, only bounds"
+            f"{_known(stats, k)} of {shared} shared items have two replicates in both contexts: the noise of repeating a "
+            "request is not known, only bounds"
         )
-        self._row(model, k, statistic, np.full(weights.draws, np.nan), reason, np.nan, False, None)
+        rows = [_Row(model, (i, j), statistic, np.full(weights.draws, np.nan), reason)]
         if statistic is None:
             upper, lower = weights.means(np.stack([stats.disagreement[k], stats.difference[k]]), stats.items).T
-            self._row(model, k, "lower_bound", lower**2, reason, np.nan, True, None)
-            self._row(model, k, "upper_bound", upper, reason, np.nan, True, None)
+            for name, draws in (("lower_bound", lower**2), ("upper_bound", upper)):
+                rows.append(_Row(model, (i, j), name, draws, reason, bound=True))
+        return rows
 
-    def _row(self, model, k, statistic, draws, reason, floor, bound, items) -> None:
-        i, j = self.pairs[k]
-        alike = self.deployed[i] == self.deployed[j]
-        regime = None if not alike else "deployment" if self.deployed[i] else "evaluation"
-        self.rows.append((model, self.names[i], self.names[j], statistic, regime, items))
-        self.draws.append(draws)
-        self.reasons.append(reason)
-        self.floors.append(floor)
-        self.bounds.append(bound)
+    def _regime(self, pair: tuple[int, int] | None) -> str | None:
+        if pair is None:
+            return None
+        one, other = self.contexts[list(pair), 0]
+        return None if one != other else "deployment" if one else "evaluation"
 
     def estimate(self) -> Estimate:
         """The answer."""
-        model, first, second, statistic, regime, items = (list(c) for c in zip(*self.rows, strict=True))
-        rows = frame(model=model, context=first, context_b=second, statistic=statistic, regime=regime, n_items=items)
+        labels = self.fit.cells.levels["context"]
+        first, second = (
+            [None if row.pair is None else labels[self.contexts[row.pair[side], 1]] for row in self.rows] for side in (0, 1)
+        )
+        rows = frame(
+            model=[row.model for row in self.rows],
+            context=first,
+            context_b=second,
+            statistic=[row.statistic for row in self.rows],
+            regime=[self._regime(row.pair) for row in self.rows],
+            n_items=[row.items for row in self.rows],
+        )
         return answer(
             self.fit,
             QUESTION,
             TEXT,
             "probability",
             rows,
-            np.stack(self.draws, 1),
-            reason=tuple(self.reasons),
-            noise_floor=np.array(self.floors),
-            bounds=np.array(self.bounds),
+            np.stack([row.draws for row in self.rows], 1),
+            reason=tuple(row.reason for row in self.rows),
+            noise_floor=np.array([row.floor for row in self.rows]),
+            bounds=np.array([row.bound for row in self.rows]),
         )

@@ -65,11 +65,11 @@ class ItemLaws:
 def item_laws(fit: Fit, bench: Levels, deployed: Levels, model: int) -> ItemLaws:
     """Item laws and mean outcomes of a model, contexts weighed by their laws; a row without an item is its own item."""
     cells = fit.cells
-    judged = (cells.counts["n"] > 0) & (cells.counts["model"] == model)
-    rows = cells.counts.take(judged)
+    rows = cells.counts.of_model(model)
+    rows = rows.take(rows["n"] > 0)
     live = deployed_regimes(cells)[rows["regime"]]
     _, arm = combinations(rows["regime"], rows["context"])
-    weight, _ = item_weights(cells, rows, arm, cells.design_weights[judged])
+    weight, _ = item_weights(cells, rows, arm, cells.weights_of(rows))
     law = np.zeros((2, len(cells.levels["context"])))
     for side, mu in enumerate((bench, deployed)):
         law[side, [cells.levels["context"].index(name) for name in mu.contexts]] = mu.law[model]
@@ -148,6 +148,7 @@ def _beside(drawn: np.ndarray, delta: np.ndarray, context: np.ndarray) -> np.nda
 def _context_part(fit: Fit, bench: Levels, deployed: Levels, model: int) -> np.ndarray:
     """What the deployment contexts' own terms would do to the bench's behaviour of the model, (S,)."""
     mine = np.flatnonzero(fit.design.contexts[:, 0] == 1)
-    z = fit.design.loadings(np.full(len(mine), model), np.zeros(len(mine), bool), mine)
-    moved = from_link(fit.effects @ z.T, fit.arms.link)
+    z = fit.design.sparse_loadings(np.full(len(mine), model), np.zeros(len(mine), bool), mine)
+    used = np.unique(z.indices)  # a few effects of each context: not those of all other models
+    moved = from_link(fit.effects[:, used] @ z[:, used].toarray().T, fit.arms.link)
     return moved @ deployed.law[model] - bench.mean()[:, model]

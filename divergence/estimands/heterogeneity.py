@@ -46,22 +46,25 @@ def heterogeneity(fit: Fit) -> Iterator[tuple[str, str, str | None, str, float]]
             if len(mine) < 2 or needs.sessions_of_their_own(fit.log_design, int(m), bool(deployed)):
                 continue
             place = ("deployment" if deployed else "evaluation", names["model"][m])
-            size, freedom, p = chi_square(arms, mine)
+            covariance, each = arms.covariance_of(mine), np.arange(len(mine))
+            size, freedom, p = chi_square(arms, mine, covariance)
             yield *place, None, "heterogeneity", size
             yield *place, None, "heterogeneity_df", float(freedom)
             yield *place, None, "heterogeneity_p", p
             if len(mine) > 2:
-                least = min(range(len(mine)), key=lambda k: chi_square(arms, np.delete(mine, k))[0])
+                without = [np.delete(each, k) for k in each]
+                found = [chi_square(arms, mine[kept], covariance[np.ix_(kept, kept)]) for kept in without]
+                least = min(each, key=lambda k: found[k][0])
                 context = names["context"][arms.context[mine[least]]]
-                rest, _, p = chi_square(arms, np.delete(mine, least))
+                rest, _, p = found[least]
                 yield *place, context, "heterogeneity_without", rest
                 yield *place, context, "heterogeneity_p_without", p
 
 
-def chi_square(arms: Arms, mine: np.ndarray) -> tuple[float, int, float]:
-    """X2, its degrees of freedom and its p for these arms (indices) of one model."""
+def chi_square(arms: Arms, mine: np.ndarray, covariance: np.ndarray | None = None) -> tuple[float, int, float]:
+    """X2, its degrees of freedom and its p for these arms (indices) of one model; `covariance`: their levels', if known."""
     level, clusters = arms.level[mine], arms.clusters[mine]
-    covariance = arms.covariance_of(mine)
+    covariance = arms.covariance_of(mine) if covariance is None else covariance
     variance = np.diag(covariance)
     pooled = float(clusters @ level / clusters.sum())
     if arms.link == "logit":

@@ -119,12 +119,9 @@ def pass_power(posterior: Posterior, *, powers: tuple[int, ...] = POWERS, outcom
 def _combinations(cells: Cells):
     """(model, context, regime) names with trials and successes (scorers, items), for combinations with enough items."""
     counts = cells.counts.take((cells.counts["item"] >= 0) & (cells.counts["n"] > 0))
-    keys = np.stack([counts[k] for k in ("regime", "model", "context")])
-    for combination in np.unique(keys, axis=1).T:
-        mine = counts.take((keys == combination[:, None]).all(0))
+    for (r, m, c), mine in counts.grouped("regime", "model", "context"):
         n, y = trials_by_scorer(mine)
         if n.shape[1] >= TASKS_MIN:
-            r, m, c = combination
             yield (cells.levels["model"][m], cells.levels["context"][c], cells.levels["regime"][r]), n, y
 
 

@@ -87,7 +87,10 @@ def reversal(
             rows += [curve_rows(gaps, "curve_new_context"), pairs.with_columns(statistic=pl.lit("new_context"))]
             lines = [regress(line.bench, line.within[:, :, c])[1:] for c in range(len(line.law))]
             for at in (gaps, np.abs(b[:, first] - b[:, second])):
-                draws.append(np.sum([w * risk(*own, at) for w, own in zip(line.law, lines, strict=True)], 0))
+                mixed = np.zeros((len(b), at.shape[-1]))
+                for w, own in zip(line.law, lines, strict=True):
+                    mixed += w * risk(*own, at)
+                draws.append(mixed)
         if chosen.note:
             found = over_pairs(b[:, both], d[:, both, None], gaps, fit.seed)
             rows += [curve_rows(gaps[:-1][found[1] > 0], name) for name in ("all_pairs", "pairs")]

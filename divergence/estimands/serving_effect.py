@@ -22,8 +22,9 @@ ends in `causal reading` or `association` (`positivity`). Unit: fraction (points
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -49,6 +50,7 @@ from divergence.joint.predict import levels
 
 QUESTION, TEXT = "serving_effect", "what a level of a serving factor does to the outcome, against the reference level"
 PAIRS_MAX = 200  # contrasts of pairs shown when none is asked for
+UNTRIED_MAX = 2000  # (model, level) that no row shows, refused one by one; beyond it once a model
 
 
 def factor_needs(design: LogDesign) -> Need:
@@ -140,18 +142,11 @@ def serving_effect(
         if not any(fit.log_design.factors[factor].mixed for factor in group)
     ]
     for group in [(factor,) for factor, why in unknown.items() if not why] + together:
-        effect, reference, shown = _effects(fit, group)
-        names = [_combination(fit, group, k) for k in shown]
-        _add_effects(
-            rows,
-            " + ".join(group),
-            names,
-            _combination(fit, group, reference),
-            effect,
-            tried_levels(fit, group[0])[:, shown],
-            _apart(fit, group[0], reference, shown),
-        )
-        moved.append((" + ".join(group), fit.design.mixtures[group[0]][:, shown], effect.mean(1)))
+        effects = _effects(fit, group)
+        names = [_combination(fit, group, k) for k in effects.shown]
+        against = _combination(fit, group, effects.reference)
+        _add_effects(rows, " + ".join(group), names, against, effects, _apart(fit, group[0], effects))
+        moved.append((" + ".join(group), fit.design.mixtures[group[0]][:, effects.shown], effects.mean))
     if "context" not in factors:
         _add_matched(rows, fit, unknown)
         _add_pairs(rows, fit, pairs)
@@ -180,46 +175,67 @@ def _add_within(rows: Rows, found: WithinContexts) -> None:
                 rows.add(draws, **place)
 
 
-def _effects(fit: Fit, group: tuple[str, ...]) -> tuple[np.ndarray, int, list[int]]:
-    """Effects (S, models, levels shown), the reference (-1: the mean over levels), and which levels are shown.
+@dataclasses.dataclass(frozen=True)
+class _Effects:
+    """What the levels of a factor do, or of a group that moves together: then the levels are those of its first factor."""
 
-    A group of factors is moved together; the levels are then those of its first factor.
-    """
+    reference: int
+    """The level that the others are compared with; -1: the mean over levels."""
+    shown: list[int]
+    """The levels with an effect."""
+    mean: np.ndarray
+    """Effects over models, shape (S, shown)."""
+    own: dict[tuple[int, int], np.ndarray]
+    """A model's own effect, (S,), by model and place in `shown`: where it was tried at the level, else it is its prior."""
+
+
+def _effects(fit: Fit, group: tuple[str, ...]) -> _Effects:
+    """Effects of levels; those of a model are kept where it was tried, so that empty combinations take no memory."""
+    factor, tried = group[0], tried_levels(fit, group[0])
+    several = factor == "context" and not (fit.design.contexts[:, 0] == 0).any()
+    base = -1 if several else reference_level(fit, factor)
+    shown = [k for k in range(tried.shape[1]) if k != base]
+    mean, kept, against = [], [], np.zeros(())
+    for k, at in enumerate(_at_levels(fit, group)):
+        if k == base or several:
+            against = against + at
+        if k != base:
+            mean.append(at.mean(1))
+            kept.append(at[:, tried[:, k]])
+    against = against / tried.shape[1] if several else against
+    own = {
+        (int(m), place): kept[place][:, at] - against[:, m]
+        for place, k in enumerate(shown)
+        for at, m in enumerate(np.flatnonzero(tried[:, k]))
+    }
+    return _Effects(base, shown, np.stack(mean, 1) - against.mean(1)[:, None], own)
+
+
+def _at_levels(fit: Fit, group: tuple[str, ...]) -> Iterator[np.ndarray]:
+    """What each model reaches at each level of a factor in turn, mean over contexts, all else as it is; (S, models)."""
     design, factor = fit.design, group[0]
-    deployed = np.flatnonzero(design.contexts[:, 0] == 1)
-    evaluated = np.flatnonzero(design.contexts[:, 0] == 0)
+    deployed, evaluated = design.of_regime(True), design.of_regime(False)
     where = deployed if len(deployed) else evaluated
     mixture = design.mixtures[factor]
-    at = []
     for level in range(mixture.shape[1]):
-        if factor == "context":  # the label is all that is known: what it does is what that context did
-            at.append(from_link(link_levels(fit, _with_level(fit, level)), fit.arms.link).mean(2))
+        having = np.flatnonzero(mixture[:, level] > 0)
+        if factor == "context":  # the label is all that is known: what it does is what that context did, deployed if it was
+            place = having[np.argsort(-design.contexts[having, 0])][0]
+            regime = int(design.contexts[place, 0])
+            at = fit.levels_of_new_items[regime][:, :, np.searchsorted((evaluated, deployed)[regime], place)]
+            yield np.ascontiguousarray(at)
             continue
         moved = {f: m[where].copy() for f, m in design.mixtures.items()}
-        having = int(mixture[:, level].argmax())
         for name in group:
-            moved[name] = np.repeat(design.mixtures[name][[having]], len(where), 0)
+            moved[name] = np.repeat(design.mixtures[name][[int(mixture[:, level].argmax())]], len(where), 0)
         moved[factor] = np.eye(mixture.shape[1])[[level] * len(where)]
-        at.append(from_link(link_levels(fit, where, moved), fit.arms.link).mean(2))
-    stacked = np.stack(at, 2)
-    indices = list(range(mixture.shape[1]))
-    if factor == "context" and not len(evaluated):
-        return stacked - stacked.mean(2, keepdims=True), -1, indices
-    base = reference_level(fit, factor)
-    shown = [k for k in indices if k != base]
-    return (stacked - stacked[:, :, [base]])[:, :, shown], base, shown
+        yield from_link(link_levels(fit, where, moved), fit.arms.link).mean(2)
 
 
 def reference_level(fit: Fit, factor: str) -> int:
     """The level of the bench, else the most frequent one."""
     mixture, evaluated = fit.design.mixtures[factor], fit.design.contexts[:, 0] == 0
     return int((mixture[evaluated] if evaluated.any() else mixture).mean(0).argmax())
-
-
-def _with_level(fit: Fit, level: int) -> np.ndarray:
-    """The context of that label, in deployment where it was deployed; shape (1,)."""
-    having = np.flatnonzero(fit.design.mixtures["context"][:, level] > 0)
-    return having[np.argsort(-fit.design.contexts[having, 0])][:1]
 
 
 def _combination(fit: Fit, group: tuple[str, ...], level: int) -> str:
@@ -232,41 +248,42 @@ def _combination(fit: Fit, group: tuple[str, ...], level: int) -> str:
     return " + ".join(fit.design.levels[f][int(fit.design.mixtures[f][having].argmax())] for f in group)
 
 
-def _apart(fit: Fit, factor: str, reference: int, shown: list[int]) -> list[bool]:
-    """Which of the shown levels no chain of models ties to the reference (-1: to all the others)."""
+def _apart(fit: Fit, factor: str, effects: _Effects) -> list[bool]:
+    """Which of the shown levels no chain of models ties to the reference (the mean: to all the others)."""
     model, level = np.nonzero(levels_seen(fit, factor))
     parts = linked_parts(model, level)[1]
     several = len(np.unique(parts)) > 1
-    return [several if reference < 0 else bool(parts[k] != parts[reference]) for k in shown]
+    reference = effects.reference
+    return [several if reference < 0 else bool(parts[k] != parts[reference]) for k in effects.shown]
 
 
-def _add_effects(
-    rows: Rows, factor: str, names: list[str], reference: str, effect: np.ndarray, tried: np.ndarray, apart: list[bool]
-) -> None:
-    """Effects over models and, where there are several, per model and what is their own.
-
-    `effect` (S, models, levels); `tried` (models, levels): is a model's own effect known? `apart` as in `_apart`.
-    """
+def _add_effects(rows: Rows, factor: str, names: list[str], reference: str, effects: _Effects, apart: list[bool]) -> None:
+    """Effects over models and, where there are several, per model and what is their own. `apart` as in `_apart`."""
     models, against = rows.fit.cells.levels["model"], f"against {reference}"
-    mean = effect.mean(1)
     for k, level in enumerate(names):
         place = {"factor": factor, "level": level, "axis": against}
         if apart[k]:
             told = f"no model links {factor} = {level} with {reference}, not by a detour over other levels"
             rows.refuse(f"{told}: their difference cannot be told from that of the models", **place)
         else:
-            rows.add(mean[:, k], **place)
+            rows.add(effects.mean[:, k], **place)
     if len(models) == 1:
         return
-    for (m, model), (statistic, values) in itertools.product(
-        enumerate(models), ((None, effect), ("interaction", effect - mean[:, None]))
-    ):
+    each = len(models) * len(names) - len(effects.own) <= UNTRIED_MAX
+    for (m, model), statistic in itertools.product(enumerate(models), (None, "interaction")):
+        place, untried = {"factor": factor, "model": model, "statistic": statistic, "axis": against}, 0
         for k, level in enumerate(names):
-            place = {"factor": factor, "level": level, "model": model, "statistic": statistic, "axis": against}
-            if tried[m, k]:
-                rows.add(values[:, m, k], **place)
+            own = effects.own.get((m, k))
+            if own is not None:
+                rows.add(own if statistic is None else own - effects.mean[:, k], **place, level=level)
+            elif each:
+                rows.refuse(f"{model} has no judged rows at {factor} = {level} and at another level", **place, level=level)
             else:
-                rows.refuse(f"{model} has no judged rows at {factor} = {level} and at another level", **place)
+                untried += 1
+        if untried:
+            rows.refuse(
+                f"{model} has no judged rows at {untried} of the {len(names)} levels of {factor}, or at no other", **place
+            )
 
 
 def _linked(fit: Fit, comparable: np.ndarray, group: Sequence[int]) -> bool:

@@ -35,6 +35,7 @@ from divergence.joint.predict import Levels
 from divergence.random_streams import stream
 
 QUESTION, TEXT = "stability", "share of the deployment law in which a model's level is within eps of its mean"
+BLOCK = 2**22  # levels that are sorted at once
 EPS = 0.05  # five points: what a reader of a leaderboard acts on
 TAIL = 0.1  # the worst share of the law
 
@@ -111,13 +112,19 @@ def inside(mu: Levels, eps: float) -> np.ndarray:
 
 def tail(mu: Levels, share: float, high: bool) -> tuple[np.ndarray, np.ndarray]:
     """Quantile and mean of the worst `share` of the law over contexts, each (S, models); `high`: large levels are worse."""
-    order = np.argsort(-mu.draws if high else mu.draws, axis=2)
-    level = np.take_along_axis(mu.draws, order, 2)
-    weight = np.take_along_axis(np.broadcast_to(mu.law, mu.draws.shape), order, 2)
-    reached = np.cumsum(weight, 2)
-    quantile = np.take_along_axis(level, (reached >= share - 1e-12).argmax(2)[:, :, None], 2)[:, :, 0]
-    part = np.minimum(weight, np.maximum(share - (reached - weight), 0.0))
-    return quantile, (part * level).sum(2) / share
+    found = np.empty((2, *mu.draws.shape[:2]))
+    step = max(1, BLOCK // (len(mu.draws) * len(mu.contexts)))
+    for begin in range(0, len(mu.models), step):
+        some = slice(begin, begin + step)
+        draws = mu.draws[:, some]
+        order = np.argsort(-draws if high else draws, axis=2)
+        level = np.take_along_axis(draws, order, 2)
+        weight = np.take_along_axis(np.broadcast_to(mu.law[some], draws.shape), order, 2)
+        reached = np.cumsum(weight, 2)
+        found[0, :, some] = np.take_along_axis(level, (reached >= share - 1e-12).argmax(2)[:, :, None], 2)[:, :, 0]
+        part = np.minimum(weight, np.maximum(share - (reached - weight), 0.0))
+        found[1, :, some] = (part * level).sum(2) / share
+    return found[0], found[1]
 
 
 def _check(eps: float | None, quality_required: float | None, k: int) -> None:

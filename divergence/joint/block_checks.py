@@ -1,10 +1,9 @@
 """The checks' formulas where the covariance of the arms is kept in blocks: nothing of arms times arms.
 
-A context is held out by putting its arm last in each model's block. Then the last row of the Cholesky factor holds what
-the model's other arms say about it, and with `C` the capacity of all other arms and `a = (y - w' u) / l` the held-out values
-less their predictions, each in units of its own block's error l,
+A context's arms are of different models, so that their precision given all others is a diagonal less what models share: with
+`G = D^-1 W R C^-1/2` of all arms, made once a draw for all contexts, and l the error of each in its own block,
 
-    held-out values | all others ~ N(prediction, l (I + A' A) l),     A = C^-1/2 R W'
+    S^-1 = D^-1 - G G',     held-out values | all others ~ N(prediction, l (I + A' A) l),     I + A' A = (I - l G G' l)^-1
 
 of rank p beyond the diagonal, so that its density is Woodbury's again. Single arms that stand apart are rank one on top.
 """
@@ -12,6 +11,7 @@ of rank p beyond the diagonal, so that its density is Woodbury's again. Single a
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.special import logsumexp, ndtr
@@ -21,6 +21,7 @@ from divergence.joint.blocks import buckets, factor, forward
 from divergence.joint.paired import Measured
 
 DRAWS = 250  # right sides of one stack
+BYTES = 2**26  # of a stack of draws, and what each makes of all arms
 
 
 def noise_form(noise: Measured, error: np.ndarray, jitter: float) -> np.ndarray:
@@ -130,46 +131,59 @@ class HeldOut:
         return out
 
 
-def held_out(target: BlockHierarchy, x: np.ndarray, held: np.ndarray, apart: list[int], alone: list[int]) -> HeldOut:
-    """The predictive law of some arms, one a model at most, at points x (S, dims).
+def held_out(
+    target: BlockHierarchy, x: np.ndarray, groups: list[np.ndarray], apart: list[int], alone: list[int]
+) -> Iterator[tuple[int, slice, HeldOut]]:
+    """The predictive law of each group of arms, one a model at most, given all other arms, at points x (S, dims).
 
-    `apart`: variances of combinations that stand apart; `alone`: those of them that held-out arms have, which nobody knew.
+    Piece by piece of the draws: which group, which draws, their law. `apart`: variances of combinations that stand apart;
+    `alone`: those of them that held-out arms have, which nobody knew.
     """
     s = target.variances(x)
     known = s.copy()
     known[:, alone] = 0.0
-    width = len(target.shared.variance)
-    out = np.empty((len(x), len(held))), np.empty((len(x), len(held))), np.empty((len(x), width, len(held)))
-    where = np.full(len(target.value), -1)
-    where[held] = np.arange(len(held))
-    step = target.step
+    size, width = len(target.value), len(target.shared.variance)
+    most = max(len(part.bucket.arms) for part in target.parts)
+    step = max(1, BYTES // (8 * (size * (2 * width + 3 * most) + 4 * width**2)))
     for begin in range(0, len(x), step):
         piece = slice(begin, begin + step)
-        gram, last = np.zeros((len(s[piece]), width + 1, width + 1)), []
-        for part in target.parts:
-            arms = part.bucket.arms
-            mine = part.bucket.there & (where[np.maximum(arms, 0)] >= 0)
-            order = np.argsort(mine, axis=0, kind="stable")  # the held-out arm last
-            blocks = target.effects(part, known[piece]) + part.noise
-            blocks = np.take_along_axis(blocks, order[None, :, None], 1)
-            blocks = np.take_along_axis(blocks, order[None, None], 2)
-            right = np.concatenate([part.columns, part.bucket.take(target.value)[:, :, None]], 2)
-            low = factor(blocks)
-            solved = forward(low, np.take_along_axis(right, order[:, :, None], 0)[None])
-            models = np.flatnonzero(mine.any(0))
-            place = where[np.take_along_axis(arms, order, 0)[-1, models]]
-            last.append((place, low[:, -1, -1, models].copy(), solved[:, -1, models].copy()))
-            solved[:, -1, models] = 0.0
-            flat = solved.reshape(len(solved), -1, width + 1)
-            gram += np.matmul(flat.swapaxes(1, 2), flat)
-        inner, root = target.capacity(gram, target.shared.variances(s[piece]))
-        middle = np.linalg.solve(inner, (root * gram[:, :width, width])[:, :, None])
-        centre = root * np.linalg.solve(inner.swapaxes(1, 2), middle)[:, :, 0]
-        for place, scale, rows in last:
-            out[0][piece, place] = scale
-            out[1][piece, place] = rows[..., width] - np.einsum("nmp,np->nm", rows[..., :width], centre)
-            out[2][piece, :, place] = np.linalg.solve(inner, root[:, :, None] * rows[..., :width].swapaxes(1, 2))
-    return HeldOut(held, *out, s[:, apart], 1 / max(len(target.value) - 1, 1))
+        own, pulled, along = _precision(target, known[piece], s[piece])
+        for k, held in enumerate(groups):
+            scale = 1 / np.sqrt(own[:, held])
+            unit = along[:, held] * scale[:, :, None]
+            across = _across(unit)
+            error = pulled[:, held] * scale
+            error = error + np.einsum("sph,sp->sh", across, np.einsum("sph,sh->sp", across, error))
+            yield k, piece, HeldOut(held, scale, error, across, s[piece][:, apart], 1 / max(size - 1, 1))
+
+
+def _precision(target: BlockHierarchy, known: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`S^-1` as `D^-1 - G G'`: its own diagonal of `D^-1` (n, A), `S^-1 v` (n, A), and `G` (n, A, p)."""
+    size, width = len(target.value), len(target.shared.variance)
+    own, solved, gram = np.empty((len(s), size)), np.empty((len(s), size, width + 1)), np.zeros((len(s),) + (width + 1,) * 2)
+    for part in target.parts:
+        inverse = target.inverses(part, known)
+        right = np.concatenate([part.columns, part.bucket.take(target.value)[:, :, None]], 2).swapaxes(0, 1)
+        mine = np.matmul(inverse, right)
+        gram += np.matmul(right.reshape(-1, width + 1).T, mine.reshape(len(s), -1, width + 1))
+        there = part.bucket.there.T
+        arms = part.bucket.arms.T[there]
+        own[:, arms], solved[:, arms] = np.einsum("nmkk->nmk", inverse)[:, there], mine[:, there]
+    inner, root = target.capacity(gram, target.shared.variances(s))
+    back = np.linalg.inv(inner)
+    along = np.matmul(solved[..., :width] * root[:, None], back.swapaxes(1, 2))
+    middle = np.matmul(back, (root * gram[:, :width, width])[:, :, None])
+    return own, solved[..., width] - np.matmul(along, middle)[..., 0], along
+
+
+def _across(unit: np.ndarray) -> np.ndarray:
+    """`A` with `I + A' A = (I - U U')^-1` for U (S, h, p), of as few rows as there are arms or columns."""
+    if unit.shape[1] > unit.shape[2]:
+        inner = np.eye(unit.shape[2]) - np.matmul(unit.swapaxes(1, 2), unit)
+        return np.linalg.solve(np.linalg.cholesky(inner), unit.swapaxes(1, 2))
+    values, vectors = np.linalg.eigh(np.matmul(unit, unit.swapaxes(1, 2)))
+    values = np.maximum(values, 0.0)
+    return np.sqrt(values / (1 - values))[:, :, None] * vectors.swapaxes(1, 2)
 
 
 def difference_density(noise: Measured, value: np.ndarray, mine: np.ndarray, theirs: np.ndarray, jitter: float) -> float:

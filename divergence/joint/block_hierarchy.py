@@ -27,7 +27,7 @@ from divergence.joint.design import Design, free_terms, layout_of, local_term, m
 from divergence.joint.hierarchy import curvature
 from divergence.joint.link import Response
 from divergence.joint.paired import Measured
-from divergence.joint.thin_blocks import ONE, Columns, Thin, projected, shared_columns, thin
+from divergence.joint.thin_blocks import ONE, Columns, Thin, inverses, projected, shared_columns, thin
 from divergence.joint.thin_blocks import solved as thin_solved
 from divergence.numerics import size_of
 
@@ -273,6 +273,14 @@ class BlockHierarchy:
         gram, log, kept = np.zeros((width + 1, width + 1)), 0.0, []
         for part in self.parts:
             size, models = part.bucket.arms.shape
+            if part.thin is not None:
+                inverse, half = inverses(part.thin, s)
+                right = np.concatenate([part.thin.shared, part.bucket.take(self.value).T[:, :, None]], 2)
+                across = inverse[0] @ right
+                gram += right.reshape(-1, width + 1).T @ across.reshape(-1, width + 1)
+                log += half[0]
+                kept.append((inverse[0].transpose(1, 2, 0), across.swapaxes(0, 1)))
+                continue
             low = factor(self.effects(part, s) + part.noise)
             unit = np.repeat(np.eye(size)[:, None], models, 1)
             right = np.concatenate([unit, part.columns, part.bucket.take(self.value)[:, :, None]], 2)
@@ -290,12 +298,16 @@ class BlockHierarchy:
         carried = scipy.linalg.solve_triangular(inner, root[:, None] * g, lower=True) if width else g
         pulled, precision = np.empty(len(self.value)), []
         for part, (low, solved) in zip(self.parts, kept, strict=True):
-            size = len(part.bucket.arms)
-            left = solved[..., size + width] - solved[..., size : size + width] @ weight
-            part.bucket.put(backward(low, left[..., None])[0, ..., 0], pulled)
-            inverse = np.einsum("kmi,kmj->ijm", solved[0, ..., :size], solved[0, ..., :size], optimize=True)
+            if part.thin is not None:
+                inverse, across = low, solved[..., :width]
+                part.bucket.put(solved[..., width] - across @ weight, pulled)
+            else:
+                size = len(part.bucket.arms)
+                left = solved[..., size + width] - solved[..., size : size + width] @ weight
+                part.bucket.put(backward(low, left[..., None])[0, ..., 0], pulled)
+                inverse = np.einsum("kmi,kmj->ijm", solved[0, ..., :size], solved[0, ..., :size], optimize=True)
+                across = backward(low, solved[..., size : size + width])[0] if width else solved
             if width:
-                across = backward(low, solved[..., size : size + width])[0]
                 shape = across.shape
                 flat = scipy.linalg.solve_triangular(inner, root[:, None] * across.reshape(-1, width).T, lower=True)
                 across = flat.T.reshape(shape)
@@ -322,6 +334,15 @@ class BlockHierarchy:
             first = self.layout.own_models.start
             out += s[:, None, None, first + part.bucket.models] * part.own
         return out
+
+    def inverses(self, part: Part, s: np.ndarray) -> np.ndarray:
+        """`D^-1` of a bucket's models at variances s (n, count), shape (n, M, K, K)."""
+        if part.thin is not None:
+            return inverses(part.thin, s)[0]
+        size, models = part.bucket.arms.shape
+        low = factor(self.effects(part, s) + part.noise)
+        half = forward(low, np.repeat(np.eye(size)[:, None], models, 1)[None]).swapaxes(1, 2)
+        return np.matmul(half.swapaxes(2, 3), half)
 
     def capacity(self, gram: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The lower factor of C, and R, of Gram matrices (n, p + 1, p + 1) and t (n, p)."""

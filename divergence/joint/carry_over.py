@@ -183,7 +183,7 @@ def _together(unit: np.ndarray) -> np.ndarray:
     """Rows whose random combination has the residuals' correlation: themselves, or of many the root of their products."""
     if unit.shape[1] <= unit.shape[2]:
         return unit
-    products = np.einsum("smc,smd->scd", unit, unit)
+    products = np.matmul(unit.swapaxes(1, 2), unit)
     return np.linalg.cholesky(products + 1e-9 * np.eye(unit.shape[2])).transpose(0, 2, 1)
 
 

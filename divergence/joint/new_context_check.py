@@ -33,7 +33,7 @@ import polars as pl
 from scipy.special import logsumexp, ndtr
 
 from divergence.errors import NotIdentifiedError
-from divergence.joint.block_checks import difference_density, held_out
+from divergence.joint.block_checks import HeldOut, difference_density, held_out
 from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.design import arm_loadings, free_terms
 from divergence.joint.importance import Importance
@@ -70,7 +70,7 @@ def new_context_check(posterior: Posterior, *, outcome: str | None = None, refit
         )
     target = hierarchy_of(fit)
     if isinstance(target, BlockHierarchy):
-        rows = [_in_blocks(fit, target, int(c)) for c in contexts]
+        rows = _in_blocks(fit, target, contexts)
         return pl.DataFrame(rows, schema_overrides={"gain": pl.Float64, "rmse_bench": pl.Float64})
     thinned = _thinned(fit.x, len(fit.arms))
     precision = np.linalg.inv(target.covariances(thinned))
@@ -101,37 +101,73 @@ def new_context_check(posterior: Posterior, *, outcome: str | None = None, refit
     return pl.DataFrame(rows, schema_overrides={"gain": pl.Float64, "rmse_bench": pl.Float64})
 
 
-def _in_blocks(fit: Fit, target: BlockHierarchy, context: int) -> dict:
-    """One row where the arms are too many for matrices of them (`block_checks`); never refitted."""
+def _in_blocks(fit: Fit, target: BlockHierarchy, contexts: np.ndarray) -> list[dict]:
+    """A row a context where the arms are too many for matrices of them (`block_checks`); never refitted."""
     arms, terms = fit.arms, free_terms(fit.design)
-    held = np.flatnonzero((arms.context == context) & arms.deployed)
     apart = {target.layout.term(k): term for k, term in enumerate(terms) if isinstance(term.kind, StandsApart)}
-    there = arm_loadings(fit.design, arms)[held]
-    mine = [at for at, term in apart.items() if there[:, [term.columns.start]].sum()]
-    x = fit.x[np.linspace(0, len(fit.x) - 1, min(DRAWS, len(fit.x))).astype(int)]
-    law = held_out(target, x, held, list(apart), mine)
-    log_p = law.log_density()
-    weight, k_hat = smoothed_weights(-log_p)
-    below, left = weight @ law.below(), law.left
-    found = {
-        "context": fit.cells.levels["context"][context],
-        "arms": len(held),
-        "elpd": float(np.asarray(logsumexp(log_p, b=weight))),
-        "covered": float(((below > TAIL) & (below < 1 - TAIL)).mean()),
-        "pit": float(weight @ ndtr(left.mean(1) / np.sqrt(law.mean_variance))),
-        "rmse": _root(weight @ left),
-        "gain": None,
-        "rmse_bench": None,
-    }
+    loadings = arm_loadings(fit.design, arms)
     bench = np.full(fit.design.n_models, -1)
     bench[arms.model[~arms.deployed]] = np.flatnonzero(~arms.deployed)
-    known = np.flatnonzero(bench[arms.model[held]] >= 0)
-    if len(known) and fit.response.parts is not None:
-        pair, value = (held[known], bench[arms.model[held[known]]]), fit.response.value
-        plain = difference_density(fit.response.parts, value, *pair, JITTER)
-        found["gain"] = float(np.asarray(logsumexp(law.of(known).log_density(), b=weight))) - plain
-        found["rmse_bench"] = _root(value[pair[0]] - value[pair[1]])
-    return found | {"k_hat": k_hat, "refitted": False, "trusted": k_hat < K_HAT_MAX}
+    held = _by_context(fit, contexts)
+    x = fit.x[np.linspace(0, len(fit.x) - 1, min(DRAWS, len(fit.x))).astype(int)]
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for k, mine in enumerate(held):
+        there = loadings[mine]
+        alone = tuple(at for at, term in apart.items() if there[:, [term.columns.start]].sum())
+        alike.setdefault(alone, []).append(k)
+    laws = [_Law(x, mine, bench[arms.model[mine]] >= 0) for mine in held]
+    for alone, these in alike.items():
+        for at, piece, law in held_out(target, x, [held[k] for k in these], list(apart), list(alone)):
+            laws[these[at]].take(piece, law)
+    return [
+        {"context": fit.cells.levels["context"][c], **law.row(fit, bench)} for c, law in zip(contexts, laws, strict=True)
+    ]
+
+
+def _by_context(fit: Fit, contexts: np.ndarray) -> list[np.ndarray]:
+    """The deployed arms of each of the contexts."""
+    deployed = np.flatnonzero(fit.arms.deployed)
+    order = deployed[np.argsort(fit.arms.context[deployed], kind="stable")]
+    return np.split(order, np.searchsorted(fit.arms.context[order], contexts)[1:])
+
+
+class _Law:
+    """What the draws say of one held-out context, as they come."""
+
+    def __init__(self, x: np.ndarray, held: np.ndarray, known: np.ndarray) -> None:
+        self.held, self.known = held, np.flatnonzero(known)
+        self.log_p, self.log_known, self.mean_variance = np.zeros((3, len(x)))
+        self.left, self.below = np.empty((2, len(x), len(held)))
+
+    def take(self, piece: slice, law: HeldOut) -> None:
+        """Some draws."""
+        self.log_p[piece], self.left[piece], self.below[piece] = law.log_density(), law.left, law.below()
+        self.mean_variance[piece] = law.mean_variance
+        if len(self.known) == len(self.held):
+            self.log_known[piece] = self.log_p[piece]
+        elif len(self.known):
+            self.log_known[piece] = law.of(self.known).log_density()
+
+    def row(self, fit: Fit, bench: np.ndarray) -> dict:
+        """The columns of the check."""
+        weight, k_hat = smoothed_weights(-self.log_p)
+        below = weight @ self.below
+        found = {
+            "arms": len(self.held),
+            "elpd": float(np.asarray(logsumexp(self.log_p, b=weight))),
+            "covered": float(((below > TAIL) & (below < 1 - TAIL)).mean()),
+            "pit": float(weight @ ndtr(self.left.mean(1) / np.sqrt(self.mean_variance))),
+            "rmse": _root(weight @ self.left),
+            "gain": None,
+            "rmse_bench": None,
+        }
+        if len(self.known) and fit.response.parts is not None:
+            mine, value = self.held[self.known], fit.response.value
+            theirs = bench[fit.arms.model[mine]]
+            plain = difference_density(fit.response.parts, value, mine, theirs, JITTER)
+            found["gain"] = float(np.asarray(logsumexp(self.log_known, b=weight))) - plain
+            found["rmse_bench"] = _root(value[mine] - value[theirs])
+        return found | {"k_hat": k_hat, "refitted": False, "trusted": k_hat < K_HAT_MAX}
 
 
 def gain_in_all(check: pl.DataFrame) -> tuple[float, float] | None:

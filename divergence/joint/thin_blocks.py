@@ -201,6 +201,55 @@ def projected(block: Thin, s: np.ndarray, right: np.ndarray, by: np.ndarray | No
     points, (models, size) = len(s), block.noise.shape
     right = np.broadcast_to(np.swapaxes(right, -1, -2), (points, models, size))
     by = None if by is None else np.swapaxes(by, -1, -2)
+    of = _woodbury(block, s, by)
+    half = forward(of.low, _crossed(block, of.weighed, right, by))
+    there, spot = block.bare >= 0, (np.arange(models), np.maximum(block.bare, 0))
+    bench = np.concatenate([_shared_at(block, spot, by, points), right[:, *spot][..., None]], 2)
+    left = np.where(there[:, None], of.at[..., None] * bench - (of.slant * half).sum(1), 0.0)
+    left /= np.sqrt(of.length)[..., None]
+    gram = _plain_gram(block, of.inverse, right, by)
+    flat = half.reshape(points, -1, half.shape[3])
+    gram += np.matmul(left.swapaxes(1, 2), left)
+    gram -= np.matmul(flat.swapaxes(1, 2), flat)
+    return Projected(of.inverse, of.columns, of.low, of.slant, of.length, gram, of.log)
+
+
+def inverses(block: Thin, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`D^-1` of each model at variances s (n, count), shape (n, M, K, K), and half the log determinant of D, (n,)."""
+    of = _woodbury(block, s, None)
+    half = forward(of.low, of.weighed)
+    out = -np.matmul(half.transpose(0, 2, 3, 1), half.transpose(0, 2, 1, 3))
+    each = np.arange(block.noise.shape[1])
+    out[..., each, each] += of.inverse
+    left = -(of.slant * half).sum(1)
+    left[:, np.arange(len(block.bare)), np.maximum(block.bare, 0)] += of.at
+    left = np.where((block.bare >= 0)[:, None], left / np.sqrt(of.length)[..., None], 0.0)
+    out += left[..., None] * left[..., None, :]
+    return out, of.log
+
+
+@dataclasses.dataclass(frozen=True)
+class _Woodbury:
+    """What the inverse of the blocks is made of at n points."""
+
+    inverse: np.ndarray
+    """`E`, shape (n, M, K)."""
+    columns: np.ndarray
+    """`U`, (n, r, M, K), and `E U`."""
+    weighed: np.ndarray
+    low: np.ndarray
+    """`L`, (n, r, r, M)."""
+    at: np.ndarray
+    """`q' E` at the bench, (n, M)."""
+    slant: np.ndarray
+    """`w`, (n, r, M, 1), and its square length, (n, M)."""
+    length: np.ndarray
+    log: np.ndarray
+    """Half the log determinant of D, (n,)."""
+
+
+def _woodbury(block: Thin, s: np.ndarray, by: np.ndarray | None) -> _Woodbury:
+    points, models = len(s), len(block.noise)
     inverse, columns = _scaled(block, s, by)
     there, spot = block.bare >= 0, (np.arange(models), np.maximum(block.bare, 0))
     diagonal = inverse[:, *spot].copy()
@@ -213,18 +262,11 @@ def projected(block: Thin, s: np.ndarray, right: np.ndarray, by: np.ndarray | No
             inner[:, i, j] = inner[:, j, i] = np.einsum("nmk,nmk->nm", weighed[:, i], columns[:, j])
         inner[:, i, i] += 1.0
     low = factor(inner)
-    half = forward(low, _crossed(block, weighed, right, by))
     at = inverse[:, *spot] * np.sqrt(block.lift)
     slant = forward(low, (columns[:, :, *spot] * at[:, None])[..., None])
     length = np.where(there, diagonal * inverse[:, *spot] + np.square(slant[..., 0]).sum(1), 1.0)
-    bench = np.concatenate([_shared_at(block, spot, by, points), right[:, *spot][..., None]], 2)
-    left = np.where(there[:, None], at[..., None] * bench - (slant * half).sum(1), 0.0) / np.sqrt(length)[..., None]
-    gram = _plain_gram(block, inverse, right, by)
-    flat = half.reshape(points, -1, half.shape[3])
-    gram += np.matmul(left.swapaxes(1, 2), left)
-    gram -= np.matmul(flat.swapaxes(1, 2), flat)
     log = 0.5 * (np.log(length).sum(1) - np.log(inverse).sum((1, 2))) + log_determinant(low)
-    return Projected(inverse, columns, low, slant, length, gram, log)
+    return _Woodbury(inverse, columns, weighed, low, at, slant, length, log)
 
 
 def solved(block: Thin, at: Projected, right: np.ndarray) -> np.ndarray:

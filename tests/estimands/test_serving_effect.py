@@ -1,5 +1,7 @@
 """What serving factors do: shares over orders by brute force, contrasts of matched contexts, what may be called a cause."""
 
+import sys
+
 import numpy as np
 import polars as pl
 import pytest
@@ -148,3 +150,20 @@ def test_a_models_own_effect_of_a_context():
     own = dv.serving_effect(posterior).where(model="model-1", level="context-2", statistic=None).draws
     effect = dv.context_effect(posterior).where(model="model-1", context="context-2", statistic=None).draws
     assert abs(own - effect).max() < 1e-9
+
+
+def test_levels_that_a_model_was_not_tried_at_are_one_row_where_there_are_many(monkeypatch):
+    """Three models, each in two of six labels: one refused row a model and statistic, and the same numbers."""
+    log = _log(n_models=3, n_contexts=6)
+    kept = pl.col("context").is_in([f"context-{k}" for k in (1, 2)]) & (pl.col("model") == "model-0")
+    kept |= pl.col("context").is_in([f"context-{k}" for k in (2, 3)]) & (pl.col("model") != "model-0")
+    few = log.filter(kept | (pl.col("regime") == "evaluation")).select("regime", "model", "context", "item", "score")
+    posterior = _posterior(few)
+    each = dv.serving_effect(posterior).to_frame()
+    monkeypatch.setattr(sys.modules["divergence.estimands.serving_effect"], "UNTRIED_MAX", 0)
+    folded = dv.serving_effect(posterior).to_frame()
+    assert folded.filter("identified").equals(each.filter("identified"))
+    untried = each.filter(~pl.col("identified"), pl.col("model").is_not_null())
+    rest = folded.filter(~pl.col("identified"), pl.col("model").is_not_null())
+    assert untried.height == 6 and rest.height == 6 and rest["level"].null_count() == 6
+    assert all("at 1 of the 3 levels of context" in reason for reason in rest["reason"])

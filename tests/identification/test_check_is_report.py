@@ -116,3 +116,10 @@ def test_a_threshold_of_grades_is_a_success_that_can_be_repeated():
     found = {a.question: a for a in log.answers()}["pass_power"]
     assert found.identified and found.outcome == "score >= ok"
     assert compared(log, fit_outcomes(log, method=FEW), log.configuration) == []
+
+
+@pytest.mark.prove
+def test_check_says_what_the_report_does_of_a_table_whose_models_have_contexts_of_their_own(public_data):
+    """194 models, 268 contexts, each of one model: nearly all combinations are empty, and no pair of models shares one."""
+    flags = {"set": ["regime=deployment"]}
+    assert read_and_answer(public_data / "aider_cells.parquet", Configuration().with_flags(**flags)) == []

@@ -9,6 +9,7 @@ from block_logs import SHAPES, block_target
 
 import divergence as dv
 from divergence.joint import arms as measuring
+from divergence.joint.block_checks import held_out
 from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.spec import Spec
 from divergence.joint.thin_blocks import LEAST
@@ -48,6 +49,23 @@ def test_density_and_gradient_are_of_one_function(target):
     central = (target.density(x + steps) - target.density(x - steps)) / 2e-5
     np.testing.assert_allclose(central, slope, atol=1e-5 * (1 + np.abs(slope).max()))
     assert value == pytest.approx(float(target.density(x[None])[0]), rel=1e-10)
+
+
+def test_inverses_and_what_is_held_out(target):
+    """Blocks of the inverse at one point, and the law of a context that is held out, at several."""
+    x = np.random.default_rng(3).normal(size=(7, target.dims)) / 2
+    for one, other in zip(target.precision(x[0]), whole(target).precision(x[0]), strict=True):
+        for mine, plain in zip(np.atleast_1d(one) if isinstance(one, np.ndarray) else one, other, strict=True):
+            np.testing.assert_allclose(mine, plain, rtol=1e-8, atol=1e-9 * np.abs(plain).max())
+    bucket = target.parts[0].bucket
+    groups = [bucket.arms[k, bucket.there[k]] for k in range(2, 5)]  # one arm a model each
+    for (k, _, law), (_, _, plain) in zip(
+        held_out(target, x, groups, [], []), held_out(whole(target), x, groups, [], []), strict=True
+    ):
+        np.testing.assert_array_equal(law.arms, groups[k])
+        for name in ("left", "variance", "mean_variance"):
+            np.testing.assert_allclose(getattr(law, name), getattr(plain, name), rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(law.log_density(), plain.log_density(), rtol=1e-8)
 
 
 @pytest.mark.parametrize("wide", ["alike", "by point", "by arm"])
