@@ -12,13 +12,14 @@ import decimal
 import gzip
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, cast
 
 import polars as pl
 
 from divergence.errors import InputError
+from divergence.executions import plain_lines
 from divergence.executions.names import FAILED, ROW
 from divergence.executions.text_tables import needs_care, record, records
 
@@ -34,13 +35,47 @@ def scan_ndjson(path: Path) -> pl.LazyFrame:
     All records are looked at to learn the column names, because rare ones (an error, a retry) may come late.
     """
     try:
-        seen = pl.scan_ndjson(path, infer_schema_length=None).collect_schema()
+        seen = _seen(path)
     except pl.exceptions.PolarsError:
         return scan_by_line(path)
-    if needs_care(path, seen, [name for name, dtype in seen.items() if _is_vector(dtype)]):
+    if seen is None:
         return scan_by_line(path)
     schema = {name: VECTOR if _is_vector(dtype) else pl.String for name, dtype in seen.items()}
     return pl.scan_ndjson(path, schema=schema, row_index_name=ROW, row_index_offset=1)
+
+
+def _seen(path: Path) -> Mapping[str, pl.DataType] | None:
+    """Names and types as Polars tells them; None where it would take what is no record. Raises what Polars raises."""
+    seen = _seen_in_plain_lines(path)
+    lines = pl.scan_lines(path, name="line")
+    if seen is None:
+        seen = pl.scan_ndjson(path, infer_schema_length=None).collect_schema()
+        odd = lines
+    else:
+        seen, odd = seen
+        odd = odd.to_frame("line").lazy()
+    return None if needs_care(odd, seen, [name for name, dtype in seen.items() if _is_vector(dtype)]) else seen
+
+
+def _seen_in_plain_lines(path: Path) -> tuple[Mapping[str, pl.DataType], pl.Series] | None:
+    """The same told by the first lines and by those that are not plain, and these; None where they do not tell it."""
+    first = plain_lines.first_lines(opened(path))
+    records = [record(line) for line in first or ()]
+    found = [one for one in records if one is not None]
+    if first is None or len(found) < len(records) or not found:
+        return None
+    seen = plain_lines.schema_of(first)
+    vectors = [name for name, dtype in seen.items() if _is_vector(dtype)]
+    told_by_one = plain_lines.plain(found, vectors)
+    odd = None if told_by_one is None else plain_lines.odd_lines(path, told_by_one)
+    if odd is None:
+        return None
+    late = plain_lines.schema_of(odd)
+    told = {**late, **seen}
+    if any(dtype.is_nested() and name not in vectors for name, dtype in told.items()) or {*vectors} & {*late}:
+        return None
+    names = dict.fromkeys([*seen, *late])
+    return {name: told[name] for name in names}, odd
 
 
 def scan_by_line(path: Path) -> pl.LazyFrame:

@@ -136,9 +136,10 @@ def _shallow(value: object) -> bool:
     return False
 
 
-def needs_care(path: Path, names: Iterable[str], vectors: Collection[str] = ()) -> bool:
-    """Must an NDJSON file with these columns be read line by line? See the table above. `vectors`: names of those that
-    Polars takes for lists of numbers, which it does where a list holds a boolean, too, and then fails at it."""
+def needs_care(lines: pl.LazyFrame, names: Iterable[str], vectors: Collection[str] = ()) -> bool:
+    """Must an NDJSON file with such lines (`line`) and these columns be read line by line? See the table above. `vectors`:
+    names of those that Polars takes for lists of numbers, which it does where a list holds a boolean, too, and then fails
+    at it."""
     line = pl.col("line")
     brackets = line.str.count_matches("[", literal=True) + line.str.count_matches("{", literal=True)
     suspicious = [line.str.contains(SURROGATE), line.str.contains(ESCAPED_LETTER), brackets > DEPTH]
@@ -148,8 +149,8 @@ def needs_care(path: Path, names: Iterable[str], vectors: Collection[str] = ()) 
     for name in names:
         key = json.dumps(name, ensure_ascii=False)
         suspicious.append(line.str.count_matches(key, literal=True) > 1)
-    lines = pl.scan_lines(path, name="line").filter(pl.any_horizontal(suspicious)).collect(engine="streaming")["line"]
-    return any(not _plain(text, vectors) for text in lines if text.strip())
+    found = lines.filter(pl.any_horizontal(suspicious)).collect(engine="streaming")["line"]
+    return any(not _plain(text, vectors) for text in found if text.strip())
 
 
 def _plain(line: str, vectors: Collection[str]) -> bool:
