@@ -16,6 +16,7 @@ from divergence.executions.files import Source
 from divergence.executions.names import FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, ROW, TIMES
 from divergence.executions.random_groups import is_kept
 from divergence.executions.schema import COLUMNS, Column
+from divergence.plain_text import VISIBLE
 
 VERBATIM = ("answer", "gold")  # an empty answer is an answer
 
@@ -42,7 +43,7 @@ def as_label(name: str, dtype: pl.DataType) -> pl.Expr:
 def _not_blank(text: pl.Expr) -> pl.Expr:
     """A label, null where it is blank: text formats and data frames write a missing label as an empty text."""
     begun = (text >= "!") & (text < "\x7f")  # by a letter or sign of ASCII, as nearly all are: cheaper to see
-    return pl.when(begun | pl.when(~begun).then(text).str.contains(r"\S")).then(text)
+    return pl.when(begun | pl.when(~begun).then(text).str.contains(VISIBLE)).then(text)
 
 
 def _shown(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -232,7 +233,7 @@ def canonical(
 
 def _known_models(name: pl.Expr, configuration: Configuration) -> pl.Expr:
     """The model's name, as [models] declares it where it does."""
-    return name.replace(dict(configuration.models))
+    return _not_blank(name.replace(dict(configuration.models))).alias("model")
 
 
 def sampled(source: Source, configuration: Configuration, clusters: tuple[str, ...], every: int) -> Source:

@@ -304,8 +304,7 @@ def _scan(path: Path, kind: str) -> pl.LazyFrame:
         return pl.read_ipc_stream(path).lazy().with_row_index(ROW, offset=1)
     if head.startswith(b"\x1f\x8b"):
         check_packing(path)
-    if kind in ("csv", "ndjson"):
-        check_encoding(path, start := json_records.head(path, HEAD))
+    check_encoding(path, start := json_records.head(path, HEAD), lines=kind != "json")
     if kind == "csv":
         separator = _separator(path.name)
         check_header(path, start, separator)

@@ -133,7 +133,7 @@ def _span(record: Mapping[str, Any], unknown: set[str]) -> dict[str, Any]:
         "attributes": attributes,
         "events": [_event(event) for event in _list(record.get("events"))],
     }
-    return otlp_spans.flat_span(span, {}, unknown)
+    return otlp_spans.with_sampler(otlp_spans.flat_span(span, {}, unknown))
 
 
 def _columns(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
