@@ -86,7 +86,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
                     )
                     continue
                 reading.span(span, row, file, otlp_spans.is_call(span), (None, span.get("session.id")))
-        reading.flush(file)
+    reading.flush()
     calls = otlp_events.derived(reading.executions(reading.calls()))
     outcomes = attach(judged, calls, ("span.id",), "span.trace", draft)
     draft.extend(scored(calls, outcomes, primary, draft))
