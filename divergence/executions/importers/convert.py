@@ -43,6 +43,8 @@ def printable(name: Any) -> str:
 
 def text(value: Any) -> str | None:
     """A name: text, or a number written as text; text of which nothing is to be seen is None."""
+    if type(value) is str and value.isascii() and value.isprintable():
+        return value if value.strip() else None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"is not text: {quoted(value)}")
     written = str(value)
