@@ -8,6 +8,7 @@ rejected one by one instead of with their file.
 
 from __future__ import annotations
 
+import dataclasses
 import decimal
 import gzip
 import json
@@ -21,7 +22,7 @@ import polars as pl
 from divergence.errors import InputError
 from divergence.executions import plain_lines
 from divergence.executions.names import FAILED, ROW
-from divergence.executions.text_tables import needs_care, record, records
+from divergence.executions.text_tables import needs_care, read_alike, record, records
 
 LARGEST_DOCUMENT = 2**31  # bytes of one JSON array, which has to be in memory as a whole
 SHOWN = 80  # characters of a bad line that are kept
@@ -34,48 +35,55 @@ def scan_ndjson(path: Path) -> pl.LazyFrame:
 
     All records are looked at to learn the column names, because rare ones (an error, a retry) may come late.
     """
+    told = _told(path)
+    if told is not None:
+        return _scan_told(path, told)
     try:
-        seen = _seen(path)
+        seen = pl.scan_ndjson(path, infer_schema_length=None).collect_schema()
     except pl.exceptions.PolarsError:
         return scan_by_line(path)
-    if seen is None:
+    if needs_care(pl.scan_lines(path, name="line"), seen, [name for name, dtype in seen.items() if _is_vector(dtype)]):
         return scan_by_line(path)
-    schema = {name: VECTOR if _is_vector(dtype) else pl.String for name, dtype in seen.items()}
-    return pl.scan_ndjson(path, schema=schema, row_index_name=ROW, row_index_offset=1)
+    return _scan(path, {name: VECTOR if _is_vector(dtype) else pl.String() for name, dtype in seen.items()})
 
 
-def _seen(path: Path) -> Mapping[str, pl.DataType] | None:
-    """Names and types as Polars tells them; None where it would take what is no record. Raises what Polars raises."""
-    seen = _seen_in_plain_lines(path)
-    lines = pl.scan_lines(path, name="line")
-    if seen is None:
-        seen = pl.scan_ndjson(path, infer_schema_length=None).collect_schema()
-        odd = lines
-    else:
-        seen, odd = seen
-        odd = odd.to_frame("line").lazy()
-    return None if needs_care(odd, seen, [name for name, dtype in seen.items() if _is_vector(dtype)]) else seen
+def _scan(path: Path, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    return pl.scan_ndjson(path, schema=dict(schema), row_index_name=ROW, row_index_offset=1)
 
 
-def _seen_in_plain_lines(path: Path) -> tuple[Mapping[str, pl.DataType], pl.Series] | None:
-    """The same told by the first lines and by those that are not plain, and these; None where they do not tell it."""
+@dataclasses.dataclass(frozen=True)
+class _Told:
+    """What the first lines and the odd ones say of a file, all others being plain (`plain_lines`)."""
+
+    plain: pl.Expr
+    schema: dict[str, pl.DataType]
+    odd: pl.Series
+
+
+def _told(path: Path) -> _Told | None:
+    """None where there are many odd lines, or where these give a name another kind of value than the plain ones may have."""
     first = plain_lines.first_lines(opened(path))
-    records = [record(line) for line in first or ()]
-    found = [one for one in records if one is not None]
-    if first is None or len(found) < len(records) or not found:
+    records = [found for line in first or () if (found := record(line)) is not None]
+    vectors = [name for name, dtype in _schema(records).items() if dtype == VECTOR]
+    plain = plain_lines.plain(records, vectors) if records else None
+    odd = None if plain is None else plain_lines.odd_lines(path, plain)
+    if plain is None or odd is None:
         return None
-    seen = plain_lines.schema_of(first)
-    vectors = [name for name, dtype in seen.items() if _is_vector(dtype)]
-    told_by_one = plain_lines.plain(found, vectors)
-    odd = None if told_by_one is None else plain_lines.odd_lines(path, told_by_one)
-    if odd is None:
+    late = [found for line in odd if (found := record(line)) is not None]
+    if any(isinstance(value, list) != (name in vectors) for one in late for name, value in one.items() if value is not None):
         return None
-    late = plain_lines.schema_of(odd)
-    told = {**late, **seen}
-    if any(dtype.is_nested() and name not in vectors for name, dtype in told.items()) or {*vectors} & {*late}:
-        return None
-    names = dict.fromkeys([*seen, *late])
-    return {name: told[name] for name in names}, odd
+    return _Told(plain, _schema([*records, *late]), odd)
+
+
+def _scan_told(path: Path, told: _Told) -> pl.LazyFrame:
+    """The whole file through Polars where it may have the odd lines, too, else those in Python."""
+    vectors = [name for name, dtype in told.schema.items() if dtype == VECTOR]
+    try:
+        plain_lines.parse(told.odd, told.schema)
+        fast = all(read_alike(line, vectors) for line in told.odd)
+    except pl.exceptions.PolarsError:
+        fast = False
+    return _scan(path, told.schema) if fast else _scan_lines(path, told.schema, told.plain)
 
 
 def scan_by_line(path: Path) -> pl.LazyFrame:
@@ -84,15 +92,28 @@ def scan_by_line(path: Path) -> pl.LazyFrame:
         schema = _schema(record(line.decode("utf-8", "replace")) or {} for line in file)
     if not schema:
         raise ValueError("none of its lines is a JSON record")
+    return _scan_lines(path, schema)
+
+
+def _scan_lines(path: Path, schema: dict[str, pl.DataType], plain: pl.Expr | None = None) -> pl.LazyFrame:
+    """The records, those of `plain` lines through Polars and the others in Python."""
     lines = pl.scan_lines(path, name="line").filter(pl.col("line").str.contains(r"\S")).with_row_index(ROW, offset=1)
     full = {ROW: pl.UInt32, **schema, FAILED_RECORD: pl.String}
 
-    def parsed(batch: pl.DataFrame) -> pl.DataFrame:
+    def in_python(batch: pl.DataFrame) -> pl.DataFrame:
         found = [record(line) for line in batch["line"]]
         frame = _frame([one or {} for one in found], schema)
         judged = zip(found, batch["line"], strict=True)
         failed = [line[:SHOWN] if one is None else None for one, line in judged]
         return frame.select(batch[ROW].cast(pl.UInt32), *schema, pl.Series(FAILED_RECORD, failed, pl.String))
+
+    def parsed(batch: pl.DataFrame) -> pl.DataFrame:
+        if plain is None:
+            return in_python(batch)
+        one, other = batch.filter(plain), in_python(batch.filter(~plain))
+        fast = plain_lines.parse(one["line"], schema)
+        fast = fast.select(one[ROW].cast(pl.UInt32), *schema, pl.lit(None, pl.String).alias(FAILED_RECORD))
+        return pl.concat([fast, other]).sort(ROW)
 
     return lines.map_batches(parsed, schema=full, streamable=True)
 

@@ -22,7 +22,7 @@ import polars as pl
 
 FIRST = 1000  # lines that tell the names, their order and the kinds of their values
 FIRST_BYTES = 2**22  # that they have at most
-ODD_BYTES = 2**24  # of lines that are not plain, up to which they are looked at alone
+ODD_BYTES = 2**22  # of lines that are not plain, up to which they are looked at alone
 
 SPACE = r"[ \t\r]*"
 NUMBER = r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2})?"
@@ -93,7 +93,7 @@ def odd_lines(path: Path, told: pl.Expr) -> pl.Series | None:
     return odd.filter(pl.col("line").str.contains(r"\S")).collect(engine="streaming")["line"]
 
 
-def schema_of(lines: Iterable[str]) -> Mapping[str, pl.DataType]:
-    """Names and types of these lines as Polars tells them. Raises what Polars raises."""
-    text = io.BytesIO("\n".join(lines).encode())
-    return pl.scan_ndjson(text, infer_schema_length=None).collect_schema() if text.getbuffer().nbytes else {}
+def parse(lines: Iterable[str], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """The records of lines as columns, through Polars. Raises what Polars raises."""
+    text = "\n".join(lines).encode()
+    return pl.read_ndjson(io.BytesIO(text), schema=dict(schema)) if text else pl.DataFrame(schema=dict(schema))

@@ -181,10 +181,11 @@ def needs_care(lines: pl.LazyFrame, names: Iterable[str], vectors: Collection[st
         key = json.dumps(name, ensure_ascii=False)
         suspicious.append(line.str.count_matches(key, literal=True) > 1)
     found = lines.filter(pl.any_horizontal(suspicious)).collect(engine="streaming")["line"]
-    return any(not _plain(text, vectors) for text in found if text.strip())
+    return any(not read_alike(text, vectors) for text in found if text.strip())
 
 
-def _plain(line: str, vectors: Collection[str]) -> bool:
+def read_alike(line: str, vectors: Collection[str]) -> bool:
+    """Is a line a record, and one of which Polars makes what this module says? `vectors` as in `needs_care`."""
     found = record(line)
     if found is None:
         return False

@@ -84,17 +84,32 @@ def test_odd_lines_among_many_plain_ones_are_read_as_line_by_line(tmp_path_facto
 
 def test_a_large_file_of_plain_lines_is_not_looked_at_line_by_line(tmp_path, monkeypatch):
     path = tmp_path / "log.jsonl"
-    late = ['{"a": 2, "late": "y"}', "", '{"a": 3, "b": "\\ud83d"}']
-    path.write_text("\n".join([FIRST] * 5000 + late[:2]) + "\n")
-    looked = []
-    whole = json_records.needs_care
-    monkeypatch.setattr(
-        json_records, "needs_care", lambda lines, *more: looked.append(lines.collect().height) or whole(lines, *more)
-    )
-    assert json_records.scan_ndjson(path).collect_schema().names() == ["__row", "a", "b", "c", "late"]
-    path.write_text("\n".join([FIRST] * 5000 + late) + "\n")
-    assert json_records.scan_ndjson(path).collect()["b"][-1] == "\ufffd"
-    assert looked == [1, 2]
+    whole, looked = json_records.record, []
+    monkeypatch.setattr(json_records, "record", lambda line: looked.append(line) or whole(line))
+    monkeypatch.setattr(json_records, "needs_care", None)
+    late = '{"a": 2, "late": "y"}'
+    path.write_text("\n".join([FIRST] * 5000 + [late, ""]) + "\n")
+    read = json_records.scan_ndjson(path)
+    assert read.collect_schema().names() == ["__row", "a", "b", "c", "late"]
+    assert looked == [FIRST + "\n"] * 1000 + [late]
+    for bad, seen in (('{"a": NaN, "b": "z"}', "z"), ('{"a": 3, "b": "\\ud83d"}', "\ufffd"), ('{"a": 1, "a": 2}', None)):
+        path.write_text("\n".join([FIRST] * 3000 + [late, bad] + [FIRST] * 3000) + "\n")
+        looked.clear()
+        read = json_records.scan_ndjson(path).collect()
+        assert read["b"][3001] == seen and looked.count(bad) == 2 and len(looked) == 1004
+        assert read.equals(json_records.scan_by_line(path).collect())
+
+
+@pytest.mark.parametrize(
+    "first, odd",
+    [('{"a": 1, "b": null}', '{"a": 1, "b": [1]}'), ('{"a": 1, "b": [1]}', '{"a": 1, "b": 2}'), (FIRST, '{"a": [1]}')],
+)
+def test_a_name_of_two_kinds_is_decided_over_the_whole_file(tmp_path, first, odd):
+    path = tmp_path / "log.jsonl"
+    for second in (first, '{"a": 1, "b": "x"}', '{"a": NaN}'):
+        path.write_text("\n".join([first] * 1100 + [second, odd]) + "\n")
+        fast, slow = json_records.scan_ndjson(path).collect(), json_records.scan_by_line(path).collect()
+        assert fast.equals(slow.select(fast.columns))
 
 
 def test_many_odd_lines_are_looked_at_as_a_whole(tmp_path, monkeypatch):
