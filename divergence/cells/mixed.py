@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from divergence.cells.cells import TABLES, Cells, Table
+from divergence.cells.grouped import grouped, row_frames
 from divergence.cells.trials import trial_sums
 from divergence.executions import Executions
 from divergence.executions.random_groups import block
@@ -33,18 +34,20 @@ def mixed_sums(log: Executions, factors: list[str]) -> dict[str, pl.DataFrame]:
     """The table `mixed` of a log's own rows, for these factors; nothing where there is none."""
     if not factors:
         return {}
-    frame = log.scan()
     keys, sums = TABLES["mixed"]
     place = [pl.col(key).cast(pl.String) for key in keys[:4]]
-    levels = [pl.col(f).cast(pl.String).fill_null("(not logged)").alias(f"factor:{f}") for f in factors]
-    number = block(frame.collect_schema().names()).alias("block")
-    rows = frame.select(*place, number, *levels, *trial_sums(log)).filter(pl.col("n") > 0)
-    wide = rows.group_by(*keys[:5], *(f"factor:{f}" for f in factors)).agg(pl.col(s).sum() for s in sums)
-    found = wide.collect(engine="streaming")
+    levels = {f"factor:{f}": pl.col(f).cast(pl.String).fill_null("(not logged)") for f in factors}
+
+    def rows(frame: pl.LazyFrame) -> pl.LazyFrame:
+        number = block(frame.collect_schema().names()).alias("block")
+        return frame.select(*place, number, *trial_sums(log), **levels).filter(pl.col("n") > 0)
+
+    exact = {name: pl.col(name) for name in sums}
+    wide = grouped(row_frames(log, rows), [*keys[:5], *levels], {}, exact, log.ray).lazy()
     parts = [
-        found.group_by(*keys[:5], pl.col(f"factor:{f}").alias("level"))
-        .agg(pl.col(s).sum() for s in sums)
-        .select(*keys[:5], pl.lit(f).alias("factor"), "level", *sums)
+        grouped([wide.with_columns(level=f"factor:{f}")], [*keys[:5], "level"], {}, exact).select(
+            *keys[:5], pl.lit(f).alias("factor"), "level", *sums
+        )
         for f in factors
     ]
     return {"mixed": pl.concat(parts)}

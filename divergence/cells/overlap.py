@@ -41,12 +41,12 @@ def scorer_conflict(cells: Cells) -> str | None:
     return f"the regimes were judged by different scorers ({names[0]} against {names[1]}); {advice}"
 
 
-def context_conflict(cells: Cells, regime: str = "deployment") -> str | None:
+def context_conflict(cells: Cells, regime: str) -> str | None:
     """Why the contexts of a regime cannot be compared with each other: they were judged by different scorers."""
     here = in_regime(cells, regime) & (cells.counts["n"] > 0)
-    contexts = np.unique(cells.counts["context"][here])
     if len(np.unique(cells.counts["scorer"][here & (cells.counts["scorer"] >= 0)])) < 2:
         return None
+    contexts = _told_apart(cells, here)
     for place, first in enumerate(contexts):
         for second in contexts[place + 1 :]:
             one, two = (here & (cells.counts["context"] == c) for c in (first, second))
@@ -60,6 +60,23 @@ def context_conflict(cells: Cells, regime: str = "deployment") -> str | None:
                 advice = one_judge(*map(set, judges))
                 return f"{names[0]} and {names[1]} were judged by different scorers ({told}); {advice}"
     return None
+
+
+def _told_apart(cells: Cells, here: np.ndarray) -> np.ndarray:
+    """Codes of the contexts of these rows; of those whose scorers judged the same shares of each task and metric, one."""
+    counts = cells.counts.take(here & (cells.counts["scorer"] >= 0))
+    (context, task, scorer), place = combinations(*(counts[k] for k in ("context", "task", "scorer")))
+    rows = np.bincount(place, counts["rows"] - counts["unjudged"], len(context))
+    stratum = combinations(context, task)[1]
+    share = rows / np.maximum(np.bincount(stratum, rows), 1)[stratum]
+    kinds = metric_codes(cells)
+    first: dict[bytes, int] = {}
+    for c in np.unique(context):
+        mine = (context == c) & (rows > 0)
+        metrics = np.bincount(kinds[scorer[mine]], rows[mine]) / max(rows[mine].sum(), 1)
+        pattern = np.concatenate([task[mine], scorer[mine], share[mine], metrics])
+        first.setdefault(pattern.tobytes(), int(c))
+    return np.array(list(first.values()), int)
 
 
 def model_conflict(cells: Cells, regime: str) -> str | None:

@@ -17,7 +17,6 @@ import itertools
 import numpy as np
 
 from divergence.calling import nearest, sentences
-from divergence.cells.overlap import context_conflict
 from divergence.errors import ArgumentError
 from divergence.estimands.rows import Rows, models_with_rows, refuse, tried_levels, unit_of
 from divergence.estimands.serving_effect import factor_needs, reference_level
@@ -110,7 +109,7 @@ def _needs(fit: Fit, of: str) -> Need:
     if of == "context":
         if design.contexts["deployment"] < 2:
             return Need(False, f"It needs two deployment contexts; this log has {design.contexts['deployment']}.")
-        conflict = context_conflict(design.cells)
+        conflict = design.context_judges["deployment"]
         why = f"It needs one judge in all contexts: {conflict}." if conflict else needs.unlike_tasks(design, "deployment")
         return Need(why is None, why or "")
     return factor_needs(design)

@@ -16,7 +16,7 @@ import itertools
 import numpy as np
 import polars as pl
 
-from divergence.cells.overlap import context_conflict, scorer_conflict
+from divergence.cells.overlap import scorer_conflict
 from divergence.estimands.answer_bias import Moved, answer_bias
 from divergence.estimands.heterogeneity import heterogeneity
 from divergence.estimands.rows import about, answer, answered, frame, models_with_rows, unit_of
@@ -48,7 +48,7 @@ def context_needs(design: LogDesign) -> Need:
 
 def no_contrasts(design: LogDesign) -> str | None:
     """Why deployment contexts cannot be compared with each other: other judges, or a mean over unlike tasks."""
-    return context_conflict(design.cells) or needs.unlike_tasks(design, "deployment")
+    return design.context_judges["deployment"] or needs.unlike_tasks(design, "deployment")
 
 
 ROOM = Question(

@@ -56,12 +56,16 @@ def sampled(models: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def signs_agree(bench: np.ndarray, deployed: np.ndarray) -> np.ndarray:
-    """Sum over pairs of `sign(B_m - B_n) sign(D_m - D_n)` in every draw, shape (S,), of levels (S, models): by sorting.
+    """Sum over pairs of `sign(B_m - B_n) sign(D_m - D_n)` in every draw, shape (S,), of levels (S, models).
 
-    With places r of the deployed levels, in the order of the bench, pairs in order minus pairs out of it are counted by
-    halves (merge sort): M log M, not M squared.
+    Of many models by sorting: with places r of the deployed levels, in the order of the bench, pairs in order minus pairs
+    out of it are counted by halves (merge sort): M log M, not M squared, but draw by draw.
     """
-    out = np.empty(len(bench))
+    out = np.zeros(len(bench))
+    if bench.shape[1] <= LISTED_MAX:
+        for m in range(bench.shape[1] - 1):
+            out += (np.sign(bench[:, [m]] - bench[:, m + 1 :]) * np.sign(deployed[:, [m]] - deployed[:, m + 1 :])).sum(1)
+        return out
     for s, (b, d) in enumerate(zip(bench, deployed, strict=True)):
         out[s] = _concordance(b, d)
     return out

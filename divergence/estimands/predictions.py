@@ -19,7 +19,6 @@ import numpy as np
 import polars as pl
 
 from divergence.calling import nearest, sentences, shown
-from divergence.cells.overlap import context_conflict
 from divergence.errors import ArgumentError
 from divergence.estimands.rows import answer, level_unit, models_with_rows, refuse, tried_levels
 from divergence.estimate import COORDINATES, Estimate
@@ -74,7 +73,7 @@ def predictions(
     need = needs.level_needs(fit.log_design, regime)
     if not need.met:
         return refuse(fit, QUESTION, TEXT, unit, need.sentence)
-    conflict = context_conflict(fit.cells) if regime == "deployment" and set(groups) - {"model"} else None
+    conflict = fit.log_design.context_judges[regime] if regime == "deployment" and set(groups) - {"model"} else None
     if conflict:
         return refuse(fit, QUESTION, TEXT, unit, f"It needs one judge in all contexts: {conflict}.")
     mu = levels(fit, regime, law, items=items, contexts=contexts)

@@ -28,7 +28,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from divergence.calling import nearest
-from divergence.cells.overlap import context_conflict, replays
+from divergence.cells.overlap import replays
 from divergence.errors import InputError
 from divergence.estimands.matched_contexts import contrast, crossed, matched
 from divergence.estimands.positivity import assignment, positivity
@@ -55,7 +55,7 @@ def factor_needs(design: LogDesign) -> Need:
     """A factor with two levels within one regime that others do not give away."""
     factors = design.factors
     named = design.cells.factors
-    conflict = context_conflict(design.cells)
+    conflict = design.context_judges["deployment"]
     if named and (conflict or design.constant is not None):
         judge = f"It needs one judge in all contexts: {conflict}."
         return Need(False, judge if conflict else needs.nothing_varies(design) or "")

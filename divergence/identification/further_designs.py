@@ -15,7 +15,7 @@ import numpy as np
 
 from divergence.cells.cells import Cells, Table
 from divergence.cells.further_outcomes import SHAPE
-from divergence.cells.overlap import context_conflict, scorer_conflict
+from divergence.cells.overlap import scorer_conflict
 from divergence.errors import InputError
 from divergence.identification.log_design import REGIMES, LogDesign, log_design
 from divergence.numerics import combinations
@@ -38,7 +38,11 @@ def worth_asking(design: LogDesign, measure: str) -> bool:
     cells = design.cells
     if design.constant is not None or design.driven_trials or any(design.model_judges.values()):
         return True
-    if scorer_conflict(cells) or context_conflict(cells) or any(len(groups) > 1 for groups in design.task_metrics.values()):
+    if (
+        scorer_conflict(cells)
+        or design.context_judges["deployment"]
+        or any(len(groups) > 1 for groups in design.task_metrics.values())
+    ):
         return True
     counts = cells.counts
     mine = cells.measures.take(cells.measures["measure"] == cells.levels["measure"].index(measure))

@@ -15,7 +15,7 @@ import numpy as np
 from divergence.cells import Cells
 from divergence.cells.cells import MISSING
 from divergence.cells.episodes import agent_episodes
-from divergence.cells.overlap import model_conflict, scorers
+from divergence.cells.overlap import context_conflict, model_conflict, scorers
 from divergence.cells.random_blocks import block_sums
 from divergence.cells.telling_items import prepared
 from divergence.identification.arm_counts import ArmCounts, arm_counts
@@ -139,6 +139,11 @@ class LogDesign:
     def model_judges(self) -> dict[str, str | None]:
         """Why the models of each regime cannot be compared: one was judged by others; None where nothing is."""
         return {regime: model_conflict(self.cells, regime) for regime in REGIMES}
+
+    @functools.cached_property
+    def context_judges(self) -> dict[str, str | None]:
+        """Why the contexts of each regime cannot be compared with each other; None where nothing is."""
+        return {regime: context_conflict(self.cells, regime) for regime in REGIMES}
 
     def _in(self, regime: str) -> np.ndarray:
         return self.arms.deployed == (regime == "deployment")

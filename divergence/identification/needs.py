@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from divergence.cells.cells import MISSING
-from divergence.cells.overlap import context_conflict, scorer_conflict
+from divergence.cells.overlap import scorer_conflict
 from divergence.identification.log_design import LogDesign
 from divergence.identification.question import Need
 from divergence.numerics import combinations
@@ -197,7 +197,7 @@ def no_contexts(design: LogDesign) -> str | None:
         return f"It needs two deployment contexts; this log has {design.contexts['deployment']}."
     if design.served.shape[1] < 2:
         return "It needs two contexts in the deployment law; the declared one gives weight to one."
-    conflict = context_conflict(design.cells)
+    conflict = design.context_judges["deployment"]
     return f"It needs one judge in all contexts: {conflict}." if conflict else nothing_varies(design)
 
 
@@ -230,7 +230,7 @@ def tested_regimes(design: LogDesign) -> tuple[str, ...]:
         models = arms.model[arms.deployed == deployed]
         several = np.flatnonzero(np.bincount(models) > 1) if len(models) else []
         tested = [m for m in several if not sessions_of_their_own(design, int(m), deployed)]
-        if tested and context_conflict(design.cells, regime) is None:
+        if tested and design.context_judges[regime] is None:
             found.append(regime)
     return tuple(found)
 

@@ -55,9 +55,17 @@ def assert_equal(one, other):
             np.testing.assert_array_equal(seen, wanted, err_msg=f"{name}.{column}")
 
 
+def graded_in_two_versions(log):
+    """Scores are shares, and the prompt's version varies within contexts."""
+    rng = np.random.default_rng(2)
+    versions = pl.Series([("v1", "v2")[k] for k in rng.integers(0, 2, log.height)])
+    return log.with_columns(score=pl.Series(rng.random(log.height)), prompt_version=versions)
+
+
 LOGS = {
     "measures, sessions and answers": lambda log: log,
     "shares of right answers": lambda log: log.with_columns(score=pl.Series(np.random.default_rng(2).random(log.height))),
+    "a factor within contexts": graded_in_two_versions,
     "rates over items": lambda log: log.drop("session", "latency_s").with_columns(score_n=pl.lit(7), trial=pl.lit(1)),
     "turns": lambda log: log.with_columns(turn=pl.int_range(pl.len()).over("session") + 1),
 }
@@ -92,8 +100,9 @@ def test_another_outcome_and_a_table_of_outcomes(far, tmp_path):
 @pytest.mark.parametrize("parts", [1, 2, 7])
 def test_the_number_of_files_changes_no_bit(parts, far, tmp_path):
     """Rows in another order in other files, as one pass and file by file: the levels and sums of the first."""
-    log = executions()
+    log = graded_in_two_versions(executions())
     first = dv.collapse(dv.read(in_files(log.drop("cost_usd"), tmp_path / "first", 3)))
+    assert len(first.mixed)
     for k, ray in enumerate((None, "far:1")):
         folder = in_files(log.drop("cost_usd"), tmp_path / f"other{k}", parts, seed=5 + k)
         assert_equal(dv.collapse(dv.read(folder, ray=ray)), first)

@@ -13,7 +13,7 @@ from divergence.estimands.rank_agreement import kendall, place
 from divergence.estimands.reversal import over_pairs
 
 
-@pytest.mark.parametrize("models", (2, 3, 7, 20, 33))
+@pytest.mark.parametrize("models", (2, 3, 7, 33, listing.LISTED_MAX, listing.LISTED_MAX + 1, 80))
 def test_signs_agree_is_the_sum_over_pairs_ties_included(models):
     rng = np.random.default_rng(models)
     bench, deployed = (np.round(rng.standard_normal((12, models)), 1) for _ in range(2))

@@ -1,0 +1,57 @@
+"""Scorers of contexts, beside a comparison of every pair."""
+
+import itertools
+
+import numpy as np
+import polars as pl
+import pytest
+
+import divergence as dv
+from divergence.cells.overlap import context_conflict, in_regime, judged_alike
+
+
+def judged(seed, apart):
+    """Contexts by task and scorer; `apart`: the share of contexts with a mix of judges of their own."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for c in range(7):
+        tasks = rng.permutation(4)[: rng.integers(1, 4)]
+        own = rng.random() < apart
+        for t in tasks:
+            mix = rng.dirichlet([1, 1, 1]) if own else np.eye(3)[t % 3]
+            for k in range(rng.integers(1, 12)):
+                scorer = ("exact_match", "helpful", "judge")[rng.choice(3, p=mix)]
+                row = {"regime": "deployment", "context": f"c{c}", "model": "A", "task": f"t{t}"}
+                rows.append(row | {"scorer": scorer, "item": f"{t}-{k}", "score": float(rng.random() < 0.5)})
+    return dv.collapse(dv.read(pl.DataFrame(rows)))
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.3, 1.0])
+def test_the_first_two_contexts_judged_by_others_are_named(apart):
+    found = 0
+    for seed in range(25):
+        cells = judged(seed, apart)
+        here = in_regime(cells, "deployment") & (cells.counts["n"] > 0)
+        contexts = np.unique(cells.counts["context"][here])
+        sides = [here & (cells.counts["context"] == c) for c in contexts]
+        pairs = itertools.combinations(range(len(sides)), 2)
+        every = [(i, j) for i, j in pairs if not judged_alike(cells, sides[i], sides[j])]
+        told = context_conflict(cells, "deployment")
+        assert bool(told) is bool(every)
+        if every:
+            names = [cells.levels["context"][contexts[k]] for k in every[0]]
+            assert told.startswith(f"{names[0]} and {names[1]} were judged by different scorers")
+            found += 1
+    assert found
+
+
+def test_shares_of_metrics_count_where_no_task_is_common():
+    """c0 and c1 have the same judge of each task, and c2 has another task: only c1 measured something else mostly."""
+    rows = []
+    for context, numbers in {"c0": {"a": 20, "b": 1}, "c1": {"a": 1, "b": 20}, "c2": {"z": 20}}.items():
+        for task, count in numbers.items():
+            scorer = "helpful" if task == "b" else "exact_match"
+            row = {"regime": "deployment", "context": context, "model": "A", "task": task, "scorer": scorer}
+            rows += [row | {"item": f"{task}-{k}", "score": float(k % 2)} for k in range(count)]
+    told = context_conflict(dv.collapse(dv.read(pl.DataFrame(rows))), "deployment")
+    assert told.startswith("c1 and c2 were judged by different scorers")
