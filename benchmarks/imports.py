@@ -253,7 +253,7 @@ def native(megabytes: float) -> dict[str, float]:
 
 
 def memory_of_own(megabytes: float) -> dict[str, float]:
-    """The memory that `read` takes by itself, and with the pages of the file that are mapped, which the system takes back."""
+    """The memory that `read` takes by itself, and with the mapped pages of the file, which the system takes back."""
     import divergence as dv
 
     with tempfile.TemporaryDirectory() as made:
