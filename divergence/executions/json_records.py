@@ -25,6 +25,7 @@ from divergence.executions.names import FAILED, ROW
 from divergence.executions.text_tables import needs_care, read_alike, record, records
 
 LARGEST_DOCUMENT = 2**31  # bytes of one JSON array, which has to be in memory as a whole
+HEAD = 2**19  # bytes of lines that tell whether a file is a table
 SHOWN = 80  # characters of a bad line that are kept
 FAILED_RECORD = FAILED + "record"
 VECTOR = pl.List(pl.Float64)
@@ -84,6 +85,12 @@ def _scan_told(path: Path, told: _Told) -> pl.LazyFrame:
     except pl.exceptions.PolarsError:
         fast = False
     return _scan(path, told.schema) if fast else _scan_lines(path, told.schema, told.plain)
+
+
+def first_records(path: Path) -> pl.LazyFrame | None:
+    """The records of the first lines, as a whole file gives them; None where there are none."""
+    found = [one for line in plain_lines.first_lines(opened(path), HEAD) or () if (one := record(line)) is not None]
+    return _frame(found, _schema(found)).lazy().with_row_index(ROW, offset=1) if found else None
 
 
 def scan_by_line(path: Path) -> pl.LazyFrame:

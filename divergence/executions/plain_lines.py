@@ -32,16 +32,16 @@ SCALAR = f"(?:{TEXT}|{NUMBER}|null|true|false)"
 VECTOR = rf"(?:null|\[{SPACE}(?:{NUMBER}{SPACE}(?:,{SPACE}{NUMBER}{SPACE})*)?\])"
 
 
-def first_lines(file: IO[bytes]) -> list[str] | None:
-    """The first lines that are not blank; None where these are very long, or no text. Closes the file."""
-    found, left = [], FIRST_BYTES
+def first_lines(file: IO[bytes], size: int = FIRST_BYTES) -> list[str] | None:
+    """The first lines that are not blank; None where the first is longer than `size`, or where they are no text. Closes."""
+    found, left = [], size
     with file:
         while len(found) < FIRST and left > 0 and (line := file.readline(left)):
             left -= len(line)
-            if line.strip():
+            if line.strip() and (left > 0 or line.endswith(b"\n")):
                 found.append(line)
     try:
-        return [line.decode() for line in found] if left > 0 else None
+        return [line.decode() for line in found] if found or left > 0 else None
     except UnicodeDecodeError:
         return None
 
@@ -93,7 +93,7 @@ def odd_lines(path: Path, told: pl.Expr) -> pl.Series | None:
     return odd.filter(pl.col("line").str.contains(r"\S")).collect(engine="streaming")["line"]
 
 
-def parse(lines: Iterable[str], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+def parse(lines: pl.Series, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """The records of lines as columns, through Polars. Raises what Polars raises."""
-    text = "\n".join(lines).encode()
+    text = (lines.str.join("\n").item() or "").encode()
     return pl.read_ndjson(io.BytesIO(text), schema=dict(schema)) if text else pl.DataFrame(schema=dict(schema))

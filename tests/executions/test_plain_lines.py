@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from divergence.executions import json_records, plain_lines
+from divergence.configuration import Configuration
+from divergence.executions import foreign, json_records, plain_lines
 
 FIRST = '{"a": 1, "b": "x", "c": null}'
 ODD = [
@@ -119,3 +120,20 @@ def test_many_odd_lines_are_looked_at_as_a_whole(tmp_path, monkeypatch):
     read = json_records.scan_ndjson(path).collect()
     assert read["late"].drop_nulls().to_list() == ["y"] * 10
     assert read.equals(json_records.scan_by_line(path).drop(json_records.FAILED_RECORD).collect())
+
+
+def test_whether_lines_are_a_table_is_told_by_the_first_ones(tmp_path, monkeypatch):
+    path, row = tmp_path / "log.jsonl", {"resourceSpans": [], "model": "m", "score": 1, "data": {"x": [1, 2]}}
+    path.write_text("\n".join([json.dumps({"resourceSpans": []})] * 3 + [json.dumps(row)] * 3) + "\n")
+    assert (
+        json_records.first_records(path)
+        .collect()
+        .equals(json_records.scan_by_line(path).drop(json_records.FAILED_RECORD).collect())
+    )
+    monkeypatch.setattr(foreign, "open_sources", None)
+    assert not foreign.is_foreign(path, None, Configuration())  # a table, whatever else its lines hold
+    path.write_text("\n".join([json.dumps({"resourceSpans": []})] * 3) + "\n")
+    assert foreign.is_foreign(path, None, Configuration())
+    assert json_records.first_records(path).collect().height == 3
+    monkeypatch.setattr(json_records, "HEAD", 8)
+    assert json_records.first_records(path) is None
