@@ -67,7 +67,10 @@ def _told(path: Path) -> _Told | None:
     records = [found for line in first or () if (found := record(line)) is not None]
     vectors = [name for name, dtype in _schema(records).items() if dtype == VECTOR]
     plain = plain_lines.plain(records, vectors) if records else None
-    odd = None if plain is None else plain_lines.odd_lines(path, plain)
+    try:
+        odd = None if plain is None else plain_lines.odd_lines(path, plain)
+    except pl.exceptions.PolarsError:  # what is wrong is said by who reads the file
+        return None
     if plain is None or odd is None:
         return None
     late = [found for line in odd if (found := record(line)) is not None]

@@ -11,7 +11,9 @@ further; where they are many, the whole file is.
 
 from __future__ import annotations
 
+import graphlib
 import io
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +24,7 @@ import polars as pl
 
 FIRST = 1000  # lines that tell the names, their order and the kinds of their values
 FIRST_BYTES = 2**22  # that they have at most
+NAMES = 100  # in one expression: from 200 on it takes a hundred times as long, as its states no longer fit into its cache
 ODD_BYTES = 2**22  # of lines that are not plain, up to which they are looked at alone
 
 SPACE = r"[ \t\r]*"
@@ -47,30 +50,27 @@ def first_lines(file: IO[bytes], size: int = FIRST_BYTES) -> list[str] | None:
 
 
 def in_order(records: Iterable[dict]) -> list[str]:
-    """All names, each behind those that it comes after: where one record has a name that an earlier one lacks, it goes in
-    between.
+    """All names in an order that every record keeps, those that it has; else in the order in which they come first.
 
     >>> in_order([{"a": 1, "c": 2}, {"a": 1, "b": 0, "c": 2}])
     ['a', 'b', 'c']
     """
-    names: list[str] = []
+    before: dict[str, set[str]] = {}
     for one in records:
-        place = 0
-        for name in one:
-            if name in names:
-                place = names.index(name) + 1
-            else:
-                names.insert(place, name)
-                place += 1
-    return names
+        for earlier, name in itertools.pairwise((None, *one)):
+            before.setdefault(str(name), set()).update(() if earlier is None else (earlier,))
+    try:
+        return [*graphlib.TopologicalSorter(before).static_order()]
+    except graphlib.CycleError:
+        return [*before]
 
 
 def plain(records: Sequence[dict], vectors: Iterable[str]) -> pl.Expr | None:
-    """Is the text in `line` such a line? None where these records have no name in common, behind which a comma could stand.
-    `vectors`: the names whose values are lists of numbers."""
+    """Is the text in `line` such a line? None where these records have no name in common, behind which a comma could stand,
+    or more names than one expression finds fast. `vectors`: the names whose values are lists of numbers."""
     names, vectors = in_order(records), {*vectors}
     common = next((name for name in names if all(name in one for one in records)), None)
-    if common is None:
+    if common is None or len(names) > NAMES:
         return None
     pairs = {}
     for name in names:

@@ -1,6 +1,7 @@
 """The fast test of JSON lines: what it calls plain is read alike by every reader, and what it does not is looked at."""
 
 import json
+import random
 
 import polars as pl
 import pytest
@@ -57,6 +58,22 @@ def test_lists_of_numbers_are_plain_where_the_first_lines_have_them(line):
     assert frame.select(plain_lines.plain([{"a": 1}], [])).item() == ("[" not in line)
     for other in ('{"a": [1, null]}', '{"a": [true]}', '{"a": [[1]]}', '{"a": 1}', '{"a": [1,]}'):
         assert not pl.DataFrame({"line": [other]}).select(plain_lines.plain([{"a": [1]}], ["a"])).item()
+
+
+def test_names_that_come_and_go_stand_in_the_order_of_the_records():
+    names, draw = [f"n{k}" for k in range(12)], random.Random(3)
+    records = [{"a": 1} | {name: 1 for name in names if draw.random() < 0.5} for _ in range(40)]
+    assert plain_lines.in_order(records) == ["a", *names]
+    assert plain_lines.in_order([{"a": 1, "b": 1}, {"b": 1, "a": 1}]) == ["a", "b"]
+
+
+def test_many_names_are_read_without_the_expression(tmp_path):
+    path = tmp_path / "log.jsonl"
+    for count in (plain_lines.NAMES, plain_lines.NAMES + 1, 3000):
+        row = {f"n{k}": k for k in range(count)}
+        assert (plain_lines.plain([row], []) is None) == (count > plain_lines.NAMES)
+        path.write_text(f"{json.dumps(row)}\n" * 20)
+        assert json_records.scan_ndjson(path).collect().shape == (20, count + 1)
 
 
 def test_records_without_a_common_name_have_no_plain_lines():
