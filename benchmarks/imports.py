@@ -39,7 +39,8 @@ ABOUT = (
     "record a span (`otlp_columns`); Polars' own reader of JSON lines is slower on them by itself, as above, so that the",
     "own table is what the second target is judged by. Of what the calls of OTLP say only keys are held, and beyond a",
     "quarter of a million spans those wait on disk, cut by trace. Lines of the own table are told plain by one regular",
-    "expression (`plain_lines`) and parsed once, into a packed file (`held_sources`); rows stay on disk.",
+    "expression (`plain_lines`) and parsed once, into a packed file (`held_sources`); rows stay on disk. Mapped pages of a",
+    "file are given back where memory is short.",
 )
 WARM = 1.0  # megabytes that load what an import needs
 
