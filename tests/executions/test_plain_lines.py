@@ -139,18 +139,20 @@ def test_many_odd_lines_are_looked_at_as_a_whole(tmp_path, monkeypatch):
     assert read.equals(json_records.scan_by_line(path).drop(json_records.FAILED_RECORD).collect())
 
 
+def first_read(path):
+    found = json_records.first_records(path)
+    assert found is not None
+    return found.collect()
+
+
 def test_whether_lines_are_a_table_is_told_by_the_first_ones(tmp_path, monkeypatch):
     path, row = tmp_path / "log.jsonl", {"resourceSpans": [], "model": "m", "score": 1, "data": {"x": [1, 2]}}
     path.write_text("\n".join([json.dumps({"resourceSpans": []})] * 3 + [json.dumps(row)] * 3) + "\n")
-    assert (
-        json_records.first_records(path)
-        .collect()
-        .equals(json_records.scan_by_line(path).drop(json_records.FAILED_RECORD).collect())
-    )
+    assert first_read(path).equals(json_records.scan_by_line(path).drop(json_records.FAILED_RECORD).collect())
     monkeypatch.setattr(foreign, "open_sources", None)
     assert not foreign.is_foreign(path, None, Configuration())  # a table, whatever else its lines hold
     path.write_text("\n".join([json.dumps({"resourceSpans": []})] * 3) + "\n")
     assert foreign.is_foreign(path, None, Configuration())
-    assert json_records.first_records(path).collect().height == 3
+    assert first_read(path).height == 3
     monkeypatch.setattr(json_records, "HEAD", 8)
     assert json_records.first_records(path) is None
