@@ -15,6 +15,8 @@ import unicodedata
 MOST_MARKS = 30
 """Combining marks in a row, of the Stream-Safe Text Format."""
 JOINER = "\u034f"
+VISIBLE = r"[^\s\p{Cc}\p{Cf}]"
+"""What a name has one of, as a pattern of Polars: no space, no control character, no mark of format such as U+200B."""
 
 
 def nfkc(text: str) -> str:
@@ -33,6 +35,18 @@ def nfkc(text: str) -> str:
     whole = text.translate({ord(letter): parts for letter, parts in apart.items() if parts != letter})
     broken = run.sub(rf"\g<0>{JOINER}", whole)
     return unicodedata.normalize("NFKC", text if len(broken) == len(whole) else broken)
+
+
+def blank(text: str) -> bool:
+    r"""Is nothing to be seen of a text? Then it names nothing.
+
+    >>> blank(" \t"), blank("\u3000\u200b"), blank(" a ")
+    (True, True, False)
+    """
+    seen = text.strip()
+    if not seen or seen.isprintable():
+        return not seen
+    return all(letter.isspace() or unicodedata.category(letter) in ("Cc", "Cf") for letter in seen)
 
 
 @functools.lru_cache(maxsize=1 << 12)

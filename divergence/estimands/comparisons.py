@@ -107,8 +107,8 @@ def _needs(fit: Fit, of: str) -> Need:
             return Need(False, f"It needs two models in deployment; this log has {design.models['deployment']}.")
         return need
     if of == "context":
-        if design.contexts["deployment"] < 2:
-            return Need(False, f"It needs two deployment contexts; this log has {design.contexts['deployment']}.")
+        if few := needs.few_contexts(design):
+            return Need(False, few)
         conflict = design.context_judges["deployment"]
         why = f"It needs one judge in all contexts: {conflict}." if conflict else needs.unlike_tasks(design, "deployment")
         return Need(why is None, why or "")

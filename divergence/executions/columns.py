@@ -16,6 +16,7 @@ from divergence.executions.files import Source
 from divergence.executions.names import FAILED, FILE_NUMBER, GIVEN_REGIME, GROUP, ROW, TIMES
 from divergence.executions.random_groups import is_kept
 from divergence.executions.schema import COLUMNS, Column
+from divergence.plain_text import VISIBLE
 
 VERBATIM = ("answer", "gold")  # an empty answer is an answer
 
@@ -41,7 +42,8 @@ def as_label(name: str, dtype: pl.DataType) -> pl.Expr:
 
 def _not_blank(text: pl.Expr) -> pl.Expr:
     """A label, null where it is blank: text formats and data frames write a missing label as an empty text."""
-    return pl.when(text.str.contains(r"\S")).then(text)
+    begun = (text >= "!") & (text < "\x7f")  # by a letter or sign of ASCII, as nearly all are: cheaper to see
+    return pl.when(begun | pl.when(~begun).then(text).str.contains(VISIBLE)).then(text)
 
 
 def _shown(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -53,14 +55,15 @@ def _shown(name: str, dtype: pl.DataType) -> pl.Expr:
 
 def _number(name: str, dtype: pl.DataType, column: Column) -> pl.Expr:
     if dtype == pl.String:
-        text = pl.col(name).str.strip_chars()
+        plain = pl.col(name).cast(pl.Float64, strict=False)
+        text = pl.when(plain.is_null()).then(pl.col(name)).str.strip_chars()  # what costs more is asked of the rest alone
         number = text.cast(pl.Float64, strict=False)
         if column.name == "score":  # what was right or wrong is often logged as a truth value
             lower = text.str.to_lowercase()
             percent = text.str.strip_suffix("%").str.strip_chars().cast(pl.Float64, strict=False) / 100
             number = pl.when(text.str.ends_with("%")).then(percent).otherwise(number)
             number = pl.when(lower == "true").then(1.0).when(lower == "false").then(0.0).otherwise(number)
-        return number
+        return pl.coalesce(plain, number)
     if dtype == pl.Duration and column.unit == "s":
         return pl.col(name).dt.total_microseconds() / 1e6
     if dtype.is_numeric() or dtype == pl.Boolean:
@@ -72,8 +75,10 @@ def _whole_number(name: str, dtype: pl.DataType) -> pl.Expr:
     if dtype.is_integer():
         return pl.col(name).cast(pl.Int64, strict=False)
     if dtype == pl.String:
-        text = pl.col(name).str.strip_chars()
-        return pl.coalesce(text.cast(pl.Int64, strict=False), _if_whole(text.cast(pl.Float64, strict=False)))
+        plain = pl.col(name).cast(pl.Int64, strict=False)
+        text = pl.when(plain.is_null()).then(pl.col(name)).str.strip_chars()
+        number = _if_whole(text.cast(pl.Float64, strict=False))
+        return pl.coalesce(plain, text.cast(pl.Int64, strict=False), number)
     if dtype.is_numeric():
         return _if_whole(pl.col(name).cast(pl.Float64, strict=False))
     return pl.lit(None, pl.Int64)
@@ -103,12 +108,26 @@ def _vector(name: str, dtype: pl.DataType) -> pl.Expr:
 
 def typed(column: Column, raw: str, dtype: pl.DataType) -> list[pl.Expr]:
     """The canonical column, and beside it the text of the values that could not be typed."""
-    if column.dtype == pl.String and not (dtype.is_nested() or dtype in (pl.Binary, pl.Object)):
-        label = _not_blank(as_label(raw, dtype)) if column.name not in VERBATIM else as_label(raw, dtype)
-        return [label.alias(column.name), pl.lit(None, pl.String).alias(FAILED + column.name)]
+    value = _value(column, raw, dtype)
+    return [value.alias(column.name), _failed(column, raw, dtype, value)]
+
+
+def _typed_once(frame: pl.LazyFrame, column: Column, raw: str, dtype: pl.DataType) -> tuple[pl.LazyFrame, list[pl.Expr]]:
+    """The same, and the frame that they are selected from: what is parsed is parsed once, and not in both."""
     if column.dtype == pl.String:
-        value = pl.lit(None, pl.String)
-    elif column.dtype == pl.Float64:
+        return frame, typed(column, raw, dtype)
+    value = pl.col(f"__typed_{column.name}")
+    frame = frame.with_columns(_value(column, raw, dtype).alias(value.meta.output_name()))
+    return frame, [value.alias(column.name), _failed(column, raw, dtype, value)]
+
+
+def _value(column: Column, raw: str, dtype: pl.DataType) -> pl.Expr:
+    """A raw column in the type of a canonical one, null where it cannot be."""
+    if column.dtype == pl.String:
+        if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+            return pl.lit(None, pl.String)
+        return as_label(raw, dtype) if column.name in VERBATIM else _not_blank(as_label(raw, dtype))
+    if column.dtype == pl.Float64:
         value = _number(raw, dtype, column)
     elif column.dtype == pl.Int64:
         value = _whole_number(raw, dtype)
@@ -116,13 +135,21 @@ def typed(column: Column, raw: str, dtype: pl.DataType) -> list[pl.Expr]:
         value = _instant(raw, dtype)
     else:
         value = _vector(raw, dtype)
+    return value.cast(column.dtype)
+
+
+def _failed(column: Column, raw: str, dtype: pl.DataType, value: pl.Expr) -> pl.Expr:
+    """The text of the raw values that are there, and of which nothing came."""
+    if column.dtype == pl.String and not (dtype.is_nested() or dtype in (pl.Binary, pl.Object)):
+        return pl.lit(None, pl.String).alias(FAILED + column.name)
+    if dtype == pl.String and column.dtype != pl.String:
+        left = pl.when(value.is_null()).then(pl.col(raw))
+        return pl.when(left.str.strip_chars() != "").then(left).alias(FAILED + column.name)
     missing = pl.col(raw).is_null()
     if dtype.is_float() and column.dtype == pl.Int64:
         missing |= pl.col(raw).is_nan()  # how other libraries write a missing whole number
-    if dtype == pl.String and column.dtype != pl.String:
-        missing |= pl.col(raw).str.strip_chars() == ""
     failed = pl.when(value.is_null() & ~missing).then(_shown(raw, dtype))
-    return [value.cast(column.dtype).alias(column.name), failed.cast(pl.String).alias(FAILED + column.name)]
+    return failed.cast(pl.String).alias(FAILED + column.name)
 
 
 def graded(name: str, raw: str, dtype: pl.DataType, grades: tuple[str, ...]) -> list[pl.Expr]:
@@ -181,7 +208,8 @@ def canonical(
             meaning = configuration.values[column.name]
             expressions += meant(column.name, names[column.name], schema[names[column.name]], meaning)
         elif column.name in names:
-            expressions += typed(column, names[column.name], schema[names[column.name]])
+            frame, made = _typed_once(frame, column, names[column.name], schema[names[column.name]])
+            expressions += made
         elif column.name in configuration.constants:
             frame = frame.with_columns(pl.lit(configuration.constants[column.name]).alias(f"__constant_{column.name}"))
             expressions += typed(column, f"__constant_{column.name}", pl.String())
@@ -205,7 +233,7 @@ def canonical(
 
 def _known_models(name: pl.Expr, configuration: Configuration) -> pl.Expr:
     """The model's name, as [models] declares it where it does."""
-    return name.replace(dict(configuration.models))
+    return _not_blank(name.replace(dict(configuration.models))).alias("model")
 
 
 def sampled(source: Source, configuration: Configuration, clusters: tuple[str, ...], every: int) -> Source:

@@ -116,11 +116,15 @@ def _keyed(
 
 def _timed_alike(keyed: pl.DataFrame) -> bool:
     """Do rows that are equal in all else have the same time far more often than times that differ in the last digits?"""
+    alike = keyed.filter(pl.col("rest").is_duplicated())
+    if alike.height <= SAME_MIN:
+        return False
     times = np.unique(keyed["time"].drop_nulls().drop_nans().to_numpy())
     if len(times) < COPIES_OF:
         return False
     last_digit = np.diff(times).min()
-    gaps = keyed.sort("rest", "time").select(gap=pl.col("time").diff().over("rest"))["gap"].drop_nulls().to_numpy()
+    beside = pl.when(pl.col("rest") == pl.col("rest").shift()).then(pl.col("time").diff())
+    gaps = alike.sort("rest", "time").select(gap=beside)["gap"].drop_nulls().to_numpy()
     same, near = int((gaps == 0).sum()), int(((gaps > 0) & (gaps < NEAR * last_digit)).sum())
     return same >= SAME_MIN and same > near + SAME_MIN
 

@@ -16,7 +16,7 @@ import importlib.util
 import os
 import re
 import zlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,6 @@ DAMAGED = (
 )
 """What readers raise for files that are damaged or not what their name says; a panic is one inside Polars."""
 FORMATS = "Parquet, Arrow, Feather, CSV, NDJSON (.jsonl) and JSON, the text ones also as .gz"
-
-
-HELD_BYTES = 64 * 2**20  # of lines of JSON that are parsed once and held, some 100 MB in memory
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -272,25 +269,6 @@ def _open_beside(path: Path, regime: str | None) -> Source | str:
     return opened if isinstance(opened, str) else dataclasses.replace(opened, beside=True)
 
 
-def held(sources: Sequence[Source]) -> list[Source]:
-    """The sources, with the plain lines of JSON among them in memory where all of these are small.
-
-    Reading passes over the rows several times, and each pass over text parses it anew. What cannot be held, as it is
-    damaged, stays as it is: the passes say so.
-    """
-    lines = [one for one in sources if one.path and one.bytes and one.path.suffix.lower() in (".jsonl", ".ndjson")]
-    if not lines or sum(one.bytes or 0 for one in lines) > HELD_BYTES:
-        return list(sources)
-    return [_in_memory(one) if one in lines else one for one in sources]
-
-
-def _in_memory(source: Source) -> Source:
-    try:
-        return dataclasses.replace(source, frame=source.frame.collect(engine="streaming").lazy())
-    except DAMAGED:
-        return source
-
-
 def unreadable(file: str, error: BaseException, *addresses: str | None) -> InputError:
     """The sentence for a file that cannot be read, without the secrets of its addresses."""
     if format_of(file) == "csv" and "more fields" in str(error) and Path(file).is_file():
@@ -326,8 +304,7 @@ def _scan(path: Path, kind: str) -> pl.LazyFrame:
         return pl.read_ipc_stream(path).lazy().with_row_index(ROW, offset=1)
     if head.startswith(b"\x1f\x8b"):
         check_packing(path)
-    if kind in ("csv", "ndjson"):
-        check_encoding(path, start := json_records.head(path, HEAD))
+    check_encoding(path, start := json_records.head(path, HEAD), lines=kind != "json")
     if kind == "csv":
         separator = _separator(path.name)
         check_header(path, start, separator)

@@ -19,6 +19,7 @@ from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions.files import Source, expanded, format_of, open_sources, table_kind
 from divergence.executions.importers.from_stores import in_a_store, is_address
+from divergence.executions.json_records import first_records
 from divergence.executions.names import LOGGED_TWICE, ROW, SEEN, UNREAD
 from divergence.executions.recognise import recognise
 from divergence.executions.schema import COLUMNS
@@ -69,11 +70,16 @@ def _is_table(path: Path, regime: str | None, configuration: Configuration) -> b
     if format_of(path.name) is None or path.stat().st_size == 0:
         return False
     try:
-        sources, _ = open_sources(path, regime)
-        tables, _ = recognise(sources, configuration)
+        tables, _ = recognise(_sources(path, regime), configuration)
     except InputError:
         return False
     return any(tables.values())
+
+
+def _sources(path: Path, regime: str | None) -> list[Source]:
+    """The file as a table: of lines of JSON the first, which tell what it is, as they do to `detect`."""
+    first = first_records(path) if format_of(path.name) == "ndjson" else None
+    return open_sources(path, regime)[0] if first is None else [Source(str(path), first, regime, path)]
 
 
 def imported(paths: Mapping[str | None, list[str | Path]], configuration: Configuration, accept_rejected: float) -> Foreign:

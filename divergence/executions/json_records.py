@@ -8,21 +8,24 @@ rejected one by one instead of with their file.
 
 from __future__ import annotations
 
+import dataclasses
 import decimal
 import gzip
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, cast
 
 import polars as pl
 
 from divergence.errors import InputError
+from divergence.executions import plain_lines
 from divergence.executions.names import FAILED, ROW
-from divergence.executions.text_tables import needs_care, record, records
+from divergence.executions.text_tables import needs_care, read_alike, record, records
 
 LARGEST_DOCUMENT = 2**31  # bytes of one JSON array, which has to be in memory as a whole
+HEAD = 2**19  # bytes of lines that tell whether a file is a table
 SHOWN = 80  # characters of a bad line that are kept
 FAILED_RECORD = FAILED + "record"
 VECTOR = pl.List(pl.Float64)
@@ -33,14 +36,64 @@ def scan_ndjson(path: Path) -> pl.LazyFrame:
 
     All records are looked at to learn the column names, because rare ones (an error, a retry) may come late.
     """
+    told = _told(path)
+    if told is not None:
+        return _scan_told(path, told)
     try:
         seen = pl.scan_ndjson(path, infer_schema_length=None).collect_schema()
     except pl.exceptions.PolarsError:
         return scan_by_line(path)
-    if needs_care(path, seen, [name for name, dtype in seen.items() if _is_vector(dtype)]):
+    if needs_care(pl.scan_lines(path, name="line"), seen, [name for name, dtype in seen.items() if _is_vector(dtype)]):
         return scan_by_line(path)
-    schema = {name: VECTOR if _is_vector(dtype) else pl.String for name, dtype in seen.items()}
-    return pl.scan_ndjson(path, schema=schema, row_index_name=ROW, row_index_offset=1)
+    return _scan(path, {name: VECTOR if _is_vector(dtype) else pl.String() for name, dtype in seen.items()})
+
+
+def _scan(path: Path, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    return pl.scan_ndjson(path, schema=dict(schema), row_index_name=ROW, row_index_offset=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Told:
+    """What the first lines and the odd ones say of a file, all others being plain (`plain_lines`)."""
+
+    plain: pl.Expr
+    schema: dict[str, pl.DataType]
+    odd: pl.Series
+
+
+def _told(path: Path) -> _Told | None:
+    """None where there are many odd lines, or where these give a name another kind of value than the plain ones may have."""
+    first = plain_lines.first_lines(opened(path))
+    records = [found for line in first or () if (found := record(line)) is not None]
+    vectors = [name for name, dtype in _schema(records).items() if dtype == VECTOR]
+    plain = plain_lines.plain(records, vectors) if records else None
+    try:
+        odd = None if plain is None else plain_lines.odd_lines(path, plain)
+    except pl.exceptions.PolarsError:  # what is wrong is said by who reads the file
+        return None
+    if plain is None or odd is None:
+        return None
+    late = [found for line in odd if (found := record(line)) is not None]
+    if any(isinstance(value, list) != (name in vectors) for one in late for name, value in one.items() if value is not None):
+        return None
+    return _Told(plain, _schema([*records, *late]), odd)
+
+
+def _scan_told(path: Path, told: _Told) -> pl.LazyFrame:
+    """The whole file through Polars where it may have the odd lines, too, else those in Python."""
+    vectors = [name for name, dtype in told.schema.items() if dtype == VECTOR]
+    try:
+        plain_lines.parse(told.odd, told.schema)
+        fast = all(read_alike(line, vectors) for line in told.odd)
+    except pl.exceptions.PolarsError:
+        fast = False
+    return _scan(path, told.schema) if fast else _scan_lines(path, told.schema, told.plain)
+
+
+def first_records(path: Path) -> pl.LazyFrame | None:
+    """The records of the first lines, as a whole file gives them; None where there are none."""
+    found = [one for line in plain_lines.first_lines(opened(path), HEAD) or () if (one := record(line)) is not None]
+    return _frame(found, _schema(found)).lazy().with_row_index(ROW, offset=1) if found else None
 
 
 def scan_by_line(path: Path) -> pl.LazyFrame:
@@ -49,15 +102,28 @@ def scan_by_line(path: Path) -> pl.LazyFrame:
         schema = _schema(record(line.decode("utf-8", "replace")) or {} for line in file)
     if not schema:
         raise ValueError("none of its lines is a JSON record")
+    return _scan_lines(path, schema)
+
+
+def _scan_lines(path: Path, schema: dict[str, pl.DataType], plain: pl.Expr | None = None) -> pl.LazyFrame:
+    """The records, those of `plain` lines through Polars and the others in Python."""
     lines = pl.scan_lines(path, name="line").filter(pl.col("line").str.contains(r"\S")).with_row_index(ROW, offset=1)
     full = {ROW: pl.UInt32, **schema, FAILED_RECORD: pl.String}
 
-    def parsed(batch: pl.DataFrame) -> pl.DataFrame:
+    def in_python(batch: pl.DataFrame) -> pl.DataFrame:
         found = [record(line) for line in batch["line"]]
         frame = _frame([one or {} for one in found], schema)
         judged = zip(found, batch["line"], strict=True)
         failed = [line[:SHOWN] if one is None else None for one, line in judged]
         return frame.select(batch[ROW].cast(pl.UInt32), *schema, pl.Series(FAILED_RECORD, failed, pl.String))
+
+    def parsed(batch: pl.DataFrame) -> pl.DataFrame:
+        if plain is None:
+            return in_python(batch)
+        one, other = batch.filter(plain), in_python(batch.filter(~plain))
+        fast = plain_lines.parse(one["line"], schema)
+        fast = fast.select(one[ROW].cast(pl.UInt32), *schema, pl.lit(None, pl.String).alias(FAILED_RECORD))
+        return pl.concat([fast, other]).sort(ROW)
 
     return lines.map_batches(parsed, schema=full, streamable=True)
 

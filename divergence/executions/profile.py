@@ -1,4 +1,4 @@
-"""Everything that reading must know about the rows, in two streaming passes: broken rules, untypable values, the
+"""Everything that reading must know about the rows, in one streaming pass: broken rules, untypable values, the
 values of the outcome; and the combinations of factor levels. Counts only; no row is kept in memory.
 """
 
@@ -88,7 +88,7 @@ def profile(
     apart: dict[str, Column] | None = None,
     rows: pl.LazyFrame | None = None,
 ) -> Profile:
-    """Two streaming passes over a frame that comes from `with_broken`: rows, or combinations with their `TIMES`.
+    """One streaming pass over a frame that comes from `with_broken`: rows, or combinations with their `TIMES`.
 
     Columns that combinations do not tell apart are in `apart`, and looked at in the `rows` themselves.
     """
@@ -101,13 +101,16 @@ def profile(
     ask |= {f"outcome {name}": condition for name, condition in _outcome(pl.col(outcome), valid).items()}
     for column in columns.values():
         ask |= _column(column)
-    seen = _counts(frame, ask, columns)
+    plans = [_counts(frame, ask, columns), *([_combinations(frame.filter(valid), factors)] if factors else [])]
+    found = pl.collect_all(plans, engine="streaming")  # together, as they share what is read and typed
+    seen = found[0].row(0, named=True)
     if apart:
-        seen |= _counts(
+        more = _counts(
             frame if rows is None else rows,
             {name: e for column in apart.values() for name, e in _column(column).items()},
             apart,
-        )
+        ).collect(engine="streaming")
+        seen |= more.row(0, named=True)
         columns = columns | apart
     return Profile(
         rows=seen["rows"],
@@ -117,27 +120,29 @@ def profile(
             name: ColumnCount(**{f.name: seen[f"column {name} {f.name}"] for f in dataclasses.fields(ColumnCount)})
             for name in columns
         },
-        levels=_levels(frame.filter(valid), factors),
+        levels=_levels(found[1], factors) if factors else {},
         outcome=OutcomeCount(**{f.name: seen[f"outcome {f.name}"] for f in dataclasses.fields(OutcomeCount)}),
     )
 
 
-def _counts(frame: pl.LazyFrame, conditions: dict[str, pl.Expr], columns: dict[str, Column]) -> dict:
-    """How many rows meet each condition, and an example of the values of each column that could not be typed."""
+def _counts(frame: pl.LazyFrame, conditions: dict[str, pl.Expr], columns: dict[str, Column]) -> pl.LazyFrame:
+    """One row: how many rows meet each condition, and an example of the values of each column that could not be typed."""
     if TIMES in frame.collect_schema():
         counted = {name: pl.col(TIMES).filter(condition).sum() for name, condition in conditions.items()}
     else:
         simple = {id(EVERY): pl.len(), id(NEVER): pl.lit(0, pl.UInt32)}
         counted = {name: simple[id(c)] if id(c) in simple else c.sum() for name, c in conditions.items()}
     examples = {f"column {name} example": quoted_text(pl.col(FAILED + name).first(ignore_nulls=True)) for name in columns}
-    return frame.select(**counted, **examples).collect(engine="streaming").row(0, named=True)
+    return frame.select(**counted, **examples)
 
 
-def _levels(valid: pl.LazyFrame, factors: list[str]) -> dict[str, tuple[int, int, int]]:
-    """Levels of every factor. One group-by over their combinations streams; distinct counts over filters would not."""
-    if not factors:
-        return {}
-    combinations = valid.group_by("regime", *factors).agg().collect(engine="streaming")
+def _combinations(valid: pl.LazyFrame, factors: list[str]) -> pl.LazyFrame:
+    """The combinations of factor levels. One group-by over them streams; distinct counts over filters would not."""
+    return valid.group_by("regime", *factors).agg()
+
+
+def _levels(combinations: pl.DataFrame, factors: list[str]) -> dict[str, tuple[int, int, int]]:
+    """Levels of every factor."""
     found = {}
     for factor in factors:
         in_regime = [combinations.filter(pl.col("regime") == regime)[factor].n_unique() for regime in REGIMES]
@@ -167,7 +172,8 @@ def _column(column: Column) -> dict[str, pl.Expr]:
 
 def outcome_count(frame: pl.LazyFrame, outcome: str) -> OutcomeCount:
     """What the values of one more outcome are, in one streaming pass over a frame that comes from `with_broken`."""
-    return OutcomeCount(**_counts(frame, _outcome(pl.col(outcome), pl.col(BROKEN).is_null()), {}))
+    counts = _counts(frame, _outcome(pl.col(outcome), pl.col(BROKEN).is_null()), {})
+    return OutcomeCount(**counts.collect(engine="streaming").row(0, named=True))
 
 
 def _outcome(value: pl.Expr, valid: pl.Expr) -> dict[str, pl.Expr]:

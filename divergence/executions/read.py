@@ -1,9 +1,9 @@
 """Read a log: find its files, name and type its columns, judge every row, and say what was set aside.
 
-Reading makes a few streaming passes over the files: one for the rules and the values, one for the factors, and one for
-duplicates where execution ids are given. Large Parquet files are first counted by their distinct rows, in one pass, and
-the rules and values are then those of the distinct rows. The rows themselves stay on disk until `Executions.scan` is
-collected.
+Reading makes a few streaming passes over the files, of text over a packed copy: one for the rules, the values and the
+factors, and one for duplicates where execution ids are given. Large Parquet files are first counted by their distinct
+rows, in one pass, and the rules and values are then those of the distinct rows. The rows themselves stay on disk until
+`Executions.scan` is collected.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ from divergence.executions.duplicates import (
     with_duplicates,
 )
 from divergence.executions.executions import ALWAYS, Counts, Executions, Tallied
-from divergence.executions.files import Source, held, local_paths, open_sources, unreadable
+from divergence.executions.files import Source, local_paths, open_sources, unreadable
 from divergence.executions.guess import advice
+from divergence.executions.held_sources import held
 from divergence.executions.importers.one_import import of_one_import
 from divergence.executions.importers.registry import formats
 from divergence.executions.model_names import suggestions

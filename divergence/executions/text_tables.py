@@ -3,7 +3,7 @@
 | file | rule |
 |---|---|
 | CSV whose header names a column twice | refused, with the name |
-| CSV or NDJSON whose lines end in carriage returns alone, or in UTF-16 | refused |
+| CSV or NDJSON whose lines end in carriage returns alone, or in UTF-16 or UTF-32 | refused |
 | CSV with a line of more fields than the header | refused, with the line |
 | NDJSON record that names a key twice, or is nested more than `DEPTH` deep | no record: the row is rejected |
 | NDJSON text with half a surrogate pair | read with U+FFFD in its place |
@@ -20,6 +20,7 @@ import csv
 import gzip
 import io
 import json
+import shlex
 import zlib
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -35,6 +36,13 @@ UNPACKED_FLOOR = 2**30  # unpacked bytes that every file may have, however well 
 DEPTH = 64  # levels of a record; logs have fewer than ten
 SURROGATE = r"\\u[dD][89a-fA-F]"
 BOOLEAN_IN_A_LIST = r"[\[,]\s*(true|false)"
+WIDE_MARKS = (  # the mark of UTF-32 begins as that of UTF-16 does
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+WIDE_SEEN, WIDE_MIN = 64, 8  # bytes that are looked at where there is no mark, and letters that there must be
 ESCAPED_LETTER = r"\\u00[2-7]"  # an escaped ASCII letter may hide a key
 
 
@@ -54,12 +62,35 @@ def check_packing(path: Path) -> None:
         raise InputError(f"The file {path} unpacks to more than {UNPACKED_RATIO} times its size: it is no log.")
 
 
-def check_encoding(path: Path, head: bytes) -> None:
-    """InputError for UTF-16, and for lines that end in carriage returns alone; `head` is the unpacked beginning."""
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InputError(f"The file {path} is UTF-16: write it as UTF-8.")
-    if b"\r" in head and b"\n" not in head and head.count(b"\r") > 1:
+def check_encoding(path: Path, head: bytes, lines: bool = True) -> None:
+    """InputError for UTF-16 and UTF-32, and for `lines` that end in carriage returns alone; `head` is the unpacked start."""
+    if wide := wide_text(head):
+        raise InputError(f"The file {path} is {wide}: write it as UTF-8 ({as_utf8(path, wide)}).")
+    if lines and b"\r" in head and b"\n" not in head and head.count(b"\r") > 1:
         raise InputError(f"The file {path} ends its lines with carriage returns alone: write it with line feeds.")
+
+
+def wide_text(head: bytes) -> str | None:
+    """`UTF-16` or `UTF-32` where a text begins as such, with its mark or without one; None for everything else.
+
+    Without a mark: each letter of a log's beginning is one of ASCII, and every second byte (or three of four) is 0.
+    """
+    for mark, name in WIDE_MARKS:
+        if head.startswith(mark):
+            return name
+    begin = head[:WIDE_SEEN]
+    for name, width in (("UTF-32", 4), ("UTF-16", 2)):
+        begin = begin[: len(begin) // width * width]
+        for place, order in ((0, "LE"), (width - 1, "BE")):
+            letters, zeros = begin[place::width], begin.translate(None, b"\0")
+            if len(letters) >= WIDE_MIN and letters.isascii() and b"\0" not in letters and letters == zeros:
+                return name + order
+    return None
+
+
+def as_utf8(path: Path, encoding: str) -> str:
+    """The command that writes a file anew in UTF-8."""
+    return shlex.join(["iconv", "-f", encoding, "-t", "UTF-8", str(path)]) + " > " + shlex.quote(f"utf8-{path.name}")
 
 
 def check_header(path: Path, head: bytes, separator: str) -> None:
@@ -136,9 +167,10 @@ def _shallow(value: object) -> bool:
     return False
 
 
-def needs_care(path: Path, names: Iterable[str], vectors: Collection[str] = ()) -> bool:
-    """Must an NDJSON file with these columns be read line by line? See the table above. `vectors`: names of those that
-    Polars takes for lists of numbers, which it does where a list holds a boolean, too, and then fails at it."""
+def needs_care(lines: pl.LazyFrame, names: Iterable[str], vectors: Collection[str] = ()) -> bool:
+    """Must an NDJSON file with such lines (`line`) and these columns be read line by line? See the table above. `vectors`:
+    names of those that Polars takes for lists of numbers, which it does where a list holds a boolean, too, and then fails
+    at it."""
     line = pl.col("line")
     brackets = line.str.count_matches("[", literal=True) + line.str.count_matches("{", literal=True)
     suspicious = [line.str.contains(SURROGATE), line.str.contains(ESCAPED_LETTER), brackets > DEPTH]
@@ -148,11 +180,12 @@ def needs_care(path: Path, names: Iterable[str], vectors: Collection[str] = ()) 
     for name in names:
         key = json.dumps(name, ensure_ascii=False)
         suspicious.append(line.str.count_matches(key, literal=True) > 1)
-    lines = pl.scan_lines(path, name="line").filter(pl.any_horizontal(suspicious)).collect(engine="streaming")["line"]
-    return any(not _plain(text, vectors) for text in lines if text.strip())
+    found = lines.filter(pl.any_horizontal(suspicious)).collect(engine="streaming")["line"]
+    return any(not read_alike(text, vectors) for text in found if text.strip())
 
 
-def _plain(line: str, vectors: Collection[str]) -> bool:
+def read_alike(line: str, vectors: Collection[str]) -> bool:
+    """Is a line a record, and one of which Polars makes what this module says? `vectors` as in `needs_care`."""
     found = record(line)
     if found is None:
         return False

@@ -191,10 +191,16 @@ def models_in_both(design: LogDesign, least: int) -> Need:
     return Need(missing is None, missing or f"{len(design.both)} models with judged rows in both regimes.")
 
 
+def few_contexts(design: LogDesign) -> str | None:
+    """Why there are no two deployment contexts to compare; None where there are."""
+    seen = design.contexts["deployment"]
+    return None if seen >= 2 else f"It needs two deployment contexts with judged rows; this log has {seen}."
+
+
 def no_contexts(design: LogDesign) -> str | None:
     """Why nothing can be said about moving over deployment contexts."""
-    if design.contexts["deployment"] < 2:
-        return f"It needs two deployment contexts; this log has {design.contexts['deployment']}."
+    if few := few_contexts(design):
+        return few
     if design.served.shape[1] < 2:
         return "It needs two contexts in the deployment law; the declared one gives weight to one."
     conflict = design.context_judges["deployment"]

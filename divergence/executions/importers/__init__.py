@@ -92,7 +92,7 @@ def _files(path: Path, format: str | None, refused: list[Refused], skipped: list
     found = {file: detect(file) for file in sorted(path.rglob("*")) if file.is_file()}
     wanted = [file for file, name in found.items() if name is not None and format in (None, name)]
     others = [file for file, name in found.items() if name is None]
-    for file in list(others) if wanted and format is None else ():
+    for file in list(others) if format is None else ():
         if damage := foreign_files.unreadable(file):
             refused.append(Refused(file, f"{file} cannot be read: {damage}."))
             others.remove(file)
@@ -100,6 +100,8 @@ def _files(path: Path, format: str | None, refused: list[Refused], skipped: list
         named = ", ".join(convert.printable(file.relative_to(path)) for file in others[:SHOWN])
         more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
         skipped.append(f"{len(others)} files of {path} are no log of a known format, and were not read: {named}{more}.")
+    if not wanted and refused:
+        raise InputError(refused[-1].sentence)
     if not wanted:
         raise InputError(
             f"{path} holds no log of {format}."

@@ -35,15 +35,17 @@ class Gathered:
     def __init__(self, paths: Iterable[str]):
         self.paths = frozenset(paths)
         self.rows: list[int] = []
+        self.files: list[str] = []
         self._waiting: list[Mapping[str, Any]] = []
         self._columns: dict[str, list[Any]] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def add(self, row: int, values: Mapping[str, Any]) -> None:
-        """Take one record, `row` from 1, which must not change afterwards; values under other paths are passed over."""
+    def add(self, row: int, values: Mapping[str, Any], file: str) -> None:
+        """Take one record, `row` from 1 in its file, which must not change afterwards; other paths are passed over."""
         self.rows.append(row)
+        self.files.append(file)
         self._waiting.append(values)
         if len(self._waiting) >= WAITING:
             self._spread()
@@ -101,16 +103,13 @@ def paths_of(fields: Iterable[Field]) -> set[str]:
     return {path for field in fields for path in (field.path, *field.aliases)}
 
 
-def mapped(
-    draft: Draft, gathered: Gathered | GivenColumns, file: str, extra: Mapping[str, pl.DataType] | None = None
-) -> pl.DataFrame:
-    """The records of `file` as canonical rows, those that lack a needed column set aside in the draft.
+def mapped(draft: Draft, gathered: Gathered | GivenColumns, extra: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:
+    """The records, of whatever files, as canonical rows, those that lack a needed column set aside in the draft.
 
     `extra` names foreign paths that are kept as they are, under their own names and of the given types, for what is
     worked out over several records. The frame has the columns `__file` and `__row` beside the canonical ones.
     """
-    height = len(gathered)
-    files = gathered.files if isinstance(gathered, GivenColumns) else [file] * height
+    height, files = len(gathered), gathered.files
     frame = pl.DataFrame({ROW: gathered.rows, FILE: files}, schema={ROW: pl.Int64, FILE: pl.String})
     columns: dict[str, pl.Series] = {}
     set_aside: dict[int, tuple[str, str]] = {}

@@ -15,6 +15,7 @@ import sys
 from typing import Any
 
 from divergence.executions.quoted import quoted
+from divergence.plain_text import blank
 
 LABEL_LIMIT = 200  # characters: a longer answer is prose, which is compared by its hash and not kept
 SHOWN = 40  # characters of a value that stand in a sentence
@@ -41,18 +42,20 @@ def printable(name: Any) -> str:
 
 
 def text(value: Any) -> str | None:
-    """A name: text, or a number written as text; empty text is None."""
+    """A name: text, or a number written as text; text of which nothing is to be seen is None."""
+    if type(value) is str and value.isascii() and value.isprintable():
+        return value if value.strip() else None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"is not text: {quoted(value)}")
     written = str(value)
     if not written.isascii() and printable(written) != written:
         raise ValueError(f"is not valid Unicode: {quoted(value)}")
-    return written or None
+    return None if blank(written) else written
 
 
 def label(value: Any) -> str | None:
     """An answer: trimmed text up to 200 characters, the hash of longer text, None for empty text."""
-    if type(value) is str and value.isascii() and len(value) <= LABEL_LIMIT:
+    if type(value) is str and value.isascii() and len(value) <= LABEL_LIMIT and value.isprintable():
         return value.strip() or None
     written = text("true" if value is True else "false" if value is False else value)
     trimmed = written.strip() if written else ""

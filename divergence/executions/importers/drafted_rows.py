@@ -65,7 +65,8 @@ class DraftedRows:
         names = [name for name in ROWS if name in present]
         table = pl.DataFrame({name: pl.Series(name, [row.get(name) for row in rows], ROWS[name]) for name in names})
         self._keep("executions", table)
-        self._keep("outcomes", pl.DataFrame(judged, schema=OUTCOMES, orient="row"))
+        columns = zip(OUTCOMES.items(), zip(*judged, strict=True), strict=True) if judged else ()  # faster than row by row
+        self._keep("outcomes", pl.DataFrame([pl.Series(name, values, dtype) for (name, dtype), values in columns]))
         self.height += len(rows)
         yield from again
 

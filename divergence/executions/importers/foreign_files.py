@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from divergence.errors import InputError
+from divergence.executions.text_tables import as_utf8, wide_text
 
 HEAD_BYTES = 65536  # enough for the first keys of every format known here
 LINE_BYTES = 64 * 2**20  # one record of JSON lines; the longest genuine ones (long agents) have a few megabytes
@@ -84,13 +85,13 @@ def head(path: Path) -> bytes:
 
 
 def unreadable(path: Path) -> str | None:
-    """What is wrong with a file of which not even the first bytes can be read; None where they can."""
+    """What is wrong with a file of which not even the first bytes can be read as text; None where they can."""
     try:
         with opened(path) as file:
-            file.read(HEAD_BYTES)
+            wide = wide_text(file.read(HEAD_BYTES))
     except DAMAGE as error:
         return str(getattr(error, "strerror", None) or error)
-    return None
+    return f"it is {wide}, and logs are read in UTF-8 ({as_utf8(path, wide)})" if wide else None
 
 
 @functools.lru_cache(maxsize=4096)

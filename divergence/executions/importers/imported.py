@@ -19,6 +19,7 @@ from divergence.executions.importers.format import Format
 from divergence.executions.importers.mapping import Draft
 from divergence.executions.model_names import suggestions
 from divergence.executions.names import SEEN
+from divergence.plain_text import blank
 
 IDENTITY = ("regime", "model", "item", "score", "execution_id")  # kept in the table even where every value is null
 REJECTED = pl.Schema({"file": pl.String(), "row": pl.Int64(), "rule": pl.String(), "sentence": pl.String()})
@@ -238,6 +239,8 @@ def checked_constants(constants: Mapping[str, str]) -> dict[str, str]:
             raise InputError(f"{name!r} cannot be set: it is not a canonical column of one value{hint}")
         if name == "regime" and value not in schema.REGIMES:
             raise InputError(f"regime cannot be set to {value!r}: choose {' or '.join(schema.REGIMES)}.")
+        if blank(value):
+            raise InputError(f"{name} cannot be set to {value!r}: of that nothing is to be seen.")
     constants_of(constants)
     return dict(constants)
 

@@ -157,7 +157,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
                 **_version(entry),
             }
             reading.span(values, row, file, entry.get("type") in CALLS, (None, values.get("sessionId")))
-        reading.flush(file)
+    reading.flush()
     calls = _priced(reading.executions(reading.calls(lambda calls: _newest(calls, draft))), draft)
     outcomes = attach(judged, calls, ("span.id",), span_tree.TRACE, draft)
     draft.extend(scored(calls, outcomes, primary, draft))

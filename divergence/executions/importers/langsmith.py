@@ -159,7 +159,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
         conversation = values.get(f"{METADATA}.session_id") or values.get(f"{METADATA}.thread_id")
         reading.span(record, row, file, values.get("run_type") in ("llm", "embedding"), (None, conversation))
         judged += _feedback(identity, values.get("feedback_stats"))
-    reading.flush(convert.printable(paths[-1]))
+    reading.flush()
     calls = reading.executions(_without_frameworks(reading.calls(), draft))
     outcomes = attach(judged, calls, ("span.id",), span_tree.TRACE, draft)
     draft.extend(scored(calls, outcomes, primary, draft))

@@ -122,10 +122,11 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
     without_judgements(primary, "LiteLLM")
     steps = blocks.steps_of({*blocks.paths_of(FIELDS), *EXTRA})
     frames, names, settings = [], set(), {name: set() for name in NOTED}
+    gathered = blocks.Gathered(steps)
     for path in paths:
         if not ADDRESS.match(str(path)):
             draft.sources.append(path)
-        gathered, file = blocks.Gathered(steps), _named(path)
+        file = _named(path)
         for row, record in _rows(path, draft):
             if not isinstance(record, dict):
                 draft.reject(Place(file, row), "record_readable", "The row is no object.")
@@ -133,11 +134,11 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
             names |= record.keys()
             for name in NOTED:
                 settings[name].add(record.get(name))
-            gathered.add(row, blocks.nested(_record(record), steps))
+            gathered.add(row, blocks.nested(_record(record), steps), file)
             if len(gathered) >= blocks.RECORDS:
-                frames.append(blocks.mapped(draft, gathered, file, EXTRA))
+                frames.append(blocks.mapped(draft, gathered, EXTRA))
                 gathered = blocks.Gathered(steps)
-        frames.append(blocks.mapped(draft, gathered, file, EXTRA))
+    frames.append(blocks.mapped(draft, gathered, EXTRA))
     rows = draft.distinct(pl.concat([blocks.canonical(EXTRA), *frames], how="diagonal"))
     draft.in_traces(rows["session"])
     draft.extend(_in_sessions(_metered(rows, draft)))

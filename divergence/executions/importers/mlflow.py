@@ -108,9 +108,9 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
             judged += _judged(about["trace.id"], assessments)
             for name in stated:
                 stated[name] += about["trace.tokens"].get(name) or 0
-        reading.flush(file)
         for name, value in stated.items():
             draft.claim(name, value or None, {"file": file}, "sum")
+    reading.flush()
     calls = reading.executions(reading.calls())
     outcomes = attach(judged, calls, ("span.id",), span_tree.TRACE, draft)
     draft.extend(scored(calls, outcomes, primary, draft))

@@ -59,16 +59,17 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
     """Add the generations of all files to the draft."""
     without_judgements(primary, "OpenRouter")
     steps = blocks.steps_of(blocks.paths_of(FIELDS))
+    gathered = blocks.Gathered(steps)
     for path in paths:
         draft.sources.append(path)
-        gathered, file = blocks.Gathered(steps), convert.printable(path)
+        file = convert.printable(path)
         for row, cells in delimited.csv_rows(path, draft):
             derived = {"router": "openrouter", "cancelled": "cancelled" if cells.get("cancelled") == "true" else None}
             record = {**cells, "variant": None if cells.get("variant") == "standard" else cells.get("variant")}
             given = {name: value for name, value in record.items() if value}
-            gathered.add(row, blocks.nested({**given, "derived": derived}, steps))
+            gathered.add(row, blocks.nested({**given, "derived": derived}, steps), file)
             draft.unmapped |= given.keys() - {*steps, *DROPPED}
             if len(gathered) >= blocks.RECORDS:
-                draft.extend(blocks.mapped(draft, gathered, file))
+                draft.extend(blocks.mapped(draft, gathered))
                 gathered = blocks.Gathered(steps)
-        draft.extend(blocks.mapped(draft, gathered, file))
+    draft.extend(blocks.mapped(draft, gathered))

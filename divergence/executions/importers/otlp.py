@@ -238,15 +238,12 @@ class _Reading:
         if not keys:
             return
         known = self._traces.among(pl.concat(keys))
-        repeated, before, at = int(known.sum()), "", 0
+        repeated, at = int(known.sum()), 0
         for entries in self._details.batches():
             for (record, file, row), spanned in zip(entries, known[at : at + len(entries)], strict=True):
-                if before not in ("", file):
-                    self._traces.flush(before)
-                before = file
                 if not spanned:
-                    self._traces.event(record, row)
-            self._traces.flush(before)
+                    self._traces.event(record, row, file)
+            self._traces.flush()
             at += len(entries)
         if repeated:
             self.draft.note(

@@ -45,7 +45,7 @@ def details(entry: Mapping[str, Any], shared: Mapping[str, Any], unknown: set[st
         return None
     instant = entry.get("timeUnixNano") or entry.get("observedTimeUnixNano")
     span = {**entry, "startTimeUnixNano": instant, "endTimeUnixNano": None, "name": named, "events": None, "status": None}
-    return otlp_spans.flat_span(span, shared, unknown)
+    return otlp_spans.with_sampler(otlp_spans.flat_span(span, shared, unknown))
 
 
 def judged(evaluations: list[Judged], calls: pl.DataFrame) -> pl.DataFrame:

@@ -117,7 +117,8 @@ def resources(document: Mapping[str, Any], whole: str, scopes: str, parts: str) 
 def flat_span(span: Mapping[str, Any], shared: Mapping[str, Any], unknown: set[str], texts: bool = True) -> dict[str, Any]:
     """One span as a flat record; names that nothing reads are added to `unknown`. Raises one of `UNREADABLE`.
 
-    `shared` is what its resource and scope say (`of_scope`). Without `texts` prompts and answers are passed over.
+    `shared` is what its resource and scope say (`of_scope`). Without `texts` prompts and answers are passed over. The label
+    of its sampler is not among it (`with_sampler`), as columns work that out once for calls that are alike.
     """
     get = span.get
     record = {**shared}  # worked out once a scope
@@ -146,7 +147,7 @@ def flat_span(span: Mapping[str, Any], shared: Mapping[str, Any], unknown: set[s
 
 
 def _read_attributes(attributes: Any, record: dict[str, Any], unknown: set[str], roles: Mapping[Any, str]) -> None:
-    """Put the attributes that the mapping reads into a record, JSON texts expanded, the sampler's settings as one label."""
+    """Put the attributes that the mapping reads into a record, JSON texts expanded."""
     role_of, expanded = roles.get, {}
     for attribute in attributes:
         key = attribute["key"]
@@ -167,9 +168,14 @@ def _read_attributes(attributes: Any, record: dict[str, Any], unknown: set[str],
     for key in EXPANDED_IN_ORDER if expanded else ():
         for name, value in members(key, expanded.get(key)).items():
             record.setdefault(name, value)
+
+
+def with_sampler(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of `flat_span` with the settings of its sampler as one label."""
     settings = [(name, str(record[path])) for path, name in SETTING_OF.items() if path in record]
     if settings:
         record["request.sampler"] = sampler(tuple(settings))
+    return record
 
 
 def first_token(begun: Any, start: Any) -> Any:

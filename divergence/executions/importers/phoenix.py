@@ -86,7 +86,7 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
                     )
                     continue
                 reading.span(span, row, file, otlp_spans.is_call(span), (None, span.get("session.id")))
-        reading.flush(file)
+    reading.flush()
     calls = otlp_events.derived(reading.executions(reading.calls()))
     outcomes = attach(judged, calls, ("span.id",), "span.trace", draft)
     draft.extend(scored(calls, outcomes, primary, draft))
@@ -133,7 +133,7 @@ def _span(record: Mapping[str, Any], unknown: set[str]) -> dict[str, Any]:
         "attributes": attributes,
         "events": [_event(event) for event in _list(record.get("events"))],
     }
-    return otlp_spans.flat_span(span, {}, unknown)
+    return otlp_spans.with_sampler(otlp_spans.flat_span(span, {}, unknown))
 
 
 def _columns(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

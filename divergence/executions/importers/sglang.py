@@ -76,20 +76,20 @@ def read(paths: list[Path], primary: str | None, draft: Draft) -> None:
     """Add the requests of all files to the draft. Raises InputError where no request names a model and none is set."""
     without_judgements(primary, "SGLang")
     steps, names = blocks.steps_of(blocks.paths_of(FIELDS)), set()
-    frames = []
+    frames, gathered = [], blocks.Gathered(steps)
     for path in paths:
         draft.sources.append(path)
-        gathered, file = blocks.Gathered(steps), convert.printable(path)
+        file = convert.printable(path)
         for row, line in documents(path, draft.reject):
             if not isinstance(line, dict):
                 draft.reject(Place(file, row), "record_readable", "The line is no object.")
                 continue
             names |= line.keys()
-            gathered.add(row, blocks.nested(_record(line), steps))
+            gathered.add(row, blocks.nested(_record(line), steps), file)
             if len(gathered) >= blocks.RECORDS:
-                frames.append(blocks.mapped(draft, gathered, file))
+                frames.append(blocks.mapped(draft, gathered))
                 gathered = blocks.Gathered(steps)
-        frames.append(blocks.mapped(draft, gathered, file))
+    frames.append(blocks.mapped(draft, gathered))
     rows = pl.concat([blocks.canonical({}), *frames], how="diagonal")
     if not rows.height and any(row["rule"] == "model_given" for row in draft.rejected):
         raise InputError(f"{paths[0]} names no model, as no request file of SGLang does: give it with --set model=NAME.")

@@ -58,18 +58,18 @@ class TraceReading:
         """Take one span, `row` from 1 in its file; `named` are the agent and the conversation that it names itself."""
         self._places.append((record.get(span_tree.TRACE), record.get(span_tree.SPAN), record.get(span_tree.PARENT), *named))
         if call:
-            self._gathered.add(row, record)
+            self._gathered.add(row, record, file)
         if len(self._gathered) >= blocks.RECORDS or len(self._places) >= 5 * blocks.RECORDS:
-            self.flush(file)
+            self.flush()
 
-    def event(self, record: Mapping[str, Any], row: int) -> None:
+    def event(self, record: Mapping[str, Any], row: int, file: str) -> None:
         """Take a call that is no span of the tree: an event that stands for one."""
-        self._gathered.add(row, record)
+        self._gathered.add(row, record, file)
 
-    def flush(self, file: str) -> None:
-        """Map the calls gathered so far; to be called at the end of each file."""
+    def flush(self) -> None:
+        """Map the calls gathered so far, of whatever files; to be called at the end."""
         if len(self._gathered):
-            self._keep_calls(self._gathered, file)
+            self._keep_calls(self._gathered)
             self._gathered = self._fresh()
         if self._places:
             self._keep_spans(pl.DataFrame(map(span_tree.names, span_tree.TREE, zip(*self._places, strict=True))))
@@ -78,11 +78,11 @@ class TraceReading:
     def columns(self, calls: blocks.GivenColumns, tree: pl.DataFrame) -> None:
         """Take many spans that are columns already: the calls, and all with their places."""
         if len(calls):
-            self._keep_calls(calls, "")
+            self._keep_calls(calls)
         self._keep_spans(tree)
 
-    def _keep_calls(self, gathered: blocks.Gathered | blocks.GivenColumns, file: str) -> None:
-        calls = self._whole(blocks.mapped(self.draft, gathered, file, self.extra))
+    def _keep_calls(self, gathered: blocks.Gathered | blocks.GivenColumns) -> None:
+        calls = self._whole(blocks.mapped(self.draft, gathered, self.extra))
         self._held.keep(calls)
         narrow = self.keys.calls(calls).hstack(calls.select(self._narrow))
         self._buckets.keep(trace_buckets.CALLS, narrow.with_row_index(span_tree.PLACE, self._height))

@@ -18,6 +18,7 @@ import polars as pl
 from divergence.executions.importers import convert
 from divergence.executions.quoted import quoted
 from divergence.executions.schema import TIME
+from divergence.plain_text import VISIBLE
 
 MICROSECONDS = pl.Datetime("us", "UTC")
 EARLIEST_NS = 10**17  # in 1973: what is smaller is written in microseconds, milliseconds or seconds
@@ -124,12 +125,12 @@ def _nanoseconds_expression(text: pl.Expr) -> pl.Expr:
 
 
 def _text_expression(text: pl.Expr) -> pl.Expr:
-    return pl.when(text != "").then(text)
+    return pl.when(text.str.contains(VISIBLE)).then(text)
 
 
 def _label_expression(text: pl.Expr) -> pl.Expr:
     trimmed = text.str.strip_chars()
-    return pl.when((trimmed != "") & (trimmed.str.len_chars() <= convert.LABEL_LIMIT)).then(trimmed)
+    return pl.when(trimmed.str.contains(VISIBLE) & (trimmed.str.len_chars() <= convert.LABEL_LIMIT)).then(trimmed)
 
 
 FAST: dict[Callable[[Any], Any], Callable[[pl.Expr], pl.Expr]] = {

@@ -1,13 +1,18 @@
 """Files that are no logs, or cannot be read as they are: one short sentence that names the reason."""
 
+import dataclasses
 import gzip
 import json
 import os
 
+import polars as pl
 import pytest
 
+import divergence as dv
+from divergence.configuration import Configuration
 from divergence.errors import InputError
 from divergence.executions.importers import import_log
+from divergence.executions.text_tables import wide_text
 
 LINE = {
     "resourceSpans": [
@@ -78,3 +83,51 @@ def test_an_exception_of_many_lines_keeps_its_class(logs):
 def test_a_time_to_a_token_is_no_secret(logs):
     imported = import_log([logs("aiperf") / "acc-before"])
     assert not any("secret" in note for note in imported.notes)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_wide_text_is_named_with_the_way_to_utf_8(tmp_path, encoding):
+    path = tmp_path / "folder" / "a b.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(LINE), encoding=encoding)
+    named = encoding.upper() if encoding[-2:].isdigit() else encoding[:6].upper() + encoding[-2:].upper()
+    for given in (path, path.parent):
+        with pytest.raises(InputError) as refused:
+            import_log([given])
+        assert f"it is {named}, and logs are read in UTF-8 (iconv -f {named} -t UTF-8 '" in str(refused.value)
+    (path.parent / "b.json").write_text(json.dumps(LINE))
+    assert import_log([path.parent]).rejected["rule"].to_list() == ["file_readable"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 64, b"a\0", b"PAR1\0\0\0\0" * 9, "\u4e00\u4e8c".encode("utf-16-le") * 40])
+def test_what_may_be_anything_is_not_called_wide_text(content):
+    assert wide_text(content) is None
+
+
+@pytest.mark.parametrize("name", ["", " ", "\t", "\u3000", "\u200b", "\u00a0\ufeff", "\x00\x07"])
+def test_a_name_of_which_nothing_is_to_be_seen_is_none(tmp_path, name):
+    span = LINE["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+    attributes = [span["attributes"][0], {"key": "gen_ai.request.model", "value": {"stringValue": name}}]
+    line = {"resourceSpans": [{"scopeSpans": [{"spans": [span, span | {"spanId": "c" * 16, "attributes": attributes}]}]}]}
+    (tmp_path / "a.json").write_text(json.dumps(line))
+    assert import_log([tmp_path / "a.json"]).rejected["rule"].to_list() == ["model_given"]
+    rows = [
+        {"request_id": f"r{k}", "model": model, "startTime": "2025-01-01T00:00:00", "spend": 0.1}
+        for k, model in enumerate(("m", name))
+    ]
+    (tmp_path / "b.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert import_log([tmp_path / "b.jsonl"], "litellm").rejected["rule"].to_list() == ["model_given"]
+    with pytest.raises(InputError, match="model cannot be set to"):
+        import_log([tmp_path / "a.json"], constants={"model": name})
+    for column, rule in (("model", "model_given"), ("item", "item_given"), ("context", None)):
+        log = pl.DataFrame({"regime": "evaluation", "model": "m", "item": ["i", "j"], "score": 1, "context": "c"})
+        log = log.with_columns(pl.Series(column, ["a", name]))
+        read = dv.read(log, accept_rejected=1)
+        assert read.counts.rejected == ({rule: 1} if rule else {})
+        assert rule or read.valid["context"].to_list() == ["a", "not logged"]
+
+
+def test_a_model_that_is_declared_as_nothing_to_be_seen_is_none():
+    log = pl.DataFrame({"regime": "evaluation", "model": ["m", "n"], "item": "i", "score": 1, "context": "c"})
+    declared = dataclasses.replace(Configuration(), models={"n": "\u3000"})
+    assert dv.read(log, configuration=declared, accept_rejected=1).counts.rejected == {"model_given": 1}

@@ -49,8 +49,8 @@ def test_both_ways_give_the_same_rows_notes_and_rejections():
     gathered = blocks.Gathered(paths)
     for row, record in enumerate(records, start=1):
         single.add(record, (), Place("f", row))
-        gathered.add(row, record)
-    many.extend(blocks.mapped(many, gathered, "f"))
+        gathered.add(row, record, "f")
+    many.extend(blocks.mapped(many, gathered))
     single.settle()
     frame, oracle = (draft.rows.frames()[0].collect() for draft in (many, single))
     assert frame.height > 1000 and frame.equals(oracle)

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from divergence.errors import InputError
-from divergence.executions.importers import detect, import_log
+from divergence.executions.importers import blocks, detect, import_log
 
 WHOLE = ("spendlogs_psql_copy.csv", "spendlogs_rows.jsonl", "spendlogs_pg_dump.sql.gz", "spend_rows_as_queued.jsonl.gz")
 PLAIN = "spendlogs_copy_text.tsv"
@@ -53,6 +53,22 @@ def test_every_shape_says_the_same(logs):
     assert all(other.equals(first) for other in others)
     plain = import_log([logs(f"litellm/{PLAIN}")]).executions.sort("execution_id")
     assert plain.select("model", "time", "cost_usd").equals(first.select("model", "time", "cost_usd"))
+
+
+def test_many_small_files_are_mapped_together_and_say_what_one_says(logs, tmp_path, monkeypatch):
+    source, times = logs("litellm/spendlogs_rows.jsonl"), []
+    lines = [*source.read_text().splitlines(), '{"request_id": "x", "startTime": "2026-01-01", "spend": 0}']
+    (tmp_path / "one.jsonl").write_text("\n".join(lines))
+    (tmp_path / "many").mkdir()
+    for number, line in enumerate(lines):
+        (tmp_path / "many" / f"{number:02}.jsonl").write_text(line)
+    one = import_log([tmp_path / "one.jsonl"], "litellm")
+    whole = blocks.mapped
+    monkeypatch.setattr(blocks, "mapped", lambda *given: times.append(1) or whole(*given))
+    many = import_log([tmp_path / "many"], "litellm")
+    assert many.executions.equals(one.executions) and many.notes == one.notes and len(times) == 1
+    (rejected,) = many.rejected.rows(named=True)
+    assert rejected["rule"] == "model_given" and rejected["file"].endswith("19.jsonl") and rejected["row"] == 1
 
 
 def test_no_key_user_or_address_comes_through(logs):
