@@ -80,9 +80,11 @@ def _interrupted(*_) -> None:
     """Ctrl-C, or SIGTERM: an exception raised in the middle of a compiled module's import would crash, so the process just
     ends. Results that are just being put in their place are let come to rest first: the verb then ends by itself."""
     from divergence.staging import abandon
+    from divergence.temporary_folders import remove_temporary_folders
 
     written = abandon()
     if written is not None:
+        remove_temporary_folders()
         os.write(2, b"divergence: interrupted; " + (b"results are written\n" if written else b"nothing was written\n"))
         os._exit(2)
 
@@ -95,8 +97,10 @@ def _as_interrupt(*_) -> None:
 def _unexpected(kind: type[BaseException], error: BaseException, _) -> None:
     """What no rule foresaw is one sentence too; `--debug` shows where it came from."""
     from divergence.staging import abandon
+    from divergence.temporary_folders import remove_temporary_folders
 
     abandon()
+    remove_temporary_folders()
     words = f"unexpected {kind.__name__}: {printed(str(error))}; run again with --debug and report it"
     os.write(2, f"divergence: {shortened(words)}\n".encode())
     os._exit(2)

@@ -17,7 +17,7 @@ import polars as pl
 from divergence.addresses import shown
 from divergence.configuration import Configuration
 from divergence.errors import InputError
-from divergence.executions.files import Source, expanded, format_of, open_sources, table_kind
+from divergence.executions.files import DAMAGED, Source, expanded, format_of, open_sources, table_kind
 from divergence.executions.importers.from_stores import in_a_store, is_address
 from divergence.executions.json_records import first_records
 from divergence.executions.names import LOGGED_TWICE, ROW, SEEN, UNREAD
@@ -71,7 +71,7 @@ def _is_table(path: Path, regime: str | None, configuration: Configuration) -> b
         return False
     try:
         tables, _ = recognise(_sources(path, regime), configuration)
-    except InputError:
+    except (*DAMAGED, ArithmeticError):
         return False
     return any(tables.values())
 

@@ -2,7 +2,8 @@
 
 Reading passes over the rows several times, and so does all that is asked of a log; each pass over text would parse it anew.
 The packed file has a tenth of the text's size, lies in the folder for temporary files, and is removed with the last plan
-that reads it. Where that folder has no room, or a file is damaged, the text stays as it is: the passes say what is wrong.
+that reads it. Where that folder has no room, texts are long, or a file is damaged, the text stays as it is: the passes say
+what is wrong.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
-import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from divergence.executions.files import DAMAGED, Source
+from divergence.executions.files import DAMAGED, Source, format_of, unreadable
+from divergence.temporary_folders import TemporaryFolder
 
 TEXT = (".csv", ".tsv", ".jsonl", ".ndjson")
 ROWS = "rows.arrow"
@@ -28,12 +29,19 @@ BATCH = 2**14  # rows that are packed together
 ROOM = 2  # bytes that must be free a byte of text: packed rows have a tenth, and rows that do not pack as many as the text
 
 
-def held(sources: Sequence[Source]) -> list[Source]:
-    """The sources, with those of text that lie in files held. How much there is in a gzip file nobody knows before: those
-    are passed over."""
-    texts = [one for one in sources if one.path and one.path.suffix.lower() in TEXT and _unpacked(one.path)]
+def held(sources: Sequence[Source], *, here: bool = True) -> list[Source]:
+    """The sources, with those of text that lie in files held, unless the passes are made elsewhere (`here`).
+
+    Gzip files are passed over: nobody knows before how much there is in one. Raises InputError for a CSV file with a row of
+    too many fields, of which passes over some of the columns know nothing.
+    """
+    texts = [one for one in sources if here and one.path and one.path.suffix.lower() in TEXT and _unpacked(one.path)]
     small = sum(one.bytes or 0 for one in texts) <= IN_MEMORY
-    return [(_in_memory(one) if small else _packed(one)) if one in texts else one for one in sources]
+    kept = [(_in_memory(one) if small else _packed(one)) if one in texts else one for one in sources]
+    for one, was in zip(kept, sources, strict=True):
+        if one is was and format_of(one.file) == "csv":
+            _check_fields(one)
+    return kept
 
 
 def _unpacked(path: Path) -> bool:
@@ -48,12 +56,12 @@ def _in_memory(source: Source) -> Source:
         return source
 
 
-class _Folder:
-    """A folder that is there as long as this object."""
-
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="divergence-read-"))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+def _check_fields(source: Source) -> None:
+    try:
+        source.frame.select(pl.all().null_count()).collect(engine="streaming")
+    except DAMAGED as error:
+        if "more fields" in str(error):
+            raise unreadable(source.file, error) from error
 
 
 def _packed(source: Source) -> Source:
@@ -61,7 +69,7 @@ def _packed(source: Source) -> Source:
         room = shutil.disk_usage(tempfile.gettempdir()).free >= ROOM * (source.bytes or 0)
         if not room or _longest(source) > SHORT:
             return source
-        folder = _Folder()
+        folder = TemporaryFolder("read")
         source.frame.sink_ipc(folder.path / ROWS, compression="lz4", record_batch_size=BATCH, engine="streaming")
     except DAMAGED:
         return source
@@ -74,7 +82,7 @@ def _longest(source: Source) -> float:
     return max(first.row(0), default=0) if first.height else 0
 
 
-def _scanned(folder: _Folder) -> pl.LazyFrame:
+def _scanned(folder: TemporaryFolder) -> pl.LazyFrame:
     """A scan whose plans hold the folder: what the log gave out is read when the log itself is gone."""
     rows = pl.scan_ipc(folder.path / ROWS)
 

@@ -191,7 +191,14 @@ def _numbers(value: list) -> bool | None:
 
 
 def _vector(value: object) -> list[float | None] | None:
-    return [None if entry is None else float(entry) for entry in value] if isinstance(value, list) else None
+    return [None if entry is None else _float(entry) for entry in value] if isinstance(value, list) else None
+
+
+def _float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # a whole number beyond them all
+        return math.inf if number > 0 else -math.inf
 
 
 def _text(value: object) -> str | None:

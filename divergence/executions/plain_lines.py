@@ -90,7 +90,7 @@ def odd_lines(path: Path, told: pl.Expr) -> pl.Series | None:
         return pl.Series("line", [], pl.String)
     if size > ODD_BYTES:
         return None
-    return odd.filter(pl.col("line").str.contains(r"\S")).collect(engine="streaming")["line"]
+    return odd.filter(pl.col("line").str.contains(r"[^ \t\r]")).collect(engine="streaming")["line"]
 
 
 def parse(lines: pl.Series, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:

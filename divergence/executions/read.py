@@ -102,7 +102,7 @@ def read(
     brought = foreign.imported(others, configuration, accept_rejected)
     sources, strays = of_one_import(sources)
     with unchanged(sources):
-        sources = held(sources) if ray is None else sources
+        sources = held(sources, here=ray is None)
         log = _recognised([*sources, *brought.sources], [*skipped, *strays], configuration, accept_rejected, progress, ray)
         return log if not brought.sources else _with_imports(log, brought)
 

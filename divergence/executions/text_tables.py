@@ -36,6 +36,7 @@ UNPACKED_FLOOR = 2**30  # unpacked bytes that every file may have, however well 
 DEPTH = 64  # levels of a record; logs have fewer than ten
 SURROGATE = r"\\u[dD][89a-fA-F]"
 BOOLEAN_IN_A_LIST = r"[\[,]\s*(true|false)"
+UNPACK = {".gz": ("gzip", "-dc"), ".zst": ("zstd", "-dc")}
 WIDE_MARKS = (  # the mark of UTF-32 begins as that of UTF-16 does
     (codecs.BOM_UTF32_LE, "UTF-32"),
     (codecs.BOM_UTF32_BE, "UTF-32"),
@@ -90,7 +91,10 @@ def wide_text(head: bytes) -> str | None:
 
 def as_utf8(path: Path, encoding: str) -> str:
     """The command that writes a file anew in UTF-8."""
-    return shlex.join(["iconv", "-f", encoding, "-t", "UTF-8", str(path)]) + " > " + shlex.quote(f"utf8-{path.name}")
+    change = ["iconv", "-f", encoding, "-t", "UTF-8"]
+    if unpack := UNPACK.get(path.suffix):
+        return f"{shlex.join([*unpack, str(path)])} | {shlex.join(change)} > {shlex.quote(f'utf8-{path.stem}')}"
+    return f"{shlex.join([*change, str(path)])} > {shlex.quote(f'utf8-{path.name}')}"
 
 
 def check_header(path: Path, head: bytes, separator: str) -> None:
@@ -116,36 +120,39 @@ def first_ragged(file: IO[bytes], separator: str) -> str:
     return ""
 
 
-class _Twice(ValueError):
-    """A key comes twice."""
+def _parsed(text: str) -> tuple[object, list[dict]]:
+    """What a text says, and the objects in it that name a key twice."""
+    twice: list[dict] = []
 
+    def made(pairs: list[tuple[str, object]]) -> dict:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice.append(found)
+        return found
 
-def _once(pairs: list[tuple[str, object]]) -> dict:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise _Twice
-    return found
+    return json.loads(text, object_pairs_hook=made), twice
 
 
 def record(line: str) -> dict | None:
-    """The record of a line; None where it is none, names a key twice at any level, or is nested too deeply."""
+    """The record of a line; None where it is none, names a key twice, or is nested too deeply. What its values name twice is
+    their text, which no column is made of."""
     try:
-        found = json.loads(line.lstrip("\ufeff"), object_pairs_hook=_once)
+        found, twice = _parsed(line.lstrip("\ufeff"))
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) and _shallow(found) else None
+    return found if isinstance(found, dict) and not any(one is found for one in twice) and _shallow(found) else None
 
 
 def records(text: str) -> list:
     """A JSON document under the same rules. Raises ValueError, with the end of a sentence."""
     try:
-        found = json.loads(text, object_pairs_hook=_once)
-    except _Twice as error:
-        raise ValueError("a record names a key twice") from error
+        found, twice = _parsed(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
         raise ValueError("it is not an array of records")
+    if {*map(id, twice)} & {*map(id, found)}:
+        raise ValueError("a record names a key twice")
     if not all(map(_shallow, found)):
         raise ValueError("it is nested too deeply")
     return found

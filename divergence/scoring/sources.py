@@ -16,7 +16,6 @@ import os
 import pathlib
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 
 import polars as pl
@@ -33,6 +32,7 @@ from divergence.executions.schema import SERVING_FACTORS
 from divergence.executions.shaped import reshapes, shaped
 from divergence.plain_files import regular
 from divergence.scoring.filesystems import CHUNK, Filesystem, place, sentence
+from divergence.temporary_folders import TemporaryFolder
 
 BATCH = 2**17  # rows: a few megabytes, small beside the processor's memory and large beside the cost of a call
 VECTOR_BATCH = 2**13  # rows with an embedding each: of a thousand numbers they are 32 MB
@@ -239,9 +239,9 @@ class Reader:
         """A text format as a local file: it is read from its start more than once."""
         if self.file.local:
             return pathlib.Path(self.file.path)
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="divergence-"))
-        self.stack.append(lambda: shutil.rmtree(folder, ignore_errors=True))
-        target = folder / self.file.path.rsplit("/", 1)[-1]
+        folder = TemporaryFolder("score")
+        self.stack.append(folder.remove)
+        target = folder.path / self.file.path.rsplit("/", 1)[-1]
         with self.file.files.open_input_stream(self.file.path) as stream, open(target, "wb") as copy:
             shutil.copyfileobj(stream, copy, CHUNK)
         return target

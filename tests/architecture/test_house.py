@@ -28,6 +28,7 @@ SHARED = {
     "sealed",
     "shown",
     "staging",
+    "temporary_folders",
     "wide",
 }
 ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and staging are open to all
@@ -97,6 +98,7 @@ ALLOWED = {  # folder -> folders it may import; errors, numerics, estimate and s
     "estimate": set(),
     "kept": set(),
     "staging": set(),
+    "temporary_folders": set(),
     "plain_files": set(),
     "plain_text": set(),
     "sealed": set(),

@@ -89,6 +89,7 @@ def _files(path: Path, format: str | None, refused: list[Refused], skipped: list
         if not path.is_file():
             raise InputError(f"{path} is no regular file (a pipe or a device, say): write the log to a file and name that.")
         return [path]
+    before = len(refused)
     found = {file: detect(file) for file in sorted(path.rglob("*")) if file.is_file()}
     wanted = [file for file, name in found.items() if name is not None and format in (None, name)]
     others = [file for file, name in found.items() if name is None]
@@ -100,7 +101,7 @@ def _files(path: Path, format: str | None, refused: list[Refused], skipped: list
         named = ", ".join(convert.printable(file.relative_to(path)) for file in others[:SHOWN])
         more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
         skipped.append(f"{len(others)} files of {path} are no log of a known format, and were not read: {named}{more}.")
-    if not wanted and refused:
+    if not wanted and len(refused) > before:
         raise InputError(refused[-1].sentence)
     if not wanted:
         raise InputError(

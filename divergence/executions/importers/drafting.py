@@ -21,6 +21,7 @@ from divergence.errors import InputError
 from divergence.executions.importers.mapping import Draft
 from divergence.executions.importers.privacy import Privacy
 from divergence.executions.importers.registry import ADDRESS, module
+from divergence.temporary_folders import TemporaryFolder
 
 TABLES = ("executions", "outcomes")
 ALIVE = 1.0  # seconds between two looks at whether the parent still lives
@@ -106,8 +107,7 @@ def on_a_node(group: FileGroup) -> Drafted:
     absent = [file for file in group.files if not ADDRESS.match(str(file)) and not file.exists()]
     if absent:
         return Drafted(group.number, lost=f"{absent[0]} is not on every node: name a folder that all nodes share")
-    with tempfile.TemporaryDirectory(prefix="divergence-import-") as made:
-        folder = Path(made)
+    with TemporaryFolder("import") as folder:
         part = drafted(dataclasses.replace(group, folder=folder), None)
         if part.problem or part.lost:
             return part

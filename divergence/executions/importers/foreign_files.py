@@ -18,7 +18,6 @@ import json.scanner
 import lzma
 import struct
 import sys
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from typing import IO, Any
 
 from divergence.errors import InputError
 from divergence.executions.text_tables import as_utf8, wide_text
+from divergence.temporary_folders import TemporaryFolder
 
 HEAD_BYTES = 65536  # enough for the first keys of every format known here
 LINE_BYTES = 64 * 2**20  # one record of JSON lines; the longest genuine ones (long agents) have a few megabytes
@@ -194,8 +194,8 @@ def unpacked(path: Path) -> Iterator[Path]:
         yield path
         return
     left = max(ARCHIVE_FLOOR, ARCHIVE_RATIO * path.stat().st_size)
-    with tempfile.TemporaryDirectory(prefix="divergence-import-") as folder:
-        copy = Path(folder) / path.stem
+    with TemporaryFolder("import") as folder:
+        copy = folder / path.stem
         try:
             with opened(path) as packed, copy.open("wb") as file:
                 while piece := packed.read(PIECE):

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from divergence.addresses import sentence, shown
 from divergence.errors import InputError
+from divergence.temporary_folders import TemporaryFolder
 
 STORES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs")  # of the addresses that Arrow's file systems know
 CHUNK = 8 * 2**20  # bytes that are copied at a time
@@ -39,10 +39,9 @@ def brought(paths: Sequence[str | Path]) -> Iterator[list[Path]]:
     if not any(is_address(path) for path in paths):
         yield [Path(path) for path in paths]
         return
-    with tempfile.TemporaryDirectory(prefix="divergence-import-") as folder:
+    with TemporaryFolder("import") as folder:
         yield [
-            _bring(str(path), Path(folder) / str(number)) if is_address(path) else Path(path)
-            for number, path in enumerate(paths)
+            _bring(str(path), folder / str(number)) if is_address(path) else Path(path) for number, path in enumerate(paths)
         ]
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
+
+from divergence.temporary_folders import TemporaryFolder
 
 
 class HeldTables:
@@ -16,7 +15,7 @@ class HeldTables:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.folder: Path | None = None
+        self.folder: TemporaryFolder | None = None
         self._held: list[pl.DataFrame] = []
         self._files: list[Path] = []
 
@@ -42,6 +41,5 @@ class HeldTables:
 
     def _temporary(self) -> Path:
         if self.folder is None:
-            self.folder = Path(tempfile.mkdtemp(prefix="divergence-import-"))
-            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
-        return self.folder
+            self.folder = TemporaryFolder("import")
+        return self.folder.path

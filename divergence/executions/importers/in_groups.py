@@ -8,7 +8,6 @@ that results and errors are those of one process.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from divergence.executions.importers.groups import groups, traces_by_folder
 from divergence.executions.importers.joined import join
 from divergence.executions.importers.mapping import Draft
 from divergence.executions.importers.registry import ADDRESS, module
+from divergence.temporary_folders import TemporaryFolder
 
 LARGE = 256 * 2**20
 """Bytes of files from which processes are started unasked: reading them takes ten times as long as starting Python."""
@@ -46,8 +46,7 @@ def drafts(
         for name, given in files.items():
             yield refused_files.drafted(readings[name], given, told)
         return
-    with tempfile.TemporaryDirectory(prefix="divergence-import-", ignore_cleanup_errors=True) as made:
-        folder = Path(made)
+    with TemporaryFolder("import") as folder:
         pairs = [(name, tuple(group)) for name, given in cut.items() for group in given]
         jobs = [FileGroup(n, group, readings[name], None if ray else folder) for n, (name, group) in enumerate(pairs)]
         done = _read(jobs, count, ray, folder, told)

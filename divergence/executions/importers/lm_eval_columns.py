@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shutil
-import tempfile
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -26,6 +23,7 @@ import polars as pl
 from divergence.executions.importers import convert
 from divergence.executions.importers.lm_eval_documents import GREEDY, HASH_DIGITS, Lines, right_choice, right_text
 from divergence.executions.importers.seen_hashes import SeenHashes
+from divergence.temporary_folders import TemporaryFolder
 
 BLOCK = 64  # lines that are turned into columns together: few enough that what was parsed is still in the cache
 BLOCK_BYTES = 2**24  # of lines that wait for that: parsed JSON takes some five times as much memory
@@ -78,7 +76,7 @@ class Columns:
         self._metrics: tuple[str, ...] = ()
         self._values: list[np.ndarray] = []
         self._files: list[tuple[Path, dict[int, dict[str, str]]]] = []
-        self._folder: Path | None = None
+        self._folder: TemporaryFolder | None = None
 
     @property
     def metrics(self) -> Mapping[str, None]:
@@ -172,9 +170,8 @@ class Columns:
     def _temporary(self) -> Path:
         """The folder of what waits on disk, removed with this object."""
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="divergence-import-"))
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        return self._folder
+            self._folder = TemporaryFolder("import")
+        return self._folder.path
 
 
 def _joined(parts: Sequence[DocumentPart]) -> DocumentPart:
