@@ -27,7 +27,7 @@ import numpy as np
 from divergence.cells.replicates import replicates
 from divergence.cells.scorer_trials import answers_once
 from divergence.estimands.flip_pairs import FlipPairs, Repeats, count_pairs, label_pairs, outcome_pairs, pair_order, repeats
-from divergence.estimands.item_weights import Excess, ItemWeights
+from divergence.estimands.item_weights import ItemWeights, MeanExcess
 from divergence.estimands.rows import answer, answered, frame
 from divergence.estimate import Estimate
 from divergence.identification import needs
@@ -39,9 +39,8 @@ from divergence.random_streams import stream
 QUESTION, TEXT = "excess_flips", "answers that a change of context flips, beyond the noise of repeating a request"
 REPLICATED_MIN = 10  # items with replicates (or all shared items, where there are fewer): three say nothing of thousands
 PAIRS_MAX = 300  # pairs of contexts times models shown one by one; beyond it only those against the bench and means
-BOUNDED_MAX = (
-    2000  # pairs of contexts of one model: beyond it bounds are told of those against the bench, the rest once a model
-)
+# Pairs of contexts without repeats: of more of them bounds are told of those against the bench, the rest once a model.
+BOUNDED_MAX = 2000
 
 
 def flip_needs(design: LogDesign) -> Need:
@@ -186,24 +185,6 @@ class _Row:
     items: int | None = None
 
 
-class _Over:
-    """The mean over models of one pair, as they come."""
-
-    def __init__(self) -> None:
-        self.parts, self.floors = 0, []
-        self.estimate = self.error = np.zeros(1)
-
-    def add(self, one: Excess, floor: float) -> None:
-        """One more model."""
-        self.parts, self.estimate, self.error = self.parts + 1, self.estimate + one.estimate, self.error + one.error
-        self.floors.append(floor)
-
-    @property
-    def draws(self) -> np.ndarray:
-        """Of the mean, in which what one's chance took below 0 another's may make up; (S,)."""
-        return Excess(self.estimate / self.parts, self.error / self.parts).draws[:, 0]
-
-
 class _Columns:
     """Collects the answer row by row."""
 
@@ -217,7 +198,8 @@ class _Columns:
         models = self.fit.cells.levels["model"]
         few = math.comb(len(self.contexts), 2) * len(models) <= PAIRS_MAX
         rows: dict[tuple[int, int], list[_Row]] = {}
-        means: dict[tuple[int, int], _Over] = {}
+        means: dict[tuple[int, int], MeanExcess] = {}
+        floors: dict[tuple[int, int], list[float]] = {}
         untold: dict[int, int] = {}
         for m, stats in per_model:
             repeated = np.isfinite(stats.excess).any(1)
@@ -232,15 +214,15 @@ class _Columns:
                     mine += self._bounds(stats, k, models[m], statistic, weights)
                     continue
                 one, floor = excess.of(place[k]), float(np.nanmean(stats.floor[k]))
-                means.setdefault((i, j), _Over()).add(one, floor)
+                means.setdefault((i, j), MeanExcess()).add(one)
+                floors.setdefault((i, j), []).append(floor)
                 if few or apart:
                     mine.append(_Row(models[m], (i, j), statistic, one.draws[:, 0], floor=floor, items=known))
         pairs = np.array(list(rows), int).reshape(-1, 2)
         for pair in map(tuple, pairs[pair_order(self.contexts, pairs)].tolist()):
             self.rows += rows[pair]
             if pair in means:
-                over = means.pop(pair)
-                self.rows.append(_Row(None, pair, statistic, over.draws, floor=float(np.mean(over.floors))))
+                self.rows.append(_Row(None, pair, statistic, means.pop(pair).draws, floor=float(np.mean(floors[pair]))))
         for m, pairs_left in untold.items():
             told = (
                 f"{pairs_left:,} pairs of contexts in which {models[m]} answered the same items lack two replicates: "

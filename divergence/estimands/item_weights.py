@@ -29,10 +29,22 @@ class Excess:
         """One pair of them."""
         return Excess(self.estimate[pair : pair + 1], self.error[:, pair : pair + 1])
 
-    @staticmethod
-    def mean(parts: list[Excess]) -> Excess:
-        """The mean over models, in which what one's chance took below 0 another's may make up."""
-        return Excess(np.mean([p.estimate for p in parts], 0), np.mean([p.error for p in parts], 0))
+
+class MeanExcess:
+    """The mean over models of one pair, as they come: what one's chance took below 0 another's may make up."""
+
+    def __init__(self) -> None:
+        self.parts = 0
+        self.estimate = self.error = np.zeros(1)
+
+    def add(self, one: Excess) -> None:
+        """One more model."""
+        self.parts, self.estimate, self.error = self.parts + 1, self.estimate + one.estimate, self.error + one.error
+
+    @property
+    def draws(self) -> np.ndarray:
+        """From 0 on, shape (S,)."""
+        return Excess(self.estimate / self.parts, self.error / self.parts).draws[:, 0]
 
 
 class ItemWeights:

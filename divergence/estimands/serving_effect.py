@@ -282,7 +282,7 @@ def _add_effects(rows: Rows, factor: str, names: list[str], reference: str, effe
                 untried += 1
         if untried:
             rows.refuse(
-                f"{model} has no judged rows at {untried} of the {len(names)} levels of {factor}, or at no other", **place
+                f"{model} has no judged rows at {untried} of the {len(names)} levels of {factor}, or only there", **place
             )
 
 

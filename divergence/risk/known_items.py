@@ -266,7 +266,7 @@ def _places(known: Known, factors: Factors, risk: np.ndarray, levels: dict) -> t
             for c in range(contexts + 1):
                 use, share, moved = sources.of(m, c)
                 if m == models and not sources.alone(m, c):
-                    f, v = another_model(z, covariance, factors, level, use, sources.models(c))
+                    f, v = another_model(z, covariance, factors, level, use, sources.model[use])
                     place[inside, m, c] = _placed(ndtr(-f / np.sqrt(1 + v)), v)
                 elif moved:
                     f, v = mean[:, use] + target[m, c, task][:, None] * scale[use], variance[:, use]

@@ -31,7 +31,7 @@ def next_failures(y: np.ndarray, n: np.ndarray, mean: np.ndarray, variance: np.n
     >>> [round(float(v[0]), 4) for v in next_failures(np.ones(1), np.ones(1), np.zeros(1), np.ones(1))]
     [0.3333, 0.1667]
     """
-    first, second = np.empty(len(y)), np.empty(len(y))
+    first, second = np.full(len(y), np.nan), np.full(len(y), np.nan)
     middle, width, _ = matched_moments(y, n, mean, variance)
     width = np.sqrt(width)
     for points, cells in ((POINTS_NARROW, width <= NARROW), (POINTS_WIDE, width > NARROW)):

@@ -23,7 +23,7 @@ def some_items(seed, items=4, rank=3, models=4):
 def test_moments_are_those_of_drawn_models(models):
     z, covariance, factors, level = some_items(models, models=models)
     arms = np.arange(models)
-    mean, variance = another_model(z, covariance, factors, level, arms, models)
+    mean, variance = another_model(z, covariance, factors, level, arms, arms)
     random, draws = np.random.default_rng(0), 200_000
     loading = factors.loadings
     further = 0.5 * (loading**2).sum(1).mean() / 3 * np.eye(3)  # the one that shares half
@@ -42,8 +42,8 @@ def test_turned_factors_say_the_same():
     z, covariance, factors, level = some_items(9)
     turn = np.linalg.qr(np.random.default_rng(1).standard_normal((3, 3)))[0]
     turned = Factors(factors.loadings @ turn, factors.unique)
-    one = another_model(z, covariance, factors, level, np.arange(4), 4)
-    two = another_model(z @ turn, turn.T @ covariance @ turn, turned, level, np.arange(4), 4)
+    one = another_model(z, covariance, factors, level, np.arange(4), np.arange(4))
+    two = another_model(z @ turn, turn.T @ covariance @ turn, turned, level, np.arange(4), np.arange(4))
     np.testing.assert_allclose(one, two, rtol=1e-12)
 
 
@@ -51,9 +51,11 @@ def test_arms_of_one_model_are_no_further_models():
     """Twice the same arms, as two contexts of each model would be: as sure as of these models, not of twice as many."""
     z, covariance, factors, level = some_items(11)
     twice = np.tile(np.arange(4), 2)
-    one = another_model(z, covariance, factors, level, np.arange(4), 4)
-    two = another_model(z, covariance, factors, level, twice, 4)
+    one = another_model(z, covariance, factors, level, np.arange(4), np.arange(4))
+    two = another_model(z, covariance, factors, level, twice, twice)
     np.testing.assert_allclose(one, two, rtol=1e-12)
+    often = np.r_[np.zeros(9, int), np.arange(4)]  # one of them in ten contexts
+    np.testing.assert_allclose(one, another_model(z, covariance, factors, level, often, often), rtol=1e-12)
 
 
 def test_a_model_that_was_left_out_is_as_risky_as_said():

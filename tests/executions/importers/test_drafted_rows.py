@@ -39,9 +39,9 @@ def test_many_rows_wait_on_disk_and_leave_nothing_behind(monkeypatch):
     monkeypatch.setattr(drafted_rows, "IN_MEMORY", 10)
     rows = DraftedRows()
     assert take(rows, [str(n) for n in range(1000)], chunk=7) == []
-    folder = rows._tables["executions"].folder
+    folder = rows._tables["executions"].folder.path
     assert len(list(folder.iterdir())) > 50
-    outcomes = rows._tables["outcomes"].folder
+    outcomes = rows._tables["outcomes"].folder.path
     frame, _ = rows.frames()
     assert frame.select(pl.col("score").sum()).collect().item() == 999 * 500
     del rows
