@@ -113,6 +113,11 @@ def check_names(tables: Tables, configuration: Configuration, extra: dict[str, C
                 f"The constant {name} = {value} would overwrite the column {name} that every file of the log has: "
                 "leave it out, or map that column to another name."
             )
+        if value in raw and {**COLUMNS, **extra}[name].dtype.is_numeric():
+            raise InputError(
+                f"The constant {name} = {value} is the text {value}, not the column of the log that has this name: to read "
+                f"that column, write --map {name}={value} (under [columns] in divergence.toml)."
+            )
 
 
 def _check_values(tables: Tables, configuration: Configuration, known: list[str]) -> None:

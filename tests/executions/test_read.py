@@ -147,6 +147,14 @@ def test_constants_fill_what_the_file_lacks_and_nothing_else(rows):
         read(rows(), configuration=Configuration().with_flags(set=["regime=deployment"]))
 
 
+def test_a_column_given_as_a_constant_is_told_from_one_that_is_mapped(rows):
+    frame = rows(n_cases=3.0)
+    with pytest.raises(InputError, match=r"is the text n_cases, .* write --map score_n=n_cases"):
+        read(frame, configuration=Configuration().with_flags(set=["score_n=n_cases"]))
+    assert read(frame, configuration=Configuration().with_flags(set=["scorer=n_cases"])).counts.valid == 24
+    assert read(frame, configuration=Configuration().with_flags(map=["score_n=n_cases"])).counts.valid == 24
+
+
 def test_where_keeps_levels_of_any_column(rows):
     def kept(*where):
         return read(rows(n=[1, 2] * 12, half=[0.5, 2.0] * 12), configuration=Configuration().with_flags(where=where))
