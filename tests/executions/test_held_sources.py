@@ -79,17 +79,33 @@ def test_without_room_and_with_long_texts_the_text_is_passed_over(packed, log, m
     assert dv.read(path).counts.valid == 50 and not list(packed.iterdir())
 
 
-@pytest.mark.usefixtures("packed")
-def test_a_forked_child_leaves_the_folder_to_its_parent(log):
-    read = dv.read(log, accept_rejected=1)
-    child = os.fork()
-    if not child:
-        del read
-        gc.collect()
-        remove_temporary_folders()
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert read.scan().collect().height == 400
+FORKED = """
+import gc, os, sys
+import divergence as dv
+from divergence.executions import held_sources
+from divergence.temporary_folders import remove_temporary_folders
+
+held_sources.IN_MEMORY = 0
+read = dv.read(sys.argv[1], accept_rejected=1)
+child = os.fork()
+if not child:
+    del read
+    gc.collect()
+    remove_temporary_folders()
+    os._exit(0)
+os.waitpid(child, 0)
+print(len(os.listdir(os.environ["TMPDIR"])), read.scan().collect().height)
+"""
+
+
+def test_a_forked_child_leaves_the_folder_to_its_parent(log, tmp_path):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    # In a process of its own: what else this one has imported need not like a fork.
+    command = [sys.executable, "-c", FORKED, str(log)]
+    done = subprocess.run(command, env=os.environ | {"TMPDIR": str(folder)}, capture_output=True, timeout=120, check=False)
+    assert done.stdout.split() == [b"1", b"400"], done.stderr.decode()
+    assert not list(folder.iterdir())
 
 
 @pytest.mark.usefixtures("packed")
