@@ -1,7 +1,7 @@
-"""Folders for what waits on disk: each is there as long as the object that holds it, and none outlives the process.
+"""Folders for what waits on disk: each is there as long as the object that holds it, or the process that made it.
 
-A forked child never removes its parent's. What ends a process at once (SIGKILL, `os._exit` of a host application) leaves
-them, as it leaves any temporary file; the command removes them when it is interrupted.
+A forked child never removes its parent's. The command removes them when it is interrupted; what ends a process at once
+(SIGKILL, SIGTERM or `os._exit` in a host application) leaves them, as it leaves any temporary file.
 """
 
 from __future__ import annotations

@@ -302,8 +302,7 @@ def _scan(path: Path, kind: str) -> pl.LazyFrame:
         if head.startswith(b"ARROW1"):
             return pl.scan_ipc(path, row_index_name=ROW, row_index_offset=1, hive_partitioning=False)
         return pl.read_ipc_stream(path).lazy().with_row_index(ROW, offset=1)
-    if head.startswith(b"\x1f\x8b"):
-        check_packing(path)
+    check_packing(path)
     check_encoding(path, start := json_records.head(path, HEAD), lines=kind != "json")
     if kind == "csv":
         separator = _separator(path.name)

@@ -12,12 +12,12 @@ import dataclasses
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import polars as pl
 from polars.io.plugins import register_io_source
 
 from divergence.executions.files import DAMAGED, Source, format_of, unreadable
+from divergence.executions.text_tables import is_gzip
 from divergence.temporary_folders import TemporaryFolder
 
 TEXT = (".csv", ".tsv", ".jsonl", ".ndjson")
@@ -35,18 +35,13 @@ def held(sources: Sequence[Source], *, here: bool = True) -> list[Source]:
     Gzip files are passed over: nobody knows before how much there is in one. Raises InputError for a CSV file with a row of
     too many fields, of which passes over some of the columns know nothing.
     """
-    texts = [one for one in sources if here and one.path and one.path.suffix.lower() in TEXT and _unpacked(one.path)]
+    texts = [one for one in sources if here and one.path and one.path.suffix.lower() in TEXT and not is_gzip(one.path)]
     small = sum(one.bytes or 0 for one in texts) <= IN_MEMORY
     kept = [(_in_memory(one) if small else _packed(one)) if one in texts else one for one in sources]
     for one, was in zip(kept, sources, strict=True):
         if one is was and format_of(one.file) == "csv":
             _check_fields(one)
     return kept
-
-
-def _unpacked(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(2) != b"\x1f\x8b"
 
 
 def _in_memory(source: Source) -> Source:

@@ -22,7 +22,7 @@ import polars as pl
 from divergence.errors import InputError
 from divergence.executions import plain_lines
 from divergence.executions.names import FAILED, ROW
-from divergence.executions.text_tables import needs_care, read_alike, record, records
+from divergence.executions.text_tables import is_gzip, needs_care, read_alike, record, records
 
 LARGEST_DOCUMENT = 2**31  # bytes of one JSON array, which has to be in memory as a whole
 HEAD = 2**19  # bytes of lines that tell whether a file is a table
@@ -155,9 +155,7 @@ def head(path: Path, size: int) -> bytes:
 
 def opened(path: Path) -> IO[bytes]:
     """A file for reading bytes, unpacked where it is gzip."""
-    with open(path, "rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return cast("IO[bytes]", gzip.open(path, "rb")) if packed else open(path, "rb")
+    return cast("IO[bytes]", gzip.open(path, "rb")) if is_gzip(path) else open(path, "rb")
 
 
 def _schema(found: Iterable[dict]) -> dict[str, pl.DataType]:

@@ -47,11 +47,16 @@ WIDE_SEEN, WIDE_MIN = 64, 8  # bytes that are looked at where there is no mark, 
 ESCAPED_LETTER = r"\\u00[2-7]"  # an escaped ASCII letter may hide a key
 
 
+def is_gzip(path: Path) -> bool:
+    """Is a file packed with gzip, whatever its name says?"""
+    with open(path, "rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
 def check_packing(path: Path) -> None:
     """InputError for a gzip file that unpacks to more than a log does; damage is left to who reads it."""
-    with open(path, "rb") as file:
-        if file.read(2) != b"\x1f\x8b":
-            return
+    if not is_gzip(path):
+        return
     left = max(UNPACKED_FLOOR, UNPACKED_RATIO * path.stat().st_size)
     try:
         with gzip.open(path, "rb") as file:

@@ -67,7 +67,12 @@ def _variances() -> np.ndarray:
 
 
 def place_for(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Place in the table of answers of a risk with this mean and mean square, uint16."""
+    """Place in the table of answers of a risk with this mean and mean square, uint16.
+
+    Raises ValueError for what is no number, which would be taken for the least risk of all.
+    """
+    if not np.isfinite(first + second).all():
+        raise ValueError("a risk is no number")
     point = (place_of(ndtri(np.clip(first, EDGE, 1 - EDGE)), np.ones_like(first)) // SPREADS).astype(np.int64)
     wide = ((second - first**2)[..., None] > _variances()[point]).sum(-1)
     return (point * SPREADS + wide).astype(np.uint16)

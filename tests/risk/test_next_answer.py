@@ -60,3 +60,9 @@ def test_copies_are_nearly_certain_and_their_interval_reaches_the_doubtful():
     place = place_for(first, second)
     risk, upper = answers()["risk"][place][0], answers()["upper"][place][0]
     assert risk < 0.02 and risk < upper < 0.2
+
+
+@pytest.mark.parametrize("moments", [(np.nan, 0.5), (0.5, np.nan)])
+def test_what_is_no_number_has_no_place(moments):
+    with pytest.raises(ValueError, match="no number"):
+        place_for(*(np.array([0.3, m]) for m in moments))
