@@ -1,7 +1,8 @@
-"""The sampled coordinates: standard deviations and a correlation, each on the scale where its prior is standard normal.
+"""The sampled coordinates: standard deviations, a ratio and a correlation, each where its prior is standard normal.
 
 `x ~ N(0, 1)`; `sd = width * HalfNormal quantile of Phi(x)`: a standard deviation near zero lies at a modest negative x
-instead of at minus infinity. The NumPy twins of the functions in `model`, with their slopes.
+instead of at minus infinity. Models that differ on the bench differ in deployment: theta_D has the standard deviation of
+theta_E times a ratio near 1. The NumPy twins of the functions in `numpyro_model`, with their slopes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 ABILITIES = 3  # coordinates of theta: its two standard deviations and their correlation; as many variances
+RATIO, RATIO_X_MAX = 0.2, 4.0  # of the standard deviations of theta, see `ratio`
 X_MAX = 8.0  # standard deviations stay finite, and systems solvable; the prior density beyond is below exp(-32) of its peak
 
 OWN_MAX = (
@@ -30,27 +32,44 @@ def half_normal_slope(x: np.ndarray, width: float | np.ndarray) -> np.ndarray:
     return width * 0.5 * np.exp(0.5 * (half_normal(x, 1.0) ** 2 - x**2))  # phi(x) / phi(sd / width)
 
 
+def ratio(x: np.ndarray) -> np.ndarray:
+    """exp(.2 sinh(x)), x held within 4: with the probability .5 within .86 and 1.16, .9 within .6 and 1.65, at most 235."""
+    return np.exp(RATIO * np.sinh(np.clip(x, -RATIO_X_MAX, RATIO_X_MAX)))
+
+
+def ratio_slope(x: np.ndarray) -> np.ndarray:
+    """Its derivative; ratio_slope(0) = 0.2."""
+    return np.where(np.abs(x) < RATIO_X_MAX, ratio(x) * RATIO * np.cosh(np.clip(x, -RATIO_X_MAX, RATIO_X_MAX)), 0.0)
+
+
+def abilities(x: np.ndarray, width: float) -> np.ndarray:
+    """The standard deviations of theta_E and theta_D from their coordinates (..., 2), same shape."""
+    first = half_normal(x[..., 0], width)
+    return np.stack([first, first * ratio(x[..., 1])], axis=-1)
+
+
 def correlation(x: np.ndarray) -> np.ndarray:
-    """cos(pi u^2) with u the probability that a standard normal exceeds x; see `numpyro_model.correlation`."""
-    return np.cos(np.pi * ndtr(-x) ** 2)
+    """cos(pi u^3) with u the probability that a standard normal exceeds x; see `numpyro_model.correlation`."""
+    return np.cos(np.pi * ndtr(-x) ** 3)
 
 
 def correlation_slope(x: np.ndarray) -> np.ndarray:
-    """Its derivative; correlation_slope(0) = 0.8862269."""
+    """Its derivative; correlation_slope(0) = 0.3597479."""
     u = ndtr(-x)
-    return np.sin(np.pi * u**2) * 2 * np.pi * u * np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)
+    return np.sin(np.pi * u**3) * 3 * np.pi * u**2 * np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """Which coordinate is what, and the variances that it makes: one order for every density.
 
-    Coordinates: theta_E, theta_D, their correlation, the free terms, then levels and models with scales of their own (before
-    the models' own: the spread of these). Variances: theta_E, theta_D, their covariance, the free terms, levels, models.
+    Coordinates: theta_E, the ratio of theta_D to it, their correlation, the free terms, then levels and models with scales
+    of their own (before the models' own: the spread of these). Variances: theta_E, theta_D, their covariance, the free
+    terms, levels, models.
     """
 
     ability: float
-    """Prior width of both standard deviations of theta."""
+    """Prior width of the standard deviation of theta_E."""
     widths: np.ndarray
     """Prior widths of the free terms, shape (T,)."""
     outlier: float = 0.0
@@ -105,7 +124,7 @@ class Layout:
 
     def variances(self, x: np.ndarray) -> np.ndarray:
         """`s_k` at points x (n, dims), shape (n, count)."""
-        sigma = half_normal(x[:, :2], self.ability)
+        sigma = abilities(x[:, :2], self.ability)
         sd = half_normal(x[:, self.terms], self.widths)
         cross = correlation(x[:, 2]) * sigma[:, 0] * sigma[:, 1]
         own = sd[:, :1] ** 2 * np.exp(2 * np.minimum(self.outlier * x[:, self.own_levels], OWN_MAX))
@@ -119,10 +138,11 @@ class Layout:
     def slope(self, x: np.ndarray, s: np.ndarray, by_variance: np.ndarray) -> np.ndarray:
         """Gradient by the coordinates of `f(s(x)) - x x / 2` at one point, from `df / ds_k`, shape (dims,)."""
         terms, levels, spread = self.terms, self.own_levels, self.spread
-        sigma, rho = half_normal(x[:2], self.ability), correlation(x[2])
-        slope = half_normal_slope(x[:2], self.ability)
+        sigma, rho = abilities(x[:2], self.ability), correlation(x[2])
+        by_sd = 2 * sigma * by_variance[:2] + rho * sigma[::-1] * by_variance[2]
         out = -x.copy()
-        out[:2] += slope * (2 * sigma * by_variance[:2] + rho * sigma[::-1] * by_variance[2])
+        out[0] += half_normal_slope(x[0], self.ability) * (by_sd[0] + ratio(x[1]) * by_sd[1])
+        out[1] += sigma[0] * ratio_slope(x[1]) * by_sd[1]
         out[2] += correlation_slope(x[2]) * sigma[0] * sigma[1] * by_variance[2]
         sd = half_normal(x[terms], self.widths)
         per_sd = 2 * half_normal_slope(x[terms], self.widths)  # of s, once times sd: sd itself may round to 0

@@ -46,6 +46,8 @@ class Effects:
     """Items behind it, the same shape."""
     bench: np.ndarray
     """Raw bench level of each model over its items, shape (models,); NaN where it has none."""
+    level: np.ndarray
+    """Raw level of each (model, deployment context) over its items, shape (models, contexts); NaN where it has none."""
 
 
 def item_names(cells: Cells) -> np.ndarray:
@@ -88,26 +90,32 @@ def paired_effects(cells: Cells) -> Effects:
     centre = np.where(both, moved, 0.0).sum(2) / np.maximum(count, 1)
     spread = (np.where(both, moved - centre[:, :, None], 0.0) ** 2).sum(2) / np.maximum(count - 1, 1)
     level = np.where(on_bench.any(1), np.where(on_bench, of_bench, 0.0).sum(1) / np.maximum(on_bench.sum(1), 1), np.nan)
-    known = count >= ITEMS_MIN
+    known, tried = count >= ITEMS_MIN, seen[1].sum(2)
+    reached = np.where(seen[1], mean[1], 0.0).sum(2) / np.maximum(tried, 1)
     return Effects(
-        np.where(known, centre, np.nan), np.where(known, np.sqrt(spread / np.maximum(count, 1)), np.nan), count, level
+        np.where(known, centre, np.nan),
+        np.where(known, np.sqrt(spread / np.maximum(count, 1)), np.nan),
+        count,
+        level,
+        np.where(tried >= ITEMS_MIN, reached, np.nan)[:, used],
     )
 
 
-def fitted_effects(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
-    """Draws of the same effects by a fit, shape (S, models, contexts), and of bench levels, shape (S, models)."""
+def fitted_effects(fit: Fit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draws by a fit: the same effects, (S, models, contexts), bench levels, (S, models), and deployed ones, as effects."""
     deployed, bench = (levels(fit, regime, items="new") for regime in ("deployment", "evaluation"))
     if deployed is None:
         raise NotIdentifiedError("the log has no deployment rows: there is no context to predict")
     if bench is None:
-        return deployed.draws - deployed.draws.mean(2, keepdims=True), np.full(deployed.draws.shape[:2], np.nan)
+        centre = deployed.draws.mean(2, keepdims=True)
+        return deployed.draws - centre, np.full(deployed.draws.shape[:2], np.nan), deployed.draws
     level = bench.draws.mean(2)
-    return deployed.draws - level[:, :, None], level
+    return deployed.draws - level[:, :, None], level, deployed.draws
 
 
 def compared(fit: Fit, seen: Effects, held: Effects, seed: int) -> dict[str, float]:
     """What one split says: errors and coverage of the fit and of both baselines, made of `seen` and judged on `held`."""
-    draws, bench = fitted_effects(fit)
+    draws, bench, deployed = fitted_effects(fit)
     known = ~np.isnan(seen.mean) & ~np.isnan(held.mean)
     models = known.any(1)
     common = np.where(known, seen.mean, 0.0).sum(0) / np.maximum(known.sum(0), 1)
@@ -117,7 +125,8 @@ def compared(fit: Fit, seen: Effects, held: Effects, seed: int) -> dict[str, flo
     own = np.quantile(draws, [TAIL, 1 - TAIL], axis=0)
     half = stdtrit(np.maximum(seen.items - 1, 1), 1 - TAIL) * np.hypot(seen.error, held.error)
     on_bench = models & ~np.isnan(held.bench)
-    middle = draws.mean(0)
+    middle, reached = draws.mean(0), deployed.mean(0)
+    there = known & ~np.isnan(seen.level) & ~np.isnan(held.level)
     return {
         "effects": float(known.sum()),
         "fit": _square(middle - held.mean, known),
@@ -131,7 +140,16 @@ def compared(fit: Fit, seen: Effects, held: Effects, seed: int) -> dict[str, flo
         "bench_minus_raw": float((bench.mean(0) - seen.bench)[on_bench].mean()) if on_bench.any() else np.nan,
         "bench": _square(bench.mean(0) - held.bench, on_bench),
         "bench_raw": _square(seen.bench - held.bench, on_bench),
+        "level": _square(reached - held.level, there),
+        "level_raw": _square(seen.level - held.level, there),
+        "deployed": _square(_over(reached - held.level, there), np.atleast_1d(there.any(1))),
+        "deployed_raw": _square(_over(seen.level - held.level, there), np.atleast_1d(there.any(1))),
     }
+
+
+def _over(each: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Mean over the contexts of each model, shape (models,)."""
+    return np.where(there, each, 0.0).sum(1) / np.maximum(there.sum(1), 1)
 
 
 def _square(error: np.ndarray, known: np.ndarray) -> float:

@@ -3,13 +3,13 @@
     V_m  ~  c 11' + l l' + diag(d)          one model m, its arms;  l = d = 0 for its bench
 
 `c` is the variance of its bench level, `d + l^2` those of its contrasts with the bench, item by item and session by session:
-contexts whose answers are copies of the bench's have hardly any. The noise of a bench level and that of its contrasts are
-taken as unrelated, whatever a few hundred items say about it: read at its word, contexts that all lie lower make the bench
-look lucky, and on held-out items of real logs that was far worse than no model (`benchmarks/heldout.md`). What bench levels
-share (easy items), what one context's contrasts share over models (items that move with it), and what a model's contrasts
-share (the luck of its bench) enters through three mean correlations; the last in logs of several models only, as of one
-nothing tells luck from what all contexts do. Without a bench, or with several, the mean over a
-model's arms takes its place, and each arm's deviation that of a contrast.
+contexts whose answers are copies of the bench's have hardly any. A bench that was lucky lies high, and all contrasts with it
+low. Read at its word, that takes contexts that all lie lower for a lucky bench, which on held-out items of real logs was far
+worse than no model (`benchmarks/heldout.md`). So it is used between models only: that one model's contrasts lie lower than
+those of the others says in part that its bench was lucky (`bench_luck`). What bench levels share (easy items), what one
+context's contrasts share over models (items that move with it), and what a model's contrasts share beyond that luck enter
+through mean correlations; the last in logs of several models only, as of one nothing tells luck from what all contexts do.
+Without a bench, or with several, the mean over a model's arms takes its place, and each arm's deviation that of a contrast.
 
 This covariance rules the standard deviations, and how far effects are drawn to each other. But where contexts have nothing
 but a label, or one model tells all, what a context does to all models is drawn to what others do as if its law were `LIMIT`
@@ -40,6 +40,9 @@ TRUST = 0.05  # of them in the gain: an effect measured as nothing is not drawn 
 # each other; at 1 (no limit) a log of one model is up to 6 % worse than its plain paired means.
 LIMIT = 10.0
 UNEVEN = 1.25  # times the items of the bench, from which on an arm's noise is no longer the bench's and a contrast's
+# Times the sd that the luck of all benches has in a mean contrast: so much is added at most to keep it from moving benches.
+# On held-out items bench levels lie within .5 points of the raw ones; at 1 within .3, at .5 .9, and a ceiling wants less.
+ALIKE = 0.7
 SHARED_MAX = 0.9  # of a correlation, so that every contrast keeps noise of its own
 
 
@@ -50,7 +53,7 @@ class Measured:
     own: np.ndarray
     """`d`: variance of each arm's contrast that is its own, shape (A,); 0 for the bench arm of a model."""
     anchor: np.ndarray
-    """Sd of the noise of the model's bench level that is its own, at each arm, shape (A,)."""
+    """Sd of the noise of the model's bench level that is its own, as each arm has it in it, shape (A,)."""
     easy: np.ndarray
     """The part of it that models have in common, as a sd at each arm, shape (A,)."""
     moved: np.ndarray
@@ -140,21 +143,65 @@ def _measured(
     between = _mean_correlation(algebra, centre, anchor, np.zeros(models, int), np.ones(models, bool))
     several = (count > 0).sum() > 1
     within = _mean_correlation(algebra, contrast, spread, model, ~plain) if several else 0.0
-    if across + within > SHARED_MAX:
-        across, within = (share * SHARED_MAX / (across + within) for share in (across, within))
+    bound = ~plain & known[model] & (carry == 1) & (spread > 0) & (anchor > 0)[model]
+    turned = _with_bench(algebra, contrast, spread, centre, anchor, model, bound)
+    luck, alike = bench_luck(turned, between, len(np.unique(model[bound])))
+    left = np.where(bound, max(within - luck**2, 0.0), within)
+    # The lift of a bench is common to all of its model's arms: no contrast has it.
+    told = luck * np.sqrt(np.where(bound, spread, 0.0) * (anchor / np.where(of_anchor > 0, of_anchor, 1.0))[model])
+    taken = (1 + alike**2) * told**2
+    fits = np.minimum(1.0, (SHARED_MAX * spread - taken) / np.maximum((across + left) * spread, 1e-300))
+    across, within = fits * across, fits * left
     common = sp.csr_array((np.sqrt(lift)[model] * carry, (model, np.arange(len(model)))), shape=(models, len(model)))
     common.eliminate_zeros()
     alone = sp.csr_array(sp.diags_array(np.sqrt(np.where(plain, 0.0, least))))
     return Measured(
-        (1 - across - within) * spread,
-        carry * np.sqrt((1 - between) * of_anchor)[model],
-        carry * np.sqrt(between * of_anchor)[model],
+        (1 - across - within) * spread - taken,
+        carry * np.sqrt((1 - between) * of_anchor)[model] - told,
+        carry * np.sqrt(between * of_anchor)[model] + alike * told,
         np.sqrt(across * spread),
         np.sqrt(within * spread),
         algebra.stacked(root, common[lift > 0], alone[(least > 0) & ~plain]),
         model,
         place,
     )
+
+
+def _with_bench(
+    algebra: _Algebra[M],
+    contrast: M,
+    spread: np.ndarray,
+    centre: M,
+    anchor: np.ndarray,
+    model: np.ndarray,
+    bound: np.ndarray,
+) -> float:
+    """Mean correlation of contrasts with the bench of their own model less that with others' benches, the sign turned; of
+    those that are `bound` to it."""
+    mine = np.bincount(model, bound, len(anchor)) > 0
+    if mine.sum() < 2:
+        return 0.0
+    each = np.where(bound, 1 / np.sqrt(np.where(bound, spread, 1.0)), 0.0)
+    unit = np.where(mine, 1 / np.sqrt(np.where(mine, anchor, 1.0)), 0.0)
+    own = (algebra.products(contrast, algebra.columns(centre, model)) * each * unit[model]).sum()
+    every = np.asarray(contrast @ each).ravel() @ np.asarray(centre @ unit).ravel()
+    return float((every - own) / (bound.sum() * (mine.sum() - 1)) - own / bound.sum())
+
+
+def bench_luck(turned: float, between: float, models: int) -> tuple[float, float]:
+    """How much of a contrast's sd is the luck of its own bench, and how much of that enters again, the same for all models.
+
+    With z the bench's own noise and y what benches share, a contrast has `luck sd (alike y - z)` in it. Its covariance with
+    the mean bench of all models would be `-luck sd own / models`; `alike` takes that away, so that what all contrasts have
+    in common moves no bench. Where benches share little it would take more noise than there is: then less of it, as far as
+    `ALIKE` allows.
+    """
+    if models < 2:
+        return 0.0, 0.0
+    wanted = np.sqrt((1 - between) / (max(between, 1e-12) * models))
+    alike = float(min(wanted, ALIKE**2 / wanted) / np.sqrt(models))
+    most = np.sqrt(SHARED_MAX / (1 + alike**2))
+    return float(np.clip(turned / np.sqrt(1 - between), -most, most)), alike
 
 
 class _Algebra(Protocol[M]):

@@ -13,7 +13,7 @@ from divergence.errors import InputError
 from divergence.identification import LogDesign, log_design
 from divergence.joint.arms import Arms
 from divergence.joint.block_hierarchy import BlockHierarchy
-from divergence.joint.coordinates import correlation, half_normal
+from divergence.joint.coordinates import abilities, correlation, half_normal
 from divergence.joint.design import Design, arm_loadings, free_terms, layout_of, local_term, model_term
 from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.level_draws import level_draws, observed_level_draws
@@ -197,7 +197,8 @@ def hierarchy_of(fit: Fit) -> Hierarchy | BlockHierarchy:
 def standard_deviations(design: Design, x: np.ndarray) -> dict[str, np.ndarray]:
     """Coordinates to standard deviations, exactly as in `numpyro_model.joint_model`."""
     width = design.term("theta_E").width
-    out = {"theta_E": half_normal(x[:, 0], width), "theta_D": half_normal(x[:, 1], width), "rho": correlation(x[:, 2])}
+    sigma = abilities(x[:, :2], width)
+    out = {"theta_E": sigma[:, 0], "theta_D": sigma[:, 1], "rho": correlation(x[:, 2])}
     free, layout = free_terms(design), layout_of(design)
     for k, term in enumerate(free):
         out[term.name] = half_normal(x[:, layout.term(k)], term.width)

@@ -9,7 +9,7 @@ warning: *weak data* where the likelihood's is below it (with two contexts the s
 are predictive intervals for new contexts), *both* where both are above: the data speak, and the declared width still moves
 the answer. The prior that is scaled is the declared one, of the standard deviation itself: a power of a half-normal law is
 again one, of another width, which is the question that a user asks. The correlation has no width, and a density without
-bound at 1: its coordinate's normal law is scaled. Unit: none.
+bound at 1, and theta_D is a ratio to theta_E: the normal laws of their coordinates are scaled. Unit: none.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def prior_sensitivity(posterior: Posterior, *, outcome: str | None = None) -> pl
 
 def _declared(name: str, x: np.ndarray) -> np.ndarray:
     """Log density of the declared prior at the scale itself, up to a constant, at coordinates x (S,)."""
-    return -0.5 * (x if name == "rho" else half_normal(x, 1.0)) ** 2
+    return -0.5 * (x if name in ("rho", "theta_D") else half_normal(x, 1.0)) ** 2
 
 
 def _coordinates(fit) -> list[tuple[str, int]]:

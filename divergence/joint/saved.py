@@ -80,21 +80,11 @@ def load(folder: str | pathlib.Path) -> Posterior:
         raise SEALED.damaged(folder, error) from None
 
 
-LATER = "mixed"  # a table that came after the format, and may be missing
-
-
-def _empty(table: str) -> Table:
-    keys, sums = TABLES[table]
-    return Table({name: np.zeros(0, np.int64) for name in keys}, {name: np.zeros(0) for name in sums})
-
-
 def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
     tables = {
         table: Table({n: arrays[f"{k}/{table}/{n}"] for n in keys}, {n: arrays[f"{k}/{table}/{n}"] for n in sums})
         for table, (keys, sums) in TABLES.items()
-        if table != LATER or f"{k}/{table}/{keys[0]}" in arrays
     }
-    tables.setdefault(LATER, _empty(LATER))
     _check_codes(tables, saved["levels"], saved["kind"] == "positive")
     if saved["seed"] < 0:
         raise ValueError(f"its seed is {saved['seed']}")

@@ -29,7 +29,7 @@ class Spec:
     """
 
     ability: float = 1.5
-    """Prior width of `sigma_E`, `sigma_D`: how far models differ."""
+    """Prior width of `sigma_E`: how far models differ on the bench. `sigma_D`, in deployment, is a ratio near 1 of that."""
     factor: float = 0.5
     """Prior width of `tau_f`: what the levels of a serving factor do to every model."""
     interaction: float = 0.2
@@ -100,14 +100,14 @@ class Spec:
             f"{link}(level[m,r,c]) ~ MVN(eta, V)",
             f"eta[m,r,c] = alpha[r] + theta[m,r]{effects}{' + u[c]' * (self.context > 0)}"
             f"{' + delta[m,c]' * (self.residual > 0)}{' + epsilon[k]' * (apart > 0)}",
-            "(theta[m,E], theta[m,D]) ~ MVN(0, diag(sigma) R(rho) diag(sigma)),  rho = cos(pi U^2), U ~ Uniform(0, 1)",
+            "(theta[m,E], theta[m,D]) ~ MVN(0, diag(sigma) R(rho) diag(sigma)),  rho = cos(pi U^3), U ~ Uniform(0, 1)",
         ]
         for symbol, prior, width in (
             ("beta_f ~ N(0, tau_f)", "tau_f", self.factor),
             ("gamma_f ~ N(0, psi_f)", "psi_f", self.interaction),
             ("u ~ N(0, sigma_u)", "sigma_u", self.context),
             (f"delta ~ N(0, {'s[m]' if own else 's'})", "s", self.residual),
-            ("", "sigma_E, sigma_D", self.ability),
+            ("sigma_D = sigma_E exp(.2 sinh z),  z ~ N(0, 1)", "sigma_E", self.ability),
         ):
             if width > 0:
                 lines.append(f"{symbol + ',  ' if symbol else ''}{prior} ~ HalfNormal({width:g})")

@@ -17,7 +17,7 @@ from divergence.staging import move_into, staging
 if TYPE_CHECKING:
     from divergence.joint.posterior import Posterior
 
-FORMAT = 11
+FORMAT = 12
 RESPONSE = ("value", "covariance", "mu", "noise_log_sd", "noise_lean", "noise_group", "root")
 ARMS = (
     "model",

@@ -46,6 +46,17 @@ def test_the_slope_is_that_of_the_variances(shape):
     np.testing.assert_allclose(at.slope(x, at.variances(x[None])[0], c), expected, atol=1e-8)
 
 
+def test_the_ratio_of_both_regimes_ends_where_its_slope_does():
+    """Beyond 4 neither the spread in deployment nor, but for the prior, the slope knows the coordinate."""
+    at = _layout(*SHAPES[0])
+    x = np.zeros((2, at.dims))
+    x[:, 1] = 4.2, 5.0
+    s = at.variances(x)
+    np.testing.assert_array_equal(s[0], s[1])
+    assert s[0, 1] == pytest.approx(s[0, 0] * np.exp(2 * coordinates.RATIO * np.sinh(4)))
+    assert at.slope(x[0], s[0], np.ones(at.count))[1] == -x[0, 1]
+
+
 def test_scales_of_their_own_end_where_the_slope_does():
     """Beyond a thousand times the others' scale neither the variance nor, but for the prior, the slope knows the point."""
     at = _layout(3, 4, 3)
