@@ -54,13 +54,13 @@ def test_distance_is_that_of_arviz():
 
 @pytest.mark.parametrize("seed", [3, 4, 5])
 def test_two_contexts_leave_their_scale_to_the_prior(seed):
-    """The declared prior moves the scale of two contexts at least twice as far as that of eight models."""
-    log, _ = simulate(world("baseline", n_models=8, n_contexts=2, n_items=80), seed)
+    """The declared prior moves the scale of two contexts at least twice as far as that of sixteen models."""
+    log, _ = simulate(world("baseline", n_models=16, n_contexts=2, n_items=80), seed)
     few = log.drop("quantization", "kv_cache_dtype", "concurrency")
     table = prior_sensitivity(dv.fit(dv.collapse(dv.read(few)), seed=1))
     assert table.filter(scale="beta:context")["prior"][0] > 2 * table.filter(scale="theta_E")["prior"][0] >= 0
     assert table.filter(scale="theta_E")["likelihood"][0] > SENSITIVE
-    assert table.filter(scale="theta_E")["levels"][0] == 8
+    assert table.filter(scale="theta_E")["levels"][0] == 16
 
 
 def test_a_wide_prior_is_not_felt_and_a_narrow_one_is(posterior):
