@@ -37,7 +37,7 @@ def contrasts(found, model, context):
 @pytest.mark.parametrize("turned", [0.0, 0.4, 0.8])
 @pytest.mark.parametrize("easy", [0.3, 0.7])
 def test_a_contrast_says_how_lucky_its_own_bench_was(turned, easy):
-    """Less the mean over models, as these deviations are all that a bench is told by: -turned sd of each, within 4 errors."""
+    """Less the mean over models, as deviations are all that tells of a bench: -turned sd of each, within 4 errors."""
     root, model, context = drawn(6, 4, turned, easy)
     across, own = contrasts(measured(root, model, context), model, context)
     of = model[context > 0]
