@@ -137,7 +137,7 @@ def _graded(log: Executions, in_sessions: list[pl.LazyFrame]) -> dict[str, pl.Da
 
 def _in_sessions(chosen: Executions, rows: float) -> list[pl.LazyFrame]:
     """The judged rows of sessions, of all of them or of those that are kept of so many rows."""
-    kept = _kept_rows(chosen, thinned_by(rows), ("session",))
+    kept = _counted_along(chosen, thinned_by(rows)) or _kept_rows(chosen, thinned_by(rows), ("session",))
     return [frame.filter(pl.col("session").is_not_null() & (pl.col("n") > 0)) for frame in kept]
 
 
@@ -153,6 +153,13 @@ def _taken(log: Executions) -> dict[str, pl.DataFrame]:
 
 def _distinct(log: Executions) -> list[pl.LazyFrame]:
     return row_frames(log, functools.partial(_rows, log), distinct=True)
+
+
+def _counted_along(log: Executions, every: int) -> list[pl.LazyFrame]:
+    """The rows of one in `every` sessions that were held while the log was counted; nothing where they were not. Rates over
+    many items are compared with each other by columns that were not counted."""
+    held = None if log.tally is None or "score_n" in log.present else log.tally.sessions(every)
+    return [] if held is None else [_rows(log, held)]
 
 
 def _kept_rows(log: Executions, every: int, clusters: tuple[str, ...]) -> list[pl.LazyFrame]:

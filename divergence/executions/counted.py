@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from divergence.configuration import Configuration
-from divergence.executions.columns import renamed
+from divergence.executions.columns import renamed, sampled
 from divergence.executions.files import Source
 from divergence.executions.schema import SERVING_FACTORS
+from divergence.executions.session_rows import SessionRows
 from divergence.executions.tally import Wanted, tally
 
 ROWS_MIN = 1_000_000  # below it reading row by row takes a second
@@ -32,6 +33,17 @@ class Counted:
     """Canonical columns that the combinations tell apart."""
     blocks: np.ndarray
     """Rows by group and block of clusters, shape (groups, 128)."""
+    sessions: tuple[SessionRows | None, ...]
+    """Rows of some sessions of each of the sources, where they are held."""
+
+    def of_sessions(self, configuration: Configuration, every: int) -> list[Source] | None:
+        """Sources of the raw rows of one in `every` sessions; None where not all of them are held."""
+        held = [rows for rows in self.sessions if rows is not None and rows.every <= every]
+        if len(held) < len(self.sources):
+            return None
+        frames = [rows.of(source.frame.collect()) for source, rows in zip(self.sources, held, strict=True)]
+        some = [dataclasses.replace(s, frame=frame.lazy()) for s, frame in zip(self.sources, frames, strict=True)]
+        return [sampled(source, configuration, ("session",), every) for source in some]
 
 
 def distinct_rows(
@@ -86,7 +98,8 @@ def _distinct_rows(
             return None
         found.append(one)
     blocks = np.concatenate([one.blocks for one in found])
-    return Counted(tuple(one.source for one in found), frozenset((*labels, *CLUSTERS)), blocks)
+    told_apart = frozenset((*labels, *CLUSTERS))
+    return Counted(tuple(one.source for one in found), told_apart, blocks, tuple(one.sessions for one in found))
 
 
 def _rows(sources: list[Source]) -> int:

@@ -75,6 +75,8 @@ class Tallied:
     """Canonical labels and `outcome`, with `TIMES` (how many rows) and `GROUP`. A session or an answer is an example."""
     blocks: np.ndarray
     """Rows by group and block of clusters, shape (groups, 128)."""
+    sessions: Callable[[int], pl.LazyFrame | None]
+    """The valid rows of one in so many sessions, with the same columns; None where they are not held."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

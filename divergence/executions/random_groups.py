@@ -30,8 +30,12 @@ def block(columns: list[str]) -> pl.Expr:
     return pl.coalesce(*clusters, block_of_row()).cast(pl.Int16)
 
 
+def hash_of_text(text: pl.Expr) -> pl.Expr:
+    """The number by which a sample of clusters is chosen; null for a missing text."""
+    # Another seed than that of the groups, or a sample would hold some groups only.
+    return pl.when(text.is_not_null()).then(text.cast(pl.String).hash(seed=1))
+
+
 def is_kept(clusters: Iterable[pl.Expr], every: int) -> pl.Expr:
     """Does a sample of one in `every` clusters keep the row? Its cluster is the first of these texts that is given."""
-    # Another seed than that of the groups, or a sample would hold some groups only.
-    hashed = [pl.when(text.is_not_null()).then(text.cast(pl.String).hash(seed=1)) for text in clusters]
-    return pl.coalesce(*hashed) % every == 0
+    return pl.coalesce(*map(hash_of_text, clusters)) % every == 0

@@ -9,7 +9,7 @@ rows, in one pass, and the rules and values are then those of the distinct rows.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import polars as pl
@@ -298,7 +298,7 @@ def _finished(
         rejected_elsewhere=pl.concat(table.rejected for table in others) if others else None,
         all_named=seen.columns["execution_id"].values == seen.rows,
         present=frozenset(name for name in kept if seen.columns[name].values),
-        tally=_tallied(finish(marked(assembled(log, counted.sources)[0])), counted) if counted else None,
+        tally=_tallied(lambda some: finish(marked(assembled(log, some)[0])), counted, configuration) if counted else None,
         sample=sample,
         by_file=by_file,
         ray=log.ray,
@@ -306,11 +306,21 @@ def _finished(
     )
 
 
-def _tallied(finished: pl.LazyFrame, counted: Counted) -> Tallied:
+def _tallied(
+    finished: Callable[[Iterable[Source]], pl.LazyFrame], counted: Counted, configuration: Configuration
+) -> Tallied:
     """The valid combinations, with what a collapse needs of them."""
-    told_apart = [name for name in finished.collect_schema().names() if name in counted.columns]
-    valid = finished.filter(pl.col(BROKEN).is_null()).select(*told_apart, "outcome", TIMES, GROUP)
-    return Tallied(valid.collect(), counted.blocks)
+
+    def valid(sources: Iterable[Source], *more: str) -> pl.LazyFrame:
+        frame = finished(sources)
+        told_apart = [name for name in frame.collect_schema().names() if name in counted.columns]
+        return frame.filter(pl.col(BROKEN).is_null()).select(*told_apart, "outcome", *more)
+
+    def sessions(every: int) -> pl.LazyFrame | None:
+        some = counted.of_sessions(configuration, every)
+        return None if some is None else valid(some)
+
+    return Tallied(valid(counted.sources, TIMES, GROUP).collect(), counted.blocks, sessions)
 
 
 def _unused(seen: Profile, columns: dict[str, Column], outcome: str, grades: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -4,7 +4,8 @@ The labels of a log (model, context, item, score, ...) take few values, so its r
 codes of a file gives every distinct combination of raw labels with the number of rows that have it, by direct
 addressing: `place = sum_c stride_c index_c`, and counting is adding one there. What reading checks and collapsing sums is
 then asked of the combinations, weighted by `TIMES`. Of a session and of an answer only their presence is a label; the
-session's block (a hash, see `clusters`) is counted beside, for every group of combinations that differ in the item alone.
+session's block (a hash, see `clusters`) is counted beside, for every group of combinations that differ in the item alone,
+and the rows of a sample of sessions are held (`session_rows`).
 
 This is a faster way to the same numbers, never to others: a file whose labels are too many, or of a kind that is not
 counted here, gives None and is read row by row.
@@ -21,16 +22,19 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from divergence.executions.arrow_numbers import at, taken
 from divergence.executions.files import Source
 from divergence.executions.labels import Label, Uncountable
 from divergence.executions.names import GROUP, ROW, TIMES
 from divergence.executions.on_cluster import on_cluster
 from divergence.executions.random_groups import BLOCKS, block_of_row
+from divergence.executions.session_rows import Kept, SessionRows
 
 PLACES_MAX = 2**25  # places of the array of codes, 4 bytes each
 COMBINATIONS_MAX = 2**22  # distinct rows that are still a summary
 GROUPS_MAX = 2**17  # combinations without their items, each with a count for every block
 BATCH = 2**20  # rows looked at together
+TOGETHER_MAX = 2**12  # combinations of values that are looked up at once: more of them do not stay in the nearest cache
 
 
 Counts = tuple[pl.DataFrame, np.ndarray]
@@ -46,6 +50,8 @@ class Tally:
     A session or an answer that is there is an example of its column."""
     blocks: np.ndarray
     """Rows by group and block, shape (groups, 128)."""
+    sessions: SessionRows | None = None
+    """The rows of some sessions; None where they are not held, as on a cluster, whose nodes would have to send them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,19 +85,24 @@ def tally(
     `counted` is told the number of rows of each batch; with `ray`, the address of a cluster, each file is a task there.
     """
     paths, schema = [source.path for source in sources if source.path is not None], sources[0].schema
+    sessions = None
     if ray is None:
-        made = _tallied(paths, schema, wanted, counted)
+        counts = _tallied(paths, wanted, counted)
+        made = None if counts is None else (counts.frame(schema), counts.in_block)
+        if counts is not None and counts.kept is not None and wanted.session is not None:
+            sessions = counts.kept.found(wanted.session, schema[wanted.session])
     else:
         made = merged(on_cluster(_one_file, [(path, dict(schema), wanted) for path in paths], ray), wanted)
     if made is None:
         return None
     frame = made[0].with_columns((pl.col(GROUP) + first_group).alias(GROUP), pl.lit(0, pl.UInt32).alias(ROW))
-    return Tally(dataclasses.replace(sources[0], frame=frame.lazy()), made[1])
+    return Tally(dataclasses.replace(sources[0], frame=frame.lazy()), made[1], sessions)
 
 
 def _one_file(job: tuple[Path, dict, Wanted]) -> Counts | None:
     path, schema, wanted = job
-    return _tallied([path], pl.Schema(schema), wanted, None)
+    counts = _tallied([path], wanted, None, keep=False)
+    return None if counts is None else (counts.frame(pl.Schema(schema)), counts.in_block)
 
 
 def merged(parts: list[Counts | None], wanted: Wanted) -> Counts | None:
@@ -122,8 +133,8 @@ def merged(parts: list[Counts | None], wanted: Wanted) -> Counts | None:
     return None if len(whole) > COMBINATIONS_MAX else (whole.select(*wanted.names, TIMES, GROUP), blocks)
 
 
-def _tallied(paths: list[Path], schema: pl.Schema, wanted: Wanted, counted: Callable[[int], None] | None) -> Counts | None:
-    """The combinations in raw values, with their times and groups, and the rows by group and block."""
+def _tallied(paths: list[Path], wanted: Wanted, counted: Callable[[int], None] | None, keep: bool = True) -> _Counts | None:
+    """The counts of all rows; `keep`: and the rows of some sessions."""
     roles = {wanted.session: "session", wanted.answer: "answer", wanted.item: "item"}
     names = wanted.names
     metadata = [pq.read_metadata(path) for path in paths]
@@ -134,10 +145,12 @@ def _tallied(paths: list[Path], schema: pl.Schema, wanted: Wanted, counted: Call
             Label(fields.field(name), name in nulls, roles.get(name), roles.get(name) in ("session", "answer"))
             for name in names
         ]
-        counts = _Counts(labels, wanted)
-        for path in paths:
+        counts = _Counts(labels, wanted, Kept() if keep and wanted.session is not None else None)
+        plain = [label.name for label in labels if label.plain]
+        for path, about in zip(paths, metadata, strict=True):
             counts.rows = 0
-            with pq.ParquetFile(path, read_dictionary=[label.name for label in labels if label.plain]) as file:
+            # Without a buffer ahead: of files on this machine it is copying alone, a seventh of the decoding.
+            with pq.ParquetFile(path, metadata=about, read_dictionary=plain, pre_buffer=False) as file:
                 for batch in file.iter_batches(BATCH, columns=names):
                     counts.add(batch)
                     if counted is not None:
@@ -145,7 +158,7 @@ def _tallied(paths: list[Path], schema: pl.Schema, wanted: Wanted, counted: Call
         counts.count()
     except Uncountable:
         return None
-    return counts.frame(schema), counts.in_block
+    return counts
 
 
 def _with_nulls(metadata: pq.FileMetaData) -> set[str]:
@@ -164,8 +177,8 @@ def _with_nulls(metadata: pq.FileMetaData) -> set[str]:
 class _Counts:
     """Rows by combination, and by group and block, growing batch by batch."""
 
-    def __init__(self, labels: list[Label], wanted: Wanted) -> None:
-        self.labels, self.wanted = labels, wanted
+    def __init__(self, labels: list[Label], wanted: Wanted, kept: Kept | None) -> None:
+        self.labels, self.wanted, self.kept = labels, wanted, kept
         self.place = np.full(1, -1, np.int32)
         self.capacity = np.ones(len(labels), np.int64)
         self.combinations = np.zeros((0, len(labels)), np.int32)
@@ -181,14 +194,12 @@ class _Counts:
         rows = [label.index(batch.column(label.name)) for label in self.labels]
         if any(label.size > size for label, size in zip(self.labels, self.capacity, strict=True)):
             self._make_room()
-        code = np.zeros(batch.num_rows, np.int32)
-        for label, row, stride in zip(self.labels, rows, self._strides(), strict=True):
-            code += (label.numbers * stride).astype(np.int32)[row]
-        combination = self.place[code]
-        if (combination < 0).any():
+        code = self._codes(rows, batch.num_rows)
+        combination = at(self.place, code)
+        if combination.min(initial=0) < 0:
             self._meet(np.unique(code[combination < 0]))
-            combination = self.place[code]
-        self.waiting.append((combination, self._blocks(rows, batch.num_rows)))
+            combination = at(self.place, code)
+        self.waiting.append((combination, self._blocks(rows, batch.num_rows, combination)))
         self.rows += batch.num_rows
         if sum(len(waiting) for waiting, _ in self.waiting) >= BATCH:
             self.count()
@@ -201,8 +212,30 @@ class _Counts:
         self.waiting = []
         self.times += np.bincount(combination, minlength=len(self.times))
         size = len(self.in_block)
-        place = self.group[combination] * BLOCKS + block
+        place = at(self.group * np.int32(BLOCKS), combination) + block
         self.in_block += np.bincount(place, minlength=size * BLOCKS).reshape(size, BLOCKS)
+
+    def _codes(self, rows: list[np.ndarray], count: int) -> np.ndarray:
+        """The place of each row's combination: the sum over columns of a number that its value has.
+
+        Columns of few values are looked up together, by one number for the values of all of them.
+        """
+        code, table, index = np.zeros(count, np.int32), np.zeros(1, np.int32), None
+        for label, row, stride in zip(self.labels, rows, self._strides(), strict=True):
+            own = (label.numbers * stride).astype(np.int32)
+            own = own if label.missing else own[:-1]
+            if len(own) and (own == own[0]).all():  # one value in all rows, as of sessions that all rows have
+                code += own[0]
+                continue
+            if index is not None and len(table) * len(own) <= TOGETHER_MAX:
+                table = (table[:, None] + own).ravel()
+                index *= np.int32(len(own))
+                index += row
+                continue
+            if index is not None:
+                code += at(table, index)
+            table, index = own, row.copy()
+        return code if index is None else code + at(table, index)
 
     def _strides(self) -> np.ndarray:
         """The last column, the item's, varies fastest."""
@@ -240,18 +273,34 @@ class _Counts:
         extra = np.zeros((len(self.groups) - len(self.in_block), BLOCKS), np.int64)
         self.in_block = np.concatenate([self.in_block, extra])
 
-    def _blocks(self, rows: list[np.ndarray], count: int) -> np.ndarray:
+    def _blocks(self, rows: list[np.ndarray], count: int, combination: np.ndarray) -> np.ndarray:
         """The block of each row: of its session, else of its item, else of the row itself."""
-        block = np.full(count, -1)
+        block = np.full(count, -1, np.int16)
         for label, row in zip(self.labels, rows, strict=True):
             if label.name == self.wanted.session:
-                block = label.blocks[row]
-        if self.wanted.item and (block < 0).any():
-            block = np.where(block < 0, self.labels[-1].blocks[rows[-1]], block)
+                block = self._of_session(label, row, combination)
+        if self.wanted.item and block.min(initial=0) < 0:
+            block = np.where(block < 0, at(self.labels[-1].blocks, rows[-1]), block)
         alone = np.flatnonzero(block < 0)
         if len(alone):
+            block = block.copy()
             numbers = pl.DataFrame({"row": alone + self.rows + 1})
             block[alone] = numbers.select(block_of_row()).to_series().to_numpy()
+        return block
+
+    def _of_session(self, label: Label, row: np.ndarray, combination: np.ndarray) -> np.ndarray:
+        """The block of each row's session; the rows of sessions that are kept are held."""
+        blocks = label.blocks
+        if self.kept is None or label.dictionary is None:
+            return at(blocks, row)
+        keep = label.hashes % np.uint64(self.kept.every) == 0
+        keep &= blocks >= 0
+        block = at(blocks + keep * np.int16(BLOCKS), row)  # one look at each row for both
+        place = np.flatnonzero(block >= BLOCKS)
+        if len(place):
+            chosen = row[place]
+            self.kept.add(combination[place], label.hashes[chosen], taken(label.dictionary, chosen))
+            block = block & np.int16(~BLOCKS)  # as it was; what is missing stays below 0
         return block
 
     def frame(self, schema: pl.Schema) -> pl.DataFrame:

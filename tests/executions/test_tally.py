@@ -1,5 +1,7 @@
 """Counting a file by its distinct rows gives what reading it row by row gives, to the last number."""
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
@@ -81,6 +83,51 @@ def test_any_log(write, seed, sizes, data):
     left_out = data.draw(st.lists(st.sampled_from(["session", "task", "answer", "wave", "scorer"]), max_size=3))
     frames = [rows(size, seed + k).drop(left_out if k == 1 else []) for k, size in enumerate(sizes)]
     assert_same(*both_ways(write(*frames)))
+
+
+@pytest.mark.parametrize("most", [20, 100, 600])
+@pytest.mark.parametrize("name", ["session", "session by number", "in one regime"])
+def test_rows_of_sessions_are_kept_while_they_are_counted(write, most, name, monkeypatch):
+    """A sample that is coarser than what is asked for is not taken; one that is finer is thinned to the same rows."""
+    number = pl.int_range(pl.len()) * 7919 % 97
+    kinds = {
+        "session": pl.format("s{}", number),
+        "session by number": number,
+        "in one regime": pl.when(pl.col("regime") == "deployment").then(pl.format("s{}", number)),
+    }
+    frames = [rows(size, seed).with_columns(session=kinds[name]) for seed, size in ((11, 400), (12, 90))]
+    monkeypatch.setattr("divergence.executions.session_rows.ROWS_MAX", most)
+    result = both_ways(write(*frames))
+    tally_of = result[0].tally
+    assert tally_of is not None and (tally_of.sessions(1) is None) == (most < 490)
+    assert_same(*result)
+
+
+def test_sessions_without_items(write):
+    frame = rows(300, 14).drop("item", "answer").filter(pl.col("regime") == "deployment")
+    numbers = pl.int_range(pl.len())
+    some = frame.with_columns(session=pl.when(numbers % 50 < 20).then(pl.format("s{}", numbers % 9)))
+    result = both_ways(write(some))
+    assert result[0].tally is not None
+    assert_same(*result)
+
+
+def test_the_sample_is_no_pass_of_its_own(write):
+    frame = (
+        rows(400, 13)
+        .filter(pl.col("item").is_not_null())
+        .with_columns(pl.format("s{}", pl.int_range(pl.len()) % 97).alias("session"))
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("divergence.cells.cells.ROWS_MAX", 40)
+        patch.setattr(counted, "ROWS_MIN", 1)
+        log = dv.read(write(frame.drop("answer")))
+
+        def passed(*_):
+            raise AssertionError("the rows were read once more")
+
+        cells = dv.collapse(dataclasses.replace(log, sample=passed, by_file=passed))
+    assert 0 < cells.sessions["n"].sum() <= 60
 
 
 VARIANTS = {
