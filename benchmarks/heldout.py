@@ -63,7 +63,7 @@ def simulated(kind: str, seed: int, **sizes) -> dv.Executions:
 
 
 def near_the_ceiling(logit: float, n_models: int, seed: int) -> dv.Executions:
-    """A saturated bench, four contexts that cost 0 to 1 on the logit scale, 600 items, answers independent given the item."""
+    """A saturated bench and four contexts that cost 0 to 1 on the logit scale; answers independent given the item."""
     random, items = np.random.default_rng(seed), 600
     bench, difficulty = random.normal(logit, 0.3, n_models), random.normal(0, 1, items)
     cost = np.concatenate([np.zeros((n_models, 1)), random.normal([0, 0.3, 0.6, 1.0], 0.15, (n_models, 4))], 1)
