@@ -29,7 +29,9 @@ HERE = pathlib.Path(__file__).parent
 LAB = HERE.parent / "datasets" / "serving-lab" / "data.parquet"
 PUBLIC = HERE.parents[1] / "shared" / "data"
 SIZES = (30, 60, 100)
+OF_A_CEILING = (300,)  # of fewer items hardly any fails
 WORLDS = ("baseline", "null", "copies", "moving", "broken")
+CEILINGS = (3.5, 4.5)  # logits of the bench: .97 and .99
 BASE = ("regime", "model", "item", "score", "wave", "trial")
 
 
@@ -60,6 +62,22 @@ def simulated(kind: str, seed: int, **sizes) -> dv.Executions:
     return dv.read(simulate_both(world(kind, n_items=204, **sizes), seed)[0])
 
 
+def near_the_ceiling(logit: float, n_models: int, seed: int) -> dv.Executions:
+    """A saturated bench and four contexts that cost 0 to 1 on the logit scale; answers independent given the item."""
+    random, items = np.random.default_rng(seed), 600
+    bench, difficulty = random.normal(logit, 0.3, n_models), random.normal(0, 1, items)
+    cost = np.concatenate([np.zeros((n_models, 1)), random.normal([0, 0.3, 0.6, 1.0], 0.15, (n_models, 4))], 1)
+    chance = 1 / (1 + np.exp(difficulty - bench[:, None, None] + cost[:, :, None]))
+    score = random.random(chance.shape) < chance
+    model, context, item = (k.ravel() for k in np.indices(score.shape))
+    regime = np.where(context == 0, "evaluation", "deployment")
+    return dv.read(
+        pl.DataFrame({"model": model, "context": context, "item": item, "score": score.ravel().astype(float)})
+        .with_columns(pl.col("model", "context", "item").cast(pl.String))
+        .with_columns(regime=pl.Series(regime))
+    )
+
+
 def logs() -> dict[str, Callable[[int], dv.Executions]]:
     """Name to what reads the log of a split; that of all splits where it is a real one."""
     models = sorted(pl.read_parquet(LAB, columns=["model"])["model"].unique())
@@ -75,6 +93,9 @@ def logs() -> dict[str, Callable[[int], dv.Executions]]:
         found["llm-stability, gpt-4o"] = once(stability)
     for kind in WORLDS:
         found[f"simulated, {kind}"] = functools.partial(simulated, kind)
+    for logit in CEILINGS:
+        for models, name in ((6, "six models"), (1, "one model")):
+            found[f"ceiling {logit}, {name}"] = functools.partial(near_the_ceiling, logit, models)
     found["simulated, broken, one model"] = functools.partial(simulated, "broken", n_models=1)
     return found
 
@@ -108,34 +129,53 @@ def splits(
     return done[:count]
 
 
+def mean(done: list[dict], key: str) -> float:
+    """Over the splits."""
+    return float(np.mean([one[key] for one in done]))
+
+
+def root(done: list[dict], key: str) -> float:
+    """Of the mean square over the splits."""
+    return float(np.sqrt(mean(done, key)))
+
+
 def row(name: str, size: int, done: list[dict]) -> str:
-    """A line of the table: roots of mean squares over all splits, means of shares."""
-
-    def mean(key: str) -> float:
-        return float(np.mean([one[key] for one in done]))
-
-    def root(key: str) -> float:
-        return float(np.sqrt(mean(key)))
-
-    best = np.nanmin([root("paired"), root("additive")])
+    """A line of the first table: roots of mean squares over all splits, means of shares."""
+    best = np.nanmin([root(done, "paired"), root(done, "additive")])
     cells = [
         name,
         f"{size}",
         f"{len(done)}",
-        *(f"{root(k):.4f}" for k in ("fit", "paired", "additive")),
-        f"{root('fit') / best:.2f}",
-        *(f"{mean(k):.2f}" for k in ("covered", "covered_paired")),
-        *(f"{100 * mean(k):.1f}" for k in ("half_width", "half_width_paired")),
-        f"{100 * mean('bench_minus_raw'):+.1f}",
-        *(f"{root(k):.4f}" for k in ("bench", "bench_raw")),
-        f"{mean('cpu_s'):.2f}",
+        *(f"{root(done, k):.4f}" for k in ("fit", "paired", "additive")),
+        f"{root(done, 'fit') / best:.2f}",
+        *(f"{mean(done, k):.2f}" for k in ("covered", "covered_paired")),
+        *(f"{100 * mean(done, k):.1f}" for k in ("half_width", "half_width_paired")),
+        f"{100 * mean(done, 'bench_minus_raw'):+.1f}",
+        *(f"{root(done, k):.4f}" for k in ("bench", "bench_raw")),
+        f"{mean(done, 'cpu_s'):.2f}",
     ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def levels_row(name: str, size: int, done: list[dict]) -> str:
+    """A line of the second: levels in single contexts, and their means over the contexts of a model."""
+    cells = [name, f"{size}"]
+    for fit, raw in (("bench", "bench_raw"), ("level", "level_raw"), ("deployed", "deployed_raw")):
+        cells += [f"{root(done, fit):.4f}", f"{root(done, raw):.4f}", f"{root(done, fit) / root(done, raw):.2f}"]
     return "| " + " | ".join(cells) + " |"
 
 
 HEADER = (
     "| log | items | splits | fit | paired | additive | fit / better | covered | paired | half | paired | bench-raw | "
     "bench | raw | CPU-s |\n" + "|---" * 15 + "|"
+)
+LEVELS_TEXT = (
+    "Levels, judged by the same items: of the bench, of each model in each context, and their mean over the contexts of a\n"
+    "model; root mean square errors beside those of the plain mean of the same rows."
+)
+LEVELS = (
+    "| log | items | bench: fit | plain mean | ratio | one context: fit | plain mean | ratio | deployment: fit | "
+    "plain mean | ratio |\n" + "|---" * 11 + "|"
 )
 
 
@@ -147,21 +187,22 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     given = asked(parser, arguments)
     print(HEADER)
-    lines = []
+    lines, of_levels = [], []
     for name, log in logs().items():
         if given.only not in name:
             continue
-        for size in given.sizes:
+        for size in OF_A_CEILING if name.startswith("ceiling") else given.sizes:
             done = splits(name, log, size, given.splits, given.records)
             if done:
                 lines.append(row(name, size, done))
+                of_levels.append(levels_row(name, size, done))
                 print(lines[-1], flush=True)
     if given.write:
         write_table(
             HERE / "heldout.md",
             "Held-out items",
             "Made by `benchmarks/heldout.py`: fit on some items, judged on the others; 90 % intervals.",
-            [HEADER, *lines],
+            [HEADER, *lines, "", LEVELS_TEXT, "", LEVELS, *of_levels],
         )
 
 

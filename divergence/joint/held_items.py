@@ -6,7 +6,7 @@
 no model: the *paired mean* of each (model, context) over the items that both sides tried, with its t interval; and the
 *additive mean*, the mean of these over the models. Both and the fit are made of some items and judged on the others: root
 mean square error of effects, share of the other items' effects inside 90 % intervals widened by their own noise, and how
-far bench levels lie from the raw ones. Unit: outcome scale.
+far bench levels and levels in deployment are off, beside the raw means of the same rows. Unit: outcome scale.
 """
 
 from __future__ import annotations
@@ -157,7 +157,8 @@ def _square(error: np.ndarray, known: np.ndarray) -> float:
 
 
 def held_items_check(posterior: Posterior, *, outcome: str | None = None) -> pl.DataFrame:
-    """One row a half of the items that was held out: effects, rmse of the fit and of both baselines, coverage, bench.
+    """One row a half of the items that was held out: effects, rmse of the fit and of both baselines, coverage, bench levels
+    and levels in deployment beside the plain means of their rows.
 
     Raises NotIdentifiedError where the log has too few items for halves, no paired effect, or more combinations than a refit
     is worth.
@@ -189,15 +190,17 @@ def held_items_check(posterior: Posterior, *, outcome: str | None = None) -> pl.
                 "covered": found["covered"],
                 "bench": _root(found["bench"]),
                 "bench_raw": _root(found["bench_raw"]),
+                **{f"rmse_{name}": _root(found[name]) for name in ("level", "level_raw")},
             }
         )
-    return pl.DataFrame(rows, schema_overrides=dict.fromkeys(("rmse_additive", "bench", "bench_raw"), pl.Float64))
+    some = "rmse_additive", "bench", "bench_raw", "rmse_level", "rmse_level_raw"
+    return pl.DataFrame(rows, schema_overrides=dict.fromkeys(some, pl.Float64))
 
 
 def pooled_errors(check: pl.DataFrame) -> dict[str, float]:
     """Root mean squares over both halves, by name of the prediction; of those that were made."""
     found = {}
-    for name in ("fit", "paired", "additive"):
+    for name in ("fit", "paired", "additive", "level", "level_raw"):
         value = check[f"rmse_{name}"].to_numpy().astype(float)
         if np.isfinite(value).all():
             found[name] = float(np.sqrt(np.average(value**2, weights=check["effects"].to_numpy())))

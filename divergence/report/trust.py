@@ -64,6 +64,8 @@ LABELS = {
         "covered": "inside, %",
         "bench": "error of the bench level",
         "bench_raw": "of the raw one",
+        "rmse_level": "error of levels in deployment",
+        "rmse_level_raw": "of the raw ones",
     },
 }
 CAPTIONS = {
@@ -73,7 +75,7 @@ CAPTIONS = {
     "link scale; log densities in nats. A new context of which nothing is known has a wider law, which this does not judge.",
     "held items": "Made of one half of the items, judged on the other; errors are root mean squares, in points.",
 }
-POINTS = ("rmse_fit", "rmse_paired", "rmse_additive", "bench", "bench_raw")
+POINTS = ("rmse_fit", "rmse_paired", "rmse_additive", "bench", "bench_raw", "rmse_level", "rmse_level_raw")
 LEFT = ("regime", "context", "statistic", "scale", "verdict", "refitted")
 
 
@@ -216,8 +218,17 @@ def _held_items(review: Review) -> tuple[str, bool]:
     words = {"paired": "plain paired means", "additive": "their mean over the models"}
     against = join([f"{decimal(100 * value, 1)} points for {words[name]}" for name, value in plain.items()])
     inside = float(np.average(rows["covered"].to_numpy(), weights=rows["effects"].to_numpy()))
-    return (
+    text = (
         f"On held-out items this fit predicts context effects {how} plain means: made of one half of the items and judged "
         f"on the other it is off by {decimal(100 * numbers['fit'], 1)} points (root mean square, the noise of the judging "
         f"half included), against {against}. {100 * inside:.0f}% of the held-out effects lie inside their 90% intervals."
-    ), ratio > numbers["limit"]
+    )
+    behind = False
+    if {"level", "level_raw"} <= set(numbers):
+        ours, raw = numbers["level"], numbers["level_raw"]
+        behind = ours > numbers["limit"] * raw
+        text += (
+            f" Levels in deployment are off by {decimal(100 * ours, 1)} points, the plain means of the same rows by "
+            f"{decimal(100 * raw, 1)}."
+        )
+    return text, ratio > numbers["limit"] or behind

@@ -115,5 +115,7 @@ def test_never_worse_than_plain_means_on_held_out_items():
     mean = {key: np.mean([one[key] for one in found]) for key in found[0]}
     assert mean["fit"] <= 0.95**2 * min(mean["paired"], mean["additive"])
     assert abs(mean["bench_minus_raw"]) < 0.005
-    assert mean["bench"] <= 1.02**2 * mean["bench_raw"]
+    assert mean["bench"] <= 0.97**2 * mean["bench_raw"]  # the luck of a bench is told by the models beside it
+    assert mean["level"] <= 0.95**2 * mean["level_raw"]
+    assert mean["deployed"] <= mean["deployed_raw"]
     assert 0.85 < mean["covered"] < 0.98  # 300 effects that share their items and bench within a world: error about .025
