@@ -8,6 +8,7 @@ posterior (or bootstrap) draws until a figure or a table reduces them. A number 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -169,7 +170,8 @@ class Estimate:
         doubtful = there & ~finite  # ratios with some infinite draws may still have a median
         if doubtful.any():
             finite[doubtful] = np.isfinite(self.take(doubtful)._quantiles([0.5])[0])
-        return self.take(there & finite)
+        there &= finite
+        return self if there.all() else self.take(there)
 
     def interval(self, probability: float = INTERVAL) -> np.ndarray:
         """Equal-tailed interval of every number, shape (R, 2), in the unit."""
@@ -188,6 +190,16 @@ class Estimate:
 
     def to_frame(self, probability: float = INTERVAL) -> pl.DataFrame:
         """The rows of the results table, columns and types as `SCHEMA`."""
+        if probability not in self._frames:
+            self._frames[probability] = self._framed(probability)
+        return self._frames[probability].clone()
+
+    @functools.cached_property
+    def _frames(self) -> dict[float, pl.DataFrame]:
+        """Frames by the probability of their intervals: a page asks some answers ten times."""
+        return {}
+
+    def _framed(self, probability: float) -> pl.DataFrame:
         shown = np.array([r is None for r in self.reason], bool) | self.bounds
         columns: dict[str, object] = {"question": [self.question] * self.rows.height}
         for name in COORDINATES:

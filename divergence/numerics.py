@@ -29,11 +29,29 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def rankdata(values: np.ndarray, method: str = "average", axis: int | None = None) -> np.ndarray:
-    """Places from 1 for the smallest, equal values sharing theirs; rankdata([5, 2, 5]) = [2.5, 1, 2.5]. SciPy's own, loaded
-    where it is asked for: with it comes half a second of statistics that most commands never use."""
-    from scipy.stats import rankdata as ranked
+    """Places from 1 for the smallest, equal values sharing theirs; rankdata([5, 2, 5]) = [2.5, 1, 2.5].
 
-    return ranked(values, method=method, axis=axis)
+    `method`: of equal values the `average` place, the `min`, or places without gaps (`dense`). As SciPy's, without the half
+    a second of statistics that come with it and that most commands never use. A NaN makes all places of its row NaN.
+    """
+    x = np.asarray(values)
+    x, axis = (x.ravel(), -1) if axis is None else (x, axis)
+    x = np.swapaxes(x, axis, -1)
+    order = np.argsort(x, axis=-1, kind="stable")
+    ranked = np.take_along_axis(x, order, -1)
+    fresh = np.ones(x.shape, bool)
+    fresh[..., 1:] = ranked[..., 1:] != ranked[..., :-1]
+    at = np.flatnonzero(fresh)
+    times = np.diff(at, append=x.size)
+    if method == "dense":
+        place = np.cumsum(fresh, axis=-1)[fresh]
+    else:
+        place = at % max(x.shape[-1], 1) + 1 + ((times - 1) / 2 if method == "average" else 0)
+    found = np.empty(x.shape, place.dtype)
+    np.put_along_axis(found, order, np.repeat(place, times).reshape(x.shape), -1)
+    if x.dtype.kind == "f" and np.isnan(x).any():
+        found = np.where(np.isnan(x).any(-1, keepdims=True), np.nan, found)
+    return np.swapaxes(found, axis, -1)
 
 
 def is_finite(value: float) -> bool:

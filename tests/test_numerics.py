@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata as ranked
 
-from divergence.numerics import combinations, together
+from divergence.numerics import combinations, rankdata, together
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,15 @@ def test_no_rows_have_no_combination():
     keys, place = combinations(np.zeros(0, int), np.zeros(0, int))
     assert keys.shape == (2, 0)
     assert place.shape == (0,)
+
+
+@pytest.mark.parametrize("method", ["average", "min", "dense"])
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_places_are_those_of_scipy(method, axis):
+    rng = np.random.default_rng(0)
+    tied, apart, torn = rng.integers(0, 4, (5, 6)), rng.standard_normal((5, 6)), rng.integers(0, 4, (5, 6)) / 2
+    torn[2, 3] = np.nan
+    for values in (tied, apart, torn, tied[:1], tied[:, :1], tied[:0], tied[:, :0]):
+        mine, theirs = rankdata(values, method, axis), ranked(values, method=method, axis=axis)
+        assert mine.dtype == theirs.dtype
+        assert np.array_equal(mine, theirs, equal_nan=True)

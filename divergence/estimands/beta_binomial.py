@@ -9,11 +9,14 @@ tasks is raised to a power: E p^k is far from (E p)^k when tasks differ. Source:
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from scipy.special import betaln
 
 POINTS = 100  # a side of the grid: the step, .01, is below a tenth of the posterior sd of 500 tasks
 MIDDLES = (np.arange(POINTS) + 0.5) / POINTS
+KEPT = 256  # grids of 80 kB: 20 MB at most
 
 
 def beta_parameters(mean: np.ndarray, correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -24,15 +27,24 @@ def beta_parameters(mean: np.ndarray, correlation: np.ndarray) -> tuple[np.ndarr
 
 def draw_beta_binomial(n: np.ndarray, y: np.ndarray, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Posterior draws of mean and correlation, each (draws,), from trials and successes of tasks, each (tasks,)."""
-    a, b = beta_parameters(*np.meshgrid(MIDDLES, MIDDLES, indexing="ij"))
-    log = np.zeros_like(a)
+    log = np.zeros((POINTS, POINTS))
     counts, times = np.unique(np.stack([n, y]), axis=1, return_counts=True)
-    for (trials, good), often in zip(counts.T, times, strict=True):
-        log += often * (betaln(a + good, b + trials - good) - betaln(a, b))
+    for (trials, good), often in zip(counts.T.tolist(), times, strict=True):
+        log += often * _log_chance(trials, good)
     mass = np.exp(log - log.max()).ravel()
     picks = rng.choice(len(mass), draws, p=mass / mass.sum())
     jitter = (rng.random((2, draws)) - 0.5) / POINTS  # within a cell of the grid the density is taken as level
     return MIDDLES[picks // POINTS] + jitter[0], MIDDLES[picks % POINTS] + jitter[1]
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _log_chance(trials: float, good: float) -> np.ndarray:
+    """Log chance of one order of `good` successes in `trials`, on the grid, (POINTS, POINTS). All combinations of a log
+    share the few that occur."""
+    a, b = beta_parameters(*np.meshgrid(MIDDLES, MIDDLES, indexing="ij"))
+    found = betaln(a + good, b + trials - good) - betaln(a, b)
+    found.flags.writeable = False
+    return found
 
 
 def laws_of_scorers(

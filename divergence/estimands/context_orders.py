@@ -40,8 +40,6 @@ def context_orders(fit: Fit) -> Iterator[tuple[str, str, str, np.ndarray]]:
     ]
     if not pairs or len(pairs) > PAIRS_MAX:
         return
-    from scipy.stats import kendalltau
-
     size = len(fit.effects)
     every = np.arange(size) % min(size, DRAWS_MAX)
     for i, j in pairs:
@@ -53,7 +51,16 @@ def context_orders(fit: Fit) -> Iterator[tuple[str, str, str, np.ndarray]]:
         one, two = rate[both, i], rate[both, j]
         raw = _correlation(rankdata(one)[None], rankdata(two)[None])
         yield *label, "spearman_raw", np.repeat(raw, size)
-        yield *label, "kendall_raw", np.full(size, np.asarray(kendalltau(one, two))[0])
+        yield *label, "kendall_raw", np.full(size, _kendall(one, two))
+
+
+def _kendall(one: np.ndarray, two: np.ndarray) -> float:
+    """Kendall's tau-b, ties taken out of either side's pairs; NaN where one of them does not vary."""
+    first, second = (np.sign(values[:, None] - values) for values in (one, two))
+    pairs = np.count_nonzero(first) / 2, np.count_nonzero(second) / 2
+    if not all(pairs):
+        return float("nan")
+    return float(np.clip((first * second).sum() / 2 / np.sqrt(pairs[0]) / np.sqrt(pairs[1]), -1.0, 1.0))
 
 
 def _correlation(one: np.ndarray, two: np.ndarray) -> np.ndarray:

@@ -29,6 +29,7 @@ columns. What a factor does beside what is logged with it, this does not tell.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import polars as pl
@@ -60,6 +61,16 @@ class Group:
     """Displacements, (n, c, q)."""
     cluster: np.ndarray
     """Item of each unit, (n,)."""
+
+    @functools.cached_property
+    def squares(self) -> np.ndarray:
+        """Products of the displacements, summed over the units, (q, c, c)."""
+        return np.einsum("ucj,udj->jcd", self.moves, self.moves)
+
+    @functools.cached_property
+    def mean(self) -> np.ndarray:
+        """Mean displacement, (c, q)."""
+        return self.moves.mean(0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,11 +128,10 @@ class Regression:
         for group in self.groups:
             inverse, logdet = _inverse(self.covariance(theta, group))
             n = len(group.moves)
-            squares = np.einsum("ucj,udj->jcd", group.moves, group.moves)
-            total -= 0.5 * (n * logdet + np.einsum("ajcd,jcd->aj", inverse, squares)).sum(1)
+            total -= 0.5 * (n * logdet + np.einsum("ajcd,jcd->aj", inverse, group.squares)).sum(1)
             weighed = group.design.T @ inverse
             precision = precision + n * weighed @ group.design
-            linear = linear + n * np.einsum("ajpc,cj->ajp", weighed, group.moves.mean(0))
+            linear = linear + n * np.einsum("ajpc,cj->ajp", weighed, group.mean)
         mean = np.linalg.solve(precision, linear[..., None])[..., 0]
         _, logdet = np.linalg.slogdet(precision)
         return total + 0.5 * (linear * mean).sum((1, 2)) - 0.5 * logdet.sum(1), precision, mean

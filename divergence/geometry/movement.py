@@ -248,7 +248,7 @@ class ItemRuns:
 
 def _floor(cells: ItemRuns, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """V_m, V_hi, changed items and items with reruns, and the spread of each origin."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
     again, moved = cells.runs[:m] > 1, (cells.runs[:m] > 1) & (cells.texts[:m] > 1)
     n, k = again.sum(1), moved.sum(1)
@@ -265,7 +265,7 @@ def _floor(cells: ItemRuns, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray,
     usual = seen.mean() if seen.size else elsewhere.mean() if elsewhere.size else np.maximum(spread, 0) / 2
     one = (np.where(moved, cells.within[:m], 0).sum(1) + usual) / (k + 1)
     noise = (np.where(again, cells.within[:m], 0).sum(1) + usual / 2) / (n + 1)
-    high = np.maximum(beta.ppf(FLOOR_POINT, k + 0.5, n - k + 0.5) * one, noise)
+    high = np.maximum(betaincinv(k + 0.5, n - k + 0.5, FLOOR_POINT) * one, noise)
     return noise, high, np.stack([k, n], 1), spread
 
 

@@ -118,14 +118,26 @@ class Preposterior:
         """Indices of the logged places, shape (A,)."""
         return np.flatnonzero(self.known.logged)
 
+    @functools.cached_property
+    def _among_logged(self) -> tuple[np.ndarray, np.ndarray]:
+        """Shared items, and covariances over items, of the logged places, (A, A) each."""
+        known, here = self.known, self._logged
+        arm = known.arm[here]
+        return known.parts.together[np.ix_(arm, arm)], known.between[np.ix_(here, here)]
+
+    @functools.cached_property
+    def _weights(self) -> np.ndarray:
+        """Weights of the numbers on the logged places, (R, A)."""
+        return self.goal.weights[:, self._logged]
+
     def of_means(self, design: Purchase) -> np.ndarray:
         """V': covariance of the logged places' means over items after the design, shape (A, A)."""
         known, here = self.known, self._logged
         arm = known.arm[here]
         more, old = design.items[here], np.maximum(known.items[here], 1.0)
         n = old + more
-        shared = known.parts.together[np.ix_(arm, arm)] + np.minimum(more[:, None], more)
-        total = known.between[np.ix_(here, here)] * shared / np.outer(n, n)
+        together, between = self._among_logged
+        total = between * (together + np.minimum(more[:, None], more)) / np.outer(n, n)
         trials = np.maximum(known.parts.trials[arm], 1.0) + design.again[here]
         answers = known.replicate[here] * (old / trials + more / design.trials[here]) / n**2
         total[np.diag_indices(len(here))] = known.between[here, here] / n + answers + known.session[here] / n
@@ -153,7 +165,7 @@ class Preposterior:
 
     def _of_numbers(self, design: Purchase) -> np.ndarray:
         """v' of numbers that rest on logged places."""
-        w, now = self.goal.weights[:, self._logged], np.maximum(self.variance, 1e-300)
+        w, now = self._weights, np.maximum(self.variance, 1e-300)
         seen = np.maximum(self._seen, 1e-300)
         after = np.maximum(np.einsum("ra,ar->r", w, self.of_means(design) @ w.T), 1e-300)
         beside = 1 / now - 1 / seen

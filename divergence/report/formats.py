@@ -155,11 +155,21 @@ def latex(content: PageContent, population: str = "") -> str:
         *map(escaped, [*sentences, *_failed(content)]),
     ]
     for sheet in sheets(content):
-        shown = tables.plain(sheet.texts, sheet.labels, list(sheet.right)).tab_options(table_font_size="8px")
-        table = "".join(c if known(c) else "?" for c in shown.as_latex(use_longtable=True))
+        table = "".join(c if known(c) else "?" for c in _longtable(sheet))
         table = re.sub(r"(?<=\\begin\{longtable\}\{)[lrc]+(?=\})", lambda _, of=sheet: columns(of), typed(table))
         parts += [f"\\subsection*{{{escaped(sheet.title)}}}", table, *_note(sheet, population)]
     return "\n\n".join([*parts, "\\end{document}"]) + "\n"
+
+
+def _longtable(sheet: Sheet) -> str:
+    """The table as great-tables writes it."""
+    from great_tables import GT
+
+    shown = GT(sheet.texts.select(pl.all().cast(pl.String).fill_null(""))).cols_label(dict(sheet.labels))
+    sides = {"left": [name for name in sheet.texts.columns if name not in sheet.right], "right": list(sheet.right)}
+    for side, names in sides.items():
+        shown = shown.cols_align(side, names) if names else shown
+    return shown.tab_options(table_font_size="8px").as_latex(use_longtable=True)
 
 
 def columns(sheet: Sheet) -> str:

@@ -1,14 +1,14 @@
-"""Tables of the page: answers, models, rejected rows, diagnostics, as fragments of HTML made by great-tables.
+"""Tables of the page: answers, models, rejected rows, diagnostics, as fragments of HTML.
 
-The tables' own style sheets and ids are taken out, so that the page's one sheet (light and dark) dresses them all.
+The markup is that of great-tables without style sheets and ids, so that the page's one sheet (light and dark) dresses them.
 Interval kind and level are stated once, in the caption.
 """
 
 from __future__ import annotations
 
-import re
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from html import escape
 
 import polars as pl
 
@@ -18,9 +18,6 @@ from divergence.report.names import spoken
 from divergence.report.reading import higher_is_better, identified
 from divergence.report.silent import SilentDrift
 from divergence.report.words import SUFFIXES, decimal, decimals, phrase, scale, seen, sentence
-
-if TYPE_CHECKING:
-    from great_tables import GT
 
 MOST_NUMBERS = 240  # rows of one answer that are listed
 MOST_MODELS = 100  # models that are all listed; of more the first
@@ -46,36 +43,66 @@ HEADINGS = {
 }
 
 
-def plain(frame: pl.DataFrame, labels: Mapping[str, str], right: Sequence[str] = ()) -> GT:
+@dataclasses.dataclass(frozen=True)
+class TextTable:
+    """A table of texts before it is written out."""
+
+    frame: pl.DataFrame
+    """The texts, none of them null."""
+    labels: Mapping[str, str]
+    """Headings by column."""
+    right: Sequence[str] = ()
+    """Columns of numbers, which stand to the right."""
+    by: str | None = None
+    """Column whose values head their rows, in the order in which they occur first."""
+
+
+def plain(frame: pl.DataFrame, labels: Mapping[str, str], right: Sequence[str] = ()) -> TextTable:
     """A table of texts with these headings, the columns of numbers to the right."""
-    from great_tables import GT
-
-    shown = GT(frame.select(pl.all().cast(pl.String).fill_null(""))).cols_label(dict(labels))
-    left = [column for column in frame.columns if column not in right]
-    if left:
-        shown = shown.cols_align("left", left)
-    return shown.cols_align("right", list(right)) if right else shown
+    return TextTable(frame.select(pl.all().cast(pl.String).fill_null("")), dict(labels), tuple(right))
 
 
-def banded(frame: pl.DataFrame, labels: Mapping[str, str], right: Sequence[str], by: str) -> GT:
+def banded(frame: pl.DataFrame, labels: Mapping[str, str], right: Sequence[str], by: str) -> TextTable:
     """A table of texts whose rows stand under a heading for each value of the column `by`."""
-    from great_tables import GT
-
-    shown = GT(frame.select(pl.all().cast(pl.String).fill_null("")), groupname_col=by)
-    shown = shown.cols_label({name: label for name, label in labels.items() if name != by})
-    left = [column for column in frame.columns if column not in (*right, by)]
-    return shown.cols_align("left", left).cols_align("right", list(right))
+    return dataclasses.replace(plain(frame, labels, right), by=by)
 
 
-def fragment(shown: GT) -> str:
-    """The table alone: without style sheet, wrapper and ids, in a container that scrolls sideways."""
-    html = re.sub(r"<style>.*?</style>", "", shown.as_raw_html(), flags=re.DOTALL)
-    table = html[html.index("<table") : html.index("</table>") + len("</table>")]
-    table = re.sub(r' (?:id|headers|data-quarto-[a-z-]+|style)="[^"]*"', "", table)
-    return f'<div class="scroll" tabindex="0" role="group" aria-label="Table">{table}</div>'
+def fragment(shown: TextTable) -> str:
+    """The table as HTML, in a container that scrolls sideways: the markup of great-tables without its style sheet, wrapper
+    and ids, written at once (cell by cell a page of it takes seconds)."""
+    columns = [column for column in shown.frame.columns if column != shown.by]
+    sides = ["gt_right" if column in shown.right else "gt_left" for column in columns]
+    heads = [
+        f'  <th class="gt_col_heading gt_columns_bottom_border {side}" rowspan="1" colspan="1" scope="col">'
+        f"{escape(shown.labels.get(column, column))}</th>"
+        for column, side in zip(columns, sides, strict=True)
+    ]
+    cells = [
+        [f'    <td class="gt_row {side}">{escape(text)}</td>' for text in shown.frame[column]]
+        for column, side in zip(columns, sides, strict=True)
+    ]
+    bands: dict[str, list[str]] = {}
+    headings = shown.frame[shown.by] if shown.by else [""] * shown.frame.height
+    for heading, row in zip(headings, zip(*cells, strict=True), strict=True):
+        bands.setdefault(heading, []).append("\n".join(["  <tr>", *row, "  </tr>"]))
+    body = []
+    for heading, rows in bands.items():
+        if shown.by:
+            span = f'<th class="gt_group_heading" colspan="{len(columns)}" scope="colgroup">{escape(heading)}</th>'
+            kind = "gt_group_heading_row" if heading else "gt_empty_group_heading"
+            body.append(f'  <tr class="{kind}">\n    {span}\n  </tr>')
+        body += rows
+    table = [
+        '<table class="gt_table">\n<thead>\n\n<tr class="gt_col_headings">',
+        *heads,
+        '</tr>\n</thead>\n<tbody class="gt_table_body">',
+        "\n".join(body),
+        "</tbody>\n\n</table>",
+    ]
+    return '<div class="scroll" tabindex="0" role="group" aria-label="Table">' + "\n".join(table) + "</div>"
 
 
-def answers(estimate: Estimate) -> GT:
+def answers(estimate: Estimate) -> TextTable:
     """One row a number: where it holds, median, interval, floor; for what is not identified, why."""
     return plain(*written(estimate))
 
@@ -137,7 +164,7 @@ def caption(estimate: Estimate) -> str:
     return f"{text} Method: {estimate.method}." if estimate.method else text
 
 
-def models(columns: Mapping[str, Mapping[str, str]], order: Sequence[str]) -> GT:
+def models(columns: Mapping[str, Mapping[str, str]], order: Sequence[str]) -> TextTable:
     """One row a model in bench order; `columns` holds, by heading, the text of each model."""
     order = list(order)
     order = order if len(order) <= MOST_MODELS else order[:FIRST_MODELS]
@@ -175,7 +202,7 @@ def counted(unit: str, mean: float, seen: int, of: int) -> str:
     return f"{decimal(mean * scale(unit), decimals(0.05, unit))}{'' if seen == of else f' in {seen} of {of} contexts'}"
 
 
-def moved(drift: SilentDrift, names: Mapping[str, str]) -> GT:
+def moved(drift: SilentDrift, names: Mapping[str, str]) -> TextTable:
     """Every comparison in which items move while the level does not, or might not."""
     rows = [(m, "stays") for m in drift.silent] + [(m, "cannot be told") for m in drift.open]
     rows = rows[:MOST_MOVES]
@@ -200,7 +227,7 @@ def moved(drift: SilentDrift, names: Mapping[str, str]) -> GT:
     return plain(frame, labels, ["flips", "effect"])
 
 
-def checks(given: Sequence[Check]) -> GT:
+def checks(given: Sequence[Check]) -> TextTable:
     """Diagnostics: what was seen, what passes, whether it passed, what a failure would mean."""
     frame = pl.DataFrame(
         {
@@ -221,7 +248,7 @@ def checks(given: Sequence[Check]) -> GT:
     return plain(frame, labels, ["value"])
 
 
-def rejected(rows: pl.DataFrame) -> GT:
+def rejected(rows: pl.DataFrame) -> TextTable:
     """Rejected rows by file and rule: how many, which, and the rule's sentence."""
     absent = [name for name in ("file", "row", "rule", "sentence") if name not in rows.columns]
     groups = (
@@ -248,7 +275,7 @@ def rejected(rows: pl.DataFrame) -> GT:
     return plain(groups.select(*labels), labels, ["count"])
 
 
-def judged(shares: pl.DataFrame) -> GT:
+def judged(shares: pl.DataFrame) -> TextTable:
     """Judged share by regime and context."""
     names = spoken(shares["context"].drop_nulls())
     frame = shares.select(
@@ -260,7 +287,7 @@ def judged(shares: pl.DataFrame) -> GT:
     return plain(frame, {"regime": "regime", "context": "context", "rows": "rows", "share": "judged, %"}, ["rows", "share"])
 
 
-def names(shortened: Mapping[str, str]) -> GT:
+def names(shortened: Mapping[str, str]) -> TextTable:
     """The short names of charts, each with the full one."""
     frame = pl.DataFrame({"short": list(shortened.values()), "full": list(shortened)})
     return plain(frame, {"short": "in charts", "full": "in the log"})

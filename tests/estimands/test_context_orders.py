@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import kendalltau, spearmanr
 
 import divergence as dv
+from divergence.estimands.context_orders import _kendall
 
 
 def posterior(levels, n=400, regime="deployment", seed=0):
@@ -63,3 +64,11 @@ def test_turned_orders_are_negative_and_names_do_not_matter():
 def test_two_models_give_none():
     _, fitted = posterior([[0.5, 0.6], [0.7, 0.4]])
     assert not orders(fitted).height
+
+
+def test_kendall_is_that_of_scipy():
+    rng = np.random.default_rng(1)
+    for size in (2, 3, 8, 40):
+        apart, tied, level = rng.standard_normal(size), rng.integers(0, 3, size) / 3, np.zeros(size)
+        for one, two in ((apart, tied), (tied, apart), (tied, tied[::-1]), (apart, -apart), (apart, level)):
+            assert np.array_equal(_kendall(one, two), np.asarray(kendalltau(one, two))[0], equal_nan=True)

@@ -1,5 +1,9 @@
+import re
+
 import numpy as np
 import polars as pl
+import pytest
+from great_tables import GT
 
 from divergence.estimate import Estimate
 from divergence.report import Check, tables
@@ -73,3 +77,25 @@ def test_a_failed_check_is_said_in_words():
     html = tables.fragment(tables.checks([Check("R-hat", 1.2, "at most 1.01", False, "The chains disagree.")]))
     assert "FAILED" in html
     assert "1.2" in html
+
+
+@pytest.mark.parametrize("by", [None, "group"])
+@pytest.mark.parametrize("rows", [5, 1, 0])
+def test_the_markup_is_that_of_great_tables(by, rows):
+    """The oracle: great-tables itself, its style sheet, wrapper and ids taken out."""
+    frame = pl.DataFrame(
+        {
+            "a": ['x <b>&"\' id="q"', "two\nlines", None, "  ", "nan"],
+            "b": ["1", None, "$x_1$ **b** \\", "NA", "None"],
+            "group": ["one", "<two>", "one", None, ""],
+        }
+    ).head(rows)
+    labels = {"a": "A <x> 'q' & \"r\"", "b": "B", "group": "of"}
+    shown = GT(frame.select(pl.all().cast(pl.String).fill_null("")), groupname_col=by)
+    shown = shown.cols_label({name: label for name, label in labels.items() if name != by})
+    shown = shown.cols_align("left", [name for name in ("a", "group") if name != by]).cols_align("right", ["b"])
+    html = re.sub(r"<style>.*?</style>", "", shown.as_raw_html(), flags=re.DOTALL)
+    table = html[html.index("<table") : html.index("</table>") + len("</table>")]
+    table = re.sub(r' (?:id|headers|data-quarto-[a-z-]+|style)="[^"]*"', "", table)
+    made = tables.banded(frame, labels, ["b"], by) if by else tables.plain(frame, labels, ["b"])
+    assert tables.fragment(made) == f'<div class="scroll" tabindex="0" role="group" aria-label="Table">{table}</div>'

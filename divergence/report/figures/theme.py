@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from divergence.report.names import wrap
 from divergence.report.palette import LIGHT
@@ -26,48 +26,53 @@ NARROW = 430  # px: a chart below this width is on a phone
 def finish(
     chart: alt.LayerChart | alt.FacetChart, height: int, description: str, wide: int | None = None, across: int = 520
 ) -> alt.LayerChart:
-    """The chart at its container's width with the shared look; `description` is what a screen reader says.
+    """The chart, at its container's width and with the shared look from now on; `description` is what a screen reader says.
 
     `wide` is the height where it is at least `across` px wide, so that names need fewer lines.
     """
-    axis = {
-        "labelColor": LIGHT["muted"],
-        "titleColor": LIGHT["muted"],
-        "gridColor": LIGHT["faint"],
-        "domain": False,
-        "ticks": False,
-        "labelFontSize": LABEL,
-        "titleFontSize": LABEL,
-        "titleFontWeight": "normal",
-        "labelPadding": 6,
-        "titlePadding": 8,
+    import altair as alt
+
+    look: dict[str, Any] = {
+        "width": "container",
+        "height": height,
+        "description": description,
+        "usermeta": {"wide": wide or height, "from": across},
+        "padding": {"left": 2, "right": 6, "top": 4, "bottom": 2},
+        "config": alt.Config(
+            background="transparent",
+            font=FONT,
+            params=[{"name": "wide", "value": False}],
+            view=alt.ViewConfig(stroke=None),
+            axis=alt.AxisConfig(
+                labelColor=LIGHT["muted"],
+                titleColor=LIGHT["muted"],
+                gridColor=LIGHT["faint"],
+                domain=False,
+                ticks=False,
+                labelFontSize=LABEL,
+                titleFontSize=LABEL,
+                titleFontWeight="normal",
+                labelPadding=6,
+                titlePadding=8,
+            ),
+            legend=alt.LegendConfig(
+                labelColor=LIGHT["muted"],
+                titleColor=LIGHT["muted"],
+                labelFontSize=LABEL,
+                titleFontSize=LABEL,
+                titleFontWeight="normal",
+                orient="top",
+                direction="horizontal",
+                symbolSize=70,
+                labelLimit=260,
+                columns=2,
+            ),
+            text=alt.MarkConfig(color=LIGHT["ink"], fontSize=LABEL),
+        ),
     }
-    finished = (
-        chart.properties(
-            width="container",
-            height=height,
-            description=description,
-            usermeta={"wide": wide or height, "from": across},
-            padding={"left": 2, "right": 6, "top": 4, "bottom": 2},
-        )
-        .configure(background="transparent", font=FONT, params=[{"name": "wide", "value": False}])
-        .configure_view(stroke=None)
-        .configure_axis(**axis)
-        .configure_legend(
-            labelColor=LIGHT["muted"],
-            titleColor=LIGHT["muted"],
-            labelFontSize=LABEL,
-            titleFontSize=LABEL,
-            titleFontWeight="normal",
-            orient="top",
-            direction="horizontal",
-            symbolSize=70,
-            labelLimit=260,
-            columns=2,
-        )
-        .configure_text(color=LIGHT["ink"], fontSize=LABEL)
-    )
-    return cast("alt.LayerChart", finished)  # `alt.layer` gives another kind only of facets, which no figure has
+    for name, value in look.items():  # in place: each `.properties` and `.configure_...` would copy all layers twice
+        chart[name] = value
+    return cast("alt.LayerChart", chart)  # `alt.layer` gives another kind only of facets, which no figure has
 
 
 def name_axis(headings: bool = False, names: Iterable[str] = ()) -> alt.Axis:
