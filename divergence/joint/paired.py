@@ -150,7 +150,8 @@ def _measured(
     # The lift of a bench is common to all of its model's arms: no contrast has it.
     told = luck * np.sqrt(np.where(bound, spread, 0.0) * (anchor / np.where(of_anchor > 0, of_anchor, 1.0))[model])
     taken = (1 + alike**2) * told**2
-    fits = np.minimum(1.0, (SHARED_MAX * spread - taken) / np.maximum((across + left) * spread, 1e-300))
+    room = np.maximum(SHARED_MAX * spread - taken, 0.0)  # at its limit luck leaves nothing, up to rounding
+    fits = np.minimum(1.0, room / np.maximum((across + left) * spread, 1e-300))
     across, within = fits * across, fits * left
     common = sp.csr_array((np.sqrt(lift)[model] * carry, (model, np.arange(len(model)))), shape=(models, len(model)))
     common.eliminate_zeros()
