@@ -6,7 +6,7 @@
 no model: the *paired mean* of each (model, context) over the items that both sides tried, with its t interval; and the
 *additive mean*, the mean of these over the models. Both and the fit are made of some items and judged on the others: root
 mean square error of effects, share of the other items' effects inside 90 % intervals widened by their own noise, and how
-far bench levels and levels in deployment are off, beside the raw means of the same rows. Unit: outcome scale.
+far bench levels and levels in deployment are off, beside the raw means of the same items. Unit: outcome scale.
 """
 
 from __future__ import annotations
@@ -142,8 +142,8 @@ def compared(fit: Fit, seen: Effects, held: Effects, seed: int) -> dict[str, flo
         "bench_raw": _square(seen.bench - held.bench, on_bench),
         "level": _square(reached - held.level, there),
         "level_raw": _square(seen.level - held.level, there),
-        "deployed": _square(_over(reached - held.level, there), np.atleast_1d(there.any(1))),
-        "deployed_raw": _square(_over(seen.level - held.level, there), np.atleast_1d(there.any(1))),
+        "deployed": _square(_over(reached - held.level, there), there.sum(1) > 0),
+        "deployed_raw": _square(_over(seen.level - held.level, there), there.sum(1) > 0),
     }
 
 
@@ -158,7 +158,7 @@ def _square(error: np.ndarray, known: np.ndarray) -> float:
 
 def held_items_check(posterior: Posterior, *, outcome: str | None = None) -> pl.DataFrame:
     """One row a half of the items that was held out: effects, rmse of the fit and of both baselines, coverage, bench levels
-    and levels in deployment beside the plain means of their rows.
+    and levels in deployment beside the plain means of the same items.
 
     Raises NotIdentifiedError where the log has too few items for halves, no paired effect, or more combinations than a refit
     is worth.

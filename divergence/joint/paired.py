@@ -194,8 +194,8 @@ def bench_luck(turned: float, between: float, models: int) -> tuple[float, float
 
     With z the bench's own noise and y what benches share, a contrast has `luck sd (alike y - z)` in it. Its covariance with
     the mean bench of all models would be `-luck sd own / models`; `alike` takes that away, so that what all contrasts have
-    in common moves no bench. Where benches share little it would take more noise than there is: then less of it, as far as
-    `ALIKE` allows.
+    in common moves no bench. Where benches share little of their noise (`between`) that would take more of it than there is:
+    then less, as far as `ALIKE` allows, and nearly nothing where they share none.
     """
     if models < 2:
         return 0.0, 0.0

@@ -228,7 +228,7 @@ def _held_items(review: Review) -> tuple[str, bool]:
         ours, raw = numbers["level"], numbers["level_raw"]
         behind = ours > numbers["limit"] * raw
         text += (
-            f" Levels in deployment are off by {decimal(100 * ours, 1)} points, the plain means of the same rows by "
-            f"{decimal(100 * raw, 1)}."
+            f" Levels in deployment are off by {decimal(100 * ours, 1)} points, the plain means of the same items by "
+            f"{decimal(100 * raw, 1)}{': for a level the plain mean is the better guess' * behind}."
         )
     return text, ratio > numbers["limit"] or behind

@@ -1,8 +1,11 @@
 """A bench that was lucky is told from the models beside it: by one model's contrasts, never by what all contrasts share."""
 
 import numpy as np
+import polars as pl
 import pytest
+import scipy.sparse as sp
 
+import divergence as dv
 from divergence.joint.paired import ALIKE, SHARED_MAX, bench_luck, measure
 
 ROWS = 40_000  # of a root: correlations within .005 each, their means over models within .003
@@ -83,13 +86,54 @@ def test_every_contrast_keeps_noise_of_its_own(turned, between, models):
     assert luck * turned >= 0
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_any_root_makes_a_covariance(seed):
-    """Few rows, wild sds, models without a bench or with one arm: no variance below 0, and contrasts as wide as measured."""
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("sparse", [False, True])
+def test_any_root_makes_a_covariance(seed, sparse):
+    """Few rows, wild sds, uneven items, models with a bench, without and with several: no variance below 0, nothing that is
+    no number."""
     rng = np.random.default_rng(seed)
-    model = np.sort(rng.integers(0, 5, 30))
-    context = np.concatenate([rng.permutation(30)[: (model == m).sum()] for m in range(5)])
-    root = rng.standard_normal((6, 30)) * np.exp(2 * rng.standard_normal(30))
-    found = measured(root, np.unique(model, return_inverse=True)[1], context)
+    model, context = (k.ravel() for k in np.indices((6, 5)))
+    kept = rng.random(30) < 0.8
+    kept[[0, 5]] = True  # two models with a bench at least
+    model, context = np.unique(model[kept], return_inverse=True)[1], context[kept]
+    benches = np.where(model == model.max(), 2, 1)
+    size = kept.sum()
+    root = rng.standard_normal((6, size)) * np.exp(2 * rng.standard_normal(size))
+    deployed, least = context >= benches, rng.random(size) * (rng.random(size) < 0.3)
+    clusters = np.where(deployed, 300.0, 60.0) if seed % 2 else None
+    given = model, deployed, 2 * context + deployed, least, rng.random(size), clusters
+    found = measure(sp.csr_array(root) if sparse else root, *given)
     assert (found.own >= 0).all()
     assert np.linalg.eigvalsh(found.covariance()).min() > -1e-9 * found.variance.max()
+
+
+@pytest.mark.parametrize("models", [2, 3, 6])
+@pytest.mark.parametrize("seed", range(10))
+def test_contrasts_that_are_nothing_but_their_bench(models, seed):
+    """Luck is at its limit: what is left for the other parts of the noise is 0, and not below it by rounding."""
+    rng = np.random.default_rng(seed)
+    bench, left = rng.standard_normal((200, models, 1)), 0.1 * rng.standard_normal((200, models, 3))
+    root = np.concatenate([bench, left], 2).reshape(200, -1) / np.sqrt(200)
+    model, context = (k.ravel() for k in np.indices((models, 4)))
+    found = measured(root, model, context)
+    assert np.isfinite(found.covariance()).all() and (found.own >= 0).all()
+    _, own = contrasts(found, model, context)
+    assert (found.own[context > 0] >= (1 - SHARED_MAX - 1e-9) * own).all()
+
+
+@pytest.mark.parametrize("models", [2, 3, 6])
+def test_a_bench_tried_once_and_deployment_many_times(models):
+    """The noise of every contrast is that of its bench: the fit ends, and its gates say so."""
+    rng, items, trials = np.random.default_rng(models), 60, 20
+    model, context, item, trial = (k.ravel() for k in np.indices((models, 4, items, trials)))
+    difficulty = rng.normal(0, 0.7, items)
+    frame = pl.DataFrame(
+        {
+            "regime": np.where(context == 0, "evaluation", "deployment"),
+            **{name: value.astype(str) for name, value in (("model", model), ("context", context), ("item", item))},
+            "trial": trial,
+            "score": (rng.random(len(item)) < 1 / (1 + np.exp(difficulty[item] - 0.4))).astype(float),
+        }
+    ).filter((pl.col("regime") == "deployment") | (pl.col("trial") == 0))
+    fit = dv.fit(dv.collapse(dv.read(frame)), seed=0).fits[0]
+    assert np.isfinite(fit.effects).all() and fit.diagnostics.passed
