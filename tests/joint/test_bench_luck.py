@@ -135,5 +135,5 @@ def test_a_bench_tried_once_and_deployment_many_times(models):
             "score": (rng.random(len(item)) < 1 / (1 + np.exp(difficulty[item] - 0.4))).astype(float),
         }
     ).filter((pl.col("regime") == "deployment") | (pl.col("trial") == 0))
-    fit = dv.fit(dv.collapse(dv.read(frame)), seed=0).fits[0]
-    assert np.isfinite(fit.effects).all() and fit.diagnostics.passed
+    posterior = dv.fit(dv.collapse(dv.read(frame)), seed=0)
+    assert np.isfinite(posterior.fits[0].effects).all() and posterior.passed
