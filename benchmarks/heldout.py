@@ -171,7 +171,7 @@ HEADER = (
 )
 LEVELS_TEXT = (
     "Levels, judged by the same items: of the bench, of each model in each context, and their mean over the contexts of a\n"
-    "model; root mean square errors beside those of the plain mean of the same rows."
+    "model; root mean square errors beside those of the plain mean of the same items."
 )
 LEVELS = (
     "| log | items | bench: fit | plain mean | ratio | one context: fit | plain mean | ratio | deployment: fit | "
