@@ -156,7 +156,7 @@ def draw_effects(
     of_bench, of_deployed = (next(k for k, b in enumerate(blocks) if b.start == c.start) for c in (bench, deployed))
     variances = np.stack([scale[:, b.start] ** 2 for b in blocks], 1)
     covariances = rho[:, 0] * scale[:, bench.start] * scale[:, deployed.start]
-    if response.root is not None:  # a level is as measured; what a model's deployment does beside all others' is drawn
+    if response.root is not None:  # no prior draws a bench; what a model's deployment does beside all others' is drawn
         if design.hinged or design.n_models == 1:
             variances[:, [k for k, b in enumerate(blocks) if b.start in _common(design)]] *= LIMIT
         apart = variances[:, of_bench] + variances[:, of_deployed] - 2 * covariances
