@@ -19,8 +19,11 @@ def asked(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argpa
     return given
 
 
+def kept(path: pathlib.Path) -> str:
+    """What is written under the table of a page; nothing where there is none."""
+    return "".join((path.read_text() if path.exists() else "").partition("\n## ")[1:])
+
+
 def write_table(path: pathlib.Path, title: str, made: str, table: list[str]) -> None:
     """A page with this title, a sentence that says how the table was made, and the table."""
-    kept = (path.read_text() if path.exists() else "").partition("\n## ")
-    text = f"# {title}\n\n{made}\n\n" + "\n".join(table) + "\n"
-    path.write_text(text + ("\n## " + kept[2] if kept[1] else ""))
+    path.write_text(f"# {title}\n\n{made}\n\n" + "\n".join(table) + "\n" + kept(path))

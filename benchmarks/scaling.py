@@ -21,6 +21,7 @@ import time
 from importlib.metadata import version
 
 from history import processor
+from pages import kept
 from spine import measure
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -217,7 +218,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=given.folder) as name:
             lines += measured(rows, pathlib.Path(name))
         rows *= 10
-    given.output.write_text(page(lines))
+    given.output.write_text(page(lines) + kept(given.output))
     figure(given.output.read_text(), given.output.with_suffix(".svg"))
     print(given.output.read_text())
 
