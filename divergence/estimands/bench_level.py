@@ -4,10 +4,10 @@
 
 The expected outcome of new items of the bench's source, served as the bench serves them; evaluation contexts by their
 share of the evaluation rows. Where other models tell that the items drawn were easy or hard for this one, the level lies off
-the plain mean of its rows by up to about its error (`joint.paired`); with `items="observed"` it is that mean but for the noise
-of single answers. Where the log has tasks, `statistic` = `task` gives the level on each alone (`task_levels`), and where
-every task has a metric of its own the mean over them is refused. Of a time `median` and `quantile_95` are those of its rows, by model and context
-(`time_quantiles`). Identified by evaluation rows of the model.
+the plain mean of its rows by up to about its error (`joint.paired`); with `items="observed"` it is that mean but for the
+noise of single answers. Where the log has tasks, `statistic` = `task` gives the level on each alone (`task_levels`), and
+where every task has a metric of its own the mean over them is refused. Of a time `median` and `quantile_95` are those of its
+rows, by model and context (`time_quantiles`). Identified by evaluation rows of the model.
 Unit: probability (or the outcome's own).
 Source: Miller 2024 (arXiv 2411.00640) for items as a sample; Brennan 2001 for universe scores.
 """

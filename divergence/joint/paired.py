@@ -41,7 +41,7 @@ TRUST = 0.05  # of them in the gain: an effect measured as nothing is not drawn 
 LIMIT = 10.0
 UNEVEN = 1.25  # times the items of the bench, from which on an arm's noise is no longer the bench's and a contrast's
 # Times the sd that the luck of all benches has in a mean contrast: so much is added at most to keep it from moving benches.
-# On held-out items benches of six models lie within .6 points of the raw ones; at 1 less, at .5 .9, and a ceiling wants less.
+# On held-out items benches of six models lie within .6 points of the raw ones; at 1 less, at .5 .9; a ceiling wants less.
 ALIKE = 0.7
 SHARED_MAX = 0.9  # of a correlation, so that every contrast keeps noise of its own
 
