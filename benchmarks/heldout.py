@@ -103,7 +103,7 @@ def logs() -> dict[str, Callable[[int], dv.Executions]]:
         found[f"{name}, labels"] = once(lab, name)
     for name in models[1:3]:
         found[f"{name}, factors"] = once(lab, name, True)
-    for name in ("serving-agents", "serving-speculation", "serving-stream"):
+    for name in ("serving-agents", "serving-speculation"):
         found[f"{name}, labels"] = once(other, name)
     found["serving-agents, factors"] = once(other, "serving-agents", True)
     if (PUBLIC / "llm_drift.parquet").exists():
@@ -142,7 +142,10 @@ def splits(
         begin = time.process_time()
         posterior = dv.fit(part, seed=k)
         spent = time.process_time() - begin
-        done.append(compared(posterior.fits[0], paired_effects(part), paired_effects(rest), k) | {"cpu_s": spent})
+        seen, held = paired_effects(part), paired_effects(rest)
+        if not (~np.isnan(seen.mean) & ~np.isnan(held.mean)).any():
+            return []
+        done.append(compared(posterior.fits[0], seen, held, k) | {"cpu_s": spent})
         if path:
             with path.open("a") as out:
                 out.write(json.dumps(done[-1]) + "\n")

@@ -19,18 +19,25 @@ def replays(cells: Cells) -> bool:
     Tried, not judged: an answer that could not be parsed leaves the bench without the item's outcome, and makes its
     repetitions in deployment no traffic of their own. Nor does an item that one side lost.
     """
+    return _replayed(cells, np.ones(len(cells.counts), bool))
+
+
+def replaying_contexts(cells: Cells) -> np.ndarray:
+    """Which contexts do so, each taken alone, shape (contexts,)."""
+    return np.array([_replayed(cells, cells.counts["context"] == c) for c in range(len(cells.levels["context"]))], bool)
+
+
+def _replayed(cells: Cells, these: np.ndarray) -> bool:
+    """Do these rows of deployment?"""
     counts = cells.counts
     deployed = deployed_regimes(cells)[counts["regime"]]
-    traffic = counts.take(deployed & (counts["n"] > 0))
-    if not len(traffic):
-        return False
+    traffic = counts.take(deployed & these & (counts["n"] > 0))
     offered = counts["item"][~deployed]
-    known = (traffic["item"] >= 0) & np.isin(traffic["item"], offered[offered >= 0])
     items = np.unique(traffic["item"][traffic["item"] >= 0])
     if not len(items):
         return False
-    each = np.isin(items, offered).mean()
-    return bool(min(each, np.average(known, weights=traffic["n"])) >= REPLAYED_MIN)
+    known = (traffic["item"] >= 0) & np.isin(traffic["item"], offered)
+    return bool(min(np.isin(items, offered).mean(), np.average(known, weights=traffic["n"])) >= REPLAYED_MIN)
 
 
 def scorers(cells: Cells) -> dict[str, set[str]]:

@@ -2,11 +2,12 @@
 
     effect of model m in context c on an item i:   m_mci - mean over evaluation contexts of m_m.i
 
-(m_.. the mean of that item's replicates; without a bench: less the mean over all contexts of the model). Two baselines need
-no model: the *paired mean* of each (model, context) over the items that both sides tried, with its t interval; and the
-*additive mean*, the mean of these over the models. Both and the fit are made of some items and judged on the others: root
-mean square error of effects, share of the other items' effects inside 90 % intervals widened by their own noise, and how
-far bench levels and levels in deployment are off, beside the raw means of the same items. Unit: outcome scale.
+(m_.. the mean of that item's replicates; without a bench: less the mean over all contexts of the model), in contexts that
+replay the bench: of traffic with items of its own a level weighs them as they were logged. Two baselines need no model: the
+*paired mean* of each (model, context) over the items that both sides tried, with its t interval; and the *additive mean*,
+the mean of these over the models. Both and the fit are made of some items and judged on the others: root mean square error
+of effects, share of the other items' effects inside 90 % intervals widened by their own noise, and how far bench levels and
+levels in deployment are off, beside the raw means of the same items. Unit: outcome scale.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from scipy.special import stdtrit
 
 from divergence.cells import Cells
 from divergence.cells.cells import TABLES
-from divergence.cells.overlap import deployed_regimes
+from divergence.cells.overlap import deployed_regimes, replaying_contexts
 from divergence.errors import NotIdentifiedError
 from divergence.joint.fit import fit as fit_cells
 from divergence.joint.posterior import Fit, Posterior
@@ -66,7 +67,7 @@ def of_items(cells: Cells, keep: np.ndarray) -> Cells:
 
 
 def paired_effects(cells: Cells) -> Effects:
-    """Paired means of every model in every deployment context, as the module's formula has them."""
+    """Paired means of every model in every deployment context that replays the bench, as the module's formula has them."""
     counts = cells.counts.take((cells.counts["n"] > 0) & (cells.counts["item"] >= 0))
     models, contexts = len(cells.levels["model"]), len(cells.levels["context"])
     deployed = deployed_regimes(cells)[counts["regime"]]
@@ -86,6 +87,8 @@ def paired_effects(cells: Cells) -> Effects:
         on_bench = seen[1].any(1)
     moved = np.where(on_bench[:, None], mean[1] - of_bench[:, None], np.nan)[:, used]
     both = ~np.isnan(moved)
+    if seen[0].any():
+        both &= replaying_contexts(cells)[used][None, :, None]
     count = both.sum(2)
     centre = np.where(both, moved, 0.0).sum(2) / np.maximum(count, 1)
     spread = (np.where(both, moved - centre[:, :, None], 0.0) ** 2).sum(2) / np.maximum(count - 1, 1)
@@ -179,7 +182,9 @@ def held_items_check(posterior: Posterior, *, outcome: str | None = None) -> pl.
         part, rest = of_items(fit.cells, kept), of_items(fit.cells, held)
         seen, other = paired_effects(part), paired_effects(rest)
         if not (~np.isnan(seen.mean) & ~np.isnan(other.mean)).any():
-            raise NotIdentifiedError("no model tried the same items in two contexts in both halves of the log")
+            raise NotIdentifiedError(
+                "no model tried the same items on the bench and in traffic that replays it, in both halves of the log"
+            )
         found = compared(fit_cells(part, spec=posterior.spec, seed=fit.seed).fits[0], seen, other, fit.seed)
         rows.append(
             {

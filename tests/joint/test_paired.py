@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 import divergence as dv
 from divergence.joint.arms import measure_arms
-from divergence.joint.held_items import compared, fitted_effects, item_names, of_items, paired_effects
+from divergence.joint.held_items import compared, fitted_effects, held_items_check, item_names, of_items, paired_effects
 from divergence.joint.link import linearise, start
 from divergence.joint.paired import FLIPS, bench_arms, flip_rates, measure
 from divergence.simulate import simulate, world
@@ -119,3 +119,18 @@ def test_never_worse_than_plain_means_on_held_out_items():
     assert mean["level"] <= 0.95**2 * mean["level_raw"]
     assert mean["deployed"] <= mean["deployed_raw"]
     assert 0.85 < mean["covered"] < 0.98  # 300 effects that share their items and bench within a world: error about .025
+
+
+def test_contexts_with_items_of_their_own_are_not_held_against_paired_means():
+    """c1 replays the bench; c2 has half of its items and as many of its own, whose levels weigh what was logged."""
+    log = _log([np.tile([1.0, 0.0], 30)] * 3).with_columns(
+        pl.when((pl.col("context") == "c2") & pl.col("item").is_in([f"i{k}" for k in range(30)]))
+        .then("own-" + pl.col("item"))
+        .otherwise("item")
+        .alias("item")
+    )
+    mean = paired_effects(dv.collapse(dv.read(log))).mean
+    np.testing.assert_array_equal(np.isnan(mean), [[False, True]])
+    only = dv.fit(dv.collapse(dv.read(log.filter(pl.col("context") != "c1"))), seed=0)
+    with pytest.raises(dv.NotIdentifiedError, match="traffic that replays it"):
+        held_items_check(only)
