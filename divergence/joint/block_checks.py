@@ -16,8 +16,9 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.special import logsumexp, ndtr
 
-from divergence.joint.block_hierarchy import BlockHierarchy, noise_blocks
+from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.blocks import buckets, factor, forward
+from divergence.joint.noise_in_blocks import noise_blocks
 from divergence.joint.paired import Measured
 
 DRAWS = 250  # right sides of one stack

@@ -26,8 +26,9 @@ from divergence.joint.coordinates import Layout
 from divergence.joint.design import Design, free_terms, layout_of, local_term, model_term
 from divergence.joint.hierarchy import curvature
 from divergence.joint.link import Response
+from divergence.joint.noise_in_blocks import by_model, noise_blocks
 from divergence.joint.paired import Measured
-from divergence.joint.thin_blocks import ONE, Columns, Thin, inverses, projected, shared_columns, thin
+from divergence.joint.thin_blocks import Columns, Thin, inverses, projected, shared_columns, thin
 from divergence.joint.thin_blocks import solved as thin_solved
 from divergence.numerics import size_of
 
@@ -163,7 +164,7 @@ class BlockHierarchy:
         inner = np.array(sorted(inside), int)
         products = [in_blocks(sp.csr_array(inside[k]), parts) for k in inner]
         shared = sp.csr_array(every[:, several])
-        within = [*of_models, *_by_model(noise)]
+        within = [*of_models, *by_model(noise)]
         for noisy in (False, True):
             lone = used & ~several & (of_noise == noisy)
             within.append((sp.csr_array(every[:, lone]), variance[lone], noisy))
@@ -388,23 +389,3 @@ def _several_models(columns: sp.csc_array, model: np.ndarray) -> np.ndarray:
     np.minimum.at(low, place, model[rows])
     np.maximum.at(high, place, model[rows])
     return high > low
-
-
-def _by_model(noise: Measured) -> Columns:
-    """The noise that the arms of one model share, as columns of the models."""
-    arms, models = np.arange(len(noise.model)), int(noise.model.max()) + 1
-    return [
-        (sp.csr_array((sd, (arms, noise.model)), shape=(len(arms), models)), np.full(models, ONE), True)
-        for sd in (noise.anchor, noise.luck)
-    ]
-
-
-def noise_blocks(noise: Measured, bucket: Bucket) -> np.ndarray:
-    """Noise of each model's arms that it does not share, shape (K, K, M); 1 where there is no arm."""
-    out = np.zeros((len(bucket.arms), *bucket.arms.shape))
-    for sd in (noise.anchor, noise.luck):
-        mine = bucket.take(sd)
-        out += mine[:, None] * mine[None]
-    each = np.arange(len(bucket.arms))
-    out[each, each] += np.where(bucket.there, bucket.take(noise.own), 1.0)
-    return out
