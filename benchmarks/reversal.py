@@ -6,8 +6,9 @@ One test set is the bench, others are deployment, one is held out. What `reversa
 against the order of that pair in the held-out set, over 20,000 random pairs of all models, and over all pairs of the best
 50 on the bench. `pair` is the probability that deployment as logged reverses it, `curve` the risk of its gap there, `new
 context` that in one more test set like those logged; `logged` is the share that deployment as fitted does reverse.
-`counted` has no line: of random pairs with about that gap, the share that a deployment context as fitted reverses, mean over
-these contexts.
+`counted` has no line: of random pairs with about that gap, the share that a deployment context as fitted reverses, as the
+answer itself counts it (`all_pairs_new_context`; of one logged context it is its `all_pairs`): in each draw, against the
+order that the bench has in that draw.
 Calibration slope: of a logistic regression of "was reversed" on the logit of the risk; 1 = as sure as it should be, below 1
 too sure. Pairs share their models and one held-out set, so a right law has slopes other than 1, too: 5 to 95 % of those that
 it gives in `WORLDS` held-out sets drawn from itself (a draw of the fit, for `new context` and `counted` one of its contexts,
@@ -30,8 +31,8 @@ from pages import asked, write_table
 from scipy.special import expit, logit
 
 import divergence as dv
-from divergence.estimands.projection_instability import project, regress
-from divergence.estimands.reversal import reversed_order, risk
+from divergence.estimands.projection_instability import Projection, project, regress
+from divergence.estimands.reversal import bench_gaps, over_pairs, reversed_order, risk
 
 HERE = pathlib.Path(__file__).parent
 VAL, V2, REAL, SKETCH, R = "imagenet-val", "imagenet-v2-mf", "imagenet-real", "imagenet-sketch", "imagenet-r"
@@ -46,7 +47,6 @@ CASES = (  # bench, deployment, held out
 )
 PAIRS, BEST, DRAWS = 20_000, 50, 400
 WORLDS = 200  # held-out sets drawn from each law
-STEPS = 60  # of the gap, in quantiles, for what is counted
 EDGE = 1e-6  # a risk of 0 is one in a million
 
 
@@ -106,19 +106,14 @@ def expected(law: Law, bench: np.ndarray, pairs: np.ndarray, up: np.ndarray, rng
     return out
 
 
-def counted(levels: np.ndarray, within: np.ndarray, weights: np.ndarray, sample: np.ndarray, gap: np.ndarray) -> np.ndarray:
-    """Share of the pairs `sample` (2, N) with about each gap that a context reverses, at gaps `gap` (n,); `within` are draws
-    of levels in contexts (draws, models, contexts)."""
-    seen = levels.mean(0)[sample[0]] - levels.mean(0)[sample[1]]
-    edges = np.quantile(np.abs(seen), np.linspace(0, 1, STEPS + 1)[1:-1])
-    place, count = np.searchsorted(edges, np.abs(seen)), np.zeros(STEPS)
-    total = np.zeros(STEPS)
-    np.add.at(count, place, 1.0)
-    for k in range(0, len(levels), 4):
-        turned = within[k][sample[0]] - within[k][sample[1]]
-        np.add.at(total, place, (np.sign(turned) != np.sign(seen)[:, None]) @ weights)
-    draws = len(range(0, len(levels), 4))
-    return ((total + 0.5) / (draws * count + 1))[np.searchsorted(edges, np.abs(gap))]
+def counted(line: Projection, gap: np.ndarray, seed: int) -> np.ndarray:
+    """The share that the answer itself reports at each gap (n,): of random pairs that a context reverses. Of a gap that no
+    sampled pair has, that of the next smaller one that some have."""
+    gaps = bench_gaps(line.bench)
+    shares = over_pairs(line.bench, line.within, gaps, seed, line.law)[0].mean(0)
+    known = np.flatnonzero(np.isfinite(shares))
+    place = np.searchsorted(gaps[known], np.abs(gap), side="right") - 1
+    return shares[known[np.maximum(place, 0)]]
 
 
 def judged(bench: str, deployment: tuple[str, ...], held: str) -> list[list[str]]:
@@ -139,9 +134,8 @@ def judged(bench: str, deployment: tuple[str, ...], held: str) -> list[list[str]
         lines["new context"] = tuple(
             (w, *(part[keep] for part in regress(line.bench, line.within[:, :, c])[1:])) for c, w in enumerate(line.law)
         )
-    within, random = line.within[keep], drawn[:, drawn[0] != drawn[1]]
     found = []
-    for what, pairs in (("random pairs of all", random), (f"best {BEST}", best)):
+    for what, pairs in (("random pairs of all", drawn[:, drawn[0] != drawn[1]]), (f"best {BEST}", best)):
         first, second = pairs
         gap = levels.mean(0)[first] - levels.mean(0)[second]
         happened = (np.sign(gap) != np.sign(score[first] - score[second])).astype(float)
@@ -155,7 +149,7 @@ def judged(bench: str, deployment: tuple[str, ...], held: str) -> list[list[str]
                 apart_by = np.abs(levels[k, first] - levels[k, second])[None]
                 p += sum(w * risk(beta[k : k + 1], tau[k : k + 1], apart_by)[0] for w, beta, tau in parts) / len(levels)
             laws[name] = Law(p, parts)
-        laws["counted"] = Law(counted(levels, within, line.law, random, gap), levels=within)
+        laws["counted"] = Law(counted(line, gap, posterior[None].seed), levels=line.within[keep])
         for name, law in laws.items():
             p, (a, b) = law.risk, slope(law.risk, happened)
             null = expected(law, levels, pairs, np.sign(gap), rng)

@@ -15,6 +15,7 @@ from typing import Any
 
 from divergence.calling import nearest, sentences, shown
 from divergence.errors import ArgumentError, InputError
+from divergence.sealed import COUNT, DAMAGE, Form, check_form
 from divergence.shown import counted
 
 POPULATIONS = {
@@ -48,6 +49,27 @@ REFERENCES: dict[str, str] = {
 }
 """What is cited -> its BibTeX entry; `importance`, `nuts` and `numpyro` only where a run used them."""
 ALWAYS = ("divergence", "items", "populations", "contexts", "gap", "spread")
+CITED: Form = {"fits": [{"method": str}]}
+"""What citations take of a record."""
+TOLD: Form = {
+    "provenance": {"seed": int, "versions": {None: str}},
+    "fits": [
+        {
+            "outcome": str,
+            "kind": str,
+            "method": str,
+            **dict.fromkeys(("n_rows", "n_items", "n_contexts", "n_sessions"), COUNT),
+            "diagnostics": [{"name": str, "value": float, "passed": bool}],
+        }
+    ],
+    "interval?": float,
+    "factors?": [str],
+    "configuration?": {"items?": str, "deployment_law?": {"name?": str}},
+    "rows?": {"regimes?": {None: COUNT}, "rejected?": {None: COUNT}, "unjudged?": COUNT},
+    "preregistered?": {"departures": [str], "created": str, "sha256": str},
+    "data?": [{"file": str, "sha256?": (str, type(None))}],
+}
+"""What the paragraph of methods takes of a record; what is null is as if it were not there."""
 
 
 @sentences
@@ -65,7 +87,7 @@ def citations(run: str | os.PathLike | Mapping | None = None) -> str:
 
     names = list(REFERENCES)
     if run is not None:
-        used = " ".join(str(fit["method"]).lower() for fit in _record(run)["fits"])
+        used = " ".join(str(fit["method"]).lower() for fit in _record(run, CITED)["fits"])
         names = [
             *ALWAYS,
             *(["importance"] if "importance" in used else []),
@@ -90,7 +112,7 @@ def methods(run: str | os.PathLike | Mapping, *, items: str | None = None) -> st
     >>> "generalized accuracy" in dv.methods("out")
     True
     """
-    record = _record(run)
+    record = _record(run, TOLD)
     items = items or _items(record)
     if items not in POPULATIONS:
         raise ArgumentError(f"items is 'new' or 'observed', seen {items!r}{nearest(str(items), POPULATIONS)}.")
@@ -107,24 +129,38 @@ def population(record: Mapping) -> str:
     return POPULATIONS[_items(record)]
 
 
-def _record(run: str | os.PathLike | Mapping) -> Mapping[str, Any]:
-    """The record of a run. Raises InputError for what is none."""
+def _record(run: str | os.PathLike | Mapping, form: Form) -> Mapping[str, Any]:
+    """The record of a run, of which what is used has this form. Raises InputError for what is none."""
     if not isinstance(run, str | os.PathLike | Mapping):
         raise ArgumentError(f"run is the folder of a report, its run.json, or that record itself, seen {shown(run)}.")
+    name = "this"
     if not isinstance(run, Mapping):
         path = pathlib.Path(run)
         path = path / "run.json" if path.is_dir() else path
+        name = str(path)
         try:
             run = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(
                 f"there is no record of a run at {path}: {error.strerror}; name the folder of a report"
             ) from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InputError(f"{path} is no record of a run: it is not JSON") from None
     if not isinstance(run, Mapping) or not run.get("fits") or "provenance" not in run:
-        raise InputError("this is no record of a run: run.json of a report has fits and provenance")
-    return run
+        raise InputError(f"{name} is no record of a run: run.json of a report has fits and provenance")
+    try:
+        # As the file holds it; half of a surrogate pair cannot stand in a text.
+        text = json.dumps({key: value for key, value in run.items() if value is not None}, default=str, ensure_ascii=False)
+        text.encode()
+        record = json.loads(text)
+        check_form(record, form, "record")
+        if form is TOLD and _items(record) not in POPULATIONS:
+            raise ValueError(f"its items are {_items(record)!r}")
+        if form is TOLD and not 0 < record.get("interval", 0.9) < 1:
+            raise ValueError(f"its interval is {record['interval']!r}")
+    except DAMAGE as error:
+        raise InputError(f"{name} is no whole record of a run ({str(error)[:100]}): make that report again") from None
+    return record
 
 
 def _analysed(record: Mapping) -> str:

@@ -7,6 +7,7 @@ import re
 
 import polars as pl
 import pytest
+from damaged_fields import of_words
 
 import divergence as dv
 from divergence import preregistration
@@ -80,6 +81,59 @@ def test_what_is_no_record_is_a_sentence(wrong):
     for function in (dv.methods, dv.citations):
         with pytest.raises(dv.InputError, match="record of a run"):
             function(wrong)
+
+
+def test_a_record_with_any_damaged_field_is_refused_with_its_file_or_says_what_a_record_says(report, tmp_path):
+    """Each field gone, or of another kind; what the paragraph does not use may be anything."""
+    record, path = json.loads((report / "run.json").read_text()), tmp_path / "run.json"
+    lock = {"departures": ["seed: 1, registered 2"], "created": "2026-01-01T00:00:00", "sha256": "a" * 64}
+    used = {k: v for k, v in record.items() if k not in ("spec", "system")} | {"preregistered": lock}
+    used["fits"] = [{k: v for k, v in fit.items() if k not in ("checks", "notes", "why")} for fit in record["fits"]]
+    count = refused = 0
+    for what, table in of_words(used):
+        path.write_text(json.dumps(table))
+        for function in (dv.methods, dv.citations):
+            try:
+                assert function(path).encode()
+            except dv.InputError as error:
+                refused += 1
+                assert str(path) in str(error) and "record of a run" in str(error) and str(error).isprintable(), what
+            except Exception as error:
+                raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
+            count += 1
+    assert refused > count / 4
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("fits", 0, "n_rows"), "many", "record.fits[0].n_rows is 'many'"),
+        (("fits", 0, "diagnostics"), None, "record.fits[0].diagnostics is None"),
+        (("provenance", "versions"), [], "record.provenance.versions is []"),
+        (("configuration", "items"), "old", "its items are 'old'"),
+        (("interval",), 90, "its interval is 90"),
+    ],
+)
+def test_a_damaged_record_says_what_is_wrong(report, path, value, said, tmp_path):
+    record = json.loads((report / "run.json").read_text())
+    inner = record
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    with pytest.raises(dv.InputError, match=re.escape(f"this is no whole record of a run ({said}")):
+        dv.methods(record)
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(dv.InputError, match=re.escape(said)) as refused:
+        dv.methods(tmp_path)
+    assert f"{tmp_path.name}/run.json is no whole record" in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["{", "", "[" * 100_000, "\x00", '{"fits": 1}'])
+def test_a_damaged_file_is_named(text, tmp_path):
+    (tmp_path / "run.json").write_text(text)
+    for function in (dv.methods, dv.citations):
+        with pytest.raises(dv.InputError, match=rf"{tmp_path.name}/run\.json is no record of a run"):
+            function(tmp_path)
 
 
 def test_citations_are_bibtex_of_what_was_used(report):

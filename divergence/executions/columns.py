@@ -40,6 +40,11 @@ def as_label(name: str, dtype: pl.DataType) -> pl.Expr:
     return column if dtype == pl.String else column.cast(pl.String)
 
 
+def is_no_label(dtype: pl.DataType) -> bool:
+    """Has a value of this type no text of its own, so that none of them can be typed as a label?"""
+    return dtype.is_nested() or dtype in (pl.Binary, pl.Object)
+
+
 def _not_blank(text: pl.Expr) -> pl.Expr:
     """A label, null where it is blank: text formats and data frames write a missing label as an empty text."""
     begun = (text >= "!") & (text < "\x7f")  # by a letter or sign of ASCII, as nearly all are: cheaper to see
@@ -48,7 +53,7 @@ def _not_blank(text: pl.Expr) -> pl.Expr:
 
 def _shown(name: str, dtype: pl.DataType) -> pl.Expr:
     """A short text of any value, for messages."""
-    if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+    if is_no_label(dtype):
         return pl.when(pl.col(name).is_not_null()).then(pl.lit(f"a value of type {dtype}"))
     return pl.col(name).cast(pl.String, strict=False)
 
@@ -124,7 +129,7 @@ def _typed_once(frame: pl.LazyFrame, column: Column, raw: str, dtype: pl.DataTyp
 def _value(column: Column, raw: str, dtype: pl.DataType) -> pl.Expr:
     """A raw column in the type of a canonical one, null where it cannot be."""
     if column.dtype == pl.String:
-        if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+        if is_no_label(dtype):
             return pl.lit(None, pl.String)
         return as_label(raw, dtype) if column.name in VERBATIM else _not_blank(as_label(raw, dtype))
     if column.dtype == pl.Float64:
@@ -140,7 +145,7 @@ def _value(column: Column, raw: str, dtype: pl.DataType) -> pl.Expr:
 
 def _failed(column: Column, raw: str, dtype: pl.DataType, value: pl.Expr) -> pl.Expr:
     """The text of the raw values that are there, and of which nothing came."""
-    if column.dtype == pl.String and not (dtype.is_nested() or dtype in (pl.Binary, pl.Object)):
+    if column.dtype == pl.String and not is_no_label(dtype):
         return pl.lit(None, pl.String).alias(FAILED + column.name)
     if dtype == pl.String and column.dtype != pl.String:
         left = pl.when(value.is_null()).then(pl.col(raw))

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from divergence.configuration import Configuration
-from divergence.executions.columns import renamed, sampled
+from divergence.executions.columns import is_no_label, renamed, sampled
 from divergence.executions.files import Source
 from divergence.executions.schema import SERVING_FACTORS
 from divergence.executions.session_rows import SessionRows
@@ -123,6 +123,8 @@ def _wanted(
         or any(name in made and name not in names for name in CLUSTERS)
     ):
         return None  # an outcome of another table or scale, or one session for all rows
+    if "execution_id" in names and is_no_label(source.schema[names["execution_id"]]):
+        return None  # ids are no labels, and every one of these breaks a rule that combinations cannot see
     raw = [names[name] for name in labels if name in names]
     if configuration.regime and configuration.regime.column in source.columns:
         raw.append(configuration.regime.column)

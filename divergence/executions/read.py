@@ -21,6 +21,7 @@ from divergence.executions import contexts, foreign
 from divergence.executions.columns import sampled
 from divergence.executions.counted import Counted, distinct_rows
 from divergence.executions.declared_log import DeclaredLog, assembled, assembled_apart
+from divergence.executions.declared_names import check_features, not_in_the_log
 from divergence.executions.duplicates import (
     COPIES_BYTES_MAX,
     COPIES_ROWS_MAX,
@@ -125,6 +126,7 @@ def _recognised(
         raise InputError(f"There is no execution log ({seen})." + advice(sources, other))
     extra = extra_columns(configuration)
     check_names(tables, configuration, extra)
+    check_features(configuration)
     check_regime(tables["executions"], configuration)
     rules = row_rules(configuration.outcome, configuration.grades)
     return _judged(DeclaredLog(tables, configuration, extra, rules, accept_rejected, progress, ray=ray), skipped)
@@ -262,6 +264,9 @@ def _finished(
         some = log.sources if every == 1 else [sampled(source, configuration, clusters, every) for source in log.sources]
         return [finish(marked(f)).filter(pl.col(BROKEN).is_null()).select(whole) for f in assembled_apart(log, some)]
 
+    present = frozenset(name for name in kept if seen.columns[name].values)
+    ignored = unknown_columns(log.sources, configuration, columns)
+    absent = not_in_the_log(counted.sources if counted else log.sources, configuration, present, ignored)
     valid = seen.rows - sum(seen.broken.values())
     used = usable_values(kind, seen.outcome)
     if not used:
@@ -289,15 +294,15 @@ def _finished(
         sources=tuple(log.sources),
         skipped=tuple(skipped),
         unused=tuple(unused),
-        notes=(*([log.copies] if log.copies else []), *notes(seen, dict(unused)), *_said(log)),
+        notes=(*([log.copies] if log.copies else []), *notes(seen, dict(unused)), *absent, *_said(log)),
         cautions=(*log.cautions, *cautions(seen, configuration, kind, finish(marked(frame)))),
-        ignored=unknown_columns(log.sources, configuration, columns),
+        ignored=ignored,
         outcomes=log.outcomes.frame if log.outcomes else None,
         telemetry=log.telemetry.frame if log.telemetry else None,
         embeddings=log.embeddings,
         rejected_elsewhere=pl.concat(table.rejected for table in others) if others else None,
         all_named=seen.columns["execution_id"].values == seen.rows,
-        present=frozenset(name for name in kept if seen.columns[name].values),
+        present=present,
         tally=_tallied(lambda some: finish(marked(assembled(log, some)[0])), counted, configuration) if counted else None,
         sample=sample,
         by_file=by_file,

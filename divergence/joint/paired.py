@@ -43,6 +43,9 @@ UNEVEN = 1.25  # times the items of the bench, from which on an arm's noise is n
 # Times the sd that the luck of all benches has in a mean contrast: so much is added at most to keep it from moving benches.
 # On held-out items benches of six models lie within .6 points of the raw ones; at 1 less, at .5 .9; a ceiling wants less.
 ALIKE = 0.7
+# Of the variance of what a contrast is taken with: below it there is only rounding, whose correlations mean nothing. The
+# difference of two numbers is as far off as 1e-16 of them, its square as 1e-32; roots of covariances have the square root.
+ROUNDING = 1e-12
 SHARED_MAX = 0.9  # of a correlation, so that every contrast keeps noise of its own
 
 
@@ -134,6 +137,7 @@ def _measured(
     contrast = algebra.contrasts(root, at_arms, carry, plain)
     few = np.where(known, 1.0, count / np.maximum(count - 1, 1))[model]  # a deviation from a mean that it is part of
     spread = np.where(plain, 0.0, column_squares(contrast) * few + TRUST * least)
+    spread = np.where(spread > ROUNDING * anchor[model], spread, 0.0)
     lift = lifted(model, bench, count, steady, column_squares(root))
     of_anchor = anchor + lift
     if not known.all():  # deviations add to the mean's noise what is their own: it is no part of what is common

@@ -130,7 +130,7 @@ def _fit(k: int, saved: dict, arrays, spec: Spec) -> Fit:
 
 
 def _check_codes(tables: Mapping[str, Table], levels: Mapping[str, list[str]], positive: bool) -> None:
-    """ValueError where the columns of a table are not of one length, or a code names no level."""
+    """ValueError where the columns of a table are not of one length, a code names no level, or rows are not in order."""
     if not set(levels["regime"]) <= REGIMES:
         raise ValueError(f"its regimes are {levels['regime']}")
     if not all(0 < float(level) <= 1 for level in levels["chance"]):
@@ -148,6 +148,19 @@ def _check_codes(tables: Mapping[str, Table], levels: Mapping[str, list[str]], p
             unknown = column == "lost" and positive  # a time has no failures
             if column in sums and not unknown and not np.isfinite(values).all():
                 raise ValueError(f"the column {column} of {name} is not finite")
+        if not _in_order(table, keys):
+            raise ValueError(f"the rows of {name} are not in the order of their keys, or a key is there twice")
+
+
+def _in_order(table: Table, keys: tuple[str, ...]) -> bool:
+    """Are the rows sorted by key, each key once? Questions cut out the rows of a model by where they begin and end."""
+    above = np.zeros(max(len(table) - 1, 0), bool)
+    same = ~above
+    for key in keys:
+        codes = table[key]
+        above |= same & (codes[1:] > codes[:-1])
+        same &= codes[1:] == codes[:-1]
+    return bool(above.all())
 
 
 def _check_arms(arms: Arms, levels: Mapping[str, list[str]]) -> None:

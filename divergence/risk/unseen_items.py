@@ -18,17 +18,15 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtr, ndtri
 
-from divergence.configuration import nearest
 from divergence.errors import InputError
 from divergence.executions import Executions
+from divergence.executions.declared_names import check_features
 from divergence.executions.embedded_texts import comparable, stacked
-from divergence.executions.schema import COLUMNS
 from divergence.numerics import NORMAL_95
 from divergence.risk.answer_agreement import Agreement
 from divergence.risk.prompt_neighbours import ITEMS_MAX, ITEMS_MIN, NUMBERS_MAX, Neighbours, in_steps
 from divergence.risk.unseen_shift import AGREE, EDGE, NEAR, UnseenShift
 
-NO_FEATURES = ("score", "score_n", "probability")  # what happened, and how a row came into the log
 WIDTH = 0.5  # prior sd of a slope: a standard deviation of a feature moves a risk of one half by 19 points
 ROUNDS = 25
 ROWS_MIN = 200  # of the rows that learn, and of those that are asked
@@ -54,14 +52,9 @@ class Tried:
 
 def features_of(log: Executions) -> tuple[list[str], list[str]]:
     """The declared features that the log has as numbers, and sentences about the others."""
-    numbers = [name for name, column in COLUMNS.items() if column.dtype.is_numeric() and name not in NO_FEATURES]
+    check_features(log.configuration)
     told, kept = [], []
     for name in log.configuration.features:
-        if name not in numbers or name == log.configuration.outcome:
-            raise InputError(
-                f"features names {name}, which is no number of the schema that may tell a risk{nearest(name, numbers)}: "
-                "name such a column, for example input_tokens, and lead to it under [columns]"
-            )
         if name in log.present:
             kept.append(name)
         else:

@@ -48,7 +48,7 @@ def log(request, tmp_path):
 
 def test_packed_rows_are_the_rows(packed, log, monkeypatch):
     read = dv.read(log, accept_rejected=1)
-    assert list(packed.glob("*/rows.arrow"))
+    assert list(packed.glob("*/*/rows.arrow"))
     monkeypatch.setattr(held_sources, "IN_MEMORY", 2**30)
     plain = dv.read(log, accept_rejected=1)
     assert read.counts == plain.counts and read.counts.rejected == {"model_given": 200}
@@ -137,7 +137,7 @@ def test_an_interrupted_command_leaves_none(how, tmp_path):
     command = [sys.executable, "-c", code, "report", "log.csv", "-o", "out"]
     run = subprocess.Popen(command, cwd=tmp_path, env=os.environ | {"TMPDIR": str(folder)}, stderr=subprocess.PIPE)
     for _ in range(600):
-        if list(folder.glob("divergence-read-*/rows.arrow")) or run.poll() is not None:
+        if list(folder.glob("divergence-*/read-*/rows.arrow")) or run.poll() is not None:
             break
         time.sleep(0.05)
     run.send_signal(how)

@@ -189,6 +189,25 @@ def test_what_is_not_counted_is_read_row_by_row(write, changes, declared):
     assert_same(*result)
 
 
+IDS = {
+    "list": pl.concat_list(pl.int_range(pl.len())),
+    "struct": pl.struct(number=pl.int_range(pl.len())),
+    "bytes": pl.col("model").cast(pl.Binary),
+}
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_ids_that_are_no_text_break_their_rule_however_the_log_is_counted(write, kind):
+    """In every second row of one of two files: the combinations of labels have no column of ids."""
+    frame = rows(300, 15).filter(pl.col("item").is_not_null())
+    ids = pl.when(pl.int_range(pl.len()) % 2 == 0).then(IDS[kind])
+    result = both_ways(write(frame.with_columns(execution_id=ids), frame))
+    assert_same(*result)
+    broken = result[0].rejected.filter(pl.col("rule") == "execution_id_type")
+    assert 0 < broken.height == result[0].counts.rejected["execution_id_type"]
+    assert "part-0" in broken["file"][0]
+
+
 def test_many_levels(write):
     """The array of codes is laid out anew as levels turn up, and given up when it would be too large."""
     names = pl.concat_str(pl.lit("item-"), pl.int_range(pl.len()).cast(pl.String))

@@ -59,6 +59,29 @@ def test_a_sparse_root_says_what_a_dense_one_says(benches, uneven):
     assert len(dense.root) <= 20 < len(whole)
 
 
+@pytest.mark.parametrize("benches", [0, 1, 2])
+@pytest.mark.parametrize("uneven", [False, True])
+@pytest.mark.parametrize("rounding", [0.0, 1e-16])
+def test_a_sparse_root_says_what_a_dense_one_says_of_copies(benches, uneven, rounding):
+    """Arms whose noise is their bench's, all of one model's, and half of the others': what is left of their contrasts is
+    rounding, which correlates at random. Parts that are standard deviations are compared by their squares."""
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        model, context = (k.ravel() for k in np.indices((4, 5)))
+        deployed = context >= benches
+        root = rng.normal(size=(30, 20)) * (rng.random((30, 20)) < 0.5)
+        copies = np.flatnonzero((model == 1) | (rng.random(20) < 0.5))
+        root[:, copies] = root[:, 5 * model[copies]] * (1 + rounding * rng.normal(size=(30, len(copies))))
+        least, steady = rng.random(20) * (rng.random(20) < 0.5), 10 * rng.random(20)
+        clusters = np.where(deployed, 400.0, 50.0) if uneven else None
+        given = model, deployed, 2 * context + deployed, least, steady, clusters
+        dense, sparse = measure(root, *given), measure(sp.csr_array(root), *given)
+        np.testing.assert_allclose(sparse.covariance(), dense.covariance(), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(sparse.own, dense.own, rtol=1e-9, atol=1e-12)
+        for part in ("anchor", "easy", "moved", "luck"):
+            np.testing.assert_allclose(getattr(sparse, part) ** 2, getattr(dense, part) ** 2, rtol=1e-9, atol=1e-12)
+
+
 def test_the_noise_of_a_contrast_is_the_paired_one():
     rng = np.random.default_rng(0)
     bench = rng.random(200) < 0.6

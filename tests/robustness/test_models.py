@@ -88,6 +88,28 @@ def check(name, models, folder, most):
     assert refused > len(cases) / 4
 
 
+def moved(count, how):
+    """Places of rows: turned around, two neighbours exchanged, or one there twice."""
+    order = np.arange(count)
+    if how == "turned around":
+        return order[::-1]
+    if how == "exchanged":
+        return np.r_[order[:3], order[[4, 3]], order[5:]]
+    return np.r_[order[:4], order[3:]]
+
+
+@pytest.mark.parametrize("how", ["turned around", "exchanged", "twice"])
+@pytest.mark.parametrize("table", ["counts", "designs", "measures"])
+def test_a_posterior_whose_rows_stand_in_another_order_is_refused(models, tmp_path, table, how):
+    """Rows of one model are cut out by where they begin and end: out of order, they were others' rows, without a word."""
+    seal, words, arrays = models["posterior"]
+    columns = {name: values for name, values in arrays.items() if name.startswith(f"0/{table}/")}
+    order = moved(len(columns[f"0/{table}/n"]), how)
+    write(tmp_path, seal, words, arrays | {name: values[order] for name, values in columns.items()})
+    with pytest.raises(InputError, match=f"the rows of {table} are not in the order of their keys"):
+        dv.load(tmp_path)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["risk", "posterior"])
 def test_some_damaged_fields(name, models, tmp_path):

@@ -8,10 +8,11 @@ traces as deployment, unless the file says otherwise or `regime` is set; files o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from divergence.errors import InputError
+from divergence.calling import shown
+from divergence.errors import ArgumentError, InputError
 from divergence.executions.importers import convert, foreign_files
 from divergence.executions.importers.drafting import Reading
 from divergence.executions.importers.from_stores import brought
@@ -29,7 +30,7 @@ SHOWN = 5  # files of a folder that are named
 
 
 def import_log(
-    paths: Sequence[str | Path],
+    paths: str | Path | Iterable[str | Path],
     format: str | None = None,
     constants: Mapping[str, str] | None = None,
     primary: str | None = None,
@@ -41,19 +42,19 @@ def import_log(
 ) -> Imported:
     """Read foreign logs into canonical tables.
 
-    `paths` are files, folders or addresses (`s3://...`), of one format or of several; each file's format is detected where
-    `format` is None. `constants` sets canonical columns for all rows (`{"model": "llama-3-8b", "regime": "deployment"}`).
-    `primary` names the scorer or metric of the score column where a log has several; the first is taken otherwise.
-    `privacy` says whether texts are kept, and holds the salt of identities; `progress` is told how far a large import is.
-    `workers` processes read the files (0: this one; None: several where files that can be read apart are large), or the Ray
-    cluster at the address `ray`, whose nodes need them in a shared place; the result is that of one process. Processes
-    start the calling script anew, which therefore has to stand behind `if __name__ == "__main__"`.
-    `same_calls` says what is meant where two formats log the same calls: `refuse`, keep the `first`, or count `both`.
-    What is wrong with single rows and with single files is in `Imported.rejected`. Raises InputError, with one sentence,
-    where no file can be read, or a demand cannot be met.
+    `paths` is a file, a folder or an address (`s3://...`), or several of them, of one format or of several; each file's
+    format is detected where `format` is None. `constants` sets canonical columns for all rows (`{"model": "llama-3-8b",
+    "regime": "deployment"}`). `primary` names the scorer or metric of the score column where a log has several; the first
+    is taken otherwise. `privacy` says whether texts are kept, and holds the salt of identities; `progress` is told how far
+    a large import is. `workers` processes read the files (0: this one; None: several where files that can be read apart are
+    large), or the Ray cluster at the address `ray`, whose nodes need them in a shared place; the result is that of one
+    process. Processes start the calling script anew, which therefore has to stand behind `if __name__ == "__main__"`.
+    `same_calls` says what is meant where two formats log the same calls: `refuse`, keep the `first`, or count `both`. What
+    is wrong with single rows and with single files is in `Imported.rejected`. Raises InputError, with one sentence, where
+    no file can be read, or a demand cannot be met.
     """
     checked = checked_constants(constants or {})
-    with brought(paths) as local:
+    with brought(_listed(paths)) as local:
         found: dict[str, list[Path]] = {}
         refused: list[Refused] = []
         skipped: list[str] = []
@@ -75,6 +76,18 @@ def import_log(
         refuse_unread(parts, refused, len(refused) + sum(map(len, found.values())))
         imported = as_rejected(together(apart(parts, same_calls)), refused)
         return dataclasses.replace(imported, notes=(*imported.notes, *skipped)) if skipped else imported
+
+
+def _listed(paths: object) -> list[str | Path]:
+    """What was named, as a list: one path is a list of one, and not the letters of its name."""
+    named: list[str | Path] = []
+    for entry in paths if isinstance(paths, Iterable) and not isinstance(paths, str) else [paths]:
+        if not isinstance(entry, str | Path):
+            seen = "" if entry is paths else "a list with "
+            said = f"import_log: paths is a path or a list of paths, seen {seen}{shown(entry)}"
+            raise ArgumentError(f"{said}: write import_log('logs/run.json') or import_log(['a.json', 'b.json']).")
+        named.append(entry)
+    return named
 
 
 def _files(path: Path, format: str | None, refused: list[Refused], skipped: list[str]) -> Iterable[Path]:

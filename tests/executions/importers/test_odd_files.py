@@ -131,3 +131,22 @@ def test_a_model_that_is_declared_as_nothing_to_be_seen_is_none():
     log = pl.DataFrame({"regime": "evaluation", "model": ["m", "n"], "item": "i", "score": 1, "context": "c"})
     declared = dataclasses.replace(Configuration(), models={"n": "\u3000"})
     assert dv.read(log, configuration=declared, accept_rejected=1).counts.rejected == {"model_given": 1}
+
+
+@pytest.mark.parametrize("named", [str, lambda path: path, lambda path: [str(path)], lambda path: iter((path,))])
+def test_one_path_is_read_as_a_list_of_it(tmp_path, named):
+    (tmp_path / "t.json").write_text(json.dumps(LINE))
+    imported = import_log(named(tmp_path / "t.json"))
+    assert imported.rows == 1
+    assert list(imported.sources) == list(import_log([tmp_path / "t.json"]).sources)
+
+
+def test_one_path_that_is_not_there_is_named_whole(tmp_path):
+    with pytest.raises(InputError, match=f"{tmp_path.name}/absent does not exist"):
+        import_log(str(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize(("given", "seen"), [(None, "None"), (3, "3"), ([b"a"], "a list with a bytes"), ([None], "a list")])
+def test_what_is_no_path_is_a_sentence_with_the_line_to_write(given, seen):
+    with pytest.raises(InputError, match=rf"paths is a path or a list of paths, seen {seen}.*import_log\('logs/run.json'\)"):
+        import_log(given)
