@@ -9,7 +9,7 @@ s_i proportional to pi_E pi_D / (pi_E + pi_D),
 
 and `B_context` is what the model's context terms (factors, contexts) do to the bench's behaviour, `B_residual` the rest of
 B: a part that the additive model reads, not the items (model-based). Identified by items answered in both regimes whose
-shared law has an effective size 1 / sum s_i^2 of `SHARED_MIN`; where traffic replays the bench A = C = 0 by design.
+shared law has an effective size 1 / sum s_i^2 of `SHARED_MIN`; where all its items are the bench's A = C = 0.
 Items are a sample (Bayesian bootstrap), and B takes what A and C leave of the posterior's gap, draws of which are matched to
 the bootstrap's by rank, so that parts and whole move together. Unit: points. Source: Cai, Namkoong and Yadlowsky 2023
 (arXiv 2303.02011).

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from divergence.cells import Cells
-from divergence.cells.overlap import replays
+from divergence.cells.overlap import replaying_contexts, replays
 from divergence.errors import InputError
 from divergence.identification.factor_levels import context_shares
 from divergence.joint.arms import Arms
@@ -25,12 +25,14 @@ from divergence.joint.terms import (
     FactorLevelOfModel,
     Intercept,
     Kind,
+    OwnItems,
     Places,
     Residual,
     Shift,
     StandsApart,
 )
 
+GIVEN = ("alpha", "own_items")  # terms whose standard deviation is their width, and no coordinate
 LOCAL_SCALES_MAX = 24  # contexts with a scale of their own: more coordinates than importance sampling likes
 
 BOTH_SCALES_MAX = 18  # contexts and models with scales of their own: above it the models have them and contexts do not
@@ -48,11 +50,11 @@ class Term:
     columns: slice
     """Where its effects lie in `b`."""
     width: float
-    """Scale of the half-normal prior of its standard deviation; for `alpha` the standard deviation itself."""
+    """Scale of the half-normal prior of its standard deviation; for `GIVEN` terms the standard deviation itself."""
 
     @property
     def name(self) -> str:
-        """`alpha`, `shift`, `theta_E`, `theta_D`, `beta:f`, `gamma:f`, `u`, `delta` or `apart:k`."""
+        """`alpha`, `shift`, `own_items`, `theta_E`, `theta_D`, `beta:f`, `gamma:f`, `u`, `delta` or `apart:k`."""
         return self.kind.name
 
 
@@ -91,8 +93,6 @@ class Design:
     hinged: bool = False
     """Do the common shift and the models' own shifts, too, scale with it? Where replayed contexts have but a label: contexts
     hurt more often than they help, each by as much as it changes answers."""
-    own_items: bool = False
-    """Has the traffic items of its own? Then what it does to a level and what its items do is one thing, however large."""
 
     @property
     def scaled(self) -> str:
@@ -236,6 +236,8 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
         explained = replays(cells) and not single
         blocks.append((Shift(), 1, spec.replayed_shift if explained else spec.intercept))
     blocks += [(Ability(False), models, spec.ability), (Ability(True), models, spec.ability)]
+    if own := _own_items(cells, contexts):
+        blocks.append((OwnItems(own), 1, spec.intercept))
     if labels > 1:
         for factor, mixture in mixtures.items():
             count = mixture.shape[1] - (reference[factor] >= 0)
@@ -268,8 +270,20 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
         spec.instability_spread if own else 0.0,
         moved=moved,
         hinged=hinged,
-        own_items=bool(bench.any() and not bench.all() and not replays(cells)),
     )
+
+
+def _own_items(cells: Cells, contexts: np.ndarray) -> tuple[int, ...]:
+    """Codes of the contexts whose traffic has items of its own, where others replay the bench; none where all or none do.
+
+    How easy these items are has nothing to do with what contexts do: drawn to the others by the law of contexts they would
+    draw the bench, whose items they do not share. Where all traffic has items of its own the common shift is that.
+    """
+    deployed = np.unique(contexts[contexts[:, 0] == 1, 1])
+    if len(deployed) == len(contexts):
+        return ()
+    replaying = replaying_contexts(cells)[deployed]
+    return tuple(int(c) for c in deployed[~replaying]) if replaying.any() else ()
 
 
 def _a_label(mixtures: dict[str, np.ndarray]) -> bool:

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.coordinates import ABILITIES
-from divergence.joint.design import Design, free_terms, local_term, model_term
+from divergence.joint.design import GIVEN, Design, free_terms, local_term, model_term
 from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.link import Response
 from divergence.joint.noise import draw_noise
@@ -57,7 +57,7 @@ def problem(design: Design, response: Response, loadings: Loadings, centre: floa
             products[k], of_models = 0.0, k
             models = [loadings[:, c] @ loadings[:, c].T for c in _model_columns(design)]
     local = np.array(levels).reshape(-1, arms, arms)
-    fixed = design.term("alpha").width ** 2 * product("alpha")
+    fixed = sum((design.term(name).width ** 2 * product(name) for name in GIVEN if design.has(name)), np.zeros((arms, arms)))
     cross = product("theta_E", "theta_D")
     return {
         "value": response.value - centre,
@@ -111,7 +111,7 @@ def _model_columns(design: Design) -> list[slice]:
 
 def _common(design: Design) -> set[int]:
     """Columns of effects that all models share but for the intercepts: of factors' levels, and of contexts."""
-    shared = [t.columns for t in design.terms if t.kind.of_context and not t.kind.of_model]
+    shared = [t.columns for t in design.terms if t.kind.of_context and t.kind.free and not t.kind.of_model]
     return {k for columns in shared for k in range(columns.start, columns.stop)}
 
 
@@ -129,7 +129,7 @@ def draw_effects(
     With `response.root` None this is exact conditioning (Matheron's rule). Otherwise `K` shrinks no bench level and what
     contexts do to all models with limits, and the draws have the exact error of the estimate `K value` (see `paired`).
 
-    `unlike` is what each model's shift has beside that of all, a variance (models,) (`unlike_models`).
+    `unlike` (not in exact conditioning): variance of each model's shift beside that of all, (models,) (`unlike_models`).
     `sd` maps term names to draws (S,) or, for levels (or models) with scales of their own, (S, levels); and `rho` to those
     of the correlation of theta_E and theta_D. Without `noise` their conditional means instead.
     """
@@ -143,13 +143,14 @@ def draw_effects(
         scale[:, term.columns] = np.repeat(own, (term.columns.stop - term.columns.start) // own.shape[1], axis=1)
     rho = sd["rho"][:, None]
     prior, gap = np.zeros((draws, design.size)), response.value - middle @ loadings.T
+    more = np.zeros(design.n_models) if unlike is None or response.root is None else unlike
     wide = np.ones((draws, 1))
     if noise is not None:
         unit = noise.standard_normal((draws, design.size))
         unit[:, deployed] = rho * unit[:, bench] + np.sqrt(1 - rho**2) * unit[:, deployed]
         prior = scale * unit
-        if unlike is not None and unlike.any():
-            prior[:, deployed] += np.sqrt(unlike) * noise.standard_normal((draws, design.n_models))
+        if more.any():
+            prior[:, deployed] += np.sqrt(more) * noise.standard_normal((draws, design.n_models))
         error, wide = draw_noise(response, draws, noise)
         gap = gap - prior @ loadings.T - error
     local = local_term(design)
@@ -160,14 +161,9 @@ def draw_effects(
     of_bench, of_deployed = (next(k for k, b in enumerate(blocks) if b.start == c.start) for c in (bench, deployed))
     variances = np.stack([scale[:, b.start] ** 2 for b in blocks], 1)
     covariances = rho[:, 0] * scale[:, bench.start] * scale[:, deployed.start]
-    more = np.zeros(design.n_models) if unlike is None or response.root is None else unlike
     if response.root is not None:  # no prior draws a bench; what a model's deployment does beside all others' is drawn
-        if design.hinged or design.n_models == 1 or design.own_items:
-            common = [k for k, b in enumerate(blocks) if b.start in _common(design)]
-            wider = np.full(draws, LIMIT)
-            if design.own_items:  # it would draw the bench, too, whose items it does not share
-                wider = np.maximum(wider, UNSHRUNK**2 / np.maximum(variances[:, common].max(1), 1e-9))
-            variances[:, common] *= wider[:, None]
+        if design.hinged or design.n_models == 1:
+            variances[:, [k for k, b in enumerate(blocks) if b.start in _common(design)]] *= LIMIT
         apart = variances[:, of_bench] + variances[:, of_deployed] - 2 * covariances
         covariances = np.full(draws, UNSHRUNK**2)
         variances[:, of_bench], variances[:, of_deployed] = UNSHRUNK**2, UNSHRUNK**2 + apart

@@ -85,12 +85,13 @@ class Spec:
         items: str = "",
         apart: int = 0,
         moved: str = "",
+        own_items: bool = False,
     ) -> str:
         """The model in the order in which it is computed.
 
         `per_model`, `items` and `apart` are what the fit made of `instability` (None: as it is said here), of its items
         (`item_equations`), and how many combinations it found to stand apart; `moved` which effects scale with the answers
-        that a context changes (`Design.moved`).
+        that a context changes (`Design.moved`); `own_items` whether some contexts only have items of their own.
         """
         own = self.instability == "per_model" if per_model is None else per_model
         gamma = self.interaction > 0
@@ -99,7 +100,7 @@ class Spec:
             *self.item_equations(items),
             f"{link}(level[m,r,c]) ~ MVN(eta, V)",
             f"eta[m,r,c] = alpha[r] + theta[m,r]{effects}{' + u[c]' * (self.context > 0)}"
-            f"{' + delta[m,c]' * (self.residual > 0)}{' + epsilon[k]' * (apart > 0)}",
+            f"{' + delta[m,c]' * (self.residual > 0)}{' + epsilon[k]' * (apart > 0)}" + " + o[c]" * own_items,
             "(theta[m,E], theta[m,D]) ~ MVN(0, diag(sigma) R(rho) diag(sigma)),  rho = cos(pi U^3), U ~ Uniform(0, 1)",
         ]
         for symbol, prior, width in (
@@ -117,6 +118,8 @@ class Spec:
             lines.append(
                 f"epsilon[k] ~ N(0, a[k]) in the {apart} combinations that stand apart,  a ~ HalfNormal({self.apart:g})"
             )
+        if own_items:
+            lines.append(f"o[c] = o where the traffic of c has items of its own, else 0,  o ~ N(0, {self.intercept:g})")
         if moved:
             lines.append(f"{moved} are multiplied by f[m,c], the share of answers that c changes in m, over its mean")
         if self.outlier > 0 and factors == ("context",) and "alpha" not in moved:

@@ -79,6 +79,7 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
                         fit.method.partition(",")[0],
                         len(fit.design.apart),
                         fit.design.scaled,
+                        fit.design.has("own_items"),
                     ).split("\n"),
                     "apart": fit.design.apart,
                 }

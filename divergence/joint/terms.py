@@ -4,6 +4,7 @@
 |---|---|---|---|---|
 | `Intercept` | `alpha` | 1 | | |
 | `Shift` | `shift` | 1 | | |
+| `OwnItems` | `own_items` | 1 | | yes |
 | `Ability` | `theta_E`, `theta_D` | models | yes | |
 | `FactorLevel` | `beta:f` | levels | | yes |
 | `FactorLevelOfModel` | `gamma:f` | models x levels | yes | yes |
@@ -113,6 +114,27 @@ class Shift(Kind):
 
     def loads(self, at: Places) -> Entries:
         return at.every(0, at.deployed * at.whole)
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnItems(Kind):
+    """What the items of its own do to the level of traffic, in all models, where other contexts replay the bench."""
+
+    contexts: tuple[int, ...]
+    """Codes of the contexts that have items of their own."""
+    of_context: ClassVar[bool] = True
+    free: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        return "own_items"
+
+    def loads(self, at: Places) -> Entries:
+        return at.every(0, at.deployed * np.isin(at.context, self.contexts))
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,10 +31,10 @@ from divergence.joint.design import Design, free_terms
 from divergence.joint.hierarchy import Hierarchy
 
 MODELS_MAX = 24  # of more the law is known from the models themselves
-# On held-out items of two models that turn round 1 leaves 10 % of error beside paired means where 2 leaves 6, and six models
-# that are all alike cost 6 % with either (`benchmarks/heldout.md`).
+# On held-out items of two models that turn round 1 leaves 10 % of error beside paired means where 2 leaves 6
+# (`benchmarks/heldout.md` has what else was tried).
 OWN = 2.0
-CHANCE = 0.01  # of a sentence in a log whose models are alike
+CHANCE = 0.01  # of a sentence in a log whose models all shift alike
 WIDE, TOGETHER = 3.0, 8.0  # coordinates at which levels and the common shift are free, and models shift alike
 
 
@@ -119,7 +119,7 @@ def about_the_mean(covariance: np.ndarray) -> np.ndarray:
 
 
 def unlike_notes(names: tuple[str, ...], found: Unlike) -> tuple[str, ...]:
-    """A sentence for each model that deployment treats unlike all others beyond chance; of two, one on both."""
+    """A sentence for each model whose shift chance does not explain, were all alike; of two, one on both."""
     count = int((found.z != 0).sum())
     if not count:
         return ()
@@ -129,11 +129,11 @@ def unlike_notes(names: tuple[str, ...], found: Unlike) -> tuple[str, ...]:
         pair = [names[k] for k in np.flatnonzero(found.z)]
         return (
             f"What deployment does to {pair[0]} and what it does to {pair[1]} lie {np.abs(found.z).max():.1f} standard "
-            "errors apart: the effects of the one are hardly drawn to those of the other.",
+            "errors apart: the effects of the one are drawn to those of the other less.",
         )
     return tuple(
         f"What deployment does to {names[k]} lies {abs(found.z[k]):.1f} standard errors "
         f"{'above' if found.z[k] > 0 else 'below'} what the other models say about it, which chance does in less than "
-        f"{CHANCE:.0%} of logs: its effects are hardly drawn to theirs."
+        f"{CHANCE:.0%} of logs whose models all shift alike: its effects are drawn to theirs less."
         for k in far
     )

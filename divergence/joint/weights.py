@@ -1,7 +1,8 @@
 """The item law of an arm: how much each of its items weighs in its level.
 
 Bench items weigh the same within their task, tasks by their share of the bench. Traffic is weighted by what was logged,
-unless the traffic replays bench items: then both regimes have the bench's law, so that their gap is the context's doing.
+unless the traffic replays bench items: then both regimes have the bench's law, so that their gap is the context's doing, but
+for a twentieth of items that one side may lack.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def item_weights(
     notes = []
     if deployed.any() and (~deployed).any():
         notes.append(
-            "The traffic replays bench items: both regimes weigh items alike."
+            "The traffic replays bench items (at least 95 % of its own): both regimes weigh items alike."
             if replayed
             else "The traffic has items of its own: deployed levels weigh items by their logged share."
         )

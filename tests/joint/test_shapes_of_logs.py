@@ -70,3 +70,25 @@ def test_twenty_thousand_models_fit_or_are_a_sentence(monkeypatch):
     monkeypatch.setattr(room, "memory", lambda: 2**28)
     with pytest.raises(dv.InputError, match=r"20,000 models in 2 contexts.*keep fewer models"):
         _check_room(cells, Spec())
+
+
+@pytest.mark.parametrize("models", [1, 2])
+@pytest.mark.parametrize("spec", [{}, {"factor": 0.0}, {"factor": 0.0, "context": 0.0}])
+def test_one_context_in_both_regimes_and_traffic_with_items_of_its_own(models, spec):
+    random = np.random.default_rng(0)
+    rows = [
+        {
+            "regime": regime,
+            "model": f"m{m}",
+            "item": f"{regime}-{k}",
+            "context": "prod",
+            "score": float(random.random() < rate),
+        }
+        for m in range(models)
+        for regime, rate in (("evaluation", 0.7), ("deployment", 0.6))
+        for k in range(80)
+    ]
+    cells = dv.collapse(dv.read(pl.DataFrame(rows)))
+    limits = dv.gap(dv.fit(cells, spec=dv.Spec(**spec), seed=0)).where(statistic=None).interval()
+    assert limits.shape == (models, 2)
+    assert (limits[:, 0] < limits[:, 1]).all()

@@ -5,6 +5,7 @@ import importlib
 import inspect
 
 import numpy as np
+import polars as pl
 import pytest
 
 import divergence as dv
@@ -48,9 +49,18 @@ def _labelled(log):
     return log.select("regime", "model", "context", "item", "score", "trial")
 
 
+def _own_items(log):
+    """The same where one deployment context has items that the bench never tried."""
+    mine = (pl.col("regime") == "deployment") & (
+        pl.col("context") == log.filter(pl.col("regime") == "deployment")["context"][0]
+    )
+    return log.with_columns(pl.when(mine).then("own-" + pl.col("item")).otherwise("item").alias("item"))
+
+
 @pytest.fixture(scope="module")
 def fits():
-    return [dv.fit(dv.collapse(dv.read(log)), seed=0) for log in (_log(), _labelled(_log()), _log(n_contexts=8))]
+    logs = _log(), _labelled(_log()), _log(n_contexts=8), _own_items(_log())
+    return [dv.fit(dv.collapse(dv.read(log)), seed=0) for log in logs]
 
 
 def test_every_kind_says_as_many_effects_as_its_axes(fits):
