@@ -10,7 +10,7 @@ import divergence as dv
 from divergence.estimands.beta_binomial import power_mean
 from divergence.joint import sample_density
 from divergence.joint.coordinates import correlation, half_normal
-from divergence.joint.hierarchy import Hierarchy
+from divergence.joint.hierarchy import BATCH_BYTES, IN_PLACE_MIN, Hierarchy
 from divergence.joint.importance import Importance
 from divergence.joint.user_density import UserDensity
 
@@ -48,10 +48,16 @@ def _balanced(models=6, contexts=4, seed=0):
     }, (models, contexts)
 
 
-def test_density_is_that_of_the_analysis_of_variance():
-    """In a balanced design the sums of squares are independent: the density factors over four strata, to 1e-8."""
-    data, (models, contexts) = _balanced()
-    x = np.random.default_rng(1).normal(size=(20, 5))
+@pytest.mark.parametrize(("models", "contexts", "points"), [(6, 4, 20), (8, 6, 150)])
+def test_density_is_that_of_the_analysis_of_variance(models, contexts, points):
+    """In a balanced design the sums of squares are independent: the density factors over four strata, to 1e-8.
+
+    Small matrices are factored in stacks, larger ones one by one, and 150 points of them take several rounds of work.
+    """
+    data, _ = _balanced(models, contexts)
+    assert (models * contexts < IN_PLACE_MIN) == (points == 20)
+    assert (points * 8 * (models * contexts + 1) ** 2 > BATCH_BYTES) == (points == 150)
+    x = np.random.default_rng(1).normal(size=(points, 5))
     sd = half_normal(x[:, [0, 3, 4]], np.array([1.5, 0.5, 0.3]))
     y = data["value"].reshape(models, contexts)
     model, context, grand = y.mean(1), y.mean(0), y.mean()
@@ -74,6 +80,32 @@ def test_density_is_that_of_the_analysis_of_variance():
     for ss, v, df in zip(squares, strata, freedom, strict=True):
         expected -= 0.5 * (df * np.log(v) + ss / v)
     np.testing.assert_allclose(Hierarchy.of(data).density(x), expected, atol=1e-8)
+
+
+@pytest.mark.parametrize(("models", "contexts"), [(6, 4), (8, 6)])
+def test_density_and_gradient_are_those_of_the_dense_normal_law(models, contexts):
+    """The determinant and the solved system by LU, and differences of the density, at points of the prior."""
+    data, _ = _balanced(models, contexts)
+    target = Hierarchy.of(data)
+    x = np.random.default_rng(2).normal(size=(7, 5))
+    seen = target.density(x)
+    for point, found, system in zip(x, seen, target.covariances(x), strict=True):
+        told = np.linalg.slogdet(system)[1] + target.value @ np.linalg.solve(system, target.value) + point @ point
+        assert found == pytest.approx(-0.5 * told, abs=1e-9)  # of some 1e2, in double precision
+        value, slope = target.gradient(point)
+        assert value == pytest.approx(found, abs=1e-9)
+        steps = 1e-5 * np.eye(5)
+        moved = (target.density(point + steps) - target.density(point - steps)) / 2e-5
+        np.testing.assert_allclose(slope, moved, atol=1e-5)  # rounding 1e-9 over the step; its third power is far below
+
+
+def test_a_covariance_that_is_none_is_an_error():
+    for models, contexts in ((6, 4), (8, 6)):
+        data, _ = _balanced(models, contexts)
+        size = models * contexts
+        broken = Hierarchy.of(data | {"products": np.stack([-np.eye(size), -np.eye(size)])})
+        with pytest.raises(np.linalg.LinAlgError):
+            broken.density(np.full((3, 5), 3.0))
 
 
 def test_a_two_by_two_design_on_a_dense_grid():
