@@ -18,7 +18,7 @@ import scipy.linalg
 
 from divergence.joint.coordinates import Layout
 
-dpotrf, dpotrs = scipy.linalg.get_lapack_funcs(("potrf", "potrs"), dtype="d")
+dpotrf, dpotri, dpotrs = scipy.linalg.get_lapack_funcs(("potrf", "potri", "potrs"), dtype="d")
 
 STEP = 1e-4  # of the differences, in prior standard deviations: error 1e-8 of the third derivative
 # Of the systems that are made at once: what the cache of a core holds. Of 32 MiB, twice the time goes to fresh pages.
@@ -84,9 +84,10 @@ class Hierarchy:
         step = max(1, BATCH_BYTES // (8 * (size + 1) ** 2))
         room = np.empty((min(step, len(x)), (size + 1) ** 2))
         out = -0.5 * np.square(x).sum(1)
+        shares = np.pad(self.variances(x), ((0, 0), (0, 1)), constant_values=1.0)
         for begin in range(0, len(x), step):
-            s = self.variances(x[begin : begin + step])
-            every = np.matmul(np.pad(s, ((0, 0), (0, 1)), constant_values=1.0), parts, out=room[: len(s)])
+            s = shares[begin : begin + step]
+            every = np.matmul(s, parts, out=room[: len(s)])
             diagonal = _factor_diagonals(every.reshape(-1, size + 1, size + 1))
             out[begin : begin + len(s)] -= np.log(diagonal[:, :size]).sum(1) + 0.5 * (bound - diagonal[:, size] ** 2)
         return out
@@ -125,6 +126,17 @@ def _factor_diagonals(stack: np.ndarray) -> np.ndarray:
         for matrix in stack:
             _factored(matrix.T)
     return np.diagonal(stack, axis1=1, axis2=2)
+
+
+def inverses(stack: np.ndarray) -> np.ndarray:
+    """Inverses of symmetric positive definite matrices (n, A, A), same shape; what `stack` holds is lost."""
+    if stack.shape[1] < IN_PLACE_MIN:
+        return np.linalg.inv(stack)
+    above = np.triu_indices(stack.shape[1], 1)
+    for matrix in stack:
+        dpotri(_factored(matrix.T), lower=1, overwrite_c=1)  # in C's order: on the diagonal and above it
+        matrix.T[above] = matrix[above]
+    return stack
 
 
 def curvature(gradient: Callable[[np.ndarray], tuple[float, np.ndarray]], x: np.ndarray) -> np.ndarray:

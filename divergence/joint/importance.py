@@ -266,11 +266,11 @@ def _adapted(points: np.ndarray, weight: np.ndarray, freedom: float) -> Proposal
     """The proposal that weighted points ask for: medians, covariance, and half-widths from the 5 and 95 % quantiles."""
     offset = points - weight @ points
     root = np.linalg.cholesky((weight[:, None] * offset).T @ offset + 1e-6 * np.eye(points.shape[1]))
-    z = scipy.linalg.solve_triangular(root, points.T, lower=True).T
-    order = np.argsort(z, axis=0)
-    ranked = np.take_along_axis(z, order, 0)
-    mass = np.cumsum(weight[order], axis=0)
-    last, axes = len(z) - 1, np.arange(z.shape[1])
-    lower, middle, upper = (ranked[np.minimum((mass < q).sum(0), last), axes] for q in (0.05, 0.5, 0.95))
+    z = np.ascontiguousarray(scipy.linalg.solve_triangular(root, points.T, lower=True))  # an axis a row: what is sorted
+    order = np.argsort(z, axis=1)
+    mass = np.cumsum(weight[order], axis=1)
+    axes, last = np.arange(len(z)), z.shape[1] - 1
+    found = (order[axes, np.minimum((mass < q).sum(1), last)] for q in (0.05, 0.5, 0.95))
+    lower, middle, upper = (z[axes, place] for place in found)
     below, above = (np.maximum(side / NORMAL_95, 0.2) for side in (middle - lower, upper - middle))
     return Proposal(root @ middle, root, below, above, freedom)

@@ -10,8 +10,9 @@ import divergence as dv
 from divergence.estimands.beta_binomial import power_mean
 from divergence.joint import sample_density
 from divergence.joint.coordinates import correlation, half_normal
-from divergence.joint.hierarchy import BATCH_BYTES, IN_PLACE_MIN, Hierarchy
+from divergence.joint.hierarchy import BATCH_BYTES, IN_PLACE_MIN, Hierarchy, inverses
 from divergence.joint.importance import Importance
+from divergence.joint.problem import _solved
 from divergence.joint.user_density import UserDensity
 
 
@@ -99,6 +100,18 @@ def test_density_and_gradient_are_those_of_the_dense_normal_law(models, contexts
         np.testing.assert_allclose(slope, moved, atol=1e-5)  # rounding 1e-9 over the step; its third power is far below
 
 
+@pytest.mark.parametrize("arms", [IN_PLACE_MIN - 1, IN_PLACE_MIN, 70])
+def test_many_systems_are_solved_and_inverted_as_one_is(arms):
+    """Against NumPy's general ones; condition numbers are below 1e3, so that 1e-12 is rounding."""
+    rng = np.random.default_rng(arms)
+    roots = rng.normal(size=(5, arms, arms))
+    systems, right = roots @ roots.swapaxes(1, 2) / arms + np.eye(arms), rng.normal(size=(5, arms))
+    told = np.linalg.inv(systems)
+    np.testing.assert_allclose(inverses(systems.copy()), told, atol=1e-12)
+    np.testing.assert_allclose(_solved(systems.copy(), right), np.einsum("nab,nb->na", told, right), atol=1e-11)
+    np.testing.assert_allclose(_solved(systems[:1].copy(), right[:1])[0], told[0] @ right[0], atol=1e-11)
+
+
 def test_a_covariance_that_is_none_is_an_error():
     for models, contexts in ((6, 4), (8, 6)):
         data, _ = _balanced(models, contexts)
@@ -106,6 +119,11 @@ def test_a_covariance_that_is_none_is_an_error():
         broken = Hierarchy.of(data | {"products": np.stack([-np.eye(size), -np.eye(size)])})
         with pytest.raises(np.linalg.LinAlgError):
             broken.density(np.full((3, 5), 3.0))
+        with pytest.raises(np.linalg.LinAlgError):
+            broken.gradient(np.full(5, 3.0))
+    for work in (inverses, lambda broken: _solved(broken, np.ones((2, 40)))):
+        with pytest.raises(np.linalg.LinAlgError):
+            work(np.stack([-np.eye(40)] * 2))
 
 
 def test_a_two_by_two_design_on_a_dense_grid():
