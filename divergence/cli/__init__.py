@@ -40,8 +40,9 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Threads of matrix products, one unless the user says otherwise: numbers then do not depend on the machine, and threads
 that wait for small matrices take several times the work. Said before a library is loaded."""
 COLLECTED = (20_000, 20, 20)
-"""New containers, and passes over the young ones, after which Python looks for circles of references. Loading libraries makes
-many containers and no garbage: with its own numbers (700, 10, 10) a small report spends a fifteenth of its time looking."""
+"""New containers, and passes over the young ones, after which Python looks for circles of references. Loading libraries
+makes many containers and no garbage: with its own numbers (700, 10, 10) a small report spends a twentieth of its time
+looking."""
 LISTS = ("--evaluation", "--deployment")  # take several values after one flag, as a shell's glob gives them
 
 

@@ -5,13 +5,14 @@ import polars as pl
 import pytest
 from scipy.special import betaln, expit
 from scipy.stats import beta, norm
+from scipy.stats import t as student
 
 import divergence as dv
 from divergence.estimands.beta_binomial import power_mean
 from divergence.joint import sample_density
 from divergence.joint.coordinates import correlation, half_normal
 from divergence.joint.hierarchy import BATCH_BYTES, IN_PLACE_MIN, Hierarchy, inverses
-from divergence.joint.importance import Importance
+from divergence.joint.importance import Importance, Proposal, _tempered
 from divergence.joint.problem import _solved
 from divergence.joint.user_density import UserDensity
 
@@ -110,6 +111,30 @@ def test_many_systems_are_solved_and_inverted_as_one_is(arms):
     np.testing.assert_allclose(inverses(systems.copy()), told, atol=1e-12)
     np.testing.assert_allclose(_solved(systems.copy(), right), np.einsum("nab,nb->na", told, right), atol=1e-11)
     np.testing.assert_allclose(_solved(systems[:1].copy(), right[:1])[0], told[0] @ right[0], atol=1e-11)
+
+
+def test_a_proposal_has_the_density_of_its_axes():
+    """Student t to either side of each axis, and the determinant of what correlates them; to rounding of some 1e2."""
+    rng = np.random.default_rng(8)
+    root = np.linalg.cholesky(np.cov(rng.normal(size=(6, 40))))
+    proposal = Proposal(rng.normal(size=6), root, rng.uniform(0.2, 2, 6), rng.uniform(0.2, 2, 6), 3.0)
+    points = proposal.draw(500, rng)
+    z = np.linalg.solve(root, (points - proposal.centre).T).T
+    width = np.where(z < 0, proposal.low, proposal.high)
+    told = (student.logpdf(z / width, 3.0) - np.log(width)).sum(1) - np.log(np.diag(root)).sum()
+    np.testing.assert_allclose(proposal.log_density(points), told, atol=1e-11)
+    at_the_seam = proposal.centre[None] - 1e-13  # which side a point lies on that was drawn is not for rounding to say
+    told = (student.logpdf(0.0, 3.0) - np.log(proposal.high)).sum() - np.log(np.diag(root)).sum()
+    assert proposal.log_density(at_the_seam)[0] == pytest.approx(told, abs=1e-11)
+
+
+def test_tempered_weights_leave_as_many_effective_draws_as_are_asked_for():
+    log_weight = 4 * np.random.default_rng(9).normal(size=3000)
+    weight = _tempered(log_weight, 150.0)
+    assert weight.sum() == pytest.approx(1, abs=1e-12)
+    assert 1 / np.square(weight).sum() == pytest.approx(150, rel=1e-4)  # the power is found to 1e-6
+    flat = np.zeros(300)
+    np.testing.assert_allclose(_tempered(flat, 150.0), 1 / 300, atol=1e-15)
 
 
 def test_a_covariance_that_is_none_is_an_error():
