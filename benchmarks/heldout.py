@@ -26,7 +26,8 @@ from divergence.joint.held_items import compared, item_names, of_items, paired_e
 from divergence.simulate import simulate_both, world
 
 HERE = pathlib.Path(__file__).parent
-LAB = HERE.parent / "datasets" / "serving-lab" / "data.parquet"
+DATASETS = HERE.parent / "datasets"
+LAB = DATASETS / "serving-lab" / "data.parquet"
 PUBLIC = HERE.parents[1] / "shared" / "data"
 SIZES = (30, 60, 100)
 OF_A_CEILING = (300,)  # of fewer items hardly any fails
@@ -51,6 +52,19 @@ def stability() -> dv.Executions:
     )
     bench = pl.col("context") == "newsletter_grice_runs|no_ling"
     regime = pl.when(bench).then(pl.lit("evaluation")).otherwise(pl.lit("deployment"))
+    return dv.read(frame.select("model", "context", "item", "trial", "score", regime=regime))
+
+
+def other(name: str, factors: bool = False) -> dv.Executions:
+    """Another embedded log."""
+    frame = pl.read_parquet(DATASETS / name / "data.parquet")
+    return dv.read(frame if factors else frame.select([c for c in (*BASE, "task", "context") if c in frame.columns]))
+
+
+def snapshots(task: str) -> dv.Executions:
+    """Two models on one task in March and in June 2023; March is the bench."""
+    frame = pl.read_parquet(PUBLIC / "llm_drift.parquet").filter(pl.col("task") == task)
+    regime = pl.when(pl.col("context") == "2023-03").then(pl.lit("evaluation")).otherwise(pl.lit("deployment"))
     return dv.read(frame.select("model", "context", "item", "trial", "score", regime=regime))
 
 
@@ -89,6 +103,12 @@ def logs() -> dict[str, Callable[[int], dv.Executions]]:
         found[f"{name}, labels"] = once(lab, name)
     for name in models[1:3]:
         found[f"{name}, factors"] = once(lab, name, True)
+    for name in ("serving-agents", "serving-speculation", "serving-stream"):
+        found[f"{name}, labels"] = once(other, name)
+    found["serving-agents, factors"] = once(other, "serving-agents", True)
+    if (PUBLIC / "llm_drift.parquet").exists():
+        for task in ("prime_full", "countahappynumber", "leetcode_easy", "sensitiveq"):
+            found[f"llm-drift, {task}"] = once(snapshots, task)
     if (PUBLIC / "llm_stability_items.parquet").exists():
         found["llm-stability, gpt-4o"] = once(stability)
     for kind in WORLDS:

@@ -8,15 +8,29 @@ from divergence.cells.cells import Cells
 from divergence.cells.metric_kinds import metric_codes
 from divergence.numerics import combinations
 
+# Of the traffic's items and of its rows: the others, had they all failed, move a level by what few contexts do.
+REPLAYED_MIN = 0.9
 ALIKE_MIN = 0.9  # share of rows judged alike: a tenth judged by another, ten points stricter, moves a level by one point
 
 
 def replays(cells: Cells) -> bool:
-    """Are all items of the traffic items of the bench?"""
-    counts = cells.counts.take(cells.counts["n"] > 0)
+    """Does the traffic replay the bench: are its items, and its rows, but for a tenth those of items that the bench tried?
+
+    Tried, not judged: an answer that could not be parsed leaves the bench without the item's outcome, and makes its
+    repetitions in deployment no traffic of their own. Nor does an item that one side lost.
+    """
+    counts = cells.counts
     deployed = deployed_regimes(cells)[counts["regime"]]
-    traffic = counts["item"][deployed]
-    return bool(len(traffic) and (traffic >= 0).all() and np.isin(traffic, counts["item"][~deployed]).all())
+    traffic = counts.take(deployed & (counts["n"] > 0))
+    if not len(traffic):
+        return False
+    offered = counts["item"][~deployed]
+    known = (traffic["item"] >= 0) & np.isin(traffic["item"], offered[offered >= 0])
+    items = np.unique(traffic["item"][traffic["item"] >= 0])
+    if not len(items):
+        return False
+    each = np.isin(items, offered).mean()
+    return bool(min(each, np.average(known, weights=traffic["n"])) >= REPLAYED_MIN)
 
 
 def scorers(cells: Cells) -> dict[str, set[str]]:

@@ -84,8 +84,16 @@ class BlockHierarchy:
     """What models share."""
 
     @classmethod
-    def of(cls, design: Design, response: Response, loadings: sp.csr_array, centre: float = 0.0) -> BlockHierarchy:
-        """From what `problem.problem` is made of; `loadings` are sparse, the response has its noise in parts."""
+    def of(
+        cls,
+        design: Design,
+        response: Response,
+        loadings: sp.csr_array,
+        centre: float = 0.0,
+        own: np.ndarray | None = None,
+    ) -> BlockHierarchy:
+        """From what `problem.problem` is made of; `loadings` are sparse, the response has its noise in parts. `own`: a
+        variance of each model's shift beside that of all, (models,)."""
         noise = response.parts
         if noise is None:
             raise ValueError("blocks are made of the parts of the noise (`link.linearise` of sparse arms)")
@@ -99,6 +107,9 @@ class BlockHierarchy:
         columns: list[tuple[sp.csr_array, np.ndarray, bool]] = [
             (sp.csr_array(of["alpha"] * design.term("alpha").width), np.array([-1]), False)
         ]
+        if own is not None and own.any():
+            mine = sp.csr_array(of["theta_D"] @ sp.diags_array(np.sqrt(own)))
+            columns.append((mine, np.full(design.n_models, -1), False))
         for k, term in enumerate(free):
             mine = of[term.name]
             if term is local:
@@ -117,9 +128,9 @@ class BlockHierarchy:
             (sp.csr_array(noise.easy[:, None]), np.array([-1]), True),
             (there, np.full(size_of(there)[1], -1), True),
         ]
-        own = None if each is None else layout.term(layout.own_term)
+        scaled = None if each is None else layout.term(layout.own_term)
         return cls._laid_out(
-            response.value - centre, layout, noise, inside, columns, own, (of["theta_E"], of["theta_D"]), of_models
+            response.value - centre, layout, noise, inside, columns, scaled, (of["theta_E"], of["theta_D"]), of_models
         )
 
     @classmethod

@@ -91,6 +91,8 @@ class Design:
     hinged: bool = False
     """Do the common shift and the models' own shifts, too, scale with it? Where replayed contexts have but a label: contexts
     hurt more often than they help, each by as much as it changes answers."""
+    own_items: bool = False
+    """Has the traffic items of its own? Then what it does to a level and what its items do is one thing, however large."""
 
     @property
     def scaled(self) -> str:
@@ -266,6 +268,7 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
         spec.instability_spread if own else 0.0,
         moved=moved,
         hinged=hinged,
+        own_items=bool(bench.any() and not bench.all() and not replays(cells)),
     )
 
 

@@ -33,6 +33,7 @@ from divergence.joint.problem import draw_effects, target_data
 from divergence.joint.room import check_room, kept_draws
 from divergence.joint.spec import Spec
 from divergence.joint.standing_apart import apart_notes
+from divergence.joint.unlike_models import unlike_notes
 from divergence.numerics import combinations, one_blas_thread
 from divergence.random_streams import stream
 
@@ -110,6 +111,7 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     found = linearisation(design, arms, spec)
     design, loadings, response, centre = found.design, found.loadings, found.response, prior_centre(arms)
     notes = (*alias_notes(design), *apart_notes(cells, design, arms, found.residuals), *grade_notes(cells))
+    notes += unlike_notes(cells.levels["model"], found.own)
     cells = dataclasses.replace(cells, notes=(*cells.notes, *notes))
     data = target_data(design, response, loadings, centre)
     sample = chosen(data, seed)
@@ -121,7 +123,9 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
         sample = dataclasses.replace(sample, x=sample.x[:kept])
         why += f"; {kept} draws are kept of so many effects"
     rng = stream(seed, "effects")
-    effects = draw_effects(design, response, loadings, standard_deviations(design, sample.x), rng, centre)
+    effects = draw_effects(
+        design, response, loadings, standard_deviations(design, sample.x), rng, centre, found.own.variance
+    )
     wave = np.zeros((len(sample.x), 0))
     if len(arms.wave):
         wave = rng.multivariate_normal(arms.wave, arms.wave_covariance, len(sample.x), method="eigh")

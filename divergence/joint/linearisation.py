@@ -1,7 +1,8 @@
-"""What the hierarchy is conditioned on: where levels are linearised, and which combinations it must let stand apart.
+"""What the hierarchy is conditioned on: where levels are linearised, and what it must let stand apart.
 
 The working response depends on fitted levels, these on the standard deviations, these on the working response: a few rounds
-at the mode settle it (`link`). Then one combination after the other that stands apart gets a scale of its own.
+at the mode settle it (`link`). Then one combination after the other that stands apart gets a scale of its own, and models
+that deployment treats unlike all others keep their effects (`unlike_models`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from divergence.joint.posterior import prior_centre, standard_deviations
 from divergence.joint.problem import Loadings, density_of, draw_effects, target_data
 from divergence.joint.spec import Spec
 from divergence.joint.standing_apart import standing_apart
+from divergence.joint.unlike_models import Unlike, unlike_models
 
 Density = Hierarchy | BlockHierarchy
 LINEARISATIONS = 2  # refinements of the working response; a third moved bench levels by at most .07 of their sd
@@ -38,14 +40,19 @@ class Linearisation:
     """Of the last linearisation."""
     residuals: tuple[float, ...]
     """Of the combinations that stand apart: residuals in standard errors when they were found."""
+    own: Unlike
+    """Which models deployment treats unlike all others."""
 
 
 def linearisation(design: Design, arms: Arms, spec: Spec) -> Linearisation:
     """From arm levels to what the density of the standard deviations is made of."""
     cells, residuals = _apart(design, arms, spec) if spec.apart > 0 and design.has("delta") else ((), ())
     design = design.with_apart(cells, spec.apart)
-    _, _, mu = _settled(design, arms, start(arms))
-    return Linearisation(design, arm_loadings(design, arms), linearise(arms, mu), residuals)
+    target, x, mu = _settled(design, arms, start(arms))
+    loadings, response = arm_loadings(design, arms), linearise(arms, mu)
+    nothing = Unlike(np.zeros(design.n_models), np.zeros(design.n_models))
+    own = unlike_models(design, loadings, target, x) if spec.apart > 0 else nothing
+    return Linearisation(design, loadings, response, residuals, own)
 
 
 def _apart(design: Design, arms: Arms, spec: Spec) -> tuple[tuple[tuple[int, int, int], ...], tuple[float, ...]]:

@@ -125,12 +125,14 @@ def draw_effects(
     sd: dict[str, np.ndarray],
     noise: np.random.Generator | None,
     centre: float = 0.0,
+    unlike: np.ndarray | None = None,
 ) -> np.ndarray:
     """Effects given standard deviations, one draw each, shape (S, P): `prior + K (value - Z prior - noise)`.
 
     With `response.root` None this is exact conditioning (Matheron's rule). Otherwise `K` shrinks no bench level and what
     contexts do to all models with limits, and the draws have the exact error of the estimate `K value` (see `paired`).
 
+    `unlike` is what each model's shift has beside that of all, a variance (models,) (`unlike_models`).
     `sd` maps term names to draws (S,) or, for levels (or models) with scales of their own, (S, levels); and `rho` to those
     of the correlation of theta_E and theta_D. Without `noise` their conditional means instead.
     """
@@ -149,6 +151,8 @@ def draw_effects(
         unit = noise.standard_normal((draws, design.size))
         unit[:, deployed] = rho * unit[:, bench] + np.sqrt(1 - rho**2) * unit[:, deployed]
         prior = scale * unit
+        if unlike is not None and unlike.any():
+            prior[:, deployed] += np.sqrt(unlike) * noise.standard_normal((draws, design.n_models))
         error, wide = draw_noise(response, draws, noise)
         gap = gap - prior @ loadings.T - error
     local = local_term(design)
@@ -159,21 +163,26 @@ def draw_effects(
     of_bench, of_deployed = (next(k for k, b in enumerate(blocks) if b.start == c.start) for c in (bench, deployed))
     variances = np.stack([scale[:, b.start] ** 2 for b in blocks], 1)
     covariances = rho[:, 0] * scale[:, bench.start] * scale[:, deployed.start]
+    more = np.zeros(design.n_models) if unlike is None or response.root is None else unlike
     if response.root is not None:  # no prior draws a bench; what a model's deployment does beside all others' is drawn
-        if design.hinged or design.n_models == 1:
-            variances[:, [k for k, b in enumerate(blocks) if b.start in _common(design)]] *= LIMIT
+        if design.hinged or design.n_models == 1 or design.own_items:
+            common = [k for k, b in enumerate(blocks) if b.start in _common(design)]
+            wider = np.full(draws, LIMIT)
+            if design.own_items:  # it would draw the bench, too, whose items it does not share
+                wider = np.maximum(wider, UNSHRUNK**2 / np.maximum(variances[:, common].max(1), 1e-9))
+            variances[:, common] *= wider[:, None]
         apart = variances[:, of_bench] + variances[:, of_deployed] - 2 * covariances
         covariances = np.full(draws, UNSHRUNK**2)
         variances[:, of_bench], variances[:, of_deployed] = UNSHRUNK**2, UNSHRUNK**2 + apart
     gap = np.broadcast_to(gap, (draws, len(response.value)))
     solve = _solve_dense if response.covariance is not None else _solve_blocks
-    raw = solve(design, response, loadings, blocks, variances, covariances, gap, wide) @ loadings
+    raw = solve(design, response, loadings, blocks, variances, covariances, gap, wide, more) @ loadings
     pull = np.empty_like(raw)
     for k, block in enumerate(blocks):
         pull[:, block] = variances[:, k, None] * raw[:, block]
     first, second = raw[:, bench], raw[:, deployed]
     pull[:, bench] = variances[:, of_bench, None] * first + covariances[:, None] * second
-    pull[:, deployed] = variances[:, of_deployed, None] * second + covariances[:, None] * first
+    pull[:, deployed] = (variances[:, of_deployed, None] + more) * second + covariances[:, None] * first
     return middle + prior + pull
 
 
@@ -186,6 +195,7 @@ def _solve_dense(
     covariances: np.ndarray,
     gap: np.ndarray,
     wide: np.ndarray,
+    own: np.ndarray,
 ) -> np.ndarray:
     """`S^-1 gap` of each draw, shape (draws, A): variances (draws, blocks), covariances of theta_E and theta_D (draws,)."""
     draws, size = gap.shape
@@ -193,13 +203,14 @@ def _solve_dense(
     bench, deployed = design.term("theta_E").columns, design.term("theta_D").columns
     products = np.stack([(loadings[:, b] @ loadings[:, b].T).ravel() for b in blocks])
     cross = loadings[:, bench] @ loadings[:, deployed].T
+    beside = (loadings[:, deployed] * own) @ loadings[:, deployed].T
     solved = np.empty((draws, size))
     step = max(1, BATCH_BYTES // (8 * size**2))
     for begin in range(0, draws, step):
         part = slice(begin, begin + step)
         total = (variances[part] @ products).reshape(-1, size, size)
         total += response.matrix * (wide[part, :, None] * wide[part, None, :])
-        total += covariances[part, None, None] * (cross + cross.T)
+        total += covariances[part, None, None] * (cross + cross.T) + beside
         solved[part] = _solved(total, gap[part])
     return solved
 
@@ -229,9 +240,10 @@ def _solve_blocks(
     covariances: np.ndarray,
     gap: np.ndarray,
     wide: np.ndarray,
+    own: np.ndarray,
 ) -> np.ndarray:
     """The same by `BlockHierarchy.solve`."""
-    target = BlockHierarchy.of(design, response, sp.csr_array(loadings))
+    target = BlockHierarchy.of(design, response, sp.csr_array(loadings), own=own)
     of = {b.start: variances[:, k] for k, b in enumerate(blocks)}
     free = free_terms(design)
     s = np.zeros((len(gap), target.layout.count))

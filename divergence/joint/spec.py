@@ -40,7 +40,7 @@ class Spec:
     """Prior width of `s`: what they do not explain about one model in one context."""
     apart: float = 1.5
     """Prior width of the scale of a single model-context combination that stands apart from what all others say about it
-    (`standing_apart`). 0 = it is taken for one like the others."""
+    (`standing_apart`). 0 = it is taken for one like the others; so is a model that deployment treats unlike all others."""
     outlier: float = 1.0
     """Sd of the log of each context's own scale, where the context label is all that is known: lets one context stand
     apart without loosening the others. 0 = all contexts alike."""

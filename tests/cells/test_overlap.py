@@ -1,4 +1,4 @@
-"""Scorers of contexts, beside a comparison of every pair."""
+"""Scorers of contexts, beside a comparison of every pair; traffic that replays the bench."""
 
 import itertools
 
@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 import divergence as dv
-from divergence.cells.overlap import context_conflict, in_regime, judged_alike
+from divergence.cells.overlap import context_conflict, in_regime, judged_alike, replays
+from divergence.joint.arms import measure_arms
 
 
 def judged(seed, apart):
@@ -55,3 +56,51 @@ def test_shares_of_metrics_count_where_no_task_is_common():
             rows += [row | {"item": f"{task}-{k}", "score": float(k % 2)} for k in range(count)]
     told = context_conflict(dv.collapse(dv.read(pl.DataFrame(rows))), "deployment")
     assert told.startswith("c1 and c2 were judged by different scorers")
+
+
+def replayed(bench, traffic, lost=()):
+    """Items tried on the bench (those `lost` got no score) and in deployment."""
+    rows = [{"regime": "evaluation", "context": "bench", "item": k, "score": None if k in lost else 1.0} for k in bench]
+    rows += [{"regime": "deployment", "context": "d", "item": k, "score": 1.0} for k in traffic]
+    frame = pl.DataFrame(rows, schema_overrides={"item": pl.String, "score": pl.Float64}).with_columns(model=pl.lit("m"))
+    return replays(dv.collapse(dv.read(frame)))
+
+
+ITEMS = [f"i{k}" for k in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("bench", "traffic", "lost", "expected"),
+    [
+        (ITEMS, ITEMS, (), True),
+        (ITEMS, ITEMS[:20], (), True),  # of many bench items few are replayed
+        (ITEMS, ITEMS, ITEMS[:3], True),  # three answers on the bench that could not be parsed
+        (ITEMS, ITEMS, ITEMS[:60], True),  # tried they were all the same
+        (ITEMS[3:], ITEMS, (), True),  # three rows that were lost with the answer
+        (ITEMS[15:], ITEMS, (), False),
+        (ITEMS, ITEMS + ["own"] * 30, (), False),  # one item, but of a quarter of the rows
+        (ITEMS, [f"t{k}" for k in range(100)], (), False),
+        (ITEMS, ITEMS + [f"t{k}" for k in range(100)], (), False),
+        (ITEMS, [None] * 50, (), False),  # rows that name no item are nobody's repetition
+        (ITEMS, [], (), False),
+    ],
+)
+def test_traffic_replays_the_bench_but_for_a_tenth(bench, traffic, lost, expected):
+    assert replayed(bench, traffic, lost) is expected
+
+
+def test_one_answer_that_could_not_be_parsed_changes_hardly_any_weight():
+    """Uneven repeats in deployment: items count alike there whether or not the bench could read the answer to one."""
+    rows = [{"regime": "evaluation", "context": "bench", "item": k, "score": float(i % 2)} for i, k in enumerate(ITEMS)]
+    rows += [
+        {"regime": "deployment", "context": "d", "item": k, "score": float(i % 2)}
+        for i, k in enumerate(ITEMS)
+        for _ in range(1 + 14 * (i % 2))
+    ]
+    frame = pl.DataFrame(rows).with_columns(model=pl.lit("m"))
+    one_lost = frame.with_columns(
+        pl.when((pl.col("regime") == "evaluation") & (pl.col("item") == "i1")).then(None).otherwise("score").alias("score")
+    )
+    levels = [measure_arms(dv.collapse(dv.read(log))).level for log in (frame, one_lost)]
+    np.testing.assert_allclose(levels[0], 0.5)  # by rows it would be .94 in deployment
+    np.testing.assert_allclose(levels[1], 0.5, atol=0.01)

@@ -1,0 +1,157 @@
+"""Models that deployment treats unlike all others: against conditioning by hand, found where they are, left as measured."""
+
+import numpy as np
+import polars as pl
+import pytest
+import scipy.sparse as sp
+
+import divergence as dv
+from divergence.joint.block_hierarchy import BlockHierarchy
+from divergence.joint.design import arm_loadings
+from divergence.joint.held_items import fitted_effects, paired_effects
+from divergence.joint.linearisation import linearisation
+from divergence.joint.posterior import hierarchy_of, prior_centre, standard_deviations
+from divergence.joint.problem import draw_effects
+from divergence.joint.unlike_models import OWN, Unlike, between, deleted, unlike_models, unlike_notes
+from divergence.simulate import simulate, world
+
+
+def log_of(shifts, contexts=3, items=120, seed=0) -> dv.Executions:
+    """One model a shift, in logits, the same in every context and added to a small effect of the context."""
+    random = np.random.default_rng(seed)
+    difficulty, ability = random.normal(0, 1, items), random.normal(0.3, 0.2, len(shifts))
+    moved = np.concatenate([[0.0], random.normal(0, 0.1, contexts)])
+    deployed = np.arange(contexts + 1) > 0
+    logit = ability[:, None, None] + (moved + np.outer(shifts, deployed))[:, :, None] - difficulty
+    score = random.random(logit.shape) < 1 / (1 + np.exp(-logit))
+    model, context, item = (k.ravel() for k in np.indices(score.shape))
+    frame = pl.DataFrame({"model": model, "context": context, "item": item, "score": score.ravel().astype(float)})
+    regime = np.where(context == 0, "evaluation", "deployment")
+    return dv.read(frame.with_columns(pl.col("model", "context", "item").cast(pl.String), regime=pl.Series(regime)))
+
+
+def found_in(log: dv.Executions) -> Unlike:
+    fit = dv.fit(dv.collapse(log), seed=0).fits[0]
+    return linearisation(fit.design, fit.arms, dv.Spec()).own
+
+
+def test_a_deleted_shift_is_what_the_others_say_by_hand():
+    """Three models, unrelated noise: the weighted mean of the two others and their variance between, in plain arithmetic."""
+    shifts, variance = np.array([-1.0, 0.2, 0.8]), np.array([0.09, 0.04, 0.01])
+    t, error = deleted(shifts, np.diag(variance))
+    for m in range(3):
+        a, b = (k for k in range(3) if k != m)
+        excess = (shifts[a] - shifts[b]) ** 2 / (variance[a] + variance[b]) - 1  # Q less its one degree of freedom
+        weight = 1 / variance[[a, b]]
+        spread = max(0.0, excess / (weight.sum() - (weight**2).sum() / weight.sum()))
+        one, other = 1 / (variance[a] + spread), 1 / (variance[b] + spread)
+        mean = (one * shifts[a] + other * shifts[b]) / (one + other)
+        assert error[m] == pytest.approx(np.sqrt(variance[m] + spread + 1 / (one + other)), rel=1e-9)
+        assert t[m] == pytest.approx((shifts[m] - mean) / error[m], rel=1e-9)
+
+
+def test_the_variance_between_is_unbiased():
+    """Before it is cut at 0: mean of 4,000 draws within 4 standard errors of the truth, noise correlated and unequal."""
+    random = np.random.default_rng(1)
+    root = random.normal(0, 0.2, (12, 12))
+    noise, truth = root @ root.T + np.diag(np.linspace(0.1, 0.5, 12)), 6.0  # so wide that it is hardly ever cut
+    low = np.linalg.cholesky(noise + truth * np.eye(12))
+    seen = np.array([between(5.0 + low @ random.standard_normal(12), noise) for _ in range(4000)])
+    assert (seen > 0).mean() > 0.999
+    assert seen.mean() == pytest.approx(truth, abs=4 * seen.std() / np.sqrt(len(seen)))
+
+
+def test_a_shift_of_all_models_and_their_order_change_nothing():
+    random = np.random.default_rng(2)
+    root = random.normal(0, 0.3, (5, 5))
+    noise, shifts, turn = root @ root.T + np.eye(5) / 10, random.normal(0, 1, 5), random.permutation(5)
+    np.testing.assert_allclose(deleted(shifts + 3.0, noise), deleted(shifts, noise), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(deleted(shifts, noise + 7.0), deleted(shifts, noise), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(deleted(shifts[turn], noise[np.ix_(turn, turn)]), np.array(deleted(shifts, noise))[:, turn])
+
+
+def test_models_that_turn_round_are_left_as_measured():
+    """One gains a logit, one loses 1.5, in every context: 60 items of each kind of split; effects within half of a paired
+    standard error of the paired means, where they had been drawn to each other by more than one."""
+    log = log_of([1.0, -1.5], contexts=1, items=150, seed=3)
+    cells = dv.collapse(log)
+    effect = fitted_effects(dv.fit(cells, seed=0).fits[0])[0].mean(0)
+    plain = fitted_effects(dv.fit(cells, spec=dv.Spec(apart=0.0), seed=0).fits[0])[0].mean(0)
+    paired = paired_effects(cells)
+    assert (np.abs(effect - paired.mean) < 0.5 * paired.error).all()
+    assert (np.abs(plain - paired.mean) > np.abs(effect - paired.mean)).all()
+
+
+def test_the_one_of_six_is_found_and_the_sentence_says_so():
+    fit = dv.fit(dv.collapse(log_of([0.0, 0.0, 0.0, -2.5, 0.0, 0.0], items=300)), seed=0).fits[0]
+    notes = [note for note in fit.cells.notes if "what the other models say" in note]
+    assert len(notes) == 1
+    assert "does to 3 lies" in notes[0]
+    assert "below" in notes[0]
+
+
+@pytest.mark.parametrize("models", [2, 3, 6])
+def test_alike_models_are_seldom_told_apart(models):
+    """40 logs whose models shift alike: t^2 beyond 2 log M is not rare, a sentence is: 1 % of logs, so 4 of 40 have a chance
+    of 2 in 10,000 (the noise of few items has heavier tails than the normal law: 1 % is nominal)."""
+    said = 0
+    for seed in range(40):
+        log = log_of([-0.3] * models, items=80, seed=100 + seed)
+        found = found_in(log)
+        said += bool(unlike_notes(tuple("abcdef"[:models]), found))
+        assert (found.variance[found.z**2 <= 2 * np.log(models)] == 0).all()
+    assert said <= 3
+
+
+def test_what_a_model_has_of_its_own_follows_its_distance():
+    found = found_in(log_of([0.0, 0.0, -2.5], items=300))
+    assert found.z[2] < -3
+    assert found.variance[2] > 1.0  # of a true square of 6.25, in logits
+    ratio = found.variance[2] / (OWN * (found.z[2] ** 2 - 2 * np.log(3)))
+    assert 0.1**2 < ratio < 0.6**2  # the square of a standard error
+
+
+def test_without_a_bench_or_with_one_model_there_is_nothing_to_find():
+    log = simulate(world("baseline", n_models=1, n_contexts=3, n_items=60), 0)[0]
+    assert not found_in(dv.read(log)).z.any()
+    log = simulate(world("baseline", n_models=3, n_contexts=3, n_items=60), 0)[0]
+    assert not found_in(dv.read(log.filter(pl.col("regime") == "deployment"))).z.any()
+
+
+def test_dense_and_sparse_find_the_same_and_draw_the_same(monkeypatch):
+    log = log_of([0.6, -1.0, 0.0, 0.2], items=150, seed=5)
+    cells = dv.collapse(log)
+    dense = dv.fit(cells, seed=0).fits[0]
+    monkeypatch.setattr("divergence.joint.arm_noise.DENSE_ARMS_MAX", 0)
+    monkeypatch.setattr("divergence.joint.arm_noise.FEW_MODELS_ARMS_MAX", 0)
+    sparse = dv.fit(cells, seed=0).fits[0]
+    assert isinstance(hierarchy_of(sparse), BlockHierarchy)
+    assert sp.issparse(arm_loadings(sparse.design, sparse.arms))
+    found = []
+    for fit in (dense, sparse):
+        loadings, x = arm_loadings(fit.design, fit.arms), fit.x[0]
+        own = unlike_models(fit.design, loadings, hierarchy_of(fit), dense.x[0])
+        sd = standard_deviations(fit.design, dense.x[:4])
+        mean = draw_effects(fit.design, fit.response, loadings, sd, None, prior_centre(fit.arms), own.variance)
+        found.append((own.z, own.variance, mean @ loadings.T))
+        assert len(x)
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=1e-6, atol=1e-7)
+
+
+def test_effects_have_the_error_of_their_estimate_with_what_models_have_of_their_own():
+    """Simulated from the law that the draws use: prior, own shifts and noise; 90 % intervals of the shifts hold 90 %."""
+    fit = dv.fit(dv.collapse(log_of([0.6, -1.0, 0.0], items=150, seed=6)), seed=0).fits[0]
+    loadings, random = arm_loadings(fit.design, fit.arms), np.random.default_rng(0)
+    sd = {k: v[:1] for k, v in standard_deviations(fit.design, fit.x).items()}
+    own = np.array([0.5, 1.0, 0.0])
+    draws = draw_effects(
+        fit.design, fit.response, loadings, {k: np.repeat(v, 4000, 0) for k, v in sd.items()}, random, 0.0, own
+    )
+    middle = draw_effects(fit.design, fit.response, loadings, sd, None, 0.0, own)
+    deployed = fit.design.term("theta_D").columns
+    # Conditional means are where the draws' are: within 4 standard errors.
+    error = draws[:, deployed].std(0) / np.sqrt(len(draws))
+    assert (np.abs(draws[:, deployed].mean(0) - middle[0, deployed]) < 4 * error).all()
+    narrow = draw_effects(fit.design, fit.response, loadings, {k: np.repeat(v, 4000, 0) for k, v in sd.items()}, random, 0.0)
+    assert (draws[:, deployed].std(0)[:2] > narrow[:, deployed].std(0)[:2]).all()  # left as measured, less borrowed
