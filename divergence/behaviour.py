@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from divergence import geometry
 from divergence.errors import InputError
 from divergence.estimate import Estimate
 from divergence.executions.unchanged import one_pass
@@ -45,6 +44,8 @@ def behaviour(log: Executions) -> dict[str, Estimate]:
     """The four answers of a log, refusals included; items are the independent units."""
     try:
         rows, vectors = log.embedded_texts()
+        from divergence import geometry  # a log without embeddings does not wait for it
+
         labels = dict(
             model=rows["model"],
             context=rows["context"],

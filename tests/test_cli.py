@@ -47,6 +47,18 @@ def test_report_writes_the_five_results(log, tmp_path, capsys):
     assert [p.name for p in tmp_path.iterdir()] == ["out"]  # no temporary folder is left
 
 
+def test_a_report_loads_nothing_that_its_log_has_no_use_for(log, tmp_path):
+    """Of a log without embeddings, with items in common: no geometry, no JAX, none of the functions of pyarrow."""
+    unused = ("divergence.geometry", "jax", "numpyro", "sklearn", "scipy.stats", "pandas", "pyarrow.compute")
+    code = (
+        "import sys; from divergence.cli import main\n"
+        f"try: main(['report', {str(log)!r}, '-o', {str(tmp_path / 'out')!r}, '--quiet'])\n"
+        f"except SystemExit as stop: print(stop.code, [m for m in {unused!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "0 []\n"
+
+
 def test_two_files_two_regimes(log, tmp_path, capsys):
     frame = pl.read_parquet(log)
     paths = []

@@ -9,6 +9,7 @@ Exit codes: 0 done; 1 done, but a diagnostic failed; 2 input or usage error, or 
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -38,6 +39,10 @@ KEPT = (["probe"], ["loop"], ["score"])  # verbs that keep what was done when in
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Threads of matrix products, one unless the user says otherwise: numbers then do not depend on the machine, and threads
 that wait for small matrices take several times the work. Said before a library is loaded."""
+COLLECTED = (20_000, 20, 20)
+"""New containers, and passes over the young ones, after which Python looks for circles of references. Loading libraries
+makes many containers and no garbage: with its own numbers (700, 10, 10) a small report spends a twentieth of its time
+looking."""
 LISTS = ("--evaluation", "--deployment")  # take several values after one flag, as a shell's glob gives them
 
 
@@ -117,6 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(signal.SIGINT, _interrupted)
     if arguments is None:
         signal.signal(signal.SIGTERM, _as_interrupt)
+        gc.set_threshold(*COLLECTED)
     try:
         sys.exit(cli.main(given, prog_name="divergence", standalone_mode=False) or 0)
     except NotIdentifiedError as error:

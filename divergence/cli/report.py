@@ -13,6 +13,8 @@ from divergence.cli.options import common, on_ray, reading
 from divergence.cli.progress import steps
 from divergence.errors import InputError, NotIdentifiedError
 
+SMALL = 100_000  # rows up to which all that a fit takes is collapsed before a refusal by design: less than a second
+
 
 @click.command()
 @on_ray
@@ -65,6 +67,8 @@ def report(read, output, question, formats, incumbent, seed, preregistered, sinc
         tell("reading the log")
         log = read(functools.partial(tell, steps=0))
         log = _declaring(log, incumbent)
+        if log.counts.valid <= SMALL:
+            log.cells  # noqa: B018 - the design is then read off them, and is not counted by itself before
         answerable(log, question)
         posterior = fitted(log, seed, tell)
         if lock is not None:

@@ -49,7 +49,9 @@ def time_quantiles(fit: Fit, regime: str) -> Iterator[TimeQuantile]:
         names = cells.levels["model"][m], cells.levels["context"][c]
         few = int(blocks[m, c]) if blocks[m, c] < BLOCKS_MIN else 0
         why = f"it is known in {few} groups of sessions or items; its uncertainty needs {BLOCKS_MIN}" if few else None
-        drawn = weight @ counts[:, m, c]
+        here = counts[:, m, c]
+        filled = here.any(0)  # bins that no row of this place is in move no quantile, and are most of them
+        drawn = weight @ here[:, filled]
         for statistic, share in SHARES.items():
-            found = np.full(len(weight), np.nan) if why else quantile(bins, drawn, share)
+            found = np.full(len(weight), np.nan) if why else quantile(bins[filled], drawn, share)
             yield TimeQuantile(*names, statistic, found, why)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 
 def as_arrow(numbers: np.ndarray) -> pa.Array:
@@ -23,6 +22,8 @@ def as_numpy(numbers: pa.Array) -> np.ndarray:
 
 def at(values: np.ndarray, place: np.ndarray) -> np.ndarray:
     """`values[place]`, several times as fast, for whole numbers that count from the beginning."""
+    import pyarrow.compute as pc  # a small log is read without it
+
     return as_numpy(pc.take(as_arrow(values), as_arrow(place)))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from divergence.executions.arrow_numbers import as_numpy
 from divergence.executions.columns import typed
@@ -71,7 +70,7 @@ class Label:
             self._learn(dictionary)
         indices = column.indices
         if self.missing:
-            indices = pc.fill_null(indices, len(dictionary))
+            indices = indices.fill_null(len(dictionary))
         return as_numpy(indices).astype(np.int32, copy=False)
 
     def _compared(self, column: pa.Array) -> np.ndarray | None:
@@ -95,6 +94,8 @@ class Label:
         return index
 
     def _learn(self, dictionary: pa.Array) -> None:
+        import pyarrow.compute as pc  # a small log, which is not counted, is read without it
+
         self._forget(self.numbers)
         self.dictionary = dictionary
         if len(dictionary) > VALUES_MAX and not self.presence:

@@ -45,7 +45,7 @@ SCALE_SD, CENTRE_SD, COMMON = 1.5, 2.0, (np.log(0.5), 1.0)  # of the priors abov
 REST_BELOW = 1.0  # log units that the remainder is expected below the factors: interactions are smaller than effects
 REACH = 10.0  # log units about the centre, 4 sd of the priors: beyond it matrices lose their digits
 FEWEST = 10  # items: below it the variance of the score between items says nothing
-CHUNK = 4_000_000  # numbers in memory at once
+CHUNK = 2**16  # numbers of one array at once: what the near cache of a core holds
 STEP = 0.02  # of differences, in log units
 
 

@@ -21,6 +21,7 @@ NEWTON, INNER = 40, 8  # steps at most; of the item effects within each
 TOLERANCE = 1e-5
 LARGEST, LARGEST_SD = 2.0, 0.3  # logits, and log sd, in one step
 CURVED = 0.1  # least curvature a step is taken with
+ROOM = 2**15  # numbers that are worked on at once: what the near cache of a core holds
 GAP_ROWS = 4000  # rows over which gaps are averaged: their sampling error is in the draws of the effects already
 
 
@@ -63,12 +64,15 @@ class Data:
         rows = np.flatnonzero(self.context > 0)
         rows = rows[:: max(1, len(rows) // GAP_ROWS)]
         model, context, moved = self.model[rows], self.context[rows], self.moved[rows]
+        known, places = item[self.unit[rows]], self.models + context - 1
         mean = np.zeros((len(fixed), 2))
-        for d, effects in enumerate(fixed):
-            base = effects[model] + item[self.unit[rows]]
-            here = base + effects[self.models + context - 1]
-            now = chance(here + effects[-1] * moved)
-            mean[d] = (chance(base) - now).mean(), (chance(here) - now).mean()
+        step = max(1, ROOM // max(len(rows), 1))
+        for begin in range(0, len(fixed), step):
+            effects = fixed[begin : begin + step]
+            base = effects[:, model] + known
+            here = base + effects[:, places]
+            now = chance(here + effects[:, -1:] * moved)
+            mean[begin : begin + step] = np.stack([(chance(base) - now).mean(1), (chance(here) - now).mean(1)], 1)
         return mean[:, 0], mean[:, 1]
 
 
@@ -90,7 +94,10 @@ class Fit:
 
 def chance(logit: np.ndarray) -> np.ndarray:
     """Inverse logit."""
-    return 1 / (1 + np.exp(-np.clip(logit, -35, 35)))
+    found = np.maximum(np.minimum(-logit, 35), -35)
+    np.exp(found, out=found)
+    found += 1
+    return np.reciprocal(found, out=found)
 
 
 def best(data: Data, start: Fit | None = None) -> Fit:

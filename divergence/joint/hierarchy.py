@@ -18,10 +18,14 @@ import scipy.linalg
 
 from divergence.joint.coordinates import Layout
 
+dpotrf, dpotri, dpotrs = scipy.linalg.get_lapack_funcs(("potrf", "potri", "potrs"), dtype="d")
+
 STEP = 1e-4  # of the differences, in prior standard deviations: error 1e-8 of the third derivative
-# Of the systems that are factored at once: what the cache of a core holds. Of 32 MiB, twice the time goes to fresh pages.
-BATCH_BYTES = 2**22
-FACTOR_BYTES = 2**19  # of them, what is factored in one call: its copies stay in the near cache of a core, a sixth cheaper
+# Of the systems that are made at once: what the cache of a core holds. Of 32 MiB, twice the time goes to fresh pages.
+BATCH_BYTES = 2**21
+# Arms from which on matrices are factored one by one where they stand. NumPy's stacks copy each in and out, which costs two
+# thirds of the factor of 80 arms, and less than a call from Python does of ten.
+IN_PLACE_MIN = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,40 +75,68 @@ class Hierarchy:
     def density(self, x: np.ndarray) -> np.ndarray:
         """Log density at points x (n, dims), up to a constant, shape (n,)."""
         size = len(self.value)
-        factor = scipy.linalg.cholesky(self.noise, lower=True)
-        bound = 1 + np.square(scipy.linalg.solve_triangular(factor, self.value, lower=True)).sum()  # S >= V
+        root = scipy.linalg.cholesky(self.noise, lower=True)
+        bound = 1 + np.square(scipy.linalg.solve_triangular(root, self.value, lower=True)).sum()  # S >= V
+        parts = np.zeros((len(self.products) + 1, size + 1, size + 1))  # the last one, once a point, is what x leaves alone
+        parts[:-1, :size, :size] = self.products.reshape(-1, size, size)
+        parts[-1] = np.block([[self.noise, self.value[:, None]], [self.value, bound]])
+        parts = parts.reshape(len(parts), -1)
         step = max(1, BATCH_BYTES // (8 * (size + 1) ** 2))
-        few = max(1, FACTOR_BYTES // (8 * (size + 1) ** 2))
-        sums, whole = np.empty((min(step, len(x)), size * size)), np.empty((min(few, len(x)), size + 1, size + 1))
-        whole[:, size, :size] = whole[:, :size, size] = self.value
-        whole[:, size, size] = bound
+        room = np.empty((min(step, len(x)), (size + 1) ** 2))
         out = -0.5 * np.square(x).sum(1)
+        shares = np.pad(self.variances(x), ((0, 0), (0, 1)), constant_values=1.0)
         for begin in range(0, len(x), step):
-            s = self.variances(x[begin : begin + step])
-            total = np.matmul(s, self.products, out=sums[: len(s)]).reshape(-1, size, size)
-            for at in range(0, len(s), few):
-                part = whole[: min(few, len(s) - at)]
-                np.add(total[at : at + len(part)], self.noise, out=part[:, :size, :size])
-                diagonal = np.diagonal(np.linalg.cholesky(part), axis1=1, axis2=2)
-                found = np.log(diagonal[:, :size]).sum(1) + 0.5 * (bound - diagonal[:, size] ** 2)
-                out[begin + at : begin + at + len(part)] -= found
+            s = shares[begin : begin + step]
+            every = np.matmul(s, parts, out=room[: len(s)])
+            diagonal = _factor_diagonals(every.reshape(-1, size + 1, size + 1))
+            out[begin : begin + len(s)] -= np.log(diagonal[:, :size]).sum(1) + 0.5 * (bound - diagonal[:, size] ** 2)
         return out
 
     def gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """Log density and its gradient at one point x (dims,)."""
         size = len(self.value)
         s = self.variances(x[None])[0]
-        total = (s @ self.products).reshape(size, size) + self.noise
-        factor = scipy.linalg.cho_factor(total, lower=True)
-        inverse = scipy.linalg.cho_solve(factor, np.eye(size))
+        total = (s @ self.products).reshape(size, size)
+        total += self.noise
+        factor = _factored(total)
+        inverse = dpotrs(factor, np.eye(size), lower=1)[0]
         solved = inverse @ self.value
-        density = -np.log(np.diag(factor[0])).sum() - 0.5 * self.value @ solved - 0.5 * x @ x
-        by_variance = 0.5 * self.products @ (np.outer(solved, solved) - inverse).ravel()
+        density = -np.log(np.diag(factor)).sum() - 0.5 * self.value @ solved - 0.5 * x @ x
+        by_variance = 0.5 * (self.products @ (np.outer(solved, solved) - inverse).ravel())
         return float(density), self.layout.slope(x, s, by_variance)
 
     def curvature(self, x: np.ndarray) -> np.ndarray:
         """Minus the Hessian at one point, by central differences of the exact gradient, shape (dims, dims)."""
         return curvature(self.gradient, x)
+
+
+def _factored(matrix: np.ndarray) -> np.ndarray:
+    """The lower Cholesky factor of a symmetric matrix (A, A), above it anything; one in Fortran's order is written over."""
+    factor, failed = dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
+    if failed:
+        raise np.linalg.LinAlgError("a covariance of arm levels is not positive definite")
+    return factor
+
+
+def _factor_diagonals(stack: np.ndarray) -> np.ndarray:
+    """Diagonals of the Cholesky factors of symmetric matrices (n, A, A), shape (n, A); what `stack` holds is lost."""
+    if stack.shape[1] < IN_PLACE_MIN:
+        stack = np.linalg.cholesky(stack)
+    else:
+        for matrix in stack:
+            _factored(matrix.T)
+    return np.diagonal(stack, axis1=1, axis2=2)
+
+
+def inverses(stack: np.ndarray) -> np.ndarray:
+    """Inverses of symmetric positive definite matrices (n, A, A), same shape; what `stack` holds is lost."""
+    if stack.shape[1] < IN_PLACE_MIN:
+        return np.linalg.inv(stack)
+    above = np.triu_indices(stack.shape[1], 1)
+    for matrix in stack:
+        dpotri(_factored(matrix.T), lower=1, overwrite_c=1)  # in C's order: on the diagonal and above it
+        matrix.T[above] = matrix[above]
+    return stack
 
 
 def curvature(gradient: Callable[[np.ndarray], tuple[float, np.ndarray]], x: np.ndarray) -> np.ndarray:

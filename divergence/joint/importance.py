@@ -11,6 +11,7 @@ and their k-hat is the gate (Vehtari et al. 2024).
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Protocol
 
 import numpy as np
@@ -200,11 +201,22 @@ class Proposal:
 
     def log_density(self, points: np.ndarray) -> np.ndarray:
         """Log density at points (n, dims), shape (n,)."""
-        z = scipy.linalg.solve_triangular(self.root, (points - self.centre).T, lower=True).T
-        width, free = np.where(z < -SEAM, self.low, self.high), self.freedom
+        z = self._inverse @ np.subtract(points, self.centre).T  # an axis a row
+        left, free = (z < -SEAM).astype(float), self.freedom
+        widths = np.stack([self.high, self.low - self.high], 1)[:, :, None]
+        np.square(z, out=z)
+        z /= np.square(widths[:, 0] + left * widths[:, 1])
+        z /= free
+        z += 1.0
+        np.log(z, out=z)
         constant = gammaln((free + 1) / 2) - gammaln(free / 2) - 0.5 * np.log(free * np.pi)
-        axes = constant - np.log(width) - (free + 1) / 2 * np.log1p((z / width) ** 2 / free)
-        return axes.sum(1) - np.log(np.diag(self.root)).sum()
+        every = len(z) * constant - np.log(self.high).sum() - np.log(np.diag(self.root)).sum()
+        return every - (np.log(self.low) - np.log(self.high)) @ left - (free + 1) / 2 * z.sum(0)
+
+    @functools.cached_property
+    def _inverse(self) -> np.ndarray:
+        """Of `root`: one product with all points takes a sixth of the time in which a triangle is solved for them."""
+        return scipy.linalg.solve_triangular(self.root, np.eye(len(self.root)), lower=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,12 +265,18 @@ def _tempered(log_weight: np.ndarray, least: float) -> np.ndarray:
     def powered(power: float) -> np.ndarray:
         return np.exp(power * log_weight - np.asarray(logsumexp(power * log_weight)))
 
+    below = log_weight - log_weight.max()
+
+    def effective(power: float) -> float:
+        mass = np.exp(power * below)
+        return mass.sum() ** 2 / np.square(mass).sum()
+
     low, high = 0.0, 1.0
-    if 1 / np.square(powered(1.0)).sum() >= least:
+    if effective(1.0) >= least:
         return powered(1.0)
     for _ in range(20):  # to 1e-6
         middle = (low + high) / 2
-        low, high = (middle, high) if 1 / np.square(powered(middle)).sum() >= least else (low, middle)
+        low, high = (middle, high) if effective(middle) >= least else (low, middle)
     return powered(low)
 
 
@@ -266,11 +284,11 @@ def _adapted(points: np.ndarray, weight: np.ndarray, freedom: float) -> Proposal
     """The proposal that weighted points ask for: medians, covariance, and half-widths from the 5 and 95 % quantiles."""
     offset = points - weight @ points
     root = np.linalg.cholesky((weight[:, None] * offset).T @ offset + 1e-6 * np.eye(points.shape[1]))
-    z = scipy.linalg.solve_triangular(root, points.T, lower=True).T
-    order = np.argsort(z, axis=0)
-    ranked = np.take_along_axis(z, order, 0)
-    mass = np.cumsum(weight[order], axis=0)
-    last, axes = len(z) - 1, np.arange(z.shape[1])
-    lower, middle, upper = (ranked[np.minimum((mass < q).sum(0), last), axes] for q in (0.05, 0.5, 0.95))
+    z = np.ascontiguousarray(scipy.linalg.solve_triangular(root, points.T, lower=True))  # an axis a row: what is sorted
+    order = np.argsort(z, axis=1)
+    mass = np.cumsum(weight[order], axis=1)
+    axes, last = np.arange(len(z)), z.shape[1] - 1
+    found = (order[axes, np.minimum((mass < q).sum(1), last)] for q in (0.05, 0.5, 0.95))
+    lower, middle, upper = (z[axes, place] for place in found)
     below, above = (np.maximum(side / NORMAL_95, 0.2) for side in (middle - lower, upper - middle))
     return Proposal(root @ middle, root, below, above, freedom)

@@ -8,7 +8,6 @@ import functools
 from divergence.cells import Cells
 from divergence.errors import InputError
 from divergence.joint.arms import Arms, measure_arms
-from divergence.joint.compilations import kept_compilations
 from divergence.joint.importance import Importance
 from divergence.joint.item_levels import item_levels
 from divergence.joint.methods import Sample
@@ -33,8 +32,7 @@ class ItemLevel:
             raise InputError(
                 "the item-level method is a model of item difficulties, and item_difficulty is off: use Importance()"
             )
-        with kept_compilations():
-            return measure_arms(cells, functools.partial(item_levels, movement=spec.item_movement))
+        return measure_arms(cells, functools.partial(item_levels, movement=spec.item_movement))
 
     def __call__(self, data: Data, seed: int) -> Sample:
         """Draw from the posterior of the coordinates given `data` (see `numpyro_model.joint_model`)."""

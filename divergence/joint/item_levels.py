@@ -15,12 +15,13 @@ of what replicates of one item have in common beyond the model.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
 from divergence.cells import Table
 from divergence.errors import InputError
-from divergence.joint.item_response import ItemSums, sum_items
+from divergence.joint.item_response import ItemSums, sums_for
 from divergence.numerics import combinations
 
 MODEL_ITEMS = 40.0  # items that the model's own covariance is worth: few items lean on it, many on themselves
@@ -76,11 +77,13 @@ def item_levels(counts: Table, raw: np.ndarray, weight: np.ndarray, regime: np.n
     np.add.at(y, (row, column), counts["y"])
     law = _law(weight, row, regime[raw], regime[arm], item_task[:, None] == arm_task)
     once = np.maximum(n, 1.0)
-    mu, log_sigma, sums = _solve(n / once, y / once, law)
-    copies = _copies(n, y, sums)
-    thinned = 1 + np.maximum(n - 1, 0.0) * copies
-    if (n > 1).any():
-        mu, log_sigma, sums = _solve(n / thinned, y / thinned, law, (mu, log_sigma))
+    sum_items, compiled = sums_for(n.size)
+    with compiled:
+        mu, log_sigma, sums = _solve(sum_items, n / once, y / once, law)
+        copies = _copies(n, y, sums)
+        thinned = 1 + np.maximum(n - 1, 0.0) * copies
+        if (n > 1).any():
+            mu, log_sigma, sums = _solve(sum_items, n / thinned, y / thinned, law, (mu, log_sigma))
     level = (law * sums.probability).sum(0)
     precision = sums.information + _ridge(len(arm))
     centred = law * (sums.probability - level)
@@ -105,7 +108,9 @@ def _ridge(arms: int) -> np.ndarray:
     return np.diag(np.r_[np.full(arms, RIDGE), SCALE_RIDGE])
 
 
-def _solve(n: np.ndarray, y: np.ndarray, law: np.ndarray, start: tuple | None = None) -> tuple[np.ndarray, float, ItemSums]:
+def _solve(
+    sum_items: Callable[..., ItemSums], n: np.ndarray, y: np.ndarray, law: np.ndarray, start: tuple | None = None
+) -> tuple[np.ndarray, float, ItemSums]:
     """Penalised maximum of the likelihood by Newton steps: mu (A,), log sigma, and the sums there."""
     arms = n.shape[1]
     share = np.clip(y.sum() / n.sum(), 0.01, 0.99)

@@ -36,6 +36,7 @@ from divergence.errors import NotIdentifiedError
 from divergence.joint.block_checks import HeldOut, difference_density, held_out
 from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.design import arm_loadings, free_terms
+from divergence.joint.hierarchy import inverses
 from divergence.joint.importance import Importance
 from divergence.joint.link import Response
 from divergence.joint.methods import K_HAT_MAX
@@ -73,7 +74,7 @@ def new_context_check(posterior: Posterior, *, outcome: str | None = None, refit
         rows = _in_blocks(fit, target, contexts)
         return pl.DataFrame(rows, schema_overrides={"gain": pl.Float64, "rmse_bench": pl.Float64})
     thinned = _thinned(fit.x, len(fit.arms))
-    precision = np.linalg.inv(target.covariances(thinned))
+    precision = inverses(target.covariances(thinned))
     rows, refits = [], 0
     for c in contexts:
         held = np.flatnonzero((fit.arms.context == c) & fit.arms.deployed)
@@ -86,7 +87,7 @@ def new_context_check(posterior: Posterior, *, outcome: str | None = None, refit
         refits += again
         if again:
             x, passed = _without(fit, held)
-            left, block = _predicted(np.linalg.inv(target.covariances(x)), target.value, held)
+            left, block = _predicted(inverses(target.covariances(x)), target.value, held)
             weight = np.full(len(x), 1 / len(x))
         rows.append(
             {

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.linalg
 import scipy.sparse as sp
 
 from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.coordinates import ABILITIES
 from divergence.joint.design import GIVEN, Design, free_terms, local_term, model_term
-from divergence.joint.hierarchy import Hierarchy
+from divergence.joint.hierarchy import BATCH_BYTES, IN_PLACE_MIN, Hierarchy
 from divergence.joint.link import Response
 from divergence.joint.noise import draw_noise
 from divergence.joint.paired import LIMIT
+
+(dposv,) = scipy.linalg.get_lapack_funcs(("posv",), dtype="d")
 
 Loadings = np.ndarray | sp.csr_array
 ARM_BUCKETS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -198,13 +201,30 @@ def _solve_dense(
     cross = loadings[:, bench] @ loadings[:, deployed].T
     beside = (loadings[:, deployed] * own) @ loadings[:, deployed].T
     solved = np.empty((draws, size))
-    for begin in range(0, draws, 250):  # bounds memory at 250 A x A systems
-        part = slice(begin, begin + 250)
+    step = max(1, BATCH_BYTES // (8 * size**2))
+    for begin in range(0, draws, step):
+        part = slice(begin, begin + step)
         total = (variances[part] @ products).reshape(-1, size, size)
         total += response.matrix * (wide[part, :, None] * wide[part, None, :])
         total += covariances[part, None, None] * (cross + cross.T) + beside
-        solved[part] = np.linalg.solve(total, gap[part, :, None])[:, :, 0]
+        solved[part] = _solved(total, gap[part])
     return solved
+
+
+def _solved(systems: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """`S^-1 r` of many positive definite matrices (n, A, A), which are lost, and right sides (n, A), shape (n, A).
+
+    One by one where they stand: half the work of general ones, and no copies. One alone is solved as any matrix is: where
+    levels are linearised comes of it, and what differs there in the last digit moves the mode that is found in the ninth.
+    """
+    if len(systems) == 1 or systems.shape[1] < IN_PLACE_MIN:
+        return np.linalg.solve(systems, right[:, :, None])[:, :, 0]
+    out = np.empty_like(right)
+    for k, (system, side) in enumerate(zip(systems, right, strict=True)):
+        out[k], failed = dposv(system.T, side, lower=1, overwrite_a=1)[1:]
+        if failed:
+            raise np.linalg.LinAlgError("a covariance of arm levels is not positive definite")
+    return out
 
 
 def _solve_blocks(

@@ -61,7 +61,8 @@ class Purchase:
     def cost(self, known: Knowledge, unit: str) -> float:
         """What it costs, in `unit`; NaN where a cost is not known."""
         number = self.requests(known)
-        return float((number[number > 0] * known.cost[unit][number > 0]).sum())
+        some = number > 0
+        return float((number[some] * known.cost[unit][some]).sum())
 
     def more(self, place: np.ndarray | int, items: float = 0.0, trials: float = 0.0, again: float = 0.0) -> Purchase:
         """The same with more at one place (or several)."""
@@ -130,17 +131,26 @@ class Preposterior:
         """Weights of the numbers on the logged places, (R, A)."""
         return self.goal.weights[:, self._logged]
 
+    @functools.cached_property
+    def _by_place(self) -> tuple[np.ndarray, ...]:
+        """Of the logged places: items and trials of an item now, variance over items, of a trial, of sessions, (A,) each."""
+        known, here = self.known, self._logged
+        now = np.maximum(known.items[here], 1.0), np.maximum(known.parts.trials[known.arm[here]], 1.0)
+        return *now, known.between[here, here], known.replicate[here], known.session[here]
+
     def of_means(self, design: Purchase) -> np.ndarray:
         """V': covariance of the logged places' means over items after the design, shape (A, A)."""
-        known, here = self.known, self._logged
-        arm = known.arm[here]
-        more, old = design.items[here], np.maximum(known.items[here], 1.0)
+        here = self._logged
+        old, trials, alone, replicate, session = self._by_place
+        more = design.items[here]
         n = old + more
         together, between = self._among_logged
-        total = between * (together + np.minimum(more[:, None], more)) / np.outer(n, n)
-        trials = np.maximum(known.parts.trials[arm], 1.0) + design.again[here]
-        answers = known.replicate[here] * (old / trials + more / design.trials[here]) / n**2
-        total[np.diag_indices(len(here))] = known.between[here, here] / n + answers + known.session[here] / n
+        total = np.minimum(more[:, None], more)
+        total += together
+        total *= between
+        total /= n[:, None] * n
+        answers = replicate * (old / (trials + design.again[here]) + more / design.trials[here]) / n**2
+        total.flat[:: len(here) + 1] = alone / n + answers + session / n
         return total
 
     @functools.cached_property
@@ -163,12 +173,16 @@ class Preposterior:
             return np.where(self._direct, self._of_numbers(design), whole) if self._direct.any() else whole
         return self._of_numbers(design)
 
+    @functools.cached_property
+    def _of_log(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each number now: v, w V w', and what else the fit knows of it, (R,) each."""
+        now, seen = np.maximum(self.variance, 1e-300), np.maximum(self._seen, 1e-300)
+        return now, seen, 1 / now - 1 / seen
+
     def _of_numbers(self, design: Purchase) -> np.ndarray:
         """v' of numbers that rest on logged places."""
-        w, now = self._weights, np.maximum(self.variance, 1e-300)
-        seen = np.maximum(self._seen, 1e-300)
+        w, (now, seen, beside) = self._weights, self._of_log
         after = np.maximum(np.einsum("ra,ar->r", w, self.of_means(design) @ w.T), 1e-300)
-        beside = 1 / now - 1 / seen
         return np.where(beside > 0, 1 / (1 / after + np.maximum(beside, 0.0)), now * after / seen)
 
     def _conditioned(self, design: Purchase) -> np.ndarray:
@@ -222,13 +236,23 @@ class Preposterior:
     def _lost_now(self) -> float:
         return self._lost(Purchase.nothing(len(self.known.places)))
 
+    @functools.cached_property
+    def _lead(self) -> np.ndarray:
+        """Draws of the numbers, (D, R)."""
+        return self.known.draws @ self.goal.weights.T
+
+    @functools.cached_property
+    def _lost_by_draws(self) -> float:
+        """What the best one of now loses, as expected now, without a choice after the design."""
+        return np.maximum(-self._lead, 0.0).max(1).mean()
+
     def _lost(self, design: Purchase) -> float:
-        lead = self.known.draws @ self.goal.weights.T
+        lead = self._lead
         gained = np.clip(1 - self.left(design) / np.maximum(self.variance, 1e-300), 0.0, 1.0)
         apart = lead - self.goal.lead
         if self.goal.kind == "decision":  # leads of the best one: it loses what another one leads by
             told = self.goal.lead + np.sqrt(gained) * apart
-            return float(np.maximum(-lead, 0.0).max(1).mean() - np.maximum(-told, 0.0).max(1).mean())
+            return float(self._lost_by_draws - np.maximum(-told, 0.0).max(1).mean())
         noise = stream(self.seed, "noise of measurements").standard_normal(lead.shape)
         told = self.goal.lead + gained * apart + np.sqrt(gained * (1 - gained) * self.variance) * noise
         half = lead.shape[1] // 2

@@ -21,6 +21,7 @@ from divergence.report.choice import Choice, choose, undeclared
 from divergence.report.content import PageContent
 from divergence.report.decision import Decision, decide, ordered
 from divergence.report.figures import contrasts, gap, order, score_kappa
+from divergence.report.figures.theme import unchecked
 from divergence.report.palette import DARK, LIGHT, TO_DARK
 from divergence.report.reading import levels
 from divergence.report.scripts import notices, vega_bundle, versions
@@ -48,13 +49,14 @@ def render(content: PageContent) -> str:
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"seen": seen, "sentence": sentence, "rows": _rows, "written": _written}
     decision, choice = decide(content), choose(content)
-    sections = page_sections.build(content)
     listed = board(content)
-    opening = board_sections.first_screen(listed) if listed else []
-    first = _order(content)
+    with unchecked():
+        sections = page_sections.build(content)
+        opening = board_sections.first_screen(listed) if listed else []
+        first = _order(content)
+        specs, config = _specs([*_figures(opening), *([first] if first else [])], sections)
     models = page_sections.models_table(content, decision)
     behind = (opening if listed and not listed.leads else []) + ([models] if models else [])
-    specs, config = _specs([*_figures(opening), *([first] if first else [])], sections)
     return environment.from_string(_template("page.html.j2")).render(
         content=content,
         decision=decision,
@@ -127,7 +129,7 @@ def _specs(first: list[Figure], sections: list[Section]) -> tuple[dict[str, str]
     figures = first + [block for section in sections for block in section.blocks if isinstance(block, Figure)]
     specs, config = {}, {}
     for figure in figures:
-        spec = figure.chart.to_dict()
+        spec = figure.chart.to_dict(validate=False)
         spec.pop("$schema")  # an address, which nothing here needs
         config = spec.pop("config")
         specs[figure.id] = _json(spec)

@@ -14,7 +14,7 @@ import divergence as dv
 from divergence.joint import Importance, ItemLevel
 from divergence.joint.arms import measure_arms
 from divergence.joint.item_levels import item_levels
-from divergence.joint.item_response import _kernel, sum_items
+from divergence.joint.item_response import HOST_CELLS_MAX, _kernel, sum_items, sum_items_on_host, sums_for
 from divergence.simulate import simulate, world
 
 
@@ -38,20 +38,22 @@ def _by_quadrature(mu, log_sigma, n, y):
     return np.array(out)
 
 
-def test_likelihood_is_that_of_dense_quadrature():
+@pytest.mark.parametrize("add_up", [sum_items, sum_items_on_host])
+def test_likelihood_is_that_of_dense_quadrature(add_up):
     mu, log_sigma, n, y, law = _problem()
-    sums = sum_items(mu, log_sigma, n, y, law)
+    sums = add_up(mu, log_sigma, n, y, law)
     expected = _by_quadrature(mu, log_sigma, n, y).sum()
     assert sums.log_likelihood == pytest.approx(expected, abs=1e-8 * len(n))  # as NODES promises
 
 
-def test_score_and_information_are_its_derivatives():
+@pytest.mark.parametrize("add_up", [sum_items, sum_items_on_host])
+def test_score_and_information_are_its_derivatives(add_up):
     mu, log_sigma, n, y, law = _problem(seed=1)
     theta, step = np.r_[mu, log_sigma], 1e-4
-    sums = sum_items(mu, log_sigma, n, y, law)
+    sums = add_up(mu, log_sigma, n, y, law)
 
     def at(t):
-        return sum_items(t[:-1], t[-1], n, y, law)
+        return add_up(t[:-1], t[-1], n, y, law)
 
     for k, e in enumerate(np.eye(len(theta)) * step):
         up, down = at(theta + e), at(theta - e)
@@ -60,6 +62,29 @@ def test_score_and_information_are_its_derivatives():
         moved = (law * (up.probability - down.probability)).sum(0) / (2 * step)
         np.testing.assert_allclose(sums.slope[:, k], moved, atol=1e-6)
     np.testing.assert_allclose(sums.score[0], 0, atol=1e-12)
+
+
+def test_the_host_and_jax_give_the_same_sums():
+    """To 1e-12 of the largest, in all fields; also with fractions of trials, as replicates that are copies have."""
+    for items, arms, share in ((13, 5, 1.0), (130, 60, 0.4)):
+        mu, log_sigma, n, y, law = _problem(items, arms, seed=4)
+        one, other = (add_up(mu, log_sigma, share * n, share * y, law) for add_up in (sum_items, sum_items_on_host))
+        for name in one.__dataclass_fields__:
+            seen, told = np.asarray(getattr(one, name)), np.asarray(getattr(other, name))
+            assert seen.shape == told.shape
+            np.testing.assert_allclose(seen, told, rtol=0, atol=1e-12 * np.abs(told).max())
+
+
+def test_small_logs_compile_and_import_nothing():
+    assert sums_for(HOST_CELLS_MAX)[0] is sum_items_on_host
+    assert sums_for(HOST_CELLS_MAX + 1)[0] is sum_items
+    code = (
+        "import sys, divergence as dv; from divergence.joint import ItemLevel;"
+        "from divergence.simulate import simulate, world;"
+        "log = dv.read(simulate(world('baseline', n_models=2, n_contexts=2, n_items=30), 0)[0]);"
+        "dv.fit(dv.collapse(log), method=ItemLevel(), seed=0); print('jax' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_sharded_over_eight_devices_is_the_same():

@@ -5,13 +5,15 @@ import polars as pl
 import pytest
 from scipy.special import betaln, expit
 from scipy.stats import beta, norm
+from scipy.stats import t as student
 
 import divergence as dv
 from divergence.estimands.beta_binomial import power_mean
 from divergence.joint import sample_density
 from divergence.joint.coordinates import correlation, half_normal
-from divergence.joint.hierarchy import Hierarchy
-from divergence.joint.importance import Importance
+from divergence.joint.hierarchy import BATCH_BYTES, IN_PLACE_MIN, Hierarchy, inverses
+from divergence.joint.importance import Importance, Proposal, _tempered
+from divergence.joint.problem import _solved
 from divergence.joint.user_density import UserDensity
 
 
@@ -48,10 +50,16 @@ def _balanced(models=6, contexts=4, seed=0):
     }, (models, contexts)
 
 
-def test_density_is_that_of_the_analysis_of_variance():
-    """In a balanced design the sums of squares are independent: the density factors over four strata, to 1e-8."""
-    data, (models, contexts) = _balanced()
-    x = np.random.default_rng(1).normal(size=(20, 5))
+@pytest.mark.parametrize(("models", "contexts", "points"), [(6, 4, 20), (8, 6, 150)])
+def test_density_is_that_of_the_analysis_of_variance(models, contexts, points):
+    """In a balanced design the sums of squares are independent: the density factors over four strata, to 1e-8.
+
+    Small matrices are factored in stacks, larger ones one by one, and 150 points of them take several rounds of work.
+    """
+    data, _ = _balanced(models, contexts)
+    assert (models * contexts < IN_PLACE_MIN) == (points == 20)
+    assert (points * 8 * (models * contexts + 1) ** 2 > BATCH_BYTES) == (points == 150)
+    x = np.random.default_rng(1).normal(size=(points, 5))
     sd = half_normal(x[:, [0, 3, 4]], np.array([1.5, 0.5, 0.3]))
     y = data["value"].reshape(models, contexts)
     model, context, grand = y.mean(1), y.mean(0), y.mean()
@@ -74,6 +82,73 @@ def test_density_is_that_of_the_analysis_of_variance():
     for ss, v, df in zip(squares, strata, freedom, strict=True):
         expected -= 0.5 * (df * np.log(v) + ss / v)
     np.testing.assert_allclose(Hierarchy.of(data).density(x), expected, atol=1e-8)
+
+
+@pytest.mark.parametrize(("models", "contexts"), [(6, 4), (8, 6)])
+def test_density_and_gradient_are_those_of_the_dense_normal_law(models, contexts):
+    """The determinant and the solved system by LU, and differences of the density, at points of the prior."""
+    data, _ = _balanced(models, contexts)
+    target = Hierarchy.of(data)
+    x = np.random.default_rng(2).normal(size=(7, 5))
+    seen = target.density(x)
+    for point, found, system in zip(x, seen, target.covariances(x), strict=True):
+        told = np.linalg.slogdet(system)[1] + target.value @ np.linalg.solve(system, target.value) + point @ point
+        assert found == pytest.approx(-0.5 * told, abs=1e-9)  # of some 1e2, in double precision
+        value, slope = target.gradient(point)
+        assert value == pytest.approx(found, abs=1e-9)
+        steps = 1e-5 * np.eye(5)
+        moved = (target.density(point + steps) - target.density(point - steps)) / 2e-5
+        np.testing.assert_allclose(slope, moved, atol=1e-5)  # rounding 1e-9 over the step; its third power is far below
+
+
+@pytest.mark.parametrize("arms", [IN_PLACE_MIN - 1, IN_PLACE_MIN, 70])
+def test_many_systems_are_solved_and_inverted_as_one_is(arms):
+    """Against NumPy's general ones; condition numbers are below 1e3, so that 1e-12 is rounding."""
+    rng = np.random.default_rng(arms)
+    roots = rng.normal(size=(5, arms, arms))
+    systems, right = roots @ roots.swapaxes(1, 2) / arms + np.eye(arms), rng.normal(size=(5, arms))
+    told = np.linalg.inv(systems)
+    np.testing.assert_allclose(inverses(systems.copy()), told, atol=1e-12)
+    np.testing.assert_allclose(_solved(systems.copy(), right), np.einsum("nab,nb->na", told, right), atol=1e-11)
+    np.testing.assert_allclose(_solved(systems[:1].copy(), right[:1])[0], told[0] @ right[0], atol=1e-11)
+
+
+def test_a_proposal_has_the_density_of_its_axes():
+    """Student t to either side of each axis, and the determinant of what correlates them; to rounding of some 1e2."""
+    rng = np.random.default_rng(8)
+    root = np.linalg.cholesky(np.cov(rng.normal(size=(6, 40))))
+    proposal = Proposal(rng.normal(size=6), root, rng.uniform(0.2, 2, 6), rng.uniform(0.2, 2, 6), 3.0)
+    points = proposal.draw(500, rng)
+    z = np.linalg.solve(root, (points - proposal.centre).T).T
+    width = np.where(z < 0, proposal.low, proposal.high)
+    told = (student.logpdf(z / width, 3.0) - np.log(width)).sum(1) - np.log(np.diag(root)).sum()
+    np.testing.assert_allclose(proposal.log_density(points), told, atol=1e-11)
+    at_the_seam = proposal.centre[None] - 1e-13  # which side a point lies on that was drawn is not for rounding to say
+    told = (student.logpdf(0.0, 3.0) - np.log(proposal.high)).sum() - np.log(np.diag(root)).sum()
+    assert proposal.log_density(at_the_seam)[0] == pytest.approx(told, abs=1e-11)
+
+
+def test_tempered_weights_leave_as_many_effective_draws_as_are_asked_for():
+    log_weight = 4 * np.random.default_rng(9).normal(size=3000)
+    weight = _tempered(log_weight, 150.0)
+    assert weight.sum() == pytest.approx(1, abs=1e-12)
+    assert 1 / np.square(weight).sum() == pytest.approx(150, rel=1e-4)  # the power is found to 1e-6
+    flat = np.zeros(300)
+    np.testing.assert_allclose(_tempered(flat, 150.0), 1 / 300, atol=1e-15)
+
+
+def test_a_covariance_that_is_none_is_an_error():
+    for models, contexts in ((6, 4), (8, 6)):
+        data, _ = _balanced(models, contexts)
+        size = models * contexts
+        broken = Hierarchy.of(data | {"products": np.stack([-np.eye(size), -np.eye(size)])})
+        with pytest.raises(np.linalg.LinAlgError):
+            broken.density(np.full((3, 5), 3.0))
+        with pytest.raises(np.linalg.LinAlgError):
+            broken.gradient(np.full(5, 3.0))
+    for work in (inverses, lambda broken: _solved(broken, np.ones((2, 40)))):
+        with pytest.raises(np.linalg.LinAlgError):
+            work(np.stack([-np.eye(40)] * 2))
 
 
 def test_a_two_by_two_design_on_a_dense_grid():

@@ -1,12 +1,14 @@
 """A saved posterior comes back whole, or not at all."""
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
 
 import divergence as dv
 from divergence.cells.cells import TABLES
+from divergence.sealed import TRIED
 
 
 def test_round_trip(waves_posterior, tmp_path):
@@ -20,6 +22,18 @@ def test_round_trip(waves_posterior, tmp_path):
         for name, columns in TABLES.items():
             for column in (*columns[0], *columns[1]):
                 np.testing.assert_array_equal(getattr(one.cells, name)[column], getattr(other.cells, name)[column])
+
+
+def test_only_what_packs_is_packed(waves_posterior, tmp_path):
+    """Draws of a continuous number keep nearly all of their size, and most of the time would go there; codes shrink."""
+    waves_posterior.save(tmp_path / "m")
+    with zipfile.ZipFile(tmp_path / "m" / "draws.npz") as archive:
+        parts = {part.filename: part for part in archive.infolist()}
+    assert parts["0/effects.npy"].file_size > 2 * TRIED
+    assert parts["0/effects.npy"].compress_type == zipfile.ZIP_STORED
+    codes = parts["0/counts/model.npy"]
+    assert codes.compress_type == zipfile.ZIP_DEFLATED
+    assert codes.compress_size < 0.5 * codes.file_size
 
 
 def test_saving_again_replaces(waves_posterior, tmp_path):

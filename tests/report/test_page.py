@@ -1,5 +1,6 @@
 """The page as text: self-contained, valid, complete, and safe with any name."""
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -7,6 +8,8 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
+import altair as alt
+import jsonschema
 import numpy as np
 import polars as pl
 import pytest
@@ -95,6 +98,17 @@ def test_every_figure_has_its_chart_and_its_sentence(page, parsed):
         assert len(sentence.group(1)) > 40
         assert "$schema" not in specs[name]
         assert specs[name]["description"][:30] in sentence.group(1).replace("&amp;", "&").replace("&#39;", "'")
+
+
+def test_every_chart_of_a_page_follows_the_schema_though_pages_are_drawn_unchecked(content, page, parsed, monkeypatch):
+    specs = [json.loads(text) for name, text in parsed.scripts.items() if name.startswith("spec-")]
+    assert specs
+    for spec in specs:
+        alt.Chart.from_dict(spec)  # held against the schema of Vega-Lite
+    with pytest.raises(jsonschema.ValidationError, match="no mark"):
+        alt.Chart.from_dict(specs[0] | {"layer": [{"mark": "no mark"}]})
+    monkeypatch.setattr("divergence.report.page.unchecked", contextlib.nullcontext)
+    assert render(content) == page
 
 
 def test_colours_have_a_dark_partner(parsed):

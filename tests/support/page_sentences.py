@@ -59,7 +59,7 @@ def sentences(page: str) -> list[tuple[str, str]]:
 
 
 class _NoChart:
-    def to_dict(self):
+    def to_dict(self, **_):
         return {"$schema": "", "config": {}}
 
 

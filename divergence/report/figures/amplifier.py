@@ -131,7 +131,7 @@ def chart(bench: Estimate, reversal: Estimate, confidence: Estimate) -> alt.Laye
     shown = line.select(pl.col("gap") * factor, pl.col("median", "lower", "upper") * 100)
     base = alt.Chart(shown).encode(x=x)
     layers = [
-        base.mark_area(color=LIGHT["neutral"], opacity=0.16).encode(y=alt.Y("lower:Q", title=RISK), y2="upper:Q"),
+        base.mark_area(color=LIGHT["neutral"], opacity=0.16).encode(y=alt.Y("lower:Q", title=RISK), y2=alt.Y2("upper:Q")),
         base.mark_line(color=LIGHT["muted"], strokeWidth=2.2).encode(y=y),
     ]
     single = _until(curve(reversal, "curve_new_context"), far)
@@ -158,7 +158,7 @@ def chart(bench: Estimate, reversal: Estimate, confidence: Estimate) -> alt.Laye
         layers += [
             mark.mark_rule(color=LIGHT["ink"], strokeDash=[2, 3]).encode(x=x),
             mark.mark_text(align="right" if left else "left", dx=-6 if left else 6, baseline="top").encode(
-                x=x, y=alt.value(4), text="text:N"
+                x=x, y=alt.YValue(4), text=alt.Text("text:N")
             ),
         ]
     return theme.finish(alt.layer(*layers), HEIGHT, sentence(bench, reversal, confidence))

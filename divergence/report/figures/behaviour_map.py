@@ -140,14 +140,16 @@ def chart(answer: Estimate) -> alt.LayerChart:
     layers = [
         alt.Chart(disc)
         .mark_line(color=LIGHT["floor"], strokeWidth=1, fill=LIGHT["faint"], fillOpacity=0.8)
-        .encode(x=x, y=y, order="order:Q"),
+        .encode(x=x, y=y, order=alt.Order("order:Q")),
         alt.Chart(rings)
         .mark_line(color=LIGHT["gain_cell"], strokeWidth=1, fill=LIGHT["gain_cell"], fillOpacity=0.18)
-        .encode(x=x, y=y, order="order:Q", detail="context:N"),
+        .encode(x=x, y=y, order=alt.Order("order:Q"), detail=alt.Detail("context:N")),
         alt.Chart(table.filter(~chosen))
         .mark_point(filled=True, size=22, opacity=0.55, color=LIGHT["neutral"])
         .encode(x=x, y=y, tooltip=tip),
-        base.mark_rule(color=LIGHT["gain"], strokeWidth=1.5).encode(x=across("zero"), y=up("zero"), x2="x:Q", y2="y:Q"),
+        base.mark_rule(color=LIGHT["gain"], strokeWidth=1.5).encode(
+            x=across("zero"), y=up("zero"), x2=alt.X2("x:Q"), y2=alt.Y2("y:Q")
+        ),
         base.mark_point(shape="triangle-up", filled=True, size=90, opacity=1, color=LIGHT["gain"]).encode(
             x=x, y=y, angle=alt.Angle("angle:Q", scale=None), tooltip=tip
         ),
@@ -214,7 +216,7 @@ def _labels(alt, heads: pl.DataFrame, x, y, pixels: _Pixels) -> list:
     return [
         alt.Chart(heads[index])
         .mark_text(dx=OFFSETS[side][0], dy=OFFSETS[side][1], align=OFFSETS[side][2])
-        .encode(x=x, y=y, text="name:N")
+        .encode(x=x, y=y, text=alt.Text("name:N"))
         for side, index in sides.items()
         if index
     ]

@@ -75,7 +75,8 @@ def chart(coherence: Estimate) -> alt.LayerChart:
     )
     layers = [
         base.mark_rect(cornerRadius=2).encode(color=alt.Color("chance:Q", scale=colours, legend=None)),
-        text.encode(text="text:N", color=alt.value(LIGHT["ink"])),  # no grey: it could not be read on a full colour
+        # no grey: it could not be read on a full colour
+        text.encode(text=alt.Text("text:N"), color=alt.ColorValue(LIGHT["ink"])),
     ]
     height, wide = (row(data["context"]) * data["context"].n_unique() for row in (theme.row_height, theme.wide_row))
     return theme.finish(alt.layer(*layers), height, sentence(coherence), wide, across=theme.MAP)

@@ -146,7 +146,8 @@ def chart(context_effect: Estimate) -> alt.LayerChart:
     text = base.mark_text(fontSize=alt.ExprRef("width < 260 ? 10 : 12"), fontWeight=weight)
     layers = [
         base.mark_rect(cornerRadius=2).encode(color=alt.Color("change:Q", scale=colours, legend=None)),
-        text.encode(text="text:N", color=alt.value(LIGHT["ink"])),  # no grey: it could not be read on a full colour
+        # no grey: it could not be read on a full colour
+        text.encode(text=alt.Text("text:N"), color=alt.ColorValue(LIGHT["ink"])),
     ]
     height, wide = (row(data["context"]) * data["context"].n_unique() for row in (theme.row_height, theme.wide_row))
     return theme.finish(alt.layer(*layers), height, sentence(context_effect), wide, across=theme.MAP)

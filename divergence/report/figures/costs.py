@@ -104,7 +104,7 @@ def chart(cost_per_success: Estimate) -> alt.LayerChart:
     y = alt.Y("name:N", scale=alt.Scale(domain=data["name"].to_list()), axis=theme.name_axis(names=data["name"]))
     base = alt.Chart(data).encode(y=y, tooltip=tooltip)
     layers = [
-        base.mark_rule(strokeWidth=3.5, strokeCap="round").encode(x=x("lower"), x2="upper:Q", color=colour),
+        base.mark_rule(strokeWidth=3.5, strokeCap="round").encode(x=x("lower"), x2=alt.X2("upper:Q"), color=colour),
         base.mark_point(size=62, opacity=1, filled=True).encode(x=x("median"), color=colour, shape=shape),
     ]
     height, wide = (data.height * row(data["name"]) for row in (theme.row_height, theme.wide_row))

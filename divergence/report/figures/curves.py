@@ -92,7 +92,7 @@ def draw(frame: pl.DataFrame, x: alt.X, x_title: str, y_title: str, description:
     ]
     base = alt.Chart(data).encode(x=x, tooltip=tooltip)
     layers = [
-        base.mark_rule(strokeWidth=1.6, opacity=0.45).encode(y=y("lower"), y2="upper:Q", color=colour),
+        base.mark_rule(strokeWidth=1.6, opacity=0.45).encode(y=y("lower"), y2=alt.Y2("upper:Q"), color=colour),
         base.mark_line(strokeWidth=2).encode(y=y("median"), color=colour, strokeDash=dash),
         base.mark_point(size=60, filled=True, opacity=1).encode(y=y("median"), color=colour, shape=shape),
     ]

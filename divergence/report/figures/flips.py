@@ -157,7 +157,7 @@ def chart(flips: Estimate) -> alt.LayerChart:
 
     layers = [
         base.mark_tick(color=LIGHT["floor"], thickness=3, height=11).encode(x=x("floor")),
-        base.mark_rule(strokeWidth=3, strokeCap="round").encode(x=x("lower"), x2="upper:Q", color=colour),
+        base.mark_rule(strokeWidth=3, strokeCap="round").encode(x=x("lower"), x2=alt.X2("upper:Q"), color=colour),
         base.mark_point(size=64, opacity=1, strokeWidth=1.8, fill=LIGHT["paper"]).encode(
             x=x("median"), color=colour, shape=shape
         ),

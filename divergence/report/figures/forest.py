@@ -193,8 +193,8 @@ def draw(forest: Forest, description: str, what: str, headings: dict[int, str] |
     layers = [
         *_band(_shaded(forest), x),
         zero.encode(x=x("zero")),
-        base.mark_rule(strokeWidth=1).encode(x=x("outer_lower"), x2="outer_upper:Q", color=colour),
-        base.mark_rule(strokeWidth=3.5, strokeCap="round").encode(x=x("lower"), x2="upper:Q", color=colour),
+        base.mark_rule(strokeWidth=1).encode(x=x("outer_lower"), x2=alt.X2("outer_upper:Q"), color=colour),
+        base.mark_rule(strokeWidth=3.5, strokeCap="round").encode(x=x("lower"), x2=alt.X2("upper:Q"), color=colour),
         base.mark_point(size=62, opacity=1, strokeWidth=1.8, fill=LIGHT["paper"]).encode(
             x=x("median"), color=colour, shape=shape
         ),
@@ -217,4 +217,4 @@ def _band(limits: list[float], x: Callable[[str], alt.X]) -> list[alt.Chart]:
     if not limits:
         return []
     data = pl.DataFrame({"low": limits[:1], "high": limits[1:]})
-    return [alt.Chart(data).mark_rect(color=LIGHT["band"]).encode(x=x("low"), x2="high:Q")]
+    return [alt.Chart(data).mark_rect(color=LIGHT["band"]).encode(x=x("low"), x2=alt.X2("high:Q"))]

@@ -88,7 +88,7 @@ def chart(cost_ledger: Estimate) -> alt.LayerChart:
     base = alt.Chart(data).encode(y=y, tooltip=tooltip)
     bars = base.mark_bar(height=14).encode(
         x=alt.X("start:Q", title=title, scale=span, axis=alt.Axis(tickCount=5)),
-        x2="end:Q",
+        x2=alt.X2("end:Q"),
         color=alt.Color("way:N", scale=look, legend=None),
     )
     zero = (

@@ -125,8 +125,10 @@ def chart(matrix: Estimate) -> alt.LayerChart:
             ],
         )
     )
-    words = alt.Chart(table).mark_text(align="left", dx=6).encode(x=x, y=y, text="told:N")
-    line = alt.Chart(pl.DataFrame({"times": [1.0]})).mark_rule(color=LIGHT["ink"], strokeDash=[3, 3]).encode(x="times:Q")
+    words = alt.Chart(table).mark_text(align="left", dx=6).encode(x=x, y=y, text=alt.Text("told:N"))
+    line = (
+        alt.Chart(pl.DataFrame({"times": [1.0]})).mark_rule(color=LIGHT["ink"], strokeDash=[3, 3]).encode(x=alt.X("times:Q"))
+    )
     return finish(
         alt.layer(bars, line, words), 44 * max(table.height, 1) + 30, sentence(matrix), 28 * max(table.height, 1) + 20
     )

@@ -160,7 +160,7 @@ def _names(base: alt.Chart, side: str) -> alt.Chart:
     mark = base.transform_filter(alt.datum.side == side).mark_text(
         align="right" if left else "left", dx=-DISTANCE if left else DISTANCE, baseline="middle", text=alt.ExprRef(text)
     )
-    return mark.encode(y=alt.Y("label:Q", axis=None), color=alt.value(LIGHT["ink"]))
+    return mark.encode(y=alt.Y("label:Q", axis=None), color=alt.ColorValue(LIGHT["ink"]))
 
 
 def chart(bench: Estimate, deployed: Estimate) -> alt.LayerChart:
@@ -196,9 +196,9 @@ def chart(bench: Estimate, deployed: Estimate) -> alt.LayerChart:
         .mark_rule(strokeWidth=1.8)
         .encode(
             x=alt.X("start:N"),
-            x2="end:N",
+            x2=alt.X2("end:N"),
             y=alt.Y("y:Q", axis=None),
-            y2="y2:Q",
+            y2=alt.Y2("y2:Q"),
             color=colour,
             strokeDash=dash,
             tooltip=[
@@ -215,7 +215,7 @@ def chart(bench: Estimate, deployed: Estimate) -> alt.LayerChart:
     bars = base.mark_rule(strokeWidth=3, opacity=0.45, xOffset=alt.ExprRef("datum.sway"))
     layers = [
         slopes,
-        bars.encode(y=alt.Y("lower:Q", axis=None), y2="upper:Q"),
+        bars.encode(y=alt.Y("lower:Q", axis=None), y2=alt.Y2("upper:Q")),
         base.mark_point(filled=True, size=52, opacity=1).encode(y=y),
         _names(base, SIDES[0]),
         _names(base, SIDES[1]),

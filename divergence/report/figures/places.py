@@ -135,12 +135,12 @@ def chart(shown: Board) -> alt.LayerChart:
         ],
     )
     kept = alt.Chart(pl.DataFrame({"a": [1.0, float(count)], "b": [1.0, float(count)]}))
-    texts = base.encode(y=alt.Y("place:Q"), text=alt.Text("label:N"), color=alt.value(LIGHT["ink"]))
+    texts = base.encode(y=alt.Y("place:Q"), text=alt.Text("label:N"), color=alt.ColorValue(LIGHT["ink"]))
     named, right = alt.datum.label != "", alt.datum.bench_place > 0.7 * count
     rest, special = alt.datum.kind == "deployed", alt.datum.kind != "deployed"
     layers = [
         kept.mark_line(color=LIGHT["floor"], strokeDash=[3, 3]).encode(x=alt.X("a:Q"), y=alt.Y("b:Q")),
-        base.mark_rule(strokeWidth=1.4, opacity=opacity).encode(y=alt.Y("rank_low:Q"), y2="rank_high:Q"),
+        base.mark_rule(strokeWidth=1.4, opacity=opacity).encode(y=alt.Y("rank_low:Q"), y2=alt.Y2("rank_high:Q")),
         base.transform_filter(rest).mark_point(filled=True, size=size, opacity=0.8).encode(y=y, shape=shape),
         base.transform_filter(special).mark_point(filled=True, size=max(size, 60), opacity=1).encode(y=y, shape=shape),
         texts.transform_filter(named & ~right).mark_text(align="left", baseline="middle", dx=7, fontSize=theme.LABEL - 1),

@@ -82,7 +82,7 @@ def chart(answer: Estimate) -> alt.LayerChart:
     tooltip = [alt.Tooltip("name:N", title="which"), alt.Tooltip("value:N", title="value")]
     base = alt.Chart(data).encode(y=y, tooltip=tooltip)
     layers = [
-        base.mark_rule(strokeWidth=3, strokeCap="round", color=LIGHT["gain"]).encode(x=x, x2="upper:Q"),
+        base.mark_rule(strokeWidth=3, strokeCap="round", color=LIGHT["gain"]).encode(x=x, x2=alt.X2("upper:Q")),
         base.mark_point(filled=True, size=60, opacity=1, color=LIGHT["gain"]).encode(x=alt.X("middle:Q")),
     ]
     if data["lower"].min() < 0 < data["upper"].max():  # type: ignore[operator]

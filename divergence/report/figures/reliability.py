@@ -57,7 +57,7 @@ def chart(check: Mapping) -> alt.LayerChart:
     band = (
         alt.Chart(frame)
         .mark_area(color=LIGHT["faint"], opacity=0.7)
-        .encode(x=x, y=alt.Y("band_lower:Q", title="observed failures"), y2="band_upper:Q")
+        .encode(x=x, y=alt.Y("band_lower:Q", title="observed failures"), y2=alt.Y2("band_upper:Q"))
     )
     points = (
         alt.Chart(frame)

@@ -151,8 +151,8 @@ def chart(score: Estimate, kappa: Estimate) -> alt.LayerChart:
     bars = base.mark_rule(strokeWidth=1.6, color=LIGHT["neutral"], opacity=0.6)
     narrow = f"width < {PLOT}"
     layers = [
-        bars.encode(x=alt.X("score_lower:Q", title=x_title), x2="score_upper:Q"),
-        bars.encode(y=alt.Y("kappa_lower:Q", title=y_title), y2="kappa_upper:Q"),
+        bars.encode(x=alt.X("score_lower:Q", title=x_title), x2=alt.X2("score_upper:Q")),
+        bars.encode(y=alt.Y("kappa_lower:Q", title=y_title), y2=alt.Y2("kappa_upper:Q")),
         base.mark_point(filled=True, size=64, opacity=1, color=LIGHT["ink"]),
         base.mark_text(
             baseline="middle",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from divergence.report.names import wrap
@@ -21,6 +22,18 @@ WIDE_LIMIT = 320  # px, the same where the page is wide
 WIDE_LINE = 46  # characters of a line there
 MAP = 760  # px: a map this wide has room for long names
 NARROW = 430  # px: a chart below this width is on a phone
+
+
+@contextlib.contextmanager
+def unchecked() -> Iterator[None]:
+    """Charts that are made inside are not held against the schema of Vega-Lite part by part.
+
+    The tests hold every chart against it; on a page it is a fifth of the time of drawing, and says nothing to a reader.
+    """
+    from altair.utils import schemapi
+
+    with schemapi.debug_mode(False):
+        yield
 
 
 def finish(
