@@ -125,15 +125,17 @@ def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
         yield part
 
 
-def hold(file: IO) -> None:
+def hold(file: IO | int) -> bool:
     """Keep other processes out of an open file until this one ends or closes it. Raises BlockingIOError where one has it.
 
-    Where the system has no such lock (Windows) nothing is held.
+    Where the system has no such lock (Windows) nothing is held: False.
     """
-    with contextlib.suppress(ImportError):
+    try:
         import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        return False
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return True
 
 
 @contextlib.contextmanager
@@ -384,11 +386,7 @@ def alone(lock: pathlib.Path, folder: object, wait_s: float | None = None) -> It
 def _locked(number: int) -> bool:
     """Lock an open file; False where another process has it. Where there are no such locks (Windows), True."""
     try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hold(number)
     except BlockingIOError:
         return False
     return True

@@ -23,6 +23,8 @@ import tempfile
 import threading
 import weakref
 
+from divergence.staging import hold
+
 OURS = "divergence-"
 _MACHINE = os.uname().nodename if hasattr(os, "uname") else ""
 HELD = f".of-{re.sub(r'[^A-Za-z0-9-]', '-', _MACHINE)}"
@@ -145,16 +147,13 @@ def remove_left() -> None:
 def _locked(path: pathlib.Path) -> int | None:
     """A folder of this user, open and locked; None where a process has it, it is another's or a link, or locks are none."""
     try:
-        import fcntl
-
         number = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except (ImportError, OSError):
+    except (AttributeError, OSError):  # a system without locks has no such openings either
         return None
     with contextlib.suppress(OSError):
         status = os.fstat(number)
-        if status.st_uid == os.geteuid():
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(path.lstat(), status):  # else another has just removed it
-                return number
+        # Where the path is another folder by now, another process has just removed it.
+        if status.st_uid == os.geteuid() and hold(number) and os.path.samestat(path.lstat(), status):
+            return number
     os.close(number)
     return None

@@ -4,6 +4,7 @@ import html
 import pathlib
 import re
 
+import numpy as np
 import polars as pl
 
 from divergence import behaviour
@@ -31,14 +32,22 @@ def test_the_page_opens_with_the_decision(results):
 
 
 def test_what_the_readme_quotes_stands_on_the_page(results):
-    """The numbers are those of this seed; where they change, the quotation changes."""
+    """Word for word, and number for number within .8 points: rounding differs between kinds of processors, and with it which
+    2,000 draws are kept. A median of a standard deviation of 3 points lies within .12 of its law's, a limit within .2 (one
+    standard error each); four of these. Where the law changes, the quotation changes."""
     readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
     lines = re.search(r"It begins like this:\n\n((?:> .*\n)+)", readme).group(1).replace("\n> ", " ").removeprefix("> ")
     quoted = re.split(r"(?<=\.)\s+|\*+[^*]+:\*+ ", lines.replace("**", "").strip())
     page = (results[0] / "report.html").read_text()
     said = html.unescape(" ".join(re.sub(r"<[^>]+>", " ", page[: page.rindex("<footer")]).split()))
     assert len([one for one in quoted if one.strip()]) == 4
-    assert [one for one in quoted if one.strip() and one.strip() not in said] == []
+    number = re.compile(r"(?<![\w-])\d+(?:\.\d+)?")
+    for one in filter(None, map(str.strip, quoted)):
+        pattern = number.sub(lambda _: r"(\d+(?:\.\d+)?)", re.escape(one).replace(r"\.", "."))
+        found = re.search(pattern, said)
+        assert found, f"the page does not say: {one}"
+        told = [float(x) for x in number.findall(one)]
+        assert np.abs(np.array([float(x) for x in found.groups()]) - told).max() <= 0.8, (one, found.group())
 
 
 def test_what_is_known_of_the_data_is_in_the_decision(results):
