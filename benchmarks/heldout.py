@@ -55,10 +55,10 @@ def stability() -> dv.Executions:
     return dv.read(frame.select("model", "context", "item", "trial", "score", regime=regime))
 
 
-def other(name: str, factors: bool = False) -> dv.Executions:
-    """Another embedded log."""
-    frame = pl.read_parquet(DATASETS / name / "data.parquet")
-    return dv.read(frame if factors else frame.select([c for c in (*BASE, "task", "context") if c in frame.columns]))
+def speculation() -> dv.Executions:
+    """Another embedded log: one model, one context, 26 trials of 80 items, whose answers are copies."""
+    frame = pl.read_parquet(DATASETS / "serving-speculation" / "data.parquet")
+    return dv.read(frame.select([c for c in (*BASE, "task", "context") if c in frame.columns]))
 
 
 def snapshots(task: str) -> dv.Executions:
@@ -103,9 +103,7 @@ def logs() -> dict[str, Callable[[int], dv.Executions]]:
         found[f"{name}, labels"] = once(lab, name)
     for name in models[1:3]:
         found[f"{name}, factors"] = once(lab, name, True)
-    for name in ("serving-agents", "serving-speculation"):
-        found[f"{name}, labels"] = once(other, name)
-    found["serving-agents, factors"] = once(other, "serving-agents", True)
+    found["serving-speculation, labels"] = once(speculation)
     if (PUBLIC / "llm_drift.parquet").exists():
         for task in ("prime_full", "countahappynumber", "leetcode_easy", "sensitiveq"):
             found[f"llm-drift, {task}"] = once(snapshots, task)
@@ -215,9 +213,7 @@ def main(arguments: list[str] | None = None) -> None:
         if given.only not in name:
             continue
         for size in OF_A_CEILING if name.startswith("ceiling") else given.sizes:
-            # Four models on items of which each context has others are fitted item by item, ten seconds a split.
-            count = given.splits // 3 if name.startswith("serving-agents") else given.splits
-            done = splits(name, log, size, count, given.records)
+            done = splits(name, log, size, given.splits, given.records)
             if done:
                 lines.append(row(name, size, done))
                 of_levels.append(levels_row(name, size, done))

@@ -8,10 +8,10 @@ held against what the others say about it,
     t_m = (Q y)_m / sqrt(Q_mm),    Q = S^-1 - S^-1 1 1' S^-1 / 1' S^-1 1,    S = V + tau2[-m] I
 
 with V the noise of the shifts and tau2[-m] how much the *other* models differ (DerSimonian and Laird 1986; the deleted
-residual of Viechtbauer and Cheung 2010). Of M models that differ no more, the largest t^2 is about 2 log M. What is beyond
-that is variance of the model's own,
+residual of Viechtbauer and Cheung 2010). Of M models that differ no more, the largest t^2 is about 2 log M; what is beyond
+that of as many as there are pairs is variance of the model's own,
 
-    w_m = OWN (t_m^2 - 2 log M) / Q_mm    where positive,
+    w_m = OWN (t_m^2 - 2 log M (M - 1)) / Q_mm    where positive,
 
 at `OWN` = 1 its estimate of greatest likelihood, with which a shift t standard errors out is drawn back by 1 / t of them:
 the further out, the less (a translation that is limited as in Efron and Morris 1972, and ends). It moves estimates and
@@ -62,9 +62,18 @@ def unlike_models(
         return none
     shifts, noise = shifts_of_models(design, moved[:, there], target, x)
     t, error = deleted(shifts, noise)
-    own = OWN * np.maximum(t**2 - 2 * np.log(len(there)), 0.0) * error**2
+    own = OWN * np.maximum(t**2 - largest_by_chance(len(there)), 0.0) * error**2
     none.variance[there], none.z[there] = own, t
     return none
+
+
+def largest_by_chance(models: int) -> float:
+    """The t^2 up to which a shift is drawn to the others: 2 log M (M - 1).
+
+    >>> round(largest_by_chance(2), 2), round(largest_by_chance(6), 2)
+    (1.39, 6.8)
+    """
+    return float(2 * np.log(models * (models - 1)))
 
 
 def shifts_of_models(

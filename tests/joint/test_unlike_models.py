@@ -16,7 +16,7 @@ from divergence.joint.linearisation import linearisation
 from divergence.joint.noise import draw_noise
 from divergence.joint.posterior import hierarchy_of, prior_centre, standard_deviations
 from divergence.joint.problem import draw_effects
-from divergence.joint.unlike_models import OWN, Unlike, between, deleted, unlike_models, unlike_notes
+from divergence.joint.unlike_models import OWN, Unlike, between, deleted, largest_by_chance, unlike_models, unlike_notes
 from divergence.simulate import simulate, world
 
 
@@ -97,7 +97,7 @@ def test_the_one_of_six_is_found_and_the_sentence_says_so():
 @pytest.mark.parametrize("models", [2, 3, 6])
 def test_alike_models_are_seldom_told_apart(models):
     """Of 40 logs whose models shift alike 1 % have a sentence: four or more with a probability of .0007. As many models have
-    variance of their own as z says, which is that of noise: |z| > sqrt(2 log M) in .24, .14 and .06 of normal values."""
+    variance of their own as z says, which is that of noise: z^2 > 2 log M (M - 1) in .24, .06 and .009 of normal values."""
     said, own, count = 0, 0, 0
     for seed in range(40):
         log = log_of([-0.3] * models, items=80, seed=100 + seed)
@@ -105,7 +105,7 @@ def test_alike_models_are_seldom_told_apart(models):
         said += bool(unlike_notes(tuple("abcdef"[:models]), found))
         own, count = own + (found.variance > 0).sum(), count + models
     assert said <= 3
-    share = 2 * ndtr(-np.sqrt(2 * np.log(models)))
+    share = 2 * ndtr(-np.sqrt(largest_by_chance(models)))
     units = 40 if models == 2 else count  # of two models both have one z
     assert abs(own / count - share) < 4 * np.sqrt(share * (1 - share) / units)
 
@@ -114,7 +114,7 @@ def test_what_a_model_has_of_its_own_follows_its_distance():
     found = found_in(log_of([0.0, 0.0, -2.5], items=300))
     assert found.z[2] < -3
     assert found.variance[2] > 1.0  # of a true square of 6.25, in logits
-    ratio = found.variance[2] / (OWN * (found.z[2] ** 2 - 2 * np.log(3)))
+    ratio = found.variance[2] / (OWN * (found.z[2] ** 2 - largest_by_chance(3)))
     assert 0.1**2 < ratio < 0.6**2  # the square of a standard error
 
 
