@@ -26,8 +26,7 @@ from divergence.joint.held_items import compared, item_names, of_items, paired_e
 from divergence.simulate import simulate_both, world
 
 HERE = pathlib.Path(__file__).parent
-DATASETS = HERE.parent / "datasets"
-LAB = DATASETS / "serving-lab" / "data.parquet"
+LAB = HERE.parent / "datasets" / "serving-lab" / "data.parquet"
 PUBLIC = HERE.parents[1] / "shared" / "data"
 SIZES = (30, 60, 100)
 OF_A_CEILING = (300,)  # of fewer items hardly any fails
@@ -53,12 +52,6 @@ def stability() -> dv.Executions:
     bench = pl.col("context") == "newsletter_grice_runs|no_ling"
     regime = pl.when(bench).then(pl.lit("evaluation")).otherwise(pl.lit("deployment"))
     return dv.read(frame.select("model", "context", "item", "trial", "score", regime=regime))
-
-
-def speculation() -> dv.Executions:
-    """Another embedded log: one model, one context, 26 trials of 80 items, whose answers are copies."""
-    frame = pl.read_parquet(DATASETS / "serving-speculation" / "data.parquet")
-    return dv.read(frame.select([c for c in (*BASE, "task", "context") if c in frame.columns]))
 
 
 def snapshots(task: str) -> dv.Executions:
@@ -103,7 +96,6 @@ def logs() -> dict[str, Callable[[int], dv.Executions]]:
         found[f"{name}, labels"] = once(lab, name)
     for name in models[1:3]:
         found[f"{name}, factors"] = once(lab, name, True)
-    found["serving-speculation, labels"] = once(speculation)
     if (PUBLIC / "llm_drift.parquet").exists():
         for task in ("prime_full", "countahappynumber", "leetcode_easy", "sensitiveq"):
             found[f"llm-drift, {task}"] = once(snapshots, task)
