@@ -20,25 +20,29 @@ def replays(cells: Cells) -> bool:
     Tried, not judged: an answer that could not be parsed leaves the bench without the item's outcome, and makes its
     repetitions in deployment no traffic of their own. Nor does an item that one side lost.
     """
-    return _replayed(cells, np.ones(len(cells.counts), bool))
+    return bool(_replayed(cells, np.zeros(len(cells.counts), int), 1)[0])
 
 
 def replaying_contexts(cells: Cells) -> np.ndarray:
     """Which contexts do so, each taken alone, shape (contexts,)."""
-    return np.array([_replayed(cells, cells.counts["context"] == c) for c in range(len(cells.levels["context"]))], bool)
+    return _replayed(cells, cells.counts["context"], len(cells.levels["context"]))
 
 
-def _replayed(cells: Cells, these: np.ndarray) -> bool:
-    """Do these rows of deployment?"""
+def _replayed(cells: Cells, group: np.ndarray, groups: int) -> np.ndarray:
+    """Do the deployment rows of each group, a code a row of `counts`, shape (groups,)?"""
     counts = cells.counts
     deployed = deployed_regimes(cells)[counts["regime"]]
-    traffic = counts.take(deployed & these & (counts["n"] > 0))
     offered = counts["item"][~deployed]
-    items = np.unique(traffic["item"][traffic["item"] >= 0])
-    if not len(items):
-        return False
-    known = (traffic["item"] >= 0) & np.isin(traffic["item"], offered)
-    return bool(min(np.isin(items, offered).mean(), np.average(known, weights=traffic["n"])) >= REPLAYED_MIN)
+    mine = deployed & (counts["n"] > 0)
+    group, item, trials = group[mine], counts["item"][mine], counts["n"][mine]
+    (owner, named), _ = combinations(group[item >= 0], item[item >= 0])
+    whole = np.bincount(owner, minlength=groups), np.bincount(group, trials, groups)
+    known = (
+        np.bincount(owner, np.isin(named, offered), groups),
+        np.bincount(group, trials * ((item >= 0) & np.isin(item, offered)), groups),
+    )
+    shares = [part / np.maximum(all_of, 1) for part, all_of in zip(known, whole, strict=True)]
+    return (whole[0] > 0) & (np.minimum(*shares) >= REPLAYED_MIN)
 
 
 def scorers(cells: Cells) -> dict[str, set[str]]:

@@ -58,8 +58,8 @@ def fit(
     takes over if the log is small enough. `seed`: a whole number from 0, of every draw. `progress` is told each step in a
     few words.
 
-    Returns a `Posterior` with its `diagnostics`. Raises InputError when nothing was judged, nothing differs, there are more
-    than 512 combinations of model, regime and context, or the seed is no whole number.
+    Returns a `Posterior` with its `diagnostics`. Raises InputError when nothing was judged, nothing differs, what a fit
+    takes does not fit into memory, or the seed is no whole number.
 
     >>> import divergence as dv
     >>> from divergence.simulate import simulate, world

@@ -50,8 +50,7 @@ def linearisation(design: Design, arms: Arms, spec: Spec) -> Linearisation:
     design = design.with_apart(cells, spec.apart)
     target, x, mu = _settled(design, arms, start(arms))
     loadings, response = arm_loadings(design, arms), linearise(arms, mu)
-    nothing = Unlike(np.zeros(design.n_models), np.zeros(design.n_models))
-    own = unlike_models(design, loadings, target, x) if spec.apart > 0 else nothing
+    own = unlike_models(design, loadings, target, x) if spec.apart > 0 else Unlike.nothing(design.n_models)
     return Linearisation(design, loadings, response, residuals, own)
 
 

@@ -132,10 +132,6 @@ class OwnItems(Kind):
     def loads(self, at: Places) -> Entries:
         return at.every(0, at.deployed * np.isin(at.context, self.contexts))
 
-    @property
-    def axes(self) -> tuple[str, ...]:
-        return ()
-
 
 @dataclasses.dataclass(frozen=True)
 class Ability(Kind):

@@ -45,26 +45,33 @@ class Unlike:
     variance: np.ndarray
     """`w`: variance of each model's shift beside that of all, link scale, shape (models,)."""
     z: np.ndarray
-    """`t`: how far it lies from what the others say, in standard errors, shape (models,)."""
+    """`t`: how far it lies from what the others say, in standard errors, shape (models,); 0 of models not judged."""
+    judged: np.ndarray
+    """Codes of those that were: with rows in deployment, beside at least one other, shape (at most models,)."""
+
+    @classmethod
+    def nothing(cls, models: int) -> Unlike:
+        """No model has anything of its own."""
+        return cls(np.zeros(models), np.zeros(models), np.zeros(0, int))
 
 
 def unlike_models(
     design: Design, loadings: np.ndarray | sp.csr_array, target: Hierarchy | BlockHierarchy, x: np.ndarray
 ) -> Unlike:
     """Of the models of a log with a bench and deployment; `x` is the mode, `loadings` (A, P) those of its arms."""
-    none = Unlike(np.zeros(design.n_models), np.zeros(design.n_models))
+    found = Unlike.nothing(design.n_models)
     if not design.has("shift") or not 2 <= design.n_models <= MODELS_MAX:
-        return none
+        return found
     moved = loadings[:, design.term("theta_D").columns]
     moved = moved if isinstance(moved, np.ndarray) else moved.toarray()
     there = np.flatnonzero((moved != 0).any(0))
     if len(there) < 2:
-        return none
+        return found
     shifts, noise = shifts_of_models(design, moved[:, there], target, x)
     t, error = deleted(shifts, noise)
     own = OWN * np.maximum(t**2 - largest_by_chance(len(there)), 0.0) * error**2
-    none.variance[there], none.z[there] = own, t
-    return none
+    found.variance[there], found.z[there] = own, t
+    return dataclasses.replace(found, judged=there)
 
 
 def largest_by_chance(models: int) -> float:
@@ -129,13 +136,12 @@ def about_the_mean(covariance: np.ndarray) -> np.ndarray:
 
 def unlike_notes(names: tuple[str, ...], found: Unlike) -> tuple[str, ...]:
     """A sentence for each model whose shift chance does not explain, were all alike; of two, one on both."""
-    count = int((found.z != 0).sum())
-    if not count:
+    if not len(found.judged):
         return ()
-    limit = float(-ndtri(CHANCE / (2 * max(count, 1))))
+    limit = float(-ndtri(CHANCE / (2 * len(found.judged))))
     far = np.flatnonzero((np.abs(found.z) > limit) & (found.variance > 0))
-    if count == 2 and len(far):
-        pair = [names[k] for k in np.flatnonzero(found.z)]
+    if len(found.judged) == 2 and len(far):
+        pair = [names[k] for k in found.judged]
         return (
             f"What deployment does to {pair[0]} and what it does to {pair[1]} lie {np.abs(found.z).max():.1f} standard "
             "errors apart: the effects of the one are drawn to those of the other less.",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from divergence.cells import Cells, Table
-from divergence.cells.overlap import deployed_regimes, replays
+from divergence.cells.overlap import REPLAYED_MIN, deployed_regimes, replays
 from divergence.numerics import combinations
 
 
@@ -28,7 +28,7 @@ def item_weights(
     notes = []
     if deployed.any() and (~deployed).any():
         notes.append(
-            "The traffic replays bench items (at least 95 % of its own): both regimes weigh items alike."
+            f"The traffic replays bench items (at least {REPLAYED_MIN:.0%} of its own): both regimes weigh items alike."
             if replayed
             else "The traffic has items of its own: deployed levels weigh items by their logged share."
         )

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 import divergence as dv
-from divergence.cells.overlap import context_conflict, in_regime, judged_alike, replays
+from divergence.cells.overlap import context_conflict, in_regime, judged_alike, replaying_contexts, replays
 from divergence.joint.arms import measure_arms
 
 
@@ -104,3 +104,34 @@ def test_one_answer_that_could_not_be_parsed_changes_hardly_any_weight():
     levels = [measure_arms(dv.collapse(dv.read(log))).level for log in (frame, one_lost)]
     np.testing.assert_allclose(levels[0], 0.5)  # by rows it would be .94 in deployment
     np.testing.assert_allclose(levels[1], 0.5, atol=0.01)
+
+
+def test_a_context_replays_as_a_log_of_it_alone_would():
+    """Random shares of own items, rows without item and answers that could not be judged, one context after the other."""
+    random, seen = np.random.default_rng(0), []
+    for _ in range(20):
+        rows = [
+            {"regime": "evaluation", "context": "bench", "item": k, "score": 1.0} for k in ITEMS[: random.integers(80, 100)]
+        ]
+        for c in range(4):
+            share = random.choice([0.0, 0.04, 0.06, 0.5])
+            for k in ITEMS:
+                kind = random.random()
+                item = None if kind < share / 2 else f"own-{c}-{k}" if kind < share else k
+                row = {
+                    "regime": "deployment",
+                    "context": f"c{c}",
+                    "item": item,
+                    "score": 1.0 if random.random() < 0.9 else None,
+                }
+                rows += [row] * int(random.integers(1, 4))
+        schema = {"item": pl.String, "score": pl.Float64}
+        frame = pl.DataFrame(rows, schema_overrides=schema).with_columns(model=pl.lit("m"))
+        cells = dv.collapse(dv.read(frame))
+        each = dict(zip(cells.levels["context"], replaying_contexts(cells), strict=True))
+        for c in range(4):
+            alone = dv.collapse(dv.read(frame.filter(pl.col("context").is_in(["bench", f"c{c}"]))))
+            assert each[f"c{c}"] == replays(alone)
+            seen.append(replays(alone))
+        assert not each["bench"]
+    assert 0 < sum(seen) < len(seen)
