@@ -120,7 +120,7 @@ class Spec:
             )
         if own_items:
             lines.append(
-                f"o[c] = o, q[m,c] = q[m] where traffic of c has items of its own, else 0,  o, q[m] ~ N(0, {self.intercept:g})"
+                f"o[c] = o, q[m,c] = q[m] where traffic of c has items of its own, else 0,  o, q ~ N(0, {self.intercept:g})"
             )
         if moved:
             lines.append(f"{moved} are multiplied by f[m,c], the share of answers that c changes in m, over its mean")
