@@ -46,9 +46,9 @@ class Spec:
     apart without loosening the others. 0 = all contexts alike."""
     intercept: float = 2.5
     """Prior standard deviation of `alpha_E`; prior width of the common shift of deployment on items of its own."""
-    replayed_shift: float = 0.1
-    """Prior width of that shift where deployment replays bench items in contexts whose factors are logged: then it is only
-    what none of them explains."""
+    replayed_shift: float = 0.5
+    """Prior width of that shift where deployment replays bench items in contexts whose factors are logged: then it is what
+    none of them explains, and may be as much as what a factor does."""
     instability: str = "auto"
     """`shared`: one `s` for all models; `per_model`: `s[m]`, how unstable each model is; `auto`: `per_model` where every
     model was judged in contexts enough (`design.CONTEXTS_EACH`), else `shared`."""
