@@ -29,8 +29,10 @@ RIDGE = 0.01  # prior precision of each mu around the log's mean, so that an arm
 SCALE_RIDGE = 1.0  # prior precision of log sigma around 0: one arm with one trial an item says nothing of sigma
 ROUNDS_MAX = 50
 CLOSE = 1e-9
+NEAR = 0.01  # twice the gain that a step promises, from which on the slope is believed and not the quadrature's likelihood
+SMALLEST = 1e-3  # share of a Newton step that is still tried
 ITEM_ARMS_MAX = 512  # the covariance of the levels is a matrix, and a hundred of them a fit take minutes
-CELLS_MAX = 2_000_000  # items x arms of the dense kernel: about 1 GB of nodes
+CELLS_MAX = 2_000_000  # items x arms of the dense kernel: about 1.5 GB of nodes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,9 +131,11 @@ def _solve(
             fresh = theta + size * move
             tried = sum_items(fresh[:-1], fresh[-1], n, y, law)
             value = tried.log_likelihood - 0.5 * (fresh - centre) @ ridge @ (fresh - centre)
-            if value >= last - 1e-9 * abs(last) or size < 1e-6:
+            if value >= last - 1e-9 * abs(last) or slope @ move < NEAR or size < SMALLEST:
                 break
             size /= 2
+        if size < SMALLEST:  # no step is uphill: the slope is as near to nothing as the quadrature can tell
+            break
         theta, sums = fresh, tried
         if np.abs(size * move).max() < CLOSE:
             break

@@ -13,7 +13,7 @@ from scipy.stats import norm
 import divergence as dv
 from divergence.joint import Importance, ItemLevel
 from divergence.joint.arms import measure_arms
-from divergence.joint.item_levels import item_levels
+from divergence.joint.item_levels import _ridge, _solve, item_levels
 from divergence.joint.item_response import HOST_CELLS_MAX, _kernel, sum_items, sum_items_on_host, sums_for
 from divergence.simulate import simulate, world
 
@@ -187,3 +187,27 @@ def test_the_rule_is_said(sizes, keep, method):
     assert posterior.fits[0].why.startswith(f"{method}, because")
     assert method in posterior.provenance["methods"]["score"]
     assert posterior.fits[0].cpu_seconds > 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_items_that_all_arms_answer_alike_take_a_few_newton_steps(seed):
+    """Difficulties spread over five logits: a quadrature too coarse for them had a slope that was not its own, and no step of
+    hundreds that were tried led uphill."""
+    random = np.random.default_rng(seed)
+    y = random.normal(0, 4, (100, 1)) + random.normal(0, 0.3, 16) + random.logistic(0, 1, (100, 1)) > 0
+    n = np.ones((100, 16))
+    n[:50, 8:] = 0  # half of the arms tried half of the items
+    y, calls = np.where(random.random(y.shape) < 0.04, ~y, y) * n, []
+
+    def counted(*given):
+        calls.append(given)
+        return sum_items_on_host(*given)
+
+    mu, log_sigma, sums = _solve(counted, n, y, n / n.sum(0))
+    assert len(calls) <= 30
+    assert np.abs(sums.score.sum(0) - _ridge(16) @ (np.r_[mu, log_sigma] - _centre(n, y))).max() < 1e-6
+
+
+def _centre(n, y):
+    share = y.sum() / n.sum()
+    return np.r_[np.full(n.shape[1], np.log(share / (1 - share))), 0.0]
