@@ -191,8 +191,8 @@ def test_the_rule_is_said(sizes, keep, method):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_items_that_all_arms_answer_alike_take_a_few_newton_steps(seed):
-    """Difficulties spread over five logits: a quadrature too coarse for them had a slope that was not its own, and of hundreds of
-    steps that were tried none led uphill."""
+    """Difficulties spread over five logits: a quadrature too coarse for them had a slope that was not its own, and none of
+    hundreds of steps that were tried led uphill."""
     random = np.random.default_rng(seed)
     y = random.normal(0, 4, (100, 1)) + random.normal(0, 0.3, 16) + random.logistic(0, 1, (100, 1)) > 0
     n = np.ones((100, 16))

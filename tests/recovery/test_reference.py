@@ -15,7 +15,6 @@ ROOT = pathlib.Path(__file__).parents[2]
 MODEL = ROOT / "models" / "serving-lab"
 AGAIN = "; `make reference` draws it again"
 RUNS = 16
-"""The one quantity that is known to miss the bounds: see `test_the_tail_of_a_scale_near_zero`."""
 ALARM = 0.01  # chance that any of the bounds fails by Monte Carlo error alone
 
 
