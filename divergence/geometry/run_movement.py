@@ -7,8 +7,6 @@ unbiased for |E y_i - E x_i|^2 / S_m over the runs of a context; a single one is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import polars as pl
 
@@ -81,20 +79,17 @@ def _within(vectors: np.ndarray, texts: np.ndarray, cell: np.ndarray, cells: int
 
 def _summed(vectors: np.ndarray, texts: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
     """Sums over the rows of each group, (groups, d); a row is a text's vector."""
-    total = np.zeros((groups, vectors.shape[1]))
-    for piece in _pieces(vectors, texts):
-        np.add.at(total, group[piece], vectors[texts[piece]])
-    return total
+    from scipy.sparse import csr_array
+
+    order = np.argsort(group, kind="stable")
+    begin = np.searchsorted(group[order], np.arange(groups + 1))
+    return csr_array((np.ones(len(order)), texts[order], begin), (groups, len(vectors))) @ vectors
 
 
 def _distances(vectors: np.ndarray, texts: np.ndarray, mean: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Squared distance of each row from the mean of its group, (N,)."""
-    out = np.empty(len(texts))
-    for piece in _pieces(vectors, texts):
+    out, step = np.empty(len(texts)), max(1, PIECE // vectors.shape[1])
+    for begin in range(0, len(texts), step):
+        piece = slice(begin, begin + step)
         out[piece] = ((vectors[texts[piece]] - mean[group[piece]]) ** 2).sum(1)
     return out
-
-
-def _pieces(vectors: np.ndarray, texts: np.ndarray) -> Iterator[slice]:
-    step = max(1, PIECE // vectors.shape[1])
-    return (slice(begin, begin + step) for begin in range(0, len(texts), step))
