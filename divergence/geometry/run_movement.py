@@ -70,7 +70,8 @@ def run_movement(
 def _within(vectors: np.ndarray, texts: np.ndarray, cell: np.ndarray, cells: int) -> np.ndarray:
     """Unbiased variance of the rows of each cell, NaN where there is one or none."""
     found, where, count = np.unique(cell, return_inverse=True, return_counts=True)
-    mean = _summed(vectors, texts, where, len(found)) / count[:, None]
+    mean = _summed(vectors, texts, where, len(found))
+    mean /= count[:, None]
     off = np.bincount(where, _distances(vectors, texts, mean, where))
     out = np.full(cells, np.nan)
     out[found] = np.divide(off, count - 1, out=np.full(len(found), np.nan), where=count > 1)
