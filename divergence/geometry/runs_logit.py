@@ -69,13 +69,13 @@ class Data:
         rows = rows[:: max(1, len(rows) // GAP_ROWS)]
         units, first, unit = np.unique(self.unit[rows], return_index=True, return_inverse=True)
         model, known, share = self.model[rows[first]], item[units], np.bincount(unit) / max(len(rows), 1)
-        place, moved = self.context[rows] - 1, self.moved[rows]
+        place, moved, contexts = self.context[rows] - 1, self.moved[rows], slice(self.models, -1)
         mean = np.zeros((len(fixed), 2))
         step = max(1, ROOM // max(len(rows), 1))
         for begin in range(0, len(fixed), step):  # odds against success: each effect multiplies them
             effects = fixed[begin : begin + step]
             bench = np.exp(-(effects[:, model] + known))
-            here = bench[:, unit] * np.exp(-effects[:, self.models : -1])[:, place]
+            here = bench[:, unit] * np.exp(-effects[:, contexts])[:, place]
             now = 1 / (1 + here * np.exp(-effects[:, -1:] * moved))
             gap, part = (1 / (1 + bench)) @ share - now.mean(1), (1 / (1 + here) - now).mean(1)
             mean[begin : begin + step] = np.stack([gap, part], 1)
