@@ -115,7 +115,9 @@ class Regression:
         item = (group.design * omega2[:, None]) @ group.design.T
         if self.rest:
             item = item + np.exp(2 * theta[:, self.columns + 2])[:, None, None] * np.eye(len(group.design))
-        return item[:, None] * self.scale[:, None, None] + group.error
+        item = item[:, None] * self.scale[:, None, None]
+        item += group.error
+        return item
 
     def parts(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Log likelihood with Gamma integrated out (D,), and the precision (D, q, P, P) and mean (D, q, P) of Gamma."""
@@ -372,7 +374,7 @@ def regression(
 def _inverse(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inverse and log determinant of symmetric matrices (..., c, c)."""
     root = np.linalg.cholesky(covariance)
-    half = np.linalg.solve(root, np.broadcast_to(np.eye(root.shape[-1]), root.shape))
+    half = np.linalg.inv(root)
     logdet = 2 * np.log(np.diagonal(root, axis1=-2, axis2=-1)).sum(-1)
     return half.swapaxes(-1, -2) @ half, logdet
 
