@@ -121,6 +121,12 @@ class Regression:
 
     def parts(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Log likelihood with Gamma integrated out (D,), and the precision (D, q, P, P) and mean (D, q, P) of Gamma."""
+        step = max(1, CHUNK // (len(self.scale) * max(len(g.design) for g in self.groups) ** 2))
+        chunks = [self._parts(theta[a : a + step]) for a in range(0, len(theta), step)]
+        total, precision, mean = (np.concatenate(part) for part in zip(*chunks, strict=True))
+        return total, precision, mean
+
+    def _parts(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         p = self.columns
         theta = np.clip(theta, self.centre - REACH, self.centre + REACH)
         prior = 1 / (np.exp(2 * (theta[:, :p] + theta[:, p, None]))[:, None] * self.scale[:, None])
@@ -140,11 +146,8 @@ class Regression:
 
     def log_posterior(self, theta: np.ndarray) -> np.ndarray:
         """(D,) of parameters (D, size)."""
-        widest = max(len(g.design) for g in self.groups)
-        step = max(1, CHUNK // (len(self.scale) * widest**2))
         at = theta if self.mode is None or self.stretch is None else self.mode + (theta - self.mode) @ self.stretch.T
-        likelihood = [self.parts(at[a : a + step])[0] for a in range(0, len(theta), step)]
-        return self.log_prior(theta) + np.concatenate(likelihood)
+        return self.log_prior(theta) + self.parts(at)[0]
 
     def moves(self, theta: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Draws of Gamma given the scales, (D, q, P)."""
