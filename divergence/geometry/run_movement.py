@@ -69,10 +69,16 @@ def run_movement(
 
 def _within(vectors: np.ndarray, texts: np.ndarray, cell: np.ndarray, cells: int) -> np.ndarray:
     """Unbiased variance of the rows of each cell, NaN where there is one or none."""
-    found, where, count = np.unique(cell, return_inverse=True, return_counts=True)
-    mean = _summed(vectors, texts, where, len(found))
-    mean /= count[:, None]
-    off = np.bincount(where, _distances(vectors, texts, mean, where))
+    order = np.argsort(cell, kind="stable")
+    found, begin, count = np.unique(cell[order], return_index=True, return_counts=True)
+    texts, off = texts[order], np.empty(len(found))
+    step = max(1, PIECE // (vectors.shape[1] * count.max()))
+    for first in range(0, len(found), step):
+        runs = count[first : first + step]
+        near = vectors[texts[begin[first] : begin[first] + runs.sum()]].astype(np.float64)
+        mean = np.add.reduceat(near, begin[first : first + step] - begin[first]) / runs[:, None]
+        where = np.repeat(np.arange(len(runs)), runs)
+        off[first : first + step] = np.bincount(where, ((near - mean[where]) ** 2).sum(1))
     out = np.full(cells, np.nan)
     out[found] = np.divide(off, count - 1, out=np.full(len(found), np.nan), where=count > 1)
     return out
