@@ -108,7 +108,7 @@ def chance(logit: np.ndarray) -> np.ndarray:
 
 def best(data: Data, start: Fit | None = None) -> Fit:
     """The fit at the sd of contexts with the largest evidence, or at that of `start`."""
-    sums = Sums.of(data)
+    sums = UnitSums.of(data)
     if start is not None:
         return at(data, sums, start.scales[1], start)
     fit = at(data, sums, CONTEXT_SDS[2], None)
@@ -117,7 +117,7 @@ def best(data: Data, start: Fit | None = None) -> Fit:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sums:
+class UnitSums:
     """Sparse matrices that sum rows by unit."""
 
     plain: csr_array
@@ -126,7 +126,7 @@ class Sums:
     """Each row of the design, (U * P, N): few of its columns are not 0."""
 
     @classmethod
-    def of(cls, data: Data) -> Sums:
+    def of(cls, data: Data) -> UnitSums:
         """Of these rows."""
         from scipy.sparse import csr_array
 
@@ -147,7 +147,7 @@ class Integral:
     item: np.ndarray
 
 
-def integral(data: Data, design: np.ndarray, sums: Sums, theta: np.ndarray, item: np.ndarray) -> Integral:
+def integral(data: Data, design: np.ndarray, sums: UnitSums, theta: np.ndarray, item: np.ndarray) -> Integral:
     """Item effects integrated out at `theta` (fixed effects, log sd of items), from their last modes."""
     fixed, log_sd = theta[:-1], theta[-1]
     precision = np.exp(-2 * log_sd)
@@ -184,7 +184,7 @@ def integral(data: Data, design: np.ndarray, sums: Sums, theta: np.ndarray, item
     return Integral(float((top[:, 0] + np.log(each.sum(1))).sum()), scores, hessian, item)
 
 
-def at(data: Data, sums: Sums, context_sd: float, start: Fit | None) -> Fit:
+def at(data: Data, sums: UnitSums, context_sd: float, start: Fit | None) -> Fit:
     """Mode, sandwich and Laplace evidence at this sd of contexts."""
     design = data.design
     p = design.shape[1]
