@@ -12,6 +12,8 @@ Unit: that of the measure. Source of the sampling error: the block bootstrap of 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import polars as pl
 
@@ -68,12 +70,23 @@ def quantile(bins: np.ndarray, counts: np.ndarray, share: float) -> np.ndarray:
     >>> float(quantile(bins, np.array([3.0, 1.0]), 0.5).round(4))
     1.0417
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"a quantile's share lies between 0 and 1, not {share}")
+    return quantiles(bins, counts, (share,))[0]
+
+
+def quantiles(bins: np.ndarray, counts: np.ndarray, shares: Collection[float]) -> list[np.ndarray]:
+    """The same for several shares of the same histograms."""
     counts = np.asarray(counts, float)
+    for share in shares:
+        if not 0 <= share <= 1:
+            raise ValueError(f"a quantile's share lies between 0 and 1, not {share}")
     if not counts.shape[-1]:
-        return np.full(counts.shape[:-1], np.nan)
+        return [np.full(counts.shape[:-1], np.nan) for _ in shares]
     total = counts.cumsum(-1)
+    return [_reached(bins, counts, total, share) for share in shares]
+
+
+def _reached(bins: np.ndarray, counts: np.ndarray, total: np.ndarray, share: float) -> np.ndarray:
+    """Where the sums `total` of counts reach that share, (...)."""
     goal = share * total[..., -1:]
     # The first bin that reaches the goal and holds something: a goal of 0 is the lower edge of the first filled bin.
     reached = (total >= goal) & (counts > 0)

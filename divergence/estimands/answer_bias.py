@@ -62,7 +62,8 @@ class Moved:
 
 def split(hit: np.ndarray, alarm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Competence d' and bias c of a hit and a false-alarm rate; (.8, .2) gives 1.6832, 0."""
-    return ndtri(hit) - ndtri(alarm), -(ndtri(hit) + ndtri(alarm)) / 2
+    hits, alarms = ndtri(hit), ndtri(alarm)
+    return hits - alarms, -(hits + alarms) / 2
 
 
 def answer_bias(fit: Fit) -> list[Moved]:

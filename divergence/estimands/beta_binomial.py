@@ -16,7 +16,7 @@ from scipy.special import betaln
 
 POINTS = 100  # a side of the grid: the step, .01, is below a tenth of the posterior sd of 500 tasks
 MIDDLES = (np.arange(POINTS) + 0.5) / POINTS
-KEPT = 256  # grids of 80 kB: 20 MB at most
+KEPT = 256  # grids of 80 kB of each of two kinds: 40 MB at most
 
 
 def beta_parameters(mean: np.ndarray, correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -27,14 +27,24 @@ def beta_parameters(mean: np.ndarray, correlation: np.ndarray) -> tuple[np.ndarr
 
 def draw_beta_binomial(n: np.ndarray, y: np.ndarray, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Posterior draws of mean and correlation, each (draws,), from trials and successes of tasks, each (tasks,)."""
-    log = np.zeros((POINTS, POINTS))
     counts, times = np.unique(np.stack([n, y]), axis=1, return_counts=True)
-    for (trials, good), often in zip(counts.T.tolist(), times, strict=True):
-        log += often * _log_chance(trials, good)
-    mass = np.exp(log - log.max()).ravel()
-    picks = rng.choice(len(mass), draws, p=mass / mass.sum())
+    mass = _mass(tuple(zip(*counts.tolist(), times.tolist(), strict=True)))
+    picks = rng.choice(len(mass), draws, p=mass)
     jitter = (rng.random((2, draws)) - 0.5) / POINTS  # within a cell of the grid the density is taken as level
     return MIDDLES[picks // POINTS] + jitter[0], MIDDLES[picks % POINTS] + jitter[1]
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _mass(seen: tuple[tuple[float, float, int], ...]) -> np.ndarray:
+    """Posterior mass of the grid's cells, (POINTS^2,), from trials, successes, and how many tasks had them. Several
+    questions ask for the same."""
+    log = np.zeros((POINTS, POINTS))
+    for trials, good, often in seen:
+        log += often * _log_chance(trials, good)
+    mass = np.exp(log - log.max()).ravel()
+    mass /= mass.sum()
+    mass.flags.writeable = False
+    return mass
 
 
 @functools.lru_cache(maxsize=KEPT)

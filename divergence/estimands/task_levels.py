@@ -56,12 +56,12 @@ def task_levels(fit: Fit, regime: str, law: Law | None = None) -> Iterator[TaskL
     place = {name: k for k, name in enumerate(mu.contexts)}
     column = np.array([place.get(name, -1) for name in cells.levels["context"]])
     rng = stream(fit.seed, "task levels")
+    alike = regime == "evaluation" or replays(cells)
     order = np.argsort(where, kind="stable")
     for pair, rows in enumerate(np.split(order, np.cumsum(np.bincount(where))[:-1])):
         model, task = keys[:, pair]
         mine = counts.take(rows)
         weight = mu.law[model, column[mine["context"]]]
-        alike = regime == "evaluation" or replays(cells)
         level, variance, items = _level(mine, weight, alike)
         draws = None
         if items > 1:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from divergence.cells.histograms import histogram, quantile
+from divergence.cells.histograms import histogram, quantiles
 from divergence.estimands.combinations import BLOCKS_MIN
 from divergence.estimands.spend import weights
 from divergence.joint.posterior import Fit
@@ -51,7 +51,7 @@ def time_quantiles(fit: Fit, regime: str) -> Iterator[TimeQuantile]:
         why = f"it is known in {few} groups of sessions or items; its uncertainty needs {BLOCKS_MIN}" if few else None
         here = counts[:, m, c]
         filled = here.any(0)  # bins that no row of this place is in move no quantile, and are most of them
-        drawn = weight @ here[:, filled]
-        for statistic, share in SHARES.items():
-            found = np.full(len(weight), np.nan) if why else quantile(bins[filled], drawn, share)
-            yield TimeQuantile(*names, statistic, found, why)
+        unknown = [np.full(len(weight), np.nan) for _ in SHARES]
+        found = unknown if why else quantiles(bins[filled], weight @ here[:, filled], SHARES.values())
+        for statistic, draws in zip(SHARES, found, strict=True):
+            yield TimeQuantile(*names, statistic, draws, why)

@@ -115,10 +115,18 @@ class Regression:
         item = (group.design * omega2[:, None]) @ group.design.T
         if self.rest:
             item = item + np.exp(2 * theta[:, self.columns + 2])[:, None, None] * np.eye(len(group.design))
-        return item[:, None] * self.scale[:, None, None] + group.error
+        item = item[:, None] * self.scale[:, None, None]
+        item += group.error
+        return item
 
     def parts(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Log likelihood with Gamma integrated out (D,), and the precision (D, q, P, P) and mean (D, q, P) of Gamma."""
+        step = max(1, CHUNK // (len(self.scale) * max(len(g.design) for g in self.groups) ** 2))
+        chunks = [self._parts(theta[a : a + step]) for a in range(0, len(theta), step)]
+        total, precision, mean = (np.concatenate(part) for part in zip(*chunks, strict=True))
+        return total, precision, mean
+
+    def _parts(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         p = self.columns
         theta = np.clip(theta, self.centre - REACH, self.centre + REACH)
         prior = 1 / (np.exp(2 * (theta[:, :p] + theta[:, p, None]))[:, None] * self.scale[:, None])
@@ -138,11 +146,8 @@ class Regression:
 
     def log_posterior(self, theta: np.ndarray) -> np.ndarray:
         """(D,) of parameters (D, size)."""
-        widest = max(len(g.design) for g in self.groups)
-        step = max(1, CHUNK // (len(self.scale) * widest**2))
         at = theta if self.mode is None or self.stretch is None else self.mode + (theta - self.mode) @ self.stretch.T
-        likelihood = [self.parts(at[a : a + step])[0] for a in range(0, len(theta), step)]
-        return self.log_prior(theta) + np.concatenate(likelihood)
+        return self.log_prior(theta) + self.parts(at)[0]
 
     def moves(self, theta: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Draws of Gamma given the scales, (D, q, P)."""
@@ -372,7 +377,7 @@ def regression(
 def _inverse(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inverse and log determinant of symmetric matrices (..., c, c)."""
     root = np.linalg.cholesky(covariance)
-    half = np.linalg.solve(root, np.broadcast_to(np.eye(root.shape[-1]), root.shape))
+    half = np.linalg.inv(root)
     logdet = 2 * np.log(np.diagonal(root, axis1=-2, axis2=-1)).sum(-1)
     return half.swapaxes(-1, -2) @ half, logdet
 

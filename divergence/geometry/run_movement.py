@@ -15,6 +15,7 @@ from divergence.geometry.movement import Movement, numbered
 from divergence.geometry.usable_rows import Labels, table
 
 MOST_RUNS = 8  # runs of an item in a context that are used: more add little and cost memory
+PIECE = 2**17  # numbers of one array of vectors at once: a vector a row of the log would be the largest array of a report
 
 
 def run_movement(
@@ -45,19 +46,17 @@ def run_movement(
     where = pl.when("origin").then(0).otherwise(pl.col("context").replace_strict(names, default=0, return_dtype=pl.Int64))
     unit, run = (data[c].to_numpy().astype(int) for c in ("unit", "run"))
     at = data.select(where.alias("at"))["at"].to_numpy()
-    rows = vectors[data["text"].to_numpy()].astype(np.float64)
-    origin = data["origin"].to_numpy()
-    mean, count = np.zeros((units.height, vectors.shape[1])), np.bincount(unit[origin], minlength=units.height)
-    np.add.at(mean, unit[origin], rows[origin])
-    mean /= count[:, None]
-    distance = ((rows - mean[unit]) ** 2).sum(1)
+    texts, origin = data["text"].to_numpy(), data["origin"].to_numpy()
+    count = np.bincount(unit[origin], minlength=units.height)
+    mean = _summed(vectors, texts[origin], unit[origin], units.height) / count[:, None]
+    distance = _distances(vectors, texts, mean, unit)
     spent = np.bincount(unit[origin], distance[origin], units.height)
     noise = np.divide(spent, count - 1, out=np.zeros(units.height), where=count > 1) / np.maximum(count, 1)
     spread = np.array([state.spread[[m for m, _ in origins].index(name)] for name in units["model"]])
     shape = (units.height, len(names) + 1, run.max() + 1)
     success, moved = np.full(shape, np.nan), np.full(shape, np.nan)
     success[unit, at, run] = data["score"].to_numpy()
-    within = _within(rows, unit * shape[1] + at, shape[0] * shape[1]).reshape(shape[:2])
+    within = _within(vectors, texts, unit * shape[1] + at, shape[0] * shape[1]).reshape(shape[:2])
     deployed = ~origin & (count[unit] > 1)
     repeated = np.isfinite(within)
     by_context = np.where(repeated, within, 0).sum(0) / np.maximum(repeated.sum(0), 1)
@@ -68,13 +67,36 @@ def run_movement(
     return Runs(success, moved, units["model"].to_numpy(), units["item"].to_numpy(), (origins[0][1], *names))
 
 
-def _within(rows: np.ndarray, cell: np.ndarray, cells: int) -> np.ndarray:
+def _within(vectors: np.ndarray, texts: np.ndarray, cell: np.ndarray, cells: int) -> np.ndarray:
     """Unbiased variance of the rows of each cell, NaN where there is one or none."""
-    found, where, count = np.unique(cell, return_inverse=True, return_counts=True)
-    mean = np.zeros((len(found), rows.shape[1]))
-    np.add.at(mean, where, rows)
-    mean /= count[:, None]
-    off = np.bincount(where, ((rows - mean[where]) ** 2).sum(1))
+    order = np.argsort(cell, kind="stable")
+    found, begin, count = np.unique(cell[order], return_index=True, return_counts=True)
+    texts, off = texts[order], np.empty(len(found))
+    step = max(1, PIECE // (vectors.shape[1] * count.max()))
+    for first in range(0, len(found), step):
+        runs = count[first : first + step]
+        near = vectors[texts[begin[first] : begin[first] + runs.sum()]].astype(np.float64)
+        mean = np.add.reduceat(near, begin[first : first + step] - begin[first]) / runs[:, None]
+        where = np.repeat(np.arange(len(runs)), runs)
+        off[first : first + step] = np.bincount(where, ((near - mean[where]) ** 2).sum(1))
     out = np.full(cells, np.nan)
     out[found] = np.divide(off, count - 1, out=np.full(len(found), np.nan), where=count > 1)
+    return out
+
+
+def _summed(vectors: np.ndarray, texts: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
+    """Sums over the rows of each group, (groups, d); a row is a text's vector."""
+    from scipy.sparse import csr_array
+
+    order = np.argsort(group, kind="stable")
+    begin = np.searchsorted(group[order], np.arange(groups + 1))
+    return csr_array((np.ones(len(order)), texts[order], begin), (groups, len(vectors))) @ vectors
+
+
+def _distances(vectors: np.ndarray, texts: np.ndarray, mean: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Squared distance of each row from the mean of its group, (N,)."""
+    out, step = np.empty(len(texts)), max(1, PIECE // vectors.shape[1])
+    for begin in range(0, len(texts), step):
+        piece = slice(begin, begin + step)
+        out[piece] = ((vectors[texts[piece]] - mean[group[piece]]) ** 2).sum(1)
     return out

@@ -11,8 +11,12 @@ sd_context at the maximum of the Laplace evidence over a grid. Covariance: sandw
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 WIDE = 5.0  # sd of levels and slope, in logits: flat where data are
 CONTEXT_SDS = (0.05, 0.15, 0.4, 1.0)
@@ -63,16 +67,18 @@ class Data:
         """Mean loss of success of deployed rows against the evaluation and the part that movement makes, (D,) each."""
         rows = np.flatnonzero(self.context > 0)
         rows = rows[:: max(1, len(rows) // GAP_ROWS)]
-        model, context, moved = self.model[rows], self.context[rows], self.moved[rows]
-        known, places = item[self.unit[rows]], self.models + context - 1
+        units, first, unit = np.unique(self.unit[rows], return_index=True, return_inverse=True)
+        model, known, share = self.model[rows[first]], item[units], np.bincount(unit) / max(len(rows), 1)
+        place, moved, contexts = self.context[rows] - 1, self.moved[rows], slice(self.models, -1)
         mean = np.zeros((len(fixed), 2))
         step = max(1, ROOM // max(len(rows), 1))
-        for begin in range(0, len(fixed), step):
+        for begin in range(0, len(fixed), step):  # odds against success: each effect multiplies them
             effects = fixed[begin : begin + step]
-            base = effects[:, model] + known
-            here = base + effects[:, places]
-            now = chance(here + effects[:, -1:] * moved)
-            mean[begin : begin + step] = np.stack([(chance(base) - now).mean(1), (chance(here) - now).mean(1)], 1)
+            bench = np.exp(-(effects[:, model] + known))
+            here = bench[:, unit] * np.exp(-effects[:, contexts])[:, place]
+            now = 1 / (1 + here * np.exp(-effects[:, -1:] * moved))
+            gap, part = (1 / (1 + bench)) @ share - now.mean(1), (1 / (1 + here) - now).mean(1)
+            mean[begin : begin + step] = np.stack([gap, part], 1)
         return mean[:, 0], mean[:, 1]
 
 
@@ -102,7 +108,7 @@ def chance(logit: np.ndarray) -> np.ndarray:
 
 def best(data: Data, start: Fit | None = None) -> Fit:
     """The fit at the sd of contexts with the largest evidence, or at that of `start`."""
-    sums = _sums(data)
+    sums = UnitSums.of(data)
     if start is not None:
         return at(data, sums, start.scales[1], start)
     fit = at(data, sums, CONTEXT_SDS[2], None)
@@ -110,12 +116,25 @@ def best(data: Data, start: Fit | None = None) -> Fit:
     return max(fits, key=lambda f: f.evidence)
 
 
-def _sums(data: Data):
-    """The 0/1 matrix that sums rows by unit."""
-    import scipy.sparse
+@dataclasses.dataclass(frozen=True)
+class UnitSums:
+    """Sparse matrices that sum rows by unit."""
 
-    n = len(data.unit)
-    return scipy.sparse.csr_matrix((np.ones(n), (data.unit, np.arange(n))), (data.units, n))
+    plain: csr_array
+    """0 and 1, (U, N)."""
+    design: csr_array
+    """Each row of the design, (U * P, N): few of its columns are not 0."""
+
+    @classmethod
+    def of(cls, data: Data) -> UnitSums:
+        """Of these rows."""
+        from scipy.sparse import csr_array
+
+        design, n = data.design, len(data.unit)
+        row, column = np.nonzero(design)
+        width = design.shape[1]
+        weighed = csr_array((design[row, column], (data.unit[row] * width + column, row)), (data.units * width, n))
+        return cls(csr_array((np.ones(n), (data.unit, np.arange(n))), (data.units, n)), weighed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +147,7 @@ class Integral:
     item: np.ndarray
 
 
-def integral(data: Data, design: np.ndarray, sums, theta: np.ndarray, item: np.ndarray) -> Integral:
+def integral(data: Data, design: np.ndarray, sums: UnitSums, theta: np.ndarray, item: np.ndarray) -> Integral:
     """Item effects integrated out at `theta` (fixed effects, log sd of items), from their last modes."""
     fixed, log_sd = theta[:-1], theta[-1]
     precision = np.exp(-2 * log_sd)
@@ -137,8 +156,8 @@ def integral(data: Data, design: np.ndarray, sums, theta: np.ndarray, item: np.n
     line = design @ fixed
     for _ in range(INNER):
         p = chance(flat * (line + item[data.unit]))
-        curve = sums @ (flat**2 * p * (1 - p)) + precision
-        step = (sums @ (flat * (data.success - p)) - precision * item) / curve
+        curve = sums.plain @ (flat**2 * p * (1 - p)) + precision
+        step = (sums.plain @ (flat * (data.success - p)) - precision * item) / curve
         item = item + np.clip(step, -LARGEST, LARGEST)
         if np.abs(step).max() < TOLERANCE:
             break
@@ -147,17 +166,16 @@ def integral(data: Data, design: np.ndarray, sums, theta: np.ndarray, item: np.n
     beta = item[:, None] + width[:, None] * nodes
     p = chance(flat[:, None] * (line[:, None] + beta[data.unit]))
     right = np.where(data.success[:, None] > 0.5, p, 1 - p)
-    log = sums @ (np.log(np.maximum(right, 1e-15))) - 0.5 * precision * beta**2 - log_sd
+    log = sums.plain @ (np.log(np.maximum(right, 1e-15))) - 0.5 * precision * beta**2 - log_sd
     log += nodes**2 + np.log(weights) + np.log(width)[:, None] - 0.5 * np.log(2 * np.pi)
     top = log.max(1, keepdims=True)
     each = np.exp(log - top)
     posterior = each / each.sum(1, keepdims=True)
     residual = flat[:, None] * (data.success[:, None] - p)
-    gradient = np.stack(
-        [np.column_stack([sums @ (design * residual[:, [k]]), precision * beta[:, k] ** 2 - 1]) for k in range(NODES)], 1
-    )
+    by_effect = (sums.design @ residual).reshape(data.units, -1, NODES)
+    gradient = np.concatenate([by_effect.swapaxes(1, 2), precision * beta[:, :, None] ** 2 - 1], axis=2)
     scores = np.einsum("uk,ukp->up", posterior, gradient)
-    own = (posterior[data.unit] * p * (1 - p)).sum(1)
+    own = np.einsum("nk,nk->n", posterior[data.unit], p * (1 - p))
     hessian = np.zeros((len(theta),) * 2)
     hessian[:-1, :-1] = design.T @ (design * (flat**2 * own)[:, None])
     hessian[-1, -1] = 2 * precision * (posterior * beta**2).sum()
@@ -166,12 +184,12 @@ def integral(data: Data, design: np.ndarray, sums, theta: np.ndarray, item: np.n
     return Integral(float((top[:, 0] + np.log(each.sum(1))).sum()), scores, hessian, item)
 
 
-def at(data: Data, sums, context_sd: float, start: Fit | None) -> Fit:
+def at(data: Data, sums: UnitSums, context_sd: float, start: Fit | None) -> Fit:
     """Mode, sandwich and Laplace evidence at this sd of contexts."""
     design = data.design
     p = design.shape[1]
     theta = np.append(start.fixed, np.log(start.scales[0])) if start else np.zeros(p + 1)
-    item = start.item if start else np.zeros(sums.shape[0])
+    item = start.item if start else np.zeros(data.units)
     prior = np.full(p + 1, 1 / WIDE**2)
     prior[data.models : p - 1] = 1 / context_sd**2
     prior[-1] = 1.0
@@ -187,7 +205,7 @@ def at(data: Data, sums, context_sd: float, start: Fit | None) -> Fit:
         if largest < TOLERANCE:
             break
     evidence = found.value - 0.5 * (prior * theta**2).sum() + 0.5 * np.log(prior).sum() - 0.5 * np.log(curved).sum()
-    first = np.zeros(sums.shape[0], int)
+    first = np.zeros(data.units, int)
     first[data.unit] = data.item
     scores = np.zeros((data.items, p + 1))
     np.add.at(scores, first, found.scores)

@@ -4,8 +4,9 @@
 
 with `P_k = Z_k Z_k'` of each term and `s_k` its variance (of theta: two variances and a covariance). One Cholesky factor of
 `[[S, value], [value', c]]` holds both what the density needs: the determinant of S in its first diagonal elements, and
-`c - value' S^-1 value` in the square of its last. Matrices of this size (arms x arms) never repay a compilation, so none is
-made. Tested against the NumPyro model, which NUTS samples.
+`c - value' S^-1 value` in the square of its last. Of each only the lower half is made, in LAPACK's rectangular full packed
+form (Gustavson, Wasniewski, Dongarra and Langou 2010). Matrices of this size (arms x arms) never repay a compilation, so
+none is made. Tested against the NumPyro model, which NUTS samples.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import scipy.linalg
 from divergence.joint.coordinates import Layout
 
 dpotrf, dpotri, dpotrs = scipy.linalg.get_lapack_funcs(("potrf", "potri", "potrs"), dtype="d")
+dpftrf, dtrttf = scipy.linalg.get_lapack_funcs(("pftrf", "trttf"), dtype="d")
 
 STEP = 1e-4  # of the differences, in prior standard deviations: error 1e-8 of the third derivative
 # Of the systems that are made at once: what the cache of a core holds. Of 32 MiB, twice the time goes to fresh pages.
@@ -70,7 +72,9 @@ class Hierarchy:
 
     def covariances(self, x: np.ndarray) -> np.ndarray:
         """`S` at points x (n, dims), shape (n, A, A)."""
-        return (self.variances(x) @ self.products).reshape(len(x), *self.noise.shape) + self.noise
+        out = (self.variances(x) @ self.products).reshape(len(x), *self.noise.shape)
+        out += self.noise
+        return out
 
     def density(self, x: np.ndarray) -> np.ndarray:
         """Log density at points x (n, dims), up to a constant, shape (n,)."""
@@ -80,16 +84,19 @@ class Hierarchy:
         parts = np.zeros((len(self.products) + 1, size + 1, size + 1))  # the last one, once a point, is what x leaves alone
         parts[:-1, :size, :size] = self.products.reshape(-1, size, size)
         parts[-1] = np.block([[self.noise, self.value[:, None]], [self.value, bound]])
-        parts = parts.reshape(len(parts), -1)
-        step = max(1, BATCH_BYTES // (8 * (size + 1) ** 2))
-        room = np.empty((min(step, len(x)), (size + 1) ** 2))
+        parts, diagonal = _packed(parts)
+        step = max(1, BATCH_BYTES // (8 * parts.shape[1]))
+        room = np.empty((min(step, len(x)), parts.shape[1]))
         out = -0.5 * np.square(x).sum(1)
         shares = np.pad(self.variances(x), ((0, 0), (0, 1)), constant_values=1.0)
         for begin in range(0, len(x), step):
             s = shares[begin : begin + step]
             every = np.matmul(s, parts, out=room[: len(s)])
-            diagonal = _factor_diagonals(every.reshape(-1, size + 1, size + 1))
-            out[begin : begin + len(s)] -= np.log(diagonal[:, :size]).sum(1) + 0.5 * (bound - diagonal[:, size] ** 2)
+            for matrix in every:
+                _, failed = dpftrf(size + 1, matrix, uplo="L", overwrite_a=1)
+                _check(failed)
+            factors = every[:, diagonal]
+            out[begin : begin + len(s)] -= np.log(factors[:, :size]).sum(1) + 0.5 * (bound - factors[:, size] ** 2)
         return out
 
     def gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -113,29 +120,30 @@ class Hierarchy:
 def _factored(matrix: np.ndarray) -> np.ndarray:
     """The lower Cholesky factor of a symmetric matrix (A, A), above it anything; one in Fortran's order is written over."""
     factor, failed = dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
-    if failed:
-        raise np.linalg.LinAlgError("a covariance of arm levels is not positive definite")
+    _check(failed)
     return factor
 
 
-def _factor_diagonals(stack: np.ndarray) -> np.ndarray:
-    """Diagonals of the Cholesky factors of symmetric matrices (n, A, A), shape (n, A); what `stack` holds is lost."""
-    if stack.shape[1] < IN_PLACE_MIN:
-        stack = np.linalg.cholesky(stack)
-    else:
-        for matrix in stack:
-            _factored(matrix.T)
-    return np.diagonal(stack, axis1=1, axis2=2)
+def _check(failed: int) -> None:
+    if failed:
+        raise np.linalg.LinAlgError("a covariance of arm levels is not positive definite")
+
+
+def _packed(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lower halves of symmetric matrices (n, A, A), packed, (n, A (A + 1) / 2), and where their diagonals are, (A,)."""
+    size = matrices.shape[1]
+    halves = np.stack([dtrttf(matrix, uplo="L")[0] for matrix in matrices])
+    return halves, np.argsort(dtrttf(np.diag(np.arange(1.0, size + 1)), uplo="L")[0])[-size:]
 
 
 def inverses(stack: np.ndarray) -> np.ndarray:
     """Inverses of symmetric positive definite matrices (n, A, A), same shape; what `stack` holds is lost."""
     if stack.shape[1] < IN_PLACE_MIN:
         return np.linalg.inv(stack)
-    above = np.triu_indices(stack.shape[1], 1)
+    below = np.tri(stack.shape[1], k=-1, dtype=bool)
     for matrix in stack:
         dpotri(_factored(matrix.T), lower=1, overwrite_c=1)  # in C's order: on the diagonal and above it
-        matrix.T[above] = matrix[above]
+        np.copyto(matrix, matrix.T, where=below)
     return stack
 
 

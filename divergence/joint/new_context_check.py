@@ -36,7 +36,7 @@ from divergence.errors import NotIdentifiedError
 from divergence.joint.block_checks import HeldOut, difference_density, held_out
 from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.design import arm_loadings, free_terms
-from divergence.joint.hierarchy import inverses
+from divergence.joint.hierarchy import BATCH_BYTES, Hierarchy, inverses
 from divergence.joint.importance import Importance
 from divergence.joint.link import Response
 from divergence.joint.methods import K_HAT_MAX
@@ -87,7 +87,7 @@ def new_context_check(posterior: Posterior, *, outcome: str | None = None, refit
         refits += again
         if again:
             x, passed = _without(fit, held)
-            left, block = _predicted(inverses(target.covariances(x)), target.value, held)
+            left, block = _predicted_from(target, x, held)
             weight = np.full(len(x), 1 / len(x))
         rows.append(
             {
@@ -214,6 +214,14 @@ def _predicted(precision: np.ndarray, value: np.ndarray, held: np.ndarray) -> tu
     """Held-out values less their predictions (S, h), and the predictive covariances (S, h, h)."""
     block = np.linalg.inv(precision[:, held[:, None], held])
     return np.einsum("sab,sb->sa", block, (precision[:, held] @ value)), block
+
+
+def _predicted_from(target: Hierarchy, x: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same of draws x that nothing else is asked of, as many at once as the cache of a core holds."""
+    step = max(1, BATCH_BYTES // (8 * len(target.value) ** 2))
+    pieces = [x[begin : begin + step] for begin in range(0, len(x), step)]
+    found = [_predicted(inverses(target.covariances(piece)), target.value, held) for piece in pieces]
+    return np.concatenate([left for left, _ in found]), np.concatenate([block for _, block in found])
 
 
 def _log_density(left: np.ndarray, block: np.ndarray) -> np.ndarray:

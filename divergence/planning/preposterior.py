@@ -26,6 +26,7 @@ import dataclasses
 import functools
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.special import ndtr
 
 from divergence.numerics import NORMAL_95
@@ -132,6 +133,11 @@ class Preposterior:
         return self.goal.weights[:, self._logged]
 
     @functools.cached_property
+    def _few(self) -> sp.csr_array:
+        """The same without zeros: most numbers are differences of two levels."""
+        return sp.csr_array(self._weights)
+
+    @functools.cached_property
     def _by_place(self) -> tuple[np.ndarray, ...]:
         """Of the logged places: items and trials of an item now, variance over items, of a trial, of sessions, (A,) each."""
         known, here = self.known, self._logged
@@ -181,8 +187,8 @@ class Preposterior:
 
     def _of_numbers(self, design: Purchase) -> np.ndarray:
         """v' of numbers that rest on logged places."""
-        w, (now, seen, beside) = self._weights, self._of_log
-        after = np.maximum(np.einsum("ra,ar->r", w, self.of_means(design) @ w.T), 1e-300)
+        now, seen, beside = self._of_log
+        after = np.maximum(np.einsum("ra,ra->r", self._few @ self.of_means(design), self._weights), 1e-300)
         return np.where(beside > 0, 1 / (1 / after + np.maximum(beside, 0.0)), now * after / seen)
 
     def _conditioned(self, design: Purchase) -> np.ndarray:

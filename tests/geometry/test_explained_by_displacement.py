@@ -4,9 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from divergence.geometry import explained_by_displacement
 from divergence.geometry.explained_by_displacement import Runs
+from divergence.geometry.run_movement import _within
+from divergence.geometry.runs_logit import Data
 
 SLOPE = -3.0
 
@@ -116,3 +119,36 @@ def test_a_context_without_shared_items_is_left_out():
         contexts=(*runs.contexts, "chat"),
     )
     np.testing.assert_array_equal(explained_by_displacement(wider).draws, explained_by_displacement(runs).draws)
+
+
+def test_gaps_are_means_of_chances_of_every_row():
+    """Draw by draw, row by row, in the words of the model; to rounding."""
+    generator = np.random.default_rng(4)
+    models, contexts, n = 2, 4, 90
+    unit, context = generator.integers(0, 12, n), generator.integers(0, contexts, n)
+    data = Data(np.ones(n), unit % models, unit, context, unit, 12, generator.standard_normal(n), np.zeros(n), 12)
+    fixed, item = generator.standard_normal((5, models + contexts - 1 + 1)), generator.standard_normal(12)
+    for effects, gap, part in zip(fixed, *data.gaps(fixed, item), strict=True):
+        whole, made = [], []
+        for k in np.flatnonzero(context > 0):
+            bench = effects[unit[k] % models] + item[unit[k]]
+            here = bench + effects[models + context[k] - 1]
+            now = expit(here + effects[-1] * data.moved[k])
+            whole.append(expit(bench) - now)
+            made.append(expit(here) - now)
+        assert gap == pytest.approx(np.mean(whole), abs=1e-13) and part == pytest.approx(np.mean(made), abs=1e-13)
+
+
+def test_the_variance_within_cells_does_not_depend_on_how_many_are_looked_at_together(monkeypatch):
+    """Against NumPy's, cell by cell; a cell of one row has none."""
+    generator = np.random.default_rng(5)
+    vectors, texts = generator.standard_normal((7, 3)).astype(np.float32), generator.integers(0, 7, 40)
+    cell = np.r_[generator.integers(0, 9, 39), 12]
+    found = [_within(vectors, texts, cell, 14)]
+    monkeypatch.setitem(_within.__globals__, "PIECE", 1)
+    found.append(_within(vectors, texts, cell, 14))
+    np.testing.assert_array_equal(*found)
+    for k in range(14):
+        rows = vectors[texts[cell == k]].astype(float)
+        told = rows.var(0, ddof=1).sum() if len(rows) > 1 else np.nan
+        np.testing.assert_allclose(found[0][k], told, rtol=1e-12)

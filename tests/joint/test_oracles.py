@@ -216,3 +216,12 @@ def test_a_beta_binomial_cell_through_the_core():
     for q in (0.05, 0.5, 0.95):
         below = (expit(sample.x[:, 0]) < beta(3.5, 7.5).ppf(q)).mean()
         assert below == pytest.approx(q, abs=norm.ppf(0.9999) * np.sqrt(q * (1 - q) / 1000))
+
+
+def test_a_point_beyond_all_numbers_has_no_density_and_gives_no_warning():
+    """The product of 40 axes' terms leaves double precision there; nearer, it is the sum of the axes' logarithms."""
+    proposal = Proposal(np.zeros(40), np.eye(40), np.full(40, 1e-6), np.full(40, 1e-6), 8.0)
+    far, near = proposal.log_density(np.stack([np.full(40, 1e6), np.full(40, 1e-2)]))
+    assert far == -np.inf
+    told = 40 * (student.logpdf(1e4, 8.0) + np.log(1e6))
+    assert near == pytest.approx(told, abs=1e-9)  # rounding of some 1e3
