@@ -236,7 +236,7 @@ def _without(fit: Fit, held: np.ndarray) -> tuple[np.ndarray, bool]:
     response = Response(fit.response.value[kept], fit.response.matrix[np.ix_(kept, kept)], fit.response.mu[kept])
     data = problem(fit.design, response, arm_loadings(fit.design, fit.arms)[kept], prior_centre(fit.arms))
     with one_blas_thread():
-        sample = Importance()(data, fit.seed)
+        sample = Importance(draws=2 * DRAWS, last=2 * DRAWS)(data, fit.seed)  # DRAWS of them are looked at
     return _thinned(sample.x, len(fit.arms)), all(d.passed for d in sample.diagnostics)
 
 
