@@ -27,6 +27,7 @@ from divergence.simulate import simulate_both, world
 
 HERE = pathlib.Path(__file__).parent
 LAB = HERE.parent / "datasets" / "serving-lab" / "data.parquet"
+AGENTS = HERE.parent / "datasets" / "serving-agents" / "data.parquet"
 PUBLIC = HERE.parents[1] / "shared" / "data"
 SIZES = (30, 60, 100)
 OF_A_CEILING = (300,)  # of fewer items hardly any fails
@@ -42,6 +43,12 @@ def lab(model: str | None = None, factors: bool = False) -> dv.Executions:
     if factors:
         return dv.read(frame)
     return dv.read(frame.select([c for c in (*BASE, "context") if c in frame.columns]))
+
+
+def agents(factors: bool = False) -> dv.Executions:
+    """Four systems on agent tasks in three contexts, and in chats that share no item with the bench."""
+    frame = pl.read_parquet(AGENTS)
+    return dv.read(frame if factors else frame.select(*BASE, "context", "session"))
 
 
 def stability() -> dv.Executions:
@@ -96,6 +103,8 @@ def logs() -> dict[str, Callable[[int], dv.Executions]]:
         found[f"{name}, labels"] = once(lab, name)
     for name in models[1:3]:
         found[f"{name}, factors"] = once(lab, name, True)
+    found["serving-agents, labels"] = once(agents)
+    found["serving-agents, factors"] = once(agents, factors=True)
     if (PUBLIC / "llm_drift.parquet").exists():
         for task in ("prime_full", "countahappynumber", "leetcode_easy", "sensitiveq"):
             found[f"llm-drift, {task}"] = once(snapshots, task)

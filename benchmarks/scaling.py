@@ -149,7 +149,8 @@ def page(lines: list[str]) -> str:
             f"about {SESSION_ROWS} rows, Parquet in partitions of {PART:,} rows of which {PARTS} differ (the",
             "largest log has each of them several times over). CPU seconds are user and system time of a fresh",
             "process, imports included. Other work on the machine slows all cases, so `scans` gives them over",
-            "the bare scan of the same files. ",
+            "the bare scan of the same files.",
+            "",
             f"- {datetime.date.today().isoformat()}, {os.cpu_count()} cores of {processor()}, {memory:.0f} GiB, Python "
             f"{platform.python_version()}",
             "- " + ", ".join(f"{package} {version(package)}" for package in PACKAGES),

@@ -27,13 +27,14 @@ from divergence.joint.terms import (
     Intercept,
     Kind,
     OwnItems,
+    OwnItemsOfModel,
     Places,
     Residual,
     Shift,
     StandsApart,
 )
 
-GIVEN = ("alpha", "own_items")  # terms whose standard deviation is their width, and no coordinate
+GIVEN = ("alpha", "own_items", "own_items_of_model")  # terms whose standard deviation is their width, and no coordinate
 LOCAL_SCALES_MAX = 24  # contexts with a scale of their own: more coordinates than importance sampling likes
 
 BOTH_SCALES_MAX = 18  # contexts and models with scales of their own: above it the models have them and contexts do not
@@ -55,7 +56,8 @@ class Term:
 
     @property
     def name(self) -> str:
-        """`alpha`, `shift`, `own_items`, `theta_E`, `theta_D`, `beta:f`, `gamma:f`, `u`, `delta` or `apart:k`."""
+        """`alpha`, `shift`, `own_items`, `own_items_of_model`, `theta_E`, `theta_D`, `beta:f`, `gamma:f`, `u`, `delta` or
+        `apart:k`."""
         return self.kind.name
 
 
@@ -245,6 +247,8 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
     blocks += [(Ability(False), models, spec.ability), (Ability(True), models, spec.ability)]
     if own := _own_items(cells, contexts):
         blocks.append((OwnItems(own), 1, spec.intercept))
+        if models > 1:
+            blocks.append((OwnItemsOfModel(own), models, spec.intercept))
     if labels > 1:
         for factor, mixture in mixtures.items():
             count = mixture.shape[1] - (reference[factor] >= 0)
@@ -285,7 +289,8 @@ def _own_items(cells: Cells, contexts: np.ndarray) -> tuple[int, ...]:
     """Codes of the contexts whose traffic has items of its own, where others replay the bench; none where all or none do.
 
     How easy these items are has nothing to do with what contexts do: drawn to the others by the law of contexts they would
-    draw the bench, whose items they do not share. Where all traffic has items of its own the common shift is that.
+    draw the bench, whose items they do not share; nor does a model's ease with them say how good it is at the bench's.
+    Where all traffic has items of its own the common shift is that.
     """
     deployed = np.unique(contexts[contexts[:, 0] == 1, 1])
     if len(deployed) == len(contexts):

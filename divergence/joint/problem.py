@@ -167,6 +167,10 @@ def draw_effects(
     if response.root is not None:  # no prior draws a bench; what a model's deployment does beside all others' is drawn
         if design.hinged or design.n_models == 1:
             variances[:, [k for k, b in enumerate(blocks) if b.start in _common(design)]] *= LIMIT
+        measured = [t.columns.start for t in design.terms if t.kind.of_context and t.name in GIVEN]
+        variances[:, [k for k, b in enumerate(blocks) if b.start in measured]] = (
+            UNSHRUNK**2
+        )  # no bench by other items either
         apart = variances[:, of_bench] + variances[:, of_deployed] - 2 * covariances
         covariances = np.full(draws, UNSHRUNK**2)
         variances[:, of_bench], variances[:, of_deployed] = UNSHRUNK**2, UNSHRUNK**2 + apart

@@ -100,7 +100,7 @@ class Spec:
             *self.item_equations(items),
             f"{link}(level[m,r,c]) ~ MVN(eta, V)",
             f"eta[m,r,c] = alpha[r] + theta[m,r]{effects}{' + u[c]' * (self.context > 0)}"
-            f"{' + delta[m,c]' * (self.residual > 0)}{' + epsilon[k]' * (apart > 0)}" + " + o[c]" * own_items,
+            f"{' + delta[m,c]' * (self.residual > 0)}{' + epsilon[k]' * (apart > 0)}" + " + o[c] + q[m,c]" * own_items,
             "(theta[m,E], theta[m,D]) ~ MVN(0, diag(sigma) R(rho) diag(sigma)),  rho = cos(pi U^3), U ~ Uniform(0, 1)",
         ]
         for symbol, prior, width in (
@@ -119,7 +119,9 @@ class Spec:
                 f"epsilon[k] ~ N(0, a[k]) in the {apart} combinations that stand apart,  a ~ HalfNormal({self.apart:g})"
             )
         if own_items:
-            lines.append(f"o[c] = o where the traffic of c has items of its own, else 0,  o ~ N(0, {self.intercept:g})")
+            lines.append(
+                f"o[c] = o, q[m,c] = q[m] where traffic of c has items of its own, else 0,  o, q ~ N(0, {self.intercept:g})"
+            )
         if moved:
             lines.append(f"{moved} are multiplied by f[m,c], the share of answers that c changes in m, over its mean")
         if self.outlier > 0 and factors == ("context",) and "alpha" not in moved:

@@ -5,6 +5,7 @@
 | `Intercept` | `alpha` | 1 | | |
 | `Shift` | `shift` | 1 | | |
 | `OwnItems` | `own_items` | 1 | | yes |
+| `OwnItemsOfModel` | `own_items_of_model` | models | yes | yes |
 | `Ability` | `theta_E`, `theta_D` | models | yes | |
 | `FactorLevel` | `beta:f` | levels | | yes |
 | `FactorLevelOfModel` | `gamma:f` | models x levels | yes | yes |
@@ -131,6 +132,20 @@ class OwnItems(Kind):
 
     def loads(self, at: Places) -> Entries:
         return at.every(0, at.deployed * np.isin(at.context, self.contexts))
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnItemsOfModel(OwnItems):
+    """What they do to one model beyond that: items of another kind ask for another ability."""
+
+    of_model: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        return "own_items_of_model"
+
+    def loads(self, at: Places) -> Entries:
+        return at.every(at.model, at.deployed * np.isin(at.context, self.contexts))
 
 
 @dataclasses.dataclass(frozen=True)
