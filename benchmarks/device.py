@@ -45,7 +45,7 @@ def target(models: int) -> BlockHierarchy:
     measuring.kept_dense = lambda _: False
     arms = measure_arms(cells)
     found = linearisation(make_design(cells, arms, spec), arms, spec)
-    made = target_data(found.design, found.response, found.loadings, prior_centre(arms))
+    made = target_data(found.design, found.response, found.telling, prior_centre(arms))
     assert isinstance(made, BlockHierarchy)
     return made
 

@@ -23,6 +23,23 @@ def replays(cells: Cells) -> bool:
     return bool(_replayed(cells, np.zeros(len(cells.counts), int), 1)[0])
 
 
+def replayed_share(cells: Cells) -> float:
+    """Share of the bench's items that traffic which replays it tried, mean over models and contexts, of the tasks that each
+    tried at all; 1 where none replays it."""
+    if not replays(cells):
+        return 1.0
+    counts = cells.counts.take((cells.counts["item"] >= 0) & (cells.counts["n"] > 0))
+    deployed = deployed_regimes(cells)[counts["regime"]]
+    bench = combinations(counts["task"][~deployed], counts["item"][~deployed])[0]
+    size = np.bincount(bench[0] + 1, minlength=len(cells.levels["task"]) + 1)  # items of each task
+    (model, context, task, _), _ = combinations(*(counts[k][deployed] for k in ("model", "context", "task", "item")))
+    (_, _, of_task), part = combinations(model, context, task)
+    arm = combinations(model, context)[1]
+    first = np.unique(part, return_index=True)[1]
+    offered = np.bincount(arm[first], size[of_task + 1][part[first]], arm.max() + 1)
+    return float(np.minimum(np.bincount(arm) / np.maximum(offered, 1), 1.0).mean())
+
+
 def replaying_contexts(cells: Cells) -> np.ndarray:
     """Which contexts do so, each taken alone, shape (contexts,)."""
     return _replayed(cells, cells.counts["context"], len(cells.levels["context"]))

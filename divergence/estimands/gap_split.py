@@ -9,7 +9,7 @@ s_i proportional to pi_E pi_D / (pi_E + pi_D),
 
 and `B_context` is what the model's context terms (factors, contexts) do to the bench's behaviour, `B_residual` the rest of
 B: a part that the additive model reads, not the items (model-based). Identified by items answered in both regimes whose
-shared law has an effective size 1 / sum s_i^2 of `SHARED_MIN`; where all its items are the bench's A = C = 0.
+shared law has an effective size 1 / sum s_i^2 of `SHARED_MIN`; of traffic that replays the bench A = C = 0.
 Items are a sample (Bayesian bootstrap), and B takes what A and C leave of the posterior's gap, draws of which are matched to
 the bootstrap's by rank, so that parts and whole move together. Unit: points. Source: Cai, Namkoong and Yadlowsky 2023
 (arXiv 2303.02011).
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from divergence.cells.overlap import deployed_regimes
+from divergence.cells.overlap import deployed_regimes, replays
 from divergence.joint.link import from_link
 from divergence.joint.posterior import Fit
 from divergence.joint.predict import Levels
@@ -118,6 +118,8 @@ def splits(
     none. Models with the same items share the items' weights."""
     laws = {m: item_laws(fit, bench, deployed, m) for m in models}
     split = [m for m in models if laws[m].effective >= SHARED_MIN]
+    if replays(fit.cells):  # levels in deployment are those on the bench's items
+        laws = {m: dataclasses.replace(one, traffic=one.bench, in_traffic=one.in_traffic * 0) for m, one in laws.items()}
     drawn: dict[int, np.ndarray] = {}
     for size in {len(laws[m].bench) for m in split}:
         alike = [m for m in split if len(laws[m].bench) == size]

@@ -1,7 +1,7 @@
 """Arm levels with their clustered covariance: what the hierarchical model sees of the log.
 
 An arm is one (model, regime, context). Its level is the weighted mean of its items' means, `M_a = sum_i pi_i m_ai`;
-items are a sample of their task (tasks are fixed strata), so
+items are a sample of their task (tasks are fixed strata; traffic that replays a part of the bench: `replayed_part`), so
 
     Cov(M_a, M_b) = sum_i phi_ai phi_bi,    phi_ai = pi_i (m_ai - M_a) sqrt(I / (I - 1)),
 
@@ -28,6 +28,7 @@ from divergence.joint.clusters import Sessions, item_influence, session_excess
 from divergence.joint.methods import NOISE_LOG_SD_MAX
 from divergence.joint.noise import noise_of_noise
 from divergence.joint.paired import FLIPS, flip_rates
+from divergence.joint.replayed_part import CARRIED, carried_to_the_bench
 from divergence.joint.spec import Spec
 from divergence.joint.waves import remove_waves
 from divergence.joint.weights import item_weights
@@ -107,16 +108,22 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     regime = deployed_regimes(cells)[keys[1]]
     weight, notes = item_weights(cells, counts, raw, cells.design_weights[judged])
     if by_item is None:
-        level = np.bincount(raw, weight * counts["y"] / counts["n"])
-        influence, pooled = item_influence(counts, raw, weight)
+        given = cells, counts, raw, weight, keys[0][raw_keys[0]], regime[raw_keys[0]]
+        more, of_more, shares, carry = carried_to_the_bench(*given)
+        own = np.bincount(of_more, shares * more["y"] / more["n"])
+        level, own = carry @ own, own[: raw.max() + 1]
+        influence, pooled = item_influence(more, of_more, shares)
+        influence, pooled = sp.csr_array(influence @ carry.T), carry.power(2) @ pooled
+        notes += (CARRIED,) * (len(more) > len(counts))
     else:
         found = by_item(counts, raw, weight, regime[raw_keys[0]])
         level, influence, pooled = found.level, sp.csr_array(square_root(found.covariance)), np.zeros(len(found.level))
+        own = level
         notes += (
             f"Items have difficulties of standard deviation {found.sigma:.2f} on the logit scale; replicates of one "
             f"item have a correlation of {found.copies:.2f} beyond it.",
         )
-    sessions = session_excess(cells, counts, raw, weight, level)
+    sessions = session_excess(cells, counts, raw, weight, own)
     link = "log" if cells.kind == "positive" else "logit"
     inner = level if link == "log" else np.clip(level, 0.02, 0.98)
     rows = np.bincount(raw, counts["n"])

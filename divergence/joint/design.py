@@ -17,6 +17,7 @@ from divergence.errors import InputError
 from divergence.identification.factor_levels import context_shares
 from divergence.joint.arms import Arms
 from divergence.joint.coordinates import Layout
+from divergence.joint.paired import TRUST
 from divergence.joint.spec import Spec
 from divergence.joint.terms import (
     Ability,
@@ -92,6 +93,9 @@ class Design:
     """How many answers each context changes in each model, relative to the log's mean, shape (models, contexts). What a
     context does to a level is of that size: `beta:context` and `delta` are effects on a typical context, and the level
     of a context that changes hardly any answer is the bench's. None = all alike."""
+    telling: np.ndarray | None = None
+    """The same in the density of the standard deviations, shape (models, contexts): of the flip that `moved` adds to those
+    seen only the share `paired.TRUST`, as of its noise. Taken whole, copies would say that flips move nothing."""
     hinged: bool = False
     """Do the common shift and the models' own shifts, too, scale with it? Where replayed contexts have but a label: contexts
     hurt more often than they help, each by as much as it changes answers."""
@@ -182,8 +186,11 @@ class Design:
         return len(np.unique(self.contexts[:, 1]))
 
 
-def arm_loadings(design: Design, arms: Arms) -> np.ndarray | sp.csr_array:
-    """Z of the observed arms, shape (A, P); sparse where their noise is."""
+def arm_loadings(design: Design, arms: Arms, *, telling: bool = False) -> np.ndarray | sp.csr_array:
+    """Z of the observed arms, shape (A, P), sparse where their noise is; or what it is in the density of the standard
+    deviations (`Design.telling`)."""
+    if telling:
+        design = dataclasses.replace(design, moved=design.telling)
     place = {tuple(k): j for j, k in enumerate(design.contexts)}
     context = np.array([place[k] for k in zip(arms.deployed.astype(int), arms.context, strict=True)])
     make = design.loadings if arms.covariance is not None else design.sparse_loadings
@@ -257,7 +264,7 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
         if width > 0:
             terms.append(Term(kind, slice(start, start + count), width))
             start += count
-    moved = _moved(arms, contexts, models)
+    moved, told = _moved(arms, contexts, models)
     hinged = bool(single and bench.sum() == 1 and moved is not None and replays(cells))
     own = any(t.name == "delta" for t in terms) and not why_one_scale(arms, models, spec)
     few = single and 3 <= labels <= LOCAL_SCALES_MAX and not (own and labels + models > BOTH_SCALES_MAX)
@@ -273,6 +280,7 @@ def make_design(cells: Cells, arms: Arms, spec: Spec) -> Design:
         spec.outlier if few and not hinged else 0.0,
         spec.instability_spread if own else 0.0,
         moved=moved,
+        telling=told,
         hinged=hinged,
     )
 
@@ -300,19 +308,24 @@ def _a_label(mixtures: dict[str, np.ndarray]) -> bool:
     return bool((shares.max(1) == 1.0).all() and len(np.unique(shares.argmax(1))) == len(shares))
 
 
-def _moved(arms: Arms, contexts: np.ndarray, models: int) -> np.ndarray | None:
-    """`Design.moved`: flip rates over their mean; a combination without rows is taken for the context's mean one."""
+def _moved(arms: Arms, contexts: np.ndarray, models: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """`Design.moved`, flip rates over their mean, and `Design.telling`; a combination without rows is taken for the
+    context's mean one."""
     if arms.flips is None or not (arms.flips > 0).any():
-        return None
+        return None, None
     place = {tuple(k): j for j, k in enumerate(contexts)}
     column = np.array([place[k] for k in zip(arms.deployed.astype(int), arms.context, strict=True)])
     seen = arms.flips > 0
-    total, count = np.zeros((2, models, len(contexts)))
-    np.add.at(total, (arms.model[seen], column[seen]), arms.flips[seen] / arms.flips[seen].mean())
+    usual = arms.flips[seen].mean()
+    added = (1 - TRUST) / np.maximum(arms.clusters, 1.0)
+    each = np.stack([arms.flips, np.maximum(arms.flips - added, 0.0)])[:, seen] / usual
+    total, count = np.zeros((2, models, len(contexts))), np.zeros((models, len(contexts)))
+    for k in range(2):
+        np.add.at(total[k], (arms.model[seen], column[seen]), each[k])
     np.add.at(count, (arms.model[seen], column[seen]), 1.0)
     tried = count.sum(0)
-    usual = np.where(tried > 0, total.sum(0) / np.maximum(tried, 1), 1.0)
-    return np.where(count > 0, total / np.maximum(count, 1), usual)
+    common = np.where(tried > 0, total.sum(1) / np.maximum(tried, 1), 1.0)
+    return tuple(np.where(count > 0, total / np.maximum(count, 1), common[:, None]))
 
 
 def why_one_scale(arms: Arms, models: int, spec: Spec) -> str:

@@ -113,7 +113,7 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     notes = (*alias_notes(design), *apart_notes(cells, design, arms, found.residuals), *grade_notes(cells))
     notes += unlike_notes(cells.levels["model"], found.own)
     cells = dataclasses.replace(cells, notes=(*cells.notes, *notes))
-    data = target_data(design, response, loadings, centre)
+    data = target_data(design, response, found.telling, centre)
     sample = chosen(data, seed)
     if method is None and not all(d.passed for d in sample.diagnostics) and len(arms) <= FALLBACK_ARMS_MAX:
         progress("a gate failed: drawing again with NUTS")

@@ -36,6 +36,8 @@ class Linearisation:
     """With the combinations that stand apart."""
     loadings: Loadings
     """Z of the arms, shape (A, P)."""
+    telling: Loadings
+    """The same in the density of the standard deviations (`Design.telling`)."""
     response: Response
     """Of the last linearisation."""
     residuals: tuple[float, ...]
@@ -49,9 +51,9 @@ def linearisation(design: Design, arms: Arms, spec: Spec) -> Linearisation:
     cells, residuals = _apart(design, arms, spec) if spec.apart > 0 and design.has("delta") else ((), ())
     design = design.with_apart(cells, spec.apart)
     target, x, mu = _settled(design, arms, start(arms))
-    loadings, response = arm_loadings(design, arms), linearise(arms, mu)
-    own = unlike_models(design, loadings, target, x) if spec.apart > 0 else Unlike.nothing(design.n_models)
-    return Linearisation(design, loadings, response, residuals, own)
+    loadings, telling, response = arm_loadings(design, arms), arm_loadings(design, arms, telling=True), linearise(arms, mu)
+    own = unlike_models(design, telling, target, x) if spec.apart > 0 else Unlike.nothing(design.n_models)
+    return Linearisation(design, loadings, telling, response, residuals, own)
 
 
 def _apart(design: Design, arms: Arms, spec: Spec) -> tuple[tuple[tuple[int, int, int], ...], tuple[float, ...]]:
@@ -59,7 +61,7 @@ def _apart(design: Design, arms: Arms, spec: Spec) -> tuple[tuple[tuple[int, int
 
     Looked for as if all combinations could do alike much: one that changes many answers would else be expected to.
     """
-    plain, residuals, mu = dataclasses.replace(design, moved=None, hinged=False), [], start(arms)
+    plain, residuals, mu = dataclasses.replace(design, moved=None, telling=None, hinged=False), [], start(arms)
     while True:
         target, x, mu = _settled(plain, arms, mu)
         found = standing_apart(plain, arms, target, x)
@@ -71,11 +73,11 @@ def _apart(design: Design, arms: Arms, spec: Spec) -> tuple[tuple[tuple[int, int
 
 def _settled(design: Design, arms: Arms, mu: np.ndarray) -> tuple[Density, np.ndarray, np.ndarray]:
     """The density of the last linearisation, its mode, and the levels fitted there, outcome scale, shape (A,)."""
-    loadings = arm_loadings(design, arms)
+    loadings, telling = arm_loadings(design, arms), arm_loadings(design, arms, telling=True)
 
     def step(mu: np.ndarray, x: np.ndarray | None) -> tuple[Density, np.ndarray, np.ndarray]:
         response = linearise(arms, mu)
-        target = density_of(target_data(design, response, loadings, prior_centre(arms)))
+        target = density_of(target_data(design, response, telling, prior_centre(arms)))
         x = climb(target, np.zeros(target.dims) if x is None else x)
         return target, x, _fitted(design, arms, response, loadings, x)
 

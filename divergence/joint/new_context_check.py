@@ -234,7 +234,7 @@ def _without(fit: Fit, held: np.ndarray) -> tuple[np.ndarray, bool]:
     """Draws of x given all other arms, and did their gates pass?"""
     kept = np.setdiff1d(np.arange(len(fit.arms)), held)
     response = Response(fit.response.value[kept], fit.response.matrix[np.ix_(kept, kept)], fit.response.mu[kept])
-    data = problem(fit.design, response, arm_loadings(fit.design, fit.arms)[kept], prior_centre(fit.arms))
+    data = problem(fit.design, response, arm_loadings(fit.design, fit.arms, telling=True)[kept], prior_centre(fit.arms))
     with one_blas_thread():
         sample = Importance(draws=2 * DRAWS, last=2 * DRAWS)(data, fit.seed)  # DRAWS of them are looked at
     return _thinned(sample.x, len(fit.arms)), all(d.passed for d in sample.diagnostics)

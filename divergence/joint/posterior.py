@@ -190,7 +190,7 @@ def prior_centre(arms: Arms) -> float:
 
 def hierarchy_of(fit: Fit) -> Hierarchy | BlockHierarchy:
     """The density that the fit's coordinates were drawn from."""
-    loadings, centre = arm_loadings(fit.design, fit.arms), prior_centre(fit.arms)
+    loadings, centre = arm_loadings(fit.design, fit.arms, telling=True), prior_centre(fit.arms)
     return density_of(target_data(fit.design, fit.response, loadings, centre))
 
 

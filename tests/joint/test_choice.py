@@ -27,8 +27,9 @@ def test_a_few_rows_that_are_missing_change_nothing(log):
 
 
 def test_the_rule_takes_the_method_that_holds_where_contexts_choose_their_items():
-    """Context effects of 36 pairs in each of two worlds: intervals hold nominally .9, at arm level a fifth."""
+    """Context effects of 36 pairs in each of two worlds: intervals hold nominally .9. At arm level they held a fifth, before
+    what the bench says of items that a context did not try was added to its level."""
     found = [worlds.one_world("half, chosen by difficulty", seed) for seed in (1, 2)]
     assert {record["chosen"] for record in found} == {"item"}
     held = {name: np.mean([record[name]["context_effect"][0] for record in found]) for name in worlds.METHODS}
-    assert held["item"] > 0.7 > 0.5 > held["arm"]
+    assert min(held.values()) > 0.7

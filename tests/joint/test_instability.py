@@ -58,7 +58,7 @@ def test_density_is_that_of_the_equations(small, factors):
 
     fit = small[factors]
     target, design = hierarchy_of(fit), fit.design
-    z = arm_loadings(design, fit.arms)
+    z = arm_loadings(design, fit.arms, telling=True)
     data, keep = padded(problem(design, fit.response, z))
     count = 3 + len(data["widths"]) + len(data["local"]) + 1 + len(data["own"])
     rest = np.setdiff1d(np.arange(count), keep)
@@ -93,7 +93,7 @@ def test_density_is_that_of_the_equations(small, factors):
 
 def test_effects_given_the_scales_are_the_conjugate_normal(small):
     fit = small[True]
-    design, z = fit.design, arm_loadings(fit.design, fit.arms)
+    design, z = fit.design, arm_loadings(fit.design, fit.arms, telling=True)
     one = dataclasses.replace(fit, x=fit.x[:1])
     exact = dataclasses.replace(fit.response, root=None)
     mean = draw_effects(design, exact, z, one.scales, None)[0]

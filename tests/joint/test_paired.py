@@ -112,6 +112,19 @@ def test_identical_answers_are_as_sure_as_pairing_makes_them():
     assert effect[:, 2].mean() == pytest.approx(truth, abs=0.02)
 
 
+def test_one_broken_context_among_copies_is_as_measured():
+    """Six of sixty items lost, beside one copy of the bench or twenty: contexts that flipped nothing say nothing about how
+    far flips move a level. Within a quarter of the paired standard error; twenty had taken more than half of the effect."""
+    bench = np.r_[np.ones(40), np.zeros(20)]
+    broken = np.r_[np.zeros(6), bench[6:]]
+    alone, among = (fitted_effects(_fit(_log([bench, broken, *[bench] * k])))[0][:, 0] for k in (1, 20))
+    error = np.std(broken - bench, ddof=1) / np.sqrt(60)
+    assert among[:, 0].mean() == pytest.approx(alone[:, 0].mean(), abs=error / 4)
+    assert among[:, 0].mean() == pytest.approx(-0.1, abs=0.015)
+    low, high = np.quantile(among[:, 1], [0.05, 0.95])
+    assert high - low > FLIPS / 60, "nothing seen is not nothing"
+
+
 def test_the_bench_is_as_measured():
     """Contexts that all hurt do not make the bench look lucky: its level lies where its items put it."""
     rng = np.random.default_rng(2)

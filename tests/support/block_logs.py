@@ -54,6 +54,6 @@ def block_target(shape: str) -> BlockHierarchy:
     finally:
         measuring.kept_dense = dense
     found = linearisation(make_design(cells, arms, spec), arms, spec)
-    target = target_data(found.design, found.response, found.loadings, prior_centre(arms))
+    target = target_data(found.design, found.response, found.telling, prior_centre(arms))
     assert isinstance(target, BlockHierarchy)
     return target

@@ -1,0 +1,70 @@
+"""Traffic that replays a part of the bench: its levels on all of the bench's items.
+
+    M'_a = M_a + sum_i (pi_i - w_ai) m_bi      w_a: the arm's own item law, pi: the bench's in its tasks, m_b: the bench
+
+the mean of the arm's own items, and what the model's bench says of those that it did not try: the difference estimator
+(Cassel, Särndal and Wretman 1976). Less the bench level it is the mean difference over the items that both tried, whichever
+they are: on the harder two thirds of its items, a context that does what the bench does had lain 12 points below it. Its
+influence is that of three means, of the arm, of the bench, and of the bench on the arm's items. Unit: outcome scale.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from divergence.cells import Cells, Table
+from divergence.cells.overlap import REPLAYED_MIN, replayed_share
+from divergence.numerics import combinations
+
+LEAST = 8  # items that an arm and its model's bench both tried, as in `held_items`: of fewer their variance is hardly known
+
+CARRIED = (
+    "Some contexts tried a part of the bench's items only: what the bench says of the others is added to their levels, so "
+    "that effects are those on the items that both tried."
+)
+
+
+def carried_to_the_bench(
+    cells: Cells, counts: Table, raw: np.ndarray, weight: np.ndarray, model: np.ndarray, deployed: np.ndarray
+) -> tuple[Table, np.ndarray, np.ndarray, sp.csr_array]:
+    """Rows of `counts`, their raw arms and weights, with two more raw arms of the bench for each that lacks items of it; and
+    the map from the means of all of these to levels, shape (R, R and more). `model` and `deployed` (R,) are of raw arms.
+
+    Nothing is added where the traffic replays nearly all of the bench, or has items of its own.
+    """
+    size = len(model)
+    if replayed_share(cells) >= REPLAYED_MIN:
+        return counts, raw, weight, sp.csr_array(sp.eye_array(size))
+    (task_of_item, _), item = combinations(counts["task"], counts["item"])
+    named = counts["item"] >= 0
+    rows, arms, weights, carried = [np.arange(len(raw))], [raw], [weight], []
+    for m in np.unique(model):
+        bench = np.flatnonzero(named & (model == m)[raw] & ~deployed[raw])
+        times = np.bincount(item[bench], minlength=len(task_of_item))
+        for r in np.flatnonzero((model == m) & deployed):
+            own = np.flatnonzero(named & (raw == r))
+            law = np.bincount(item[own], weight[own], len(times)) * (times > 0)
+            if (law > 0).sum() < LEAST:
+                continue
+            mass = np.bincount(task_of_item + 1, law)  # of the tasks that it tried
+            there = (times > 0) & (mass[task_of_item + 1] > 0)
+            if not (there & (law == 0)).any():
+                continue
+            known = bench[there[item[bench]]]
+            each = np.bincount(task_of_item[there] + 1, minlength=len(mass))
+            whole = mass[task_of_item + 1] / np.maximum(each[task_of_item + 1], 1)
+            for of_items in (whole, law):
+                rows.append(known)
+                arms.append(np.full(len(known), size + 2 * len(carried) + (of_items is law)))
+                share = of_items[item[known]] / times[item[known]]
+                weights.append(share / share.sum())
+            carried.append(r)
+    count = len(carried)
+    places = size + np.arange(2 * count)
+    ones = sp.csr_array(
+        (np.tile([1.0, -1.0], count), (np.repeat(carried, 2).astype(int), places)), shape=(size, size + 2 * count)
+    )
+    every = np.concatenate(rows)
+    plain = sp.csr_array(sp.hstack([sp.eye_array(size), sp.csr_array((size, 2 * count))]))
+    return counts.take(every), np.concatenate(arms), np.concatenate(weights), sp.csr_array(plain + ones)

@@ -1,0 +1,91 @@
+"""Traffic that tried a part of the bench's items: what it does is told from what its items are."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+import divergence as dv
+from divergence.cells.overlap import replayed_share
+from divergence.joint.arms import measure_arms
+from divergence.joint.held_items import fitted_effects
+
+
+def _log(score, tried):
+    """Model, context (the first is the bench) and item of every score (models, contexts, items) that was `tried`."""
+    model, context, item = np.nonzero(tried)
+    return dv.collapse(
+        dv.read(
+            pl.DataFrame(
+                {
+                    "regime": np.where(context == 0, "evaluation", "deployment"),
+                    "model": np.array([f"m{m}" for m in model]),
+                    "context": np.array(["bench", "a", "b", "c"])[context],
+                    "item": np.array([f"i{i}" for i in item]),
+                    "task": np.where(item % 3 == 0, "sums", "names"),
+                    "score": score[tried],
+                }
+            )
+        )
+    )
+
+
+def _harder(items=90, share=2 / 3, grades=None):
+    """Two models that do in every context what they do on the bench; deployment tries the harder items."""
+    rng = np.random.default_rng(4)
+    difficulty = rng.normal(0, 1.5, items)
+    chance = 1 / (1 + np.exp(difficulty - np.array([0.8, -0.3])[:, None]))
+    answers = rng.random((2, items)) < chance if grades is None else np.round(grades * chance) / grades
+    score = np.repeat(answers.astype(float)[:, None], 4, 1)
+    tried = np.ones(score.shape, bool)
+    tried[:, 1:] = difficulty > np.quantile(difficulty, 1 - share)
+    return score, tried
+
+
+def _over_tasks(values, here):
+    """Mean of the values (items,) `here`, tasks by their share of the bench."""
+    sums = np.arange(len(values)) % 3 == 0
+    return sum(values[here & task].mean() * task.mean() for task in (sums, ~sums))
+
+
+def _arms(score, tried):
+    """Level of each model and context by `measure_arms`, shape (models, contexts)."""
+    arms = measure_arms(_log(score, tried))
+    order = np.lexsort((arms.context, arms.deployed, arms.model))
+    return arms.level[order].reshape(score.shape[:2])
+
+
+@pytest.mark.parametrize("grades", [None, 20])
+def test_a_level_is_the_benchs_and_the_mean_difference_on_shared_items(grades):
+    score, tried = _harder(grades=grades)
+    rng = np.random.default_rng(5)
+    score[:, 1:] = np.where(rng.random(score[:, 1:].shape) < 0.2, 0.0, score[:, 1:])
+    for m, levels in enumerate(_arms(score, tried)):
+        assert levels[0] == pytest.approx(score[m, 0].mean())
+        for c in range(1, 4):
+            assert levels[c] == pytest.approx(levels[0] + _over_tasks(score[m, c] - score[m, 0], tried[m, c]), abs=1e-12)
+
+
+def test_harder_items_are_no_effect_of_a_context():
+    """Copies of the bench on its harder two thirds: no effect, and no part of the gap is items that traffic lacks."""
+    score, tried = _harder()
+    posterior = dv.fit(_log(score, tried), seed=0)
+    effects, bench, _ = fitted_effects(posterior.fits[0])
+    assert np.abs(effects.mean(0)).max() < 0.01  # the items alone would make it -.13
+    assert bench.mean(0) == pytest.approx(score[:, 0].mean(1), abs=0.01)
+    gap = dv.gap(posterior)
+    assert np.abs(gap.where(statistic="A").draws).max() < 1e-12 > np.abs(gap.where(statistic="C").draws).max()
+
+
+def test_nearly_the_whole_bench_and_items_of_their_own_stay_as_they_were_logged():
+    score, tried = _harder()
+    rng = np.random.default_rng(6)
+    score[:, 1:] = rng.random(score[:, 1:].shape) < 0.5
+    nearly = tried | (np.arange(90) % 30 > 0)  # at most a thirtieth of the bench is missing
+    for kept in (np.ones_like(tried), nearly):
+        for m, levels in enumerate(_arms(score, kept)):
+            expected = [_over_tasks(score[m, c], kept[m, c]) for c in range(1, 4)]
+            assert levels[1:] == pytest.approx(expected, abs=1e-12)
+    own = tried.copy()
+    own[:, 0] = np.arange(90) < 60  # a third of the traffic's items were never on the bench
+    assert replayed_share(_log(score, own)) == 1.0
+    assert replayed_share(_log(score, tried)) == pytest.approx(2 / 3)
