@@ -10,6 +10,8 @@ influence is that of three means, of the arm, of the bench, and of the bench on 
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -39,25 +41,29 @@ def carried_to_the_bench(
     (task_of_item, _), item = combinations(counts["task"], counts["item"])
     named = counts["item"] >= 0
     rows, arms, weights, carried = [np.arange(len(raw))], [raw], [weight], []
-    for m in np.unique(model):
-        bench = np.flatnonzero(named & (model == m)[raw] & ~deployed[raw])
-        times = np.bincount(item[bench], minlength=len(task_of_item))
-        for r in np.flatnonzero((model == m) & deployed):
-            own = np.flatnonzero(named & (raw == r))
-            law = np.bincount(item[own], weight[own], len(times)) * (times > 0)
+    order = np.argsort(raw, kind="stable")
+    ends = np.searchsorted(raw[order], np.arange(size + 1))
+    rows_of = [order[begin:end][named[order[begin:end]]] for begin, end in itertools.pairwise(ends)]
+    for mine in np.split(np.argsort(model, kind="stable"), np.cumsum(np.bincount(model))[:-1]):
+        bench = np.concatenate([rows_of[r] for r in mine if not deployed[r]] or [np.zeros(0, int)])
+        tried, place, times = np.unique(item[bench], return_inverse=True, return_counts=True)
+        task = task_of_item[tried] + 1
+        for r in mine[deployed[mine]]:
+            own = rows_of[r][np.isin(item[rows_of[r]], tried)]
+            law = np.bincount(np.searchsorted(tried, item[own]), weight[own], len(tried))
             if (law > 0).sum() < LEAST:
                 continue
-            mass = np.bincount(task_of_item + 1, law)  # of the tasks that it tried
-            there = (times > 0) & (mass[task_of_item + 1] > 0)
+            mass = np.bincount(task, law)  # of the tasks that it tried
+            there = mass[task] > 0
             if not (there & (law == 0)).any():
                 continue
-            known = bench[there[item[bench]]]
-            each = np.bincount(task_of_item[there] + 1, minlength=len(mass))
-            whole = mass[task_of_item + 1] / np.maximum(each[task_of_item + 1], 1)
+            known = there[place]
+            each = np.bincount(task[there], minlength=len(mass))
+            whole = mass[task] / np.maximum(each[task], 1)
             for of_items in (whole, law):
-                rows.append(known)
-                arms.append(np.full(len(known), size + 2 * len(carried) + (of_items is law)))
-                share = of_items[item[known]] / times[item[known]]
+                rows.append(bench[known])
+                arms.append(np.full(known.sum(), size + 2 * len(carried) + (of_items is law)))
+                share = (of_items / times)[place[known]]
                 weights.append(share / share.sum())
             carried.append(r)
     count = len(carried)

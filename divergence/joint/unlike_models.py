@@ -23,6 +23,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import scipy.linalg
 import scipy.sparse as sp
 from scipy.special import ndtri
 
@@ -128,10 +129,10 @@ def between(shifts: np.ndarray, noise: np.ndarray) -> float:
 
 
 def about_the_mean(covariance: np.ndarray) -> np.ndarray:
-    """`Q`: the precision of (M,) about a mean that is free, shape (M, M)."""
-    precision = np.linalg.inv(covariance)
-    middle = precision.sum(1)
-    return precision - np.outer(middle, middle) / middle.sum()
+    """`Q`: the precision of (M,) about a mean that is free, shape (M, M): that of M - 1 contrasts, in which what all have in
+    common cancels, however large it is."""
+    contrasts = scipy.linalg.helmert(len(covariance))
+    return contrasts.T @ np.linalg.solve(contrasts @ covariance @ contrasts.T, contrasts)
 
 
 def unlike_notes(names: tuple[str, ...], found: Unlike) -> tuple[str, ...]:

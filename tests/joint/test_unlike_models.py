@@ -16,7 +16,16 @@ from divergence.joint.linearisation import linearisation
 from divergence.joint.noise import draw_noise
 from divergence.joint.posterior import hierarchy_of, prior_centre, standard_deviations
 from divergence.joint.problem import draw_effects
-from divergence.joint.unlike_models import OWN, Unlike, between, deleted, largest_by_chance, unlike_models, unlike_notes
+from divergence.joint.unlike_models import (
+    OWN,
+    Unlike,
+    about_the_mean,
+    between,
+    deleted,
+    largest_by_chance,
+    unlike_models,
+    unlike_notes,
+)
 from divergence.simulate import simulate, world
 
 
@@ -171,3 +180,16 @@ def test_intervals_hold_what_models_have_of_their_own():
         shift = truth[deployed] - truth[bench]
         held.append((low <= shift) & (shift <= high))
     np.testing.assert_allclose(np.mean(held, 0), 0.9, atol=3.5 * np.sqrt(0.9 * 0.1 / 300))
+
+
+def test_what_all_models_have_in_common_cancels_however_large_it_is():
+    random = np.random.default_rng(0)
+    root = random.normal(size=(5, 5))
+    noise = root @ root.T + np.eye(5)
+    precision = np.linalg.inv(noise)
+    middle = precision.sum(1)
+    expected = precision - np.outer(middle, middle) / middle.sum()
+    for common in (0.0, 1.0, 1e8, 1e12):
+        found = about_the_mean(noise + common)
+        assert np.allclose(found, expected, rtol=1e-13 * common + 1e-9, atol=1e-13 * common + 1e-12)
+        assert (np.diag(found) > 0).all()
