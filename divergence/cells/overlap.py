@@ -23,21 +23,36 @@ def replays(cells: Cells) -> bool:
     return bool(_replayed(cells, np.zeros(len(cells.counts), int), 1)[0])
 
 
-def replayed_share(cells: Cells) -> float:
-    """Share of the bench's items that traffic which replays it tried, mean over models and contexts, of the tasks that each
-    tried at all; 1 where none replays it."""
+def replayed_shares(cells: Cells) -> np.ndarray:
+    """Share of the bench's items that traffic which replays it tried in each model and context, of the tasks that were tried
+    there at all, shape (models, contexts); 1 where there is none, or none replays it."""
+    out = np.ones((len(cells.levels["model"]), len(cells.levels["context"])))
     if not replays(cells):
-        return 1.0
+        return out
     counts = cells.counts.take((cells.counts["item"] >= 0) & (cells.counts["n"] > 0))
     deployed = deployed_regimes(cells)[counts["regime"]]
     bench = combinations(counts["task"][~deployed], counts["item"][~deployed])[0]
     size = np.bincount(bench[0] + 1, minlength=len(cells.levels["task"]) + 1)  # items of each task
     (model, context, task, _), _ = combinations(*(counts[k][deployed] for k in ("model", "context", "task", "item")))
     (_, _, of_task), part = combinations(model, context, task)
-    arm = combinations(model, context)[1]
+    arms, arm = combinations(model, context)
     first = np.unique(part, return_index=True)[1]
     offered = np.bincount(arm[first], size[of_task + 1][part[first]], arm.max() + 1)
-    return float(np.minimum(np.bincount(arm) / np.maximum(offered, 1), 1.0).mean())
+    out[arms[0], arms[1]] = np.minimum(np.bincount(arm) / np.maximum(offered, 1), 1.0)
+    return out
+
+
+def replayed_together(cells: Cells) -> float:
+    """Share of the bench's items that any traffic which replays it tried, of the tasks that it tried at all; 1 where none
+    replays it."""
+    if not replays(cells):
+        return 1.0
+    counts = cells.counts.take((cells.counts["item"] >= 0) & (cells.counts["n"] > 0))
+    deployed = deployed_regimes(cells)[counts["regime"]]
+    unit = combinations(counts["task"], counts["item"])[1]
+    offered = ~deployed & np.isin(counts["task"], counts["task"][deployed])
+    bench = np.unique(unit[offered])
+    return float(np.isin(bench, unit[deployed]).mean()) if len(bench) else 1.0
 
 
 def replaying_contexts(cells: Cells) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from divergence.cells import Cells, Table
-from divergence.cells.overlap import deployed_regimes
+from divergence.cells.overlap import deployed_regimes, replays
 from divergence.errors import InputError
 from divergence.identification.wave_agreement import wave_agreement
 from divergence.joint.arm_noise import block_noise, check_waves, dense_noise, kept_dense
@@ -116,7 +116,7 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
         influence, pooled = sp.csr_array(influence @ carry.T), carry.power(2) @ pooled
         notes += (CARRIED,) * (len(more) > len(counts))
     else:
-        found = by_item(counts, raw, weight, regime[raw_keys[0]])
+        found = by_item(counts, raw, weight, regime[raw_keys[0]], replayed=replays(cells))
         level, influence, pooled = found.level, sp.csr_array(square_root(found.covariance)), np.zeros(len(found.level))
         own = level
         notes += (

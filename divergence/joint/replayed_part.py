@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from divergence.cells import Cells, Table
-from divergence.cells.overlap import REPLAYED_MIN, replayed_share
+from divergence.cells.overlap import REPLAYED_MIN, replayed_shares
 from divergence.numerics import combinations
 
 LEAST = 8  # items that an arm and its model's bench both tried, as in `held_items`: of fewer their variance is hardly known
@@ -33,10 +33,13 @@ def carried_to_the_bench(
     """Rows of `counts`, their raw arms and weights, with two more raw arms of the bench for each that lacks items of it; and
     the map from the means of all of these to levels, shape (R, R and more). `model` and `deployed` (R,) are of raw arms.
 
-    Nothing is added where the traffic replays nearly all of the bench, or has items of its own.
+    Nothing is added to arms that tried nearly all of the bench, nor where the traffic has items of its own.
     """
-    size = len(model)
-    if replayed_share(cells) >= REPLAYED_MIN:
+    size, part_only = len(model), replayed_shares(cells) < REPLAYED_MIN
+    context = np.zeros(size, int)
+    context[raw] = counts["context"]
+    lacks = deployed & part_only[model, context]
+    if not lacks.any():
         return counts, raw, weight, sp.csr_array(sp.eye_array(size))
     (task_of_item, _), item = combinations(counts["task"], counts["item"])
     named = counts["item"] >= 0
@@ -48,7 +51,7 @@ def carried_to_the_bench(
         bench = np.concatenate([rows_of[r] for r in mine if not deployed[r]] or [np.zeros(0, int)])
         tried, place, times = np.unique(item[bench], return_inverse=True, return_counts=True)
         task = task_of_item[tried] + 1
-        for r in mine[deployed[mine]]:
+        for r in mine[lacks[mine]]:
             own = rows_of[r][np.isin(item[rows_of[r]], tried)]
             law = np.bincount(np.searchsorted(tried, item[own]), weight[own], len(tried))
             if (law > 0).sum() < LEAST:

@@ -73,7 +73,7 @@ def test_what_was_never_seen_is_wider_and_not_known(model):
 
 
 def test_a_model_that_nobody_has_seen_where_some_traffic_has_other_items():
-    """Three models whose ease with chats says nothing of the bench: a fourth one's risk there is as uncertain as they differ,
+    """Three models whose ease with chats says nothing of the bench: a fourth one is as uncertain there as they differ,
     and where the bench is replayed no more uncertain for it."""
     random = np.random.default_rng(3)
     rows = []
