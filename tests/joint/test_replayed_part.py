@@ -115,6 +115,18 @@ def test_harder_items_are_no_effect_where_contexts_tried_other_parts_of_them():
     assert bench.mean(0) == pytest.approx(score[:, 0].mean(1), abs=0.01)
 
 
+def test_other_traffic_beside_it_changes_nothing():
+    """Chats with items of their own beside contexts that tried the harder items of the bench: these still do nothing."""
+    score, tried = (np.concatenate([part, np.zeros_like(part)], 2) for part in _harder())
+    tried[:, 3] = np.arange(180) >= 90
+    score[:, 3, 90:] = np.arange(90) % 4 == 0
+    posterior = dv.fit(_log(score, tried), seed=0)
+    assert posterior.fits[0].design.has("own_items")
+    rows = dv.context_effect(posterior).where(statistic=None).to_frame()
+    effects = rows.filter(pl.col("context").is_in(["a", "b"]))
+    assert effects["mean"].abs().max() < 0.01
+
+
 def test_modelled_items_of_replayed_traffic_are_the_benchs():
     """An item that no context tried weighs in deployment as it does on the bench; a task of its own as it was logged."""
     weight, row = np.array([0.5, 0.5, 1.0, 1.0]), np.array([0, 1, 0, 2])
@@ -142,3 +154,43 @@ def test_a_split_that_is_refused_says_how_many_items_both_tried():
     tried[:, 1:] = np.arange(90) < 5
     refused = dv.gap(dv.fit(_log(score, tried), seed=0)).where(statistic="A").to_frame()["reason"]
     assert all("share 5.0 effective items" in reason for reason in refused)
+
+
+def test_a_model_without_a_bench_is_asked_no_harder_questions_than_others():
+    """The third model answers as the first does, and was never on the bench: both have the same level in deployment."""
+    score, tried = (np.concatenate([part, part[:1]]) for part in _harder())
+    tried[2, 0] = False
+    arms = measure_arms(_log(score, tried))
+    level = arms.level[(arms.model == 2) & arms.deployed]
+    # the mean of its own items, and what both benches say of the others
+    others = _over_tasks(score[:2, 0].mean(0), np.ones(90, bool)) - _over_tasks(score[:2, 0].mean(0), tried[0, 1])
+    assert level == pytest.approx(_over_tasks(score[0, 0], tried[0, 1]) + others, abs=1e-12)
+
+
+@pytest.mark.parametrize("sessions", [False, True])
+def test_times_are_carried_by_ratios(sessions):
+    """Contexts four times as fast as the bench, tried on its slowest third of items: by differences their times
+    were negative. What sessions add is as large a part of a level as it was."""
+    score, tried = _harder(share=1 / 3)
+    rng = np.random.default_rng(8)
+    time = np.repeat(np.exp(rng.normal(0, 0.1, (2, 1, 90)) + 2.5 * tried[:, 1:2]), 4, 1)
+    time[:, 1:] /= 4
+    model, context, item = np.nonzero(tried)
+    frame = pl.DataFrame(
+        {
+            "regime": np.where(context == 0, "evaluation", "deployment"),
+            "model": np.array([f"m{m}" for m in model]),
+            "context": np.array(["bench", "a", "b", "c"])[context],
+            "item": np.array([f"i{i}" for i in item]),
+            "score": score[tried],
+            "latency_s": time[tried],
+        }
+    )
+    if sessions:
+        frame = frame.with_columns(session=pl.Series([f"s{k // 10}" for k in range(frame.height)]))
+    arms = measure_arms(dv.collapse(dv.read(frame), outcome="latency_s"))
+    bench = np.array([time[m, 0].mean() for m in (0, 1)])
+    assert arms.level[~arms.deployed] == pytest.approx(bench)
+    assert arms.level[arms.deployed] == pytest.approx(bench[arms.model[arms.deployed]] / 4)
+    relative = np.sqrt(arms.variance) / arms.level
+    assert relative[arms.deployed].max() < 1.5 * relative[~arms.deployed].min()
