@@ -86,7 +86,7 @@ def item_laws(fit: Fit, bench: Levels, deployed: Levels, model: int) -> ItemLaws
         mass = np.bincount(item, weight * side, size)
         means.append(np.bincount(item, weight * side * mean, size) / np.where(mass > 0, mass, 1.0))
         laws.append(mass / max(mass.sum(), 1e-300))
-    return ItemLaws(*laws, *means, task)
+    return ItemLaws(laws[0], laws[1], means[0], means[1], task)
 
 
 def on_the_bench(laws: ItemLaws) -> ItemLaws:

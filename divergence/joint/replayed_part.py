@@ -18,7 +18,7 @@ import scipy.sparse as sp
 
 from divergence.cells import Cells, Table
 from divergence.cells.overlap import REPLAYED_MIN, replayed_shares
-from divergence.numerics import combinations
+from divergence.numerics import combinations, size_of
 
 LEAST = 8  # items that an arm and its model's bench both tried, as in `held_items`: of fewer their variance is hardly known
 
@@ -87,7 +87,7 @@ def carried_to_the_bench(
 def carried_levels(carry: sp.csr_array, own: np.ndarray, as_ratios: bool) -> tuple[np.ndarray, sp.csr_array]:
     """Levels (R,) from the means of raw arms and of what they are carried with, and how these move them, shape (R, R and
     more): by differences as `carry` says, or by ratios."""
-    size = carry.shape[0]
+    size = size_of(carry)[0]
     if not as_ratios or size == len(own):
         return carry @ own, carry
     known = own > 0
