@@ -23,7 +23,7 @@ from divergence.errors import NotIdentifiedError
 from divergence.joint.design import GIVEN, Term
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import levels
-from divergence.joint.terms import OwnItemsOfModel, StandsApart
+from divergence.joint.terms import StandsApart
 from divergence.joint.unseen_context import unseen_link
 from divergence.numerics import NORMAL_95, expit, logit
 from divergence.random_streams import stream
@@ -144,7 +144,7 @@ def link_draws(fit: Fit, labels: np.ndarray) -> np.ndarray:
     ability = fit.effects[:, theta.columns]
     of_model = [t for t in design.terms if t.kind.of_model]
     own = [t for t in of_model if t.kind.of_context and t.name not in GIVEN]
-    others = [t for t in of_model if isinstance(t.kind, OwnItemsOfModel)]
+    others = [t for t in of_model if t.kind.of_context and t.name in GIVEN]
     kept = z[: len(where)].copy()
     for term in of_model:
         kept[:, term.columns] = 0.0
