@@ -167,6 +167,17 @@ def test_a_model_without_a_bench_is_asked_no_harder_questions_than_others():
     assert level == pytest.approx(_over_tasks(score[0, 0], tried[0, 1]) + others, abs=1e-12)
 
 
+def test_levels_of_tasks_are_the_benchs_too():
+    """Copies of the bench on its harder items: no task is harder in deployment than on the bench, as no model is worse."""
+    score, tried = _harder()
+    posterior = dv.fit(_log(score, tried), seed=0)
+    of_regimes = (dv.bench_level(posterior), dv.deployed_level(posterior))
+    bench, deployed = (e.where(statistic="task").to_frame().sort("model", "task") for e in of_regimes)
+    assert (bench["mean"] - deployed["mean"]).abs().max() < 0.02
+    widths = [(rows["upper"] - rows["lower"]).mean() for rows in (bench, deployed)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.05)
+
+
 @pytest.mark.parametrize("sessions", [False, True])
 def test_times_are_carried_by_ratios(sessions):
     """Contexts four times as fast as the bench, tried on its slowest third of items: by differences their times
