@@ -152,11 +152,13 @@ def main() -> None:
                 "the items. Mean share of 90 % intervals that hold the truth for new items, of the arm-level",
                 "and of the item-level method on the same log, with the standard error over worlds; and the",
                 "mean ratio of their widths. Chosen by difficulty: a deployment context tries easier or harder",
-                "items, the bench any, which no mean over its own items can show. ",
+                "items, the bench any, which no mean over its own items can show.",
+                "",
                 *table(found),
                 "",
                 "The rule takes the item-level method where arms of one regime share less than "
-                f"{100 * SHARED_MIN:.0f} % of their items.",
+                f"{100 * SHARED_MIN:.0f} % of their items, unless the traffic as a whole lacks items of a bench that it "
+                "replays.",
                 "",
                 "Random shares make no difference beyond the errors, and a tenth of width. What decides is why an",
                 "arm tried its items: where contexts choose them by difficulty, intervals of context effects missed",

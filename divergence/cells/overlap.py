@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from divergence.cells.cells import Cells
+from divergence.cells.cells import Cells, Table
 from divergence.cells.metric_kinds import metric_codes
 from divergence.numerics import combinations
 
@@ -23,21 +23,39 @@ def replays(cells: Cells) -> bool:
     return bool(_replayed(cells, np.zeros(len(cells.counts), int), 1)[0])
 
 
-def replayed_share(cells: Cells) -> float:
-    """Share of the bench's items that traffic which replays it tried, mean over models and contexts, of the tasks that each
-    tried at all; 1 where none replays it."""
-    if not replays(cells):
-        return 1.0
-    counts = cells.counts.take((cells.counts["item"] >= 0) & (cells.counts["n"] > 0))
-    deployed = deployed_regimes(cells)[counts["regime"]]
+def replayed_shares(cells: Cells) -> np.ndarray:
+    """Share of the bench's items that traffic which replays it tried in each model and context, of the tasks that were tried
+    there at all, shape (models, contexts); 1 where there is none, or none replays it: all traffic, or a context alone."""
+    out = np.ones((len(cells.levels["model"]), len(cells.levels["context"])))
+    counts, deployed, replaying = _named(cells)
+    if not replaying.any():
+        return out
     bench = combinations(counts["task"][~deployed], counts["item"][~deployed])[0]
     size = np.bincount(bench[0] + 1, minlength=len(cells.levels["task"]) + 1)  # items of each task
-    (model, context, task, _), _ = combinations(*(counts[k][deployed] for k in ("model", "context", "task", "item")))
+    (model, context, task, _), _ = combinations(*(counts[k][replaying] for k in ("model", "context", "task", "item")))
     (_, _, of_task), part = combinations(model, context, task)
-    arm = combinations(model, context)[1]
+    arms, arm = combinations(model, context)
     first = np.unique(part, return_index=True)[1]
     offered = np.bincount(arm[first], size[of_task + 1][part[first]], arm.max() + 1)
-    return float(np.minimum(np.bincount(arm) / np.maximum(offered, 1), 1.0).mean())
+    out[arms[0], arms[1]] = np.minimum(np.bincount(arm) / np.maximum(offered, 1), 1.0)
+    return out
+
+
+def replayed_together(cells: Cells) -> float:
+    """Share of the bench's items that any traffic which replays it (as in `replayed_shares`) tried, of the tasks that it
+    tried at all; 1 where none replays it."""
+    counts, deployed, replaying = _named(cells)
+    unit = combinations(counts["task"], counts["item"])[1]
+    offered = ~deployed & np.isin(counts["task"], counts["task"][replaying])
+    bench = np.unique(unit[offered])
+    return float(np.isin(bench, unit[replaying]).mean()) if len(bench) else 1.0
+
+
+def _named(cells: Cells) -> tuple[Table, np.ndarray, np.ndarray]:
+    """Judged rows of `counts` that name their item; which are in deployment, and which of these replay the bench."""
+    counts = cells.counts.take((cells.counts["item"] >= 0) & (cells.counts["n"] > 0))
+    deployed = deployed_regimes(cells)[counts["regime"]]
+    return counts, deployed, deployed & (replays(cells) | replaying_contexts(cells)[counts["context"]])
 
 
 def replaying_contexts(cells: Cells) -> np.ndarray:

@@ -9,7 +9,8 @@ s_i proportional to pi_E pi_D / (pi_E + pi_D),
 
 and `B_context` is what the model's context terms (factors, contexts) do to the bench's behaviour, `B_residual` the rest of
 B: a part that the additive model reads, not the items (model-based). Identified by items answered in both regimes whose
-shared law has an effective size 1 / sum s_i^2 of `SHARED_MIN`; of traffic that replays the bench A = C = 0.
+shared law has an effective size 1 / sum s_i^2 of `SHARED_MIN`; of traffic that replays the bench A = C = 0, but for
+tasks that it lacks.
 Items are a sample (Bayesian bootstrap), and B takes what A and C leave of the posterior's gap, draws of which are matched to
 the bootstrap's by rank, so that parts and whole move together. Unit: points. Source: Cai, Namkoong and Yadlowsky 2023
 (arXiv 2303.02011).
@@ -47,6 +48,8 @@ class ItemLaws:
     """`f_E`, 0 where the bench does not have the item."""
     in_traffic: np.ndarray
     """`f_D`."""
+    task: np.ndarray
+    """Code of each item's task."""
 
     @property
     def shared(self) -> np.ndarray:
@@ -75,7 +78,7 @@ def item_laws(fit: Fit, bench: Levels, deployed: Levels, model: int) -> ItemLaws
         law[side, [cells.levels["context"].index(name) for name in mu.contexts]] = mu.law[model]
     weight = weight * law[live.astype(int), rows["context"]]
     own = np.where(rows["item"] < 0, -2 - np.arange(len(rows)), rows["item"])
-    _, item = combinations(rows["task"], own)
+    (task, _), item = combinations(rows["task"], own)
     size = item.max() + 1 if len(item) else 0
     mean = rows["y"] / rows["n"]
     laws, means = [], []
@@ -83,7 +86,17 @@ def item_laws(fit: Fit, bench: Levels, deployed: Levels, model: int) -> ItemLaws
         mass = np.bincount(item, weight * side, size)
         means.append(np.bincount(item, weight * side * mean, size) / np.where(mass > 0, mass, 1.0))
         laws.append(mass / max(mass.sum(), 1e-300))
-    return ItemLaws(*laws, *means)
+    return ItemLaws(laws[0], laws[1], means[0], means[1], task)
+
+
+def on_the_bench(laws: ItemLaws) -> ItemLaws:
+    """Of traffic that replays the bench, whose levels are on the bench's items of each task that it tried: what is left
+    of A and C is that some contexts lack whole tasks, taken at the bench's own outcomes."""
+    task = np.unique(laws.task, return_inverse=True)[1]
+    bench, traffic = np.bincount(task, laws.bench), np.bincount(task, laws.traffic)
+    known = (bench > 0)[task]
+    law = np.where(known, laws.bench * (traffic / np.where(bench > 0, bench, 1.0))[task], laws.traffic)
+    return dataclasses.replace(laws, traffic=law, in_traffic=np.where(known, laws.on_bench, laws.in_traffic))
 
 
 def parts(laws: Sequence[ItemLaws], weight: np.ndarray) -> np.ndarray:
@@ -117,9 +130,10 @@ def splits(
     """Draws of `PARTS` of each of these models, shape (5, S), given the posterior's gaps (S, all models); and why there are
     none. Models with the same items share the items' weights."""
     laws = {m: item_laws(fit, bench, deployed, m) for m in models}
-    split = [m for m in models if laws[m].effective >= SHARED_MIN]
+    effective = {m: one.effective for m, one in laws.items()}
+    split = [m for m in models if effective[m] >= SHARED_MIN]
     if replays(fit.cells):  # levels in deployment are those on the bench's items
-        laws = {m: dataclasses.replace(one, traffic=one.bench, in_traffic=one.in_traffic * 0) for m, one in laws.items()}
+        laws = {m: on_the_bench(one) for m, one in laws.items()}
     drawn: dict[int, np.ndarray] = {}
     for size in {len(laws[m].bench) for m in split}:
         alike = [m for m in split if len(laws[m].bench) == size]
@@ -133,7 +147,7 @@ def splits(
         if m in drawn
         else (
             np.full((len(PARTS), len(delta)), np.nan),
-            f"bench and traffic of {bench.models[m]} share {laws[m].effective:.1f} effective items; the split needs "
+            f"bench and traffic of {bench.models[m]} share {effective[m]:.1f} effective items; the split needs "
             f"{SHARED_MIN:g}",
         )
         for m in models

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from divergence.cells import Cells, Table
-from divergence.cells.overlap import deployed_regimes
+from divergence.cells.overlap import deployed_regimes, replays
 from divergence.errors import InputError
 from divergence.identification.wave_agreement import wave_agreement
 from divergence.joint.arm_noise import block_noise, check_waves, dense_noise, kept_dense
@@ -28,7 +28,7 @@ from divergence.joint.clusters import Sessions, item_influence, session_excess
 from divergence.joint.methods import NOISE_LOG_SD_MAX
 from divergence.joint.noise import noise_of_noise
 from divergence.joint.paired import FLIPS, flip_rates
-from divergence.joint.replayed_part import CARRIED, carried_to_the_bench
+from divergence.joint.replayed_part import CARRIED, carried_levels, carried_to_the_bench
 from divergence.joint.spec import Spec
 from divergence.joint.waves import remove_waves
 from divergence.joint.weights import item_weights
@@ -111,12 +111,13 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
         given = cells, counts, raw, weight, keys[0][raw_keys[0]], regime[raw_keys[0]]
         more, of_more, shares, carry = carried_to_the_bench(*given)
         own = np.bincount(of_more, shares * more["y"] / more["n"])
-        level, own = carry @ own, own[: raw.max() + 1]
+        level, carry = carried_levels(carry, own, cells.kind == "positive")
+        own = own[: raw.max() + 1]
         influence, pooled = item_influence(more, of_more, shares)
         influence, pooled = sp.csr_array(influence @ carry.T), carry.power(2) @ pooled
         notes += (CARRIED,) * (len(more) > len(counts))
     else:
-        found = by_item(counts, raw, weight, regime[raw_keys[0]])
+        found = by_item(counts, raw, weight, regime[raw_keys[0]], replayed=replays(cells))
         level, influence, pooled = found.level, sp.csr_array(square_root(found.covariance)), np.zeros(len(found.level))
         own = level
         notes += (
@@ -124,6 +125,8 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
             f"item have a correlation of {found.copies:.2f} beyond it.",
         )
     sessions = session_excess(cells, counts, raw, weight, own)
+    if sessions is not None and by_item is None:
+        sessions = sessions.scaled(carry.diagonal())
     link = "log" if cells.kind == "positive" else "logit"
     inner = level if link == "log" else np.clip(level, 0.02, 0.98)
     rows = np.bincount(raw, counts["n"])

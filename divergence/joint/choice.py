@@ -15,7 +15,9 @@ arm's own items answers another question: with three quarters of the items each,
 held .60 of the truths at arm level and .85 at item level; with half of them .20 and .88. So arms are taken as they are
 only where they share nearly all of their items. Where traffic replays the bench, what the bench says of items that a
 context did not try has since been added at arm level, too (`replayed_part`), and .87 and .91 hold there, in intervals
-that are a twentieth to a tenth wider; without a bench nothing says it.
+that are a twentieth to a tenth wider; without a bench nothing says it. Where all contexts together tried a part of the
+bench's items only, that is the one way: predicted from the bench's answers alone the others are taken to be as hard as those
+that were tried (two models on the harder two thirds: intervals of effects that are nothing held .45 of them, and .93 so).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from __future__ import annotations
 import numpy as np
 
 from divergence.cells import Cells
+from divergence.cells.overlap import REPLAYED_MIN, replayed_together
 from divergence.errors import InputError
 from divergence.joint.importance import Importance
 from divergence.joint.item_level import ItemLevel
@@ -51,6 +54,12 @@ def choose_method(cells: Cells, spec: Spec | None = None) -> tuple[Importance | 
     _, item = combinations(counts["task"], counts["item"])
     tried = combinations(arm, item)[0]
     shared = _shared(tried[0], tried[1], keys[1])
+    together = replayed_together(cells) if shared < SHARED_MIN else 1.0
+    if together < REPLAYED_MIN:
+        return Importance(), (
+            f"arm-level, because the traffic tried {100 * together:.0f} % of the bench's items, less than "
+            f"{100 * REPLAYED_MIN:.0f} %: what the bench says of the others is added"
+        )
     if shared < SHARED_MIN:
         return ItemLevel(), (
             f"item-level, because arms of one regime share {100 * shared:.0f} % of their items, less than "

@@ -22,6 +22,13 @@ class Sessions:
     count: np.ndarray
     """Sessions behind each level, shape (R,)."""
 
+    def scaled(self, by: np.ndarray) -> Sessions:
+        """The same of levels that are multiplied, each `by` its own number, shape (R,)."""
+        if (by == 1).all():
+            return self
+        each = sp.diags_array(by)
+        return Sessions(sp.csr_array(each @ self.excess @ each), by**2 * self.between, self.count)
+
 
 ROW = ("model", "regime", "context", "wave", "scorer", "chance", "task", "item")
 

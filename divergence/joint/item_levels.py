@@ -49,10 +49,18 @@ class RawLevels:
     """Correlation of replicates beyond the model, 0..1: 1 = copies."""
 
 
-def item_levels(counts: Table, raw: np.ndarray, weight: np.ndarray, regime: np.ndarray, movement: bool = True) -> RawLevels:
+def item_levels(
+    counts: Table,
+    raw: np.ndarray,
+    weight: np.ndarray,
+    regime: np.ndarray,
+    movement: bool = True,
+    replayed: bool = False,
+) -> RawLevels:
     """Levels of the raw arms; `raw`, `weight` as in `clusters.item_influence`, `regime` (R,) of each raw arm.
 
-    Without `movement` the model is taken at its word: items do not move beyond it, `w = 0`.
+    Without `movement` the model is taken at its word: items do not move beyond it, `w = 0`. Where the traffic has `replayed`
+    the bench its levels are those on the bench's items, whichever of them it tried.
     """
     if (counts["item"] < 0).any():
         raise InputError(
@@ -77,7 +85,7 @@ def item_levels(counts: Table, raw: np.ndarray, weight: np.ndarray, regime: np.n
     n, y = np.zeros(shape), np.zeros(shape)
     np.add.at(n, (row, column), counts["n"])
     np.add.at(y, (row, column), counts["y"])
-    law = _law(weight, row, regime[raw], regime[arm], item_task[:, None] == arm_task)
+    law = _law(weight, row, regime[raw], regime[arm], item_task[:, None] == arm_task, replayed)
     once = np.maximum(n, 1.0)
     sum_items, compiled = sums_for(n.size)
     with compiled:
@@ -99,10 +107,21 @@ def item_levels(counts: Table, raw: np.ndarray, weight: np.ndarray, regime: np.n
     return RawLevels(mix @ level, mix @ (trust * seen + (1 - trust) * told) @ mix.T, float(np.exp(log_sigma)), copies)
 
 
-def _law(weight: np.ndarray, row: np.ndarray, regime_of_row: np.ndarray, regime: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """Weight of each item in each arm's level, shape (I, A), summing to one over the items of its task and regime."""
+def _law(
+    weight: np.ndarray,
+    row: np.ndarray,
+    regime_of_row: np.ndarray,
+    regime: np.ndarray,
+    same: np.ndarray,
+    replayed: bool = False,
+) -> np.ndarray:
+    """Weight of each item in each arm's level, shape (I, A), summing to one over the items of its task and regime; where the
+    traffic has `replayed` the bench over those of the bench, in tasks that it has."""
     mass = np.stack([np.bincount(row, weight * (regime_of_row == r), same.shape[0]) for r in (0, 1)], 1)
     law = np.where(same, mass[:, regime.astype(int)], 0.0)
+    if replayed:
+        of_bench = np.where(same, mass[:, :1], 0.0)
+        law = np.where(of_bench.any(0), of_bench, law)
     return law / law.sum(0)
 
 

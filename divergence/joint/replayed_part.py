@@ -5,7 +5,8 @@
 the mean of the arm's own items, and what the model's bench says of those that it did not try: the difference estimator
 (Cassel, Särndal and Wretman 1976). Less the bench level it is the mean difference over the items that both tried, whichever
 they are: on the harder two thirds of its items, a context that does what the bench does had lain 12 points below it. Its
-influence is that of three means, of the arm, of the bench, and of the bench on the arm's items. Unit: outcome scale.
+influence is that of three means, of the arm, of the bench, and of the bench on the arm's items. Of times and costs it is the
+ratio of these means, which stays positive, where scores have the difference. Unit: outcome scale.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from divergence.cells import Cells, Table
-from divergence.cells.overlap import REPLAYED_MIN, replayed_share
-from divergence.numerics import combinations
+from divergence.cells.overlap import REPLAYED_MIN, replayed_shares
+from divergence.numerics import combinations, size_of
 
 LEAST = 8  # items that an arm and its model's bench both tried, as in `held_items`: of fewer their variance is hardly known
 
@@ -33,10 +34,13 @@ def carried_to_the_bench(
     """Rows of `counts`, their raw arms and weights, with two more raw arms of the bench for each that lacks items of it; and
     the map from the means of all of these to levels, shape (R, R and more). `model` and `deployed` (R,) are of raw arms.
 
-    Nothing is added where the traffic replays nearly all of the bench, or has items of its own.
+    Nothing is added to arms that tried nearly all of the bench, nor where traffic has items of its own.
     """
-    size = len(model)
-    if replayed_share(cells) >= REPLAYED_MIN:
+    size, part_only = len(model), replayed_shares(cells) < REPLAYED_MIN
+    context = np.zeros(size, int)
+    context[raw] = counts["context"]
+    lacks = deployed & part_only[model, context]
+    if not lacks.any():
         return counts, raw, weight, sp.csr_array(sp.eye_array(size))
     (task_of_item, _), item = combinations(counts["task"], counts["item"])
     named = counts["item"] >= 0
@@ -44,11 +48,15 @@ def carried_to_the_bench(
     order = np.argsort(raw, kind="stable")
     ends = np.searchsorted(raw[order], np.arange(size + 1))
     rows_of = [order[begin:end][named[order[begin:end]]] for begin, end in itertools.pairwise(ends)]
+    of_benches = np.concatenate([rows_of[r] for r in np.flatnonzero(~deployed)])
     for mine in np.split(np.argsort(model, kind="stable"), np.cumsum(np.bincount(model))[:-1]):
-        bench = np.concatenate([rows_of[r] for r in mine if not deployed[r]] or [np.zeros(0, int)])
+        if not lacks[mine].any():
+            continue
+        # Of a model without a bench what others' benches say, or it would be asked harder questions than they are.
+        bench = np.concatenate([rows_of[r] for r in mine if not deployed[r]] or [of_benches])
         tried, place, times = np.unique(item[bench], return_inverse=True, return_counts=True)
         task = task_of_item[tried] + 1
-        for r in mine[deployed[mine]]:
+        for r in mine[lacks[mine]]:
             own = rows_of[r][np.isin(item[rows_of[r]], tried)]
             law = np.bincount(np.searchsorted(tried, item[own]), weight[own], len(tried))
             if (law > 0).sum() < LEAST:
@@ -74,3 +82,19 @@ def carried_to_the_bench(
     every = np.concatenate(rows)
     plain = sp.csr_array(sp.hstack([sp.eye_array(size), sp.csr_array((size, 2 * count))]))
     return counts.take(every), np.concatenate(arms), np.concatenate(weights), sp.csr_array(plain + ones)
+
+
+def carried_levels(carry: sp.csr_array, own: np.ndarray, as_ratios: bool) -> tuple[np.ndarray, sp.csr_array]:
+    """Levels (R,) from the means of raw arms and of what they are carried with, and how these move them, shape (R, R and
+    more): by differences as `carry` says, or by ratios."""
+    size = size_of(carry)[0]
+    if not as_ratios or size == len(own):
+        return carry @ own, carry
+    known = own > 0
+    alone = sp.csr_array(sp.eye_array(size, len(own)))
+    whole = np.asarray(abs(carry) @ ~known).ravel() == 0
+    log = carry @ np.log(np.where(known, own, 1.0))
+    level = np.where(whole & (np.diff(carry.indptr) > 1), np.exp(log), own[:size])
+    moved = sp.diags_array(level) @ carry @ sp.diags_array(1 / np.where(known, own, 1.0))
+    rows = sp.diags_array(whole.astype(float))
+    return level, sp.csr_array(rows @ moved + (sp.eye_array(size) - rows) @ alone)

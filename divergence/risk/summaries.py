@@ -20,7 +20,7 @@ import numpy as np
 
 from divergence.cells.overlap import in_regime
 from divergence.errors import NotIdentifiedError
-from divergence.joint.design import Term
+from divergence.joint.design import GIVEN, Term
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import levels
 from divergence.joint.terms import StandsApart
@@ -129,7 +129,9 @@ def link_draws(fit: Fit, labels: np.ndarray) -> np.ndarray:
     def fresh(terms: list[Term]) -> np.ndarray:
         total = np.zeros(draws)
         for term in terms:
-            sd = scales[term.name]
+            # How unlike models are on other items than the bench's has no scale of its own: that of the log's models.
+            given = np.sqrt(np.square(fit.effects[:, term.columns]).mean(1)) if term.name in GIVEN else None
+            sd = scales[term.name] if given is None else given
             if sd.ndim == 2:  # levels with scales of their own: a fresh level has that of one of them
                 sd = sd[np.arange(draws), rng.integers(sd.shape[1], size=draws)]
             # A combination that stands apart was seen once among all of them, so that is how often a new one does.
@@ -141,14 +143,16 @@ def link_draws(fit: Fit, labels: np.ndarray) -> np.ndarray:
     theta = design.term("theta_D")
     ability = fit.effects[:, theta.columns]
     of_model = [t for t in design.terms if t.kind.of_model]
-    own = [t for t in of_model if t.kind.of_context]
+    own = [t for t in of_model if t.kind.of_context and t.name not in GIVEN]
+    others = [t for t in of_model if t.kind.of_context and t.name in GIVEN]
     kept = z[: len(where)].copy()
     for term in of_model:
         kept[:, term.columns] = 0.0
     newcomer = fresh([theta]) if models > 1 else np.abs(rng.standard_normal(draws)) * 1.5 * rng.standard_normal(draws)
     shared = fit.effects @ kept.T
     for c in range(len(labels)):
-        out[:, -1, c] = shared[:, c] + newcomer + fresh(own)
+        on_others = fresh([t for t in others if z[c, t.columns].any()])
+        out[:, -1, c] = shared[:, c] + newcomer + fresh(own) + on_others
     out[:, -1, -1] = (out[:, :-1, -1] - ability).mean(1) + newcomer + fresh(own)
     return out
 

@@ -27,7 +27,7 @@ def _gap(log):
 def test_parts_against_loops_and_their_sum():
     rng = np.random.default_rng(1)
     bench, traffic = rng.dirichlet(np.ones(12)) * (np.arange(12) < 9), rng.dirichlet(np.ones(12)) * (np.arange(12) > 3)
-    laws = ItemLaws(bench / bench.sum(), traffic / traffic.sum(), rng.random(12), rng.random(12))
+    laws = ItemLaws(bench / bench.sum(), traffic / traffic.sum(), rng.random(12), rng.random(12), np.zeros(12, int))
     a, b, c = parts([laws], np.ones((1, 12)))[0, :, 0]
     shared = [
         laws.bench[i] * laws.traffic[i] / (laws.bench[i] + laws.traffic[i]) if laws.bench[i] + laws.traffic[i] else 0

@@ -1,6 +1,7 @@
 """The summaries of every combination: against the level, the truth, and for what was never seen."""
 
 import numpy as np
+import polars as pl
 import pytest
 import risk_worlds as worlds
 
@@ -69,3 +70,23 @@ def test_what_was_never_seen_is_wider_and_not_known(model):
     assert everything["novelty"] == 1 and width(everything) > 0.4
     assert one("x", "c1", "t0")["excess"] is None  # nothing was promised for a model that has no bench
     assert not one("m0", "c0", "t0")["known"]  # the bench's context in deployment was never seen
+
+
+def test_a_model_that_nobody_has_seen_where_some_traffic_has_other_items():
+    """Three models whose ease with chats says nothing of the bench: a fourth one is as uncertain there as they differ,
+    and where the bench is replayed no more uncertain for it."""
+    random = np.random.default_rng(3)
+    rows = []
+    for m, (rate, chat) in enumerate(((0.6, 0.3), (0.5, 0.9), (0.4, 0.6))):
+        right = random.permutation(80) < 80 * rate
+        moved = right & (random.random(80) > 0.1)
+        talked = random.permutation(80) < 80 * chat
+        for context, name, scores in (("bench", "i", right), ("replay", "i", moved), ("chat", "t", talked)):
+            regime = "evaluation" if context == "bench" else "deployment"
+            rows += [(regime, f"m{m}", context, f"{name}{k}", float(s)) for k, s in enumerate(scores)]
+    log = pl.DataFrame(rows, schema=["regime", "model", "context", "item", "score"], orient="row")
+    table = summarise(dv.fit(dv.collapse(dv.read(log)), seed=0))
+    width = dict(zip(table.levels["context"], (table.upper - table.lower)[-1, :, 0], strict=False))
+    known = dict(zip(table.levels["context"], np.ptp(table.risk[:-1, :, 0], axis=0), strict=False))
+    assert known["chat"] == pytest.approx(0.6, abs=0.05)
+    assert width["chat"] > max(known["chat"], width["replay"])
