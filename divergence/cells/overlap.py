@@ -55,7 +55,7 @@ def _named(cells: Cells) -> tuple[Table, np.ndarray, np.ndarray]:
     """Judged rows of `counts` that name their item; which are in deployment, and which of these replay the bench."""
     counts = cells.counts.take((cells.counts["item"] >= 0) & (cells.counts["n"] > 0))
     deployed = deployed_regimes(cells)[counts["regime"]]
-    return counts, deployed, deployed & (replays(cells) | replaying_contexts(cells)[counts["context"]])
+    return counts, deployed, deployed if replays(cells) else deployed & replaying_contexts(cells)[counts["context"]]
 
 
 def replaying_contexts(cells: Cells) -> np.ndarray:

@@ -87,8 +87,8 @@ def largest_by_chance(models: int) -> float:
 def shifts_of_models(
     design: Design, moved: np.ndarray, target: Hierarchy | BlockHierarchy, x: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Shift of each model (M,) as measured and its noise (M, M), by generalised least squares: of levels on `moved` (A, M),
-    with bench levels and the common shift free, and the spreads of all other effects as at the mode x."""
+    """Shift of each model (M,) about their mean as measured, and its noise (M, M), by generalised least squares: of levels
+    on `moved` (A, M), with bench levels and the common shift free, and the spreads of all other effects as at the mode x."""
     at = x.copy()
     at[0], at[1], at[2] = WIDE, 0.0, TOGETHER
     for k, term in enumerate(free_terms(design)):
@@ -99,8 +99,9 @@ def shifts_of_models(
         solved = target.solve(s, np.ascontiguousarray(moved.T), np.ones((moved.shape[1], 1))).T
     else:
         solved = np.linalg.solve(target.covariances(at[None])[0], moved)
-    information = moved.T @ solved
-    noise = np.linalg.inv((information + information.T) / 2)
+    contrasts = scipy.linalg.helmert(moved.shape[1])  # where levels are all but known, what is free has no digit left
+    information = contrasts @ (moved.T @ solved) @ contrasts.T
+    noise = contrasts.T @ np.linalg.solve((information + information.T) / 2, contrasts)
     return noise @ (solved.T @ target.value), noise
 
 

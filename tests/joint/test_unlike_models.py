@@ -1,6 +1,7 @@
 """Models that deployment treats unlike all others: against conditioning by hand, found where they are, left as measured."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -19,10 +20,10 @@ from divergence.joint.problem import draw_effects
 from divergence.joint.unlike_models import (
     OWN,
     Unlike,
-    about_the_mean,
     between,
     deleted,
     largest_by_chance,
+    shifts_of_models,
     unlike_models,
     unlike_notes,
 )
@@ -182,14 +183,18 @@ def test_intervals_hold_what_models_have_of_their_own():
     np.testing.assert_allclose(np.mean(held, 0), 0.9, atol=3.5 * np.sqrt(0.9 * 0.1 / 300))
 
 
-def test_what_all_models_have_in_common_cancels_however_large_it_is():
+def test_shifts_of_levels_that_are_all_but_known_have_a_noise():
+    """What all models have in common is free, and far less sure than their distances: its digits must not reach these."""
     random = np.random.default_rng(0)
-    root = random.normal(size=(5, 5))
-    noise = root @ root.T + np.eye(5)
-    precision = np.linalg.inv(noise)
-    middle = precision.sum(1)
-    expected = precision - np.outer(middle, middle) / middle.sum()
-    for common in (0.0, 1.0, 1e8, 1e12):
-        found = about_the_mean(noise + common)
-        assert np.allclose(found, expected, rtol=1e-13 * common + 1e-9, atol=1e-13 * common + 1e-12)
-        assert (np.diag(found) > 0).all()
+    models = 6
+    moved = np.kron(np.eye(models), np.ones((10, 1)))
+    value = moved @ random.normal(0, 1e-5, models)
+    everywhere = 15.0 * np.ones((len(value), len(value)))
+    covariance = everywhere + np.diag(1e-10 * random.uniform(0.5, 2, len(value)))
+    layout = SimpleNamespace(term=lambda _: 3)
+    target = SimpleNamespace(layout=layout, value=value, covariances=lambda _: covariance[None])
+    shifts, noise = shifts_of_models(SimpleNamespace(terms=(), outlier=0.0, instability=0.0), moved, target, np.zeros(4))
+    t, error = deleted(shifts, noise)
+    assert np.isfinite(t).all() and (error > 0).all()
+    alone = value.reshape(models, 10)[:, 0]
+    assert np.allclose(shifts - shifts.mean(), alone - alone.mean(), atol=1e-9)
