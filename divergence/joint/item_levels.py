@@ -47,6 +47,8 @@ class RawLevels:
     """Standard deviation of item difficulties, logit scale."""
     copies: float
     """Correlation of replicates beyond the model, 0..1: 1 = copies."""
+    answers: np.ndarray
+    """Answers that an item of each raw arm has, copies counted once, shape (R,)."""
 
 
 def item_levels(
@@ -91,7 +93,7 @@ def item_levels(
     with compiled:
         mu, log_sigma, sums = _solve(sum_items, n / once, y / once, law)
         copies = _copies(n, y, sums)
-        thinned = 1 + np.maximum(n - 1, 0.0) * copies
+        thinned = 1 + np.maximum(n - 1, 0.0) * copies  # design effect of replicates
         if (n > 1).any():
             mu, log_sigma, sums = _solve(sum_items, n / thinned, y / thinned, law, (mu, log_sigma))
     level = (law * sums.probability).sum(0)
@@ -104,7 +106,13 @@ def item_levels(
     trust = len(item_task) / (len(item_task) + MODEL_ITEMS) if movement else 0.0
     mix = np.zeros((raw.max() + 1, len(arm)))
     mix[arm, np.arange(len(arm))] = np.bincount(column, weight, len(arm))  # the task's share of the raw arm's level
-    return RawLevels(mix @ level, mix @ (trust * seen + (1 - trust) * told) @ mix.T, float(np.exp(log_sigma)), copies)
+    covariance = mix @ (trust * seen + (1 - trust) * told) @ mix.T
+    return RawLevels(mix @ level, covariance, float(np.exp(log_sigma)), copies, mix @ _each(n / thinned))
+
+
+def _each(answers: np.ndarray) -> np.ndarray:
+    """Mean of the answers (I, A) over the items that have any, shape (A,)."""
+    return answers.sum(0) / np.maximum((answers > 0).sum(0), 1)
 
 
 def _law(

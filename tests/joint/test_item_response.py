@@ -15,6 +15,7 @@ from divergence.joint import Importance, ItemLevel
 from divergence.joint.arms import measure_arms
 from divergence.joint.item_levels import _ridge, _solve, item_levels
 from divergence.joint.item_response import HOST_CELLS_MAX, _kernel, sum_items, sum_items_on_host, sums_for
+from divergence.joint.paired import FLIPS
 from divergence.simulate import simulate, world
 
 
@@ -150,6 +151,19 @@ def test_arms_that_share_hardly_any_item_are_linked_by_all():
                 covered.append(np.mean((lower <= value) & (value <= upper)))
     assert np.mean(errors["item"]) < np.mean(errors["arm"])
     assert np.mean(covered) > 0.75  # 80 intervals at .9 in 20 groups of 4 that share a bench: an sd of at most .07
+
+
+@pytest.mark.parametrize(("copies", "answers"), [(False, 4.0), (True, 1.0)])
+def test_answers_flip_where_they_are_drawn_anew_and_items_where_they_are_copies(copies, answers):
+    """What was never seen to flip is 2.7 flips in units of what flips: 4 x 200 answers, or 200 items."""
+    still = {"model_item": 0.0, "item_context": 0.0, "cell": 0.0}  # replicates of an item share its difficulty alone
+    log, _ = simulate(world("baseline", n_models=2, n_contexts=2, n_items=200, n_trials=4, **still), 4)
+    if copies:
+        keys = ["model", "regime", "context", "item"]
+        log = log.with_columns(score=pl.col("score").first().over(keys))
+    arms = measure_arms(dv.collapse(dv.read(log)), item_levels)
+    assert arms.least is not None
+    np.testing.assert_allclose(np.sqrt(FLIPS / arms.least) / 200, answers, rtol=0.1)  # the correlation is an estimate
 
 
 def test_all_successes_in_one_arm_and_in_all():
