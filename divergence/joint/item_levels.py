@@ -9,7 +9,7 @@ equally often the score equations make `level_a` the plain mean. Its covariance 
   summed. It holds whatever the model leaves out (copies, items that move with the context), but takes many items;
 - what the model says, by the delta method for new items of the normal law. It needs few items, and to be right.
 `w = I / (I + MODEL_ITEMS)` for I items. Replicates that are copies count as one: trials are divided by the design effect
-of what replicates of one item have in common beyond the model.
+of what replicates of one item have in common beyond the model, found by turns with the fit that it thins.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ CLOSE = 1e-9
 NEAR = 0.01  # twice the gain that a step promises, from which on the slope is believed and not the quadrature's likelihood
 SMALLEST = 1e-3  # share of a Newton step that is still tried
 ITEM_ARMS_MAX = 512  # the covariance of the levels is a matrix, and a hundred of them a fit take minutes
+ALIKE = 0.01  # change of the correlation of replicates that ends its search: it falls from 1 to where what it says is seen
 CELLS_MAX = 2_000_000  # items x arms of the dense kernel: about 1.5 GB of nodes
 
 
@@ -88,14 +89,17 @@ def item_levels(
     np.add.at(n, (row, column), counts["n"])
     np.add.at(y, (row, column), counts["y"])
     law = _law(weight, row, regime[raw], regime[arm], item_task[:, None] == arm_task, replayed)
-    once = np.maximum(n, 1.0)
+    once = np.maximum(n, 1.0)  # as if replicates were copies
     sum_items, compiled = sums_for(n.size)
     with compiled:
         mu, log_sigma, sums = _solve(sum_items, n / once, y / once, law)
-        copies = _copies(n, y, sums)
-        thinned = 1 + np.maximum(n - 1, 0.0) * copies  # design effect of replicates
-        if (n > 1).any():
+        thinned, copies = once, 1.0
+        while (n > 1).any():
+            last, copies = copies, _copies(n, y, sums)
+            thinned = 1 + np.maximum(n - 1, 0.0) * copies  # design effect of replicates
             mu, log_sigma, sums = _solve(sum_items, n / thinned, y / thinned, law, (mu, log_sigma))
+            if last - copies < ALIKE:
+                break
     level = (law * sums.probability).sum(0)
     precision = sums.information + _ridge(len(arm))
     centred = law * (sums.probability - level)
