@@ -176,7 +176,7 @@ def _log_of_answers(trials, copied, items=200, arms=(2, 3), seed=0):
 @pytest.mark.parametrize("copied", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("trials", [2, 8])
 def test_how_much_replicates_are_copies(trials, copied):
-    """Their correlation is the share of the items whose answer repeats itself; as if all were, it had been seen at .08 to .16
+    """Their correlation is the share of the items whose answer repeats itself; as if all were, it was seen at .08 to .16
     where none is."""
     counts = dv.collapse(dv.read(_log_of_answers(trials, copied))).counts
     keys = np.unique(np.stack([counts["model"], counts["regime"], counts["context"]]), axis=1, return_inverse=True)
