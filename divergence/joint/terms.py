@@ -14,7 +14,8 @@
 | `StandsApart` | `apart:k` | 1 | yes | yes |
 
 What is of one model enters the arms of that model alone: it makes the blocks of large logs. What is of a context is not
-known of a context never seen. To add a kind: its class here, its row in `design.make_design`, its width in `spec.Spec`.
+known of a context never seen. What is `given` (`alpha`, both of own items) has its width for a standard deviation; of the
+others it is drawn. To add a kind: its class here, its row in `design.make_design`, its width in `spec.Spec`.
 """
 
 from __future__ import annotations
@@ -68,8 +69,13 @@ class Kind(abc.ABC):
     """Is each effect that of one model?"""
     of_context: ClassVar[bool] = False
     """Does it tell contexts apart?"""
-    free: ClassVar[bool] = True
-    """Is its standard deviation a coordinate of its own, after those of theta?"""
+    given: ClassVar[bool] = False
+    """Is its standard deviation its width, and no coordinate?"""
+
+    @property
+    def free(self) -> bool:
+        """Is its standard deviation a coordinate of its own, after those of theta?"""
+        return not self.given
 
     @property
     @abc.abstractmethod
@@ -95,7 +101,7 @@ class Kind(abc.ABC):
 class Intercept(Kind):
     """What the levels of all models on the bench have in common."""
 
-    free: ClassVar[bool] = False
+    given: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -124,7 +130,7 @@ class OwnItems(Kind):
     contexts: tuple[int, ...]
     """Codes of the contexts that have items of their own."""
     of_context: ClassVar[bool] = True
-    free: ClassVar[bool] = False
+    given: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -155,7 +161,10 @@ class Ability(Kind):
     deployed: bool
     """In deployment, or on the bench?"""
     of_model: ClassVar[bool] = True
-    free: ClassVar[bool] = False
+
+    @property
+    def free(self) -> bool:
+        return False  # both are made of three coordinates: a standard deviation, a ratio, a correlation
 
     @property
     def name(self) -> str:
