@@ -94,6 +94,12 @@ class Arms:
         return (mine.T @ mine).toarray()
 
 
+def prior_centre(arms: Arms) -> float:
+    """Prior mean of alpha: scores have a natural zero on the logit scale; times and costs have no natural unit, so theirs
+    is their mean."""
+    return 0.0 if arms.link == "logit" else float(np.log(arms.level).mean())
+
+
 def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     """The arms of a log with judged rows, in order of (model, regime, context).
 

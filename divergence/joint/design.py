@@ -104,10 +104,8 @@ class Design:
         """The effects that `moved` multiplies, in words for the equations; '' where there are none."""
         if self.moved is None:
             return ""
-        names = ["alpha[D] - alpha[E], theta[m,D] - theta[m,E]"] * self.hinged
-        terms = {"beta:context": "beta_context", "delta": "delta"}
-        names += [word for term, word in terms.items() if self.has(term)]
-        return ", ".join(names)
+        kinds = [term.kind for term in self.terms if self.hinged or not term.kind.of_deployment]
+        return ", ".join(dict.fromkeys(kind.grows for kind in kinds if kind.grows))
 
     def term(self, name: str) -> Term:
         """The block of that name."""
