@@ -25,10 +25,10 @@ from divergence.errors import InputError
 from divergence.identification.wave_agreement import wave_agreement
 from divergence.joint.arm_noise import block_noise, check_waves, dense_noise, kept_dense
 from divergence.joint.clusters import Sessions, item_influence, session_excess
-from divergence.joint.methods import NOISE_LOG_SD_MAX
+from divergence.joint.methods import NOISE_LOG_SD_MAX, Diagnostic
 from divergence.joint.noise import noise_of_noise
 from divergence.joint.paired import FLIPS, flip_rates
-from divergence.joint.replayed_part import CARRIED, carried_levels, carried_to_the_bench, replays_a_part
+from divergence.joint.replayed_part import carried_levels, carried_notes, carried_to_the_bench, replays_a_part
 from divergence.joint.spec import Spec
 from divergence.joint.waves import remove_waves
 from divergence.joint.weights import item_weights
@@ -74,6 +74,8 @@ class Arms:
     """Mean squared difference of an item's outcome from the bench's (`paired.flip_rates`), shape (A,); None: not known."""
     sessions: np.ndarray | None = None
     """Sessions behind each level, shape (A,), 0 where none are logged; None: not counted."""
+    gates: tuple[Diagnostic, ...] = ()
+    """Of the computation that gave the levels, where it is a search; a fit has them among its `diagnostics`."""
 
     def __len__(self) -> int:
         return len(self.level)
@@ -120,11 +122,11 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
         own = means[: raw.max() + 1]
         influence, pooled = item_influence(parts.counts, parts.raw, parts.weight)
         influence, pooled = sp.csr_array(influence @ carry.T), carry.power(2) @ pooled
-        notes += (CARRIED,) * (len(parts.counts) > len(counts))
+        notes, gates = (*notes, *carried_notes(cells, parts, model, context)), ()
     else:
         found = by_item(counts, raw, weight, regime[raw_keys[0]], replayed=replays(cells))
         level, influence, pooled = found.level, sp.csr_array(square_root(found.covariance)), np.zeros(len(found.level))
-        own = level
+        own, gates = level, (found.gate,)
         notes += (
             f"Items have difficulties of standard deviation {found.sigma:.2f} on the logit scale; replicates of one "
             f"item have a correlation of {found.copies:.2f} beyond it.",
@@ -177,6 +179,7 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
         else np.zeros(len(levels)),
         flip_rates(keys[0], regime, levels, noise.of_model, clusters) if link == "logit" else np.zeros(len(levels)),
         count,
+        gates,
     )
 
 

@@ -137,7 +137,7 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
         response,
         effects,
         wave,
-        sample.diagnostics,
+        (*sample.diagnostics, *arms.gates),
         f"{chosen.measurement}, {sample.method}",
         seed,
         why,

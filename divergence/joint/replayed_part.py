@@ -43,6 +43,8 @@ class Carried:
     """Weight of each row in its arm's mean, shape (rows,)."""
     carry: sp.csr_array
     """The map from these means to levels, shape (R, R and more)."""
+    few: tuple[tuple[int, int], ...] = ()
+    """Arms that share too few items with the bench to be carried, and how many."""
 
 
 def replays_a_part(cells: Cells) -> np.ndarray:
@@ -64,7 +66,7 @@ def carried_to_the_bench(
         return Carried(counts, raw, weight, sp.csr_array(sp.eye_array(size)))
     (task_of_item, _), item = combinations(counts["task"], counts["item"])
     named = counts["item"] >= 0
-    rows, arms, weights, carried = [np.arange(len(raw))], [raw], [weight], []
+    rows, arms, weights, carried, few = [np.arange(len(raw))], [raw], [weight], [], []
     order = np.argsort(raw, kind="stable")
     ends = np.searchsorted(raw[order], np.arange(size + 1))
     rows_of = [order[begin:end][named[order[begin:end]]] for begin, end in itertools.pairwise(ends)]
@@ -79,7 +81,8 @@ def carried_to_the_bench(
         for r in mine[lacks[mine]]:
             own = rows_of[r][np.isin(item[rows_of[r]], tried)]
             law = np.bincount(np.searchsorted(tried, item[own]), weight[own], len(tried))
-            if (law > 0).sum() < LEAST:
+            if (shared := int((law > 0).sum())) < LEAST:
+                few.append((int(r), shared))
                 continue
             mass = np.bincount(task, law)  # of the tasks that it tried
             there = mass[task] > 0
@@ -101,7 +104,33 @@ def carried_to_the_bench(
     )
     every = np.concatenate(rows)
     plain = sp.csr_array(sp.hstack([sp.eye_array(size), sp.csr_array((size, 2 * count))]))
-    return Carried(counts.take(every), np.concatenate(arms), np.concatenate(weights), sp.csr_array(plain + ones))
+    carry = sp.csr_array(plain + ones)
+    return Carried(counts.take(every), np.concatenate(arms), np.concatenate(weights), carry, tuple(few))
+
+
+def carried_notes(cells: Cells, parts: Carried, model: np.ndarray, context: np.ndarray) -> tuple[str, ...]:
+    """What was carried, and what was not, in sentences; `model` and `context` (R,) are codes of raw arms."""
+    notes = []
+    size, whole = size_of(parts.carry)
+    if whole > size:
+        notes.append(CARRIED)
+        of_law = (parts.raw >= size) & ((parts.raw - size) % 2 == 1) & (parts.weight > 0)
+        tried = combinations(*(each[of_law] for each in (parts.raw, parts.counts["task"], parts.counts["item"])))[0]
+        if len(cells.levels["task"]) > 1 and np.bincount(combinations(*tried[:2])[1]).min() < LEAST:
+            notes.append(
+                f"On a single task that is done only where traffic and bench share {LEAST} items of it; on others the level "
+                "in deployment is that of the items tried."
+            )
+    if parts.few:
+        arm, shared = min(parts.few, key=lambda each: each[1])
+        where = f"{cells.levels['model'][model[arm]]} in {cells.levels['context'][context[arm]]}"
+        others = len({(model[r], context[r]) for r, _ in parts.few}) - 1
+        more = f" (and {others} more)" if others else ""
+        notes.append(
+            f"Too small a part of the bench: {where} tried {shared} of its items{more}, and from {LEAST} on what the bench "
+            "says of the others is added. Such a level is that of the items tried, and its effect holds what these are."
+        )
+    return tuple(notes)
 
 
 def carried_levels(carry: sp.csr_array, own: np.ndarray, as_ratios: bool) -> tuple[np.ndarray, sp.csr_array]:
