@@ -173,8 +173,7 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
         lean,
         share,
         noise.root,
-        # a flip of a score between 0 and 1 is as large as its items differ
-        (1.0 if cells.kind == "binary" else float((variance * clusters).mean())) * FLIPS / np.maximum(clusters, 1.0) ** 2
+        _least(cells, variance, clusters, combine @ found.answers if by_item is not None else 1.0)
         if link == "logit"
         else np.zeros(len(levels)),
         flip_rates(keys[0], regime, levels, noise.of_model, clusters) if link == "logit" else np.zeros(len(levels)),
@@ -223,6 +222,17 @@ def _few(
         f"{what[0]}: {behind[worst]:.0f} {what[1]} behind the level of {cells.outcome} of {where}{more}. "
         "How much chance moves it is hardly known, and its interval may be too narrow.",
     )
+
+
+def _least(cells: Cells, variance: np.ndarray, clusters: np.ndarray, answers: np.ndarray | float) -> np.ndarray:
+    """What `FLIPS` flips are worth for each arm's contrast, outcome scale, shape (A,).
+
+    `answers` that an item has: an item that flips takes all of its replicates with it (1.0), but where each answer is drawn
+    anew given its item's difficulty it is answers that flip.
+    """
+    # a flip of a score between 0 and 1 is as large as its items differ
+    flip = 1.0 if cells.kind == "binary" else float((variance * clusters).mean())
+    return flip * FLIPS / np.maximum(clusters * answers, 1.0) ** 2
 
 
 def _clusters(counts: Table, raw: np.ndarray, arm_of_raw: np.ndarray, weight: np.ndarray) -> np.ndarray:

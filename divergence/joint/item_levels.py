@@ -9,7 +9,7 @@ equally often the score equations make `level_a` the plain mean. Its covariance 
   summed. It holds whatever the model leaves out (copies, items that move with the context), but takes many items;
 - what the model says, by the delta method for new items of the normal law. It needs few items, and to be right.
 `w = I / (I + MODEL_ITEMS)` for I items. Replicates that are copies count as one: trials are divided by the design effect
-of what replicates of one item have in common beyond the model.
+of what replicates of one item have in common beyond the model, found by turns with the fit that it thins.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ CLOSE = 1e-9
 NEAR = 0.01  # twice the gain that a step promises, from which on the slope is believed and not the quadrature's likelihood
 SMALLEST = 1e-3  # share of a Newton step that is still tried
 ITEM_ARMS_MAX = 512  # the covariance of the levels is a matrix, and a hundred of them a fit take minutes
+ALIKE = 0.01  # change of the correlation of replicates that ends its search: it falls from 1 to where what it says is seen
 CELLS_MAX = 2_000_000  # items x arms of the dense kernel: about 1.5 GB of nodes
 
 
@@ -48,6 +49,8 @@ class RawLevels:
     """Standard deviation of item difficulties, logit scale."""
     copies: float
     """Correlation of replicates beyond the model, 0..1: 1 = copies."""
+    answers: np.ndarray
+    """Answers that an item of each raw arm has, copies counted once, shape (R,)."""
     step: float
     """Last step of the search for the parameters, logit scale: near 0, or it did not end."""
 
@@ -96,14 +99,17 @@ def item_levels(
     np.add.at(n, (row, column), counts["n"])
     np.add.at(y, (row, column), counts["y"])
     law = _law(weight, row, regime[raw], regime[arm], item_task[:, None] == arm_task, replayed)
-    once = np.maximum(n, 1.0)
+    once = np.maximum(n, 1.0)  # as if replicates were copies
     sum_items, compiled = sums_for(n.size)
     with compiled:
         mu, log_sigma, sums, step = _solve(sum_items, n / once, y / once, law)
-        copies = _copies(n, y, sums)
-        thinned = 1 + np.maximum(n - 1, 0.0) * copies
-        if (n > 1).any():
+        thinned, copies = once, 1.0
+        while (n > 1).any():
+            last, copies = copies, _copies(n, y, sums)
+            thinned = 1 + np.maximum(n - 1, 0.0) * copies  # design effect of replicates
             mu, log_sigma, sums, step = _solve(sum_items, n / thinned, y / thinned, law, (mu, log_sigma))
+            if last - copies < ALIKE:
+                break
     level = (law * sums.probability).sum(0)
     precision = sums.information + _ridge(len(arm))
     centred = law * (sums.probability - level)
@@ -115,7 +121,13 @@ def item_levels(
     mix = np.zeros((raw.max() + 1, len(arm)))
     mix[arm, np.arange(len(arm))] = np.bincount(column, weight, len(arm))  # the task's share of the raw arm's level
     covariance = mix @ (trust * seen + (1 - trust) * told) @ mix.T
-    return RawLevels(mix @ level, covariance, float(np.exp(log_sigma)), copies, step)
+    level, answers = mix @ level, mix @ _each(n / thinned)
+    return RawLevels(level, covariance, float(np.exp(log_sigma)), copies, answers, step)
+
+
+def _each(answers: np.ndarray) -> np.ndarray:
+    """Mean of the answers (I, A) over the items that have any, shape (A,)."""
+    return answers.sum(0) / np.maximum((answers > 0).sum(0), 1)
 
 
 def _law(

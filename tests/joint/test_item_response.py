@@ -16,6 +16,7 @@ from divergence.joint.arms import measure_arms
 from divergence.joint.item_levels import _ridge, _solve, item_levels
 from divergence.joint.item_response import HOST_CELLS_MAX, _kernel, sum_items, sum_items_on_host, sums_for
 from divergence.joint.methods import NEWTON_STEP_MAX
+from divergence.joint.paired import FLIPS
 from divergence.simulate import simulate, world
 
 
@@ -151,6 +152,47 @@ def test_arms_that_share_hardly_any_item_are_linked_by_all():
                 covered.append(np.mean((lower <= value) & (value <= upper)))
     assert np.mean(errors["item"]) < np.mean(errors["arm"])
     assert np.mean(covered) > 0.75  # 80 intervals at .9 in 20 groups of 4 that share a bench: an sd of at most .07
+
+
+def _log_of_answers(trials, copied, items=200, arms=(2, 3), seed=0):
+    """Answers of one item response model, of which that share of the items repeat their first answer."""
+    rng = np.random.default_rng(seed)
+    shape = (*arms, items, trials)
+    y = rng.random(shape) < expit(rng.normal(0.6, 0.5, arms)[..., None] - 1.2 * rng.standard_normal(items))[..., None]
+    y = np.where(rng.random(shape[:-1])[..., None] < copied, y[..., :1], y)
+    model, context, item, trial = np.indices(shape).reshape(4, -1)
+    bench = {"context": "bench", "regime": "evaluation"}
+    return pl.DataFrame(
+        {
+            "model": [f"m{k}" for k in model],
+            "regime": np.where(context == 0, bench["regime"], "deployment"),
+            "context": [f"c{k}" if k else bench["context"] for k in context],
+            "item": [f"i{k}" for k in item],
+            "trial": trial,
+            "score": y.ravel().astype(float),
+        }
+    )
+
+
+@pytest.mark.parametrize("copied", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("trials", [2, 8])
+def test_how_much_replicates_are_copies(trials, copied):
+    """Their correlation is the share of the items whose answer repeats itself; as if all were, it was seen at .08 to .16
+    where none is."""
+    counts = dv.collapse(dv.read(_log_of_answers(trials, copied))).counts
+    keys = np.unique(np.stack([counts["model"], counts["regime"], counts["context"]]), axis=1, return_inverse=True)
+    raw, deployed = keys[1].ravel(), keys[0][1] == 1
+    found = item_levels(counts, raw, np.full(len(raw), 1 / 200), deployed)
+    spread = {2: 0.24, 8: 0.074}[trials] / 0.18  # sd of one item's estimate of p (1 - p), over its mean
+    assert found.copies == pytest.approx(copied, abs=4 * np.hypot(spread, 0.46) / np.sqrt(1200))
+
+
+@pytest.mark.parametrize(("copied", "answers"), [(0.0, 4.0), (1.0, 1.0)])
+def test_answers_flip_where_they_are_drawn_anew_and_items_where_they_are_copies(copied, answers):
+    """What was never seen to flip is 2.7 flips in units of what flips: 4 x 200 answers, or 200 items."""
+    arms = measure_arms(dv.collapse(dv.read(_log_of_answers(4, copied))), item_levels)
+    assert arms.least is not None
+    np.testing.assert_allclose(np.sqrt(FLIPS / arms.least) / 200, answers, rtol=0.1)  # the correlation is an estimate
 
 
 def test_all_successes_in_one_arm_and_in_all():
