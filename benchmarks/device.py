@@ -19,12 +19,11 @@ from growth import rows
 import divergence as dv
 from divergence.cells.telling_items import prepared
 from divergence.joint import arms as measuring
-from divergence.joint.arms import measure_arms
+from divergence.joint.arms import measure_arms, prior_centre
 from divergence.joint.block_device import DeviceHierarchy
 from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.design import make_design
 from divergence.joint.linearisation import linearisation
-from divergence.joint.posterior import prior_centre
 from divergence.joint.problem import target_data
 from divergence.joint.spec import Spec
 from divergence.numerics import one_blas_thread

@@ -117,10 +117,7 @@ def write() -> None:
     }
     MODEL.mkdir(parents=True, exist_ok=True)
     (MODEL / "reference.json").write_text(json.dumps(record, indent=1) + "\n")
-    equations = posterior.spec.equations(
-        fit.arms.link, tuple(fit.design.mixtures), fit.design.instability > 0, apart=len(fit.design.apart)
-    ).split("\n")
-    spec = {"spec": dataclasses.asdict(posterior.spec), "equations": equations}
+    spec = {"spec": dataclasses.asdict(posterior.spec), "equations": posterior.equations().split("\n")}
     (MODEL / "spec.json").write_text(json.dumps(spec, indent=1) + "\n")
     np.savez_compressed(MODEL / "draws.npz", names=np.array(list(kept)), draws=np.stack(list(kept.values()), 1))
     print(json.dumps(record["diagnostics"], indent=1), len(table), "quantities")

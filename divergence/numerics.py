@@ -17,6 +17,9 @@ NORMAL_95 = 1.6448536269514722
 """95 % quantile of the standard normal law: half of a 90 % equal-tailed interval, in standard deviations."""
 
 
+ROUNDING = 1e-12  # of a score; a single failure of 1e9 items moves it a thousand times as far
+
+
 @contextlib.contextmanager
 def one_blas_thread() -> Iterator[None]:
     """One thread for matrix products, so that the numbers of a job do not depend on the machine's; threads that wait for
@@ -76,6 +79,14 @@ def expit(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)); expit(1.0986123) = 0.75. Does not overflow."""
     x = np.asarray(x, dtype=float)
     return 0.5 * (1 + np.tanh(0.5 * x))
+
+
+def on_scale(levels: np.ndarray) -> np.ndarray:
+    """Scores within 0 and 1; what misses an end by rounding lies at it, as weights that sum to nearly 1 are no failure;
+    on_scale([1 + 2e-16, 1 - 2e-16, .5]) = [1, 1, .5]."""
+    levels = np.clip(levels, 0.0, 1.0)
+    end = levels.round()
+    return np.where(np.abs(levels - end) < ROUNDING, end, levels)
 
 
 def nearest_psd(matrix: np.ndarray, floor: float = 1e-9) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata as ranked
 
-from divergence.numerics import combinations, rankdata, together
+from divergence.numerics import combinations, on_scale, rankdata, together
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,9 @@ def test_places_are_those_of_scipy(method, axis):
         mine, theirs = rankdata(values, method, axis), ranked(values, method=method, axis=axis)
         assert mine.dtype == theirs.dtype
         assert np.array_equal(mine, theirs, equal_nan=True)
+
+
+def test_what_misses_an_end_of_the_scale_by_rounding_lies_at_it():
+    one_failure = 1 - 1e-9
+    found = on_scale(np.array([1 + 2e-16, 1 - 2e-16, -1e-17, 0.5, one_failure, 1.2]))
+    assert found.tolist() == [1, 1, 0, 0.5, one_failure, 1]

@@ -3,8 +3,10 @@
     D_m = E_{c ~ Q_D} mu_mc
 
 Contexts by the deployment law: shares of the logged traffic, common to all models, unless another law was declared.
-A model that was not logged in some context has that cell filled by the joint model. Identified by deployment rows of
-the model. Unit: probability (or the outcome's own). Source: Brennan 2001 (universe score over a fixed set of conditions).
+A model that was not logged in some context has that cell filled by the joint model. The items of a context that replays a
+part of the bench are all of the bench's, with `items="observed"`, too: what the bench says of the others is added.
+Identified by deployment rows of the model. Unit: probability (or the outcome's own). Source: Brennan 2001 (universe score
+over a fixed set of conditions).
 """
 
 from __future__ import annotations

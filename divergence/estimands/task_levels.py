@@ -3,12 +3,12 @@
     M_mt = sum_c q_c mean_i m_cit,      Var(M_mt) = sum_i (sum_c q_c (m_cit - M_mct) / I_c)^2 I / (I - 1)
 
 A mean over tasks weighs them by their share of the log and says nothing of any one; where tasks have metrics of their own
-it means nothing at all. These levels are the items' own, nothing is borrowed from other models or tasks: contexts of the
-regime weigh by the law, renormalised over those in which the model tried the task, items are the clusters (an item that was
-answered in several contexts is one; of a context that replays a part of the bench they are the bench's), and the interval
-is Student's on the link scale, no nearer to the end of the scale than half a failure of the items. Identified by two items
-(or trials of a published rate) of the task. Unit: probability, or the outcome's own. Source: Miller 2024 (arXiv 2411.00640)
-for items as clusters.
+it means nothing at all. These levels are the items' own: contexts of the regime weigh by the law, renormalised over those
+in which the model tried the task, items are the clusters (one that was answered in several contexts is one), and the
+interval is Student's on the link scale, no nearer to the end of the scale than half a failure of the items. A context that
+replays a part of the bench has what the bench says of its other items added, as levels of arms have (`joint.replayed_part`);
+nothing else is borrowed from other models, and nothing from other tasks. Identified by two items (or trials of a published
+rate) of the task. Unit: probability, or the outcome's own. Source: Miller 2024 (arXiv 2411.00640) for items as clusters.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
+import scipy.sparse as sp
 
 from divergence.cells import Table
-from divergence.cells.overlap import REPLAYED_MIN, deployed_regimes, replayed_shares, replays
+from divergence.cells.overlap import deployed_regimes, replays
 from divergence.joint.laws import Law
 from divergence.joint.posterior import Fit
 from divergence.joint.predict import levels
-from divergence.joint.replayed_part import LEAST
-from divergence.numerics import combinations, expit
+from divergence.joint.replayed_part import carried_levels, carried_to_the_bench, replays_a_part
+from divergence.numerics import column_squares, combinations, expit, on_scale
 from divergence.random_streams import stream
 
 EXPONENT_MAX = 700.0  # beyond, a draw is no number; two items leave tails that reach it
@@ -48,72 +49,77 @@ class TaskLevel:
 def task_levels(fit: Fit, regime: str, law: Law | None = None) -> Iterator[TaskLevel]:
     """Every model on every task that it tried in the regime; nothing where the log has one task or too many to list, or
     where levels are declared to be about the observed items."""
-    cells = fit.cells
-    deployed = deployed_regimes(cells)[cells.counts["regime"]] == (regime == "deployment")
-    counts = cells.counts.take((cells.counts["n"] > 0) & deployed & (cells.counts["task"] >= 0))
-    keys, where = combinations(counts["model"], counts["task"])
+    cells, counts = fit.cells, fit.cells.counts
+    deployed, of_traffic = deployed_regimes(cells)[counts["regime"]], regime == "deployment"
+    judged = (counts["n"] > 0) & (counts["task"] >= 0)
+    asked = judged & (deployed == of_traffic)
+    keys, _ = combinations(counts["model"][asked], counts["task"][asked])
     mu = None if cells.items == "observed" else levels(fit, regime, law)
     if mu is None or len(cells.levels["task"]) < 2 or not 0 < keys.shape[1] <= ROWS_MAX:
         return
     place = {name: k for k, name in enumerate(mu.contexts)}
-    column = np.array([place.get(name, -1) for name in cells.levels["context"]])
+    weight = mu.law[:, [place.get(name, -1) for name in cells.levels["context"]]]
+    part_only = of_traffic & replays_a_part(cells)
+    beside = judged & ~asked & (counts["item"] >= 0) & part_only.any()
+    units = _units(counts.take(asked | beside), beside[asked | beside])
+    alike = not of_traffic or replays(cells)
+    found = {
+        (model, int(task)): measured
+        for (task,), rows in units.grouped("task")
+        for model, measured in _measured(rows, weight, alike, part_only, fit.arms.link).items()
+    }
     rng = stream(fit.seed, "task levels")
-    alike = regime == "evaluation" or replays(cells)
-    lacks = replayed_shares(cells) < (REPLAYED_MIN if fit.arms.link == "logit" else 0.0)
-    order = np.argsort(where, kind="stable")
-    for pair, rows in enumerate(np.split(order, np.cumsum(np.bincount(where))[:-1])):
-        model, task = keys[:, pair]
-        mine = counts.take(rows)
-        weight = mu.law[model, column[mine["context"]]]
-        beside = None
-        if regime == "deployment" and lacks[model].any():
-            whole = cells.counts.of_model(model)
-            on_bench = ~deployed_regimes(cells)[whole["regime"]] & (whole["task"] == task)
-            beside = whole.take(on_bench & (whole["n"] > 0) & (whole["item"] >= 0))
-        level, variance, items = _level(mine, weight, alike, beside, lacks[model])
-        draws = None
+    for model, task in keys.T:
+        (level, variance, items), draws = found[model, task], None
         if items > 1:
             draws = _draws(level, variance, items, fit.arms.link, len(fit.effects), rng)
         yield TaskLevel(cells.levels["model"][model], cells.levels["task"][task], draws, items)
 
 
-def _level(
-    counts: Table, law: np.ndarray, alike: bool, bench: Table | None = None, lacks: np.ndarray | None = None
-) -> tuple[float, float, int]:
-    """Level, its variance over items, and how many; `law`: weight of each row's context, `alike`: items weigh alike. To
-    contexts that `lacks` items of the bench, by code, what the `bench` says of them is added (see `joint.replayed_part`)."""
-    named = counts["item"] >= 0
-    contexts, context = np.unique(counts["context"], return_inverse=True)
-    context = context.ravel()
-    share = np.zeros(len(contexts))
-    share[context] = law
-    share = share / share.sum() if share.sum() else np.full(len(contexts), 1 / len(contexts))
-    keys, unit = combinations(context[named], counts["item"][named])
-    n, y = (np.bincount(unit, counts[name][named], keys.shape[1]) for name in ("n", "y"))
-    mass = np.ones(len(n)) if alike else n
-    pooled, pooled_y, pooled_yy = (np.bincount(context[~named], counts[k][~named], len(contexts)) for k in ("n", "y", "yy"))
-    whole = np.bincount(keys[0], mass, len(contexts)) + pooled
-    mean = (np.bincount(keys[0], mass * y / n, len(contexts)) + pooled_y) / whole
-    influence = share[keys[0]] * mass * (y / n - mean[keys[0]]) / whole[keys[0]]
-    units = keys[1]
-    if bench is not None and lacks is not None and len(bench):
-        names, place = np.unique(bench["item"], return_inverse=True)
-        good = np.bincount(place, bench["y"]) / np.bincount(place, bench["n"])
-        for k in np.flatnonzero(lacks[contexts] & (share > 0)):
-            mine = (keys[0] == k) & np.isin(keys[1], names)
-            if mine.sum() < LEAST:
-                continue
-            at = np.searchsorted(names, keys[1][mine])
-            part = np.bincount(at, mass[mine], len(names)) / mass[mine].sum()
-            mean[k] = np.clip(mean[k] + good.mean() - part @ good, 0.0, 1.0)
-            said = share[k] * ((good - good.mean()) / len(names) - part * (good - part @ good))
-            influence, units = np.concatenate([influence, said]), np.concatenate([units, names])
-    _, item = np.unique(units, return_inverse=True)
-    of_item = np.bincount(item.ravel(), influence)
-    spread = pooled_yy - 2 * mean * pooled_y + pooled * mean**2
-    count = len(of_item) + int(pooled.max(initial=0.0))
-    variance = np.square(of_item).sum() + (np.square(share / whole) * spread).sum()
-    return float(share @ mean), float(variance * count / max(count - 1, 1)), count
+def _units(counts: Table, bench: np.ndarray) -> Table:
+    """One row an item of each model and context, whichever waves and scorers it has; rows of the `bench`, beside which
+    traffic is asked for, are of one context, -1."""
+    keys, unit = combinations(counts["task"], counts["model"], np.where(bench, -1, counts["context"]), counts["item"])
+    sums = {name: np.bincount(unit, counts[name], keys.shape[1]) for name in ("n", "y", "yy")}
+    return Table(dict(zip(("task", "model", "context", "item"), keys, strict=True)), sums)
+
+
+def _measured(
+    units: Table, law: np.ndarray, alike: bool, part_only: np.ndarray, link: str
+) -> dict[int, tuple[float, float, int]]:
+    """Of every model on one task its level, the variance of it over items, and how many these are, by its code.
+
+    `law`: weights of contexts in each model, `alike`: items weigh alike. To contexts that tried a `part_only` what the bench
+    says of its other items is added (`joint.replayed_part`).
+    """
+    (model, context), arm = combinations(units["model"], units["context"])
+    asked = context >= 0
+    codes, row = np.unique(model[asked], return_inverse=True)
+    share = np.where(asked, law[model, context], 0.0)
+    total = np.bincount(row, share[asked])[row]
+    share[asked] = np.where(total > 0, share[asked] / np.where(total > 0, total, 1.0), 1 / np.bincount(row)[row])
+    weight = np.where((units["item"] >= 0) & alike, 1.0, units["n"])
+    lacks = asked & (share > 0) & part_only[model, context]
+    parts = carried_to_the_bench(units, arm, weight / np.bincount(arm, weight)[arm], model, asked, lacks)
+    rows, raw, weight, named = parts.counts, parts.raw, parts.weight, parts.counts["item"] >= 0
+    own = rows["y"] / rows["n"]
+    # Over the sum of the weights, which misses 1 by rounding: a model that never failed has a level of 1.
+    mean = np.bincount(raw, weight * own) / np.bincount(raw, weight)
+    level, carry = carried_levels(parts.carry, mean, link == "log")
+    arms = sp.csr_array((np.ones(asked.sum()), (row, np.flatnonzero(asked))), shape=(len(codes), len(model)))
+    moves = sp.csr_array(arms @ sp.diags_array(share) @ carry)
+    item = np.unique(rows["item"][named], return_inverse=True)[1].ravel()
+    shape = (int(item.max(initial=-1)) + 1, len(mean))
+    influence = sp.csr_array(((weight * (own - mean[raw]))[named], (item, raw[named])), shape=shape) @ moves.T
+    behind = sp.csr_array((np.ones(named.sum()), (item, raw[named])), shape=shape) @ (arms @ abs(parts.carry)).T
+    spread = (rows["yy"] - 2 * mean[raw] * rows["y"] + rows["n"] * mean[raw] ** 2) * (weight / rows["n"]) ** 2
+    trials = np.bincount(raw, np.where(named, 0.0, rows["n"]))[: len(model)]
+    count = np.diff(sp.csc_array(behind).indptr) + [int(trials[asked][row == k].max()) for k in range(len(codes))]
+    variance = column_squares(sp.csr_array(influence)) + moves.power(2) @ np.bincount(raw, np.where(named, 0.0, spread))
+    variance *= count / np.maximum(count - 1, 1)
+    level = arms @ (share * (level if link == "log" else on_scale(level)))
+    level = level if link == "log" else on_scale(level)
+    return {int(m): (float(level[k]), float(variance[k]), int(count[k])) for k, m in enumerate(codes)}
 
 
 def _draws(level: float, variance: float, items: int, link: str, draws: int, rng: np.random.Generator) -> np.ndarray:

@@ -5,7 +5,9 @@
 | `spec` | which terms, which priors: data |
 | `arms`, `weights`, `covariance` | arm levels with their clustered covariance |
 | `noise` | how sure the noise of a level is, from few items or sessions |
+| `kind`, `terms` | the kinds of effects, and all that is asked of them |
 | `design`, `aliases` | which effect enters which arm; which factors cannot be told apart |
+| `equations` | the same as text |
 | `numpyro_model` | the NumPyro model, in the order of its equations |
 | `coordinates`, `hierarchy` | the same density on the host, in LAPACK |
 | `problem` | the arrays it is conditioned on; effects given standard deviations, exactly |

@@ -25,16 +25,14 @@ from divergence.errors import InputError
 from divergence.identification.wave_agreement import wave_agreement
 from divergence.joint.arm_noise import block_noise, check_waves, dense_noise, kept_dense
 from divergence.joint.clusters import Sessions, item_influence, session_excess
-from divergence.joint.methods import NOISE_LOG_SD_MAX
+from divergence.joint.methods import NOISE_LOG_SD_MAX, Diagnostic
 from divergence.joint.noise import noise_of_noise
 from divergence.joint.paired import FLIPS, flip_rates
-from divergence.joint.replayed_part import CARRIED, carried_levels, carried_to_the_bench
+from divergence.joint.replayed_part import carried_levels, carried_notes, carried_to_the_bench, replays_a_part
 from divergence.joint.spec import Spec
 from divergence.joint.waves import remove_waves
 from divergence.joint.weights import item_weights
-from divergence.numerics import column_squares, combinations, nearest_psd, square_root
-
-ROUNDING = 1e-12  # of a level; a single failure of 1e9 items moves it a thousand times as far
+from divergence.numerics import column_squares, combinations, nearest_psd, on_scale, square_root
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +74,8 @@ class Arms:
     """Mean squared difference of an item's outcome from the bench's (`paired.flip_rates`), shape (A,); None: not known."""
     sessions: np.ndarray | None = None
     """Sessions behind each level, shape (A,), 0 where none are logged; None: not counted."""
+    gates: tuple[Diagnostic, ...] = ()
+    """Of the computation that gave the levels, where it is a search; a fit has them among its `diagnostics`."""
 
     def __len__(self) -> int:
         return len(self.level)
@@ -96,6 +96,12 @@ class Arms:
         return (mine.T @ mine).toarray()
 
 
+def prior_centre(arms: Arms) -> float:
+    """Prior mean of alpha: scores have a natural zero on the logit scale; times and costs have no natural unit, so theirs
+    is their mean."""
+    return 0.0 if arms.link == "logit" else float(np.log(arms.level).mean())
+
+
 def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     """The arms of a log with judged rows, in order of (model, regime, context).
 
@@ -108,18 +114,19 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     regime = deployed_regimes(cells)[keys[1]]
     weight, notes = item_weights(cells, counts, raw, cells.design_weights[judged])
     if by_item is None:
-        given = cells, counts, raw, weight, keys[0][raw_keys[0]], regime[raw_keys[0]]
-        more, of_more, shares, carry = carried_to_the_bench(*given)
-        own = np.bincount(of_more, shares * more["y"] / more["n"])
-        level, carry = carried_levels(carry, own, cells.kind == "positive")
-        own = own[: raw.max() + 1]
-        influence, pooled = item_influence(more, of_more, shares)
+        model, context, deployed = keys[0][raw_keys[0]], keys[2][raw_keys[0]], regime[raw_keys[0]]
+        lacks = deployed & replays_a_part(cells)[model, context]
+        parts = carried_to_the_bench(counts, raw, weight, model, deployed, lacks)
+        means = np.bincount(parts.raw, parts.weight * parts.counts["y"] / parts.counts["n"])
+        level, carry = carried_levels(parts.carry, means, cells.kind == "positive")
+        own = means[: raw.max() + 1]
+        influence, pooled = item_influence(parts.counts, parts.raw, parts.weight)
         influence, pooled = sp.csr_array(influence @ carry.T), carry.power(2) @ pooled
-        notes += (CARRIED,) * (len(more) > len(counts))
+        notes, gates = (*notes, *carried_notes(cells, parts, model, context)), ()
     else:
         found = by_item(counts, raw, weight, regime[raw_keys[0]], replayed=replays(cells))
         level, influence, pooled = found.level, sp.csr_array(square_root(found.covariance)), np.zeros(len(found.level))
-        own = level
+        own, gates = level, (found.gate,)
         notes += (
             f"Items have difficulties of standard deviation {found.sigma:.2f} on the logit scale; replicates of one "
             f"item have a correlation of {found.copies:.2f} beyond it.",
@@ -142,9 +149,7 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     shift_covariance = _shift_noise(shifts, influence, pooled, sessions)
     levels = combine @ level
     if link == "logit":
-        levels = np.clip(levels, 0.0, 1.0)  # rounding, or a wave shift at the end of the scale
-        end = levels.round()  # a sum of weights that misses 1 by rounding is no failure
-        levels = np.where(np.abs(levels - end) < ROUNDING, end, levels)
+        levels = on_scale(levels)  # rounding, or a wave shift at the end of it
     clusters = _clusters(counts, raw, raw_keys[0], weight)
     between, count = np.zeros((2, len(levels)))
     if sessions is not None:
@@ -173,6 +178,7 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
         else np.zeros(len(levels)),
         flip_rates(keys[0], regime, levels, noise.of_model, clusters) if link == "logit" else np.zeros(len(levels)),
         count,
+        gates,
     )
 
 

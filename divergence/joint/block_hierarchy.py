@@ -23,7 +23,7 @@ import scipy.sparse as sp
 
 from divergence.joint.blocks import Bucket, backward, buckets, factor, forward, in_blocks, log_determinant
 from divergence.joint.coordinates import Layout
-from divergence.joint.design import GIVEN, Design, free_terms, layout_of, local_term, model_term
+from divergence.joint.design import Design, free_terms, layout_of, local_term, model_term
 from divergence.joint.hierarchy import curvature
 from divergence.joint.link import Response
 from divergence.joint.noise_in_blocks import by_model, noise_blocks
@@ -107,7 +107,7 @@ class BlockHierarchy:
         cross = of["theta_E"] @ of["theta_D"].T
         inside = {0: of["theta_E"] @ of["theta_E"].T, 1: of["theta_D"] @ of["theta_D"].T, 2: cross + cross.T}
         of_models: Columns = []
-        given = [t for t in design.terms if t.name in GIVEN]
+        given = [t for t in design.terms if t.kind.given]
         columns: Columns = [(sp.csr_array(of[t.name] * t.width), np.array([-1]), False) for t in given]
         if own is not None and own.any():
             mine = sp.csr_array(of["theta_D"] @ sp.diags_array(np.sqrt(own)))

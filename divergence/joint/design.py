@@ -34,7 +34,6 @@ from divergence.joint.terms import (
     StandsApart,
 )
 
-GIVEN = ("alpha", "own_items", "own_items_of_model")  # terms whose standard deviation is their width, and no coordinate
 LOCAL_SCALES_MAX = 24  # contexts with a scale of their own: more coordinates than importance sampling likes
 
 BOTH_SCALES_MAX = 18  # contexts and models with scales of their own: above it the models have them and contexts do not
@@ -52,7 +51,7 @@ class Term:
     columns: slice
     """Where its effects lie in `b`."""
     width: float
-    """Scale of the half-normal prior of its standard deviation; for `GIVEN` terms the standard deviation itself."""
+    """Scale of the half-normal prior of its standard deviation; of a `given` kind the standard deviation itself."""
 
     @property
     def name(self) -> str:
@@ -105,10 +104,8 @@ class Design:
         """The effects that `moved` multiplies, in words for the equations; '' where there are none."""
         if self.moved is None:
             return ""
-        names = ["alpha[D] - alpha[E], theta[m,D] - theta[m,E]"] * self.hinged
-        terms = {"beta:context": "beta_context", "delta": "delta"}
-        names += [word for term, word in terms.items() if self.has(term)]
-        return ", ".join(names)
+        kinds = [term.kind for term in self.terms if self.hinged or not term.kind.of_deployment]
+        return ", ".join(dict.fromkeys(kind.grows for kind in kinds if kind.grows))
 
     def term(self, name: str) -> Term:
         """The block of that name."""

@@ -19,7 +19,7 @@ from divergence.errors import InputError
 from divergence.identification.factor_levels import context_shares
 from divergence.joint.aliases import alias_notes
 from divergence.joint.arm_noise import kept_dense
-from divergence.joint.arms import Arms
+from divergence.joint.arms import Arms, prior_centre
 from divergence.joint.choice import choose_method
 from divergence.joint.design import make_design, why_one_scale
 from divergence.joint.importance import Importance
@@ -28,7 +28,7 @@ from divergence.joint.laws import law_weights
 from divergence.joint.linearisation import linearisation
 from divergence.joint.methods import Sample
 from divergence.joint.nuts import NUTS
-from divergence.joint.posterior import Fit, Posterior, prior_centre, standard_deviations
+from divergence.joint.posterior import Fit, Posterior, standard_deviations
 from divergence.joint.problem import draw_effects, started, target_data
 from divergence.joint.room import check_room, kept_draws
 from divergence.joint.spec import Spec
@@ -137,7 +137,7 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
         response,
         effects,
         wave,
-        sample.diagnostics,
+        (*sample.diagnostics, *arms.gates),
         f"{chosen.measurement}, {sample.method}",
         seed,
         why,

@@ -22,6 +22,7 @@ import numpy as np
 from divergence.cells import Table
 from divergence.errors import InputError
 from divergence.joint.item_response import ItemSums, sums_for
+from divergence.joint.methods import NEWTON_STEP_MAX, Diagnostic
 from divergence.numerics import combinations
 
 MODEL_ITEMS = 40.0  # items that the model's own covariance is worth: few items lean on it, many on themselves
@@ -50,6 +51,15 @@ class RawLevels:
     """Correlation of replicates beyond the model, 0..1: 1 = copies."""
     answers: np.ndarray
     """Answers that an item of each raw arm has, copies counted once, shape (R,)."""
+    step: float
+    """Last step of the search for the parameters, logit scale: near 0, or it did not end."""
+
+    @property
+    def gate(self) -> Diagnostic:
+        """Did the search end, or at its `ROUNDS_MAX`?"""
+        passed = bool(self.step < NEWTON_STEP_MAX)
+        meaning = "the search for levels and difficulties of items did not end: levels may be off"
+        return Diagnostic("Newton step of item levels", self.step, NEWTON_STEP_MAX, passed, meaning)
 
 
 def item_levels(
@@ -92,12 +102,12 @@ def item_levels(
     once = np.maximum(n, 1.0)  # as if replicates were copies
     sum_items, compiled = sums_for(n.size)
     with compiled:
-        mu, log_sigma, sums = _solve(sum_items, n / once, y / once, law)
+        mu, log_sigma, sums, step = _solve(sum_items, n / once, y / once, law)
         thinned, copies = once, 1.0
         while (n > 1).any():
             last, copies = copies, _copies(n, y, sums)
             thinned = 1 + np.maximum(n - 1, 0.0) * copies  # design effect of replicates
-            mu, log_sigma, sums = _solve(sum_items, n / thinned, y / thinned, law, (mu, log_sigma))
+            mu, log_sigma, sums, step = _solve(sum_items, n / thinned, y / thinned, law, (mu, log_sigma))
             if last - copies < ALIKE:
                 break
     level = (law * sums.probability).sum(0)
@@ -111,7 +121,8 @@ def item_levels(
     mix = np.zeros((raw.max() + 1, len(arm)))
     mix[arm, np.arange(len(arm))] = np.bincount(column, weight, len(arm))  # the task's share of the raw arm's level
     covariance = mix @ (trust * seen + (1 - trust) * told) @ mix.T
-    return RawLevels(mix @ level, covariance, float(np.exp(log_sigma)), copies, mix @ _each(n / thinned))
+    level, answers = mix @ level, mix @ _each(n / thinned)
+    return RawLevels(level, covariance, float(np.exp(log_sigma)), copies, answers, step)
 
 
 def _each(answers: np.ndarray) -> np.ndarray:
@@ -143,13 +154,14 @@ def _ridge(arms: int) -> np.ndarray:
 
 def _solve(
     sum_items: Callable[..., ItemSums], n: np.ndarray, y: np.ndarray, law: np.ndarray, start: tuple | None = None
-) -> tuple[np.ndarray, float, ItemSums]:
-    """Penalised maximum of the likelihood by Newton steps: mu (A,), log sigma, and the sums there."""
+) -> tuple[np.ndarray, float, ItemSums, float]:
+    """Penalised maximum of the likelihood by Newton steps: mu (A,), log sigma, the sums there, and the last step, 0 where
+    none leads uphill."""
     arms = n.shape[1]
     share = np.clip(y.sum() / n.sum(), 0.01, 0.99)
     centre = np.r_[np.full(arms, np.log(share / (1 - share))), 0.0]
     theta = centre.copy() if start is None else np.r_[start]
-    ridge, trust, last = _ridge(arms), 1e-3, -np.inf
+    ridge, trust, last, step = _ridge(arms), 1e-3, -np.inf, np.inf
     sums = sum_items(theta[:-1], theta[-1], n, y, law)
     for _ in range(ROUNDS_MAX):
         values, vectors = np.linalg.eigh(sums.information + ridge)
@@ -166,11 +178,12 @@ def _solve(
                 break
             size /= 2
         if size < SMALLEST:  # no step is uphill: the slope is as near to nothing as the quadrature can tell
+            step = 0.0
             break
-        theta, sums = fresh, tried
-        if np.abs(size * move).max() < CLOSE:
+        theta, sums, step = fresh, tried, float(np.abs(size * move).max())
+        if step < CLOSE:
             break
-    return theta[:-1], float(theta[-1]), sums
+    return theta[:-1], float(theta[-1]), sums, step
 
 
 def _copies(n: np.ndarray, y: np.ndarray, sums: ItemSums) -> float:

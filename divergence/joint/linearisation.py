@@ -11,13 +11,13 @@ import dataclasses
 
 import numpy as np
 
-from divergence.joint.arms import Arms
+from divergence.joint.arms import Arms, prior_centre
 from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.design import Design, arm_loadings
 from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.importance import climb
 from divergence.joint.link import Response, from_link, linearise, start
-from divergence.joint.posterior import prior_centre, standard_deviations
+from divergence.joint.posterior import standard_deviations
 from divergence.joint.problem import Loadings, density_of, draw_effects, target_data
 from divergence.joint.spec import Spec
 from divergence.joint.standing_apart import standing_apart

@@ -33,6 +33,7 @@ import polars as pl
 from scipy.special import logsumexp, ndtr
 
 from divergence.errors import NotIdentifiedError
+from divergence.joint.arms import prior_centre
 from divergence.joint.block_checks import HeldOut, difference_density, held_out
 from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.design import arm_loadings, free_terms
@@ -41,7 +42,7 @@ from divergence.joint.importance import Importance
 from divergence.joint.link import Response
 from divergence.joint.methods import K_HAT_MAX
 from divergence.joint.pareto import smoothed_weights
-from divergence.joint.posterior import Fit, Posterior, hierarchy_of, prior_centre, standard_deviations
+from divergence.joint.posterior import Fit, Posterior, hierarchy_of, standard_deviations
 from divergence.joint.predictive_check import JITTER
 from divergence.joint.problem import problem
 from divergence.joint.terms import StandsApart

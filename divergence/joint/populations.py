@@ -4,7 +4,9 @@ What a level says about new items contains the luck of which items were drawn. G
 only replicates are noise: `value = level on the observed items + e`, `e ~ N(0, diag(w_a V_aa))`, with `w_a` the share of
 an arm's variance that lies inside items (between replicates of one item), steadied as `link` steadies variances. `e` given
 the fitted level is Gaussian and drawn exactly. One trial an item does not tell the two apart: then `w_a = 1`, the most
-that noise can be. A context without rows has no observed items; its level is the one for new items.
+that noise can be. A context without rows has no observed items; its level is the one for new items. The items of a context
+that replays a part of the bench are all of the bench's (`replayed_part`): those that it did not try are taken to be moved as
+those that it did, and how far they are moved otherwise is no part of the interval.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import numpy as np
 from divergence.cells import Cells
 from divergence.errors import InputError
 from divergence.identification import LogDesign, log_design
-from divergence.joint.arms import Arms
+from divergence.joint.arms import Arms, prior_centre
 from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.coordinates import abilities, correlation, half_normal
 from divergence.joint.design import Design, arm_loadings, free_terms, layout_of, local_term, model_term
@@ -106,7 +106,8 @@ class Posterior:
     """The joint posterior of a log: one `Fit` an outcome. `fit` makes it, every question takes it.
 
     `posterior["latency_s"]` is the fit of one outcome (None = the primary one), with draws of the effects on the link
-    scale, `effects` (draws, effects). `diagnostics` are the gates of the sampling and `passed` whether all were passed.
+    scale, `effects` (draws, effects). `diagnostics` are the gates of the sampling and `passed` whether all were passed;
+    `equations()` prints the model that was fitted.
     `save(folder)` writes it and `divergence.load(folder)` reads it; `to_arviz()` gives its draws to ArviZ. Raises
     InputError for an outcome that it was not fitted to.
 
@@ -152,6 +153,16 @@ class Posterior:
 
         return card_of(self)
 
+    def equations(self, outcome: str | None = None) -> str:
+        """The model of one outcome's fit (None = the primary one) as text: the terms that it has, with their priors.
+
+        Raises InputError for an outcome that was not fitted.
+        """
+        from divergence.joint.equations import equations
+
+        fit = self[outcome]
+        return equations(fit.design, fit.arms, self.spec, fit.method.partition(",")[0])
+
     def save(self, folder: str | pathlib.Path) -> None:
         """Write the posterior as a folder of JSON and npz files; replaces an older one only when complete."""
         from divergence.joint.store import save
@@ -180,12 +191,6 @@ def models_with_rows(fit: Fit, deployed: bool) -> np.ndarray:
     seen = np.zeros(fit.design.n_models, bool)
     seen[fit.arms.model[fit.arms.deployed == deployed]] = True
     return seen
-
-
-def prior_centre(arms: Arms) -> float:
-    """Prior mean of alpha: scores have a natural zero on the logit scale; times and costs have no natural unit, so theirs
-    is their mean."""
-    return 0.0 if arms.link == "logit" else float(np.log(arms.level).mean())
 
 
 def hierarchy_of(fit: Fit) -> Hierarchy | BlockHierarchy:

@@ -49,7 +49,7 @@ def levels(
     | `items` | `contexts` | population |
     |---|---|---|
     | `new` | `logged` | items are a sample, contexts are those of the log (the default) |
-    | `observed` | `logged` | the items of the log themselves |
+    | `observed` | `logged` | the items of the log themselves; where traffic replays a part of a bench, all of the bench's |
     | `new` | `new` | `count` deployment contexts that the log never saw, drawn anew in each draw, of equal weight |
 
     `items` = None: what the log's configuration declares; new contexts have new items, and `law` says nothing of

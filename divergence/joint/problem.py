@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.coordinates import ABILITIES
-from divergence.joint.design import GIVEN, Design, free_terms, local_term, model_term
+from divergence.joint.design import Design, free_terms, local_term, model_term
 from divergence.joint.hierarchy import BATCH_BYTES, IN_PLACE_MIN, Hierarchy
 from divergence.joint.link import Response
 from divergence.joint.noise import draw_noise
@@ -67,7 +67,7 @@ def problem(design: Design, response: Response, loadings: Loadings, centre: floa
             products[k], of_models = 0.0, k
             models = [loadings[:, c] @ loadings[:, c].T for c in _model_columns(design)]
     local = np.array(levels).reshape(-1, arms, arms)
-    fixed = sum((design.term(name).width ** 2 * product(name) for name in GIVEN if design.has(name)), np.zeros((arms, arms)))
+    fixed = sum((t.width**2 * product(t.name) for t in design.terms if t.kind.given), np.zeros((arms, arms)))
     cross = product("theta_E", "theta_D")
     return {
         "value": response.value - centre,
@@ -174,7 +174,7 @@ def draw_effects(
     if response.root is not None:  # no prior draws a bench; what a model's deployment does beside all others' is drawn
         if design.hinged or design.n_models == 1:
             variances[:, [k for k, b in enumerate(blocks) if b.start in _common(design)]] *= LIMIT
-        measured = [t.columns.start for t in design.terms if t.kind.of_context and t.name in GIVEN]
+        measured = [t.columns.start for t in design.terms if t.kind.of_context and t.kind.given]
         variances[:, [k for k, b in enumerate(blocks) if b.start in measured]] = (
             UNSHRUNK**2
         )  # no bench by other items either

@@ -11,6 +11,7 @@ ratio of these means, which stays positive, where scores have the difference. Un
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -22,33 +23,54 @@ from divergence.numerics import combinations, size_of
 
 LEAST = 8  # items that an arm and its model's bench both tried, as in `held_items`: of fewer their variance is hardly known
 
+ALIKE = 1e-9  # relative: laws of items that differ by rounding
+
 CARRIED = (
     "Some contexts tried a part of the bench's items only: what the bench says of the others is added to their levels, so "
     "that effects are those on the items that both tried."
 )
 
 
-def carried_to_the_bench(
-    cells: Cells, counts: Table, raw: np.ndarray, weight: np.ndarray, model: np.ndarray, deployed: np.ndarray
-) -> tuple[Table, np.ndarray, np.ndarray, sp.csr_array]:
-    """Rows of `counts`, their raw arms and weights, with two more raw arms of the bench for each that lacks items of it; and
-    the map from the means of all of these to levels, shape (R, R and more). `model` and `deployed` (R,) are of raw arms.
+@dataclasses.dataclass(frozen=True)
+class Carried:
+    """Rows from whose means levels follow: of R raw arms, and twice those of the bench for each that lacks items of it."""
 
-    Nothing is added to arms that tried nearly all of the bench, nor where traffic has items of its own.
+    counts: Table
+    """The rows."""
+    raw: np.ndarray
+    """Code of each row's arm, shape (rows,); from R on it is what the bench says: on all of its items, on those tried."""
+    weight: np.ndarray
+    """Weight of each row in its arm's mean, shape (rows,)."""
+    carry: sp.csr_array
+    """The map from these means to levels, shape (R, R and more)."""
+    few: tuple[tuple[int, int], ...] = ()
+    """Arms that share too few items with the bench to be carried, and how many."""
+
+
+def replays_a_part(cells: Cells) -> np.ndarray:
+    """Which models tried a part of the bench only in which contexts that replay it, shape (models, contexts)."""
+    return replayed_shares(cells) < REPLAYED_MIN
+
+
+def carried_to_the_bench(
+    counts: Table, raw: np.ndarray, weight: np.ndarray, model: np.ndarray, deployed: np.ndarray, lacks: np.ndarray
+) -> Carried:
+    """Rows of `counts`, their raw arms and weights, with two more raw arms of the bench for each that `lacks` items of it.
+    `model`, `deployed` and `lacks` (R,) are of raw arms.
+
+    Nothing is added to arms whose items have the law of the bench's in their tasks, nor to those that share fewer than
+    `LEAST` with it.
     """
-    size, part_only = len(model), replayed_shares(cells) < REPLAYED_MIN
-    context = np.zeros(size, int)
-    context[raw] = counts["context"]
-    lacks = deployed & part_only[model, context]
+    size = len(model)
     if not lacks.any():
-        return counts, raw, weight, sp.csr_array(sp.eye_array(size))
+        return Carried(counts, raw, weight, sp.csr_array(sp.eye_array(size)))
     (task_of_item, _), item = combinations(counts["task"], counts["item"])
     named = counts["item"] >= 0
-    rows, arms, weights, carried = [np.arange(len(raw))], [raw], [weight], []
+    rows, arms, weights, carried, few = [np.arange(len(raw))], [raw], [weight], [], []
     order = np.argsort(raw, kind="stable")
     ends = np.searchsorted(raw[order], np.arange(size + 1))
     rows_of = [order[begin:end][named[order[begin:end]]] for begin, end in itertools.pairwise(ends)]
-    of_benches = np.concatenate([rows_of[r] for r in np.flatnonzero(~deployed)])
+    of_benches = np.concatenate([rows[0][:0], *(rows_of[r] for r in np.flatnonzero(~deployed))])
     for mine in np.split(np.argsort(model, kind="stable"), np.cumsum(np.bincount(model))[:-1]):
         if not lacks[mine].any():
             continue
@@ -59,15 +81,16 @@ def carried_to_the_bench(
         for r in mine[lacks[mine]]:
             own = rows_of[r][np.isin(item[rows_of[r]], tried)]
             law = np.bincount(np.searchsorted(tried, item[own]), weight[own], len(tried))
-            if (law > 0).sum() < LEAST:
+            if (shared := int((law > 0).sum())) < LEAST:
+                few.append((int(r), shared))
                 continue
             mass = np.bincount(task, law)  # of the tasks that it tried
             there = mass[task] > 0
-            if not (there & (law == 0)).any():
-                continue
-            known = there[place]
             each = np.bincount(task[there], minlength=len(mass))
             whole = mass[task] / np.maximum(each[task], 1)
+            if np.allclose(law[there], whole[there], rtol=ALIKE, atol=0):
+                continue
+            known = there[place]
             for of_items in (whole, law):
                 rows.append(bench[known])
                 arms.append(np.full(known.sum(), size + 2 * len(carried) + (of_items is law)))
@@ -81,7 +104,33 @@ def carried_to_the_bench(
     )
     every = np.concatenate(rows)
     plain = sp.csr_array(sp.hstack([sp.eye_array(size), sp.csr_array((size, 2 * count))]))
-    return counts.take(every), np.concatenate(arms), np.concatenate(weights), sp.csr_array(plain + ones)
+    carry = sp.csr_array(plain + ones)
+    return Carried(counts.take(every), np.concatenate(arms), np.concatenate(weights), carry, tuple(few))
+
+
+def carried_notes(cells: Cells, parts: Carried, model: np.ndarray, context: np.ndarray) -> tuple[str, ...]:
+    """What was carried, and what was not, in sentences; `model` and `context` (R,) are codes of raw arms."""
+    notes = []
+    size, whole = size_of(parts.carry)
+    if whole > size:
+        notes.append(CARRIED)
+        of_law = (parts.raw >= size) & ((parts.raw - size) % 2 == 1) & (parts.weight > 0)
+        tried = combinations(*(each[of_law] for each in (parts.raw, parts.counts["task"], parts.counts["item"])))[0]
+        if len(cells.levels["task"]) > 1 and np.bincount(combinations(*tried[:2])[1]).min() < LEAST:
+            notes.append(
+                f"On a single task that is done only where traffic and bench share {LEAST} items of it; on others the level "
+                "in deployment is that of the items tried."
+            )
+    if parts.few:
+        arm, shared = min(parts.few, key=lambda each: each[1])
+        where = f"{cells.levels['model'][model[arm]]} in {cells.levels['context'][context[arm]]}"
+        others = len({(model[r], context[r]) for r, _ in parts.few}) - 1
+        more = f" (and {others} more)" if others else ""
+        notes.append(
+            f"Too small a part of the bench: {where} tried {shared} of its items{more}, and from {LEAST} on what the bench "
+            "says of the others is added. Such a level is that of the items tried, and its effect holds what these are."
+        )
+    return tuple(notes)
 
 
 def carried_levels(carry: sp.csr_array, own: np.ndarray, as_ratios: bool) -> tuple[np.ndarray, sp.csr_array]:

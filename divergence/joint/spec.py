@@ -1,4 +1,4 @@
-"""The joint model as data: which terms are in it, and how wide their priors are. Frozen, serialisable, prints itself."""
+"""The joint model as data: which terms are in it, and how wide their priors are. Frozen and serialisable."""
 
 from __future__ import annotations
 
@@ -76,64 +76,3 @@ class Spec:
             if not usable or (width == 0 and field.name in ALWAYS):
                 least = "above 0" if field.name in ALWAYS else "from 0 (leaves the term out) on"
                 raise InputError(f"the prior width {field.name} is a number {least}, seen {width!r}")
-
-    def equations(
-        self,
-        link: str,
-        factors: tuple[str, ...],
-        per_model: bool | None = None,
-        items: str = "",
-        apart: int = 0,
-        moved: str = "",
-        own_items: bool = False,
-    ) -> str:
-        """The model in the order in which it is computed.
-
-        `per_model`, `items` and `apart` are what the fit made of `instability` (None: as it is said here), of its items
-        (`item_equations`), and how many combinations it found to stand apart; `moved` which effects scale with the answers
-        that a context changes (`Design.moved`); `own_items` whether some contexts only have items of their own.
-        """
-        own = self.instability == "per_model" if per_model is None else per_model
-        gamma = self.interaction > 0
-        effects = "".join(f" + beta_{f}[{f}(c)]" * (self.factor > 0) + f" + gamma_{f}[m, {f}(c)]" * gamma for f in factors)
-        lines = [
-            *self.item_equations(items),
-            f"{link}(level[m,r,c]) ~ MVN(eta, V)",
-            f"eta[m,r,c] = alpha[r] + theta[m,r]{effects}{' + u[c]' * (self.context > 0)}"
-            f"{' + delta[m,c]' * (self.residual > 0)}{' + epsilon[k]' * (apart > 0)}" + " + o[c] + q[m,c]" * own_items,
-            "(theta[m,E], theta[m,D]) ~ MVN(0, diag(sigma) R(rho) diag(sigma)),  rho = cos(pi U^3), U ~ Uniform(0, 1)",
-        ]
-        for symbol, prior, width in (
-            ("beta_f ~ N(0, tau_f)", "tau_f", self.factor),
-            ("gamma_f ~ N(0, psi_f)", "psi_f", self.interaction),
-            ("u ~ N(0, sigma_u)", "sigma_u", self.context),
-            (f"delta ~ N(0, {'s[m]' if own else 's'})", "s", self.residual),
-            ("sigma_D = sigma_E exp(.2 sinh z),  z ~ N(0, 1)", "sigma_E", self.ability),
-        ):
-            if width > 0:
-                lines.append(f"{symbol + ',  ' if symbol else ''}{prior} ~ HalfNormal({width:g})")
-        if own and self.residual > 0:
-            lines.append(f"log s[m] ~ N(log s, tau_s),  tau_s ~ HalfNormal({self.instability_spread:g})")
-        if apart:
-            lines.append(
-                f"epsilon[k] ~ N(0, a[k]) in the {apart} combinations that stand apart,  a ~ HalfNormal({self.apart:g})"
-            )
-        if own_items:
-            lines.append(
-                f"o[c] = o, q[m,c] = q[m] where traffic of c has items of its own, else 0,  o, q ~ N(0, {self.intercept:g})"
-            )
-        if moved:
-            lines.append(f"{moved} are multiplied by f[m,c], the share of answers that c changes in m, over its mean")
-        if self.outlier > 0 and factors == ("context",) and "alpha" not in moved:
-            lines.append(f"tau_context is tau times exp({self.outlier:g} z[c]),  z ~ N(0, 1): contexts may stand apart")
-        return "\n".join(lines)
-
-    def item_equations(self, measurement: str) -> list[str]:
-        """How single items enter `V`, and with the item-level method the levels."""
-        if measurement == "item-level":
-            return [
-                "y[m,r,c,i] ~ Binomial(n, expit(mu[m,r,c] - b[i])),  b ~ N(0, sigma_b);  level: its mean over items",
-                "V: their sampling covariance" + (" and the items' own influence" if self.item_movement else ""),
-            ]
-        apart = "" if self.item_difficulty else ", between arms taken as none"
-        return [f"V: sampling covariance of the arm levels, clusters: items, sessions{apart}"]

@@ -72,15 +72,7 @@ def save(posterior: Posterior, folder: pathlib.Path) -> None:
                     "link": fit.arms.link,
                     "arm_notes": fit.arms.notes,
                     "diagnostics": [dataclasses.asdict(d) for d in fit.diagnostics],
-                    "equations": posterior.spec.equations(
-                        fit.arms.link,
-                        tuple(fit.design.mixtures),
-                        fit.design.instability > 0,
-                        fit.method.partition(",")[0],
-                        len(fit.design.apart),
-                        fit.design.scaled,
-                        fit.design.has("own_items"),
-                    ).split("\n"),
+                    "equations": posterior.equations(fit.cells.outcome).split("\n"),
                     "apart": fit.design.apart,
                 }
             )

@@ -14,88 +14,25 @@
 | `StandsApart` | `apart:k` | 1 | yes | yes |
 
 What is of one model enters the arms of that model alone: it makes the blocks of large logs. What is of a context is not
-known of a context never seen. To add a kind: its class here, its row in `design.make_design`, its width in `spec.Spec`.
+known of a context never seen. What is `given` (`alpha`, both of own items) has its width for a standard deviation; of the
+others it is drawn. To add a kind: its class here, its row in `design.make_design`, its width in `spec.Spec`.
 """
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 from typing import ClassVar
 
 import numpy as np
 
-Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Rows (arms), columns (effects of the term, from 0 on) and values of a loading matrix."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Places:
-    """Where arms stand: what a kind needs to know of them to say which of its effects enter them, and how much of each."""
-
-    model: np.ndarray
-    """Code of the model, shape (A,)."""
-    deployed: np.ndarray
-    """Is the arm in deployment, shape (A,)."""
-    context: np.ndarray
-    """Code of the context's label in the log, shape (A,)."""
-    regime: np.ndarray
-    """Regime of the context in the log, 0 = evaluation, 1 = deployment, shape (A,); `deployed` may ask otherwise."""
-    label: np.ndarray
-    """The same, counted from 0 on among the labels in use, shape (A,)."""
-    labels: int
-    """Labels in use."""
-    plain: int
-    """The label that has no effects of its own (a single bench context); -1 where there is none."""
-    shares: dict[str, np.ndarray]
-    """Per factor the share of each level that has an effect, shape (A, levels)."""
-    moved: np.ndarray
-    """How many answers the context changes in the model, over the mean; 1 where all are alike, shape (A,)."""
-    whole: np.ndarray
-    """The same for what deployment does as a whole: 1 where that does not scale with it, shape (A,)."""
-
-    def every(self, columns: np.ndarray | int, values: np.ndarray | float) -> Entries:
-        """One entry an arm."""
-        rows = np.arange(len(self.model))
-        return rows, np.broadcast_to(columns, rows.shape), np.broadcast_to(values, rows.shape)
-
-
-@dataclasses.dataclass(frozen=True)
-class Kind(abc.ABC):
-    """A kind of exchangeable effects."""
-
-    of_model: ClassVar[bool] = False
-    """Is each effect that of one model?"""
-    of_context: ClassVar[bool] = False
-    """Does it tell contexts apart?"""
-    free: ClassVar[bool] = True
-    """Is its standard deviation a coordinate of its own, after those of theta?"""
-
-    @property
-    @abc.abstractmethod
-    def name(self) -> str:
-        """Its symbol in the equations, with what it is of after a colon."""
-
-    @abc.abstractmethod
-    def loads(self, at: Places) -> Entries:
-        """Which of its effects enter which arms, and how much of each."""
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        """What its effects run over, the last one fastest: `model`, `context`, `FACTOR_level`; none for a single number."""
-        return ("model",) if self.of_model else ()
-
-    @property
-    def subject(self) -> str:
-        """What its effects go with: `context`, or the name of a serving factor."""
-        return "context"
+from divergence.joint.kind import Entries, Kind, Places
 
 
 @dataclasses.dataclass(frozen=True)
 class Intercept(Kind):
     """What the levels of all models on the bench have in common."""
 
-    free: ClassVar[bool] = False
+    given: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -109,12 +46,26 @@ class Intercept(Kind):
 class Shift(Kind):
     """What deployment does to all models, whatever the context."""
 
+    of_deployment: ClassVar[bool] = True
+
     @property
     def name(self) -> str:
         return "shift"
 
     def loads(self, at: Places) -> Entries:
         return at.every(0, at.deployed * at.whole)
+
+    @property
+    def entry(self) -> str:
+        return "shift[r]"
+
+    @property
+    def where(self) -> str:
+        return ",  shift[r] = shift in deployment, else 0"
+
+    @property
+    def grows(self) -> str:
+        return self.symbol
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +75,7 @@ class OwnItems(Kind):
     contexts: tuple[int, ...]
     """Codes of the contexts that have items of their own."""
     of_context: ClassVar[bool] = True
-    free: ClassVar[bool] = False
+    given: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -132,6 +83,18 @@ class OwnItems(Kind):
 
     def loads(self, at: Places) -> Entries:
         return at.every(0, at.deployed * np.isin(at.context, self.contexts))
+
+    @property
+    def symbol(self) -> str:
+        return "o"
+
+    @property
+    def entry(self) -> str:
+        return "o[c]"
+
+    @property
+    def where(self) -> str:
+        return f",  {self.entry} = {self.symbol}{self.place} where traffic of c has items of its own, else 0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +110,14 @@ class OwnItemsOfModel(OwnItems):
     def loads(self, at: Places) -> Entries:
         return at.every(at.model, at.deployed * np.isin(at.context, self.contexts))
 
+    @property
+    def symbol(self) -> str:
+        return "q"
+
+    @property
+    def entry(self) -> str:
+        return "q[m,c]"
+
 
 @dataclasses.dataclass(frozen=True)
 class Ability(Kind):
@@ -155,7 +126,11 @@ class Ability(Kind):
     deployed: bool
     """In deployment, or on the bench?"""
     of_model: ClassVar[bool] = True
-    free: ClassVar[bool] = False
+    of_deployment: ClassVar[bool] = True
+
+    @property
+    def free(self) -> bool:
+        return False  # both are made of three coordinates: a standard deviation, a ratio, a correlation
 
     @property
     def name(self) -> str:
@@ -165,6 +140,14 @@ class Ability(Kind):
         share = np.where(at.deployed, at.whole, 0.0)
         return at.every(at.model, share if self.deployed else 1 - share)
 
+    @property
+    def entry(self) -> str:
+        return "theta[m,r]"
+
+    @property
+    def grows(self) -> str:
+        return "theta[m,D] - theta[m,E]"
+
 
 @dataclasses.dataclass(frozen=True)
 class FactorLevel(Kind):
@@ -172,10 +155,12 @@ class FactorLevel(Kind):
 
     factor: str
     of_context: ClassVar[bool] = True
+    letters: ClassVar[tuple[str, str]] = ("beta", "tau")
+    """Of its effects and of their standard deviation in the equations."""
 
     @property
     def name(self) -> str:
-        return f"beta:{self.factor}"
+        return f"{self.letters[0]}:{self.factor}"
 
     def loads(self, at: Places) -> Entries:
         rows, level = np.nonzero(at.shares[self.factor])
@@ -188,6 +173,22 @@ class FactorLevel(Kind):
         return (f"{self.factor}_level",)
 
     @property
+    def symbol(self) -> str:
+        return f"{self.letters[0]}_f"
+
+    @property
+    def scale(self) -> str:
+        return f"{self.letters[1]}_f"
+
+    @property
+    def entry(self) -> str:
+        return f"{self.letters[0]}_{self.factor}{self.place}"
+
+    @property
+    def grows(self) -> str:
+        return f"beta_{self.factor}" if self.factor == "context" else ""
+
+    @property
     def subject(self) -> str:
         return self.factor
 
@@ -197,10 +198,7 @@ class FactorLevelOfModel(FactorLevel):
     """What it does to one model beyond that."""
 
     of_model: ClassVar[bool] = True
-
-    @property
-    def name(self) -> str:
-        return f"gamma:{self.factor}"
+    letters: ClassVar[tuple[str, str]] = ("gamma", "psi")
 
     def loads(self, at: Places) -> Entries:
         rows, level = np.nonzero(at.shares[self.factor])
@@ -210,6 +208,10 @@ class FactorLevelOfModel(FactorLevel):
     @property
     def axes(self) -> tuple[str, ...]:
         return ("model", f"{self.factor}_level")
+
+    @property
+    def grows(self) -> str:
+        return ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,6 +250,14 @@ class Residual(Kind):
     def axes(self) -> tuple[str, ...]:
         return ("model", "context")
 
+    @property
+    def scale(self) -> str:
+        return "s"
+
+    @property
+    def grows(self) -> str:
+        return self.symbol
+
 
 @dataclasses.dataclass(frozen=True)
 class StandsApart(Kind):
@@ -275,3 +285,15 @@ class StandsApart(Kind):
     @property
     def axes(self) -> tuple[str, ...]:
         return ()
+
+    @property
+    def symbol(self) -> str:
+        return "epsilon[k]"
+
+    @property
+    def scale(self) -> str:
+        return "a[k]"
+
+    @property
+    def where(self) -> str:
+        return " in the {count} combinations that stand apart"

@@ -20,7 +20,7 @@ import numpy as np
 
 from divergence.cells.overlap import in_regime
 from divergence.errors import NotIdentifiedError
-from divergence.joint.design import GIVEN, Term
+from divergence.joint.design import Term
 from divergence.joint.posterior import Fit, Posterior
 from divergence.joint.predict import levels
 from divergence.joint.terms import StandsApart
@@ -126,14 +126,17 @@ def link_draws(fit: Fit, labels: np.ndarray) -> np.ndarray:
     out = np.empty((draws, models + 1, len(labels) + 1))
     out[:, :-1, :-1] = (fit.effects @ z.T).reshape(draws, models, len(labels))
 
-    def fresh(terms: list[Term]) -> np.ndarray:
+    def spread(term: Term) -> np.ndarray:
+        if term.kind.given:  # no scale was fitted: models are as unlike as those of the log were
+            return np.sqrt(np.square(fit.effects[:, term.columns]).mean(1))
+        sd = scales[term.name]
+        # Of levels with scales of their own a new one has that of one of them.
+        return sd if sd.ndim == 1 else sd[np.arange(draws), rng.integers(sd.shape[1], size=draws)]
+
+    def of_new_model(terms: list[Term]) -> np.ndarray:
         total = np.zeros(draws)
         for term in terms:
-            # How unlike models are on other items than the bench's has no scale of its own: that of the log's models.
-            given = np.sqrt(np.square(fit.effects[:, term.columns]).mean(1)) if term.name in GIVEN else None
-            sd = scales[term.name] if given is None else given
-            if sd.ndim == 2:  # levels with scales of their own: a fresh level has that of one of them
-                sd = sd[np.arange(draws), rng.integers(sd.shape[1], size=draws)]
+            sd = spread(term)
             # A combination that stands apart was seen once among all of them, so that is how often a new one does.
             often = rng.random(draws) < 1 / len(fit.arms) if isinstance(term.kind, StandsApart) else 1.0
             total += often * sd * rng.standard_normal(draws)
@@ -143,17 +146,17 @@ def link_draws(fit: Fit, labels: np.ndarray) -> np.ndarray:
     theta = design.term("theta_D")
     ability = fit.effects[:, theta.columns]
     of_model = [t for t in design.terms if t.kind.of_model]
-    own = [t for t in of_model if t.kind.of_context and t.name not in GIVEN]
-    others = [t for t in of_model if t.kind.of_context and t.name in GIVEN]
+    own = [t for t in of_model if t.kind.of_context and not t.kind.given]
+    own_items = [t for t in of_model if t.kind.of_context and t.kind.given]  # of some contexts only
     kept = z[: len(where)].copy()
     for term in of_model:
         kept[:, term.columns] = 0.0
-    newcomer = fresh([theta]) if models > 1 else np.abs(rng.standard_normal(draws)) * 1.5 * rng.standard_normal(draws)
+    newcomer = of_new_model([theta]) if models > 1 else np.abs(rng.standard_normal(draws)) * 1.5 * rng.standard_normal(draws)
     shared = fit.effects @ kept.T
     for c in range(len(labels)):
-        on_others = fresh([t for t in others if z[c, t.columns].any()])
-        out[:, -1, c] = shared[:, c] + newcomer + fresh(own) + on_others
-    out[:, -1, -1] = (out[:, :-1, -1] - ability).mean(1) + newcomer + fresh(own)
+        on_own_items = of_new_model([t for t in own_items if z[c, t.columns].any()])
+        out[:, -1, c] = shared[:, c] + newcomer + of_new_model(own) + on_own_items
+    out[:, -1, -1] = (out[:, :-1, -1] - ability).mean(1) + newcomer + of_new_model(own)
     return out
 
 

@@ -11,12 +11,16 @@ import pkgutil
 
 import pytest
 
+import divergence as dv
 from divergence import estimands
 from divergence.cli import VERBS
 from divergence.executions.importers import formats
 from divergence.joint import terms
+from divergence.joint.arms import measure_arms
+from divergence.joint.design import make_design
 from divergence.joint.spec import Spec
 from divergence.risk.calibrate import NAMES
+from divergence.simulate import simulate, world
 
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGE = ROOT / "divergence"
@@ -83,6 +87,20 @@ def test_a_kind_of_term_is_named_by_the_design_alone():
     assert {name for path, name in named if path == "joint/design.py"} == kinds
     left_out = {(path, "StandsApart") for path in ("joint/new_context_check.py", "risk/summaries.py")}
     assert {entry for entry in named if entry[0] != "joint/design.py"} == left_out
+
+
+def test_no_list_names_terms():
+    """What some terms have in common their kinds say of themselves: a list of names is a second home of it. The two
+    abilities are one pair, of which the draws name both."""
+    names = {"alpha", "shift", "own_items", "own_items_of_model", "theta_E", "u", "delta", "beta:context"}
+    told = [term.name for log in ("no_overlap", "baseline") for term in _design(log).terms]
+    assert len(names & set(told)) >= 5
+    assert [path for path in PACKAGE.rglob("*.py") if any(len(table & names) > 1 for table in tables(path))] == []
+
+
+def _design(kind):
+    cells = dv.collapse(dv.read(simulate(world(kind, n_models=2, n_contexts=2, n_items=10), 0)[0]))
+    return make_design(cells, measure_arms(cells), Spec())
 
 
 def test_every_width_of_a_term_is_one_field():

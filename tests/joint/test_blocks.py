@@ -12,7 +12,7 @@ import divergence as dv
 from divergence.cells.telling_items import prepared
 from divergence.joint import arms as measuring
 from divergence.joint.arm_noise import kept_dense
-from divergence.joint.arms import measure_arms
+from divergence.joint.arms import measure_arms, prior_centre
 from divergence.joint.block_checks import difference_density, held_out, noise_form
 from divergence.joint.blocks import backward, bucket_size, buckets, cross_products, factor, forward
 from divergence.joint.checks import model_checks
@@ -20,7 +20,7 @@ from divergence.joint.design import arm_loadings, make_design
 from divergence.joint.hierarchy import Hierarchy
 from divergence.joint.link import linearise, start
 from divergence.joint.new_context_check import _log_density, _predicted
-from divergence.joint.posterior import prior_centre, standard_deviations
+from divergence.joint.posterior import standard_deviations
 from divergence.joint.problem import density_of, draw_effects, problem, target_data
 from divergence.joint.room import check_room, kept_draws
 from divergence.joint.spec import Spec

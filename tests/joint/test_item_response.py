@@ -15,6 +15,7 @@ from divergence.joint import Importance, ItemLevel
 from divergence.joint.arms import measure_arms
 from divergence.joint.item_levels import _ridge, _solve, item_levels
 from divergence.joint.item_response import HOST_CELLS_MAX, _kernel, sum_items, sum_items_on_host, sums_for
+from divergence.joint.methods import NEWTON_STEP_MAX
 from divergence.joint.paired import FLIPS
 from divergence.simulate import simulate, world
 
@@ -245,9 +246,22 @@ def test_items_that_all_arms_answer_alike_take_a_few_newton_steps(seed):
         calls.append(given)
         return sum_items_on_host(*given)
 
-    mu, log_sigma, sums = _solve(counted, n, y, n / n.sum(0))
-    assert len(calls) <= 30
+    mu, log_sigma, sums, step = _solve(counted, n, y, n / n.sum(0))
+    assert len(calls) <= 30 and step < NEWTON_STEP_MAX
     assert np.abs(sums.score.sum(0) - _ridge(16) @ (np.r_[mu, log_sigma] - _centre(n, y))).max() < 1e-6
+
+
+def test_a_search_that_its_rounds_end_is_a_gate_that_failed(monkeypatch):
+    """Two rounds are too few: every result of the fit is marked. With enough of them the gate is passed."""
+    frame = simulate(world("baseline", n_models=2, n_contexts=2, n_items=30), 0)[0]
+    cells = dv.collapse(dv.read(frame))
+    for rounds, ended in ((50, True), (2, False)):
+        monkeypatch.setattr("divergence.joint.item_levels.ROUNDS_MAX", rounds)
+        posterior = dv.fit(cells, method=ItemLevel(), seed=0)
+        gate = next(d for d in posterior.diagnostics if d.name == "Newton step of item levels")
+        assert gate.passed == posterior.passed == (gate.value < gate.threshold) == ended
+        assert ("FAILED: Newton step of item levels" in dv.gap(posterior).method) == (not ended)
+    assert not any("item levels" in d.name for d in dv.fit(cells, method=Importance(), seed=0).diagnostics)
 
 
 def _centre(n, y):

@@ -10,6 +10,9 @@ from scipy.special import expit
 
 import divergence as dv
 from divergence.joint import ItemLevel
+from divergence.joint.arms import measure_arms
+from divergence.joint.design import make_design
+from divergence.joint.equations import equations
 
 WITHOUT_DIFFICULTY, WITHOUT_MOVEMENT = dv.Spec(item_difficulty=False), dv.Spec(item_movement=False)
 
@@ -97,10 +100,13 @@ def test_a_term_is_on_or_off(term, value):
 
 
 def test_the_equations_say_what_is_left_out():
-    def lines(spec, measurement):
-        return spec.equations("logit", ("engine",), items=measurement)
+    cells = _cells(items=20)
+    arms = measure_arms(cells)
 
-    assert "clusters: items, sessions" in lines(dv.Spec(), "arm-level")
+    def lines(spec, measurement):
+        return equations(make_design(cells, arms, spec), arms, spec, measurement)
+
+    assert "clusters: items" in lines(dv.Spec(), "arm-level")
     assert "between arms taken as none" in lines(WITHOUT_DIFFICULTY, "arm-level")
     assert "b ~ N(0, sigma_b)" in lines(dv.Spec(), "item-level")
     assert "own influence" in lines(dv.Spec(), "item-level")

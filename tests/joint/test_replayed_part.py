@@ -9,25 +9,26 @@ from divergence.cells.overlap import replayed_shares, replayed_together
 from divergence.joint.arms import measure_arms
 from divergence.joint.held_items import fitted_effects
 from divergence.joint.item_levels import _law
+from divergence.joint.predict import levels as levels_of
+
+
+def _frame(score, tried):
+    """Model, context (the first is the bench) and item of every score (models, contexts, items) that was `tried`."""
+    model, context, item = np.nonzero(tried)
+    return pl.DataFrame(
+        {
+            "regime": np.where(context == 0, "evaluation", "deployment"),
+            "model": np.array([f"m{m}" for m in model]),
+            "context": np.array(["bench", "a", "b", "c"])[context],
+            "item": np.array([f"i{i}" for i in item]),
+            "task": np.where(item % 3 == 0, "sums", "names"),
+            "score": score[tried],
+        }
+    )
 
 
 def _log(score, tried):
-    """Model, context (the first is the bench) and item of every score (models, contexts, items) that was `tried`."""
-    model, context, item = np.nonzero(tried)
-    return dv.collapse(
-        dv.read(
-            pl.DataFrame(
-                {
-                    "regime": np.where(context == 0, "evaluation", "deployment"),
-                    "model": np.array([f"m{m}" for m in model]),
-                    "context": np.array(["bench", "a", "b", "c"])[context],
-                    "item": np.array([f"i{i}" for i in item]),
-                    "task": np.where(item % 3 == 0, "sums", "names"),
-                    "score": score[tried],
-                }
-            )
-        )
-    )
+    return dv.collapse(dv.read(_frame(score, tried)))
 
 
 def _harder(items=90, share=2 / 3, grades=None):
@@ -205,3 +206,41 @@ def test_times_are_carried_by_ratios(sessions):
     assert arms.level[arms.deployed] == pytest.approx(bench[arms.model[arms.deployed]] / 4)
     relative = np.sqrt(arms.variance) / arms.level
     assert relative[arms.deployed].max() < 1.5 * relative[~arms.deployed].min()
+
+
+def test_a_part_too_small_to_carry_is_said():
+    """Five items of the bench in one context, all in another: the first keeps the level of its items, and a note says so."""
+    score, tried = _harder()
+    tried[:, 2:] = True
+    tried[:, 1] = np.arange(90) < 5
+    tried[1, 1] = np.arange(90) < 7
+    arms = measure_arms(_log(score, tried))
+    said = [note for note in arms.notes if note.startswith("Too small a part of the bench")]
+    assert len(said) == 1 and "m0 in a tried 5 of its items (and 1 more), and from 8 on" in said[0]
+    assert not any("is added to their levels" in note for note in arms.notes)
+    tried[:, 1] = np.arange(90) < 45
+    assert not any(note.startswith("Too small") for note in measure_arms(_log(score, tried)).notes)
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_tasks_that_share_too_little_are_said(few):
+    """A third of 45 items of the first task were tried, or of six of them two: carried as a whole, and its tasks or not."""
+    score, tried = _harder()
+    tried[:, 1:] = np.arange(90) % 3 > 0
+    tried[:, 1:, :90:3] = np.arange(30) < (2 if few else 15)
+    notes = measure_arms(_log(score, tried)).notes
+    assert any("is added to their levels" in note for note in notes)
+    assert any("On a single task" in note for note in notes) == few
+    posterior = dv.fit(_log(score, tried), seed=0)
+    assert set(notes) <= set(posterior.fits[0].arms.notes)
+
+
+def test_observed_items_of_traffic_that_tried_a_part_are_all_of_the_benchs():
+    """Copies of the bench on its harder items, each asked twice: about these very items nothing is left to chance, and they
+    are those of the bench, also where only the bench says anything of them."""
+    score, tried = _harder()
+    frame = pl.concat([_frame(score, tried).with_columns(trial=pl.lit(t)) for t in (0, 1)])
+    posterior = dv.fit(dv.collapse(dv.read(frame)), seed=0)
+    found = levels_of(posterior.fits[0], "deployment", items="observed").draws
+    assert found.std(0).max() < 1e-6
+    assert found.mean(0) == pytest.approx(np.repeat(score[:, :1].mean(2), 3, 1), abs=1e-6)

@@ -10,12 +10,13 @@ import scipy.sparse as sp
 from scipy.special import ndtr
 
 import divergence as dv
+from divergence.joint.arms import prior_centre
 from divergence.joint.block_hierarchy import BlockHierarchy
 from divergence.joint.design import arm_loadings
 from divergence.joint.held_items import fitted_effects, paired_effects
 from divergence.joint.linearisation import linearisation
 from divergence.joint.noise import draw_noise
-from divergence.joint.posterior import hierarchy_of, prior_centre, standard_deviations
+from divergence.joint.posterior import hierarchy_of, standard_deviations
 from divergence.joint.problem import draw_effects
 from divergence.joint.unlike_models import (
     OWN,
