@@ -83,6 +83,8 @@ class BlockHierarchy:
     """Which variances enter blocks, in the order of `Part.products`, shape (T,)."""
     shared: Shared
     """What models share."""
+    start: np.ndarray | None = None
+    """Where the search of the mode starts, shape (dims,); None: where the prior is largest."""
 
     @classmethod
     def of(

@@ -29,7 +29,7 @@ from divergence.joint.linearisation import linearisation
 from divergence.joint.methods import Sample
 from divergence.joint.nuts import NUTS
 from divergence.joint.posterior import Fit, Posterior, standard_deviations
-from divergence.joint.problem import draw_effects, target_data
+from divergence.joint.problem import draw_effects, started, target_data
 from divergence.joint.room import check_room, kept_draws
 from divergence.joint.spec import Spec
 from divergence.joint.standing_apart import apart_notes
@@ -113,7 +113,7 @@ def _fit_one(cells: Cells, spec: Spec, method: Method | None, seed: int, progres
     notes = (*alias_notes(design), *apart_notes(cells, design, arms, found.residuals), *grade_notes(cells))
     notes += unlike_notes(cells.levels["model"], found.own)
     cells = dataclasses.replace(cells, notes=(*cells.notes, *notes))
-    data = target_data(design, response, found.telling, centre)
+    data = started(target_data(design, response, found.telling, centre), found.mode)
     sample = chosen(data, seed)
     if method is None and not all(d.passed for d in sample.diagnostics) and len(arms) <= FALLBACK_ARMS_MAX:
         progress("a gate failed: drawing again with NUTS")

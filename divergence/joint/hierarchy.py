@@ -43,6 +43,8 @@ class Hierarchy:
     (K, A * A)."""
     layout: Layout
     """Coordinates, and the variances they make, in the order of the products."""
+    start: np.ndarray | None = None
+    """Where the search of the mode starts, shape (dims,); None: where the prior is largest."""
 
     @classmethod
     def of(cls, data: dict[str, np.ndarray]) -> Hierarchy:
@@ -59,7 +61,8 @@ class Hierarchy:
             int(data.get("own_term", 0)),
             float(data.get("instability", 0.0)),
         )
-        return cls(data["value"], data["covariance"] + data["fixed"], every.reshape(len(every), -1), layout)
+        noise, every = data["covariance"] + data["fixed"], every.reshape(len(every), -1)
+        return cls(data["value"], noise, every, layout, data.get("start"))
 
     @property
     def dims(self) -> int:

@@ -46,6 +46,7 @@ SEAM = 1e-9
 TOGETHER = 32  # axes that one logarithm is taken of: a logarithm an axis was half of a density
 DEVICES = ("host", "jax")
 NEWTON_STEPS = 8  # after BFGS one or two are taken
+NEAR = 1.0  # slope of a start that is within a posterior sd or two of the mode: a prior alone has a curvature of 1
 
 
 class Target(Protocol):
@@ -80,8 +81,8 @@ class Importance:
     """Draws kept."""
     proposals: int = 1000
     """Proposals of one round."""
-    last: int = 2000
-    """Proposals of the last round, after adaptation."""
+    last: int = 4000
+    """Most proposals of the last round, after adaptation: as many as make the effective draws as many as are kept."""
     rounds: tuple[int, int] = (3, 12)
     """Least and most rounds of adaptation."""
     device: str = "host"
@@ -103,8 +104,9 @@ class Importance:
 
     def __call__(self, data: Data, seed: int) -> Sample:
         """Draw from the posterior of the coordinates given `data` (see `numpyro_model.joint_model`)."""
-        target = on_device(density_of(data), self.device)
-        x, gates = self.sample(target, np.zeros(target.dims), seed, PRIOR_CURVATURE)
+        host = density_of(data)
+        target, start = on_device(host, self.device), np.zeros(host.dims) if host.start is None else host.start
+        x, gates = self.sample(target, start, seed, PRIOR_CURVATURE)
         return Sample(x, gates, "importance sampling")
 
     def sample(
@@ -117,17 +119,19 @@ class Importance:
         rng, dims = stream(seed, "proposals"), len(start)
         mode, shape, newton = find_peak(target, start, least)
         proposal = Proposal(mode, np.linalg.cholesky(INFLATION * shape), np.ones(dims), np.ones(dims), FREEDOM[0])
-        pool = Pool.empty(dims)
+        pool, effective = Pool.empty(dims), 0.0
         for turn in range(self.rounds[1]):
             pool = pool.joined(target, proposal, self.proposals, rng)
             log_weight = pool.log_weight
             weight, k_hat = smoothed_weights(log_weight)
             freedom = FREEDOM[min(turn + 1, len(FREEDOM) - 1)]
             proposal = _adapted(pool.points, _tempered(log_weight, DRAWS_AN_AXIS * dims), freedom)
-            good = k_hat < GOOD_ENOUGH * K_HAT_MAX and 1 / (weight**2).sum() > self.draws / 2
-            if turn + 1 >= self.rounds[0] and good:
+            effective = 1 / (weight**2).sum()
+            if turn + 1 >= self.rounds[0] and k_hat < GOOD_ENOUGH * K_HAT_MAX and effective > self.draws / 2:
                 break
-        pool = pool.joined(target, proposal, self.last, rng)
+        wanted = (self.draws - effective) * len(pool.points) / max(effective, 1.0)  # at the rate of all rounds so far
+        last = min(max(wanted, self.proposals), self.last)
+        pool = pool.joined(target, proposal, int(last), rng)
         points, (weight, k_hat) = pool.points, smoothed_weights(pool.log_weight)
         effective = 1 / (weight**2).sum()
         picks = np.searchsorted(np.cumsum(weight), (np.arange(self.draws) + rng.random()) / self.draws)
@@ -155,23 +159,36 @@ def _gates(k_hat: float, effective: float, newton: float) -> tuple[Diagnostic, .
     )
 
 
-def climb(target: Target, start: np.ndarray) -> np.ndarray:
-    """The mode by BFGS, shape (dims,)."""
+def climb(target: Target, start: np.ndarray, inverse: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The mode by BFGS (dims,), and what it took for the inverse of the curvature (dims, dims): from `inverse` on, where an
+    alike density has left one."""
 
     def downhill(x: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = target.gradient(x)
         return -value, -slope
 
-    return scipy.optimize.minimize(downhill, start, jac=True, method="BFGS", options={"gtol": 1e-5}).x
+    options = {"gtol": 1e-5, "hess_inv0": inverse}
+    found = scipy.optimize.minimize(downhill, start, jac=True, method="BFGS", options=options)
+    return found.x, (found.hess_inv + found.hess_inv.T) / 2
 
 
 def find_peak(target: Target, start: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """Mode, inverse of the curvature there (its eigenvalues at least `least`), and the last Newton step in posterior sds."""
-    mode = climb(target, start)
-    for _ in range(NEWTON_STEPS):
-        values, vectors = np.linalg.eigh(target.curvature(mode))
-        values = np.maximum(values, least)
-        shape = (vectors / values) @ vectors.T
+    """Mode, inverse of the curvature there (its eigenvalues at least `least`), and the last Newton step in posterior sds.
+
+    From a start that is near the curvature is taken there: what the proposals make of it is the same.
+    """
+
+    def inverse(x: np.ndarray) -> np.ndarray:
+        values, vectors = np.linalg.eigh(target.curvature(x))
+        return (vectors / np.maximum(values, least)) @ vectors.T
+
+    near = bool(np.abs(target.gradient(start)[1]).max() < NEAR)
+    first = inverse(start) if near else None
+    mode, _ = climb(target, start, None if first is None else (first + first.T) / 2)
+    shape, length = inverse(mode) if first is None else first, np.inf
+    for turn in range(NEWTON_STEPS):
+        if turn:
+            shape = inverse(mode)
         move = shape @ target.gradient(mode)[1]
         length = float(np.abs(move / np.sqrt(np.diag(shape))).max())
         if length < NEWTON_STEP_MAX:

@@ -24,6 +24,8 @@ from divergence.joint.standing_apart import standing_apart
 from divergence.joint.unlike_models import Unlike, unlike_models
 
 Density = Hierarchy | BlockHierarchy
+Peak = tuple[np.ndarray, np.ndarray]
+"""A mode (dims,) and what its search took for the inverse of the curvature (dims, dims)."""
 LINEARISATIONS = 2  # refinements of the working response; a third moved bench levels by at most .07 of their sd
 LOGIT_MAX = 7.0  # a fitted level outside .001 .. .999 is not told apart from these by any log of this size
 
@@ -44,47 +46,55 @@ class Linearisation:
     """Of the combinations that stand apart: residuals in standard errors when they were found."""
     own: Unlike
     """Which models deployment treats unlike all others."""
+    mode: np.ndarray
+    """Of the coordinates, at the last linearisation but one, shape (dims,)."""
 
 
 def linearisation(design: Design, arms: Arms, spec: Spec) -> Linearisation:
     """From arm levels to what the density of the standard deviations is made of."""
-    cells, residuals = _apart(design, arms, spec) if spec.apart > 0 and design.has("delta") else ((), ())
+    cells, residuals, peak = _apart(design, arms, spec) if spec.apart > 0 and design.has("delta") else ((), (), None)
     design = design.with_apart(cells, spec.apart)
-    target, x, mu = _settled(design, arms, start(arms))
+    target, peak, mu = _settled(design, arms, start(arms), peak)
     loadings, telling, response = arm_loadings(design, arms), arm_loadings(design, arms, telling=True), linearise(arms, mu)
-    own = unlike_models(design, telling, target, x) if spec.apart > 0 else Unlike.nothing(design.n_models)
-    return Linearisation(design, loadings, telling, response, residuals, own)
+    nobody = Unlike.nothing(design.n_models)
+    own = unlike_models(design, telling, target, peak[0]) if spec.apart > 0 else nobody
+    return Linearisation(design, loadings, telling, response, residuals, own, peak[0])
 
 
-def _apart(design: Design, arms: Arms, spec: Spec) -> tuple[tuple[tuple[int, int, int], ...], tuple[float, ...]]:
-    """The combinations that stand apart, one after the other, and their residuals when they were found.
+def _apart(design: Design, arms: Arms, spec: Spec) -> tuple[tuple[tuple[int, int, int], ...], tuple[float, ...], Peak]:
+    """The combinations that stand apart, one after the other, their residuals when they were found, and the last peak.
 
     Looked for as if all combinations could do alike much: one that changes many answers would else be expected to.
     """
     plain, residuals, mu = dataclasses.replace(design, moved=None, telling=None, hinged=False), [], start(arms)
+    peak = None
     while True:
-        target, x, mu = _settled(plain, arms, mu)
-        found = standing_apart(plain, arms, target, x)
+        target, peak, mu = _settled(plain, arms, mu, peak)
+        found = standing_apart(plain, arms, target, peak[0])
         if found is None:
-            return plain.apart, tuple(residuals)
+            return plain.apart, tuple(residuals), peak
         residuals.append(found[1])
         plain = plain.with_apart((found[0],), spec.apart)
 
 
-def _settled(design: Design, arms: Arms, mu: np.ndarray) -> tuple[Density, np.ndarray, np.ndarray]:
-    """The density of the last linearisation, its mode, and the levels fitted there, outcome scale, shape (A,)."""
+def _settled(design: Design, arms: Arms, mu: np.ndarray, peak: Peak | None) -> tuple[Density, Peak, np.ndarray]:
+    """The density of the last linearisation, its peak, and the levels fitted there, outcome scale, shape (A,).
+
+    `peak`: of an alike density, where there was one.
+    """
     loadings, telling = arm_loadings(design, arms), arm_loadings(design, arms, telling=True)
 
-    def step(mu: np.ndarray, x: np.ndarray | None) -> tuple[Density, np.ndarray, np.ndarray]:
+    def step(mu: np.ndarray, peak: Peak | None) -> tuple[Density, Peak, np.ndarray]:
         response = linearise(arms, mu)
         target = density_of(target_data(design, response, telling, prior_centre(arms)))
-        x = climb(target, np.zeros(target.dims) if x is None else x)
-        return target, x, _fitted(design, arms, response, loadings, x)
+        alike = peak is not None and len(peak[0]) == target.dims  # a combination that stands apart has a coordinate more
+        peak = climb(target, *peak) if peak is not None and alike else climb(target, np.zeros(target.dims))
+        return target, peak, _fitted(design, arms, response, loadings, peak[0])
 
-    target, x, mu = step(mu, None)
+    target, peak, mu = step(mu, peak)
     for _ in range(LINEARISATIONS - 1):
-        target, x, mu = step(mu, x)
-    return target, x, mu
+        target, peak, mu = step(mu, peak)
+    return target, peak, mu
 
 
 def _fitted(design: Design, arms: Arms, response: Response, loadings: Loadings, x: np.ndarray) -> np.ndarray:

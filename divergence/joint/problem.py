@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
@@ -31,6 +33,11 @@ def target_data(design: Design, response: Response, loadings: Loadings, centre: 
     if response.covariance is None:
         return BlockHierarchy.of(design, response, sp.csr_array(loadings), centre)
     return problem(design, response, loadings, centre)
+
+
+def started(data: Data, mode: np.ndarray) -> Data:
+    """The same, with a place (dims,) from which the search of its mode starts."""
+    return dataclasses.replace(data, start=mode) if isinstance(data, BlockHierarchy) else {**data, "start": mode}
 
 
 def density_of(data: Data) -> Hierarchy | BlockHierarchy:
@@ -89,7 +96,7 @@ def padded(data: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarr
     more = next((b for b in ARM_BUCKETS if b >= arms), arms) - arms
     count = -(-max(terms, 1) // TERM_BUCKET) * TERM_BUCKET
     square = ((0, more), (0, more))
-    out = dict(data)
+    out = {name: value for name, value in data.items() if name != "start"}
     for name in ("fixed", "bench", "deployed", "cross", "covariance"):
         out[name] = np.pad(data[name], square)
     out["covariance"][range(arms, arms + more), range(arms, arms + more)] = 1.0

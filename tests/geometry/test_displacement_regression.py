@@ -9,7 +9,7 @@ from scipy import stats
 
 from divergence.errors import InputError
 from divergence.geometry import displacement_regression
-from divergence.geometry.displacement_regression import COMMON, SCALE_SD, Group, Regression, drawn
+from divergence.geometry.matrix_normal import COMMON, SCALE_SD, Group, Regression, drawn
 
 DESIGN = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1], [1, 0, 1]], float)
 FACTORS = pl.DataFrame(
@@ -105,6 +105,23 @@ def prior_world(generator, units=40, q=2):
     root = np.linalg.cholesky(data.covariance(theta[None], group)[0])
     noise = np.einsum("jcd,udj->ucj", root, generator.standard_normal((units, 6, q)))
     return dataclasses.replace(data, groups=(dataclasses.replace(group, moves=DESIGN @ gamma + noise),)), theta
+
+
+@pytest.mark.parametrize("rest", [True, False])
+def test_the_slope_is_that_of_differences(rest):
+    """Of the posterior as it is, stretched, and beyond where parameters are held."""
+    generator = np.random.default_rng(3)
+    data, theta = prior_world(generator)[0], np.array([0.2, -0.3, 0.1, -0.7, 0.3, -0.5])  # where differences keep digits
+    other = dataclasses.replace(data.groups[0], design=DESIGN[:4], error=data.groups[0].error[:, :4, :4])
+    other = dataclasses.replace(other, moves=generator.standard_normal((9, 4, 2)), cluster=np.arange(9))
+    data = dataclasses.replace(data, groups=(*data.groups, other), rest=rest)
+    turned = np.eye(data.size) + 0.1 * generator.standard_normal((data.size, data.size))
+    stretched = dataclasses.replace(data, mode=np.zeros(data.size), stretch=turned)
+    for one in (data, stretched):
+        for at in (theta[: data.size], np.r_[-12.0, theta[1 : data.size]]):
+            steps = 1e-5 * np.eye(data.size)
+            expected = (one.log_posterior(at + steps) - one.log_posterior(at - steps)) / 2e-5
+            np.testing.assert_allclose(one.slope(at), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.prove
