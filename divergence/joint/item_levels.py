@@ -31,7 +31,8 @@ SCALE_RIDGE = 1.0  # prior precision of log sigma around 0: one arm with one tri
 ROUNDS_MAX = 50
 CLOSE = 1e-9
 NEAR = 0.01  # twice the gain that a step promises, from which on the slope is believed and not the quadrature's likelihood
-SMALLEST = 1e-3  # share of a Newton step that is still tried
+STEP_MAX = 1.5  # of a Newton step, logit scale
+SMALLEST = 1e-3  # share of it that is still tried
 ITEM_ARMS_MAX = 512  # the covariance of the levels is a matrix, and a hundred of them a fit take minutes
 ALIKE = 0.01  # change of the correlation of replicates that ends its search: it falls from 1 to where what it says is seen
 CELLS_MAX = 2_000_000  # items x arms of the dense kernel: about 1.5 GB of nodes
@@ -168,8 +169,9 @@ def _solve(
         values = np.maximum(np.abs(values), trust)
         slope = sums.score.sum(0) - ridge @ (theta - centre)
         move = vectors @ ((vectors.T @ slope) / values)
+        move *= min(1.0, STEP_MAX / max(np.abs(move).max(), 1e-300))  # where the curvature all but vanishes it has no end
         last = sums.log_likelihood - 0.5 * (theta - centre) @ ridge @ (theta - centre)
-        size = min(1.0, 1.5 / max(np.abs(move).max(), 1e-300))
+        size = 1.0
         while True:
             fresh = theta + size * move
             tried = sum_items(fresh[:-1], fresh[-1], n, y, law)
