@@ -195,6 +195,23 @@ def test_answers_flip_where_they_are_drawn_anew_and_items_where_they_are_copies(
     np.testing.assert_allclose(np.sqrt(FLIPS / arms.least) / 200, answers, rtol=0.1)  # the correlation is an estimate
 
 
+def test_waves_of_unequal_trials_leave_each_arm_its_own_answers():
+    """One arm has one answer an item in one wave, others nine in two: what its contrast may hide are flips of its own 60
+    answers. With the shift of waves taken out of how many they are, it had 1 answer, or 260, as its wave was the other."""
+    frame = _log_of_answers(9, 0.0, items=60, arms=(3, 3), seed=2)
+    frame = frame.with_columns(wave=pl.when(pl.col("trial") == 0).then(pl.lit("short")).otherwise(pl.lit("long")))
+    lone = (pl.col("model") == "m0") & (pl.col("context") == "c1")
+    kept = frame.filter(~lone | (pl.col("trial") == 0))
+    for other in ("long", "short"):
+        cells = dv.collapse(dv.read(kept.with_columns(wave=pl.when(lone).then(pl.lit(other)).otherwise("wave"))))
+        arms = measure_arms(cells, item_levels)
+        assert arms.least is not None
+        behind = np.sqrt(FLIPS / arms.least)
+        here = (arms.model == 0) & (arms.context == cells.levels["context"].index("c1"))
+        assert behind[here] == pytest.approx(60, rel=1e-6)
+        assert (behind[~here] > 5 * 60).all() and (behind[~here] <= 9 * 60).all()
+
+
 def test_all_successes_in_one_arm_and_in_all():
     log, _ = simulate(world("baseline", n_models=3, n_contexts=2, n_items=30), 2)
     perfect = log.with_columns(score=pl.when(pl.col("model") == "model-0").then(1.0).otherwise(pl.col("score")))
