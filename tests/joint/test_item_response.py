@@ -195,6 +195,30 @@ def test_answers_flip_where_they_are_drawn_anew_and_items_where_they_are_copies(
     np.testing.assert_allclose(np.sqrt(FLIPS / arms.least) / 200, answers, rtol=0.1)  # the correlation is an estimate
 
 
+def test_contexts_that_copy_beside_others_that_draw_anew():
+    """A greedy bench and context among sampled ones: 200 items stand behind the copies, 4 x 200 answers behind the others.
+    One correlation for all arms gave both two answers an item, and the copies' contrast held .78 of 120 truths."""
+    anew = _log_of_answers(4, 0.0, arms=(2, 5), seed=4)
+    greedy = pl.col("context").is_in(["bench", "c1"])
+    first = pl.col("score").sort_by("trial").first().over("model", "context", "item")
+    cells = dv.collapse(dv.read(anew.with_columns(score=pl.when(greedy).then(first).otherwise("score"))))
+    arms = measure_arms(cells, item_levels)
+    copied = np.isin(arms.context, [cells.levels["context"].index(name) for name in ("bench", "c1")])
+    assert arms.least is not None
+    answers = np.sqrt(FLIPS / arms.least) / 200
+    np.testing.assert_allclose(answers[copied], 1.0, atol=0.15)  # what is left of the pull to the mean of all arms
+    assert (answers[~copied] > 3).all()
+
+
+def test_arms_that_copy_alike_are_told_alike():
+    """Where arms differ by chance alone, what one of them shows says nothing of it: nearly all have the log's share."""
+    for copied in (0.0, 0.3, 1.0):
+        arms = measure_arms(dv.collapse(dv.read(_log_of_answers(4, copied, arms=(3, 4), seed=7))), item_levels)
+        assert arms.least is not None
+        answers = np.sqrt(FLIPS / arms.least) / 200
+        assert answers.max() < 1.35 * answers.min()
+
+
 def test_waves_of_unequal_trials_leave_each_arm_its_own_answers():
     """One arm has one answer an item in one wave, others nine in two: what its contrast may hide are flips of its own 60
     answers. With the shift of waves taken out of how many they are, it had 1 answer, or 260, as its wave was the other."""
