@@ -10,7 +10,8 @@ s_i proportional to pi_E pi_D / (pi_E + pi_D),
 and `B_context` is what the model's context terms (factors, contexts) do to the bench's behaviour, `B_residual` the rest of
 B: a part that the additive model reads, not the items (model-based). Identified by items answered in both regimes whose
 shared law has an effective size 1 / sum s_i^2 of `SHARED_MIN`; of traffic that replays the bench A = C = 0, but for
-tasks that it lacks.
+tasks that it lacks. Contexts that replay a part of the bench beside others with items of their own have levels on all of the
+bench's items (`joint.replayed_part`), and these are their items here.
 Items are a sample (Bayesian bootstrap), and B takes what A and C leave of the posterior's gap, draws of which are matched to
 the bootstrap's by rank, so that parts and whole move together. Unit: points. Source: Cai, Namkoong and Yadlowsky 2023
 (arXiv 2303.02011).
@@ -27,6 +28,7 @@ from divergence.cells.overlap import deployed_regimes, replays
 from divergence.joint.link import from_link
 from divergence.joint.posterior import Fit
 from divergence.joint.predict import Levels
+from divergence.joint.replayed_part import replays_a_part
 from divergence.joint.weights import item_weights
 from divergence.numerics import combinations
 from divergence.random_streams import stream
@@ -48,6 +50,10 @@ class ItemLaws:
     """`f_E`, 0 where the bench does not have the item."""
     in_traffic: np.ndarray
     """`f_D`."""
+    carried: np.ndarray
+    """What of `pi_D` is of contexts whose levels are on the bench's items."""
+    in_carried: np.ndarray
+    """`f_D` of that part."""
     task: np.ndarray
     """Code of each item's task."""
 
@@ -65,8 +71,11 @@ class ItemLaws:
         return float(1 / (shared**2).sum()) if shared.any() else 0.0
 
 
-def item_laws(fit: Fit, bench: Levels, deployed: Levels, model: int) -> ItemLaws:
-    """Item laws and mean outcomes of a model, contexts weighed by their laws; a row without an item is its own item."""
+def item_laws(fit: Fit, bench: Levels, deployed: Levels, model: int, carried: np.ndarray) -> ItemLaws:
+    """Item laws and mean outcomes of a model, contexts weighed by their laws; a row without an item is its own item.
+
+    `carried`: contexts whose levels are on the bench's items, shape (contexts,).
+    """
     cells = fit.cells
     rows = cells.counts.of_model(model)
     rows = rows.take(rows["n"] > 0)
@@ -81,22 +90,30 @@ def item_laws(fit: Fit, bench: Levels, deployed: Levels, model: int) -> ItemLaws
     (task, _), item = combinations(rows["task"], own)
     size = item.max() + 1 if len(item) else 0
     mean = rows["y"] / rows["n"]
-    laws, means = [], []
-    for side in (~live, live):
+    arrays: list[np.ndarray] = []
+    for side in (~live, live, live & carried[rows["context"]]):
         mass = np.bincount(item, weight * side, size)
-        means.append(np.bincount(item, weight * side * mean, size) / np.where(mass > 0, mass, 1.0))
-        laws.append(mass / max(mass.sum(), 1e-300))
-    return ItemLaws(laws[0], laws[1], means[0], means[1], task)
+        arrays += [mass, np.bincount(item, weight * side * mean, size) / np.where(mass > 0, mass, 1.0)]
+    bench_mass, on_bench, traffic, in_traffic, of_carried, in_carried = arrays
+    whole = max(traffic.sum(), 1e-300)
+    bench_law = bench_mass / max(bench_mass.sum(), 1e-300)
+    return ItemLaws(bench_law, traffic / whole, on_bench, in_traffic, of_carried / whole, in_carried, task)
 
 
 def on_the_bench(laws: ItemLaws) -> ItemLaws:
-    """Of traffic that replays the bench, whose levels are on the bench's items of each task that it tried: what is left
-    of A and C is that some contexts lack whole tasks, taken at the bench's own outcomes."""
+    """With the items that carried levels are of: the bench's, in each task that was tried, at the bench's own outcomes. What
+    is left of A and C of traffic that replays the bench is that some contexts lack whole tasks."""
+    if not laws.carried.any():
+        return laws
     task = np.unique(laws.task, return_inverse=True)[1]
-    bench, traffic = np.bincount(task, laws.bench), np.bincount(task, laws.traffic)
+    bench, carried = np.bincount(task, laws.bench), np.bincount(task, laws.carried)
     known = (bench > 0)[task]
-    law = np.where(known, laws.bench * (traffic / np.where(bench > 0, bench, 1.0))[task], laws.traffic)
-    return dataclasses.replace(laws, traffic=law, in_traffic=np.where(known, laws.on_bench, laws.in_traffic))
+    law = np.where(known, laws.bench * (carried / np.where(bench > 0, bench, 1.0))[task], laws.carried)
+    rest = np.maximum(laws.traffic - laws.carried, 0.0)
+    total = rest + law
+    summed = laws.traffic * laws.in_traffic - laws.carried * laws.in_carried
+    summed = np.where(rest > 0, summed, 0.0) + law * np.where(known, laws.on_bench, laws.in_carried)
+    return dataclasses.replace(laws, traffic=total, in_traffic=summed / np.where(total > 0, total, 1.0))
 
 
 def parts(laws: Sequence[ItemLaws], weight: np.ndarray) -> np.ndarray:
@@ -129,11 +146,11 @@ def splits(
 ) -> list[tuple[np.ndarray, str | None]]:
     """Draws of `PARTS` of each of these models, shape (5, S), given the posterior's gaps (S, all models); and why there are
     none. Models with the same items share the items' weights."""
-    laws = {m: item_laws(fit, bench, deployed, m) for m in models}
+    carried = replays_a_part(fit.cells) | replays(fit.cells)
+    laws = {m: item_laws(fit, bench, deployed, m, carried[m]) for m in models}
     effective = {m: one.effective for m, one in laws.items()}
     split = [m for m in models if effective[m] >= SHARED_MIN]
-    if replays(fit.cells):  # levels in deployment are those on the bench's items
-        laws = {m: on_the_bench(one) for m, one in laws.items()}
+    laws = {m: on_the_bench(one) for m, one in laws.items()}
     drawn: dict[int, np.ndarray] = {}
     for size in {len(laws[m].bench) for m in split}:
         alike = [m for m in split if len(laws[m].bench) == size]

@@ -27,7 +27,9 @@ def _gap(log):
 def test_parts_against_loops_and_their_sum():
     rng = np.random.default_rng(1)
     bench, traffic = rng.dirichlet(np.ones(12)) * (np.arange(12) < 9), rng.dirichlet(np.ones(12)) * (np.arange(12) > 3)
-    laws = ItemLaws(bench / bench.sum(), traffic / traffic.sum(), rng.random(12), rng.random(12), np.zeros(12, int))
+    laws = ItemLaws(
+        bench / bench.sum(), traffic / traffic.sum(), rng.random(12), rng.random(12), *np.zeros((2, 12)), np.zeros(12, int)
+    )
     a, b, c = parts([laws], np.ones((1, 12)))[0, :, 0]
     shared = [
         laws.bench[i] * laws.traffic[i] / (laws.bench[i] + laws.traffic[i]) if laws.bench[i] + laws.traffic[i] else 0
@@ -68,6 +70,25 @@ def test_replayed_items_have_no_part_but_behaviour():
     answer = _gap(log)
     assert np.abs(answer.where(statistic="A").draws).max() < 1e-12 > np.abs(answer.where(statistic="C").draws).max()
     assert np.allclose(answer.where(statistic="B").draws, answer.where(statistic=None).draws)
+
+
+def test_a_replayed_part_beside_chats_has_the_items_of_the_bench():
+    """Nothing behaves otherwise. One context tries the harder 40 of 60 items, one has chats as easy as the
+    easiest of them: all of the gap is what these have beyond the bench, half of the difference to its mean."""
+    rng, rows = np.random.default_rng(4), []
+    hard = np.where(np.arange(60) < 40, 0.4, 0.8)
+    for name, live, ease in (("bench", False, hard), ("replay", True, hard[:40]), ("chat", True, np.full(60, 0.8))):
+        regime = "deployment" if live else "evaluation"
+        for k, p in enumerate(ease):
+            item = f"{'chat' if name == 'chat' else 'i'}{k}"
+            rows += [(regime, "m", name, item, t, float(rng.random() < p)) for t in range(8)]
+    answer = _gap(pl.DataFrame(rows, schema=["regime", "model", "context", "item", "trial", "score"], orient="row"))
+    for part, value in (("A", 0.0), ("B", 0.0), ("C", (0.8 - hard.mean()) / 2)):
+        low, high = answer.where(statistic=part).interval(0.999)[0]
+        assert low <= value <= high and high - low < 0.35, (part, low, high)
+    found = answer.where(statistic="A").draws
+    assert np.abs(found).max() < 1e-12  # no item of the bench is lacking: the harder ones are carried to all of them
+    assert answer.where(statistic="C").interval(0.9)[0][0] > 0
 
 
 def test_without_overlap_the_split_is_refused_and_the_gap_stands():
