@@ -119,6 +119,7 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
         parts = carried_to_the_bench(counts, raw, weight, model, deployed, lacks)
         means = np.bincount(parts.raw, parts.weight * parts.counts["y"] / parts.counts["n"])
         level, carry = carried_levels(parts.carry, means, cells.kind == "positive")
+        answers = np.ones(len(level))
         own = means[: raw.max() + 1]
         influence, pooled = item_influence(parts.counts, parts.raw, parts.weight)
         influence, pooled = sp.csr_array(influence @ carry.T), carry.power(2) @ pooled
@@ -126,7 +127,7 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
     else:
         found = by_item(counts, raw, weight, regime[raw_keys[0]], replayed=replays(cells))
         level, influence, pooled = found.level, sp.csr_array(square_root(found.covariance)), np.zeros(len(found.level))
-        own, gates = level, (found.gate,)
+        own, answers, gates = level, found.answers, (found.gate,)
         notes += (
             f"Items have difficulties of standard deviation {found.sigma:.2f} on the logit scale; replicates of one "
             f"item have a correlation of {found.copies:.2f} beyond it.",
@@ -173,7 +174,7 @@ def measure_arms(cells: Cells, by_item: Callable | None = None) -> Arms:
         lean,
         share,
         noise.root,
-        _least(cells, variance, clusters, combine @ found.answers if by_item is not None else 1.0)
+        _least(cells, variance, clusters, _clusters(counts, raw, raw_keys[0], weight, answers))
         if link == "logit"
         else np.zeros(len(levels)),
         flip_rates(keys[0], regime, levels, noise.of_model, clusters) if link == "logit" else np.zeros(len(levels)),
@@ -224,20 +225,23 @@ def _few(
     )
 
 
-def _least(cells: Cells, variance: np.ndarray, clusters: np.ndarray, answers: np.ndarray | float) -> np.ndarray:
-    """What `FLIPS` flips are worth for each arm's contrast, outcome scale, shape (A,).
+def _least(cells: Cells, variance: np.ndarray, clusters: np.ndarray, behind: np.ndarray) -> np.ndarray:
+    """What `FLIPS` flips of what is `behind` each arm are worth for its contrast, outcome scale, shape (A,).
 
-    `answers` that an item has: an item that flips takes all of its replicates with it (1.0), but where each answer is drawn
-    anew given its item's difficulty it is answers that flip.
+    An item that flips takes all of its replicates with it, but where each answer is drawn anew given its item's difficulty
+    it is answers that flip.
     """
     # a flip of a score between 0 and 1 is as large as its items differ
     flip = 1.0 if cells.kind == "binary" else float((variance * clusters).mean())
-    return flip * FLIPS / np.maximum(clusters * answers, 1.0) ** 2
+    return flip * FLIPS / np.maximum(behind, 1.0) ** 2
 
 
-def _clusters(counts: Table, raw: np.ndarray, arm_of_raw: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Effective number of items behind each arm's level, shape (A,): waves of one arm share theirs."""
-    per_raw = 1 / np.bincount(raw, weight**2 / np.where(counts["item"] < 0, counts["n"], 1.0))
+def _clusters(
+    counts: Table, raw: np.ndarray, arm_of_raw: np.ndarray, weight: np.ndarray, answers: np.ndarray | float = 1.0
+) -> np.ndarray:
+    """Effective number of items behind each arm's level, shape (A,), or of the `answers` that an item of each raw arm has:
+    waves of one arm share theirs."""
+    per_raw = answers / np.bincount(raw, weight**2 / np.where(counts["item"] < 0, counts["n"], 1.0))
     out = np.zeros(arm_of_raw.max() + 1)
     np.maximum.at(out, arm_of_raw, per_raw)
     return out

@@ -1,9 +1,10 @@
-"""The model of a fit as text, read off its design: what is printed is in the fit, and what is in the fit is printed.
+"""The law of a fit's levels as text, read off its design: what is printed is in the fit, and all of its terms are printed.
 
     link(level[m,r,c]) ~ MVN(eta, V)        eta: what its terms add; then a line a prior, and what scales with what
 
 m is a model, r a regime (E evaluation, D deployment), c a context, f a factor and f(c) its level there, i an item, k a
-combination of model and context, w a wave. What a term is called, and where it enters, its kind says (`terms`).
+combination of model and context, w a wave, t a task. What a term is called, and where it enters, its kind says (`terms`).
+How far effects are drawn to each other given standard deviations is no part of it: see `paired` and `unlike_models`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import collections
 
 from divergence.joint.arms import Arms, prior_centre
 from divergence.joint.design import Design, Term, local_term, model_term
+from divergence.joint.item_levels import RIDGE, SCALE_RIDGE
 from divergence.joint.spec import Spec
 
 ABILITIES = (
@@ -57,9 +59,11 @@ def _measured(arms: Arms, spec: Spec, measurement: str) -> list[str]:
     sessions = arms.sessions is not None and bool(arms.sessions.any())
     waves = [f"omega[w], w = 1 ... {len(arms.wave)}, of sum 0: taken out of the levels of waves"] * (len(arms.wave) > 0)
     if measurement == "item-level":
+        widths = f"{RIDGE**-0.5:g}", f"{SCALE_RIDGE**-0.5:g}"
         moved = " and the items' own influence" if spec.item_movement else ""
         return [
-            "y[m,r,c,i] ~ Binomial(n, expit(mu[m,r,c] - b[i])),  b ~ N(0, sigma_b);  level: its mean over items",
+            "y[m,r,c,w,t,i] ~ Binomial(n, expit(mu[m,r,c,w,t] - b[i])),  b ~ N(0, sigma_b);  level: its mean over items",
+            f"mu ~ N(mu of the log's mean, {widths[0]}),  log sigma_b ~ N(0, {widths[1]});  n: answers, copies counted once",
             f"V: their sampling covariance{moved}{', and what sessions add' * sessions}",
             *waves,
         ]

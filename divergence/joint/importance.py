@@ -46,7 +46,8 @@ SEAM = 1e-9
 TOGETHER = 32  # axes that one logarithm is taken of: a logarithm an axis was half of a density
 DEVICES = ("host", "jax")
 NEWTON_STEPS = 8  # after BFGS one or two are taken
-NEAR = 1.0  # slope of a start that is within a posterior sd or two of the mode: a prior alone has a curvature of 1
+NEAR = 1.0  # posterior sds from the mode, within which the curvature is taken for the mode's
+ROUNDING = 1e-12  # of the largest curvature: smaller ones are not told from none
 
 
 class Target(Protocol):
@@ -172,6 +173,30 @@ def climb(target: Target, start: np.ndarray, inverse: np.ndarray | None = None) 
     return found.x, (found.hess_inv + found.hess_inv.T) / 2
 
 
+def _shape_near(target: Target, start: np.ndarray, least: float) -> np.ndarray | None:
+    """Inverse of the curvature at a start (dims,) from which the mode is a posterior sd away or less; None from others.
+
+    Slopes have units: far out in a tail, or of a density whose units are large, one may be small. So it is the Newton step
+    that tells, where the density bends down along every axis.
+    """
+    slope = target.gradient(start)[1]
+    if np.abs(slope).max() >= NEAR:  # in the joint model, whose priors have a curvature of 1, that says it without one
+        return None
+    curvature = target.curvature(start)
+    if not np.isfinite(curvature).all():
+        return None
+    values, vectors = np.linalg.eigh(curvature)
+    if values[0] < max(least, ROUNDING * values[-1]):
+        return None
+    shape = (vectors / values) @ vectors.T
+    return (shape + shape.T) / 2 if _in_sds(shape @ slope, shape) < NEAR else None
+
+
+def _in_sds(move: np.ndarray, shape: np.ndarray) -> float:
+    """The longest way along an axis of a move (dims,), in standard deviations of a covariance."""
+    return float(np.abs(move / np.sqrt(np.diag(shape))).max())
+
+
 def find_peak(target: Target, start: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray, float]:
     """Mode, inverse of the curvature there (its eigenvalues at least `least`), and the last Newton step in posterior sds.
 
@@ -182,15 +207,16 @@ def find_peak(target: Target, start: np.ndarray, least: float) -> tuple[np.ndarr
         values, vectors = np.linalg.eigh(target.curvature(x))
         return (vectors / np.maximum(values, least)) @ vectors.T
 
-    near = bool(np.abs(target.gradient(start)[1]).max() < NEAR)
-    first = inverse(start) if near else None
-    mode, _ = climb(target, start, None if first is None else (first + first.T) / 2)
-    shape, length = inverse(mode) if first is None else first, np.inf
+    first = _shape_near(target, start, least)
+    mode, _ = climb(target, start, first)
+    shape, length = first, np.inf
+    if shape is None or _in_sds(mode - start, shape) > NEAR:
+        shape = inverse(mode)
     for turn in range(NEWTON_STEPS):
         if turn:
             shape = inverse(mode)
         move = shape @ target.gradient(mode)[1]
-        length = float(np.abs(move / np.sqrt(np.diag(shape))).max())
+        length = _in_sds(move, shape)
         if length < NEWTON_STEP_MAX:
             break
         mode = mode + move * min(1.0, 0.5 / length)

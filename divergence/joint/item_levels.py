@@ -9,7 +9,8 @@ equally often the score equations make `level_a` the plain mean. Its covariance 
   summed. It holds whatever the model leaves out (copies, items that move with the context), but takes many items;
 - what the model says, by the delta method for new items of the normal law. It needs few items, and to be right.
 `w = I / (I + MODEL_ITEMS)` for I items. Replicates that are copies count as one: trials are divided by the design effect
-of what replicates of one item have in common beyond the model, found by turns with the fit that it thins.
+of what replicates of one item have in common beyond the model, found by turns with the fit that it thins. Some contexts copy
+(greedy decoding) where others draw anew: each arm's correlation is its own as far as arms differ by more than chance.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+from scipy.special import chdtri
 
 from divergence.cells import Table
 from divergence.errors import InputError
@@ -35,6 +37,7 @@ STEP_MAX = 1.5  # of a Newton step, logit scale
 SMALLEST = 1e-3  # share of it that is still tried
 ITEM_ARMS_MAX = 512  # the covariance of the levels is a matrix, and a hundred of them a fit take minutes
 ALIKE = 0.01  # change of the correlation of replicates that ends its search: it falls from 1 to where what it says is seen
+CHANCE = 0.05  # of arms that seem to copy unlike each other where they copy alike
 CELLS_MAX = 2_000_000  # items x arms of the dense kernel: about 1.5 GB of nodes
 
 
@@ -106,8 +109,8 @@ def item_levels(
         mu, log_sigma, sums, step = _solve(sum_items, n / once, y / once, law)
         thinned, copies = once, 1.0
         while (n > 1).any():
-            last, copies = copies, _copies(n, y, sums)
-            thinned = 1 + np.maximum(n - 1, 0.0) * copies  # design effect of replicates
+            last, (copies, of_arm) = copies, _copies(n, y, sums)
+            thinned = 1 + np.maximum(n - 1, 0.0) * of_arm  # design effect of replicates
             mu, log_sigma, sums, step = _solve(sum_items, n / thinned, y / thinned, law, (mu, log_sigma))
             if last - copies < ALIKE:
                 break
@@ -188,13 +191,23 @@ def _solve(
     return theta[:-1], float(theta[-1]), sums, step
 
 
-def _copies(n: np.ndarray, y: np.ndarray, sums: ItemSums) -> float:
-    """How much less replicates of one item differ than the model says, 0 (as it says) to 1 (never)."""
+def _copies(n: np.ndarray, y: np.ndarray, sums: ItemSums) -> tuple[float, np.ndarray]:
+    """How much less replicates of one item differ than the model says, 0 (as it says) to 1 (never): over all arms, and in
+    each (A,), drawn to that by how much more arms differ than by chance (moments, as DerSimonian and Laird 1986)."""
     twice = n > 1
-    if not twice.any():
-        return 0.0
-    inside = (y * (n - y) / np.maximum(n * (n - 1), 1))[twice].sum()
-    return float(np.clip(1 - inside / sums.noise[twice].sum(), 0.0, 1.0))
+    inside = np.where(twice, y * (n - y) / np.maximum(n * (n - 1), 1), 0.0)
+    told = np.where(twice, sums.noise, 0.0)
+    each, total = told.sum(0), told.sum()
+    common = 1 - inside.sum() / total
+    of_arm, judged = np.full(n.shape[1], common), each > 0
+    error = np.square(inside - (1 - common) * told).sum() / total  # how much one arm's errs, times what the model says in it
+    if judged.sum() > 1 and error > 0:
+        own, weight = 1 - inside.sum(0)[judged] / each[judged], each[judged] / error
+        room = weight.sum() - np.square(weight).sum() / weight.sum()
+        beyond = weight @ (own - common) ** 2 - chdtri(len(own) - 1, CHANCE)
+        between = max(float(beyond) / room, 0.0)
+        of_arm[judged] += between / (between + 1 / weight) * (own - common)
+    return float(np.clip(common, 0.0, 1.0)), np.clip(of_arm, 0.0, 1.0)
 
 
 def _normal_slope(mu: np.ndarray, log_sigma: float) -> np.ndarray:

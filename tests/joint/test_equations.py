@@ -10,6 +10,7 @@ import pytest
 
 import divergence as dv
 from divergence.joint import ItemLevel
+from divergence.joint.item_levels import _ridge
 from divergence.simulate import simulate, world
 
 SIZES = {"n_models": 4, "n_contexts": 4, "n_items": 40}
@@ -162,6 +163,16 @@ def test_every_coordinate_has_a_prior_and_no_other_is_printed(fitted):
     }
     laws = re.findall(r"^(\S+) ~ N\(0, (\S+?)\)", text, re.M)
     assert {scale.partition("[")[0] for _, scale in laws if not scale[0].isdigit()} == widths.keys() - {"sigma_E", "tau_s"}
+
+
+def test_the_law_of_items_has_the_priors_of_its_search():
+    """A mu for each arm, wave and task, around the log's mean, and the spread of difficulties: what `_solve` is held by."""
+    text = fit_of("items").equations()
+    assert "mu[m,r,c,w,t] - b[i]" in text
+    of_mu = re.search(r"mu ~ N\(mu of the log's mean, ([\d.]+)\)", text)
+    of_spread = re.search(r"log sigma_b ~ N\(0, ([\d.]+)\)", text)
+    assert of_mu and of_spread
+    np.testing.assert_allclose(np.diag(_ridge(1)), [float(found[1]) ** -2 for found in (of_mu, of_spread)])
 
 
 def test_what_was_measured_is_what_the_log_has(fitted):

@@ -213,6 +213,47 @@ def test_the_search_goes_on_where_the_curvature_vanishes(seed):
     assert _solve(sum_items_on_host, n, y, law, (mu, flat))[1] == pytest.approx(best, abs=1e-6)
 
 
+def test_contexts_that_copy_beside_others_that_draw_anew():
+    """A greedy bench and context among sampled ones: 200 items stand behind the copies, 4 x 200 answers behind the others.
+    One correlation for all arms gave both two answers an item, and the copies' contrast held .78 of 120 truths."""
+    anew = _log_of_answers(4, 0.0, arms=(2, 5), seed=4)
+    greedy = pl.col("context").is_in(["bench", "c1"])
+    first = pl.col("score").sort_by("trial").first().over("model", "context", "item")
+    cells = dv.collapse(dv.read(anew.with_columns(score=pl.when(greedy).then(first).otherwise("score"))))
+    arms = measure_arms(cells, item_levels)
+    copied = np.isin(arms.context, [cells.levels["context"].index(name) for name in ("bench", "c1")])
+    assert arms.least is not None
+    answers = np.sqrt(FLIPS / arms.least) / 200
+    np.testing.assert_allclose(answers[copied], 1.0, atol=0.15)  # what is left of the pull to the mean of all arms
+    assert (answers[~copied] > 3).all()
+
+
+def test_arms_that_copy_alike_are_told_alike():
+    """Where arms differ by chance alone, what one of them shows says nothing of it: nearly all have the log's share."""
+    for copied in (0.0, 0.3, 1.0):
+        arms = measure_arms(dv.collapse(dv.read(_log_of_answers(4, copied, arms=(3, 4), seed=7))), item_levels)
+        assert arms.least is not None
+        answers = np.sqrt(FLIPS / arms.least) / 200
+        assert answers.max() < 1.35 * answers.min()
+
+
+def test_waves_of_unequal_trials_leave_each_arm_its_own_answers():
+    """One arm has one answer an item in one wave, others nine in two: what its contrast may hide are flips of its own 60
+    answers. With the shift of waves taken out of how many they are, it had 1 answer, or 260, as its wave was the other."""
+    frame = _log_of_answers(9, 0.0, items=60, arms=(3, 3), seed=2)
+    frame = frame.with_columns(wave=pl.when(pl.col("trial") == 0).then(pl.lit("short")).otherwise(pl.lit("long")))
+    lone = (pl.col("model") == "m0") & (pl.col("context") == "c1")
+    kept = frame.filter(~lone | (pl.col("trial") == 0))
+    for other in ("long", "short"):
+        cells = dv.collapse(dv.read(kept.with_columns(wave=pl.when(lone).then(pl.lit(other)).otherwise("wave"))))
+        arms = measure_arms(cells, item_levels)
+        assert arms.least is not None
+        behind = np.sqrt(FLIPS / arms.least)
+        here = (arms.model == 0) & (arms.context == cells.levels["context"].index("c1"))
+        assert behind[here] == pytest.approx(60, rel=1e-6)
+        assert (behind[~here] > 5 * 60).all() and (behind[~here] <= 9 * 60).all()
+
+
 def test_all_successes_in_one_arm_and_in_all():
     log, _ = simulate(world("baseline", n_models=3, n_contexts=2, n_items=30), 2)
     perfect = log.with_columns(score=pl.when(pl.col("model") == "model-0").then(1.0).otherwise(pl.col("score")))

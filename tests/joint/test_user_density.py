@@ -51,3 +51,28 @@ def test_bad_input_is_a_sentence():
         sample_density(lambda x: -(x[0] ** 2), 1, seed=1.5)
     with pytest.raises(dv.InputError, match="shape"):
         sample_density(lambda x: -(x[0] ** 2), 1, start=np.zeros(2))
+
+
+@pytest.mark.parametrize("start", [0.0, 60.0, 200.0])
+def test_a_slope_that_is_small_far_out_is_no_mode_nearby(start):
+    """Student-t tails and wide units have small slopes anywhere: the curvature out there is not taken for the mode's."""
+    freedom, middle = 4.0, np.array([30.0, 45.0])
+
+    def log_density(x):
+        return -(freedom + 1) / 2 * jnp.log1p(((x - middle) / 2) ** 2 / freedom).sum()
+
+    sample = sample_density(log_density, 2, seed=3, start=np.full(2, start))
+    assert all(d.passed for d in sample.diagnostics), sample.diagnostics
+    np.testing.assert_allclose(np.median(sample.x, 0), middle, atol=4 * 1.25 * 2.2 / np.sqrt(2000))
+    quartiles = np.quantile(sample.x, [0.25, 0.75], axis=0)
+    np.testing.assert_allclose(quartiles - middle, 2 * np.outer([-0.7407, 0.7407], np.ones(2)), atol=0.25)
+
+
+def test_a_start_without_a_curvature_is_no_failure():
+    """|x|^1.5 has a slope at 0 and no second derivative; the mode, at .04, has both."""
+    sample = sample_density(lambda x: (-(jnp.abs(x) ** 1.5) + 0.3 * x).sum(), 1, seed=0)
+    grid = np.linspace(-9, 9, 90001)
+    mass = np.exp(-(np.abs(grid) ** 1.5) + 0.3 * grid)
+    mean = (mass * grid).sum() / mass.sum()
+    assert all(d.passed for d in sample.diagnostics)
+    assert sample.x.mean() == pytest.approx(mean, abs=4 * sample.x.std() / np.sqrt(2000))
