@@ -160,7 +160,7 @@ def main() -> None:
                 f"{100 * SHARED_MIN:.0f} % of their items, unless the traffic as a whole lacks items of a bench that it "
                 "replays.",
                 "",
-                "Random shares make no difference beyond the errors, and a tenth of width. What decides is why an",
+                "Random shares make no difference beyond the errors, and 7 to 17 % of width. What decides is why an",
                 "arm tried its items: where contexts choose them by difficulty, intervals of context effects missed",
                 "at arm level (.60 and .20 of three quarters and half of the items), until what the bench says of",
                 "the items that a context did not try was added to its level. That takes a bench which the traffic",
