@@ -135,21 +135,22 @@ class Regression:
         """(D,) of parameters (D, size)."""
         return self.log_prior(theta) + self.parts(self._stretched(theta))[0]
 
-    def slope(self, theta: np.ndarray) -> np.ndarray:
-        """Of the log posterior at one point (size,)."""
-        found = self._slope(self._stretched(theta))
-        return self._prior_slope(theta) + (found if self.stretch is None else self.stretch.T @ found)
+    def climbed(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Log posterior and its slope (size,) at one point (size,)."""
+        value, found = self._climbed(self._stretched(theta))
+        slope = self._prior_slope(theta) + (found if self.stretch is None else self.stretch.T @ found)
+        return float(self.log_prior(theta[None])[0]) + value, slope
 
     def _stretched(self, theta: np.ndarray) -> np.ndarray:
         if self.mode is None or self.stretch is None:
             return theta
         return self.mode + (theta - self.mode) @ self.stretch.T
 
-    def _slope(self, theta: np.ndarray) -> np.ndarray:
-        """Of the log likelihood with Gamma integrated out, (size,)."""
+    def _climbed(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Log likelihood with Gamma integrated out, and its slope (size,)."""
         p, inside = self.columns, np.abs(theta - self.centre) < REACH
         theta = np.clip(theta, self.centre - REACH, self.centre + REACH)
-        _, precision, mean = (part[0] for part in self._parts(theta[None]))
+        total, precision, mean = (part[0] for part in self._parts(theta[None]))
         spread = np.linalg.inv(precision)
         prior = 1 / (np.exp(2 * (theta[:p] + theta[p])) * self.scale[:, None])
         of_prior = (prior * (np.diagonal(spread, axis1=1, axis2=2) + mean**2) - 1).sum(0)  # by log omega g
@@ -166,7 +167,7 @@ class Regression:
             out[:p] += np.exp(2 * theta[:p]) * ((group.design.T @ summed) * group.design.T).sum(1)
             if self.rest:
                 out[p + 2] += np.exp(2 * theta[p + 2]) * np.trace(summed)
-        return out * inside
+        return float(total), out * inside
 
     def moves(self, theta: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Draws of Gamma given the scales, (D, q, P)."""
@@ -210,10 +211,10 @@ def drawn(data: Regression, draws: int, seed: int = 0, stretched: bool = True) -
     """Posterior draws of the scales, the regression with its likelihood stretched or as it is, and the effective draws."""
     start = np.full(data.size, data.centre)
     start[data.columns] = COMMON[0]
-    mode = mode_of(data.log_posterior, start, data.slope)
+    mode = mode_of(data.climbed, start)
     if stretched:
         data = data.adjusted(mode)
-    theta, effective = posterior_draws(data.log_posterior, mode_of(data.log_posterior, mode, data.slope), draws, seed)
+    theta, effective = posterior_draws(data.log_posterior, mode_of(data.climbed, mode), draws, seed)
     return theta, data, effective
 
 

@@ -19,14 +19,15 @@ FIRST = 500  # proposals of a round that only fits the proposal
 Density = Callable[[np.ndarray], np.ndarray]
 
 
-def mode_of(log_density: Density, start: np.ndarray, slope: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """The mode (P,) uphill of `start`; `log_density` maps points (D, P) to (D,), `slope` one point to its gradient (P,)."""
+def mode_of(climbed: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray) -> np.ndarray:
+    """The mode (P,) uphill of `start`; `climbed` maps a point to its log density and the slope there (P,)."""
     from scipy.optimize import minimize
 
-    def both(point: np.ndarray) -> tuple[float, np.ndarray]:
-        return -log_density(point[None])[0], -slope(point)
+    def downhill(point: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = climbed(point)
+        return -value, -slope
 
-    return minimize(both, start, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
+    return minimize(downhill, start, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
 
 
 def posterior_draws(log_density: Density, mode: np.ndarray, draws: int, seed: int = 0) -> tuple[np.ndarray, float]:

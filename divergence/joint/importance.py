@@ -200,7 +200,7 @@ def _in_sds(move: np.ndarray, shape: np.ndarray) -> float:
 def find_peak(target: Target, start: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray, float]:
     """Mode, inverse of the curvature there (its eigenvalues at least `least`), and the last Newton step in posterior sds.
 
-    From a start that is near the curvature is taken there: what the proposals make of it is the same.
+    From a start that is near the curvature is taken there: it shapes the first proposal only.
     """
 
     def inverse(x: np.ndarray) -> np.ndarray:
